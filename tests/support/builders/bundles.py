@@ -99,7 +99,7 @@ def quick_recipe() -> TrainingConfig:
     """Returns a recipe that takes seconds on a few hundred games."""
     # Import late: servers under test do not need the trainer, which loads torch.
     from dejavu_trainer.training.dejavu import DejavuGrid
-    from dejavu_trainer.training.lstm import LstmConfig
+    from dejavu_trainer.training.lstm_config import LstmConfig
     from dejavu_trainer.training.recipe import TrainingConfig
 
     return TrainingConfig(

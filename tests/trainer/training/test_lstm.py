@@ -1,17 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
-from dejavu_trainer.training import lstm as fitting
-from dejavu_trainer.training.lstm import FitError, LstmConfig, LstmExamples, TrainedLstm, fit_lstm
+from dejavu_trainer.training.lstm_config import FitError, LstmConfig, LstmExamples, TrainedLstm
 
 QUICK = LstmConfig(hidden=8, epochs=20, batch=32, learning_rate=2e-2, memory=20.0)
 HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL)
@@ -19,6 +18,13 @@ HALFTIME, FINAL = HORIZONS.index(Horizon.HALFTIME), HORIZONS.index(Horizon.FINAL
 
 def quiet(_: int) -> None:
     """Shows nothing."""
+
+
+def fit_lstm(learn: LstmExamples, recipe: LstmConfig, seed: int, advance: Callable[[int], None]) -> TrainedLstm:
+    """Imports torch, which takes seconds, in the test that fits, and not in every process that collects this file."""
+    from dejavu_trainer.training import lstm
+
+    return lstm.fit_lstm(learn, recipe, seed, advance)
 
 
 def examples(count: int, seed: int) -> LstmExamples:
@@ -109,6 +115,8 @@ def test_several_members_are_their_mean() -> None:
 
 
 def test_the_same_seed_gives_the_same_graph_and_leaves_torch_as_it_was() -> None:
+    import torch
+
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
     learn, recipe = examples(60, 11), replace(QUICK, epochs=2)
     one, same, other = (fit_lstm(learn, recipe, seed, quiet).graph for seed in (1, 1, 2))
@@ -127,6 +135,6 @@ def test_a_loss_that_diverges_ends_the_fit() -> None:
 
 
 def test_a_graph_that_computes_something_else_is_not_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "PARITY_TOLERANCE", -1.0)
+    monkeypatch.setattr("dejavu_trainer.training.lstm.PARITY_TOLERANCE", -1.0)
     with pytest.raises(FitError, match="differs from the trained one"):
         fit_lstm(examples(50, 13), replace(QUICK, epochs=1), 0, quiet)

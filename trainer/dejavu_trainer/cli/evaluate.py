@@ -109,10 +109,10 @@ def backtest(
     from dejavu_trainer.evaluation.result import RESULT_STEPS, RunProvenance, result_of, to_json
     from dejavu_trainer.reports import html as html_report
     from dejavu_trainer.reports import plots, text
-    from dejavu_trainer.training import lstm, recipe
+    from dejavu_trainer.training import lstm_config, recipe
 
     config = recipe.TrainingConfig(prototypes=prototypes)
-    with exit_on_error(lstm.FitError), ProgressBars() as bars:
+    with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
         games, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, jobs, fresh=fresh)
         with bars.step("Compute the metrics", RESULT_STEPS + 1) as advance:
             method = RunProvenance(config.digest, prototypes, seed, games.fingerprint)
@@ -182,10 +182,10 @@ def adapt(
     from dejavu_trainer.evaluation import adaptive_study
     from dejavu_trainer.reports import adaptive as adaptive_report
     from dejavu_trainer.reports import text
-    from dejavu_trainer.training import lstm, recipe
+    from dejavu_trainer.training import lstm_config, recipe
 
     config = recipe.TrainingConfig(prototypes=prototypes)
-    with exit_on_error(lstm.FitError), ProgressBars() as bars:
+    with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
         _, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, jobs, fresh=fresh)
         replayed = []
         with bars.step("Replay the seasons", len(folds)) as advance:

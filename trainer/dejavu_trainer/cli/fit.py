@@ -59,12 +59,12 @@ def fit(
     """Train and calibrate the models, and publish them as a bundle."""
     # Imported late: torch takes seconds to load, and only this command needs it.
     from dejavu_trainer import pipeline
-    from dejavu_trainer.training import lstm, recipe
+    from dejavu_trainer.training import lstm_config, recipe
 
     to_train = parsed("--train", parse_seasons, train)
     to_calibrate = parsed("--calibrate", parse_seasons, calibrate)
     started = time.monotonic()
-    with exit_on_error(lstm.FitError):
+    with exit_on_error(lstm_config.FitError):
         with ProgressBars() as bars:
             seasons = sorted({*to_train, *to_calibrate})
             with bars.step("Read the games", len(seasons)) as advance:

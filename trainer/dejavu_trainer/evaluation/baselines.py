@@ -6,9 +6,6 @@ import warnings
 from typing import Final
 
 import numpy as np
-from scipy.linalg import LinAlgWarning
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from dejavu_models.arrays import Floats
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS
@@ -44,6 +41,11 @@ def _inputs(rated: RatedGames, minute: int) -> Floats:
 def _logistic(inputs: Floats, happened: np.ndarray, queries: Floats) -> Floats:
     if happened.all() or not happened.any():  # with few games, all outcomes may be the same
         return np.full(len(queries), np.clip(float(happened[0]), SURE, 1 - SURE))
+    # Imported late: scikit-learn takes seconds to load, and only fits of this baseline need it.
+    from scipy.linalg import LinAlgWarning
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8)
     with warnings.catch_warnings():
         # If few games are perfectly separable, the coefficients diverge.

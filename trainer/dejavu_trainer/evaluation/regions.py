@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from dejavu_models.arrays import Floats
 
@@ -22,6 +21,8 @@ def binomial_region(trials: int, rate: float, level: float = 0.99) -> tuple[int,
     """
     if trials < 1 or not 0.0 < rate < 1.0:
         raise ValueError(f"no binomial distribution: {trials} trials at rate {rate}")
+    from scipy import stats  # imported late: it takes a second
+
     return _central(stats.binom.pmf(np.arange(trials + 1), trials, rate), level)
 
 
@@ -45,6 +46,8 @@ def conformal_region(
     Raises:
         ValueError: if there are no trials, or too few calibration games for alpha, or alpha is not in (0, 1).
     """
+    from scipy import stats  # imported late: it takes a second
+
     probability = np.ones(1)
     for count, games in np.broadcast(trials, calibration):
         missed = 2 * math.floor((games + 1) * alpha / 2)

@@ -14,7 +14,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -22,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dejavu_models.arrays import Floats
 from dejavu_models.point import features
 from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.execution import Advance
+from dejavu_trainer.training.lstm_config import FitError, LstmConfig, LstmExamples, TrainedLstm
 from dejavu_trainer.training.ratings import margins_in_mode
 
 GRADIENT_NORM = 1.0
@@ -35,73 +34,6 @@ PARITY_TOLERANCE = 1e-4
 
 _PASSED = np.array([[minute > horizon.last_slot for horizon in HORIZONS] for minute in Horizon.FINAL.forecast_minutes])
 """(47, 2): whether a horizon has passed after a minute."""
-
-
-class FitError(RuntimeError):
-    """A fit has failed or its result is unusable."""
-
-
-@dataclass(frozen=True, slots=True)
-class LstmConfig:
-    """Hyperparameters of the LSTM, selected on the seasons up to 2018.
-
-    Attributes:
-        hidden: units of the layer.
-        members: number of networks with different seeds whose predictions the graph averages.
-        batch: games per step.
-        epochs: passes over the games. With the running mean, errors on later seasons decreased to the end, while early
-            stopping on a few hundred held-out games was dominated by noise.
-        learning_rate, weight_decay: settings of AdamW (Loshchilov & Hutter, 2019).
-        known_share: share of the games of an epoch that are shown with their expected margin.
-        memory: time constant of the running mean of the weights, in steps.
-    """
-
-    hidden: int = 32
-    members: int = 1
-    batch: int = 128
-    epochs: int = 40
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    known_share: float = 2 / 3
-    memory: float = 100.0
-
-    @property
-    def steps(self) -> int:
-        """Number of steps that `fit_lstm` reports: epochs of all members."""
-        return self.members * self.epochs
-
-
-@dataclass(frozen=True, slots=True)
-class LstmExamples:
-    """Training games.
-
-    Attributes:
-        levels: (n, 47), differentials after each minute, in points.
-        margins: (n,), expected final differentials before the game, in points; finite.
-        residuals: (n, 47, 2 modes, 2 horizons), residuals of the linear models, in points.
-    """
-
-    levels: Floats
-    margins: Floats
-    residuals: Floats
-
-    def in_mode(self, mode: MarginSource) -> tuple[Tensor, Tensor]:
-        """Returns the inputs (n, 47, channels) and the targets (n, 47, 2), in points."""
-        steps = torch.from_numpy(features.minute_steps(self.levels, margins_in_mode(mode, self.margins)))
-        return steps, torch.from_numpy(self.residuals[:, :, mode].astype(np.float32))
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedLstm:
-    """The fitted LSTM.
-
-    Attributes:
-        graph: the ONNX graph.
-        parity: largest difference between torch and ONNX Runtime on the games, in points.
-    """
-
-    graph: bytes
-    parity: float
 
 
 class LstmNetwork(nn.Module):
@@ -163,13 +95,13 @@ def fit_lstm(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Adv
         members = [_train(examples, recipe, each, advance) for each in seeds]
         network: nn.Module = members[0] if len(members) == 1 else LstmEnsemble(members)
         network.eval()
-        graph = _export(network, examples.in_mode(MarginSource.KNOWN)[0][:2])
+        graph = _export(network, _in_mode(examples, MarginSource.KNOWN)[0][:2])
         return TrainedLstm(graph, _parity(network, graph, examples))
 
 
 def _train(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Advance) -> LstmNetwork:
     torch.manual_seed(seed)
-    modes = [examples.in_mode(mode) for mode in MARGIN_SOURCES]
+    modes = [_in_mode(examples, mode) for mode in MARGIN_SOURCES]
     network = LstmNetwork(modes[MarginSource.KNOWN][0], _spreads(examples), recipe.hidden)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     average = torch.optim.swa_utils.get_ema_multi_avg_fn(1 - 1 / recipe.memory)  # type: ignore[no-untyped-call]
@@ -194,6 +126,12 @@ def _train(examples: LstmExamples, recipe: LstmConfig, seed: int, advance: Advan
             raise FitError(f"the LSTM's loss diverged in epoch {epoch}")
         advance(1)
     return cast("LstmNetwork", smooth.module)
+
+
+def _in_mode(examples: LstmExamples, mode: MarginSource) -> tuple[Tensor, Tensor]:
+    """Returns the inputs (n, 47, channels) and the targets (n, 47, 2), in points."""
+    steps = torch.from_numpy(features.minute_steps(examples.levels, margins_in_mode(mode, examples.margins)))
+    return steps, torch.from_numpy(examples.residuals[:, :, mode].astype(np.float32))
 
 
 def _squared_error(predicted: Tensor, targets: Tensor, spreads: Tensor) -> Tensor:
@@ -247,7 +185,7 @@ def _parity(network: nn.Module, graph: bytes, examples: LstmExamples) -> float:
     """
     served = Lstm(graph)
     with torch.inference_mode():
-        expected = network(examples.in_mode(MarginSource.KNOWN)[0]).numpy()
+        expected = network(_in_mode(examples, MarginSource.KNOWN)[0]).numpy()
     parity = 0.0
     for games, minutes in ((len(expected), MAX_SLOTS), (1, MAX_SLOTS), (1, 1), (min(len(expected), 50), 18)):
         predicted = served.residuals(examples.levels[:games, :minutes], examples.margins[:games])

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from dejavu_models.arrays import Floats
 from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins, frozen_margins
@@ -75,6 +74,8 @@ def fit_ratings(games: Games, steps: int, advance: Advance) -> RatingSettings:
         steps: maximum number of likelihood evaluations; each runs over all games once.
         advance: called as steps are done, `steps` in total.
     """
+    from scipy.optimize import minimize  # imported late: it takes a second, and all of the trainer imports this module
+
     several = len(np.unique(games.season)) > 1
     # Do not spend a short search on settings that the games do not identify.
     free = [field.name for field in fields(RatingSettings) if several or field.name not in {"carry", "seasonal"}]

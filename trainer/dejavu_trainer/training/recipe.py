@@ -33,7 +33,7 @@ from dejavu_trainer.training.dejavu import (
 )
 from dejavu_trainer.training.ensemble import TrialPredictions, WeightSelection, choose_weights
 from dejavu_trainer.training.linear import fit_linear, linear_residuals
-from dejavu_trainer.training.lstm import LstmConfig, LstmExamples, TrainedLstm, fit_lstm
+from dejavu_trainer.training.lstm_config import LstmConfig, LstmExamples, TrainedLstm
 from dejavu_trainer.training.ratings import RatedGames, margins_in_mode
 
 METHOD = 4
@@ -153,6 +153,8 @@ class _Run:
         self, name: str, rated: RatedGames, choice: SelectedSettings, prototypes: int | None = None
     ) -> tuple[LinearModels, TrainedLstm, dict[int, Dejavu]]:
         """Fits all models on some games."""
+        from dejavu_trainer.training.lstm import fit_lstm  # imported late: torch takes seconds, and only fits need it
+
         recipe, (games, margins) = self.recipe, rated
         linear = fit_linear(*rated)
         residuals = linear_residuals(linear, *rated)

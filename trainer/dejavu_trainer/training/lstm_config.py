@@ -1,0 +1,69 @@
+"""What the LSTM is fitted from, and what a fit gives. Imports no torch, which takes seconds to load: lstm.py does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dejavu_models.arrays import Floats
+
+
+class FitError(RuntimeError):
+    """A fit has failed or its result is unusable."""
+
+
+@dataclass(frozen=True, slots=True)
+class LstmConfig:
+    """Hyperparameters of the LSTM, selected on the seasons up to 2018.
+
+    Attributes:
+        hidden: units of the layer.
+        members: number of networks with different seeds whose predictions the graph averages.
+        batch: games per step.
+        epochs: passes over the games. With the running mean, errors on later seasons decreased to the end, while early
+            stopping on a few hundred held-out games was dominated by noise.
+        learning_rate, weight_decay: settings of AdamW (Loshchilov & Hutter, 2019).
+        known_share: share of the games of an epoch that are shown with their expected margin.
+        memory: time constant of the running mean of the weights, in steps.
+    """
+
+    hidden: int = 32
+    members: int = 1
+    batch: int = 128
+    epochs: int = 40
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    known_share: float = 2 / 3
+    memory: float = 100.0
+
+    @property
+    def steps(self) -> int:
+        """Number of steps that `fit_lstm` reports: epochs of all members."""
+        return self.members * self.epochs
+
+
+@dataclass(frozen=True, slots=True)
+class LstmExamples:
+    """Training games.
+
+    Attributes:
+        levels: (n, 47), differentials after each minute, in points.
+        margins: (n,), expected final differentials before the game, in points; finite.
+        residuals: (n, 47, 2 modes, 2 horizons), residuals of the linear models, in points.
+    """
+
+    levels: Floats
+    margins: Floats
+    residuals: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedLstm:
+    """The fitted LSTM.
+
+    Attributes:
+        graph: the ONNX graph.
+        parity: largest difference between torch and ONNX Runtime on the games, in points.
+    """
+
+    graph: bytes
+    parity: float

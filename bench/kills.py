@@ -200,7 +200,7 @@ class Victim:
     def __init__(self, stack: ExitStack, ledger: str, workers: int) -> None:
         self._stack = stack
         self._arguments = ("--workers", str(workers), "--ledger", ledger)
-        self._server = stack.enter_context(spawned_server(*self._arguments))
+        self._server = stack.enter_context(spawned_server(*self._arguments, standby=True))
         self.address = self._server.address
         self.orphans = 0
         self.logs = [self._server]
@@ -220,7 +220,9 @@ class Victim:
         self._server.process.kill()
         _, alive = psutil.wait_procs(workers, timeout=20)
         self.orphans += sum(worker.status() != psutil.STATUS_ZOMBIE for worker in alive)
-        self._server = self._stack.enter_context(spawned_server("--listen", self.address, *self._arguments))
+        self._server = self._stack.enter_context(
+            spawned_server("--listen", self.address, *self._arguments, standby=True)
+        )
         self.logs.append(self._server)
         _ = self._server.address
 

@@ -147,7 +147,7 @@ def dejavu_server(cpus: set[int], bundle: Path) -> Iterator[Server]:
         asyncio.run(create_ledger(ledger))  # so that the worker does not load what creating one needs
         with pinned_to(cpus):
             arguments = ("--workers", "1", "--ledger", ledger, "--bundle", str(bundle), "--allow-unfit")
-            server = stack.enter_context(spawned_server(*arguments))
+            server = stack.enter_context(spawned_server(*arguments, standby=True))
         address = server.address
         [worker] = server.workers
         supervisor = psutil.Process(server.process.pid)

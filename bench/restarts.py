@@ -61,7 +61,7 @@ class Server:
         self._stack = stack
         self._arguments = ("--workers", str(workers), "--ledger", ledger)
         self._result = result
-        self._server: SpawnedServer = stack.enter_context(spawned_server(*self._arguments))
+        self._server: SpawnedServer = stack.enter_context(spawned_server(*self._arguments, standby=True))
         self.address = self._server.address
 
     def reload(self) -> None:
@@ -75,7 +75,9 @@ class Server:
     def restart(self) -> None:
         """Drains the server and starts another in its place; returns when it listens."""
         self.drain()
-        self._server = self._stack.enter_context(spawned_server("--listen", self.address, *self._arguments))
+        self._server = self._stack.enter_context(
+            spawned_server("--listen", self.address, *self._arguments, standby=True)
+        )
         _ = self._server.address
 
     def drain(self) -> None:

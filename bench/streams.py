@@ -323,7 +323,7 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = p
     with tempfile.TemporaryDirectory() as folder:
         ledger = f"sqlite:///{Path(folder) / 'ledger.sqlite3'}"
         arguments_ = ("--workers", str(options.workers), "--ledger", ledger, "--metrics-listen", "127.0.0.1:0")
-        with spawned_server(*arguments_) as server:
+        with spawned_server(*arguments_, standby=True) as server:
             server.wait_for("listening")
             result = uvloop.run(run(options, server))
     result.seconds = round(time.monotonic() - start, 1)

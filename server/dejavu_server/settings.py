@@ -86,6 +86,13 @@ class Settings(ProcessMessage):
         "127.0.0.1:50051"
     )
     workers: Annotated[int, _option("Worker processes that share the port, 1 to 64.", "N", ge=1, le=64)] = 2
+    standby: Annotated[
+        Literal["on", "off"],
+        _option(
+            "Keep a standby worker, which replaces a dead one a second sooner; off saves its memory.",
+            flag=False,
+        ),
+    ] = "on"
     bundles: Annotated[
         tuple[Path, ...],
         _option(

@@ -39,7 +39,7 @@ def wait_for_other_worker(server: SpawnedServer, known: set[str]) -> None:
 
 @pytest.mark.parametrize("deaths", [1, pytest.param(2, marks=pytest.mark.nightly)])
 async def test_callers_and_subscribers_do_not_notice_the_death_of_a_worker(tmp_path: Path, deaths: int) -> None:
-    with spawned_server(*arguments(tmp_path)) as server:
+    with spawned_server(*arguments(tmp_path), standby=True) as server:
         address = await asyncio.to_thread(attrgetter("address"), server)
         async with load(address) as clients:
             for number in range(deaths):
@@ -55,7 +55,7 @@ async def test_callers_and_subscribers_do_not_notice_the_death_of_a_worker(tmp_p
 
 @pytest.mark.nightly
 async def test_a_worker_and_the_standby_worker_that_die_together_are_both_replaced(tmp_path: Path) -> None:
-    with spawned_server(*arguments(tmp_path)) as server:
+    with spawned_server(*arguments(tmp_path), standby=True) as server:
         children = await asyncio.to_thread(with_standby, server)
         known = names(server)
         [standby] = set(children) - set(server.workers)
@@ -70,7 +70,7 @@ async def test_a_worker_and_the_standby_worker_that_die_together_are_both_replac
 
 
 def test_a_standby_worker_that_dies_is_replaced(tmp_path: Path) -> None:
-    with spawned_server(*arguments(tmp_path, workers=1)) as server:
+    with spawned_server(*arguments(tmp_path, workers=1), standby=True) as server:
         [standby] = set(with_standby(server)) - set(server.workers)
         standby.kill()
         assert server.wait_for("no_spare")["ending"] == "killed by SIGKILL"
@@ -83,7 +83,7 @@ async def test_a_supervisor_killed_under_load_leaves_no_process_and_a_new_one_st
 ) -> None:
     """The kernel's signal drains the workers; streams resume at the next server without loss."""
     with ExitStack() as stack:
-        first = stack.enter_context(spawned_server(*arguments(tmp_path)))
+        first = stack.enter_context(spawned_server(*arguments(tmp_path), standby=True))
         children = await asyncio.to_thread(with_standby, first)
         async with load(first.address, patient=True) as clients:
             await clients.answers(100)
@@ -101,7 +101,7 @@ async def test_a_supervisor_killed_under_load_leaves_no_process_and_a_new_one_st
     "when", ["starting", *(pytest.param(when, marks=pytest.mark.nightly) for when in ("worker_died", "reloading"))]
 )
 def test_a_supervisor_killed_while_a_worker_starts_leaves_no_process(tmp_path: Path, when: str) -> None:
-    with spawned_server(*arguments(tmp_path)) as server:
+    with spawned_server(*arguments(tmp_path), standby=True) as server:
         if when != "starting":
             with_standby(server)
         if when == "worker_died":

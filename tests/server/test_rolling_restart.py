@@ -29,12 +29,12 @@ from dejavu_client import AsyncDejavuClient
 
 @contextmanager
 def server_in(
-    folder: Path, *args: str, workers: int = 2, environment: dict[str, str] | None = None
+    folder: Path, *args: str, workers: int = 2, environment: dict[str, str] | None = None, standby: bool = False
 ) -> Iterator[SpawnedServer]:
     """A server of the bundle in folder/bundle, with its ledger beside it."""
     ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
     own = ("--workers", str(workers), "--bundle", str(folder / "bundle"), "--ledger", ledger)
-    with spawned_server(*own, *args, environment=environment) as server:
+    with spawned_server(*own, *args, environment=environment, standby=standby) as server:
         yield server
 
 
@@ -135,7 +135,7 @@ async def test_a_bundle_that_is_refused_changes_nothing_and_a_good_one_comes_in_
 @pytest.mark.nightly
 def test_a_round_uses_no_process_that_was_there_before_it(tmp_path: Path, old: str) -> None:
     """A spare has loaded the code of the release that was installed when it was started."""
-    with server_in(tmp_path, workers=1) as server:
+    with server_in(tmp_path, workers=1, standby=True) as server:
         assert server.address
         before = wait_for_spare(server)
         reload(server)
@@ -158,7 +158,7 @@ def test_a_new_release_comes_in_and_one_that_is_broken_does_not(tmp_path: Path, 
     release = shutil.copytree(Path(dejavu_server.__file__).parent, tmp_path / "release" / "dejavu_server")
     program = release / "worker" / "worker.py"
     code = program.read_text()
-    with server_in(tmp_path, workers=1, environment={"PYTHONPATH": str(release.parent)}) as server:
+    with server_in(tmp_path, workers=1, environment={"PYTHONPATH": str(release.parent)}, standby=True) as server:
         assert server.address
         program.write_text(code.replace('_log.info("serving", ', '_log.info("serving", release="the next one", '))
         reload(server)

@@ -26,6 +26,7 @@ def values(field: str) -> st.SearchStrategy[str]:
         Settings,
         listen=st.sampled_from(["127.0.0.1:50051", "[::1]:0", "localhost:1"]),
         workers=st.integers(1, 64),
+        standby=values("standby"),
         allow_unfit=st.booleans(),
         bundles=st.lists(st.text(st.characters(exclude_characters="\0"), min_size=1).map(Path)).map(tuple),
         ledger=st.just("sqlite:////tmp/ä b.sqlite3"),
@@ -140,6 +141,7 @@ def test_a_worker_reads_what_a_supervisor_of_the_previous_release_writes_and_the
     assert Settings.from_json(PREVIOUS_RELEASE) == settings
     assert json.loads(settings.to_json()) == {
         **json.loads(PREVIOUS_RELEASE),
+        "standby": "on",
         "late_seconds": 600.0,
         "max_game_forecasts": 5000,
     }

@@ -70,7 +70,7 @@ class WorkerPool:
             self.failed_starts = 0 if self.serving() else self.failed_starts + 1
             raise
         finally:
-            if not self._start_limit.locked():
+            if self._settings.standby == "on" and not self._start_limit.locked():
                 self._standby.enable()  # only now: it would compete with the starting workers for cores
         self.failed_starts = 0
         self._metrics.worker_serves()

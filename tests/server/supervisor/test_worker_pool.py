@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from structlog.testing import capture_logs
 from tests.support.processes.worker_programs import running_pool, worker_that
@@ -60,6 +61,21 @@ async def test_a_spare_that_turns_out_to_be_dead_costs_no_start(
         assert told["pid"] == spare.pid
         assert told["reason"].endswith("killed by SIGKILL")
         assert figures.registry.get_sample_value("dejavu_worker_starts_failed_total") == 0
+
+
+async def test_without_a_standby_a_dead_worker_is_replaced_by_a_process_started_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dejavu_server.supervisor.standby.DELAY_SECONDS", 0.0)
+    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *SERVES))
+    supervisor = psutil.Process()
+    before = set(supervisor.children())
+    async with running_pool(tmp_path, standby="off") as pool:
+        first = await pool.start(0, lambda *_: None)
+        first.kill()
+        await first.wait()
+        second = await pool.start(0, lambda *_: None)
+        assert {child.pid for child in set(supervisor.children()) - before} == {second.pid}
 
 
 async def test_where_nobody_is_left_nobody_is_killed(tmp_path: Path) -> None:

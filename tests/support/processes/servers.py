@@ -198,13 +198,17 @@ class SpawnedServer:
 
 @contextmanager
 def spawned_server(
-    *args: str, environment: dict[str, str] | None = None, within: Sequence[str] = (), makes_ledger: bool = False
+    *args: str,
+    environment: dict[str, str] | None = None,
+    within: Sequence[str] = (),
+    makes_ledger: bool = False,
+    standby: bool = False,
 ) -> Iterator[SpawnedServer]:
     """Starts `dejavu-server` with these arguments and a JSON log; on a free port unless they include --listen.
 
     Does not wait until it listens: `server.address` does. Drains it at the end; kills it if that takes too long.
     `within` is a command that executes it, for example `setpriv`. Unless it `makes_ledger` itself, which takes longer,
-    it finds an empty one.
+    it finds an empty one. It keeps a standby worker only if told to: the imports of one take a second.
     """
     if not makes_ledger and "--ledger" in args:
         _put_missing_ledger(args[args.index("--ledger") + 1])
@@ -215,7 +219,7 @@ def spawned_server(
         stderr=subprocess.PIPE,
         encoding="utf-8",
         errors="backslashreplace",  # gRPC's own log lines may contain bytes of callers
-        env={**os.environ, **(environment or {})},
+        env={**os.environ, "DEJAVU_STANDBY": "on" if standby else "off", **(environment or {})},
     )
     server = SpawnedServer(process)
     try:

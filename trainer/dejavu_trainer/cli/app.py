@@ -85,8 +85,7 @@ def parsed(option: str, parse: Callable[[S], T], value: S) -> T:
 
 def print_json(document: dict[str, Any]) -> None:
     """Prints a document to stdout; nothing else may be printed there."""
-    json.dump(document, sys.stdout, indent=2, allow_nan=False)
-    sys.stdout.write("\n")
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 class Bars:

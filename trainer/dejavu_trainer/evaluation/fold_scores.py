@@ -212,8 +212,9 @@ def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test
         center, lead, outcome = points[:, minute - 1, index], leads[:, minute - 1], outcomes[:, index]
         point[:, column] = center
         probability[:, column] = distribution.home_lead_probability(center, lead)
+        group_of_each = lead_groups(lead)
         for side, group in itertools.product((lead < 0, lead >= 0), range(len(LEAD_EDGES) + 1)):
-            rows = np.flatnonzero(side & (lead_groups(lead) == group))
+            rows = np.flatnonzero(side & (group_of_each == group))
             if len(rows):
                 # Games of one lead group and side share their residual distribution.
                 group_lead = float(lead[rows[0]])
@@ -227,10 +228,11 @@ def _forecasts(points: Floats, distributions: list[PredictiveDistribution], test
 def _offsets(distribution: PredictiveDistribution, lead: float) -> Floats:
     """Returns the interval ends relative to the point forecast: (2, 1, alphas); NaN where there is no interval."""
     result = np.full((2, 1, len(ALPHAS)), np.nan)
-    for column, alpha in enumerate(ALPHAS):
-        if alpha >= distribution.smallest_alpha:
-            interval = distribution.interval(0.0, lead, alpha)
-            result[:, 0, column] = interval.lower, interval.upper
+    columns = [column for column, alpha in enumerate(ALPHAS) if alpha >= distribution.smallest_alpha]
+    tails = [ALPHAS[column] / 2 for column in columns]
+    ends = distribution.quantiles(0.0, lead, [*tails, *(1 - tail for tail in tails)])
+    result[0, 0, columns] = np.minimum(ends[: len(columns)], 0.0)  # the point is within the interval, as in `interval`
+    result[1, 0, columns] = np.maximum(ends[len(columns) :], 0.0)
     return result
 
 

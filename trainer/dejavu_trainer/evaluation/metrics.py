@@ -8,6 +8,7 @@ computed on the same resampled games.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
@@ -297,9 +298,9 @@ def _store(
     """
     means = np.hstack([each for _, by_metric in estimated for each in by_metric.values()])
     estimates = np.vstack([means[:1], bootstrap.intervals(means[1:])]).T
-    found = zip(np.isfinite(estimates).all(axis=1).tolist(), estimates.tolist(), strict=True)
+    found = iter(estimates.tolist())
     for targets, by_metric in estimated:
         for metric in by_metric:
-            for target, (finite, estimate) in zip(targets, itertools.islice(found, len(targets)), strict=True):
-                if finite:
+            for target, estimate in zip(targets, itertools.islice(found, len(targets)), strict=True):
+                if all(map(math.isfinite, estimate)):
                     target[metric] = Estimate(*estimate)

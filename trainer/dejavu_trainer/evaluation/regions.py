@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
 
 import numpy as np
 
 from dejavu_models.arrays import Floats
 
+_CACHED: Final = 8192
+"""Number of regions to remember: a verdict needs each for all forecasters, and a result needs the verdict's again."""
 
+
+@lru_cache(maxsize=_CACHED)
 def binomial_region(trials: int, rate: float, level: float = 0.99) -> tuple[int, int]:
     """Returns the counts of successes that agree with a nominal rate: first and last, both included.
 
@@ -46,10 +52,16 @@ def conformal_region(
     Raises:
         ValueError: if there are no trials, or too few calibration games for alpha, or alpha is not in (0, 1).
     """
+    pairs = np.broadcast(trials, calibration)
+    return _conformal_region(tuple((int(count), int(games)) for count, games in pairs), alpha, level)
+
+
+@lru_cache(maxsize=_CACHED)
+def _conformal_region(tests: tuple[tuple[int, int], ...], alpha: float, level: float) -> tuple[int, int]:
     from scipy import stats  # imported late: it takes a second
 
     probability = np.ones(1)
-    for count, games in np.broadcast(trials, calibration):
+    for count, games in tests:
         missed = 2 * math.floor((games + 1) * alpha / 2)
         if count < 1 or not 0.0 < alpha < 1.0 or missed < 2:
             raise ValueError(f"no intervals at alpha {alpha} from {games} games, tested on {count}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -147,17 +147,19 @@ def to_json(result: BacktestResult) -> str:
     document = {
         "recipe": result.method.recipe,
         "seasons": [fold.season for fold in result.folds],
-        **_plain(asdict(result)),
+        **_plain(result),
     }
     return json.dumps(document, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
-    """Rounds numbers to six significant digits; tuples, such as estimates, become lists."""
+    """Rounds numbers to six significant digits; tuples, such as estimates, become lists, and data classes dicts."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
     if isinstance(value, float):
         return float(f"{value:.6g}")
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     return value

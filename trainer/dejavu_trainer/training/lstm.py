@@ -198,12 +198,13 @@ def _parity(network: nn.Module, graph: bytes, examples: LstmExamples) -> float:
 @contextmanager
 def _reproducible() -> Iterator[None]:
     """Uses one thread, deterministic algorithms and a separate random state in torch; restores them afterwards."""
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    # Not use_deterministic_algorithms: it also configures torch's compiler, whose imports take two seconds.
+    threads, deterministic = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     with torch.random.fork_rng(devices=[]):
         torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(True)
+        torch.set_deterministic_debug_mode("error")
         try:
             yield
         finally:
             torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(deterministic)
+            torch.set_deterministic_debug_mode(deterministic)

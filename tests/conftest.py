@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 CI = os.environ.get("DEJAVU_CI") == "1"
 RUN = pytest.StashKey[Path]()
 
+SLOW_LIBRARIES = ("matplotlib", "scipy", "sklearn", "torch")
+LOADED_SLOW_LIBRARIES = pytest.StashKey[list[str]]()
+"""Those that were imported to collect the tests: every process of a run would import them."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Creates the folder that all processes of the run share; collects no garbage while modules are imported."""
@@ -46,14 +51,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("nightly"):
                 item.add_marker(nightly)
+    items.sort(key=_fits_nothing)
+
+
+def _fits_nothing(item: pytest.Item) -> bool:
+    """Sorts tests that fit models, and so load torch, scikit-learn and scipy, before all others.
+
+    Each process of a run begins with another part of the tests, so one process runs nearly all of these. Loading those
+    libraries takes it five seconds of CPU.
+    """
+    return not (item.nodeid.startswith("tests/trainer/") or "small_bundle" in getattr(item, "fixturenames", ()))
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Exempts modules and collected tests from garbage collection: scanning them again and again takes time."""
+    session.config.stash[LOADED_SLOW_LIBRARIES] = [name for name in SLOW_LIBRARIES if name in sys.modules]
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture
+def loaded_slow_libraries(pytestconfig: pytest.Config) -> list[str]:
+    """Returns the slow libraries that were imported to collect the tests."""
+    return pytestconfig.stash[LOADED_SLOW_LIBRARIES]
 
 
 @pytest.fixture(scope="session")

@@ -114,3 +114,8 @@ def test_the_supervisor_loads_no_grpc() -> None:
         "import sys, dejavu_server.supervisor.supervisor, dejavu_server.cli.serve; sys.exit('grpc' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_no_module_of_the_tests_loads_a_library_that_takes_seconds(loaded_slow_libraries: list[str]) -> None:
+    """Tests import them where they use them: each process of a run imports all modules, to collect the tests."""
+    assert not loaded_slow_libraries

@@ -5,12 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from dejavu_feed.pattern import QUARTER_MINUTES, REGULATION_MINUTES
 from dejavu_models.metrics import ECE_BINS, Estimate, probability_bin
@@ -19,6 +16,10 @@ from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
 from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, QUARTERS, GroupMetrics, cases_of, pool
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
 from dejavu_trainer.reports.tables import NAMES
+
+if TYPE_CHECKING:  # imported late otherwise: loading it takes half a second, and not every report has plots
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS: Final = {
     "ensemble": "#0b5fa5",
@@ -63,6 +64,8 @@ class Plot:
 def plots(result: BacktestResult, folds: Sequence[FoldScores]) -> Iterator[Plot]:
     """Yields all plots of a report: of the metrics, and of the scores that they are computed from."""
     pooled = pool(folds)
+    import matplotlib as mpl
+
     with mpl.rc_context(STYLE):
         yield Plot(
             "CRPS by minute",
@@ -118,6 +121,8 @@ def plots(result: BacktestResult, folds: Sequence[FoldScores]) -> Iterator[Plot]
 
 def _svg(name: str, figure: Figure) -> str:
     buffer = io.StringIO()
+    import matplotlib as mpl
+
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -127,6 +132,8 @@ def _svg(name: str, figure: Figure) -> str:
 
 
 def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, list[list[Axes]]]:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10.5, height))
     return figure, figure.subplots(rows, columns, squeeze=False, **options).tolist()
 
@@ -314,6 +321,9 @@ def chosen_games(fold: FoldScores) -> dict[str, int]:
 def fan_chart(folds: Sequence[FoldScores]) -> str:
     """Draws the game whose forecasts have the median CRPS, as an SVG file of its own: an ordinary one."""
     pooled = pool(folds)
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 4.6), layout="constrained")
         _fan(figure.subplots(), pooled, *[*chosen_games(pooled).items()][-1])

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -130,6 +130,9 @@ class ClientClosedError(DejavuClientError):
     """The client was closed."""
 
 
+_UNREACHABLE: Final = ("connect to", "resolution", "resolving")
+"""Texts in gRPC's messages about a connection that was never made."""
+
 PASSING = (CallCancelledError, DeadlineExceededError, ResourceExhaustedError, UnavailableError)
 """Transient errors: the same call may succeed later."""
 
@@ -150,11 +153,23 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
         message = f"no answer from {target} within {timeout:g} s"
     elif code is grpc.StatusCode.UNAVAILABLE and not details.get("reason"):
         # Without a reason the message is gRPC's, not the server's: a socket error alone does not help the user.
-        unreachable = "connect to" in message or "resolution" in message
+        unreachable = any(sign in message for sign in _UNREACHABLE)
         hint = f"cannot reach {target}: is a dejavu-server running there?" if unreachable else f"lost {target}"
-        message = f"{hint} ({message})"
+        message = f"{hint} ({_cause(message)})"
+    elif not details.get("reason") and (
+        code is grpc.StatusCode.UNIMPLEMENTED or (code is grpc.StatusCode.NOT_FOUND and not call.details())
+    ):
+        # So gRPC answers for another program, or for a release without the method or the service.
+        message = f"{target} does not know this call: an older dejavu-server, or another program ({message})"
     request_id = metadata_value(call.trailing_metadata(), "x-request-id")
     return EXCEPTIONS.get(code, InternalError)(message, code=code, request_id=request_id, **details)
+
+
+def _cause(message: str) -> str:
+    """Shortens gRPC's message about a failed connection to the last error, which names the cause."""
+    _, found, last = message.rpartition("last error: ")
+    cause = last.partition(": ")[2] if found else message  # without the code in front
+    return cause.rpartition("Failed to connect to remote host: ")[2]
 
 
 def from_predict_error(error: PredictError) -> DejavuClientError:

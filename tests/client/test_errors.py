@@ -78,7 +78,7 @@ def test_the_table_is_the_one_in_the_docstring() -> None:
 
 
 def test_a_status_without_a_message_says_its_name() -> None:
-    assert str(from_rpc_error(FakeError(grpc.StatusCode.NOT_FOUND, None, None), "host:1")) == "NOT_FOUND"
+    assert str(from_rpc_error(FakeError(grpc.StatusCode.ABORTED, None, None), "host:1")) == "ABORTED"
 
 
 def test_a_server_that_says_to_come_again_is_quoted_without_the_hint_that_it_may_not_run() -> None:
@@ -108,11 +108,33 @@ def test_a_refusal_that_may_pass_says_after_how_many_seconds() -> None:
             "DNS resolution failed for host:1",
             "cannot reach host:1: is a dejavu-server running there? (DNS resolution failed for host:1)",
         ),
+        (
+            "last error: UNKNOWN: ipv4:[::1]:1: Failed to connect to remote host: Connection refused",
+            "cannot reach host:1: is a dejavu-server running there? (Connection refused)",
+        ),
+        (
+            "failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Failed parsing HTTP/2",
+            "cannot reach host:1: is a dejavu-server running there? (ipv4:127.0.0.1:1: Failed parsing HTTP/2)",
+        ),
+        (
+            "errors resolving host:1: [Domain name not found]",
+            "cannot reach host:1: is a dejavu-server running there? (errors resolving host:1: [Domain name not found])",
+        ),
         ("Stream removed (Socket closed)", "lost host:1 (Stream removed (Socket closed))"),
     ],
 )
 def test_a_server_that_was_never_there_is_told_from_one_that_went(said: str, told: str) -> None:
     assert str(from_rpc_error(FakeError(grpc.StatusCode.UNAVAILABLE, said), "host:1")) == told
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(grpc.StatusCode.UNIMPLEMENTED, "Method not found!"), (grpc.StatusCode.NOT_FOUND, None)]
+)
+def test_another_program_at_the_address_is_told_from_a_dejavu_server(code: grpc.StatusCode, said: str | None) -> None:
+    told = f"host:1 does not know this call: an older dejavu-server, or another program ({said or 'NOT_FOUND'})"
+    assert str(from_rpc_error(FakeError(code, said, None), "host:1")) == told
+    abort = Abort(code, "no such model", "MODEL_NOT_FOUND")
+    assert str(from_rpc_error(FakeError(code, abort.message, abort.details()), "host:1")) == "no such model"
 
 
 def test_details_that_contradict_their_status_are_left_aside() -> None:

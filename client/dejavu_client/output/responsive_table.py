@@ -27,12 +27,14 @@ class ResponsiveColumn(NamedTuple):
         justify: alignment of its cells.
         keep: priority in a narrow terminal; the columns with the lowest value are dropped first.
         header: text of its header; None for its name.
+        replaces: name of the column whose place it takes while there is room for it.
     """
 
     name: str
     justify: JustifyMethod
     keep: int
     header: str | None = None
+    replaces: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,13 @@ class ResponsiveTable:
 
     def _of(self, columns: Sequence[ResponsiveColumn]) -> Table:
         table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, header_style="bold")
-        for column in columns:
+        replaced = {column.replaces for column in columns}
+        shown = [column for column in columns if column.name not in replaced]
+        for column in shown:
             header = column.name if column.header is None else column.header
             table.add_column(header, justify=column.justify, no_wrap=True)
         for cells, style in self.rows:
-            table.add_row(*(cells.get(column.name, Text()) for column in columns), style=style)
+            table.add_row(*(cells.get(column.name, Text()) for column in shown), style=style)
         return table
 
 

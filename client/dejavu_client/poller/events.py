@@ -180,7 +180,7 @@ class FaultKind(StrEnum):
     STALE = "stale"
     """The feed's answer is out of date, or may be."""
     SERVER = "server"
-    """The server did not answer a request for a forecast or a report of an outcome; it is retried."""
+    """The server did not answer a check of its health, a request for a forecast or a report; it is retried."""
     REFUSED = "refused"
     """The server refused to forecast from this pattern, or to accept this outcome."""
     INTERNAL = "internal"
@@ -202,7 +202,7 @@ class Fault:
     """A read, forecast or report failed. It is retried unless `reason` says otherwise.
 
     Attributes:
-        source: "scoreboard" or a game id.
+        source: "scoreboard", "server" or a game id.
         reason: description of the fault.
         failures: consecutive failures of this source, including this one.
         kind: kind of fault.

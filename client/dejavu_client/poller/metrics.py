@@ -5,7 +5,8 @@
 | dejavu_poll_game_data_age_seconds                   | seconds since the feed last updated a live game            |
 |   {game_id, home, away}                             |                                                            |
 | dejavu_poll_scoreboard_age_seconds                  | seconds since the scoreboard was read, or since the start  |
-| dejavu_poll_faults_total{source, kind}              | faults; source: scoreboard or game, kind: a `FaultKind`    |
+| dejavu_poll_faults_total{source, kind}              | faults; source: scoreboard, server or game; kind: a         |
+|                                                     | `FaultKind`                                                |
 | dejavu_poll_forecasts_total{horizon, outcome}       | forecast minutes: new, revision, or missed, including      |
 |                                                     | those that had passed when the poller started              |
 | dejavu_poll_reports_total{horizon, outcome}         | outcomes accepted by the track record: new, or revision    |
@@ -30,7 +31,7 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.formatting import enum_word
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.events import Event, Fault, FaultKind, ForecastMissed, OutcomeReported, Prediction
-from dejavu_client.poller.poller import Poller
+from dejavu_client.poller.poller import SERVER, Poller
 from dejavu_client.poller.step import SCOREBOARD
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
@@ -71,7 +72,7 @@ class PollMetrics:
             buckets=LATENCY_BUCKETS,
         )
         # Start all counters at 0, so that a first fault shows as an increase.
-        for source in (SCOREBOARD, "game"):
+        for source in (SCOREBOARD, SERVER, "game"):
             for kind in FaultKind:
                 self._faults.labels(source, kind)
         for horizon in (HALFTIME, FINAL):
@@ -84,7 +85,7 @@ class PollMetrics:
         """Counts an event."""
         match event:
             case Fault():
-                self._faults.labels(SCOREBOARD if event.source == SCOREBOARD else "game", event.kind).inc()
+                self._faults.labels(event.source if event.source in (SCOREBOARD, SERVER) else "game", event.kind).inc()
             case Prediction():
                 outcome = "revision" if event.forecast.revision else "new"
                 self._forecasts.labels(_label(event.forecast.horizon), outcome).inc()

@@ -19,6 +19,7 @@ from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
 from dejavu_client.poller.predictor import (
     OUTCOME_KNOWN,
     PredictionClient,
+    check_server,
     load_recorded,
     report_outcome,
     request_forecasts,
@@ -54,6 +55,8 @@ EventT = TypeVar("EventT", bound=Event)
 Callback = Callable[[EventT], Awaitable[None] | None]
 
 DEFAULT_INTERVAL: Final = 10.0
+SERVER: Final = "server"
+"""Source of the faults of the server that concern no single game."""
 _BOXSCORES_AFTER_FAILURES: Final = 3
 """Consecutive failures of the scoreboard after which games are looked up by their box scores."""
 
@@ -85,6 +88,7 @@ class Poller:
         scoreboard_time: when the scoreboard was last read; None before the first read.
         scoreboard_failure: why the last read of the scoreboard failed; "" if it succeeded.
         minutes: for each horizon, the minutes after which it is forecast.
+        server_failure: why the server did not answer when it was last asked; "" if it did, or was not asked yet.
         limits: description of what the model does not support of `minutes`; "" if it supports all, or if unknown.
     """
 
@@ -111,6 +115,7 @@ class Poller:
         self.games: dict[str, WatchedGame] = {}
         self.scoreboard_time: datetime | None = None
         self.scoreboard_failure = ""
+        self.server_failure = ""
         self.limits = ""
         self._feed = feed
         self._client = client
@@ -125,6 +130,7 @@ class Poller:
         self._shown: frozenset[str] = frozenset()
         self._reads = FeedReads()
         self._backoff = PollBackoff()
+        self._server_backoff = PollBackoff()
         self._known_faults: frozenset[str] = frozenset()
         self._stop = asyncio.Event()
 
@@ -169,7 +175,17 @@ class Poller:
                     return
 
     def turn(self) -> None:
-        """Starts reads of the scoreboard and the live games, except for sources still being read."""
+        """Starts reads of the scoreboard and the live games, except for sources still being read.
+
+        Asks the server for its health too: before the first forecast is due, nothing else would tell that it is away.
+        """
+        if SERVER not in self._reads:
+            if self._server_backoff.skip:
+                self._server_backoff = self._server_backoff.waited()
+            else:
+                self._reads.start(
+                    SERVER, self._check_server, lambda error: self._server_failed(error, FaultKind.INTERNAL)
+                )
         if SCOREBOARD not in self._reads:
             if self._backoff.skip:
                 self._backoff = self._backoff.waited()
@@ -289,6 +305,20 @@ class Poller:
             await self._emit(Fault(SCOREBOARD, fault, kind=FaultKind.MALFORMED))
         self._known_faults = faults
         self._shown = frozenset(state.game_id for state in board.games)
+
+    async def _check_server(self) -> None:
+        try:
+            await check_server(self._client)
+        except DejavuClientError as error:
+            await self._server_failed(error, FaultKind.SERVER)
+        else:
+            self.server_failure = ""
+            self._server_backoff = PollBackoff()
+
+    async def _server_failed(self, error: Exception, kind: FaultKind) -> None:
+        self.server_failure = str(error)
+        self._server_backoff = self._server_backoff.failed()
+        await self._emit(Fault(SERVER, str(error), self._server_backoff.failures, kind=kind))
 
     async def _read_box_score(self, game_id: str) -> None:
         """Reads the box score of a game that the scoreboard no longer shows."""

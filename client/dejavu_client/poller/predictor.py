@@ -9,14 +9,21 @@ from typing import Final, Protocol
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.model_service_pb2 import Model
-from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictRequest
+from dejavu.v1.prediction_service_pb2 import DESCRIPTOR, PredictBatchResult, PredictRequest
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
-from dejavu_client.errors import DejavuClientError, InternalError, InvalidArgumentError, from_predict_error
+from dejavu_client.errors import (
+    DejavuClientError,
+    InternalError,
+    InvalidArgumentError,
+    UnavailableError,
+    from_predict_error,
+)
 from dejavu_client.poller.events import MinuteForecast
 from dejavu_client.poller.transition import DueForecast
 from dejavu_client.poller.watched_game import PendingOutcome
 from dejavu_client.requests import predict_request
+from dejavu_client.transport.health import HealthStatus
 from dejavu_feed.nba.live_payloads import GameState
 from dejavu_feed.teams import team_code
 
@@ -24,6 +31,7 @@ OUTCOME_KNOWN: Final = "OUTCOME_KNOWN"
 """Reason of the error for a forecast whose outcome is already recorded."""
 _ALPHA: Final = 0.05
 """The server's default miscoverage rate, which a poller always uses."""
+_SERVICE: Final = DESCRIPTOR.services_by_name["PredictionService"].full_name
 _PAGE: Final = 200
 """Page size; more than a poller's forecasts of any game, so that one page is enough."""
 
@@ -33,6 +41,10 @@ class PredictionClient(Protocol):
 
     A call that fails raises a `DejavuClientError`.
     """
+
+    async def health(self, service: str = "") -> HealthStatus:
+        """Returns the health status of a service of the server."""
+        ...
 
     async def list_models(self) -> list[Model]:
         """Returns the models, the active one first."""
@@ -60,6 +72,17 @@ class PredictionClient(Protocol):
     ) -> AsyncIterator[RecordedPrediction]:
         """Yields the newest recorded forecasts of a game by a model, with any request options."""
         ...
+
+
+async def check_server(client: PredictionClient) -> None:
+    """Checks that a server is there and makes forecasts.
+
+    Raises:
+        DejavuClientError: if it is not, or does not.
+    """
+    status = await client.health(_SERVICE)
+    if status is not HealthStatus.SERVING:
+        raise UnavailableError(f"the server makes no forecasts: its health is {status.name}")
 
 
 async def request_forecasts(

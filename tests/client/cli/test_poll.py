@@ -182,6 +182,14 @@ def test_a_reader_that_leaves_ends_it_without_a_complaint(stage: Stage) -> None:
         assert program.stderr.read() == ""
 
 
+def read_from(terminal: int) -> bytes:
+    """Returns what a program wrote to its terminal; nothing once it has ended."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
+
+
 def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage) -> None:
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -194,18 +202,23 @@ def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage) -> None:
             stream.feed(os.read(ours, 65536))
         return [line.rstrip() for line in screen.display if line.strip()]
 
-    with subprocess.Popen([*stage.command], stdin=its, stdout=its, stderr=its, env=environment) as program:
+    with subprocess.Popen(
+        ["setsid", "--ctty", *stage.command], stdin=its, stdout=its, stderr=its, env=environment
+    ) as program:
         os.close(its)
         draw_until("LAL @ BOS", "Q1 12:00")
         stage.evening.go_to(SIX_MINUTES + 1)
-        draw_until("+3.0", "−8…+14", "75 %", "leads", "wins")
+        draw_until("+3.0", "−8…+14", "BOS 75 %", "leads", "wins")
         stage.evening.go_to(HALF)
-        lines = draw_until("+5 1/1 yes", "Half", "half, 1 game: 1 of 1 interval at 95 % held")
-        program.send_signal(signal.SIGINT)
+        draw_until("+5 1/1 BOS led", "Half", "half, 1 game: 1 of 1 interval at 95 % held")
+        os.write(ours, b"\r\x03")  # keys, which a terminal would echo
+        while read := read_from(ours):
+            stream.feed(read)
         assert program.wait(20) == 0
     os.close(ours)
 
-    assert len([line for line in lines if "LAL @ BOS" in line]) == 1, "drawn in place"
+    assert sum("LAL @ BOS" in line for line in screen.display) == 1, "drawn in place"
+    assert sum("game" in line and "clock" in line for line in screen.display) == 1, "the header once"
 
 
 def test_a_feed_that_is_none_is_a_usage_error() -> None:

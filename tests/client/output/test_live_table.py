@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.formatting import chance, percent, signed
-from dejavu_client.output.poll_display import live_table
+from dejavu_client.output.live_table import live_table
 from dejavu_client.output.poll_events import event_line, event_record, minute_ranges, summary_lines, summary_record
 from dejavu_client.poller.events import (
     Event,
@@ -103,58 +104,28 @@ def drawn(
 def test_a_game_under_way_shows_both_forecasts_their_minute_and_how_old_its_data_is() -> None:
     lines = drawn(watched(both=True, age=4))
 
-    assert lines[0].split() == [
-        "game",
-        "clock",
-        "score",
-        "min",
-        "half",
-        "95",
-        "%",
-        "leads",
-        "end",
-        "95",
-        "%",
-        "wins",
-        "age",
-    ]
-    assert lines[2].split() == [
-        "LAL",
-        "@",
-        "BOS",
-        "Q2",
-        "05:44",
-        "48–52",
-        "18",
-        "+6.3",
-        "−5…+18",
-        "78",
-        "%",
-        "+8.1",
-        "−19…+36",
-        "78",
-        "%",
-        "7",
-        "s",
-    ]
+    assert " ".join(lines[0].split()) == "game clock score min half 95 % leads end 95 % wins age"
+    row = "LAL @ BOS Q2 05:44 48–52 18 +6.3 −5…+18 BOS 78 % +8.1 −19…+36 BOS 78 % 7 s"
+    assert " ".join(lines[2].split()) == row
 
 
 @pytest.mark.parametrize(
-    ("differential", "shown"), [(-6, "−6 0/1 no"), (-5, "−5 1/1 no"), (17, "+17 1/1 yes"), (0, "0 1/1 no")]
+    ("differential", "shown"),
+    [(-6, "−6 0/1 LAL led"), (-5, "−5 1/1 LAL led"), (17, "+17 1/1 BOS led"), (0, "0 1/1 level")],
 )
 def test_at_the_half_its_outcome_and_how_many_intervals_held_stand_beside_the_forecast_of_the_end(
     differential: int, shown: str
 ) -> None:
     game = watched(state(text="Half"), both=True, half_came=outcome(differential))
 
-    assert f"{shown} +8.1 −19…+36 78 %" in " ".join(drawn(game)[2].split())
+    assert f"{shown} +8.1 −19…+36 BOS 78 %" in " ".join(drawn(game)[2].split())
 
 
 def test_at_the_end_both_outcomes_stand() -> None:
     final = state(GameStatus.FINAL, "Final/OT")
     game = watched(final, both=True, half_came=outcome(5), end_came=outcome(-3, FINAL, 8.1))
 
-    assert drawn(game)[2].split() == ["LAL", "@", "BOS", "Final/OT", "48–52", "+5", "1/1", "yes", "−3", "1/1", "no"]
+    assert " ".join(drawn(game)[2].split()) == "LAL @ BOS Final/OT 48–52 +5 1/1 BOS led −3 1/1 LAL won"
 
 
 def test_games_without_a_forecast_say_why_in_one_line_for_all() -> None:
@@ -169,6 +140,16 @@ def test_a_scheduled_game_shows_when_it_begins_and_no_score() -> None:
     (row,) = [line for line in drawn(watched(state(GameStatus.SCHEDULED, "7:30 pm ET"))) if "LAL" in line]
 
     assert row.split() == ["LAL", "@", "BOS", "7:30", "pm", "ET"]
+
+
+def test_a_server_that_is_away_is_reported_once_and_not_by_every_game() -> None:
+    games = [watched(trouble="server: cannot reach host:1"), watched(trouble="server: cannot reach host:1")]
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    summary = summarize(games, WANTED)
+    trouble = {"scoreboard_trouble": "", "server_trouble": "cannot reach host:1"}
+    console.print(live_table(games, summary, scoreboard_time=NOW, now=NOW, **trouble))
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().count("cannot reach host:1") == 1
 
 
 def test_what_goes_wrong_is_shown() -> None:
@@ -207,9 +188,43 @@ def test_fifteen_games_fit_into_eighty_columns_and_twenty_four_lines() -> None:
     assert all(len(line) <= 80 for line in lines)
     assert len(lines) <= 23, "an empty line is among them"
     assert lines[0].split()[:2] == ["game", "clock"]
-    assert "−28…−5" in rows[1]
-    assert "−45…+10" in rows[1]
+    assert "−16.4 BOS 78 %" in rows[1], "the interval of the half gives way to who leads"
+    assert "−17.8 −45…+10 BOS 78 %" in rows[1]
     assert "128–131" in rows[2]
+
+
+def followed(*probabilities: float) -> WatchedGame:
+    """Returns a game with a forecast of the end after each minute from the sixth on; NaN: none of that minute."""
+    horizon = watched_horizons(WANTED)[FINAL]
+    for minute, probability in enumerate(probabilities, 6):
+        if not math.isnan(probability):
+            made = forecast(8.1, horizon=FINAL)
+            made.home_lead_probability = probability
+            horizon = horizon.accept((0,) * minute, made)
+    return WatchedGame(state(), NOW, horizons={FINAL: horizon})
+
+
+def test_a_wide_terminal_shows_names_the_change_since_the_minute_before_and_the_game_so_far() -> None:
+    [header, _, row, *_] = drawn(followed(0.02, 0.30, 0.55, 0.60, 0.71, 0.67), width=100)
+    assert "Lakers @ Celtics" in row
+    assert "BOS 67 % −4" in row
+    assert header.split()[-4:] == ["±", "home", "wins", "age"]
+    assert " ▁▅▆" in row, "three minutes each: 6, 7–9 by their newest, 10–11"
+    assert "▁▃▅▅▆▆" in drawn(followed(0.02, 0.30, 0.55, 0.60, 0.71, 0.67), width=160)[2], "minute by minute"
+
+
+def test_a_change_is_that_of_one_minute_or_left_out() -> None:
+    assert "BOS 67 % +37" in drawn(followed(0.3, 0.67), width=100)[2]
+    assert "BOS 67 %  " in drawn(followed(0.3, math.nan, 0.67), width=100)[2]
+
+
+@pytest.mark.parametrize("width", [60, 66, 72, 80])
+def test_on_a_narrow_terminal_the_score_comes_before_every_interval(width: int) -> None:
+    [header, _, *rows] = drawn(*widest(), width=width)
+    assert "score" in header.split()
+    assert "wins" in header.split()
+    assert "128–131" in rows[2]
+    assert "BOS 78 %" in rows[2]
 
 
 @pytest.mark.parametrize("width", [80, 72, 60, 50, 40, 30])

@@ -19,6 +19,7 @@ from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
 from dejavu_client.errors import DejavuClientError, from_predict_error
 from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_client.transport.health import HealthStatus
 from dejavu_common.clock import utc_now
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.live_feed import LIVE_PATH
@@ -144,6 +145,7 @@ class StoringPredictor:
         asked: every request so far.
         calls: number of calls of `predict_batch`.
         failures: errors for the next calls of `predict_batch`, in order.
+        unreachable: errors for the next calls of `health`, in order.
         unlisted: errors for the next calls of `list_models`, in order.
         refusals: errors for the next requests, each of which fails alone.
         models: the models that it lists.
@@ -158,6 +160,7 @@ class StoringPredictor:
         self.asked: list[Asked] = []
         self.calls = 0
         self.failures: list[Exception] = []
+        self.unreachable: list[Exception] = []
         self.unlisted: list[Exception] = []
         self.refusals: list[PredictError] = []
         self.models = [able_model()]
@@ -179,6 +182,11 @@ class StoringPredictor:
     def minutes(self, horizon: Horizon.ValueType) -> list[int]:
         """Returns the minutes of all requests for a horizon, in order."""
         return [asked.minute for asked in self.asked if asked.horizon == horizon]
+
+    async def health(self, service: str = "") -> HealthStatus:
+        if self.unreachable:
+            raise self.unreachable.pop(0)
+        return HealthStatus.SERVING
 
     async def list_models(self) -> list[Model]:
         self.listed += 1

@@ -169,6 +169,7 @@ class FakeServer:
         self.workers = 0
         self.health = health.HealthServicer()
         self.health.set("", health_pb2.HealthCheckResponse.SERVING)
+        self.health.set("dejavu.v1.PredictionService", health_pb2.HealthCheckResponse.SERVING)
         self._arrivals = queue.SimpleQueue[Call]()
         self._answers = defaultdict[str, deque[Any]](deque)
         self._stopping = threading.Event()

@@ -1,0 +1,197 @@
+"""Renders the table of an evening's games, which uses the width of the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from dejavu.v1.forecast_pb2 import Horizon
+from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, signed
+from dejavu_client.output.poll_events import LEGEND, score, summary_lines, teams
+from dejavu_client.output.responsive_table import ResponsiveColumn, ResponsiveTable
+from dejavu_client.poller.horizons import HorizonState
+from dejavu_client.poller.summary import Summary
+from dejavu_client.poller.watched_game import WatchedGame
+from dejavu_client.requests import FINAL
+from dejavu_feed.nba.live_payloads import GameState, GameStatus
+from dejavu_feed.teams import TEAMS
+
+_STALE: Final = 60.0
+"""Seconds after which the age of a game's data is shown as a warning."""
+_CHANCES: Final = "leads, wins: probability of the home team · ± since the minute before, in % · 40/42: intervals held"
+_SHORT: Final = 3
+"""Minutes of play for each block of a short sparkline."""
+_BLOCKS: Final = "▁▂▃▄▅▆▇█"
+
+
+def live_table(
+    games: Iterable[WatchedGame],
+    summary: Summary,
+    *,
+    scoreboard_time: datetime | None,
+    scoreboard_trouble: str,
+    server_trouble: str = "",
+    limits: str = "",
+    now: datetime,
+) -> RenderableType:
+    """Renders every game with its forecasts and outcomes, current failures, and the metrics so far.
+
+    Args:
+        games: the games in display order.
+        summary: metrics of the evening.
+        scoreboard_time: when the scoreboard was last read; None if never.
+        scoreboard_trouble: why the last read failed; "" if it succeeded.
+        server_trouble: why the server does not answer; "" if it does.
+        limits: what the server's model cannot forecast; "" if nothing.
+        now: current time, aware.
+    """
+    watched = list(games)
+    failures = dict[str, list[str]]()
+    for game in watched:
+        # The server's failure stands below, once for all games.
+        if game.failure and not (server_trouble and game.failure.startswith("server: ")):
+            failures.setdefault(game.failure, []).append(teams(game.state))
+    lines = [Text(f"{', '.join(names)}: {failure}", style="yellow") for failure, names in failures.items()]
+    if scoreboard_trouble:
+        age = "" if scoreboard_time is None else f" ({_seconds((now - scoreboard_time).total_seconds())} old)"
+        lines.append(Text(f"scoreboard{age}: {scoreboard_trouble}", style="yellow"))
+    if server_trouble:
+        lines.append(Text(f"server: {server_trouble}", style="yellow"))
+    if limits:
+        lines.append(Text(limits, style="yellow"))
+    if not watched:
+        waiting = "Waiting for the scoreboard …" if scoreboard_time is None else "No games today."
+        return Group(Text(waiting, style="dim"), *lines)
+    lines += [Text(line, style="dim") for line in _notes(watched)]
+    lines += [Text(line) for line in summary_lines(summary)]
+    lines += [Text(line, style="dim") for line in (LEGEND, _CHANCES)]
+    rows = [(_cells(game, now), "dim" if game.state.status is GameStatus.SCHEDULED else "") for game in watched]
+    return Padding(Group(ResponsiveTable(list(_columns(watched)), rows), Text(), *lines), (0, 1))
+
+
+def _columns(games: Sequence[WatchedGame]) -> Iterator[ResponsiveColumn]:
+    """Yields the columns. Those of the game and of its age are dropped last in a narrow terminal."""
+    yield ResponsiveColumn("game", "left", 13)
+    yield ResponsiveColumn("names", "left", 2, "game", replaces="game")
+    yield ResponsiveColumn("clock", "left", 10)
+    yield ResponsiveColumn("score", "right", 11)
+    yield ResponsiveColumn("min", "right", 5)
+    horizons = list(dict.fromkeys(horizon for game in games for horizon in game.horizons))
+    for horizon in horizons:
+        name, final = horizon_label(horizon), horizon == FINAL
+        yield ResponsiveColumn(name, "right", 12 if final else 8)
+        yield ResponsiveColumn(f"{name} interval", "center", 7 if final else 6, _nominal(games, horizon))
+        yield ResponsiveColumn(f"{name} chance", "right", 12 if final else 9, outcome_verb(horizon))
+        yield ResponsiveColumn(f"{name} change", "right", 3 if final else 1, "±")
+    if horizons:
+        header = f"home {outcome_verb(horizons[-1])}"
+        yield ResponsiveColumn("short sparkline", "left", 4, header)
+        yield ResponsiveColumn("sparkline", "left", 0, f"{header}, minute by minute", replaces="short sparkline")
+    yield ResponsiveColumn("age", "right", 13)
+
+
+def _nominal(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> str:
+    """Returns the nominal coverage shared by all intervals, else "interval"."""
+    newest = (game.horizons[horizon].newest for game in games if horizon in game.horizons)
+    rates = {percent(each.forecast.coverage_probability) for each in newest if each is not None}
+    return rates.pop() if len(rates) == 1 else "interval"
+
+
+def _cells(game: WatchedGame, now: datetime) -> dict[str, Text]:
+    age = game.age(now)
+    cells = {
+        "game": Text(teams(game.state)),
+        "names": Text(" @ ".join(map(_name, (game.state.away, game.state.home)))),
+        "clock": Text(game.state.text),
+        "score": Text(score(game.state)),
+        "age": Text(
+            "" if age is None else _seconds(age), style="yellow" if age is not None and age > _STALE else "dim"
+        ),
+    }
+    minutes = [len(each.newest.pattern) for each in game.horizons.values() if each.newest and not each.result_known]
+    if minutes:
+        cells["min"] = Text(f"{max(minutes)}", style="dim")
+    for watched in game.horizons.values():
+        cells |= _of_horizon(watched, game.state)
+        cells["sparkline"] = Text(sparkline(watched, 1), style="dim")
+        cells["short sparkline"] = Text(sparkline(watched, _SHORT), style="dim")
+    return cells
+
+
+def _name(code: str) -> str:
+    return TEAMS[code].name if code in TEAMS else code
+
+
+def _of_horizon(watched: HorizonState, game: GameState) -> dict[str, Text]:
+    """Returns a horizon's cells: the forecast, or the outcome once it is known."""
+    name, outcome = horizon_label(watched.horizon), watched.outcome
+    if outcome is not None:
+        covered, total = outcome.covered, len(outcome.forecasts)
+        return {
+            name: Text(signed(outcome.differential, 0), style="bold"),
+            f"{name} interval": Text(f"{covered}/{total}", style="green" if covered == total else "yellow"),
+            f"{name} chance": Text(_ahead(watched.horizon, outcome.differential, game)),
+        }
+    if watched.newest is None:
+        return {name: Text("–", style="dim")} if watched.note else {}
+    forecast = watched.newest.forecast
+    lower, upper = signed(forecast.interval_lower, 0), signed(forecast.interval_upper, 0)
+    return {
+        name: Text(signed(forecast.point_forecast), style="bold"),
+        f"{name} interval": Text(f"{lower}…{upper}"),
+        f"{name} chance": Text(f"{game.home} {chance(forecast.home_lead_probability)}"),
+        f"{name} change": Text(_change(watched), style="dim"),
+    }
+
+
+def _ahead(horizon: Horizon.ValueType, differential: int, game: GameState) -> str:
+    """Says who led at the half, or won."""
+    if not differential:
+        return "level"
+    return f"{game.home if differential > 0 else game.away} {'won' if horizon == FINAL else 'led'}"
+
+
+def _change(watched: HorizonState) -> str:
+    """Returns the change of the home team's probability since the minute before, in percentage points; "" if unknown.
+
+    With a forecast only every few minutes, the minute before is that of the forecast before.
+    """
+    newest = watched.newest
+    before = None if newest is None else watched.forecasts.get(len(newest.pattern) - watched.minutes.step)
+    if newest is None or before is None:
+        return ""
+    return signed(100 * (newest.forecast.home_lead_probability - before.forecast.home_lead_probability), 0)
+
+
+def sparkline(watched: HorizonState, step: int) -> str:
+    """Draws the home team's probability over the game, from ▁ below 1/8 to █ from 7/8.
+
+    Args:
+        watched: forecasts of a horizon. Minutes without any are blank.
+        step: minutes of play for each block, which shows the newest forecast of them.
+    """
+    drawn = []
+    for begin in range(1, watched.rules.minutes + 1, step):
+        minutes = [each for each in range(begin, begin + step) if each in watched.forecasts]
+        level = watched.forecasts[minutes[-1]].forecast.home_lead_probability if minutes else None
+        drawn.append(" " if level is None else _BLOCKS[min(int(level * len(_BLOCKS)), len(_BLOCKS) - 1)])
+    return "".join(drawn)
+
+
+def _notes(games: Iterable[WatchedGame]) -> list[str]:
+    """Lists which horizons of which games are not forecast, one line per reason."""
+    unforecast: dict[tuple[str, str], list[str]] = {}
+    for game in games:
+        for watched in game.horizons.values():
+            if watched.note and watched.newest is None:
+                unforecast.setdefault((horizon_label(watched.horizon), watched.note), []).append(teams(game.state))
+    return [f"{name} not forecast ({reason}): {', '.join(names)}" for (name, reason), names in unforecast.items()]
+
+
+def _seconds(age: float) -> str:
+    return f"{age:.0f} s" if age < 100 else f"{age / 60:.0f} min"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -14,6 +16,7 @@ import typer.core
 
 from dejavu_client.cli.errors import JSON_KEY, as_json, as_text, exit_code, failure
 from dejavu_client.errors import DejavuClientError
+from dejavu_common.launcher import interruptible
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +25,12 @@ class Command:
 
     Attributes:
         needs: extra → the modules it installs that the command requires.
+        handles_signals: whether it handles Ctrl-C itself, in an event loop, which KeyboardInterrupt must not hit.
         negative_numbers: whether it parses unknown options itself, because a negative differential looks like one.
     """
 
     needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    handles_signals: bool = False
     negative_numbers: bool = False
 
     def missing(self) -> dict[str, list[str]]:
@@ -62,10 +67,21 @@ COMMANDS: dict[str, Command] = {
     "models": Command(),
     "teams": Command(),
     "health": Command(),
-    "poll": Command(needs={"live": _LIVE}),
-    "replay": Command(),
-    "demo": Command(needs={"live": _LIVE, "server": _SERVER}),
+    "poll": Command(needs={"live": _LIVE}, handles_signals=True),
+    "replay": Command(handles_signals=True),
+    "demo": Command(needs={"live": _LIVE, "server": _SERVER}, handles_signals=True),
 }
+
+
+@contextmanager
+def _exit_without_reader() -> Iterator[None]:
+    """Ends the program once the reader of its output closed the pipe (`dejavu stream | head`): that is no failure."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Discard the remaining output, or Python would report the broken pipe again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
 
 
 class CommandGroup(typer.core.TyperGroup):
@@ -82,16 +98,17 @@ class CommandGroup(typer.core.TyperGroup):
                 self.commands[name] = _load(name)
         return self.commands.get(cmd_name)
 
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Parses the arguments, and prints the help if they ask for it."""
+        with _exit_without_reader():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: Any) -> Any:
         """Runs a command and turns errors into a message and an exit code."""
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # The reader closed the pipe (`dejavu stream | head`), which is not a failure. Discard the remaining output,
-            # or Python would report the broken pipe again when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
+            with _exit_without_reader():
+                result = super().invoke(ctx)
+                sys.stdout.flush()
         except DejavuClientError as error:
             typer.echo(as_json(error) if ctx.meta.get(JSON_KEY) else as_text(error), err=True)
             raise typer.Exit(exit_code(error)) from None
@@ -109,6 +126,8 @@ class _Command(typer.core.TyperCommand):
             are = "is" if len(modules) == 1 else "are"
             needs = f"{self.name} needs {', '.join(modules)}, which {are} not installed"
             raise failure(f"{needs}: pip install 'dejavu-forecast[{','.join(missing)}]'")
+        if not COMMANDS[str(self.name)].handles_signals:
+            interruptible()
         return super().invoke(ctx)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+from rich.console import Console
 
 from dejavu_client.cli.errors import FAILED, report_bug
 from dejavu_client.cli.group import CommandGroup
@@ -58,8 +59,13 @@ def root(
     log_to_stderr(log_level)
 
 
+def _raise(_console: Console) -> NoReturn:
+    raise  # noqa: PLE0704 - the BrokenPipeError that rich is handling
+
+
 def main() -> None:
     """Runs the program. It ends with one of the exit codes above and never with a traceback."""
+    Console.on_broken_pipe = _raise  # type: ignore[method-assign,assignment] # rich would exit with 1
     try:
         app()
     except Exception as error:  # last resort: print a message instead of a traceback

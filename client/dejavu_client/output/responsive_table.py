@@ -63,7 +63,7 @@ class ResponsiveTable:
 
     def _of(self, columns: Sequence[ResponsiveColumn]) -> Table:
         table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False, header_style="bold")
-        replaced = {column.replaces for column in columns}
+        replaced = {column.replaces for column in columns if column.replaces}
         shown = [column for column in columns if column.name not in replaced]
         for column in shown:
             header = column.name if column.header is None else column.header

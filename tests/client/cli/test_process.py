@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import pytest
 from tests.support.fakes.service import FakeServer, event, heartbeat
 
+from dejavu_client.cli.group import COMMANDS
+
 DEJAVU = [sys.executable, "-m", "dejavu_client.cli"]
 
 
@@ -63,6 +65,55 @@ def test_ctrl_c_exits_130_without_a_word(server: FakeServer) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
         assert process.stderr.read() == ""
+
+
+EARLY = """
+import os, signal, sys
+
+class Interrupt:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt)
+from dejavu_common.launcher import main
+main()
+"""
+"""A program that gets Ctrl-C while it imports a module."""
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("dejavu_client", ["teams"]),
+        ("grpc._cython.cygrpc", ["predict", "1"]),
+        ("typer", ["--help"]),
+        ("dejavu_client.cli.stream", ["stream"]),
+        ("dejavu_client.cli.record", ["predictions"]),
+        ("dejavu_feed.nba.live_feed", ["poll"]),
+        ("dejavu_client.cli.replay", ["replay", "--listen", "127.0.0.1:0"]),
+        ("dejavu_client.cli.demo", ["demo"]),
+    ],
+)
+def test_ctrl_c_while_the_program_loads_ends_it_as_quietly_as_later(
+    module: str, arguments: list[str], server: FakeServer
+) -> None:
+    with start(server, *arguments, program=[sys.executable, "-c", EARLY.format(module=module)]) as process:
+        assert process.communicate(timeout=30) == ("", "")
+        assert process.returncode == 130
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_for_a_reader_that_left_is_no_error(command: str) -> None:
+    for arguments in ([command, "--help"], ["--help"])[: 1 + (command == "demo")]:
+        read, write = os.pipe()
+        os.close(read)
+        process = subprocess.run(
+            [*DEJAVU, *arguments], stdout=write, stderr=subprocess.PIPE, text=True, timeout=30, check=False
+        )
+        os.close(write)
+        assert (process.returncode, process.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("debug", [False, True])

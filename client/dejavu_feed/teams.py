@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Final, NamedTuple
 
 
@@ -68,37 +69,57 @@ ALIASES: Final = {
 
 
 NICKNAMES: Final = {
-    "BLAZERS": "POR",
-    "CAVS": "CLE",
-    "MAVS": "DAL",
-    "SIXERS": "PHI",
-    "WOLVES": "MIN",
-    "LA LAKERS": "LAL",
-    "LOS ANGELES CLIPPERS": "LAC",
+    "Blazers": "POR",
+    "Cavs": "CLE",
+    "Dubs": "GSW",
+    "Grizz": "MEM",
+    "LA Lakers": "LAL",
+    "Los Angeles Clippers": "LAC",
+    "Mavs": "DAL",
+    "Nola": "NOP",
+    "Pels": "NOP",
+    "Philly": "PHI",
+    "Sixers": "PHI",
+    "T-Wolves": "MIN",
+    "Wiz": "WAS",
+    "Wolves": "MIN",
 }
-"""Other names of teams."""
+"""Other names of teams. Hyphens and dots do not count: Twolves, L.A. Clippers."""
 
-_SHARED_CITIES: Final = {"LA", "LOS ANGELES"}
+_SHARED_CITIES: Final = {"LA": ("LAC", "LAL"), "LOS ANGELES": ("LAC", "LAL")}
+"""City in capitals → its teams."""
+
+
+def _plain(name: str) -> str:
+    """Returns a name in capitals, without dots, hyphens and superfluous spaces."""
+    return " ".join(name.upper().translate(str.maketrans("", "", ".-")).split())
+
 
 _CODES: Final = {
     **{code: code for code in TEAMS},
     **{team.city.upper(): code for code, team in TEAMS.items() if team.city.upper() not in _SHARED_CITIES},
     **{team.name.upper(): code for code, team in TEAMS.items()},
     **{f"{team.city} {team.name}".upper(): code for code, team in TEAMS.items()},
-    **NICKNAMES,
+    **{_plain(name): code for name, code in NICKNAMES.items()},
     **ALIASES,
 }
-"""NBA codes by everything that a team may be called, in capitals."""
+"""NBA codes by everything that a team may be called, as `_plain` returns it."""
 
 
 def team_code(text: str) -> str:
     """Returns the NBA code of a team, given its code, city, name or a known alias, in any case.
 
     Raises:
-        ValueError: if no team is called that, or two teams are (LA).
+        ValueError: if no team is called that, or two teams are (LA); it names those that may be meant.
     """
-    code = _CODES.get(" ".join(text.upper().split()))
+    plain = _plain(text)
+    code = _CODES.get(plain)
     if code is None:
+        if plain in _SHARED_CITIES:
+            raise ValueError(f"{text!r} is the city of two teams; expected {' or '.join(_SHARED_CITIES[plain])}")
+        if close := difflib.get_close_matches(plain, _CODES, n=1):
+            name = TEAMS[_CODES[close[0]]].name
+            raise ValueError(f"{text!r} is not a team; did you mean {_CODES[close[0]]} ({name})?")
         raise ValueError(f"{text!r} is not a team; expected an NBA code such as BOS, or a name such as Celtics")
     return code
 

@@ -18,8 +18,42 @@ def test_a_team_is_known_by_code_name_and_both_together(code: str, case: type[st
 
 @pytest.mark.parametrize("city", ["LA", "Los Angeles"])
 def test_a_city_with_two_teams_names_none(city: str) -> None:
-    with pytest.raises(ValueError, match=f"'{city}' is not a team; expected an NBA code such as BOS, or a name"):
+    with pytest.raises(ValueError, match=f"'{city}' is the city of two teams; expected LAC or LAL"):
         team_code(city)
+
+
+COMMON = {
+    "Sixers": "PHI",
+    "Cavs": "CLE",
+    "Mavs": "DAL",
+    "Wolves": "MIN",
+    "T-Wolves": "MIN",
+    "twolves": "MIN",
+    "Blazers": "POR",
+    "LA Clippers": "LAC",
+    "L.A. Lakers": "LAL",
+    "Golden State": "GSW",
+    "GS": "GSW",
+    "NY": "NYK",
+    "SA": "SAS",
+    "NO": "NOP",
+    "UTAH": "UTA",
+    "PHO": "PHX",
+    "BRK": "BKN",
+    "CHO": "CHA",
+    "WSH": "WAS",
+}
+
+
+@pytest.mark.parametrize(("name", "code"), COMMON.items())
+def test_common_aliases_name_their_team(name: str, code: str) -> None:
+    assert team_code(name) == code
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("Bosten", r"BOS \(Celtics\)"), ("Laker", r"LAL \(Lakers\)")])
+def test_a_typing_error_gets_the_team_that_may_be_meant(typed: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"'{typed}' is not a team; did you mean {meant}?"):
+        team_code(typed)
 
 
 def test_every_other_city_names_its_team() -> None:

@@ -18,6 +18,7 @@ from dejavu_client.formatting import pluralize
 from dejavu_client.output.export import STANDARD_OUTPUT, Column, write_csv, write_parquet
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
+from dejavu_feed.teams import team_code
 
 RowT = TypeVar("RowT")
 BoundT = TypeVar("BoundT", int, date)
@@ -38,6 +39,29 @@ def _timeout(seconds: float) -> float:
         return config.seconds("timeout", seconds)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def known_team(text: str) -> str:
+    """Returns a team as typed.
+
+    Raises:
+        typer.BadParameter: if no team is called that.
+    """
+    if text:
+        team_of(text)
+    return text
+
+
+def team_of(text: str, option: str | None = None) -> str:
+    """Returns the NBA code of a team as typed.
+
+    Raises:
+        typer.BadParameter: if no team is called that.
+    """
+    try:
+        return team_code(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; `dejavu teams` lists them", param_hint=option) from None
 
 
 Target = Annotated[
@@ -65,7 +89,9 @@ To = Annotated[
     datetime | None, typer.Option("--to", metavar="YYYY-MM-DD", formats=_DAY, help="Only games on or before this day.")
 ]
 Minute = Annotated[int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play.")]
-Team = Annotated[str, typer.Option(metavar="TEAM", help="Only games of this team, home or away.")]
+Team = Annotated[
+    str, typer.Option(metavar="TEAM", callback=known_team, help="Only games of this team, home or away (dejavu teams).")
+]
 Game = Annotated[str, typer.Option(metavar="GAME_ID", help="Only forecasts of this game.")]
 MinConfidence = Annotated[
     float | None,

@@ -14,7 +14,7 @@ from rich.console import Console
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli.errors import exit_on_os_error, failure
 from dejavu_client.cli.options import Json, Target, Timeout, address
-from dejavu_client.config import DEFAULT_SLOW, DEFAULT_TARGET, DEFAULT_TIMEOUT, DEFAULT_VERY_SLOW
+from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.output.poll_display import end_on_signals, watch
 from dejavu_client.poller import DEFAULT_INTERVAL, Poller
 from dejavu_client.poller.horizons import FIRST_MINUTE
@@ -82,12 +82,10 @@ def poll(
 
     async def run() -> None:
         console = Console()
-        table = console.is_terminal and not as_json
-        # Log lines about slow calls would break the table, which shows failures itself.
-        slow, very_slow = (math.inf, math.inf) if table else (DEFAULT_SLOW, DEFAULT_VERY_SLOW)
         horizons = _HORIZONS[horizon]
         async with (
-            AsyncDejavuClient(target, timeout=timeout, slow=slow, very_slow=very_slow) as client,
+            # No log lines about slow calls: they are those that fail or are retried, which the output reports itself.
+            AsyncDejavuClient(target, timeout=timeout, slow=math.inf, very_slow=math.inf) as client,
             Poller(
                 feed, client, interval=interval, horizons=horizons, from_minute=from_minute, every=every, report=report
             ) as poller,

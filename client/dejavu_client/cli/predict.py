@@ -12,15 +12,15 @@ import typer
 
 from dejavu.v1.market_pb2 import Market
 from dejavu.v1.prediction_service_pb2 import PredictResponse
-from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Target, Timeout, connect
+from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Target, Timeout, connect, known_team, team_of
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.output.forecast import print_forecast, show
 from dejavu_client.output.market import print_market, print_risk
 from dejavu_client.requests import PredictOptions
 from dejavu_client.requests import market as create_market
-from dejavu_feed.teams import team_code
 
 _HINT = "PATTERN"
+_LEAST_AMERICAN = 100
 _SPREAD = re.compile(r"(?P<team>.*?[A-Za-z]) *(?P<points>[+-] ?\d+(?:\.\d+)?)")
 
 Pattern = Annotated[
@@ -51,9 +51,17 @@ def predict(
         HorizonName,
         typer.Option(case_sensitive=False, help="Horizon: the half (or halftime, the same), or the end of the game."),
     ] = "half",
-    home: Annotated[str, typer.Option(metavar="TEAM", help="Home team: BOS, Boston, Celtics … (dejavu teams).")] = "",
+    home: Annotated[
+        str,
+        typer.Option(
+            metavar="TEAM", callback=known_team, help="Home team: BOS, Boston, Celtics or Sixers (dejavu teams)."
+        ),
+    ] = "",
     away: Annotated[
-        str, typer.Option(metavar="TEAM", help="Away team; with both teams the forecast uses their ratings.")
+        str,
+        typer.Option(
+            metavar="TEAM", callback=known_team, help="Away team; with both teams the forecast uses their ratings."
+        ),
     ] = "",
     pregame_margin: Annotated[
         float | None,
@@ -77,13 +85,11 @@ def predict(
         bool, typer.Option("--moneyline", help="Evaluate a bet on who leads at the horizon. Requires both odds.")
     ] = False,
     home_odds: Annotated[
-        float | None,
-        typer.Option(metavar="PRICE", help="The price of the home side: decimal (1.91) or American (-110)."),
-    ] = None,
+        str, typer.Option(metavar="PRICE", help="The price of the home side: decimal (1.91) or American (-110).")
+    ] = "",
     away_odds: Annotated[
-        float | None,
-        typer.Option(metavar="PRICE", help="The price of the away side: decimal (1.91) or American (+120)."),
-    ] = None,
+        str, typer.Option(metavar="PRICE", help="The price of the away side: decimal (1.91) or American (+120).")
+    ] = "",
     bankroll: Annotated[
         float | None, typer.Option(metavar="AMOUNT", help="Bankroll; without it stakes are shown as shares.")
     ] = None,
@@ -101,6 +107,8 @@ def predict(
     """Forecast one game from its score differentials so far; with odds, evaluate a bet too."""
     if bool(home) != bool(away):
         raise typer.BadParameter("give both teams, or none", param_hint="--away" if home else "--home")
+    if home and team_of(home) == team_of(away):
+        raise typer.BadParameter(f"{away} and {home} are the same team", param_hint="--away")
     values = _read_pattern(pattern or [], pattern_json)
     options: PredictOptions = {
         "game_id": game_id,
@@ -114,7 +122,8 @@ def predict(
         "quantile_levels": _levels(quantiles),
     }
     line = _line(spread, home, away, moneyline=moneyline)
-    market = _market(line, home_odds, away_odds, bankroll, confidence)
+    prices = _price(home_odds, "--home-odds"), _price(away_odds, "--away-odds")
+    market = _market(line, *prices, bankroll, confidence)
     with connect(target, timeout) as client:
         if market is not None:
             answer = client.quote(values, market, **options)
@@ -165,6 +174,26 @@ def _market(
     return create_market(line, home_odds, away_odds, bankroll=bankroll, confidence_threshold=confidence)
 
 
+def _price(text: str, option: str) -> float | None:
+    """Parses a price. A sign means American odds, which have a gap from −100 to +100; the server checks the maximum."""
+    if not text:
+        return None
+    typed = text.replace("−", "-")
+    try:
+        price = float(typed)
+    except ValueError:
+        expected = "expected decimal odds such as 1.91, or American odds such as -110"
+        raise typer.BadParameter(f"{text!r} is not a price; {expected}", param_hint=option) from None
+    if typed[0] in "+-" and not (abs(price) >= _LEAST_AMERICAN and price.is_integer()):
+        expected = (
+            "expected American odds of +100 or more, or -100 or less, in whole numbers; decimal odds have no sign"
+        )
+        raise typer.BadParameter(f"{text}; {expected}", param_hint=option)
+    if typed[0] not in "+-" and not price > 1:
+        raise typer.BadParameter(f"{text}; expected decimal odds above 1, or American odds: -110", param_hint=option)
+    return price
+
+
 def _line(spread: str, home: str, away: str, *, moneyline: bool) -> float | None:
     """Returns the line of a bet, home − away in points; None if none is asked for.
 
@@ -178,19 +207,12 @@ def _line(spread: str, home: str, away: str, *, moneyline: bool) -> float | None
     if parts is None:
         expected = "expected a team and its handicap as printed: BOS-5.5, or LAL+5.5"
         raise typer.BadParameter(f"{spread!r} is not a spread; {expected}", param_hint="--spread")
-    team, points = _team(parts["team"], "--spread"), float(parts["points"].replace(" ", ""))
-    teams = [_team(each, option) for each, option in ((home, "--home"), (away, "--away")) if each]
+    team, points = team_of(parts["team"], "--spread"), float(parts["points"].replace(" ", ""))
+    teams = [team_of(each) for each in (home, away) if each]
     if team not in teams:
         playing = f"of {away} at {home}" if teams else "without --home and --away"
-        raise typer.BadParameter(f"{team} is not one of the teams {playing}", param_hint="--spread")
+        raise typer.BadParameter(f"{parts['team']} is not one of the teams {playing}", param_hint="--spread")
     return (-points if team == teams[0] else points) + 0.0
-
-
-def _team(text: str, option: str) -> str:
-    try:
-        return team_code(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; `dejavu teams` lists them", param_hint=option) from None
 
 
 def _print_quote(answer: PredictResponse, market: Market, pattern: list[float]) -> None:

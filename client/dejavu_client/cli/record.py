@@ -230,9 +230,14 @@ def report(
         ),
     ] = None,
     home: Annotated[
-        str, typer.Option(metavar="TEAM", help="Home team; with both teams, ratings learn from the final score.")
+        str,
+        typer.Option(
+            metavar="TEAM",
+            callback=options.known_team,
+            help="Home team; with both teams, ratings learn from the final score.",
+        ),
     ] = "",
-    away: Annotated[str, typer.Option(metavar="TEAM", help="Away team.")] = "",
+    away: Annotated[str, typer.Option(metavar="TEAM", callback=options.known_team, help="Away team.")] = "",
     observed: Annotated[
         str,
         typer.Option(

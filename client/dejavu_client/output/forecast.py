@@ -71,9 +71,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
         quantiles = (f"{percent(each.level)}: {signed(each.value)}" for each in forecast.quantiles)
         rows.add_row("quantiles", "  ".join(quantiles))
     then = outcome_verb(forecast.horizon)
-    rows.add_row(
-        f"{forecast.home_team or 'home'} {then}{' then' * (then == 'leads')}", chance(forecast.home_lead_probability)
-    )
+    rows.add_row(f"{_home(forecast)} {then}{' then' * (then == 'leads')}", chance(forecast.home_lead_probability))
     if forecast.HasField("explanation"):
         _add_parts(rows, forecast.explanation)
     rows.add_row("model", forecast.model_version)
@@ -185,7 +183,7 @@ def print_event(event: StreamPredictionsResponse) -> None:
                 f"{horizon_label(forecast.horizon)} {signed(forecast.point_forecast)}  "
                 f"{percent(forecast.coverage_probability)} "
                 f"[{signed(forecast.interval_lower)}, {signed(forecast.interval_upper)}]  "
-                f"home {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}  "
+                f"{_home(forecast)} {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}  "
                 f"#{forecast.sequence}{_revision(forecast)}{'  late, does not count' * bool(forecast.late)}"
             )
         case "outcome":
@@ -201,6 +199,15 @@ def print_event(event: StreamPredictionsResponse) -> None:
             return
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def home_chance(forecast: Forecast) -> str:
+    """Says which team leads at the half, or wins, with which probability: BOS 63 %."""
+    return f"{_home(forecast)} {chance(forecast.home_lead_probability)}"
+
+
+def _home(forecast: Forecast) -> str:
+    return forecast.home_team or "home"
 
 
 def late_text(forecast: Forecast) -> str:

@@ -12,8 +12,8 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeResponse, WithdrawOutcomeResponse
-from dejavu_client.formatting import chance, horizon_label, percent, pluralize, signed
-from dejavu_client.output.forecast import local_time, matchup, print_forecast, title
+from dejavu_client.formatting import horizon_label, percent, pluralize, signed
+from dejavu_client.output.forecast import home_chance, local_time, matchup, print_forecast, title
 from dejavu_client.output.market import print_market
 from dejavu_client.output.responsive_table import ListingColumn, listing, name_value_rows
 
@@ -87,7 +87,7 @@ def _columns(*, level: bool) -> Sequence[ListingColumn[RecordedPrediction]]:
         ListingColumn("horizon", "left", 8, lambda each: horizon_label(each.forecast.horizon)),
         ListingColumn("forecast", "right", 9, _point_forecast),
         ListingColumn("interval", "center", 6, lambda each: _interval(each.forecast, level=level)),
-        ListingColumn("home ahead", "right", 3, lambda each: chance(each.forecast.home_lead_probability)),
+        ListingColumn("home ahead", "right", 5, lambda each: home_chance(each.forecast)),
         ListingColumn("outcome", "right", 9, lambda each: signed(each.outcome.differential, 0), "bold", "outcome"),
         ListingColumn("off by", "right", 6, _off_by, of="settlement"),
         ListingColumn("persistence", "right", 2, _persistence_off_by, "dim", "settlement"),

@@ -355,7 +355,7 @@ def test_a_stream_is_printed_line_by_line(server: FakeServer, run: Run) -> None:
     result = run("stream", *options)
     assert result.exit_code == 4
     first, second = result.stdout.splitlines()
-    assert "GSW @ BKN  minute 18  half +17.3  95 % [−11.5, +11.5]  home leads 75 %  #1" in first
+    assert "GSW @ BKN  minute 18  half +17.3  95 % [−11.5, +11.5]  BKN leads 75 %  #1" in first
     assert second.endswith("#2")
     request = server.next_call().request
     assert list(request.game_ids) == ["0022000001", "0022000002"]

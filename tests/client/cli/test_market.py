@@ -87,10 +87,28 @@ def test_a_spread_is_given_as_a_sportsbook_prints_it(server: FakeServer, run: Ru
     assert server.calls[0].request.market.line == line
 
 
-def test_american_odds_below_100_are_refused_as_american(server: FakeServer, run: Run) -> None:
+@pytest.mark.parametrize("typed", ["-50", "+99", "-110.5", "+0"])
+def test_american_odds_are_refused_in_american_units(server: FakeServer, run: Run, typed: str) -> None:
+    result = run("predict", "1", *ODDS, "--home-odds", typed)
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert f"{typed}; expected American odds of +100 or more, or -100 or less, in whole numbers" in said
+    assert server.calls == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        ("+120", Odds(american=120)),
+        ("−110", Odds(american=-110)),
+        ("150", Odds(american=150)),
+        ("50", Odds(decimal=50)),
+    ],
+)
+def test_odds_are_sent_as_typed(server: FakeServer, run: Run, typed: str, sent: Odds) -> None:
     server.answers("Predict", QUOTE)
-    run("predict", "1", *ODDS, "--home-odds", "-50")
-    assert server.calls[0].request.market.home == Odds(american=-50)
+    run("predict", "1", *ODDS, "--home-odds", typed)
+    assert server.calls[0].request.market.home == sent
 
 
 def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: FakeServer, run: Run) -> None:
@@ -150,7 +168,10 @@ def test_json_holds_the_forecast_and_the_market(server: FakeServer, run: Run) ->
         ([*ODDS, "--spread", "-5.5"], "'-5.5' is not a spread; expected a team and its handicap as printed: BOS-5.5"),
         ([*ODDS, "--spread", "BKN"], "'BKN' is not a spread"),
         ([*ODDS, "--spread", "LAL-5.5"], "LAL is not one of the teams of GSW at BKN"),
-        ([*ODDS, "--spread", "LA-5.5"], "'LA' is not a team"),
+        ([*ODDS, "--spread", "LA-5.5"], "'LA' is the city of two teams; expected LAC or LAL"),
+        (["--home", "Bosten", "--away", "LAL"], "'Bosten' is not a team; did you mean BOS (Celtics)?"),
+        (["--home", "Boston", "--away", "celtics"], "celtics and Boston are the same team"),
+        (["--moneyline", "--home-odds", "0.9", "--away-odds", "2"], "0.9; expected decimal odds above 1"),
         (["--spread", "BKN-5.5"], "BKN is not one of the teams without --home and --away"),
         (["--home", "BKN"], "give both teams, or none"),
     ],
@@ -247,7 +268,7 @@ def test_a_risk_that_is_refused_names_the_field(server: FakeServer, run: Run) ->
 
 def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:
     shown = run("teams").stdout
-    for part in ("BOS", "Boston", "Celtics", "PHO", "SIXERS"):
+    for part in ("BOS", "Boston", "Celtics", "PHO", "Sixers"):
         assert part in shown
     entries = [json.loads(line) for line in run("teams", "--json").stdout.splitlines()]
     assert len(entries) == 30

@@ -134,9 +134,11 @@ class _Command(typer.core.TyperCommand):
 def _load(name: str) -> Any:
     function = getattr(_module(name), name)
     settings = {"help_option_names": ["-h", "--help"], "ignore_unknown_options": COMMANDS[name].negative_numbers}
-    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     single.command(name, cls=_Command, context_settings=settings)(function)
-    return typer.main.get_command(single)
+    command = typer.main.get_command(single)
+    command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())  # else cut at the terminal's width
+    return command
 
 
 def _module(name: str) -> Any:

@@ -22,6 +22,7 @@ EPILOG = (
 )
 
 app = typer.Typer(
+    rich_markup_mode=None,
     name="dejavu",
     cls=CommandGroup,
     epilog=EPILOG,

@@ -28,7 +28,21 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Maximum number of skipped games to print; --json lists all."""
 
+
+class FullHelp(typer.core.TyperGroup):
+    """Lists commands with the first paragraph of their help, which would else be cut at the terminal's width."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Returns a command, or None if it is unknown."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
+        return command
+
+
 app = typer.Typer(
+    cls=FullHelp,
+    rich_markup_mode=None,
     name="ledger",
     help="Verify the ledger, sign its head, or export its games as training data.",
     no_args_is_help=True,

@@ -21,6 +21,8 @@ from dejavu_server.supervisor.supervisor import Supervisor
 from dejavu_server.supervisor.worker_process import StartError
 
 app = typer.Typer(
+    cls=ledger_commands.FullHelp,
+    rich_markup_mode=None,
     name="dejavu-server",
     add_completion=True,
     subcommand_metavar="[ledger COMMAND]",

@@ -23,7 +23,21 @@ from dejavu_trainer.execution import Advance, Progress
 S = TypeVar("S")
 T = TypeVar("T")
 
+
+class _Commands(typer.core.TyperGroup):
+    """Lists commands with the first paragraph of their help, which would else be cut at the terminal's width."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Returns a command, or None if it is unknown."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
+        return command
+
+
 app = typer.Typer(
+    cls=_Commands,
+    rich_markup_mode=None,
     name="dejavu-trainer",
     epilog="Exit codes: 0 success · 1 refused or failed, reason on stderr · 2 usage error · 130 interrupted.",
     no_args_is_help=True,

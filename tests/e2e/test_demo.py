@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.cli.demo import shortfall
 from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_feed.replay.games import draw_matchups
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -45,7 +47,7 @@ def remaining(folder: Path) -> list[str]:
 def test_the_demo_ends_by_itself_with_every_game_forecast_and_settled() -> None:
     # Use a short path: that of a Unix socket has at most 107 bytes.
     with tempfile.TemporaryDirectory() as folder:
-        process = start(Path(folder), "--seconds", "25", "--count", "2", "--seed", "7", "--json")
+        process = start(Path(folder), "--seconds", "25", "--count", "2", "--json")
         output, errors = process.communicate(timeout=100)
         assert process.returncode == 0, errors
         events = [json.loads(line) for line in output.splitlines()]
@@ -64,6 +66,14 @@ def test_the_demo_ends_by_itself_with_every_game_forecast_and_settled() -> None:
         assert figures["forecasts"] == sum(of["forecasts"] for of in figures["horizons"])
         assert figures["feedToSubscriberSecondsP50"] <= figures["feedToSubscriberSecondsP95"]
         assert {event["game"]["gameId"][:2] for event in events if event["event"] == "forecast"} == {"99"}
+        games = {(event["game"]["homeTeam"], event["game"]["awayTeam"]) for event in events if event["event"] == "game"}
+        assert games == set(draw_matchups(random.Random(1), 2)), (
+            "the same games on every run, unless --seed says others"
+        )
+        verified = figures["verified"]
+        assert (verified["failed"], verified["outcomes"]) == (False, 4)
+        assert verified["forecasts"] >= figures["forecasts"], "corrections are among them"
+        assert verified["checkpoint"] == verified["sequence"]
         assert remaining(Path(folder)) == []
 
 

@@ -10,6 +10,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 START_SECONDS = 60.0
@@ -18,6 +19,10 @@ DRAIN_SECONDS = 20.0
 
 class ServerNotStarted(Exception):
     """The server exited or timed out before it served. The message contains the end of its log."""
+
+
+class LedgerInvalid(Exception):
+    """`dejavu-server ledger verify` found that a ledger is not valid, or could not read it; the message says why."""
 
 
 @asynccontextmanager
@@ -48,6 +53,29 @@ async def running_server(*arguments: str) -> AsyncIterator[str]:
     finally:
         await _drain(process)
         await reading
+
+
+async def verify_ledger(url: str, checkpoint: Path) -> dict[str, Any]:
+    """Runs `dejavu-server ledger verify` against a checkpoint, while a server uses the ledger or not.
+
+    Returns:
+        What it found: counts by kind of entry, and whether it `failed`.
+
+    Raises:
+        LedgerInvalid: if the ledger is not valid.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "dejavu_server", "ledger", "verify", "--json"),
+        *("--ledger", url, "--checkpoint", str(checkpoint)),
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    output, errors = await process.communicate()
+    if process.returncode:
+        raise LedgerInvalid(f"the record is not valid: {(output or errors).decode(errors='replace').strip()}")
+    result: dict[str, Any] = json.loads(output)
+    return result
 
 
 async def _read_log(process: Process, tail: deque[str], address: asyncio.Future[str]) -> None:

@@ -88,12 +88,12 @@ def _figures(scorecard: Scorecard) -> Table:
         if scorecard.HasField(field):  # type: ignore[arg-type]
             figure, sign = getattr(scorecard, field), name == "difference"
             value = signed(figure.value, digits) if sign else f"{figure.value:.{digits}f}"
-            rows.add_row(name, value, _between(figure, digits, sign=sign), note)
+            rows.add_row(name, value, between(figure, digits, sign=sign), note)
     rows.add_row("calibration error", f"{scorecard.ece:.3f}", "", "of P(home ahead)")
     for level in scorecard.coverage:
-        between = f"{100 * level.lower:.1f} to {percent(level.upper)}"
+        interval = f"{100 * level.lower:.1f} to {percent(level.upper)}"
         widths = f"{level.mean_width:.1f} points wide, {pluralize(level.games, 'game')}"
-        rows.add_row(f"{percent(1 - level.alpha)} intervals held", percent(level.coverage), between, widths)
+        rows.add_row(f"{percent(1 - level.alpha)} intervals held", percent(level.coverage), interval, widths)
     left_out = scorecard.left_out
     for count, why in (
         (left_out.superseded, "replaced by a correction"),
@@ -139,8 +139,8 @@ _LEADERS: Final[Sequence[ListingColumn[LeaderboardRow]]] = (
 
 
 def _difference(difference: Figure) -> str:
-    between = _between(difference, 2, sign=True)
-    return signed(difference.value, 2) + (f" ({between})" if between else "")
+    interval = between(difference, 2, sign=True)
+    return signed(difference.value, 2) + (f" ({interval})" if interval else "")
 
 
 def _held(scorecard: Scorecard) -> str:
@@ -152,7 +152,8 @@ def _crps(scorecard: Scorecard) -> str:
     return f"{scorecard.crps.value:.2f}" if scorecard.HasField("crps") else ""
 
 
-def _between(figure: Figure, digits: int, *, sign: bool) -> str:
+def between(figure: Figure, digits: int, *, sign: bool) -> str:
+    """Formats the interval of a figure; "" if it has none."""
     if not (figure.HasField("lower") and figure.HasField("upper")):
         return ""
     ends = (figure.lower, figure.upper)

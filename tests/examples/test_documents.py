@@ -1,4 +1,4 @@
-"""Runs every program, command and message of the documents against a real server."""
+"""Runs every program, generator and message of the documents; test_document_commands.py runs the other commands."""
 
 from __future__ import annotations
 
@@ -20,35 +20,7 @@ from dejavu_feed.replay.http_server import LocalServer
 DOCUMENTS = ("README.md", "docs/clients.md", "docs/record.md", "docs/operations.md", "docs/training.md")
 PROGRAMS = [block for document in DOCUMENTS for block in blocks(document, "python")]
 COMMANDS = [command for document in DOCUMENTS for command in commands(document)]
-CALLS = [
-    command
-    for command in COMMANDS
-    if command.startswith(
-        (
-            "grpcurl",
-            "dejavu predict ",
-            "dejavu predictions",
-            "dejavu scorecard",
-            "dejavu leaderboard",
-            "dejavu risk",
-            "dejavu models",
-            "dejavu health",
-        )
-    )
-]
 GENERATORS = [command for command in COMMANDS if "OUT" in command]
-ELSEWHERE = (
-    "make ",
-    "dejavu-server",
-    "dejavu-trainer",
-    "dejavu stream",
-    "dejavu poll",
-    "dejavu replay",
-    "dejavu report",
-    "dejavu prediction ",
-    "dejavu checkpoint",
-)
-"""Commands that do not end, take long, need real games or change shared state; other tests cover them."""
 
 SHOWN = {
     "explain=True": "+",
@@ -56,23 +28,6 @@ SHOWN = {
     "rpc_status": "INVALID_ARGUMENT INVALID_PATTERN {'field': 'pattern[2]'",
 }
 """A text in a program → the start of its output."""
-
-
-def test_every_command_is_run_here_or_known_to_be_tested_elsewhere() -> None:
-    assert [
-        command for command in COMMANDS if command not in (*CALLS, *GENERATORS) and not command.startswith(ELSEWHERE)
-    ] == []
-
-
-@pytest.mark.parametrize("command", CALLS)
-def test_a_command_does_what_it_shows(command: str, address: str) -> None:
-    done = examples.run("sh", "-c", command.replace(PLACE, address), address=address)
-    if "-format-error" in command:
-        assert done.returncode != 0
-        assert "google.rpc.ErrorInfo" in done.stdout + done.stderr
-    else:
-        assert done.returncode == 0, done.stderr
-        assert done.stdout
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))

@@ -265,8 +265,9 @@ def test_every_horizon_of_a_model_is_warmed_up_from_its_first_slot_to_its_last()
     assert asked == {(Horizon.HALFTIME, 1), (Horizon.HALFTIME, 23), (Horizon.FINAL, 1), (Horizon.FINAL, 47)}
 
 
-def test_the_server_does_not_import_torch() -> None:
-    program = "import sys, dejavu_server.worker.worker, dejavu_server.cli.serve; sys.exit('torch' in sys.modules)"
+def test_the_server_imports_neither_torch_nor_rich() -> None:
+    modules = "dejavu_server.worker_main, dejavu_server.worker.worker, dejavu_server.cli.serve"
+    program = f"import sys, {modules}; sys.exit(not {{'torch', 'rich'}}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

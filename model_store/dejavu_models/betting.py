@@ -57,9 +57,11 @@ class Market:
         home_odds, away_odds: decimal odds, above 1 and at most 1000.
         bankroll: amount available for staking, above 0 and finite; 1 gives stakes as shares.
         confidence_threshold: minimum win probability of a bet worth considering, in [0, 1); None uses the policy's.
+        home_american, away_american: the American odds that were given; None for decimal ones. They are kept only to
+            return the market as it was given, and must be the same odds.
 
     Raises:
-        InvalidMarket: if a value is out of bounds, with the field names of the contract; `others` has the errors of
+        InvalidMarket: if a value is out of bounds, or American and decimal odds differ, with the field names of the contract; `others` has the errors of
             further fields.
     """
 
@@ -68,6 +70,8 @@ class Market:
     away_odds: float
     bankroll: float = 1.0
     confidence_threshold: float | None = None
+    home_american: int | None = None
+    away_american: int | None = None
 
     def __post_init__(self) -> None:
         faults = FieldErrors()
@@ -79,6 +83,11 @@ class Market:
             if not 1.0 < odds <= MAX_ODDS:
                 expected = f"a number above 1, at most {MAX_ODDS:g}"
                 faults.add(InvalidMarket(f"{odds}", expected, field=f"market.{side}.decimal"))
+        american_odds = (("home", self.home_american, self.home_odds), ("away", self.away_american, self.away_odds))
+        for side, american, odds in american_odds:
+            if american is not None and not _same_odds(american, odds):
+                expected = f"the American form of decimal {odds}"
+                faults.add(InvalidMarket(f"{american}", expected, field=f"market.{side}.american"))
         if not 0.0 < self.bankroll < math.inf:
             faults.add(InvalidMarket(f"{self.bankroll}", "a finite number above 0", field="market.bankroll"))
         threshold = self.confidence_threshold
@@ -173,6 +182,11 @@ def american_to_decimal(american: int) -> float:
     if abs(american) < MIN_AMERICAN:
         raise ValueError(f"{american}; expected at least {MIN_AMERICAN}, or at most −{MIN_AMERICAN}")
     return 1.0 + (american / 100 if american > 0 else 100 / -american)
+
+
+def _same_odds(american: int, decimal: float) -> bool:
+    # A later release may compute the last digit of the decimal odds differently.
+    return abs(american) >= MIN_AMERICAN and math.isclose(american_to_decimal(american), decimal, rel_tol=1e-9)
 
 
 def evaluate_market(

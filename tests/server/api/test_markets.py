@@ -76,3 +76,14 @@ def test_the_first_market_of_a_forecast_is_recorded_and_settled(client: DejavuCl
     assert (told.markets, told.bets) == (1, 1)
     assert told.staked == pytest.approx(first.market.home.stake_fraction)
     assert told.profit == pytest.approx(1.5 * told.staked)  # won at 2.5
+
+
+def test_a_recorded_market_comes_back_as_it_was_asked(client: DejavuClient) -> None:
+    game = current_game(778)
+    asked = market(-3.5, -110, 1.95, bankroll=1000.0)
+    answer = client.quote(PATTERN, asked, game_id=game, home_team="BKN", away_team="GSW", horizon=FINAL).market
+    asked.horizon = FINAL
+    assert client.get_prediction(game, horizon=FINAL).prediction.market == asked
+    [listed] = client.list_predictions(game_id=game)
+    assert (listed.market, listed.market_answer) == (asked, answer)
+    assert listed.market.home.american == -110

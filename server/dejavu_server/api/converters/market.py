@@ -50,18 +50,23 @@ def market(request: PredictRequest) -> Market:
         away_odds=away,
         bankroll=given.bankroll if given.HasField("bankroll") else 1.0,
         confidence_threshold=given.confidence_threshold if given.HasField("confidence_threshold") else None,
+        home_american=_american(given.home),
+        away_american=_american(given.away),
     )
     faults.raise_first()
     return read
 
 
 def market_message(market: Market, horizon: Horizon) -> market_pb2.Market:
-    """Converts odds at a horizon to a message; prices are always decimal."""
+    """Converts odds at a horizon to a message, with prices as they were given.
+
+    Those of markets that were recorded without their American odds, before the ledger kept these, are decimal.
+    """
     return market_pb2.Market(
         line=market.line,
         horizon=HORIZON_VALUES[horizon],
-        home=market_pb2.Odds(decimal=market.home_odds),
-        away=market_pb2.Odds(decimal=market.away_odds),
+        home=_price(market.home_odds, market.home_american),
+        away=_price(market.away_odds, market.away_american),
         bankroll=market.bankroll,
         confidence_threshold=market.confidence_threshold,
     )
@@ -89,6 +94,15 @@ def _check_horizon(request: PredictRequest) -> None:
         raise InvalidMarket(horizon.value, f"the request's, {requested.value}, or none", field="market.horizon")
 
 
+def _price(decimal: float, american: int | None) -> market_pb2.Odds:
+    return market_pb2.Odds(decimal=decimal) if american is None else market_pb2.Odds(american=american)
+
+
+def _american(price: market_pb2.Odds) -> int | None:
+    """Returns the American odds of a price; None if it is decimal, or if `_odds` refuses them."""
+    return price.american if price.HasField("american") and not _american_fault(price.american) else None
+
+
 def _odds(price: market_pb2.Odds, field: str) -> float:
     """Returns decimal odds of a price in either form; `Market` validates the range of decimal odds."""
     form = price.WhichOneof("price")
@@ -96,7 +110,11 @@ def _odds(price: market_pb2.Odds, field: str) -> float:
         raise InvalidMarket("no price", "decimal or american odds", field=field)
     if form == "decimal":
         return price.decimal
-    if abs(price.american) < MIN_AMERICAN or price.american > _MAX_AMERICAN:
+    if _american_fault(price.american):
         expected = f"{MIN_AMERICAN} to {_MAX_AMERICAN}, or at most −{MIN_AMERICAN}"
         raise InvalidMarket(f"{price.american}", expected, field=f"{field}.american")
     return american_to_decimal(price.american)
+
+
+def _american_fault(american: int) -> bool:
+    return abs(american) < MIN_AMERICAN or american > _MAX_AMERICAN

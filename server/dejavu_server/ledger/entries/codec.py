@@ -58,6 +58,8 @@ _SCORE_DIGITS = 6  # decimals of static scores; with more, insignificant digits 
 
 # Numbers that an entry has as floats, under the names of their fields.
 _ODDS = ("line", "home_odds", "away_odds", "bankroll")
+_AMERICAN = ("home_american", "away_american")
+"""Written only for odds that were given in that form, so that markets with decimal odds read as they always did."""
 _ANSWER = ("push_probability", "overround", "stake", "confidence_threshold")
 _SIDE_ANSWER = (
     "decimal_odds",
@@ -247,6 +249,7 @@ def market_payload(
             "market": {
                 **floats(market, _ODDS),
                 "confidence_threshold": optional(float, market.confidence_threshold),
+                **{name: int(given) for name in _AMERICAN if (given := getattr(market, name)) is not None},
             },
         }
     )
@@ -261,7 +264,8 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
     with _entry(MARKET, canonical) as entry:
         payload = entry["payload"]
         odds, evaluated = payload["market"], payload["answer"]
-        market = Market(**values(odds, _ODDS), confidence_threshold=odds["confidence_threshold"])
+        american = {name: optional(_whole, odds.get(name)) for name in _AMERICAN}
+        market = Market(**values(odds, _ODDS), confidence_threshold=odds["confidence_threshold"], **american)
         answer = MarketAnswer(
             home=MarketSideAnswer(**values(evaluated["home"], _SIDE_ANSWER)),
             away=MarketSideAnswer(**values(evaluated["away"], _SIDE_ANSWER)),
@@ -282,6 +286,12 @@ def market_calibration(canonical: str) -> int | None:
     with _entry(MARKET, canonical) as entry:
         sequence: int | None = entry["payload"].get("calibration_sequence")
         return sequence
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError(f"{value!r}; expected a whole number")
+    return value
 
 
 @contextmanager

@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders.outcomes import MARKET, answered, outcome
 
-from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
+from dejavu_models.betting import (
+    Market,
+    MarketAnswer,
+    MarketSide,
+    MarketSideAnswer,
+    RiskLevel,
+    american_to_decimal,
+)
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.entries import codec
 from dejavu_server.records import ReportedOutcome
@@ -34,7 +41,7 @@ outcomes = st.builds(
     revision=st.integers(0, 2**31 - 1),
 )
 odds = st.floats(1, 1000, exclude_min=True)
-market_asked = st.builds(
+decimal_markets = st.builds(
     Market,
     line=st.integers(-200, 200).map(lambda halves: halves / 2),
     home_odds=odds,
@@ -42,6 +49,13 @@ market_asked = st.builds(
     bankroll=st.floats(0, exclude_min=True, allow_infinity=False),
     confidence_threshold=st.none() | st.floats(0, 1, exclude_max=True),
 )
+american = st.integers(100, 99_900) | st.integers(-(2**31), -100)
+american_markets = st.builds(
+    lambda market, price: replace(market, home_odds=american_to_decimal(price), home_american=price),
+    decimal_markets,
+    american,
+)
+market_asked = decimal_markets | american_markets
 sides = st.builds(MarketSideAnswer, finite, finite, finite, finite, finite, finite, finite)
 answers = st.builds(
     MarketAnswer,
@@ -99,6 +113,26 @@ def test_the_form_of_a_market_is_what_it_is() -> None:
         '"side":"home","stake":2.0},"forecast_sequence":7,"market":{"away_odds":1.95,"bankroll":100.0,'
         '"confidence_threshold":null,"home_odds":1.9,"line":-2.5}}'
     )
+
+
+def market_form(**odds: object) -> str:
+    """Returns the entry of a market whose odds are changed."""
+    form = json.loads(codec.encode_entry(codec.MARKET, codec.market_payload(7, MARKET, answered(None)), 0, 8))
+    form["payload"]["market"].update(odds)
+    return codec.dumps(form)
+
+
+def test_american_odds_are_written_beside_the_decimal_ones_that_earlier_entries_have_alone() -> None:
+    assert "american" not in market_form()  # entries with decimal odds have the form that they always had
+    _, market, _ = codec.parse_market(market_form(home_odds=1 + 10 / 11, home_american=-110))
+    assert (market.home_american, market.away_american, market.away_odds) == (-110, None, 1.95)
+    assert '"home_american":-110' in codec.market_payload(7, market, answered(None))
+
+
+@pytest.mark.parametrize("american", [-120, 110, 50, -110.0, True, "-110"])
+def test_american_odds_that_are_not_those_that_were_weighed_are_not_read(american: object) -> None:
+    with pytest.raises(ValueError):
+        codec.parse_market(market_form(home_odds=1 + 10 / 11, home_american=american))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from dejavu_models.errors import FieldErrors, InvalidMarket
@@ -61,8 +61,8 @@ class Market:
             return the market as it was given, and must be the same odds.
 
     Raises:
-        InvalidMarket: if a value is out of bounds, or American and decimal odds differ, with the field names of the contract; `others` has the errors of
-            further fields.
+        InvalidMarket: if a value is out of bounds, or American and decimal odds differ, with the field names of the
+            contract; `others` has the errors of further fields.
     """
 
     line: float
@@ -70,8 +70,8 @@ class Market:
     away_odds: float
     bankroll: float = 1.0
     confidence_threshold: float | None = None
-    home_american: int | None = None
-    away_american: int | None = None
+    home_american: int | None = field(default=None, kw_only=True)
+    away_american: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         faults = FieldErrors()

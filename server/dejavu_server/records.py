@@ -136,6 +136,7 @@ class RecordedForecast:
     Attributes:
         superseded: whether a later revision that was recorded in time replaced it.
         outcome, settlement: None unless an outcome stands.
+        first_outcome_sequence: sequence of the outcome's first report, which corrections do not change; 0 unless one stands.
         market, market_answer: the first market requested with it, and its evaluation.
     """
 
@@ -145,6 +146,7 @@ class RecordedForecast:
     settlement: Settlement | None = None
     market: Market | None = None
     market_answer: MarketAnswer | None = None
+    first_outcome_sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,14 @@ from tests.support.processes import examples
 from dejavu.v1 import prediction_service_pb2
 from dejavu_feed.replay.http_server import LocalServer
 
-DOCUMENTS = ("README.md", "docs/clients.md", "docs/record.md", "docs/operations.md", "docs/training.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/clients.md",
+    "docs/record.md",
+    "docs/recompute.md",
+    "docs/operations.md",
+    "docs/training.md",
+)
 PROGRAMS = [block for document in DOCUMENTS for block in blocks(document, "python")]
 COMMANDS = [command for document in DOCUMENTS for command in commands(document)]
 GENERATORS = [command for command in COMMANDS if "OUT" in command]

@@ -44,7 +44,7 @@ app = typer.Typer(
     cls=FullHelp,
     rich_markup_mode=None,
     name="ledger",
-    help="Verify the ledger, sign its head, or export its games as training data.",
+    help="Verify the ledger, sign its head, export its entries, or its games as training data.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done and valid · 1 refused, failed or invalid, with the reason on stderr · 2 wrong usage.",
@@ -179,6 +179,26 @@ def export(
         typer.echo(json.dumps({"failed": False, **asdict(result)}, default=str))
     else:
         typer.echo("\n".join(_export_lines(result)))
+
+
+@app.command("export-entries")
+def export_entries(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Output file; - for standard output.")],
+    ledger: Ledger = None,
+) -> None:
+    """Exports every entry with its hash, one JSON object a line.
+
+    With the file, others recompute the chain of hashes and compare it with a
+    checkpoint: examples/python/check_ledger.py does. It contains the record
+    as it is: forecasts, outcomes and markets.
+    """
+    from dejavu_server.cli.export_entries import STANDARD_OUTPUT  # noqa: PLC0415 - see the module docstring
+    from dejavu_server.cli.export_entries import export_entries as export  # noqa: PLC0415
+
+    with _exit_on_error():
+        result = export(ledger or default_ledger(), out)
+    if out != STANDARD_OUTPUT:
+        typer.echo(f"{out}: {result.entries:,} entries up to sequence {result.sequence:,}, hash {result.hash}")
 
 
 @contextmanager

@@ -198,3 +198,23 @@ def test_every_command_has_help(command: list[str]) -> None:
     assert result.exit_code == 0
     for words in command or ["verify", "checkpoint", "export"]:
         assert words in result.stdout
+
+
+def test_entries_are_exported_with_the_hashes_that_the_chain_has(url: str, kept: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "entries.jsonl"
+    told = run("export-entries", "--ledger", url, "--out", path)
+    assert told.exit_code == 0, told.output
+    assert told.output.endswith(f"up to sequence {kept.sequence}, hash {kept.hash.hex()}\n")
+    identity, *entries = map(json.loads, path.read_text().splitlines())
+    assert (identity["ledger_id"], identity["epoch"], identity["pruned_through"]) == (kept.ledger_id, kept.epoch, 0)
+    assert [entry["sequence"] for entry in entries] == list(range(1, kept.sequence + 1))
+    assert entries[-1]["hash"] == kept.hash.hex()
+    assert run("export-entries", "--ledger", url, "--out", "-").stdout == path.read_text()
+
+
+def test_an_entry_with_a_value_of_another_type_is_not_exported(url: str, kept: Checkpoint, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
+        database.execute("UPDATE entries SET canonical = CAST(canonical AS BLOB) WHERE sequence = 2")
+    refused = run("export-entries", "--ledger", url, "--out", tmp_path / "entries.jsonl")
+    assert (refused.exit_code, refused.stderr) == (1, "dejavu-server: entry 2: a value has the wrong type\n")
+    assert not (tmp_path / "entries.jsonl").exists()

@@ -98,6 +98,7 @@ class Settlement(_message.Message):
     COVERED_FIELD_NUMBER: _builtins.int
     BRIER_FIELD_NUMBER: _builtins.int
     CRPS_FIELD_NUMBER: _builtins.int
+    FIRST_OUTCOME_SEQUENCE_FIELD_NUMBER: _builtins.int
     outcome_sequence: _builtins.int
     """Position of that outcome in the ledger."""
     error: _builtins.float
@@ -114,6 +115,10 @@ class Settlement(_message.Message):
     """Continuous ranked probability score of the forecast's distribution, in points (Gneiting & Raftery 2007), from its
     quantiles at 0.01, 0.03, … 0.99. Absent for forecasts recorded by release 0.1.0, which stored no distribution.
     """
+    first_outcome_sequence: _builtins.int
+    """Position of the outcome's first report in the ledger: the order in which a MarketRecord takes the games. Equals
+    outcome_sequence unless the outcome was corrected.
+    """
     def __init__(
         self,
         *,
@@ -124,10 +129,11 @@ class Settlement(_message.Message):
         covered: _builtins.bool = ...,
         brier: _builtins.float = ...,
         crps: _builtins.float | None = ...,
+        first_outcome_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_crps", b"_crps", "crps", b"crps"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_crps", b"_crps", "absolute_error", b"absolute_error", "brier", b"brier", "covered", b"covered", "crps", b"crps", "error", b"error", "outcome_sequence", b"outcome_sequence", "persistence_absolute_error", b"persistence_absolute_error"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_crps", b"_crps", "absolute_error", b"absolute_error", "brier", b"brier", "covered", b"covered", "crps", b"crps", "error", b"error", "first_outcome_sequence", b"first_outcome_sequence", "outcome_sequence", b"outcome_sequence", "persistence_absolute_error", b"persistence_absolute_error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__crps: _TypeAlias = _typing.Literal["crps"]  # noqa: Y015
     _WhichOneofArgType__crps: _TypeAlias = _typing.Literal["_crps", b"_crps"]  # noqa: Y015
@@ -168,7 +174,9 @@ class RecordedPrediction(_message.Message):
 
     @_builtins.property
     def market(self) -> _market_pb2.Market:
-        """The first market sent with the forecast, if any: only that one counts in the record."""
+        """The first market sent with the forecast, if any: only that one counts in the record. Its prices are in the form in
+        which they were given; markets recorded before the ledger kept American odds have decimal ones.
+        """
 
     @_builtins.property
     def market_answer(self) -> _market_pb2.MarketAnswer:

@@ -324,9 +324,9 @@ class ListPredictionsRequest(_message.Message):
     game_id: _builtins.str
     """The NBA's id of the game."""
     from_date: _builtins.str
-    """The first date, ISO 8601 (YYYY-MM-DD)."""
+    """The first date of recording (see RecordService), ISO 8601 (YYYY-MM-DD), included; empty: any."""
     to_date: _builtins.str
-    """The last date, ISO 8601 (YYYY-MM-DD)."""
+    """The last date of recording, ISO 8601 (YYYY-MM-DD), included; empty: any."""
     team: _builtins.str
     """A team, home or away: NBA code or alias."""
     horizon: _forecast_pb2.Horizon.ValueType
@@ -431,13 +431,13 @@ class ScoreFilter(_message.Message):
     horizon: _forecast_pb2.Horizon.ValueType
     """The horizon; unspecified: the half."""
     from_date: _builtins.str
-    """The first date, ISO 8601 (YYYY-MM-DD)."""
+    """The first date of recording (see RecordService), ISO 8601 (YYYY-MM-DD), included; empty: any."""
     to_date: _builtins.str
-    """The last date, ISO 8601 (YYYY-MM-DD)."""
+    """The last date of recording, ISO 8601 (YYYY-MM-DD), included; empty: any."""
     min_minutes: _builtins.int
-    """The first minute of play; absent: any."""
+    """The first minute of play, included; absent: any."""
     max_minutes: _builtins.int
-    """The last minute of play; absent: any."""
+    """The last minute of play, included; absent: any."""
     include_replays: _builtins.bool
     """Whether to include games of replays and simulated seasons."""
     team: _builtins.str
@@ -529,7 +529,9 @@ Global___GetScorecardResponse: _TypeAlias = GetScorecardResponse  # noqa: Y015
 
 @_typing.final
 class Figure(_message.Message):
-    """A metric over games and its 95 % interval: Student's t over the games' means, as one game is the unit."""
+    """A metric over games and its 95 % interval: Student's t over the games' means, as one game is the unit. The mean of a
+    game is over its minutes, that of a minute over its forecasts.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -588,7 +590,10 @@ class CoverageFigure(_message.Message):
     games.
     """
     lower: _builtins.float
-    """Lower end of the coverage's 95 % interval (Wilson 1927; with the games' spread where they have several forecasts)."""
+    """Lower end of the coverage's 95 % interval: Wilson's (1927) at an effective number of games, games · c · (1 − c) / v
+    with c the coverage and v the variance of the games' shares around it (divisor: games; at least 1e-12), at most the
+    number of pairs of a game and a minute. It is the number of games if that is 1, or if c is 0 or 1.
+    """
     upper: _builtins.float
     """Upper end of that interval."""
     mean_width: _builtins.float

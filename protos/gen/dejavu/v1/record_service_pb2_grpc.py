@@ -28,9 +28,11 @@ if _version_not_supported:
 class RecordServiceStub(object):
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    Dates are local dates of the evenings of games: a game that ends after midnight belongs to the evening before. Games
-    of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by
-    their game_id.
+    The date of a forecast is that of its recording: the date in UTC of its generated_time minus 11 hours, which is the
+    local date of the evening: a game that ends after midnight belongs to the evening before. Games of replays and of
+    simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by their game_id.
+
+    docs/recompute.md says how every figure is computed from what ListPredictions returns.
     """
 
     def __init__(self, channel):
@@ -79,9 +81,11 @@ class RecordServiceStub(object):
 class RecordServiceServicer(object):
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    Dates are local dates of the evenings of games: a game that ends after midnight belongs to the evening before. Games
-    of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by
-    their game_id.
+    The date of a forecast is that of its recording: the date in UTC of its generated_time minus 11 hours, which is the
+    local date of the evening: a game that ends after midnight belongs to the evening before. Games of replays and of
+    simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by their game_id.
+
+    docs/recompute.md says how every figure is computed from what ListPredictions returns.
     """
 
     def ReportOutcome(self, request, context):
@@ -189,9 +193,11 @@ def add_RecordServiceServicer_to_server(servicer, server):
 class RecordService(object):
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    Dates are local dates of the evenings of games: a game that ends after midnight belongs to the evening before. Games
-    of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by
-    their game_id.
+    The date of a forecast is that of its recording: the date in UTC of its generated_time minus 11 hours, which is the
+    local date of the evening: a game that ends after midnight belongs to the evening before. Games of replays and of
+    simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by their game_id.
+
+    docs/recompute.md says how every figure is computed from what ListPredictions returns.
     """
 
     @staticmethod

@@ -29,9 +29,11 @@ GRPC_VERSION: str
 class RecordServiceStub:
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    Dates are local dates of the evenings of games: a game that ends after midnight belongs to the evening before. Games
-    of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by
-    their game_id.
+    The date of a forecast is that of its recording: the date in UTC of its generated_time minus 11 hours, which is the
+    local date of the evening: a game that ends after midnight belongs to the evening before. Games of replays and of
+    simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by their game_id.
+
+    docs/recompute.md says how every figure is computed from what ListPredictions returns.
     """
 
     @_typing.overload
@@ -67,9 +69,11 @@ class RecordServiceStub:
 class RecordServiceAsyncStub(RecordServiceStub):
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    Dates are local dates of the evenings of games: a game that ends after midnight belongs to the evening before. Games
-    of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by
-    their game_id.
+    The date of a forecast is that of its recording: the date in UTC of its generated_time minus 11 hours, which is the
+    local date of the evening: a game that ends after midnight belongs to the evening before. Games of replays and of
+    simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by their game_id.
+
+    docs/recompute.md says how every figure is computed from what ListPredictions returns.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -101,9 +105,11 @@ class RecordServiceAsyncStub(RecordServiceStub):
 class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    Dates are local dates of the evenings of games: a game that ends after midnight belongs to the evening before. Games
-    of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by
-    their game_id.
+    The date of a forecast is that of its recording: the date in UTC of its generated_time minus 11 hours, which is the
+    local date of the evening: a game that ends after midnight belongs to the evening before. Games of replays and of
+    simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by their game_id.
+
+    docs/recompute.md says how every figure is computed from what ListPredictions returns.
     """
 
     @_abc_1.abstractmethod

@@ -26,20 +26,23 @@ def recorded_message(recorded: RecordedForecast) -> record_pb2.RecordedPredictio
         forecast=forecast_message(issued, explanation=True, distribution=True),
         pattern=issued.pattern.differentials,
         outcome=None if recorded.outcome is None else outcome_message(recorded.outcome),
-        settlement=None if recorded.settlement is None else settlement_message(recorded.settlement),
+        settlement=None
+        if recorded.settlement is None
+        else settlement_message(recorded.settlement, recorded.first_outcome_sequence),
         superseded=recorded.superseded,
         market=None if market is None else market_message(market, issued.forecast.horizon),
         market_answer=None if answer is None else market_answer_message(answer),
     )
 
 
-def settlement_message(settlement: Settlement) -> record_pb2.Settlement:
-    """Converts a settlement to a message."""
+def settlement_message(settlement: Settlement, first_outcome_sequence: int) -> record_pb2.Settlement:
+    """Converts a settlement by an outcome that was first reported at a sequence to a message."""
     return message_of(
         record_pb2.Settlement,
         settlement,
         absolute_error=abs(settlement.error),
         persistence_absolute_error=abs(settlement.persistence_error),
+        first_outcome_sequence=first_outcome_sequence,
     )
 
 

@@ -264,8 +264,12 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
     with _entry(MARKET, canonical) as entry:
         payload = entry["payload"]
         odds, evaluated = payload["market"], payload["answer"]
-        american = {name: optional(_whole, odds.get(name)) for name in _AMERICAN}
-        market = Market(**values(odds, _ODDS), confidence_threshold=odds["confidence_threshold"], **american)
+        market = Market(
+            **values(odds, _ODDS),
+            confidence_threshold=odds["confidence_threshold"],
+            home_american=optional(_whole, odds.get("home_american")),
+            away_american=optional(_whole, odds.get("away_american")),
+        )
         answer = MarketAnswer(
             home=MarketSideAnswer(**values(evaluated["home"], _SIDE_ANSWER)),
             away=MarketSideAnswer(**values(evaluated["away"], _SIDE_ANSWER)),

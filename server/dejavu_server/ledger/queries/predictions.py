@@ -148,6 +148,7 @@ _AT = (
         entries.c.canonical,
         superseded.label("superseded"),
         outcomes.c.sequence.label("outcome_sequence"),
+        outcomes.c.first_sequence,
         markets.c.sequence.label("market_sequence"),
     )
     .join(entries, entries.c.sequence == forecasts.c.sequence)
@@ -172,6 +173,7 @@ def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str], explanation: bo
         superseded=row.superseded,
         outcome=outcome,
         settlement=None if outcome is None else settle(issued, outcome, bet),
+        first_outcome_sequence=0 if outcome is None else row.first_sequence,
         market=market,
         market_answer=answer,
     )

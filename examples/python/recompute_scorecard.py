@@ -1,0 +1,313 @@
+"""Recomputes a scorecard from the recorded forecasts and compares it with the server's, figure by figure.
+
+python examples/python/recompute_scorecard.py --horizon half --min-minute 18 --max-minute 18
+    (server: DEJAVU_TARGET, default 127.0.0.1:50051)
+
+It needs numpy, grpcio and the code that protoc generates from protos/ (docs/clients.md has the command), and nothing
+else of this project: it was written from docs/record.md and the comments of protos/dejavu/v1 alone.
+
+Exit codes: 0 every figure agrees to 1e-9 · 1 one does not · 2 wrong usage, or the server can't be reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from statistics import NormalDist
+from typing import Any
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from dejavu.v1 import forecast_pb2, market_pb2, record_pb2
+from dejavu.v1 import record_service_pb2 as pb
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+
+TOLERANCE = 1e-9
+LEVELS = np.arange(1, 100, 2) / 100
+"""Levels of the quantiles in Forecast.distribution: 0.01, 0.03, … 0.99."""
+Z = NormalDist().inv_cdf(0.975)
+
+Array = NDArray[Any]
+Figures = dict[str, float]
+
+
+def main() -> int:
+    """Compares the figures of one filter; prints each, and returns the exit code."""
+    options = arguments()
+    score_filter = pb.ScoreFilter(
+        horizon=forecast_pb2.HORIZON_FINAL if options.horizon == "final" else forecast_pb2.HORIZON_HALFTIME,
+        model_version=options.model,
+        from_date=options.first or "",
+        to_date=options.last or "",
+        min_minutes=options.min_minute,
+        max_minutes=options.max_minute,
+        team=options.team,
+        game_id=options.game,
+        min_confidence=options.min_confidence,
+        include_replays=options.replays,
+    )
+    try:
+        with grpc.insecure_channel(options.target) as channel:
+            service = RecordServiceStub(channel)
+            card = service.GetScorecard(pb.GetScorecardRequest(filter=score_filter), timeout=60).scorecard
+            settled = list(listed(service, score_filter))
+    except grpc.RpcError as error:
+        print(f"{options.target}: {error.code().name}: {error.details()}", file=sys.stderr)
+        return 2
+    differences = compare(figures_of(card), recomputed(settled))
+    for line in differences:
+        print(line)
+    figures = len(figures_of(card))
+    print(
+        f"{figures} figures from {len(settled)} settled forecasts: {len(differences)} differ by more than {TOLERANCE}"
+    )
+    return 1 if differences else 0
+
+
+def arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--target", default=os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051"), metavar="HOST:PORT")
+    parser.add_argument("--horizon", choices=("half", "final"), default="half")
+    parser.add_argument("--model", default="", metavar="VERSION")
+    parser.add_argument("--from", dest="first", metavar="DATE")
+    parser.add_argument("--to", dest="last", metavar="DATE")
+    parser.add_argument("--min-minute", type=int, metavar="N")
+    parser.add_argument("--max-minute", type=int, metavar="N")
+    parser.add_argument("--team", default="")
+    parser.add_argument("--game", default="", metavar="ID")
+    parser.add_argument("--min-confidence", type=float, metavar="P")
+    parser.add_argument("--replays", action="store_true")
+    return parser.parse_args()
+
+
+def listed(service: RecordServiceStub, score_filter: pb.ScoreFilter) -> Iterator[record_pb2.RecordedPrediction]:
+    """Yields the settled forecasts that match a filter, superseded and late ones included."""
+    request = pb.ListPredictionsRequest(
+        page_size=500,
+        settled=True,
+        include_superseded=True,
+        horizon=score_filter.horizon,
+        model_version=score_filter.model_version,
+        from_date=score_filter.from_date,
+        to_date=score_filter.to_date,
+        team=score_filter.team,
+        game_id=score_filter.game_id,
+        min_confidence=score_filter.min_confidence if score_filter.HasField("min_confidence") else None,
+        include_replays=score_filter.include_replays,
+    )
+    first = score_filter.min_minutes if score_filter.HasField("min_minutes") else 1
+    last = score_filter.max_minutes if score_filter.HasField("max_minutes") else 47
+    while True:
+        page = service.ListPredictions(request, timeout=60)
+        # A list filters by one minute; a scorecard by a range.
+        yield from (each for each in page.predictions if first <= each.forecast.elapsed_minutes <= last)
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
+
+
+def recomputed(settled: list[record_pb2.RecordedPrediction]) -> Figures:
+    """Computes every figure of a scorecard from forecasts and outcomes; settlements serve to order the games only."""
+    left_out = Counter(reason for each in settled if (reason := exclusion(each)))
+    counted = [each for each in settled if not exclusion(each)]
+    figures = {f"left_out.{reason}": float(left_out[reason]) for reason in ("superseded", "later_minute", "late_time")}
+    figures |= {"games": 0.0, "forecasts": float(len(counted)), "ece": 0.0}
+    figures |= market_figures([each for each in settled if each.HasField("market_answer")])
+    if not counted:
+        return figures
+    forecasts = [each.forecast for each in counted]
+    outcome = np.array([each.outcome.differential for each in counted], dtype=float)
+    units = Units(counted)
+    absolute = units.means(np.abs(np.array([each.point_forecast for each in forecasts]) - outcome))
+    persistence = units.means(np.abs(np.array([each.pattern[-1] for each in counted]) - outcome))
+    probability, led = np.array([each.home_lead_probability for each in forecasts]), outcome > 0
+    figures["games"] = float(len(absolute))
+    figures |= figure("mae", absolute) | figure("persistence_mae", persistence)
+    figures |= figure("mae_difference", absolute - persistence)
+    figures |= figure("brier", units.means((probability - led) ** 2))
+    figures["ece"] = calibration_error(probability, led, units.weights())
+    scored = [each for each in counted if each.forecast.distribution]
+    if scored:
+        figures |= figure("crps", Units(scored).means(np.array([crps(each) for each in scored])))
+    for alpha in sorted({each.alpha for each in forecasts}):
+        figures |= coverage_figures(alpha, [each for each in counted if each.forecast.alpha == alpha])
+    return figures
+
+
+def exclusion(each: record_pb2.RecordedPrediction) -> str:
+    """Returns why a forecast does not count; empty if it does. A late one counts as late, superseded or not."""
+    late = {forecast_pb2.LATE_REASON_LATER_MINUTE: "later_minute", forecast_pb2.LATE_REASON_TIME: "late_time"}
+    return late.get(each.forecast.late) or ("superseded" if each.superseded else "")
+
+
+class Units:
+    """Nested means: forecasts of one minute count as their mean, minutes of one game as their mean."""
+
+    def __init__(self, predictions: list[record_pb2.RecordedPrediction]) -> None:
+        minutes = [(each.forecast.game_id, each.forecast.elapsed_minutes) for each in predictions]
+        groups = {group: index for index, group in enumerate(sorted(set(minutes)))}
+        games = {game: index for index, game in enumerate(sorted({game for game, _ in groups}))}
+        self._group = np.array([groups[each] for each in minutes])
+        self._game = np.array([games[game] for game, _ in groups])
+        self.minutes = len(groups)
+
+    def means(self, values: Array) -> Array:
+        """Returns the mean of each game."""
+        of_minutes = np.bincount(self._group, values) / np.bincount(self._group)
+        means: Array = np.bincount(self._game, of_minutes) / np.bincount(self._game)
+        return means
+
+    def weights(self) -> Array:
+        """Returns 1 / (minutes of the game) / (forecasts of the minute) for each forecast."""
+        of_minutes = 1.0 / (np.bincount(self._group) * np.bincount(self._game)[self._game])
+        weights: Array = of_minutes[self._group]
+        return weights
+
+
+def figure(name: str, means: Array) -> Figures:
+    """Returns the mean of the games' means, with Student's interval if there are two games or more."""
+    games, value = len(means), float(means.mean())
+    if games < 2:
+        return {name: value}
+    half = student(games - 1) * float(means.std(ddof=1)) / math.sqrt(games)
+    return {name: value, f"{name}.lower": value - half, f"{name}.upper": value + half}
+
+
+def student(degrees: int) -> float:
+    """Returns the 0.975 quantile of Student's t with a number of degrees of freedom.
+
+    With t = √degrees·tan(u) the density is proportional to cos(u)^(degrees − 1), which Gauss-Legendre integrates.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(100)
+    factor = 2.0 * math.exp(math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)) / math.sqrt(math.pi)
+
+    def within(angle: float) -> float:
+        points = (nodes + 1.0) * angle / 2.0
+        return factor * angle / 2.0 * float(weights @ np.cos(points) ** (degrees - 1))
+
+    low, high = 0.0, min(math.pi / 2.0, math.atan(13.0 / math.sqrt(degrees)))
+    for _ in range(80):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if within(middle) < 0.95 else (low, middle)
+    return math.sqrt(degrees) * math.tan(low)
+
+
+def crps(each: record_pb2.RecordedPrediction) -> float:
+    """Returns twice the mean pinball loss of the recorded quantiles."""
+    error = each.outcome.differential - np.array(each.forecast.distribution)
+    return float(2.0 * ((LEVELS - (error < 0)) * error).mean())
+
+
+def calibration_error(probability: Array, led: Array, weights: Array) -> float:
+    """Returns the expected calibration error: 20 bins, closed below, the last one closed on both sides."""
+    bins = np.minimum((probability * 20).astype(int), 19)
+    gaps = np.bincount(bins, weights * (probability - led), minlength=20)
+    return float(np.abs(gaps).sum() / weights.sum())
+
+
+def coverage_figures(alpha: float, chosen: list[record_pb2.RecordedPrediction]) -> Figures:
+    """Returns the coverage of the intervals of one alpha, with Wilson's interval at the effective number of games."""
+    units = Units(chosen)
+    ends = np.array([(each.forecast.interval_lower, each.forecast.interval_upper) for each in chosen])
+    outcome = np.array([each.outcome.differential for each in chosen])
+    shares = units.means((ends[:, 0] <= outcome) & (outcome <= ends[:, 1]))
+    share = min(float(shares.mean()), 1.0)
+    effective = float(len(shares))
+    if len(shares) > 1 and 0.0 < share < 1.0:
+        spread = float(((shares - share) ** 2).mean())
+        effective = min(effective * share * (1.0 - share) / max(spread, 1e-12), float(units.minutes))
+    scale = 1.0 + Z**2 / effective
+    centre = (share + Z**2 / (2.0 * effective)) / scale
+    half = Z * math.sqrt(share * (1.0 - share) / effective + (Z / (2.0 * effective)) ** 2) / scale
+    name = f"coverage[{alpha}]"
+    return {
+        name: share,
+        f"{name}.lower": max(min(centre - half, share), 0.0),
+        f"{name}.upper": min(max(centre + half, share), 1.0),
+        f"{name}.games": float(len(shares)),
+        f"{name}.forecasts": float(len(chosen)),
+        f"{name}.mean_width": float(units.means(ends[:, 1] - ends[:, 0]).mean()),
+    }
+
+
+def market_figures(asked: list[record_pb2.RecordedPrediction]) -> Figures:
+    """Returns the record of the bets; those on superseded and on late forecasts count as well."""
+    if not asked:
+        return {}
+    bets = [bet for each in asked if (bet := stake_and_profit(each))[0] > 0.0]
+    by_game: dict[int, float] = {}
+    for (_, profit), each in zip(bets, (each for each in asked if stake_and_profit(each)[0] > 0.0), strict=True):
+        first = each.settlement.first_outcome_sequence
+        by_game[first] = by_game.get(first, 0.0) + profit
+    profits = np.array([by_game[first] for first in sorted(by_game)])
+    bankroll = np.cumprod(np.concatenate(([1.0], np.maximum(1.0 + profits, 0.0))))
+    staked, profit = (math.fsum(column) for column in zip(*bets, strict=True)) if bets else (0.0, 0.0)
+    figures = {
+        "market.bets": float(len(bets)),
+        "market.markets": float(len(asked)),
+        "market.staked": staked,
+        "market.profit": profit,
+        "market.total_return": float(bankroll[-1]) - 1.0,
+        "market.max_drawdown": float((1.0 - bankroll / np.maximum.accumulate(bankroll)).max()),
+    }
+    if bets:
+        figures["market.roi"] = profit / staked
+    if len(set(profits)) > 1:
+        figures["market.sharpe"] = float(profits.mean() / profits.std(ddof=1))
+    return figures
+
+
+def stake_and_profit(each: record_pb2.RecordedPrediction) -> tuple[float, float]:
+    """Returns stake and profit of the recorded market, as shares of the bankroll; a push returns the stake."""
+    answer, above = each.market_answer, each.outcome.differential - each.market.line
+    if answer.side == market_pb2.MARKET_SIDE_UNSPECIFIED:
+        return 0.0, 0.0
+    at_home = answer.side == market_pb2.MARKET_SIDE_HOME
+    side = answer.home if at_home else answer.away
+    if above == 0:
+        return side.stake_fraction, 0.0
+    won = (above > 0) == at_home
+    return side.stake_fraction, side.stake_fraction * (side.decimal_odds - 1.0 if won else -1.0)
+
+
+def figures_of(card: pb.Scorecard) -> Figures:
+    """Returns the figures of a server's scorecard under the names that this program gives them."""
+    figures = {"games": float(card.games), "forecasts": float(card.forecasts), "ece": card.ece}
+    for name in ("superseded", "later_minute", "late_time"):
+        figures[f"left_out.{name}"] = float(getattr(card.left_out, name))
+    for name in ("mae", "persistence_mae", "mae_difference", "crps", "brier"):
+        if card.HasField(name):  # type: ignore[arg-type]
+            told: pb.Figure = getattr(card, name)
+            figures[name] = told.value
+            figures |= {f"{name}.{end}": getattr(told, end) for end in ("lower", "upper") if told.HasField(end)}
+    for each in card.coverage:
+        name = f"coverage[{each.alpha}]"
+        figures[name] = each.coverage
+        for part in ("lower", "upper", "games", "forecasts", "mean_width"):
+            figures[f"{name}.{part}"] = float(getattr(each, part))
+    if card.HasField("market"):
+        for field in card.market.DESCRIPTOR.fields:
+            if not field.has_presence or card.market.HasField(field.name):  # type: ignore[arg-type]
+                figures[f"market.{field.name}"] = float(getattr(card.market, field.name))
+    return figures
+
+
+def compare(server: Figures, own: Figures) -> list[str]:
+    """Returns a line for each figure that differs, or that only one side has."""
+    lines = []
+    for name in sorted(server.keys() | own.keys()):
+        one, other = server.get(name), own.get(name)
+        if one is None or other is None or not math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+            lines.append(f"{name}: the server says {one}, recomputed {other}")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

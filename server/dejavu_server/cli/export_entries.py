@@ -1,0 +1,62 @@
+"""Exports the entries of a ledger with their hashes as JSON lines, for programs that recompute the chain.
+
+docs/verification.md describes the format.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dejavu_common.files import atomic_replace
+from dejavu_server.ledger.database.backend import Connection
+from dejavu_server.ledger.database.sqlite import read_only_ledger
+from dejavu_server.ledger.database.store import ChainHead, Identity
+from dejavu_server.ledger.queries import chain_entries, checkpoints
+
+STANDARD_OUTPUT = Path("-")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedEntries:
+    """Result of an export: the ledger's id, and sequence and hash (hexadecimal) of its last entry."""
+
+    ledger_id: str
+    entries: int
+    sequence: int
+    hash: str
+
+
+def export_entries(url: str, path: Path) -> ExportedEntries:
+    """Writes the identity of a ledger and then all its entries, one JSON object per line; `-` is standard output.
+
+    The file is written completely or not at all. May run while the ledger is written to: it then has the entries up to
+    the newest when the export began.
+
+    Raises:
+        LedgerError: if the ledger can't be read.
+        OSError: if the file can't be written.
+    """
+    with read_only_ledger(url) as backend, backend.read() as connection:
+        identity, head = checkpoints.head(connection)
+        lines = _lines(connection, identity, head)
+        if path == STANDARD_OUTPUT:
+            count = sum(bool(sys.stdout.write(line)) for line in lines)
+        else:
+            with atomic_replace(path) as new, new.open("w", encoding="utf-8", newline="\n") as file:
+                count = sum(bool(file.write(line)) for line in lines)
+    return ExportedEntries(identity.ledger_id, count - 1, head.sequence, head.hash.hex())
+
+
+def _lines(connection: Connection, identity: Identity, head: ChainHead) -> Iterator[str]:
+    start = {"pruned_through": identity.pruned_through, "pruned_hash": identity.pruned_hash.hex()}
+    yield _line({"ledger_id": identity.ledger_id, "epoch": identity.epoch, **start})
+    for sequence, canonical, hash_ in chain_entries.chain_entries(connection, head.sequence):
+        yield _line({"sequence": sequence, "hash": hash_.hex(), "canonical": canonical})
+
+
+def _line(value: dict[str, object]) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"

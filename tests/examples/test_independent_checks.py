@@ -1,0 +1,235 @@
+"""Programs that check a record without code of ours: they agree with a real server, and find what was changed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import random
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from google.protobuf.json_format import MessageToJson
+from tests.support.builders.calls import current_game
+from tests.support.harness.documents import ROOT
+from tests.support.processes import examples
+from tests.support.processes.restartable_server import address_of
+from tests.support.processes.servers import spawned_server
+
+from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_MINUTE
+from dejavu_client import FINAL, HALFTIME, DejavuClient
+from dejavu_client.requests import market
+
+FOLDER = ROOT / "examples" / "python"
+SCORECARD, LEDGER = FOLDER / "recompute_scorecard.py", FOLDER / "check_ledger.py"
+GAMES = [current_game(number) for number in range(101, 125)]
+TEAMS: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL"}
+
+
+class Record(NamedTuple):
+    """A server with a record; `ledger` is its file, `kept` a checkpoint of some entry that a client stored."""
+
+    address: str
+    ledger: Path
+    kept: Path
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
+    """A server after games with every kind of forecast: revised, late, of several alphas, with and without a market."""
+    folder = tmp_path_factory.mktemp("record")
+    made = Record("", folder / "ledger.sqlite3", folder / "kept.json")
+    with spawned_server("--workers", "1", "--ledger", f"sqlite:///{made.ledger}") as server:
+        made = made._replace(address=address_of(server))
+        with DejavuClient(made.address, timeout=60.0) as client:
+            outcomes = [play(client, game, random.Random(game)) for game in GAMES]
+            made.kept.write_text(MessageToJson(client.get_checkpoint()))
+            for game, outcome in list(zip(GAMES, outcomes, strict=True))[:6]:  # corrected later, in another order
+                client.report_outcome(game, -outcome, horizon=FINAL, **TEAMS)
+        yield made
+
+
+def play(client: DejavuClient, game: str, chance: random.Random) -> int:
+    """Records forecasts of a game and its outcomes; returns the final differential."""
+    walk = [float(chance.randint(-3, 3))]
+    for _ in range(46):
+        walk.append(walk[-1] + chance.randint(-3, 3))
+    for minute in sorted(chance.sample(range(3, 45), chance.randint(1, 4))):
+        for alpha in chance.sample([0.05, 0.2, 0.5], chance.randint(1, 2)):
+            client.predict(walk[:minute], game_id=game, horizon=FINAL, alpha=alpha, **TEAMS)
+        if chance.random() < 0.5:
+            client.predict([*walk[: minute - 1], walk[minute - 1] + 1.0], game_id=game, horizon=FINAL, **TEAMS)
+        if chance.random() < 0.8:
+            line, home = chance.randint(-15, 15) / 2, chance.choice([-250, -110, 100, 180, 2.2])
+            client.quote(walk[:minute], market(line, home, 3.5), game_id=game, horizon=FINAL, **TEAMS)
+    client.predict(walk, game_id=game, horizon=FINAL, **TEAMS)
+    if chance.random() < 0.4:
+        late = client.predict([*walk[:4], 30.0], game_id=game, horizon=FINAL, **TEAMS)
+        assert late.late == LATE_REASON_LATER_MINUTE
+    client.report_outcome(game, int(walk[23]), horizon=HALFTIME, **TEAMS)
+    final = int(walk[-1]) or 1
+    client.report_outcome(game, final, horizon=FINAL, **TEAMS)
+    return final
+
+
+def checked(program: Path, address: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return examples.run(sys.executable, "-W", "error", program, *map(str, arguments), address=address)
+
+
+@pytest.mark.parametrize("program", [SCORECARD, LEDGER])
+def test_the_programs_import_nothing_of_ours_but_the_contract(program: Path) -> None:
+    imported = {
+        name
+        for node in ast.walk(ast.parse(program.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    others = {name for name in imported if name.partition(".")[0] not in sys.stdlib_module_names}
+    allowed = {"numpy", "grpc", "cryptography", "dejavu.v1"}
+    assert {
+        name for name in others if not any(name == each or name.startswith(f"{each}.") for each in allowed)
+    } == set()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--min-minute", "20", "--max-minute", "40"),
+        ("--team", "Celtics", "--min-confidence", "0.7"),
+        ("--game", GAMES[0]),
+        ("--from", "2001-01-01", "--to", "2001-01-02"),
+    ],
+)
+def test_the_scorecard_is_what_the_listed_forecasts_give(record: Record, arguments: tuple[str, ...]) -> None:
+    done = checked(SCORECARD, record.address, "--horizon", "final", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("0 differ by more than 1e-09\n")
+
+
+def test_the_record_has_all_that_a_scorecard_can_tell(record: Record) -> None:
+    """Otherwise the comparison above would compare little."""
+    with DejavuClient(record.address, timeout=60.0) as client:
+        card = client.get_scorecard(horizon=FINAL)
+    assert card.games == len(GAMES)
+    assert min(card.left_out.superseded, card.left_out.later_minute, card.market.bets) > 3
+    assert len(card.coverage) == 3
+    assert card.market.max_drawdown > 0
+
+
+def change(ledger: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(ledger, timeout=30.0)) as database, database:
+        database.execute(statement, values)
+
+
+@pytest.mark.parametrize(
+    ("column", "by", "figure"),
+    [("error", 0.5, "mae"), ("home_lead_probability", -0.01, "ece"), ("market_profit", 0.01, "market.profit")],
+)
+def test_a_settlement_that_was_changed_gives_another_scorecard(
+    record: Record, column: str, by: float, figure: str
+) -> None:
+    # Choose a forecast that counts and has a bet.
+    where = (
+        "forecast_sequence = (SELECT max(forecast_sequence) FROM settlements "
+        "WHERE market_stake > 0 AND NOT superseded AND late = '' AND home_lead_probability > 0.02)"
+    )
+    change(record.ledger, f"UPDATE settlements SET {column} = {column} + ? WHERE {where}", by)
+    try:
+        done = checked(SCORECARD, record.address, "--horizon", "final")
+    finally:
+        change(record.ledger, f"UPDATE settlements SET {column} = {column} - ? WHERE {where}", by)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert any(line.startswith(f"{figure}: the server says ") for line in done.stdout.splitlines())
+
+
+def test_a_server_that_is_not_there_is_one_line(record: Record) -> None:
+    done = checked(SCORECARD, record.address, "--target", "127.0.0.1:1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("127.0.0.1:1: UNAVAILABLE: ")
+
+
+@pytest.fixture(scope="module")
+def entries(record: Record, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "entries.jsonl"
+    ledger = f"sqlite:///{record.ledger}"
+    done = examples.run(
+        "dejavu-server", "ledger", "export-entries", "--out", path, "--ledger", ledger, address=record.address
+    )
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def test_an_export_is_sound_and_holds_what_the_server_lists(record: Record, entries: Path) -> None:
+    done = checked(LEDGER, record.address, entries, "--checkpoint", record.kept, "--target", record.address)
+    assert done.returncode == 0, done.stdout + done.stderr
+    chained, signed, listed = done.stdout.splitlines()
+    assert chained.startswith(f"{len(entries.read_text().splitlines()) - 1} entries, chained; ")
+    assert signed.startswith("nothing up to entry ")
+    assert listed.endswith(" forecasts, as the server lists them, are those of the entries")
+
+
+def rewritten(lines: list[Any]) -> list[Any]:
+    """Changes the pattern of the first entry, and makes all hashes fit."""
+    from dejavu_server.ledger.entries import codec
+
+    text = lines[1]["canonical"].replace('"point":', '"point":1', 1)
+    lines[1]["canonical"] = codec.dumps(json.loads(text))
+    hash_ = bytes.fromhex(lines[0]["pruned_hash"])
+    for line in lines[1:]:
+        hash_ = codec.chain_hash(hash_, line["canonical"])
+        line["hash"] = hash_.hex()
+    return lines
+
+
+def altered(lines: list[Any], sequence: int, old: str, new: str) -> list[Any]:
+    assert old in lines[sequence]["canonical"]
+    lines[sequence]["canonical"] = lines[sequence]["canonical"].replace(old, new, 1)
+    return lines
+
+
+TAMPERED: dict[str, Callable[[list[Any]], list[Any]]] = {
+    "entry 1: its hash is not that of its text": lambda lines: altered(lines, 1, '"alpha":', '"alpha":1'),
+    "entry 3: its hash": lambda lines: [*lines[:2], *lines[3:]],
+    "entry 5: its hash": lambda lines: [*lines[:4], lines[5], lines[4], *lines[6:]],
+    "the checkpoint is at entry ": lambda lines: lines[:20],
+    "the chain does not start from": lambda lines: [lines[0] | {"ledger_id": "0" * 32}, *lines[1:]],
+    "the checkpoint's epoch is ": lambda lines: [lines[0] | {"epoch": "0" * 16}, *lines[1:]],
+    " or one before it is not the one that was signed": rewritten,
+}
+
+
+@pytest.mark.parametrize("complaint", TAMPERED)
+def test_an_export_that_was_tampered_with_is_not_sound(
+    record: Record, entries: Path, tmp_path: Path, complaint: str
+) -> None:
+    lines = TAMPERED[complaint]([json.loads(line) for line in entries.read_text().splitlines()])
+    tampered = tmp_path / "tampered.jsonl"
+    tampered.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    done = checked(LEDGER, record.address, tampered, "--checkpoint", record.kept)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert complaint in done.stdout.splitlines()[-1]
+
+
+def test_a_checkpoint_that_was_altered_is_not_signed(record: Record, entries: Path, tmp_path: Path) -> None:
+    kept = json.loads(record.kept.read_text())
+    kept["signedTime"] = "2020-01-01T00:00:00.000001Z"
+    altered_file = tmp_path / "kept.json"
+    altered_file.write_text(json.dumps(kept))
+    done = checked(LEDGER, record.address, entries, "--checkpoint", altered_file)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "the checkpoint's signature is not valid")
+
+
+def test_a_list_that_is_not_the_entries_is_found(record: Record, entries: Path, tmp_path: Path) -> None:
+    """The chain is rebuilt around a changed forecast, which a kept checkpoint or the server's list contradicts."""
+    lines = rewritten([json.loads(line) for line in entries.read_text().splitlines()])
+    tampered = tmp_path / "tampered.jsonl"
+    tampered.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    done = checked(LEDGER, record.address, tampered, "--target", record.address)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith("entry 1: point_forecast is listed as ")

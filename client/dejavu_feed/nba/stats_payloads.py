@@ -136,7 +136,7 @@ def read_score_timeline(payload: object, game: ListedGame) -> ScoreTimeline:
     actions = required(plays, "actions", list, "game")
     if not actions:
         raise IncompleteGame("the NBA has no plays for it")
-    scores = _scores([row for action in actions if (row := _row(action)) is not None])
+    scores = score_changes([row for action in actions if (row := _row(action)) is not None])
     home = _home(actions, game)
     (away,) = game.points.keys() - {home}
     timeline = ScoreTimeline(home, away, scores)
@@ -178,11 +178,14 @@ def _row(action: Any) -> tuple[int, Score] | None:
     return number, Score(round(elapsed_seconds(period, clock), 2), home, away)
 
 
-def _scores(rows: Sequence[tuple[int, Score]]) -> tuple[Score, ...]:
-    """Returns every change of the score in chronological order.
+def score_changes(rows: Sequence[tuple[int, Score]]) -> tuple[Score, ...]:
+    """Returns every change of the score in chronological order; the first is 0–0 at tip-off.
 
     Rows are numbered in the order of entry. A row that was entered late is out of chronological order; its score may be
     the score at its number or at its clock. Uses the reading with fewer score changes that no single shot explains.
+
+    Args:
+        rows: number and score of each row, in any order.
     """
     numbered = [Score(0.0, 0, 0), *(score for _, score in sorted(rows, key=itemgetter(0)))]
     by_clock = sorted(numbered, key=lambda score: score.elapsed)  # stable: rows at the same time stay ordered by number

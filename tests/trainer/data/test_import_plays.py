@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 from datetime import date
 from pathlib import Path
 
@@ -184,7 +185,7 @@ def test_a_game_without_visitors_is_let_in_for_the_rule_to_leave_out(tmp_path: P
         (b"", "lacks the columns game_id"),
         (HEADER.encode(), "holds no row"),
         (b"game_id,type\nx,RS\n", "lacks the columns home, away, elapsed_s, home_score, away_score"),
-        (b"\xff\xfe\x00", "can't be read as CSV"),
+        (b"\xff\xfe\x00", "can't be read as text: it is not in UTF-8"),
     ],
 )
 def test_a_file_that_can_not_be_read_is_refused_as_a_whole(tmp_path: Path, content: bytes, complaint: str) -> None:
@@ -196,9 +197,25 @@ def test_a_file_that_can_not_be_read_is_refused_as_a_whole(tmp_path: Path, conte
 
 def test_a_file_that_is_neither_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plays.parquet").write_text(HEADER)
-    for path in (tmp_path / "plays.parquet", tmp_path / "none.csv"):
-        with pytest.raises(DataError, match="can't be read"):
-            read_and_check(path, 2023)
+    (tmp_path / "folder.csv").mkdir()
+    for name, complaint in (
+        ("plays.parquet", "can't be read as parquet"),
+        ("none.csv", "none.csv: there is no such file"),
+        ("folder.csv", "is a folder"),
+    ):
+        with pytest.raises(DataError, match=complaint):
+            read_and_check(tmp_path / name, 2023)
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ","), ("a.tsv", "\t"), ("a.csv", ";"), ("a.txt", "|")])
+def test_the_delimiter_is_found(tmp_path: Path, name: str, delimiter: str) -> None:
+    note = "referee, first; second\tthird|fourth"
+    header, row = (line.split(",") for line in (HEADER, GOOD))
+    with (tmp_path / name).open("w", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows([[note, *header], [note, *row]])
+    checked = read_and_check(tmp_path / name, 2023)
+    assert checked.problems == ()
+    assert checked.plays["elapsed_s"].to_pylist() == [60.0]
 
 
 @pytest.mark.real_data

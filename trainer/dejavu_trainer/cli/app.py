@@ -18,6 +18,7 @@ from rich.progress import Progress as RichProgress
 
 from dejavu_models.errors import DejavuError
 from dejavu_trainer.data.games import DataError
+from dejavu_trainer.data.plays import season_path
 from dejavu_trainer.execution import Advance, Progress
 
 S = TypeVar("S")
@@ -70,8 +71,26 @@ def exit_on_error(*more: type[Exception]) -> Iterator[None]:
     try:
         yield
     except refusals as error:
-        typer.echo(f"dejavu-trainer: {error}", err=True)
+        typer.echo(f"dejavu-trainer: {_in_words(error)}", err=True)
         raise typer.Exit(1) from error
+
+
+def _in_words(error: Exception) -> str:
+    """Returns the text of an error; Python's own text of an OSError begins with a number: [Errno 2]."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
+def check_free(folder: Path, season: int, *, overwrite: bool) -> None:
+    """Checks that a season may be written to a folder.
+
+    Raises:
+        DataError: if the folder has it already, unless it is to be overwritten.
+    """
+    path = season_path(folder, season)
+    if path.exists() and not overwrite:
+        raise DataError(f"{path}: already exists; use --overwrite to replace it")
 
 
 def _show_version(requested: bool) -> None:

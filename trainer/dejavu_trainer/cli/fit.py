@@ -1,12 +1,11 @@
-"""Commands that read games and fit models: `fit`, `import` and `simulate`.
+"""Commands that make games and fit models: `fit` and `simulate`.
 
-The commands that evaluate models are in evaluate.py.
+The commands that evaluate models are in evaluate.py, that which imports games in import_games.py.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -18,21 +17,17 @@ from dejavu_trainer.cli.app import (
     Json,
     Overwrite,
     ProgressBars,
-    Season,
     Seed,
     app,
+    check_free,
     exit_on_error,
     parsed,
     print_json,
 )
-from dejavu_trainer.data.games import DataError, count_games, load_games, parse_seasons
-from dejavu_trainer.data.import_plays import read_and_check
-from dejavu_trainer.data.plays import season_path, write_plays
+from dejavu_trainer.data.games import count_games, load_games, parse_seasons
+from dejavu_trainer.data.plays import write_plays
 from dejavu_trainer.data.simulate import GAMES_A_SEASON, simulate_season
 from dejavu_trainer.reports import fit as fit_report
-
-SHOWN_PROBLEMS = 20
-"""Number of import problems printed to stderr; --json contains all of them."""
 
 
 @app.command()
@@ -86,33 +81,6 @@ def fit(
             fit_report.print_fit(Console(), document)
 
 
-@app.command("import")
-def import_plays(
-    file: Annotated[Path, typer.Argument(help="A CSV (*.csv) or parquet file with the columns of docs/data.md.")],
-    season: Season,
-    out: Annotated[Path, typer.Option(help="Folder to write plays_{season}.parquet into.")],
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-) -> None:
-    """Validate a file of plays row by row and store it as a season for training."""
-    with exit_on_error():
-        _check_free(out, season, overwrite=overwrite)
-        checked = read_and_check(file, season)
-        if checked.problems:
-            if as_json:
-                print_json({"file": str(file), "problems": [asdict(problem) for problem in checked.problems]})
-            for problem in checked.problems[:SHOWN_PROBLEMS]:
-                typer.echo(f"{file}: {problem}", err=True)
-            raise DataError(f"{file}: {len(checked.problems)} problems; nothing was written")
-        counted = count_games(file, checked.plays)
-        path = write_plays(out, season, checked.plays)
-    document = fit_report.season_document(path, checked.plays, counted)
-    if as_json:
-        print_json(document)
-    else:
-        fit_report.print_season(Console(), document)
-
-
 @app.command()
 def simulate(
     season: Annotated[str, typer.Option(help="Year in which the season ends, or a range such as 2031-2033.")],
@@ -127,7 +95,7 @@ def simulate(
     documents = []
     with exit_on_error(), ProgressBars() as bars:
         for year in seasons:
-            _check_free(out, year, overwrite=overwrite)
+            check_free(out, year, overwrite=overwrite)
         with bars.step("Simulate the games", len(seasons) * games) as advance:
             for year in seasons:
                 plays = simulate_season(year, seed=seed, games=games, advance=advance)
@@ -138,9 +106,3 @@ def simulate(
     else:
         for document in documents:
             fit_report.print_season(Console(), document)
-
-
-def _check_free(folder: Path, season: int, *, overwrite: bool) -> None:
-    path = season_path(folder, season)
-    if path.exists() and not overwrite:
-        raise DataError(f"{path}: already exists; use --overwrite to replace it")

@@ -1,25 +1,24 @@
-"""Imports plays from a CSV or parquet file into plays_{season}.parquet, validating every row.
+"""Imports plays from a table, as text or parquet, into plays_{season}.parquet, validating every row.
 
 Problems are reported with row and column. An undetected error would silently give wrong patterns.
 """
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.teams import team_code
 from dejavu_trainer.data.games import game_date
-from dejavu_trainer.data.plays import DATE, DATED, MAX_ELAPSED, MAX_SCORE, SCHEMA, DataError, require_columns
+from dejavu_trainer.data.plays import COLUMNS, DATE, DATED, MAX_ELAPSED, MAX_SCORE, SCHEMA, DataError
+from dejavu_trainer.data.tables import read_rows
 
 TYPES = ("RS", "PI", "PO")
 """Regular season, play-in, playoffs."""
@@ -38,17 +37,38 @@ class ImportProblem:
         line: line of the file on which the row ends; None for parquet.
         column: name of the column; empty if the problem concerns the whole row.
         message: the invalid value and what was expected.
+        file: the file, where there may be several; empty if there is one.
     """
 
     row: int
     line: int | None
     column: str
     message: str
+    file: str = ""
+
+    def located(self, file: Path) -> str:
+        """Returns the problem with its place in `file`, or in its own file."""
+        if not self.file:
+            return f"{file}: {self}"
+        return f"{self.file} {f'row {self.row}' if self.line is None else f'line {self.line}'}: {self.message}"
 
     def __str__(self) -> str:
         line = "" if self.line is None else f" (line {self.line})"
         column = f", {self.column}" if self.column else ""
         return f"row {self.row}{line}{column}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutGame:
+    """A game of another project's files that is not imported.
+
+    Attributes:
+        game_id: its id in the source.
+        reason: why.
+    """
+
+    game_id: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +79,20 @@ class CheckedPlays:
         plays: the rows in the columns of dejavu_trainer.data.plays, with dates if the input has them; empty if there
             are problems.
         problems: all problems, by row.
+        left_out: games that were not imported.
     """
 
     plays: pa.Table
     problems: tuple[ImportProblem, ...]
+    left_out: tuple[LeftOutGame, ...] = ()
+
+
+def season_window(season: int) -> tuple[date, date]:
+    """Returns the first and the last day of a season that ends in a year.
+
+    Seasons begin in late October at the earliest; the season of 2020 ended on 11 October.
+    """
+    return date(season - 1, 9, 1), date(season, 10, 15)
 
 
 @dataclass(slots=True)
@@ -81,7 +111,7 @@ def read_and_check(path: Path, season: int) -> CheckedPlays:
     not decrease within a game.
 
     Args:
-        path: a CSV file if it ends in .csv, else parquet.
+        path: a table, as `read_rows` reads it.
         season: year in which the season ends; all games must lie in this season.
 
     Raises:
@@ -91,8 +121,7 @@ def read_and_check(path: Path, season: int) -> CheckedPlays:
     problems = list[ImportProblem]()
     columns: dict[str, list[Any]] = {column: [] for column in DATED.names}
     empty, schema = True, SCHEMA
-    rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _parquet_rows(path)
-    for number, (line, row) in enumerate(rows, start=1):
+    for number, (line, row) in enumerate(read_rows(path, COLUMNS, (DATE,)), start=1):
         empty, schema = False, DATED if DATE in row else SCHEMA
         play, messages = _parse(row, season)
         messages = messages or _check_against_game(games, number, play)
@@ -105,29 +134,6 @@ def read_and_check(path: Path, season: int) -> CheckedPlays:
     if problems:
         return CheckedPlays(schema.empty_table(), tuple(problems))
     return CheckedPlays(pa.table({name: columns[name] for name in schema.names}, schema=schema), ())
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int | None, dict[str | None, Any]]]:
-    """Yields the values of each row, and the line on which it ends."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            require_columns(path, reader.fieldnames or ())
-            for values in reader:
-                yield reader.line_num, dict(values)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: can't be read as CSV: {error}") from error
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[int | None, dict[str | None, Any]]]:
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: can't be read as parquet: {error}") from error
-    require_columns(path, table.column_names)
-    columns = [column for column in DATED.names if column in table.column_names]
-    for values in table.select(columns).to_pylist():
-        yield None, values
 
 
 def _parse(values: dict[str | None, Any], season: int) -> tuple[dict[str, Any], list[tuple[str, str]]]:
@@ -159,8 +165,8 @@ def _inconsistencies(play: dict[str, Any], season: int) -> list[tuple[str, str]]
         messages.append(("home", f"{home!r} is not the team that the game's id {play['game_id']} ends in"))
     if play["away"] is not None and team_code(play["away"]) == team_code(home):
         messages.append(("away", f"{play['away']!r} plays against itself"))
-    # Seasons begin in late October at the earliest; the season of 2020 ended on 11 October.
-    if not date(season - 1, 9, 1) <= day <= date(season, 10, 15):
+    first, last = season_window(season)
+    if not first <= day <= last:
         messages.append(("game_id", f"{day} is not in the season that ends in {season}"))
     return messages
 

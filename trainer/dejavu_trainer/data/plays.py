@@ -64,13 +64,13 @@ def plays_file(folder: Path, season: int) -> Path:
     raise DataError(f"{folder}: contains no {path.name}, nor does {folder / 'nba'}")
 
 
-def require_columns(path: Path, columns: Collection[str]) -> None:
-    """Checks that a file has all COLUMNS.
+def require_columns(path: Path, columns: Collection[str], required: Collection[str] = COLUMNS) -> None:
+    """Checks that a file has the required columns, by default those of a file of plays.
 
     Raises:
         DataError: if not; the message names the file and the missing columns.
     """
-    if missing := [column for column in COLUMNS if column not in columns]:
+    if missing := [column for column in required if column not in columns]:
         raise DataError(f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
 
 

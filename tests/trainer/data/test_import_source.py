@@ -1,0 +1,393 @@
+"""Other people's play-by-play files become seasons: in the columns of hoopR, pbpstats and nba_api, and real ones."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dejavu_feed.nba.stats_payloads import read_game_log, read_score_timeline
+from dejavu_feed.teams import TEAMS
+from dejavu_trainer.cli.main import main
+from dejavu_trainer.data.game_list import read_game_list
+from dejavu_trainer.data.games import load_games
+from dejavu_trainer.data.import_plays import CheckedPlays
+from dejavu_trainer.data.import_source import read_source
+from dejavu_trainer.data.plays import DataError
+from dejavu_trainer.data.source_rows import ESPN_TEAMS, Source
+
+GAME, NUMBER = "0022300061", 22300061
+DAY = "2023-10-24"
+LISTED = f"SEASON_ID,TEAM_ABBREVIATION,GAME_ID,GAME_DATE,MATCHUP,WL\n22023,LAL,{GAME},{DAY},LAL @ DEN,L\n"
+
+SCORES = [(1, "11:43", 0, 0), (1, "10:02", 2, 0), (2, "0:27.5", 2, 3), (3, "12:00", 2, 3), (4, "0:00", 5, 3)]
+"""Period, clock, home and away points of a game that DEN wins by 2."""
+
+ELAPSED = [(0.0, 0, 0), (118.0, 2, 0), (1412.5, 2, 3), (2880.0, 5, 3)]
+"""Every change of that score."""
+
+
+def hoopr_row(period: object, clock: str, home: object, away: object, **fields: object) -> dict[str, object]:
+    """Returns a row of hoopR's load_nba_pbp, with the columns around those that are read."""
+    return {
+        "game_play_number": 1,
+        "sequence_number": "4",
+        "type_text": "Driving Layup Shot",
+        "text": 'Jokic "The Joker", assisted',
+        "away_score": away,
+        "home_score": home,
+        "period_number": period,
+        "clock_display_value": clock,
+        "score_value": "NA",
+        "game_id": 401584689,
+        "season": 2024,
+        "season_type": 2,
+        "home_team_id": 7,
+        "home_team_abbrev": "DEN",
+        "away_team_id": 13,
+        "away_team_abbrev": "LAL",
+        "game_date": DAY,
+        **fields,
+    }
+
+
+def hoopr(**fields: Any) -> list[dict[str, object]]:
+    return [hoopr_row(*score, **fields) for score in SCORES]
+
+
+def pbpstats(**fields: object) -> list[dict[str, object]]:
+    """Returns the rows of a PlayByPlayV2, with the columns around those that are read."""
+    rows = []
+    for number, (period, clock, home, away) in enumerate(SCORES):
+        side, code = ("4", "DEN") if number % 2 else ("5", "LAL")
+        scored = number in (1, 2, 4)
+        rows.append(
+            {
+                "GAME_ID": NUMBER,
+                "EVENTNUM": number,
+                "EVENTMSGTYPE": 1,
+                "PERIOD": period,
+                "WCTIMESTRING": "7:42 PM",
+                "PCTIMESTRING": clock,
+                "HOMEDESCRIPTION": None,
+                "SCORE": f"{away} - {home}" if scored else None,
+                "SCOREMARGIN": None,
+                "PERSON1TYPE": side,
+                "PLAYER1_TEAM_ID": TEAMS[code].number,
+                "PLAYER1_TEAM_ABBREVIATION": code,
+                **fields,
+            }
+        )
+    return rows
+
+
+def nba_api(**fields: object) -> list[dict[str, object]]:
+    """Returns the rows of nba_api's PlayByPlayV3."""
+    rows = []
+    for number, (period, clock, home, away) in enumerate(SCORES):
+        minutes, _, seconds = clock.rpartition(":")
+        location, code = ("h", "DEN") if number % 2 else ("v", "LAL")
+        rows.append(
+            {
+                "gameId": GAME,
+                "actionNumber": 2 * number,
+                "clock": f"PT{int(minutes or 0):02d}M{float(seconds):05.2f}S",
+                "period": period,
+                "teamId": TEAMS[code].number,
+                "teamTricode": code,
+                "scoreHome": "" if number == 3 else f"{home}",
+                "scoreAway": "" if number == 3 else f"{away}",
+                "location": location,
+                "actionType": "Made Shot",
+                "subType": "",
+                "actionId": number + 1,
+                **fields,
+            }
+        )
+    return rows
+
+
+def written(path: Path, rows: Iterable[Mapping[str, object]], delimiter: str = ",") -> Path:
+    rows = list(rows)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0]], delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    path = tmp_path / "games.csv"
+    path.write_text(LISTED)
+    return path
+
+
+def timeline(checked: CheckedPlays) -> list[tuple[float, int, int]]:
+    assert checked.problems == ()
+    return [(row["elapsed_s"], row["home_score"], row["away_score"]) for row in checked.plays.to_pylist()]
+
+
+def labels(checked: CheckedPlays) -> set[tuple[Any, ...]]:
+    columns = ("game_id", "type", "home", "away", "game_date")
+    return {tuple(row[column] for column in columns) for row in checked.plays.to_pylist()}
+
+
+SOURCES = {Source.HOOPR: hoopr, Source.PBPSTATS: pbpstats, Source.NBA_API: nba_api}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_each_source_gives_the_same_game(source: Source, tmp_path: Path, listed: Path) -> None:
+    path = written(tmp_path / "pbp.csv", SOURCES[source]())
+    checked = read_source([path], source, 2024, read_game_list(listed))
+    assert timeline(checked) == ELAPSED
+    assert labels(checked) == {(GAME, "RS", "DEN", "LAL", date(2023, 10, 24))}
+
+
+@pytest.mark.parametrize("form", ["tsv", "semicolon", "parquet", "json"])
+def test_tables_of_any_form_are_read(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"pbp.{'csv' if form == 'semicolon' else form}"
+    if form == "parquet":
+        rows = hoopr(game_date=date.fromisoformat(DAY), score_value=None)
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif form == "json":
+        path.write_text(json.dumps(hoopr()))
+    else:
+        written(path, hoopr(), "\t" if form == "tsv" else ";")
+    assert timeline(read_source([path], Source.HOOPR, 2024)) == ELAPSED
+
+
+def test_a_response_that_pbpstats_saved_is_read_from_its_folder(tmp_path: Path, listed: Path) -> None:
+    rows = pbpstats(GAME_ID=GAME)
+    payload = {
+        "resultSets": [{"name": "PlayByPlay", "headers": [*rows[0]], "rowSet": [[*row.values()] for row in rows]}]
+    }
+    folder = tmp_path / "pbp"
+    folder.mkdir()
+    (folder / f"stats_{GAME}.json").write_text(json.dumps(payload))
+    (folder / f"data_{GAME}.json").write_text("{}")
+    assert timeline(read_source([folder], Source.PBPSTATS, 2024, read_game_list(listed))) == ELAPSED
+
+
+def test_a_game_of_espn_without_an_nba_id_gets_one_of_its_date_and_home_team(tmp_path: Path, listed: Path) -> None:
+    path = written(tmp_path / "pbp.csv", [*hoopr(), *hoopr(game_id=401584690, game_date="2023-10-26")])
+    checked = read_source([path], Source.HOOPR, 2024, read_game_list(listed))
+    assert {game_id for game_id, *_ in labels(checked)} == {GAME, "202310260DEN"}
+    unlisted = read_source([path], Source.HOOPR, 2024)
+    assert {game_id for game_id, *_ in labels(unlisted)} == {"202310240DEN", "202310260DEN"}
+
+
+@pytest.mark.parametrize(("espn", "nba"), [("GS", "GSW"), ("NO", "NOP"), ("NY", "NYK"), ("SA", "SAS"), ("UTAH", "UTA")])
+def test_espn_s_codes_are_known(espn: str, nba: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "pbp.csv", hoopr(away_team_abbrev=espn, away_team_id="NA"))
+    [(_, _, home, away, _)] = labels(read_source([path], Source.HOOPR, 2024))
+    assert (home, away) == ("DEN", nba)
+
+
+def test_a_club_that_moved_is_known_by_espn_s_number(tmp_path: Path) -> None:
+    path = written(tmp_path / "pbp.csv", hoopr(away_team_abbrev="SEA", away_team_id=25))
+    [(_, _, _, away, _)] = labels(read_source([path], Source.HOOPR, 2024))
+    assert away == "OKC"
+    assert sorted(ESPN_TEAMS.values()) == sorted(TEAMS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"season_type": 1}, "of no part of the season that counts (preseason, All-Star)"),
+        ({"home_team_abbrev": "EAST", "home_team_id": 31}, "EAST is not a team of the NBA"),
+        ({"game_date": "2022-10-24"}, "of another season"),
+        ({"away_team_abbrev": "DEN", "away_team_id": 7}, "DEN plays against itself"),
+    ],
+)
+def test_a_game_that_does_not_belong_is_left_out_and_told(fields: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "pbp.csv", [*hoopr(), *hoopr(**{"game_id": 9, **fields})])
+    checked = read_source([path], Source.HOOPR, 2024)
+    assert [(game.game_id, game.reason) for game in checked.left_out] == [("9", reason)]
+    assert timeline(checked) == ELAPSED
+
+
+@pytest.mark.parametrize(
+    ("game_id", "reason"),
+    [
+        ("0022300099", "it is not in --games"),
+        ("0012300001", "of no part of the season that counts (preseason, All-Star)"),
+        ("0022200061", "of another season"),
+    ],
+)
+def test_a_game_with_an_nba_id_that_does_not_belong_is_left_out(
+    game_id: str, reason: str, tmp_path: Path, listed: Path
+) -> None:
+    path = written(tmp_path / "pbp.csv", [*nba_api(), *nba_api(gameId=game_id)])
+    checked = read_source([path], Source.NBA_API, 2024, read_game_list(listed))
+    assert [(game.game_id, game.reason) for game in checked.left_out] == [(game_id, reason)]
+
+
+@pytest.mark.parametrize(
+    ("source", "fields", "complaint"),
+    [
+        (Source.HOOPR, {"period_number": "x"}, "period_number is 'x', expected 1 to 14"),
+        (Source.HOOPR, {"period_number": 15}, "period_number is '15', expected 1 to 14"),
+        (Source.HOOPR, {"clock_display_value": "12:01"}, "clock_display_value is '12:01', expected the time left in"),
+        (Source.HOOPR, {"home_score": "NA"}, "home_score is missing"),
+        (Source.HOOPR, {"home_score": "2.5"}, "home_score is '2.5', expected 0 to 400"),
+        (Source.HOOPR, {"game_date": "10/24/2023"}, "game_date is '10/24/2023', expected a date such as 2024-10-22"),
+        (Source.HOOPR, {"home_team_id": 2}, "home_team_abbrev is 'DEN', but home_team_id is 2, BOS"),
+        (
+            Source.HOOPR,
+            {"away_team_abbrev": "BOS", "away_team_id": 2},
+            "the away team of game 401584689 is BOS, but LAL",
+        ),
+        (Source.HOOPR, {"game_date": "2023-10-25"}, "game 401584689 has another date or season type than before"),
+        (Source.PBPSTATS, {"SCORE": "TIE"}, "SCORE is 'TIE', expected away and home points such as 12 - 10"),
+        (Source.PBPSTATS, {"GAME_ID": "BOS"}, "GAME_ID is 'BOS', expected the NBA's id, ten digits"),
+        (Source.NBA_API, {"clock": "11:60:1"}, "clock is '11:60:1', expected the time left in period 1"),
+        (Source.NBA_API, {"scoreAway": ""}, "scoreAway is missing"),
+    ],
+)
+def test_a_wrong_value_is_named_by_file_line_and_column(
+    source: Source, fields: dict[str, Any], complaint: str, tmp_path: Path, listed: Path
+) -> None:
+    rows = SOURCES[source]()
+    rows[1] |= fields
+    path = written(tmp_path / "plays.csv", rows)
+    (problem,) = read_source([path], source, 2024, read_game_list(listed)).problems
+    assert problem.located(path).startswith(f"{path} line 3: {complaint}")
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    code = ended.value.code
+    assert isinstance(code, int)
+    return code
+
+
+def test_one_problem_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = hoopr()
+    rows[2]["period_number"] = "x"
+    path = written(tmp_path / "plays.csv", rows)
+    assert run("import", path, "--from", "hoopr", "--season", 2024, "--out", tmp_path / "data") == 1
+    [line] = capsys.readouterr().err.splitlines()
+    place = f"{path} line 4"
+    assert line == f"dejavu-trainer: 1 problem: {place}: period_number is 'x', expected 1 to 14; nothing was written"
+    assert not (tmp_path / "data").exists()
+    assert run("import", path, "--from", "hoopr", "--season", 2024, "--out", tmp_path / "data", "--json") == 1
+    [problem] = json.loads(capsys.readouterr().out)["problems"]
+    assert (problem["file"], problem["line"], problem["column"]) == (str(path), 4, "period_number")
+
+
+@pytest.mark.parametrize("source", Source)
+def test_a_file_that_is_not_there_is_told_in_words(
+    source: Source, tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    games = () if source in (Source.PLAYS, Source.HOOPR) else ("--games", listed)
+    path = tmp_path / "none.csv"
+    assert run("import", path, "--from", source, "--season", 2024, "--out", tmp_path / "data", *games) == 1
+    assert capsys.readouterr().err == f"dejavu-trainer: {path}: there is no such file\n"
+
+
+def test_no_error_begins_with_a_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path / "pbp.csv", hoopr())
+    (tmp_path / "data").write_text("")  # a file where the folder should be
+    assert run("import", path, "--from", "hoopr", "--season", 2024, "--out", tmp_path / "data") == 1
+    assert "Errno" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", [Source.PBPSTATS, Source.NBA_API])
+def test_plays_without_dates_need_a_list_of_games(
+    source: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "pbp.csv", SOURCES[source]())
+    assert run("import", path, "--from", source, "--season", 2024, "--out", tmp_path / "data") == 1
+    assert f"--from {source} needs --games FILE" in capsys.readouterr().err
+
+
+def test_a_file_of_another_source_is_told_by_its_columns(tmp_path: Path, listed: Path) -> None:
+    path = written(tmp_path / "pbp.csv", hoopr())
+    with pytest.raises(DataError, match="lacks the columns gameId, period, clock, scoreHome, scoreAway"):
+        read_source([path], Source.NBA_API, 2024, read_game_list(listed))
+
+
+def test_a_game_in_two_files_is_refused(tmp_path: Path) -> None:
+    paths = [written(tmp_path / name, hoopr()) for name in ("a.csv", "b.csv")]
+    with pytest.raises(DataError, match=r"b\.csv: has game 401584689, which .*a\.csv has too"):
+        read_source(paths, Source.HOOPR, 2024)
+
+
+def test_a_bad_list_of_games_is_told_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "games.csv"
+    path.write_text(LISTED + "22023,LAL,0022300062,24.10.2023,LAL @ DEN,L\n")
+    with pytest.raises(DataError, match=r"games\.csv line 3: GAME_DATE is '24\.10\.2023', expected a date"):
+        read_game_list(path)
+
+
+def test_a_season_that_was_imported_is_loaded_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chance = random.Random(1)
+    rows: list[dict[str, object]] = []
+    for day in range(1, 9):
+        home = away = 0
+        for period in range(1, 5):
+            for second in sorted(chance.sample(range(1, 720), 40), reverse=True):
+                home, away = home + chance.choice([0, 2]), away + chance.choice([0, 2])
+                clock = f"{second // 60}:{second % 60:02d}"
+                rows.append(hoopr_row(period, clock, home, away, game_id=day, game_date=f"2024-01-{day:02d}"))
+        rows.append(hoopr_row(4, "0.0", home + (home == away), away, game_id=day, game_date=f"2024-01-{day:02d}"))
+    rows += hoopr(game_id=99, season_type=1)
+    path = written(tmp_path / "pbp.csv", rows)
+    assert run("import", path, "--from", "hoopr", "--season", 2024, "--out", tmp_path / "data", "--json") == 0
+    told = capsys.readouterr()
+    document = json.loads(told.out)
+    assert (document["games"], document["left_out"], len(document["not_imported"])) == (8, 0, 1)
+    assert told.err == "left out 1 game (99): of no part of the season that counts (preseason, All-Star)\n"
+    games = load_games(tmp_path / "data", [2024])
+    assert games.game_id.tolist() == [f"2024010{day}0DEN" for day in range(1, 9)]
+
+
+def _log(tmp_path: Path, *rows: str) -> Path:
+    path = tmp_path / "log.csv"
+    path.write_text("\n".join(["GAME_ID,GAME_DATE,MATCHUP", *rows]) + "\n")
+    return path
+
+
+@pytest.mark.real_data
+def test_a_real_game_of_nba_api_has_the_timeline_of_a_fetch(tmp_path: Path, data_dir: Path) -> None:
+    path = data_dir / "feed" / "playbyplayv3_0022400001.json"
+    log = _log(tmp_path, "0022400001,2024-11-12,ATL @ BOS")
+    checked = read_source([path], Source.NBA_API, 2025, read_game_list(log))
+    assert labels(checked) == {("0022400001", "RS", "BOS", "ATL", date(2024, 11, 12))}
+    headers = ["GAME_ID", "GAME_DATE", "TEAM_ID", "MATCHUP", "WL", "PTS"]
+    points = timeline(checked)[-1][1:]
+    teams = zip(("BOS", "ATL"), ("BOS vs. ATL", "ATL @ BOS"), ("L", "W"), points, strict=True)
+    listing = [["0022400001", "2024-11-12", TEAMS[code].number, text, won, pts] for code, text, won, pts in teams]
+    payload = {"resultSets": [{"name": "LeagueGameLog", "headers": headers, "rowSet": listing}]}
+    [game] = read_game_log(payload)
+    fetched = read_score_timeline(json.loads(path.read_text()), game)
+    assert timeline(checked) == [tuple(score) for score in fetched.scores]
+
+
+@pytest.mark.real_data
+def test_a_real_game_of_the_live_feed_is_read_with_its_teams_from_the_list(tmp_path: Path, data_dir: Path) -> None:
+    path = data_dir / "feed" / "playbyplay_0022000001.json"
+    log = _log(tmp_path, "0022000001,2020-12-22,GSW @ BKN")
+    checked = read_source([path], Source.NBA_API, 2021, read_game_list(log))
+    scores = timeline(checked)
+    assert scores[-1][1:] == (125, 99)
+    assert [home - away for elapsed, home, away in scores if elapsed <= 1080][-1] == 20
+    assert [home - away for elapsed, home, away in scores if elapsed <= 1440][-1] == 18
+
+
+@pytest.mark.real_data
+def test_a_real_list_of_games_is_read(data_dir: Path) -> None:
+    games = read_game_list(data_dir / "feed" / "leaguegamelog_2025-26.json")
+    first = games.by_id["0022500002"]
+    assert (first.day, first.home, first.away) == (date(2025, 10, 21), "LAL", "GSW")
+    assert games.by_teams[first.day, "LAL", "GSW"] == "0022500002"

@@ -1,0 +1,102 @@
+"""The command `import`: tables of plays, this project's or another's, become a season."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from dejavu_trainer.cli.app import Json, Overwrite, Season, app, check_free, exit_on_error, print_json
+from dejavu_trainer.data.game_list import read_game_list
+from dejavu_trainer.data.games import DataError, count_games
+from dejavu_trainer.data.import_plays import CheckedPlays, LeftOutGame, read_and_check
+from dejavu_trainer.data.import_source import read_source
+from dejavu_trainer.data.plays import write_plays
+from dejavu_trainer.data.source_rows import Source
+from dejavu_trainer.reports import fit as fit_report
+
+SHOWN_PROBLEMS = 20
+"""Number of import problems printed to stderr; --json contains all of them."""
+
+SHOWN_REASONS = 10
+"""Number of reasons for leaving games out that are printed to stderr; --json contains all games."""
+
+
+@app.command("import")
+def import_plays(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Tables (CSV, TSV, parquet; with --from also JSON), or folders of them."
+        ),
+    ],
+    season: Season,
+    out: Annotated[Path, typer.Option(help="Folder to write plays_{season}.parquet into.")],
+    source: Annotated[
+        Source, typer.Option("--from", help="Whose columns the files have; plays: those of docs/data.md.")
+    ] = Source.PLAYS,
+    games: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="List of games with GAME_ID, GAME_DATE and MATCHUP (nba_api's LeagueGameLog), for ids and dates.",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Validate play-by-play files row by row and store a season of them for training."""
+    if source is Source.PLAYS and (len(files) > 1 or games is not None):
+        raise typer.BadParameter("takes one file and no --games", param_hint="--from plays")
+    with exit_on_error():
+        check_free(out, season, overwrite=overwrite)
+        if source is Source.PLAYS:
+            checked = read_and_check(files[0], season)
+        else:
+            checked = read_source(files, source, season, None if games is None else read_game_list(games))
+        if checked.problems:
+            _refuse(files, checked, as_json=as_json)
+        counted = count_games(files[0], checked.plays)
+        path = write_plays(out, season, checked.plays)
+    document = fit_report.season_document(path, checked.plays, counted)
+    if source is not Source.PLAYS:
+        document["not_imported"] = [asdict(game) for game in checked.left_out]
+    for line in _left_out_lines(checked.left_out):
+        typer.echo(line, err=True)
+    if as_json:
+        print_json(document)
+    else:
+        fit_report.print_season(Console(), document)
+
+
+def _refuse(files: Sequence[Path], checked: CheckedPlays, *, as_json: bool) -> None:
+    """Prints the problems; raises a DataError that counts them."""
+    problems = checked.problems
+    if as_json:
+        print_json({"file": str(files[0]), "problems": [_document(asdict(problem)) for problem in problems]})
+    if len(problems) == 1:
+        raise DataError(f"1 problem: {problems[0].located(files[0])}; nothing was written")
+    for problem in problems[:SHOWN_PROBLEMS]:
+        typer.echo(problem.located(files[0]), err=True)
+    raise DataError(f"{len(problems):,} problems; nothing was written")
+
+
+def _document(problem: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in problem.items() if key != "file" or value}
+
+
+def _left_out_lines(left_out: Sequence[LeftOutGame]) -> list[str]:
+    """Returns a line for each reason: how many games were left out for it, and the first of them."""
+    counts = Counter(game.reason for game in left_out)
+    first = {game.reason: game.game_id for game in reversed(left_out)}
+    lines = [
+        f"left out {count:,} game{'s' * (count > 1)} ({first[reason]}{', …' * (count > 1)}): {reason}"
+        for reason, count in counts.most_common(SHOWN_REASONS)
+    ]
+    more = len(counts) - len(lines)
+    return [*lines, f"and games for {more:,} more reasons: --json lists them"] if more else lines

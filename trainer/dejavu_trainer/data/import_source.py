@@ -1,0 +1,196 @@
+"""Imports play-by-play files of other projects as a season: their rows → every change of the score, game by game.
+
+A game whose id is not the NBA's gets the NBA's by date and teams from a list of games; if the list has none, an id of
+its date and home team (docs/data.md).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from dejavu_feed.game_ids import season_of
+from dejavu_feed.nba.stats_payloads import score_changes
+from dejavu_feed.pattern import Score
+from dejavu_trainer.data.game_list import GameInList, GameList
+from dejavu_trainer.data.import_plays import CheckedPlays, ImportProblem, LeftOutGame, season_window
+from dejavu_trainer.data.plays import DATED, DataError
+from dejavu_trainer.data.source_rows import FORMATS, Source, SourceEvent, SourceFormat, SourceRow
+from dejavu_trainer.data.tables import read_rows
+
+_SUFFIXES: Final = {".csv", ".tsv", ".txt", ".parquet", ".json"}
+_NO_GAMES: Final = GameList()
+
+
+class _LeftOut(Exception):
+    """A game is not imported; the message says why."""
+
+
+@dataclass(slots=True)
+class _Game:
+    """What the rows of a game have told.
+
+    Attributes:
+        path: the file that has it.
+        rows: number and score of each row that tells one.
+        told: home and away team, by the column of `SourceEvent`, each with the row that told it first.
+    """
+
+    path: Path
+    phase: str
+    day: date | None
+    rows: list[tuple[int, Score]] = field(default_factory=list)
+    told: dict[str, str] = field(default_factory=dict)
+    unknown: str = ""
+
+
+def read_source(paths: Sequence[Path], source: Source, season: int, games: GameList | None = None) -> CheckedPlays:
+    """Reads files of a source and returns the plays of a season, validated row by row.
+
+    Args:
+        paths: files, or folders of them.
+        source: whose files they are.
+        season: year in which the season ends; games of other seasons are left out.
+        games: the list of games with their NBA ids and dates; None if there is none.
+
+    Returns:
+        The plays, sorted by date and id, or the problems; and the games that were left out, with the reason.
+
+    Raises:
+        DataError: if a file can't be read or lacks a column, a game is in two files, no game is left, or the source's
+            rows have no dates and there is no list.
+    """
+    source_format = FORMATS[source]
+    if games is None and not source_format.dated:
+        raise DataError(
+            f"--from {source} needs --games FILE, a list with GAME_ID, GAME_DATE and MATCHUP such as nba_api's "
+            "LeagueGameLog: the plays have no dates"
+        )
+    problems: list[ImportProblem] = []
+    played = _read_games(_files(paths, source_format), source_format, problems)
+    if problems:
+        return CheckedPlays(DATED.empty_table(), tuple(problems))
+    if not played:
+        raise DataError(f"{paths[0]}: holds no row")
+    return _season(played, source_format, season, games or _NO_GAMES)
+
+
+def _files(paths: Sequence[Path], source_format: SourceFormat) -> Iterator[Path]:
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        inside = sorted(
+            each
+            for each in path.iterdir()
+            if each.suffix.lower() in _SUFFIXES and not each.name.startswith(source_format.skipped_files or "\0")
+        )
+        if not inside:
+            raise DataError(f"{path}: holds no file of plays ({', '.join(sorted(_SUFFIXES))})")
+        yield from inside
+
+
+def _read_games(paths: Iterable[Path], source_format: SourceFormat, problems: list[ImportProblem]) -> dict[str, _Game]:
+    games: dict[str, _Game] = {}
+    for path in paths:
+        for number, (line, values) in enumerate(
+            read_rows(path, source_format.required, source_format.optional), start=1
+        ):
+            row = SourceRow(values)
+            if None in values:
+                row.problems.append(("", "there are more values than columns"))
+            event = source_format.read(row)
+            if not row.problems:
+                game = games.setdefault(event.game, _Game(path, event.phase, event.day))
+                if game.path != path:
+                    raise DataError(f"{path}: has game {event.game}, which {game.path} has too")
+                _add(game, event, number, row)
+            problems += (ImportProblem(number, line, column, text, str(path)) for column, text in row.problems)
+    return games
+
+
+def _add(game: _Game, event: SourceEvent, number: int, row: SourceRow) -> None:
+    """Adds a row to its game; what contradicts earlier rows becomes a problem of the row."""
+    for side in ("home", "away"):
+        if team := getattr(event, side):
+            known = game.told.setdefault(side, team)
+            if known != team:
+                row.problems.append(("", f"the {side} team of game {event.game} is {team}, but {known} before"))
+    if (event.phase, event.day) != (game.phase, game.day):
+        row.problems.append(("", f"game {event.game} has another date or season type than before"))
+    game.unknown = game.unknown or event.unknown
+    if event.score is not None:
+        game.rows.append((number if event.number is None else event.number, event.score))
+
+
+def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: int, games: GameList) -> CheckedPlays:
+    """Returns the plays of a season's games, and the games that were left out."""
+    kept: dict[tuple[date, str], list[dict[str, Any]]] = {}
+    left_out: list[LeftOutGame] = []
+    for name, game in played.items():
+        listed = games.by_id.get(name)
+        try:
+            found = _identified(name, game, listed, source_format, season, games)
+            if (found.day, found.game_id) in kept:
+                raise _LeftOut(f"another game has the id {found.game_id}")
+        except _LeftOut as why:
+            left_out.append(LeftOutGame(name, str(why)))
+            continue
+        kept[found.day, found.game_id] = [
+            {
+                "game_id": found.game_id,
+                "type": game.phase,
+                "home": found.home,
+                "away": found.away,
+                "elapsed_s": score.elapsed,
+                "home_score": score.home,
+                "away_score": score.away,
+                "game_date": found.day,
+            }
+            for score in score_changes(game.rows)
+        ]
+    if not kept:
+        (reason, count), *_ = Counter(each.reason for each in left_out).most_common(1)
+        raise DataError(f"no game of the season that ends in {season}; {count} left out: {reason}")
+    rows = [row for key in sorted(kept) for row in kept[key]]
+    return CheckedPlays(pa.Table.from_pylist(rows, schema=DATED), (), tuple(left_out))
+
+
+def _identified(
+    name: str, game: _Game, listed: GameInList | None, source_format: SourceFormat, season: int, games: GameList
+) -> GameInList:
+    """Returns the id, date and teams of a game.
+
+    Raises:
+        _LeftOut: if it is not imported.
+    """
+    if not game.phase:
+        raise _LeftOut("of no part of the season that counts (preseason, All-Star)")
+    if game.unknown:
+        raise _LeftOut(f"{game.unknown} is not a team of the NBA")
+    if source_format.nba_ids and season_of(name) != season:
+        raise _LeftOut("of another season")
+    home = game.told.get("home") or (listed.home if listed else "")
+    away = game.told.get("away") or (listed.away if listed else "")
+    if not (home and away):
+        raise _LeftOut("neither its plays nor --games name both teams")
+    if home == away:
+        raise _LeftOut(f"{home} plays against itself")
+    if not game.rows:
+        raise _LeftOut("it has no row with a score")
+    day = game.day or (listed.day if listed else None)
+    if day is None:
+        raise _LeftOut("it is not in --games")
+    first, last = season_window(season)
+    if not first <= day <= last:
+        raise _LeftOut("of another season")
+    if source_format.nba_ids:
+        return GameInList(name, day, home, away)
+    known = games.by_teams.get((day, home, away))
+    return GameInList(known or f"{day:%Y%m%d}0{home}", day, home, away)

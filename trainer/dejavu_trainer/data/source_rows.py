@@ -1,0 +1,301 @@
+"""Reads the rows of other people's play-by-play files: hoopR, pbpstats and nba_api.
+
+Only this module knows these files' columns:
+
+- hoopR's load_nba_pbp (ESPN): one row per play, with the score after it, the teams and the date. Ids are ESPN's.
+- pbpstats saves responses of the NBA's PlayByPlayV2 (pbp/stats_{game_id}.json): SCORE is "away - home", on rows that
+  score only; PERSON1TYPE tells the side of the player or team.
+- nba_api: PlayByPlayV3 and the live feed's play-by-play, whose scores may be empty on rows that score nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Any, Final
+
+from dejavu_feed.game_ids import COMPETITIVE
+from dejavu_feed.nba.fields import clock_seconds
+from dejavu_feed.pattern import Score, elapsed_seconds, period_seconds
+from dejavu_feed.teams import TEAMS, team_code
+from dejavu_trainer.data.game_list import day_of, nba_id
+from dejavu_trainer.data.plays import MAX_SCORE
+
+MAX_PERIOD: Final = 14
+"""Last period that a game may have: ten overtimes; the longest NBA game had six."""
+
+_CLOCK: Final = re.compile(r"(?:([0-9]{1,2}):)?([0-9]{1,2}(?:\.[0-9]+)?)", re.ASCII)
+_WHOLE: Final = re.compile(r"[0-9]+(\.0*)?", re.ASCII)
+_SCORE: Final = re.compile(r"([0-9]{1,3}) - ([0-9]{1,3})", re.ASCII)
+_CODES: Final = {team.number: code for code, team in TEAMS.items()}
+
+ESPN_TEAMS: Final = {
+    1: "ATL",
+    2: "BOS",
+    3: "NOP",
+    4: "CHI",
+    5: "CLE",
+    6: "DAL",
+    7: "DEN",
+    8: "DET",
+    9: "GSW",
+    10: "HOU",
+    11: "IND",
+    12: "LAC",
+    13: "LAL",
+    14: "MIA",
+    15: "MIL",
+    16: "MIN",
+    17: "BKN",
+    18: "NYK",
+    19: "ORL",
+    20: "PHI",
+    21: "PHX",
+    22: "POR",
+    23: "SAC",
+    24: "SAS",
+    25: "OKC",
+    26: "UTA",
+    27: "WAS",
+    28: "TOR",
+    29: "MEM",
+    30: "CHA",
+}
+"""ESPN's numbers of teams → NBA codes. A club that moved keeps its number."""
+
+_ESPN_PHASES: Final = {2: "RS", 3: "PO", 5: "PI"}
+
+
+class Source(StrEnum):
+    """Whose files are imported; the value is the name on the command line."""
+
+    PLAYS = "plays"
+    HOOPR = "hoopr"
+    PBPSTATS = "pbpstats"
+    NBA_API = "nba_api"
+
+
+@dataclass(slots=True)
+class SourceRow:
+    """Values of a row, and what is wrong with them.
+
+    Attributes:
+        values: by column; "", "NA" and None are missing.
+        problems: (column, message) of each invalid value.
+    """
+
+    values: Mapping[Any, Any]
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+    def text(self, column: str) -> str:
+        """Returns a value as text; "" if it is missing."""
+        value = self.values.get(column)
+        return "" if value is None or value in ("", "NA") or value != value else str(value).strip()  # noqa: PLR0124 - NaN
+
+    def required(self, column: str) -> str:
+        """Returns a value as text; it is a problem if it is missing."""
+        if not (text := self.text(column)):
+            self.problems.append((column, f"{column} is missing"))
+        return text
+
+    def refuse(self, column: str, expected: str) -> None:
+        """Notes that a value is not what was expected."""
+        self.problems.append((column, f"{column} is {self.text(column)!r}, expected {expected}"))
+
+    def whole(self, column: str, low: int, high: int) -> int:
+        """Returns a required whole number within bounds."""
+        text = self.required(column)
+        number = int(float(text)) if _WHOLE.fullmatch(text) and len(text) < 16 else -1
+        if text and not low <= number <= high:
+            self.refuse(column, f"{low} to {high}")
+        return number
+
+    def elapsed(self, period_column: str, clock_column: str) -> float:
+        """Returns the game seconds since tip-off of a period and the time left in it, such as 11:43 or PT11M43.00S."""
+        period, text = self.whole(period_column, 1, MAX_PERIOD), self.required(clock_column)
+        if self.problems:
+            return 0.0
+        match = _CLOCK.fullmatch(text)
+        clock = 60.0 * int(match[1] or 0) + float(match[2]) if match else clock_seconds(text)
+        if clock is None or clock > period_seconds(period):
+            self.refuse(clock_column, f"the time left in period {period}, such as 4:30 or 27.5")
+            return 0.0
+        return round(elapsed_seconds(period, clock), 2)
+
+    def date(self, column: str) -> date | None:
+        """Returns a required date."""
+        if self.required(column):
+            try:
+                return day_of(self.values[column])
+            except ValueError:
+                self.refuse(column, "a date such as 2024-10-22")
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEvent:
+    """What a row tells.
+
+    Attributes:
+        game: id of the game in the source.
+        score: the score from its time on; None if the row tells none.
+        home, away: NBA codes; empty if the row does not tell.
+        unknown: a team that is not of the NBA; empty if there is none.
+        phase: RS, PI or PO; empty if the game is none of these.
+        day: local date; None if the row does not tell.
+        number: place of the row by order of entry; None for the order of the file.
+    """
+
+    game: str
+    score: Score | None = None
+    home: str = ""
+    away: str = ""
+    unknown: str = ""
+    phase: str = ""
+    day: date | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFormat:
+    """Format of a source.
+
+    Attributes:
+        required, optional: names of the columns that are read.
+        read: reads a row; adds what is invalid to its problems.
+        dated: whether rows have dates.
+        nba_ids: whether ids are the NBA's.
+        skipped_files: prefixes of other files in the same folder.
+    """
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    read: Callable[[SourceRow], SourceEvent]
+    dated: bool
+    nba_ids: bool
+    skipped_files: tuple[str, ...] = ()
+
+
+def _hoopr(row: SourceRow) -> SourceEvent:
+    game = row.required("game_id").removesuffix(".0")
+    season_type = row.whole("season_type", 1, 9)
+    home, away = (_espn_team(row, side) for side in ("home", "away"))
+    score = _score(row, "period_number", "clock_display_value", "home_score", "away_score")
+    unknown = next((row.text(f"{side}_team_abbrev") for side, code in (("home", home), ("away", away)) if not code), "")
+    return SourceEvent(game, score, home, away, unknown, _ESPN_PHASES.get(season_type, ""), day=row.date("game_date"))
+
+
+def _espn_team(row: SourceRow, side: str) -> str:
+    column, text = f"{side}_team_abbrev", row.required(f"{side}_team_abbrev")
+    number = row.text(f"{side}_team_id").removesuffix(".0")
+    by_number, by_code = ESPN_TEAMS.get(int(number)) if number.isdecimal() else None, _code(text)
+    if by_number and by_code and by_number != by_code:
+        row.problems.append((column, f"{column} is {text!r}, but {side}_team_id is {number}, {by_number}"))
+    return by_number or by_code
+
+
+def _pbpstats(row: SourceRow) -> SourceEvent:
+    game = _nba_game(row, "GAME_ID")
+    score = None
+    if text := row.text("SCORE"):
+        elapsed, match = row.elapsed("PERIOD", "PCTIMESTRING"), _SCORE.fullmatch(text)
+        if match is None:
+            row.refuse("SCORE", "away and home points such as 12 - 10")
+        elif not row.problems:
+            score = Score(elapsed, int(match[2]), int(match[1]))
+    team = _nba_team(row, "PLAYER1_TEAM_ID", "PLAYER1_TEAM_ABBREVIATION")
+    person = row.text("PERSON1TYPE").removesuffix(".0")  # 4: player of the home team; 5: of the away team
+    return SourceEvent(game, score, *_sides(team, person == "4", person == "5"), phase=_phase(game))
+
+
+def _nba_api(row: SourceRow) -> SourceEvent:
+    game = _nba_game(row, "gameId")
+    # Starts of periods have wrong scores in some games.
+    starts = (row.text("actionType"), row.text("subType")) == ("period", "start")
+    tells = bool(row.text("scoreHome") or row.text("scoreAway")) and not starts
+    score = _score(row, "period", "clock", "scoreHome", "scoreAway") if tells else None
+    team, location = _nba_team(row, "teamId", "teamTricode"), row.text("location")
+    number = row.text("actionId") or row.text("orderNumber")
+    return SourceEvent(
+        game,
+        score,
+        *_sides(team, location == "h", location == "v"),
+        phase=_phase(game),
+        number=int(float(number)) if _WHOLE.fullmatch(number) else None,
+    )
+
+
+def _nba_game(row: SourceRow, column: str) -> str:
+    if not (text := row.required(column)):
+        return ""
+    try:
+        return nba_id(text)
+    except ValueError:
+        row.refuse(column, "the NBA's id, ten digits")
+        return ""
+
+
+def _phase(game: str) -> str:
+    return COMPETITIVE.get(game[:3], "")
+
+
+def _sides(team: str, at_home: bool, away: bool) -> tuple[str, str]:
+    return (team if at_home else ""), (team if away else "")
+
+
+def _nba_team(row: SourceRow, number_column: str, code_column: str) -> str:
+    """Returns the team of a row by its number, which a club that moved keeps, or by its code; empty if it has none."""
+    number = row.text(number_column).removesuffix(".0")
+    by_number = _CODES.get(int(number)) if number.isdecimal() else None
+    return by_number or _code(row.text(code_column))
+
+
+def _code(text: str) -> str:
+    try:
+        return team_code(text)
+    except ValueError:
+        return ""
+
+
+def _score(row: SourceRow, period: str, clock: str, home: str, away: str) -> Score:
+    elapsed = row.elapsed(period, clock)
+    return Score(elapsed, row.whole(home, 0, MAX_SCORE), row.whole(away, 0, MAX_SCORE))
+
+
+FORMATS: Final = {
+    Source.HOOPR: SourceFormat(
+        required=(
+            "game_id",
+            "game_date",
+            "season_type",
+            "period_number",
+            "clock_display_value",
+            "home_score",
+            "away_score",
+            "home_team_abbrev",
+            "away_team_abbrev",
+        ),
+        optional=("home_team_id", "away_team_id"),
+        read=_hoopr,
+        dated=True,
+        nba_ids=False,
+    ),
+    Source.PBPSTATS: SourceFormat(
+        required=("GAME_ID", "PERIOD", "PCTIMESTRING", "SCORE", "PERSON1TYPE", "PLAYER1_TEAM_ABBREVIATION"),
+        optional=("PLAYER1_TEAM_ID",),
+        read=_pbpstats,
+        dated=False,
+        nba_ids=True,
+        skipped_files=("data_", "live_", "raw_"),
+    ),
+    Source.NBA_API: SourceFormat(
+        required=("gameId", "period", "clock", "scoreHome", "scoreAway"),
+        optional=("location", "teamId", "teamTricode", "actionType", "subType", "actionId", "orderNumber"),
+        read=_nba_api,
+        dated=False,
+        nba_ids=True,
+    ),
+}

@@ -1,0 +1,125 @@
+"""Reads tables of any source row by row: text with any delimiter, parquet, and JSON of the NBA's statistics.
+
+Errors say in words what is wrong with a file, and name it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dejavu_trainer.data.plays import DataError, require_columns
+
+Row = tuple[int | None, dict[str | None, Any]]
+"""Line on which a row ends (None unless the file is text) and its values by column; see `csv.DictReader` for None."""
+
+_DELIMITERS: Final = (",", "\t", ";", "|")
+_PARQUET: Final = b"PAR1"
+_LONGEST_HEADER: Final = 100_000
+
+
+def read_rows(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:
+    """Yields the rows of a file, with at least the required columns.
+
+    Parquet is recognized by its content or suffix and JSON by its suffix, .json; anything else is text with a header,
+    in UTF-8, whose delimiter is the one by which the header has most of the columns.
+
+    Args:
+        path: the file.
+        required: names of columns that it must have.
+        optional: names of further columns to read from parquet.
+
+    Raises:
+        DataError: if the file can't be read, or lacks a column.
+    """
+    try:
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder; expected a file")
+        with path.open("rb") as file:
+            parquet = file.read(len(_PARQUET)) == _PARQUET or path.suffix.lower() == ".parquet"
+        if parquet:
+            yield from _parquet_rows(path, required, optional)
+        elif path.suffix.lower() == ".json":
+            yield from _json_rows(path, required)
+        else:
+            yield from _text_rows(path, required, optional)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+
+
+def _text_rows(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            delimiter = _delimiter(file.readline(_LONGEST_HEADER), {*required, *optional})
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+            require_columns(path, reader.fieldnames or (), required)
+            for values in reader:
+                yield reader.line_num, dict(values)
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: can't be read as text: it is not in UTF-8") from None
+    except csv.Error as error:
+        raise DataError(f"{path}: can't be read as a table: {error}") from error
+
+
+def _delimiter(header: str, known: set[str]) -> str:
+    """Returns the delimiter by which a header has most of the known columns; the comma if none does better."""
+
+    def count(delimiter: str) -> int:
+        try:
+            return len(known.intersection(*csv.reader([header], delimiter=delimiter)))
+        except csv.Error:
+            return 0
+
+    return max(_DELIMITERS, key=count)
+
+
+def _parquet_rows(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Row]:
+    try:
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
+        require_columns(path, names, required)
+        columns = [column for column in (*required, *optional) if column in names]
+        for batch in file.iter_batches(columns=columns):
+            for values in batch.to_pylist():
+                yield None, values
+    except pa.ArrowException as error:
+        raise DataError(f"{path}: can't be read as parquet: {error}") from error
+
+
+def _json_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
+    try:
+        document = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: can't be read as JSON: {error}") from error
+    rows = _rows_of(document)
+    if rows is None or not all(isinstance(row, Mapping) for row in rows):
+        raise DataError(f"{path}: holds no table: expected a list of objects, resultSets, or a game with actions")
+    # An action has only the keys that apply to it.
+    present = {str(key) for row in rows for key in row}
+    if rows:
+        require_columns(path, sorted(present), required)
+    for row in rows:
+        yield None, dict(row)
+
+
+def _rows_of(document: Any) -> list[Any] | None:
+    """Returns the rows of a response of the NBA's statistics or live feed, or of a list; None if it has none."""
+    match document:
+        case list():
+            return document
+        case {"resultSets": [{"headers": list(headers), "rowSet": list(rows)}, *_]}:
+            return [dict(zip(headers, row, strict=False)) for row in rows if isinstance(row, list)]
+        case {"game": {"gameId": game_id, "actions": list(actions)}}:
+            return [{"gameId": game_id, **action} for action in actions if isinstance(action, Mapping)]
+        case {"PlayByPlay": list(rows)}:
+            return rows
+    return None

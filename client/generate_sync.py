@@ -47,6 +47,7 @@ TEXTS = {
 
 NAMES = {
     "AsyncDejavuClient": "DejavuClient",
+    "AsyncRecordedPredictions": "RecordedPredictions",
     "AsyncCaller": "Caller",
     "AsyncConnection": "Connection",
     "AsyncClosed": "Closed",

@@ -44,6 +44,7 @@ from dejavu_client.errors import (
     UnavailableError,
     UnimplementedError,
 )
+from dejavu_client.recorded import AsyncRecordedPredictions, RecordedPredictions
 from dejavu_client.requests import FINAL, HALFTIME, market, predict_request
 from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.statistics import CallStatistics, MethodStatistics
@@ -53,6 +54,7 @@ __all__ = [
     "HALFTIME",
     "AssessRiskResponse",
     "AsyncDejavuClient",
+    "AsyncRecordedPredictions",
     "CallCancelledError",
     "CallStatistics",
     "Checkpoint",
@@ -81,6 +83,7 @@ __all__ = [
     "PredictRequest",
     "PredictResponse",
     "RecordedPrediction",
+    "RecordedPredictions",
     "ReportOutcomeResponse",
     "ResourceExhaustedError",
     "Scorecard",

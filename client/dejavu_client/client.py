@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from datetime import datetime
 from typing import Unpack
 
@@ -20,7 +20,7 @@ from dejavu.v1.prediction_service_pb2 import (
     PredictResponse,
     StreamPredictionsResponse,
 )
-from dejavu.v1.record_pb2 import Checkpoint, RecordedPrediction
+from dejavu.v1.record_pb2 import Checkpoint
 from dejavu.v1.record_service_pb2 import (
     LEADERBOARD_METRIC_CRPS,
     GetCheckpointRequest,
@@ -37,6 +37,7 @@ from dejavu.v1.record_service_pb2 import (
     WithdrawOutcomeResponse,
 )
 from dejavu_client import config
+from dejavu_client.recorded import RecordedPredictions
 from dejavu_client.requests import (
     HALFTIME,
     Conditions,
@@ -260,10 +261,11 @@ class DejavuClient(Caller):
         explain: bool = False,
         timeout: float | None = None,
         **conditions: Unpack[Conditions],
-    ) -> Iterator[RecordedPrediction]:
+    ) -> RecordedPredictions:
         """Yields the recorded forecasts that match all conditions, newest first. Fetches pages as needed.
 
-        Yields each forecast exactly once, even if others are recorded meanwhile.
+        Yields each forecast exactly once, even if others are recorded meanwhile. `to_arrow()` and `to_pandas()` of the
+        result read all of them into one table.
 
         Args:
             page_size: forecasts per page, 1 to 500; 0 for the server's default.
@@ -272,7 +274,8 @@ class DejavuClient(Caller):
             conditions: game_id, from_date, to_date, team, horizon, min_confidence, settled, model_version,
                 elapsed_minutes, include_superseded, include_replays; see `requests.Conditions`.
         """
-        return self._pages(predictions_request(page_size, explain=explain, **conditions), timeout)
+        request = predictions_request(page_size, explain=explain, **conditions)
+        return RecordedPredictions(self._pages(request, timeout))
 
     def get_scorecard(self, *, timeout: float | None = config.SCORES_TIMEOUT, **scope: Unpack[ModelScope]) -> Scorecard:
         """Returns the scores of the settled forecasts, with those of persistence on the same games.

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+import re
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
 
 import grpc
 import pytest
+from tests.support.fakes.recorded import MADE, recorded
 from tests.support.fakes.service import Abort, FakeServer, forecast, outcome
 from tests.support.harness.clients import AnyClient
 
@@ -27,7 +33,8 @@ from dejavu.v1.record_service_pb2 import (
     Scorecard,
     ScoreFilter,
 )
-from dejavu_client import FINAL, HALFTIME, FailedPreconditionError, NotFoundError, market
+from dejavu_client import FINAL, HALFTIME, FailedPreconditionError, NotFoundError, RecordedPredictions, market
+from dejavu_client.export import PREDICTION_COLUMNS
 
 MakeClient = Callable[..., AnyClient]
 GAME = "0022000001"
@@ -107,6 +114,54 @@ async def test_a_page_is_asked_for_only_when_it_is_needed(server: FakeServer, co
     server.answers("ListPredictions", page(9, 8, token="a"))
     assert len(await connect().all("list_predictions", most=2)) == 2
     assert len(server.of("ListPredictions")) == 1
+
+
+@pytest.mark.parametrize("form", ["arrow", "pandas"])
+async def test_a_list_becomes_a_table_of_all_pages(server: FakeServer, connect: MakeClient, form: str) -> None:
+    first = ListPredictionsResponse(predictions=[recorded(9, quoted=True)], next_page_token="a")
+    open_one = ListPredictionsResponse(predictions=[recorded(3, settled=False, home_team="")])
+    server.answers("ListPredictions", first, page(token="b"), open_one)
+    client: Any = connect()
+    got = client.client.list_predictions()
+    assert server.of("ListPredictions") == [], "nothing is fetched before it is needed"
+    if inspect.iscoroutinefunction(got.to_arrow):
+        table = await getattr(got, f"to_{form}")()
+    else:
+        table = await asyncio.to_thread(getattr(got, f"to_{form}"))
+    names = [column.name for column in PREDICTION_COLUMNS]
+    chosen = ["sequence", "home_team", "outcome", "covered", "crps", "market_home_american", "generated_time"]
+    expected = [[9, "BOS", -7, False, 7.5, -110, MADE], [3, None, None, None, None, None, MADE]]
+    if form == "arrow":
+        assert table.column_names == names
+        assert [[row[name] for name in chosen] for row in table.to_pylist()] == expected
+    else:
+        assert list(table.columns) == names
+        assert [str(table.dtypes[name]) for name in chosen[:5]] == ["Int64", "string", "Int64", "boolean", "Float64"]
+        assert table[chosen].astype(object).where(table[chosen].notna(), None).to_numpy().tolist() == expected
+
+
+async def test_a_table_has_the_rest_of_a_list_that_was_begun(server: FakeServer, connect: MakeClient) -> None:
+    server.answers("ListPredictions", page(9, 8, token="a"), page(3))
+    client: Any = connect()
+    got = client.client.list_predictions()
+    if inspect.iscoroutinefunction(got.to_arrow):
+        assert (await anext(got)).forecast.sequence == 9
+        table = await got.to_arrow()
+    else:
+        assert (await asyncio.to_thread(next, got)).forecast.sequence == 9
+        table = await asyncio.to_thread(got.to_arrow)
+    assert table["sequence"].to_pylist() == [8, 3]
+
+
+@pytest.mark.parametrize(("package", "extra"), [("pyarrow", "arrow"), ("pandas", "pandas")])
+def test_a_table_without_its_extra_says_what_to_install(
+    package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    made = RecordedPredictions(each for each in [RecordedPrediction()])
+    with pytest.raises(ImportError, match=re.escape(f"{package} is not installed; install the extra: pip install")):
+        made.to_arrow() if package == "pyarrow" else made.to_pandas()
+    assert next(made) == RecordedPrediction(), "nothing was read"
 
 
 async def test_every_condition_reaches_the_server(server: FakeServer, connect: MakeClient) -> None:

@@ -17,7 +17,7 @@ from tests.support.harness.documents import ROOT, rows
 from dejavu.v1 import model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import config
-from dejavu_client.output.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, Column
+from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, Column, arrow_schema
 from dejavu_client.transport import subscription
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecast_query import MAX_QUANTILES
@@ -134,6 +134,18 @@ def test_the_documented_metadata_come_with_answers_and_with_the_beginning_of_a_s
 def test_the_documented_columns_are_those_of_the_files(heading: str, columns: tuple[Column[Any], ...]) -> None:
     documented = [name for names, *_ in rows(DOCUMENT, heading) for name in names.split(", ")]
     assert documented == [column.name for column in columns]
+
+
+def test_the_documented_types_are_those_of_the_columns() -> None:
+    by_type = {
+        kind: {name.strip("`") for name in names.split(", ")} for kind, _, names in rows(DOCUMENT, "type in Arrow")
+    }
+    arrow = {field.name: field.type for field in arrow_schema(PREDICTION_COLUMNS)}
+    names = {"timestamp[us, tz=UTC]": "timestamp[us, UTC]", "list<item: double>": "list of double"}
+    told = {name: kind for kind, of_kind in by_type.items() if kind != "double" for name in of_kind}
+    given = {name: names.get(str(kind), str(kind)) for name, kind in arrow.items()}
+    assert told == {name: kind for name, kind in given.items() if kind != "double"}
+    assert by_type["double"] == {"all others"}
 
 
 def test_the_documented_retries_are_those_of_the_service_config() -> None:

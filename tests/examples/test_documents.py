@@ -32,6 +32,7 @@ GENERATORS = [command for command in COMMANDS if "OUT" in command]
 SHOWN = {
     "explain=True": "+",
     "client.quote": "0.",
+    "to_pandas": "",
     "rpc_status": "INVALID_ARGUMENT INVALID_PATTERN {'field': 'pattern[2]'",
 }
 """A text in a program → the start of its output."""

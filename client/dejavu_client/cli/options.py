@@ -14,8 +14,8 @@ import typer
 from dejavu_client import config
 from dejavu_client.cli.errors import JSON_KEY, exit_on_os_error, failure
 from dejavu_client.client import DejavuClient
+from dejavu_client.export import STANDARD_OUTPUT, Column, write_csv, write_parquet
 from dejavu_client.formatting import pluralize
-from dejavu_client.output.export import STANDARD_OUTPUT, Column, write_csv, write_parquet
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
 from dejavu_feed.teams import team_code

@@ -18,7 +18,7 @@ from dejavu_client.cli.errors import exit_on_os_error
 from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Target, Timeout, connect
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT, SCORES_TIMEOUT
 from dejavu_client.errors import FailedPreconditionError
-from dejavu_client.output.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, figure_rows, leaderboard_rows
+from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, figure_rows, leaderboard_rows
 from dejavu_client.output.forecast import print_json, show
 from dejavu_client.output.record import (
     print_prediction,

@@ -18,7 +18,7 @@ from tests.support.fakes.recorded import card, recorded
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import LeaderboardRow, Scorecard, ScoreFilter
 from dejavu_client import FINAL
-from dejavu_client.output.export import (
+from dejavu_client.export import (
     FIGURE_COLUMNS,
     PREDICTION_COLUMNS,
     figure_rows,
@@ -169,7 +169,7 @@ def test_a_file_that_is_not_finished_takes_nobody_s_place(tmp_path: Path, write:
 
 
 def test_many_rows_are_written_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dejavu_client.output.export._ROWS_OF_A_GROUP", 3)
+    monkeypatch.setattr("dejavu_client.export._ROWS_OF_A_GROUP", 3)
     assert write_parquet(tmp_path / "a", PREDICTION_COLUMNS, map(recorded, range(1, 9))) == 8
     assert parquet.ParquetFile(tmp_path / "a").num_row_groups == 3
     assert parquet.read_table(tmp_path / "a")["sequence"] == pa.chunked_array([[1, 2, 3], [4, 5, 6], [7, 8]])

@@ -1,4 +1,4 @@
-"""Exports of the track record: CSV and parquet with the same columns, written atomically.
+"""Exports of the track record: CSV, parquet and Arrow tables with the same columns; files are written atomically.
 
 Names and types of columns are stable across releases; columns may be added at the end. Documented in docs/clients.md.
 """
@@ -101,9 +101,27 @@ def write_parquet(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[Ro
         OSError: if the file cannot be written.
         ImportError: if pyarrow is not installed.
     """
-    import pyarrow as pa  # noqa: PLC0415 - an extra
-    from pyarrow import parquet  # noqa: PLC0415
+    schema = arrow_schema(columns)
+    from pyarrow import parquet  # noqa: PLC0415 - an extra
 
+    count = 0
+    with atomic_replace(path) as new, parquet.ParquetWriter(new, schema) as writer:
+        for group in _groups(rows):
+            writer.write_batch(arrow_batch(columns, schema, group))
+            count += len(group)
+    return count
+
+
+def arrow_schema(columns: Sequence[Column[RowT]]) -> Any:
+    """Returns the pyarrow.Schema of columns. Times are UTC in microseconds; lists are lists of doubles.
+
+    Raises:
+        ImportError: if pyarrow is not installed; the message names the extra to install.
+    """
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise missing_extra("pyarrow", "arrow") from error
     types = {
         str: pa.string(),
         int: pa.int64(),
@@ -112,14 +130,22 @@ def write_parquet(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[Ro
         datetime: pa.timestamp("us", tz="UTC"),
         list: pa.list_(pa.float64()),
     }
-    schema = pa.schema([(column.name, types[column.kind]) for column in columns])
-    count = 0
-    with atomic_replace(path) as new, parquet.ParquetWriter(new, schema) as writer:
-        for group in _groups(rows):
-            values = [[column.pick(row) for row in group] for column in columns]
-            writer.write_table(pa.table(dict(zip(schema.names, values, strict=True)), schema=schema))
-            count += len(group)
-    return count
+    return pa.schema([(column.name, types[column.kind]) for column in columns])
+
+
+def arrow_batch(columns: Sequence[Column[RowT]], schema: Any, rows: Sequence[RowT]) -> Any:
+    """Returns the rows as a pyarrow.RecordBatch of the schema of these columns; missing values are null."""
+    import pyarrow as pa  # noqa: PLC0415 - an extra
+
+    values = [[column.pick(row) for row in rows] for column in columns]
+    return pa.record_batch(
+        [pa.array(given, type=field.type) for given, field in zip(values, schema, strict=True)], schema=schema
+    )
+
+
+def missing_extra(package: str, extra: str) -> ImportError:
+    """Returns the error for a package that is not installed, which says what to install."""
+    return ImportError(f"{package} is not installed; install the extra: pip install 'dejavu-forecast[{extra}]'")
 
 
 def _write_csv(file: IO[str], columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:
@@ -191,6 +217,16 @@ def _bankroll(row: RecordedPrediction) -> Value:
     return row.market.bankroll if row.market.HasField("bankroll") else 1.0
 
 
+def _american(side: str) -> Callable[[RecordedPrediction], Value]:
+    """Returns what picks the American odds of a side; None if the odds were decimal."""
+
+    def pick(row: RecordedPrediction) -> Value:
+        odds = getattr(row.market, side)
+        return int(odds.american) if odds.HasField("american") else None
+
+    return pick
+
+
 PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("sequence", int, _field("forecast.sequence")),
     Column("revision", int, _field("forecast.revision")),
@@ -243,6 +279,8 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("late", str, _field("forecast.late", partial(enum_word, LateReason.DESCRIPTOR))),
     Column("pattern", list, lambda row: list(row.pattern)),
     Column("distribution", list, lambda row: list(row.forecast.distribution) or None),
+    Column("market_home_american", int, _american("home")),
+    Column("market_away_american", int, _american("away")),
 )
 """Columns of a recorded forecast. Times are in UTC, differentials and errors in points."""
 

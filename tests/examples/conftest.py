@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.harness.documents import ROOT
+from tests.support.processes.recorded_games import Record, recorded_games
 from tests.support.processes.restartable_server import Restartable, address_of, restartable_server
 from tests.support.processes.servers import spawned_server
 
@@ -20,6 +21,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ledger = f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.sqlite3'}"
     with spawned_server("--workers", "2", "--ledger", ledger) as server:
         yield address_of(server)
+
+
+@pytest.fixture(scope="session")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
+    """Runs a server with settled forecasts of many games."""
+    with recorded_games(tmp_path_factory.mktemp("record")) as made:
+        yield made
 
 
 @pytest.fixture

@@ -4,77 +4,23 @@ from __future__ import annotations
 
 import ast
 import json
-import random
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from google.protobuf.json_format import MessageToJson
-from tests.support.builders.calls import current_game
 from tests.support.harness.documents import ROOT
 from tests.support.processes import examples
-from tests.support.processes.restartable_server import address_of
-from tests.support.processes.servers import spawned_server
+from tests.support.processes.recorded_games import GAMES, Record
 
-from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_MINUTE
-from dejavu_client import FINAL, HALFTIME, DejavuClient
-from dejavu_client.requests import market
+from dejavu_client import FINAL, DejavuClient
 
 FOLDER = ROOT / "examples" / "python"
 SCORECARD, LEDGER = FOLDER / "recompute_scorecard.py", FOLDER / "check_ledger.py"
-GAMES = [current_game(number) for number in range(101, 125)]
-TEAMS: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL"}
-
-
-class Record(NamedTuple):
-    """A server with a record; `ledger` is its file, `kept` a checkpoint of some entry that a client stored."""
-
-    address: str
-    ledger: Path
-    kept: Path
-
-
-@pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
-    """A server after games with every kind of forecast: revised, late, of several alphas, with and without a market."""
-    folder = tmp_path_factory.mktemp("record")
-    made = Record("", folder / "ledger.sqlite3", folder / "kept.json")
-    with spawned_server("--workers", "1", "--ledger", f"sqlite:///{made.ledger}") as server:
-        made = made._replace(address=address_of(server))
-        with DejavuClient(made.address, timeout=60.0) as client:
-            outcomes = [play(client, game, random.Random(game)) for game in GAMES]
-            made.kept.write_text(MessageToJson(client.get_checkpoint()))
-            for game, outcome in list(zip(GAMES, outcomes, strict=True))[:6]:  # corrected later, in another order
-                client.report_outcome(game, -outcome, horizon=FINAL, **TEAMS)
-        yield made
-
-
-def play(client: DejavuClient, game: str, chance: random.Random) -> int:
-    """Records forecasts of a game and its outcomes; returns the final differential."""
-    walk = [float(chance.randint(-3, 3))]
-    for _ in range(46):
-        walk.append(walk[-1] + chance.randint(-3, 3))
-    for minute in sorted(chance.sample(range(3, 45), chance.randint(1, 4))):
-        for alpha in chance.sample([0.05, 0.2, 0.5], chance.randint(1, 2)):
-            client.predict(walk[:minute], game_id=game, horizon=FINAL, alpha=alpha, **TEAMS)
-        if chance.random() < 0.5:
-            client.predict([*walk[: minute - 1], walk[minute - 1] + 1.0], game_id=game, horizon=FINAL, **TEAMS)
-        if chance.random() < 0.8:
-            line, home = chance.randint(-15, 15) / 2, chance.choice([-250, -110, 100, 180, 2.2])
-            client.quote(walk[:minute], market(line, home, 3.5), game_id=game, horizon=FINAL, **TEAMS)
-    client.predict(walk, game_id=game, horizon=FINAL, **TEAMS)
-    if chance.random() < 0.4:
-        late = client.predict([*walk[:4], 30.0], game_id=game, horizon=FINAL, **TEAMS)
-        assert late.late == LATE_REASON_LATER_MINUTE
-    client.report_outcome(game, int(walk[23]), horizon=HALFTIME, **TEAMS)
-    final = int(walk[-1]) or 1
-    client.report_outcome(game, final, horizon=FINAL, **TEAMS)
-    return final
 
 
 def checked(program: Path, address: str, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,66 @@
+"""A server with a record: games with every kind of forecast, settled."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from google.protobuf.json_format import MessageToJson
+from tests.support.builders.calls import current_game
+from tests.support.processes.restartable_server import address_of
+from tests.support.processes.servers import spawned_server
+
+from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_MINUTE
+from dejavu_client import FINAL, HALFTIME, DejavuClient
+from dejavu_client.requests import market
+
+GAMES = [current_game(number) for number in range(101, 125)]
+TEAMS: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL"}
+
+
+class Record(NamedTuple):
+    """A server with a record; `ledger` is its file, `kept` a checkpoint of some entry that a client stored."""
+
+    address: str
+    ledger: Path
+    kept: Path
+
+
+@contextmanager
+def recorded_games(folder: Path) -> Iterator[Record]:
+    """Runs a server whose forecasts are revised, late, of several alphas, with and without a market, and settled."""
+    made = Record("", folder / "ledger.sqlite3", folder / "kept.json")
+    with spawned_server("--workers", "1", "--ledger", f"sqlite:///{made.ledger}") as server:
+        made = made._replace(address=address_of(server))
+        with DejavuClient(made.address, timeout=60.0) as client:
+            outcomes = [_play(client, game, random.Random(game)) for game in GAMES]
+            made.kept.write_text(MessageToJson(client.get_checkpoint()))
+            for game, outcome in list(zip(GAMES, outcomes, strict=True))[:6]:  # corrected later, in another order
+                client.report_outcome(game, -outcome, horizon=FINAL, **TEAMS)
+        yield made
+
+
+def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
+    """Records forecasts of a game and its outcomes; returns the final differential."""
+    walk = [float(chance.randint(-3, 3))]
+    for _ in range(46):
+        walk.append(walk[-1] + chance.randint(-3, 3))
+    for minute in sorted(chance.sample(range(3, 45), chance.randint(1, 4))):
+        for alpha in chance.sample([0.05, 0.2, 0.5], chance.randint(1, 2)):
+            client.predict(walk[:minute], game_id=game, horizon=FINAL, alpha=alpha, **TEAMS)
+        if chance.random() < 0.5:
+            client.predict([*walk[: minute - 1], walk[minute - 1] + 1.0], game_id=game, horizon=FINAL, **TEAMS)
+        if chance.random() < 0.8:
+            line, home = chance.randint(-15, 15) / 2, chance.choice([-250, -110, 100, 180, 2.2])
+            client.quote(walk[:minute], market(line, home, 3.5), game_id=game, horizon=FINAL, **TEAMS)
+    client.predict(walk, game_id=game, horizon=FINAL, **TEAMS)
+    if chance.random() < 0.4:
+        late = client.predict([*walk[:4], 30.0], game_id=game, horizon=FINAL, **TEAMS)
+        assert late.late == LATE_REASON_LATER_MINUTE
+    client.report_outcome(game, int(walk[23]), horizon=HALFTIME, **TEAMS)
+    final = int(walk[-1]) or 1
+    client.report_outcome(game, final, horizon=FINAL, **TEAMS)
+    return final

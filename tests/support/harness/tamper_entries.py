@@ -11,7 +11,16 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.builders import full_ledger
 from tests.support.builders.issued_forecasts import game
-from tests.support.harness.forging import append, cut_off, entries, last, own_checkpoint, rewrite, sign_again
+from tests.support.harness.forging import (
+    append,
+    cut_off,
+    entries,
+    last,
+    own_checkpoint,
+    put_derived,
+    rewrite,
+    sign_again,
+)
 from tests.support.harness.tampering import Kinds
 
 from dejavu_common.clock import microseconds
@@ -236,6 +245,15 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     entry = _market(database)
     entry["payload"]["market"]["home_odds"] = 3.5
     append(database, entry)
+
+
+@KINDS.step("entries", "the American odds of a market", "answer")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    sound, entry = _market(database), _market(database)
+    entry["payload"]["market"]["home_american"] = 250
+    append(database, entry, row=False)
+    # The row does not contain American odds, so it is that of the sound entry.
+    put_derived(database, codec.MARKET, codec.dumps({**sound, "sequence": last(database, codec.MARKET)["sequence"]}))
 
 
 @KINDS.step("entries", "the stake of a market", "answer")

@@ -38,7 +38,7 @@ CHECKS = {
     "time": "its time is",
     "hindsight": "with hindsight|marked as late",
     "revision": "revisions count from 0|changes nothing|has no revisions|it withdraws",
-    "answer": "the market's answer is not that|needs an earlier forecast",
+    "answer": "the market's answer is not that|needs an earlier forecast|the American form of decimal",
     "own checkpoints": "the ledger's (own )?checkpoint",
     "kept checkpoint": "that was signed$|entries were removed: the ledger ends|entries up to|was restored",
     "snapshot": "snapshot",

@@ -37,6 +37,8 @@ class PredictOptions(TypedDict, total=False):
         model_version: model version to use; empty for the active model.
         explain: whether to return an explanation with the forecast.
         quantile_levels: levels of the quantiles to return, in (0, 1); at most 99.
+        game_date: local date of the game, as a date or YYYY-MM-DD; None or empty for today in US Eastern. The age of
+            the teams' ratings is counted to it; see `warnings` of the forecast.
     """
 
     game_id: str
@@ -48,6 +50,7 @@ class PredictOptions(TypedDict, total=False):
     model_version: str
     explain: bool
     quantile_levels: Sequence[float]
+    game_date: date | str | None
 
 
 def predict_request(
@@ -67,8 +70,9 @@ def predict_request(
     if unknown := options.keys() - PredictOptions.__annotations__.keys():
         raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
     fields: dict[str, Any] = {"horizon": HALFTIME, **options}
-    explain = fields.pop("explain", False)
-    return PredictRequest(pattern=pattern, market=market, return_explanation=explain, **fields)
+    explain, day = fields.pop("explain", False), fields.pop("game_date", None)
+    game_date = f"{day:%Y-%m-%d}" if isinstance(day, date) else day
+    return PredictRequest(pattern=pattern, market=market, return_explanation=explain, game_date=game_date, **fields)
 
 
 def market(

@@ -28,6 +28,11 @@ which ended on 11 October 2020. So the windows of two seasons overlap from Augus
 """
 
 
+FIRST_DAY: Final = date(1946, *_SEASON_BEGINS)
+LAST_DAY: Final = date(2046, 7, 31)
+"""First and last day of the games that ids can name: their two digits stand for a season from 1946–47 to 2045–46."""
+
+
 def is_game_id(text: str) -> bool:
     """Whether a text has the format of an NBA game id: ten ASCII digits."""
     return _GAME_ID.fullmatch(text) is not None

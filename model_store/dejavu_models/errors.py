@@ -7,6 +7,7 @@ DejavuError
 │   │   ├── InvalidAlpha      not in (0, 1)
 │   │   ├── InvalidGameId     not ten digits, or of another season
 │   │   ├── InvalidTeam       not an NBA code or alias, both teams are the same, or not those of the game
+│   │   ├── InvalidGameDate   not a date, or not one on which the game can be played
 │   │   ├── InvalidMargin     pregame_margin not finite or out of bounds
 │   │   ├── InvalidQuantile   a level not in (0, 1), or too many of them
 │   │   ├── InvalidHorizon    not a horizon of the contract
@@ -145,6 +146,13 @@ class InvalidTeam(InvalidInput):
 
     reason = "INVALID_TEAM"
     default_field = "home_team"
+
+
+class InvalidGameDate(InvalidInput):
+    """The date of the game is malformed, out of bounds, or outside the season of the game id."""
+
+    reason = "INVALID_GAME_DATE"
+    default_field = "game_date"
 
 
 class InvalidMargin(InvalidInput):

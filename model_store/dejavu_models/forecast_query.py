@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
+from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
 from dejavu_feed.teams import TEAMS
 from dejavu_models.betting import Market
 from dejavu_models.errors import (
     FieldErrors,
     InvalidAlpha,
+    InvalidGameDate,
     InvalidMargin,
     InvalidPattern,
     InvalidQuantile,
@@ -81,10 +84,11 @@ class ForecastQuery:
         quantile_levels: each in (0, 1), at most MAX_QUANTILES.
         record: whether to include the distribution, which the ledger uses for scoring.
         market: odds to evaluate; None if not given.
+        game_date: local date of the game, to which the age of the ratings is counted; None: their age is not counted.
 
     Raises:
-        InvalidPattern, InvalidAlpha, InvalidTeam, InvalidMargin, InvalidQuantile: if a value is out of bounds; `others`
-            has the errors of further fields.
+        InvalidPattern, InvalidAlpha, InvalidTeam, InvalidMargin, InvalidQuantile, InvalidGameDate: if a value is out of
+            bounds; `others` has the errors of further fields.
     """
 
     pattern: ScorePattern
@@ -97,6 +101,7 @@ class ForecastQuery:
     quantile_levels: tuple[float, ...] = ()
     record: bool = False
     market: Market | None = None
+    game_date: date | None = None
 
     def __post_init__(self) -> None:
         check_slots(self.pattern.minutes, self.horizon)
@@ -118,4 +123,6 @@ class ForecastQuery:
                 expected = "a number strictly between 0 and 1"
                 faults.add(InvalidQuantile(f"{level}", expected, field=f"quantile_levels[{index}]"))
                 break
+        if self.game_date is not None and not FIRST_DAY <= self.game_date <= LAST_DAY:
+            faults.add(InvalidGameDate(f"{self.game_date}", f"a date from {FIRST_DAY} to {LAST_DAY}"))
         faults.raise_first()

@@ -31,6 +31,7 @@ from dejavu_models.types import (
     Metric,
     ModelInfo,
     Quantile,
+    WarningReason,
 )
 from dejavu_models.uncertainty.adaptive import quarter_of, radius_of_alpha
 from dejavu_models.uncertainty.calibration import Calibration, Situation
@@ -63,6 +64,7 @@ class Forecaster:
         self.rating_filter = ratings
         self.ratings: Ratings = ratings.ratings()
         self._info = _info(manifest, calibration)
+        self._warnings = () if manifest.verdict.fit else (WarningReason.MODEL_UNFIT,)
         self._active = _ActiveState(INITIAL, self.ratings)
 
     @property
@@ -151,6 +153,7 @@ class Forecaster:
         issued = _IssuedDistribution(distribution, point, lead, state.mode, adapter)
         static = distribution.interval(point, lead, query.alpha)
         adaptation = issued.adaptation(query.alpha, static)
+        uses_ratings = state.uses_ratings(query)
         return Forecast(
             horizon=query.horizon,
             elapsed_minutes=minute,
@@ -171,6 +174,9 @@ class Forecaster:
             distribution=issued.recorded() if query.record else (),
             static_scores=issued.static_scores if query.record else (),
             market=issued.evaluate(query.market, query.horizon, self.policy) if query.market else None,
+            ratings_date=state.ratings_date if uses_ratings else None,
+            finals_since=state.finals if uses_ratings else 0,
+            warnings=self._warnings,
         )
 
 
@@ -187,12 +193,19 @@ class _ActiveState:
         )
         self._live = online.ratings
         self._ratings = ratings if online.ratings is None else online.ratings.filter.ratings()
+        self.ratings_date = self._ratings.date
+        self.finals = 0 if online.ratings is None else online.ratings.finals
+
+    @staticmethod
+    def uses_ratings(query: ForecastQuery) -> bool:
+        """Returns whether a query asks for the ratings of its teams: it has both, and no margin."""
+        return query.pregame_margin is None and query.home_team != "" and query.away_team != ""
 
     def expected_margin(self, query: ForecastQuery) -> float | None:
         """Returns the expected final differential before the game, in points: as given, from ratings, or None."""
         if query.pregame_margin is not None:
             return query.pregame_margin
-        if query.home_team and query.away_team:
+        if self.uses_ratings(query):
             return self._ratings.expected_margin(query.home_team, query.away_team)
         return None
 
@@ -200,7 +213,7 @@ class _ActiveState:
         """Returns the source of the expected margin of a query."""
         if query.pregame_margin is not None:
             return MarginSource.KNOWN
-        if not (query.home_team and query.away_team):
+        if not self.uses_ratings(query):
             return MarginSource.UNKNOWN
         known = self._live is not None and self._live.known(query.home_team, query.away_team)
         return MarginSource.KNOWN if known else MarginSource.RATED

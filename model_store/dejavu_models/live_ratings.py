@@ -41,11 +41,13 @@ class LiveRatings:
         filter: state of the rating filter.
         since: local date of the last game included in the bundle's own ratings.
         games: NBA code → number of reported games of the filter's season; teams without any are omitted.
+        finals: number of reported games included, of all seasons.
     """
 
     filter: RatingFilter
     since: date
     games: Mapping[str, int] = field(default_factory=dict)
+    finals: int = 0
 
     @classmethod
     def start(cls, ratings: RatingFilter) -> Self:
@@ -76,7 +78,7 @@ class LiveRatings:
         state = state.predict(result.season, day if state.date is None or day > state.date else state.date)
         counted = {code: games.get(code, 0) + 1 for code in (result.home, result.away)}
         updated = state.update(result.home, result.away, result.differential)
-        return replace(self, filter=updated, games={**games, **counted})
+        return replace(self, filter=updated, games={**games, **counted}, finals=self.finals + 1)
 
     def known(self, home: str, away: str) -> bool:
         """Returns whether both teams have at least KNOWN_GAMES reported games of this season."""

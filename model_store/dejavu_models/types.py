@@ -141,6 +141,19 @@ class Adaptation:
     static_rolling_coverage: float | None = None
 
 
+class WarningReason(enum.Enum):
+    """Why a forecast is less reliable than usual; the value is used in files."""
+
+    RATINGS_OUTDATED = "ratings_outdated"
+    """The newest final that the ratings know is too long before the game: they are not used."""
+
+    RATINGS_AHEAD = "ratings_ahead"
+    """The ratings know finals from after the game: they are used only if these are from close to it."""
+
+    MODEL_UNFIT = "model_unfit"
+    """The recipe of the model failed its backtest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """Forecast of the differential at a horizon.
@@ -161,6 +174,10 @@ class Forecast:
         static_scores: standard-normal scores of the quantiles of `distribution` under the model as calibrated; empty
             if they equal those of DISTRIBUTION_LEVELS, which is the case unless intervals are adapted.
         market: evaluation of the query's market; None without one.
+        ratings_date: local date of the newest final that the teams' ratings know, whether or not they were used; None
+            if both teams were not given, or the margin was.
+        finals_since: number of finals that these ratings know beyond those of the bundle.
+        warnings: what makes the forecast less reliable than usual.
     """
 
     horizon: Horizon
@@ -178,6 +195,9 @@ class Forecast:
     distribution: tuple[float, ...] = ()
     static_scores: tuple[float, ...] = ()
     market: MarketAnswer | None = None
+    ratings_date: date | None = None
+    finals_since: int = 0
+    warnings: tuple[WarningReason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

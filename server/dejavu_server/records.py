@@ -27,11 +27,13 @@ class ForecastRequest:
         game_id: the NBA's id, ten digits; empty for a what-if.
         model_version: the requested model; empty for the active one.
         query: the query for the model.
+        game_date: local date of the game as given; None if the request has none. The query then has today.
     """
 
     game_id: str
     model_version: str
     query: ForecastQuery
+    game_date: date | None = None
 
 
 class LateReason(enum.Enum):
@@ -56,10 +58,11 @@ class IssuedForecast:
         forecast: the forecast; includes its explanation for a named game. Its quantiles are not recorded.
         generated_time, expires_time: aware, UTC, whole microseconds.
         sequence: sequence number in the ledger; 0 if not recorded yet.
-        revision: 0, 1, … per game, horizon, minute, alpha, model version and pregame_margin: how often the pattern or
-            the teams were corrected.
+        revision: 0, 1, … per game, horizon, minute, alpha, model version and pregame_margin: how often the pattern,
+            the teams or the game's date were corrected.
         market: the odds of the request; None if it had none. Their evaluation is `forecast.market`.
         late: why it was recorded too late to count; None if it was in time, or is not recorded.
+        game_date: local date of the game as given in the request; None if it had none.
     """
 
     game_id: str
@@ -74,6 +77,12 @@ class IssuedForecast:
     revision: int = 0
     market: Market | None = None
     late: LateReason | None = None
+    game_date: date | None = None
+
+    @property
+    def day(self) -> date:
+        """Local date of the game: as given, or the day on which the forecast was made."""
+        return game_day(self.generated_time) if self.game_date is None else self.game_date
 
 
 @dataclass(frozen=True, slots=True)

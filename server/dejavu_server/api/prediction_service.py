@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import date, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_common.clock import utc_now
 from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
 from dejavu_server.api.converters import prediction
@@ -16,7 +19,7 @@ from dejavu_server.api.errors import INTERNAL, batch_error, describe
 from dejavu_server.api.handlers import Context
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.service import ForecastService
-from dejavu_server.records import ForecastRequest, IssuedForecast
+from dejavu_server.records import ForecastRequest, IssuedForecast, game_day
 from dejavu_server.results import Failed, Result
 from dejavu_server.streaming.ledger_manager import LedgerManager
 
@@ -31,25 +34,38 @@ _T = TypeVar("_T")
 
 
 class PredictionService:
-    """Serves single forecasts, batches, streams and risk assessments."""
+    """Serves single forecasts, batches, streams and risk assessments.
 
-    def __init__(self, forecast_service: ForecastService, ledger_manager: LedgerManager) -> None:
+    Args:
+        forecast_service: makes the forecasts.
+        ledger_manager: streams them.
+        clock: returns the current time, aware and in UTC.
+    """
+
+    def __init__(
+        self,
+        forecast_service: ForecastService,
+        ledger_manager: LedgerManager,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
         self._forecasts = forecast_service
         self._streams = ledger_manager
+        self._clock = clock
 
     async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
         """Forecasts one game."""
-        issued = await self._forecasts.forecast(prediction.forecast_request(request))
+        issued = await self._forecasts.forecast(prediction.forecast_request(request, game_day(self._clock())))
         message = prediction.forecast_message(issued, explanation=request.return_explanation)
         return pb.PredictResponse(forecast=message, market=prediction.market_message_of(issued))
 
     async def predict_batch(self, request: pb.PredictBatchRequest, _: Context) -> pb.PredictBatchResponse:
         """Forecasts many games, in chunks of up to CHUNK requests."""
         requests = prediction.batch_requests(request)
+        read = partial(_read, today=game_day(self._clock()))
         response = pb.PredictBatchResponse()
         for start in range(0, len(requests), CHUNK):
             chunk = requests[start : start + CHUNK]
-            outcomes = await self._answer(await _map_yielding(_read, chunk))
+            outcomes = await self._answer(await _map_yielding(read, chunk))
             response.results.extend(await _map_yielding(_result, chunk, outcomes))
         return response
 
@@ -78,9 +94,9 @@ async def _map_yielding(work: Callable[..., _T], *columns: Sequence[Any]) -> lis
     return results
 
 
-def _read(request: pb.PredictRequest) -> Result[ForecastRequest]:
+def _read(request: pb.PredictRequest, today: date) -> Result[ForecastRequest]:
     try:
-        return prediction.forecast_request(request)
+        return prediction.forecast_request(request, today)
     except InvalidInput as error:
         return Failed(error)
 

@@ -155,4 +155,5 @@ class ForecastService:
             generated_time=generated,
             expires_time=generated + self._lifetime,
             market=request.query.market,
+            game_date=request.game_date,
         )

@@ -41,8 +41,8 @@ class Ledger:
     """Durable record of every forecast for a named game and every outcome, in one order across all writers.
 
     The key of a forecast is its game, horizon, minute, alpha, model version and pregame_margin. Recording a key again
-    with the pattern and teams of its newest revision changes nothing; with others it adds the next revision. One that
-    comes late in its game is marked and does not count (see `store.append`). Once the outcome of the forecast is
+    with the pattern, teams and date of its newest revision changes nothing; with others it adds the next revision. One
+    that comes late in its game is marked and does not count (see `store.append`). Once the outcome of the forecast is
     recorded, neither new forecasts nor revisions are recorded.
 
     Create it with `open` or `open_backend`, use it in one event loop and close it.
@@ -130,8 +130,8 @@ class Ledger:
 
         Returns:
             For each forecast, in order, what the ledger holds: the forecast with its sequence and revision, or the
-            earlier one if the newest revision of its key has the same pattern and teams; or the reason why it was not
-            recorded, in which case the others still were.
+            earlier one if the newest revision of its key has the same pattern, teams and date; or the reason why it was
+            not recorded, in which case the others still were.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the write failed; then none of `issued` is recorded.

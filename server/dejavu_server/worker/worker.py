@@ -203,7 +203,7 @@ class Worker:
             [
                 handlers(
                     PREDICTION_SERVICE,
-                    PredictionService(forecast_service, self._ledger_manager),
+                    PredictionService(forecast_service, self._ledger_manager, self._clock),
                     encoded={"StreamPredictions"},
                 ),
                 handlers(MODEL_SERVICE, ModelService(registry)),

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 from tests.support.builders.bundles import copy_of_default
-from tests.support.builders.calls import PATTERN
+from tests.support.builders.calls import GAME, PATTERN
 from tests.support.builders.unfit_bundles import mark_unfit
 from tests.support.processes.servers import new_worker, settings_in, spawned_server
 
-from dejavu.v1 import model_service_pb2
-from dejavu_client import AsyncDejavuClient, DejavuClient
+from dejavu.v1 import forecast_pb2, model_service_pb2
+from dejavu_client import AsyncDejavuClient, DejavuClient, predict_request
 from dejavu_models.errors import BundleUnfit
 from dejavu_server.worker.worker import Worker
 
@@ -54,6 +54,21 @@ async def test_where_it_is_allowed_it_is_served_with_a_warning_and_its_verdict(t
     assert (warning["log_level"], warning["model"], warning["reason"]) == ("warning", model.version, REASON)
 
 
+async def test_every_answer_of_an_unfit_one_is_marked_also_where_it_is_recorded(tmp_path: Path, unfit: Path) -> None:
+    async with (
+        new_worker(tmp_path, shipped=True, bundles=(unfit,), allow_unfit=True) as worker,
+        AsyncDejavuClient(worker.address, timeout=20.0) as client,
+    ):
+        answers = [await client.predict(PATTERN), await client.predict(PATTERN, game_id=GAME)]
+        answers += [each.forecast async for each in client.list_predictions()]
+        answers += [each.forecast for each in await client.predict_batch([predict_request(PATTERN)])]
+    assert len(answers) == 4
+    for answer in answers:
+        [warning] = answer.warnings
+        assert warning.reason == forecast_pb2.WARNING_REASON_MODEL_UNFIT
+        assert "failed its backtest" in warning.text
+
+
 async def test_of_a_fit_one_there_is_no_warning(tmp_path: Path, bundle: Path) -> None:
     with capture_logs() as log:
         async with (
@@ -61,6 +76,7 @@ async def test_of_a_fit_one_there_is_no_warning(tmp_path: Path, bundle: Path) ->
             AsyncDejavuClient(worker.address, timeout=20.0) as client,
         ):
             [model] = await client.list_models()
+            assert not (await client.predict(PATTERN)).warnings
     assert model.verdict == model_service_pb2.VERDICT_FIT
     assert model.verdict_reason
     assert "model_unfit" not in [entry["event"] for entry in log]

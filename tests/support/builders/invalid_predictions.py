@@ -254,6 +254,24 @@ def _horizons_and_versions() -> list[BadRequest]:
     return rows
 
 
+def _dates() -> list[BadRequest]:
+    form, bounds = "a date as YYYY-MM-DD", "a date from 1946-08-01 to 2046-07-31"
+    texts = ("2023-6-12", "20230612", "2023-02-30", "yesterday", " 2023-06-12", "2023-W24-1", "2023-06-12T20:00", "\0")
+    rows = [_predict(f"game_date {t}", "INVALID_GAME_DATE", "game_date", repr(t), form, game_date=t) for t in texts]
+    rows += [
+        _predict(f"game_date {day}", "INVALID_GAME_DATE", "game_date", day, bounds, game_date=day)
+        for day in ("0001-01-01", "1946-07-31", "2046-08-01", "2300-01-01", "9999-12-31")
+    ]
+    large, found = "2023-06-12" * 2**17, "1310720 characters"
+    rows.append(_predict("a megabyte of dates", "INVALID_GAME_DATE", "game_date", found, form, game_date=large))
+    of_season = "a date from 2020-08-01 to 2021-10-31"
+    rows += [
+        _predict(f"{GAME} on {d}", "INVALID_GAME_DATE", "game_date", d, of_season, game_id=GAME, game_date=d)
+        for d in ("2020-07-31", "2021-11-01", "2026-11-21")
+    ]
+    return rows
+
+
 def market(**fields: Any) -> Market:
     """Returns a valid market, unless `fields` make it invalid."""
     return Market(**{"line": 5.5, "home": Odds(decimal=1.91), "away": Odds(american=-110), **fields})
@@ -304,5 +322,6 @@ OF_PREDICT = [
     *_margins(),
     *_quantiles(),
     *_horizons_and_versions(),
+    *_dates(),
     *_markets(),
 ]

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x64\x65javu/v1/forecast.proto\x12\tdejavu.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbf\x05\n\x08\x46orecast\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12\x11\n\thome_team\x18\x02 \x01(\t\x12\x11\n\taway_team\x18\x03 \x01(\t\x12#\n\x07horizon\x18\x04 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x17\n\x0f\x65lapsed_minutes\x18\x05 \x01(\r\x12\r\n\x05\x61lpha\x18\x06 \x01(\x01\x12\x16\n\x0epoint_forecast\x18\x07 \x01(\x01\x12\x16\n\x0einterval_lower\x18\x08 \x01(\x01\x12\x16\n\x0einterval_upper\x18\t \x01(\x01\x12\x1c\n\x14\x63overage_probability\x18\n \x01(\x01\x12\x1d\n\x15home_lead_probability\x18\x0b \x01(\x01\x12\x15\n\rmodel_version\x18\x0c \x01(\t\x12\x32\n\x0egenerated_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x65xpires_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x0b\x65xplanation\x18\x0f \x01(\x0b\x32\x16.dejavu.v1.Explanation\x12\x10\n\x08sequence\x18\x10 \x01(\x04\x12\x10\n\x08revision\x18\x11 \x01(\r\x12&\n\tquantiles\x18\x12 \x03(\x0b\x32\x13.dejavu.v1.Quantile\x12\x1c\n\x0f\x65xpected_margin\x18\x13 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x14\x63\x61libration_sequence\x18\x14 \x01(\x04\x12)\n\nadaptation\x18\x15 \x01(\x0b\x32\x15.dejavu.v1.Adaptation\x12\x14\n\x0c\x64istribution\x18\x16 \x03(\x01\x12#\n\x04late\x18\x17 \x01(\x0e\x32\x15.dejavu.v1.LateReasonB\x12\n\x10_expected_margin\"\x9c\x02\n\nAdaptation\x12\'\n\x04mode\x18\x01 \x01(\x0e\x32\x19.dejavu.v1.AdaptationMode\x12\x15\n\radapted_lower\x18\x02 \x01(\x01\x12\x15\n\radapted_upper\x18\x03 \x01(\x01\x12\x14\n\x0cstatic_lower\x18\x04 \x01(\x01\x12\x14\n\x0cstatic_upper\x18\x05 \x01(\x01\x12\x15\n\rrolling_games\x18\x06 \x01(\r\x12\x1d\n\x10rolling_coverage\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12$\n\x17static_rolling_coverage\x18\x08 \x01(\x01H\x01\x88\x01\x01\x42\x13\n\x11_rolling_coverageB\x1a\n\x18_static_rolling_coverage\"(\n\x08Quantile\x12\r\n\x05level\x18\x01 \x01(\x01\x12\r\n\x05value\x18\x02 \x01(\x01\"\xfb\x02\n\x0b\x45xplanation\x12\x1d\n\x11\x64\x65javu_prediction\x18\x01 \x01(\x01\x42\x02\x18\x01\x12\x1b\n\x0flstm_prediction\x18\x02 \x01(\x01\x42\x02\x18\x01\x12\x19\n\x11\x65nsemble_forecast\x18\x03 \x01(\x01\x12\x1b\n\x13\x62\x61seline_prediction\x18\x04 \x01(\x01\x12\x19\n\rdejavu_weight\x18\x05 \x01(\x01\x42\x02\x18\x01\x12\x17\n\x0blstm_weight\x18\x06 \x01(\x01\x42\x02\x18\x01\x12-\n\rsimilar_games\x18\x07 \x03(\x0b\x32\x16.dejavu.v1.SimilarGame\x12\x19\n\x11linear_prediction\x18\x08 \x01(\x01\x12+\n\x0b\x61ttribution\x18\t \x01(\x0b\x32\x16.dejavu.v1.Attribution\x12\x19\n\x11\x63\x61libration_games\x18\n \x01(\r\x12\x32\n\ncomponents\x18\x0b \x03(\x0b\x32\x1e.dejavu.v1.ComponentPrediction\"G\n\x13\x43omponentPrediction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nprediction\x18\x02 \x01(\x01\x12\x0e\n\x06weight\x18\x03 \x01(\x01\"L\n\x0b\x41ttribution\x12\x15\n\rbefore_tipoff\x18\x01 \x01(\x01\x12\x0f\n\x07minutes\x18\x02 \x03(\x01\x12\x15\n\rsimilar_games\x18\x03 \x01(\x01\"\xc4\x01\n\x0bSimilarGame\x12\r\n\x05label\x18\x01 \x01(\t\x12\x11\n\thome_team\x18\x02 \x01(\t\x12\x11\n\taway_team\x18\x03 \x01(\t\x12\x11\n\tgame_date\x18\x04 \x01(\t\x12\x10\n\x08\x64istance\x18\x05 \x01(\x01\x12\x1f\n\x17\x64ifferential_at_horizon\x18\x06 \x01(\x01\x12\r\n\x05games\x18\x07 \x01(\r\x12\x11\n\tincrement\x18\x08 \x01(\x01\x12\x18\n\x10increment_spread\x18\t \x01(\x01*K\n\x07Horizon\x12\x17\n\x13HORIZON_UNSPECIFIED\x10\x00\x12\x14\n\x10HORIZON_HALFTIME\x10\x01\x12\x11\n\rHORIZON_FINAL\x10\x02*]\n\nLateReason\x12\x1b\n\x17LATE_REASON_UNSPECIFIED\x10\x00\x12\x1c\n\x18LATE_REASON_LATER_MINUTE\x10\x01\x12\x14\n\x10LATE_REASON_TIME\x10\x02*e\n\x0e\x41\x64\x61ptationMode\x12\x1f\n\x1b\x41\x44\x41PTATION_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41\x44\x41PTATION_MODE_SHADOW\x10\x01\x12\x16\n\x12\x41\x44\x41PTATION_MODE_ON\x10\x02\x42@\n\rcom.dejavu.v1B\rForecastProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x64\x65javu/v1/forecast.proto\x12\tdejavu.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x06\n\x08\x46orecast\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12\x11\n\thome_team\x18\x02 \x01(\t\x12\x11\n\taway_team\x18\x03 \x01(\t\x12#\n\x07horizon\x18\x04 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x17\n\x0f\x65lapsed_minutes\x18\x05 \x01(\r\x12\r\n\x05\x61lpha\x18\x06 \x01(\x01\x12\x16\n\x0epoint_forecast\x18\x07 \x01(\x01\x12\x16\n\x0einterval_lower\x18\x08 \x01(\x01\x12\x16\n\x0einterval_upper\x18\t \x01(\x01\x12\x1c\n\x14\x63overage_probability\x18\n \x01(\x01\x12\x1d\n\x15home_lead_probability\x18\x0b \x01(\x01\x12\x15\n\rmodel_version\x18\x0c \x01(\t\x12\x32\n\x0egenerated_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x65xpires_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x0b\x65xplanation\x18\x0f \x01(\x0b\x32\x16.dejavu.v1.Explanation\x12\x10\n\x08sequence\x18\x10 \x01(\x04\x12\x10\n\x08revision\x18\x11 \x01(\r\x12&\n\tquantiles\x18\x12 \x03(\x0b\x32\x13.dejavu.v1.Quantile\x12\x1c\n\x0f\x65xpected_margin\x18\x13 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x14\x63\x61libration_sequence\x18\x14 \x01(\x04\x12)\n\nadaptation\x18\x15 \x01(\x0b\x32\x15.dejavu.v1.Adaptation\x12\x14\n\x0c\x64istribution\x18\x16 \x03(\x01\x12#\n\x04late\x18\x17 \x01(\x0e\x32\x15.dejavu.v1.LateReason\x12\x11\n\tgame_date\x18\x18 \x01(\t\x12\x14\n\x0cratings_date\x18\x19 \x01(\t\x12\x14\n\x0c\x66inals_since\x18\x1a \x01(\r\x12$\n\x08warnings\x18\x1b \x03(\x0b\x32\x12.dejavu.v1.WarningB\x12\n\x10_expected_margin\"A\n\x07Warning\x12(\n\x06reason\x18\x01 \x01(\x0e\x32\x18.dejavu.v1.WarningReason\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x9c\x02\n\nAdaptation\x12\'\n\x04mode\x18\x01 \x01(\x0e\x32\x19.dejavu.v1.AdaptationMode\x12\x15\n\radapted_lower\x18\x02 \x01(\x01\x12\x15\n\radapted_upper\x18\x03 \x01(\x01\x12\x14\n\x0cstatic_lower\x18\x04 \x01(\x01\x12\x14\n\x0cstatic_upper\x18\x05 \x01(\x01\x12\x15\n\rrolling_games\x18\x06 \x01(\r\x12\x1d\n\x10rolling_coverage\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12$\n\x17static_rolling_coverage\x18\x08 \x01(\x01H\x01\x88\x01\x01\x42\x13\n\x11_rolling_coverageB\x1a\n\x18_static_rolling_coverage\"(\n\x08Quantile\x12\r\n\x05level\x18\x01 \x01(\x01\x12\r\n\x05value\x18\x02 \x01(\x01\"\xfb\x02\n\x0b\x45xplanation\x12\x1d\n\x11\x64\x65javu_prediction\x18\x01 \x01(\x01\x42\x02\x18\x01\x12\x1b\n\x0flstm_prediction\x18\x02 \x01(\x01\x42\x02\x18\x01\x12\x19\n\x11\x65nsemble_forecast\x18\x03 \x01(\x01\x12\x1b\n\x13\x62\x61seline_prediction\x18\x04 \x01(\x01\x12\x19\n\rdejavu_weight\x18\x05 \x01(\x01\x42\x02\x18\x01\x12\x17\n\x0blstm_weight\x18\x06 \x01(\x01\x42\x02\x18\x01\x12-\n\rsimilar_games\x18\x07 \x03(\x0b\x32\x16.dejavu.v1.SimilarGame\x12\x19\n\x11linear_prediction\x18\x08 \x01(\x01\x12+\n\x0b\x61ttribution\x18\t \x01(\x0b\x32\x16.dejavu.v1.Attribution\x12\x19\n\x11\x63\x61libration_games\x18\n \x01(\r\x12\x32\n\ncomponents\x18\x0b \x03(\x0b\x32\x1e.dejavu.v1.ComponentPrediction\"G\n\x13\x43omponentPrediction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nprediction\x18\x02 \x01(\x01\x12\x0e\n\x06weight\x18\x03 \x01(\x01\"L\n\x0b\x41ttribution\x12\x15\n\rbefore_tipoff\x18\x01 \x01(\x01\x12\x0f\n\x07minutes\x18\x02 \x03(\x01\x12\x15\n\rsimilar_games\x18\x03 \x01(\x01\"\xc4\x01\n\x0bSimilarGame\x12\r\n\x05label\x18\x01 \x01(\t\x12\x11\n\thome_team\x18\x02 \x01(\t\x12\x11\n\taway_team\x18\x03 \x01(\t\x12\x11\n\tgame_date\x18\x04 \x01(\t\x12\x10\n\x08\x64istance\x18\x05 \x01(\x01\x12\x1f\n\x17\x64ifferential_at_horizon\x18\x06 \x01(\x01\x12\r\n\x05games\x18\x07 \x01(\r\x12\x11\n\tincrement\x18\x08 \x01(\x01\x12\x18\n\x10increment_spread\x18\t \x01(\x01*K\n\x07Horizon\x12\x17\n\x13HORIZON_UNSPECIFIED\x10\x00\x12\x14\n\x10HORIZON_HALFTIME\x10\x01\x12\x11\n\rHORIZON_FINAL\x10\x02*\xbb\x01\n\rWarningReason\x12\x1e\n\x1aWARNING_REASON_UNSPECIFIED\x10\x00\x12#\n\x1fWARNING_REASON_RATINGS_OUTDATED\x10\x01\x12 \n\x1cWARNING_REASON_RATINGS_AHEAD\x10\x02\x12\x1e\n\x1aWARNING_REASON_MODEL_UNFIT\x10\x03\x12#\n\x1fWARNING_REASON_IMPLAUSIBLE_EDGE\x10\x04*]\n\nLateReason\x12\x1b\n\x17LATE_REASON_UNSPECIFIED\x10\x00\x12\x1c\n\x18LATE_REASON_LATER_MINUTE\x10\x01\x12\x14\n\x10LATE_REASON_TIME\x10\x02*e\n\x0e\x41\x64\x61ptationMode\x12\x1f\n\x1b\x41\x44\x41PTATION_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41\x44\x41PTATION_MODE_SHADOW\x10\x01\x12\x16\n\x12\x41\x44\x41PTATION_MODE_ON\x10\x02\x42@\n\rcom.dejavu.v1B\rForecastProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,24 +41,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLANATION'].fields_by_name['dejavu_weight']._serialized_options = b'\030\001'
   _globals['_EXPLANATION'].fields_by_name['lstm_weight']._loaded_options = None
   _globals['_EXPLANATION'].fields_by_name['lstm_weight']._serialized_options = b'\030\001'
-  _globals['_HORIZON']._serialized_start=1839
-  _globals['_HORIZON']._serialized_end=1914
-  _globals['_LATEREASON']._serialized_start=1916
-  _globals['_LATEREASON']._serialized_end=2009
-  _globals['_ADAPTATIONMODE']._serialized_start=2011
-  _globals['_ADAPTATIONMODE']._serialized_end=2112
+  _globals['_HORIZON']._serialized_start=2007
+  _globals['_HORIZON']._serialized_end=2082
+  _globals['_WARNINGREASON']._serialized_start=2085
+  _globals['_WARNINGREASON']._serialized_end=2272
+  _globals['_LATEREASON']._serialized_start=2274
+  _globals['_LATEREASON']._serialized_end=2367
+  _globals['_ADAPTATIONMODE']._serialized_start=2369
+  _globals['_ADAPTATIONMODE']._serialized_end=2470
   _globals['_FORECAST']._serialized_start=73
-  _globals['_FORECAST']._serialized_end=776
-  _globals['_ADAPTATION']._serialized_start=779
-  _globals['_ADAPTATION']._serialized_end=1063
-  _globals['_QUANTILE']._serialized_start=1065
-  _globals['_QUANTILE']._serialized_end=1105
-  _globals['_EXPLANATION']._serialized_start=1108
-  _globals['_EXPLANATION']._serialized_end=1487
-  _globals['_COMPONENTPREDICTION']._serialized_start=1489
-  _globals['_COMPONENTPREDICTION']._serialized_end=1560
-  _globals['_ATTRIBUTION']._serialized_start=1562
-  _globals['_ATTRIBUTION']._serialized_end=1638
-  _globals['_SIMILARGAME']._serialized_start=1641
-  _globals['_SIMILARGAME']._serialized_end=1837
+  _globals['_FORECAST']._serialized_end=877
+  _globals['_WARNING']._serialized_start=879
+  _globals['_WARNING']._serialized_end=944
+  _globals['_ADAPTATION']._serialized_start=947
+  _globals['_ADAPTATION']._serialized_end=1231
+  _globals['_QUANTILE']._serialized_start=1233
+  _globals['_QUANTILE']._serialized_end=1273
+  _globals['_EXPLANATION']._serialized_start=1276
+  _globals['_EXPLANATION']._serialized_end=1655
+  _globals['_COMPONENTPREDICTION']._serialized_start=1657
+  _globals['_COMPONENTPREDICTION']._serialized_end=1728
+  _globals['_ATTRIBUTION']._serialized_start=1730
+  _globals['_ATTRIBUTION']._serialized_end=1806
+  _globals['_SIMILARGAME']._serialized_start=1809
+  _globals['_SIMILARGAME']._serialized_end=2005
 # @@protoc_insertion_point(module_scope)

@@ -49,6 +49,42 @@ HORIZON_FINAL: Horizon.ValueType  # 2
 """The end of the game, overtime included."""
 Global___Horizon: _TypeAlias = Horizon  # noqa: Y015
 
+class _WarningReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WarningReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WARNING_REASON_UNSPECIFIED: _WarningReason.ValueType  # 0
+    """Not specified."""
+    WARNING_REASON_RATINGS_OUTDATED: _WarningReason.ValueType  # 1
+    """The newest final that the teams' ratings know is too long before the game: the forecast does not use the ratings."""
+    WARNING_REASON_RATINGS_AHEAD: _WarningReason.ValueType  # 2
+    """The teams' ratings know finals from after the game. The forecast uses them only if they are from close to the game:
+    expected_margin says whether.
+    """
+    WARNING_REASON_MODEL_UNFIT: _WarningReason.ValueType  # 3
+    """The recipe of the model failed its backtest; see verdict of ListModels."""
+    WARNING_REASON_IMPLAUSIBLE_EDGE: _WarningReason.ValueType  # 4
+    """The edge of the model over the market is implausibly large: more likely the model is wrong than the market."""
+
+class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
+    """Why an answer is less reliable than usual. Later releases may have further reasons: show the text of these."""
+
+WARNING_REASON_UNSPECIFIED: WarningReason.ValueType  # 0
+"""Not specified."""
+WARNING_REASON_RATINGS_OUTDATED: WarningReason.ValueType  # 1
+"""The newest final that the teams' ratings know is too long before the game: the forecast does not use the ratings."""
+WARNING_REASON_RATINGS_AHEAD: WarningReason.ValueType  # 2
+"""The teams' ratings know finals from after the game. The forecast uses them only if they are from close to the game:
+expected_margin says whether.
+"""
+WARNING_REASON_MODEL_UNFIT: WarningReason.ValueType  # 3
+"""The recipe of the model failed its backtest; see verdict of ListModels."""
+WARNING_REASON_IMPLAUSIBLE_EDGE: WarningReason.ValueType  # 4
+"""The edge of the model over the market is implausibly large: more likely the model is wrong than the market."""
+Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
+
 class _LateReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -126,6 +162,10 @@ class Forecast(_message.Message):
     ADAPTATION_FIELD_NUMBER: _builtins.int
     DISTRIBUTION_FIELD_NUMBER: _builtins.int
     LATE_FIELD_NUMBER: _builtins.int
+    GAME_DATE_FIELD_NUMBER: _builtins.int
+    RATINGS_DATE_FIELD_NUMBER: _builtins.int
+    FINALS_SINCE_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
@@ -159,8 +199,8 @@ class Forecast(_message.Message):
     sequence: _builtins.int
     """Position in the ledger, starting at 1, in commit order; gaps have no meaning. 0: not recorded."""
     revision: _builtins.int
-    """How often the pattern or the teams were corrected, for one game, horizon, minute, alpha, model version and
-    pregame_margin: 0, 1, …
+    """How often the pattern, the teams or the game_date were corrected, for one game, horizon, minute, alpha, model
+    version and pregame_margin: 0, 1, …
     """
     expected_margin: _builtins.float
     """The expected final differential before the game that the forecast uses, in points (home − away): the request's
@@ -174,6 +214,16 @@ class Forecast(_message.Message):
     """Why the forecast was recorded too late to count: it does not enter scorecards, leaderboards or what the server
     learns, and it supersedes nothing. Unspecified: it was in time, or it was not recorded.
     """
+    game_date: _builtins.str
+    """Local date of the game, ISO 8601 (YYYY-MM-DD): the request's game_date or, without one, the day on which the
+    forecast was made. The age of the ratings is counted to this day.
+    """
+    ratings_date: _builtins.str
+    """Local date of the newest final that the teams' ratings know, ISO 8601 (YYYY-MM-DD). Empty if the request did not
+    name both teams, or replaced their ratings by pregame_margin; and for forecasts recorded by earlier releases.
+    """
+    finals_since: _builtins.int
+    """How many finals reported to this server the ratings know beyond those that the model's own ratings came with."""
     @_builtins.property
     def generated_time(self) -> _timestamp_pb2.Timestamp:
         """When the forecast was made."""
@@ -199,6 +249,10 @@ class Forecast(_message.Message):
         """Quantiles of the differential at the levels 0.01, 0.03, … 0.99, rounded to 0.001 points, from which the ledger
         scores the forecast. Only in responses of RecordService; empty for forecasts recorded by release 0.1.0.
         """
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
+        """What makes the forecast less reliable than usual."""
 
     def __init__(
         self,
@@ -226,16 +280,46 @@ class Forecast(_message.Message):
         adaptation: Global___Adaptation | None = ...,
         distribution: _abc.Iterable[_builtins.float] | None = ...,
         late: Global___LateReason.ValueType = ...,
+        game_date: _builtins.str = ...,
+        ratings_date: _builtins.str = ...,
+        finals_since: _builtins.int = ...,
+        warnings: _abc.Iterable[Global___Warning] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "adaptation", b"adaptation", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "adaptation", b"adaptation", "alpha", b"alpha", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "revision", b"revision", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "adaptation", b"adaptation", "alpha", b"alpha", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_margin: _TypeAlias = _typing.Literal["expected_margin"]  # noqa: Y015
     _WhichOneofArgType__expected_margin: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_margin) -> _WhichOneofReturnType__expected_margin | None: ...
 
 Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
+
+@_typing.final
+class Warning(_message.Message):
+    """What makes an answer less reliable than usual."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    reason: Global___WarningReason.ValueType
+    """Why, for programs."""
+    text: _builtins.str
+    """Why, for people."""
+    def __init__(
+        self,
+        *,
+        reason: Global___WarningReason.ValueType = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Warning: _TypeAlias = Warning  # noqa: Y015
 
 @_typing.final
 class Adaptation(_message.Message):

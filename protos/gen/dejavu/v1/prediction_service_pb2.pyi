@@ -40,6 +40,7 @@ class PredictRequest(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     QUANTILE_LEVELS_FIELD_NUMBER: _builtins.int
     MARKET_FIELD_NUMBER: _builtins.int
+    GAME_DATE_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Empty: a what-if, which is not recorded."""
     alpha: _builtins.float
@@ -61,6 +62,12 @@ class PredictRequest(_message.Message):
     """
     model_version: _builtins.str
     """Version of the model to use; empty: the active one."""
+    game_date: _builtins.str
+    """Local date of the game, ISO 8601 (YYYY-MM-DD), from 1946-08-01 to 2046-07-31 and in the season of the game_id;
+    empty: today in US Eastern, where a day of games ends at 11:00 UTC. Tells how old the teams' ratings are: if their
+    newest final is older than the server's limit (30 days by default, summers not counted), they are not used, and
+    warnings says so.
+    """
     @_builtins.property
     def pattern(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Score differentials (home − away, in points) at the end of each minute of play, starting with the first. 1 to 47
@@ -91,10 +98,11 @@ class PredictRequest(_message.Message):
         model_version: _builtins.str = ...,
         quantile_levels: _abc.Iterable[_builtins.float] | None = ...,
         market: _market_pb2.Market | None = ...,
+        game_date: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "alpha", b"alpha", "market", b"market", "pregame_margin", b"pregame_margin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "alpha", b"alpha", "away_team", b"away_team", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "market", b"market", "model_version", b"model_version", "pattern", b"pattern", "pregame_margin", b"pregame_margin", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "market", b"market", "model_version", b"model_version", "pattern", b"pattern", "pregame_margin", b"pregame_margin", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015

@@ -30,8 +30,8 @@ class PredictionServiceStub(object):
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
-    Retries are safe: a repeated request with the pattern and teams of the newest revision returns the recorded forecast
-    as stored. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
+    Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
+    forecast as stored. Without a game_date it agrees with every date. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
     FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
@@ -68,8 +68,8 @@ class PredictionServiceServicer(object):
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
-    Retries are safe: a repeated request with the pattern and teams of the newest revision returns the recorded forecast
-    as stored. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
+    Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
+    forecast as stored. Without a game_date it agrees with every date. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
     FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
@@ -138,8 +138,8 @@ class PredictionService(object):
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
-    Retries are safe: a repeated request with the pattern and teams of the newest revision returns the recorded forecast
-    as stored. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
+    Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
+    forecast as stored. Without a game_date it agrees with every date. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
     FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 

@@ -31,8 +31,8 @@ class PredictionServiceStub:
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
-    Retries are safe: a repeated request with the pattern and teams of the newest revision returns the recorded forecast
-    as stored. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
+    Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
+    forecast as stored. Without a game_date it agrees with every date. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
     FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
@@ -57,8 +57,8 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
-    Retries are safe: a repeated request with the pattern and teams of the newest revision returns the recorded forecast
-    as stored. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
+    Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
+    forecast as stored. Without a game_date it agrees with every date. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
     FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
@@ -79,8 +79,8 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
-    Retries are safe: a repeated request with the pattern and teams of the newest revision returns the recorded forecast
-    as stored. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
+    Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
+    forecast as stored. Without a game_date it agrees with every date. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
     FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 

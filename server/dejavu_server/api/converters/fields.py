@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
@@ -19,6 +19,8 @@ _MessageT = TypeVar("_MessageT", bound=Message)
 
 MAX_TEAM_LENGTH = 32
 """Maximum length of a team name to look up, in characters; codes and aliases have less than half of that."""
+
+_DATE_LENGTH: Final = len("YYYY-MM-DD")
 
 HORIZON_VALUES: Final = {horizon: forecast_pb2.Horizon.Value(f"HORIZON_{horizon.name}") for horizon in Horizon}
 """Enum numbers of responses by domain horizon."""
@@ -76,6 +78,21 @@ def team(text: str, field: str) -> str:
         return team_code(text)
     except ValueError:
         raise InvalidTeam(quoted(text), "an NBA code such as BOS, or a name such as Celtics", field=field) from None
+
+
+def iso_date(text: str, field: str, error: type[InvalidInput]) -> date:
+    """Returns the date of a text in the form YYYY-MM-DD.
+
+    Raises:
+        InvalidInput: the error given, if the text is anything else.
+    """
+    try:
+        day = date.fromisoformat(text[: _DATE_LENGTH + 1])
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != text:  # rejects other forms of ISO 8601
+        raise error(quoted(text), "a date as YYYY-MM-DD", field=field)
+    return day
 
 
 def timestamp(instant: datetime) -> Timestamp:

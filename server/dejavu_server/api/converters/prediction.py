@@ -6,14 +6,25 @@ Readers return only valid values; an invalid field raises an InvalidInput that n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import NamedTuple
 
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
 from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, PredictRequest, RiskFactor
+from dejavu_feed.game_ids import is_of_season, season_days, season_of
 from dejavu_models import risk
-from dejavu_models.errors import FieldErrors
+from dejavu_models.errors import FieldErrors, InvalidGameDate
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern, check_level_count, check_slots
-from dejavu_models.types import Adaptation, AdaptationMode, Attribution, Explanation, Horizon, ModelInfo, SimilarGame
+from dejavu_models.types import (
+    Adaptation,
+    AdaptationMode,
+    Attribution,
+    Explanation,
+    Horizon,
+    ModelInfo,
+    SimilarGame,
+    WarningReason,
+)
 from dejavu_server.api.converters import market
 from dejavu_server.api.converters.errors import InvalidBatch, TooManyGames
 from dejavu_server.api.converters.fields import (
@@ -21,6 +32,7 @@ from dejavu_server.api.converters.fields import (
     HORIZONS,
     check_game_id,
     horizon_of,
+    iso_date,
     message_of,
     team,
     timestamp,
@@ -35,6 +47,10 @@ MAX_GAMES = 2000
 """Maximum number of games of a stream request: more than a season has, but quick to validate."""
 
 _MODE_VALUES = {mode: forecast_pb2.AdaptationMode.Value(f"ADAPTATION_MODE_{mode.name}") for mode in AdaptationMode}
+
+_WARNING_VALUES = {
+    reason: forecast_pb2.WarningReason.Value(f"WARNING_REASON_{reason.name}") for reason in WarningReason
+}
 
 _LATE_VALUES: dict[LateReason | None, forecast_pb2.LateReason.ValueType] = {
     None: forecast_pb2.LATE_REASON_UNSPECIFIED,
@@ -54,11 +70,15 @@ class StreamRequest(NamedTuple):
     include_current: bool
 
 
-def forecast_request(request: PredictRequest) -> ForecastRequest:
+def forecast_request(request: PredictRequest, today: date | None = None) -> ForecastRequest:
     """Reads a request for one forecast.
 
     A forecast of a named game always has its explanation and distribution: the ledger stores both, whether or not this
     caller requested them.
+
+    Args:
+        request: the request.
+        today: the date of the game if the request has none.
 
     Raises:
         InvalidInput: if a field is invalid; names it, and `others` has the errors of further fields.
@@ -74,6 +94,7 @@ def forecast_request(request: PredictRequest) -> ForecastRequest:
     home_team = faults.read(team, "", request.home_team, "home_team") if request.home_team else ""
     away_team = faults.read(team, "", request.away_team, "away_team") if request.away_team else ""
     levels = faults.read(_levels, (), request) if request.quantile_levels else ()
+    game_date = faults.read(_game_date, None, request) if request.game_date else None
     read_market = faults.read(market.market, None, request) if request.HasField("market") else None
     query = faults.read(
         ForecastQuery,
@@ -88,9 +109,10 @@ def forecast_request(request: PredictRequest) -> ForecastRequest:
         quantile_levels=levels,
         record=game_id != "",
         market=read_market,
+        game_date=today if game_date is None else game_date,
     )
     faults.raise_first()
-    return ForecastRequest(game_id, request.model_version, query)
+    return ForecastRequest(game_id, request.model_version, query, game_date)
 
 
 def batch_requests(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[PredictRequest]:
@@ -162,7 +184,33 @@ def forecast_message(issued: IssuedForecast, *, explanation: bool, distribution:
         adaptation=None if adaptation is None else _adaptation_message(adaptation),
         distribution=forecast.distribution if distribution else (),
         late=_LATE_VALUES[issued.late],
+        game_date=issued.day.isoformat(),
+        ratings_date="" if forecast.ratings_date is None else forecast.ratings_date.isoformat(),
+        finals_since=forecast.finals_since,
+        warnings=[
+            warning_message(reason, issued.day, forecast.ratings_date, used=forecast.expected_margin is not None)
+            for reason in forecast.warnings
+        ],
     )
+
+
+def warning_message(reason: WarningReason, day: date, ratings_date: date | None, *, used: bool) -> forecast_pb2.Warning:
+    """Returns a warning for programs and people.
+
+    Args:
+        reason: the reason.
+        day: local date of the game.
+        ratings_date: local date of the newest final that the ratings know; None if no ratings were asked for.
+        used: whether they were used.
+    """
+    ignored = "the forecast does not use them"
+    text = {
+        WarningReason.RATINGS_OUTDATED: f"the teams' ratings end on {ratings_date}, too long before {day}: {ignored}",
+        WarningReason.RATINGS_AHEAD: f"the teams' ratings know finals up to {ratings_date}, after the game of {day}"
+        + ("" if used else f": {ignored}"),
+        WarningReason.MODEL_UNFIT: "the recipe of this model failed its backtest (see the verdict in ListModels)",
+    }[reason]
+    return forecast_pb2.Warning(reason=_WARNING_VALUES[reason], text=text)
 
 
 def market_message_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
@@ -262,6 +310,16 @@ def _pattern(request: PredictRequest) -> ScorePattern:
 def _risk_pattern(request: AssessRiskRequest) -> ScorePattern:
     risk.check_slots(len(request.pattern))  # before the copy, as above
     return ScorePattern(tuple(request.pattern))
+
+
+def _game_date(request: PredictRequest) -> date:
+    day, game_id = iso_date(request.game_date, "game_date", InvalidGameDate), request.game_id
+    season = season_of(game_id)
+    if season is not None and not is_of_season(game_id, day):
+        first, last = season_days(season)
+        of_season = f"game {game_id} is of the season {season - 1}–{season % 100:02d}"
+        raise InvalidGameDate(f"{day}, but {of_season}", f"a date from {first} to {last}")
+    return day
 
 
 def _levels(request: PredictRequest) -> tuple[float, ...]:

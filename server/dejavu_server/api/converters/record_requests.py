@@ -27,7 +27,7 @@ from dejavu_server.api.converters.errors import (
     InvalidTime,
     InvalidView,
 )
-from dejavu_server.api.converters.fields import check_game_id, horizon_of, team
+from dejavu_server.api.converters.fields import check_game_id, horizon_of, iso_date, team
 from dejavu_server.api.converters.record import METRIC_VALUES
 from dejavu_server.ledger.errors import InvalidDifferential
 from dejavu_server.ledger.queries.pages import ForecastFilter
@@ -45,8 +45,6 @@ DEFAULT_MIN_GAMES: Final = 100
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
 """How far in the future an observed time may be, because clocks differ."""
-
-_MAX_TEXT: Final = 32  # characters of a date to parse
 
 METRICS: Final = {
     pb.LEADERBOARD_METRIC_UNSPECIFIED: LeaderboardMetric.CRPS,
@@ -246,15 +244,7 @@ def _common_fields(
 
 
 def _day(text: str, field: str) -> int | None:
-    if not text:
-        return None
-    try:
-        day = date.fromisoformat(text[:_MAX_TEXT])
-    except ValueError:
-        day = None
-    if day is None or day.isoformat() != text:  # rejects other forms of ISO 8601
-        raise InvalidDate(quoted(text), "a date as YYYY-MM-DD", field=field)
-    return day.toordinal()
+    return iso_date(text, field, InvalidDate).toordinal() if text else None
 
 
 def _observed(request: pb.ReportOutcomeRequest, now: datetime) -> datetime:

@@ -64,9 +64,14 @@ class _Revision(NamedTuple):
     issued: IssuedForecast
 
     def matches(self, draft: PreparedForecast) -> bool:
-        """Returns whether a draft of the same key has the same pattern and teams."""
+        """Returns whether a draft of the same key has the same pattern, teams and date of the game.
+
+        A date that the request did not give agrees with every other: a retry after midnight is not a correction.
+        """
         stored, new = self.issued, draft.issued
-        return self.pattern == draft.pattern and (stored.home_team, stored.away_team) == (new.home_team, new.away_team)
+        same_teams = (stored.home_team, stored.away_team) == (new.home_team, new.away_team)
+        same_date = stored.game_date == new.game_date or None in {stored.game_date, new.game_date}
+        return self.pattern == draft.pattern and same_teams and same_date
 
 
 def identity(connection: Connection) -> Identity:
@@ -102,7 +107,7 @@ def entry_row(
 def append(
     connection: Connection, drafts: Sequence[PreparedForecast], limits: RecordingLimits = DEFAULT_LIMITS
 ) -> list[Result[IssuedForecast]]:
-    """Records forecasts in order, except those that its key has already, with the same pattern and teams.
+    """Records forecasts in order, except those that its key has already, with the same pattern, teams and date.
 
     They are compared with the newest revision of the key, and with the newest one that was recorded in time.
 

@@ -10,8 +10,9 @@ It is deterministic JSON: keys sorted, no spaces, unescaped UTF-8, floats in the
 
 Parsing returns exactly what was written, except for what is not recorded of a forecast: the quantiles that a caller
 requested, and the market, which has its own entry. Unknown keys, written by a later release, are ignored. Keys that an
-earlier release did not write get their type's default. Ledgers outlive releases, and two releases share a ledger while
-workers are replaced one by one.
+earlier release did not write get their type's default. What 0.2.0 did not write is written only if a forecast has it:
+the date of the game if the request gave one, that of the ratings with the finals since, and warnings. Ledgers outlive
+releases, and two releases share a ledger while workers are replaced one by one.
 
 An entry's hash covers the hash of the entry before it, so that no entry can be changed, removed or inserted later
 without changing every hash after it.
@@ -24,6 +25,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any, Final
 
 from dejavu_common.clock import from_microseconds, microseconds
@@ -34,6 +36,7 @@ from dejavu_models.types import (
     Forecast,
     Horizon,
     Interval,
+    WarningReason,
 )
 from dejavu_server.ledger.entries.explanations import (
     encode_adaptation,
@@ -163,12 +166,16 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
                 adaptation=optional(read_adaptation, forecast.get("adaptation")),
                 distribution=tuple(forecast.get("distribution", ())),
                 static_scores=tuple(forecast.get("static_scores", ())),
+                ratings_date=optional(date.fromisoformat, forecast.get("ratings_date")),
+                finals_since=forecast.get("finals_since", 0),
+                warnings=tuple(map(WarningReason, forecast.get("warnings", ()))),
             ),
             generated_time=from_microseconds(forecast["generated_us"]),
             expires_time=from_microseconds(forecast["expires_us"]),
             sequence=entry["sequence"],
             revision=entry["revision"],
             late=optional(LateReason, entry.get("late")),
+            game_date=optional(date.fromisoformat, request.get("game_date")),
         )
 
 
@@ -314,6 +321,7 @@ def _request(issued: IssuedForecast) -> dict[str, Any]:
     return {
         "alpha": float(issued.forecast.alpha),
         "away_team": issued.away_team,
+        **({} if issued.game_date is None else {"game_date": issued.game_date.isoformat()}),
         "game_id": issued.game_id,
         "home_team": issued.home_team,
         "horizon": issued.forecast.horizon.value,
@@ -339,4 +347,15 @@ def _forecast(issued: IssuedForecast) -> dict[str, Any]:
         "model_version": forecast.model_version,
         "point": float(forecast.point),
         "static_scores": [float(score) for score in forecast.static_scores],
+        **_late_additions(forecast),
     }
+
+
+def _late_additions(forecast: Forecast) -> dict[str, Any]:
+    """Returns what earlier releases did not write and not every forecast has."""
+    added: dict[str, Any] = {}
+    if forecast.ratings_date is not None:
+        added |= {"finals_since": int(forecast.finals_since), "ratings_date": forecast.ratings_date.isoformat()}
+    if forecast.warnings:
+        added["warnings"] = [reason.value for reason in forecast.warnings]
+    return added

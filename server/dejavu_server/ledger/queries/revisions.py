@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select
 
-from dejavu_server.ledger.database.schema import forecasts, outcomes
+from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
 
 
 class Revision(NamedTuple):
@@ -17,9 +17,13 @@ class Revision(NamedTuple):
         sequence, revision: of its entry.
         content: what a revision changes: of a forecast pattern and teams, of an outcome differential, teams and
             whether it is withdrawn.
+        game_date: date of the game that a forecast was requested with, which a revision may change too; None if it had
+            none, and for outcomes.
         late: whether it is marked as late; never for an outcome.
-        before_sequence, before: the revision before it, its sequence and content; None if there is none.
-        in_time: content of the newest revision before it that is not marked as late; None if there is none.
+        before_sequence, before, before_date: sequence, content and date of the game of the revision before it; None if
+            there is none.
+        in_time, in_time_date: content and date of the newest revision before it that is not marked as late; None if
+            there is none.
         has_earlier: whether there is any revision before it.
     """
 
@@ -31,13 +35,17 @@ class Revision(NamedTuple):
     before: tuple[Any, ...]
     in_time: tuple[Any, ...] | None
     has_earlier: bool
+    game_date: str | None = None
+    before_date: str | None = None
+    in_time_date: str | None = None
 
 
 def forecast_revisions(connection: Connection) -> Iterator[Revision]:
     """Yields the revisions of forecasts, from the rows derived from their entries."""
     for row in connection.execute(_FORECASTS):
         content, before, in_time = tuple(row[3:6]), tuple(row[7:10]), tuple(row[11:14])
-        yield Revision(row[0], row[1], content, row[2] != "", row[6], before, in_time if row[10] else None, row[14])
+        in_time_content = in_time if row[10] else None
+        yield Revision(row[0], row[1], content, row[2] != "", row[6], before, in_time_content, row[14], *row[15:18])
 
 
 def outcome_revisions(connection: Connection) -> Iterator[Revision]:
@@ -59,6 +67,12 @@ _before_outcome = outcomes.alias("before_outcome")
 _earlier_outcome = outcomes.alias("earlier_outcome")
 
 
+def _game_date(sequence: ColumnElement[int]) -> ColumnElement[str | None]:
+    """Returns the date of the game of the forecast at a sequence, from its entry: no row has it."""
+    date = func.json_extract(entries.c.canonical, "$.payload.request.game_date")
+    return select(date).where(entries.c.sequence == sequence).scalar_subquery()
+
+
 def _forecasts() -> Select[Any]:
     of_key = and_(_other.c.key == forecasts.c.key, _other.c.revision < forecasts.c.revision, _other.c.late == "")
     newest_in_time = select(func.max(_other.c.revision)).where(of_key).scalar_subquery()
@@ -69,6 +83,7 @@ def _forecasts() -> Select[Any]:
             *(_before.c.sequence, _before.c.pattern, _before.c.home_team, _before.c.away_team),
             *(_in_time.c.sequence, _in_time.c.pattern, _in_time.c.home_team, _in_time.c.away_team),
             exists().where(_earlier.c.key == forecasts.c.key, _earlier.c.revision < forecasts.c.revision),
+            *map(_game_date, (forecasts.c.sequence, _before.c.sequence, _in_time.c.sequence)),
         )
         .select_from(forecasts)
         .outerjoin(_before, and_(_before.c.key == forecasts.c.key, _before.c.revision == forecasts.c.revision - 1))

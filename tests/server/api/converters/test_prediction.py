@@ -25,7 +25,7 @@ from dejavu_models.errors import (
     InvalidTeam,
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.types import Adaptation, AdaptationMode, Horizon, Interval
+from dejavu_models.types import Adaptation, AdaptationMode, Horizon, Interval, WarningReason
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.converters.errors import InvalidBatch
 from dejavu_server.ledger.entries import codec
@@ -292,7 +292,10 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
 
 
 def test_every_field_of_the_contract_s_forecast_is_set() -> None:
-    late = replace(issued(), late=LateReason.TIME)
+    forecast = replace(
+        issued().forecast, ratings_date=date(2025, 12, 31), finals_since=3, warnings=(WarningReason.RATINGS_OUTDATED,)
+    )
+    late = replace(issued(), late=LateReason.TIME, forecast=forecast)
     message = prediction.forecast_message(late, explanation=True, distribution=True)
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
     adaptation = message.adaptation

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 
-from dejavu_models import betting
+from dejavu_models import betting, ratings_age
 from dejavu_models.arrays import Floats
 from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
@@ -51,9 +52,11 @@ class Forecaster:
 
     Attributes:
         policy: staking policy for queries with a market. Set it before the first query.
+        max_ratings_days: greatest age of ratings that are used, see `ratings_age.usable`; to be set as early.
     """
 
     policy: StakingPolicy = betting.DEFAULT_POLICY
+    max_ratings_days: int = ratings_age.MAX_DAYS
 
     def __init__(
         self, manifest: Manifest, models: PointEnsemble, calibration: Calibration, ratings: RatingFilter
@@ -69,8 +72,14 @@ class Forecaster:
 
     @property
     def info(self) -> ModelInfo:
-        """Description and capabilities of the model."""
-        return self._info
+        """Description and capabilities of the model, with the ratings of its online state."""
+        state = self._active
+        return replace(
+            self._info,
+            ratings_date=state.ratings_date,
+            finals_since=state.finals,
+            max_ratings_days=self.max_ratings_days,
+        )
 
     @property
     def version(self) -> str:
@@ -87,8 +96,9 @@ class Forecaster:
         Raises:
             UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if it does not.
         """
-        # An update between check and forecast changes nothing: RATED and KNOWN share their games and cells.
-        distribution = self._distribution(query.horizon, query.pattern.minutes, self._active.margin_source(query))
+        # An update between check and forecast changes nothing: all margin sources share their games and cells.
+        source = self._active.margin_source(query, self.max_ratings_days)
+        distribution = self._distribution(query.horizon, query.pattern.minutes, source)
         smallest = distribution.smallest_alpha
         if query.alpha < smallest:
             raise AlphaTooSmall(f"{query.alpha}", f"at least {smallest}, {_limited_by(distribution)}")
@@ -129,7 +139,7 @@ class Forecaster:
         if not queries:
             return []
         state = self._active
-        margins = [state.expected_margin(query) for query in queries]
+        margins = [state.expected_margin(query, self.max_ratings_days) for query in queries]
         rows: dict[tuple[tuple[float, ...], float | None], int] = {}
         row_of = [
             rows.setdefault((query.pattern.differentials, margin), len(rows))
@@ -146,14 +156,15 @@ class Forecaster:
     ) -> Forecast:
         horizon = HORIZONS.index(query.horizon)
         minute, lead = query.pattern.minutes, query.pattern.last
-        distribution = self._distribution(query.horizon, minute, state.margin_source(query))
+        source = state.margin_source(query, self.max_ratings_days)
+        distribution = self._distribution(query.horizon, minute, source)
         predictions, index = games.predictions[row]
         point = float(predictions.ensemble[index, horizon])
         adapter = state.adapters.get((query.horizon, quarter_of(minute)))
         issued = _IssuedDistribution(distribution, point, lead, state.mode, adapter)
         static = distribution.interval(point, lead, query.alpha)
         adaptation = issued.adaptation(query.alpha, static)
-        uses_ratings = state.uses_ratings(query)
+        rated = state.asks_for_ratings(query)
         return Forecast(
             horizon=query.horizon,
             elapsed_minutes=minute,
@@ -174,9 +185,9 @@ class Forecaster:
             distribution=issued.recorded() if query.record else (),
             static_scores=issued.static_scores if query.record else (),
             market=issued.evaluate(query.market, query.horizon, self.policy) if query.market else None,
-            ratings_date=state.ratings_date if uses_ratings else None,
-            finals_since=state.finals if uses_ratings else 0,
-            warnings=self._warnings,
+            ratings_date=state.ratings_date if rated else None,
+            finals_since=state.finals if rated else 0,
+            warnings=self._warnings + state.warnings(query, self.max_ratings_days) if rated else self._warnings,
         )
 
 
@@ -197,23 +208,30 @@ class _ActiveState:
         self.finals = 0 if online.ratings is None else online.ratings.finals
 
     @staticmethod
-    def uses_ratings(query: ForecastQuery) -> bool:
+    def asks_for_ratings(query: ForecastQuery) -> bool:
         """Returns whether a query asks for the ratings of its teams: it has both, and no margin."""
         return query.pregame_margin is None and query.home_team != "" and query.away_team != ""
 
-    def expected_margin(self, query: ForecastQuery) -> float | None:
+    def warnings(self, query: ForecastQuery, max_days: int) -> tuple[WarningReason, ...]:
+        """Returns the warnings about the age of the ratings that a query asks for."""
+        return ratings_age.ratings_warnings(self.ratings_date, query.game_date, max_days)
+
+    def _uses_ratings(self, query: ForecastQuery, max_days: int) -> bool:
+        return self.asks_for_ratings(query) and ratings_age.usable(self.ratings_date, query.game_date, max_days)
+
+    def expected_margin(self, query: ForecastQuery, max_days: int) -> float | None:
         """Returns the expected final differential before the game, in points: as given, from ratings, or None."""
         if query.pregame_margin is not None:
             return query.pregame_margin
-        if self.uses_ratings(query):
+        if self._uses_ratings(query, max_days):
             return self._ratings.expected_margin(query.home_team, query.away_team)
         return None
 
-    def margin_source(self, query: ForecastQuery) -> MarginSource:
+    def margin_source(self, query: ForecastQuery, max_days: int) -> MarginSource:
         """Returns the source of the expected margin of a query."""
         if query.pregame_margin is not None:
             return MarginSource.KNOWN
-        if not self.uses_ratings(query):
+        if not self._uses_ratings(query, max_days):
             return MarginSource.UNKNOWN
         known = self._live is not None and self._live.known(query.home_team, query.away_team)
         return MarginSource.KNOWN if known else MarginSource.RATED

@@ -224,7 +224,9 @@ class ModelInfo:
     """Description and capabilities of a model.
 
     Attributes:
-        ratings_date: local date of the last game included in the team ratings.
+        ratings_date: local date of the newest final that the team ratings know.
+        finals_since: number of finals that they know beyond those of the bundle.
+        max_ratings_days: greatest age at which they are used; see `ratings_age`.
         approved: whether the backtest of its recipe passed; `verdict_reason` states why.
     """
 
@@ -241,6 +243,8 @@ class ModelInfo:
     ratings_date: date
     approved: bool
     verdict_reason: str
+    finals_since: int = 0
+    max_ratings_days: int = 30
 
 
 class MarginSource(enum.IntEnum):

@@ -171,6 +171,15 @@ class Settings(ProcessMessage):
     ratings: Annotated[
         Literal["carried", "frozen"], _option("Whether reported finals update the ratings of teams.")
     ] = "carried"
+    max_ratings_days: Annotated[
+        int,
+        _option(
+            "Days after the newest known final, summers not counted, from which teams count as unknown, 0 to 3,650.",
+            "DAYS",
+            ge=0,
+            le=3650,
+        ),
+    ] = 30
     signing_key: Annotated[
         str,
         AfterValidator(_path),

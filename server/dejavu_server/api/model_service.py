@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
 from dejavu.v1 import model_service_pb2 as models_pb
+from dejavu_common.clock import utc_now
 from dejavu_models.registry.registry import Registry
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.handlers import Context
+from dejavu_server.records import game_day
 
 MODEL_SERVICE = models_pb.DESCRIPTOR.services_by_name["ModelService"]
 
 
 class ModelService:
-    """Lists the loaded models; builds the response once."""
+    """Lists the loaded models.
 
-    def __init__(self, registry: Registry) -> None:
-        self._response = models_pb.ListModelsResponse(
-            models=[prediction.model_message(info, active=index == 0) for index, info in enumerate(registry.models())]
-        )
+    Args:
+        registry: the models.
+        clock: returns the current time, aware and in UTC.
+    """
+
+    def __init__(self, registry: Registry, clock: Callable[[], datetime] = utc_now) -> None:
+        self._registry = registry
+        self._clock = clock
 
     async def list_models(self, _: models_pb.ListModelsRequest, __: Context) -> models_pb.ListModelsResponse:
         """Lists the models, the active one first."""
-        return self._response
+        today = game_day(self._clock())
+        infos = self._registry.models()
+        return models_pb.ListModelsResponse(
+            models=[prediction.model_message(info, today, active=index == 0) for index, info in enumerate(infos)]
+        )

@@ -149,6 +149,7 @@ class Worker:
                 _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
         forecasters = [registry.get(version) for version in self.models]
         for forecaster in forecasters:
+            forecaster.max_ratings_days = settings.max_ratings_days
             forecaster.policy = StakingPolicy(
                 settings.kelly_fraction, settings.kelly_cap, settings.confidence_threshold
             )
@@ -206,7 +207,7 @@ class Worker:
                     PredictionService(forecast_service, self._ledger_manager, self._clock),
                     encoded={"StreamPredictions"},
                 ),
-                handlers(MODEL_SERVICE, ModelService(registry)),
+                handlers(MODEL_SERVICE, ModelService(registry, self._clock)),
                 handlers(RECORD_SERVICE, RecordService(self._ledger_manager, self._clock, signer.checkpoint)),
                 handlers(HEALTH_SERVICE, self._health, complete=False),
                 reflection_handlers([*SERVICES, HEALTH_SERVICE.full_name]),

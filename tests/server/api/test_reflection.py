@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.builders.calls import GAME, PATTERN
+from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import running_worker
+
+
+GAME_OF_2023 = "0022300001"
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +60,17 @@ def test_services_and_messages_are_described(address: str, symbol: str, said: st
 
 
 def test_predict_is_called(address: str) -> None:
-    asked = {"pattern": PATTERN, "game_id": GAME, "home_team": "BKN", "away_team": "GS", "quantile_levels": [0.9, 0.1]}
+    asked = {"pattern": PATTERN, "home_team": "BKN", "away_team": "GS", "quantile_levels": [0.9, 0.1]}
+    asked |= {"game_id": GAME_OF_2023, "game_date": "2023-11-01"}
     request = json.dumps({**asked, "return_explanation": True})
     called = grpcurl("-d", request, address, "dejavu.v1.PredictionService/Predict")
     assert called.returncode == 0, called.stderr
     forecast = json.loads(called.stdout)["forecast"]
-    assert (forecast["game_id"], forecast["home_team"], forecast["horizon"]) == (GAME, "BKN", "HORIZON_HALFTIME")
+    assert (forecast["game_id"], forecast["home_team"], forecast["horizon"]) == (
+        GAME_OF_2023,
+        "BKN",
+        "HORIZON_HALFTIME",
+    )
     assert forecast["interval_lower"] < forecast["point_forecast"] < forecast["interval_upper"]
     assert forecast["quantiles"][0]["value"] > forecast["quantiles"][1]["value"]
     assert forecast["away_team"] == "GSW"

@@ -26,7 +26,7 @@ from dejavu.v1 import forecast_pb2 as dejavu_dot_v1_dot_forecast__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64\x65javu/v1/model_service.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n\x11ListModelsRequest\"6\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.dejavu.v1.Model\"\x94\x03\n\x05Model\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\x12+\n\x08horizons\x18\x03 \x03(\x0b\x32\x19.dejavu.v1.HorizonSupport\x12\x16\n\x0esmallest_alpha\x18\x04 \x01(\x01\x12\x15\n\rtrain_seasons\x18\x05 \x03(\r\x12\x1b\n\x13\x63\x61libration_seasons\x18\x06 \x03(\r\x12\x13\n\x0btrain_games\x18\x07 \x01(\r\x12\x19\n\x11\x63\x61libration_games\x18\x08 \x01(\r\x12\x18\n\x10\x64\x61tabase_entries\x18\t \x01(\r\x12\x30\n\x0c\x63reated_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x07metrics\x18\x0b \x03(\x0b\x32\x11.dejavu.v1.Metric\x12\x14\n\x0cratings_date\x18\x0c \x01(\t\x12#\n\x07verdict\x18\r \x01(\x0e\x32\x12.dejavu.v1.Verdict\x12\x16\n\x0everdict_reason\x18\x0e \x01(\t\"[\n\x0eHorizonSupport\x12#\n\x07horizon\x18\x01 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x11\n\tmin_slots\x18\x02 \x01(\r\x12\x11\n\tmax_slots\x18\x03 \x01(\r\"a\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x12\n\x05lower\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05upper\x18\x04 \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_lowerB\x08\n\x06_upper*F\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bVERDICT_FIT\x10\x01\x12\x11\n\rVERDICT_UNFIT\x10\x02\x32Y\n\x0cModelService\x12I\n\nListModels\x12\x1c.dejavu.v1.ListModelsRequest\x1a\x1d.dejavu.v1.ListModelsResponseBD\n\rcom.dejavu.v1B\x11ModelServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64\x65javu/v1/model_service.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n\x11ListModelsRequest\"6\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.dejavu.v1.Model\"\xea\x03\n\x05Model\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\x12+\n\x08horizons\x18\x03 \x03(\x0b\x32\x19.dejavu.v1.HorizonSupport\x12\x16\n\x0esmallest_alpha\x18\x04 \x01(\x01\x12\x15\n\rtrain_seasons\x18\x05 \x03(\r\x12\x1b\n\x13\x63\x61libration_seasons\x18\x06 \x03(\r\x12\x13\n\x0btrain_games\x18\x07 \x01(\r\x12\x19\n\x11\x63\x61libration_games\x18\x08 \x01(\r\x12\x18\n\x10\x64\x61tabase_entries\x18\t \x01(\r\x12\x30\n\x0c\x63reated_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x07metrics\x18\x0b \x03(\x0b\x32\x11.dejavu.v1.Metric\x12\x14\n\x0cratings_date\x18\x0c \x01(\t\x12#\n\x07verdict\x18\r \x01(\x0e\x32\x12.dejavu.v1.Verdict\x12\x16\n\x0everdict_reason\x18\x0e \x01(\t\x12\x14\n\x0c\x66inals_since\x18\x0f \x01(\r\x12\x18\n\x10ratings_age_days\x18\x10 \x01(\r\x12$\n\x08warnings\x18\x11 \x03(\x0b\x32\x12.dejavu.v1.Warning\"[\n\x0eHorizonSupport\x12#\n\x07horizon\x18\x01 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x11\n\tmin_slots\x18\x02 \x01(\r\x12\x11\n\tmax_slots\x18\x03 \x01(\r\"a\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x12\n\x05lower\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05upper\x18\x04 \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_lowerB\x08\n\x06_upper*F\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bVERDICT_FIT\x10\x01\x12\x11\n\rVERDICT_UNFIT\x10\x02\x32Y\n\x0cModelService\x12I\n\nListModels\x12\x1c.dejavu.v1.ListModelsRequest\x1a\x1d.dejavu.v1.ListModelsResponseBD\n\rcom.dejavu.v1B\x11ModelServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,18 +34,18 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.v1.model_service_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rcom.dejavu.v1B\021ModelServiceProtoP\001Z\022dejavu/v1;dejavuv1\252\002\tDejavu.V1'
-  _globals['_VERDICT']._serialized_start=779
-  _globals['_VERDICT']._serialized_end=849
+  _globals['_VERDICT']._serialized_start=865
+  _globals['_VERDICT']._serialized_end=935
   _globals['_LISTMODELSREQUEST']._serialized_start=103
   _globals['_LISTMODELSREQUEST']._serialized_end=122
   _globals['_LISTMODELSRESPONSE']._serialized_start=124
   _globals['_LISTMODELSRESPONSE']._serialized_end=178
   _globals['_MODEL']._serialized_start=181
-  _globals['_MODEL']._serialized_end=585
-  _globals['_HORIZONSUPPORT']._serialized_start=587
-  _globals['_HORIZONSUPPORT']._serialized_end=678
-  _globals['_METRIC']._serialized_start=680
-  _globals['_METRIC']._serialized_end=777
-  _globals['_MODELSERVICE']._serialized_start=851
-  _globals['_MODELSERVICE']._serialized_end=940
+  _globals['_MODEL']._serialized_end=671
+  _globals['_HORIZONSUPPORT']._serialized_start=673
+  _globals['_HORIZONSUPPORT']._serialized_end=764
+  _globals['_METRIC']._serialized_start=766
+  _globals['_METRIC']._serialized_end=863
+  _globals['_MODELSERVICE']._serialized_start=937
+  _globals['_MODELSERVICE']._serialized_end=1026
 # @@protoc_insertion_point(module_scope)

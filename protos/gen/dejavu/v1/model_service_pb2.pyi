@@ -106,6 +106,9 @@ class Model(_message.Message):
     RATINGS_DATE_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     VERDICT_REASON_FIELD_NUMBER: _builtins.int
+    FINALS_SINCE_FIELD_NUMBER: _builtins.int
+    RATINGS_AGE_DAYS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version: a hash over everything that determines its forecasts."""
     active: _builtins.bool
@@ -119,13 +122,19 @@ class Model(_message.Message):
     database_entries: _builtins.int
     """Number of entries in its Dejavu database."""
     ratings_date: _builtins.str
-    """Local date of the last game in the teams' ratings, ISO 8601 (YYYY-MM-DD)."""
+    """Local date of the newest final that the teams' ratings know, ISO 8601 (YYYY-MM-DD): of a game that the model came
+    with or that was reported since.
+    """
     verdict: Global___Verdict.ValueType
     """Whether its recipe passed the backtest on games that it was not trained on. By default a server refuses an unfit
     model.
     """
     verdict_reason: _builtins.str
     """Reason for the verdict, for people."""
+    finals_since: _builtins.int
+    """How many finals reported to this server the ratings know beyond those that they came with."""
+    ratings_age_days: _builtins.int
+    """Days from ratings_date to today, without those of the summers between two seasons."""
     @_builtins.property
     def horizons(self) -> _containers.RepeatedCompositeFieldContainer[Global___HorizonSupport]:
         """Supported horizons, and the pattern lengths of each."""
@@ -146,6 +155,10 @@ class Model(_message.Message):
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Metric]:
         """Metrics measured when the model was created."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
+        """What makes forecasts of games that are played today less reliable than usual."""
+
     def __init__(
         self,
         *,
@@ -163,10 +176,13 @@ class Model(_message.Message):
         ratings_date: _builtins.str = ...,
         verdict: Global___Verdict.ValueType = ...,
         verdict_reason: _builtins.str = ...,
+        finals_since: _builtins.int = ...,
+        ratings_age_days: _builtins.int = ...,
+        warnings: _abc.Iterable[_forecast_pb2.Warning] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "created_time", b"created_time", "database_entries", b"database_entries", "horizons", b"horizons", "metrics", b"metrics", "ratings_date", b"ratings_date", "smallest_alpha", b"smallest_alpha", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "created_time", b"created_time", "database_entries", b"database_entries", "finals_since", b"finals_since", "horizons", b"horizons", "metrics", b"metrics", "ratings_age_days", b"ratings_age_days", "ratings_date", b"ratings_date", "smallest_alpha", b"smallest_alpha", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

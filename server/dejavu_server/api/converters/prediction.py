@@ -12,7 +12,8 @@ from typing import NamedTuple
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
 from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, PredictRequest, RiskFactor
 from dejavu_feed.game_ids import is_of_season, season_days, season_of
-from dejavu_models import risk
+from dejavu_feed.off_season import playing_days
+from dejavu_models import ratings_age, risk
 from dejavu_models.errors import FieldErrors, InvalidGameDate
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern, check_level_count, check_slots
 from dejavu_models.types import (
@@ -219,8 +220,10 @@ def market_message_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
     return None if answer is None else market.market_answer_message(answer)
 
 
-def model_message(info: ModelInfo, *, active: bool) -> model_service_pb2.Model:
-    """Converts the description of a model to a message."""
+def model_message(info: ModelInfo, today: date, *, active: bool) -> model_service_pb2.Model:
+    """Converts the description of a model to a message, with the age of its ratings today."""
+    rated = ratings_age.usable(info.ratings_date, today, info.max_ratings_days)
+    reasons = ratings_age.ratings_warnings(info.ratings_date, today, info.max_ratings_days)
     return message_of(
         model_service_pb2.Model,
         info,
@@ -232,6 +235,11 @@ def model_message(info: ModelInfo, *, active: bool) -> model_service_pb2.Model:
         created_time=timestamp(info.created_time),
         metrics=[message_of(model_service_pb2.Metric, metric) for metric in info.metrics],
         ratings_date=info.ratings_date.isoformat(),
+        ratings_age_days=playing_days(info.ratings_date, today),
+        warnings=[
+            warning_message(reason, today, info.ratings_date, used=rated)
+            for reason in (*(() if info.approved else (WarningReason.MODEL_UNFIT,)), *reasons)
+        ],
         verdict=model_service_pb2.VERDICT_FIT if info.approved else model_service_pb2.VERDICT_UNFIT,
     )
 

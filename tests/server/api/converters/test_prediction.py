@@ -358,7 +358,8 @@ def test_an_explanation_that_was_not_asked_for_stays_here() -> None:
 
 def test_a_model_s_message_says_what_the_model_is() -> None:
     info = replace(EveryMinuteForecaster("v1").info, ratings_date=date(2024, 4, 14), approved=True, verdict_reason="so")
-    message = prediction.model_message(info, active=True)
+    info = replace(info, finals_since=7)
+    message = prediction.model_message(info, NOW.date(), active=True)
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
     assert (message.version, message.active, message.smallest_alpha) == ("v1", True, 0.01)
     assert [(h.horizon, h.min_slots, h.max_slots) for h in message.horizons] == [
@@ -370,7 +371,7 @@ def test_a_model_s_message_says_what_the_model_is() -> None:
         model_service_pb2.VERDICT_FIT,
         "so",
     )
-    unfit = prediction.model_message(replace(info, approved=False), active=True)
+    unfit = prediction.model_message(replace(info, approved=False), NOW.date(), active=True)
     assert unfit.verdict == model_service_pb2.VERDICT_UNFIT
     assert message.metrics[0].lower == 4.8
     assert not message.metrics[1].HasField("lower")

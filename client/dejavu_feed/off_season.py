@@ -1,0 +1,45 @@
+"""The summers between two seasons, in which no games are played and teams' ratings do not age."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import Final
+
+_BEGINS: Final = (6, 15)
+_ENDS: Final = (10, 20)
+"""Month and day of the first and the last day of a usual summer. The Finals of 2015 to 2025, but for those below, ended
+from 8 to 22 June, and the next seasons began from 16 to 27 October."""
+
+_UNUSUAL: Final = {
+    1998: (date(1998, 6, 15), date(1999, 2, 4)),  # lockout
+    2011: (date(2011, 6, 15), date(2011, 12, 24)),  # lockout
+    2020: (date(2020, 10, 12), date(2020, 12, 21)),  # the season had been interrupted from March to July
+    2021: (date(2021, 7, 21), date(2021, 10, 18)),
+}
+"""Summers at other times, by the year in which the season before ended."""
+
+
+def summer(year: int) -> tuple[date, date]:
+    """Returns the first and the last day of the summer after the season that ends in a year."""
+    return _UNUSUAL.get(year) or (date(year, *_BEGINS), date(year, *_ENDS))
+
+
+def playing_days(after: date, until: date) -> int:
+    """Returns the number of days after one day and up to another, without those of summers; 0 if that is not later."""
+    days = max(0, (until - after).days)
+    for year in range(after.year - 1, until.year + 1):
+        first, last = summer(year)
+        days -= max(0, (min(last, until) - max(first - timedelta(days=1), after)).days)
+    return days
+
+
+@lru_cache(maxsize=64)
+def days_around(day: date, most: int) -> tuple[date, date]:
+    """Returns the first and the last day that are at most a number of playing days from a day."""
+    # A year has more than 200 playing days, except for those of the lockouts; and one can begin in a summer.
+    enough = range(2 * most + 800)
+    before = bisect_right(enough, most, key=lambda days: playing_days(day - timedelta(days), day)) - 1
+    after = bisect_right(enough, most, key=lambda days: playing_days(day, day + timedelta(days))) - 1
+    return day - timedelta(before), day + timedelta(after)

@@ -1,0 +1,61 @@
+"""Days between games, without the summers."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_feed.off_season import days_around, playing_days, summer
+
+DAYS = st.dates(date(1990, 1, 1), date(2046, 7, 31))
+FINALS = {
+    2015: (date(2015, 6, 16), date(2015, 10, 27)),
+    2016: (date(2016, 6, 19), date(2016, 10, 25)),
+    2017: (date(2017, 6, 12), date(2017, 10, 17)),
+    2018: (date(2018, 6, 8), date(2018, 10, 16)),
+    2019: (date(2019, 6, 13), date(2019, 10, 22)),
+    2020: (date(2020, 10, 11), date(2020, 12, 22)),
+    2021: (date(2021, 7, 20), date(2021, 10, 19)),
+    2022: (date(2022, 6, 16), date(2022, 10, 18)),
+    2023: (date(2023, 6, 12), date(2023, 10, 24)),
+    2024: (date(2024, 6, 17), date(2024, 10, 22)),
+    2025: (date(2025, 6, 22), date(2025, 10, 21)),
+    2011: (date(2011, 6, 12), date(2011, 12, 25)),
+    1998: (date(1998, 6, 14), date(1999, 2, 5)),
+}
+"""Last game of a season, and first game of the next."""
+
+
+@pytest.mark.parametrize(("last", "first"), FINALS.values(), ids=map(str, FINALS))
+def test_from_the_finals_to_the_next_season_it_is_a_few_days(last: date, first: date) -> None:
+    assert playing_days(last, first) <= 12
+    assert playing_days(last, first + timedelta(60)) >= 55
+
+
+def test_days_of_a_season_count_one_by_one() -> None:
+    assert playing_days(date(2023, 1, 10), date(2023, 1, 10)) == 0
+    assert playing_days(date(2023, 1, 10), date(2023, 2, 10)) == 31
+    assert playing_days(date(2023, 2, 10), date(2023, 1, 10)) == 0
+    assert playing_days(date(2023, 6, 12), date(2026, 11, 21)) == 2 + 3 * (365 - 128) + 1 + 32 == 746
+
+
+def test_a_pause_within_a_season_is_no_summer() -> None:
+    assert playing_days(date(2020, 3, 11), date(2020, 7, 30)) == 141
+
+
+@given(DAYS, st.integers(0, 1500))
+def test_it_counts_the_days_outside_of_summers(after: date, length: int) -> None:
+    until = after + timedelta(length)
+    days = [after + timedelta(number) for number in range(1, length + 1)]
+    summers = [summer(year) for year in range(after.year - 1, until.year + 1)]
+    assert playing_days(after, until) == sum(not any(first <= d <= last for first, last in summers) for d in days)
+
+
+@given(DAYS, st.integers(0, 3650))
+def test_the_days_around_a_day_are_those_within_its_reach(day: date, most: int) -> None:
+    first, last = days_around(day, most)
+    assert playing_days(first, day) == playing_days(day, last) == most
+    assert playing_days(first - timedelta(1), day) > most < playing_days(day, last + timedelta(1))

@@ -1,0 +1,177 @@
+"""Ratings whose newest final is long before a game are not used, and the answer says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.support.builders.calls import PATTERN, current_game
+from tests.support.processes.servers import async_worker
+
+from dejavu.v1 import forecast_pb2
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu_client import FINAL, AsyncDejavuClient, predict_request
+from dejavu_feed.off_season import days_around
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.registry.registry import Registry
+from dejavu_models.types import Horizon
+from dejavu_server.records import game_day
+
+SHIPPED = date(2023, 6, 12)
+"""Date of the newest final that the ratings of the shipped bundle know."""
+FIRST, LAST = days_around(SHIPPED, 30)
+OUTDATED, AHEAD = forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, forecast_pb2.WARNING_REASON_RATINGS_AHEAD
+SAME = ("point_forecast", "interval_lower", "interval_upper", "home_lead_probability", "model_version")
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[AsyncDejavuClient]:
+    async with (
+        async_worker(tmp_path, shipped=True) as worker,
+        AsyncDejavuClient(worker.address, timeout=30.0) as client,
+    ):
+        yield client
+
+
+async def named(client: AsyncDejavuClient, game_date: date | str | None = None, game_id: str = "") -> Forecast:
+    return await client.predict(
+        PATTERN, horizon=FINAL, home_team="BOS", away_team="LAL", game_date=game_date, game_id=game_id
+    )
+
+
+def answer(forecast: Forecast) -> tuple[object, ...]:
+    return tuple(getattr(forecast, name) for name in SAME)
+
+
+async def test_ratings_of_june_2023_are_not_used_in_november_2026_and_the_answer_says_so(
+    client: AsyncDejavuClient,
+) -> None:
+    for game_date in ("2026-11-20", None):
+        forecast = await named(client, game_date)
+        assert not forecast.HasField("expected_margin")
+        assert answer(forecast) == answer(await client.predict(PATTERN, horizon=FINAL))
+        assert (forecast.home_team, forecast.away_team) == ("BOS", "LAL")
+        assert (forecast.ratings_date, forecast.finals_since) == ("2023-06-12", 0)
+        [warning] = forecast.warnings
+        assert warning.reason == OUTDATED
+        assert "end on 2023-06-12" in warning.text
+
+
+async def test_the_day_of_a_game_without_a_date_is_today(client: AsyncDejavuClient) -> None:
+    before = game_day(datetime.now(UTC))
+    forecast = await named(client)
+    assert forecast.game_date in {before.isoformat(), game_day(datetime.now(UTC)).isoformat()}
+
+
+@pytest.mark.parametrize("game_date", [SHIPPED, date(2023, 10, 24), date(2023, 11, 1), LAST])
+async def test_within_the_limit_the_forecast_is_bit_equal_to_one_whose_age_is_not_counted(
+    client: AsyncDejavuClient, game_date: date
+) -> None:
+    pattern = ScorePattern(tuple(map(float, PATTERN)))
+    expected = Registry.load([]).get().forecast(ForecastQuery(pattern, Horizon.FINAL, 0.05, "BOS", "LAL"))
+    forecast = await named(client, game_date)
+    assert forecast.expected_margin == expected.expected_margin
+    assert answer(forecast) == (
+        expected.point,
+        expected.interval.lower,
+        expected.interval.upper,
+        expected.home_lead_probability,
+        expected.model_version,
+    )
+    assert not forecast.warnings
+    assert (forecast.game_date, forecast.ratings_date) == (game_date.isoformat(), "2023-06-12")
+
+
+@pytest.mark.parametrize(
+    ("game_date", "used", "reasons"),
+    [
+        (LAST + timedelta(1), False, [OUTDATED]),
+        (SHIPPED - timedelta(1), True, [AHEAD]),
+        (FIRST, True, [AHEAD]),
+        (FIRST - timedelta(1), False, [AHEAD]),
+        (date(1999, 1, 1), False, [AHEAD]),
+        (date(2046, 7, 31), False, [OUTDATED]),
+    ],
+    ids=str,
+)
+async def test_beyond_the_limit_they_are_not_used_and_ratings_from_after_the_game_are_named(
+    client: AsyncDejavuClient, game_date: date, used: bool, reasons: list[int]
+) -> None:
+    forecast = await named(client, game_date)
+    assert forecast.HasField("expected_margin") is used
+    assert [warning.reason for warning in forecast.warnings] == reasons
+    assert ("does not use them" in forecast.warnings[0].text) is not used
+
+
+async def test_where_no_ratings_are_asked_for_their_age_is_of_no_interest(client: AsyncDejavuClient) -> None:
+    alone = await client.predict(PATTERN)
+    given = await client.predict(PATTERN, home_team="BOS", away_team="LAL", pregame_margin=5.0)
+    for forecast in (alone, given):
+        assert (forecast.ratings_date, forecast.finals_since, list(forecast.warnings)) == ("", 0, [])
+    assert given.expected_margin == 5.0
+
+
+async def test_the_limit_is_a_setting(tmp_path: Path) -> None:
+    async with (
+        async_worker(tmp_path, shipped=True, max_ratings_days=3650) as worker,
+        AsyncDejavuClient(worker.address, timeout=30.0) as client,
+    ):
+        forecast = await named(client)
+        [model] = await client.list_models()
+    assert forecast.HasField("expected_margin")
+    assert not forecast.warnings
+    assert not model.warnings
+    assert model.ratings_age_days > 30
+
+
+async def test_batches_lists_and_streams_carry_what_the_answer_says(client: AsyncDejavuClient) -> None:
+    game, other = current_game(1), current_game(2)
+    events = client.stream_predictions(heartbeats=True)
+    assert (await anext(events)).WhichOneof("event") == "heartbeat"
+    forecast = await named(client, game_id=game)
+    assert forecast.warnings
+    assert (await anext(events)).forecast.warnings == forecast.warnings
+    request = predict_request(PATTERN, home_team="BOS", away_team="LAL", game_id=other)
+    [result] = await client.predict_batch([request])
+    listed = {each.forecast.game_id: each.forecast async for each in client.list_predictions()}
+    names = ("game_date", "ratings_date", "finals_since", "warnings")
+    for name in names:
+        assert getattr(listed[game], name) == getattr(forecast, name)
+        assert getattr(listed[other], name) == getattr(result.forecast, name)
+
+
+async def test_a_reported_final_renews_the_ratings_on_every_worker_at_the_same_place(tmp_path: Path) -> None:
+    """Two workers on one ledger: finals_since follows calibration_sequence."""
+    async with (
+        async_worker(tmp_path, shipped=True) as one,
+        async_worker(tmp_path, shipped=True) as other,
+        AsyncDejavuClient(one.address, timeout=30.0) as client,
+        AsyncDejavuClient(other.address, timeout=30.0) as second,
+    ):
+        recorded = await named(client, game_id=current_game(9))
+        report = await client.report_outcome(current_game(1), 12, horizon=FINAL, home_team="NYK", away_team="MIA")
+        observed = game_day(report.outcome.observed_time.ToDatetime(tzinfo=UTC)).isoformat()
+        for each in (client, second):
+            async with asyncio.timeout(20):
+                while (forecast := await named(each)).calibration_sequence < report.outcome.sequence:
+                    assert forecast.finals_since == 0
+                    assert forecast.warnings
+                    await asyncio.sleep(0.05)
+            assert (forecast.ratings_date, forecast.finals_since) == (observed, 1)
+            assert forecast.HasField("expected_margin")
+            assert not forecast.warnings
+            [model] = await each.list_models()
+            assert (model.ratings_date, model.finals_since, model.ratings_age_days) == (observed, 1, 0)
+            assert not model.warnings
+        again = await named(client, game_id=current_game(9))
+        assert again == recorded
+
+
+async def test_the_models_tell_how_old_their_ratings_are(client: AsyncDejavuClient) -> None:
+    [model] = await client.list_models()
+    assert (model.ratings_date, model.finals_since) == ("2023-06-12", 0)
+    assert model.ratings_age_days > 700
+    assert [warning.reason for warning in model.warnings] == [OUTDATED]

@@ -6,6 +6,9 @@ bankroll, w·ln(1 + b·f) + l·ln(1 − f): f = (b·w − l) / (b·(w + l)), or 
 interpretation of information rate, 1956; Thorp, The Kelly criterion in blackjack, sports betting and the stock market,
 2006). The probabilities are estimates, so only a fraction of it is staked, up to a cap (Thorp 2006, section 7; MacLean,
 Ziemba & Blazenko, Growth versus security in dynamic investment analysis, 1992).
+
+The edge is the distance from the probability that the odds imply, without the bookmaker's margin, to the estimate. One
+that is implausibly large says more about the model than about the market; there is no stake then.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ MIN_AMERICAN = 100
 
 RISK_BOUNDS: Final = (0.005, 0.01, 0.02)
 """Lower bounds of moderate, high and extreme risk of a bet: share of the bankroll, stake × P(loss)."""
+
+
+_ROUNDING: Final = 1e-9
 
 
 class MarketSide(enum.Enum):
@@ -106,6 +112,7 @@ class StakingPolicy:
         kelly_cap: maximum share of the bankroll, in [0, 1].
         confidence_threshold: minimum win probability of a bet worth considering, in [0, 1); default for markets
             without their own.
+        max_edge: largest plausible edge, in [0, 1]; see `edge_of`.
 
     Raises:
         ValueError: if a value is out of bounds.
@@ -114,9 +121,10 @@ class StakingPolicy:
     kelly_fraction: float = 0.25
     kelly_cap: float = 0.05
     confidence_threshold: float = 0.55
+    max_edge: float = 0.15
 
     def __post_init__(self) -> None:
-        for name in ("kelly_fraction", "kelly_cap"):
+        for name in ("kelly_fraction", "kelly_cap", "max_edge"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name}: {getattr(self, name)}; expected a number from 0 to 1")
         if not 0.0 <= self.confidence_threshold < 1.0:
@@ -134,7 +142,7 @@ class MarketSideAnswer:
         win_probability: P(the side wins).
         implied_probability: 1 / decimal_odds, including the bookmaker's margin.
         expected_value: expected profit for a stake of 1.
-        kelly_fraction: full Kelly share of the bankroll, in [0, 1]; not capped.
+        kelly_fraction: full Kelly share of the bankroll, in [0, 1]; not capped. 0 if the edge is implausible.
         stake_fraction: share of the bankroll to stake, after the policy's fraction and cap.
         stake: stake_fraction × bankroll.
     """
@@ -160,6 +168,7 @@ class MarketAnswer:
         stake: stake on that side, in the currency of the bankroll; 0 without a side.
         confidence_met: whether the win probability of that side (without one: of the likelier side) reaches the
             threshold.
+        implausible: whether the edge is larger than is plausible, so that there is no stake.
     """
 
     home: MarketSideAnswer
@@ -171,6 +180,7 @@ class MarketAnswer:
     risk_level: RiskLevel
     confidence_met: bool
     confidence_threshold: float
+    implausible: bool = False
 
 
 def american_to_decimal(american: int) -> float:
@@ -192,7 +202,7 @@ def _same_odds(american: int, decimal: float) -> bool:
 def evaluate_market(
     market: Market, at_least: Callable[[int], float], policy: StakingPolicy = DEFAULT_POLICY
 ) -> MarketAnswer:
-    """Evaluates both sides of a market and chooses the side to bet on.
+    """Evaluates both sides of a market and chooses the side to bet on: none if the edge is implausible.
 
     The stake does not depend on the confidence threshold; `confidence_met` reports whether it is reached.
 
@@ -206,8 +216,11 @@ def evaluate_market(
     home_stays = float(at_least(math.ceil(market.line)))
     push = max(0.0, home_stays - home_wins)
     away_wins = 1.0 - home_stays
-    home = _side(market.home_odds, home_wins, away_wins, market.bankroll, policy)
-    away = _side(market.away_odds, away_wins, home_wins, market.bankroll, policy)
+    edge = edge_of(home_wins, away_wins, market.home_odds, market.away_odds)
+    implausible = abs(edge) > policy.max_edge + _ROUNDING
+    cap = 0.0 if implausible else 1.0
+    home = _side(market.home_odds, home_wins, away_wins, market.bankroll, policy, cap)
+    away = _side(market.away_odds, away_wins, home_wins, market.bankroll, policy, cap)
     candidates = [(MarketSide.HOME, home, away_wins), (MarketSide.AWAY, away, home_wins)]
     side, chosen, loses = max(candidates, key=lambda each: each[1].expected_value)
     threshold = policy.confidence_threshold if market.confidence_threshold is None else market.confidence_threshold
@@ -223,7 +236,28 @@ def evaluate_market(
         risk_level=risk_of(chosen.stake_fraction, loses) if bet else RiskLevel.LOW,
         confidence_met=confidence >= threshold,
         confidence_threshold=threshold,
+        implausible=implausible,
     )
+
+
+def edge_of(home_wins: float, away_wins: float, home_odds: float, away_odds: float) -> float:
+    """Returns by how much an estimate of P(home wins | no push) exceeds what odds imply without the margin.
+
+    The margin is removed in proportion: the implied probabilities of both sides are divided by their sum.
+
+    Args:
+        home_wins: estimated P(the home side wins).
+        away_wins: estimated P(the away side wins).
+        home_odds: decimal odds of the home side.
+        away_odds: decimal odds of the away side.
+    """
+    decided = home_wins + away_wins
+    return home_wins / decided - fair_probability(home_odds, away_odds) if decided > 0.0 else 0.0
+
+
+def fair_probability(odds: float, other_odds: float) -> float:
+    """Returns the probability that decimal odds of a side imply, without the bookmaker's margin."""
+    return other_odds / (odds + other_odds)
 
 
 def risk_of(stake_fraction: float, loss_probability: float) -> RiskLevel:
@@ -232,11 +266,13 @@ def risk_of(stake_fraction: float, loss_probability: float) -> RiskLevel:
     return list(RiskLevel)[sum(at_risk >= bound for bound in RISK_BOUNDS)]
 
 
-def _side(odds: float, wins: float, loses: float, bankroll: float, policy: StakingPolicy) -> MarketSideAnswer:
+def _side(
+    odds: float, wins: float, loses: float, bankroll: float, policy: StakingPolicy, most: float
+) -> MarketSideAnswer:
     profit = odds - 1.0
     expected = profit * wins - loses
     # A positive expected value implies wins > 0, so the divisor is not 0. Rounding can give a value above 1.
-    kelly = min(1.0, expected / (profit * (wins + loses))) if expected > 0.0 else 0.0
+    kelly = min(most, expected / (profit * (wins + loses))) if expected > 0.0 else 0.0
     fraction = min(policy.kelly_cap, policy.kelly_fraction * kelly)
     return MarketSideAnswer(
         decimal_odds=odds,

@@ -208,6 +208,15 @@ class Settings(ProcessMessage):
         float,
         _option("Minimum win probability of a bet worth considering, 0 to below 1.", "PROBABILITY", ge=0, lt=1),
     ] = 0.55
+    max_edge: Annotated[
+        float,
+        _option(
+            "Largest plausible edge over the odds without their margin, 0 to 1; beyond it there is no stake.",
+            "PROBABILITY",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.15
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _option("Minimum level to log.")] = "info"
     log_format: Annotated[
         Literal["auto", "json", "console"], _option("Log format; auto: console on a terminal, json elsewhere.")

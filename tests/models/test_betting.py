@@ -23,7 +23,10 @@ from dejavu_models.errors import InvalidMarket
 
 LINES = st.integers(-200, 200).map(lambda halves: halves / 2)
 ODDS = st.floats(1.01, 1000)
-POLICIES = st.builds(StakingPolicy, st.floats(0, 1), st.floats(0, 1), st.floats(0, 1, exclude_max=True))
+POLICIES = st.builds(
+    StakingPolicy, st.floats(0, 1), st.floats(0, 1), st.floats(0, 1, exclude_max=True), st.sampled_from([0.15, 1.0])
+)
+ANY_EDGE = replace(DEFAULT_POLICY, max_edge=1.0)
 AtLeast = Callable[[int], float]
 
 
@@ -151,7 +154,7 @@ def test_a_whole_line_is_pushed_and_a_half_one_never(line: float, win: float, pu
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 0.6])
 def test_a_bet_that_is_not_likely_enough_is_still_told_its_stake(threshold: float) -> None:
     market = Market(0.0, 3.0, 1.3, confidence_threshold=threshold)
-    answer = evaluate_market(market, three(0.5, 0.0))
+    answer = evaluate_market(market, three(0.5, 0.0), ANY_EDGE)
     assert (answer.side, answer.stake > 0) == (MarketSide.HOME, True)
     assert answer.confidence_met is (threshold <= 0.5)
     assert answer.confidence_threshold == threshold
@@ -189,7 +192,7 @@ def test_every_answer_keeps_its_bounds(
         assert 0 <= side.kelly_fraction <= 1
         assert side.stake_fraction <= min(policy.kelly_cap, side.kelly_fraction * policy.kelly_fraction + 1e-15)
         assert 0 <= side.stake == side.stake_fraction * bankroll
-        assert (side.kelly_fraction > 0) == (side.expected_value > 0)
+        assert (side.kelly_fraction > 0) == (side.expected_value > 0 and not answer.implausible)
     chosen = {MarketSide.HOME: answer.home, MarketSide.AWAY: answer.away, None: None}[answer.side]
     assert answer.stake == (chosen.stake if chosen else 0)
     if chosen:
@@ -219,8 +222,41 @@ def test_home_and_away_are_treated_alike(line: float, home: float, away: float, 
     assert there.push_probability == pytest.approx(back.push_probability, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("odds", "wins", "implausible"),
+    [
+        ((2.0, 2.0), 0.65, False),
+        ((2.0, 2.0), 0.651, True),
+        ((2.0, 2.0), 0.349, True),
+        ((1.91, 1.91), 0.65, False),  # the margin of the odds is not part of the edge
+        ((1.91, 1.91), 0.651, True),
+        ((1.25, 4.5), 0.93, False),
+        ((1.25, 4.5), 0.94, True),
+    ],
+)
+def test_an_implausible_edge_has_no_stake(odds: tuple[float, float], wins: float, implausible: bool) -> None:
+    answer = evaluate_market(Market(0.0, *odds, bankroll=1000.0), three(wins, 0.0))
+    without_limit = evaluate_market(Market(0.0, *odds, bankroll=1000.0), three(wins, 0.0), ANY_EDGE)
+    assert answer.implausible is implausible
+    if not implausible:
+        assert answer == without_limit
+        return
+    assert without_limit.stake > 0
+    assert (answer.side, answer.stake, answer.risk_level) == (None, 0.0, RiskLevel.LOW)
+    for side, before in ((answer.home, without_limit.home), (answer.away, without_limit.away)):
+        assert (side.kelly_fraction, side.stake_fraction, side.stake) == (0.0, 0.0, 0.0)
+        assert (side.win_probability, side.expected_value) == (before.win_probability, before.expected_value)
+
+
+def test_pushes_are_no_part_of_the_edge() -> None:
+    """Of the bets that are decided, the home side wins 0.6; the odds imply a half."""
+    assert not evaluate_market(Market(0.0, 2.0, 2.0), three(0.3, 0.5)).implausible
+    assert evaluate_market(Market(0.0, 2.0, 2.0), three(0.33, 0.5)).implausible
+    assert not evaluate_market(Market(0.0, 2.0, 2.0), three(0.0, 1.0)).implausible
+
+
 def home_of(odds: float, wins: float, push: float) -> MarketAnswer:
-    return evaluate_market(Market(0.0, odds, 2.0), three(wins, push))
+    return evaluate_market(Market(0.0, odds, 2.0), three(wins, push), ANY_EDGE)
 
 
 @given(ODDS, triples(), st.integers(1, 1000))

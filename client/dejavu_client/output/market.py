@@ -42,6 +42,8 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     console.print(table)
     console.print(" · ".join(notes), style="dim", highlight=False)
     console.print(bet(answer, market, forecast), highlight=False, markup=False)
+    for warning in answer.warnings:
+        console.print(f"Warning: {warning.text}", style="yellow", highlight=False, markup=False)
 
 
 def print_risk(answer: AssessRiskResponse) -> None:

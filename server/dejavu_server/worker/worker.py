@@ -151,7 +151,7 @@ class Worker:
         for forecaster in forecasters:
             forecaster.max_ratings_days = settings.max_ratings_days
             forecaster.policy = StakingPolicy(
-                settings.kelly_fraction, settings.kelly_cap, settings.confidence_threshold
+                settings.kelly_fraction, settings.kelly_cap, settings.confidence_threshold, settings.max_edge
             )
 
         committed = asyncio.Event()

@@ -27,7 +27,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DejavuClient]:
 
 
 def test_a_bet_on_the_winner_is_weighed_by_the_probability_that_is_forecast(client: DejavuClient) -> None:
-    odds = market(0, 250, -300, bankroll=200.0)
+    odds = market(0, -300, 250, bankroll=200.0)
     answer = client.quote(PATTERN, odds, game_id=GAME, home_team="BKN", away_team="GSW", horizon=FINAL)
     home, away = answer.market.home, answer.market.away
     assert home.win_probability == pytest.approx(answer.forecast.home_lead_probability)

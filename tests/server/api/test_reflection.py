@@ -13,7 +13,6 @@ import pytest
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import running_worker
 
-
 GAME_OF_2023 = "0022300001"
 
 

@@ -3,9 +3,11 @@
 isort:skip_file
 Evaluation of bets at given odds."""
 
+from collections import abc as _abc
 from dejavu.v1 import forecast_pb2 as _forecast_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -174,6 +176,7 @@ class MarketAnswer(_message.Message):
     RISK_LEVEL_FIELD_NUMBER: _builtins.int
     CONFIDENCE_MET_FIELD_NUMBER: _builtins.int
     CONFIDENCE_THRESHOLD_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     push_probability: _builtins.float
     """P(differential = line): the stake is returned."""
     overround: _builtins.float
@@ -200,6 +203,13 @@ class MarketAnswer(_message.Message):
     def away(self) -> Global___MarketSideAnswer:
         """The away side."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
+        """What makes the evaluation less reliable than usual. With WARNING_REASON_IMPLAUSIBLE_EDGE there is no stake: the win
+        probability, of bets without a push, is further than the server's limit (0.15 by default) from the implied one
+        without the bookmaker's margin (both implied probabilities divided by their sum).
+        """
+
     def __init__(
         self,
         *,
@@ -212,10 +222,11 @@ class MarketAnswer(_message.Message):
         risk_level: Global___RiskLevel.ValueType = ...,
         confidence_met: _builtins.bool = ...,
         confidence_threshold: _builtins.float = ...,
+        warnings: _abc.Iterable[_forecast_pb2.Warning] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "home", b"home"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "confidence_met", b"confidence_met", "confidence_threshold", b"confidence_threshold", "home", b"home", "overround", b"overround", "push_probability", b"push_probability", "risk_level", b"risk_level", "side", b"side", "stake", b"stake"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "confidence_met", b"confidence_met", "confidence_threshold", b"confidence_threshold", "home", b"home", "overround", b"overround", "push_probability", b"push_probability", "risk_level", b"risk_level", "side", b"side", "stake", b"stake", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -243,7 +254,9 @@ class MarketSideAnswer(_message.Message):
     expected_value: _builtins.float
     """Expected profit for a stake of 1."""
     kelly_fraction: _builtins.float
-    """Share of the bankroll that maximizes its growth rate (Kelly 1956; with pushes), in [0, 1]: not capped."""
+    """Share of the bankroll that maximizes its growth rate (Kelly 1956; with pushes), in [0, 1]: not capped. 0
+    if the edge is implausible.
+    """
     stake_fraction: _builtins.float
     """The Kelly fraction after the server's multiplier and cap."""
     stake: _builtins.float

@@ -18,6 +18,7 @@ from dejavu_models.betting import (
     MarketSide,
     RiskLevel,
     american_to_decimal,
+    fair_probability,
 )
 from dejavu_models.errors import FieldErrors, InvalidMarket
 from dejavu_models.types import Horizon
@@ -81,6 +82,17 @@ def market_answer_message(answer: MarketAnswer) -> market_pb2.MarketAnswer:
         away=message_of(market_pb2.MarketSideAnswer, answer.away),
         side=None if answer.side is None else _SIDE_VALUES[answer.side],
         risk_level=RISK_LEVEL_VALUES[answer.risk_level],
+        warnings=[_implausible_edge(answer)] if answer.implausible else [],
+    )
+
+
+def _implausible_edge(answer: MarketAnswer) -> forecast_pb2.Warning:
+    wins, loses = answer.home.win_probability, answer.away.win_probability
+    implied = fair_probability(answer.home.decimal_odds, answer.away.decimal_odds)
+    return forecast_pb2.Warning(
+        reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE,
+        text="more likely the model is wrong than the market: it gives the home side "
+        f"{100 * wins / (wins + loses):.0f} %, the odds {100 * implied:.0f} % without the bookmaker's margin; no stake",
     )
 
 

@@ -60,7 +60,8 @@ _SHARES = ("win_probability", "implied_probability", "kelly_fraction", "stake_fr
 def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
     """Evaluates the market again with the probabilities of the answer; returns what differs.
 
-    The staking policy is a setting that the ledger does not have: a stake is taken as it is, up to Kelly's fraction.
+    The staking policy is a setting that the ledger does not have: a stake is taken as it is, up to Kelly's fraction;
+    and so is whether an edge is implausible, which allows no stake.
     """
     home, away = answer.home, answer.away
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
@@ -69,7 +70,7 @@ def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
     if not (type(threshold) is float and 0.0 <= threshold < 1.0):
         return f"confidence_threshold is {threshold!r}"
     chosen = home if home.expected_value >= away.expected_value else away
-    policy = StakingPolicy(1.0, chosen.stake_fraction, threshold)
+    policy = StakingPolicy(1.0, chosen.stake_fraction, threshold, max_edge=0.0 if answer.implausible else 1.0)
     expected = evaluate_market(market, at_least.__getitem__, policy)
     for side, again, given in (("home", expected.home, home), ("away", expected.away, away)):
         if given.stake_fraction > again.kelly_fraction * (1.0 + _SAME):

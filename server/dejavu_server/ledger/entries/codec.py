@@ -11,8 +11,9 @@ It is deterministic JSON: keys sorted, no spaces, unescaped UTF-8, floats in the
 Parsing returns exactly what was written, except for what is not recorded of a forecast: the quantiles that a caller
 requested, and the market, which has its own entry. Unknown keys, written by a later release, are ignored. Keys that an
 earlier release did not write get their type's default. What 0.2.0 did not write is written only if a forecast has it:
-the date of the game if the request gave one, that of the ratings with the finals since, and warnings. Ledgers outlive
-releases, and two releases share a ledger while workers are replaced one by one.
+the date of the game if the request gave one, that of the ratings with the finals since, warnings, and that the edge
+over a market is implausible. Ledgers outlive releases, and two releases share a ledger while workers are replaced one
+by one.
 
 An entry's hash covers the hash of the entry before it, so that no entry can be changed, removed or inserted later
 without changing every hash after it.
@@ -250,6 +251,7 @@ def market_payload(
                 "home": floats(answer.home, _SIDE_ANSWER),
                 "risk_level": answer.risk_level.value,
                 "side": None if answer.side is None else answer.side.value,
+                **({"implausible": True} if answer.implausible else {}),
             },
             **({} if calibration_sequence is None else {"calibration_sequence": int(calibration_sequence)}),
             "forecast_sequence": int(forecast_sequence),
@@ -284,6 +286,7 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
             side=optional(MarketSide, evaluated["side"]),
             risk_level=RiskLevel(evaluated["risk_level"]),
             confidence_met=evaluated["confidence_met"],
+            implausible=evaluated.get("implausible", False),
         )
         return payload["forecast_sequence"], market, answer
 

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.calls import GAME, PATTERN
 
+from dejavu.v1 import forecast_pb2
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED
 from dejavu.v1.market_pb2 import MARKET_SIDE_AWAY, MARKET_SIDE_HOME, MARKET_SIDE_UNSPECIFIED, Odds, RiskLevel
 from dejavu.v1.market_pb2 import Market as MarketMessage
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_models.betting import Market, evaluate_market
+from dejavu_models.betting import Market, StakingPolicy, evaluate_market
 from dejavu_models.betting import RiskLevel as Level
 from dejavu_models.errors import InvalidHorizon, InvalidMarket
 from dejavu_models.types import Horizon
@@ -116,16 +117,28 @@ def test_a_market_that_is_written_reads_as_it_was(market: Market, horizon: Horiz
 
 
 def test_an_answer_s_message_says_what_was_weighed() -> None:
-    answer = evaluate_market(Market(3.0, 2.5, 1.5, bankroll=1000.0), lambda k: {3: 0.6, 4: 0.5}[k])
+    policy = StakingPolicy(max_edge=1.0)
+    answer = evaluate_market(Market(3.0, 2.5, 1.5, bankroll=1000.0), lambda k: {3: 0.6, 4: 0.5}[k], policy)
     written = market_answer_message(answer)
     assert {field.name for field, _ in written.ListFields()} == set(written.DESCRIPTOR.fields_by_name) - {
-        "confidence_met"
+        "confidence_met",
+        "warnings",
     }
     assert (written.side, written.stake) == (MARKET_SIDE_HOME, answer.stake)
     assert written.push_probability == pytest.approx(0.1)
     for name in written.home.DESCRIPTOR.fields_by_name:
         assert getattr(written.home, name) == getattr(answer.home, name)
         assert getattr(written.away, name) == getattr(answer.away, name)
+
+
+def test_an_implausible_edge_is_told_as_the_model_being_wrong() -> None:
+    written = market_answer_message(evaluate_market(Market(3.0, 1.9, 1.9), lambda k: {3: 0.85, 4: 0.8}[k]))
+    assert (written.side, written.stake, written.home.kelly_fraction) == (MARKET_SIDE_UNSPECIFIED, 0.0, 0.0)
+    [warning] = written.warnings
+    assert warning.reason == forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE
+    assert warning.text.startswith(
+        "more likely the model is wrong than the market: it gives the home side 84 %, the odds"
+    )
 
 
 def test_each_side_and_each_level_has_its_number() -> None:

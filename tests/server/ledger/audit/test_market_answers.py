@@ -91,7 +91,9 @@ def cases(draw: st.DrawFn) -> tuple[IssuedForecast, Market, MarketAnswer]:
         point=draw(st.floats(-25, 25)),
         lead=draw(st.integers(-30, 30) | st.floats(-30, 30)),
         radii=None if radii is None else tuple(radii),
-        policy=StakingPolicy(draw(st.floats(0.001, 1.0)), draw(st.floats(0.001, 1.0))),
+        policy=StakingPolicy(
+            draw(st.floats(0.001, 1.0)), draw(st.floats(0.001, 1.0)), max_edge=draw(st.sampled_from([0.0, 0.15, 1.0]))
+        ),
     )
 
 
@@ -121,6 +123,15 @@ def test_an_answer_with_another_number_follows_from_nothing(
     else:
         altered = replace(answer, **{name: getattr(answer, name) + 0.01})
     assert fault_of(forecast, market, altered) is not None
+
+
+def test_an_implausible_edge_cannot_be_hidden_nor_made_up() -> None:
+    distribution, market = fitted(7, 1500, Horizon.FINAL), Market(0.0, 1.9, 1.9)
+    for policy in (StakingPolicy(), StakingPolicy(max_edge=1.0)):
+        forecast, _, answer = asked(distribution, Horizon.FINAL, market, point=9.0, lead=9.0, policy=policy)
+        assert answer.implausible is (policy.max_edge < 1.0)
+        assert fault_of(forecast, market, answer) is None
+        assert fault_of(forecast, market, replace(answer, implausible=not answer.implausible)) is not None
 
 
 @pytest.mark.parametrize("horizon", list(Horizon))

@@ -18,11 +18,11 @@ from typing import IO, Any, Final, Generic, TypeVar
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, AdaptationMode, Horizon, LateReason
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, AdaptationMode, Forecast, Horizon, LateReason
 from dejavu.v1.market_pb2 import MarketSide
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import Figure, LeaderboardRow, Scorecard, ScoreFilter
-from dejavu_client.formatting import enum_word
+from dejavu_client.formatting import enum_word, warning_label
 from dejavu_common.files import atomic_replace
 
 Value = str | int | float | bool | datetime | list[float] | None
@@ -211,6 +211,10 @@ def _scope(name: str) -> Callable[[FigureRow], Value]:
     return lambda row: None if (value := pick(row.scope)) == "" else value
 
 
+def _warnings(forecast: Forecast) -> str:
+    return ", ".join(warning_label(each.reason) for each in forecast.warnings)
+
+
 def _bankroll(row: RecordedPrediction) -> Value:
     if not row.HasField("market"):
         return None
@@ -277,6 +281,10 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("market_side", str, _field("market_answer.side", partial(enum_word, MarketSide.DESCRIPTOR))),
     Column("market_stake", float, _field("market_answer.stake")),
     Column("late", str, _field("forecast.late", partial(enum_word, LateReason.DESCRIPTOR))),
+    Column("game_date", str, lambda row: row.forecast.game_date or None),
+    Column("ratings_date", str, lambda row: row.forecast.ratings_date or None),
+    Column("finals_since", int, _field("forecast.finals_since")),
+    Column("warnings", str, lambda row: _warnings(row.forecast) or None),
     Column("pattern", list, lambda row: list(row.pattern)),
     Column("distribution", list, lambda row: list(row.forecast.distribution) or None),
     Column("market_home_american", int, _american("home")),

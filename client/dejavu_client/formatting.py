@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.descriptor import EnumDescriptor
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Horizon
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Horizon, WarningReason
 
 
 def signed(points: float, digits: int = 1) -> str:
@@ -41,6 +41,13 @@ def enum_word(enum: EnumDescriptor, value: int) -> str | None:
     """Returns the last word of an enum value's name, in small letters; None if it is unspecified or unknown."""
     values = enum.values_by_number
     return values[value].name.rpartition("_")[2].lower() if value in values and value else None
+
+
+def warning_label(reason: WarningReason.ValueType) -> str:
+    """Returns the reason of a warning in words: ratings outdated. One of a later release is its number."""
+    values = WarningReason.DESCRIPTOR.values_by_number
+    name = values[reason].name if reason in values else f"{reason}"
+    return name.removeprefix("WARNING_REASON_").replace("_", " ").lower()
 
 
 def pluralize(number: int, of: str) -> str:

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -179,16 +179,23 @@ async def _demo(seconds: float, count: int, seed: int, *, as_json: bool) -> str:
 
 
 async def simulate_matched_games(client: AsyncDejavuClient, rng: random.Random, count: int) -> tuple[ReplayGame, ...]:
-    """Simulates games with the margins that the model expects; with other margins its forecasts would be biased."""
+    """Simulates games with the margins that the model expects; with other margins its forecasts would be biased.
+
+    They are played on the day after the newest final that the model knows, so that it uses the ratings of their teams.
+    """
     pairs = draw_matchups(rng, count)
-    requests = [predict_request([0], horizon=FINAL, home_team=home, away_team=away) for home, away in pairs]
+    [active] = [model for model in await client.list_models() if model.active]
+    day = date.fromisoformat(active.ratings_date) + timedelta(days=1) if active.ratings_date else None
+    requests = [
+        predict_request([0], horizon=FINAL, home_team=home, away_team=away, game_date=day) for home, away in pairs
+    ]
     results = await client.predict_batch(requests, timeout=30.0)
     edges = [
         result.forecast.expected_margin if result.forecast.HasField("expected_margin") else draw_home_edge(rng)
         for result in results
     ]
     return tuple(
-        simulated_game(rng, number, home, away, edge)
+        simulated_game(rng, number, home, away, edge, day)
         for number, ((home, away), edge) in enumerate(zip(pairs, edges, strict=True), 1)
     )
 

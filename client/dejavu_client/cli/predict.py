@@ -69,6 +69,13 @@ def predict(
             metavar="POINTS", help="Expected final lead of the home team before the game; replaces the teams' ratings."
         ),
     ] = None,
+    game_date: Annotated[
+        str,
+        typer.Option(
+            metavar="YYYY-MM-DD",
+            help="Local date of the game, today (US Eastern) by default; ratings too old for it are not used.",
+        ),
+    ] = "",
     quantiles: Annotated[
         str, typer.Option(metavar="LEVELS", help="Quantile levels to show, comma-separated: 0.1,0.5,0.9.")
     ] = "",
@@ -120,6 +127,7 @@ def predict(
         "model_version": model,
         "explain": explain,
         "quantile_levels": _levels(quantiles),
+        "game_date": game_date,
     }
     line = _line(spread, home, away, moneyline=moneyline)
     prices = _price(home_odds, "--home-odds"), _price(away_odds, "--away-odds")

@@ -45,7 +45,11 @@ def replay(
     ] = None,
     date: Annotated[
         datetime | None,
-        typer.Option(metavar="YYYY-MM-DD", formats=["%Y-%m-%d"], help="Replay the file's games of this day."),
+        typer.Option(
+            metavar="YYYY-MM-DD",
+            formats=["%Y-%m-%d"],
+            help="Replay the file's games of this day; without a file, the day of the simulated games.",
+        ),
     ] = None,
     count: Annotated[
         int,
@@ -139,10 +143,11 @@ def _games(
     file: Path | None, date: datetime | None, count: int, seed: int
 ) -> tuple[tuple[ReplayGame, ...], tuple[str, ...]]:
     """Returns the games to replay, and the reasons why other games of that day are excluded."""
-    if (file is None) != (date is None):
-        raise typer.BadParameter("--games and --date must be given together", param_hint="--games")
-    if file is None or date is None:
-        return simulated_evening(random.Random(seed), count), ()  # noqa: S311 - games, not secrets
+    if file is None:
+        day = None if date is None else date.date()
+        return simulated_evening(random.Random(seed), count, day), ()  # noqa: S311 - games, not secrets
+    if date is None:
+        raise typer.BadParameter("--games needs --date, the day of the games to replay", param_hint="--games")
     return recorded_evening(file, date.date())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC
 from typing import Final, TypeVar
 
@@ -15,11 +15,27 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, LATE_REASON_LATER_MINUTE, Attribution, Explanation, Forecast
+from dejavu.v1.forecast_pb2 import (
+    ADAPTATION_MODE_ON,
+    LATE_REASON_LATER_MINUTE,
+    Attribution,
+    Explanation,
+    Forecast,
+)
+from dejavu.v1.forecast_pb2 import Warning as Caution
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model, Verdict
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome
-from dejavu_client.formatting import chance, enum_word, horizon_label, outcome_verb, percent, pluralize, signed
+from dejavu_client.formatting import (
+    chance,
+    enum_word,
+    horizon_label,
+    outcome_verb,
+    percent,
+    pluralize,
+    signed,
+    warning_label,
+)
 from dejavu_client.output.responsive_table import name_value_rows, titled_table
 
 MessageT = TypeVar("MessageT", bound=Message)
@@ -74,6 +90,8 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     rows.add_row(f"{_home(forecast)} {then}{' then' * (then == 'leads')}", chance(forecast.home_lead_probability))
     if forecast.HasField("explanation"):
         _add_parts(rows, forecast.explanation)
+    if forecast.ratings_date:
+        rows.add_row("team ratings", ratings_text(forecast))
     rows.add_row("model", forecast.model_version)
     if forecast.sequence:
         revision = f", revision {forecast.revision}" if forecast.revision else ""
@@ -84,10 +102,24 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
         rows.add_row("recorded", "no (what-if)")
     console = Console()
     console.print(Panel(rows, title=title(forecast), title_align="left", expand=False))
+    print_warnings(console, forecast.warnings)
     if forecast.explanation.HasField("attribution"):
         console.print(attribution(forecast, pattern))
     if forecast.explanation.similar_games:
         console.print(_similar_games(forecast))
+
+
+def print_warnings(console: Console, warnings: Iterable[Caution]) -> None:
+    """Prints what makes an answer less reliable than usual."""
+    for warning in warnings:
+        text = warning.text or warning_label(warning.reason)
+        console.print(f"Warning: {text}", style="yellow", highlight=False, markup=False)
+
+
+def ratings_text(rated: Forecast | Model) -> str:
+    """Says when the newest final was that the teams' ratings know, and how many of them were reported to the server."""
+    since = f", with {pluralize(rated.finals_since, 'reported final')}" if rated.finals_since else ""
+    return f"as of {rated.ratings_date}{since}"
 
 
 def print_models(answer: ListModelsResponse) -> None:
@@ -111,7 +143,8 @@ def _print_model(model: Model) -> None:
         reason = f": {model.verdict_reason}" if model.verdict_reason else ""
         rows.add_row("verdict", Text(f"{verdict}{reason}"))
     if model.ratings_date:
-        rows.add_row("team ratings", f"as of {model.ratings_date}")
+        age = pluralize(model.ratings_age_days, "day")
+        rows.add_row("team ratings", f"{ratings_text(model)} · {age} old, summers not counted")
     rows.add_row("smallest alpha", f"{model.smallest_alpha:.2g}")
     rows.add_row("trained on", f"{model.train_games:,} games of {_seasons(model.train_seasons)}")
     rows.add_row("calibrated on", f"{model.calibration_games:,} games of {_seasons(model.calibration_seasons)}")
@@ -123,7 +156,9 @@ def _print_model(model: Model) -> None:
         measured.add_row(metric.name, f"{metric.value:.3f}{bounds}")
     name = f"{model.version}{' · active' if model.active else ''}"
     parts = Group(rows, "", measured) if model.metrics else rows
-    Console().print(Panel(parts, title=name, title_align="left", expand=False))
+    console = Console()
+    console.print(Panel(parts, title=name, title_align="left", expand=False))
+    print_warnings(console, model.warnings)
 
 
 def title(forecast: Forecast | Outcome) -> str:
@@ -185,6 +220,7 @@ def print_event(event: StreamPredictionsResponse) -> None:
                 f"[{signed(forecast.interval_lower)}, {signed(forecast.interval_upper)}]  "
                 f"{_home(forecast)} {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}  "
                 f"#{forecast.sequence}{_revision(forecast)}{'  late, does not count' * bool(forecast.late)}"
+                + "".join(f"  {warning_label(each.reason)}" for each in forecast.warnings)
             )
         case "outcome":
             outcome = event.outcome

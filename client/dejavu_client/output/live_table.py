@@ -64,6 +64,9 @@ def live_table(
         lines.append(Text(f"server: {server_trouble}", style="yellow"))
     if limits:
         lines.append(Text(limits, style="yellow"))
+    newest = [each.newest for game in watched for each in game.horizons.values() if each.newest]
+    texts = dict.fromkeys(warning.text for each in newest for warning in each.forecast.warnings)
+    lines += [Text(text, style="yellow") for text in texts]
     if not watched:
         waiting = "Waiting for the scoreboard …" if scoreboard_time is None else "No games today."
         return Group(Text(waiting, style="dim"), *lines)

@@ -15,6 +15,7 @@ from dejavu.v1.market_pb2 import (
 )
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
 from dejavu_client.formatting import chance, enum_word, horizon_label, percent, signed
+from dejavu_client.output.forecast import print_warnings
 from dejavu_client.output.responsive_table import titled_table
 
 
@@ -42,8 +43,7 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     console.print(table)
     console.print(" · ".join(notes), style="dim", highlight=False)
     console.print(bet(answer, market, forecast), highlight=False, markup=False)
-    for warning in answer.warnings:
-        console.print(f"Warning: {warning.text}", style="yellow", highlight=False, markup=False)
+    print_warnings(console, answer.warnings)
 
 
 def print_risk(answer: AssessRiskResponse) -> None:

@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, pluralize, signed
+from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, pluralize, signed, warning_label
 from dejavu_client.poller import events
 from dejavu_client.poller.horizons import HORIZON_RULES
 from dejavu_client.poller.summary import HorizonSummary, Summary
@@ -61,12 +61,14 @@ def event_line(event: events.Event) -> str:
             return f"{about}  {horizon_label(event.horizon)} not forecast after {minutes}: {event.reason}"
         case events.Prediction(forecast=forecast):
             revision = f", revision {forecast.revision}" if forecast.revision else ""
+            warnings = "".join(f", {warning_label(each.reason)}" for each in forecast.warnings)
             return (
                 f"{about}  {signed(event.pattern[-1], 0)} after {forecast.elapsed_minutes} minutes, "
                 f"{horizon_label(forecast.horizon)} {signed(forecast.point_forecast)} "
                 f"[{signed(forecast.interval_lower)} … {signed(forecast.interval_upper)}] "
                 f"at {percent(forecast.coverage_probability)}, "
-                f"{event.game.home} {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}{revision}"
+                f"{event.game.home} {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}"
+                f"{revision}{warnings}"
             )
         case events.HorizonResult():
             return (

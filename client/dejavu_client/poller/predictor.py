@@ -24,6 +24,7 @@ from dejavu_client.poller.transition import DueForecast
 from dejavu_client.poller.watched_game import PendingOutcome
 from dejavu_client.requests import predict_request
 from dejavu_client.transport.health import HealthStatus
+from dejavu_feed.game_ids import is_of_season
 from dejavu_feed.nba.live_payloads import GameState
 from dejavu_feed.teams import team_code
 
@@ -99,8 +100,18 @@ async def request_forecasts(
         The forecast for each item of `due`, or the error in its place.
     """
     home, away = team_codes(game)
+    day = game.date
+    if day is not None and not is_of_season(game.game_id, day):
+        day = None  # the server would refuse the forecast
     requests = [
-        predict_request(each.pattern, game_id=game.game_id, horizon=each.horizon, home_team=home, away_team=away)
+        predict_request(
+            each.pattern,
+            game_id=game.game_id,
+            horizon=each.horizon,
+            home_team=home,
+            away_team=away,
+            game_date=day,
+        )
         for each in due
     ]
     try:

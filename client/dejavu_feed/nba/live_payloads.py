@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
 
 from dejavu_feed.errors import MalformedFeed
@@ -16,6 +16,9 @@ from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.nba.fields import clock_seconds, game_clock, optional_text, points, required
 from dejavu_feed.pattern import Score, elapsed_seconds
 from dejavu_feed.teams import team_code
+
+_DAY_START = timedelta(hours=11)
+"""A day of games starts at 11:00 UTC: 6 or 7 a.m. in New York, when no game is in progress."""
 
 
 class GameStatus(IntEnum):
@@ -38,6 +41,7 @@ class GameState:
         home_periods, away_periods: points of each period; 0 for periods not yet played.
         tip_off: scheduled or actual start, aware; None if the feed does not report it.
         text: the feed's status text, for example "Q2 07:15" or "Final/OT".
+        code_date: local date of the game by its code, for example 20230420/SACGSW; None if the feed shows none.
     """
 
     game_id: str
@@ -52,6 +56,14 @@ class GameState:
     away_periods: tuple[int, ...] = ()
     tip_off: datetime | None = None
     text: str = ""
+    code_date: date | None = None
+
+    @property
+    def date(self) -> date | None:
+        """Local date of the game: by its code, else by its start; None if the feed shows neither."""
+        if self.code_date is not None or self.tip_off is None:
+            return self.code_date
+        return (self.tip_off.astimezone(UTC) - _DAY_START).date()
 
     @property
     def score(self) -> tuple[int, int]:
@@ -180,6 +192,7 @@ def _game_state(record: object, where: str) -> GameState:
         away_periods=_period_scores(away, f"{where}.awayTeam"),
         tip_off=_time(optional_text(record, "gameTimeUTC")),
         text=optional_text(record, "gameStatusText").strip(),
+        code_date=_code_date(optional_text(record, "gameCode")),
     )
 
 
@@ -213,6 +226,13 @@ def _team(record: Mapping[str, object], where: str) -> str:
         return team_code(code)
     except ValueError:
         return code.strip().upper()
+
+
+def _code_date(code: str) -> date | None:
+    try:
+        return datetime.strptime(code.partition("/")[0], "%Y%m%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        return None
 
 
 def _time(text: str) -> datetime | None:

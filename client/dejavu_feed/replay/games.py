@@ -39,12 +39,14 @@ class ReplayGame:
         source: identifier of the game in its source.
         home, away: NBA codes.
         scores: every change of the score in chronological order; rows without a change are plays without points.
+        day: local date of the game; None: the day on which it is replayed.
     """
 
     source: str
     home: str
     away: str
     scores: tuple[Score, ...]
+    day: date | None = None
 
 
 def draw_matchups(rng: random.Random, count: int) -> tuple[tuple[str, str], ...]:
@@ -64,7 +66,9 @@ def draw_home_edge(rng: random.Random) -> float:
     return rng.gauss(*_HOME_EDGE)
 
 
-def simulated_game(rng: random.Random, number: int, home: str, away: str, edge: float) -> ReplayGame:
+def simulated_game(
+    rng: random.Random, number: int, home: str, away: str, edge: float, day: date | None = None
+) -> ReplayGame:
     """Simulates one game of an evening.
 
     Args:
@@ -73,18 +77,19 @@ def simulated_game(rng: random.Random, number: int, home: str, away: str, edge: 
         home: NBA code of the home team.
         away: NBA code of the away team.
         edge: the home team's expected final margin, in points.
+        day: local date of the game; None: the day on which it is replayed.
     """
-    return ReplayGame(f"simulated {number}", home, away, fill_idle_plays(simulate_game(rng, home_edge=edge)))
+    return ReplayGame(f"simulated {number}", home, away, fill_idle_plays(simulate_game(rng, home_edge=edge)), day)
 
 
-def simulated_evening(rng: random.Random, count: int) -> tuple[ReplayGame, ...]:
+def simulated_evening(rng: random.Random, count: int, day: date | None = None) -> tuple[ReplayGame, ...]:
     """Simulates `count` games in which no team plays twice. Team strengths are random.
 
     Raises:
         ValueError: if `count` is not 1 … 15.
     """
     return tuple(
-        simulated_game(rng, number, home, away, draw_home_edge(rng))
+        simulated_game(rng, number, home, away, draw_home_edge(rng), day)
         for number, (home, away) in enumerate(draw_matchups(rng, count), 1)
     )
 
@@ -105,7 +110,7 @@ def recorded_evening(path: Path, day: date) -> tuple[tuple[ReplayGame, ...], tup
     rows = _rows(path, f"{day:%Y%m%d}")
     for source, of_game in itertools.groupby(rows, key=lambda row: str(row["game_id"])):
         try:
-            games.append(_game_of(source, list(of_game)))
+            games.append(_game_of(source, list(of_game), day))
         except ValueError as error:
             excluded.append(f"{source}: {error}")
     if not games:
@@ -113,7 +118,7 @@ def recorded_evening(path: Path, day: date) -> tuple[tuple[ReplayGame, ...], tup
     return tuple(games), tuple(excluded)
 
 
-def _game_of(source: str, rows: Sequence[dict[str, Any]]) -> ReplayGame:
+def _game_of(source: str, rows: Sequence[dict[str, Any]], day: date) -> ReplayGame:
     """Builds a game from its rows. A ValueError says why it cannot be replayed."""
     if missing := {column for row in rows for column in _COLUMNS if row[column] is None}:
         raise ValueError(f"{', '.join(sorted(missing))} is missing")
@@ -124,7 +129,7 @@ def _game_of(source: str, rows: Sequence[dict[str, Any]]) -> ReplayGame:
         raise ValueError("its rows are not in chronological order")
     if reason := exclusion_reason(away, scores):
         raise ValueError(reason)
-    return ReplayGame(source, home, away, fill_idle_plays(scores))
+    return ReplayGame(source, home, away, fill_idle_plays(scores), day)
 
 
 def extend_to_overtime(game: ReplayGame) -> ReplayGame:

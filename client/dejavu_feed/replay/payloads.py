@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any, Final
 
 from dejavu_feed.nba.live_payloads import GameStatus
@@ -49,9 +49,15 @@ class LiveGame:
         return GameStatus.LIVE if self.at < self.timeline.length else GameStatus.FINAL
 
     @property
+    def day(self) -> date:
+        """Local date of the game when it was played; if that is not known, of the replay."""
+        recorded = self.timeline.game.day
+        return self.tip_off.astimezone(EASTERN).date() if recorded is None else recorded
+
+    @property
     def code(self) -> str:
         """Date and teams, for example 20230420/SACGSW."""
-        return f"{self.tip_off.astimezone(EASTERN):%Y%m%d}/{self.timeline.game.away}{self.timeline.game.home}"
+        return f"{self.day:%Y%m%d}/{self.timeline.game.away}{self.timeline.game.home}"
 
     def wall_time(self, at: float) -> datetime:
         """Converts game-day seconds since tip-off to wall-clock time."""

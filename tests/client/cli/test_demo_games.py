@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from datetime import date
 from statistics import fmean
 
 import pytest
 from tests.support.fakes.service import FakeServer, forecast
 
+from dejavu.v1.model_service_pb2 import ListModelsRequest
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictBatchResponse, PredictBatchResult, PredictError
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_client.cli.demo import simulate_matched_games
@@ -35,7 +37,11 @@ async def test_games_are_simulated_around_the_margins_that_the_model_expects(
     assert fmean(final) == pytest.approx(
         expected, abs=4 * 14 / 15**0.5
     )  # margins have a standard deviation of 14 points
+    assert isinstance(server.next_call().request, ListModelsRequest)
     asked = server.next_call().request.requests
+    # The ratings of the model end the day before, so they are used whenever the demo runs.
+    assert {each.game_date for each in asked} == {"2023-06-13"}
+    assert {game.day for game in games} == {date(2023, 6, 13)}
     assert [(each.home_team, each.away_team, each.horizon, each.game_id) for each in asked] == [
         (game.home, game.away, FINAL, "") for game in games
     ]

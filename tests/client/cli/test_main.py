@@ -283,7 +283,8 @@ def test_models_are_shown(run: Run) -> None:
         "the half, from 1 to 23 minutes",
         "the end, from 1 to 47 minutes",
         "fit: better than persistence in every season tested",
-        "as of 2023-06-12",
+        "as of 2023-06-12, with 3 reported finals · 8 days old",
+        "Warning: the ratings are of a fake",
         "3,000 entries",
     ):
         assert part in shown

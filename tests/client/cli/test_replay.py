@@ -70,7 +70,7 @@ def test_it_serves_the_games_of_a_day_and_names_those_left_out(tmp_path: Path) -
 
 
 def test_what_cannot_be_replayed_is_refused_by_name(tmp_path: Path) -> None:
-    assert "must be given together" in fails_with(2, "--games", "plays.parquet")
+    assert "needs --date" in fails_with(2, "--games", "plays.parquet")
     assert "not HOST:PORT" in fails_with(2, "--listen", "8008")
     assert "missing.parquet" in fails_with(1, "--games", str(tmp_path / "missing.parquet"), "--date", "2023-03-06")
 

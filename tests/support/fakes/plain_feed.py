@@ -153,6 +153,7 @@ class _PlainGame:
             away_periods=away,
             tip_off=_seconds(game.tip_off),
             text=status_text(game),
+            code_date=game.day,
         )
 
     def plays(self, now: datetime) -> list[Play]:
@@ -259,6 +260,7 @@ def _scheduled(games: Sequence[GameState], number: int, text: str, later: timede
     home, away = sorted(TEAMS, key=lambda code: (code in busy, code))[:2]
     last = max(int(game.game_id[len(REPLAY_PREFIX) :]) for game in games)
     assert first.tip_off is not None
+    assert first.code_date is not None
     return GameState(
         game_id=f"{REPLAY_PREFIX}{(last + number) % 10**8:08d}",
         home=home,
@@ -272,6 +274,7 @@ def _scheduled(games: Sequence[GameState], number: int, text: str, later: timede
         away_periods=(0,) * 4,
         tip_off=first.tip_off + later,
         text=text,
+        code_date=first.code_date + later,
     )
 
 

@@ -28,7 +28,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from dejavu.v1 import model_service_pb2_grpc, prediction_service_pb2_grpc, record_service_pb2_grpc
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Forecast, Quantile
+from dejavu.v1.forecast_pb2 import (
+    HORIZON_FINAL,
+    HORIZON_HALFTIME,
+    WARNING_REASON_RATINGS_OUTDATED,
+    Forecast,
+    Quantile,
+)
+from dejavu.v1.forecast_pb2 import Warning as Caution
 from dejavu.v1.model_service_pb2 import VERDICT_FIT, HorizonSupport, ListModelsResponse, Model
 from dejavu.v1.prediction_service_pb2 import (
     AssessRiskResponse,
@@ -337,6 +344,9 @@ class _Servicer(
             calibration_games=1000,
             database_entries=3000,
             ratings_date="2023-06-12",
+            finals_since=3,
+            ratings_age_days=8,
+            warnings=[Caution(reason=WARNING_REASON_RATINGS_OUTDATED, text="the ratings are of a fake")],
             verdict=VERDICT_FIT,
             verdict_reason="better than persistence in every season tested",
         )

@@ -129,8 +129,10 @@ def _scheduled(board: Json, number: int, text: str, later: timedelta) -> Json:
     home, away = sorted(TEAMS, key=lambda code: (code in busy, code))[:2]
     last = max(int(game["gameId"][len(REPLAY_PREFIX) :]) for game in games)
     tip_off = datetime.fromisoformat(first["gameTimeUTC"]).astimezone(UTC) + later
+    day = datetime.strptime(first["gameCode"].partition("/")[0], "%Y%m%d").replace(tzinfo=UTC) + later
     return {
         **first,
+        "gameCode": f"{day:%Y%m%d}/{away}{home}",
         "gameId": f"{REPLAY_PREFIX}{(last + number) % 10**8:08d}",
         "gameStatus": int(GameStatus.SCHEDULED),
         "gameStatusText": text,

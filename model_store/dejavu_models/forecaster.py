@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from dejavu_models import betting, ratings_age
+from dejavu_models import betting
 from dejavu_models.arrays import Floats
 from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
@@ -19,7 +19,7 @@ from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.manifest import Manifest
 from dejavu_models.online_state import INITIAL, IntervalAdapter, OnlineState
 from dejavu_models.point.ensemble import PointEnsemble, Predictions
-from dejavu_models.ratings import RatingFilter, Ratings
+from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, are_usable, ratings_warnings
 from dejavu_models.types import (
     HORIZONS,
     Adaptation,
@@ -52,11 +52,11 @@ class Forecaster:
 
     Attributes:
         policy: staking policy for queries with a market. Set it before the first query.
-        max_ratings_days: greatest age of ratings that are used, see `ratings_age.usable`; to be set as early.
+        max_ratings_days: greatest age of ratings that are used, see `ratings.are_usable`; to be set as early.
     """
 
     policy: StakingPolicy = betting.DEFAULT_POLICY
-    max_ratings_days: int = ratings_age.MAX_DAYS
+    max_ratings_days: int = MAX_RATINGS_DAYS
 
     def __init__(
         self, manifest: Manifest, models: PointEnsemble, calibration: Calibration, ratings: RatingFilter
@@ -214,10 +214,10 @@ class _ActiveState:
 
     def warnings(self, query: ForecastQuery, max_days: int) -> tuple[WarningReason, ...]:
         """Returns the warnings about the age of the ratings that a query asks for."""
-        return ratings_age.ratings_warnings(self.ratings_date, query.game_date, max_days)
+        return ratings_warnings(self.ratings_date, query.game_date, max_days)
 
     def _uses_ratings(self, query: ForecastQuery, max_days: int) -> bool:
-        return self.asks_for_ratings(query) and ratings_age.usable(self.ratings_date, query.game_date, max_days)
+        return self.asks_for_ratings(query) and are_usable(self.ratings_date, query.game_date, max_days)
 
     def expected_margin(self, query: ForecastQuery, max_days: int) -> float | None:
         """Returns the expected final differential before the game, in points: as given, from ratings, or None."""

@@ -109,6 +109,23 @@ class Golden(_Record):
     home_lead_probability: float
 
 
+class RefreshRecord(_Record):
+    """Games by which the ratings of a bundle were updated after its models were fitted.
+
+    Attributes:
+        of_version: version of the bundle that was refreshed.
+        games: number of games, the newest ones that the ratings know.
+        first_date, last_date: local dates of the first and the last of them.
+        data_fingerprint: SHA-256 over these games.
+    """
+
+    of_version: str
+    games: Annotated[int, Field(gt=0)]
+    first_date: date
+    last_date: date
+    data_fingerprint: Sha256
+
+
 class MetricRecord(_Record):
     """A metric with its 95 % bootstrap interval over games, if available."""
 
@@ -126,6 +143,7 @@ class Manifest(_Record):
         data_fingerprint: SHA-256 over the games of all parts.
         libraries: name → version of the libraries used for training.
         files: name → SHA-256 of every file except the manifest.
+        refresh: later games in the ratings; None if they end with the games of all parts.
     """
 
     schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
@@ -142,6 +160,7 @@ class Manifest(_Record):
     metrics: tuple[MetricRecord, ...]
     golden: Annotated[tuple[Golden, ...], Field(min_length=1)]
     files: dict[FileName, Sha256]
+    refresh: RefreshRecord | None = None
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:

@@ -10,19 +10,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavu_feed.off_season import days_around
 from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
+from dejavu_models.types import WarningReason
 
 CODES: tuple[str, ...] = tuple(TEAMS)
 _INDEX = {code: index for index, code in enumerate(CODES)}
 _HOME = len(CODES)
 _LONGEST_GAP = 10
 """Maximum number of days of drift between two games: no games are played during a break."""
+
+MAX_RATINGS_DAYS: Final = 30
+"""Default of the greatest age at which ratings are used, in days; summers are not counted (`dejavu_feed.off_season`).
+It is longer than any pause of a season but that of 2020."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +206,26 @@ def carried_margins(
 def frozen_margins(ratings: Ratings, home: NDArray[np.str_], away: NDArray[np.str_]) -> Floats:
     """Returns the expected margins of games, (n,) in points, with fixed ratings."""
     return np.array([ratings.expected_margin(str(one), str(other)) for one, other in zip(home, away, strict=True)])
+
+
+def are_usable(newest: date, game_date: date | None, max_days: int) -> bool:
+    """Returns whether ratings may be used for a game.
+
+    Args:
+        newest: date of the newest final that they know.
+        game_date: date of the game; None: their age is not counted.
+        max_days: their greatest age, in days without summers; also how far they may be ahead of the game.
+    """
+    if game_date is None:
+        return True
+    first, last = days_around(newest, max_days)
+    return first <= game_date <= last
+
+
+def ratings_warnings(newest: date, game_date: date | None, max_days: int) -> tuple[WarningReason, ...]:
+    """Returns what the age of ratings makes unreliable; see `are_usable`."""
+    if game_date is None:
+        return ()
+    if game_date < newest:
+        return (WarningReason.RATINGS_AHEAD,)
+    return () if game_date <= days_around(newest, max_days)[1] else (WarningReason.RATINGS_OUTDATED,)

@@ -226,7 +226,7 @@ class ModelInfo:
     Attributes:
         ratings_date: local date of the newest final that the team ratings know.
         finals_since: number of finals that they know beyond those of the bundle.
-        max_ratings_days: greatest age at which they are used; see `ratings_age`.
+        max_ratings_days: greatest age at which they are used; see `ratings.are_usable`.
         approved: whether the backtest of its recipe passed; `verdict_reason` states why.
     """
 

@@ -5,6 +5,7 @@ All code that reads or writes such a file uses this module. docs/data.md describ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -42,6 +43,9 @@ MAX_SCORE = 400
 """Upper bound of one team's score, in points; the record is 186."""
 
 
+_NAME = re.compile(r"plays_([0-9]{4})\.parquet", re.ASCII)
+
+
 class DataError(ValueError):
     """Unusable data; the message names the file and the problem."""
 
@@ -49,6 +53,18 @@ class DataError(ValueError):
 def season_path(folder: Path, season: int) -> Path:
     """Returns the path of a season in a folder."""
     return folder / f"plays_{season}.parquet"
+
+
+def season_of_file(path: Path) -> int:
+    """Returns the season of plays_{season}.parquet.
+
+    Raises:
+        DataError: if a file has another name.
+    """
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise DataError(f"{path}: not a file of games; expected plays_{{season}}.parquet")
+    return int(match[1])
 
 
 def plays_file(folder: Path, season: int) -> Path:

@@ -13,9 +13,10 @@ from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_se
 from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, PredictRequest, RiskFactor
 from dejavu_feed.game_ids import is_of_season, season_days, season_of
 from dejavu_feed.off_season import playing_days
-from dejavu_models import ratings_age, risk
+from dejavu_models import risk
 from dejavu_models.errors import FieldErrors, InvalidGameDate
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern, check_level_count, check_slots
+from dejavu_models.ratings import are_usable, ratings_warnings
 from dejavu_models.types import (
     Adaptation,
     AdaptationMode,
@@ -222,8 +223,8 @@ def market_message_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
 
 def model_message(info: ModelInfo, today: date, *, active: bool) -> model_service_pb2.Model:
     """Converts the description of a model to a message, with the age of its ratings today."""
-    rated = ratings_age.usable(info.ratings_date, today, info.max_ratings_days)
-    reasons = ratings_age.ratings_warnings(info.ratings_date, today, info.max_ratings_days)
+    rated = are_usable(info.ratings_date, today, info.max_ratings_days)
+    reasons = ratings_warnings(info.ratings_date, today, info.max_ratings_days)
     return message_of(
         model_service_pb2.Model,
         info,

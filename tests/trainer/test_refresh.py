@@ -1,0 +1,150 @@
+"""Refreshed ratings: as a server would have updated them, in a bundle that is otherwise the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.support.builders.bundles import simulated_games, simulated_seasons, small_bundle
+from tests.support.builders.issued_forecasts import issued
+
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.live_ratings import GameResult, LiveRatings
+from dejavu_models.registry.bundle import load_bundle, read_manifest
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.types import Horizon
+from dejavu_server.ledger import Ledger
+from dejavu_server.records import ReportedOutcome
+from dejavu_trainer.cli.main import main
+
+PATTERN = ScorePattern(tuple(float(minute % 5) for minute in range(20)))
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([str(argument) for argument in arguments])
+    return left.value.code if isinstance(left.value.code, int) else int(left.value.code is not None)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A bundle whose ratings end with the season 2033."""
+    small_bundle(tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def expected_margin(model: Forecaster, home: str = "BOS", away: str = "LAL") -> float | None:
+    return model.forecast(ForecastQuery(PATTERN, Horizon.FINAL, 0.2, home, away)).expected_margin
+
+
+def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "refreshed"
+    assert run("ratings", "--from", simulated_seasons(), "--bundle", bundle, "--out", out, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    old, new = load_bundle(bundle), load_bundle(out)
+    games = simulated_games().of_seasons([2034])
+    live = LiveRatings.start(old.rating_filter)
+    for index in range(len(games)):
+        day = games.date[index].item()
+        final = int(games.final[index])
+        live = live.after(GameResult(str(games.home[index]), str(games.away[index]), 2034, day, final))
+    assert new.ratings == live.filter.ratings()
+    assert expected_margin(new) == live.filter.ratings().expected_margin("BOS", "LAL") != expected_margin(old)
+    assert new.manifest.refresh is not None
+    assert (new.manifest.refresh.games, new.manifest.refresh.of_version) == (len(games), old.version)
+    assert new.manifest.refresh.data_fingerprint == games.fingerprint
+    assert document["ratings_date"] == new.manifest.ratings.date.isoformat() == str(games.date[-1])
+    assert (document["model_version"], document["games"]) == (new.version, len(games))
+    assert new.version != old.version
+    for name in ("train", "calibrate", "data_fingerprint", "verdict", "metrics", "dejavu", "seed"):
+        assert getattr(new.manifest, name) == getattr(old.manifest, name)
+    changed = {name for name, hash_ in new.manifest.files.items() if old.manifest.files[name] != hash_}
+    assert changed == {"ratings.npz"}
+    query = ForecastQuery(PATTERN, Horizon.FINAL, 0.2)
+    assert new.forecast(query).interval == old.forecast(query).interval
+
+
+def test_by_default_the_bundle_is_replaced_and_then_there_is_nothing_newer(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = read_manifest(bundle).version
+    file = simulated_seasons() / "plays_2034.parquet"
+    assert run("ratings", "--from", file, "--bundle", bundle) == 0
+    assert f"with the models of {version}" in capsys.readouterr().out
+    refreshed = read_manifest(bundle)
+    assert refreshed.version != version
+    assert run("ratings", "--from", file, "--bundle", bundle) == 1
+    assert f"no game after {refreshed.ratings.date}" in capsys.readouterr().err
+    assert read_manifest(bundle) == refreshed
+
+
+def test_the_same_games_give_the_same_version(bundle: Path, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        assert run("ratings", "--from", simulated_seasons(), "--bundle", bundle, "--out", tmp_path / name) == 0
+    assert read_manifest(tmp_path / "one").version == read_manifest(tmp_path / "other").version
+
+
+def test_for_the_next_season_the_ratings_are_nearer_to_each_other(bundle: Path, tmp_path: Path) -> None:
+    spreads = []
+    for option in ((), ("--next-season",)):
+        out = tmp_path / f"out{len(option)}"
+        assert run("ratings", "--from", simulated_seasons(), "--bundle", bundle, "--out", out, *option) == 0
+        strengths = load_bundle(out).ratings.strengths.values()
+        spreads.append((read_manifest(out).ratings.season, max(strengths) - min(strengths)))
+    (season, spread), (next_season, regressed) = spreads
+    assert (season, next_season) == (2034, 2035)
+    assert regressed < spread
+
+
+async def test_a_ledger_is_a_source_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shipped = shutil.copytree(default_bundle(), tmp_path / "bundle")
+    path = tmp_path / "ledger.sqlite3"
+    evening = datetime(2023, 11, 2, 3, 30, tzinfo=UTC)
+    ledger = await Ledger.open(f"sqlite:///{path}")
+    for number in range(3):
+        game, time = f"002230000{number}", evening + timedelta(days=number)
+        pattern = [float(minute % 3) for minute in range(47)]
+        await ledger.commit([issued(game, pattern, horizon=Horizon.FINAL, generated_time=time)])
+        await ledger.record_outcome(ReportedOutcome(game, Horizon.FINAL, 25, "BKN", "GSW", time, time))
+    await ledger.close()
+    before = expected_margin(load_bundle(shipped), "BKN", "GSW")
+    out = tmp_path / "refreshed"
+    for source in (path, f"sqlite:///{path}"):
+        assert run("ratings", "--from", source, "--bundle", shipped, "--out", out) == 0
+        assert "3, 2023-11-01 to 2023-11-03" in capsys.readouterr().out
+        new = load_bundle(out)
+        assert new.ratings.date == date(2023, 11, 3)
+        margin = expected_margin(new, "BKN", "GSW")
+        assert before is not None
+        assert margin is not None
+        assert margin > before + 1
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("nowhere", "nowhere: cannot be read: No such file or directory"),
+        ("empty", "contains no plays_{season}.parquet"),
+        ("games.parquet", "not a file of games; expected plays_{season}.parquet"),
+        ("sqlite:///nowhere.sqlite3", "cannot be exported"),
+    ],
+)
+def test_an_unusable_source_is_named_and_the_bundle_stays(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    source: str, reason: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "games.parquet").write_bytes(b"PAR1")
+    before = read_manifest(bundle)
+    assert run("ratings", "--from", source, "--bundle", bundle) == 1
+    error = capsys.readouterr().err
+    assert reason in error
+    assert "Traceback" not in error
+    assert read_manifest(bundle) == before

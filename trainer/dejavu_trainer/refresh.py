@@ -1,0 +1,184 @@
+"""Refreshes the ratings of a bundle with the results of later games, without fitting anything else."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.live_ratings import GameResult, LiveRatings
+from dejavu_models.manifest import RATINGS, Golden, Manifest, RefreshRecord, version_of
+from dejavu_models.registry.bundle import check_target, load_bundle, publish, ratings_to_bytes
+from dejavu_trainer.data.games import Games, load_games
+from dejavu_trainer.data.plays import DataError, season_of_file
+
+_LEDGER: Final = "sqlite:///"
+_SQLITE_HEADER: Final = b"SQLite format 3\0"
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """Result of a refresh.
+
+    Attributes:
+        forecaster: the published bundle, loaded back from disk.
+        before: manifest of the bundle that was refreshed.
+        games: the games by which the ratings were updated.
+        bundle: folder of the published bundle.
+    """
+
+    forecaster: Forecaster
+    before: Manifest
+    games: RefreshRecord
+    bundle: Path
+
+
+@contextmanager
+def games_folder(source: str) -> Iterator[Path]:
+    """Gives the folder or file with the games of a source: its own path, or a temporary export of a ledger.
+
+    A ledger is exported by the server's own command in another process: it decides which games count, and which
+    revision of an outcome.
+
+    Args:
+        source: a folder of plays_{season}.parquet, one such file, or a ledger: its path, or sqlite:///PATH.
+
+    Raises:
+        DataError: if there is no such source, or the ledger cannot be exported.
+    """
+    path = Path(source.removeprefix(_LEDGER))
+    if not source.startswith(_LEDGER) and not _is_sqlite(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="dejavu-ratings-") as folder:
+        url = _LEDGER + str(path.absolute())
+        # As few minutes as the export allows: the ratings need the result only.
+        options = ("--ledger", url, "--out", folder, "--min-minutes", "37")
+        command = (sys.executable, "-m", "dejavu_server", "ledger", "export", *options)
+        exported = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
+        if exported.returncode:
+            reason = (exported.stderr.strip().splitlines() or ["dejavu-server ended without a reason"])[-1]
+            raise DataError(f"{source}: cannot be exported: {reason}")
+        yield Path(folder)
+
+
+def load_later_games(path: Path, season: int) -> Games:
+    """Reads the games of a season and of later ones.
+
+    Args:
+        path: a folder of plays_{season}.parquet, with or without the subfolder nba/, or one such file.
+        season: the first season, by the year in which it ends.
+
+    Raises:
+        DataError: if there are none, or a file is malformed.
+    """
+    files = [path] if path.is_file() else [*path.glob("plays_*.parquet"), *path.glob("nba/plays_*.parquet")]
+    seasons = {season_of_file(file) for file in files}
+    later = sorted(each for each in seasons if each >= season)
+    if not later:
+        found = f"seasons {', '.join(map(str, sorted(seasons)))}" if seasons else "no plays_{season}.parquet"
+        raise DataError(f"{path}: contains {found}; expected the season {season} or a later one")
+    return load_games(path.parent if path.is_file() else path, later)
+
+
+def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool = False) -> Refresh:
+    """Publishes a bundle with the same models and newer ratings, and a model version of its own.
+
+    The ratings are updated as a server updates them with reported finals, by the games after the newest one that they
+    know.
+
+    Args:
+        bundle: folder of the bundle to refresh.
+        games: games, of which the later ones are used.
+        out: folder of the new bundle, which may be the same; an existing bundle there is replaced.
+        next_season: whether the season of the newest game is over, so that the ratings are for the next one.
+
+    Raises:
+        DataError: if no game is later than those that the ratings know.
+        FileExistsError: if `out` is neither empty nor a bundle.
+        BundleError: if the bundle does not load, or the new one fails its checks.
+    """
+    check_target(out)
+    old = load_bundle(bundle, allow_unfit=True)
+    before = old.manifest
+    contents = {name: (bundle / name).read_bytes() for name in before.files}
+    ratings = LiveRatings.start(old.rating_filter)
+    used = np.zeros(len(games), dtype=np.bool_)
+    for index in range(len(games)):
+        updated = ratings.after(_result(games, index))
+        used[index], ratings = updated is not ratings, updated
+    if not used.any():
+        raise DataError(f"no game after {before.ratings.date}, the newest final that the ratings of {bundle} know")
+    learned, state = games.select(used), ratings.filter
+    season = int(learned.season[-1]) + next_season
+    state = state.predict(season)
+    contents[RATINGS] = ratings_to_bytes(state)
+    files = before.files | {RATINGS: hashlib.sha256(contents[RATINGS]).hexdigest()}
+    record = before.ratings.model_copy(update={"date": state.ratings().date, "season": season})
+    added = RefreshRecord(
+        of_version=before.version,
+        games=len(learned),
+        first_date=learned.date[0].item(),
+        last_date=learned.date[-1].item(),
+        data_fingerprint=learned.fingerprint,
+    )
+    manifest = before.model_copy(
+        update={
+            "version": version_of(before.dejavu, record, files),
+            "created_time": datetime.now(UTC),
+            "ratings": record,
+            "files": files,
+            "refresh": added,
+        }
+    )
+    refreshed = Forecaster(manifest, old.models, old.calibration, state)
+    golden = tuple(_answered(refreshed, each) for each in before.golden)
+    forecaster = publish(out, manifest.model_copy(update={"golden": golden}), contents)
+    return Refresh(forecaster, before, added, out)
+
+
+def _result(games: Games, index: int) -> GameResult:
+    return GameResult(
+        home=str(games.home[index]),
+        away=str(games.away[index]),
+        season=int(games.season[index]),
+        day=games.date[index].item(),
+        differential=int(games.final[index]),
+    )
+
+
+def _answered(forecaster: Forecaster, golden: Golden) -> Golden:
+    """Returns a golden query with the answer of a forecaster."""
+    pattern = ScorePattern(golden.pattern)
+    answer = forecaster.forecast(
+        ForecastQuery(pattern, golden.horizon, golden.alpha, golden.home_team, golden.away_team)
+    )
+    return golden.model_copy(
+        update={
+            "point_forecast": answer.point,
+            "interval_lower": answer.interval.lower,
+            "interval_upper": answer.interval.upper,
+            "home_lead_probability": answer.home_lead_probability,
+        }
+    )
+
+
+def _is_sqlite(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE_HEADER)) == _SQLITE_HEADER
+    except IsADirectoryError:
+        return False
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error

@@ -1,0 +1,40 @@
+"""Output of `ratings`: the JSON document and the text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dejavu_trainer.refresh import Refresh
+
+
+def refresh_document(refreshed: Refresh) -> dict[str, Any]:
+    """Returns the result of a refresh; docs/data.md lists the keys."""
+    manifest, before = refreshed.forecaster.manifest, refreshed.before
+    return {
+        "bundle": str(refreshed.bundle),
+        "model_version": manifest.version,
+        "of_version": before.version,
+        "games": refreshed.games.games,
+        "first_date": refreshed.games.first_date.isoformat(),
+        "ratings_date": manifest.ratings.date.isoformat(),
+        "ratings_date_before": before.ratings.date.isoformat(),
+        "season": manifest.ratings.season,
+        "ratings": {code: round(points, 2) for code, points in refreshed.forecaster.ratings.strengths.items()},
+    }
+
+
+def print_refresh(console: Console, document: dict[str, Any]) -> None:
+    """Prints the document for people."""
+    rows = Table.grid(padding=(0, 2))
+    rows.add_row("bundle", document["bundle"])
+    rows.add_row("model", f"{document['model_version']}, with the models of {document['of_version']}")
+    rows.add_row("games", f"{document['games']:,}, {document['first_date']} to {document['ratings_date']}")
+    rows.add_row("ratings", f"as of {document['ratings_date']} (before: {document['ratings_date_before']})")
+    rows.add_row("season", f"{document['season'] - 1}–{document['season'] % 100:02d}")
+    strongest = sorted(document["ratings"].items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{code} {points:+.1f}" for code, points in [*strongest[:3], *strongest[-3:]])
+    rows.add_row("teams", f"{shown} (strongest and weakest, points)")
+    console.print(rows)

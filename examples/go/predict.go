@@ -37,6 +37,7 @@ func main() {
 		Horizon:           dejavu.Horizon_HORIZON_FINAL,
 		HomeTeam:          "BOS",
 		AwayTeam:          "LAL",
+		GameDate:          "2023-11-01",
 		ReturnExplanation: true,
 	})
 	if err != nil {
@@ -45,6 +46,9 @@ func main() {
 	forecast := answer.Forecast
 	fmt.Printf("LAL @ BOS: %+.1f, %.0f%% within [%+.1f, %+.1f]\n", forecast.PointForecast,
 		100*forecast.CoverageProbability, forecast.IntervalLower, forecast.IntervalUpper)
+	for _, warning := range forecast.Warnings {
+		fmt.Println("  warning:", warning.Text)
+	}
 	for _, component := range forecast.Explanation.Components {
 		fmt.Printf("  %s: %+.1f, weight %.2f\n", component.Name, component.Prediction, component.Weight)
 	}

@@ -15,7 +15,13 @@ def main() -> None:
     """Requests a what-if, which is not recorded, and then sends an invalid pattern."""
     with DejavuClient(os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051")) as client:
         forecast = client.predict(
-            PATTERN, home_team="BOS", away_team="LAL", alpha=0.2, explain=True, quantile_levels=[0.1, 0.5, 0.9]
+            PATTERN,
+            home_team="BOS",
+            away_team="LAL",
+            game_date="2023-11-01",  # the ratings of the bundle that ships are of June 2023
+            alpha=0.2,
+            explain=True,
+            quantile_levels=[0.1, 0.5, 0.9],
         )
         print(f"LAL @ BOS: {forecast.point_forecast:+.1f} at the half")
         lower, upper = forecast.interval_lower, forecast.interval_upper
@@ -24,7 +30,9 @@ def main() -> None:
         print("quantiles: " + ", ".join(f"{each.level:.0%} {each.value:+.1f}" for each in forecast.quantiles))
         for game in forecast.explanation.similar_games[:3]:
             print(f"  {game.label}: {game.increment:+.1f} from there, so {game.differential_at_horizon:+.1f} here")
-        win = client.predict(PATTERN, home_team="BOS", away_team="LAL", horizon=FINAL)
+        for warning in forecast.warnings:
+            print(f"  warning: {warning.text}")
+        win = client.predict(PATTERN, home_team="BOS", away_team="LAL", game_date="2023-11-01", horizon=FINAL)
         print(f"the home team wins: {win.home_lead_probability:.0%}")
 
         try:

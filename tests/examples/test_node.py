@@ -22,6 +22,7 @@ from dejavu_client import DejavuClient, Forecast
 pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
 
 LEVELS = [0.1, 0.5, 0.9]
+DAY = "2023-11-01"
 """The levels that the program requests."""
 MADE = {"generatedTime", "expiresTime"}
 """Fields that differ between two what-ifs."""
@@ -58,7 +59,9 @@ def differences() -> list[str]:
 def test_predict_has_the_python_client_s_answer(node: str, address: str) -> None:
     answer = answers(node, "predict", address, "--home", "BKN", "--away", "NYK", *differences())
     with DejavuClient(address, timeout=20.0) as client:
-        forecast = client.predict(PATTERN, home_team="BKN", away_team="NYK", explain=True, quantile_levels=LEVELS)
+        forecast = client.predict(
+            PATTERN, home_team="BKN", away_team="NYK", game_date=DAY, explain=True, quantile_levels=LEVELS
+        )
     expected = as_decoded_by_node(forecast)
     assert {name: value for name, value in answer.items() if name not in MADE} == {
         name: value for name, value in expected.items() if name not in MADE

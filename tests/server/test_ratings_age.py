@@ -103,7 +103,7 @@ async def test_beyond_the_limit_they_are_not_used_and_ratings_from_after_the_gam
     forecast = await named(client, game_date)
     assert forecast.HasField("expected_margin") is used
     assert [warning.reason for warning in forecast.warnings] == reasons
-    assert ("does not use them" in forecast.warnings[0].text) is not used
+    assert ("are not used" in forecast.warnings[0].text) is not used
 
 
 async def test_where_no_ratings_are_asked_for_their_age_is_of_no_interest(client: AsyncDejavuClient) -> None:

@@ -91,7 +91,8 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     if forecast.HasField("explanation"):
         _add_parts(rows, forecast.explanation)
     if forecast.ratings_date:
-        rows.add_row("team ratings", ratings_text(forecast))
+        unused = "" if forecast.HasField("expected_margin") else ", not used"
+        rows.add_row("team ratings", f"{ratings_text(forecast)}{unused}")
     rows.add_row("model", forecast.model_version)
     if forecast.sequence:
         revision = f", revision {forecast.revision}" if forecast.revision else ""

@@ -1,5 +1,5 @@
 /**
- * Requests one forecast: `npm run predict -- [--game ID] [--home BOS] [--away LAL] [--final] [--json] [DIFFERENTIAL …]`.
+ * Requests one forecast: `npm run predict -- [--game ID] [--home BOS] [--away LAL] [--date 2023-11-01] [--final] [--json] [DIFFERENTIAL …]`.
  *
  * Without a game id it is a what-if, which is not recorded; with one it is recorded.
  */
@@ -15,6 +15,7 @@ const { values, positionals } = parseArgs({
     game: { type: "string", default: "" },
     home: { type: "string", default: "BOS" },
     away: { type: "string", default: "LAL" },
+    date: { type: "string", default: "2023-11-01" },
     final: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
@@ -31,6 +32,8 @@ try {
     gameId: values.game,
     homeTeam: values.home,
     awayTeam: values.away,
+    // The shipped ratings are of June 2023. A game with an id is of today, unless its season is over.
+    gameDate: values.game ? "" : values.date,
     horizon: values.final ? "HORIZON_FINAL" : "HORIZON_HALFTIME",
     quantileLevels: [0.1, 0.5, 0.9],
     returnExplanation: true,
@@ -42,6 +45,7 @@ try {
     const horizon = values.final ? "end" : "half";
     console.log(`${values.away} @ ${values.home}: ${signed(forecast.pointForecast)} ${interval} at the ${horizon}`);
     console.log(`${values.home} leads then: ${Math.round(100 * forecast.homeLeadProbability)} %`);
+    for (const { text } of forecast.warnings) console.log(`  warning: ${text}`);
     for (const { level, value } of forecast.quantiles) {
       console.log(`  ${Math.round(100 * level)} %: ${signed(value)}`);
     }

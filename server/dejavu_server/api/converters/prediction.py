@@ -205,7 +205,7 @@ def warning_message(reason: WarningReason, day: date, ratings_date: date | None,
         ratings_date: local date of the newest final that the ratings know; None if no ratings were asked for.
         used: whether they were used.
     """
-    ignored = "the forecast does not use them"
+    ignored = "they are not used"
     text = {
         WarningReason.RATINGS_OUTDATED: f"the teams' ratings end on {ratings_date}, too long before {day}: {ignored}",
         WarningReason.RATINGS_AHEAD: f"the teams' ratings know finals up to {ratings_date}, after the game of {day}"

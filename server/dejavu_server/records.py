@@ -145,7 +145,7 @@ class RecordedForecast:
     Attributes:
         superseded: whether a later revision that was recorded in time replaced it.
         outcome, settlement: None unless an outcome stands.
-        first_outcome_sequence: sequence of the outcome's first report, which corrections do not change; 0 unless one stands.
+        first_outcome_sequence: sequence of the outcome's first report, which corrections do not change; 0 without one.
         market, market_answer: the first market requested with it, and its evaluation.
     """
 

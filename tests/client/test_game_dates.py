@@ -27,7 +27,7 @@ from dejavu_client import predict_request
 from dejavu_client.cli.main import app
 from dejavu_client.formatting import warning_label
 from dejavu_client.output.forecast import print_event
-from dejavu_client.output.poll_display import live_table
+from dejavu_client.output.live_table import live_table
 from dejavu_client.output.poll_events import event_line
 from dejavu_client.poller.events import Prediction
 from dejavu_client.poller.predictor import PredictionClient, request_forecasts

@@ -10,7 +10,7 @@ from tests.support.harness.documents import ROOT
 
 import dejavu_trainer.cli.fetch
 import dejavu_trainer.cli.fit
-import dejavu_trainer.cli.import_games  # noqa: F401 - registers the commands
+import dejavu_trainer.cli.import_games
 import dejavu_trainer.cli.ratings  # noqa: F401 - registers the commands
 from dejavu_trainer.cli.app import app
 from dejavu_trainer.data.plays import DATED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dejavu_common.launcher import main
+from dejavu_client.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -16,7 +16,7 @@ import typer.core
 
 from dejavu_client.cli.errors import JSON_KEY, as_json, as_text, exit_code, failure
 from dejavu_client.errors import DejavuClientError
-from dejavu_common.launcher import interruptible
+from dejavu_common import interrupts
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class _Command(typer.core.TyperCommand):
             needs = f"{self.name} needs {', '.join(modules)}, which {are} not installed"
             raise failure(f"{needs}: pip install 'dejavu-forecast[{','.join(missing)}]'")
         if not COMMANDS[str(self.name)].handles_signals:
-            interruptible()
+            interrupts.raise_again()
         return super().invoke(ctx)
 
 

@@ -77,7 +77,7 @@ class Interrupt:
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Interrupt)
-from dejavu_common.launcher import main
+from dejavu_launcher import main
 main()
 """
 """A program that gets Ctrl-C while it imports a module."""

@@ -1,0 +1,30 @@
+"""What Ctrl-C does while a program loads its modules."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+_INTERRUPTED = 128 + signal.SIGINT
+
+
+def exit_quietly() -> None:
+    """Lets Ctrl-C end the program at once and without a word, unless its parent has it ignored.
+
+    Raise nothing while modules load: extension modules turn exceptions into others.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _exit)
+
+
+def raise_again() -> None:
+    """Lets Ctrl-C raise KeyboardInterrupt again. A command calls it when its modules are loaded, before it does things.
+
+    Does nothing without `exit_quietly`, or if the program handles the signal itself by now.
+    """
+    if signal.getsignal(signal.SIGINT) is _exit:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _exit(_number: int, _frame: object) -> None:
+    os._exit(_INTERRUPTED)

@@ -1,0 +1,16 @@
+"""Starts `dejavu`. Loading its modules takes a good half second, in which Ctrl-C ends it as quietly as later.
+
+A package of its own: to import a module of `dejavu_client` is to load the client's library first.
+"""
+
+from __future__ import annotations
+
+from dejavu_common import interrupts
+
+
+def main() -> None:
+    """Runs `dejavu`."""
+    interrupts.exit_quietly()
+    from dejavu_client.cli.main import main as run  # noqa: PLC0415 - with Ctrl-C handled
+
+    run()

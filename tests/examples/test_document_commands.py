@@ -20,7 +20,7 @@ ELSEWHERE = {
     r"dejavu-trainer .*--data DIR ": SEASONS,
     r"python -m bench\.index --data DIR ": SEASONS,
     r"python -m bench\.": HOURS,
-    r"(dejavu-trainer (simulate|fit|evaluate|backtest|adapt|import) |dejavu-server (ledger export|--bundle) )": (
+    r"dejavu-trainer (simulate|fit|evaluate|backtest|adapt|import|ratings) |dejavu-server (ledger export|--bundle) ": (
         "trains for minutes: test_the_trainers_commands_run_in_order does so nightly, or tests/trainer and "
         "tests/server/cli on smaller seasons"
     ),
@@ -30,13 +30,19 @@ ELSEWHERE = {
     r"dejavu-server --listen 0\.0\.0\.0:": "listens on all interfaces and writes to /var/lib",
     r"dejavu replay --speed 60 --faults all": "tests/e2e/test_evening_with_faults.py polls it",
     r"dejavu-server --listen 127\.0\.0\.1:50051 --ledger": "the examples are run on a server of tests/examples",
-    r"dejavu predict .* --home BOS --away LAL --horizon final$": "is shown with its output, and run further below",
+    r"dejavu predict [^\0]* --home BOS --away LAL --horizon final\s+--game-date 2023-11-01$": (
+        "is shown with its output, and run further below"
+    ),
 }
 """Commands that no reader below runs → why."""
 
 READERS: dict[str, dict[str, str | None]] = {
     "of the README": {"README.md": None},
-    "of the track record and of the clients": {"docs/record.md": None, "docs/clients.md": r"grpcurl "},
+    "of the track record and of the clients": {
+        "docs/record.md": None,
+        "docs/recompute.md": None,
+        "docs/clients.md": r"grpcurl ",
+    },
 }
 """Name → the documents whose commands a reader runs, and which of them; None for all."""
 

@@ -7,6 +7,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from array import array
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -68,28 +69,47 @@ def test_the_record_has_all_that_a_scorecard_can_tell(record: Record) -> None:
     assert card.market.max_drawdown > 0
 
 
-def change(ledger: Path, statement: str, *values: object) -> None:
+def execute(ledger: Path, statement: str, *values: object) -> None:
     with closing(sqlite3.connect(ledger, timeout=30.0)) as database, database:
         database.execute(statement, values)
 
 
+def moved(values: bytes, place: int, by: float) -> bytes:
+    """Adds to one of the doubles that a forecast is scored from."""
+    doubles = array("d", values)
+    doubles[place] += by
+    return doubles.tobytes()
+
+
 @pytest.mark.parametrize(
-    ("column", "by", "figure"),
-    [("error", 0.5, "mae"), ("home_lead_probability", -0.01, "ece"), ("market_profit", 0.01, "market.profit")],
+    ("table", "column", "changed", "figure"),
+    [
+        ("forecasts", "scored_values", lambda values: moved(values, 0, 0.5), "mae"),
+        ("forecasts", "scored_values", lambda values: moved(values, 4, -0.01), "ece"),
+        ("markets", "decimal_odds", lambda odds: odds + 0.25, "market.profit"),
+    ],
 )
-def test_a_settlement_that_was_changed_gives_another_scorecard(
-    record: Record, column: str, by: float, figure: str
+def test_a_row_that_was_changed_gives_another_scorecard(
+    record: Record, table: str, column: str, changed: Callable[[Any], Any], figure: str
 ) -> None:
-    # Choose a forecast that counts and has a bet.
-    where = (
-        "forecast_sequence = (SELECT max(forecast_sequence) FROM settlements "
-        "WHERE market_stake > 0 AND NOT superseded AND late = '' AND home_lead_probability > 0.02)"
+    """The scorecard is computed from rows, the list from the entries that they were derived from."""
+    # Choose a forecast that counts and has a bet that won.
+    chosen = (
+        f"SELECT max({table}.sequence), {table}.{column} "
+        "FROM forecasts JOIN markets ON forecast_sequence = forecasts.sequence "
+        "JOIN outcomes USING (game_id, horizon) "
+        "WHERE outcomes.revision = (SELECT max(revision) FROM outcomes AS o WHERE o.game_id = outcomes.game_id) "
+        "AND stake_fraction > 0 AND late = '' AND forecasts.horizon = 'final' "
+        "AND iif(side = 'home', differential > line, differential < line)"
     )
-    change(record.ledger, f"UPDATE settlements SET {column} = {column} + ? WHERE {where}", by)
+    with closing(sqlite3.connect(record.ledger)) as database:
+        sequence, before = database.execute(chosen).fetchone()
+    change = f"UPDATE {table} SET {column} = ? WHERE sequence = ?"
+    execute(record.ledger, change, changed(before), sequence)
     try:
         done = checked(SCORECARD, record.address, "--horizon", "final")
     finally:
-        change(record.ledger, f"UPDATE settlements SET {column} = {column} - ? WHERE {where}", by)
+        execute(record.ledger, change, before, sequence)
     assert done.returncode == 1, done.stdout + done.stderr
     assert any(line.startswith(f"{figure}: the server says ") for line in done.stdout.splitlines())
 

@@ -146,9 +146,12 @@ class Supervisor:
             await self._reload_requested.wait()
             self._reload_requested.clear()  # a SIGHUP from here on triggers another round
             self._reloading = True
+            started = time.monotonic()
             try:
                 await self._reload(slots, pool)
                 server_metrics.reloads.labels("done").inc()
+                models = sorted({version for worker in pool.serving() for version in worker.models})
+                _log.info("reloaded", workers=len(slots), seconds=round(time.monotonic() - started, 3), models=models)
             except StartError:
                 server_metrics.reloads.labels("failed").inc()
             finally:
@@ -160,7 +163,6 @@ class Supervisor:
         Raises:
             StartError: if a replacement fails to start; the workers of this slot and of the later ones are kept.
         """
-        started = time.monotonic()
         _log.info("reloading", workers=len(slots))
         await pool.discard_standby()
         for slot in slots:
@@ -170,8 +172,6 @@ class Supervisor:
                 details = {"slot": slot.number, "renewed": slot.number, "workers": len(slots)}
                 _log.error("reload_failed", reason=str(error), **details)
                 raise
-        models = sorted({version for worker in pool.serving() for version in worker.models})
-        _log.info("reloaded", workers=len(slots), seconds=round(time.monotonic() - started, 3), models=models)
 
     def _on_end_signal(self, number: int) -> None:
         if not self._stopping.is_set():

@@ -204,15 +204,15 @@ def market(home: float, away: float = 1.5, line: float = 5.5) -> market_pb2.Mark
 
 
 async def test_odds_are_weighed_by_the_forecast_alone_and_in_a_batch(service: PredictionServiceAsyncStub) -> None:
-    request = pb.PredictRequest(pattern=PATTERN, market=market(1.5))  # it leads by 11
+    request = pb.PredictRequest(pattern=PATTERN, market=market(1.25, away=4.0))  # it leads by 11
     alone = await service.Predict(request)
     assert alone.market.side == market_pb2.MARKET_SIDE_HOME
     assert alone.market.home.win_probability == pytest.approx(0.859, abs=0.001)
-    assert alone.market.home.expected_value == pytest.approx(1.5 * alone.market.home.win_probability - 1)
+    assert alone.market.home.expected_value == pytest.approx(1.25 * alone.market.home.win_probability - 1)
     assert alone.market.stake == pytest.approx(50.0)  # the cap: a twentieth of the bankroll
     assert alone.market.confidence_met
     without = pb.PredictRequest(pattern=PATTERN)
-    dear = pb.PredictRequest(pattern=PATTERN, market=market(1.05))
+    dear = pb.PredictRequest(pattern=PATTERN, market=market(1.05, away=7.0))
     batch = await service.PredictBatch(pb.PredictBatchRequest(requests=[request, without, dear]))
     assert batch.results[0].market == alone.market
     assert not batch.results[1].HasField("market")

@@ -63,7 +63,13 @@ async def test_it_settles_every_forecast_of_its_game_and_horizon(ledger: Ledger)
     told, count = await ledger.record_outcome(outcome(-3))
     assert count == 3
     expected = [
-        RecordedForecast(one, superseded=superseded, outcome=told, settlement=settle(one, told))
+        RecordedForecast(
+            one,
+            superseded=superseded,
+            outcome=told,
+            settlement=settle(one, told),
+            first_outcome_sequence=told.sequence,
+        )
         for one, superseded in zip(stored, (True, False, False), strict=False)
     ]
     assert await settled(ledger) == expected

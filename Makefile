@@ -111,8 +111,8 @@ nightly-rounds: install install-node  ## rounds of kills, restarts, streams, fuz
 nightly-faults: install  ## days with feed faults, complete real evenings, and the server's long tests
 	$(PYTEST) -m nightly -n 2 tests/client tests/feed tests/e2e tests/server
 
-nightly-models: install  ## recipes and the shipped bundle on real seasons, and interrupted walk-forwards
-	$(PYTEST) -m nightly -n 2 tests/trainer tests/models
+nightly-models: install  ## recipes, the shipped bundle and the documents of training on real seasons, interrupted walk-forwards
+	$(PYTEST) -m nightly -n 2 tests/trainer tests/models tests/examples
 
 nightly-laws: install install-node  ## all other tests in a random order, property tests on 200 examples
 	DEJAVU_NIGHTLY=1 $(ALL) -m "not nightly" --timeout 900

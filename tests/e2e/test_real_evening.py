@@ -38,6 +38,8 @@ from dejavu_models.types import Forecast
 from dejavu_trainer.data.games import Games
 
 SEASON = 2023
+RATINGS_DAYS = 3650
+"""So many days around the evening, which is before the last game that the bundle knows, ratings are used."""
 HORIZONS = {HALFTIME: types.Horizon.HALFTIME, FINAL: types.Horizon.FINAL}
 
 
@@ -141,10 +143,11 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
     clock = SteppedClock()
     replay = Replay(played, stagger=600.0, now=clock)
     polled = PollerEvents()
+    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
     with (
         LocalServer(replay.respond) as served,
         closing(NbaFeed(served.url)) as feed,
-        spawned_server("--workers", "1", "--ledger", f"sqlite:///{tmp_path / 'ledger.sqlite3'}") as server,
+        spawned_server("--workers", "1", "--ledger", ledger, "--max-ratings-days", str(RATINGS_DAYS)) as server,
     ):
         address = await asyncio.to_thread(lambda: server.address)
         async with (
@@ -164,6 +167,7 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
 
     rows = {str(home): row for row, home in enumerate(evening.home)}
     model = Registry.load([], allow_unfit=True).get()
+    model.max_ratings_days = RATINGS_DAYS
     scored = defaultdict[int, list[Scored]](list)
     actual = {HALFTIME: evening.differentials[:, 23], FINAL: evening.final}
     for forecast in follower.received:
@@ -176,9 +180,10 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
                 home_team=str(evening.home[row]),
                 away_team=str(evening.away[row]),
                 record=True,
+                game_date=evening.date[row].item(),
             )
         )
-        assert forecast.away_team == evening.away[row]
+        assert (forecast.away_team, forecast.game_date) == (evening.away[row], str(evening.date[row]))
         assert (forecast.point_forecast, forecast.interval_lower, forecast.interval_upper) == pytest.approx(
             (expected.point, expected.interval.lower, expected.interval.upper), abs=1e-4
         )

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -218,3 +222,51 @@ def test_an_entry_with_a_value_of_another_type_is_not_exported(url: str, kept: C
     refused = run("export-entries", "--ledger", url, "--out", tmp_path / "entries.jsonl")
     assert (refused.exit_code, refused.stderr) == (1, "dejavu-server: entry 2: a value has the wrong type\n")
     assert not (tmp_path / "entries.jsonl").exists()
+
+
+def as_others(*command: object) -> subprocess.CompletedProcess[str]:
+    """Runs `dejavu-server ledger …` in a process that obeys permissions, as that of a user other than root does."""
+    bound = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all") if not os.geteuid() else ()
+    if bound and shutil.which(bound[0]) is None:
+        pytest.skip("root is bound by no permission, and there is no setpriv to bind it")
+    texts = [*bound, sys.executable, "-P", "-m", "dejavu_server", "ledger", *(str(each) for each in command)]
+    return subprocess.run(texts, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_ledger_in_a_folder_that_cannot_be_written_is_read(
+    url: str, kept: Checkpoint, file: Path, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)  # what SQLite needs files beside it for
+    tmp_path.chmod(0o555)
+    try:
+        verified = as_others("verify", "--ledger", url, "--checkpoint", file)
+        exported = as_others("export-entries", "--ledger", url, "--out", "-")
+    finally:
+        tmp_path.chmod(0o755)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    assert f"nothing up to {kept.sequence} was changed" in verified.stdout
+    assert (exported.returncode, exported.stderr) == (0, "")
+    assert json.loads(exported.stdout.splitlines()[-1])["hash"] == kept.hash.hex()
+
+
+def test_a_ledger_whose_newest_entries_cannot_be_read_in_its_folder_says_what_to_do(
+    url: str, kept: Checkpoint, tmp_path: Path
+) -> None:
+    writing = sqlite3.connect(tmp_path / "ledger.db")
+    writing.execute("UPDATE ledger SET epoch = epoch")
+    writing.commit()
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("ledger.db", "ledger.db-wal"):  # without -shm, as of a machine that lost power
+        shutil.copy(tmp_path / name, copy)
+    writing.close()
+    copy.chmod(0o555)
+    try:
+        refused = as_others("verify", "--ledger", f"sqlite:///{copy}/ledger.db")
+    finally:
+        copy.chmod(0o755)
+    assert refused.returncode == 1
+    [line] = refused.stderr.splitlines()
+    assert f"its folder {copy} is not writable: copy ledger.db and ledger.db-wal to one that is" in line
+    assert run("verify", "--ledger", f"sqlite:///{copy}/ledger.db").exit_code == 0

@@ -91,15 +91,16 @@ class SqliteBackend:
     Args:
         url: sqlite:///PATH.
         durability: what a committed transaction survives.
+        immutable: whether nothing can change the file; see `reading_engine`.
 
     Raises:
         InvalidLedgerUrl: if the URL cannot name a ledger.
     """
 
-    def __init__(self, url: str, durability: Durability = Durability.PROCESS) -> None:
+    def __init__(self, url: str, durability: Durability = Durability.PROCESS, *, immutable: bool = False) -> None:
         self._path = database_path(url)
         self._writing = writing_engine(self._path, durability)
-        self._reading = reading_engine(self._path)
+        self._reading = reading_engine(self._path, immutable=immutable)
         self._files: OpenFiles | None = None
         self._runtime: Path | None = None
         self._notifier: notify.Notifier | None = None
@@ -182,18 +183,35 @@ class SqliteBackend:
 def read_only_ledger(url: str) -> Iterator[SqliteBackend]:
     """Opens the ledger at a URL to read it, also while a server uses it; creates and migrates nothing.
 
+    A ledger in a folder that cannot be written, such as a backup, is read as it is, unless its newest entries are in
+    its write-ahead log: to read that, SQLite needs a file beside it.
+
     Raises:
         InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
     """
     path = database_path(url)
     if not path.is_file():
         raise LedgerUnavailable(f"there is no ledger at {path}")
-    backend = SqliteBackend(url)
+    log = Path(f"{path}-wal")
+    writable = os.access(path.parent, os.W_OK, effective_ids=True)
+    immutable = not writable and not log.exists()
+    backend = SqliteBackend(url, immutable=immutable)
     try:
-        with backend.read() as connection:
-            if migrate.is_older(connection):
-                raise LedgerSchemaError(f"{path} is of an older release: starting the server once migrates it")
-            check_schema(connection)
+        try:
+            with backend.read() as connection:
+                older = migrate.is_older(connection)
+                if not older:
+                    check_schema(connection)
+        except LedgerUnavailable as error:
+            if writable:
+                raise
+            raise LedgerUnavailable(
+                f"{error}; its folder {path.parent} is not writable: copy {path.name} and {log.name} to one that is"
+            ) from error
+        if older:
+            raise LedgerSchemaError(f"{path} is of an older release: starting the server once migrates it")
         yield backend
+        if immutable and log.exists():  # by a process that may write there, and what was read may not be consistent
+            raise LedgerUnavailable("the ledger was written to while it was read, in a folder that is read-only here")
     finally:
         backend.close()

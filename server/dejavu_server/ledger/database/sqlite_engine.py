@@ -91,17 +91,23 @@ def check_free_space(path: Path) -> None:
         raise LedgerUnavailable("the ledger is full: no space left on the disk")
 
 
-def reading_engine(path: Path) -> Engine:
-    """Returns an engine that cannot write and that runs each statement on its own, without transactions."""
-    return new_engine(path, ["PRAGMA query_only=ON"])
+def reading_engine(path: Path, *, immutable: bool = False) -> Engine:
+    """Returns an engine that cannot write and that runs each statement on its own, without transactions.
+
+    Args:
+        path: the database.
+        immutable: whether nothing can change the file. SQLite then neither locks it nor creates files beside it, which
+            it otherwise does even to read a database in WAL mode (https://www.sqlite.org/wal.html#readonly).
+    """
+    return new_engine(path, ["PRAGMA query_only=ON"], access="mode=ro&immutable=1" if immutable else "mode=rw")
 
 
-def new_engine(path: Path, pragmas: list[str]) -> Engine:
+def new_engine(path: Path, pragmas: list[str], *, access: str = "mode=rw") -> Engine:
     """Returns an engine whose connections never create the file and start no transactions by themselves."""
 
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(
-            f"file:{quote(str(path))}?mode=rw", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
+            f"file:{quote(str(path))}?{access}", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
         )
 
     engine = create_engine("sqlite:///unused", creator=connect, hide_parameters=True)

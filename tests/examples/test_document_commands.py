@@ -27,7 +27,7 @@ ELSEWHERE = {
     r"(python -m grpc_tools|buf build|proto-loader-gen-types|protoc |npm |GO111MODULE)": (
         f"{STUBS}; test_node.py and test_go.py run the programs"
     ),
-    r"dejavu-server --listen 0\.0\.0\.0:": "listens on all interfaces and writes to /var/lib",
+    r"dejavu-server --listen 127\.0\.0\.1:50051 --workers 4 ": "writes to /var/lib",
     r"dejavu replay --speed 60 --faults all": "tests/e2e/test_evening_with_faults.py polls it",
     r"dejavu-server --listen 127\.0\.0\.1:50051 --ledger": "the examples are run on a server of tests/examples",
     r"dejavu predict [^\0]* --home BOS --away LAL --horizon final\s+--game-date 2023-11-01$": (

@@ -16,6 +16,8 @@ from dejavu_client.logs import log_to_stderr
 LEVELS = ("debug", "info", "warning", "error")
 
 EPILOG = (
+    "Commands call the server at 127.0.0.1:50051, or at HOST:PORT: `--target HOST:PORT` after the command, or "
+    "DEJAVU_TARGET in the environment.\n\n"
     "Exit codes: 0 done · 1 failed, or health is not SERVING · 2 wrong usage · 3 no answer: the server is "
     "unreachable, overloaded or timed out · 4 the server refused the request · 130 interrupted "
     "(poll and replay exit with 0)."

@@ -47,3 +47,8 @@ def test_help_cuts_no_name_at_eighty_columns(program: str, path: tuple[str, ...]
         shown = shown.replace(text, "")
     assert "…" not in shown
     assert "..." not in shown
+
+
+def test_the_first_help_says_how_to_reach_a_server_at_another_address() -> None:
+    told = " ".join(CliRunner().invoke(client, ["--help"], env={"COLUMNS": "80"}).output.split())
+    assert "`--target HOST:PORT` after the command, or DEJAVU_TARGET in the environment" in told

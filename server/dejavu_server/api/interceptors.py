@@ -9,7 +9,7 @@ answered, and `dejavu-workers`, the number of workers that the server was starte
 also sends all three in its initial metadata.
 
 Log: faults of the server are logged as errors. Those in the error table are rate-limited by a FailureLog, however many
-calls fail. Calls that succeed, and calls rejected because of their input, are logged only at level debug: the metrics
+calls fail, and have a traceback only if they are INTERNAL. Calls that succeed, and calls rejected because of their input, are logged only at level debug: the metrics
 count them, and no caller can fill the log.
 """
 
@@ -250,7 +250,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             _log.error("call_failed", method=method, code=failure.code.name, exc_info=error)
         elif failure.code in _SERVER_FAULTS and not isinstance(error, ServerDraining):
             failure_log = self._failure_logs[method, failure.reason]
-            failure_log.failed(error, method=method, code=failure.code.name, reason=failure.reason)
+            # A full disk is no fault of the program: its reason says what to repair, and a traceback hides it.
+            cause = error.__cause__
+            failure_log.failed(
+                error,
+                traceback=failure.code is grpc.StatusCode.INTERNAL,
+                method=method,
+                code=failure.code.name,
+                reason=failure.reason,
+                cause=None if cause is None else str(getattr(cause, "orig", cause)),
+            )
         details = rpc_status.to_status(status(failure)).trailing_metadata
         try:
             await context.abort(failure.code, failure.message, (*metadata, *details))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -160,6 +161,21 @@ async def test_calls_that_fail_for_one_cause_are_told_of_once(
             await service.Predict(pb.PredictRequest(pattern=PATTERN))
     [entry] = [entry for entry in log if entry["log_level"] != "debug"]
     assert (entry["event"], entry["log_level"], entry["reason"]) == ("call_failed", "error", "LEDGER_UNAVAILABLE")
+
+
+async def test_a_call_that_fails_for_a_known_reason_is_told_of_by_its_cause_without_a_traceback(
+    service: PredictionServiceAsyncStub, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise LedgerUnavailable("the ledger is read-only") from sqlite3.OperationalError("attempt to write")
+
+    monkeypatch.setattr(Ledger, "commit", fail)
+    with capture_logs() as log:
+        await refusal(service.Predict(NAMED))
+    [entry] = [entry for entry in log if entry["log_level"] != "debug"]
+    assert (entry["event"], entry["error"]) == ("call_failed", "the ledger is read-only")
+    assert entry["cause"] == "attempt to write"
+    assert "exc_info" not in entry
 
 
 async def test_a_damaged_entry_ends_the_streams_and_nothing_else(tmp_path: Path) -> None:

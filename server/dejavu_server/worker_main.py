@@ -75,7 +75,14 @@ async def _serve(order: WorkerStart, name: str) -> int:
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, request_stop)
     metrics.allocate_files()
-    worker = Worker(settings, name=name, workers=settings.workers, reuse_port=True, make_ledger=order.make_ledger)
+    worker = Worker(
+        settings,
+        name=name,
+        workers=settings.workers,
+        reuse_port=True,
+        make_ledger=order.make_ledger,
+        first=order.slot == 0,
+    )
     async with contextlib.AsyncExitStack() as serving:
         starting = asyncio.create_task(serving.enter_async_context(worker))
         stop_requested = asyncio.create_task(stop.wait())

@@ -26,7 +26,7 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 FILE_BYTES = 1 << 16
 """Size of a metrics file, as prometheus_client creates it; all methods and codes take less than half."""
 
-_KINDS = ("counter", "gauge_livesum", "histogram")
+_KINDS = ("counter", "gauge_livemax", "gauge_livesum", "histogram")
 
 _log = structlog.get_logger(__name__)
 
@@ -43,6 +43,8 @@ class Metrics:
         recorded: forecasts handed to the ledger, by outcome (new, known, refused, failed) and horizon.
         ledger_failed: 1 while the worker cannot record named forecasts.
         streams_failed: 1 while the worker cannot follow the ledger and serves no streams.
+        ratings_age: days after the newest final that a model's ratings know, summers not counted, by model.
+        finals_since: finals that a model's ratings know beyond those of its bundle, by model.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
@@ -58,6 +60,9 @@ class Metrics:
         self.recorded = counter("dejavu_forecasts_recorded", "Forecasts handed to the ledger.", ["outcome", "horizon"])
         self.ledger_failed = gauge("dejavu_workers_without_ledger", "Workers that cannot record named forecasts.")
         self.streams_failed = gauge("dejavu_workers_without_streams", "Workers that cannot follow the ledger.")
+        oldest = partial(Gauge, labelnames=["model"], registry=registry, multiprocess_mode="livemax")
+        self.ratings_age = oldest("dejavu_ratings_age_days", "Days since the newest final that ratings know.")
+        self.finals_since = oldest("dejavu_finals_since", "Finals that ratings know beyond those of their bundle.")
 
 
 def allocate_files() -> None:

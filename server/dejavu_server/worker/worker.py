@@ -48,6 +48,7 @@ from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
 from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.models import load_models, warm_up
+from dejavu_server.worker.ratings_age import RatingsAge
 
 _MEBIBYTE = 1024 * 1024
 
@@ -86,6 +87,7 @@ class Worker:
         clock: returns the current time, aware and in UTC.
         reuse_port: whether to share the port with other workers.
         make_ledger: whether to create a missing ledger.
+        first: whether it is the first worker of its server, which logs what concerns all of them.
 
     Raises:
         BundleError, InvalidLedgerUrl, BindError, OSError: on entry, if it can't start. An unavailable ledger does not
@@ -104,6 +106,7 @@ class Worker:
         clock: Callable[[], datetime] = utc_now,
         reuse_port: bool = False,
         make_ledger: bool = True,
+        first: bool = True,
     ) -> None:
         self._settings = settings
         self._name = name
@@ -111,6 +114,7 @@ class Worker:
         self._metrics = Metrics() if metrics is None else metrics
         self._clock = clock
         self._make_ledger = make_ledger
+        self._first = first
         self._resources = AsyncExitStack()
         self._health = HealthService(SERVICES, parts=[LEDGER])
         self._calls = CallInterceptor(name, self._metrics, workers=workers)
@@ -181,6 +185,9 @@ class Worker:
         await self._ledger_manager.start()
         stack.push_async_callback(self._online_updater.close)
         await self._online_updater.start()
+        ratings_age = RatingsAge(registry, self._metrics, self._clock, logs=self._first)
+        stack.push_async_callback(ratings_age.close)
+        ratings_age.start()
         signer = Signer(
             self._ledger_manager,
             key_path(settings.ledger, settings.signing_key),

@@ -78,7 +78,7 @@ def test_a_workers_files_have_their_room_before_anything_is_counted() -> None:
         assert figures.folder is not None
         pid = work(figures)
         found = {path.name: path.stat() for path in figures.folder.iterdir()}
-    assert found.keys() == {f"{kind}_{pid}.db" for kind in ("counter", "gauge_livesum", "histogram")}
+    assert found.keys() == {f"{kind}_{pid}.db" for kind in ("counter", "gauge_livemax", "gauge_livesum", "histogram")}
     for name, of in found.items():
         assert of.st_blocks * 512 >= of.st_size == FILE_BYTES, name
 

@@ -1,0 +1,87 @@
+"""Watches the age of the models' team ratings: sets the metrics, and logs when ratings are too old to be used.
+
+Nothing fails when ratings get old: forecasts are then made as if the teams were unknown, and only their `warnings` say
+so. Whoever runs the server learns of it here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from dejavu_feed.off_season import playing_days
+from dejavu_models.ratings import ratings_warnings
+from dejavu_models.registry.registry import Registry
+from dejavu_models.types import WarningReason
+from dejavu_server.observability.metrics import Metrics
+from dejavu_server.records import game_day
+
+REFRESH_SECONDS = 60.0
+"""How often the age is computed again: it grows at the end of a day, and a reported final reduces it."""
+
+_log = structlog.get_logger(__name__)
+
+
+class RatingsAge:
+    """Keeps the metrics of the ratings' age up to date while a worker serves.
+
+    Args:
+        registry: the models.
+        metrics: metrics of the worker.
+        clock: returns the current time, aware and in UTC.
+        logs: whether to log outdated ratings; one worker of a server does.
+    """
+
+    def __init__(self, registry: Registry, metrics: Metrics, clock: Callable[[], datetime], *, logs: bool) -> None:
+        self._registry = registry
+        self._metrics = metrics
+        self._clock = clock
+        self._logs = logs
+        self._outdated = set[str]()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Sets the metrics now, and again every REFRESH_SECONDS in a task."""
+        self.refresh()
+        self._task = asyncio.create_task(self._run(), name="ratings-age")
+
+    async def close(self) -> None:
+        """Stops refreshing. Safe to call more than once."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    def refresh(self) -> None:
+        """Sets the metrics for today's games; logs each model whose ratings became too old, or current again."""
+        today = game_day(self._clock())
+        for info in self._registry.models():
+            days = playing_days(info.ratings_date, today)
+            self._metrics.ratings_age.labels(info.version).set(days)
+            self._metrics.finals_since.labels(info.version).set(info.finals_since)
+            outdated = WarningReason.RATINGS_OUTDATED in ratings_warnings(
+                info.ratings_date, today, info.max_ratings_days
+            )
+            if not self._logs or outdated == (info.version in self._outdated):
+                continue
+            known = {"model": info.version, "ratings_date": info.ratings_date.isoformat(), "age_days": days}
+            if outdated:
+                self._outdated.add(info.version)
+                _log.warning(
+                    "ratings_outdated",
+                    **known,
+                    max_days=info.max_ratings_days,
+                    effect="teams count as unknown in forecasts of today's games",
+                    advice="report finals (dejavu poll), or renew the bundle's ratings (dejavu-trainer ratings)",
+                )
+            else:
+                self._outdated.discard(info.version)
+                _log.info("ratings_current", **known, finals_since=info.finals_since)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            self.refresh()

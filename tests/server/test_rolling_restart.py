@@ -172,6 +172,27 @@ def test_a_new_release_comes_in_and_one_that_is_broken_does_not(tmp_path: Path, 
         assert server.stop() == 0
 
 
+def test_after_a_failed_round_the_standby_of_before_it_replaces_a_worker_that_dies(tmp_path: Path, old: str) -> None:
+    release = shutil.copytree(Path(dejavu_server.__file__).parent, tmp_path / "release" / "dejavu_server")
+    program, imported = release / "worker" / "worker.py", tmp_path / "imported"
+    imported.mkdir()
+    tells = f"\nimport os\nopen(f'{imported}/{{os.getpid()}}', 'w').close()\n"
+    program.write_text(program.read_text() + tells)
+    with server_in(tmp_path, workers=1, environment={"PYTHONPATH": str(release.parent)}, standby=True) as server:
+        assert server.address
+        [worker] = server.workers
+        [standby] = wait_for_spare(server) - {worker.pid}
+        while not (imported / str(standby)).exists():
+            time.sleep(0.02)
+        program.write_text("an installation that was cut sho")
+        reload(server)
+        server.wait_for("reload_failed", seconds=90)
+        assert server.workers == [worker]
+        worker.kill()
+        server.wait_for("serving", lambda entry: entry["worker"] == f"0-{standby}", seconds=60)
+        assert server.stop() == 0
+
+
 @pytest.mark.nightly
 def test_however_often_a_reload_is_asked_for_meanwhile_one_more_round_follows(tmp_path: Path, old: str) -> None:
     with server_in(tmp_path, workers=1) as server:

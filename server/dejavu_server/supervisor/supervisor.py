@@ -164,10 +164,9 @@ class Supervisor:
             StartError: if a replacement fails to start; the workers of this slot and of the later ones are kept.
         """
         _log.info("reloading", workers=len(slots))
-        await pool.discard_standby()
         for slot in slots:
             try:
-                await slot.replace()
+                await slot.replace(first=slot is slots[0])
             except StartError as error:
                 details = {"slot": slot.number, "renewed": slot.number, "workers": len(slots)}
                 _log.error("reload_failed", reason=str(error), **details)

@@ -52,19 +52,23 @@ class WorkerPool:
         self.failed_starts = 0
         self._ledger_seen = False
 
-    async def start(self, slot: int, on_end: Callable[[WorkerProcess, float], None]) -> WorkerProcess:
+    async def start(
+        self, slot: int, on_end: Callable[[WorkerProcess, float], None], *, new_process: bool = False
+    ) -> WorkerProcess:
         """Starts a worker as soon as a core is free for it; returns it once it serves.
 
         Args:
             slot: index of the worker in the server.
             on_end: called with the worker and the seconds that it served, once it has ended.
+            new_process: whether to leave the standby worker alone, because it may have loaded other code than is
+                installed now.
 
         Raises:
             StartError: if the worker fails to start.
         """
         try:
             async with self._start_limit:
-                worker = await self._start(slot, on_end)
+                worker = await self._start(slot, on_end, new_process=new_process)
         except StartError:
             self._metrics.failed_starts.inc()
             self.failed_starts = 0 if self.serving() else self.failed_starts + 1
@@ -76,8 +80,10 @@ class WorkerPool:
         self._metrics.worker_serves()
         return worker
 
-    async def _start(self, slot: int, on_end: Callable[[WorkerProcess, float], None]) -> WorkerProcess:
-        standby = await self._standby.take()
+    async def _start(
+        self, slot: int, on_end: Callable[[WorkerProcess, float], None], *, new_process: bool
+    ) -> WorkerProcess:
+        standby = None if new_process else await self._standby.take()
         if standby is not None:
             try:
                 return await self._serve(standby, slot, on_end)
@@ -112,8 +118,14 @@ class WorkerPool:
             await asyncio.sleep(min(_POLL_SECONDS, longest - now))
 
     async def discard_standby(self) -> None:
-        """Discards the standby worker, which has loaded the old code, so that new workers run the installed code."""
+        """Discards the standby worker; the next start of a worker begins a new one."""
         await self._standby.disable()
+
+    async def renew_standby(self) -> None:
+        """Replaces the standby worker, which has loaded the old code, by one that loads the installed code."""
+        await self.discard_standby()
+        if self._settings.standby == "on":
+            self._standby.enable()
 
     async def retire(self, worker: WorkerProcess) -> None:
         """Drains a worker; returns when it has ended."""
@@ -193,15 +205,21 @@ class WorkerSlot:
             if self._worker is None:
                 self._worker = await self._pool.start(self.number, self._on_end)
 
-    async def replace(self) -> None:
+    async def replace(self, *, first: bool) -> None:
         """Replaces the current worker, draining it once its successor serves.
+
+        Args:
+            first: whether it is the first to be replaced of a round. Until its successor serves, the standby worker is
+                kept: it has loaded code that served, and can replace a worker that dies after the round has failed.
 
         Raises:
             StartError: if the successor fails to start; the current worker then stays.
         """
         async with self._starting:
-            successor = await self._pool.start(self.number, self._on_end)
+            successor = await self._pool.start(self.number, self._on_end, new_process=first)
             worker, self._worker = self._worker, successor
+        if first:
+            await self._pool.renew_standby()
         if worker is not None:  # None if it died during the start of its successor
             await self._pool.retire(worker)
 

@@ -11,13 +11,13 @@ from rich.table import Table
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.record_service_pb2 import Scorecard
 from dejavu_client.formatting import horizon_label, pluralize, signed
-from dejavu_client.output.scores import Record, between
+from dejavu_client.output.scores import Record, between, verdict
 from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.transport.statistics import percentile
 
-_ON_A_PAR: Final = (
-    "The error is on a par with that of persistence, which repeats the current lead: scores move nearly at random from "
-    "the lead on. What a lead alone cannot tell are the probabilities and the intervals above."
+_WHY: Final = (
+    "Persistence repeats the current lead. Scores move nearly at random from the lead on, so it is hard to beat. What a "
+    "lead alone does not give are intervals, and how likely it is to be kept."
 )
 _SMALL: Final = (
     "These are few games, simulated with the margins that the model expects; in brackets 95 % intervals over games. "
@@ -61,7 +61,10 @@ def print_results(
     console.print()
     for horizon in of:
         console.print(_error(horizon, record[horizon]), highlight=False)
-    console.print(_ON_A_PAR)
+    for horizon, own in of.items():
+        if own.leader_brier is not None:
+            console.print(_beside_the_leader(horizon, record[horizon], own.leader_brier), highlight=False)
+    console.print(_WHY)
     console.print(_SMALL, style="dim", highlight=False)
 
 
@@ -94,5 +97,19 @@ def _error(horizon: Horizon.ValueType, card: Scorecard) -> str:
     return (
         f"Mean absolute error of the {horizon_label(horizon)}: {card.mae.value:.2f} points, of persistence "
         f"{card.persistence_mae.value:.2f}; difference {signed(card.mae_difference.value, 2)}"
-        + (f" ({interval})" if interval else "")
+        + (f" ({interval}): {verdict(card.mae_difference)}" if interval else "")
+        + "."
     )
+
+
+def _beside_the_leader(horizon: Horizon.ValueType, card: Scorecard, leader: float) -> str:
+    """Says how the Brier score compares with that of the leader; the scorecard has no interval of the difference."""
+    text = (
+        f"Brier score of the {horizon_label(horizon)}: difference from the leader's "
+        f"{signed(card.brier.value - leader, 3)}"
+    )
+    if not (card.brier.HasField("lower") and card.brier.HasField("upper")):
+        return f"{text}."
+    if card.brier.lower <= leader <= card.brier.upper:
+        return f"{text}; the leader's lies in the interval above, which does not tell them apart."
+    return f"{text}; the leader's lies {'above' if leader > card.brier.upper else 'below'} the interval above."

@@ -80,7 +80,7 @@ def _figures(scorecard: Scorecard) -> Table:
     figures = [
         ("mean absolute error", "mae", 2, "points"),
         ("of persistence", "persistence_mae", 2, "points"),
-        ("difference", "mae_difference", 2, _verdict(scorecard.mae_difference)),
+        ("difference", "mae_difference", 2, verdict(scorecard.mae_difference)),
         ("CRPS", "crps", 2, "points"),
         ("Brier score", "brier", 3, "a coin flip has 0.25"),
     ]
@@ -162,7 +162,8 @@ def between(figure: Figure, digits: int, *, sign: bool) -> str:
     return f"{low} to {high}"
 
 
-def _verdict(difference: Figure) -> str:
+def verdict(difference: Figure) -> str:
+    """Says whether a difference from persistence is significant; "points" if it has no interval."""
     if not (difference.HasField("lower") and difference.HasField("upper")):
         return "points"
     if difference.upper < 0:

@@ -22,9 +22,9 @@ CARD = Scorecard(
 )
 
 
-def shown(width: int = 80) -> list[str]:
+def shown(width: int = 80, leader: float = 0.078) -> list[str]:
     horizons = tuple(
-        HorizonSummary(each, 8, 144, 0, 8, 144, 139, 0.95, 5.89, 5.76, 0.095, 0.078) for each in (HALFTIME, FINAL)
+        HorizonSummary(each, 8, 144, 0, 8, 144, 139, 0.95, 5.89, 5.76, 0.095, leader) for each in (HALFTIME, FINAL)
     )
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     verified = {"forecasts": 288, "outcomes": 16, "checkpoint": 304}
@@ -43,9 +43,20 @@ def test_coverage_brier_latency_and_the_record_come_before_the_error_beside_pers
             "Brier score of the leader 0.078",
             "Latency, feed to subscriber: p50 0.30 s, p95 0.50 s",
             "Record verified: 288 forecasts and 16 outcomes in one chain of hashes, up to the signed checkpoint 304.",
-            "Mean absolute error of the half: 5.89 points, of persistence 5.76; difference +0.13 (−0.44 to +0.69)",
-            "on a par with that of persistence",
+            "Mean absolute error of the half: 5.89 points, of persistence 5.76; difference +0.13 (−0.44 to +0.69)"
+            ": no significant difference.",
+            "Brier score of the half: difference from the leader's +0.017; the leader's lies in the interval above, "
+            "which does not tell them apart.",
+            "Persistence repeats the current lead.",
         )
     ]
     assert places == sorted(places)
     assert all(len(line) <= 80 for line in shown())
+
+
+def test_no_sentence_says_that_the_probabilities_beat_the_leader_where_the_table_says_that_they_do_not() -> None:
+    for leader, where in ((0.05, "below"), (0.14, "above")):
+        text = " ".join(" ".join(shown(leader=leader)).split())
+        assert f"the leader's lies {where} the interval above." in text
+        assert "cannot tell are the probabilities" not in text
+        assert "on a par" not in text

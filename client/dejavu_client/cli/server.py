@@ -16,6 +16,8 @@ from dejavu_client.errors import NotFoundError, UnavailableError
 from dejavu_client.output.forecast import print_models, show
 from dejavu_client.transport.health import LEDGER, HealthStatus
 
+_BROKEN_LEDGER = "; forecasts with a game id, streams and the record fail, what-ifs do not; see the server's log"
+
 
 def models(target: Target = DEFAULT_TARGET, timeout: Timeout = DEFAULT_TIMEOUT, as_json: Json = False) -> None:
     """List the models loaded by the server, the active one first."""
@@ -57,8 +59,8 @@ def health(
         typer.echo(json.dumps(record if service else {**record, "ledger": ledger}))
     else:
         typer.echo(status)
-        if ledger == HealthStatus.NOT_SERVING.name:
-            typer.echo("ledger: NOT_SERVING; forecasts with a game id and streams fail; see the server's log")
+        if ledger is not None:
+            typer.echo(f"ledger: {ledger}{_BROKEN_LEDGER if ledger == HealthStatus.NOT_SERVING.name else ''}")
     if hint:
         typer.echo(hint, err=True)
     if status != HealthStatus.SERVING.name:

@@ -314,7 +314,7 @@ class LedgerManager:
             traceback=not isinstance(ledger_error, LedgerError) or ledger_error is not error,
             reason=ledger_error.reason,
             cause=str(getattr(cause, "orig", cause)),
-            effect="named forecasts or streams fail, what-ifs do not; the server retries",
+            effect="named forecasts, streams or the record fail, what-ifs do not; the server retries",
         )
         self._report_health()
 

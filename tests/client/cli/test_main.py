@@ -335,13 +335,13 @@ def test_health_exits_0_only_when_serving(server: FakeServer, run: Run) -> None:
 
 def test_health_tells_of_the_ledger_beside_the_server(server: FakeServer, run: Run) -> None:
     server.health.set("dejavu.ledger", HealthCheckResponse.SERVING)
-    assert run("health").stdout == "SERVING\n"
+    assert run("health").stdout == "SERVING\nledger: SERVING\n"
     server.health.set("dejavu.ledger", HealthCheckResponse.NOT_SERVING)
     result = run("health")
     assert result.exit_code == 0  # what-ifs still work
     first, second = result.stdout.splitlines()
     assert first == "SERVING"
-    assert second.startswith("ledger: NOT_SERVING")
+    assert second.startswith("ledger: NOT_SERVING; forecasts with a game id, streams and the record fail")
     answer = json.loads(run("health", "--json").stdout)
     assert (answer["status"], answer["ledger"]) == ("SERVING", "NOT_SERVING")
     result = run("health", "dejavu.ledger")

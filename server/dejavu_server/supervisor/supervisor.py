@@ -127,7 +127,8 @@ class Supervisor:
                     filled = True
                 except StartError as error:
                     delay = backoff.after(0.0)
-                    _log.error("worker_not_started", slot=slot.number, reason=str(error), retry_seconds=delay)
+                    pause = pool.next_pause(delay)
+                    _log.error("worker_not_started", slot=slot.number, reason=str(error), retry_seconds=pause)
                     self._give_up_if_none_starts(pool, error)
             if not self._reloading:
                 _warn_if_models_differ(pool)

@@ -110,6 +110,10 @@ class WorkerPool:
             worker for worker in self._watch_tasks if worker.serves and not worker.end_requested and not worker.ended
         ]
 
+    def next_pause(self, seconds: float) -> float:
+        """Returns how long `pause` waits as things are; less if the last worker ends meanwhile."""
+        return seconds if self.serving() else min(seconds, LONGEST_OUTAGE_SECONDS)
+
     async def pause(self, seconds: float) -> None:
         """Waits before the next attempt to start a worker; LONGEST_OUTAGE_SECONDS at most while no worker serves."""
         now = time.monotonic()

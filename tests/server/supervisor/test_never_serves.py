@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 from tests.support.builders.bundles import copy_of_default
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import SpawnedServer, settings_in, spawned_server
@@ -19,8 +20,8 @@ from tests.support.processes.worker_programs import stand_in, worker_that
 from dejavu_client import DejavuClient
 from dejavu_server.observability.multiprocess import SupervisorMetrics
 from dejavu_server.supervisor import worker_process
-from dejavu_server.supervisor.supervisor import MAX_FAILED_STARTS
-from dejavu_server.supervisor.worker_pool import WorkerPool, WorkerSlot
+from dejavu_server.supervisor.supervisor import MAX_FAILED_STARTS, Supervisor
+from dejavu_server.supervisor.worker_pool import LONGEST_OUTAGE_SECONDS, WorkerPool, WorkerSlot
 from dejavu_server.supervisor.worker_process import StartError
 
 
@@ -43,7 +44,9 @@ def test_a_server_without_a_worker_ends_with_the_reason_once_it_has_tried_often_
         end = server.wait_for("cannot_go_on", seconds=90)
         assert server.exit_code() == 1
     assert str(tmp_path / "bundle") in end["reason"]
-    assert end["starts_failed"] == MAX_FAILED_STARTS == len(logged(server, "worker_not_started"))
+    failures = logged(server, "worker_not_started")
+    assert end["starts_failed"] == MAX_FAILED_STARTS == len(failures)
+    assert all(float(str(entry["retry_seconds"])) <= LONGEST_OUTAGE_SECONDS for entry in failures)
     assert "Traceback" not in server.log()
     assert server.other_lines == []
 
@@ -74,6 +77,31 @@ def test_a_server_that_is_a_worker_short_serves_on_says_so_and_tries_until_it_ha
 
 async def test_a_server_without_any_worker_does_not_wait_long_before_it_tries_again(tmp_path: Path) -> None:
     await WorkerPool(settings_in(tmp_path), SupervisorMetrics()).pause(86_400.0)  # longer than a test could wait
+
+
+async def test_the_log_tells_the_pause_that_is_made_and_not_the_one_of_a_server_with_other_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = Supervisor(settings_in(tmp_path))
+    pool = WorkerPool(settings_in(tmp_path), SupervisorMetrics())
+    slot, failed = WorkerSlot(0, pool), list[float]()
+
+    async def fill() -> None:
+        failed.append(0.0)
+        if len(failed) > 3:  # the delay would be 0.5 s, then 1 s, then 2 s
+            supervisor._stopping.set()
+        raise StartError("no bundle")
+
+    async def pause(seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(slot, "fill", fill)
+    monkeypatch.setattr(pool, "pause", pause)
+    slot._vacated.set()
+    with capture_logs() as log:
+        assert not await supervisor._unless_stopped(supervisor._keep(slot, pool))
+    told = [entry["retry_seconds"] for entry in log if entry["event"] == "worker_not_started"]
+    assert told[:3] == [0.5, LONGEST_OUTAGE_SECONDS, LONGEST_OUTAGE_SECONDS]
 
 
 async def test_a_worker_that_hangs_as_it_starts_is_killed_and_counts_as_one_that_failed(

@@ -14,7 +14,7 @@ from google.protobuf.json_format import MessageToJson
 from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED
 from dejavu.v1.record_service_pb2 import LeaderboardMetric
 from dejavu_client.cli import options
-from dejavu_client.cli.errors import exit_on_os_error
+from dejavu_client.cli.errors import exit_on_os_error, failure
 from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Target, Timeout, connect
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT, SCORES_TIMEOUT
 from dejavu_client.errors import FailedPreconditionError
@@ -294,8 +294,11 @@ def report(
 
 def checkpoint(
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write to a file; standard output by default.")
+        Path | None, typer.Option(metavar="FILE", help="Write to a new file; standard output by default.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite the file of --out, a proof if it is older.")
+    ] = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
@@ -304,6 +307,8 @@ def checkpoint(
 
     The output is always JSON. `dejavu-server ledger verify --checkpoint FILE` verifies a ledger against it.
     """
+    if out is not None and out.exists() and not force:
+        raise failure(f"{out} exists, and an earlier checkpoint proves more: use another name, or --force")
     with connect(target, timeout) as client:
         head = client.get_checkpoint()
     text = MessageToJson(head, always_print_fields_with_no_presence=True)

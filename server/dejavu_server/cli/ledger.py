@@ -117,6 +117,9 @@ def checkpoint(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Output file; - for standard output.")],
     ledger: Ledger = None,
     signing_key: SigningKey = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite the file of --out, a proof if it is older.")
+    ] = False,
 ) -> None:
     """Signs the head of the ledger and writes it to a file, like GetCheckpoint but without a server.
 
@@ -129,6 +132,8 @@ def checkpoint(
     from dejavu_server.ledger.audit.signing_key import key_path, load_or_create  # noqa: PLC0415
 
     with _exit_on_error():
+        if str(out) != "-" and out.exists() and not force:
+            raise ValueError(f"{out} exists, and an earlier checkpoint proves more: use another name, or --force")
         url = ledger or default_ledger()
         identity, head = checkpoints.read_head(url)
         signed = checkpoints.sign(load_or_create(key_path(url, signing_key)), identity, head, utc_now())

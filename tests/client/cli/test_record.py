@@ -368,3 +368,14 @@ def test_minutes_of_figures_may_be_a_range(server: FakeServer, run: Run) -> None
         run(command, "--min-minute", "6", "--max-minute", "12")
         counted = server.next_call().request.filter
         assert (counted.min_minutes, counted.max_minutes) == (6, 12)
+
+
+def test_an_earlier_checkpoint_is_not_overwritten_unless_forced(server: FakeServer, run: Run, tmp_path: Path) -> None:
+    server.answers("GetCheckpoint", GetCheckpointResponse(checkpoint=Checkpoint(sequence=7)))
+    kept = tmp_path / "kept.json"
+    kept.write_text("an earlier proof")
+    refused = run("checkpoint", "--out", str(kept))
+    assert (refused.exit_code, kept.read_text()) == (1, "an earlier proof")
+    assert f"{kept} exists" in refused.stderr
+    assert run("checkpoint", "--out", str(kept), "--force").exit_code == 0
+    assert Parse(kept.read_text(), Checkpoint()).sequence == 7

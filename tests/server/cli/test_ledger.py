@@ -127,6 +127,11 @@ def test_a_checkpoint_that_was_altered_in_its_file_is_not_what_was_handed_out(ur
     assert (result.exit_code, "signature is not valid" in result.stderr) == (1, True)
 
 
+def test_a_path_in_place_of_a_url_is_offered_as_one() -> None:
+    result = run("verify", "--ledger", "/tmp/x.sqlite3")
+    assert (result.exit_code, "for this file: sqlite:////tmp/x.sqlite3" in result.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("what", ["--checkpoint", "--public-key"])
 def test_a_file_that_is_not_there_is_named(url: str, kept: Checkpoint, what: str) -> None:
     result = run("verify", "--ledger", url, what, "/nowhere/at/all")
@@ -222,6 +227,15 @@ def test_an_entry_with_a_value_of_another_type_is_not_exported(url: str, kept: C
     refused = run("export-entries", "--ledger", url, "--out", tmp_path / "entries.jsonl")
     assert (refused.exit_code, refused.stderr) == (1, "dejavu-server: entry 2: a value has the wrong type\n")
     assert not (tmp_path / "entries.jsonl").exists()
+
+
+def test_an_earlier_checkpoint_is_not_overwritten_unless_forced(url: str, kept: Checkpoint, file: Path) -> None:
+    before = file.read_bytes()
+    refused = run("checkpoint", "--ledger", url, "--out", file)
+    assert (refused.exit_code, file.read_bytes()) == (1, before)
+    assert f"{file} exists" in refused.stderr
+    assert run("checkpoint", "--ledger", url, "--out", file, "--force").exit_code == 0
+    assert file.read_bytes() != before
 
 
 def as_others(*command: object) -> subprocess.CompletedProcess[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+MAX_PORT = 65535
+
 
 class Address(NamedTuple):
     """A host and a TCP port."""
@@ -16,15 +18,17 @@ class Address(NamedTuple):
         """Parses HOST:PORT; an IPv6 host must be in brackets.
 
         Raises:
-            ValueError: if the text has another form.
+            ValueError: if the text has another form, or the port is above 65535.
         """
         host, colon, port = text.rpartition(":")
         if host.startswith("[") and host.endswith("]"):
             host = host[1:-1]
         elif ":" in host:
             host = ""
-        if not (colon and host and port.isascii() and port.isdigit() and int(port) <= 65535):
+        if not (colon and host and port.isascii() and port.isdigit()):
             raise ValueError(f"{text!r} is not HOST:PORT (such as 127.0.0.1:50051 or [::1]:50051)")
+        if len(port.lstrip("0")) > len(str(MAX_PORT)) or int(port) > MAX_PORT:
+            raise ValueError(f"{text!r}: port out of range; expected 0 to {MAX_PORT}")
         try:
             host.encode("idna")  # the encoding used for DNS lookups
         except UnicodeError:

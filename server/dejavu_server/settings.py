@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, cast, get_args
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 from dejavu_common.address import Address
 
@@ -51,9 +52,14 @@ def _address(text: str) -> str:
     return text
 
 
+def url_hint(text: str) -> str:
+    """Returns the URL to offer to who gave a path for one, as the end of a message; empty if it is no path."""
+    return f"; for this file: sqlite:///{text}" if text and "://" not in text else ""
+
+
 def _ledger(url: str) -> str:
     if not url.startswith("sqlite:///") or url == "sqlite:///":
-        raise ValueError(f"{url!r} is not sqlite:///PATH")
+        raise ValueError(f"{url!r} is not sqlite:///PATH{url_hint(url)}")
     if "?" in url:
         raise ValueError(f"{url!r} contains '?', which is not allowed in the PATH of sqlite:///PATH")
     return url
@@ -232,6 +238,7 @@ class Option(NamedTuple):
         value: stands for its value; empty for a switch.
         default: describes its default.
         meaning: what it does.
+        limits: describes its limits, if it is a number that has two; else empty.
     """
 
     flag: str
@@ -239,6 +246,24 @@ class Option(NamedTuple):
     value: str
     default: str
     meaning: str
+    limits: str
+
+
+def _limits(info: FieldInfo) -> str:
+    ends = {
+        name: getattr(limit, name)
+        for name in ("ge", "gt", "le", "lt")
+        for limit in info.metadata
+        if getattr(limit, name, None) is not None
+    }
+    match ends:
+        case {"ge": low, "le": high}:
+            return f"{low:,} to {high:,}"
+        case {"gt": low, "le": high}:
+            return f"above {low:,}, at most {high:,}"
+        case {"ge": low, "lt": high}:
+            return f"{low:,} to below {high:,}"
+    return ""
 
 
 def options() -> dict[str, Option]:
@@ -252,5 +277,6 @@ def options() -> dict[str, Option]:
             value=shown["value"] or "|".join(get_args(info.annotation)),
             default=shown["default"] or f"{info.default:{'g' * isinstance(info.default, float)}}",
             meaning=info.description or "",
+            limits=_limits(info),
         )
     return result

@@ -156,7 +156,7 @@ def test_what_another_release_has_more_is_dropped_and_what_it_lacks_has_its_defa
 
 def test_the_table_of_the_documentation_is_that_of_the_fields() -> None:
     rows = ["| option | environment variable | default | meaning |", "|---|---|---|---|"]
-    for flag, variable, value, default, meaning in options().values():
+    for flag, variable, value, default, meaning, _ in options().values():
         shown = f"`{flag} {value}`".replace(" `", "`").replace("|", "\\|") if flag else "–"
         rows.append(f"| {shown} | `{variable}` | {default} | {meaning.removesuffix('.')} |")
     table = "\n".join(rows)

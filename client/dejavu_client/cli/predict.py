@@ -10,16 +10,21 @@ from typing import Annotated
 
 import typer
 
+from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.market_pb2 import Market
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Target, Timeout, connect, known_team, team_of
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
+from dejavu_client.formatting import horizon_label
 from dejavu_client.output.forecast import print_forecast, show
 from dejavu_client.output.market import print_market, print_risk
-from dejavu_client.requests import PredictOptions
+from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
 from dejavu_client.requests import market as create_market
+from dejavu_feed import horizon as horizons
 
 _HINT = "PATTERN"
+MAX_MINUTES = {HALFTIME: horizons.Horizon.HALFTIME.last_slot, FINAL: horizons.Horizon.FINAL.last_slot}
+"""Most minutes of a pattern, by horizon. A model may take fewer."""
 _LEAST_AMERICAN = 100
 _SPREAD = re.compile(r"(?P<team>.*?[A-Za-z]) *(?P<points>[+-] ?\d+(?:\.\d+)?)")
 
@@ -117,6 +122,7 @@ def predict(
     if home and team_of(home) == team_of(away):
         raise typer.BadParameter(f"{away} and {home} are the same team", param_hint="--away")
     values = _read_pattern(pattern or [], pattern_json)
+    _check_minutes(len(values), HORIZONS[horizon])
     options: PredictOptions = {
         "game_id": game_id,
         "alpha": alpha,
@@ -255,6 +261,15 @@ def _read_pattern(arguments: list[str], text: str | None) -> list[float]:
     if not values:
         raise typer.BadParameter("give the lead at the end of each minute, for example 0 2 -3 …", param_hint=_HINT)
     return values
+
+
+def _check_minutes(count: int, horizon: Horizon.ValueType) -> None:
+    """Raises typer.BadParameter if a pattern of so many minutes has passed the horizon; the server checks the rest."""
+    longest = MAX_MINUTES[horizon]
+    if count > longest:
+        other = "; the end of the game: --horizon final" if count <= MAX_MINUTES[FINAL] else ""
+        problem = f"{count} minutes; a forecast of the {horizon_label(horizon)} takes 1 to {longest}{other}"
+        raise typer.BadParameter(problem, param_hint=_HINT)
 
 
 def _number(text: str) -> float:

@@ -16,8 +16,8 @@ from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.transport.statistics import percentile
 
 _WHY: Final = (
-    "Persistence repeats the current lead. Scores move nearly at random from the lead on, so it is hard to beat. What a "
-    "lead alone does not give are intervals, and how likely it is to be kept."
+    "Persistence repeats the current lead. Scores move nearly at random from the lead on, so it is hard to beat. What "
+    "a lead alone does not give are intervals, and how likely it is to be kept."
 )
 _SMALL: Final = (
     "These are few games, simulated with the margins that the model expects; in brackets 95 % intervals over games. "

@@ -9,8 +9,8 @@ answered, and `dejavu-workers`, the number of workers that the server was starte
 also sends all three in its initial metadata.
 
 Log: faults of the server are logged as errors. Those in the error table are rate-limited by a FailureLog, however many
-calls fail, and have a traceback only if they are INTERNAL. Calls that succeed, and calls rejected because of their input, are logged only at level debug: the metrics
-count them, and no caller can fill the log.
+calls fail, and have a traceback only if they are INTERNAL. Calls that succeed, and calls rejected because of their
+input, are logged only at level debug: the metrics count them, and no caller can fill the log.
 """
 
 from __future__ import annotations

@@ -74,7 +74,9 @@ def _settings(given: dict[str, Any]) -> Settings:
         fault = error.errors()[0]
         option = options()[str(fault["loc"][0])]
         message = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] != "value_error":
+        if option.limits:
+            message = f"{fault['input']!r}; expected {option.limits}"
+        elif fault["type"] != "value_error":
             message = f"{fault['input']!r}: {message}"
         names = " / ".join(filter(None, (option.flag, option.variable)))
         raise typer.BadParameter(message, param_hint=names) from None

@@ -43,10 +43,14 @@ def test_coverage_brier_latency_and_the_record_come_before_the_error_beside_pers
             "Brier score of the leader 0.078",
             "Latency, feed to subscriber: p50 0.30 s, p95 0.50 s",
             "Record verified: 288 forecasts and 16 outcomes in one chain of hashes, up to the signed checkpoint 304.",
-            "Mean absolute error of the half: 5.89 points, of persistence 5.76; difference +0.13 (−0.44 to +0.69)"
-            ": no significant difference.",
-            "Brier score of the half: difference from the leader's +0.017; the leader's lies in the interval above, "
-            "which does not tell them apart.",
+            (
+                "Mean absolute error of the half: 5.89 points, of persistence 5.76; difference +0.13 (−0.44 to +0.69)"
+                ": no significant difference."
+            ),
+            (
+                "Brier score of the half: difference from the leader's +0.017; the leader's lies in the "
+                "interval above, which does not tell them apart."
+            ),
             "Persistence repeats the current lead.",
         )
     ]

@@ -139,6 +139,26 @@ def test_a_bad_value_names_its_option_and_exits_with_2(
     assert supervisor.settings == []
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--workers", "0", "'0'; expected 1 to 64"),
+        ("--workers", "two", "'two'; expected 1 to 64"),
+        ("--kelly-cap", "3", "'3'; expected above 0, at most 1"),
+        ("--confidence-threshold", "1", "'1'; expected 0 to below 1"),
+        ("--late-seconds", "0", "'0'; expected 1 to 86,400"),
+        ("--listen", "127.0.0.1:99999", "port out of range; expected 0 to 65535"),
+        ("--listen", f"127.0.0.1:{'9' * 5000}", "port out of range; expected 0 to 65535"),
+        ("--ledger", "/tmp/x.sqlite3", "for this file: sqlite:////tmp/x.sqlite3"),
+        ("--ledger", "x.sqlite3", "for this file: sqlite:///x.sqlite3"),
+    ],
+)
+def test_a_bad_value_is_told_what_was_expected(
+    supervisor: type[FakeSupervisor], option: str, value: str, expected: str
+) -> None:
+    assert expected in " ".join(run(option, value).output.split())
+
+
 @pytest.mark.parametrize("args", [["--nonsense"], ["nonsense"]])
 def test_what_is_not_there_exits_with_2(supervisor: type[FakeSupervisor], args: list[str]) -> None:
     assert run(*args).exit_code == 2

@@ -26,6 +26,7 @@ from dejavu_server.ledger.errors import (
     LedgerSchemaError,
     LedgerUnavailable,
 )
+from dejavu_server.settings import url_hint
 
 BUSY_SECONDS = 2.0
 """How long a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
@@ -71,7 +72,7 @@ def database_path(url: str) -> Path:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise InvalidLedgerUrl(f"{url!r} is not a database URL; expected sqlite:///PATH") from None
+        raise InvalidLedgerUrl(f"{url!r} is not a database URL; expected sqlite:///PATH{url_hint(url)}") from None
     name = parsed.database or ""
     if parsed.get_backend_name() != "sqlite" or parsed.query or not name or name == ":memory:":
         raise InvalidLedgerUrl(f"{url!r} cannot hold a ledger; expected sqlite:///PATH")

@@ -5,6 +5,7 @@ import shutil
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_seasons, small_bundle, walked_forward
 from tests.support.builders.folds import result_of_two_folds
@@ -16,6 +17,7 @@ from dejavu_trainer.data.plays import DataError, write_plays
 from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.evaluation.bundle import evaluate, seasons_needed
 from dejavu_trainer.reports.plots import plots
+from dejavu_trainer.refresh import refresh_ratings
 from dejavu_trainer.training import recipe as recipes
 
 
@@ -80,6 +82,25 @@ def test_people_are_warned_of_a_season_that_the_bundle_has_seen(
     assert f"!! The model was {part} on this season" in out
     assert "Halftime: all minutes" in out
     assert "Persistence" in out
+
+
+def test_refreshed_ratings_do_not_forecast_the_season_that_they_learned_from(
+    data: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = load_bundle(bundle, allow_unfit=True)
+    games = load_games(data, seasons_needed(original, 2034))
+    refresh_ratings(bundle, games, tmp_path / "refreshed")
+    refreshed = load_bundle(tmp_path / "refreshed", allow_unfit=True)
+    before, after = (evaluate(each, games, 2034) for each in (original, refreshed))
+    assert (before.seen, after.seen) == (None, "ratings")
+    assert np.array_equal(before.scores.frozen_margins, after.scores.frozen_margins)
+    assert before.result.ratings == after.result.ratings
+
+    monkeypatch.setattr("dejavu_trainer.evaluation.bundle.result_of", lambda *_, **__: result_of_two_folds()[0])
+    assert run("evaluate", "--data", data, "--season", "2034", "--bundle", tmp_path / "refreshed") == 0
+    assert f"!! The bundle's ratings know results of this season, up to {refreshed.ratings.date}" in (
+        capsys.readouterr().out
+    )
 
 
 def test_games_that_the_bundle_was_not_made_from_are_refused(

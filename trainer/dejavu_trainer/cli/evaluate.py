@@ -25,6 +25,16 @@ RESULT, PAGE, SUMMARY, FAN_CHART = "backtest.json", "backtest.html", "backtest.m
 ADAPTIVE = "adaptive.md"
 """File that `adapt` writes next to the folds."""
 
+_SEEN = {
+    "train": "The model was TRAINED on this season: its metrics are optimistic and do not apply to new games.",
+    "calibrate": "The model was CALIBRATED on this season: its metrics are optimistic and do not apply to new games.",
+    "ratings": (
+        "The bundle's ratings know results of this season, up to {date}. They are not used here: the metrics with frozen"
+        " ratings are those of ratings as they stood before the season."
+    ),
+}
+"""Warnings by how a bundle used the season that it is evaluated on."""
+
 Folds = Annotated[
     Path, typer.Option("--out", help="Folder for the folds and the reports; a later run resumes from it.")
 ]
@@ -74,10 +84,7 @@ def evaluate(
             with bars.step("Evaluate", bundle_evaluation.STEPS) as advance:
                 evaluation = bundle_evaluation.evaluate(forecaster, games, season, seed=seed, advance=advance)
         title = f"Model {forecaster.version} on season {season}: {evaluation.result.games:,} games"
-        warning = ""
-        if evaluation.seen is not None:
-            part = {"train": "TRAINED", "calibrate": "CALIBRATED"}[evaluation.seen]
-            warning = f"The model was {part} on this season: its metrics are optimistic and do not apply to new games."
+        warning = "" if evaluation.seen is None else _SEEN[evaluation.seen].format(date=forecaster.ratings.date)
         if html is not None:
             write_atomic(html, html_report.page(title, evaluation.result, [evaluation.scores], warning).encode())
     if as_json:

@@ -24,12 +24,13 @@ class Evaluation:
     """Evaluation of a bundle on a season.
 
     Attributes:
-        seen: how the bundle used this season in its own training; None if it is new to the bundle.
+        seen: how the bundle used this season: its models were trained or calibrated on it, or its ratings were refreshed
+            with its results; None if it is new to the bundle.
         result: the metrics; the references are calibrated on the bundle's calibration games.
         scores: the scores that the metrics are computed from.
     """
 
-    seen: Literal["train", "calibrate"] | None
+    seen: Literal["train", "calibrate", "ratings"] | None
     result: BacktestResult
     scores: FoldScores
 
@@ -74,7 +75,8 @@ def evaluate(
             f"the games of {min(info.train_seasons)} to {max(info.calibration_seasons)} are not those that bundle"
             f" {forecaster.version} was built from; the references cannot be calibrated without them"
         )
-    rated, _ = carry(RatingFilter.start(forecaster.rating_filter.settings), games)
+    start = RatingFilter.start(forecaster.rating_filter.settings)
+    rated, _ = carry(start, games)
     earlier, test = rated.select(games.season < season), rated.of_seasons([season])
     for selected, description in (
         (test, f"of season {season}"),
@@ -82,19 +84,26 @@ def evaluate(
     ):
         if not len(selected.games):
             raise DataError(f"there are no games {description}")
+    ratings = forecaster.ratings
+    knows_results = ratings.date >= test.games.date[0].item()
+    if knows_results:  # ratings frozen before the season are those that such a bundle had then
+        ratings = carry(start, earlier.games)[1].predict(season).ratings()
     scored = score_fold(
         forecaster.models,
         forecaster.calibration,
         earlier=earlier,
         calibrate=rated.of_seasons(info.calibration_seasons),
         test=test,
-        frozen_margins=frozen_margins(forecaster.ratings, test.games.home, test.games.away),
+        frozen_margins=frozen_margins(ratings, test.games.home, test.games.away),
         advance=advance,
     )
     entries = max(manifest.dejavu.entries) if manifest.dejavu.prototypes else None
     method = RunProvenance(manifest.verdict.recipe, entries, seed, games.fingerprint)
+    seen: Literal["train", "calibrate", "ratings"] | None = "ratings" if knows_results else None
+    if season in info.train_seasons or season in info.calibration_seasons:
+        seen = "train" if season in info.train_seasons else "calibrate"
     return Evaluation(
-        seen="train" if season in info.train_seasons else "calibrate" if season in info.calibration_seasons else None,
+        seen=seen,
         result=result_of([scored], method, resamples=resamples, advance=advance),
         scores=scored,
     )

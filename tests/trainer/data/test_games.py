@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.harness.real_games import real_games
 
-from dejavu_trainer.data.games import DataError, Games, game_date, load_games, parse_seasons
+from dejavu_trainer.data.games import DataError, Games, count_games, game_date, load_games, parse_seasons
 from dejavu_trainer.data.plays import write_plays
 
 Row = tuple[str, str, str, str | None, float, int, int]
@@ -211,6 +211,16 @@ def test_a_game_in_two_seasons_is_refused(tmp_path: Path) -> None:
     save(tmp_path, 2023, game())
     with pytest.raises(DataError, match="202301010BOS occurs in more than one season"):
         load_games(tmp_path, [2022, 2023])
+
+
+def test_a_game_under_two_ids_is_refused(tmp_path: Path) -> None:
+    plays = dated([*game("202301010BOS"), *named_by_the_nba("0022200564")], date(2023, 1, 1))
+    write_plays(tmp_path, 2023, plays)
+    both = "games 0022200564 and 202301010BOS are the same, BKN at BOS on 2023-01-01; expected one id per game"
+    with pytest.raises(DataError, match=both):
+        load_games(tmp_path, [2023])
+    with pytest.raises(DataError, match="202301010BOS and 0022200564 are the same"):
+        count_games(tmp_path / "plays.csv", plays)
 
 
 def test_progress_is_told_season_by_season(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.import_plays import CheckedPlays
 from dejavu_trainer.data.import_source import read_source
 from dejavu_trainer.data.plays import DataError
+from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.data.source_rows import ESPN_TEAMS, Source
 
 GAME, NUMBER = "0022300061", 22300061
@@ -61,6 +62,21 @@ def hoopr_row(period: object, clock: str, home: object, away: object, **fields: 
 
 def hoopr(**fields: Any) -> list[dict[str, object]]:
     return [hoopr_row(*score, **fields) for score in SCORES]
+
+
+def complete_hoopr(*days: str) -> list[dict[str, object]]:
+    """Returns the rows of a complete game on each day."""
+    chance = random.Random(1)
+    rows: list[dict[str, object]] = []
+    for number, day in enumerate(days, start=1):
+        home = away = 0
+        for period in range(1, 5):
+            for second in sorted(chance.sample(range(1, 720), 40), reverse=True):
+                home, away = home + chance.choice([0, 2]), away + chance.choice([0, 2])
+                clock = f"{second // 60}:{second % 60:02d}"
+                rows.append(hoopr_row(period, clock, home, away, game_id=number, game_date=day))
+        rows.append(hoopr_row(4, "0.0", home + (home == away), away, game_id=number, game_date=day))
+    return rows
 
 
 def pbpstats(**fields: object) -> list[dict[str, object]]:
@@ -295,6 +311,34 @@ def test_a_file_that_is_not_there_is_told_in_words(
     assert capsys.readouterr().err == f"dejavu-trainer: {path}: there is no such file\n"
 
 
+def test_a_missing_input_is_named_before_an_existing_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "plays_2024.parquet"
+    out.write_bytes(b"")
+    assert run("import", tmp_path / "nope.csv", "--season", 2024, "--out", tmp_path) == 1
+    assert "nope.csv: there is no such file" in capsys.readouterr().err
+
+
+def test_a_game_that_the_list_lacks_is_told(
+    tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = written(tmp_path / "espn.csv", complete_hoopr(DAY, "2023-10-25"))
+    arguments = ("import", files, "--from", "hoopr", "--season", 2024, "--games", listed, "--out", tmp_path)
+    assert run(*arguments, "--json") == 0
+    printed = capsys.readouterr()
+    assert "1 game not in the list, imported under date and home team (202310250DEN)" in printed.err
+    assert json.loads(printed.out)["not_in_list"] == ["202310250DEN"]
+
+
+def test_the_same_game_under_two_ids_is_not_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = simulate_season(2031, games=2).to_pylist()
+    rows = [{**row, "game_date": f"{row['game_id'][:4]}-{row['game_id'][4:6]}-{row['game_id'][6:8]}"} for row in rows]
+    first = rows[0]["game_id"]
+    rows += [{**row, "game_id": "0023000001"} for row in rows if row["game_id"] == first]
+    assert run("import", written(tmp_path / "plays.csv", rows), "--season", 2031, "--out", tmp_path) == 1
+    assert f"games {first} and 0023000001 are the same" in capsys.readouterr().err
+    assert not (tmp_path / "plays_2031.parquet").exists()
+
+
 def test_no_error_begins_with_a_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "pbp.csv", hoopr())
     (tmp_path / "data").write_text("")  # a file where the folder should be
@@ -331,16 +375,7 @@ def test_a_bad_list_of_games_is_told_by_line(tmp_path: Path) -> None:
 
 
 def test_a_season_that_was_imported_is_loaded_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    chance = random.Random(1)
-    rows: list[dict[str, object]] = []
-    for day in range(1, 9):
-        home = away = 0
-        for period in range(1, 5):
-            for second in sorted(chance.sample(range(1, 720), 40), reverse=True):
-                home, away = home + chance.choice([0, 2]), away + chance.choice([0, 2])
-                clock = f"{second // 60}:{second % 60:02d}"
-                rows.append(hoopr_row(period, clock, home, away, game_id=day, game_date=f"2024-01-{day:02d}"))
-        rows.append(hoopr_row(4, "0.0", home + (home == away), away, game_id=day, game_date=f"2024-01-{day:02d}"))
+    rows = complete_hoopr(*(f"2024-01-{day:02d}" for day in range(1, 9)))
     rows += hoopr(game_id=99, season_type=1)
     path = written(tmp_path / "pbp.csv", rows)
     assert run("import", path, "--from", "hoopr", "--season", 2024, "--out", tmp_path / "data", "--json") == 0

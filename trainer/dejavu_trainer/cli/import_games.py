@@ -54,6 +54,9 @@ def import_plays(
     if source is Source.PLAYS and (len(files) > 1 or games is not None):
         raise typer.BadParameter("takes one file and no --games", param_hint="--from plays")
     with exit_on_error():
+        for file in [*files, *([] if games is None else [games])]:
+            if not file.exists():  # told first, whatever else is wrong
+                raise DataError(f"{file}: there is no such file")
         check_free(out, season, overwrite=overwrite)
         if source is Source.PLAYS:
             checked = read_and_check(files[0], season)
@@ -66,7 +69,8 @@ def import_plays(
     document = fit_report.season_document(path, checked.plays, counted)
     if source is not Source.PLAYS:
         document["not_imported"] = [asdict(game) for game in checked.left_out]
-    for line in _left_out_lines(checked.left_out):
+        document["not_in_list"] = list(checked.unlisted)
+    for line in [*_left_out_lines(checked.left_out), *_unlisted_lines(checked.unlisted)]:
         typer.echo(line, err=True)
     if as_json:
         print_json(document)
@@ -100,3 +104,11 @@ def _left_out_lines(left_out: Sequence[LeftOutGame]) -> list[str]:
     ]
     more = len(counts) - len(lines)
     return [*lines, f"and games for {more:,} more reasons: --json lists them"] if more else lines
+
+
+def _unlisted_lines(ids: Sequence[str]) -> list[str]:
+    """Returns a line on the games that the list of games does not have; none if it has all."""
+    if not ids:
+        return []
+    games = f"{len(ids):,} game{'s' * (len(ids) > 1)}"
+    return [f"{games} not in the list, imported under date and home team ({ids[0]}{', …' * (len(ids) > 1)})"]

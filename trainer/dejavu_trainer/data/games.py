@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from functools import lru_cache
@@ -92,6 +92,11 @@ class Games:
             digest.update(content)
         return digest.hexdigest()
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprint of each season by its name, such as "2023"."""
+        return {f"{season}": self.of_seasons([season]).fingerprint for season in np.unique(self.season).tolist()}
+
 
 class _Game(NamedTuple):
     """One game, in the order of the fields of `Games`."""
@@ -117,7 +122,7 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) 
         advance: called with 1 after each season, to show progress.
 
     Raises:
-        DataError: if a file is missing or malformed, holds no eligible game, or a game occurs twice.
+        DataError: if a file is missing or malformed, holds no eligible game, or a game occurs twice, be it under two ids.
     """
     games = list[_Game]()
     for season in seasons:
@@ -130,6 +135,7 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) 
         if game.game_id in seen:
             raise DataError(f"{folder}: game {game.game_id} occurs in more than one season")
         seen.add(game.game_id)
+    _refuse_second_ids(folder, games)
     columns: list[Any] = list(zip(*games, strict=True)) or [()] * len(_Game._fields)
     dtypes: list[Any] = [np.str_, np.int16, "datetime64[D]", np.str_, np.str_, np.str_, np.int16, np.int16]
     return Games(*map(np.array, columns, dtypes))
@@ -143,9 +149,27 @@ def count_games(source: Path, plays: pa.Table) -> int:
         plays: plays in the columns of dejavu_trainer.data.plays.
 
     Raises:
-        DataError: if there is no eligible game, or one is malformed.
+        DataError: if there is no eligible game, one is malformed, or one has two ids.
     """
-    return len(_games_of(source, plays, season=0))
+    games = _games_of(source, plays, season=0)
+    _refuse_second_ids(source, games)
+    return len(games)
+
+
+def _refuse_second_ids(source: Path, games: Iterable[_Game]) -> None:
+    """Refuses a game that has two ids, such as the NBA's and one of its date: it would count twice.
+
+    Raises:
+        DataError: if two games have the same date and teams; the message names both ids.
+    """
+    ids: dict[tuple[date, str, str], str] = {}
+    for game in games:
+        first = ids.setdefault((game.date, game.home, game.away), game.game_id)
+        if first != game.game_id:
+            raise DataError(
+                f"{source}: games {first} and {game.game_id} are the same, {game.away} at {game.home} on {game.date};"
+                " expected one id per game"
+            )
 
 
 def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:

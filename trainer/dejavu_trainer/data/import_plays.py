@@ -80,11 +80,13 @@ class CheckedPlays:
             are problems.
         problems: all problems, by row.
         left_out: games that were not imported.
+        unlisted: ids, made of date and home team, of the games that a given list of games does not have.
     """
 
     plays: pa.Table
     problems: tuple[ImportProblem, ...]
     left_out: tuple[LeftOutGame, ...] = ()
+    unlisted: tuple[str, ...] = ()
 
 
 def season_window(season: int) -> tuple[date, date]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from dejavu_feed.game_ids import season_of
+from dejavu_feed.game_ids import is_game_id, season_of
 from dejavu_feed.nba.stats_payloads import score_changes
 from dejavu_feed.pattern import Score
 from dejavu_trainer.data.game_list import GameInList, GameList
@@ -159,7 +159,9 @@ def _season(played: Mapping[str, _Game], source_format: SourceFormat, season: in
         (reason, count), *_ = Counter(each.reason for each in left_out).most_common(1)
         raise DataError(f"no game of the season that ends in {season}; {count} left out: {reason}")
     rows = [row for key in sorted(kept) for row in kept[key]]
-    return CheckedPlays(pa.Table.from_pylist(rows, schema=DATED), (), tuple(left_out))
+    # Ids made of date and home team, though a list of games was given: the NBA's are wanted, and these lack them.
+    unlisted = tuple(game_id for _, game_id in sorted(kept) if games.by_id and not is_game_id(game_id))
+    return CheckedPlays(pa.Table.from_pylist(rows, schema=DATED), (), tuple(left_out), unlisted)
 
 
 def _identified(

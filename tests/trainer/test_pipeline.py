@@ -16,7 +16,7 @@ from dejavu_models.manifest import MetricRecord
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.types import Horizon
 from dejavu_trainer.data.games import DataError, Games, load_games
-from dejavu_trainer.evaluation.gate import divide
+from dejavu_trainer.evaluation.gate import divide, verdict_of
 from dejavu_trainer.pipeline import FitReport, fit
 from dejavu_trainer.training.recipe import TrainingConfig
 
@@ -129,10 +129,12 @@ def test_of_several_calibration_seasons_the_last_is_tested_on(games: Games) -> N
     assert 80 <= later.sum() <= 120
 
 
-def backtest_of(folder: Path, recipe: TrainingConfig, *, fit: bool) -> Path:
+def backtest_of(
+    folder: Path, recipe: TrainingConfig, *, fit: bool, tested: tuple[int, ...] = (2020, 2021), **method: object
+) -> Path:
     path = folder / "backtest.json"
-    document = {"recipe": recipe.digest, "seasons": [2020, 2021], "verdict": {"fit": fit, "reason": "made by hand"}}
-    path.write_text(json.dumps(document))
+    verdict = {"fit": fit, "reason": "made by hand"}
+    path.write_text(json.dumps({"recipe": recipe.digest, "seasons": tested, "verdict": verdict, "method": method}))
     return path
 
 
@@ -178,6 +180,39 @@ def test_a_backtest_of_another_recipe_or_none_is_refused_before_the_work_begins(
     with pytest.raises(DataError, match=r"backtest\.json: is not the result of a backtest"):
         attempt()
     assert not bars.steps
+
+
+def test_a_backtest_over_other_games_is_refused_before_the_work_begins(games: Games, tmp_path: Path) -> None:
+    bars = RecordedProgress()
+    given = games.of_seasons([2031, 2032, 2033])
+    other = given.fingerprints | {"2032": given.select(np.arange(len(given) - 1)).fingerprint}
+    backtest = backtest_of(tmp_path, RECIPE, fit=True, tested=(2032,), data_by_season=other)
+    with pytest.raises(DataError, match=r"backtest\.json: is about other games of season 2032 than those in --data"):
+        fit(
+            games,
+            train=[2031, 2032],
+            calibrate=[2033],
+            out=tmp_path / "b",
+            recipe=RECIPE,
+            backtest=backtest,
+            progress=bars,
+        )
+    assert not bars.steps
+
+
+def test_a_backtest_that_says_little_about_these_games_is_accepted_with_a_note(games: Games, tmp_path: Path) -> None:
+    hashes = games.fingerprints
+    assert hashes["2033"] == games.of_seasons([2033]).fingerprint
+    notes = {}
+    for name, tested, known in (("same", 2033, hashes), ("others", 2020, hashes | {"2020": "f"}), ("older", 2033, {})):
+        method = {"data_by_season": known} if known else {}
+        backtest = backtest_of(tmp_path, RECIPE, fit=True, tested=(tested,), **method)
+        verdict, notes[name] = verdict_of(backtest, RECIPE, games.of_seasons([2031, 2032, 2033]))
+        assert verdict.fit
+    assert notes["same"] == ""
+    assert "none of the seasons" in notes["others"]
+    assert "(2020)" in notes["others"]
+    assert "is of an earlier release" in notes["older"]
 
 
 def test_the_same_run_gives_the_same_version_and_another_seed_another(

@@ -66,6 +66,7 @@ class FitReport:
         recipe: the training configuration.
         trained: the trained models and the selected settings.
         ratings: errors of the pregame expected margins on the calibration games; see `training.ratings.rating_errors`.
+        note: what reduces the meaning of the verdict; empty if nothing does.
     """
 
     forecaster: Forecaster
@@ -73,6 +74,7 @@ class FitReport:
     recipe: TrainingConfig
     trained: TrainedModels
     ratings: dict[str, tuple[float, float]]
+    note: str
 
 
 def fit(
@@ -104,7 +106,8 @@ def fit(
         workers: number of threads, by default one per core; does not change the result.
 
     Raises:
-        DataError: if the games can't be split as requested or are too few, or the backtest has another recipe.
+        DataError: if the games can't be split as requested or are too few, or the backtest has another recipe or other
+            games.
         FitError: if the LSTM can't be fitted.
         FileExistsError: if `out` is neither empty nor a bundle.
         BundleError: if the written bundle does not load back or fails its checks.
@@ -112,7 +115,8 @@ def fit(
     check_target(out)
     progress, recipe = progress or Progress(), recipe or TrainingConfig()
     to_train, to_calibrate = split_seasons(games, train, calibrate)
-    backtest_verdict = None if backtest is None else verdict_of(backtest, recipe)
+    used = games.of_seasons([*train, *calibrate])
+    backtest_verdict, note = (None, "") if backtest is None else verdict_of(backtest, recipe, used)
 
     fitted = fit_recipe(to_train, to_calibrate, recipe, seed, progress, workers)
     trained = fitted.trained
@@ -134,7 +138,7 @@ def fit(
             created_time=datetime.now(UTC),
             train=_part(to_train),
             calibrate=_part(to_calibrate),
-            data_fingerprint=games.of_seasons([*train, *calibrate]).fingerprint,
+            data_fingerprint=used.fingerprint,
             seed=seed,
             libraries={"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES},
             dejavu=dejavu,
@@ -146,7 +150,7 @@ def fit(
         )
         forecaster = publish(out, manifest, contents)
         advance(1)
-    return FitReport(forecaster, out, recipe, trained, errors)
+    return FitReport(forecaster, out, recipe, trained, errors, note)
 
 
 def _contents(fitted: CalibratedModels, ratings: RatingFilter) -> dict[str, bytes]:

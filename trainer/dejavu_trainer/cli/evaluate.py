@@ -122,7 +122,7 @@ def backtest(
     with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
         games, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, jobs, fresh=fresh)
         with bars.step("Compute the metrics", RESULT_STEPS + 1) as advance:
-            method = RunProvenance(config.digest, prototypes, seed, games.fingerprint)
+            method = RunProvenance(config.digest, prototypes, seed, games.fingerprint, games.fingerprints)
             result = result_of(folds, method, advance=advance)
             title = f"Walk-forward over {', '.join(str(fold.season[0]) for fold in folds)}"
             write_atomic(out / RESULT, to_json(result).encode())

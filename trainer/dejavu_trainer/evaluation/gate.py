@@ -49,11 +49,19 @@ def divide(games: Games) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return hold_out_last(games.date, 0.5) if last.all() else (~last, last)
 
 
-def verdict_of(backtest: Path, recipe: TrainingConfig) -> VerdictRecord:
+def verdict_of(backtest: Path, recipe: TrainingConfig, games: Games) -> tuple[VerdictRecord, str]:
     """Reads the verdict of a walk-forward with the same recipe from the JSON file that it wrote.
 
+    Args:
+        backtest: the file.
+        recipe: the recipe of the bundle.
+        games: the games that the bundle is made from. A season that the walk-forward used as well must be the same.
+
+    Returns:
+        The verdict, and what reduces its meaning for these games; empty if nothing does.
+
     Raises:
-        DataError: if the file can't be read or has another recipe.
+        DataError: if the file can't be read, has another recipe, or other games of a season.
     """
     try:
         document = json.loads(backtest.read_bytes())
@@ -63,10 +71,22 @@ def verdict_of(backtest: Path, recipe: TrainingConfig) -> VerdictRecord:
             recipe=document["recipe"],
             seasons=tuple(document["seasons"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        tested: dict[str, str] = dict(document.get("method", {}).get("data_by_season", {}))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{backtest}: is not the result of a backtest: {error}") from error
     if record.recipe != recipe.digest:
         raise DataError(
             f"{backtest}: has recipe {record.recipe}, not {recipe.digest}: run a backtest with the same options"
         )
-    return record
+    if not tested:
+        return record, f"{backtest} is of an earlier release: whether it is about the same games was not checked"
+    given = games.fingerprints
+    if other := [season for season in given if tested.get(season, given[season]) != given[season]]:
+        raise DataError(
+            f"{backtest}: is about other games of season {', '.join(other)} than those in --data: run a backtest on the"
+            " same data"
+        )
+    if not given.keys() & {f"{season}" for season in record.seasons}:
+        seasons = ", ".join(map(str, record.seasons))
+        return record, f"none of the seasons that {backtest} tested ({seasons}) is among the games of this bundle"
+    return record, ""

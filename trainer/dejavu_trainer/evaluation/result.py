@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -43,12 +43,14 @@ class RunProvenance:
         prototypes: entries of each minute's database; None: all games.
         seed: random seed.
         data: SHA-256 of the games.
+        data_by_season: SHA-256 of the games of each season, by which `fit --backtest` recognizes them.
     """
 
     recipe: str
     prototypes: int | None
     seed: int
     data: str
+    data_by_season: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,5 +163,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
     return value

@@ -62,6 +62,7 @@ def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
             for index, horizon in enumerate(HORIZONS)
         },
         "verdict": manifest.verdict.model_dump(mode="json"),
+        "note": fitted.note,
         "metrics": [metric.model_dump() for metric in manifest.metrics],
         "seconds": seconds,
     }
@@ -86,7 +87,8 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
         *((f"  {name}", f"MAE {error['mae']:.2f}, RMSE {error['rmse']:.2f} points") for name, error in errors),
         (
             "Dejavu",
-            f"{dejavu['entries']:,} entries; {dejavu['neighbours']} nearest per minute, kernel {dejavu['kernel']}",
+            f"{dejavu['entries']:,} entries; {dejavu['neighbours']} nearest per minute, kernel {dejavu['kernel']};"
+            f" removes {100 * dejavu['gain']:.1f} % of the linear models' squared error",
         ),
         (
             "LSTM",
@@ -101,6 +103,8 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
         Text("fit" if verdict["fit"] else "UNFIT", style="" if verdict["fit"] else "bold red")
         + Text(f": {verdict['reason']}"),
     )
+    if document["note"]:
+        table.add_row("[bold]Note", Text(document["note"], style="bold red"))
     for metric in document["metrics"]:
         if metric["name"].endswith("mae_over_persistence"):
             _, horizon, minute, *_ = metric["name"].split(".")

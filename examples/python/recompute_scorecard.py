@@ -6,7 +6,8 @@ python examples/python/recompute_scorecard.py --horizon half --min-minute 18 --m
 It needs numpy, grpcio and the code that protoc generates from protos/ (docs/clients.md has the command), and nothing
 else of this project: it was written from docs/record.md and the comments of protos/dejavu/v1 alone.
 
-Exit codes: 0 every figure agrees to 1e-9 · 1 one does not · 2 wrong usage, or the server can't be reached.
+Exit codes: 0 every figure agrees to 1e-9 · 1 one does not · 2 wrong usage, nothing to compare, or the server can't be
+reached.
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ def main() -> int:
             settled = list(listed(service, score_filter))
     except grpc.RpcError as error:
         print(f"{options.target}: {error.code().name}: {error.details()}", file=sys.stderr)
+        return 2
+    if not settled and not any(figures_of(card).values()):
+        print("nothing to compare (replays need --replays)", file=sys.stderr)
         return 2
     differences = compare(figures_of(card), recomputed(settled))
     for line in differences:

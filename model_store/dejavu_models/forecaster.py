@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import ROUND_CEILING, Context
 from statistics import NormalDist
 from typing import Final
 
@@ -101,12 +102,13 @@ class Forecaster:
         distribution = self._distribution(query.horizon, query.pattern.minutes, source)
         smallest = distribution.smallest_alpha
         if query.alpha < smallest:
-            raise AlphaTooSmall(f"{query.alpha}", f"at least {smallest}, {_limited_by(distribution)}")
+            raise AlphaTooSmall(f"{query.alpha}", f"at least {_rounded_up(smallest)}, {_limited_by(distribution)}")
         for index, level in enumerate(query.quantile_levels):
             if not smallest / 2 <= level <= 1 - smallest / 2:
+                least = _rounded_up(smallest / 2)
                 raise QuantileTooExtreme(
                     f"{level}",
-                    f"{smallest / 2} to {1 - smallest / 2}, {_limited_by(distribution)}",
+                    f"{least} to {1 - least:g}, {_limited_by(distribution)}",
                     field=f"quantile_levels[{index}]",
                 )
 
@@ -343,6 +345,11 @@ class _Games:
 def _limited_by(distribution: PredictiveDistribution) -> str:
     """Describes for users what limits the smallest alpha."""
     return f"from the {min(cell.games for cell in distribution.cells)} calibration games of its smallest cell"
+
+
+def _rounded_up(least: float) -> float:
+    """Rounds a lower bound to three significant digits, upwards: the value shown must be accepted."""
+    return float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(repr(least)))
 
 
 def _ranges(minutes: Sequence[int]) -> str:

@@ -50,13 +50,18 @@ def test_the_programs_import_nothing_of_ours_but_the_contract(program: Path) -> 
         ("--min-minute", "20", "--max-minute", "40"),
         ("--team", "Celtics", "--min-confidence", "0.7"),
         ("--game", GAMES[0]),
-        ("--from", "2001-01-01", "--to", "2001-01-02"),
     ],
 )
 def test_the_scorecard_is_what_the_listed_forecasts_give(record: Record, arguments: tuple[str, ...]) -> None:
     done = checked(SCORECARD, record.address, "--horizon", "final", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("0 differ by more than 1e-09\n")
+
+
+def test_nothing_to_compare_is_no_agreement(record: Record) -> None:
+    done = checked(SCORECARD, record.address, "--horizon", "final", "--from", "2001-01-01", "--to", "2001-01-02")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "nothing to compare (replays need --replays)\n"
 
 
 def test_the_record_has_all_that_a_scorecard_can_tell(record: Record) -> None:

@@ -46,6 +46,7 @@ def test_a_record_without_outcomes_is_told_in_words(restartable: Restartable, tm
     code, told, _ = execute(restartable.address, tmp_path)
     assert code != 0
     assert "has no settled forecast of the final: report outcomes first" in told
+    assert "for games of replays, set DEJAVU_REPLAYS=1" in told
 
 
 def test_the_notebook_is_committed_without_results() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -232,9 +233,21 @@ def test_the_final_is_less_certain_than_the_half_until_the_half_has_passed(shipp
 def test_an_alpha_too_small_is_refused_with_the_smallest_that_can_be_had(shipped: Forecaster) -> None:
     smallest = max(each.smallest_alpha for each in shipped.calibration.distributions.values())
     assert shipped.info.smallest_alpha == smallest
-    with pytest.raises(AlphaTooSmall, match="at least "):
+    with pytest.raises(AlphaTooSmall) as refused:
         shipped.forecast(query(alpha=1e-5))
-    assert shipped.forecast(query(alpha=smallest)).alpha == smallest
+    [stated] = re.findall(r"at least (0\.0*[1-9]\d{0,2}),", str(refused.value))  # three digits, rounded up
+    for alpha in (smallest, float(stated)):
+        assert shipped.forecast(query(alpha=alpha)).alpha == alpha
+    with pytest.raises(AlphaTooSmall):
+        shipped.forecast(query(alpha=0.99 * float(stated)))
+
+
+def test_the_quantiles_that_a_refusal_names_can_be_had(shipped: Forecaster) -> None:
+    with pytest.raises(QuantileTooExtreme) as refused:
+        shipped.check(query(quantile_levels=(1e-6,)))
+    [(least, greatest)] = re.findall(r"expected (\S+) to (\S+),", str(refused.value))
+    assert max(len(least), len(greatest)) <= 8
+    shipped.check(query(quantile_levels=(float(least), float(greatest))))
 
 
 @pytest.mark.parametrize("level", [1e-6, 1 - 1e-6])

@@ -30,16 +30,24 @@ class ExportedEntries:
     hash: str
 
 
-def export_entries(url: str, path: Path) -> ExportedEntries:
+def export_entries(url: str, path: Path, *, overwrite: bool = False) -> ExportedEntries:
     """Writes the identity of a ledger and then all its entries, one JSON object per line; `-` is standard output.
 
     The file is written completely or not at all. May run while the ledger is written to: it then has the entries up to
     the newest when the export began.
 
+    Args:
+        url: the ledger.
+        path: output file.
+        overwrite: whether to replace an existing file, which may be all that shows a later change of the ledger.
+
     Raises:
         LedgerError: if the ledger can't be read.
+        FileExistsError: if the file exists and is not to be replaced.
         OSError: if the file can't be written.
     """
+    if path != STANDARD_OUTPUT and not overwrite and path.exists():
+        raise FileExistsError(f"{path} already exists; use --overwrite to replace it")
     with read_only_ledger(url) as backend, backend.read() as connection:
         identity, head = checkpoints.head(connection)
         lines = _lines(connection, identity, head)

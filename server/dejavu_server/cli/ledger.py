@@ -190,6 +190,7 @@ def export(
 def export_entries(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Output file; - for standard output.")],
     ledger: Ledger = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Exports every entry with its hash, one JSON object a line.
 
@@ -201,7 +202,7 @@ def export_entries(
     from dejavu_server.cli.export_entries import export_entries as export  # noqa: PLC0415
 
     with _exit_on_error():
-        result = export(ledger or default_ledger(), out)
+        result = export(ledger or default_ledger(), out, overwrite=overwrite)
     if out != STANDARD_OUTPUT:
         typer.echo(f"{out}: {result.entries:,} entries up to sequence {result.sequence:,}, hash {result.hash}")
 

@@ -221,6 +221,16 @@ def test_entries_are_exported_with_the_hashes_that_the_chain_has(url: str, kept:
     assert run("export-entries", "--ledger", url, "--out", "-").stdout == path.read_text()
 
 
+def test_an_export_that_is_there_is_replaced_only_where_asked_for(url: str, kept: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "entries.jsonl"
+    path.write_text("last week's\n")
+    refused = run("export-entries", "--ledger", url, "--out", path)
+    message = f"dejavu-server: {path} already exists; use --overwrite to replace it\n"
+    assert (refused.exit_code, refused.stderr, path.read_text()) == (1, message, "last week's\n")
+    assert run("export-entries", "--ledger", url, "--out", path, "--overwrite").exit_code == 0
+    assert f'"sequence": {kept.sequence},' in path.read_text()
+
+
 def test_an_entry_with_a_value_of_another_type_is_not_exported(url: str, kept: Checkpoint, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
         database.execute("UPDATE entries SET canonical = CAST(canonical AS BLOB) WHERE sequence = 2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Horizon
 from dejavu.v1.market_pb2 import Market, Odds
@@ -19,6 +19,8 @@ from dejavu.v1.record_service_pb2 import (
 
 HALFTIME = HORIZON_HALFTIME
 FINAL = HORIZON_FINAL
+HorizonName = Literal["half", "halftime", "final"]
+_HORIZONS: dict[object, Horizon.ValueType] = {"half": HALFTIME, "halftime": HALFTIME, "final": FINAL}
 
 _LEAST_AMERICAN = 100
 """Minimum absolute value of American odds, which are whole numbers. Decimal odds this large need a fraction."""
@@ -115,7 +117,7 @@ class CommonConditions(TypedDict, total=False):
         game_id: NBA game id, ten digits.
         from_date, to_date: first and last local date of the games, inclusive.
         team: NBA code or alias of the home or away team.
-        horizon: `HALFTIME` or `FINAL`; by default lists have both, scores only `HALFTIME`.
+        horizon: `HALFTIME` or `FINAL`, or its name; by default lists have both, scores only `HALFTIME`.
         min_confidence: minimum probability of the likelier side, in [0.5, 1].
         include_replays: include games of replays and simulated seasons.
     """
@@ -124,7 +126,7 @@ class CommonConditions(TypedDict, total=False):
     from_date: date | None
     to_date: date | None
     team: str
-    horizon: Horizon.ValueType
+    horizon: Horizon.ValueType | HorizonName
     min_confidence: float | None
     include_replays: bool
 
@@ -175,14 +177,36 @@ def predictions_request(
         page_size: maximum number of forecasts per page, 1 to 500; 0 for the server's default.
         explain: whether to return the explanations.
         conditions: see `Conditions`.
+
+    Raises:
+        TypeError: if there is no such condition.
+        ValueError: if there is no such horizon.
     """
     view = PREDICTION_VIEW_FULL if explain else PREDICTION_VIEW_UNSPECIFIED
-    return ListPredictionsRequest(page_size=page_size, view=view, **_with_iso_dates(conditions))
+    return ListPredictionsRequest(page_size=page_size, view=view, **_fields(conditions, Conditions))
 
 
 def score_filter(**scope: Unpack[ModelScope]) -> ScoreFilter:
-    """Builds the filter of the forecasts to score; see `ModelScope`."""
-    return ScoreFilter(**{"horizon": HALFTIME, **_with_iso_dates(scope)})
+    """Builds the filter of the forecasts to score; see `ModelScope`.
+
+    Raises:
+        TypeError: if there is no such condition.
+        ValueError: if there is no such horizon.
+    """
+    return ScoreFilter(**{"horizon": HALFTIME, **_fields(scope, ModelScope)})
+
+
+def _fields(conditions: Mapping[str, object], valid: type) -> dict[str, Any]:
+    """Returns the conditions as the fields of a request; refuses names that are not among those of a TypedDict."""
+    names = sorted(valid.__annotations__)
+    if unknown := sorted(conditions.keys() - set(names)):
+        raise TypeError(f"unknown conditions: {', '.join(unknown)}; expected some of {', '.join(names)}")
+    fields = _with_iso_dates(conditions)
+    if isinstance(name := fields.get("horizon"), str):
+        if name not in _HORIZONS:
+            raise ValueError(f"horizon is {name!r}; expected half, halftime or final")
+        fields["horizon"] = _HORIZONS[name]
+    return fields
 
 
 def _with_iso_dates(conditions: Mapping[str, object]) -> dict[str, Any]:

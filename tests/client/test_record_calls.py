@@ -16,6 +16,7 @@ from tests.support.fakes.recorded import MADE, recorded
 from tests.support.fakes.service import Abort, FakeServer, forecast, outcome
 from tests.support.harness.clients import AnyClient
 
+from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.market_pb2 import MarketAnswer
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, PredictResponse
 from dejavu.v1.record_pb2 import RecordedPrediction
@@ -35,6 +36,7 @@ from dejavu.v1.record_service_pb2 import (
 )
 from dejavu_client import FINAL, HALFTIME, FailedPreconditionError, NotFoundError, RecordedPredictions, market
 from dejavu_client.export import PREDICTION_COLUMNS
+from dejavu_client.requests import HorizonName
 
 MakeClient = Callable[..., AnyClient]
 GAME = "0022000001"
@@ -215,6 +217,33 @@ async def test_a_scorecard_is_unwrapped(server: FakeServer, connect: MakeClient)
     assert server.next_call().request.filter == ScoreFilter(
         horizon=HALFTIME, game_id=GAME, team="bos", min_confidence=0.5
     )
+
+
+@pytest.mark.parametrize(("name", "horizon"), [("half", HALFTIME), ("halftime", HALFTIME), ("final", FINAL)])
+async def test_a_horizon_may_be_named(
+    server: FakeServer, connect: MakeClient, name: HorizonName, horizon: Horizon.ValueType
+) -> None:
+    client = connect()
+    await client.all("list_predictions", horizon=name)
+    assert server.next_call().request.horizon == horizon
+    await client.call("get_scorecard", horizon=name)
+    assert server.next_call().request.filter.horizon == horizon
+
+
+@pytest.mark.parametrize("method", ["list_predictions", "get_scorecard", "get_leaderboard"])
+async def test_wrong_conditions_are_told_with_the_right_ones(
+    server: FakeServer, connect: MakeClient, method: str
+) -> None:
+    client = connect()
+
+    async def ask(**conditions: Any) -> None:
+        await (client.all if method == "list_predictions" else client.call)(method, **conditions)
+
+    with pytest.raises(TypeError, match=r"unknown conditions: minute; expected some of .*from_date, game_id, horizon"):
+        await ask(minute=18)
+    with pytest.raises(ValueError, match="horizon is 'quarter'; expected half, halftime or final"):
+        await ask(horizon="quarter")
+    assert not server.calls
 
 
 async def test_a_leaderboard_is_asked_for_by_its_metric(server: FakeServer, connect: MakeClient) -> None:

@@ -116,6 +116,7 @@ def test_a_terminal_gets_the_verdict_the_warning_and_every_table(result: Backtes
     text_report.print_result(Console(file=out, width=160), "Model 0123", result, "The model was TRAINED on this season")
     text = out.getvalue()
     assert "!! The model was TRAINED on this season" in text
+    assert "Acceptance checks (aims of the shipped recipe; they do not decide the verdict)" in text
     assert result.verdict.reason in text.replace("\n", " ")
     for table in tables(result):
         assert table.title in text

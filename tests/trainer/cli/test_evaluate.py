@@ -16,8 +16,8 @@ from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import DataError, write_plays
 from dejavu_trainer.data.simulate import simulate_season
 from dejavu_trainer.evaluation.bundle import evaluate, seasons_needed
-from dejavu_trainer.reports.plots import plots
 from dejavu_trainer.refresh import refresh_ratings
+from dejavu_trainer.reports.plots import plots
 from dejavu_trainer.training import recipe as recipes
 
 

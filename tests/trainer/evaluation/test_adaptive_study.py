@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.builders.folds import walk_fold
+from rich.console import Console
+from tests.support.builders.folds import RUN, walk_fold
 
 from dejavu_models.live_ratings import KNOWN_GAMES
 from dejavu_models.types import CASES
@@ -12,7 +14,8 @@ from dejavu_models.uncertainty.adaptive import radius_of_alpha
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.adaptive_study import COLUMNS, QuantileGrid, replay_fold
 from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
-from dejavu_trainer.reports.adaptive import tables
+from dejavu_trainer.reports.adaptive import markdown, print_study, tables
+from dejavu_trainer.reports.text import method_line
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +103,19 @@ def test_tables_tell_every_season_and_month(narrow: FoldScores) -> None:
     assert [row[0] for row in off.rows] == ["static", "aci", "pid", "sampling error alone"]
     assert sum(int(row[2]) for row in months.rows if row[2]) == 600
     assert all(len(row) == len(months.header) for row in months.rows)
+
+
+def test_where_no_month_has_enough_games_there_is_no_deviation_but_the_reason(narrow: FoldScores) -> None:
+    months = np.datetime64("2033-01") + np.arange(len(narrow)) // 50
+    lived = [replace(replay_fold(narrow, ratings), month=months) for ratings in ("frozen", "carried")]
+    method = method_line(RUN, 600)
+    document = markdown("Adaptive intervals over 2033", method, lived)
+    out = io.StringIO()
+    print_study(Console(file=out, width=160), "Adaptive intervals over 2033", lived)
+    for text in (document, out.getvalue()):
+        assert "nan" not in text
+        assert "Deviation of monthly coverage" not in text
+        assert "No table of the deviation of monthly coverage from nominal: no month has at least 100 games" in text
+        assert "A month of 200 games determines a coverage of 95 %" in text
+    assert document.startswith(f"# Adaptive intervals over 2033\n\n{method}\n\n## ")
+    assert all(part in method for part in (RUN.recipe, RUN.data[:16], "seed 0", "600 test games"))

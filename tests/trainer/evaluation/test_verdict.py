@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.builders.folds import walk_fold
+from tests.support.builders.folds import RUN, walk_fold
 
+from dejavu_models.metrics import Estimate
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
 from dejavu_trainer.evaluation.fold_scores import SERVED, FoldScores
 from dejavu_trainer.evaluation.regions import conformal_region
+from dejavu_trainer.evaluation.result import result_of
 from dejavu_trainer.evaluation.verdict import (
     MIN_GAMES,
+    CoverageCheck,
     coverage,
+    coverage_check,
     coverage_groups,
     coverages,
     judge,
@@ -62,6 +67,26 @@ def test_what_does_not_differ_from_persistence_is_unfit(good: list[FoldScores]) 
     same = [replace(fold, forecasts=fold.forecasts | {"ensemble": fold.forecasts["persistence"]}) for fold in good]
     broken = {check.name for check in judge(same, resamples=300).checks if not check.passed}
     assert {f"CRPS, ensemble, {horizon.value}, minus persistence" for horizon in HORIZONS} <= broken
+
+
+def test_every_promise_names_the_level_of_its_interval(good: list[FoldScores]) -> None:
+    verdict = judge(good, resamples=50)
+    acceptance = result_of(good, RUN, resamples=50).promises
+    promises = [check.promise for check in (*verdict.checks, *acceptance) if "interval" in check.promise]
+    assert [each for each in promises if not re.search(r"\d %\D* interval|\d % interval", each)] == []
+    levels = {
+        name: re.match(r"(\S+ %) interval contains", check.promise)
+        for name, checks in (("verdict", verdict.checks), ("acceptance", acceptance))
+        for check in checks
+        if check.name.startswith("coverage at 95 %")
+    }
+    assert {name: found and found[1] for name, found in levels.items()} == {"verdict": "99.94 %", "acceptance": "99 %"}
+
+
+def test_a_coverage_is_shown_within_what_a_share_can_be() -> None:
+    found = CoverageCheck("ensemble", "final", 95, Estimate(0.99, 0.965, 1.015), due=0.951, agrees=False)
+    check = coverage_check("coverage", found)
+    assert (check.found, check.passed) == ("99.00 [96.50, 100.00] %", False)
 
 
 def test_one_group_that_does_not_hold_is_enough_to_be_unfit(good: list[FoldScores]) -> None:

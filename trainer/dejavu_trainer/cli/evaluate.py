@@ -29,8 +29,8 @@ _SEEN = {
     "train": "The model was TRAINED on this season: its metrics are optimistic and do not apply to new games.",
     "calibrate": "The model was CALIBRATED on this season: its metrics are optimistic and do not apply to new games.",
     "ratings": (
-        "The bundle's ratings know results of this season, up to {date}. They are not used here: the metrics with frozen"
-        " ratings are those of ratings as they stood before the season."
+        "The bundle's ratings know results of this season, up to {date}. They are not used here: the metrics with"
+        " frozen ratings are those of ratings as they stood before the season."
     ),
 }
 """Warnings by how a bundle used the season that it is evaluated on."""
@@ -187,22 +187,21 @@ def adapt(
     """
     from dejavu_common.files import write_atomic
     from dejavu_trainer.evaluation import adaptive_study
+    from dejavu_trainer.evaluation.result import RunProvenance
     from dejavu_trainer.reports import adaptive as adaptive_report
     from dejavu_trainer.reports import text
     from dejavu_trainer.training import lstm_config, recipe
 
     config = recipe.TrainingConfig(prototypes=prototypes)
     with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
-        _, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, jobs, fresh=fresh)
+        games, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, jobs, fresh=fresh)
         replayed = []
         with bars.step("Replay the seasons", len(folds)) as advance:
             for fold in folds:
                 replayed += [adaptive_study.replay_fold(fold, ratings) for ratings in adaptive_study.RATINGS]
                 advance(1)
-        tables = list(adaptive_report.tables(replayed))
-        lines = [line for table in tables for line in text.markdown_table(table)]
-        write_atomic(out / ADAPTIVE, ("\n".join(lines).rstrip() + "\n").encode())
-    console = Console()
-    console.width = max(console.width, text.MIN_WIDTH)
-    for table in tables:
-        console.print(text.rich_table(table))
+        title = f"Adaptive intervals over {', '.join(str(fold.season[0]) for fold in folds)}"
+        method = RunProvenance(config.digest, prototypes, seed, games.fingerprint)
+        line = text.method_line(method, sum(map(len, folds)))
+        write_atomic(out / ADAPTIVE, adaptive_report.markdown(title, line, replayed).encode())
+    adaptive_report.print_study(Console(), title, replayed)

@@ -116,7 +116,7 @@ def _within_share(name: str, group: GroupMetrics, reference: str, metric: str) -
     ratio = group.relative["ensemble"][reference][metric]
     return Check(
         name=name,
-        promise=f"upper end of the interval at most {SHARE:+.1%}",
+        promise=f"upper end of the 95 % interval at most {SHARE:+.1%}",
         found=f"{ratio:+.2%}",
         passed=ratio.upper <= SHARE,
     )

@@ -24,8 +24,8 @@ class Evaluation:
     """Evaluation of a bundle on a season.
 
     Attributes:
-        seen: how the bundle used this season: its models were trained or calibrated on it, or its ratings were refreshed
-            with its results; None if it is new to the bundle.
+        seen: how the bundle used this season: its models were trained or calibrated on it, or its ratings know its
+            results; None if it is new to the bundle.
         result: the metrics; the references are calibrated on the bundle's calibration games.
         scores: the scores that the metrics are computed from.
     """

@@ -127,7 +127,7 @@ def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) 
     # Bonferroni: if all coverages are nominal, all checks pass with probability LEVEL at least.
     corrected = 1 - (1 - LEVEL) / (len(SERVED) * len(HORIZONS) * len(LEVELS))
     checks += [
-        coverage_check(f"coverage at {each.level} %, {_names(each.forecaster, each.horizon)}", each)
+        coverage_check(f"coverage at {each.level} %, {_names(each.forecaster, each.horizon)}", each, corrected)
         for each in coverages(folds, corrected)
     ]
     checks.append(groups_check(coverage_groups(folds)))
@@ -248,12 +248,20 @@ def _against_persistence(pooled: FoldScores, forecaster: str, horizon: Horizon, 
     )
 
 
-def coverage_check(name: str, result: CoverageCheck) -> Check:
-    """Checks that the interval of a coverage contains the expected coverage."""
+def coverage_check(name: str, result: CoverageCheck, probability: float = LEVEL) -> Check:
+    """Checks that the interval of a coverage contains the expected coverage.
+
+    Args:
+        name: name of the check.
+        result: the coverage, with its interval.
+        probability: confidence level of that interval, to be named.
+    """
+    # The normal interval of a coverage near 100 % can reach beyond it. What is shown ends there, `agrees` uses it all.
+    shown = Estimate(*(min(max(each, 0.0), 1.0) for each in result.found))
     return Check(
         name=name,
-        promise=f"interval contains {100 * result.due:.4g} %",
-        found=f"{result.found.scaled(100):.2f} %",
+        promise=f"{100 * probability:.4g} % interval contains {100 * result.due:.4g} %",
+        found=f"{shown.scaled(100):.2f} %",
         passed=result.agrees,
     )
 
@@ -274,7 +282,9 @@ def groups_check(groups: Sequence[CoverageGroup]) -> Check:
         )
     return Check(
         name="coverage by minute and |lead|",
-        promise=f"every group with at least {MIN_GAMES} games within its bounds, corrected for the number of groups",
+        promise=(
+            f"every group with at least {MIN_GAMES} games within its bounds ({100 * LEVEL:g} % for all groups together)"
+        ),
         found=found,
         passed=not excluded,
     )

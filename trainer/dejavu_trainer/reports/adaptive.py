@@ -6,10 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.text import Text
 
 from dejavu_trainer.evaluation.adaptive_study import ARMS, MIN_MONTH_GAMES, RATINGS, STATIC, ReplayedFold
 from dejavu_trainer.evaluation.fold_scores import ALPHAS
 from dejavu_trainer.reports.tables import Table
+from dejavu_trainer.reports.text import MIN_WIDTH, markdown_table, rich_table
 
 
 def tables(replayed: Sequence[ReplayedFold]) -> Iterator[Table]:
@@ -21,9 +24,9 @@ def tables(replayed: Sequence[ReplayedFold]) -> Iterator[Table]:
         groups = [(f"{each.season}", [(each, np.ones(len(each.month), dtype=np.bool_))]) for each in of_ratings]
         groups.append(("all", [group for _, (group,) in groups]))
         yield Table(f"By season, ratings {ratings}", header, tuple(_rows(groups)))
-    carried = [each for each in replayed if each.ratings == "carried"]
-    months = [(str(month), [(each, each.month == month)]) for each in carried for month in np.unique(each.month)]
-    yield _deviation_table(coverage_header, [part for _, (part,) in months if part[1].sum() >= MIN_MONTH_GAMES])
+    months = _months(replayed)
+    if enough := _large(months):
+        yield _deviation_table(coverage_header, enough)
     yield Table(
         "By month, ratings carried",
         header,
@@ -32,10 +35,59 @@ def tables(replayed: Sequence[ReplayedFold]) -> Iterator[Table]:
     )
 
 
-def _deviation_table(
-    coverage_header: tuple[str, ...], months: Sequence[tuple[ReplayedFold, NDArray[np.bool_]]]
-) -> Table:
-    """Builds the table of the deviation of monthly coverage from nominal: root mean square over months.
+def markdown(title: str, method: str, replayed: Sequence[ReplayedFold]) -> str:
+    """Formats the study as a Markdown document.
+
+    Args:
+        title: heading.
+        method: line that describes the tested configuration; see `reports.text.method_line`.
+        replayed: the replayed folds.
+    """
+    lines = [f"# {title}", "", method, ""]
+    lines += [line for table in tables(replayed) for line in markdown_table(table)]
+    if note := omission(replayed):
+        lines += [note, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def print_study(console: Console, title: str, replayed: Sequence[ReplayedFold]) -> None:
+    """Prints the study; widens the console to the width of the tables."""
+    console.width = max(console.width, MIN_WIDTH)
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    for table in tables(replayed):
+        console.print(rich_table(table))
+        if table.note:
+            console.print(Text(table.note, style="dim"), soft_wrap=True)
+        console.print()
+    if note := omission(replayed):
+        console.print(Text(note), soft_wrap=True)
+
+
+def omission(replayed: Sequence[ReplayedFold]) -> str:
+    """Returns why the table of monthly deviations is left out; empty if it is not."""
+    if _large(_months(replayed)):
+        return ""
+    return (
+        "No table of the deviation of monthly coverage from nominal: no month has at least"
+        f" {MIN_MONTH_GAMES} games, and with fewer it is chance."
+    )
+
+
+_Part = tuple[ReplayedFold, NDArray[np.bool_]]
+
+
+def _months(replayed: Sequence[ReplayedFold]) -> list[tuple[str, list[_Part]]]:
+    """Returns the games of each month, with carried ratings."""
+    carried = [each for each in replayed if each.ratings == "carried"]
+    return [(str(month), [(each, each.month == month)]) for each in carried for month in np.unique(each.month)]
+
+
+def _large(months: Sequence[tuple[str, list[_Part]]]) -> list[_Part]:
+    return [part for _, (part,) in months if part[1].sum() >= MIN_MONTH_GAMES]
+
+
+def _deviation_table(coverage_header: tuple[str, ...], months: Sequence[_Part]) -> Table:
+    """Builds the table of the deviation of monthly coverage from nominal: root mean square over months, at least one.
 
     The last row is the deviation expected from sampling error alone: the standard error of a month's coverage over its
     games, if coverage is nominal on average. A smaller deviation comes from feedback, not from better forecasts.
@@ -44,12 +96,10 @@ def _deviation_table(
     rows = []
     for arm in ARMS:
         coverage = np.array([fold.covered[arm][which].mean(axis=(0, 1)) for fold, which in months])
-        deviation = (
-            np.sqrt(np.square(coverage.reshape(-1, len(ALPHAS)) - nominal).mean(axis=0)) if months else nominal * np.nan
-        )
+        deviation = np.sqrt(np.square(coverage - nominal).mean(axis=0))
         rows.append((arm, *(f"{100 * each:.1f} %" for each in deviation)))
     by_game = [fold.covered[STATIC][which].mean(axis=1) for fold, which in months]
-    variances = [covered.var(axis=0, ddof=1) / len(covered) for covered in by_game] or [nominal * np.nan]
+    variances = [covered.var(axis=0, ddof=1) / len(covered) for covered in by_game]
     rows.append(("sampling error alone", *(f"{100 * each:.1f} %" for each in np.sqrt(np.mean(variances, axis=0)))))
     return Table(
         "Deviation of monthly coverage from nominal, ratings carried",

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from dejavu_trainer.evaluation.fold_scores import FoldScores
 from dejavu_trainer.evaluation.result import BacktestResult
 from dejavu_trainer.reports.plots import plots
-from dejavu_trainer.reports.tables import tables
+from dejavu_trainer.reports.tables import CHECKS_TITLES, tables
 from dejavu_trainer.reports.text import method_line
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -23,9 +23,10 @@ def page(title: str, result: BacktestResult, folds: Sequence[FoldScores], warnin
     )
     return environment.get_template("report.html.j2").render(
         title=title,
-        method=method_line(result),
+        method=method_line(result.method, result.games),
         result=result,
         warning=warning,
         plots=list(plots(result, folds)),
+        checks=list(zip(CHECKS_TITLES, (result.promises, result.verdict.checks), strict=True)),
         tables=list(tables(result)),
     )

@@ -73,6 +73,13 @@ def tables(result: BacktestResult) -> Iterator[Table]:
             yield _groups(f"{name}, by {title}", title, by_kind[kind])
 
 
+CHECKS_TITLES: Final = (
+    "Acceptance checks (aims of the shipped recipe; they do not decide the verdict)",
+    "Verdict checks",
+)
+"""Titles of the acceptance checks and of the checks that decide the verdict."""
+
+
 def checks_table(title: str, checks: Sequence[Check]) -> Table:
     """Builds the table of checks and their results."""
     rows = tuple(("✓" if check.passed else "✗", check.name, check.found, check.promise) for check in checks)

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from dejavu_trainer.evaluation.result import BacktestResult
-from dejavu_trainer.reports.tables import Table, checks_table, tables
+from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance
+from dejavu_trainer.reports.tables import CHECKS_TITLES, Table, checks_table, tables
 
 MIN_WIDTH = 120
 """Minimum width of the tables; a terminal that wraps lines is more readable than numbers broken inside cells."""
@@ -27,7 +27,7 @@ def print_result(console: Console, title: str, result: BacktestResult, warning: 
         if table.note:
             console.print(Text(table.note, style="dim"), soft_wrap=True)
         console.print()
-    for name, checks in (("Acceptance checks", result.promises), ("Verdict checks", result.verdict.checks)):
+    for name, checks in zip(CHECKS_TITLES, (result.promises, result.verdict.checks), strict=True):
         console.print(Text(name, style="bold"))
         for check in checks:
             mark = Text("✓ ", style="green") if check.passed else Text("✗ ", style="bold red")
@@ -39,22 +39,32 @@ def print_result(console: Console, title: str, result: BacktestResult, warning: 
 
 def markdown(title: str, result: BacktestResult) -> str:
     """Formats a result as a Markdown document."""
-    lines = [f"# {title}", "", method_line(result), "[Definitions of the metrics](evaluation.md).", ""]
-    lines += markdown_table(checks_table("Acceptance checks", result.promises))
-    lines += markdown_table(checks_table("Verdict checks", result.verdict.checks))
+    lines = [
+        f"# {title}",
+        "",
+        method_line(result.method, result.games),
+        "[Definitions of the metrics](evaluation.md).",
+        "",
+    ]
+    for name, checks in zip(CHECKS_TITLES, (result.promises, result.verdict.checks), strict=True):
+        lines += markdown_table(checks_table(name, checks))
     lines += [("**Fit to be served.** " if result.verdict.fit else "**Unfit.** ") + result.verdict.reason, ""]
     for table in tables(result):
         lines += markdown_table(table)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def method_line(result: BacktestResult) -> str:
-    """Describes the tested configuration in one line."""
-    method = result.method
+def method_line(method: RunProvenance, games: int) -> str:
+    """Describes the tested configuration in one line.
+
+    Args:
+        method: provenance of the run.
+        games: number of test games.
+    """
     entries = "every game" if method.prototypes is None else f"{method.prototypes:,} prototypes"
     return (
         f"Recipe {method.recipe}, {entries} per minute in the Dejavu databases, seed {method.seed};"
-        f" {result.games:,} test games; data {method.data[:16]}."
+        f" {games:,} test games; data {method.data[:16]}."
     )
 
 

@@ -20,6 +20,8 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger
 from dejavu_server.records import ReportedOutcome
 from dejavu_trainer.cli.main import main
+from dejavu_trainer.data.plays import write_plays
+from dejavu_trainer.data.simulate import simulate_season
 
 PATTERN = ScorePattern(tuple(float(minute % 5) for minute in range(20)))
 
@@ -124,6 +126,29 @@ async def test_a_ledger_is_a_source_too(tmp_path: Path, capsys: pytest.CaptureFi
         assert before is not None
         assert margin is not None
         assert margin > before + 1
+
+
+def test_a_season_without_games_is_told(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_plays(tmp_path, 2037, simulate_season(2037, games=20))
+    (tmp_path / "plays_2034.parquet").write_bytes((simulated_seasons() / "plays_2034.parquet").read_bytes())
+    arguments = ("ratings", "--from", tmp_path, "--bundle", bundle, "--out")
+    assert run(*arguments, tmp_path / "out", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["missing_seasons"] == [2035, 2036]
+    assert run(*arguments, tmp_path / "out") == 0
+    assert "no games of 2034–35, 2035–36: the ratings know nothing of them" in capsys.readouterr().out
+    assert run(*arguments[:2], tmp_path / "plays_2034.parquet", *arguments[3:], tmp_path / "out") == 0
+    assert "warning" not in capsys.readouterr().out
+
+
+async def test_a_ledger_of_replays_is_refused_without_an_option_that_is_not_there(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    await (await Ledger.open(f"sqlite:///{path}")).close()
+    assert run("ratings", "--from", path, "--bundle", bundle) == 1
+    error = capsys.readouterr().err
+    assert "the ledger has no game to export; games of replays do not count" in error
+    assert "--include-replays" not in error
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,11 @@ from dejavu_models.live_ratings import GameResult, LiveRatings
 from dejavu_models.manifest import RATINGS, Golden, Manifest, RefreshRecord, version_of
 from dejavu_models.registry.bundle import check_target, load_bundle, publish, ratings_to_bytes
 from dejavu_trainer.data.games import Games, load_games
+from dejavu_trainer.data.import_plays import SEASON_ENDS
 from dejavu_trainer.data.plays import DataError, season_of_file
 
 _LEDGER: Final = "sqlite:///"
+_REPLAYS_HINT: Final = "; replays are skipped without --include-replays"
 _SQLITE_HEADER: Final = b"SQLite format 3\0"
 
 
@@ -36,12 +38,15 @@ class Refresh:
         before: manifest of the bundle that was refreshed.
         games: the games by which the ratings were updated.
         bundle: folder of the published bundle.
+        missing_seasons: seasons of which there were no games, between the newest final that the ratings knew and the
+            newest game.
     """
 
     forecaster: Forecaster
     before: Manifest
     games: RefreshRecord
     bundle: Path
+    missing_seasons: tuple[int, ...]
 
 
 @contextmanager
@@ -68,7 +73,9 @@ def games_folder(source: str) -> Iterator[Path]:
         command = (sys.executable, "-m", "dejavu_server", "ledger", "export", *options)
         exported = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
         if exported.returncode:
+            # An option of the export, not of this command.
             reason = (exported.stderr.strip().splitlines() or ["dejavu-server ended without a reason"])[-1]
+            reason = reason.replace(_REPLAYS_HINT, "; games of replays do not count")
             raise DataError(f"{source}: cannot be exported: {reason}")
         yield Path(folder)
 
@@ -145,7 +152,10 @@ def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool 
     refreshed = Forecaster(manifest, old.models, old.calibration, state)
     golden = tuple(_answered(refreshed, each) for each in before.golden)
     forecaster = publish(out, manifest.model_copy(update={"golden": golden}), contents)
-    return Refresh(forecaster, before, added, out)
+    known = before.ratings.date
+    first_missing = known.year + ((known.month, known.day) > SEASON_ENDS) + 1
+    missing = sorted(set(range(first_missing, int(learned.season[-1]))) - set(learned.season.tolist()))
+    return Refresh(forecaster, before, added, out, tuple(missing))
 
 
 def _result(games: Games, index: int) -> GameResult:

@@ -318,9 +318,7 @@ def test_a_missing_input_is_named_before_an_existing_output(tmp_path: Path, caps
     assert "nope.csv: there is no such file" in capsys.readouterr().err
 
 
-def test_a_game_that_the_list_lacks_is_told(
-    tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_game_that_the_list_lacks_is_told(tmp_path: Path, listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = written(tmp_path / "espn.csv", complete_hoopr(DAY, "2023-10-25"))
     arguments = ("import", files, "--from", "hoopr", "--season", 2024, "--games", listed, "--out", tmp_path)
     assert run(*arguments, "--json") == 0

@@ -122,7 +122,8 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) 
         advance: called with 1 after each season, to show progress.
 
     Raises:
-        DataError: if a file is missing or malformed, holds no eligible game, or a game occurs twice, be it under two ids.
+        DataError: if a file is missing or malformed, holds no eligible game, or a game occurs twice, also under two
+            ids.
     """
     games = list[_Game]()
     for season in seasons:

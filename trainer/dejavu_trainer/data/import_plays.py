@@ -23,6 +23,9 @@ from dejavu_trainer.data.tables import read_rows
 TYPES = ("RS", "PI", "PO")
 """Regular season, play-in, playoffs."""
 
+SEASON_ENDS = (10, 15)
+"""Month and day by which every season has ended."""
+
 # int() and float() also accept True, 1_000 and Arabic digits.
 _INTEGER = re.compile(r"[+-]?[0-9]+(\.0*)?", re.ASCII)
 _REAL = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
@@ -94,7 +97,7 @@ def season_window(season: int) -> tuple[date, date]:
 
     Seasons begin in late October at the earliest; the season of 2020 ended on 11 October.
     """
-    return date(season - 1, 9, 1), date(season, 10, 15)
+    return date(season - 1, 9, 1), date(season, *SEASON_ENDS)
 
 
 @dataclass(slots=True)

@@ -73,6 +73,8 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
     dejavu, ratings, verdict = document["dejavu"], document["ratings"], document["verdict"]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     errors = [(_EXPECTED[name], error) for name, error in ratings["errors"].items()]
+    gain = f"; removes {100 * dejavu['gain']:.1f} % of the linear models' squared error"
+    nearest = f"{dejavu['neighbours']} nearest per minute"
     rows = [
         ("Bundle", f"{document['bundle']}, {document['bytes'] / 1e6:.1f} MB"),
         ("Model version", document["model_version"]),
@@ -87,8 +89,7 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
         *((f"  {name}", f"MAE {error['mae']:.2f}, RMSE {error['rmse']:.2f} points") for name, error in errors),
         (
             "Dejavu",
-            f"{dejavu['entries']:,} entries; {dejavu['neighbours']} nearest per minute, kernel {dejavu['kernel']};"
-            f" removes {100 * dejavu['gain']:.1f} % of the linear models' squared error",
+            f"{dejavu['entries']:,} entries; {nearest}, kernel {dejavu['kernel']}{gain}",
         ),
         (
             "LSTM",

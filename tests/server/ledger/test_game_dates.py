@@ -60,9 +60,21 @@ def test_without_a_date_the_day_of_the_game_is_the_day_of_the_forecast() -> None
 
 @pytest.mark.parametrize("first", [None, GAME_DATE])
 async def test_a_retry_without_the_date_or_with_the_same_is_no_correction(ledger: Ledger, first: date | None) -> None:
-    [stored] = await recorded(ledger, dated(first))
+    made = datetime(2023, 11, 2, 1, tzinfo=UTC)  # an evening of GAME_DATE in New York
+    [stored] = await recorded(ledger, dated(first, generated_time=made))
     assert await recorded(ledger, dated(GAME_DATE)) == [stored]
     assert await recorded(ledger, dated(None)) == [stored]
+
+
+async def test_a_forgotten_date_is_corrected_by_the_right_one(ledger: Ledger, url: str) -> None:
+    made = datetime(2026, 11, 22, 4, 30, tzinfo=UTC)
+    [first] = await recorded(ledger, dated(None, generated_time=made))
+    [second] = await recorded(ledger, dated(GAME_DATE, generated_time=made))
+    assert [(each.revision, each.day) for each in (first, second)] == [(0, date(2026, 11, 21)), (1, GAME_DATE)]
+    assert await recorded(ledger, dated(None, generated_time=made)) == [second]
+    [third] = await recorded(ledger, dated(date(2026, 11, 21), generated_time=made))
+    assert third.revision == 2
+    assert verify(url).forecasts == 3
 
 
 async def test_another_date_is_a_correction_and_the_ledger_stays_sound(ledger: Ledger, url: str) -> None:

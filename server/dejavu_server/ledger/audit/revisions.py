@@ -40,15 +40,10 @@ def _check(each: Revision, kind: str, pruned: bool) -> None:
         raise LedgerCorrupt(f"{entry} without revision {each.revision - 1}: revisions count from 0")
     if each.before_sequence > each.sequence:
         raise LedgerCorrupt(f"{entry} stands before revision {each.revision - 1}, which is at {each.before_sequence}")
-    same_as_before = each.content == each.before and _agree(each.game_date, each.before_date)
-    same_as_in_time = each.content == each.in_time and _agree(each.game_date, each.in_time_date)
+    same_as_before = each.content == each.before and each.game_date in {None, each.before_day}
+    same_as_in_time = each.content == each.in_time and each.game_date in {None, each.in_time_day}
     if same_as_before or (each.late and same_as_in_time):
         raise LedgerCorrupt(f"{entry} changes nothing: it has the values and teams of an earlier revision")
-
-
-def _agree(date: str | None, earlier: str | None) -> bool:
-    """Returns whether two dates of a game are the same; one that was not given agrees with every other."""
-    return date == earlier or date is None or earlier is None
 
 
 def _check_withdrawal(each: Revision) -> None:

@@ -64,13 +64,14 @@ class _Revision(NamedTuple):
     issued: IssuedForecast
 
     def matches(self, draft: PreparedForecast) -> bool:
-        """Returns whether a draft of the same key has the same pattern, teams and date of the game.
+        """Returns whether a draft of the same key has the same pattern and teams, and the date of this game or none.
 
-        A date that the request did not give agrees with every other: a retry after midnight is not a correction.
+        A draft without a date agrees with every revision: a retry after midnight is not a correction. A revision without
+        one was made for the day of its time, so a draft with another date corrects it.
         """
         stored, new = self.issued, draft.issued
         same_teams = (stored.home_team, stored.away_team) == (new.home_team, new.away_team)
-        same_date = stored.game_date == new.game_date or None in {stored.game_date, new.game_date}
+        same_date = new.game_date is None or new.game_date == stored.day
         return self.pattern == draft.pattern and same_teams and same_date
 
 

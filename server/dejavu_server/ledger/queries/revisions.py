@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select
@@ -17,13 +18,13 @@ class Revision(NamedTuple):
         sequence, revision: of its entry.
         content: what a revision changes: of a forecast pattern and teams, of an outcome differential, teams and
             whether it is withdrawn.
-        game_date: date of the game that a forecast was requested with, which a revision may change too; None if it had
-            none, and for outcomes.
+        game_date: date of the game that a forecast was requested with (ISO 8601), which a revision may change too; None
+            if it had none, and for outcomes.
         late: whether it is marked as late; never for an outcome.
-        before_sequence, before, before_date: sequence, content and date of the game of the revision before it; None if
-            there is none.
-        in_time, in_time_date: content and date of the newest revision before it that is not marked as late; None if
-            there is none.
+        before_sequence, before, before_day: sequence, content and day of the game of the revision before it; None if
+            there is none. The day is the date of its request, or the day on which it was made.
+        in_time, in_time_day: content and day of the newest revision before it that is not marked as late; None if there
+            is none.
         has_earlier: whether there is any revision before it.
     """
 
@@ -36,8 +37,8 @@ class Revision(NamedTuple):
     in_time: tuple[Any, ...] | None
     has_earlier: bool
     game_date: str | None = None
-    before_date: str | None = None
-    in_time_date: str | None = None
+    before_day: str | None = None
+    in_time_day: str | None = None
 
 
 def forecast_revisions(connection: Connection) -> Iterator[Revision]:
@@ -45,7 +46,8 @@ def forecast_revisions(connection: Connection) -> Iterator[Revision]:
     for row in connection.execute(_FORECASTS):
         content, before, in_time = tuple(row[3:6]), tuple(row[7:10]), tuple(row[11:14])
         in_time_content = in_time if row[10] else None
-        yield Revision(row[0], row[1], content, row[2] != "", row[6], before, in_time_content, row[14], *row[15:18])
+        days = _day(row[16], row[17]), _day(row[18], row[19])
+        yield Revision(row[0], row[1], content, row[2] != "", row[6], before, in_time_content, row[14], row[15], *days)
 
 
 def outcome_revisions(connection: Connection) -> Iterator[Revision]:
@@ -69,8 +71,13 @@ _earlier_outcome = outcomes.alias("earlier_outcome")
 
 def _game_date(sequence: ColumnElement[int]) -> ColumnElement[str | None]:
     """Returns the date of the game of the forecast at a sequence, from its entry: no row has it."""
-    date = func.json_extract(entries.c.canonical, "$.payload.request.game_date")
-    return select(date).where(entries.c.sequence == sequence).scalar_subquery()
+    text = func.json_extract(entries.c.canonical, "$.payload.request.game_date")
+    return select(text).where(entries.c.sequence == sequence).scalar_subquery()
+
+
+def _day(game_date: str | None, generated: int | None) -> str | None:
+    """Returns the day of a game (ISO 8601): as requested, or the day (an ordinal) on which the forecast was made."""
+    return game_date if game_date or generated is None else date.fromordinal(generated).isoformat()
 
 
 def _forecasts() -> Select[Any]:
@@ -83,7 +90,8 @@ def _forecasts() -> Select[Any]:
             *(_before.c.sequence, _before.c.pattern, _before.c.home_team, _before.c.away_team),
             *(_in_time.c.sequence, _in_time.c.pattern, _in_time.c.home_team, _in_time.c.away_team),
             exists().where(_earlier.c.key == forecasts.c.key, _earlier.c.revision < forecasts.c.revision),
-            *map(_game_date, (forecasts.c.sequence, _before.c.sequence, _in_time.c.sequence)),
+            _game_date(forecasts.c.sequence),
+            *(_game_date(_before.c.sequence), _before.c.day, _game_date(_in_time.c.sequence), _in_time.c.day),
         )
         .select_from(forecasts)
         .outerjoin(_before, and_(_before.c.key == forecasts.c.key, _before.c.revision == forecasts.c.revision - 1))

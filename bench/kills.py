@@ -108,7 +108,7 @@ class Publishers:
             while not self._stop.is_set():
                 kind = choose.random()
                 if kind < 0.6 or not published:
-                    game = f"{number:02d}{len(published):08d}", [float(choose.randint(-20, 20)) for _ in range(18)]
+                    game = f"99{number:02d}{len(published):06d}", [float(choose.randint(-20, 20)) for _ in range(18)]
                     published.append(game)
                 elif kind < 0.8:
                     game = choose.choice(published)

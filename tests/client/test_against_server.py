@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.builders.calls import PATTERN
+from tests.support.builders.calls import PATTERN, current_game
 from tests.support.harness.clients import CLIENTS, AnyClient
 from tests.support.processes.servers import running_worker
 
@@ -21,7 +21,7 @@ from dejavu_client import (
     predict_request,
 )
 
-GAME, OTHER_GAME = "0022000001", "0022000002"
+GAME, OTHER_GAME = current_game(1), current_game(2)
 
 
 @pytest.fixture

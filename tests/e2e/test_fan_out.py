@@ -50,7 +50,7 @@ async def publish(address: str, numbers: range) -> list[tuple[int, str]]:
         published = []
         for number in numbers:
             pattern = [float((number * minute) % 23 - 11) for minute in range(1, 19)]
-            forecast = await client.predict(pattern, game_id=f"{number:010d}")
+            forecast = await client.predict(pattern, game_id=f"99{number:08d}")
             published.append((forecast.sequence, forecast.game_id))
         return published
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from tests.support.builders.calls import PATTERN
+from tests.support.builders.calls import PATTERN, current_game
 from tests.support.harness.documents import ROOT
 from tests.support.processes import examples
 from tests.support.processes.restartable_server import Restartable
@@ -78,12 +78,12 @@ def test_a_refusal_fails_with_its_details(address: str) -> None:
 def test_a_stream_resumes_from_its_token(restartable: Restartable) -> None:
     address = restartable.address
     with DejavuClient(address, timeout=20.0) as client:
-        first = client.predict(PATTERN, game_id="0022000001")
+        first = client.predict(PATTERN, game_id=current_game(1))
         with examples.started(FOLDER / "stream.sh", address=address) as stream:
             current, heartbeat = next_event(stream.stdout), next_event(stream.stdout)
         assert int(current["forecast"]["sequence"]) == first.sequence
         assert "heartbeat" in heartbeat
-        second = client.predict(PATTERN, game_id="0022000002")
+        second = client.predict(PATTERN, game_id=current_game(2))
         with examples.started(FOLDER / "stream.sh", current["resume_token"], address=address) as stream:
             events = [next_event(stream.stdout) for _ in range(2)]
         [sequence] = [event["forecast"]["sequence"] for event in events if "forecast" in event]

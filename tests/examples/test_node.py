@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
-from tests.support.builders.calls import PATTERN
+from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes import examples
 from tests.support.processes.examples import NODE_PROGRAMS
 from tests.support.processes.restartable_server import Restartable
@@ -71,10 +71,10 @@ def test_predict_has_the_python_client_s_answer(node: str, address: str) -> None
 
 
 def test_a_recorded_forecast_is_the_same_in_both_languages_to_the_nanosecond(node: str, address: str) -> None:
-    answer = answers(node, "predict", address, "--game", "0022000001", "--home", "BKN", *differences())
+    answer = answers(node, "predict", address, "--game", current_game(1), "--home", "BKN", *differences())
     with DejavuClient(address, timeout=20.0) as client:
         recorded = client.predict(
-            PATTERN, game_id="0022000001", home_team="BKN", away_team="LAL", explain=True, quantile_levels=LEVELS
+            PATTERN, game_id=current_game(1), home_team="BKN", away_team="LAL", explain=True, quantile_levels=LEVELS
         )
     assert answer == as_decoded_by_node(recorded)
     assert int(answer["sequence"]) > 0
@@ -148,7 +148,7 @@ def node_stream(node: str, address: str, *args: str) -> Iterator[NodeStream]:
 def record(address: str, first: int, last: int) -> list[dict[str, Any]]:
     """Records a forecast for each game; returns them as proto-loader decodes them."""
     with DejavuClient(address, timeout=20.0) as client:
-        games = [f"00220{number:05d}" for number in range(first, last + 1)]
+        games = [current_game(number) for number in range(first, last + 1)]
         return [as_decoded_by_node(client.predict(PATTERN, game_id=game, explain=True)) for game in games]
 
 
@@ -179,7 +179,7 @@ def test_a_stream_resumes_after_a_drain_and_a_kill_with_every_forecast_once_and_
 
 
 def test_a_stream_of_one_game_ends_without_an_error_when_asked_to(node: str, address: str) -> None:
-    with node_stream(node, address, "--game", "0022000077") as stream:
+    with node_stream(node, address, "--game", current_game(77)) as stream:
         stream.wait_for_lines("listening", 1)
         record(address, 1, 2)
         stream.process.send_signal(signal.SIGTERM)

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from tests.support.builders.calls import PATTERN
+from tests.support.builders.calls import PATTERN, current_game
 from tests.support.builders.evenings import Evening, game
 from tests.support.harness.documents import ROOT
 from tests.support.processes import examples
@@ -81,18 +81,18 @@ def test_the_stream_misses_nothing_when_the_server_or_the_program_is_restarted(
     restartable: Restartable, tmp_path: Path
 ) -> None:
     address, token_file = restartable.address, tmp_path / "token"
-    early = record(address, "0022000001")
+    early = record(address, current_game(1))
     with follow(address, token_file) as stream:
         assert read(stream, 1) == early
-        recorded = record(address, "0022000002", "0022000003")
+        recorded = record(address, current_game(2), current_game(3))
         assert read(stream, 2) == recorded
         assert restartable.server.stop() == 0
         restartable.start_again()
-        recorded = record(address, "0022000004")
+        recorded = record(address, current_game(4))
         assert read(stream, 1) == recorded
         stream.send_signal(signal.SIGINT)
         assert stream.wait(30) == 0
-    missed = record(address, "0022000005", "0022000006")
+    missed = record(address, current_game(5), current_game(6))
     with follow(address, token_file) as stream:
         # The last printed forecast may be repeated: the token is saved after printing.
         first, *rest = read(stream, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.support.builders.calls import current_game
 from tests.support.fakes.clock import SteppedClock
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.processes.servers import running_worker, settings_in
@@ -16,7 +17,7 @@ from dejavu_models.registry.registry import Registry
 from dejavu_server.ledger import verify
 from dejavu_server.worker.worker import Worker
 
-GAMES = [f"00226{number:05d}" for number in range(1, 13)]
+GAMES = [current_game(number) for number in range(1, 13)]
 RESULT = 14
 """Every game is led by 3 until its last minute and then won by 14."""
 
@@ -80,7 +81,7 @@ async def test_the_limit_of_time_is_a_setting(tmp_path: Path) -> None:
             (1, 5.0, LATE_REASON_TIME),
         ):
             clock.step(seconds)
-            made = await client.predict([lead] * 20, game_id=GAMES[0], horizon=FINAL)
+            made = await client.predict([lead] * 20, game_id="0022500001", horizon=FINAL)
             assert made.late == expected
 
 

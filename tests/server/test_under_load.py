@@ -44,7 +44,7 @@ class Callers:
 
     async def ask(self, channel: grpc.aio.Channel, number: int) -> None:
         service = PredictionServiceStub(channel)
-        game_id = f"{number:010d}" if number % 2 else ""
+        game_id = f"99{number:08d}" if number % 2 else ""
         while True:
             call = service.Predict(pb.PredictRequest(pattern=PATTERN, game_id=game_id), timeout=10)
             code = await call.code()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from google.rpc import code_pb2
-from tests.support.builders.calls import GAME, PATTERN, refusal
+from tests.support.builders.calls import GAME, PATTERN, current_game, refusal
 from tests.support.builders.outcomes import outcome
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -48,7 +48,7 @@ async def test_a_stored_forecast_is_answered_and_a_new_one_refused_with_the_reas
 
 async def test_in_a_batch_it_is_refused_for_itself(service: PredictionServiceAsyncStub, other: Ledger) -> None:
     await other.record_outcome(outcome(9, GAME))
-    batch = pb.PredictBatchRequest(requests=[about(), about(game_id="0022000002"), about(game_id="")])
+    batch = pb.PredictBatchRequest(requests=[about(), about(game_id=current_game(2)), about(game_id="")])
     results = (await service.PredictBatch(batch)).results
     assert [result.error.reason for result in results] == ["OUTCOME_KNOWN", "", ""]
     assert results[0].error.code == code_pb2.FAILED_PRECONDITION

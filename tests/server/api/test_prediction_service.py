@@ -13,7 +13,7 @@ import grpc
 import pytest
 from google.protobuf.descriptor import ServiceDescriptor
 from google.rpc import code_pb2
-from tests.support.builders.calls import GAME, PATTERN, refusal
+from tests.support.builders.calls import GAME, PATTERN, current_game, refusal
 from tests.support.fakes.every_minute_model import HOME_EDGE, EveryMinuteForecaster
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.servers import async_worker
@@ -154,7 +154,7 @@ async def test_no_text_of_a_caller_s_outgrows_the_trailers(
 
 async def test_a_batch_is_answered_in_order_and_named_games_are_recorded(service: PredictionServiceAsyncStub) -> None:
     requests = [
-        pb.PredictRequest(pattern=(*PATTERN[:-1], last), game_id=f"{last:010d}" if last % 2 else "")
+        pb.PredictRequest(pattern=(*PATTERN[:-1], last), game_id=current_game(last) if last % 2 else "")
         for last in range(200)
     ]
     results = (await service.PredictBatch(pb.PredictBatchRequest(requests=requests))).results
@@ -168,7 +168,7 @@ async def test_fifty_games_at_both_horizons_are_one_pass(
     every_minute.groups.clear()
     horizons: tuple[Any, ...] = (forecast_pb2.HORIZON_HALFTIME, forecast_pb2.HORIZON_FINAL)
     requests = [
-        pb.PredictRequest(game_id=f"{number:010d}", pattern=range(1 + number % 23), horizon=horizon)
+        pb.PredictRequest(game_id=current_game(number), pattern=range(1 + number % 23), horizon=horizon)
         for number in range(50)
         for horizon in horizons
     ]
@@ -307,7 +307,7 @@ async def test_a_stream_sends_what_is_recorded(service: PredictionServiceAsyncSt
     standing = await stream.read()
     assert isinstance(standing, pb.StreamPredictionsResponse)
     assert standing.HasField("heartbeat")
-    await service.Predict(pb.PredictRequest(pattern=PATTERN, game_id="0022000002"))
+    await service.Predict(pb.PredictRequest(pattern=PATTERN, game_id=current_game(2)))
     await service.Predict(pb.PredictRequest(pattern=PATTERN))
     answer = await service.Predict(pb.PredictRequest(pattern=PATTERN, game_id=GAME, return_explanation=True))
     event = await stream.read()

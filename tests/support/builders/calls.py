@@ -15,14 +15,15 @@ from grpc_status import rpc_status
 PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
 """18 slots; the last one is 11."""
 
-GAME = "0022000001"
-
 
 def current_game(number: int) -> str:
-    """Returns the NBA's id of a game of the newest season: its outcome may be reported now."""
+    """Returns the NBA's id of a game of the newest season: without a date, it may be forecast and reported now."""
     today = datetime.now(UTC)
     return f"002{(today.year - (today.month < 9)) % 100:02d}{number:05d}"
 
+
+GAME = current_game(90001)
+"""A game that may be played today."""
 
 MAY_PASS = {"OVERLOADED", "SUBSCRIBER_TOO_SLOW", "LEDGER_UNAVAILABLE", "SIGNING_UNAVAILABLE", "DRAINING"}
 """Reasons of the refusals after which the same request may succeed later."""

@@ -26,6 +26,8 @@ NOT_FOUND = grpc.StatusCode.NOT_FOUND
 
 SLOTS = len(PATTERN)
 
+PAST_GAME = "0022000001"
+
 
 @dataclass(frozen=True, slots=True)
 class BadRequest:
@@ -266,9 +268,15 @@ def _dates() -> list[BadRequest]:
     rows.append(_predict("a megabyte of dates", "INVALID_GAME_DATE", "game_date", found, form, game_date=large))
     of_season = "a date from 2020-08-01 to 2021-10-31"
     rows += [
-        _predict(f"{GAME} on {d}", "INVALID_GAME_DATE", "game_date", d, of_season, game_id=GAME, game_date=d)
+        _predict(
+            f"a game of 2020 on {d}", "INVALID_GAME_DATE", "game_date", d, of_season, game_id=PAST_GAME, game_date=d
+        )
         for d in ("2020-07-31", "2021-11-01", "2026-11-21")
     ]
+    today = "none, which means "
+    rows.append(
+        _predict("a game of 2020 without a date", "INVALID_GAME_DATE", "game_date", today, of_season, game_id=PAST_GAME)
+    )
     return rows
 
 

@@ -90,7 +90,7 @@ class Load:
 
     def _game(self) -> str:
         self._games += 1
-        return f"{self._games:010d}"
+        return f"99{self._games:08d}"
 
     async def call_one_by_one(self, client: AnyClient) -> None:
         """Requests a new game and a what-if in turn."""

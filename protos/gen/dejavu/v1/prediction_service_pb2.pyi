@@ -64,7 +64,7 @@ class PredictRequest(_message.Message):
     """Version of the model to use; empty: the active one."""
     game_date: _builtins.str
     """Local date of the game, ISO 8601 (YYYY-MM-DD), from 1946-08-01 to 2046-07-31 and in the season of the game_id;
-    empty: today in US Eastern, where a day of games ends at 11:00 UTC. Tells how old the teams' ratings are: if their
+    empty: today in US Eastern, where a day of games ends at 11:00 UTC, which must be in the season too. Tells how old the teams' ratings are: if their
     newest final is older than the server's limit (30 days by default, summers not counted), they are not used, and
     warnings says so.
     """

@@ -31,8 +31,9 @@ class PredictionServiceStub(object):
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
-    forecast as stored. Without a game_date it agrees with every date. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
-    FAILED_PRECONDITION, OUTCOME_KNOWN.
+    forecast as stored. A request without a game_date agrees with every date; a forecast that was recorded without one has the
+    day on which it was made. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
+    the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     def __init__(self, channel):
@@ -69,8 +70,9 @@ class PredictionServiceServicer(object):
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
-    forecast as stored. Without a game_date it agrees with every date. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
-    FAILED_PRECONDITION, OUTCOME_KNOWN.
+    forecast as stored. A request without a game_date agrees with every date; a forecast that was recorded without one has the
+    day on which it was made. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
+    the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     def Predict(self, request, context):
@@ -139,8 +141,9 @@ class PredictionService(object):
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
-    forecast as stored. Without a game_date it agrees with every date. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
-    FAILED_PRECONDITION, OUTCOME_KNOWN.
+    forecast as stored. A request without a game_date agrees with every date; a forecast that was recorded without one has the
+    day on which it was made. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
+    the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     @staticmethod

@@ -32,8 +32,9 @@ class PredictionServiceStub:
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
-    forecast as stored. Without a game_date it agrees with every date. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
-    FAILED_PRECONDITION, OUTCOME_KNOWN.
+    forecast as stored. A request without a game_date agrees with every date; a forecast that was recorded without one has the
+    day on which it was made. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
+    the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     @_typing.overload
@@ -58,8 +59,9 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
-    forecast as stored. Without a game_date it agrees with every date. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
-    FAILED_PRECONDITION, OUTCOME_KNOWN.
+    forecast as stored. A request without a game_date agrees with every date; a forecast that was recorded without one has the
+    day on which it was made. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
+    the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -80,8 +82,9 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
     Errors carry google.rpc.ErrorInfo (domain "dejavu", a stable reason), for invalid input google.rpc.BadRequest, and
     where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
-    forecast as stored. Without a game_date it agrees with every date. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of the game:
-    FAILED_PRECONDITION, OUTCOME_KNOWN.
+    forecast as stored. A request without a game_date agrees with every date; a forecast that was recorded without one has the
+    day on which it was made. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
+    the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
     @_abc_1.abstractmethod

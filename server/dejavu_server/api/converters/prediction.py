@@ -80,10 +80,11 @@ def forecast_request(request: PredictRequest, today: date | None = None) -> Fore
 
     Args:
         request: the request.
-        today: the date of the game if the request has none.
+        today: the date of the game if the request has none; None: the game's season is not checked then.
 
     Raises:
-        InvalidInput: if a field is invalid; names it, and `others` has the errors of further fields.
+        InvalidInput: if a field is invalid, or the game id is of a season that has no games on the date; names it, and
+            `others` has the errors of further fields.
     """
     game_id = request.game_id
     faults = FieldErrors()
@@ -96,7 +97,7 @@ def forecast_request(request: PredictRequest, today: date | None = None) -> Fore
     home_team = faults.read(team, "", request.home_team, "home_team") if request.home_team else ""
     away_team = faults.read(team, "", request.away_team, "away_team") if request.away_team else ""
     levels = faults.read(_levels, (), request) if request.quantile_levels else ()
-    game_date = faults.read(_game_date, None, request) if request.game_date else None
+    game_date = faults.read(_game_date, None, request, today) if request.game_date or game_id else None
     read_market = faults.read(market.market, None, request) if request.HasField("market") else None
     query = faults.read(
         ForecastQuery,
@@ -321,14 +322,17 @@ def _risk_pattern(request: AssessRiskRequest) -> ScorePattern:
     return ScorePattern(tuple(request.pattern))
 
 
-def _game_date(request: PredictRequest) -> date:
-    day, game_id = iso_date(request.game_date, "game_date", InvalidGameDate), request.game_id
+def _game_date(request: PredictRequest, today: date | None) -> date | None:
+    """Returns the date of a request, None if it has none; either way the game's season has to fit the day."""
+    given = iso_date(request.game_date, "game_date", InvalidGameDate) if request.game_date else None
+    day, game_id = today if given is None else given, request.game_id
     season = season_of(game_id)
-    if season is not None and not is_of_season(game_id, day):
+    if season is not None and day is not None and not is_of_season(game_id, day):
         first, last = season_days(season)
+        found = f"none, which means {day}" if given is None else f"{day}"
         of_season = f"game {game_id} is of the season {season - 1}–{season % 100:02d}"
-        raise InvalidGameDate(f"{day}, but {of_season}", f"a date from {first} to {last}")
-    return day
+        raise InvalidGameDate(f"{found}, but {of_season}", f"a date from {first} to {last}")
+    return given
 
 
 def _levels(request: PredictRequest) -> tuple[float, ...]:

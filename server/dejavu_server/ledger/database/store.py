@@ -66,8 +66,8 @@ class _Revision(NamedTuple):
     def matches(self, draft: PreparedForecast) -> bool:
         """Returns whether a draft of the same key has the same pattern and teams, and the date of this game or none.
 
-        A draft without a date agrees with every revision: a retry after midnight is not a correction. A revision without
-        one was made for the day of its time, so a draft with another date corrects it.
+        A draft without a date agrees with every revision: a retry after midnight is not a correction. A revision
+        without one was made for the day of its time, so a draft with another date corrects it.
         """
         stored, new = self.issued, draft.issued
         same_teams = (stored.home_team, stored.away_team) == (new.home_team, new.away_team)

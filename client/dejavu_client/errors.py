@@ -20,8 +20,8 @@ Calls never raise grpc.RpcError; the original error is the exception's `__cause_
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Final, cast
 
 import grpc
@@ -63,6 +63,8 @@ class DejavuClientError(Exception):
         field_violations: the rejected fields.
         request_id: the server's id of the call, as in its log; empty if the call never reached the server.
         retry_after: seconds to wait before sending the same request again; None if the server did not suggest that.
+        metadata: what else the server says for programs, by name; of OUTCOME_STANDS the outcome that stands:
+            differential, revision, sequence, observed_time, and home_team and away_team if it has teams.
     """
 
     message: str
@@ -72,6 +74,7 @@ class DejavuClientError(Exception):
     field_violations: tuple[FieldViolation, ...] = ()
     request_id: str = ""
     retry_after: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __init_subclass__(cls, status: grpc.StatusCode | None = None) -> None:
         if status is not None:
@@ -204,6 +207,7 @@ def _details(error: grpc.Call) -> dict[str, Any]:
         info, bad_request, retry = ErrorInfo(), BadRequest(), RetryInfo()
         if detail.Unpack(info):
             found["reason"] = info.reason
+            found["metadata"] = dict(info.metadata)
         elif detail.Unpack(bad_request):
             found["field_violations"] = (*found.get("field_violations", ()), *_violations(bad_request.field_violations))
         elif detail.Unpack(retry):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,18 @@ async def test_a_game_that_is_not_in_the_record_is_not_found(client: AnyClient) 
             await client.call("get_prediction", GAME)
         with pytest.raises(InvalidArgumentError):
             await client.call("report_outcome", GAME, 0, horizon=FINAL)
+
+
+async def test_the_outcome_that_stands_is_read_back_from_the_refusal_without_a_forecast(client: AnyClient) -> None:
+    """GetPrediction finds nothing where no forecast is recorded."""
+    observed = datetime.now(UTC) - timedelta(minutes=5)
+    async with client:
+        await client.call("report_outcome", GAME, 5, horizon=FINAL, observed_time=observed, **TEAMS)
+        with pytest.raises(FailedPreconditionError, match=r"BKN against GSW: \+5, .*; this report has \+7$") as refused:
+            await client.call("report_outcome", GAME, 7, horizon=FINAL, refuse_correction=True)
+    stands = dict(refused.value.metadata)
+    assert datetime.fromisoformat(stands.pop("observed_time")) == observed
+    assert stands == {"differential": "5", "revision": "0", "sequence": "1", **TEAMS}
 
 
 @pytest.fixture

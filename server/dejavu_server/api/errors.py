@@ -17,12 +17,15 @@
     StreamFailed                               INTERNAL              STREAM_FAILED
     any other exception                        INTERNAL              INTERNAL, without the text of the exception
 
-The reason is the `reason` of the error class. Every status carries google.rpc.ErrorInfo; a status that names a field
+The reason is the `reason` of the error class. Every status carries google.rpc.ErrorInfo, whose metadata have the outcome that
+stands where a report would correct one; a status that names a field
 also carries google.rpc.BadRequest; one that may pass, google.rpc.RetryInfo.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import grpc
@@ -44,6 +47,7 @@ from dejavu_server.ledger.errors import (
     UnknownOutcome,
 )
 from dejavu_server.ledger.queries.predictions import UnknownGame
+from dejavu_server.records import ReportedOutcome
 from dejavu_server.streaming.errors import ServerDraining, StreamFailed, SubscriberTooSlow
 
 ERROR_DOMAIN = "dejavu"
@@ -118,6 +122,8 @@ class Failure(NamedTuple):
     message: str
     violations: tuple[Violation, ...] = ()
     """Invalid fields; the first is the one of the reason. Empty if the error names no field."""
+    metadata: Mapping[str, str] = MappingProxyType({})
+    """What else programs can use, for the metadata of google.rpc.ErrorInfo."""
 
 
 def describe(error: BaseException) -> Failure:
@@ -127,13 +133,17 @@ def describe(error: BaseException) -> Failure:
         return Failure(grpc.StatusCode.INTERNAL, INTERNAL, "internal error")
     faults = (error, *error.others) if isinstance(error, FieldError) else ()
     violations = tuple(Violation(fault.field, _short(fault.description)) for fault in faults)
-    return Failure(code, error.reason, _short(str(error)), violations)
+    stands = error.outcome if isinstance(error, OutcomeStands) else None
+    metadata = {} if stands is None else _outcome_metadata(stands)
+    return Failure(code, error.reason, _short(str(error)), violations, metadata)
 
 
 def status(failure: Failure) -> status_pb2.Status:
     """Converts a failure to google.rpc.Status with details."""
     answer = status_pb2.Status(code=status_number(failure.code), message=failure.message)
-    metadata = {"field": failure.violations[0].field} if failure.violations else {}
+    metadata = dict(failure.metadata)
+    if failure.violations:
+        metadata["field"] = failure.violations[0].field
     info = error_details_pb2.ErrorInfo(reason=failure.reason, domain=ERROR_DOMAIN, metadata=metadata)
     answer.details.add().Pack(info)
     if failure.violations:
@@ -163,6 +173,18 @@ def status_number(code: grpc.StatusCode) -> int:
     """Returns the google.rpc.Code of a gRPC status code, which has the same number."""
     number: int = code_pb2.Code.Value(code.name)
     return number
+
+
+def _outcome_metadata(outcome: ReportedOutcome) -> dict[str, str]:
+    """Returns the fields of an outcome as texts: numbers in decimal, the time as RFC 3339, teams if reported."""
+    teams = {"home_team": outcome.home_team, "away_team": outcome.away_team} if outcome.home_team else {}
+    return {
+        "differential": str(outcome.differential),
+        "revision": str(outcome.revision),
+        "sequence": str(outcome.sequence),
+        "observed_time": outcome.observed_time.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        **teams,
+    }
 
 
 def _short(text: str) -> str:

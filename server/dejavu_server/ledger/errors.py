@@ -21,6 +21,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from dejavu_models.errors import DejavuError, FieldError, InvalidInput
+from dejavu_server.records import ReportedOutcome
 
 
 class LedgerError(DejavuError):
@@ -74,9 +75,18 @@ class OutcomeAlreadyRecorded(DejavuError):
 
 
 class OutcomeStands(DejavuError):
-    """A report that would correct the outcome that stands, although its caller asked not to correct any."""
+    """A report that would correct the outcome that stands, although its caller asked not to correct any.
+
+    Args:
+        message: which outcome stands, and what the report has instead.
+        outcome: the outcome that stands; None if it is not known.
+    """
 
     reason = "OUTCOME_STANDS"
+
+    def __init__(self, message: str, outcome: ReportedOutcome | None = None) -> None:
+        super().__init__(message)
+        self.outcome = outcome
 
 
 class UnknownOutcome(FieldError):

@@ -39,8 +39,8 @@ def record_outcome(
 ) -> Result[tuple[ReportedOutcome, int]]:
     """Records an outcome, unless it stands already. It settles every forecast of its game and horizon.
 
-    A report without teams agrees with an outcome that has them; a correction without teams keeps these. After a
-    withdrawal, a report is the first one again: online updates take it in the order in which it comes.
+    A report without teams agrees with an outcome that has them; a correction without teams keeps these. A report that adds
+    teams to the differential that stands is recorded as a revision, and corrects nothing. After a withdrawal, a report is the first one again: online updates take it in the order in which it comes.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -53,7 +53,7 @@ def record_outcome(
         be true together with what is recorded of the game: with the differential at the other horizon (`MAX_SWING`),
         or with the teams of the newest forecast or of an outcome. Another differential or team is likely of another
         game, and swapped teams give the differential the wrong sign. Fails with an OutcomeStands if it would correct
-        an outcome, and `correct` is false.
+        the outcome, and `correct` is false.
     """
     newest = _newest_revision(connection, reported.game_id, reported.horizon)
     before = _standing(newest)
@@ -62,8 +62,8 @@ def record_outcome(
     contradiction = _contradiction(connection, reported, before)
     if contradiction is not None:
         return Failed(contradiction)
-    if before is not None and not correct:
-        return Failed(OutcomeStands(f"another outcome stands {_PLACES[before.horizon]}: {_words(before)}"))
+    if before is not None and not correct and not _adds_teams(before, reported):
+        return Failed(OutcomeStands(_difference(before, reported), before))
     teams = before if before is not None and not reported.home_team else reported
     outcome = replace(
         reported, recorded_time=now, home_team=teams.home_team, away_team=teams.away_team, withdrawn=False
@@ -137,10 +137,23 @@ def _agree(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
     return stored.differential == reported.differential and same_teams
 
 
+def _adds_teams(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
+    """Returns whether a report has the same differential as an outcome that has no teams."""
+    return stored.differential == reported.differential and not stored.home_team
+
+
+def _difference(stored: ReportedOutcome, reported: ReportedOutcome) -> str:
+    """Says which outcome stands, and what a report that would correct it has instead."""
+    recorded = f"revision {stored.revision}, recorded {stored.recorded_time:%Y-%m-%d %H:%M} UTC"
+    teams = reported.home_team and (reported.home_team, reported.away_team) != (stored.home_team, stored.away_team)
+    new = _words(reported) if teams else f"{reported.differential:+d}"
+    stands = f"another outcome stands {_PLACES[stored.horizon]}: {_words(stored)}, {recorded}"
+    return f"{stands}; this report has {new}"
+
+
 def _words(outcome: ReportedOutcome) -> str:
     teams = f"{outcome.home_team} against {outcome.away_team}: " if outcome.home_team else "home team "
-    recorded = f"recorded {outcome.recorded_time:%Y-%m-%d %H:%M} UTC"
-    return f"{teams}{outcome.differential:+d}, revision {outcome.revision}, {recorded}"
+    return f"{teams}{outcome.differential:+d}"
 
 
 def _contradiction(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
@@ -174,6 +174,30 @@ async def test_a_report_of_one_who_asks_not_to_correct_overturns_nothing_and_nam
     with pytest.raises(OutcomeStands, match=r"another outcome stands at the half: BKN against GSW: \+3, revision 0"):
         await ledger.record_outcome(outcome(4), correct=False)
     assert (await ledger.record_outcome(outcome(4)))[0].revision == 1
+
+
+async def test_a_report_that_adds_teams_to_the_same_score_is_no_correction(ledger: Ledger) -> None:
+    """Ratings learn from a final only if the teams are known: a report that adds them has to get through."""
+    await ledger.record_outcome(outcome(3, home_team="", away_team=""))
+    with pytest.raises(OutcomeStands, match=r"home team \+3, revision 0, .*; this report has BKN against GSW: \+4$"):
+        await ledger.record_outcome(outcome(4), correct=False)
+    stored, _ = await ledger.record_outcome(outcome(3), correct=False)
+    assert (stored.revision, stored.home_team, stored.away_team) == (1, "BKN", "GSW")
+
+
+async def test_a_wrong_time_is_replaced_by_a_withdrawal_and_a_new_report(ledger: Ledger) -> None:
+    wrong, right = NOW, NOW.replace(day=12)
+    await ledger.record_outcome(outcome(7, horizon=FINAL, observed_time=wrong))
+    again, _ = await ledger.record_outcome(outcome(7, horizon=FINAL, observed_time=right))
+    assert (again.revision, again.observed_time) == (0, wrong)
+    await ledger.withdraw_outcome(GAME, FINAL)
+    stored, _ = await ledger.record_outcome(outcome(7, horizon=FINAL, observed_time=right))
+    assert (stored.revision, stored.observed_time) == (2, right)
+
+    def learned(connection: Connection) -> list[date]:
+        return [each.day for each in learning.settled_games_after(connection, 0)]
+
+    assert await ledger.read(learned) == [date(2024, 1, 11)]
 
 
 async def test_an_outcome_that_was_never_reported_cannot_be_withdrawn(ledger: Ledger) -> None:

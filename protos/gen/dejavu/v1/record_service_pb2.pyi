@@ -116,7 +116,7 @@ class ReportOutcomeRequest(_message.Message):
     """The away team, by code or alias as above."""
     refuse_correction: _builtins.bool
     """Whether to refuse a report that would correct an outcome that stands (FAILED_PRECONDITION, OUTCOME_STANDS; the
-    message says which). Set it where a person reports: an outcome is rarely corrected, and ids are easily mistyped.
+    message and the metadata of ErrorInfo say which). Teams added to the same differential are no correction. Set it where a person reports: an outcome is rarely corrected, and ids are easily mistyped.
     """
     @_builtins.property
     def observed_time(self) -> _timestamp_pb2.Timestamp:

@@ -91,7 +91,7 @@ class RecordServiceServicer(object):
     def ReportOutcome(self, request, context):
         """Reports the outcome of a horizon of a game and settles all its forecasts. Idempotent: a repeated report with the
         same values returns the stored outcome. A report with other values becomes the next revision, and the forecasts are
-        settled again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
+        settled again. Another observed_time alone changes nothing: withdraw the outcome and report it again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
         the game, or its game_id is of another season than its time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

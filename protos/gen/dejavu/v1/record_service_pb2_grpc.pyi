@@ -43,7 +43,7 @@ class RecordServiceStub:
     ReportOutcome: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.ReportOutcomeRequest, _record_service_pb2.ReportOutcomeResponse]
     """Reports the outcome of a horizon of a game and settles all its forecasts. Idempotent: a repeated report with the
     same values returns the stored outcome. A report with other values becomes the next revision, and the forecasts are
-    settled again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
+    settled again. Another observed_time alone changes nothing: withdraw the outcome and report it again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
     the game, or its game_id is of another season than its time.
     """
     WithdrawOutcome: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.WithdrawOutcomeRequest, _record_service_pb2.WithdrawOutcomeResponse]
@@ -80,7 +80,7 @@ class RecordServiceAsyncStub(RecordServiceStub):
     ReportOutcome: _aio.UnaryUnaryMultiCallable[_record_service_pb2.ReportOutcomeRequest, _record_service_pb2.ReportOutcomeResponse]  # type: ignore[assignment]
     """Reports the outcome of a horizon of a game and settles all its forecasts. Idempotent: a repeated report with the
     same values returns the stored outcome. A report with other values becomes the next revision, and the forecasts are
-    settled again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
+    settled again. Another observed_time alone changes nothing: withdraw the outcome and report it again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
     the game, or its game_id is of another season than its time.
     """
     WithdrawOutcome: _aio.UnaryUnaryMultiCallable[_record_service_pb2.WithdrawOutcomeRequest, _record_service_pb2.WithdrawOutcomeResponse]  # type: ignore[assignment]
@@ -120,7 +120,7 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_record_service_pb2.ReportOutcomeResponse, _abc.Awaitable[_record_service_pb2.ReportOutcomeResponse]]:
         """Reports the outcome of a horizon of a game and settles all its forecasts. Idempotent: a repeated report with the
         same values returns the stored outcome. A report with other values becomes the next revision, and the forecasts are
-        settled again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
+        settled again. Another observed_time alone changes nothing: withdraw the outcome and report it again. INVALID_ARGUMENT, naming the field, if the report cannot be true together with what is recorded of
         the game, or its game_id is of another season than its time.
         """
 

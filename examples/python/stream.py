@@ -23,13 +23,14 @@ def follow(client: DejavuClient, token_file: Path) -> None:
             forecast = event.forecast
             moment = "end" if forecast.horizon == FINAL else "half"
             about = f"{forecast.sequence} {forecast.game_id}, minute {forecast.elapsed_minutes}"
-            print(f"{about}: {forecast.point_forecast:+.1f} at the {moment}", flush=True)
+            late = " (late: not the current forecast)" if forecast.late else ""
+            print(f"{about}: {forecast.point_forecast:+.1f} at the {moment}{late}", flush=True)
         elif event.HasField("outcome"):
             outcome = event.outcome
             moment = "end" if outcome.horizon == FINAL else "half"
-            print(
-                f"{outcome.sequence} {outcome.game_id}: outcome {outcome.differential:+d} at the {moment}", flush=True
-            )
+            # Of a withdrawn outcome, the differential is the one that stood.
+            result = "withdrawn" if outcome.withdrawn else f"{outcome.differential:+d}"
+            print(f"{outcome.sequence} {outcome.game_id}: outcome {result} at the {moment}", flush=True)
         # Store the token after processing: after a crash an event may be repeated but is never lost.
         token_file.with_suffix(".new").write_text(event.resume_token)
         token_file.with_suffix(".new").replace(token_file)

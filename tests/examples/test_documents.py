@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
 import pytest
 from google.protobuf import json_format
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -15,6 +16,8 @@ from tests.support.harness.documents import PLACE, ROOT, Block, blocks, commands
 from tests.support.processes import examples
 
 from dejavu.v1 import prediction_service_pb2
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_feed.replay.http_server import LocalServer
 
 DOCUMENTS = (
@@ -71,6 +74,19 @@ def test_a_message_in_json_is_one_of_the_contract_s(block: Block) -> None:
     message = Default().GetSymbol(block.about)()
     json_format.Parse(block.text, message)
     assert json_format.Parse(json_format.MessageToJson(message), type(message)()) == message
+
+
+REQUESTS = [block for block in blocks("docs/clients.md", "json") if block.about.endswith("Request")]
+
+
+@pytest.mark.parametrize("block", REQUESTS, ids=lambda block: block.about)
+def test_a_request_in_json_is_accepted_by_a_server(block: Block, address: str) -> None:
+    request = json_format.Parse(block.text, Default().GetSymbol(block.about)())
+    name = block.about.removeprefix(f"{prediction_service_pb2.DESCRIPTOR.package}.").removesuffix("Request")
+    with grpc.insecure_channel(address) as channel:
+        stubs = PredictionServiceStub(channel), RecordServiceStub(channel)
+        [call] = [getattr(stub, name) for stub in stubs if hasattr(stub, name)]
+        assert call(request, timeout=20.0).ListFields()
 
 
 def generate(command: str, folder: Path) -> None:

@@ -12,6 +12,8 @@ from tests.support.fakes.service import Abort, Ended, FakeServer, Silence, event
 from tests.support.processes import examples
 from tests.support.processes.examples import NODE_PROGRAMS
 
+from dejavu.v1.forecast_pb2 import LATE_REASON_TIME
+
 pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
 
 Code = grpc.StatusCode
@@ -104,6 +106,17 @@ def test_outcomes_and_forecasts_are_printed_in_one_order(node: str, server: Fake
     assert (done.returncode, sequences(done)) == (0, ["1", "2", "3"]), done.stderr
     assert json.loads(done.stdout.splitlines()[1])["differential"] == -4
     assert server.of("StreamPredictions")[1].request.resume_token == "after-2"
+
+
+def test_an_outcome_that_is_withdrawn_is_not_shown_and_a_late_forecast_is_marked(node: str, server: FakeServer) -> None:
+    taken_back, late = result(2, differential=-4, withdrawn=True), event(3)
+    late.forecast.late = LATE_REASON_TIME
+    server.answers("StreamPredictions", [heartbeat("now"), result(1, differential=-4), taken_back, late, Silence()])
+    done = examples.run(node, NODE_PROGRAMS / "stream.js", "--count", "3", address=server.target)
+    first, second, third = done.stdout.splitlines()
+    assert first.endswith("outcome −4.0 at the half")
+    assert second.endswith("outcome withdrawn at the half")
+    assert third.endswith("at the half (late: not the current forecast)")
 
 
 SILENT = """

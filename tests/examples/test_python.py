@@ -103,6 +103,24 @@ def test_the_stream_misses_nothing_when_the_server_or_the_program_is_restarted(
         assert stream.wait(30) == 0
 
 
+def test_the_stream_shows_no_outcome_that_is_withdrawn_and_marks_what_came_late(
+    restartable: Restartable, tmp_path: Path
+) -> None:
+    address, game_id = restartable.address, current_game(1)
+    with follow(address, tmp_path / "token") as stream, DejavuClient(address, timeout=20.0) as client:
+        client.predict(PATTERN, game_id=game_id)
+        assert "late" not in read(stream, 1)[0]
+        client.predict(PATTERN[:12], game_id=game_id)
+        assert read(stream, 1)[0].endswith(" at the half (late: not the current forecast)\n")
+        client.report_outcome(game_id, 7)
+        client.withdraw_outcome(game_id)
+        assert read(stream, 2) == [
+            f"3 {game_id}: outcome +7 at the half\n",
+            f"4 {game_id}: outcome withdrawn at the half\n",
+        ]
+        stream.send_signal(signal.SIGINT)
+
+
 def test_the_poller_announces_an_evening_s_forecast_and_its_outcome(address: str) -> None:
     evening = Evening([game("BOS", "LAL", lead=3, run=2)])
     evening.go_to(1081.0)

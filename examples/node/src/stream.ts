@@ -54,11 +54,14 @@ try {
     if (values.json) {
       console.log(JSON.stringify(recorded));
     } else if (!forecast) {
-      console.log(`${recorded.sequence} ${recorded.gameId}: outcome ${signed(outcome?.differential ?? 0)} at the ${horizon}`);
+      // Of a withdrawn outcome, the differential is the one that stood.
+      const result = outcome?.withdrawn ? "withdrawn" : signed(outcome?.differential ?? 0);
+      console.log(`${recorded.sequence} ${recorded.gameId}: outcome ${result} at the ${horizon}`);
     } else {
       const interval = `[${signed(forecast.intervalLower)}, ${signed(forecast.intervalUpper)}]`;
       const about = `${forecast.sequence} ${forecast.gameId}, minute ${forecast.elapsedMinutes}`;
-      console.log(`${about}: ${signed(forecast.pointForecast)} ${interval} at the ${horizon}`);
+      const late = forecast.late === "LATE_REASON_UNSPECIFIED" ? "" : " (late: not the current forecast)";
+      console.log(`${about}: ${signed(forecast.pointForecast)} ${interval} at the ${horizon}${late}`);
     }
     seen += 1;
     if (seen === count) break;

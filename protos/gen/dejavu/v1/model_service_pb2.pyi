@@ -114,7 +114,7 @@ class Model(_message.Message):
     active: _builtins.bool
     """Whether it serves requests without a model_version."""
     smallest_alpha: _builtins.float
-    """The smallest alpha that its calibration allows."""
+    """The smallest alpha that its calibration allows for every horizon and minute; some allow less."""
     train_games: _builtins.int
     """Number of training games."""
     calibration_games: _builtins.int

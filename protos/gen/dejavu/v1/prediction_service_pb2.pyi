@@ -44,14 +44,14 @@ class PredictRequest(_message.Message):
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Empty: a what-if, which is not recorded."""
     alpha: _builtins.float
-    """Miscoverage rate of the interval, in (0, 1); absent: 0.05. ListModels returns the smallest supported alpha."""
+    """Miscoverage rate of the interval, in (0, 1); absent: 0.05. ListModels returns the smallest alpha that is supported everywhere."""
     return_explanation: _builtins.bool
     """Whether to return the explanation."""
     horizon: _forecast_pb2.Horizon.ValueType
     """The horizon to forecast; unspecified: the half."""
     home_team: _builtins.str
     """The home team: its NBA code, such as BOS, its name or a common alias, in any case. If both teams are given,
-    the forecast uses their ratings.
+    the forecast uses their ratings; one alone is recorded and not used.
     """
     away_team: _builtins.str
     """The away team, by code or alias as above; must differ from the home team."""
@@ -77,7 +77,7 @@ class PredictRequest(_message.Message):
     @_builtins.property
     def quantile_levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Levels of the quantiles to return, each in (0, 1), at most 99 of them. The smallest level is half the
-        smallest_alpha of ListModels, the largest is 1 minus that half.
+        smallest_alpha of ListModels, the largest is 1 minus that half; some horizons and minutes allow further ones.
         """
 
     @_builtins.property
@@ -355,7 +355,7 @@ class StreamPredictionsResponse(_message.Message):
 
     @_builtins.property
     def outcome(self) -> _record_pb2.Outcome:
-        """An outcome was reported, or corrected."""
+        """An outcome was reported, corrected or, if withdrawn is set, taken back: none stands then."""
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ your callbacks (install the extra `live` for `dejavu_feed.nba.NbaFeed`). All oth
 
 from __future__ import annotations
 
-from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.forecast_pb2 import Forecast, LateReason, WarningReason
 from dejavu.v1.market_pb2 import Market, MarketAnswer
 from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.prediction_service_pb2 import (
@@ -70,6 +70,7 @@ __all__ = [
     "HealthStatus",
     "InternalError",
     "InvalidArgumentError",
+    "LateReason",
     "LeaderboardMetric",
     "Market",
     "MarketAnswer",
@@ -92,6 +93,7 @@ __all__ = [
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
+    "WarningReason",
     "WithdrawOutcomeResponse",
     "market",
     "predict_request",

@@ -73,7 +73,7 @@ def predict_request(
         raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
     fields: dict[str, Any] = {"horizon": HALFTIME, **options}
     explain, day = fields.pop("explain", False), fields.pop("game_date", None)
-    game_date = f"{day:%Y-%m-%d}" if isinstance(day, date) else day
+    game_date = _iso_date("game_date", day)
     return PredictRequest(pattern=pattern, market=market, return_explanation=explain, game_date=game_date, **fields)
 
 
@@ -115,7 +115,8 @@ class CommonConditions(TypedDict, total=False):
 
     Attributes:
         game_id: NBA game id, ten digits.
-        from_date, to_date: first and last local date of the games, inclusive.
+        from_date, to_date: first and last date of recording, inclusive, as dates or YYYY-MM-DD; None or empty for any.
+            It is the local date of the evening on which a forecast was recorded, which need not be that of its game.
         team: NBA code or alias of the home or away team.
         horizon: `HALFTIME` or `FINAL`, or its name; by default lists have both, scores only `HALFTIME`.
         min_confidence: minimum probability of the likelier side, in [0.5, 1].
@@ -123,8 +124,8 @@ class CommonConditions(TypedDict, total=False):
     """
 
     game_id: str
-    from_date: date | None
-    to_date: date | None
+    from_date: date | str | None
+    to_date: date | str | None
     team: str
     horizon: Horizon.ValueType | HorizonName
     min_confidence: float | None
@@ -179,7 +180,7 @@ def predictions_request(
         conditions: see `Conditions`.
 
     Raises:
-        TypeError: if there is no such condition.
+        TypeError: if there is no such condition, or a value does not have the type of its field.
         ValueError: if there is no such horizon.
     """
     view = PREDICTION_VIEW_FULL if explain else PREDICTION_VIEW_UNSPECIFIED
@@ -190,7 +191,7 @@ def score_filter(**scope: Unpack[ModelScope]) -> ScoreFilter:
     """Builds the filter of the forecasts to score; see `ModelScope`.
 
     Raises:
-        TypeError: if there is no such condition.
+        TypeError: if there is no such condition, or a value does not have the type of its field.
         ValueError: if there is no such horizon.
     """
     return ScoreFilter(**{"horizon": HALFTIME, **_fields(scope, ModelScope)})
@@ -210,6 +211,19 @@ def _fields(conditions: Mapping[str, object], valid: type) -> dict[str, Any]:
 
 
 def _with_iso_dates(conditions: Mapping[str, object]) -> dict[str, Any]:
-    """Returns the conditions as the fields of a request, days as YYYY-MM-DD; of a datetime only the date is used."""
-    days = {name: conditions.get(name) for name in ("from_date", "to_date")}
-    return {**conditions, **{name: f"{day:%Y-%m-%d}" for name, day in days.items() if day is not None}}
+    """Returns the conditions as the fields of a request, with the dates as texts."""
+    days = {name: _iso_date(name, conditions[name]) for name in ("from_date", "to_date") if name in conditions}
+    return {**conditions, **days}
+
+
+def _iso_date(name: str, day: object) -> str:
+    """Returns a date as YYYY-MM-DD, of a datetime only its date; a text as it is, for the server to check; None as "".
+
+    Raises:
+        TypeError: if it is neither a date, a text nor None; names the option.
+    """
+    if day is None or isinstance(day, str):
+        return day or ""
+    if not isinstance(day, date):
+        raise TypeError(f"{name}: {day!r}; expected a date, a text as YYYY-MM-DD, or None")
+    return day.isoformat()[: len("YYYY-MM-DD")]

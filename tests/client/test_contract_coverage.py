@@ -109,6 +109,7 @@ def test_the_public_surface_is_this() -> None:
         "HealthStatus",
         "InternalError",
         "InvalidArgumentError",
+        "LateReason",
         "LeaderboardMetric",
         "Market",
         "MarketAnswer",
@@ -132,6 +133,7 @@ def test_the_public_surface_is_this() -> None:
         "UnauthenticatedError",
         "UnavailableError",
         "UnimplementedError",
+        "WarningReason",
         "market",
         "predict_request",
     }

@@ -8,6 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -34,7 +35,7 @@ from dejavu_client.poller.predictor import PredictionClient, request_forecasts
 from dejavu_client.poller.summary import summarize
 from dejavu_client.poller.transition import DueForecast
 from dejavu_client.poller.watched_game import WatchedGame, watched_horizons
-from dejavu_client.requests import HALFTIME
+from dejavu_client.requests import HALFTIME, predictions_request, score_filter
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, read_scoreboard
 from dejavu_feed.replay.games import simulated_evening
@@ -80,6 +81,19 @@ def test_without_warnings_nothing_is_warned_of(server: FakeServer) -> None:
 def test_the_client_takes_dates_and_their_text(given: date | str) -> None:
     assert predict_request(PATTERN, game_date=given).game_date == "2023-11-01"
     assert predict_request(PATTERN, game_date=None).game_date == predict_request(PATTERN).game_date == ""
+
+
+@pytest.mark.parametrize("name", ["game_date", "from_date", "to_date"])
+def test_what_is_no_date_is_refused_by_its_name(name: str) -> None:
+    build: Any = partial(predict_request, PATTERN) if name == "game_date" else predictions_request
+    with pytest.raises(TypeError, match=f"{name}: 20231101; expected a date, a text as YYYY-MM-DD, or None"):
+        build(**{name: 20231101})
+
+
+@pytest.mark.parametrize("given", [date(2023, 11, 1), datetime(2023, 11, 1, 20, 30, tzinfo=UTC), "2023-11-01"])
+def test_filters_take_dates_and_their_text(given: date | str) -> None:
+    for request in (predictions_request(from_date=given, to_date=None), score_filter(from_date=given)):
+        assert (request.from_date, request.to_date) == ("2023-11-01", "")
 
 
 def test_an_event_of_a_stream_names_what_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,9 +17,9 @@
     StreamFailed                               INTERNAL              STREAM_FAILED
     any other exception                        INTERNAL              INTERNAL, without the text of the exception
 
-The reason is the `reason` of the error class. Every status carries google.rpc.ErrorInfo, whose metadata have the outcome that
-stands where a report would correct one; a status that names a field
-also carries google.rpc.BadRequest; one that may pass, google.rpc.RetryInfo.
+The reason is the `reason` of the error class. Every status carries google.rpc.ErrorInfo; that of
+OutcomeStands has the outcome that stands as metadata. A status that names a field also carries google.rpc.BadRequest;
+one that may pass, google.rpc.RetryInfo.
 """
 
 from __future__ import annotations

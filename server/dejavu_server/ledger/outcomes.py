@@ -39,8 +39,9 @@ def record_outcome(
 ) -> Result[tuple[ReportedOutcome, int]]:
     """Records an outcome, unless it stands already. It settles every forecast of its game and horizon.
 
-    A report without teams agrees with an outcome that has them; a correction without teams keeps these. A report that adds
-    teams to the differential that stands is recorded as a revision, and corrects nothing. After a withdrawal, a report is the first one again: online updates take it in the order in which it comes.
+    A report without teams agrees with an outcome that has them; a correction without teams keeps these. A report that
+    adds teams to the differential that stands is recorded as a revision, but corrects nothing. After a withdrawal, a
+    report is the first one again: online updates take it in the order in which it comes.
 
     Args:
         connection: a connection in a transaction that holds the write lock.

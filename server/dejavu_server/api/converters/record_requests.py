@@ -256,8 +256,16 @@ def _observed(request: pb.ReportOutcomeRequest, now: datetime) -> datetime:
         raise InvalidTime(f"{given.seconds} seconds and {given.nanos} nanoseconds", expected)
     # Compared as seconds, because datetime ends with the year 9999.
     if given.seconds > (now + MAX_CLOCK_SKEW - EPOCH).total_seconds():
-        raise InvalidTime(f"{given.seconds} seconds since 1970", expected)
+        raise InvalidTime(_shown(given.seconds), expected)
     return EPOCH + timedelta(seconds=given.seconds, microseconds=given.nanos // 1000)
+
+
+def _shown(seconds: int) -> str:
+    """Returns a time since 1970 as RFC 3339, or as seconds if it is after the year 9999."""
+    try:
+        return (EPOCH + timedelta(seconds=seconds)).isoformat()
+    except OverflowError:
+        return f"{seconds} seconds since 1970"
 
 
 def _check_season(request: pb.ReportOutcomeRequest, day: date) -> None:

@@ -24,15 +24,14 @@ from dejavu_server.records import RecordedForecast, ReportedOutcome
 MAX_REVISIONS = 500
 """Most earlier revisions of a forecast, and most revisions of an outcome, that are returned: the newest ones."""
 
+_NAMED = 5  # how many values an error names
+
 
 class UnknownGame(FieldError):
-    """The ledger has no forecast of the game that matches the request."""
+    """The ledger has no forecast of the game, or none with the condition that the field names."""
 
     reason = "UNKNOWN_GAME"
     default_field = "game_id"
-
-    def __init__(self, game_id: str) -> None:
-        super().__init__(f"no matching forecast of {quoted(game_id)} is recorded", "a game with a recorded forecast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def latest_forecast(
     with store.snapshot_read(connection):
         row = connection.execute(statement, parameters).one_or_none()
         if row is None:
-            raise UnknownGame(game_id)
+            raise _unknown(connection, game_id, horizon, minute, model_version)
         others = connection.execute(_OTHERS, {"key": row.key, "revision": row.revision}).scalars().all()
         outcome_sequences = connection.execute(_OUTCOMES, {"game": game_id, "horizon": horizon.value}).scalars().all()
         *revisions, newest = forecasts_at(connection, [*reversed(others), row.sequence])
@@ -103,6 +102,32 @@ def forecasts_at(
         return [_recorded(rows[sequence], texts, explanation) for sequence in sequences if sequence in rows]
 
 
+def _unknown(
+    connection: Connection, game_id: str, horizon: Horizon, minute: int | None, model_version: str
+) -> UnknownGame:
+    """Returns the error that names the first condition without a forecast, and what the ledger has instead."""
+    rows = connection.execute(_CONDITIONS, {"game": game_id}).all()
+    if not rows:
+        return UnknownGame(f"no forecast of {quoted(game_id)} is recorded", "a game with a recorded forecast")
+    rows = [row for row in rows if row.horizon == horizon.value]
+    if not rows:
+        other = next(each for each in Horizon if each is not horizon)
+        found = f"HORIZON_{horizon.name}, of which no forecast is recorded"
+        return UnknownGame(found, f"HORIZON_{other.name}", "horizon")
+    if model_version and model_version not in {row.model_version for row in rows}:
+        versions = sorted({row.model_version for row in rows})
+        found = f"{quoted(model_version)}, of which no forecast is recorded"
+        return UnknownGame(found, _some(versions), "model_version")
+    minutes = sorted({row.minute for row in rows if model_version in {"", row.model_version}})
+    return UnknownGame(f"{minute}, after which no forecast is recorded", _some(minutes), "elapsed_minutes")
+
+
+def _some(values: Sequence[object]) -> str:
+    """Returns up to five values, and how many there are beyond them."""
+    more = f" or {len(values) - _NAMED} more" if len(values) > _NAMED else ""
+    return ", ".join(map(str, values[:_NAMED])) + more
+
+
 @cache
 def _latest(with_minute: bool, with_model: bool) -> Select[int, str, int]:
     conditions = [forecasts.c.game_id == bindparam("game"), forecasts.c.horizon == bindparam("horizon")]
@@ -117,6 +142,12 @@ def _latest(with_minute: bool, with_model: bool) -> Select[int, str, int]:
         .limit(1)
     )
 
+
+_CONDITIONS = (
+    select(forecasts.c.horizon, forecasts.c.minute, forecasts.c.model_version)
+    .where(forecasts.c.game_id == bindparam("game"))
+    .distinct()
+)
 
 _OTHERS = (
     select(forecasts.c.sequence)

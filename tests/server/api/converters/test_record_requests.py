@@ -185,7 +185,7 @@ BAD = [
     (report(home_team="BOS"), "INVALID_TEAM", "away_team", "none", "both teams, or neither"),
     (report(away_team="BOS"), "INVALID_TEAM", "home_team", "none", "both teams, or neither"),
     (report(home_team="BRK", away_team="BKN"), "INVALID_TEAM", "away_team", "BKN", "another team"),
-    (report(observed_time=time(SECONDS + 61)), "INVALID_TIME", "observed_time", f"{SECONDS + 61}", "not in the future"),
+    (report(observed_time=time(SECONDS + 61)), "INVALID_TIME", "observed_time", "2026-01-14T03:01:01+00:00", "not in"),
     (report(observed_time=time(-1)), "INVALID_TIME", "observed_time", "-1 seconds", "since 1970"),
     (report(observed_time=time(2**62)), "INVALID_TIME", "observed_time", f"{2**62}", "not in the future"),
     (report(observed_time=time(1, -5)), "INVALID_TIME", "observed_time", "-5 nanoseconds", "since 1970"),

@@ -120,16 +120,30 @@ def test_the_first_market_of_a_forecast_is_told_with_its_answer(book: RecordBook
 
 
 @pytest.mark.parametrize(
-    ("game", "horizon", "minute", "model"),
-    [("0022500009", HALF, None, ""), (GAME, FINAL, None, ""), (GAME, HALF, 17, ""), (GAME, HALF, None, "v9")],
+    ("game", "horizon", "minute", "model", "field", "found", "expected"),
+    [
+        ("0022500009", HALF, None, "", "game_id", "0022500009", "a game with a recorded forecast"),
+        (GAME, FINAL, None, "", "horizon", "HORIZON_FINAL", "HORIZON_HALFTIME"),
+        (GAME, HALF, 17, "", "elapsed_minutes", "17", "1, 2, 3, 4, 5 or 3 more"),
+        (GAME, HALF, 8, "v2", "elapsed_minutes", "8", "1"),
+        (GAME, HALF, 17, "v9", "model_version", "v9", "v1, v2"),
+    ],
 )
-def test_what_is_not_recorded_is_refused_by_the_games_name(
-    book: RecordBook, game: str, horizon: Horizon, minute: int | None, model: str
+def test_what_is_not_recorded_is_refused_by_the_field_that_nothing_matches(
+    book: RecordBook,
+    game: str,
+    horizon: Horizon,
+    minute: int | None,
+    model: str,
+    field: str,
+    found: str,
+    expected: str,
 ) -> None:
-    recorded(book, forecast(GAME))
-    with pytest.raises(UnknownGame, match=game) as caught:
+    made = *(forecast(GAME, minute=each) for each in range(1, 9)), forecast(GAME, minute=1, model_version="v2")
+    book.predict(*made)
+    with pytest.raises(UnknownGame, match=found) as caught:
         latest(book, game, horizon, minute, model)
-    assert (caught.value.field, caught.value.reason) == ("game_id", "UNKNOWN_GAME")
+    assert (caught.value.field, caught.value.expected, caught.value.reason) == (field, expected, "UNKNOWN_GAME")
 
 
 def test_forecasts_come_in_the_order_of_the_places_asked_for(book: RecordBook) -> None:

@@ -53,9 +53,13 @@ def predict(
         typer.Option(help="Miscoverage rate of the interval, between 0 and 1; the server's default is 0.05."),
     ] = None,
     horizon: Annotated[
-        HorizonName,
-        typer.Option(case_sensitive=False, help="Horizon: the half (or halftime, the same), or the end of the game."),
-    ] = "half",
+        HorizonName | None,
+        typer.Option(
+            case_sensitive=False,
+            help="Horizon: the half (or halftime, the same), or the end of the game; the half by default, required "
+            "with odds.",
+        ),
+    ] = None,
     home: Annotated[
         str,
         typer.Option(
@@ -126,7 +130,7 @@ def predict(
     options: PredictOptions = {
         "game_id": game_id,
         "alpha": alpha,
-        "horizon": HORIZONS[horizon],
+        "horizon": HORIZONS[horizon or "half"],
         "home_team": home,
         "away_team": away,
         "pregame_margin": pregame_margin,
@@ -138,6 +142,10 @@ def predict(
     line = _line(spread, home, away, moneyline=moneyline)
     prices = _price(home_odds, "--home-odds"), _price(away_odds, "--away-odds")
     market = _market(line, *prices, bankroll, confidence)
+    if market is not None and horizon is None:
+        # Without odds the half is a forecast like any other; a bet on the wrong horizon looks like a bargain.
+        asked = "say which bet it is: half for the lead at the half, final for the end of the game"
+        raise typer.BadParameter(f"required with odds; {asked}", param_hint="--horizon")
     with connect(target, timeout) as client:
         if market is not None:
             answer = client.quote(values, market, **options)

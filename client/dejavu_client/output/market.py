@@ -68,16 +68,17 @@ def print_risk(answer: AssessRiskResponse) -> None:
 
 
 def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
-    """Says in one sentence what the forecast makes of the market: an estimate, and no advice."""
+    """Says in a line or two what the forecast makes of the market: an estimate, and no advice."""
     threshold = chance(answer.confidence_threshold)
+    model = f"The model, for the {horizon_label(forecast.horizon)}"
     if answer.side == MARKET_SIDE_UNSPECIFIED:
-        return "The model: no stake on either side."
+        return f"{model}: no stake on either side."
     home, away = sides(market, forecast)
     name, side = (home, answer.home) if answer.side == MARKET_SIDE_HOME else (away, answer.away)
     reaches = "reaches" if answer.confidence_met else "does not reach"
     risk = enum_word(RiskLevel.DESCRIPTOR, answer.risk_level) or "unknown"
     return (
-        f"The model: {name}, {_stake(side, _has_amounts(market))} · risk {risk} · "
+        f"{model}: {name}, {_stake(side, _has_amounts(market))} · risk {risk}\n"
         f"{chance(side.win_probability)} {reaches} the threshold of {threshold}"
     )
 

@@ -26,7 +26,8 @@ from dejavu_client import FINAL
 from dejavu_client.cli.main import app
 
 Run = Callable[..., Result]
-ODDS = ("--home", "BKN", "--away", "GSW", "--spread", "BKN-5.5", "--home-odds", "-110", "--away-odds", "1.95")
+PRICED = ("--home", "BKN", "--away", "GSW", "--spread", "BKN-5.5", "--home-odds", "-110", "--away-odds", "1.95")
+ODDS = (*PRICED, "--horizon", "final")
 
 ANSWER = MarketAnswer(
     home=MarketSideAnswer(
@@ -120,7 +121,10 @@ def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: 
     assert away.split("│")[2] == " 1.95 "
     assert "−0.26" in away
     assert "margin of the odds 3.7 % · a push 2 %" in lines
-    assert lines[-1] == "The model: BKN −5.5, 40.00 · risk moderate · 60 % reaches the threshold of 55 %"
+    assert lines[-2:] == [
+        "The model, for the end: BKN −5.5, 40.00 · risk moderate",
+        "60 % reaches the threshold of 55 %",
+    ]
     assert max(map(len, lines)) <= 80
 
 
@@ -130,15 +134,29 @@ def test_without_a_bankroll_a_stake_is_a_share(server: FakeServer, run: Run, ban
         home=ANSWER.away, away=ANSWER.home, side=MARKET_SIDE_AWAY, risk_level=RISK_LEVEL_EXTREME, overround=-0.01
     )
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=unsure))
-    odds = ("--moneyline", "--home-odds", "+120", "--away-odds", "-105")
+    odds = ("--moneyline", "--horizon", "final", "--home-odds", "+120", "--away-odds", "-105")
     shown = run("predict", "1", *odds, *bankroll).stdout
-    assert "The model: GSW, 4.00 % · risk extreme · 60 % does not reach the threshold of 0 %" in shown
+    assert "The model, for the end: GSW, 4.00 % · risk extreme\n60 % does not reach the threshold of 0 %" in shown
     assert "margin of the odds −1 %" in shown
+
+
+def test_a_bet_is_refused_without_its_horizon(server: FakeServer, run: Run) -> None:
+    result = run("predict", "1", *PRICED)
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert "--horizon: required with odds; say which bet it is: half for the lead at the half, final for" in said
+    assert server.calls == []
+
+
+def test_the_horizon_of_a_bet_is_said_with_it(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", PredictResponse(forecast=forecast(home_team="BKN", away_team="GSW"), market=ANSWER))
+    shown = run("predict", "1", *PRICED, "--horizon", "half").stdout
+    assert "The model, for the half: BKN −5.5, 4.00 %" in shown
 
 
 def test_no_bet_is_said_to_be_none(server: FakeServer, run: Run) -> None:
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=MarketAnswer(overround=0.05)))
-    assert "The model: no stake on either side." in run("predict", "1", *ODDS).stdout
+    assert "The model, for the end: no stake on either side." in run("predict", "1", *ODDS).stdout
 
 
 def test_a_server_that_does_not_weigh_odds_is_said_to_be_old(server: FakeServer, run: Run) -> None:

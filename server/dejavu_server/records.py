@@ -46,6 +46,25 @@ class LateReason(enum.Enum):
     """The ledger had the game's newest minute of play for longer than the limit of the server."""
 
 
+class MarketRecording(enum.Enum):
+    """Whether the market of a request is the one that the ledger has of its forecast."""
+
+    RECORDED = "recorded"
+    """It is, now or since an earlier request with this line and these odds."""
+
+    EARLIER_STANDS = "earlier_stands"
+    """The forecast already has another one."""
+
+    FORECAST_LATE = "forecast_late"
+    """It came when its forecast would be late."""
+
+    OUTCOME_KNOWN = "outcome_known"
+    """The outcome was known."""
+
+    WHAT_IF = "what_if"
+    """The request named no game."""
+
+
 @dataclass(frozen=True, slots=True)
 class IssuedForecast:
     """An issued forecast with the request that it answers.
@@ -61,6 +80,8 @@ class IssuedForecast:
         revision: 0, 1, … per game, horizon, minute, alpha, model version and pregame_margin: how often the pattern,
             the teams or the game's date were corrected.
         market: the odds of the request; None if it had none. Their evaluation is `forecast.market`.
+        market_recording: whether the ledger recorded them; None if the request had none.
+        standing_market: the recorded market of this forecast, if that is another one.
         late: why it was recorded too late to count; None if it was in time, or is not recorded.
         game_date: local date of the game as given in the request; None if it had none.
     """
@@ -78,6 +99,8 @@ class IssuedForecast:
     market: Market | None = None
     late: LateReason | None = None
     game_date: date | None = None
+    market_recording: MarketRecording | None = None
+    standing_market: Market | None = None
 
     @property
     def day(self) -> date:

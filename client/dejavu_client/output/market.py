@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from rich.console import Console
 
 from dejavu.v1.forecast_pb2 import Forecast
@@ -10,7 +12,9 @@ from dejavu.v1.market_pb2 import (
     MARKET_SIDE_UNSPECIFIED,
     Market,
     MarketAnswer,
+    MarketRecording,
     MarketSideAnswer,
+    Odds,
     RiskLevel,
 )
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
@@ -43,6 +47,8 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     console.print(table)
     console.print(" · ".join(notes), style="dim", highlight=False)
     console.print(bet(answer, market, forecast), highlight=False, markup=False)
+    if told := recording(answer, forecast):
+        console.print(f"bet: {told}", highlight=False, markup=False)
     print_warnings(console, answer.warnings)
 
 
@@ -81,6 +87,29 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
         f"{model}: {name}, {_stake(side, _has_amounts(market))} · risk {risk}\n"
         f"{chance(side.win_probability)} {reaches} the threshold of {threshold}"
     )
+
+
+def recording(answer: MarketAnswer, forecast: Forecast) -> str:
+    """Says whether the record has the bet, and if not, why; "" if the server does not tell."""
+    if answer.recording == MarketRecording.MARKET_RECORDING_RECORDED:
+        return "recorded" if answer.side else "none; the market is recorded"
+    if answer.recording == MarketRecording.MARKET_RECORDING_EARLIER_STANDS:
+        standing = answer.standing_market
+        first = f"{sides(standing, forecast)[0]} at {_price(standing.home)} against {_price(standing.away)}"
+        return f"not recorded: the first price, {first}, stands"
+    reason = _NOT_RECORDED.get(answer.recording)
+    return f"not recorded: {reason}" if reason else ""
+
+
+_NOT_RECORDED: Final = {
+    MarketRecording.MARKET_RECORDING_FORECAST_LATE: "it comes too late for this minute of the game",
+    MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN: "the outcome is known",
+    MarketRecording.MARKET_RECORDING_WHAT_IF: "a what-if; --game-id names a game",
+}
+
+
+def _price(odds: Odds) -> str:
+    return signed(odds.american, 0) if odds.HasField("american") else f"{odds.decimal:.2f}"
 
 
 def sides(market: Market, forecast: Forecast) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Forecast, Horizon
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.records import ForecastRequest, IssuedForecast
+from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording
 from dejavu_server.results import Failed, Result
 
 
@@ -156,4 +156,5 @@ class ForecastService:
             expires_time=generated + self._lifetime,
             market=request.query.market,
             game_date=request.game_date,
+            market_recording=None if request.game_id or request.query.market is None else MarketRecording.WHAT_IF,
         )

@@ -18,6 +18,7 @@ from dejavu.v1.market_pb2 import (
     RISK_LEVEL_MODERATE,
     Market,
     MarketAnswer,
+    MarketRecording,
     MarketSideAnswer,
     Odds,
 )
@@ -152,6 +153,33 @@ def test_the_horizon_of_a_bet_is_said_with_it(server: FakeServer, run: Run) -> N
     server.answers("Predict", PredictResponse(forecast=forecast(home_team="BKN", away_team="GSW"), market=ANSWER))
     shown = run("predict", "1", *PRICED, "--horizon", "half").stdout
     assert "The model, for the half: BKN −5.5, 4.00 %" in shown
+
+
+@pytest.mark.parametrize(
+    ("told", "standing", "said"),
+    [
+        (MarketRecording.MARKET_RECORDING_RECORDED, None, "bet: recorded"),
+        (
+            MarketRecording.MARKET_RECORDING_EARLIER_STANDS,
+            Market(line=5.5, home=Odds(american=-110), away=Odds(decimal=1.95)),
+            "bet: not recorded: the first price, BKN −5.5 at −110 against 1.95, stands",
+        ),
+        (
+            MarketRecording.MARKET_RECORDING_FORECAST_LATE,
+            None,
+            "bet: not recorded: it comes too late for this minute of the game",
+        ),
+        (MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN, None, "bet: not recorded: the outcome is known"),
+        (MarketRecording.MARKET_RECORDING_WHAT_IF, None, "bet: not recorded: a what-if; --game-id names a game"),
+    ],
+)
+def test_it_is_said_when_a_bet_is_not_recorded(
+    server: FakeServer, run: Run, told: MarketRecording.ValueType, standing: Market | None, said: str
+) -> None:
+    answer = MarketAnswer(recording=told, standing_market=standing)
+    answer.MergeFrom(ANSWER)
+    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=answer))
+    assert said in run("predict", "1", *ODDS).stdout.splitlines()
 
 
 def test_no_bet_is_said_to_be_none(server: FakeServer, run: Run) -> None:

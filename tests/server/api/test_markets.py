@@ -12,7 +12,7 @@ from tests.support.harness.laws import examples
 from tests.support.processes.servers import running_worker
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu.v1.market_pb2 import MARKET_SIDE_HOME, RISK_LEVEL_LOW
+from dejavu.v1.market_pb2 import MARKET_SIDE_HOME, RISK_LEVEL_LOW, MarketAnswer, MarketRecording
 from dejavu_client import FINAL, HALFTIME, DejavuClient
 from dejavu_client.requests import market
 
@@ -72,10 +72,40 @@ def test_the_first_market_of_a_forecast_is_recorded_and_settled(client: DejavuCl
     recorded = client.get_prediction(game, horizon=FINAL).prediction
     assert (recorded.market.line, recorded.market.home.decimal) == (10.5, 2.5)
     assert recorded.market_answer == first.market
-    told = client.get_scorecard(horizon=FINAL).market
+    told = client.get_scorecard(horizon=FINAL, game_id=game).market
     assert (told.markets, told.bets) == (1, 1)
     assert told.staked == pytest.approx(first.market.home.stake_fraction)
     assert told.profit == pytest.approx(1.5 * told.staked)  # won at 2.5
+
+
+def test_an_answer_says_whether_its_market_is_recorded(client: DejavuClient) -> None:
+    game = current_game(779)
+
+    def quoted(line: float, odds: float, minutes: int = 18, game_id: str = game, bankroll: float = 1.0) -> MarketAnswer:
+        asked = market(line, odds, -110, bankroll=bankroll)
+        given = (PATTERN * 3)[:minutes]
+        answer = client.quote(given, asked, game_id=game_id, horizon=FINAL, home_team="BKN", away_team="GSW")
+        return answer.market
+
+    assert quoted(5.5, -110, game_id="").recording == MarketRecording.MARKET_RECORDING_WHAT_IF
+    first = quoted(5.5, -110)
+    again = quoted(5.5, -110, bankroll=500.0)
+    second = quoted(6.5, -110)
+    assert first.recording == again.recording == MarketRecording.MARKET_RECORDING_RECORDED
+    assert second.recording == MarketRecording.MARKET_RECORDING_EARLIER_STANDS
+    recorded = client.get_prediction(game, horizon=FINAL).prediction
+    assert (recorded.market.line, recorded.market_answer) == (5.5, first)
+    assert second.standing_market == recorded.market
+    assert not first.HasField("standing_market")
+    for minutes in (17, 24):
+        client.predict((PATTERN * 3)[:minutes], game_id=game, horizon=FINAL, home_team="BKN", away_team="GSW")
+    assert quoted(5.5, -110, 17).recording == MarketRecording.MARKET_RECORDING_FORECAST_LATE
+    assert quoted(5.5, -110, 18).recording == MarketRecording.MARKET_RECORDING_RECORDED
+    client.report_outcome(game, 11, horizon=FINAL, home_team="BKN", away_team="GSW")
+    assert quoted(5.5, -110, 24).recording == MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN
+    assert quoted(6.5, -110, 18).recording == MarketRecording.MARKET_RECORDING_EARLIER_STANDS
+    listed = list(client.list_predictions(game_id=game))
+    assert [each.forecast.elapsed_minutes for each in listed if each.HasField("market")] == [18]
 
 
 def test_a_recorded_market_comes_back_as_it_was_asked(client: DejavuClient) -> None:

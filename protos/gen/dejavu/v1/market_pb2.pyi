@@ -76,6 +76,46 @@ RISK_LEVEL_EXTREME: RiskLevel.ValueType  # 4
 """Extreme."""
 Global___RiskLevel: _TypeAlias = RiskLevel  # noqa: Y015
 
+class _MarketRecording:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MarketRecordingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MarketRecording.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MARKET_RECORDING_UNSPECIFIED: _MarketRecording.ValueType  # 0
+    """Not told: the server runs an earlier release."""
+    MARKET_RECORDING_RECORDED: _MarketRecording.ValueType  # 1
+    """This market is recorded: it is the first one of its forecast, or has the line and the odds of the first one. The
+    record keeps the evaluation and the bankroll that the first one had.
+    """
+    MARKET_RECORDING_EARLIER_STANDS: _MarketRecording.ValueType  # 2
+    """Not recorded: the forecast already has another market, which stands (see standing_market)."""
+    MARKET_RECORDING_FORECAST_LATE: _MarketRecording.ValueType  # 3
+    """Not recorded: the market came when its forecast would be late (see LateReason), even if it was made in time."""
+    MARKET_RECORDING_OUTCOME_KNOWN: _MarketRecording.ValueType  # 4
+    """Not recorded: the outcome of the game was known already."""
+    MARKET_RECORDING_WHAT_IF: _MarketRecording.ValueType  # 5
+    """Not recorded: a request without a game_id is a what-if."""
+
+class MarketRecording(_MarketRecording, metaclass=_MarketRecordingEnumTypeWrapper):
+    """Whether a market that was evaluated is the one that the record has of its forecast."""
+
+MARKET_RECORDING_UNSPECIFIED: MarketRecording.ValueType  # 0
+"""Not told: the server runs an earlier release."""
+MARKET_RECORDING_RECORDED: MarketRecording.ValueType  # 1
+"""This market is recorded: it is the first one of its forecast, or has the line and the odds of the first one. The
+record keeps the evaluation and the bankroll that the first one had.
+"""
+MARKET_RECORDING_EARLIER_STANDS: MarketRecording.ValueType  # 2
+"""Not recorded: the forecast already has another market, which stands (see standing_market)."""
+MARKET_RECORDING_FORECAST_LATE: MarketRecording.ValueType  # 3
+"""Not recorded: the market came when its forecast would be late (see LateReason), even if it was made in time."""
+MARKET_RECORDING_OUTCOME_KNOWN: MarketRecording.ValueType  # 4
+"""Not recorded: the outcome of the game was known already."""
+MARKET_RECORDING_WHAT_IF: MarketRecording.ValueType  # 5
+"""Not recorded: a request without a game_id is a what-if."""
+Global___MarketRecording: _TypeAlias = MarketRecording  # noqa: Y015
+
 @_typing.final
 class Market(_message.Message):
     """Odds on a game: which side is ahead by more than a line at a horizon."""
@@ -177,6 +217,8 @@ class MarketAnswer(_message.Message):
     CONFIDENCE_MET_FIELD_NUMBER: _builtins.int
     CONFIDENCE_THRESHOLD_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    RECORDING_FIELD_NUMBER: _builtins.int
+    STANDING_MARKET_FIELD_NUMBER: _builtins.int
     push_probability: _builtins.float
     """P(differential = line): the stake is returned."""
     overround: _builtins.float
@@ -195,6 +237,8 @@ class MarketAnswer(_message.Message):
     """Whether the win probability of that side (without a stake: of the likelier side) reaches the threshold."""
     confidence_threshold: _builtins.float
     """The threshold that was applied."""
+    recording: Global___MarketRecording.ValueType
+    """Whether the record has this market. In responses of RecordService always MARKET_RECORDING_RECORDED."""
     @_builtins.property
     def home(self) -> Global___MarketSideAnswer:
         """The home side."""
@@ -210,6 +254,10 @@ class MarketAnswer(_message.Message):
         without the bookmaker's margin (both implied probabilities divided by their sum).
         """
 
+    @_builtins.property
+    def standing_market(self) -> Global___Market:
+        """The market that stands in the record in place of this one; set with MARKET_RECORDING_EARLIER_STANDS only."""
+
     def __init__(
         self,
         *,
@@ -223,10 +271,12 @@ class MarketAnswer(_message.Message):
         confidence_met: _builtins.bool = ...,
         confidence_threshold: _builtins.float = ...,
         warnings: _abc.Iterable[_forecast_pb2.Warning] | None = ...,
+        recording: Global___MarketRecording.ValueType = ...,
+        standing_market: Global___Market | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "home", b"home"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "home", b"home", "standing_market", b"standing_market"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "confidence_met", b"confidence_met", "confidence_threshold", b"confidence_threshold", "home", b"home", "overround", b"overround", "push_probability", b"push_probability", "risk_level", b"risk_level", "side", b"side", "stake", b"stake", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "confidence_met", b"confidence_met", "confidence_threshold", b"confidence_threshold", "home", b"home", "overround", b"overround", "push_probability", b"push_probability", "recording", b"recording", "risk_level", b"risk_level", "side", b"side", "stake", b"stake", "standing_market", b"standing_market", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

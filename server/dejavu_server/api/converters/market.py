@@ -23,8 +23,13 @@ from dejavu_models.betting import (
 from dejavu_models.errors import FieldErrors, InvalidMarket
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters.fields import HORIZON_VALUES, HORIZONS, horizon_of, message_of
+from dejavu_server.records import MarketRecording
 
 RISK_LEVEL_VALUES: Final = {level: market_pb2.RiskLevel.Value(f"RISK_LEVEL_{level.name}") for level in RiskLevel}
+
+RECORDING_VALUES: Final = {
+    recording: market_pb2.MarketRecording.Value(f"MARKET_RECORDING_{recording.name}") for recording in MarketRecording
+}
 
 _SIDE_VALUES = {side: market_pb2.MarketSide.Value(f"MARKET_SIDE_{side.name}") for side in MarketSide}
 _EVEN = 2.0
@@ -73,8 +78,18 @@ def market_message(market: Market, horizon: Horizon) -> market_pb2.Market:
     )
 
 
-def market_answer_message(answer: MarketAnswer) -> market_pb2.MarketAnswer:
-    """Converts the evaluation of a market to a message."""
+def market_answer_message(
+    answer: MarketAnswer,
+    recording: market_pb2.MarketRecording.ValueType = market_pb2.MARKET_RECORDING_RECORDED,
+    standing: market_pb2.Market | None = None,
+) -> market_pb2.MarketAnswer:
+    """Converts the evaluation of a market to a message.
+
+    Args:
+        answer: the evaluation.
+        recording: whether the market is recorded.
+        standing: the recorded market, if that is another one.
+    """
     return message_of(
         market_pb2.MarketAnswer,
         answer,
@@ -83,6 +98,8 @@ def market_answer_message(answer: MarketAnswer) -> market_pb2.MarketAnswer:
         side=None if answer.side is None else _SIDE_VALUES[answer.side],
         risk_level=RISK_LEVEL_VALUES[answer.risk_level],
         warnings=[_implausible_edge(answer)] if answer.implausible else [],
+        recording=recording,
+        standing_market=standing,
     )
 
 

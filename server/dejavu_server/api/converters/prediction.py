@@ -218,8 +218,14 @@ def warning_message(reason: WarningReason, day: date, ratings_date: date | None,
 
 def market_message_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
     """Returns the evaluation of the requested market as a message; None without a market."""
-    answer = issued.forecast.market
-    return None if answer is None else market.market_answer_message(answer)
+    answer, recording, standing = issued.forecast.market, issued.market_recording, issued.standing_market
+    if answer is None:
+        return None
+    return market.market_answer_message(
+        answer,
+        market_pb2.MARKET_RECORDING_UNSPECIFIED if recording is None else market.RECORDING_VALUES[recording],
+        None if standing is None else market.market_message(standing, issued.forecast.horizon),
+    )
 
 
 def model_message(info: ModelInfo, today: date, *, active: bool) -> model_service_pb2.Model:

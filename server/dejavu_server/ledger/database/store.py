@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from dejavu_models.betting import Market
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordedGames, RecordingLimits
 from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets
 from dejavu_server.ledger.entries import codec
@@ -21,7 +22,7 @@ from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.rows import Row, forecast_row, market_row
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.errors import LedgerCorrupt
-from dejavu_server.records import IssuedForecast, LateReason, ReportedOutcome
+from dejavu_server.records import IssuedForecast, LateReason, MarketRecording, ReportedOutcome
 from dejavu_server.results import Result
 
 _T = TypeVar("_T")
@@ -131,7 +132,7 @@ def append(
     recorded = RecordedGames()
     for chunk in chunks(games):
         recorded.read(connection, chunk)
-    with_market = _with_market(connection, drafts, revisions)
+    recorded_markets = _recorded_markets(connection, drafts, revisions)
     batch = _EntryBatch(*head(connection))
     results: list[Result[IssuedForecast]] = []
     for draft in drafts:
@@ -147,13 +148,36 @@ def append(
             stored = batch.forecast(draft, number, late)
             revisions[draft.key] = [*(each for each in known if late and not each.issued.late), stored]
             recorded.add(stored.issued)
-        results.append(stored.issued)
-        sequence = stored.issued.sequence
-        in_time = outcome is None and late is None
-        if in_time and sequence not in with_market and batch.market(stored.issued, draft.issued):
-            with_market.add(sequence)
+        issued, market = stored.issued, draft.issued.market
+        if market is not None:
+            standing = recorded_markets.get(issued.sequence)
+            told = _market_recording(market, standing, outcome_known=outcome is not None, late=late is not None)
+            if told is MarketRecording.RECORDED and standing is None:
+                batch.market(issued, draft.issued)
+                recorded_markets[issued.sequence] = market
+            other = standing if told is MarketRecording.EARLIER_STANDS else None
+            issued = replace(issued, market_recording=told, standing_market=other)
+        results.append(issued)
     batch.execute(connection)
     return results
+
+
+def _market_recording(market: Market, standing: Market | None, *, outcome_known: bool, late: bool) -> MarketRecording:
+    """Returns whether a market is the recorded one of its forecast, or is to be recorded.
+
+    Args:
+        market: the market.
+        standing: the recorded market of the forecast; None if it has none.
+        outcome_known: whether the outcome of the forecast is known.
+        late: whether the forecast would now be late.
+    """
+    if standing is not None:
+        # The bankroll and the threshold are no part of a price: in the record, stakes are shares.
+        same = all(getattr(standing, name) == getattr(market, name) for name in ("line", "home_odds", "away_odds"))
+        return MarketRecording.RECORDED if same else MarketRecording.EARLIER_STANDS
+    if outcome_known:
+        return MarketRecording.OUTCOME_KNOWN
+    return MarketRecording.FORECAST_LATE if late else MarketRecording.RECORDED
 
 
 class _EntryBatch:
@@ -173,10 +197,14 @@ class _EntryBatch:
         self._forecasts.append(forecast_row(issued, draft))
         return _Revision(draft.pattern, issued)
 
-    def market(self, stored: IssuedForecast, requested: IssuedForecast) -> bool:
-        """Adds the market of a recorded forecast, and its evaluation; returns whether there is one."""
+    def market(self, stored: IssuedForecast, requested: IssuedForecast) -> None:
+        """Adds the market of a recorded forecast, and its evaluation.
+
+        Raises:
+            ValueError: if the request has no market, or no evaluation.
+        """
         if requested.market is None or requested.forecast.market is None:
-            return False
+            raise ValueError("no market, or no evaluation of it")
         # The model may have learned since the forecast was recorded, or been loaded with other settings.
         old, new, answer = stored.forecast, requested.forecast, requested.forecast.market
         same = (old.home_lead_probability, old.distribution) == (new.home_lead_probability, new.distribution)
@@ -185,7 +213,6 @@ class _EntryBatch:
         self._entry(codec.MARKET, payload, 0)
         bet = Bet.from_market(requested.market, answer)
         self._markets.append(market_row(self._sequence, stored.sequence, bet))
-        return True
 
     def _entry(self, kind: str, payload: str, revision: int, late: LateReason | None = None) -> None:
         self._sequence += 1
@@ -316,8 +343,10 @@ _NEWEST_OF_KEYS = (
     .order_by(forecasts.c.revision)
 )
 
-_WITH_MARKET = select(markets.c.forecast_sequence).where(
-    markets.c.forecast_sequence.in_(bindparam("sequences", expanding=True))
+_RECORDED_MARKETS = (
+    select(entries.c.canonical)
+    .join(markets, markets.c.sequence == entries.c.sequence)
+    .where(markets.c.forecast_sequence.in_(bindparam("sequences", expanding=True)))
 )
 
 
@@ -330,17 +359,19 @@ def _revisions(connection: Connection, keys: set[str]) -> defaultdict[str, list[
     return result
 
 
-def _with_market(
+def _recorded_markets(
     connection: Connection, drafts: Sequence[PreparedForecast], revisions: Mapping[str, Sequence[_Revision]]
-) -> set[int]:
-    """Returns the sequences of stored forecasts that already have a market, among those of drafts with a market."""
+) -> dict[int, Market]:
+    """Returns the recorded markets of stored forecasts, by the forecast's sequence, among those of drafts with one."""
     keys = {draft.key for draft in drafts if draft.issued.market is not None}
     sequences = sorted(each.issued.sequence for key in keys for each in revisions.get(key, ()))
-    return {
-        sequence
-        for chunk in chunks(sequences)
-        for sequence in connection.execute(_WITH_MARKET, {"sequences": chunk}).scalars()
-    }
+    with decoding():
+        found = [
+            codec.parse_market(text)
+            for chunk in chunks(sequences)
+            for text in connection.execute(_RECORDED_MARKETS, {"sequences": chunk}).scalars()
+        ]
+    return {sequence: market for sequence, market, _ in found}
 
 
 def _parse(texts: Iterable[str]) -> list[IssuedForecast]:

@@ -123,6 +123,7 @@ def test_an_answer_s_message_says_what_was_weighed() -> None:
     assert {field.name for field, _ in written.ListFields()} == set(written.DESCRIPTOR.fields_by_name) - {
         "confidence_met",
         "warnings",
+        "standing_market",
     }
     assert (written.side, written.stake) == (MARKET_SIDE_HOME, answer.stake)
     assert written.push_probability == pytest.approx(0.1)

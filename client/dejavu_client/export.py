@@ -315,8 +315,21 @@ FIGURE_COLUMNS: tuple[Column[FigureRow], ...] = (
 """Columns of a metric of a scorecard or leaderboard."""
 
 _FIGURES = ("mae", "persistence_mae", "mae_difference", "crps", "brier")
-_MARKET_FIGURES = ("markets", "bets", "staked", "profit", "roi", "total_return", "sharpe", "max_drawdown")
-_OPTIONAL = {"roi", "sharpe"}
+_MARKET_FIGURES = (
+    "markets",
+    "bets",
+    "staked",
+    "profit",
+    "roi",
+    "total_return",
+    "sharpe",
+    "max_drawdown",
+    "expected_profit",
+    "won",
+    "lost",
+    "pushed",
+)
+_OPTIONAL = {"roi", "sharpe", "expected_profit"}
 
 
 def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = None) -> Iterator[FigureRow]:
@@ -337,9 +350,13 @@ def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = Non
         yield FigureRow(scope, "mean_width", level.mean_width, *counts, alpha=level.alpha, rank=rank)
     if scorecard.HasField("market"):
         market = scorecard.market
+        lower = market.roi_lower if market.HasField("roi_lower") else None
+        upper = market.roi_upper if market.HasField("roi_upper") else None
         for name in _MARKET_FIGURES:
             if name not in _OPTIONAL or market.HasField(name):  # type: ignore[arg-type]
-                yield FigureRow(scope, f"market_{name}", float(getattr(market, name)), games, forecasts, rank=rank)
+                ends = {"lower": lower, "upper": upper} if name == "roi" else {}
+                value = float(getattr(market, name))
+                yield FigureRow(scope, f"market_{name}", value, games, forecasts, **ends, rank=rank)
 
 
 def leaderboard_rows(scope: ScoreFilter, rows: Iterable[LeaderboardRow]) -> Iterator[FigureRow]:

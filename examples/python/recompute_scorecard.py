@@ -246,11 +246,12 @@ def market_figures(asked: list[record_pb2.RecordedPrediction]) -> Figures:
     if not asked:
         return {}
     bets = [bet for each in asked if (bet := stake_and_profit(each))[0] > 0.0]
-    by_game: dict[int, float] = {}
-    for (_, profit), each in zip(bets, (each for each in asked if stake_and_profit(each)[0] > 0.0), strict=True):
+    placed = [each for each in asked if stake_and_profit(each)[0] > 0.0]
+    by_game: dict[int, Array] = {}
+    for bet, each in zip(bets, placed, strict=True):
         first = each.settlement.first_outcome_sequence
-        by_game[first] = by_game.get(first, 0.0) + profit
-    profits = np.array([by_game[first] for first in sorted(by_game)])
+        by_game[first] = by_game.get(first, np.zeros(2)) + np.array(bet)
+    stakes, profits = np.array([by_game[first] for first in sorted(by_game)]).reshape(-1, 2).T
     bankroll = np.cumprod(np.concatenate(([1.0], np.maximum(1.0 + profits, 0.0))))
     staked, profit = (math.fsum(column) for column in zip(*bets, strict=True)) if bets else (0.0, 0.0)
     figures = {
@@ -260,9 +261,18 @@ def market_figures(asked: list[record_pb2.RecordedPrediction]) -> Figures:
         "market.profit": profit,
         "market.total_return": float(bankroll[-1]) - 1.0,
         "market.max_drawdown": float((1.0 - bankroll / np.maximum.accumulate(bankroll)).max()),
+        "market.expected_profit": math.fsum(expected_profit(each) for each in placed),
+        "market.won": float(sum(profit > 0.0 for _, profit in bets)),
+        "market.lost": float(sum(profit < 0.0 for _, profit in bets)),
+        "market.pushed": float(sum(profit == 0.0 for _, profit in bets)),
+        "market.games": float(len(profits)),
     }
     if bets:
         figures["market.roi"] = profit / staked
+    if len(profits) > 1 and float(np.ptp(profits / stakes)) > TOLERANCE:
+        residuals = profits - profit / staked * stakes
+        half = student(len(profits) - 1) * math.sqrt(len(profits)) * float(residuals.std(ddof=1)) / staked
+        figures |= {"market.roi_lower": profit / staked - half, "market.roi_upper": profit / staked + half}
     if len(set(profits)) > 1:
         figures["market.sharpe"] = float(profits.mean() / profits.std(ddof=1))
     return figures
@@ -279,6 +289,13 @@ def stake_and_profit(each: record_pb2.RecordedPrediction) -> tuple[float, float]
         return side.stake_fraction, 0.0
     won = (above > 0) == at_home
     return side.stake_fraction, side.stake_fraction * (side.decimal_odds - 1.0 if won else -1.0)
+
+
+def expected_profit(each: record_pb2.RecordedPrediction) -> float:
+    """Returns the expected profit of the recorded stake, as a share of the bankroll."""
+    answer = each.market_answer
+    side = answer.home if answer.side == market_pb2.MARKET_SIDE_HOME else answer.away
+    return side.stake_fraction * side.expected_value
 
 
 def figures_of(card: pb.Scorecard) -> Figures:

@@ -28,6 +28,9 @@ from numpy.typing import ArrayLike, NDArray
 from dejavu_models.arrays import Floats
 from dejavu_models.types import DISTRIBUTION_LEVELS
 
+_EQUAL_RATIOS: Final = 1e-9
+"""Difference up to which two ratios count as equal."""
+
 LEVEL: Final = 0.95
 """Confidence level of the intervals of metrics."""
 
@@ -181,6 +184,30 @@ class Estimate(NamedTuple):
     def scaled(self, factor: float) -> Estimate:
         """Returns the estimate in another unit."""
         return Estimate(*(factor * each for each in self))
+
+
+def ratio_interval(numerators: Floats, denominators: Floats) -> tuple[float, float] | tuple[None, None]:
+    """Returns the 95 % interval of Σ numerators / Σ denominators, by Student's t of its linearization.
+
+    The variance of the ratio is that of the residuals, numerator − ratio · denominator (Cochran, Sampling Techniques,
+    1977, chapter 6). Without a spread of the single ratios there is no interval: three bets won at the same odds are no
+    proof of a profit.
+
+    Args:
+        numerators: (n,), of independent units, such as the profits of games.
+        denominators: (n,), above 0, such as their stakes.
+
+    Returns:
+        Lower and upper end; None for both with fewer than two units, or if all have the same ratio.
+    """
+    units = len(numerators)
+    if units < 2 or float(np.ptp(numerators / denominators)) <= _EQUAL_RATIOS:
+        return None, None
+    total = float(denominators.sum())
+    ratio = float(numerators.sum()) / total
+    squares = float(np.square(numerators - ratio * denominators).sum())
+    half = student_quantile(units - 1) * math.sqrt(units * squares / (units - 1)) / total
+    return ratio - half, ratio + half
 
 
 class GameBootstrap:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.metrics import ECE_BINS, LEVEL_SCORE, probability_bin, student_quantile
+from dejavu_models.metrics import ECE_BINS, LEVEL_SCORE, probability_bin, ratio_interval, student_quantile
 from dejavu_models.types import MAX_SLOTS
 
 LEADERBOARD_ALPHA = 0.05
@@ -54,6 +54,7 @@ class SettledForecasts:
         crps: in points; NaN if not available.
         stake: stake on the requested market, as a share of the bankroll; 0 for no bet, NaN without a market.
         profit: profit of that stake, as a share of the bankroll; NaN without a market.
+        expected_profit: expected profit of that stake as recorded, as a share of the bankroll; NaN without a market.
         order: ascending in the order of outcomes; orders the bets.
         exclusion: an Exclusion; only forecasts with NONE count, while bets count on all.
     """
@@ -71,6 +72,7 @@ class SettledForecasts:
     crps: Floats
     stake: Floats
     profit: Floats
+    expected_profit: Floats
     order: NDArray[np.int64]
     exclusion: NDArray[np.int64]
 
@@ -134,6 +136,11 @@ class MarketRecord:
         sharpe: mean profit per game over its standard deviation (Sharpe, The Sharpe ratio, Journal of Portfolio
             Management 21, 1994); the period is a game with bets. None with fewer than two games or equal profits.
         max_drawdown: largest fall of that bankroll from a peak, as a share of the peak.
+        roi_lower, roi_upper: 95 % interval of roi over games; None with fewer than two games with bets, or if all
+            returned the same share of their stakes.
+        expected_profit: sum of the expected profits as recorded, as a share of the bankroll.
+        won, lost, pushed: numbers of bets.
+        games: number of games with bets.
     """
 
     bets: int
@@ -144,6 +151,13 @@ class MarketRecord:
     total_return: float
     sharpe: float | None
     max_drawdown: float
+    roi_lower: float | None
+    roi_upper: float | None
+    expected_profit: float
+    won: int
+    lost: int
+    pushed: int
+    games: int
 
 
 class LeftOut(NamedTuple):
@@ -352,9 +366,12 @@ def _market(settled: SettledForecasts) -> MarketRecord | None:
         return None
     placed = np.flatnonzero(settled.stake > 0.0)
     placed = placed[np.argsort(settled.order[placed], kind="stable")]
-    staked, profit = float(settled.stake[placed].sum()), float(settled.profit[placed].sum())
+    staked, earned = settled.stake[placed], settled.profit[placed]
     _, first, game = np.unique(settled.game[placed], return_index=True, return_inverse=True)
-    profits = np.bincount(game, weights=settled.profit[placed])[np.argsort(first)]
+    in_order = np.argsort(first)
+    stakes, profits = (np.bincount(game, weights=each).astype(np.float64)[in_order] for each in (staked, earned))
+    roi = float(earned.sum()) / float(staked.sum()) if len(placed) else None
+    roi_lower, roi_upper = ratio_interval(profits, stakes)
     bankroll = np.concatenate(([1.0], np.cumprod(np.maximum(1.0 + profits, 0.0))))
     spread = float(profits.std(ddof=1)) if len(profits) > 1 else 0.0
     # The standard deviation of equal profits can be nonzero by rounding.
@@ -362,10 +379,17 @@ def _market(settled: SettledForecasts) -> MarketRecord | None:
     return MarketRecord(
         bets=len(placed),
         markets=int(given.sum()),
-        staked=staked,
-        profit=profit,
-        roi=profit / staked if len(placed) else None,
+        staked=float(staked.sum()),
+        profit=float(earned.sum()),
+        roi=roi,
         total_return=float(bankroll[-1]) - 1.0,
         sharpe=float(profits.mean()) / spread if varies and spread > 0.0 else None,
         max_drawdown=float((1.0 - bankroll / np.maximum.accumulate(bankroll)).max()),
+        roi_lower=roi_lower,
+        roi_upper=roi_upper,
+        expected_profit=float(settled.expected_profit[placed].sum()),
+        won=int((earned > 0.0).sum()),
+        lost=int((earned < 0.0).sum()),
+        pushed=int((earned == 0.0).sum()),
+        games=len(profits),
     )

@@ -45,6 +45,7 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "crps": 2.5,
         "stake": math.nan,
         "profit": math.nan,
+        "expected_profit": math.nan,
         "exclusion": 0,
     }
     whole = [{**usual, "order": place, **row} for place, row in enumerate(rows)]
@@ -227,7 +228,7 @@ def test_a_game_with_many_forecasts_weighs_as_one_with_one(told: list[tuple[floa
 def bets(*told: tuple[float, float], orders: list[int] | None = None) -> SettledForecasts:
     places = list(range(len(told))) if orders is None else orders
     rows = [
-        {"game": game, "stake": stake, "profit": profit, "order": order}
+        {"game": game, "stake": stake, "profit": profit, "expected_profit": 0.1 * stake, "order": order}
         for game, ((stake, profit), order) in enumerate(zip(told, places, strict=True))
     ]
     return settled(*rows)
@@ -246,14 +247,15 @@ def test_a_market_without_a_stake_is_counted_and_no_bet() -> None:
 
 def test_bets_are_added_up_and_compounded() -> None:
     profits = [0.05, -0.05, -0.04, 0.02]
-    record = scorecard(bets(*((abs(profit), profit) for profit in profits), (0.0, 0.0))).market
+    record = scorecard(bets(*((abs(profit), profit) for profit in profits), (0.01, 0.0), (0.0, 0.0))).market
     assert record is not None
-    assert (record.bets, record.markets) == (4, 5)
-    assert record.staked == pytest.approx(0.16)
+    assert (record.bets, record.markets) == (5, 6)
+    assert (record.won, record.lost, record.pushed) == (2, 2, 1)
+    assert record.staked == pytest.approx(0.17)
     assert record.profit == pytest.approx(-0.02)
-    assert record.roi == pytest.approx(-0.02 / 0.16)
+    assert record.roi == pytest.approx(-0.02 / 0.17)
     assert record.total_return == pytest.approx(1.05 * 0.95 * 0.96 * 1.02 - 1.0)
-    assert record.sharpe == pytest.approx(mean(profits) / stdev(profits))
+    assert record.sharpe == pytest.approx(mean([*profits, 0.0]) / stdev([*profits, 0.0]))
     assert record.max_drawdown == pytest.approx(1.0 - 0.95 * 0.96)
 
 
@@ -270,6 +272,27 @@ def test_bets_of_a_game_are_open_together_and_one_profit() -> None:
     assert record.total_return == pytest.approx(1.09 * 0.91 * 1.03 - 1.0)
     assert record.max_drawdown == pytest.approx(0.09)
     assert record.sharpe == pytest.approx(mean(profits) / stdev(profits))
+
+
+def test_a_return_has_an_interval_over_games() -> None:
+    # Game 0 has two bets, which settle as one: the games' stakes and profits are those of `residuals` below.
+    told = [(0, 0.05, 0.05), (0, 0.05, -0.01), (1, 0.05, -0.05), (2, 0.02, 0.03)]
+    rows = [
+        {"game": game, "minute": 6 + place, "stake": stake, "profit": profit, "expected_profit": 0.1 * stake}
+        for place, (game, stake, profit) in enumerate(told)
+    ]
+    record = scorecard(settled(*rows)).market
+    assert record is not None
+    roi = 0.02 / 0.17
+    assert record.roi == pytest.approx(roi)
+    # Jackknife of the same ratio, in first order: residuals profit − roi · stake.
+    residuals = [profit - roi * stake for stake, profit in ((0.1, 0.04), (0.05, -0.05), (0.02, 0.03))]
+    assert sum(residuals) == pytest.approx(0.0)
+    half = student_quantile(2) * math.sqrt(3.0) * stdev(residuals) / 0.17
+    assert record.roi_lower == pytest.approx(roi - half)
+    assert record.roi_upper == pytest.approx(roi + half)
+    assert (record.games, record.won, record.lost, record.pushed) == (3, 2, 2, 0)
+    assert record.expected_profit == pytest.approx(0.017)
 
 
 def test_a_bankroll_that_is_lost_stays_lost() -> None:
@@ -318,6 +341,7 @@ def test_the_order_of_rows_makes_no_difference(order: list[int]) -> None:
             "probability": float(rng.random()),
             "stake": 0.05,
             "profit": float(rng.choice((-0.05, 0.04))),
+            "expected_profit": 0.001,
             "order": game,
         }
         for game in range(8)

@@ -113,15 +113,35 @@ def _market(market: MarketRecord) -> Table:
     rows.add_row("bets", f"{market.bets:,}", f"of {pluralize(market.markets, 'market')} quoted")
     if not market.bets:
         return rows
+    if market.won or market.lost or market.pushed:  # not of an earlier release
+        rows.add_row("won, lost, pushed", f"{market.won:,} · {market.lost:,} · {market.pushed:,}", "")
     rows.add_row("staked", percent(market.staked), "of the bankroll, in total")
     rows.add_row("profit", _signed_percent(market.profit), "of the bankroll")
+    if market.HasField("expected_profit"):
+        rows.add_row(
+            "expected profit", _signed_percent(market.expected_profit), "by the forecasts, when they were made"
+        )
     if market.HasField("roi"):
-        rows.add_row("return on stakes", _signed_percent(market.roi), "")
+        rows.add_row("return on stakes", _signed_percent(market.roi), _return_verdict(market))
     rows.add_row("bankroll", _signed_percent(market.total_return), "compounded over the games")
     if market.HasField("sharpe"):
         rows.add_row("Sharpe ratio", signed(market.sharpe, 2), "per game")
     rows.add_row("max. drawdown", percent(market.max_drawdown), "from a peak of the bankroll")
     return rows
+
+
+def _return_verdict(market: MarketRecord) -> str:
+    """Returns the 95 % interval of the return on stakes, and whether it shows a profit or a loss."""
+    if not (market.HasField("roi_lower") and market.HasField("roi_upper")):
+        return "too few bets for an interval" if market.games else ""  # an earlier release has none
+    verdict = "no significant profit"
+    if market.roi_upper < 0.0:
+        verdict = "a loss"
+    elif market.roi_lower > 0.0:
+        few = market.games < FEW_GAMES
+        verdict = f"a profit, of only {pluralize(market.games, 'game')}" if few else "a profit"
+    interval = f"{_signed_percent(market.roi_lower)} to {_signed_percent(market.roi_upper)}"
+    return f"{interval}: {verdict}"
 
 
 _LEADERS: Final[Sequence[ListingColumn[LeaderboardRow]]] = (

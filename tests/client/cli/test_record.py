@@ -30,6 +30,7 @@ from dejavu.v1.record_service_pb2 import (
     GetScorecardResponse,
     LeaderboardRow,
     ListPredictionsResponse,
+    MarketRecord,
     ScoreFilter,
 )
 from dejavu_client import FINAL, HALFTIME
@@ -246,7 +247,7 @@ def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, run
         "−2.0",
         "revisions of the outcome",
         "BOS −5.5",
-        "The model: LAL +5.5",
+        "The model, for the half: LAL +5.5",
     ):
         assert part in shown, shown
 
@@ -282,11 +283,34 @@ def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(serv
         "CRPS 3.80 3.60 to 4.10 points",
         "95 % intervals held 94.6 % 92.9 to 96 % 23.1 points wide, 312 games",
         "bets 31 of 40 markets quoted",
-        "return on stakes +2.5 %",
+        "won, lost, pushed 16 · 14 · 1",
+        "expected profit +8.8 % by the forecasts, when they were made",
+        "return on stakes +2.5 % −10 % to +15 %: no significant profit",
         "bankroll −3 % compounded over the games",
     ):
         assert row in rows, shown
     assert "few" not in shown
+
+
+@pytest.mark.parametrize(
+    ("ends", "games", "said"),
+    [
+        ({"roi_lower": -0.1, "roi_upper": 0.2}, 300, "−10 % to +20 %: no significant profit"),
+        ({"roi_lower": 0.02, "roi_upper": 0.2}, 300, "+2 % to +20 %: a profit"),
+        ({"roi_lower": 0.02, "roi_upper": 0.2}, 12, "+2 % to +20 %: a profit, of only 12 games"),
+        ({"roi_lower": -0.3, "roi_upper": -0.1}, 300, "−30 % to −10 %: a loss"),
+        ({}, 3, "too few bets for an interval"),
+    ],
+)
+def test_a_return_on_stakes_claims_no_more_than_its_interval(
+    server: FakeServer, run: Run, ends: dict[str, float], games: int, said: str
+) -> None:
+    market = MarketRecord(bets=31, markets=40, staked=1.0, profit=0.1, roi=0.1, games=games)
+    for end, value in ends.items():
+        setattr(market, end, value)
+    server.answers("GetScorecard", GetScorecardResponse(scorecard=card(market=market)))
+    rows = [" ".join(line.strip("│ ").split()) for line in run("scorecard").stdout.splitlines()]
+    assert f"return on stakes +10 % {said}" in rows
 
 
 @pytest.mark.parametrize(

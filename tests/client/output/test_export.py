@@ -138,6 +138,9 @@ def test_the_figures_of_a_scorecard_are_rows(tmp_path: Path) -> None:
     assert (mae["team"], mae["game_id"], mae["min_confidence"]) == ("BOS", None, 0.75)
     assert (by_name["coverage", 0.05]["value"], by_name["mean_width", 0.2]["games"]) == (0.946, 12)
     assert by_name["market_bets", None]["value"] == 31
+    of_return = by_name["market_roi", None]
+    assert (of_return["value"], of_return["lower"], of_return["upper"]) == (0.025, -0.1, 0.15)
+    assert (by_name["market_expected_profit", None]["value"], by_name["market_lost", None]["value"]) == (0.0875, 14)
     assert ("market_sharpe", None) not in by_name
 
 

@@ -94,7 +94,20 @@ def card(**fields: Any) -> Scorecard:
             CoverageFigure(alpha=0.2, games=12, forecasts=890, coverage=0.79, lower=0.7, upper=0.86, mean_width=13.1),
         ],
         "market": MarketRecord(
-            bets=31, markets=40, staked=1.25, profit=0.031, roi=0.025, total_return=-0.03, max_drawdown=0.12
+            bets=31,
+            markets=40,
+            staked=1.25,
+            profit=0.031,
+            roi=0.025,
+            total_return=-0.03,
+            max_drawdown=0.12,
+            roi_lower=-0.1,
+            roi_upper=0.15,
+            expected_profit=0.0875,
+            won=16,
+            lost=14,
+            pushed=1,
+            games=12,
         ),
     }
     return Scorecard(**values | fields)

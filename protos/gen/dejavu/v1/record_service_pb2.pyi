@@ -633,6 +633,13 @@ class MarketRecord(_message.Message):
     TOTAL_RETURN_FIELD_NUMBER: _builtins.int
     SHARPE_FIELD_NUMBER: _builtins.int
     MAX_DRAWDOWN_FIELD_NUMBER: _builtins.int
+    ROI_LOWER_FIELD_NUMBER: _builtins.int
+    ROI_UPPER_FIELD_NUMBER: _builtins.int
+    EXPECTED_PROFIT_FIELD_NUMBER: _builtins.int
+    WON_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    PUSHED_FIELD_NUMBER: _builtins.int
+    GAMES_FIELD_NUMBER: _builtins.int
     bets: _builtins.int
     """Number of bets with a stake."""
     markets: _builtins.int
@@ -651,6 +658,24 @@ class MarketRecord(_message.Message):
     """
     max_drawdown: _builtins.float
     """Largest drop of that bankroll from a peak, as a share of the peak."""
+    roi_lower: _builtins.float
+    """Lower end of the 95 % interval of roi: Student's t over the games with bets, for a ratio of sums (Cochran 1977).
+    Absent with fewer than two such games, or if all of them returned the same share of their stakes.
+    """
+    roi_upper: _builtins.float
+    """Upper end of that interval."""
+    expected_profit: _builtins.float
+    """The sum of stake_fraction · expected_value over the bets, as recorded: the profit that the forecasts promised.
+    Absent from earlier releases.
+    """
+    won: _builtins.int
+    """Number of bets that won."""
+    lost: _builtins.int
+    """Number of bets that lost."""
+    pushed: _builtins.int
+    """Number of bets that were a push."""
+    games: _builtins.int
+    """Number of games with bets."""
     def __init__(
         self,
         *,
@@ -662,17 +687,36 @@ class MarketRecord(_message.Message):
         total_return: _builtins.float = ...,
         sharpe: _builtins.float | None = ...,
         max_drawdown: _builtins.float = ...,
+        roi_lower: _builtins.float | None = ...,
+        roi_upper: _builtins.float | None = ...,
+        expected_profit: _builtins.float | None = ...,
+        won: _builtins.int = ...,
+        lost: _builtins.int = ...,
+        pushed: _builtins.int = ...,
+        games: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_roi", b"_roi", "_sharpe", b"_sharpe", "roi", b"roi", "sharpe", b"sharpe"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_profit", b"_expected_profit", "_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "expected_profit", b"expected_profit", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_roi", b"_roi", "_sharpe", b"_sharpe", "bets", b"bets", "markets", b"markets", "max_drawdown", b"max_drawdown", "profit", b"profit", "roi", b"roi", "sharpe", b"sharpe", "staked", b"staked", "total_return", b"total_return"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_profit", b"_expected_profit", "_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "bets", b"bets", "expected_profit", b"expected_profit", "games", b"games", "lost", b"lost", "markets", b"markets", "max_drawdown", b"max_drawdown", "profit", b"profit", "pushed", b"pushed", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe", "staked", b"staked", "total_return", b"total_return", "won", b"won"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_profit: _TypeAlias = _typing.Literal["expected_profit"]  # noqa: Y015
+    _WhichOneofArgType__expected_profit: _TypeAlias = _typing.Literal["_expected_profit", b"_expected_profit"]  # noqa: Y015
     _WhichOneofReturnType__roi: _TypeAlias = _typing.Literal["roi"]  # noqa: Y015
     _WhichOneofArgType__roi: _TypeAlias = _typing.Literal["_roi", b"_roi"]  # noqa: Y015
+    _WhichOneofReturnType__roi_lower: _TypeAlias = _typing.Literal["roi_lower"]  # noqa: Y015
+    _WhichOneofArgType__roi_lower: _TypeAlias = _typing.Literal["_roi_lower", b"_roi_lower"]  # noqa: Y015
+    _WhichOneofReturnType__roi_upper: _TypeAlias = _typing.Literal["roi_upper"]  # noqa: Y015
+    _WhichOneofArgType__roi_upper: _TypeAlias = _typing.Literal["_roi_upper", b"_roi_upper"]  # noqa: Y015
     _WhichOneofReturnType__sharpe: _TypeAlias = _typing.Literal["sharpe"]  # noqa: Y015
     _WhichOneofArgType__sharpe: _TypeAlias = _typing.Literal["_sharpe", b"_sharpe"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_profit) -> _WhichOneofReturnType__expected_profit | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__roi) -> _WhichOneofReturnType__roi | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__roi_lower) -> _WhichOneofReturnType__roi_lower | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__roi_upper) -> _WhichOneofReturnType__roi_upper | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sharpe) -> _WhichOneofReturnType__sharpe | None: ...
 

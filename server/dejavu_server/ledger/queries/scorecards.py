@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, false, select
+from sqlalchemy import JSON, ColumnElement, Connection, Select, and_, bindparam, false, select, type_coerce
 
 from dejavu_models.arrays import Floats
 from dejavu_models.betting import MarketSide
 from dejavu_models.scorecard import Exclusion, SettledForecasts
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.schema import forecasts, markets, outcomes
+from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes
 from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.entries import scored_values
 from dejavu_server.ledger.entries.settlement import Bet
@@ -91,8 +91,8 @@ def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
     model, differential = columns.pop("model"), columns.pop("differential")
     exclusion = columns["exclusion"]
     exclusion[(exclusion == Exclusion.NONE) & np.isin(sequence, superseded)] = Exclusion.SUPERSEDED
-    stake, profit = _bets(markets_, sequence, differential)
-    settled = SettledForecasts(game=game, order=game, stake=stake, profit=profit, **columns)
+    columns |= _bets(markets_, sequence, differential)
+    settled = SettledForecasts(game=game, order=game, **columns)
     return SettledByModel(settled, model, list(models))
 
 
@@ -132,21 +132,23 @@ def _scored(rows: Sequence[Any], models: defaultdict[str, int]) -> dict[str, NDA
     }
 
 
-def _bets(rows: Sequence[Any], sequence: NDArray[np.int64], differential: Floats) -> tuple[Floats, Floats]:
-    """Returns stake and profit of each forecast, as shares of the bankroll; NaN for one without a market.
+def _bets(rows: Sequence[Any], sequence: NDArray[np.int64], differential: Floats) -> dict[str, Floats]:
+    """Returns stake, profit and expected profit of each forecast, as shares of the bankroll; NaN without a market.
 
     Args:
-        rows: forecast_sequence, line, side, decimal_odds, stake_fraction of each market.
+        rows: forecast_sequence, line, side, decimal_odds, stake_fraction of each market, and the expected values of its
+            home and its away side.
         sequence: (n,), the forecasts.
         differential: (n,), their outcomes.
     """
-    profit, stake = np.full(len(sequence), np.nan), np.full(len(sequence), np.nan)
+    stake, profit, expected = (np.full(len(sequence), np.nan) for _ in range(3))
     place = {each: index for index, each in enumerate(sequence.tolist())} if rows else {}
-    for forecast, line, side, decimal_odds, fraction in rows:
+    for forecast, line, side, decimal_odds, fraction, *values in rows:
         if (index := place.get(forecast)) is not None:
             bet = Bet(line, MarketSide(side) if side else None, decimal_odds, fraction)
             stake[index], profit[index] = fraction, bet.profit(int(differential[index]))
-    return stake, profit
+            expected[index] = fraction * values[bet.side is MarketSide.AWAY] if bet.side else 0.0
+    return {"stake": stake, "profit": profit, "expected_profit": expected}
 
 
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
@@ -206,9 +208,12 @@ def _statements(conditions: frozenset[str]) -> _Statements:
         .where(outcomes.c.horizon == bindparam("horizon"), STANDS, *where)
     )
     bet = (markets.c.line, markets.c.side, markets.c.decimal_odds, markets.c.stake_fraction)
+    entry = type_coerce(entries.c.canonical, JSON)
+    expected = (entry["payload", "answer", side.value, "expected_value"].as_float() for side in MarketSide)
     with_market = (
-        select(forecasts.c.sequence, *bet)
+        select(forecasts.c.sequence, *bet, *expected)
         .join_from(forecasts, markets, driving(markets.c.forecast_sequence) == forecasts.c.sequence)
+        .join(entries, entries.c.sequence == markets.c.sequence)
         .where(*where)
     )
     superseded = (

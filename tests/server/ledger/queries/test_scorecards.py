@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market
 
+from dejavu_models.betting import MarketSide
 from dejavu_models.scorecard import Exclusion, LeftOut, SettledForecasts, scorecard
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.queries import pages, predictions, scorecards
@@ -203,9 +204,17 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             math.nan if settlement.crps is None else settlement.crps,
             math.nan if each.market_answer is None else each.market_answer.home.stake_fraction if side else 0.0,
             math.nan if settlement.market_profit is None else settlement.market_profit,
+            expected_profit(each),
             first,
             LATE[each.issued.late] if each.issued.late else each.superseded * Exclusion.SUPERSEDED,
         )
+
+    def expected_profit(each: RecordedForecast) -> float:
+        if each.market_answer is None:
+            return math.nan
+        sides = {MarketSide.HOME: each.market_answer.home, MarketSide.AWAY: each.market_answer.away}
+        side = sides.get(each.market_answer.side) if each.market_answer.side else None
+        return 0.0 if side is None else side.stake_fraction * side.expected_value
 
     listed.sort(
         key=lambda each: (first_report(each.issued.game_id, each.issued.forecast.horizon), each.issued.sequence)

@@ -20,7 +20,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, AdaptationMode, Forecast, Horizon, LateReason
 from dejavu.v1.market_pb2 import MarketSide
-from dejavu.v1.record_pb2 import RecordedPrediction
+from dejavu.v1.record_pb2 import MarketResult, RecordedPrediction
 from dejavu.v1.record_service_pb2 import Figure, LeaderboardRow, Scorecard, ScoreFilter
 from dejavu_client.formatting import enum_word, warning_label
 from dejavu_common.files import atomic_replace
@@ -289,6 +289,8 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("distribution", list, lambda row: list(row.forecast.distribution) or None),
     Column("market_home_american", int, _american("home")),
     Column("market_away_american", int, _american("away")),
+    Column("market_result", str, _field("settlement.market_result", partial(enum_word, MarketResult.DESCRIPTOR))),
+    Column("market_profit", float, _field("settlement.market_profit")),
 )
 """Columns of a recorded forecast. Times are in UTC, differentials and errors in points."""
 

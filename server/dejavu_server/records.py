@@ -135,6 +135,14 @@ class ReportedOutcome:
     withdrawn: bool = False
 
 
+class MarketResult(enum.Enum):
+    """What became of a bet."""
+
+    WON = "won"
+    LOST = "lost"
+    PUSH = "push"
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """Scores of a forecast against the outcome that stands.
@@ -149,6 +157,7 @@ class Settlement:
         score: standard-normal score of the outcome under the calibrated model, the input of interval adaptation; None
             for records of 0.1.0.
         market_profit: profit of the stake, as a share of the bankroll; None without a market.
+        market_result: what became of the bet; None without one.
     """
 
     outcome_sequence: int
@@ -159,6 +168,7 @@ class Settlement:
     crps: float | None
     score: float | None
     market_profit: float | None = None
+    market_result: MarketResult | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,5 +126,12 @@ def _has_amounts(market: Market) -> bool:
     return market.HasField("bankroll") and market.bankroll != 1.0
 
 
+def profit_text(profit: float, market: Market) -> str:
+    """Formats a profit, given as a share of the bankroll: in the currency of the bankroll, if that is known."""
+    if _has_amounts(market):
+        return f"{signed(profit * market.bankroll, 2)} of a bankroll of {market.bankroll:,.2f}"
+    return f"{signed(100 * profit, 2)} % of the bankroll"
+
+
 def _stake(side: MarketSideAnswer, amounts: bool) -> str:
     return f"{side.stake:,.2f}" if amounts else f"{100 * side.stake_fraction:.2f} %"

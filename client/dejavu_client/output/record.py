@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Forecast
-from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
+from dejavu.v1.record_pb2 import MarketResult, Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeResponse, WithdrawOutcomeResponse
-from dejavu_client.formatting import horizon_label, percent, pluralize, signed
+from dejavu_client.formatting import enum_word, horizon_label, percent, pluralize, signed
 from dejavu_client.output.forecast import home_chance, local_time, matchup, print_forecast, title
-from dejavu_client.output.market import print_market
+from dejavu_client.output.market import print_market, profit_text
 from dejavu_client.output.responsive_table import ListingColumn, listing, name_value_rows
 
 
@@ -145,6 +145,8 @@ def _result(prediction: RecordedPrediction) -> Table | Text:
         rows.add_row("Brier score", f"{score.brier:.3f}")
         if score.HasField("crps"):
             rows.add_row("CRPS", f"{score.crps:.2f} points")
+        if result := enum_word(MarketResult.DESCRIPTOR, score.market_result):
+            rows.add_row("the bet", f"{result}, {profit_text(score.market_profit, prediction.market)}")
     return rows
 
 

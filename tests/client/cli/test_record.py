@@ -248,6 +248,7 @@ def test_a_prediction_is_shown_with_its_past_and_its_end(server: FakeServer, run
         "revisions of the outcome",
         "BOS −5.5",
         "The model, for the half: LAL +5.5",
+        "won, +1.90 % of the bankroll",
     ):
         assert part in shown, shown
 

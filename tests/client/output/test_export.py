@@ -100,13 +100,23 @@ def test_a_recorded_forecast_has_these_columns(tmp_path: Path) -> None:
         "away",
         0.02,
     )
+    assert (row["market_result"], row["market_profit"]) == ("won", 0.019)
 
 
 def test_what_is_not_there_is_missing_and_not_nought(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", PREDICTION_COLUMNS, [recorded(7, settled=False)])
     [row] = from_csv(tmp_path / "a.csv")
     absent = {name for name, value in row.items() if value is None}
-    assert {"outcome", "error", "covered", "crps", "market_line", "expected_margin", "static_lower"} <= absent
+    assert {
+        "outcome",
+        "error",
+        "covered",
+        "crps",
+        "market_line",
+        "expected_margin",
+        "static_lower",
+        "market_profit",
+    } <= absent
     assert row["revision"] == 0
 
 

@@ -13,6 +13,7 @@ from tests.support.processes.servers import running_worker
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.market_pb2 import MARKET_SIDE_HOME, RISK_LEVEL_LOW, MarketAnswer, MarketRecording
+from dejavu.v1.record_pb2 import MARKET_RESULT_LOST, MARKET_RESULT_WON
 from dejavu_client import FINAL, HALFTIME, DejavuClient
 from dejavu_client.requests import market
 
@@ -72,6 +73,14 @@ def test_the_first_market_of_a_forecast_is_recorded_and_settled(client: DejavuCl
     recorded = client.get_prediction(game, horizon=FINAL).prediction
     assert (recorded.market.line, recorded.market.home.decimal) == (10.5, 2.5)
     assert recorded.market_answer == first.market
+    settlement = recorded.settlement
+    assert (settlement.market_result, settlement.market_profit) == (
+        MARKET_RESULT_WON,
+        first.market.home.stake_fraction * 1.5,
+    )
+    client.report_outcome(game, 10, horizon=FINAL, home_team="BKN", away_team="GSW")
+    assert client.get_prediction(game, horizon=FINAL).prediction.settlement.market_result == MARKET_RESULT_LOST
+    client.report_outcome(game, 11, horizon=FINAL, home_team="BKN", away_team="GSW")
     told = client.get_scorecard(horizon=FINAL, game_id=game).market
     assert (told.markets, told.bets) == (1, 1)
     assert told.staked == pytest.approx(first.market.home.stake_fraction)

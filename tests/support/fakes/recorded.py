@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.fakes.service import forecast, outcome
 
 from dejavu.v1.market_pb2 import MARKET_SIDE_AWAY, Market, MarketAnswer, MarketSideAnswer, Odds
-from dejavu.v1.record_pb2 import RecordedPrediction, Settlement
+from dejavu.v1.record_pb2 import MARKET_RESULT_WON, RecordedPrediction, Settlement
 from dejavu.v1.record_service_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard
 
 GAME = "0022500123"
@@ -58,6 +58,8 @@ def recorded(
             brier=0.5625,
             crps=7.5,
         )
+        if quoted:
+            settlement.market_result, settlement.market_profit = MARKET_RESULT_WON, 0.019
         made.settlement.CopyFrom(settlement)
     if quoted:
         made.market.CopyFrom(Market(line=5.5, home=Odds(american=-110), away=Odds(decimal=1.95)))

@@ -10,6 +10,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,6 +21,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _MarketResult:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MarketResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MarketResult.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MARKET_RESULT_UNSPECIFIED: _MarketResult.ValueType  # 0
+    """There was no bet."""
+    MARKET_RESULT_WON: _MarketResult.ValueType  # 1
+    """It won: the stake came back with a profit."""
+    MARKET_RESULT_LOST: _MarketResult.ValueType  # 2
+    """It lost the stake."""
+    MARKET_RESULT_PUSH: _MarketResult.ValueType  # 3
+    """The differential was the line: the stake was returned."""
+
+class MarketResult(_MarketResult, metaclass=_MarketResultEnumTypeWrapper):
+    """What became of a bet."""
+
+MARKET_RESULT_UNSPECIFIED: MarketResult.ValueType  # 0
+"""There was no bet."""
+MARKET_RESULT_WON: MarketResult.ValueType  # 1
+"""It won: the stake came back with a profit."""
+MARKET_RESULT_LOST: MarketResult.ValueType  # 2
+"""It lost the stake."""
+MARKET_RESULT_PUSH: MarketResult.ValueType  # 3
+"""The differential was the line: the stake was returned."""
+Global___MarketResult: _TypeAlias = MarketResult  # noqa: Y015
 
 @_typing.final
 class Outcome(_message.Message):
@@ -99,6 +128,8 @@ class Settlement(_message.Message):
     BRIER_FIELD_NUMBER: _builtins.int
     CRPS_FIELD_NUMBER: _builtins.int
     FIRST_OUTCOME_SEQUENCE_FIELD_NUMBER: _builtins.int
+    MARKET_RESULT_FIELD_NUMBER: _builtins.int
+    MARKET_PROFIT_FIELD_NUMBER: _builtins.int
     outcome_sequence: _builtins.int
     """Position of that outcome in the ledger."""
     error: _builtins.float
@@ -119,6 +150,12 @@ class Settlement(_message.Message):
     """Position of the outcome's first report in the ledger: the order in which a MarketRecord takes the games. Equals
     outcome_sequence unless the outcome was corrected.
     """
+    market_result: Global___MarketResult.ValueType
+    """What became of the recorded bet. Unspecified: no market was recorded, or no side of it had a stake."""
+    market_profit: _builtins.float
+    """Profit of the recorded stake, as a share of the bankroll: below 0 if it was lost, 0 if the bet was a push. Absent
+    without a bet.
+    """
     def __init__(
         self,
         *,
@@ -130,14 +167,21 @@ class Settlement(_message.Message):
         brier: _builtins.float = ...,
         crps: _builtins.float | None = ...,
         first_outcome_sequence: _builtins.int = ...,
+        market_result: Global___MarketResult.ValueType = ...,
+        market_profit: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_crps", b"_crps", "crps", b"crps"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_crps", b"_crps", "_market_profit", b"_market_profit", "crps", b"crps", "market_profit", b"market_profit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_crps", b"_crps", "absolute_error", b"absolute_error", "brier", b"brier", "covered", b"covered", "crps", b"crps", "error", b"error", "first_outcome_sequence", b"first_outcome_sequence", "outcome_sequence", b"outcome_sequence", "persistence_absolute_error", b"persistence_absolute_error"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_crps", b"_crps", "_market_profit", b"_market_profit", "absolute_error", b"absolute_error", "brier", b"brier", "covered", b"covered", "crps", b"crps", "error", b"error", "first_outcome_sequence", b"first_outcome_sequence", "market_profit", b"market_profit", "market_result", b"market_result", "outcome_sequence", b"outcome_sequence", "persistence_absolute_error", b"persistence_absolute_error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__crps: _TypeAlias = _typing.Literal["crps"]  # noqa: Y015
     _WhichOneofArgType__crps: _TypeAlias = _typing.Literal["_crps", b"_crps"]  # noqa: Y015
+    _WhichOneofReturnType__market_profit: _TypeAlias = _typing.Literal["market_profit"]  # noqa: Y015
+    _WhichOneofArgType__market_profit: _TypeAlias = _typing.Literal["_market_profit", b"_market_profit"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__crps) -> _WhichOneofReturnType__crps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__market_profit) -> _WhichOneofReturnType__market_profit | None: ...
 
 Global___Settlement: _TypeAlias = Settlement  # noqa: Y015
 

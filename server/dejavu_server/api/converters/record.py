@@ -11,12 +11,14 @@ from dejavu_server.api.converters.fields import HORIZON_VALUES, message_of, time
 from dejavu_server.api.converters.market import market_answer_message, market_message
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.ledger.queries.predictions import RecordedGame
-from dejavu_server.records import Checkpoint, RecordedForecast, ReportedOutcome, Settlement
+from dejavu_server.records import Checkpoint, MarketResult, RecordedForecast, ReportedOutcome, Settlement
 
 METRIC_VALUES = {
     metric: pb.LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.name}") for metric in LeaderboardMetric
 }
 """Enum numbers by domain metric."""
+
+_RESULT_VALUES = {result: record_pb2.MarketResult.Value(f"MARKET_RESULT_{result.name}") for result in MarketResult}
 
 
 def recorded_message(recorded: RecordedForecast) -> record_pb2.RecordedPrediction:
@@ -37,12 +39,15 @@ def recorded_message(recorded: RecordedForecast) -> record_pb2.RecordedPredictio
 
 def settlement_message(settlement: Settlement, first_outcome_sequence: int) -> record_pb2.Settlement:
     """Converts a settlement by an outcome that was first reported at a sequence to a message."""
+    result = settlement.market_result
     return message_of(
         record_pb2.Settlement,
         settlement,
         absolute_error=abs(settlement.error),
         persistence_absolute_error=abs(settlement.persistence_error),
         first_outcome_sequence=first_outcome_sequence,
+        market_result=None if result is None else _RESULT_VALUES[result],
+        market_profit=None if result is None else settlement.market_profit,
     )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from dejavu_models.betting import Market, MarketAnswer, MarketSide
 from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.uncertainty.adaptive import static_score
-from dejavu_server.records import IssuedForecast, ReportedOutcome, Settlement
+from dejavu_server.records import IssuedForecast, MarketResult, ReportedOutcome, Settlement
 
 
 class Bet(NamedTuple):
@@ -35,10 +35,22 @@ class Bet(NamedTuple):
 
     def profit(self, differential: int) -> float:
         """Returns the profit at a differential, as a share of the bankroll; 0 on a push, which returns the stake."""
-        if self.side is None or differential == self.line:
-            return 0.0
+        match self.result(differential):
+            case MarketResult.WON:
+                return self.stake_fraction * (self.decimal_odds - 1.0)
+            case MarketResult.LOST:
+                return -self.stake_fraction
+            case _:
+                return 0.0
+
+    def result(self, differential: int) -> MarketResult | None:
+        """Returns what becomes of the bet at a differential; None if there is no bet."""
+        if self.side is None:
+            return None
+        if differential == self.line:
+            return MarketResult.PUSH
         won = (differential > self.line) == (self.side is MarketSide.HOME)
-        return self.stake_fraction * (self.decimal_odds - 1.0) if won else -self.stake_fraction
+        return MarketResult.WON if won else MarketResult.LOST
 
 
 def settle(issued: IssuedForecast, outcome: ReportedOutcome, bet: Bet | None = None) -> Settlement:
@@ -68,4 +80,5 @@ def settle(issued: IssuedForecast, outcome: ReportedOutcome, bet: Bet | None = N
         crps=crps_of_quantiles(forecast.distribution, differential) if has_distribution else None,
         score=static_score(forecast.distribution, forecast.static_scores, differential) if has_distribution else None,
         market_profit=None if bet is None else bet.profit(differential),
+        market_result=None if bet is None else bet.result(differential),
     )

@@ -14,7 +14,7 @@ from tests.support.builders.outcomes import MARKET, answered, outcome
 from dejavu_models.betting import MarketSide
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval
 from dejavu_server.ledger.entries.settlement import Bet, settle
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import IssuedForecast, MarketResult
 
 law = settings(deadline=None)  # a busy machine is no counterexample
 
@@ -79,25 +79,30 @@ def test_the_ends_of_an_interval_belong_to_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "came", "profit"),
+    ("side", "came", "profit", "result"),
     [
-        (MarketSide.HOME, -2, 0.1 * 0.9),
-        (MarketSide.HOME, -3, -0.1),
-        (MarketSide.AWAY, -3, 0.1 * 0.95),
-        (MarketSide.AWAY, -2, -0.1),
-        (None, -2, 0.0),
+        (MarketSide.HOME, -2, 0.1 * 0.9, MarketResult.WON),
+        (MarketSide.HOME, -3, -0.1, MarketResult.LOST),
+        (MarketSide.AWAY, -3, 0.1 * 0.95, MarketResult.WON),
+        (MarketSide.AWAY, -2, -0.1, MarketResult.LOST),
+        (None, -2, 0.0, None),
     ],
 )
-def test_a_stake_wins_at_its_odds_or_is_lost(side: MarketSide | None, came: int, profit: float) -> None:
+def test_a_stake_wins_at_its_odds_or_is_lost(
+    side: MarketSide | None, came: int, profit: float, result: MarketResult | None
+) -> None:
     bet = Bet.from_market(MARKET, answered(side, stake_fraction=0.1))
-    assert settle(issued(), outcome(came), bet).market_profit == pytest.approx(profit)
+    settlement = settle(issued(), outcome(came), bet)
+    assert settlement.market_profit == pytest.approx(profit)
+    assert settlement.market_result is result
 
 
 @pytest.mark.parametrize("side", list(MarketSide))
 def test_on_the_line_a_stake_comes_back(side: MarketSide) -> None:
     level = replace(MARKET, line=-3.0)
     bet = Bet.from_market(level, answered(side, market=level, stake_fraction=0.1))
-    assert settle(issued(), outcome(-3), bet).market_profit == 0.0
+    settlement = settle(issued(), outcome(-3), bet)
+    assert (settlement.market_profit, settlement.market_result) == (0.0, MarketResult.PUSH)
 
 
 @pytest.mark.parametrize("other", [outcome(3, "0022300002"), outcome(3, horizon=Horizon.FINAL)])

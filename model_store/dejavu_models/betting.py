@@ -34,6 +34,13 @@ RISK_BOUNDS: Final = (0.005, 0.01, 0.02)
 """Lower bounds of moderate, high and extreme risk of a bet: share of the bankroll, stake × P(loss)."""
 
 
+PLAUSIBLE_OVERROUNDS: Final = (-0.01, 0.15)
+"""Bounds of the bookmaker's margin of two prices that belong together.
+
+A sportsbook takes a few percent on two sides, and more while a game is played; the best prices of two sportsbooks may
+imply a little less than 1 together. Beyond the bounds one price is mistyped, or of another line.
+"""
+
 _ROUNDING: Final = 1e-9
 
 
@@ -169,6 +176,7 @@ class MarketAnswer:
         confidence_met: whether the win probability of that side (without one: of the likelier side) reaches the
             threshold.
         implausible: whether the edge is larger than is plausible, so that there is no stake.
+        mismatched: whether the two prices do not belong together, so that there is no stake and no edge to judge.
     """
 
     home: MarketSideAnswer
@@ -181,6 +189,7 @@ class MarketAnswer:
     confidence_met: bool
     confidence_threshold: float
     implausible: bool = False
+    mismatched: bool = False
 
 
 def american_to_decimal(american: int) -> float:
@@ -200,9 +209,14 @@ def _same_odds(american: int, decimal: float) -> bool:
 
 
 def evaluate_market(
-    market: Market, at_least: Callable[[int], float], policy: StakingPolicy = DEFAULT_POLICY
+    market: Market,
+    at_least: Callable[[int], float],
+    policy: StakingPolicy = DEFAULT_POLICY,
+    overrounds: tuple[float, float] = PLAUSIBLE_OVERROUNDS,
 ) -> MarketAnswer:
-    """Evaluates both sides of a market and chooses the side to bet on: none if the edge is implausible.
+    """Evaluates both sides of a market and chooses the side to bet on.
+
+    None is chosen if the edge is implausible, or if the two prices do not belong together.
 
     The stake does not depend on the confidence threshold; `confidence_met` reports whether it is reached.
 
@@ -210,6 +224,7 @@ def evaluate_market(
         market: line and odds.
         at_least: k → P(differential ≥ k) at the market's horizon; non-increasing in k.
         policy: staking policy.
+        overrounds: smallest and largest overround of prices that belong together.
     """
     # Works for whole and for half lines; a half line cannot push.
     home_wins = float(at_least(math.floor(market.line) + 1))
@@ -217,8 +232,10 @@ def evaluate_market(
     push = max(0.0, home_stays - home_wins)
     away_wins = 1.0 - home_stays
     edge = edge_of(home_wins, away_wins, market.home_odds, market.away_odds)
-    implausible = abs(edge) > policy.max_edge + _ROUNDING
-    cap = 0.0 if implausible else 1.0
+    overround = 1.0 / market.home_odds + 1.0 / market.away_odds - 1.0
+    mismatched = not overrounds[0] - _ROUNDING <= overround <= overrounds[1] + _ROUNDING
+    implausible = not mismatched and abs(edge) > policy.max_edge + _ROUNDING
+    cap = 0.0 if implausible or mismatched else 1.0
     home = _side(market.home_odds, home_wins, away_wins, market.bankroll, policy, cap)
     away = _side(market.away_odds, away_wins, home_wins, market.bankroll, policy, cap)
     candidates = [(MarketSide.HOME, home, away_wins), (MarketSide.AWAY, away, home_wins)]
@@ -230,13 +247,14 @@ def evaluate_market(
         home=home,
         away=away,
         push_probability=push,
-        overround=home.implied_probability + away.implied_probability - 1.0,
+        overround=overround,
         side=side if bet else None,
         stake=chosen.stake if bet else 0.0,
         risk_level=risk_of(chosen.stake_fraction, loses) if bet else RiskLevel.LOW,
         confidence_met=confidence >= threshold,
         confidence_threshold=threshold,
         implausible=implausible,
+        mismatched=mismatched,
     )
 
 

@@ -64,6 +64,9 @@ class MarketRecording(enum.Enum):
     WHAT_IF = "what_if"
     """The request named no game."""
 
+    ODDS_MISMATCHED = "odds_mismatched"
+    """Its two prices do not belong together."""
+
 
 @dataclass(frozen=True, slots=True)
 class IssuedForecast:

@@ -21,6 +21,7 @@ from dejavu_models.betting import (
 )
 from dejavu_models.errors import InvalidMarket
 
+ANY_ODDS = (-math.inf, math.inf)
 LINES = st.integers(-200, 200).map(lambda halves: halves / 2)
 ODDS = st.floats(1.01, 1000)
 POLICIES = st.builds(
@@ -167,7 +168,7 @@ def test_without_a_stake_confidence_is_that_in_the_likelier_side() -> None:
 
 
 def test_of_two_sides_that_are_both_worth_something_the_one_worth_more_is_taken() -> None:
-    answer = evaluate_market(Market(0.0, 2.5, 2.6), three(0.5, 0.0))
+    answer = evaluate_market(Market(0.0, 2.01, 2.02), three(0.5, 0.0))
     assert answer.overround < 0
     assert answer.home.stake_fraction > 0
     assert (answer.side, answer.stake) == (MarketSide.AWAY, answer.away.stake)
@@ -182,7 +183,7 @@ def test_risk_grows_with_the_stake_and_with_the_chance_to_lose_it() -> None:
 def test_every_answer_keeps_its_bounds(
     line: float, home: float, away: float, at_least: AtLeast, policy: StakingPolicy, bankroll: float
 ) -> None:
-    answer = evaluate_market(Market(line, home, away, bankroll), at_least, policy)
+    answer = evaluate_market(Market(line, home, away, bankroll), at_least, policy, ANY_ODDS)
     assert 0 <= answer.push_probability <= 1
     assert answer.overround > -1
     for side in (answer.home, answer.away):
@@ -248,6 +249,30 @@ def test_an_implausible_edge_has_no_stake(odds: tuple[float, float], wins: float
         assert (side.win_probability, side.expected_value) == (before.win_probability, before.expected_value)
 
 
+@pytest.mark.parametrize(
+    ("odds", "mismatched"),
+    [
+        ((american_to_decimal(-110), american_to_decimal(-110)), False),  # a margin of 4.8 %
+        ((american_to_decimal(-250), 2.10), True),  # 19 %
+        ((american_to_decimal(-250), 1000.0), True),  # −28.5 %
+        ((1 / 0.575, 1 / 0.575), False),  # 15 %
+        ((1 / 0.576, 1 / 0.576), True),
+        ((1 / 0.495, 1 / 0.495), False),  # −1 %
+        ((1 / 0.494, 1 / 0.494), True),
+    ],
+)
+def test_prices_that_do_not_belong_together_have_no_stake(odds: tuple[float, float], mismatched: bool) -> None:
+    answer = evaluate_market(Market(0.0, *odds), three(0.7, 0.0), ANY_EDGE)
+    without_limit = evaluate_market(Market(0.0, *odds), three(0.7, 0.0), ANY_EDGE, ANY_ODDS)
+    assert answer.mismatched is mismatched
+    if not mismatched:
+        assert answer == without_limit
+        return
+    assert (answer.side, answer.stake, answer.implausible) == (None, 0.0, False)
+    assert [side.stake_fraction for side in (answer.home, answer.away)] == [0.0, 0.0]
+    assert answer.home.expected_value == without_limit.home.expected_value
+
+
 def test_pushes_are_no_part_of_the_edge() -> None:
     """Of the bets that are decided, the home side wins 0.6; the odds imply a half."""
     assert not evaluate_market(Market(0.0, 2.0, 2.0), three(0.3, 0.5)).implausible
@@ -256,7 +281,7 @@ def test_pushes_are_no_part_of_the_edge() -> None:
 
 
 def home_of(odds: float, wins: float, push: float) -> MarketAnswer:
-    return evaluate_market(Market(0.0, odds, 2.0), three(wins, push), ANY_EDGE)
+    return evaluate_market(Market(0.0, odds, 2.0), three(wins, push), ANY_EDGE, ANY_ODDS)
 
 
 @given(ODDS, triples(), st.integers(1, 1000))

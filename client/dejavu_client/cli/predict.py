@@ -26,6 +26,7 @@ _HINT = "PATTERN"
 MAX_MINUTES = {HALFTIME: horizons.Horizon.HALFTIME.last_slot, FINAL: horizons.Horizon.FINAL.last_slot}
 """Most minutes of a pattern, by horizon. A model may take fewer."""
 _LEAST_AMERICAN = 100
+_PRICE = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _SPREAD = re.compile(r"(?P<team>.*?[A-Za-z]) *(?P<points>[+-] ?\d+(?:\.\d+)?)")
 
 Pattern = Annotated[
@@ -146,6 +147,8 @@ def predict(
         # Without odds the half is a forecast like any other; a bet on the wrong horizon looks like a bargain.
         asked = "say which bet it is: half for the lead at the half, final for the end of the game"
         raise typer.BadParameter(f"required with odds; {asked}", param_hint="--horizon")
+    if market is not None and market.home.WhichOneof("price") != market.away.WhichOneof("price"):
+        typer.echo(f"Warning: of {home_odds} and {away_odds} one is read as American odds, one as decimal.", err=True)
     with connect(target, timeout) as client:
         if market is not None:
             answer = client.quote(values, market, **options)
@@ -201,11 +204,10 @@ def _price(text: str, option: str) -> float | None:
     if not text:
         return None
     typed = text.replace("−", "-")
-    try:
-        price = float(typed)
-    except ValueError:
+    if not _PRICE.fullmatch(typed):  # a price is printed in digits: 1e3 and inf are slips
         expected = "expected decimal odds such as 1.91, or American odds such as -110"
-        raise typer.BadParameter(f"{text!r} is not a price; {expected}", param_hint=option) from None
+        raise typer.BadParameter(f"{text!r} is not a price; {expected}", param_hint=option)
+    price = float(typed)
     if typed[0] in "+-" and not (abs(price) >= _LEAST_AMERICAN and price.is_integer()):
         expected = (
             "expected American odds of +100 or more, or -100 or less, in whole numbers; decimal odds have no sign"

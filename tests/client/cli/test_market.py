@@ -149,6 +149,13 @@ def test_a_bet_is_refused_without_its_horizon(server: FakeServer, run: Run) -> N
     assert server.calls == []
 
 
+@pytest.mark.parametrize(("away", "warned"), [("2.10", True), ("+120", False), ("120", False)])
+def test_prices_in_two_forms_are_warned_of(server: FakeServer, run: Run, away: str, warned: bool) -> None:
+    server.answers("Predict", QUOTE)
+    said = run("predict", "1", *ODDS, "--home-odds", "-250", "--away-odds", away).stderr
+    assert ("Warning: of -250 and 2.10 one is read as American odds, one as decimal." in said) is warned
+
+
 def test_the_horizon_of_a_bet_is_said_with_it(server: FakeServer, run: Run) -> None:
     server.answers("Predict", PredictResponse(forecast=forecast(home_team="BKN", away_team="GSW"), market=ANSWER))
     shown = run("predict", "1", *PRICED, "--horizon", "half").stdout
@@ -210,6 +217,8 @@ def test_json_holds_the_forecast_and_the_market(server: FakeServer, run: Run) ->
         (["--bankroll", "100"], "--spread or --moneyline, --home-odds, --away-odds missing"),
         (["--confidence", "0.5"], "--spread or --moneyline, --home-odds, --away-odds missing"),
         (["--moneyline", "--home-odds", "evens", "--away-odds", "2"], "--home-odds"),
+        (["--moneyline", "--home-odds", "1e3", "--away-odds", "2"], "'1e3' is not a price"),
+        (["--moneyline", "--home-odds", "inf", "--away-odds", "2"], "'inf' is not a price"),
         (["--moneyline", *ODDS], "give either --spread or --moneyline"),
         ([*ODDS, "--spread", "-5.5"], "'-5.5' is not a spread; expected a team and its handicap as printed: BOS-5.5"),
         ([*ODDS, "--spread", "BKN"], "'BKN' is not a spread"),

@@ -11,7 +11,7 @@ from tests.support.builders.calls import GAME, PATTERN, current_game
 from tests.support.harness.laws import examples
 from tests.support.processes.servers import running_worker
 
-from dejavu.v1.forecast_pb2 import Horizon
+from dejavu.v1.forecast_pb2 import WARNING_REASON_ODDS_MISMATCHED, Horizon
 from dejavu.v1.market_pb2 import MARKET_SIDE_HOME, RISK_LEVEL_LOW, MarketAnswer, MarketRecording
 from dejavu.v1.record_pb2 import MARKET_RESULT_LOST, MARKET_RESULT_WON
 from dejavu_client import FINAL, HALFTIME, DejavuClient
@@ -97,6 +97,9 @@ def test_an_answer_says_whether_its_market_is_recorded(client: DejavuClient) -> 
         return answer.market
 
     assert quoted(5.5, -110, game_id="").recording == MarketRecording.MARKET_RECORDING_WHAT_IF
+    mismatched = quoted(5.5, 2.60)
+    assert [each.reason for each in mismatched.warnings] == [WARNING_REASON_ODDS_MISMATCHED]
+    assert (mismatched.stake, mismatched.recording) == (0.0, MarketRecording.MARKET_RECORDING_ODDS_MISMATCHED)
     first = quoted(5.5, -110)
     again = quoted(5.5, -110, bankroll=500.0)
     second = quoted(6.5, -110)

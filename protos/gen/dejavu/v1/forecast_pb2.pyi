@@ -67,6 +67,10 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """The recipe of the model failed its backtest; see verdict of ListModels."""
     WARNING_REASON_IMPLAUSIBLE_EDGE: _WarningReason.ValueType  # 4
     """The edge of the model over the market is implausibly large: more likely the model is wrong than the market."""
+    WARNING_REASON_ODDS_MISMATCHED: _WarningReason.ValueType  # 5
+    """The two prices of a market do not belong together: the bookmaker's margin that they imply is below −1 % or above
+    15 %.
+    """
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
     """Why an answer is less reliable than usual. Later releases may have further reasons: show the text of these."""
@@ -83,6 +87,10 @@ WARNING_REASON_MODEL_UNFIT: WarningReason.ValueType  # 3
 """The recipe of the model failed its backtest; see verdict of ListModels."""
 WARNING_REASON_IMPLAUSIBLE_EDGE: WarningReason.ValueType  # 4
 """The edge of the model over the market is implausibly large: more likely the model is wrong than the market."""
+WARNING_REASON_ODDS_MISMATCHED: WarningReason.ValueType  # 5
+"""The two prices of a market do not belong together: the bookmaker's margin that they imply is below −1 % or above
+15 %.
+"""
 Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
 
 class _LateReason:

@@ -96,6 +96,8 @@ class _MarketRecordingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Marke
     """Not recorded: the outcome of the game was known already."""
     MARKET_RECORDING_WHAT_IF: _MarketRecording.ValueType  # 5
     """Not recorded: a request without a game_id is a what-if."""
+    MARKET_RECORDING_ODDS_MISMATCHED: _MarketRecording.ValueType  # 6
+    """Not recorded: the two prices do not belong together (WARNING_REASON_ODDS_MISMATCHED)."""
 
 class MarketRecording(_MarketRecording, metaclass=_MarketRecordingEnumTypeWrapper):
     """Whether a market that was evaluated is the one that the record has of its forecast."""
@@ -114,6 +116,8 @@ MARKET_RECORDING_OUTCOME_KNOWN: MarketRecording.ValueType  # 4
 """Not recorded: the outcome of the game was known already."""
 MARKET_RECORDING_WHAT_IF: MarketRecording.ValueType  # 5
 """Not recorded: a request without a game_id is a what-if."""
+MARKET_RECORDING_ODDS_MISMATCHED: MarketRecording.ValueType  # 6
+"""Not recorded: the two prices do not belong together (WARNING_REASON_ODDS_MISMATCHED)."""
 Global___MarketRecording: _TypeAlias = MarketRecording  # noqa: Y015
 
 @_typing.final
@@ -251,7 +255,8 @@ class MarketAnswer(_message.Message):
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
         """What makes the evaluation less reliable than usual. With WARNING_REASON_IMPLAUSIBLE_EDGE there is no stake: the win
         probability, of bets without a push, is further than the server's limit (0.15 by default) from the implied one
-        without the bookmaker's margin (both implied probabilities divided by their sum).
+        without the bookmaker's margin (both implied probabilities divided by their sum). With
+        WARNING_REASON_ODDS_MISMATCHED there is no stake either, and the market is not recorded.
         """
 
     @_builtins.property
@@ -305,7 +310,7 @@ class MarketSideAnswer(_message.Message):
     """Expected profit for a stake of 1."""
     kelly_fraction: _builtins.float
     """Share of the bankroll that maximizes its growth rate (Kelly 1956; with pushes), in [0, 1]: not capped. 0
-    if the edge is implausible.
+    if the edge is implausible or the odds are mismatched.
     """
     stake_fraction: _builtins.float
     """The Kelly fraction after the server's multiplier and cap."""

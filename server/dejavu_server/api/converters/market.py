@@ -13,6 +13,7 @@ from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_models.betting import (
     MAX_ODDS,
     MIN_AMERICAN,
+    PLAUSIBLE_OVERROUNDS,
     Market,
     MarketAnswer,
     MarketSide,
@@ -97,10 +98,21 @@ def market_answer_message(
         away=message_of(market_pb2.MarketSideAnswer, answer.away),
         side=None if answer.side is None else _SIDE_VALUES[answer.side],
         risk_level=RISK_LEVEL_VALUES[answer.risk_level],
-        warnings=[_implausible_edge(answer)] if answer.implausible else [],
+        warnings=_warnings(answer),
         recording=recording,
         standing_market=standing,
     )
+
+
+def _warnings(answer: MarketAnswer) -> list[forecast_pb2.Warning]:
+    if answer.mismatched:
+        lowest, highest = (f"{100 * end:.0f} %".replace("-", "−") for end in PLAUSIBLE_OVERROUNDS)
+        text = (
+            f"the two prices do not belong together: a margin of {100 * answer.overround:.1f} %".replace("-", "−")
+            + f", expected {lowest} to {highest}; no stake"
+        )
+        return [forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_ODDS_MISMATCHED, text=text)]
+    return [_implausible_edge(answer)] if answer.implausible else []
 
 
 def _implausible_edge(answer: MarketAnswer) -> forecast_pb2.Warning:

@@ -151,7 +151,8 @@ def append(
         issued, market = stored.issued, draft.issued.market
         if market is not None:
             standing = recorded_markets.get(issued.sequence)
-            told = _market_recording(market, standing, outcome_known=outcome is not None, late=late is not None)
+            mismatched = (answer := draft.issued.forecast.market) is not None and answer.mismatched
+            told = _market_recording(market, standing, outcome is not None, late is not None, mismatched)
             if told is MarketRecording.RECORDED and standing is None:
                 batch.market(issued, draft.issued)
                 recorded_markets[issued.sequence] = market
@@ -162,7 +163,9 @@ def append(
     return results
 
 
-def _market_recording(market: Market, standing: Market | None, *, outcome_known: bool, late: bool) -> MarketRecording:
+def _market_recording(
+    market: Market, standing: Market | None, outcome_known: bool, late: bool, mismatched: bool
+) -> MarketRecording:
     """Returns whether a market is the recorded one of its forecast, or is to be recorded.
 
     Args:
@@ -170,6 +173,7 @@ def _market_recording(market: Market, standing: Market | None, *, outcome_known:
         standing: the recorded market of the forecast; None if it has none.
         outcome_known: whether the outcome of the forecast is known.
         late: whether the forecast would now be late.
+        mismatched: whether the two prices do not belong together.
     """
     if standing is not None:
         # The bankroll and the threshold are no part of a price: in the record, stakes are shares.
@@ -177,7 +181,10 @@ def _market_recording(market: Market, standing: Market | None, *, outcome_known:
         return MarketRecording.RECORDED if same else MarketRecording.EARLIER_STANDS
     if outcome_known:
         return MarketRecording.OUTCOME_KNOWN
-    return MarketRecording.FORECAST_LATE if late else MarketRecording.RECORDED
+    if late:
+        return MarketRecording.FORECAST_LATE
+    # A mistyped price must not keep the right one out of the record.
+    return MarketRecording.ODDS_MISMATCHED if mismatched else MarketRecording.RECORDED
 
 
 class _EntryBatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.builders.issued_forecasts import issued
 from tests.support.harness.laws import examples
 
-from dejavu_models.betting import Market, MarketAnswer, MarketSide, RiskLevel, StakingPolicy
+from dejavu_models.betting import Market, MarketAnswer, MarketSide, RiskLevel, StakingPolicy, evaluate_market
 from dejavu_models.forecaster import _IssuedDistribution
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import TARGETS, ScoreMap
@@ -76,10 +77,12 @@ def cases(draw: st.DrawFn) -> tuple[IssuedForecast, Market, MarketAnswer]:
     distribution = fitted(
         draw(st.integers(0, 2**32)), draw(st.integers(2, 1500)), horizon, min_cell=draw(st.integers(1, 300))
     )
+    implied = draw(st.floats(0.05, 0.95))
+    margin = draw(st.floats(-0.01, min(0.15, implied - 0.01)))
     market = Market(
         line=draw(st.integers(-60, 60)) / 2,
-        home_odds=draw(st.floats(1.01, 30.0)),
-        away_odds=draw(st.floats(1.01, 30.0)),
+        home_odds=1 / implied,
+        away_odds=1 / (1 + margin - implied),
         bankroll=draw(st.sampled_from([1.0, 250.0])),
         confidence_threshold=draw(st.none() | st.floats(0.0, 0.99)),
     )
@@ -123,6 +126,14 @@ def test_an_answer_with_another_number_follows_from_nothing(
     else:
         altered = replace(answer, **{name: getattr(answer, name) + 0.01})
     assert fault_of(forecast, market, altered) is not None
+
+
+def test_prices_that_do_not_belong_together_were_recorded_by_earlier_releases() -> None:
+    forecast, _, _ = asked(fitted(7, 1500, Horizon.FINAL), Horizon.FINAL, Market(0.0, 1.9, 1.9), point=6.0, lead=6.0)
+    market, anything = Market(0.0, 2.5, 2.6), (-math.inf, math.inf)
+    answer = evaluate_market(market, lambda _: 0.5, overrounds=anything)
+    assert answer.stake > 0
+    assert fault_of(forecast, market, answer, learned_since=True) is None
 
 
 def test_an_implausible_edge_cannot_be_hidden_nor_made_up() -> None:

@@ -208,11 +208,22 @@ class Settings(ProcessMessage):
         float, _option("Fraction of the full Kelly stake to bet, above 0, at most 1.", "SHARE", gt=0, le=1)
     ] = 0.25
     kelly_cap: Annotated[
-        float, _option("Maximum stake, as a share of the bankroll, above 0, at most 1.", "SHARE", gt=0, le=1)
+        float,
+        _option(
+            "Maximum stake of one bet, as a share of the bankroll, above 0, at most 1; bets on one game add up.",
+            "SHARE",
+            gt=0,
+            le=1,
+        ),
     ] = 0.05
     confidence_threshold: Annotated[
         float,
-        _option("Minimum win probability of a bet worth considering, 0 to below 1.", "PROBABILITY", ge=0, lt=1),
+        _option(
+            "Win probability with which a bet's is compared, 0 to below 1; stakes do not depend on it.",
+            "PROBABILITY",
+            ge=0,
+            lt=1,
+        ),
     ] = 0.55
     max_edge: Annotated[
         float,

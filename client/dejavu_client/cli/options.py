@@ -80,13 +80,19 @@ Timeout = Annotated[
 Json = Annotated[bool, typer.Option("--json", callback=_note_json, help="Print JSON, one object per line.")]
 Date = Annotated[
     datetime | None,
-    typer.Option(metavar="YYYY-MM-DD", formats=_DAY, help="Only games of this day, by the local date of the venue."),
+    typer.Option(
+        metavar="YYYY-MM-DD",
+        formats=_DAY,
+        help="Only forecasts recorded on this day (UTC minus 11 hours: an evening is one day).",
+    ),
 ]
 From = Annotated[
-    datetime | None, typer.Option("--from", metavar="YYYY-MM-DD", formats=_DAY, help="Only games on or after this day.")
+    datetime | None,
+    typer.Option("--from", metavar="YYYY-MM-DD", formats=_DAY, help="Only forecasts recorded on or after this day."),
 ]
 To = Annotated[
-    datetime | None, typer.Option("--to", metavar="YYYY-MM-DD", formats=_DAY, help="Only games on or before this day.")
+    datetime | None,
+    typer.Option("--to", metavar="YYYY-MM-DD", formats=_DAY, help="Only forecasts recorded on or before this day."),
 ]
 Minute = Annotated[int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play.")]
 Team = Annotated[

@@ -113,7 +113,9 @@ def predict(
     confidence: Annotated[
         float | None,
         typer.Option(
-            metavar="SHARE", help="Minimum win probability for considering a bet; the server's setting by default."
+            metavar="SHARE",
+            help="Win probability with which to compare the bet's; the server's setting by default. Only the result "
+            "is shown: a bet below it has the same stake, and is recorded all the same.",
         ),
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show how the forecast was computed.")] = False,

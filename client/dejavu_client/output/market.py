@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from rich.console import Console
@@ -46,10 +47,14 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     console = Console()
     console.print(table)
     console.print(" · ".join(notes), style="dim", highlight=False)
+    console.print(_STAKING, style="dim", highlight=False)
     console.print(bet(answer, market, forecast), highlight=False, markup=False)
     if told := recording(answer, forecast):
         console.print(f"bet: {told}", highlight=False, markup=False)
     print_warnings(console, answer.warnings)
+
+
+_MEASURED: Final = "How unsettled the game has been so far, beside past games. It forecasts nothing."
 
 
 def print_risk(answer: AssessRiskResponse) -> None:
@@ -68,6 +73,7 @@ def print_risk(answer: AssessRiskResponse) -> None:
     table.add_section()
     table.add_row("risk", "", "", "", f"{answer.score:.1f}")
     console = Console()
+    console.print(_MEASURED, style="dim", highlight=False)
     console.print(table)
     for warning in answer.warnings:
         console.print(f"· {warning}", highlight=False, markup=False, soft_wrap=True)
@@ -82,10 +88,15 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
     home, away = sides(market, forecast)
     name, side = (home, answer.home) if answer.side == MARKET_SIDE_HOME else (away, answer.away)
     reaches = "reaches" if answer.confidence_met else "does not reach"
-    risk = enum_word(RiskLevel.DESCRIPTOR, answer.risk_level) or "unknown"
+    wins, loses = side.win_probability, 1.0 - side.win_probability - answer.push_probability
+    won = chance(wins)
+    if won == threshold and not answer.confidence_met:  # 55 % does not reach 55 %
+        won, threshold = f"{math.floor(1000 * wins) / 10:.1f} %", f"{100 * answer.confidence_threshold:.1f} %"
+    level = enum_word(RiskLevel.DESCRIPTOR, answer.risk_level) or "unknown"
     return (
-        f"{model}: {name}, {_stake(side, _has_amounts(market))} · risk {risk}\n"
-        f"{chance(side.win_probability)} {reaches} the threshold of {threshold}"
+        f"{model}: {name}, {_stake(side, _has_amounts(market))}\n"
+        f"{won} {reaches} the threshold of {threshold}\n"
+        f"stake × P(loss): {100 * side.stake_fraction * loses:.2f} % of the bankroll ({level})"
     )
 
 
@@ -101,6 +112,7 @@ def recording(answer: MarketAnswer, forecast: Forecast) -> str:
     return f"not recorded: {reason}" if reason else ""
 
 
+_STAKING: Final = "stake of one bet: a share of Kelly with a cap (by default a quarter, at most 5 %)"
 _NOT_RECORDED: Final = {
     MarketRecording.MARKET_RECORDING_FORECAST_LATE: "it comes too late for this minute of the game",
     MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN: "the outcome is known",

@@ -122,9 +122,10 @@ def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: 
     assert away.split("│")[2] == " 1.95 "
     assert "−0.26" in away
     assert "margin of the odds 3.7 % · a push 2 %" in lines
-    assert lines[-2:] == [
-        "The model, for the end: BKN −5.5, 40.00 · risk moderate",
+    assert lines[-3:] == [
+        "The model, for the end: BKN −5.5, 40.00",
         "60 % reaches the threshold of 55 %",
+        "stake × P(loss): 1.52 % of the bankroll (moderate)",
     ]
     assert max(map(len, lines)) <= 80
 
@@ -137,7 +138,7 @@ def test_without_a_bankroll_a_stake_is_a_share(server: FakeServer, run: Run, ban
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=unsure))
     odds = ("--moneyline", "--horizon", "final", "--home-odds", "+120", "--away-odds", "-105")
     shown = run("predict", "1", *odds, *bankroll).stdout
-    assert "The model, for the end: GSW, 4.00 % · risk extreme\n60 % does not reach the threshold of 0 %" in shown
+    assert "The model, for the end: GSW, 4.00 %\n60 % does not reach the threshold of 0 %\n" in shown
     assert "margin of the odds −1 %" in shown
 
 
@@ -187,6 +188,13 @@ def test_it_is_said_when_a_bet_is_not_recorded(
     answer.MergeFrom(ANSWER)
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=answer))
     assert said in run("predict", "1", *ODDS).stdout.splitlines()
+
+
+def test_a_probability_just_below_the_threshold_is_told_apart_from_it(server: FakeServer, run: Run) -> None:
+    home = MarketSideAnswer(decimal_odds=1.909, win_probability=0.5496, stake_fraction=0.01)
+    near = MarketAnswer(home=home, side=MARKET_SIDE_HOME, confidence_threshold=0.55)
+    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=near))
+    assert "54.9 % does not reach the threshold of 55.0 %" in run("predict", "1", *ODDS).stdout
 
 
 def test_no_bet_is_said_to_be_none(server: FakeServer, run: Run) -> None:
@@ -287,7 +295,8 @@ def test_a_risk_is_shown_with_what_it_is_made_of(server: FakeServer, run: Run) -
     [call] = server.calls
     assert (list(call.request.pattern), call.request.total_points) == ([0.0, -2.0, 3.0], 30)
     lines = result.stdout.splitlines()
-    assert lines[0].strip() == "81 of 100: extreme"
+    assert lines[0] == "How unsettled the game has been so far, beside past games. It forecasts nothing."
+    assert lines[1].strip() == "81 of 100: extreme"
     assert "│ pace       │ 240.0 points a game │       47 % │   15 % │          7.0 │" in lines
     assert lines[-1] == "· The lead changed hands [4] times over the last 6 minutes."
 

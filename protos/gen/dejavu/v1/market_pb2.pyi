@@ -143,7 +143,9 @@ class Market(_message.Message):
     bankroll: _builtins.float
     """Amount available for stakes, in the caller's currency, above 0; absent: 1, and stakes are shares of it."""
     confidence_threshold: _builtins.float
-    """Minimum win probability at which to consider a bet, in [0, 1); absent: the server's."""
+    """Win probability with which to compare the bet's (confidence_met), in [0, 1); absent: the server's. Stakes do not
+    depend on it.
+    """
     @_builtins.property
     def home(self) -> Global___Odds:
         """Price of the home side, which wins if the differential is above the line."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from dejavu_models.betting import Market, MarketAnswer
@@ -87,6 +87,9 @@ class IssuedForecast:
         standing_market: the recorded market of this forecast, if that is another one.
         late: why it was recorded too late to count; None if it was in time, or is not recorded.
         game_date: local date of the game as given in the request; None if it had none.
+        rated_for: the date to which the age of the ratings was counted; None: `day`. Not recorded.
+        market_forecast: the forecast that evaluated the market, if it is not `forecast`: the model has learned since
+            that was recorded, so the two differ. Not recorded.
     """
 
     game_id: str
@@ -104,11 +107,18 @@ class IssuedForecast:
     game_date: date | None = None
     market_recording: MarketRecording | None = None
     standing_market: Market | None = None
+    rated_for: date | None = field(default=None, compare=False)
+    market_forecast: Forecast | None = None
 
     @property
     def day(self) -> date:
         """Local date of the game: as given, or the day on which the forecast was made."""
         return game_day(self.generated_time) if self.game_date is None else self.game_date
+
+    @property
+    def rated_day(self) -> date:
+        """Local date to which the age of the ratings was counted."""
+        return self.day if self.rated_for is None else self.rated_for
 
 
 @dataclass(frozen=True, slots=True)

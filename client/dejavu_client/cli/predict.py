@@ -129,7 +129,7 @@ def predict(
     if home and team_of(home) == team_of(away):
         raise typer.BadParameter(f"{away} and {home} are the same team", param_hint="--away")
     values = _read_pattern(pattern or [], pattern_json)
-    _check_minutes(len(values), HORIZONS[horizon])
+    _check_minutes(len(values), HORIZONS[horizon or "half"])
     options: PredictOptions = {
         "game_id": game_id,
         "alpha": alpha,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from prometheus_client import Counter
 
@@ -17,6 +19,11 @@ from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording
 from dejavu_server.results import Failed, Result
+
+_SAME_PROBABILITY: Final = 0.0005
+_SAME_POINTS: Final = 0.1
+"""Differences below which two forecasts say the same: a probability, and quantiles in points. The order of summation,
+which depends on the batch, accounts for less than 1e-4 points."""
 
 
 class ForecastService:
@@ -65,6 +72,8 @@ class ForecastService:
         issued = self._stamp(request, await self._batcher.forecast(forecaster, request.query))
         if request.game_id:
             [recorded] = await self._commit([issued])
+            if _is_of_another_day(issued, recorded):
+                recorded = await self._for_recorded_day(request, recorded)
             if isinstance(recorded, Failed):
                 raise recorded.error
             return recorded
@@ -84,7 +93,11 @@ class ForecastService:
         for forecaster, indices in groups.items():
             answers = await self._compute(forecaster, [requests[index] for index in indices])
             results.update(zip(indices, answers, strict=True))
+        computed = dict(results)
         await self._record(results)
+        other_day = [index for index, result in results.items() if _is_of_another_day(computed[index], result)]
+        again = [self._for_recorded_day(requests[index], results[index]) for index in other_day]
+        results.update(zip(other_day, await asyncio.gather(*again), strict=True))
         return [results[index] for index in range(len(requests))]
 
     async def _compute(
@@ -114,12 +127,33 @@ class ForecastService:
         except DejavuError as error:
             results.update(dict.fromkeys(named, Failed(error)))
 
-    async def _commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
+    async def _for_recorded_day(
+        self, request: ForecastRequest, recorded: Result[IssuedForecast]
+    ) -> Result[IssuedForecast]:
+        """Answers a request again, for the day of the recorded forecast: by that day its market is weighed.
+
+        The request itself keeps its date, or none, so this is not a correction.
+        """
+        if isinstance(recorded, Failed):
+            return recorded
+        dated = replace(request, query=replace(request.query, game_date=recorded.day))
+        try:
+            answer = await self._batcher.forecast(self._registry.get(request.model_version), dated.query)
+            [again] = await self._commit([self._stamp(dated, answer)], counted=True)
+        except DejavuError as error:
+            return Failed(error)
+        return again
+
+    async def _commit(self, issued: Sequence[IssuedForecast], *, counted: bool = False) -> list[Result[IssuedForecast]]:
         """Records forecasts; returns each recorded forecast with the quantiles and market of this request.
 
         The ledger does not store these. They are taken from the new forecast also if an earlier one is returned, which
         has the same model, pattern and teams. The two may differ if the model was updated from outcomes in between;
-        the recorded one is authoritative.
+        the recorded one is authoritative, and the answer has both (`IssuedForecast.market_forecast`).
+
+        Args:
+            issued: the forecasts.
+            counted: whether these requests were counted before.
         """
         try:
             stored = await self._ledger.commit(issued)
@@ -127,21 +161,17 @@ class ForecastService:
             for requested in issued:
                 self._failed[requested.forecast.horizon].inc()
             raise
-        return [self._recorded(requested, result) for requested, result in zip(issued, stored, strict=True)]
+        if not counted:
+            for requested, result in zip(issued, stored, strict=True):
+                self._count(requested, result)
+        return [_recorded(requested, result) for requested, result in zip(issued, stored, strict=True)]
 
-    def _recorded(self, requested: IssuedForecast, stored: Result[IssuedForecast]) -> Result[IssuedForecast]:
-        """Counts a recorded forecast; returns it with the quantiles, market and market evaluation of this request."""
-        horizon = requested.forecast.horizon
+    def _count(self, requested: IssuedForecast, stored: Result[IssuedForecast]) -> None:
         if isinstance(stored, Failed):
-            self._refused[horizon].inc()
-            return stored
-        counters = self._new if requested.generated_time == stored.generated_time else self._known
-        counters[horizon].inc()
-        old, new = stored.forecast, requested.forecast
-        if (old.quantiles, old.market, stored.market) == (new.quantiles, new.market, requested.market):  # usual
-            return stored
-        forecast = replace(old, quantiles=new.quantiles, market=new.market)
-        return replace(stored, market=requested.market, forecast=forecast)
+            counters = self._refused
+        else:
+            counters = self._new if requested.generated_time == stored.generated_time else self._known
+        counters[requested.forecast.horizon].inc()
 
     def _stamp(self, request: ForecastRequest, forecast: Forecast) -> IssuedForecast:
         generated = self._clock()
@@ -157,4 +187,36 @@ class ForecastService:
             market=request.query.market,
             game_date=request.game_date,
             market_recording=None if request.game_id or request.query.market is None else MarketRecording.WHAT_IF,
+            rated_for=request.query.game_date,
         )
+
+
+def _is_of_another_day(requested: Result[IssuedForecast], recorded: Result[IssuedForecast]) -> bool:
+    """Returns whether what the ledger does not have was computed for another day than a recorded forecast."""
+    return (
+        isinstance(requested, IssuedForecast)
+        and isinstance(recorded, IssuedForecast)
+        and (requested.market is not None or requested.forecast.quantiles != ())
+        and recorded.generated_time != requested.generated_time
+        and recorded.rated_day != requested.rated_day
+    )
+
+
+def _recorded(requested: IssuedForecast, stored: Result[IssuedForecast]) -> Result[IssuedForecast]:
+    """Returns a recorded forecast with the quantiles, market and market evaluation of this request."""
+    if isinstance(stored, Failed):
+        return stored
+    old, new = stored.forecast, requested.forecast
+    if (old.quantiles, old.market, stored.market) == (new.quantiles, new.market, requested.market):  # usual
+        return stored
+    forecast = replace(old, quantiles=new.quantiles, market=new.market)
+    weighed_by = new if new.market is not None and _differ(old, new) else None
+    return replace(stored, market=requested.market, forecast=forecast, market_forecast=weighed_by)
+
+
+def _differ(one: Forecast, other: Forecast) -> bool:
+    """Returns whether two forecasts of one request differ by more than rounding."""
+    if abs(one.home_lead_probability - other.home_lead_probability) >= _SAME_PROBABILITY:
+        return True
+    quantiles = zip(one.distribution, other.distribution, strict=False)  # releases before 0.2.0 recorded none
+    return any(abs(value - another) >= _SAME_POINTS for value, another in quantiles)

@@ -71,6 +71,10 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """The two prices of a market do not belong together: the bookmaker's margin that they imply is below −1 % or above
     15 %.
     """
+    WARNING_REASON_RECOMPUTED: _WarningReason.ValueType  # 6
+    """The market was weighed by a forecast computed for this request, which differs from the recorded one: the model has
+    learned from outcomes since.
+    """
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
     """Why an answer is less reliable than usual. Later releases may have further reasons: show the text of these."""
@@ -90,6 +94,10 @@ WARNING_REASON_IMPLAUSIBLE_EDGE: WarningReason.ValueType  # 4
 WARNING_REASON_ODDS_MISMATCHED: WarningReason.ValueType  # 5
 """The two prices of a market do not belong together: the bookmaker's margin that they imply is below −1 % or above
 15 %.
+"""
+WARNING_REASON_RECOMPUTED: WarningReason.ValueType  # 6
+"""The market was weighed by a forecast computed for this request, which differs from the recorded one: the model has
+learned from outcomes since.
 """
 Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
 

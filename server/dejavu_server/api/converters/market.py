@@ -6,6 +6,7 @@ fields in `others`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from dejavu.v1 import forecast_pb2, market_pb2
@@ -13,13 +14,11 @@ from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_models.betting import (
     MAX_ODDS,
     MIN_AMERICAN,
-    PLAUSIBLE_OVERROUNDS,
     Market,
     MarketAnswer,
     MarketSide,
     RiskLevel,
     american_to_decimal,
-    fair_probability,
 )
 from dejavu_models.errors import FieldErrors, InvalidMarket
 from dejavu_models.types import Horizon
@@ -81,6 +80,7 @@ def market_message(market: Market, horizon: Horizon) -> market_pb2.Market:
 
 def market_answer_message(
     answer: MarketAnswer,
+    warnings: Iterable[forecast_pb2.Warning],
     recording: market_pb2.MarketRecording.ValueType = market_pb2.MARKET_RECORDING_RECORDED,
     standing: market_pb2.Market | None = None,
 ) -> market_pb2.MarketAnswer:
@@ -88,6 +88,7 @@ def market_answer_message(
 
     Args:
         answer: the evaluation.
+        warnings: see `reliability.market_warnings`.
         recording: whether the market is recorded.
         standing: the recorded market, if that is another one.
     """
@@ -98,30 +99,9 @@ def market_answer_message(
         away=message_of(market_pb2.MarketSideAnswer, answer.away),
         side=None if answer.side is None else _SIDE_VALUES[answer.side],
         risk_level=RISK_LEVEL_VALUES[answer.risk_level],
-        warnings=_warnings(answer),
+        warnings=list(warnings),
         recording=recording,
         standing_market=standing,
-    )
-
-
-def _warnings(answer: MarketAnswer) -> list[forecast_pb2.Warning]:
-    if answer.mismatched:
-        lowest, highest = (f"{100 * end:.0f} %".replace("-", "−") for end in PLAUSIBLE_OVERROUNDS)
-        text = (
-            f"the two prices do not belong together: a margin of {100 * answer.overround:.1f} %".replace("-", "−")
-            + f", expected {lowest} to {highest}; no stake"
-        )
-        return [forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_ODDS_MISMATCHED, text=text)]
-    return [_implausible_edge(answer)] if answer.implausible else []
-
-
-def _implausible_edge(answer: MarketAnswer) -> forecast_pb2.Warning:
-    wins, loses = answer.home.win_probability, answer.away.win_probability
-    implied = fair_probability(answer.home.decimal_odds, answer.away.decimal_odds)
-    return forecast_pb2.Warning(
-        reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE,
-        text="more likely the model is wrong than the market: it gives the home side "
-        f"{100 * wins / (wins + loses):.0f} %, the odds {100 * implied:.0f} % without the bookmaker's margin; no stake",
     )
 
 

@@ -40,6 +40,7 @@ from dejavu_server.api.converters.fields import (
     timestamp,
 )
 from dejavu_server.api.converters.market import RISK_LEVEL_VALUES
+from dejavu_server.api.converters.reliability import forecast_warnings, market_warnings, warning_message
 from dejavu_server.records import ForecastRequest, IssuedForecast, LateReason
 
 MAX_BATCH = 1000
@@ -49,10 +50,6 @@ MAX_GAMES = 2000
 """Maximum number of games of a stream request: more than a season has, but quick to validate."""
 
 _MODE_VALUES = {mode: forecast_pb2.AdaptationMode.Value(f"ADAPTATION_MODE_{mode.name}") for mode in AdaptationMode}
-
-_WARNING_VALUES = {
-    reason: forecast_pb2.WarningReason.Value(f"WARNING_REASON_{reason.name}") for reason in WarningReason
-}
 
 _LATE_VALUES: dict[LateReason | None, forecast_pb2.LateReason.ValueType] = {
     None: forecast_pb2.LATE_REASON_UNSPECIFIED,
@@ -190,30 +187,8 @@ def forecast_message(issued: IssuedForecast, *, explanation: bool, distribution:
         game_date=issued.day.isoformat(),
         ratings_date="" if forecast.ratings_date is None else forecast.ratings_date.isoformat(),
         finals_since=forecast.finals_since,
-        warnings=[
-            warning_message(reason, issued.day, forecast.ratings_date, used=forecast.expected_margin is not None)
-            for reason in forecast.warnings
-        ],
+        warnings=forecast_warnings(issued),
     )
-
-
-def warning_message(reason: WarningReason, day: date, ratings_date: date | None, *, used: bool) -> forecast_pb2.Warning:
-    """Returns a warning for programs and people.
-
-    Args:
-        reason: the reason.
-        day: local date of the game.
-        ratings_date: local date of the newest final that the ratings know; None if no ratings were asked for.
-        used: whether they were used.
-    """
-    ignored = "they are not used"
-    text = {
-        WarningReason.RATINGS_OUTDATED: f"the teams' ratings end on {ratings_date}, too long before {day}: {ignored}",
-        WarningReason.RATINGS_AHEAD: f"the teams' ratings know finals up to {ratings_date}, after the game of {day}"
-        + ("" if used else f": {ignored}"),
-        WarningReason.MODEL_UNFIT: "the recipe of this model failed its backtest (see the verdict in ListModels)",
-    }[reason]
-    return forecast_pb2.Warning(reason=_WARNING_VALUES[reason], text=text)
 
 
 def market_message_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
@@ -223,6 +198,7 @@ def market_message_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
         return None
     return market.market_answer_message(
         answer,
+        market_warnings(issued, answer),
         market_pb2.MARKET_RECORDING_UNSPECIFIED if recording is None else market.RECORDING_VALUES[recording],
         None if standing is None else market.market_message(standing, issued.forecast.horizon),
     )

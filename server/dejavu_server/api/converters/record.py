@@ -10,6 +10,7 @@ from dejavu_models.scorecard import LeaderboardEntry, LeaderboardMetric, Scoreca
 from dejavu_server.api.converters.fields import HORIZON_VALUES, message_of, timestamp
 from dejavu_server.api.converters.market import market_answer_message, market_message
 from dejavu_server.api.converters.prediction import forecast_message
+from dejavu_server.api.converters.reliability import market_warnings
 from dejavu_server.ledger.queries.predictions import RecordedGame
 from dejavu_server.records import Checkpoint, MarketResult, RecordedForecast, ReportedOutcome, Settlement
 
@@ -33,7 +34,7 @@ def recorded_message(recorded: RecordedForecast) -> record_pb2.RecordedPredictio
         else settlement_message(recorded.settlement, recorded.first_outcome_sequence),
         superseded=recorded.superseded,
         market=None if market is None else market_message(market, issued.forecast.horizon),
-        market_answer=None if answer is None else market_answer_message(answer),
+        market_answer=None if answer is None else market_answer_message(answer, market_warnings(issued, answer)),
     )
 
 

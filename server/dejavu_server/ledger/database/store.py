@@ -116,7 +116,8 @@ def append(
     Nothing is recorded with hindsight: once the ledger has the outcome of a horizon, it takes no forecast of that game,
     for any horizon, whose elapsed minutes are at most `last_slot` of the settled horizon. The first market that a
     forecast is requested with is recorded after the forecast, under the same rule. What comes late in a running game is
-    marked as late; its market is not recorded, nor one that now comes late for a forecast that was in time.
+    marked as late; its market is not recorded, nor one that now comes late for a forecast that was in time, nor one
+    that was evaluated for another day than the recorded forecast.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -152,10 +153,15 @@ def append(
         if market is not None:
             standing = recorded_markets.get(issued.sequence)
             mismatched = (answer := draft.issued.forecast.market) is not None and answer.mismatched
-            told = _market_recording(market, standing, outcome is not None, late is not None, mismatched)
+            told: MarketRecording | None = _market_recording(
+                market, standing, outcome is not None, late is not None, mismatched
+            )
             if told is MarketRecording.RECORDED and standing is None:
-                batch.market(issued, draft.issued)
-                recorded_markets[issued.sequence] = market
+                if issued.rated_day == draft.issued.rated_day:
+                    batch.market(issued, draft.issued)
+                    recorded_markets[issued.sequence] = market
+                else:
+                    told = None
             other = standing if told is MarketRecording.EARLIER_STANDS else None
             issued = replace(issued, market_recording=told, standing_market=other)
         results.append(issued)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.calls import GAME, PATTERN
+from tests.support.builders.issued_forecasts import issued
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED
@@ -18,6 +19,7 @@ from dejavu_models.errors import InvalidHorizon, InvalidMarket
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.converters.market import RISK_LEVEL_VALUES, market_answer_message, market_message
+from dejavu_server.api.converters.reliability import market_warnings
 
 
 def request(market: MarketMessage | None = None, **fields: Any) -> PredictRequest:
@@ -119,7 +121,7 @@ def test_a_market_that_is_written_reads_as_it_was(market: Market, horizon: Horiz
 def test_an_answer_s_message_says_what_was_weighed() -> None:
     policy = StakingPolicy(max_edge=1.0)
     answer = evaluate_market(Market(3.0, 2.5, 1.5, bankroll=1000.0), lambda k: {3: 0.6, 4: 0.5}[k], policy)
-    written = market_answer_message(answer)
+    written = market_answer_message(answer, ())
     assert {field.name for field, _ in written.ListFields()} == set(written.DESCRIPTOR.fields_by_name) - {
         "confidence_met",
         "warnings",
@@ -133,7 +135,8 @@ def test_an_answer_s_message_says_what_was_weighed() -> None:
 
 
 def test_an_implausible_edge_is_told_as_the_model_being_wrong() -> None:
-    written = market_answer_message(evaluate_market(Market(3.0, 1.9, 1.9), lambda k: {3: 0.85, 4: 0.8}[k]))
+    answer = evaluate_market(Market(3.0, 1.9, 1.9), lambda k: {3: 0.85, 4: 0.8}[k])
+    written = market_answer_message(answer, market_warnings(issued(), answer))
     assert (written.side, written.stake, written.home.kelly_fraction) == (MARKET_SIDE_UNSPECIFIED, 0.0, 0.0)
     [warning] = written.warnings
     assert warning.reason == forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE
@@ -143,9 +146,9 @@ def test_an_implausible_edge_is_told_as_the_model_being_wrong() -> None:
 
 
 def test_each_side_and_each_level_has_its_number() -> None:
-    away = market_answer_message(evaluate_market(Market(0.0, 1.5, 2.5), lambda _: 0.5))
+    away = market_answer_message(evaluate_market(Market(0.0, 1.5, 2.5), lambda _: 0.5), ())
     assert away.side == MARKET_SIDE_AWAY
-    none = market_answer_message(evaluate_market(Market(0.0, 1.9, 1.9), lambda _: 0.5))
+    none = market_answer_message(evaluate_market(Market(0.0, 1.9, 1.9), lambda _: 0.5), ())
     assert (none.side, none.stake) == (MARKET_SIDE_UNSPECIFIED, 0.0)
     names = {level: RiskLevel.Name(number) for level, number in RISK_LEVEL_VALUES.items()}
     assert names == {level: f"RISK_LEVEL_{level.name}" for level in Level}

@@ -1,0 +1,82 @@
+"""Warnings: what makes a forecast, the evaluation of a market or a model less reliable than usual."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Final
+
+from dejavu.v1 import forecast_pb2
+from dejavu_models.betting import PLAUSIBLE_OVERROUNDS, MarketAnswer, fair_probability
+from dejavu_models.types import Horizon, WarningReason
+from dejavu_server.records import IssuedForecast
+
+_WARNING_VALUES = {
+    reason: forecast_pb2.WarningReason.Value(f"WARNING_REASON_{reason.name}") for reason in WarningReason
+}
+
+_THEN: Final = {Horizon.HALFTIME: "leads at the half", Horizon.FINAL: "wins"}
+
+
+def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.Warning]:
+    """Returns the warnings of an issued forecast."""
+    forecast = issued.forecast
+    return [
+        warning_message(reason, issued.day, forecast.ratings_date, used=forecast.expected_margin is not None)
+        for reason in forecast.warnings
+    ]
+
+
+def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.Warning]:
+    """Returns the warnings of the evaluation of a market that was sent with a forecast."""
+    warnings = []
+    if answer.mismatched:
+        warnings.append(_mismatched_odds(answer))
+    elif answer.implausible:
+        warnings.append(_implausible_edge(answer))
+    if issued.market_forecast is not None:
+        recorded, weighed_by = issued.forecast.home_lead_probability, issued.market_forecast.home_lead_probability
+        text = (
+            f"the recorded forecast gives {100 * recorded:.1f} % that {issued.home_team or 'home'} "
+            f"{_THEN[issued.forecast.horizon]}, the one that weighs this market {100 * weighed_by:.1f} %: the model "
+            "has learned from outcomes since"
+        )
+        warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_RECOMPUTED, text=text))
+    return warnings
+
+
+def warning_message(reason: WarningReason, day: date, ratings_date: date | None, *, used: bool) -> forecast_pb2.Warning:
+    """Returns a warning for programs and people.
+
+    Args:
+        reason: the reason.
+        day: local date of the game.
+        ratings_date: local date of the newest final that the ratings know; None if no ratings were asked for.
+        used: whether they were used.
+    """
+    ignored = "they are not used"
+    text = {
+        WarningReason.RATINGS_OUTDATED: f"the teams' ratings end on {ratings_date}, too long before {day}: {ignored}",
+        WarningReason.RATINGS_AHEAD: f"the teams' ratings know finals up to {ratings_date}, after the game of {day}"
+        + ("" if used else f": {ignored}"),
+        WarningReason.MODEL_UNFIT: "the recipe of this model failed its backtest (see the verdict in ListModels)",
+    }[reason]
+    return forecast_pb2.Warning(reason=_WARNING_VALUES[reason], text=text)
+
+
+def _mismatched_odds(answer: MarketAnswer) -> forecast_pb2.Warning:
+    lowest, highest = (f"{100 * end:.0f} %".replace("-", "−") for end in PLAUSIBLE_OVERROUNDS)
+    text = (
+        f"the two prices do not belong together: a margin of {100 * answer.overround:.1f} %".replace("-", "−")
+        + f", expected {lowest} to {highest}; no stake"
+    )
+    return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_ODDS_MISMATCHED, text=text)
+
+
+def _implausible_edge(answer: MarketAnswer) -> forecast_pb2.Warning:
+    wins, loses = answer.home.win_probability, answer.away.win_probability
+    implied = fair_probability(answer.home.decimal_odds, answer.away.decimal_odds)
+    return forecast_pb2.Warning(
+        reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE,
+        text="more likely the model is wrong than the market: it gives the home side "
+        f"{100 * wins / (wins + loses):.0f} %, the odds {100 * implied:.0f} % without the bookmaker's margin; no stake",
+    )

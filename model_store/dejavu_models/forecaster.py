@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from decimal import ROUND_CEILING, Context
 from statistics import NormalDist
 from typing import Final
@@ -79,6 +80,7 @@ class Forecaster:
             self._info,
             ratings_date=state.ratings_date,
             finals_since=state.finals,
+            unseen_teams=state.unseen,
             max_ratings_days=self.max_ratings_days,
         )
 
@@ -167,6 +169,8 @@ class Forecaster:
         static = distribution.interval(point, lead, query.alpha)
         adaptation = issued.adaptation(query.alpha, static)
         rated = state.asks_for_ratings(query)
+        warnings = state.warnings(query, self.max_ratings_days) if rated else ()
+        end = state.ratings_date if WarningReason.RATINGS_AHEAD in warnings else state.end(query)
         return Forecast(
             horizon=query.horizon,
             elapsed_minutes=minute,
@@ -187,9 +191,10 @@ class Forecaster:
             distribution=issued.recorded() if query.record else (),
             static_scores=issued.static_scores if query.record else (),
             market=issued.evaluate(query.market, query.horizon, self.policy) if query.market else None,
-            ratings_date=state.ratings_date if rated else None,
+            ratings_date=end if rated else None,
             finals_since=state.finals if rated else 0,
-            warnings=self._warnings + state.warnings(query, self.max_ratings_days) if rated else self._warnings,
+            warnings=self._warnings + warnings,
+            outdated_teams=state.ending(query, end) if WarningReason.RATINGS_OUTDATED in warnings else (),
         )
 
 
@@ -208,6 +213,15 @@ class _ActiveState:
         self._ratings = ratings if online.ratings is None else online.ratings.filter.ratings()
         self.ratings_date = self._ratings.date
         self.finals = 0 if online.ratings is None else online.ratings.finals
+        self.unseen = {} if online.ratings is None else online.ratings.unseen
+
+    def end(self, query: ForecastQuery) -> date:
+        """Returns the date on which the knowledge of the teams of a query ends."""
+        return min(self.unseen.get(code, self.ratings_date) for code in (query.home_team, query.away_team))
+
+    def ending(self, query: ForecastQuery, end: date) -> tuple[str, ...]:
+        """Returns which teams of a query were not seen after a date, because of a gap."""
+        return tuple(code for code in (query.home_team, query.away_team) if self.unseen.get(code) == end)
 
     @staticmethod
     def asks_for_ratings(query: ForecastQuery) -> bool:
@@ -216,10 +230,12 @@ class _ActiveState:
 
     def warnings(self, query: ForecastQuery, max_days: int) -> tuple[WarningReason, ...]:
         """Returns the warnings about the age of the ratings that a query asks for."""
-        return ratings_warnings(self.ratings_date, query.game_date, max_days)
+        return ratings_warnings(self.ratings_date, query.game_date, max_days, self.end(query))
 
     def _uses_ratings(self, query: ForecastQuery, max_days: int) -> bool:
-        return self.asks_for_ratings(query) and are_usable(self.ratings_date, query.game_date, max_days)
+        return self.asks_for_ratings(query) and are_usable(
+            self.ratings_date, query.game_date, max_days, self.end(query)
+        )
 
     def expected_margin(self, query: ForecastQuery, max_days: int) -> float | None:
         """Returns the expected final differential before the game, in points: as given, from ratings, or None."""

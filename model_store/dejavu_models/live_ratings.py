@@ -9,7 +9,8 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from dejavu_models.ratings import RatingFilter
+from dejavu_feed.off_season import playing_days
+from dejavu_models.ratings import CODES, MAX_RATINGS_DAYS, RatingFilter
 
 KNOWN_GAMES: Final = 10
 """Reported games of the season that both teams need before their expected margin counts as KNOWN instead of RATED.
@@ -42,12 +43,15 @@ class LiveRatings:
         since: local date of the last game included in the bundle's own ratings.
         games: NBA code → number of reported games of the filter's season; teams without any are omitted.
         finals: number of reported games included, of all seasons.
+        unseen: NBA code → date on which the knowledge of the team ends, before a gap (see `after`); without the teams
+            that have had a result since, and empty without a gap.
     """
 
     filter: RatingFilter
     since: date
     games: Mapping[str, int] = field(default_factory=dict)
     finals: int = 0
+    unseen: Mapping[str, date] = field(default_factory=dict)
 
     @classmethod
     def start(cls, ratings: RatingFilter) -> Self:
@@ -58,11 +62,19 @@ class LiveRatings:
         """
         return cls(ratings, ratings.ratings().date)
 
+    @property
+    def newest(self) -> date:
+        """Local date of the newest game included."""
+        return self.since if self.filter.date is None else self.filter.date.astype("datetime64[D]").item()
+
     def after(self, result: GameResult) -> Self:
         """Returns the state after a result.
 
         Ignores games on or before `since` and games of an earlier season. A game reported late is applied at the
         newest date seen, so the date never moves backwards.
+
+        A result more than MAX_RATINGS_DAYS after the newest one, summers not counted, leaves a gap: only teams with a
+        result since are known then. It says next to nothing of the others, which have played without being seen.
 
         Raises:
             KeyError: if a team is not an NBA code.
@@ -78,7 +90,20 @@ class LiveRatings:
         state = state.predict(result.season, day if state.date is None or day > state.date else state.date)
         counted = {code: games.get(code, 0) + 1 for code in (result.home, result.away)}
         updated = state.update(result.home, result.away, result.differential)
-        return replace(self, filter=updated, games={**games, **counted}, finals=self.finals + 1)
+        return replace(
+            self, filter=updated, games={**games, **counted}, finals=self.finals + 1, unseen=self._unseen_after(result)
+        )
+
+    def _unseen_after(self, result: GameResult) -> Mapping[str, date]:
+        newest, unseen = self.newest, dict(self.unseen)
+        if playing_days(newest, result.day) > MAX_RATINGS_DAYS:
+            unseen = {code: unseen.get(code, newest) for code in CODES}
+        for code in {result.home, result.away} & unseen.keys():
+            if playing_days(result.day, newest) <= MAX_RATINGS_DAYS:
+                del unseen[code]
+            else:  # a game of before the gap, or from within it, that was reported late
+                unseen[code] = max(unseen[code], result.day)
+        return unseen
 
     def known(self, home: str, away: str) -> bool:
         """Returns whether both teams have at least KNOWN_GAMES reported games of this season."""

@@ -208,24 +208,26 @@ def frozen_margins(ratings: Ratings, home: NDArray[np.str_], away: NDArray[np.st
     return np.array([ratings.expected_margin(str(one), str(other)) for one, other in zip(home, away, strict=True)])
 
 
-def are_usable(newest: date, game_date: date | None, max_days: int) -> bool:
+def are_usable(newest: date, game_date: date | None, max_days: int, end: date | None = None) -> bool:
     """Returns whether ratings may be used for a game.
 
     Args:
         newest: date of the newest final that they know.
         game_date: date of the game; None: their age is not counted.
         max_days: their greatest age, in days without summers; also how far they may be ahead of the game.
+        end: date on which the knowledge of the game's teams ends, if that is before `newest` (`LiveRatings.unseen`).
     """
     if game_date is None:
         return True
-    first, last = days_around(newest, max_days)
-    return first <= game_date <= last
+    return days_around(newest, max_days)[0] <= game_date <= days_around(end or newest, max_days)[1]
 
 
-def ratings_warnings(newest: date, game_date: date | None, max_days: int) -> tuple[WarningReason, ...]:
+def ratings_warnings(
+    newest: date, game_date: date | None, max_days: int, end: date | None = None
+) -> tuple[WarningReason, ...]:
     """Returns what the age of ratings makes unreliable; see `are_usable`."""
     if game_date is None:
         return ()
-    if game_date < newest:
-        return (WarningReason.RATINGS_AHEAD,)
-    return () if game_date <= days_around(newest, max_days)[1] else (WarningReason.RATINGS_OUTDATED,)
+    if game_date > days_around(end or newest, max_days)[1]:
+        return (WarningReason.RATINGS_OUTDATED,)
+    return (WarningReason.RATINGS_AHEAD,) if game_date < newest else ()

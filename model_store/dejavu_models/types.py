@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final
 
@@ -174,10 +175,13 @@ class Forecast:
         static_scores: standard-normal scores of the quantiles of `distribution` under the model as calibrated; empty
             if they equal those of DISTRIBUTION_LEVELS, which is the case unless intervals are adapted.
         market: evaluation of the query's market; None without one.
-        ratings_date: local date of the newest final that the teams' ratings know, whether or not they were used; None
-            if both teams were not given, or the margin was.
+        ratings_date: local date of the newest final that the teams' ratings know, whether or not they were used: where
+            the knowledge of these teams ends, unless the ratings are ahead of the game. None if both teams were not
+            given, or the margin was.
         finals_since: number of finals that these ratings know beyond those of the bundle.
         warnings: what makes the forecast less reliable than usual.
+        outdated_teams: NBA codes of the teams for which the ratings end on `ratings_date`, before a gap; empty if they
+            end then for all teams.
     """
 
     horizon: Horizon
@@ -198,6 +202,7 @@ class Forecast:
     ratings_date: date | None = None
     finals_since: int = 0
     warnings: tuple[WarningReason, ...] = ()
+    outdated_teams: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +231,7 @@ class ModelInfo:
     Attributes:
         ratings_date: local date of the newest final that the team ratings know.
         finals_since: number of finals that they know beyond those of the bundle.
+        unseen_teams: NBA code → date on which they end for a team that has had no final since a gap.
         max_ratings_days: greatest age at which they are used; see `ratings.are_usable`.
         approved: whether the backtest of its recipe passed; `verdict_reason` states why.
     """
@@ -245,6 +251,7 @@ class ModelInfo:
     verdict_reason: str
     finals_since: int = 0
     max_ratings_days: int = 30
+    unseen_teams: Mapping[str, date] = field(default_factory=dict)
 
 
 class MarginSource(enum.IntEnum):

@@ -105,3 +105,55 @@ def test_a_season_that_nobody_told_of_draws_teams_together_too() -> None:
     after = before.after(result("LAL", "UTA", season=2026, day=875))
     lead = [state.filter.mean[CODES.index("BOS")] - state.filter.mean[CODES.index("NYK")] for state in (before, after)]
     assert lead[1] == pytest.approx(SETTINGS.carry**2 * lead[0], rel=0.02)
+
+
+GAP = date(2026, 11, 21)
+"""Three seasons after the last final of `start`."""
+
+
+def after_gap(home: str, away: str, days: int = 0) -> GameResult:
+    return result(home, away, season=2027, day=(GAP - LAST).days + days)
+
+
+def test_after_a_gap_only_teams_with_a_result_since_are_known() -> None:
+    state = carried([after_gap("BOS", "NYK")])
+    assert state.newest == GAP
+    assert state.unseen == dict.fromkeys(set(CODES) - {"BOS", "NYK"}, LAST)
+    assert carried([after_gap("WAS", "BOS", 1)], state).unseen == dict.fromkeys(
+        set(CODES) - {"BOS", "NYK", "WAS"}, LAST
+    )
+
+
+def test_once_every_team_has_had_a_result_the_gap_is_forgotten() -> None:
+    evening = [after_gap(home, away) for home, away in zip(CODES[::2], CODES[1::2], strict=True)]
+    assert len(carried(evening[:-1]).unseen) == 2
+    assert carried(evening).unseen == {}
+
+
+def test_a_summer_is_no_gap() -> None:
+    """A team that was eliminated in April is known in October."""
+    assert carried([result(day=(date(2023, 10, 24) - LAST).days)]).unseen == {}
+
+
+@pytest.mark.parametrize(("days", "unseen"), [(30, 0), (31, 28)])
+def test_a_gap_is_more_than_thirty_days_within_a_season(days: int, unseen: int) -> None:
+    state = carried([result(day=140), result(day=140 + days)])
+    assert len(state.unseen) == unseen
+
+
+def test_a_second_gap_ends_the_knowledge_of_each_team_where_it_was() -> None:
+    state = carried([after_gap("BOS", "NYK"), after_gap("WAS", "OKC", 60)])
+    assert {code: state.unseen.get(code) for code in ("BOS", "NYK", "WAS", "OKC", "LAL")} == {
+        "BOS": GAP,
+        "NYK": GAP,
+        "WAS": None,
+        "OKC": None,
+        "LAL": LAST,
+    }
+
+
+def test_a_final_of_within_the_gap_told_late_moves_the_end_of_knowledge_only() -> None:
+    state = carried([result(day=140), result(day=240), result("WAS", "OKC", day=180)])
+    assert state.unseen["WAS"] == LAST + timedelta(180)
+    assert state.unseen["LAL"] == LAST + timedelta(140)
+    assert "WAS" not in carried([result("WAS", "LAL", day=239)], state).unseen

@@ -42,6 +42,10 @@ async def named(client: AsyncDejavuClient, game_date: date | str | None = None, 
     )
 
 
+async def pair(client: AsyncDejavuClient, home_team: str, away_team: str, **options: str) -> Forecast:
+    return await client.predict(PATTERN, horizon=FINAL, home_team=home_team, away_team=away_team, **options)  # type: ignore[arg-type]
+
+
 def answer(forecast: Forecast) -> tuple[object, ...]:
     return tuple(getattr(forecast, name) for name in SAME)
 
@@ -152,7 +156,7 @@ async def test_a_reported_final_renews_the_ratings_on_every_worker_at_the_same_p
         AsyncDejavuClient(other.address, timeout=30.0) as second,
     ):
         recorded = await named(client, game_id=current_game(9))
-        report = await client.report_outcome(current_game(1), 12, horizon=FINAL, home_team="NYK", away_team="MIA")
+        report = await client.report_outcome(current_game(1), 12, horizon=FINAL, home_team="LAL", away_team="BOS")
         observed = game_day(report.outcome.observed_time.ToDatetime(tzinfo=UTC)).isoformat()
         for each in (client, second):
             async with asyncio.timeout(20):
@@ -165,9 +169,61 @@ async def test_a_reported_final_renews_the_ratings_on_every_worker_at_the_same_p
             assert not forecast.warnings
             [model] = await each.list_models()
             assert (model.ratings_date, model.finals_since, model.ratings_age_days) == (observed, 1, 0)
-            assert not model.warnings
+            [warning] = model.warnings
+            assert "the ratings of 28 teams, with no final since a gap, end on 2023-06-12" in warning.text
         again = await named(client, game_id=current_game(9))
         assert again == recorded
+
+
+async def test_one_final_of_other_teams_renews_no_ratings_of_a_game(client: AsyncDejavuClient) -> None:
+    """Before, any final after three years made the ratings of all teams current."""
+    report = await client.report_outcome(current_game(1), 5, horizon=FINAL, home_team="BOS", away_team="NYK")
+    async with asyncio.timeout(20):
+        while (forecast := await pair(client, "WAS", "OKC")).calibration_sequence < report.outcome.sequence:
+            await asyncio.sleep(0.05)
+            assert forecast.warnings
+    assert answer(forecast) == answer(await client.predict(PATTERN, horizon=FINAL))
+    assert (forecast.ratings_date, forecast.finals_since) == ("2023-06-12", 1)
+    assert not forecast.HasField("expected_margin")
+    [warning] = forecast.warnings
+    assert warning.reason == OUTDATED
+    assert warning.text.startswith("the ratings of WAS and OKC end on 2023-06-12, too long before")
+    [warning] = (await pair(client, "BOS", "OKC")).warnings
+    assert warning.text.startswith("the ratings of OKC end on 2023-06-12, too long before")
+    known = await pair(client, "BOS", "NYK")
+    assert known.HasField("expected_margin")
+    assert not known.warnings
+    game = current_game(7)
+    recorded = await pair(client, "WAS", "OKC", game_id=game)
+    listed = await client.get_prediction(game, horizon=FINAL, elapsed_minutes=len(PATTERN))
+    assert listed.prediction.forecast.warnings == recorded.warnings
+    early = await pair(client, "WAS", "OKC", game_date="2023-11-01")
+    assert [each.reason for each in early.warnings] == [AHEAD]
+    assert not early.HasField("expected_margin")
+    assert early.ratings_date == known.ratings_date
+    withdrawn = await client.withdraw_outcome(current_game(1), horizon=FINAL)
+    assert withdrawn.outcome.withdrawn
+    async with asyncio.timeout(20):
+        while (forecast := await pair(client, "BOS", "NYK")).finals_since:
+            await asyncio.sleep(0.05)
+            assert not forecast.warnings
+    assert forecast.ratings_date == "2023-06-12"
+    assert "the teams end on 2023-06-12" in forecast.warnings[0].text
+
+
+async def test_a_larger_limit_lets_teams_that_were_not_seen_be_used(tmp_path: Path) -> None:
+    async with (
+        async_worker(tmp_path, shipped=True, max_ratings_days=3650) as worker,
+        AsyncDejavuClient(worker.address, timeout=30.0) as client,
+    ):
+        await client.report_outcome(current_game(1), 5, horizon=FINAL, home_team="BOS", away_team="NYK")
+        async with asyncio.timeout(20):
+            while (forecast := await pair(client, "WAS", "OKC")).finals_since == 0:
+                await asyncio.sleep(0.05)
+                assert forecast.HasField("expected_margin")
+        [model] = await client.list_models()
+    assert forecast.HasField("expected_margin")
+    assert (forecast.ratings_date, list(forecast.warnings), list(model.warnings)) == ("2023-06-12", [], [])
 
 
 async def test_the_models_tell_how_old_their_ratings_are(client: AsyncDejavuClient) -> None:

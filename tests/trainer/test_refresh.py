@@ -173,3 +173,24 @@ def test_an_unusable_source_is_named_and_the_bundle_stays(
     assert reason in error
     assert "Traceback" not in error
     assert read_manifest(bundle) == before
+
+
+async def test_an_evening_after_years_without_games_is_refused_naming_the_teams(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bundle knows all teams up to one date: that of two teams is not that of the league."""
+    shipped = shutil.copytree(default_bundle(), tmp_path / "bundle")
+    path = tmp_path / "ledger.sqlite3"
+    ledger = await Ledger.open(f"sqlite:///{path}")
+    time = datetime(2025, 11, 2, 3, 30, tzinfo=UTC)
+    pattern = [float(minute % 3) for minute in range(47)]
+    await ledger.commit([issued("0022500001", pattern, horizon=Horizon.FINAL, generated_time=time)])
+    await ledger.record_outcome(ReportedOutcome("0022500001", Horizon.FINAL, 25, "BKN", "GSW", time, time))
+    await ledger.close()
+    before = read_manifest(shipped)
+    assert run("ratings", "--from", path, "--bundle", shipped) == 1
+    error = capsys.readouterr().err
+    assert "no game of ATL, BOS, CHA" in error
+    assert "since 2023-06-12" in error
+    assert not {"BKN", "GSW"} & set(error.split("since")[0].replace(",", "").split())
+    assert read_manifest(shipped) == before

@@ -19,6 +19,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings
 from dejavu_models.manifest import RATINGS, Golden, Manifest, RefreshRecord, version_of
+from dejavu_models.ratings import MAX_RATINGS_DAYS
 from dejavu_models.registry.bundle import check_target, load_bundle, publish, ratings_to_bytes
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.data.import_plays import SEASON_ENDS
@@ -112,7 +113,8 @@ def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool 
         next_season: whether the season of the newest game is over, so that the ratings are for the next one.
 
     Raises:
-        DataError: if no game is later than those that the ratings know.
+        DataError: if no game is later than those that the ratings know; or if they leave a gap in which results are
+            missing, and a team has had none since (`LiveRatings.unseen`): a bundle knows all teams up to one date.
         FileExistsError: if `out` is neither empty nor a bundle.
         BundleError: if the bundle does not load, or the new one fails its checks.
     """
@@ -127,6 +129,8 @@ def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool 
         used[index], ratings = updated is not ratings, updated
     if not used.any():
         raise DataError(f"no game after {before.ratings.date}, the newest final that the ratings of {bundle} know")
+    if ratings.unseen:
+        raise DataError(_incomplete(ratings))
     learned, state = games.select(used), ratings.filter
     season = int(learned.season[-1]) + next_season
     state = state.predict(season)
@@ -165,6 +169,15 @@ def _result(games: Games, index: int) -> GameResult:
         season=int(games.season[index]),
         day=games.date[index].item(),
         differential=int(games.final[index]),
+    )
+
+
+def _incomplete(ratings: LiveRatings) -> str:
+    codes = sorted(ratings.unseen)
+    end = max(ratings.unseen.values())
+    return (
+        f"no game of {', '.join(codes)} since {end}, and more than {MAX_RATINGS_DAYS} days without any game after that: "
+        "the ratings of these teams would be too old; expected games of all teams after the gap"
     )
 
 

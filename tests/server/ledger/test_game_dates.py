@@ -15,7 +15,7 @@ from dejavu_server.ledger.entries import codec
 from dejavu_server.records import IssuedForecast
 
 GAME_DATE = date(2023, 11, 1)
-ADDED = {"game_date", "ratings_date", "finals_since", "warnings"}
+ADDED = {"game_date", "ratings_date", "finals_since", "warnings", "outdated_teams"}
 
 
 def dated(day: date | None, **fields: object) -> IssuedForecast:
@@ -36,6 +36,7 @@ def test_the_date_the_ratings_and_the_warnings_are_recorded_and_read_back() -> N
         rated(),
         rated(finals_since=7, warnings=(WarningReason.RATINGS_OUTDATED, WarningReason.MODEL_UNFIT)),
         rated(warnings=(WarningReason.RATINGS_AHEAD,)),
+        rated(warnings=(WarningReason.RATINGS_OUTDATED,), outdated_teams=("WAS", "OKC")),
     ):
         read = codec.parse(entry(given))
         assert read == replace(given, sequence=1)

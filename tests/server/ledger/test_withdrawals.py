@@ -71,7 +71,13 @@ async def answers(ledger: Ledger) -> list[object]:
         learned.read(connection)
         ratings = learned.ratings("v1")
         assert ratings is not None
-        state = [ratings.filter.mean.tobytes(), ratings.filter.date, dict(ratings.games), learned.intervals.to_bytes()]
+        state = [
+            ratings.filter.mean.tobytes(),
+            ratings.filter.date,
+            dict(ratings.games),
+            dict(ratings.unseen),
+            learned.intervals.to_bytes(),
+        ]
         lessons = [replace(each, sequence=0) for each in learning.settled_games_after(connection, 0)]
         return [
             sorted(map(repr, listed)),

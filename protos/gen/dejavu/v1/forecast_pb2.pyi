@@ -58,7 +58,9 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     WARNING_REASON_UNSPECIFIED: _WarningReason.ValueType  # 0
     """Not specified."""
     WARNING_REASON_RATINGS_OUTDATED: _WarningReason.ValueType  # 1
-    """The newest final that the teams' ratings know is too long before the game: the forecast does not use the ratings."""
+    """The newest final that the teams' ratings know is too long before the game, or results of a team have been missing
+    since: the forecast does not use the ratings.
+    """
     WARNING_REASON_RATINGS_AHEAD: _WarningReason.ValueType  # 2
     """The teams' ratings know finals from after the game. The forecast uses them only if they are from close to the game:
     expected_margin says whether.
@@ -82,7 +84,9 @@ class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
 WARNING_REASON_UNSPECIFIED: WarningReason.ValueType  # 0
 """Not specified."""
 WARNING_REASON_RATINGS_OUTDATED: WarningReason.ValueType  # 1
-"""The newest final that the teams' ratings know is too long before the game: the forecast does not use the ratings."""
+"""The newest final that the teams' ratings know is too long before the game, or results of a team have been missing
+since: the forecast does not use the ratings.
+"""
 WARNING_REASON_RATINGS_AHEAD: WarningReason.ValueType  # 2
 """The teams' ratings know finals from after the game. The forecast uses them only if they are from close to the game:
 expected_margin says whether.
@@ -235,8 +239,9 @@ class Forecast(_message.Message):
     forecast was made. The age of the ratings is counted to this day.
     """
     ratings_date: _builtins.str
-    """Local date of the newest final that the teams' ratings know, ISO 8601 (YYYY-MM-DD). Empty if the request did not
-    name both teams, or replaced their ratings by pregame_margin; and for forecasts recorded by earlier releases.
+    """Local date of the newest final that the teams' ratings know, ISO 8601 (YYYY-MM-DD). If results are missing for more
+    than 30 days, and a team has had none since, it is the date on which they begin to be missing. Empty if the request
+    did not name both teams, or replaced their ratings by pregame_margin; and for forecasts recorded by earlier releases.
     """
     finals_since: _builtins.int
     """How many finals reported to this server the ratings know beyond those that the model's own ratings came with."""

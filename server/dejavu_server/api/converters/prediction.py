@@ -16,7 +16,6 @@ from dejavu_feed.off_season import playing_days
 from dejavu_models import risk
 from dejavu_models.errors import FieldErrors, InvalidGameDate
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern, check_level_count, check_slots
-from dejavu_models.ratings import are_usable, ratings_warnings
 from dejavu_models.types import (
     Adaptation,
     AdaptationMode,
@@ -25,7 +24,6 @@ from dejavu_models.types import (
     Horizon,
     ModelInfo,
     SimilarGame,
-    WarningReason,
 )
 from dejavu_server.api.converters import market
 from dejavu_server.api.converters.errors import InvalidBatch, TooManyGames
@@ -40,7 +38,7 @@ from dejavu_server.api.converters.fields import (
     timestamp,
 )
 from dejavu_server.api.converters.market import RISK_LEVEL_VALUES
-from dejavu_server.api.converters.reliability import forecast_warnings, market_warnings, warning_message
+from dejavu_server.api.converters.reliability import forecast_warnings, market_warnings, model_warnings
 from dejavu_server.records import ForecastRequest, IssuedForecast, LateReason
 
 MAX_BATCH = 1000
@@ -206,8 +204,6 @@ def market_message_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
 
 def model_message(info: ModelInfo, today: date, *, active: bool) -> model_service_pb2.Model:
     """Converts the description of a model to a message, with the age of its ratings today."""
-    rated = are_usable(info.ratings_date, today, info.max_ratings_days)
-    reasons = ratings_warnings(info.ratings_date, today, info.max_ratings_days)
     return message_of(
         model_service_pb2.Model,
         info,
@@ -220,10 +216,7 @@ def model_message(info: ModelInfo, today: date, *, active: bool) -> model_servic
         metrics=[message_of(model_service_pb2.Metric, metric) for metric in info.metrics],
         ratings_date=info.ratings_date.isoformat(),
         ratings_age_days=playing_days(info.ratings_date, today),
-        warnings=[
-            warning_message(reason, today, info.ratings_date, used=rated)
-            for reason in (*(() if info.approved else (WarningReason.MODEL_UNFIT,)), *reasons)
-        ],
+        warnings=model_warnings(info, today),
         verdict=model_service_pb2.VERDICT_FIT if info.approved else model_service_pb2.VERDICT_UNFIT,
     )
 

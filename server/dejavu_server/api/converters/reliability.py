@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
 from dejavu.v1 import forecast_pb2
+from dejavu_feed.off_season import playing_days
 from dejavu_models.betting import PLAUSIBLE_OVERROUNDS, MarketAnswer, fair_probability
-from dejavu_models.types import Horizon, WarningReason
+from dejavu_models.ratings import are_usable, ratings_warnings
+from dejavu_models.types import Horizon, ModelInfo, WarningReason
 from dejavu_server.records import IssuedForecast
 
 _WARNING_VALUES = {
     reason: forecast_pb2.WarningReason.Value(f"WARNING_REASON_{reason.name}") for reason in WarningReason
 }
+
+_MOST_NAMED: Final = 5
+"""Teams up to which a warning about a model names them."""
 
 _THEN: Final = {Horizon.HALFTIME: "leads at the half", Horizon.FINAL: "wins"}
 
@@ -21,7 +27,13 @@ def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.Warning]:
     """Returns the warnings of an issued forecast."""
     forecast = issued.forecast
     return [
-        warning_message(reason, issued.day, forecast.ratings_date, used=forecast.expected_margin is not None)
+        warning_message(
+            reason,
+            issued.day,
+            forecast.ratings_date,
+            used=forecast.expected_margin is not None,
+            teams=forecast.outdated_teams,
+        )
         for reason in forecast.warnings
     ]
 
@@ -44,7 +56,26 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
     return warnings
 
 
-def warning_message(reason: WarningReason, day: date, ratings_date: date | None, *, used: bool) -> forecast_pb2.Warning:
+def model_warnings(info: ModelInfo, today: date) -> list[forecast_pb2.Warning]:
+    """Returns the warnings of a model on a day."""
+    used = are_usable(info.ratings_date, today, info.max_ratings_days)
+    reasons = ratings_warnings(info.ratings_date, today, info.max_ratings_days)
+    if not info.approved:
+        reasons = (WarningReason.MODEL_UNFIT, *reasons)
+    warnings = [warning_message(reason, today, info.ratings_date, used=used) for reason in reasons]
+    limit = info.max_ratings_days
+    outdated = {code: end for code, end in info.unseen_teams.items() if playing_days(end, today) > limit}
+    if used and outdated:
+        ends = sorted(set(outdated.values()))
+        teams = sorted(outdated) if len(outdated) <= _MOST_NAMED else [f"{len(outdated)} teams"]
+        end = f"{ends[-1]}" + " or before" * (len(ends) > 1)
+        warnings.append(_outdated(f"{_and(teams)}, with no final since a gap,", end, today))
+    return warnings
+
+
+def warning_message(
+    reason: WarningReason, day: date, ratings_date: date | None, *, used: bool, teams: Sequence[str] = ()
+) -> forecast_pb2.Warning:
     """Returns a warning for programs and people.
 
     Args:
@@ -52,12 +83,13 @@ def warning_message(reason: WarningReason, day: date, ratings_date: date | None,
         day: local date of the game.
         ratings_date: local date of the newest final that the ratings know; None if no ratings were asked for.
         used: whether they were used.
+        teams: NBA codes of the teams for which they are outdated; empty: for all.
     """
-    ignored = "they are not used"
+    if reason is WarningReason.RATINGS_OUTDATED:
+        return _outdated(_and(teams) if teams else "the teams", f"{ratings_date}", day)
     text = {
-        WarningReason.RATINGS_OUTDATED: f"the teams' ratings end on {ratings_date}, too long before {day}: {ignored}",
         WarningReason.RATINGS_AHEAD: f"the teams' ratings know finals up to {ratings_date}, after the game of {day}"
-        + ("" if used else f": {ignored}"),
+        + ("" if used else ": they are not used"),
         WarningReason.MODEL_UNFIT: "the recipe of this model failed its backtest (see the verdict in ListModels)",
     }[reason]
     return forecast_pb2.Warning(reason=_WARNING_VALUES[reason], text=text)
@@ -70,6 +102,17 @@ def _mismatched_odds(answer: MarketAnswer) -> forecast_pb2.Warning:
         + f", expected {lowest} to {highest}; no stake"
     )
     return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_ODDS_MISMATCHED, text=text)
+
+
+def _outdated(teams: str, end: str, day: date) -> forecast_pb2.Warning:
+    return forecast_pb2.Warning(
+        reason=forecast_pb2.WARNING_REASON_RATINGS_OUTDATED,
+        text=f"the ratings of {teams} end on {end}, too long before {day}: they are not used",
+    )
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _implausible_edge(answer: MarketAnswer) -> forecast_pb2.Warning:

@@ -170,6 +170,7 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
                 ratings_date=optional(date.fromisoformat, forecast.get("ratings_date")),
                 finals_since=forecast.get("finals_since", 0),
                 warnings=tuple(map(WarningReason, forecast.get("warnings", ()))),
+                outdated_teams=tuple(forecast.get("outdated_teams", ())),
             ),
             generated_time=from_microseconds(forecast["generated_us"]),
             expires_time=from_microseconds(forecast["expires_us"]),
@@ -361,4 +362,6 @@ def _late_additions(forecast: Forecast) -> dict[str, Any]:
         added |= {"finals_since": int(forecast.finals_since), "ratings_date": forecast.ratings_date.isoformat()}
     if forecast.warnings:
         added["warnings"] = [reason.value for reason in forecast.warnings]
+    if forecast.outdated_teams:
+        added["outdated_teams"] = list(forecast.outdated_teams)
     return added

@@ -177,6 +177,7 @@ class MarketAnswer:
             threshold.
         implausible: whether the edge is larger than is plausible, so that there is no stake.
         mismatched: whether the two prices do not belong together, so that there is no stake and no edge to judge.
+        unrated: whether the ratings of the teams that were named could not be used, so that there is no stake.
     """
 
     home: MarketSideAnswer
@@ -190,6 +191,7 @@ class MarketAnswer:
     confidence_threshold: float
     implausible: bool = False
     mismatched: bool = False
+    unrated: bool = False
 
 
 def american_to_decimal(american: int) -> float:
@@ -213,10 +215,12 @@ def evaluate_market(
     at_least: Callable[[int], float],
     policy: StakingPolicy = DEFAULT_POLICY,
     overrounds: tuple[float, float] = PLAUSIBLE_OVERROUNDS,
+    *,
+    unrated: bool = False,
 ) -> MarketAnswer:
     """Evaluates both sides of a market and chooses the side to bet on.
 
-    None is chosen if the edge is implausible, or if the two prices do not belong together.
+    None is chosen if the edge is implausible, if the two prices do not belong together, or if it is `unrated`.
 
     The stake does not depend on the confidence threshold; `confidence_met` reports whether it is reached.
 
@@ -225,6 +229,7 @@ def evaluate_market(
         at_least: k → P(differential ≥ k) at the market's horizon; non-increasing in k.
         policy: staking policy.
         overrounds: smallest and largest overround of prices that belong together.
+        unrated: whether teams are named whose ratings are not used: the odds know them, the model does not.
     """
     # Works for whole and for half lines; a half line cannot push.
     home_wins = float(at_least(math.floor(market.line) + 1))
@@ -235,7 +240,7 @@ def evaluate_market(
     overround = 1.0 / market.home_odds + 1.0 / market.away_odds - 1.0
     mismatched = not overrounds[0] - _ROUNDING <= overround <= overrounds[1] + _ROUNDING
     implausible = not mismatched and abs(edge) > policy.max_edge + _ROUNDING
-    cap = 0.0 if implausible or mismatched else 1.0
+    cap = 0.0 if implausible or mismatched or unrated else 1.0
     home = _side(market.home_odds, home_wins, away_wins, market.bankroll, policy, cap)
     away = _side(market.away_odds, away_wins, home_wins, market.bankroll, policy, cap)
     candidates = [(MarketSide.HOME, home, away_wins), (MarketSide.AWAY, away, home_wins)]
@@ -255,6 +260,7 @@ def evaluate_market(
         confidence_threshold=threshold,
         implausible=implausible,
         mismatched=mismatched,
+        unrated=bool(unrated),
     )
 
 

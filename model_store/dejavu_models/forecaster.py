@@ -190,7 +190,11 @@ class Forecaster:
             adaptation=adaptation,
             distribution=issued.recorded() if query.record else (),
             static_scores=issued.static_scores if query.record else (),
-            market=issued.evaluate(query.market, query.horizon, self.policy) if query.market else None,
+            market=(
+                issued.evaluate(query.market, query.horizon, self.policy, unrated=rated and margin is None)
+                if query.market
+                else None
+            ),
             ratings_date=end if rated else None,
             finals_since=state.finals if rated else 0,
             warnings=self._warnings + warnings,
@@ -311,7 +315,9 @@ class _IssuedDistribution:
         """Returns P(the home team leads at the horizon)."""
         return self._adapted(self._distribution.home_lead_probability_of(self._point, self._lead))
 
-    def evaluate(self, market: Market, horizon: Horizon, policy: StakingPolicy) -> MarketAnswer:
+    def evaluate(
+        self, market: Market, horizon: Horizon, policy: StakingPolicy, *, unrated: bool = False
+    ) -> MarketAnswer:
         """Evaluates a market with this distribution."""
 
         def at_least(differential: int) -> float:
@@ -319,7 +325,7 @@ class _IssuedDistribution:
             bound = 0.0 if horizon is Horizon.FINAL and differential in (0, 1) else differential - 0.5
             return self._adapted(self._distribution.probability_above(self._point, self._lead, bound))
 
-        return betting.evaluate_market(market, at_least, policy)
+        return betting.evaluate_market(market, at_least, policy, unrated=unrated)
 
     def _adapted(self, probability: float) -> float:
         if self._map is None:

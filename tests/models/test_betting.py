@@ -273,6 +273,17 @@ def test_prices_that_do_not_belong_together_have_no_stake(odds: tuple[float, flo
     assert answer.home.expected_value == without_limit.home.expected_value
 
 
+def test_without_the_ratings_of_the_teams_there_is_no_stake() -> None:
+    market = Market(0.0, 2.1, 2.0, bankroll=1000.0)
+    answer, rated = (evaluate_market(market, three(0.55, 0.0), unrated=unrated) for unrated in (True, False))
+    assert rated.stake > 0
+    assert answer.unrated
+    assert not rated.unrated
+    assert (answer.side, answer.stake, answer.risk_level) == (None, 0.0, RiskLevel.LOW)
+    assert (answer.home.kelly_fraction, answer.home.stake_fraction, answer.home.stake) == (0.0, 0.0, 0.0)
+    assert (answer.home.win_probability, answer.home.expected_value) == (0.55, rated.home.expected_value)
+
+
 def test_pushes_are_no_part_of_the_edge() -> None:
     """Of the bets that are decided, the home side wins 0.6; the odds imply a half."""
     assert not evaluate_market(Market(0.0, 2.0, 2.0), three(0.3, 0.5)).implausible

@@ -34,8 +34,10 @@ async def test_it_is_told_and_recorded_with_no_stake_and_markets_of_other_settin
             bets.append((await client.get_scorecard(horizon=FINAL)).market.bets)
     assert [answer.side for answer in answers] == [MARKET_SIDE_HOME, MARKET_SIDE_UNSPECIFIED, MARKET_SIDE_HOME]
     assert answers[0] == answers[2]
-    assert not answers[0].warnings
-    [warning] = answers[1].warnings
+    unknown = forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN
+    assert [each.reason for each in answers[0].warnings] == [unknown]
+    first, warning = answers[1].warnings
+    assert first.reason == unknown
     assert warning.reason == forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE
     assert warning.text.startswith("more likely the model is wrong than the market")
     assert (answers[1].stake, answers[1].home.stake, answers[1].home.kelly_fraction) == (0.0, 0.0, 0.0)

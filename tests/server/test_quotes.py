@@ -11,6 +11,7 @@ from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import forecast_pb2
+from dejavu.v1.market_pb2 import MARKET_SIDE_UNSPECIFIED
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_client.requests import market
@@ -72,3 +73,38 @@ async def test_a_quote_weighed_by_newer_ratings_says_so_with_both_probabilities(
     assert f"gives {100 * recorded.home_lead_probability:.1f} % that BOS wins" in warning.text
     assert f"weighs this market {100 * wins:.1f} %" in warning.text
     assert verify(f"sqlite:///{tmp_path}/ledger.sqlite3").markets == 1
+
+
+BLIND = market(0, -320, 310, bankroll=1000.0)
+"""On the winner, with an edge for the away team of a few points."""
+
+
+@pytest.mark.parametrize("game_date", ["2026-11-20", "1999-01-05"])
+async def test_without_the_ratings_of_the_teams_there_is_no_stake(
+    client: AsyncDejavuClient, tmp_path: Path, game_date: str
+) -> None:
+    """Before, ratings of June 2023 that were not used for a game of November 2026 still gave a stake."""
+    season = f"{(int(game_date[:4]) - (game_date[5:7] < '09')) % 100:02d}"
+    teams = {"home_team": "BOS", "away_team": "LAL", "game_date": game_date, "horizon": FINAL}
+    answer = await client.quote(PATTERN, BLIND, game_id=f"002{season}00321", **teams)  # type: ignore[arg-type]
+    assert (answer.market.side, answer.market.stake) == (MARKET_SIDE_UNSPECIFIED, 0.0)
+    assert [side.kelly_fraction for side in (answer.market.home, answer.market.away)] == [0.0, 0.0]
+    [warning], [of_forecast] = answer.market.warnings, answer.forecast.warnings
+    assert (warning.reason, warning.text) == (of_forecast.reason, f"{of_forecast.text}; no stake")
+    [listed] = [each async for each in client.list_predictions()]
+    assert listed.market_answer == answer.market
+    assert verify(f"sqlite:///{tmp_path}/ledger.sqlite3").markets == 1
+    given = await client.quote(PATTERN, BLIND, pregame_margin=0.0, **teams)  # type: ignore[arg-type]
+    assert given.market.stake > 0
+    assert not given.market.warnings
+
+
+async def test_without_names_of_teams_the_stake_stays_with_a_warning(client: AsyncDejavuClient) -> None:
+    answer = await client.quote(PATTERN, BLIND, horizon=FINAL)
+    assert answer.market.stake > 0
+    [warning] = answer.market.warnings
+    assert warning.reason == forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN
+    assert "the teams are not known to the model" in warning.text
+    alone = await client.quote(PATTERN, BLIND, horizon=FINAL, home_team="BOS")
+    assert [each.reason for each in alone.market.warnings] == [forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN]
+    assert alone.market.stake == answer.market.stake

@@ -176,8 +176,8 @@ def _incomplete(ratings: LiveRatings) -> str:
     codes = sorted(ratings.unseen)
     end = max(ratings.unseen.values())
     return (
-        f"no game of {', '.join(codes)} since {end}, and more than {MAX_RATINGS_DAYS} days without any game after that: "
-        "the ratings of these teams would be too old; expected games of all teams after the gap"
+        f"no game of {', '.join(codes)} since {end}, and more than {MAX_RATINGS_DAYS} days without any game after "
+        "that: the ratings of these teams would be too old; expected games of all teams after the gap"
     )
 
 

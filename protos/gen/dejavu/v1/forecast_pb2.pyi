@@ -77,6 +77,8 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """The market was weighed by a forecast computed for this request, which differs from the recorded one: the model has
     learned from outcomes since.
     """
+    WARNING_REASON_TEAMS_UNKNOWN: _WarningReason.ValueType  # 7
+    """The market was weighed without the strength of the teams, which the request did not name."""
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
     """Why an answer is less reliable than usual. Later releases may have further reasons: show the text of these."""
@@ -103,6 +105,8 @@ WARNING_REASON_RECOMPUTED: WarningReason.ValueType  # 6
 """The market was weighed by a forecast computed for this request, which differs from the recorded one: the model has
 learned from outcomes since.
 """
+WARNING_REASON_TEAMS_UNKNOWN: WarningReason.ValueType  # 7
+"""The market was weighed without the strength of the teams, which the request did not name."""
 Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
 
 class _LateReason:

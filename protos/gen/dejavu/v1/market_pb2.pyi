@@ -255,7 +255,8 @@ class MarketAnswer(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
-        """What makes the evaluation less reliable than usual. With WARNING_REASON_IMPLAUSIBLE_EDGE there is no stake: the win
+        """What makes the evaluation less reliable than usual. With WARNING_REASON_RATINGS_OUTDATED or _AHEAD there is no stake:
+        the teams' ratings are not used. With WARNING_REASON_IMPLAUSIBLE_EDGE there is none either: the win
         probability, of bets without a push, is further than the server's limit (0.15 by default) from the implied one
         without the bookmaker's margin (both implied probabilities divided by their sum). With
         WARNING_REASON_ODDS_MISMATCHED there is no stake either, and the market is not recorded.
@@ -312,7 +313,7 @@ class MarketSideAnswer(_message.Message):
     """Expected profit for a stake of 1."""
     kelly_fraction: _builtins.float
     """Share of the bankroll that maximizes its growth rate (Kelly 1956; with pushes), in [0, 1]: not capped. 0
-    if the edge is implausible or the odds are mismatched.
+    if the edge is implausible, the odds are mismatched, or the teams' ratings are not used.
     """
     stake_fraction: _builtins.float
     """The Kelly fraction after the server's multiplier and cap."""

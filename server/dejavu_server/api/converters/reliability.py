@@ -41,15 +41,32 @@ def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.Warning]:
 def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.Warning]:
     """Returns the warnings of the evaluation of a market that was sent with a forecast."""
     warnings = []
+    weighed_by = issued.market_forecast or issued.forecast
+    if answer.unrated:
+        # The list of what is recorded does not have the forecast of a market that was weighed anew.
+        reason = next(
+            (each for each in weighed_by.warnings if each is WarningReason.RATINGS_AHEAD),
+            WarningReason.RATINGS_OUTDATED,
+        )
+        warning = warning_message(
+            reason, issued.day, weighed_by.ratings_date, used=False, teams=weighed_by.outdated_teams
+        )
+        warning.text += "; no stake"
+        warnings.append(warning)
+    elif weighed_by.expected_margin is None and not (issued.home_team and issued.away_team):
+        text = (
+            "the teams are not known to the model: it weighs this market without their strength, which the odds include"
+        )
+        warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, text=text))
     if answer.mismatched:
         warnings.append(_mismatched_odds(answer))
     elif answer.implausible:
         warnings.append(_implausible_edge(answer))
     if issued.market_forecast is not None:
-        recorded, weighed_by = issued.forecast.home_lead_probability, issued.market_forecast.home_lead_probability
+        recorded, now = issued.forecast.home_lead_probability, weighed_by.home_lead_probability
         text = (
             f"the recorded forecast gives {100 * recorded:.1f} % that {issued.home_team or 'home'} "
-            f"{_THEN[issued.forecast.horizon]}, the one that weighs this market {100 * weighed_by:.1f} %: the model "
+            f"{_THEN[issued.forecast.horizon]}, the one that weighs this market {100 * now:.1f} %: the model "
             "has learned from outcomes since"
         )
         warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_RECOMPUTED, text=text))

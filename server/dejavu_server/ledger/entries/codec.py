@@ -252,7 +252,7 @@ def market_payload(
                 "home": floats(answer.home, _SIDE_ANSWER),
                 "risk_level": answer.risk_level.value,
                 "side": None if answer.side is None else answer.side.value,
-                **({"implausible": True} if answer.implausible else {}),
+                **{name: True for name in ("implausible", "unrated") if getattr(answer, name)},
             },
             **({} if calibration_sequence is None else {"calibration_sequence": int(calibration_sequence)}),
             "forecast_sequence": int(forecast_sequence),
@@ -288,6 +288,7 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
             risk_level=RiskLevel(evaluated["risk_level"]),
             confidence_met=evaluated["confidence_met"],
             implausible=evaluated.get("implausible", False),
+            unrated=evaluated.get("unrated", False),
         )
         return payload["forecast_sequence"], market, answer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import date
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -143,6 +144,32 @@ def test_an_implausible_edge_cannot_be_hidden_nor_made_up() -> None:
         assert answer.implausible is (policy.max_edge < 1.0)
         assert fault_of(forecast, market, answer) is None
         assert fault_of(forecast, market, replace(answer, implausible=not answer.implausible)) is not None
+
+
+def test_that_ratings_were_not_used_cannot_be_hidden_nor_made_up() -> None:
+    distribution, market = fitted(7, 1500, Horizon.FINAL), Market(0.0, 1.9, 1.9)
+    policy = StakingPolicy(max_edge=1.0)
+    forecast, _, staked = asked(distribution, Horizon.FINAL, market, point=9.0, lead=9.0, policy=policy)
+    assert staked.stake > 0
+    rated = replace(forecast.forecast, ratings_date=date(2023, 6, 12), expected_margin=1.5)
+    unrated = replace(forecast, forecast=replace(rated, expected_margin=None))
+    refused = replace(staked, unrated=True)
+    assert fault_of(unrated, market, refused) is not None  # with its stake
+    refused = replace(
+        refused,
+        side=None,
+        stake=0.0,
+        risk_level=RiskLevel.LOW,
+        **{
+            side: replace(getattr(staked, side), kelly_fraction=0.0, stake_fraction=0.0, stake=0.0)
+            for side in ("home", "away")
+        },
+        confidence_met=max(staked.home.win_probability, staked.away.win_probability) >= staked.confidence_threshold,
+    )
+    assert fault_of(unrated, market, refused) is None
+    assert fault_of(unrated, market, replace(refused, unrated=False)) is not None
+    fault = fault_of(replace(forecast, forecast=rated), market, refused)
+    assert fault == "it says that the teams' ratings were not used, which the forecast does not"
 
 
 @pytest.mark.parametrize("horizon", list(Horizon))

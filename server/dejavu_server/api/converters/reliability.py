@@ -61,7 +61,7 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
     if answer.mismatched:
         warnings.append(_mismatched_odds(answer))
     elif answer.implausible:
-        warnings.append(_implausible_edge(answer))
+        warnings.append(_implausible_edge(answer, issued.home_team or "the home side"))
     if issued.market_forecast is not None:
         recorded, now = issued.forecast.home_lead_probability, weighed_by.home_lead_probability
         text = (
@@ -132,11 +132,14 @@ def _and(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _implausible_edge(answer: MarketAnswer) -> forecast_pb2.Warning:
+def _implausible_edge(answer: MarketAnswer, home: str) -> forecast_pb2.Warning:
     wins, loses = answer.home.win_probability, answer.away.win_probability
     implied = fair_probability(answer.home.decimal_odds, answer.away.decimal_odds)
+    # The edge is of bets that are decided; the table shows the share of all bets.
+    decided = " of the bets that are not returned" if answer.push_probability else ""
     return forecast_pb2.Warning(
         reason=forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE,
-        text="more likely the model is wrong than the market: it gives the home side "
-        f"{100 * wins / (wins + loses):.0f} %, the odds {100 * implied:.0f} % without the bookmaker's margin; no stake",
+        text="more likely the model is wrong than the market: it gives "
+        f"{home} {100 * wins / (wins + loses):.0f} %{decided}, the odds {100 * implied:.0f} % without the bookmaker's "
+        "margin; no stake",
     )

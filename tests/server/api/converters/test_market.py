@@ -141,8 +141,25 @@ def test_an_implausible_edge_is_told_as_the_model_being_wrong() -> None:
     [warning] = written.warnings
     assert warning.reason == forecast_pb2.WARNING_REASON_IMPLAUSIBLE_EDGE
     assert warning.text.startswith(
-        "more likely the model is wrong than the market: it gives the home side 84 %, the odds"
+        "more likely the model is wrong than the market: it gives BKN 84 % of the bets that are not returned, the odds"
     )
+
+
+@pytest.mark.parametrize(
+    ("home_team", "push", "told"),
+    [
+        ("BOS", 0.05, "it gives BOS 84 % of the bets that are not returned, the odds 50 %"),
+        ("BOS", 0.0, "it gives BOS 80 %, the odds 50 %"),
+        ("", 0.0, "it gives the home side 80 %, the odds 50 %"),
+    ],
+)
+def test_an_implausible_edge_names_the_team_and_which_bets_its_share_is_of(
+    home_team: str, push: float, told: str
+) -> None:
+    """Before, 84 % stood beside a table that said 80 %."""
+    answer = evaluate_market(Market(3.0, 1.9, 1.9), lambda k: {3: 0.8 + push, 4: 0.8}[k])
+    texts = [each.text for each in market_warnings(issued(home_team=home_team), answer)]
+    assert told in texts[-1]
 
 
 def test_each_side_and_each_level_has_its_number() -> None:

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, func, insert, select
 from tests.support.builders.record_book import forecast
 
 from dejavu_common.clock import microseconds
+from dejavu_feed.game_day import game_day
 from dejavu_feed.teams import TEAMS
 from dejavu_models.betting import Market, evaluate_market
 from dejavu_models.forecast_query import ScorePattern
@@ -30,7 +31,7 @@ from dejavu_server.ledger.database import migrate, schema, sqlite, sqlite_engine
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.settlement import Bet
-from dejavu_server.records import IssuedForecast, ReportedOutcome, game_day
+from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 GAMES_AN_EVENING = 8
 EVENINGS_A_MODEL = 60

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
+from dejavu_feed.game_day import game_day
 from dejavu_models.betting import Market, MarketAnswer
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Forecast, Horizon
-
-_DAY_START = timedelta(hours=11)
-"""A game day starts at 11:00 UTC: 6 or 7 a.m. in New York, when no game is in progress."""
-
-
-def game_day(instant: datetime) -> date:
-    """Returns the local calendar date of a game that is in progress at an instant (aware, UTC)."""
-    return (instant - _DAY_START).date()
 
 
 @dataclass(frozen=True, slots=True)

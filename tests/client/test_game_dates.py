@@ -36,6 +36,7 @@ from dejavu_client.poller.summary import summarize
 from dejavu_client.poller.transition import DueForecast
 from dejavu_client.poller.watched_game import WatchedGame, watched_horizons
 from dejavu_client.requests import HALFTIME, predictions_request, score_filter
+from dejavu_feed.game_day import game_day
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, read_scoreboard
 from dejavu_feed.replay.games import simulated_evening
@@ -61,6 +62,17 @@ def dejavu(server: FakeServer, *arguments: str) -> str:
     result = CliRunner().invoke(app, list(arguments), env=environment)
     assert result.exit_code == 0, result.output
     return result.stdout
+
+
+def test_predict_shows_the_date_of_a_game_of_another_day_only(server: FakeServer) -> None:
+    today = game_day(datetime.now(UTC))
+    for day, shows in ((today, False), (today - timedelta(1), True), (today + timedelta(1), True)):
+        answer = PredictResponse(forecast=forecast(game_date=day.isoformat()))
+        server.answers("Predict", answer)
+        shown = dejavu(server, "predict", "0", "2")
+        assert [line.split()[1:4] for line in shown.splitlines() if f"{day}" in line] == [
+            ["game", "date", f"{day}"]
+        ] * shows
 
 
 def test_predict_sends_the_date_and_shows_the_warning(server: FakeServer) -> None:

@@ -236,6 +236,6 @@ def test_a_checkpoint_that_a_client_kept_is_one_to_verify_a_ledger_with(
 
 def _today() -> str:
     """Returns the date of games played now, by the contract's rule for the track record."""
-    from dejavu_server.records import game_day
+    from dejavu_feed.game_day import game_day
 
     return game_day(datetime.now(UTC)).isoformat()

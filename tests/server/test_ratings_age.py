@@ -14,11 +14,11 @@ from tests.support.processes.servers import async_worker
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import FINAL, AsyncDejavuClient, predict_request
+from dejavu_feed.game_day import game_day
 from dejavu_feed.off_season import days_around
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.registry.registry import Registry
 from dejavu_models.types import Horizon
-from dejavu_server.records import game_day
 
 SHIPPED = date(2023, 6, 12)
 """Date of the newest final that the ratings of the shipped bundle know."""

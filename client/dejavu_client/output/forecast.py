@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from google.protobuf.json_format import MessageToJson
@@ -37,6 +37,7 @@ from dejavu_client.formatting import (
     warning_label,
 )
 from dejavu_client.output.responsive_table import name_value_rows, titled_table
+from dejavu_feed.game_day import game_day
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -64,13 +65,14 @@ def show(message: MessageT, print_text: Callable[[MessageT], object], *, as_json
 
 
 def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None:
-    """Prints a forecast in full.
+    """Prints a forecast in full; with the date of its game unless that is today.
 
     Args:
         forecast: the forecast.
         pattern: its input: home − away at the end of each minute, in points.
     """
     rows = name_value_rows()
+    _add_date(rows, forecast)
     if forecast.HasField("expected_margin"):
         rows.add_row("before tip-off", f"{_lead(forecast.expected_margin, forecast)} expected at the end")
     if pattern:
@@ -191,6 +193,12 @@ def _seasons(years: Sequence[int]) -> str:
     if len(ordered) > 1 and ordered == list(range(ordered[0], ordered[-1] + 1)):
         return f"{ordered[0]}–{ordered[-1]}"
     return ", ".join(map(str, ordered))
+
+
+def _add_date(rows: Table, forecast: Forecast) -> None:
+    """Adds the date of a game of another day than today to rows of name and value."""
+    if forecast.game_date and forecast.game_date != game_day(datetime.now(UTC)).isoformat():
+        rows.add_row("game date", forecast.game_date)
 
 
 def _add_adaptation(rows: Table, forecast: Forecast) -> None:

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from dejavu.v1 import model_service_pb2 as models_pb
 from dejavu_common.clock import utc_now
+from dejavu_feed.game_day import game_day
 from dejavu_models.registry.registry import Registry
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.handlers import Context
-from dejavu_server.records import game_day
 
 MODEL_SERVICE = models_pb.DESCRIPTOR.services_by_name["ModelService"]
 

@@ -12,6 +12,7 @@ import structlog
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_common.clock import utc_now
+from dejavu_feed.game_day import game_day
 from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
 from dejavu_server.api.converters import prediction
@@ -19,7 +20,7 @@ from dejavu_server.api.errors import INTERNAL, batch_error, describe
 from dejavu_server.api.handlers import Context
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.service import ForecastService
-from dejavu_server.records import ForecastRequest, IssuedForecast, game_day
+from dejavu_server.records import ForecastRequest, IssuedForecast
 from dejavu_server.results import Failed, Result
 from dejavu_server.streaming.ledger_manager import LedgerManager
 

@@ -12,6 +12,7 @@ from tests.support.builders.outcomes import MARKET
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from typing_extensions import override
 
+from dejavu_feed.game_day import game_day
 from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.online_state import OnlineState
@@ -22,7 +23,7 @@ from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.queries import pages
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.records import ForecastRequest, IssuedForecast, game_day
+from dejavu_server.records import ForecastRequest, IssuedForecast
 
 GAME_DAY, LATER = date(2023, 11, 1), date(2023, 11, 2)
 

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import EPOCH
+from dejavu_feed.game_day import game_day
 from dejavu_feed.game_ids import is_of_season, season_days, season_of, seasons_on
 from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidInput, InvalidTeam, quoted
 from dejavu_models.scorecard import LeaderboardMetric
@@ -32,7 +33,7 @@ from dejavu_server.api.converters.record import METRIC_VALUES
 from dejavu_server.ledger.errors import InvalidDifferential
 from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
-from dejavu_server.records import ReportedOutcome, game_day
+from dejavu_server.records import ReportedOutcome
 
 _T = TypeVar("_T")
 

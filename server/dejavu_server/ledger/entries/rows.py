@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from dejavu_common.clock import microseconds
+from dejavu_feed.game_day import game_day
 from dejavu_feed.game_ids import is_replay
 from dejavu_server.ledger.entries import scored_values
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.settlement import Bet
-from dejavu_server.records import IssuedForecast, ReportedOutcome, game_day
+from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 Row = dict[str, Any]
 """Column name → value: the parameters of a statement."""

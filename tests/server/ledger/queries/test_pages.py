@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book
 
+from dejavu_feed.game_day import game_day
 from dejavu_feed.game_ids import is_replay
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.queries import page_tokens, pages, predictions
 from dejavu_server.ledger.queries.page_tokens import InvalidPageToken
 from dejavu_server.ledger.queries.pages import ForecastFilter, Page
-from dejavu_server.records import IssuedForecast, RecordedForecast, game_day
+from dejavu_server.records import IssuedForecast, RecordedForecast
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
 GAMES = ("0022500001", "0022500002", "0022500003", "9900000001")

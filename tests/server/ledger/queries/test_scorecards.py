@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market
 
+from dejavu_feed.game_day import game_day
 from dejavu_models.betting import MarketSide
 from dejavu_models.scorecard import Exclusion, LeftOut, SettledForecasts, scorecard
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.queries import pages, predictions, scorecards
 from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel
-from dejavu_server.records import LateReason, RecordedForecast, game_day
+from dejavu_server.records import LateReason, RecordedForecast
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
 TODAY = game_day(EVENING).toordinal()

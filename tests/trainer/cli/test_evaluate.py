@@ -98,7 +98,7 @@ def test_refreshed_ratings_do_not_forecast_the_season_that_they_learned_from(
 
     monkeypatch.setattr("dejavu_trainer.evaluation.bundle.result_of", lambda *_, **__: result_of_two_folds()[0])
     assert run("evaluate", "--data", data, "--season", "2034", "--bundle", tmp_path / "refreshed") == 0
-    assert f"!! The bundle's ratings know results of this season, up to {refreshed.ratings.date}" in (
+    assert f"!! The bundle's ratings know results up to {refreshed.ratings.date}, after this season began" in (
         capsys.readouterr().out
     )
 

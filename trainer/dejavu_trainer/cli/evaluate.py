@@ -29,8 +29,8 @@ _SEEN = {
     "train": "The model was TRAINED on this season: its metrics are optimistic and do not apply to new games.",
     "calibrate": "The model was CALIBRATED on this season: its metrics are optimistic and do not apply to new games.",
     "ratings": (
-        "The bundle's ratings know results of this season, up to {date}. They are not used here: the metrics with"
-        " frozen ratings are those of ratings as they stood before the season."
+        "The bundle's ratings know results up to {date}, after this season began. They are not used here: metrics with"
+        " frozen ratings are those of ratings as they stood before it."
     ),
 }
 """Warnings by how a bundle used the season that it is evaluated on."""

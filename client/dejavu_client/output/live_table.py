@@ -14,7 +14,7 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, signed
 from dejavu_client.output.poll_events import LEGEND, score, summary_lines, teams
 from dejavu_client.output.responsive_table import ResponsiveColumn, ResponsiveTable
-from dejavu_client.poller.horizons import HorizonState
+from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState
 from dejavu_client.poller.summary import Summary
 from dejavu_client.poller.watched_game import WatchedGame
 from dejavu_client.requests import FINAL
@@ -116,7 +116,8 @@ def _cells(game: WatchedGame, now: datetime) -> dict[str, Text]:
             "" if age is None else _seconds(age), style="yellow" if age is not None and age > _STALE else "dim"
         ),
     }
-    minutes = [len(each.newest.pattern) for each in game.horizons.values() if each.newest and not each.result_known]
+    current = [each for each in game.horizons.values() if not _is_past(each, game.state)]
+    minutes = [len(each.newest.pattern) for each in current if each.newest]
     if minutes:
         cells["min"] = Text(f"{max(minutes)}", style="dim")
     for watched in game.horizons.values():
@@ -142,6 +143,8 @@ def _of_horizon(watched: HorizonState, game: GameState) -> dict[str, Text]:
         }
     if watched.newest is None:
         return {name: Text("–", style="dim")} if watched.note else {}
+    if _is_past(watched, game):
+        return {name: Text("–", style="dim")}
     forecast = watched.newest.forecast
     lower, upper = signed(forecast.interval_lower, 0), signed(forecast.interval_upper, 0)
     return {
@@ -150,6 +153,18 @@ def _of_horizon(watched: HorizonState, game: GameState) -> dict[str, Text]:
         f"{name} chance": Text(f"{game.home} {chance(forecast.home_lead_probability)}"),
         f"{name} change": Text(_change(watched), style="dim"),
     }
+
+
+def _is_past(watched: HorizonState, game: GameState) -> bool:
+    """Returns whether a horizon's newest forecast is from before the end of the half, or of regulation.
+
+    In overtime, and while the outcome is awaited, it says nothing about the current score.
+    """
+    return watched.result_known or watched.is_over_by_state(game)
+
+
+def _is_overtime(game: GameState) -> bool:
+    return game.status is GameStatus.LIVE and game.period > HORIZON_RULES[FINAL].period
 
 
 def _ahead(horizon: Horizon.ValueType, differential: int, game: GameState) -> str:
@@ -188,12 +203,15 @@ def sparkline(watched: HorizonState, step: int) -> str:
 
 def _notes(games: Iterable[WatchedGame]) -> list[str]:
     """Lists which horizons of which games are not forecast, one line per reason."""
+    games = list(games)
     unforecast: dict[tuple[str, str], list[str]] = {}
     for game in games:
         for watched in game.horizons.values():
             if watched.note and watched.newest is None:
                 unforecast.setdefault((horizon_label(watched.horizon), watched.note), []).append(teams(game.state))
-    return [f"{name} not forecast ({reason}): {', '.join(names)}" for (name, reason), names in unforecast.items()]
+    lines = [f"{name} not forecast ({reason}): {', '.join(names)}" for (name, reason), names in unforecast.items()]
+    overtime = [teams(game.state) for game in games if FINAL in game.horizons and _is_overtime(game.state)]
+    return [*lines, f"overtime is not forecast: {', '.join(overtime)}"] if overtime else lines
 
 
 def _seconds(age: float) -> str:

@@ -128,6 +128,17 @@ def test_at_the_end_both_outcomes_stand() -> None:
     assert " ".join(drawn(game)[2].split()) == "LAL @ BOS Final/OT 48–52 +5 1/1 BOS led −3 1/1 LAL won"
 
 
+@pytest.mark.parametrize("read", [True, False])
+def test_in_overtime_a_forecast_from_before_the_end_of_regulation_is_not_shown_as_the_current_one(read: bool) -> None:
+    """`read`: whether the plays, too, show the end of regulation; the scoreboard may be ahead of them."""
+    overtime = replace(state(text="OT 00:36"), period=5, clock=36.0)
+    game = watched(overtime, both=True, half_came=outcome(5))
+    game = replace(game, horizons={**game.horizons, FINAL: replace(game.horizons[FINAL], result_known=read)})
+    lines = drawn(game)
+    assert " ".join(lines[2].split()) == "LAL @ BOS OT 00:36 48–52 +5 1/1 BOS led – 3 s"
+    assert " overtime is not forecast: LAL @ BOS" in lines
+
+
 def test_games_without_a_forecast_say_why_in_one_line_for_all() -> None:
     lines = drawn(watched(note="polled too late"), watched(note="polled too late"))
 

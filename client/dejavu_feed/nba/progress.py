@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from dejavu_feed.nba.live_payloads import Play
-from dejavu_feed.pattern import REGULATION_MINUTES, Score
+from dejavu_feed.pattern import QUARTER_MINUTES, QUARTER_SECONDS, REGULATION_MINUTES, Score
 
 
 def completed_minutes(plays: Sequence[Play]) -> int:
@@ -17,15 +17,27 @@ def completed_minutes(plays: Sequence[Play]) -> int:
 
     A minute is complete once the last play is *strictly later* than its end: another free throw may follow at the same
     second, and a play with a wrong clock is followed by plays with a correct one. The scoreboard's clock is not used
-    because it may run ahead of the plays.
+    because it may run ahead of the plays. The last minute of a quarter is complete with the quarter, so that a break
+    is not spent on the forecast of the minute before: the feed enters the end after the free throws at the buzzer. If it
+    is withdrawn, or a play is inserted before it, the forecast is revised as after any other correction.
     """
     elapsed = plays[-1].elapsed if plays else 0.0
+    quarter, left = divmod(elapsed, QUARTER_SECONDS)
+    if not left and periods_over(plays) >= quarter:
+        return min(REGULATION_MINUTES, int(quarter) * QUARTER_MINUTES)
     return min(REGULATION_MINUTES, max(0, -int(-elapsed // 60) - 1))
 
 
 def completed_at(plays: Iterable[Play], minutes: int) -> datetime | None:
-    """Returns the feed's wall-clock time of the first play past the end of a minute; None if it is not reported."""
-    return next((play.actual for play in plays if play.elapsed > 60 * minutes), None)
+    """Returns the feed's wall-clock time of the play that completes a minute; None if it is not reported.
+
+    This is the first play past its end, or the end of the quarter.
+    """
+    end = 60 * minutes
+    for play in plays:
+        if play.elapsed > end or (play.elapsed == end and not end % QUARTER_SECONDS and _ends_period(play)):
+            return play.actual
+    return None
 
 
 def last_change(plays: Sequence[Play], now: datetime) -> datetime | None:

@@ -16,14 +16,14 @@ from dejavu_client.poller import Poller
 from dejavu_client.poller.events import Fault, FaultKind, ForecastMissed, HorizonResult, ModelLimits, Prediction
 from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba.live_payloads import Play, Scoreboard
-from dejavu_feed.pattern import slots
+from dejavu_feed.pattern import QUARTER_MINUTES, slots
 from dejavu_feed.replay.games import extend_to_overtime
 
 
 async def go_through(watch: Watch, first: int, last: int) -> None:
-    """Polls just after the end of each of these minutes."""
+    """Polls just after the end of each of these minutes, and at the end of quarters, which completes their last one."""
     for minute in range(first, last + 1):
-        await watch.at(60.0 * minute + 1)
+        await watch.at(60.0 * minute + (minute % QUARTER_MINUTES > 0))
 
 
 async def test_half_and_end_are_forecast_after_every_minute_from_the_sixth_on_in_one_call_each() -> None:
@@ -61,6 +61,32 @@ async def test_a_minute_is_complete_with_a_play_past_its_end_and_not_at_it() -> 
         del evening.edit[game_id]
         await watch.turn()
         assert watch.predictor.minutes(FINAL) == [9, 10]
+
+
+@pytest.mark.parametrize("quarter", [1, 2, 3])
+async def test_a_break_is_not_spent_on_the_forecast_of_the_minute_before(quarter: int) -> None:
+    minute = quarter * QUARTER_MINUTES
+    evening = Evening([game(run=2)])
+    (game_id,) = evening.ids
+
+    def before_the_end(plays: tuple[Play, ...]) -> tuple[Play, ...]:
+        return tuple(each for each in plays if (each.period, each.action, each.detail) != (quarter, "period", "end"))
+
+    def with_a_free_throw(plays: tuple[Play, ...]) -> tuple[Play, ...]:
+        return tuple(replace(play, home=play.home + (play.elapsed >= 60 * minute)) for play in plays)
+
+    async with watching(evening, from_minute=6) as watch:
+        evening.edit[game_id] = before_the_end
+        await watch.at(60.0 * (minute - 1) + 1)
+        await watch.at(60.0 * minute)
+        assert watch.predictor.minutes(FINAL)[-1] == minute - 1, "another free throw may follow"
+        del evening.edit[game_id]
+        await watch.turn()
+        assert watch.predictor.minutes(FINAL)[-1] == minute
+        before = watch.predictor.asked[-1].pattern
+        evening.edit[game_id] = with_a_free_throw
+        await watch.turn()
+        assert watch.predictor.asked[-1].pattern == (*before[:-1], before[-1] + 1), "entered late: a revision"
 
 
 async def test_in_overtime_nothing_is_forecast_and_its_end_is_the_outcome() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from google.protobuf.descriptor import EnumDescriptor
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Horizon, WarningReason
@@ -11,6 +13,19 @@ def signed(points: float, digits: int = 1) -> str:
     """Formats points with a sign, or without one if they round to zero: +6.3, −4.0, 0.0."""
     text = f"{abs(points):.{digits}f}"
     return text if not float(text) else ("−" if points < 0 else "+") + text
+
+
+def outcome_range(lower: float, upper: float) -> str:
+    """Formats an interval by the smallest and the largest outcome in it, exactly those that it holds: −28…−10.
+
+    Outcomes are whole points, so rounding the ends instead would show outcomes outside as inside, and inside as outside.
+
+    Args:
+        lower, upper: ends of the interval, in points, both included. If no whole number is between them, they are
+            shown themselves, with a decimal.
+    """
+    first, last = math.ceil(lower), math.floor(upper)
+    return f"{signed(first, 0)}…{signed(last, 0)}" if first <= last else f"{signed(lower)}…{signed(upper)}"
 
 
 def percent(share: float) -> str:

@@ -23,10 +23,9 @@ from dejavu_feed.teams import team_code
 RowT = TypeVar("RowT")
 BoundT = TypeVar("BoundT", int, date)
 
-HorizonName = Literal["half", "halftime", "final"]
-"""Horizons as typed on the command line."""
-HORIZONS: Final = {"half": HALFTIME, "halftime": HALFTIME, "final": FINAL}
-_DAY = ["%Y-%m-%d"]
+HorizonName = Literal["half", "halftime", "final", "end"]
+"""Horizons as typed on the command line; "end" is what the tables call the final."""
+HORIZONS: Final = {"half": HALFTIME, "halftime": HALFTIME, "final": FINAL, "end": FINAL}
 
 
 def _note_json(ctx: typer.Context, requested: bool) -> bool:
@@ -64,6 +63,18 @@ def team_of(text: str, option: str | None = None) -> str:
         raise typer.BadParameter(f"{error}; `dejavu teams` lists them", param_hint=option) from None
 
 
+def day(text: str) -> datetime:
+    """Parses a day.
+
+    Raises:
+        typer.BadParameter: if it is not written YYYY-MM-DD, or no day.
+    """
+    try:
+        return datetime.strptime(text, "%Y-%m-%d")
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a day; expected YYYY-MM-DD") from None
+
+
 Target = Annotated[
     str, typer.Option("--target", metavar="HOST:PORT", envvar="DEJAVU_TARGET", help="Address of the dejavu-server.")
 ]
@@ -82,17 +93,17 @@ Date = Annotated[
     datetime | None,
     typer.Option(
         metavar="YYYY-MM-DD",
-        formats=_DAY,
+        parser=day,
         help="Only forecasts recorded on this day (UTC minus 11 hours: an evening is one day).",
     ),
 ]
 From = Annotated[
     datetime | None,
-    typer.Option("--from", metavar="YYYY-MM-DD", formats=_DAY, help="Only forecasts recorded on or after this day."),
+    typer.Option("--from", metavar="YYYY-MM-DD", parser=day, help="Only forecasts recorded on or after this day."),
 ]
 To = Annotated[
     datetime | None,
-    typer.Option("--to", metavar="YYYY-MM-DD", formats=_DAY, help="Only forecasts recorded on or before this day."),
+    typer.Option("--to", metavar="YYYY-MM-DD", parser=day, help="Only forecasts recorded on or before this day."),
 ]
 Minute = Annotated[int | None, typer.Option(metavar="N", min=1, help="Only forecasts made after this minute of play.")]
 Team = Annotated[

@@ -23,7 +23,7 @@ from dejavu_common.address import Address
 from dejavu_feed.horizon import MAX_SLOTS, Horizon
 from dejavu_feed.nba.live_feed import NBA_URL, NbaFeed
 
-_HORIZONS: Final = {"half": (HALFTIME,), "final": (FINAL,), "both": (HALFTIME, FINAL)}
+_HORIZONS: Final = {"half": (HALFTIME,), "final": (FINAL,), "end": (FINAL,), "both": (HALFTIME, FINAL)}
 
 
 def poll(
@@ -34,7 +34,7 @@ def poll(
         float, typer.Option(metavar="SECONDS", min=0.05, max=3600, help="Time between two polls of the feed.")
     ] = DEFAULT_INTERVAL,
     horizon: Annotated[
-        Literal["half", "final", "both"],
+        Literal["half", "final", "end", "both"],
         typer.Option(case_sensitive=False, help="What to forecast: the half, the final differential, or both."),
     ] = "both",
     from_minute: Annotated[

@@ -118,7 +118,8 @@ def predictions(
                 print_json(prediction)
         else:
             shown = list(limited)
-            print_predictions(shown, cut=next(results, None) is not None)
+            without_replays = not (replays or game)
+            print_predictions(shown, cut=next(results, None) is not None, without_replays=without_replays)
 
 
 def prediction(

@@ -1,4 +1,4 @@
-"""Renders the table of an evening's games, which uses the width of the terminal."""
+"""Renders the table of an evening's games, which uses the width and the height of the terminal."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, signed
-from dejavu_client.output.poll_events import LEGEND, score, summary_lines, teams
+from dejavu_client.formatting import chance, horizon_label, outcome_range, outcome_verb, percent, signed
+from dejavu_client.output.fitted_screen import FittedScreen
+from dejavu_client.output.poll_events import score, summary_lines, teams
 from dejavu_client.output.responsive_table import ResponsiveColumn, ResponsiveTable
 from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState
 from dejavu_client.poller.summary import Summary
@@ -23,7 +24,15 @@ from dejavu_feed.teams import TEAMS
 
 _STALE: Final = 60.0
 """Seconds after which the age of a game's data is shown as a warning."""
-_CHANCES: Final = "leads, wins: probability of the home team · ± since the minute before, in % · 40/42: intervals held"
+_LEGEND: Final = (
+    "half, end: home − away, in points",
+    "−5…+17: the outcomes in the interval",
+    "score: away–home",
+    "leads, wins: probability of the home team",
+    "±: since the minute before, in %",
+)
+_RESULTS_LEGEND: Final = ("40/42: intervals held", "leader: the team ahead, taken as certain to win")
+"""Legend of what is shown once an outcome is known."""
 _SHORT: Final = 3
 """Minutes of play for each block of a short sparkline."""
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
@@ -56,46 +65,49 @@ def live_table(
         # The server's failure stands below, once for all games.
         if game.failure and not (server_trouble and game.failure.startswith("server: ")):
             failures.setdefault(game.failure, []).append(teams(game.state))
-    lines = [Text(f"{', '.join(names)}: {failure}", style="yellow") for failure, names in failures.items()]
+    notices = [Text(f"{', '.join(names)}: {failure}", style="yellow") for failure, names in failures.items()]
     if scoreboard_trouble:
         age = "" if scoreboard_time is None else f" ({_seconds((now - scoreboard_time).total_seconds())} old)"
-        lines.append(Text(f"scoreboard{age}: {scoreboard_trouble}", style="yellow"))
+        notices.append(Text(f"scoreboard{age}: {scoreboard_trouble}", style="yellow"))
     if server_trouble:
-        lines.append(Text(f"server: {server_trouble}", style="yellow"))
+        notices.append(Text(f"server: {server_trouble}", style="yellow"))
     if limits:
-        lines.append(Text(limits, style="yellow"))
+        notices.append(Text(limits, style="yellow"))
     newest = [each.newest for game in watched for each in game.horizons.values() if each.newest]
     texts = dict.fromkeys(warning.text for each in newest for warning in each.forecast.warnings)
-    lines += [Text(text, style="yellow") for text in texts]
+    notices += [Text(text, style="yellow") for text in texts]
     if not watched:
         waiting = "Waiting for the scoreboard …" if scoreboard_time is None else "No games today."
-        return Group(Text(waiting, style="dim"), *lines)
-    lines += [Text(line, style="dim") for line in _notes(watched)]
-    lines += [Text(line) for line in summary_lines(summary)]
-    lines += [Text(line, style="dim") for line in (LEGEND, _CHANCES)]
+        return Group(Text(waiting, style="dim"), *notices)
+    notices += [Text(line, style="dim") for line in _notes(watched)]
+    legend = _LEGEND
+    if any(each.outcome for game in watched for each in game.horizons.values()):
+        legend += _RESULTS_LEGEND
     rows = [(_cells(game, now), "dim" if game.state.status is GameStatus.SCHEDULED else "") for game in watched]
-    return Padding(Group(ResponsiveTable(list(_columns(watched)), rows), Text(), *lines), (0, 1))
+    table = ResponsiveTable(list(_columns(watched)), rows)
+    tally = [Text(line) for line in summary_lines(summary)]
+    return Padding(FittedScreen(table, notices, tally, Text(" · ".join(legend), style="dim")), (0, 1))
 
 
 def _columns(games: Sequence[WatchedGame]) -> Iterator[ResponsiveColumn]:
     """Yields the columns. Those of the game and of its age are dropped last in a narrow terminal."""
     yield ResponsiveColumn("game", "left", 13)
     yield ResponsiveColumn("names", "left", 2, "game", replaces="game")
-    yield ResponsiveColumn("clock", "left", 10)
-    yield ResponsiveColumn("score", "right", 11)
-    yield ResponsiveColumn("min", "right", 5)
+    yield ResponsiveColumn("clock", "left", 10, width=10)
+    yield ResponsiveColumn("score", "right", 11, width=7)
+    yield ResponsiveColumn("min", "right", 6, width=3)
     horizons = list(dict.fromkeys(horizon for game in games for horizon in game.horizons))
     for horizon in horizons:
         name, final = horizon_label(horizon), horizon == FINAL
-        yield ResponsiveColumn(name, "right", 12 if final else 8)
-        yield ResponsiveColumn(f"{name} interval", "center", 7 if final else 6, _nominal(games, horizon))
-        yield ResponsiveColumn(f"{name} chance", "right", 12 if final else 9, outcome_verb(horizon))
-        yield ResponsiveColumn(f"{name} change", "right", 3 if final else 1, "±")
+        yield ResponsiveColumn(name, "right", 12 if final else 8, width=5)
+        yield ResponsiveColumn(f"{name} interval", "center", 7 if final else 5, _nominal(games, horizon), width=7)
+        yield ResponsiveColumn(f"{name} chance", "right", 12 if final else 9, outcome_verb(horizon), width=9)
+        yield ResponsiveColumn(f"{name} change", "right", 3 if final else 1, "±", width=3)
     if horizons:
         header = f"home {outcome_verb(horizons[-1])}"
         yield ResponsiveColumn("short sparkline", "left", 4, header)
         yield ResponsiveColumn("sparkline", "left", 0, f"{header}, minute by minute", replaces="short sparkline")
-    yield ResponsiveColumn("age", "right", 13)
+    yield ResponsiveColumn("age", "right", 13, width=5)
 
 
 def _nominal(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> str:
@@ -110,7 +122,7 @@ def _cells(game: WatchedGame, now: datetime) -> dict[str, Text]:
     cells = {
         "game": Text(teams(game.state)),
         "names": Text(" @ ".join(map(_name, (game.state.away, game.state.home)))),
-        "clock": Text(game.state.text),
+        "clock": Text(game.state.text.replace(" pm ET", "pm ET")),  # as wide as the longest clock of a game
         "score": Text(score(game.state)),
         "age": Text(
             "" if age is None else _seconds(age), style="yellow" if age is not None and age > _STALE else "dim"
@@ -146,10 +158,9 @@ def _of_horizon(watched: HorizonState, game: GameState) -> dict[str, Text]:
     if _is_past(watched, game):
         return {name: Text("–", style="dim")}
     forecast = watched.newest.forecast
-    lower, upper = signed(forecast.interval_lower, 0), signed(forecast.interval_upper, 0)
     return {
         name: Text(signed(forecast.point_forecast), style="bold"),
-        f"{name} interval": Text(f"{lower}…{upper}"),
+        f"{name} interval": Text(outcome_range(forecast.interval_lower, forecast.interval_upper)),
         f"{name} chance": Text(f"{game.home} {chance(forecast.home_lead_probability)}"),
         f"{name} change": Text(_change(watched), style="dim"),
     }

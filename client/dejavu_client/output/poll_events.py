@@ -57,8 +57,8 @@ def event_line(event: events.Event) -> str:
         case events.GameChanged():
             return about
         case events.ForecastMissed():
-            minutes = minute_ranges(event.minutes)
-            return f"{about}  {horizon_label(event.horizon)} not forecast after {minutes}: {event.reason}"
+            missed = f"{minute_ranges(event.minutes)} missed"
+            return f"{about}  {horizon_label(event.horizon)}, {missed}: {event.reason}"
         case events.Prediction(forecast=forecast):
             revision = f", revision {forecast.revision}" if forecast.revision else ""
             warnings = "".join(f", {warning_label(each.reason)}" for each in forecast.warnings)

@@ -12,22 +12,25 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.record_pb2 import MarketResult, Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeResponse, WithdrawOutcomeResponse
-from dejavu_client.formatting import enum_word, horizon_label, percent, pluralize, signed
+from dejavu_client.formatting import enum_word, horizon_label, outcome_range, percent, pluralize, signed
 from dejavu_client.output.forecast import home_chance, local_time, matchup, print_forecast, title
 from dejavu_client.output.market import print_market, profit_text
 from dejavu_client.output.responsive_table import ListingColumn, listing, name_value_rows
 
+REPLAYS_LEFT_OUT: Final = "Replays are left out: --replays includes them."
 
-def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool) -> None:
+
+def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool, without_replays: bool = False) -> None:
     """Prints a table of recorded forecasts.
 
     Args:
         predictions: the forecasts to show, newest first.
         cut: whether there are more.
+        without_replays: whether those of replays were left out.
     """
     console = Console()
     if not predictions:
-        console.print("No recorded forecasts match.")
+        console.print(f"No recorded forecasts match.{f' {REPLAYS_LEFT_OUT}' * without_replays}")
         return
     levels = {percent(each.forecast.coverage_probability) for each in predictions}
     console.print(listing(_columns(level=len(levels) > 1), predictions))
@@ -36,9 +39,9 @@ def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool) -
     if settled:
         held = sum(each.covered for each in settled)
         notes.append(f"{held} of {pluralize(len(settled), 'interval')} held")
-    notes.append("points are home − away")
     if cut:
         notes.append(f"the newest {len(predictions):,}; use --limit for more")
+    notes.append("points are home − away, intervals the outcomes in them")
     console.print(Text(" · ".join(notes), style="dim"))
 
 
@@ -151,7 +154,7 @@ def _result(prediction: RecordedPrediction) -> Table | Text:
 
 
 def _interval(forecast: Forecast, *, level: bool) -> str:
-    ends = f"{signed(forecast.interval_lower, 0)}…{signed(forecast.interval_upper, 0)}"
+    ends = outcome_range(forecast.interval_lower, forecast.interval_upper)
     return f"{ends} {percent(forecast.coverage_probability)}" if level else ends
 
 

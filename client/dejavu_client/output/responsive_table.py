@@ -28,6 +28,7 @@ class ResponsiveColumn(NamedTuple):
         keep: priority in a narrow terminal; the columns with the lowest value are dropped first.
         header: text of its header; None for its name.
         replaces: name of the column whose place it takes while there is room for it.
+        width: minimum width, so that the columns shown do not depend on how wide the cells happen to be.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ResponsiveColumn(NamedTuple):
     keep: int
     header: str | None = None
     replaces: str = ""
+    width: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class ResponsiveTable:
         shown = [column for column in columns if column.name not in replaced]
         for column in shown:
             header = column.name if column.header is None else column.header
-            table.add_column(header, justify=column.justify, no_wrap=True)
+            table.add_column(header, justify=column.justify, no_wrap=True, min_width=column.width or None)
         for cells, style in self.rows:
             table.add_row(*(cells.get(column.name, Text()) for column in shown), style=style)
         return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -23,6 +24,7 @@ from dejavu.v1.record_service_pb2 import (
 )
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.formatting import horizon_label, percent, pluralize, signed
+from dejavu_client.output.record import REPLAYS_LEFT_OUT
 from dejavu_client.output.responsive_table import ListingColumn, listing
 from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.requests import FINAL, HALFTIME
@@ -47,7 +49,7 @@ def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
     """Prints a scorecard: each metric with its interval, next to that of persistence."""
     console = Console()
     if not scorecard.games:
-        console.print(f"No settled forecasts: {_scope(scope)}.", highlight=False)
+        console.print(f"No settled forecasts: {_scope(scope)}.{_without_replays(scope)}", highlight=False)
         return
     parts: list[RenderableType] = [_figures(scorecard)]
     if scorecard.HasField("market"):
@@ -64,10 +66,15 @@ def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None
     metric = _METRIC_NAMES.get(board.metric, "value")
     about = f"{_scope(scope)}; by {metric}, lower is better; versions with {pluralize(board.min_games, 'game')} or more"
     if not board.rows:
-        console.print(f"No model version has enough games: {about}.", highlight=False)
+        console.print(f"No model version has enough games: {about}.{_without_replays(scope)}", highlight=False)
         return
-    console.print(listing(_LEADERS, board.rows))
+    columns = [replace(each, header=metric) if each.header == _RANKED_BY else each for each in _LEADERS]
+    console.print(listing(columns, board.rows))
     console.print(Text(about, style="dim"))
+
+
+def _without_replays(scope: ScoreFilter) -> str:
+    return "" if scope.include_replays or scope.game_id else f" {REPLAYS_LEFT_OUT}"
 
 
 def _figures(scorecard: Scorecard) -> Table:
@@ -144,10 +151,12 @@ def _return_verdict(market: MarketRecord) -> str:
     return f"{interval}: {verdict}"
 
 
+_RANKED_BY: Final = "metric"
+"""Header of the column of the metric by which a leaderboard is ranked, until its name is known."""
 _LEADERS: Final[Sequence[ListingColumn[LeaderboardRow]]] = (
     ListingColumn("", "right", 9, lambda row: f"{row.rank}"),
     ListingColumn("model", "left", 9, lambda row: row.model_version),
-    ListingColumn("by", "right", 9, lambda row: f"{row.value:.3f}".replace("-", "−"), "bold"),
+    ListingColumn(_RANKED_BY, "right", 9, lambda row: f"{row.value:.3f}".replace("-", "−"), "bold"),
     ListingColumn("games", "right", 8, lambda row: f"{row.scorecard.games:,}"),
     ListingColumn("MAE", "right", 7, lambda row: f"{row.scorecard.mae.value:.2f}"),
     ListingColumn("persistence", "right", 6, lambda row: f"{row.scorecard.persistence_mae.value:.2f}"),

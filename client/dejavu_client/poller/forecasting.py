@@ -178,7 +178,7 @@ def _mark_missed(step: Transition, watched: HorizonState, until: int) -> None:
         elif game.first_minute is None or minutes[0] < game.first_minute:
             reason = "polled too late"
         else:
-            reason = watched.note or "already over when the plays showed it"
+            reason = watched.note or "the plays arrived too late"
         if watched.result_known and not watched.forecasts:
             watched = replace(watched, note=watched.note or reason)
         step.add(ForecastMissed(game.state, watched.horizon, minutes, reason))

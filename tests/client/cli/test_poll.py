@@ -210,7 +210,7 @@ def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage) -> None:
         stage.evening.go_to(SIX_MINUTES + 1)
         draw_until("+3.0", "−8…+14", "BOS 75 %", "leads", "wins")
         stage.evening.go_to(HALF)
-        draw_until("+5 1/1 BOS led", "Half", "half, 1 game: 1 of 1 interval at 95 % held")
+        draw_until("+5 BOS led", "Half", "half, 1 game: 1 of 1 interval at 95 % held")
         os.write(ours, b"\r\x03")  # keys, which a terminal would echo
         while read := read_from(ours):
             stream.feed(read)
@@ -242,7 +242,7 @@ def test_horizon_first_minute_and_pace_are_options(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--horizon", "third"], "'third' is not one of 'half', 'final', 'both'"),
+        (["--horizon", "third"], "'third' is not one of 'half', 'final', 'end', 'both'"),
         (["--from-minute", "48"], "'--from-minute': Input should be less than or equal to 47"),
         (["--every", "0"], "'--every': Input should be greater than or equal to 1"),
         (["--horizon", "half", "--from-minute", "24"], "expected at most 23 to forecast the half"),

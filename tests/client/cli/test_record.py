@@ -86,18 +86,18 @@ def test_predictions_are_a_table_that_tells_what_became_of_them(server: FakeServ
     heading, _, first, second, notes = run("predictions").stdout.splitlines()
     assert [" ".join(line.split()) for line in (heading, first, second)] == [
         "created game game id min horizon forecast interval home ahead outcome off by persistence held #",
-        "2026-01-15 LAL @ BOS 0022500123 18 half +6.3 −4…+18 BOS 75 % −7 13.2 12.0 no 12",
-        "2026-01-15 LAL @ BOS 0022500123 18 end +6.3 −4…+18 BOS 75 % 8",
+        "2026-01-15 LAL @ BOS 0022500123 18 half +6.3 −4…+17 BOS 75 % −7 13.2 12.0 no 12",
+        "2026-01-15 LAL @ BOS 0022500123 18 end +6.3 −4…+17 BOS 75 % 8",
     ]
-    assert notes == "intervals of 95 % · 0 of 1 interval held · points are home − away"
+    assert notes == "intervals of 95 % · 0 of 1 interval held · points are home − away, intervals the outcomes in them"
 
 
 def test_intervals_of_several_levels_say_which_is_which(server: FakeServer, run: Run) -> None:
     page = ListPredictionsResponse(predictions=[recorded(2), recorded(1, coverage_probability=0.8)])
     server.answers("ListPredictions", page)
     shown = run("predictions").stdout
-    assert "−4…+18 95 %" in shown
-    assert "−4…+18 80 %" in shown
+    assert "−4…+17 95 %" in shown
+    assert "−4…+17 80 %" in shown
 
 
 @pytest.mark.parametrize("width", [50, 80, 120])
@@ -115,14 +115,43 @@ def test_a_narrow_terminal_loses_columns_and_no_part_of_one(server: FakeServer, 
 
 
 def test_no_predictions_are_told_in_words(run: Run) -> None:
-    assert run("predictions").stdout == "No recorded forecasts match.\n"
+    assert run("predictions", "--replays").stdout == "No recorded forecasts match.\n"
+    assert run("predictions", "--game", GAME).stdout == "No recorded forecasts match.\n"
+
+
+@pytest.mark.parametrize("command", ["predictions", "scorecard", "leaderboard"])
+def test_an_empty_record_says_that_replays_are_left_out(server: FakeServer, run: Run, command: str) -> None:
+    server.answers("GetScorecard", *[GetScorecardResponse()] * 2)
+    server.answers("GetLeaderboard", *[GetLeaderboardResponse()] * 2)
+    told = "Replays are left out: --replays includes them."
+    assert told in " ".join(run(command).stdout.split())
+    assert told not in " ".join(run(command, "--replays").stdout.split())
+
+
+@pytest.mark.parametrize("option", ["--date", "--from", "--to"])
+def test_a_day_that_is_none_is_told_how_to_write_one(run: Run, option: str) -> None:
+    result = run("scorecard", option, "tomorrow")
+    assert result.exit_code == 2
+    assert "'tomorrow' is not a day; expected YYYY-MM-DD" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_the_end_is_a_name_of_the_final(server: FakeServer, run: Run) -> None:
+    assert run("scorecard", "--horizon", "end").exit_code == 0
+    assert server.next_call().request.filter.horizon == FINAL
+
+
+def test_a_leaderboard_names_the_metric_over_its_values(server: FakeServer, run: Run) -> None:
+    row = LeaderboardRow(rank=1, model_version="24a8ff7834922bc8", value=-0.25, scorecard=card())
+    board = GetLeaderboardResponse(rows=[row], metric=LEADERBOARD_METRIC_MAE_DIFFERENCE)
+    server.answers("GetLeaderboard", board)
+    assert "model mean absolute error minus" in " ".join(run("leaderboard", width=200).stdout.split())
 
 
 def test_a_table_ends_with_its_limit_and_says_that_there_is_more(server: FakeServer, run: Run) -> None:
     server.answers("ListPredictions", listed(9, 8, 7, token="more"))
     shown = run("predictions", "--limit", "2").stdout
     assert "the newest 2; use --limit for more" in shown
-    assert len(shown.splitlines()) == 5
+    assert len(shown.splitlines()) == 6, "the notes take two lines"
     server.answers("ListPredictions", listed(9, 8))
     assert "--limit" not in run("predictions", "--limit", "2").stdout
     assert [call.request.page_size for call in server.of("ListPredictions")] == [3, 3]
@@ -342,7 +371,8 @@ def test_the_interval_of_an_error_is_shown_to_0_at_the_least(server: FakeServer,
 
 
 def test_a_scorecard_without_games_says_what_was_asked(run: Run) -> None:
-    assert run("scorecard", "--date", "2026-01-02").stdout == "No settled forecasts: the half, 2026-01-02.\n"
+    told = run("scorecard", "--date", "2026-01-02", "--replays").stdout
+    assert told == "No settled forecasts: the half, 2026-01-02, including replays.\n"
 
 
 def test_a_scorecard_is_written_as_figures(server: FakeServer, run: Run, tmp_path: Path) -> None:
@@ -371,8 +401,9 @@ def test_a_leaderboard_ranks_versions_and_says_by_what(server: FakeServer, run: 
 
 def test_an_empty_leaderboard_says_how_many_games_it_asks_for(server: FakeServer, run: Run) -> None:
     server.answers("GetLeaderboard", GetLeaderboardResponse(metric=LEADERBOARD_METRIC_CRPS, min_games=100))
-    assert run("leaderboard").stdout == (
-        "No model version has enough games: the half; by CRPS, lower is better; versions with 100 games or more.\n"
+    assert " ".join(run("leaderboard").stdout.split()) == (
+        "No model version has enough games: the half; by CRPS, lower is better; versions with 100 games or more. "
+        "Replays are left out: --replays includes them."
     )
 
 

@@ -9,11 +9,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client import FINAL, HALFTIME
-from dejavu_client.formatting import chance, percent, signed
+from dejavu_client.formatting import chance, outcome_range, percent, signed
 from dejavu_client.output.live_table import live_table
 from dejavu_client.output.poll_events import event_line, event_record, minute_ranges, summary_lines, summary_record
 from dejavu_client.poller.events import (
@@ -83,9 +85,16 @@ def watched(
 
 
 def drawn(
-    *games: WatchedGame, width: int = 80, trouble: str = "", limits: str = "", scoreboard_time: datetime | None = NOW
+    *games: WatchedGame,
+    width: int = 80,
+    height: int | None = None,
+    trouble: str = "",
+    limits: str = "",
+    scoreboard_time: datetime | None = NOW,
 ) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    """Returns the lines of the table; with a height, as on a terminal without colors."""
+    terminal = height is not None
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=terminal, color_system=None)
     shown = [replace(game, latencies=() if index else (0.2, 0.4)) for index, game in enumerate(games)]
     console.print(
         live_table(
@@ -102,10 +111,10 @@ def drawn(
 
 
 def test_a_game_under_way_shows_both_forecasts_their_minute_and_how_old_its_data_is() -> None:
-    lines = drawn(watched(both=True, age=4))
+    lines = drawn(watched(both=True, age=4), width=88)
 
     assert " ".join(lines[0].split()) == "game clock score min half 95 % leads end 95 % wins age"
-    row = "LAL @ BOS Q2 05:44 48–52 18 +6.3 −5…+18 BOS 78 % +8.1 −19…+36 BOS 78 % 7 s"
+    row = "LAL @ BOS Q2 05:44 48–52 18 +6.3 −5…+17 BOS 78 % +8.1 −19…+35 BOS 78 % 7 s"
     assert " ".join(lines[2].split()) == row
 
 
@@ -118,14 +127,26 @@ def test_at_the_half_its_outcome_and_how_many_intervals_held_stand_beside_the_fo
 ) -> None:
     game = watched(state(text="Half"), both=True, half_came=outcome(differential))
 
-    assert f"{shown} +8.1 −19…+36 BOS 78 %" in " ".join(drawn(game)[2].split())
+    assert f"{shown} +8.1 −19…+35 BOS 78 %" in " ".join(drawn(game, width=88)[2].split())
 
 
 def test_at_the_end_both_outcomes_stand() -> None:
     final = state(GameStatus.FINAL, "Final/OT")
     game = watched(final, both=True, half_came=outcome(5), end_came=outcome(-3, FINAL, 8.1))
 
-    assert " ".join(drawn(game)[2].split()) == "LAL @ BOS Final/OT 48–52 +5 1/1 BOS led −3 1/1 LAL won"
+    assert " ".join(drawn(game, width=88)[2].split()) == "LAL @ BOS Final/OT 48–52 +5 1/1 BOS led −3 1/1 LAL won"
+
+
+@given(st.floats(-60, 60), st.floats(0, 60), st.integers(-130, 130))
+@example(-28.58, 18.0, -29)  # recorded as not held, and shown as −29…
+@example(-29.1, 18.0, -29)
+@example(3.2, 0.4, 3)
+def test_the_interval_shown_holds_exactly_the_outcomes_that_it_is_said_to_hold(
+    lower: float, width: float, differential: int
+) -> None:
+    upper = lower + width
+    ends = [float(end.replace("−", "-")) for end in outcome_range(lower, upper).split("…")]
+    assert (ends[0] <= differential <= ends[1]) == (lower <= differential <= upper)
 
 
 @pytest.mark.parametrize("read", [True, False])
@@ -134,7 +155,7 @@ def test_in_overtime_a_forecast_from_before_the_end_of_regulation_is_not_shown_a
     overtime = replace(state(text="OT 00:36"), period=5, clock=36.0)
     game = watched(overtime, both=True, half_came=outcome(5))
     game = replace(game, horizons={**game.horizons, FINAL: replace(game.horizons[FINAL], result_known=read)})
-    lines = drawn(game)
+    lines = drawn(game, width=88)
     assert " ".join(lines[2].split()) == "LAL @ BOS OT 00:36 48–52 +5 1/1 BOS led – 3 s"
     assert " overtime is not forecast: LAL @ BOS" in lines
 
@@ -150,7 +171,7 @@ def test_games_without_a_forecast_say_why_in_one_line_for_all() -> None:
 def test_a_scheduled_game_shows_when_it_begins_and_no_score() -> None:
     (row,) = [line for line in drawn(watched(state(GameStatus.SCHEDULED, "7:30 pm ET"))) if "LAL" in line]
 
-    assert row.split() == ["LAL", "@", "BOS", "7:30", "pm", "ET"]
+    assert row.split() == ["LAL", "@", "BOS", "7:30pm", "ET"]
 
 
 def test_a_server_that_is_away_is_reported_once_and_not_by_every_game() -> None:
@@ -192,16 +213,38 @@ def widest() -> list[WatchedGame]:
 
 
 def test_fifteen_games_fit_into_eighty_columns_and_twenty_four_lines() -> None:
-    lines = drawn(*widest() * 3, *widest()[:3])
+    games = [*widest() * 3, *widest()[:3]]
+    games[0] = replace(games[0], failure="feed: " + "no answer " * 20)
+    lines = drawn(*games, height=24, limits="model x forecasts nothing", trouble="status 403")
 
-    rows = [line for line in lines if line.startswith(" LAL @ BOS")]
+    rows = [line for line in lines if line.startswith(" LAL @ BOS ")]
     assert len(rows) == 15
     assert all(len(line) <= 80 for line in lines)
-    assert len(lines) <= 23, "an empty line is among them"
-    assert lines[0].split()[:2] == ["game", "clock"]
-    assert "−16.4 BOS 78 %" in rows[1], "the interval of the half gives way to who leads"
-    assert "−17.8 −45…+10 BOS 78 %" in rows[1]
+    assert len(lines) <= 23
+    assert lines[0].split()[:4] == ["game", "clock", "score", "min"]
+    assert "−16.4 BOS 78 %" in " ".join(rows[1].split()), "the interval of the half gives way to who leads"
+    assert "−17.8 −45…+9 BOS 78 %" in " ".join(rows[1].split())
     assert "128–131" in rows[2]
+    assert any(line.startswith(" 15 games · ") for line in lines), "the tally stays"
+    assert lines[17].endswith("…"), "a failure takes one line"
+
+
+@pytest.mark.parametrize("height", [8, 10, 12, 16, 20, 24, 30, 50])
+def test_however_low_the_terminal_the_tally_is_shown_and_what_is_left_out_is_said(height: int) -> None:
+    lines = drawn(*widest() * 4, height=height, limits="model x forecasts nothing", trouble="status 403")
+    assert len(lines) < height
+    tally = [line for line in lines if line.startswith((" 16 games · ", " half, ", " end, "))]
+    assert [line.partition(",")[0].split(" · ")[0] for line in tally[:3]] == [" 16 games", " half", " end"]
+    rows = sum(line.startswith(" LAL @ BOS ") for line in lines)
+    if rows < 16 and height > 8:
+        assert any(line.startswith((f" … and {16 - rows} more games", " … and")) for line in lines)
+    assert (height < 40) or "leader: the team ahead, taken as certain to win" in " ".join("".join(lines).split())
+
+
+def test_the_columns_stay_the_same_through_an_evening() -> None:
+    early = watched(half=forecast(-1.2), end=forecast(0.4, horizon=FINAL))
+    headers = {tuple(drawn(*games)[0].split()) for games in ([early], [widest()[1]], widest(), [early, *widest()])}
+    assert headers == {("game", "clock", "score", "min", "half", "leads", "end", "95", "%", "wins", "age")}
 
 
 def followed(*probabilities: float) -> WatchedGame:
@@ -218,14 +261,14 @@ def followed(*probabilities: float) -> WatchedGame:
 def test_a_wide_terminal_shows_names_the_change_since_the_minute_before_and_the_game_so_far() -> None:
     [header, _, row, *_] = drawn(followed(0.02, 0.30, 0.55, 0.60, 0.71, 0.67), width=100)
     assert "Lakers @ Celtics" in row
-    assert "BOS 67 % −4" in row
+    assert "BOS 67 %  −4" in row
     assert header.split()[-4:] == ["±", "home", "wins", "age"]
     assert " ▁▅▆" in row, "three minutes each: 6, 7–9 by their newest, 10–11"
     assert "▁▃▅▅▆▆" in drawn(followed(0.02, 0.30, 0.55, 0.60, 0.71, 0.67), width=160)[2], "minute by minute"
 
 
 def test_a_change_is_that_of_one_minute_or_left_out() -> None:
-    assert "BOS 67 % +37" in drawn(followed(0.3, 0.67), width=100)[2]
+    assert "BOS 67 % +37" in " ".join(drawn(followed(0.3, 0.67), width=100)[2].split())
     assert "BOS 67 %  " in drawn(followed(0.3, math.nan, 0.67), width=100)[2]
 
 
@@ -318,7 +361,7 @@ EVENTS: list[tuple[Event, str, str]] = [
     (
         ForecastMissed(state(), FINAL, (6, 7, 9), "polled too late"),
         "missed",
-        "LAL @ BOS  Q2 05:44  48–52  end not forecast after minutes 6–7, 9: polled too late",
+        "LAL @ BOS  Q2 05:44  48–52  end, minutes 6–7, 9 missed: polled too late",
     ),
     (ModelLimits("abc", "model abc forecasts the end not at all"), "limits", "model abc forecasts the end not at all"),
     (

@@ -123,8 +123,8 @@ async def test_minutes_that_went_by_unseen_are_told_and_never_made_up() -> None:
         assert told == [
             (HALFTIME, (6, 7, 8), "polled too late"),
             (FINAL, (6, 7, 8), "polled too late"),
-            (HALFTIME, (10, 11), "already over when the plays showed it"),
-            (FINAL, (10, 11), "already over when the plays showed it"),
+            (HALFTIME, (10, 11), "the plays arrived too late"),
+            (FINAL, (10, 11), "the plays arrived too late"),
         ]
         assert watch.poller.summary().missed == 10
 

@@ -128,7 +128,7 @@ def test_what_a_feed_hides_until_the_half_is_missed_and_nothing_wrong_is_said() 
         missed = [event for event in day.events if isinstance(event, ForecastMissed) and event.game.game_id == game_id]
         [half] = [event for event in missed if event.horizon == HALFTIME]
         assert half.minutes == tuple(range(seen[game_id, HALFTIME] + 1, 24))
-        assert half.reason == "already over when the plays showed it"
+        assert half.reason == "the plays arrived too late"
         first_final = next(event for event in missed if event.horizon == FINAL)
         assert first_final.minutes[0] == seen[game_id, FINAL] + 1
         made = [asked.minute for asked in day.predictor.asked if (asked.game_id, asked.horizon) == (game_id, FINAL)]
@@ -149,5 +149,5 @@ def test_missed_polls_that_leave_time_before_the_half_cost_minutes_and_not_its_l
     assert day.patterns["BOS", HALFTIME] == slots(GAMES[0].scores, 23)
     assert day.patterns["MIA", HALFTIME] == slots(GAMES[1].scores, 23)
     assert [event.reason for event in day.events if isinstance(event, ForecastMissed)][:1] == [
-        "already over when the plays showed it"
+        "the plays arrived too late"
     ]

@@ -1,0 +1,57 @@
+"""Fits a table with its notices, tally and legend into the height of a terminal, which would cut off the last lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.text import Text
+
+from dejavu_client.output.responsive_table import ResponsiveTable
+
+_HEADER = 2
+"""Lines above the first row: the header and its rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class FittedScreen:
+    """A rich renderable that shortens what matters least until everything fits.
+
+    First notices and legend are cut to one line each, then the legend, the last notices and the last rows are left
+    out. The tally is always shown. Only a terminal has a height.
+
+    Attributes:
+        table: the table.
+        notices: what goes wrong, and what is left out, most important first.
+        tally: the figures so far.
+        legend: how to read the table.
+    """
+
+    table: ResponsiveTable
+    notices: Sequence[Text]
+    tally: Sequence[Text]
+    legend: Text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        whole = Group(self.table, Text(), *self.notices, *self.tally, self.legend)
+        height = options.size.height - 1  # of the terminal; the last line is the cursor's
+        if not console.is_terminal or len(console.render_lines(whole, options, pad=False)) <= height:
+            yield whole
+            return
+        left = max(0, height - _HEADER - len(self.tally))
+        rows = self.table.rows
+        if len(rows) > left:
+            rows = rows[: max(0, left - 1)]
+        left -= len(rows)
+        yield ResponsiveTable(self.table.columns, rows)
+        lines: list[Text] = []
+        if len(rows) < len(self.table.rows):
+            lines.append(Text(f"… and {len(self.table.rows) - len(rows)} more games", style="dim"))
+        lines += self.notices
+        if len(lines) > left:
+            hidden = len(lines) - left + 1
+            lines = [*lines[: max(0, left - 1)], Text(f"… and {hidden} more notices", style="yellow")][:left]
+        legend = [self.legend] if len(lines) < left else []
+        for line in (*lines, *self.tally, *legend):
+            yield Text(line.plain, style=line.style, no_wrap=True, overflow="ellipsis")

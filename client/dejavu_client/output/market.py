@@ -112,7 +112,7 @@ def recording(answer: MarketAnswer, forecast: Forecast) -> str:
     return f"not recorded: {reason}" if reason else ""
 
 
-_STAKING: Final = "stake of one bet: a share of Kelly with a cap (by default a quarter, at most 5 %)"
+_STAKING: Final = "stake of a bet: a share of Kelly, capped (by default a quarter, at most 5 %)"
 _NOT_RECORDED: Final = {
     MarketRecording.MARKET_RECORDING_FORECAST_LATE: "it comes too late for this minute of the game",
     MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN: "the outcome is known",

@@ -122,6 +122,7 @@ def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: 
     assert away.split("│")[2] == " 1.95 "
     assert "−0.26" in away
     assert "margin of the odds 3.7 % · a push 2 %" in lines
+    assert "stake of a bet: a share of Kelly, capped (by default a quarter, at most 5 %)" in lines
     assert lines[-3:] == [
         "The model, for the end: BKN −5.5, 40.00",
         "60 % reaches the threshold of 55 %",

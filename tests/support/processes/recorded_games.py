@@ -20,6 +20,9 @@ from dejavu_client.requests import market
 GAMES = [current_game(number) for number in range(101, 125)]
 TEAMS: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL"}
 
+ODDS = ((-250, 3.5), (-110, -110), (100, -120), (180, -210), (2.2, 1.75))
+"""Prices of both sides, with margins from 0 to 5 %."""
+
 
 class Record(NamedTuple):
     """A server with a record; `ledger` is its file, `kept` a checkpoint of some entry that a client stored."""
@@ -33,7 +36,7 @@ class Record(NamedTuple):
 def recorded_games(folder: Path) -> Iterator[Record]:
     """Runs a server whose forecasts are revised, late, of several alphas, with and without a market, and settled."""
     made = Record("", folder / "ledger.sqlite3", folder / "kept.json")
-    with spawned_server("--workers", "1", "--ledger", f"sqlite:///{made.ledger}") as server:
+    with spawned_server("--workers", "1", "--max-edge", "1", "--ledger", f"sqlite:///{made.ledger}") as server:
         made = made._replace(address=address_of(server))
         with DejavuClient(made.address, timeout=60.0) as client:
             outcomes = [_play(client, game, random.Random(game)) for game in GAMES]
@@ -54,8 +57,8 @@ def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
         if chance.random() < 0.5:
             client.predict([*walk[: minute - 1], walk[minute - 1] + 1.0], game_id=game, horizon=FINAL, **TEAMS)
         if chance.random() < 0.8:
-            line, home = chance.randint(-15, 15) / 2, chance.choice([-250, -110, 100, 180, 2.2])
-            client.quote(walk[:minute], market(line, home, 3.5), game_id=game, horizon=FINAL, **TEAMS)
+            line, odds = chance.randint(-15, 15) / 2, chance.choice(ODDS)
+            client.quote(walk[:minute], market(line, *odds), game_id=game, horizon=FINAL, **TEAMS)
     client.predict(walk, game_id=game, horizon=FINAL, **TEAMS)
     if chance.random() < 0.4:
         late = client.predict([*walk[:4], 30.0], game_id=game, horizon=FINAL, **TEAMS)

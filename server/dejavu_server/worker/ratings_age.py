@@ -12,12 +12,12 @@ from datetime import datetime
 
 import structlog
 
+from dejavu_feed.game_day import game_day
 from dejavu_feed.off_season import playing_days
 from dejavu_models.ratings import ratings_warnings
 from dejavu_models.registry.registry import Registry
 from dejavu_models.types import WarningReason
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.records import game_day
 
 REFRESH_SECONDS = 60.0
 """How often the age is computed again: it grows at the end of a day, and a reported final reduces it."""

@@ -84,6 +84,7 @@ def test_people_are_warned_of_a_season_that_the_bundle_has_seen(
     assert "Persistence" in out
 
 
+@pytest.mark.timeout(300)  # it evaluates three times
 def test_refreshed_ratings_do_not_forecast_the_season_that_they_learned_from(
     data: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,11 +18,12 @@ def signed(points: float, digits: int = 1) -> str:
 def outcome_range(lower: float, upper: float) -> str:
     """Formats an interval by the smallest and the largest outcome in it, exactly those that it holds: −28…−10.
 
-    Outcomes are whole points, so rounding the ends instead would show outcomes outside as inside, and inside as outside.
+    Outcomes are whole points, so rounded ends would show outcomes outside as inside, and inside as outside. Ends
+    without a whole number between them are shown themselves, with a decimal.
 
     Args:
-        lower, upper: ends of the interval, in points, both included. If no whole number is between them, they are
-            shown themselves, with a decimal.
+        lower: lower end of the interval, in points, included.
+        upper: upper end of the interval, in points, included.
     """
     first, last = math.ceil(lower), math.floor(upper)
     return f"{signed(first, 0)}…{signed(last, 0)}" if first <= last else f"{signed(lower)}…{signed(upper)}"

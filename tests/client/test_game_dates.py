@@ -27,9 +27,9 @@ from dejavu.v1.prediction_service_pb2 import (
 from dejavu_client import predict_request
 from dejavu_client.cli.main import app
 from dejavu_client.formatting import warning_label
-from dejavu_client.output.forecast import print_event
 from dejavu_client.output.live_table import live_table
 from dejavu_client.output.poll_events import event_line
+from dejavu_client.output.stream_event import EventPrinter
 from dejavu_client.poller.events import Prediction
 from dejavu_client.poller.predictor import PredictionClient, request_forecasts
 from dejavu_client.poller.summary import summarize
@@ -109,6 +109,7 @@ def test_filters_take_dates_and_their_text(given: date | str) -> None:
 
 
 def test_an_event_of_a_stream_names_what_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    print_event = EventPrinter()
     print_event(StreamPredictionsResponse(forecast=warned()))
     print_event(StreamPredictionsResponse(forecast=forecast()))
     first, second = capsys.readouterr().out.splitlines()

@@ -12,15 +12,19 @@ import typer
 from google.protobuf.json_format import MessageToJson
 
 from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED
+from dejavu.v1.forecast_pb2 import Horizon as ProtoHorizon
+from dejavu.v1.record_pb2 import Outcome
 from dejavu.v1.record_service_pb2 import LeaderboardMetric
 from dejavu_client.cli import options
 from dejavu_client.cli.errors import exit_on_os_error, failure
 from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Target, Timeout, connect
+from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT, SCORES_TIMEOUT
-from dejavu_client.errors import FailedPreconditionError
+from dejavu_client.errors import DejavuClientError, FailedPreconditionError
 from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, figure_rows, leaderboard_rows
 from dejavu_client.output.forecast import print_json, show
 from dejavu_client.output.record import (
+    correction,
     print_prediction,
     print_predictions,
     print_report,
@@ -280,6 +284,8 @@ def report(
             away_team=away,
             observed_time=observed_time,
         )
+        # Only a new entry is beyond the head: a repeated report returns the outcome that stands.
+        head = client.get_checkpoint().sequence
         try:
             answer = send(refuse_correction=True)
         except FailedPreconditionError as error:
@@ -288,9 +294,13 @@ def report(
             if not correct:
                 typer.echo("Nothing was changed. --correct overturns the outcome, --withdraw takes it back.", err=True)
                 raise
-            typer.echo(f"Corrected: {error.message}", err=True)
+            before = _standing(client, game_id, HORIZONS[horizon])
             answer = send()
-    show(answer, print_report, as_json=as_json)
+            stood = error.message.partition(": ")[2] or error.message
+            said = f"Corrected; what stood was {stood}" if before is None else correction(before, answer.outcome)
+            typer.echo(said, err=True)
+    known = answer.outcome.sequence <= head
+    show(answer, partial(print_report, known=known), as_json=as_json)
 
 
 def checkpoint(
@@ -319,6 +329,15 @@ def checkpoint(
     with exit_on_os_error(f"cannot write {out}"), atomic_replace(out) as new:
         new.write_text(text + "\n", encoding="utf-8")
     typer.echo(f"checkpoint of the ledger up to entry {head.sequence} in {out}", err=True)
+
+
+def _standing(client: DejavuClient, game_id: str, horizon: ProtoHorizon.ValueType) -> Outcome | None:
+    """Returns the outcome that stands, by a forecast of the game; None if there is no such forecast."""
+    try:
+        outcomes = client.get_prediction(game_id, horizon=horizon).outcomes
+    except DejavuClientError:
+        return None
+    return outcomes[-1] if outcomes and not outcomes[-1].withdrawn else None
 
 
 def _parse_time(text: str) -> datetime:

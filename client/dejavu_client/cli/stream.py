@@ -12,7 +12,8 @@ import typer
 
 from dejavu_client.cli.options import Json, Target, connect
 from dejavu_client.config import DEFAULT_TARGET
-from dejavu_client.output.forecast import print_event, show
+from dejavu_client.output.forecast import show
+from dejavu_client.output.stream_event import EventPrinter
 
 
 def stream(
@@ -38,6 +39,7 @@ def stream(
         events = client.stream_predictions(
             game or (), resume_token=token, include_current=include_current, heartbeats=heartbeats
         )
+        print_event = EventPrinter()
         for event in events:
             show(event, print_event, as_json=as_json)
 

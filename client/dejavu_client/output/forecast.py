@@ -1,11 +1,11 @@
-"""Prints forecasts with their explanations, models and the events of streams for people, and messages for programs."""
+"""Prints forecasts with their explanations and models for people, and messages for programs."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -24,7 +24,6 @@ from dejavu.v1.forecast_pb2 import (
 )
 from dejavu.v1.forecast_pb2 import Warning as Caution
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model, Verdict
-from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_client.formatting import (
     chance,
@@ -41,7 +40,6 @@ from dejavu_feed.game_day import game_day
 
 MessageT = TypeVar("MessageT", bound=Message)
 
-_CLOCK: Final = "%H:%M:%S"
 SIMILAR_GAMES_SHOWN = 10
 MOST_BARS = 24
 """Maximum number of bars; if there are more minutes, consecutive minutes share a bar."""
@@ -74,11 +72,11 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     rows = name_value_rows()
     _add_date(rows, forecast)
     if forecast.HasField("expected_margin"):
-        rows.add_row("before tip-off", f"{_lead(forecast.expected_margin, forecast)} expected at the end")
+        rows.add_row("before tip-off", f"{lead(forecast.expected_margin, forecast)} expected at the end")
     if pattern:
-        rows.add_row(f"after {forecast.elapsed_minutes} minutes", _lead(pattern[-1], forecast))
+        rows.add_row(f"after {forecast.elapsed_minutes} minutes", lead(pattern[-1], forecast))
     rows.add_row(
-        f"at the {horizon_label(forecast.horizon)}", Text(_lead(forecast.point_forecast, forecast), style="bold")
+        f"at the {horizon_label(forecast.horizon)}", Text(lead(forecast.point_forecast, forecast), style="bold")
     )
     rows.add_row(
         f"{percent(forecast.coverage_probability)} interval",
@@ -177,12 +175,18 @@ def matchup(forecast: Forecast | Outcome) -> str:
     return f"{forecast.away_team or 'away'} @ {forecast.home_team or 'home'}"
 
 
-def _lead(differential: float, forecast: Forecast) -> str:
+def lead(differential: float, of: Forecast | Outcome) -> str:
+    """Says who is ahead, and by how much: BOS by 6; level."""
     points = f"{abs(differential):.1f}".removesuffix(".0")
     if points == "0":
         return "level"
-    leader = (forecast.home_team or "home") if differential > 0 else (forecast.away_team or "away")
+    leader = (of.home_team or "home") if differential > 0 else (of.away_team or "away")
     return f"{leader} by {points}"
+
+
+def lead_with_sign(differential: float, of: Forecast | Outcome) -> str:
+    """Says who was ahead, and by how much, with the differential home − away beside it: LAL by 4 (−4); level (0)."""
+    return f"{lead(differential, of)} ({signed(differential, 0)})"
 
 
 def _seasons(years: Sequence[int]) -> str:
@@ -217,35 +221,6 @@ def _add_adaptation(rows: Table, forecast: Forecast) -> None:
         rows.add_row("  rolling coverage", coverage)
 
 
-def print_event(event: StreamPredictionsResponse) -> None:
-    """Prints an event of a stream on one line. Ignores event types that this client does not know."""
-    match event.WhichOneof("event"):
-        case "forecast":
-            forecast = event.forecast
-            line = (
-                f"{local_time(forecast.generated_time, _CLOCK)}  {title(forecast)}  minute {forecast.elapsed_minutes}  "
-                f"{horizon_label(forecast.horizon)} {signed(forecast.point_forecast)}  "
-                f"{percent(forecast.coverage_probability)} "
-                f"[{signed(forecast.interval_lower)}, {signed(forecast.interval_upper)}]  "
-                f"{_home(forecast)} {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}  "
-                f"#{forecast.sequence}{_revision(forecast)}{'  late, does not count' * bool(forecast.late)}"
-                + "".join(f"  {warning_label(each.reason)}" for each in forecast.warnings)
-            )
-        case "outcome":
-            outcome = event.outcome
-            line = (
-                f"{local_time(outcome.recorded_time, _CLOCK)}  {title(outcome)}  outcome  "
-                f"{horizon_label(outcome.horizon)} {signed(outcome.differential, 0)}  "
-                f"#{outcome.sequence}{_revision(outcome)}{'  withdrawn' * outcome.withdrawn}"
-            )
-        case "heartbeat":
-            line = f"{local_time(event.heartbeat.sent_time, _CLOCK)}  heartbeat  {event.resume_token}"
-        case _:
-            return
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
 def home_chance(forecast: Forecast) -> str:
     """Says which team leads at the half, or wins, with which probability: BOS 63 %."""
     return f"{_home(forecast)} {chance(forecast.home_lead_probability)}"
@@ -265,10 +240,6 @@ def late_text(forecast: Forecast) -> str:
 def local_time(time: Timestamp, form: str = "%Y-%m-%d %H:%M") -> str:
     """Formats a time in the local time zone."""
     return f"{time.ToDatetime(tzinfo=UTC).astimezone():{form}}"
-
-
-def _revision(what: Forecast | Outcome) -> str:
-    return f" revision {what.revision}" if what.revision else ""
 
 
 def _add_parts(rows: Table, explanation: Explanation) -> None:

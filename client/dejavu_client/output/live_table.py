@@ -24,7 +24,7 @@ from dejavu_feed.teams import TEAMS
 
 _STALE: Final = 60.0
 """Seconds after which the age of a game's data is shown as a warning."""
-_LEGEND: Final = (
+_LEGEND: Final[tuple[str, ...]] = (
     "half, end: home − away, in points",
     "−5…+17: the outcomes in the interval",
     "score: away–home",

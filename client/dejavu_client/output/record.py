@@ -13,7 +13,7 @@ from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.record_pb2 import MarketResult, Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeResponse, WithdrawOutcomeResponse
 from dejavu_client.formatting import enum_word, horizon_label, outcome_range, percent, pluralize, signed
-from dejavu_client.output.forecast import home_chance, local_time, matchup, print_forecast, title
+from dejavu_client.output.forecast import home_chance, lead_with_sign, local_time, matchup, print_forecast, title
 from dejavu_client.output.market import print_market, profit_text
 from dejavu_client.output.responsive_table import ListingColumn, listing, name_value_rows
 
@@ -63,20 +63,36 @@ def print_prediction(answer: GetPredictionResponse) -> None:
         console.print(listing(_OUTCOME_COLUMNS, answer.outcomes))
 
 
-def print_report(answer: ReportOutcomeResponse) -> None:
-    """Prints an outcome as recorded in the ledger."""
+def print_report(answer: ReportOutcomeResponse, *, known: bool = False) -> None:
+    """Prints an outcome as recorded in the ledger.
+
+    Args:
+        answer: the answer to the report.
+        known: whether the outcome stood already, so that the report changed nothing.
+    """
     outcome = answer.outcome
     corrected = f", revision {outcome.revision}" if outcome.revision else ""
     settled = pluralize(answer.settled_forecasts, "forecast") if answer.settled_forecasts else "no forecasts"
-    line = f"{title(outcome)}: {signed(outcome.differential, 0)} at the {horizon_label(outcome.horizon)}"
+    line = f"{title(outcome)}: {lead_with_sign(outcome.differential, outcome)} at the {horizon_label(outcome.horizon)}"
+    if known:
+        Console().print(f"{line}, already recorded as {outcome.sequence}, nothing changed", highlight=False)
+        return
     Console().print(f"{line}, recorded as {outcome.sequence}{corrected}; settles {settled}", highlight=False)
+
+
+def correction(before: Outcome, after: Outcome) -> str:
+    """Says what a corrected outcome was, and what it is now."""
+    recorded = f"recorded {local_time(before.recorded_time)} as {before.sequence}"
+    was, now = lead_with_sign(before.differential, before), lead_with_sign(after.differential, after)
+    return f"Corrected: {was}, {recorded}, is now {now}"
 
 
 def print_withdrawal(answer: WithdrawOutcomeResponse) -> None:
     """Prints what was withdrawn."""
     outcome = answer.outcome
     left = pluralize(answer.unsettled_forecasts, "forecast") if answer.unsettled_forecasts else "no forecasts"
-    line = f"{title(outcome)}: {signed(outcome.differential, 0)} at the {horizon_label(outcome.horizon)} is withdrawn"
+    result = lead_with_sign(outcome.differential, outcome)
+    line = f"{title(outcome)}: {result} at the {horizon_label(outcome.horizon)} is withdrawn"
     Console().print(f"{line}, recorded as {outcome.sequence}; it had settled {left}", highlight=False)
 
 
@@ -139,7 +155,7 @@ def _result(prediction: RecordedPrediction) -> Table | Text:
         return Text(f"No outcome of the {horizon_label(prediction.forecast.horizon)} stands.", style="dim")
     rows = name_value_rows(no_wrap=True)
     outcome = prediction.outcome
-    rows.add_row("outcome", Text(signed(outcome.differential, 0), style="bold"))
+    rows.add_row("outcome", Text(lead_with_sign(outcome.differential, outcome), style="bold"))
     rows.add_row("recorded", f"{local_time(outcome.recorded_time)} as {outcome.sequence}")
     if prediction.HasField("settlement"):
         score = prediction.settlement

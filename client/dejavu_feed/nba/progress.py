@@ -18,8 +18,8 @@ def completed_minutes(plays: Sequence[Play]) -> int:
     A minute is complete once the last play is *strictly later* than its end: another free throw may follow at the same
     second, and a play with a wrong clock is followed by plays with a correct one. The scoreboard's clock is not used
     because it may run ahead of the plays. The last minute of a quarter is complete with the quarter, so that a break
-    is not spent on the forecast of the minute before: the feed enters the end after the free throws at the buzzer. If it
-    is withdrawn, or a play is inserted before it, the forecast is revised as after any other correction.
+    is not spent on the forecast of the minute before: the feed enters the end after the free throws at the buzzer. If
+    it is withdrawn, or a play is inserted before it, the forecast is revised as after any other correction.
     """
     elapsed = plays[-1].elapsed if plays else 0.0
     quarter, left = divmod(elapsed, QUARTER_SECONDS)

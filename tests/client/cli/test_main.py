@@ -8,10 +8,16 @@ from collections.abc import Callable
 import grpc
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckResponse
-from tests.support.fakes.service import Abort, Ended, FakeServer, event, forecast, heartbeat, result
+from tests.support.fakes.service import Abort, FakeServer, forecast
 from typer.testing import CliRunner, Result
 
-from dejavu.v1.forecast_pb2 import Attribution, Explanation, Forecast, Quantile, SimilarGame
+from dejavu.v1.forecast_pb2 import (
+    Attribution,
+    Explanation,
+    Forecast,
+    Quantile,
+    SimilarGame,
+)
 from dejavu.v1.model_service_pb2 import VERDICT_UNFIT, ListModelsResponse, Model
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import FINAL, HALFTIME
@@ -346,43 +352,6 @@ def test_health_tells_of_the_ledger_beside_the_server(server: FakeServer, run: R
     assert (answer["status"], answer["ledger"]) == ("SERVING", "NOT_SERVING")
     result = run("health", "dejavu.ledger")
     assert (result.exit_code, result.stdout) == (1, "NOT_SERVING\n")
-
-
-def test_a_stream_is_printed_line_by_line(server: FakeServer, run: Run) -> None:
-    over = [Abort(grpc.StatusCode.OUT_OF_RANGE, "pruned", "RESUME_TOKEN_EXPIRED")]
-    script = [heartbeat("now"), event(1, home_team="BKN", away_team="GSW", point_forecast=17.3), event(2), *over]
-    server.answers("StreamPredictions", script, script)
-    options = ["--game", "0022000001", "--game", "0022000002", "--token", "t", "--include-current"]
-    result = run("stream", *options)
-    assert result.exit_code == 4
-    first, second = result.stdout.splitlines()
-    assert "GSW @ BKN  minute 18  half +17.3  95 % [−11.5, +11.5]  BKN leads 75 %  #1" in first
-    assert second.endswith("#2")
-    request = server.next_call().request
-    assert list(request.game_ids) == ["0022000001", "0022000002"]
-    assert (request.resume_token, request.include_current) == ("t", True)
-    lines = [json.loads(line) for line in run("stream", "--json", "--heartbeats").stdout.splitlines()]
-    assert [line["resumeToken"] for line in lines] == ["now", "after-1", "after-2"]
-    assert sorted(lines[0]) == ["heartbeat", "resumeToken"]
-
-
-def test_outcomes_of_a_stream_are_printed_between_forecasts(server: FakeServer, run: Run) -> None:
-    teams = {"home_team": "BKN", "away_team": "GSW"}
-    told = [event(1), result(2, differential=-4, **teams), result(3, differential=5, revision=1)]
-    over = Abort(grpc.StatusCode.OUT_OF_RANGE)
-    server.answers("StreamPredictions", [*told, over], [*told, over])
-    _, first, second = run("stream").stdout.splitlines()
-    assert first.endswith("GSW @ BKN · 0022000001  outcome  half −4  #2")
-    assert second.endswith("0022000001  outcome  half +5  #3 revision 1")
-    lines = [json.loads(line) for line in run("stream", "--json").stdout.splitlines()]
-    assert [line.get("outcome", {}).get("differential") for line in lines] == [None, -4, 5]
-
-
-def test_a_lost_stream_is_told_on_stderr_alone(server: FakeServer, run: Run) -> None:
-    server.answers("StreamPredictions", [event(1), Ended()], [Abort(grpc.StatusCode.OUT_OF_RANGE)])
-    result = run("stream", "--json")
-    assert len(result.stdout.splitlines()) == 1
-    assert "stream_lost" in result.stderr
 
 
 def test_the_log_level_is_checked(run: Run) -> None:

@@ -135,11 +135,6 @@ def test_a_day_that_is_none_is_told_how_to_write_one(run: Run, option: str) -> N
     assert "'tomorrow' is not a day; expected YYYY-MM-DD" in " ".join(result.stderr.replace("│", " ").split())
 
 
-def test_the_end_is_a_name_of_the_final(server: FakeServer, run: Run) -> None:
-    assert run("scorecard", "--horizon", "end").exit_code == 0
-    assert server.next_call().request.filter.horizon == FINAL
-
-
 def test_a_leaderboard_names_the_metric_over_its_values(server: FakeServer, run: Run) -> None:
     row = LeaderboardRow(rank=1, model_version="24a8ff7834922bc8", value=-0.25, scorecard=card())
     board = GetLeaderboardResponse(rows=[row], metric=LEADERBOARD_METRIC_MAE_DIFFERENCE)

@@ -8,12 +8,18 @@ from datetime import UTC, datetime
 
 import grpc
 import pytest
-from tests.support.fakes.recorded import GAME
+from tests.support.fakes.recorded import GAME, timestamp
 from tests.support.fakes.service import Abort, FakeServer, outcome
 from typer.testing import CliRunner, Result
 
-from dejavu.v1.record_service_pb2 import ReportOutcomeResponse, WithdrawOutcomeResponse
-from dejavu_client import HALFTIME
+from dejavu.v1.record_pb2 import Checkpoint
+from dejavu.v1.record_service_pb2 import (
+    GetCheckpointResponse,
+    GetPredictionResponse,
+    ReportOutcomeResponse,
+    WithdrawOutcomeResponse,
+)
+from dejavu_client import FINAL, HALFTIME
 from dejavu_client.cli.main import app
 
 Run = Callable[..., Result]
@@ -31,15 +37,22 @@ def run(server: FakeServer) -> Run:
     return run
 
 
+@pytest.fixture
+def empty_ledger(server: FakeServer) -> None:
+    """Lets every report be beyond the head of the ledger."""
+    server.answers("GetCheckpoint", *[GetCheckpointResponse(checkpoint=Checkpoint(sequence=0))] * 3)
+
+
+@pytest.mark.usefixtures("empty_ledger")
 def test_a_report_may_be_negative_and_says_what_it_settles(server: FakeServer, run: Run) -> None:
     told = outcome(9, game_id=GAME, differential=-4, home_team="BOS", away_team="LAL", revision=1)
     server.answers("ReportOutcome", ReportOutcomeResponse(outcome=told, settled_forecasts=12))
     options = "--horizon half --home BOS --away LAL --observed 2026-01-15T21:40:00-05:00"
     result = run("report", GAME, "-4", *options.split())
     assert result.stdout == (
-        "LAL @ BOS · 0022500123: −4 at the half, recorded as 9, revision 1; settles 12 forecasts\n"
+        "LAL @ BOS · 0022500123: LAL by 4 (−4) at the half, recorded as 9, revision 1; settles 12 forecasts\n"
     )
-    request = server.next_call().request
+    (request,) = [call.request for call in server.of("ReportOutcome")]
     assert (request.game_id, request.differential, request.horizon) == (GAME, -4, HALFTIME)
     assert (request.home_team, request.away_team) == ("BOS", "LAL")
     assert request.observed_time.ToDatetime(tzinfo=UTC) == datetime(2026, 1, 16, 2, 40, tzinfo=UTC)
@@ -52,12 +65,32 @@ def test_a_report_says_what_stands_and_overturns_it_only_if_told_to(server: Fake
     assert refused.exit_code == 4
     assert "another outcome stands: +3" in refused.stderr
     assert "--correct overturns the outcome" in refused.stderr
-    assert server.next_call().request.refuse_correction
+    (call,) = server.of("ReportOutcome")
+    assert call.request.refuse_correction
     server.answers("ReportOutcome", stands, ReportOutcomeResponse(outcome=outcome(9, game_id=GAME, differential=4)))
     corrected = run("report", GAME, "4", "--horizon", "half", "--correct")
     assert corrected.exit_code == 0
-    assert "another outcome stands: +3" in corrected.stderr
-    assert [server.next_call().request.refuse_correction for _ in range(2)] == [True, False]
+    assert corrected.stderr == "Corrected; what stood was +3\n"
+    assert [call.request.refuse_correction for call in server.of("ReportOutcome")][-2:] == [True, False]
+
+
+@pytest.mark.usefixtures("empty_ledger")
+def test_a_correction_says_what_stood_and_what_stands_now(server: FakeServer, run: Run) -> None:
+    stands = Abort(grpc.StatusCode.FAILED_PRECONDITION, "another outcome stands: -2", reason="OUTCOME_STANDS")
+    teams = {"game_id": GAME, "home_team": "WAS", "away_team": "UTA"}
+    before = outcome(488, differential=-2, recorded_time=timestamp(), **teams)
+    server.answers("GetPrediction", GetPredictionResponse(outcomes=[before]))
+    server.answers("ReportOutcome", stands, ReportOutcomeResponse(outcome=outcome(500, differential=5, **teams)))
+    result = run("report", GAME, "5", "--horizon", "half", "--correct")
+    told = "Corrected: UTA by 2 (−2), recorded 2026-01-15 02:31 as 488, is now WAS by 5 (+5)\n"
+    assert result.stderr == told
+
+
+def test_a_repeated_report_says_that_nothing_changed(server: FakeServer, run: Run) -> None:
+    server.answers("GetCheckpoint", GetCheckpointResponse(checkpoint=Checkpoint(sequence=490)))
+    server.answers("ReportOutcome", ReportOutcomeResponse(outcome=outcome(488, game_id=GAME, differential=4)))
+    result = run("report", GAME, "4", "--horizon", "half")
+    assert result.stdout == "0022500123: home by 4 (+4) at the half, already recorded as 488, nothing changed\n"
 
 
 def test_a_withdrawal_says_what_it_takes_back(server: FakeServer, run: Run) -> None:
@@ -66,7 +99,7 @@ def test_a_withdrawal_says_what_it_takes_back(server: FakeServer, run: Run) -> N
     server.answers("WithdrawOutcome", WithdrawOutcomeResponse(outcome=told, unsettled_forecasts=12))
     result = run("report", GAME, "--horizon", "half", "--withdraw")
     assert result.stdout == (
-        "LAL @ BOS · 0022500123: −4 at the half is withdrawn, recorded as 9; it had settled 12 forecasts\n"
+        "LAL @ BOS · 0022500123: LAL by 4 (−4) at the half is withdrawn, recorded as 9; it had settled 12 forecasts\n"
     )
     assert (
         server.next_call().request.game_id,
@@ -78,7 +111,13 @@ def test_a_withdrawal_says_what_it_takes_back(server: FakeServer, run: Run) -> N
     assert run("report", GAME, "--horizon", "half").exit_code == 2
 
 
+@pytest.mark.usefixtures("empty_ledger")
 def test_a_report_that_settles_nothing_says_so(run: Run) -> None:
     result = run("report", GAME, "4", "--horizon", "final")
-    assert result.stdout == "0022500123: +4 at the end, recorded as 1; settles no forecasts\n"
+    assert result.stdout == "0022500123: home by 4 (+4) at the end, recorded as 1; settles no forecasts\n"
     assert json.loads(run("report", GAME, "4", "--horizon", "final", "--json").stdout)["outcome"]["differential"] == 4
+
+
+def test_the_end_is_a_name_of_the_final(server: FakeServer, run: Run) -> None:
+    assert run("scorecard", "--horizon", "end").exit_code == 0
+    assert server.next_call().request.filter.horizon == FINAL

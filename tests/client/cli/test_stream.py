@@ -1,0 +1,92 @@
+"""`dejavu stream`: forecasts and outcomes on a line each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+from tests.support.fakes.service import Abort, Ended, FakeServer, event, heartbeat, result
+from typer.testing import CliRunner, Result
+
+from dejavu.v1.forecast_pb2 import WARNING_REASON_MODEL_UNFIT
+from dejavu.v1.forecast_pb2 import Warning as Caution
+from dejavu_client import FINAL
+from dejavu_client.cli.main import app
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(server: FakeServer) -> Run:
+    """Runs `dejavu` with arguments against the fake server, with the given terminal width."""
+
+    def run(*arguments: str, width: int = 120) -> Result:
+        environment = {"DEJAVU_TARGET": server.target, "COLUMNS": f"{width}", "TERM": "dumb", "TZ": "UTC"}
+        result = CliRunner().invoke(app, list(arguments), env=environment)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return run
+
+
+def test_a_stream_is_printed_line_by_line(server: FakeServer, run: Run) -> None:
+    over = [Abort(grpc.StatusCode.OUT_OF_RANGE, "pruned", "RESUME_TOKEN_EXPIRED")]
+    script = [heartbeat("now"), event(1, home_team="BKN", away_team="GSW", point_forecast=17.3), event(2), *over]
+    server.answers("StreamPredictions", script, script)
+    options = ["--game", "0022000001", "--game", "0022000002", "--token", "t", "--include-current"]
+    result = run("stream", *options)
+    assert result.exit_code == 4
+    first, second = result.stdout.splitlines()
+    assert "GSW @ BKN  minute 18  half +17.3  95 % [−11.5, +11.5]  BKN leads 75 %  #1" in first
+    assert second.endswith("#2")
+    request = server.next_call().request
+    assert list(request.game_ids) == ["0022000001", "0022000002"]
+    assert (request.resume_token, request.include_current) == ("t", True)
+    lines = [json.loads(line) for line in run("stream", "--json", "--heartbeats").stdout.splitlines()]
+    assert [line["resumeToken"] for line in lines] == ["now", "after-1", "after-2"]
+    assert sorted(lines[0]) == ["heartbeat", "resumeToken"]
+
+
+def test_outcomes_of_a_stream_are_printed_between_forecasts(server: FakeServer, run: Run) -> None:
+    teams = {"home_team": "BKN", "away_team": "GSW"}
+    told = [event(1), result(2, differential=-4, **teams), result(3, differential=5, revision=1)]
+    over = Abort(grpc.StatusCode.OUT_OF_RANGE)
+    server.answers("StreamPredictions", [*told, over], [*told, over])
+    _, first, second = run("stream").stdout.splitlines()
+    assert first.endswith("GSW @ BKN · 0022000001  half: GSW by 4 (−4)  #2")
+    assert second.endswith("0022000001  half: home by 5 (+5), corrected  #3 revision 1")
+    lines = [json.loads(line) for line in run("stream", "--json").stdout.splitlines()]
+    assert [line.get("outcome", {}).get("differential") for line in lines] == [None, -4, 5]
+
+
+def test_a_stream_fits_eighty_columns_and_says_who_leads_who_won_and_what_is_withdrawn(
+    server: FakeServer, run: Run
+) -> None:
+    teams: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL", "elapsed_minutes": 18, "interval_lower": -25.4}
+    teams |= {"interval_upper": 10.7, "home_lead_probability": 0.999, "point_forecast": -17.34}
+    first = event(1, **teams, warnings=[Caution(reason=WARNING_REASON_MODEL_UNFIT, text="unfit")])
+    first.forecast.explanation.baseline_prediction = -16
+    again = event(2, **teams, warnings=[Caution(reason=WARNING_REASON_MODEL_UNFIT, text="unfit")])
+    final: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL", "horizon": FINAL}
+    gone = result(5, differential=-29, revision=1, withdrawn=True, **final)
+    told = [first, again, result(4, differential=-29, **final), gone]
+    server.answers("StreamPredictions", [*told, Abort(grpc.StatusCode.OUT_OF_RANGE)])
+    lines = run("stream", width=80).stdout.splitlines()
+    assert [line[10:] for line in lines] == [
+        "LAL @ BOS  min 18  now LAL by 16  half −17.3 −25…+10  BOS leads >99 %",
+        "model unfit",
+        "LAL @ BOS  min 18  half −17.3 −25…+10  BOS leads >99 %",
+        "LAL @ BOS  final: LAL by 29 (−29)",
+        "LAL @ BOS  final withdrawn: LAL by 29 (−29) counts no more",
+    ]
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_lost_stream_is_told_on_stderr_alone(server: FakeServer, run: Run) -> None:
+    server.answers("StreamPredictions", [event(1), Ended()], [Abort(grpc.StatusCode.OUT_OF_RANGE)])
+    result = run("stream", "--json")
+    assert len(result.stdout.splitlines()) == 1
+    assert "stream_lost" in result.stderr

@@ -274,7 +274,7 @@ def test_prices_that_do_not_belong_together_have_no_stake(odds: tuple[float, flo
 
 
 def test_without_the_ratings_of_the_teams_there_is_no_stake() -> None:
-    market = Market(0.0, 2.1, 2.0, bankroll=1000.0)
+    market = Market(0.0, 2.0, 2.0, bankroll=1000.0)
     answer, rated = (evaluate_market(market, three(0.55, 0.0), unrated=unrated) for unrated in (True, False))
     assert rated.stake > 0
     assert answer.unrated

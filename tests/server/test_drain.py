@@ -103,5 +103,5 @@ async def test_a_batch_that_runs_when_the_drain_begins_is_answered_and_nothing_e
 
 def assert_quiet(*servers: SpawnedServer) -> None:
     for server in servers:
-        assert not [entry for entry in server.events if entry["level"] in {"warning", "error"}], server.log()
+        assert not server.troubles, server.log()
         assert server.other_lines == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -51,9 +51,14 @@ def ended(
 async def lived(ledger: Ledger, game_id: str, seed: int, *, minutes: int = 47, final: int = 7) -> list[float]:
     """Records forecasts and both outcomes of a game; returns its differentials."""
     pattern = walk(seed, minutes)
-    await ledger.commit([at(game_id, pattern[:18], Horizon.HALFTIME)])
+    evening = EVENING + timedelta(days=seed)  # the teams meet once a day
+    half, third, last = (
+        replace(at(game_id, pattern[:minute], horizon), generated_time=evening)
+        for minute, horizon in ((18, Horizon.HALFTIME), (30, Horizon.FINAL), (minutes, Horizon.FINAL))
+    )
+    await ledger.commit([half])
     await ledger.record_outcome(ended(game_id, int(pattern[23]), Horizon.HALFTIME))
-    await ledger.commit([at(game_id, pattern[:30]), at(game_id, pattern)])
+    await ledger.commit([third, last])
     await ledger.record_outcome(ended(game_id, final))
     return pattern
 
@@ -80,7 +85,7 @@ async def test_the_trainer_reads_the_patterns_that_were_forecast_and_how_they_en
         "0052300003": (3, "PI"),
         "0022200009": (-9, "RS"),
     }
-    assert set(games.date.tolist()) == {date(2024, 1, 14)}
+    assert games.date.tolist() == [date(2024, 1, 14 + n) for n in range(1, 5)]
     assert (set(games.home), set(games.away)) == ({"BKN"}, {"GSW"})
 
 

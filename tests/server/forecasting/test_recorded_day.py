@@ -134,6 +134,8 @@ async def test_the_day_of_a_forecast_recorded_without_a_date_is_that_of_its_time
     recorded = await service.forecast(question(game_day(datetime.now(UTC)), given=False))
     weighed: list[date | None] = []
     model.before = lambda queries: weighed.extend(query.game_date for query in queries)
-    quote = await service.forecast(question(recorded.day + timedelta(1), given=True, market=MARKET))
+    quote = await service.forecast(question(recorded.day, given=True, market=MARKET))
     assert (quote.sequence, quote.day, quote.market_forecast) == (recorded.sequence, recorded.day, None)
-    assert weighed == [recorded.day + timedelta(1), recorded.day]
+    assert weighed == [recorded.day]
+    corrected = await service.forecast(question(recorded.day + timedelta(1), given=True, market=MARKET))
+    assert (corrected.revision, corrected.day) == (1, recorded.day + timedelta(1))

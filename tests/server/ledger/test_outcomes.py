@@ -21,7 +21,7 @@ from dejavu_server.ledger.database.schema import entries, forecasts, markets
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.ledger.entries.settlement import Bet, settle
 from dejavu_server.ledger.queries import learning, predictions
-from dejavu_server.records import IssuedForecast, RecordedForecast
+from dejavu_server.records import IssuedForecast, MarketRecording, RecordedForecast
 
 DISTRIBUTION = tuple(round(30 * level - 15, 3) for level in DISTRIBUTION_LEVELS)
 
@@ -202,7 +202,8 @@ async def test_a_market_evaluated_after_the_model_has_learned_is_recorded_and_sa
     updated = replace(stored.forecast, home_lead_probability=0.61, calibration_sequence=1)
     answer = answered(MarketSide.HOME, stake_fraction=0.1)
     [again] = await recorded(ledger, asked(replace(issued(), forecast=updated), answer))
-    assert (again, await ledger.head()) == (stored, 2)
+    assert again == replace(stored, market_recording=MarketRecording.RECORDED)
+    assert await ledger.head() == 2
     texts = await ledger.read(
         lambda connection: connection.exec_driver_sql("SELECT canonical FROM entries").scalars().all()
     )
@@ -213,7 +214,7 @@ async def test_a_market_asked_about_when_the_outcome_is_known_is_answered_and_no
     [stored] = await recorded(ledger, issued())
     await ledger.record_outcome(outcome(3))
     [again] = await recorded(ledger, asked(issued(), answered(MarketSide.HOME, stake_fraction=0.1)))
-    assert again == stored
+    assert again == replace(stored, market_recording=MarketRecording.OUTCOME_KNOWN)
     assert await ledger.head() == 2
 
 
@@ -229,7 +230,7 @@ async def test_a_market_belongs_to_the_revision_that_it_was_asked_about_with(led
 async def test_streams_pass_over_markets(ledger: Ledger) -> None:
     [stored] = await recorded(ledger, asked(issued(), answered(None)))
     assert await ledger.read_after(0, 10) == [
-        replace(stored, market=None, forecast=replace(stored.forecast, market=None))
+        replace(stored, market=None, market_recording=None, forecast=replace(stored.forecast, market=None))
     ]
     assert (await ledger.newest(), await ledger.head()) == (1, 2)
 

@@ -124,6 +124,15 @@ class SpawnedServer:
         return str(self.wait_for("listening")["address"])
 
     @property
+    def troubles(self) -> list[dict[str, Any]]:
+        """The warnings and errors so far, without that of the shipped bundle's ratings, which are old."""
+        return [
+            entry
+            for entry in self.events
+            if entry["level"] in {"warning", "error"} and entry["event"] != "ratings_outdated"
+        ]
+
+    @property
     def workers(self) -> list[psutil.Process]:
         """The living workers that serve. The supervisor has one more child, a standby worker."""
         with self._more:

@@ -18,7 +18,7 @@ from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.explanation import explanation
 from dejavu_models.forecast_query import ForecastQuery
-from dejavu_models.manifest import Manifest
+from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.online_state import INITIAL, IntervalAdapter, OnlineState
 from dejavu_models.point.ensemble import PointEnsemble, Predictions
 from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, are_usable, ratings_warnings
@@ -28,10 +28,8 @@ from dejavu_models.types import (
     AdaptationMode,
     Forecast,
     Horizon,
-    HorizonSupport,
     Interval,
     MarginSource,
-    Metric,
     ModelInfo,
     Quantile,
     WarningReason,
@@ -68,7 +66,7 @@ class Forecaster:
         self.calibration = calibration
         self.rating_filter = ratings
         self.ratings: Ratings = ratings.ratings()
-        self._info = _info(manifest, calibration)
+        self._info = model_info(manifest, calibration)
         self._warnings = () if manifest.verdict.fit else (WarningReason.MODEL_UNFIT,)
         self._active = _ActiveState(INITIAL, self.ratings)
 
@@ -379,28 +377,3 @@ def _ranges(minutes: Sequence[int]) -> str:
     if len(minutes) > 1 and minutes[-1] - minutes[0] == len(minutes) - 1:
         return f"{minutes[0]} to {minutes[-1]}"
     return " or ".join(filter(None, (", ".join(map(str, minutes[:-1])), str(minutes[-1]))))
-
-
-def _info(manifest: Manifest, calibration: Calibration) -> ModelInfo:
-    minutes: dict[Horizon, list[int]] = {}
-    for situation in calibration.distributions:
-        minutes.setdefault(situation.horizon, []).append(situation.minute)
-    return ModelInfo(
-        version=manifest.version,
-        horizons=tuple(
-            HorizonSupport(horizon, min(minutes[horizon]), max(minutes[horizon]))
-            for horizon in HORIZONS
-            if horizon in minutes
-        ),
-        smallest_alpha=calibration.smallest_alpha,
-        train_seasons=manifest.train.seasons,
-        calibration_seasons=manifest.calibrate.seasons,
-        train_games=manifest.train.games,
-        calibration_games=manifest.calibrate.games,
-        database_entries=sum(manifest.dejavu.entries),
-        created_time=manifest.created_time,
-        metrics=tuple(Metric(each.name, each.value, each.lower, each.upper) for each in manifest.metrics),
-        ratings_date=manifest.ratings.date,
-        approved=manifest.verdict.fit,
-        verdict_reason=manifest.verdict.reason,
-    )

@@ -14,7 +14,8 @@ from typing import Annotated, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from dejavu_models.point.dejavu import Kernel
-from dejavu_models.types import MAX_SLOTS, Horizon
+from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, HorizonSupport, Metric, ModelInfo
+from dejavu_models.uncertainty.calibration import Calibration
 
 SCHEMA_VERSION = 2
 """Schema version of the manifest and of the file formats; this code reads no other version."""
@@ -207,3 +208,29 @@ def version_of(dejavu: DejavuRecord, ratings: RatingsRecord, files: Mapping[str,
         "files": dict(files),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def model_info(manifest: Manifest, calibration: Calibration) -> ModelInfo:
+    """Describes a model by its manifest, and by what its calibration supports."""
+    minutes: dict[Horizon, list[int]] = {}
+    for situation in calibration.distributions:
+        minutes.setdefault(situation.horizon, []).append(situation.minute)
+    return ModelInfo(
+        version=manifest.version,
+        horizons=tuple(
+            HorizonSupport(horizon, min(minutes[horizon]), max(minutes[horizon]))
+            for horizon in HORIZONS
+            if horizon in minutes
+        ),
+        smallest_alpha=calibration.smallest_alpha,
+        train_seasons=manifest.train.seasons,
+        calibration_seasons=manifest.calibrate.seasons,
+        train_games=manifest.train.games,
+        calibration_games=manifest.calibrate.games,
+        database_entries=sum(manifest.dejavu.entries),
+        created_time=manifest.created_time,
+        metrics=tuple(Metric(each.name, each.value, each.lower, each.upper) for each in manifest.metrics),
+        ratings_date=manifest.ratings.date,
+        approved=manifest.verdict.fit,
+        verdict_reason=manifest.verdict.reason,
+    )

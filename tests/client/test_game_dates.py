@@ -108,7 +108,10 @@ def test_filters_take_dates_and_their_text(given: date | str) -> None:
         assert (request.from_date, request.to_date) == ("2023-11-01", "")
 
 
-def test_an_event_of_a_stream_names_what_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_event_of_a_stream_names_what_is_warned_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     print_event = EventPrinter()
     print_event(StreamPredictionsResponse(forecast=warned()))
     print_event(StreamPredictionsResponse(forecast=forecast()))

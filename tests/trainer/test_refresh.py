@@ -129,7 +129,7 @@ async def test_a_ledger_is_a_source_too(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_a_season_without_games_is_told(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_plays(tmp_path, 2037, simulate_season(2037, games=20))
+    write_plays(tmp_path, 2037, simulate_season(2037, games=100))
     (tmp_path / "plays_2034.parquet").write_bytes((simulated_seasons() / "plays_2034.parquet").read_bytes())
     arguments = ("ratings", "--from", tmp_path, "--bundle", bundle, "--out")
     assert run(*arguments, tmp_path / "out", "--json") == 0

@@ -19,6 +19,7 @@ from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, Recorde
 from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.codec import PreparedForecast
+from dejavu_server.ledger.entries.market_recording import market_recording
 from dejavu_server.ledger.entries.rows import Row, forecast_row, market_row
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.errors import LedgerCorrupt
@@ -153,7 +154,7 @@ def append(
         if market is not None:
             standing = recorded_markets.get(issued.sequence)
             mismatched = (answer := draft.issued.forecast.market) is not None and answer.mismatched
-            told: MarketRecording | None = _market_recording(
+            told: MarketRecording | None = market_recording(
                 market, standing, outcome is not None, late is not None, mismatched
             )
             if told is MarketRecording.RECORDED and standing is None:
@@ -167,30 +168,6 @@ def append(
         results.append(issued)
     batch.execute(connection)
     return results
-
-
-def _market_recording(
-    market: Market, standing: Market | None, outcome_known: bool, late: bool, mismatched: bool
-) -> MarketRecording:
-    """Returns whether a market is the recorded one of its forecast, or is to be recorded.
-
-    Args:
-        market: the market.
-        standing: the recorded market of the forecast; None if it has none.
-        outcome_known: whether the outcome of the forecast is known.
-        late: whether the forecast would now be late.
-        mismatched: whether the two prices do not belong together.
-    """
-    if standing is not None:
-        # The bankroll and the threshold are no part of a price: in the record, stakes are shares.
-        same = all(getattr(standing, name) == getattr(market, name) for name in ("line", "home_odds", "away_odds"))
-        return MarketRecording.RECORDED if same else MarketRecording.EARLIER_STANDS
-    if outcome_known:
-        return MarketRecording.OUTCOME_KNOWN
-    if late:
-        return MarketRecording.FORECAST_LATE
-    # A mistyped price must not keep the right one out of the record.
-    return MarketRecording.ODDS_MISMATCHED if mismatched else MarketRecording.RECORDED
 
 
 class _EntryBatch:

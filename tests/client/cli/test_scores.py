@@ -1,0 +1,153 @@
+"""Scorecards and leaderboards on the command line: requests, output and files."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+from tests.support.fakes.recorded import card
+from tests.support.fakes.service import FakeServer
+from typer.testing import CliRunner, Result
+
+from dejavu.v1.record_service_pb2 import (
+    LEADERBOARD_METRIC_CRPS,
+    LEADERBOARD_METRIC_MAE_DIFFERENCE,
+    Figure,
+    GetLeaderboardResponse,
+    GetScorecardResponse,
+    LeaderboardRow,
+    MarketRecord,
+    ScoreFilter,
+)
+from dejavu_client import FINAL
+from dejavu_client.cli.main import app
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(server: FakeServer) -> Run:
+    """Runs `dejavu` with arguments against the fake server, with the given terminal width."""
+
+    def run(*arguments: str, width: int = 120) -> Result:
+        environment = {"DEJAVU_TARGET": server.target, "COLUMNS": f"{width}", "TERM": "dumb", "TZ": "UTC"}
+        result = CliRunner().invoke(app, list(arguments), env=environment)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return run
+
+
+def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(server: FakeServer, run: Run) -> None:
+    server.answers("GetScorecard", GetScorecardResponse(scorecard=card()))
+    options = "--from 2026-01-02 --horizon final --minute 12 --model abc --replays"
+    shown = run("scorecard", *options.split()).stdout
+    assert server.next_call().request.filter == ScoreFilter(
+        from_date="2026-01-02", horizon=FINAL, min_minutes=12, max_minutes=12, model_version="abc", include_replays=True
+    )
+    assert "scorecard · the end, model abc, from 2026-01-02, minute 12, including replays" in shown
+    rows = [" ".join(line.strip("│ ").split()) for line in shown.splitlines()]
+    for row in (
+        "games 312 14,890 forecasts",
+        "mean absolute error 5.25 4.50 to 6.00 points",
+        "of persistence 6.06 5.70 to 6.34 points",
+        "difference −0.81 −1.00 to −0.62 better than persistence",
+        "CRPS 3.80 3.60 to 4.10 points",
+        "95 % intervals held 94.6 % 92.9 to 96 % 23.1 points wide, 312 games",
+        "bets 31 of 40 markets quoted",
+        "won, lost, pushed 16 · 14 · 1",
+        "expected profit +8.8 % by the forecasts, when they were made",
+        "return on stakes +2.5 % −10 % to +15 %: no significant profit",
+        "bankroll −3 % compounded over the games",
+    ):
+        assert row in rows, shown
+    assert "few" not in shown
+
+
+@pytest.mark.parametrize(
+    ("ends", "games", "said"),
+    [
+        ({"roi_lower": -0.1, "roi_upper": 0.2}, 300, "−10 % to +20 %: no significant profit"),
+        ({"roi_lower": 0.02, "roi_upper": 0.2}, 300, "+2 % to +20 %: a profit"),
+        ({"roi_lower": 0.02, "roi_upper": 0.2}, 12, "+2 % to +20 %: a profit, of only 12 games"),
+        ({"roi_lower": -0.3, "roi_upper": -0.1}, 300, "−30 % to −10 %: a loss"),
+        ({}, 3, "too few bets for an interval"),
+    ],
+)
+def test_a_return_on_stakes_claims_no_more_than_its_interval(
+    server: FakeServer, run: Run, ends: dict[str, float], games: int, said: str
+) -> None:
+    market = MarketRecord(bets=31, markets=40, staked=1.0, profit=0.1, roi=0.1, games=games)
+    for end, value in ends.items():
+        setattr(market, end, value)
+    server.answers("GetScorecard", GetScorecardResponse(scorecard=card(market=market)))
+    rows = [" ".join(line.strip("│ ").split()) for line in run("scorecard").stdout.splitlines()]
+    assert f"return on stakes +10 % {said}" in rows
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "said"),
+    [(-1.0, -0.1, "better than"), (0.1, 1.0, "worse than"), (-0.1, 0.1, "no significant difference")],
+)
+def test_a_scorecard_claims_no_more_than_its_interval(
+    server: FakeServer, run: Run, lower: float, upper: float, said: str
+) -> None:
+    difference = Figure(value=(lower + upper) / 2, lower=lower, upper=upper)
+    server.answers("GetScorecard", GetScorecardResponse(scorecard=card(mae_difference=difference)))
+    assert said in run("scorecard").stdout
+
+
+def test_a_scorecard_of_few_games_says_so(server: FakeServer, run: Run) -> None:
+    for games, said in ((1, "Only one game: too few"), (99, "Only 99 games: too few")):
+        alone = {name: Figure(value=3.0) for name in ("mae", "persistence_mae", "mae_difference")}
+        server.answers("GetScorecard", GetScorecardResponse(scorecard=card(games=games, **alone)))
+        shown = run("scorecard").stdout
+        assert said in shown
+        assert "better than" not in shown
+
+
+def test_the_interval_of_an_error_is_shown_to_0_at_the_least(server: FakeServer, run: Run) -> None:
+    wide = card(games=3, mae=Figure(value=6.8, lower=-7.7, upper=21.4))
+    server.answers("GetScorecard", GetScorecardResponse(scorecard=wide))
+    assert "0.00 to 21.40" in run("scorecard").stdout
+
+
+def test_a_scorecard_without_games_says_what_was_asked(run: Run) -> None:
+    told = run("scorecard", "--date", "2026-01-02", "--replays").stdout
+    assert told == "No settled forecasts: the half, 2026-01-02, including replays.\n"
+
+
+def test_a_scorecard_is_written_as_figures(server: FakeServer, run: Run, tmp_path: Path) -> None:
+    server.answers("GetScorecard", *[GetScorecardResponse(scorecard=card())] * 2)
+    rows = list(csv.DictReader(io.StringIO(run("scorecard", "--csv", "-", "--model", "abc").stdout)))
+    assert {row["model_version"] for row in rows} == {"abc"}
+    assert next(row["value"] for row in rows if row["figure"] == "mae") == "5.25"
+    run("scorecard", "--parquet", str(tmp_path / "a"))
+    assert parquet.read_table(tmp_path / "a")["figure"].to_pylist() == [row["figure"] for row in rows]
+
+
+def test_a_leaderboard_ranks_versions_and_says_by_what(server: FakeServer, run: Run) -> None:
+    rows = [LeaderboardRow(rank=n, model_version=f"version{n}", value=-n / 8, scorecard=card()) for n in (1, 2)]
+    answer = GetLeaderboardResponse(rows=rows, metric=LEADERBOARD_METRIC_MAE_DIFFERENCE, min_games=7)
+    server.answers("GetLeaderboard", answer, answer)
+    _, _, first, _, about = run("leaderboard", "--metric", "mae-difference", "--min-games", "7").stdout.splitlines()
+    request = server.next_call().request
+    assert (request.metric, request.min_games) == (LEADERBOARD_METRIC_MAE_DIFFERENCE, 7)
+    assert first.split()[:5] == ["1", "version1", "−0.125", "312", "5.25"]
+    assert about == (
+        "the half; by mean absolute error minus that of persistence, lower is better; versions with 7 games or more"
+    )
+    written = list(csv.DictReader(io.StringIO(run("leaderboard", "--csv", "-").stdout)))
+    assert {(row["rank"], row["model_version"]) for row in written} == {("1", "version1"), ("2", "version2")}
+
+
+def test_an_empty_leaderboard_says_how_many_games_it_asks_for(server: FakeServer, run: Run) -> None:
+    server.answers("GetLeaderboard", GetLeaderboardResponse(metric=LEADERBOARD_METRIC_CRPS, min_games=100))
+    assert " ".join(run("leaderboard").stdout.split()) == (
+        "No model version has enough games: the half; by CRPS, lower is better; versions with 100 games or more. "
+        "Replays are left out: --replays includes them."
+    )

@@ -1,9 +1,6 @@
 """Bytes that no gRPC client would send: broken HTTP/2, partial calls, other protocols, connections cut off.
 
 Builds frames by hand (RFC 9113; headers as HPACK literals, RFC 7541), because libraries refuse to write them.
-
-`broken` leaves out one case: a path that is not UTF-8. It breaks gRPC's own server, as described in
-dejavu_server.worker.grpc_failure; tests/server/worker/test_grpc_failure.py covers it.
 """
 
 from __future__ import annotations
@@ -32,11 +29,11 @@ def header_block(fields: Fields) -> bytes:
     return b"".join(b"\x00" + _string(name) + _string(value) for name, value in fields)
 
 
-def call(path: str, body: bytes, extra: Fields = (), *, authority: bytes = b"dejavu") -> bytes:
+def call(path: str | bytes, body: bytes, extra: Fields = (), *, authority: bytes = b"dejavu") -> bytes:
     """Returns a connection preface and one complete call of a method.
 
     Args:
-        path: the method's path, such as "/dejavu.v1.PredictionService/Predict".
+        path: the method's path, such as "/dejavu.v1.PredictionService/Predict"; bytes need not be text.
         body: payload of the DATA frame; `prefixed` makes a well-formed one.
         extra: further header fields, also ones that gRPC forbids.
         authority: value of the :authority header.
@@ -44,7 +41,7 @@ def call(path: str, body: bytes, extra: Fields = (), *, authority: bytes = b"dej
     fields = [
         (b":method", b"POST"),
         (b":scheme", b"http"),
-        (b":path", path.encode()),
+        (b":path", path.encode() if isinstance(path, str) else path),
         (b":authority", authority),
         (b"content-type", b"application/grpc"),
         (b"te", b"trailers"),
@@ -79,11 +76,15 @@ def _cut(rng: random.Random, path: str, message: bytes) -> bytes:
 
 def _garbled(rng: random.Random, path: str, message: bytes) -> bytes:
     data = bytearray(call(path, prefixed(message)))
-    headers_end = len(data) - len(frame(DATA, END_STREAM, 1, prefixed(message)))
     for _ in range(rng.randrange(1, 8)):
-        offset = rng.randrange(len(PREFACE), len(data))
-        data[offset] = rng.randrange(128 if offset < headers_end else 256)  # seven bits: see the module's docstring
+        data[rng.randrange(len(PREFACE), len(data))] = rng.randrange(256)
     return bytes(data)
+
+
+def _undecodable_path(rng: random.Random, path: str, message: bytes) -> bytes:
+    changed = bytearray(path.encode())
+    changed[rng.randrange(1, len(changed))] = rng.randrange(128, 256)
+    return call(bytes(changed), prefixed(message))
 
 
 def _frames(rng: random.Random, _: str, __: bytes) -> bytes:
@@ -122,6 +123,7 @@ _FAULTS: tuple[Callable[[random.Random, str, bytes], bytes], ...] = (
     _another_protocol,
     _cut,
     _garbled,
+    _undecodable_path,
     _frames,
     _not_compressed_as_said,
     _not_as_long_as_said,

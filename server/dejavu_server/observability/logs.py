@@ -76,7 +76,7 @@ def _not_caused_by_caller(record: logging.LogRecord) -> bool:
     """Returns False for gRPC tracebacks that callers can cause, and could fill the log with.
 
     These are calls whose caller no longer waits for the response (the metrics count how calls end), and metadata or
-    paths that are not valid text (see grpc_failure.py).
+    paths that are not valid text.
     """
     kind = record.exc_info[0] if record.exc_info else None
     if kind is None:

@@ -11,15 +11,15 @@ The supervisor starts worker_main.py, which runs a Worker.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Self
 
-import grpc
 import structlog
+from google.protobuf.descriptor import ServiceDescriptor
 
 from dejavu_common.clock import utc_now
 from dejavu_models.betting import StakingPolicy
@@ -29,7 +29,7 @@ from dejavu_models.types import AdaptationMode
 from dejavu_models.uncertainty.adaptive import AdaptationMethod
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message
-from dejavu_server.api.handlers import handlers, reflection_handlers
+from dejavu_server.api.handlers import REFLECTION_SERVICE, handlers, reflection_handlers
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, SERVICES, HealthService
 from dejavu_server.api.interceptors import CallInterceptor
 from dejavu_server.api.model_service import MODEL_SERVICE, ModelService
@@ -47,6 +47,7 @@ from dejavu_server.settings import Settings
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
 from dejavu_server.worker.grpc_failure import wait_for_server_failure
+from dejavu_server.worker.grpc_server import GrpcServer
 from dejavu_server.worker.models import load_models, warm_up
 from dejavu_server.worker.ratings_age import RatingsAge
 
@@ -118,7 +119,7 @@ class Worker:
         self._resources = AsyncExitStack()
         self._health = HealthService(SERVICES, parts=[LEDGER])
         self._calls = CallInterceptor(name, self._metrics, workers=workers)
-        self._server = grpc.aio.server(
+        self._server = GrpcServer(
             interceptors=[self._calls],
             options=[*CHANNEL_OPTIONS.items(), ("grpc.so_reuseport", int(reuse_port))],
         )
@@ -207,19 +208,15 @@ class Worker:
             clock=self._clock,
         )
 
-        self._server.add_generic_rpc_handlers(
-            [
-                handlers(
-                    PREDICTION_SERVICE,
-                    PredictionService(forecast_service, self._ledger_manager, self._clock),
-                    encoded={"StreamPredictions"},
-                ),
-                handlers(MODEL_SERVICE, ModelService(registry, self._clock)),
-                handlers(RECORD_SERVICE, RecordService(self._ledger_manager, self._clock, signer.checkpoint)),
-                handlers(HEALTH_SERVICE, self._health, complete=False),
-                reflection_handlers([*SERVICES, HEALTH_SERVICE.full_name]),
-            ]
+        self._add_service(
+            PREDICTION_SERVICE,
+            PredictionService(forecast_service, self._ledger_manager, self._clock),
+            encoded={"StreamPredictions"},
         )
+        self._add_service(MODEL_SERVICE, ModelService(registry, self._clock))
+        self._add_service(RECORD_SERVICE, RecordService(self._ledger_manager, self._clock, signer.checkpoint))
+        self._add_service(HEALTH_SERVICE, self._health, complete=False)
+        self._server.add_methods(REFLECTION_SERVICE, reflection_handlers([*SERVICES, HEALTH_SERVICE.full_name]))
         host, _, _ = settings.listen.rpartition(":")
         try:
             port = self._server.add_insecure_port(settings.listen)
@@ -229,6 +226,11 @@ class Worker:
         await self._server.start()
         self._health.serve()
         _log.info("serving", address=self.address, models=list(self.models))
+
+    def _add_service(
+        self, service: ServiceDescriptor, servicer: object, *, encoded: Container[str] = (), complete: bool = True
+    ) -> None:
+        self._server.add_methods(service.full_name, handlers(service, servicer, encoded=encoded, complete=complete))
 
     @property
     def has_ledger(self) -> bool:

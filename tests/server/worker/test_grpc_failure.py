@@ -11,6 +11,7 @@ import grpc
 import pytest
 from bench.fuzz import wire
 from tests.support.builders.calls import GAME, PATTERN
+from tests.support.processes.connections import received
 from tests.support.processes.servers import async_worker, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -21,33 +22,35 @@ from dejavu_server.worker_main import SERVER_FAILED
 PREDICT = "/dejavu.v1.PredictionService/Predict"
 NAMED = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
 MESSAGE = wire.prefixed(NAMED.SerializeToString())
-NO_TEXT = wire.call("/??", MESSAGE).replace(b"/??", b"/\xff\xfe")
 
+ENDED_BY_A_PATH = """
+from grpc._cython import cygrpc
 
-async def sent(address: str, data: bytes) -> bytes:
-    """Returns the bytes received on a new connection, until the server closes it or sends a status."""
-    host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(data)
-    received = b""
-    async with asyncio.timeout(20):
-        while b"grpc-status" not in received and (chunk := await reader.read(65536)):
-            received += chunk
-    writer.transport.abort()
-    return received
+original = cygrpc._handle_rpc
+
+def handle(path, *others):
+    if not path:
+        raise RuntimeError("ended by a path")
+    return original(path, *others)
+
+cygrpc._handle_rpc = handle
+"""
+"""Start of a worker whose accept loop ends at an unknown path, as if gRPC had another fault there."""
 
 
 async def test_a_worker_whose_server_breaks_is_replaced_and_no_more_than_unavailable(tmp_path: Path) -> None:
-    with spawned_server("--workers", "1", "--ledger", f"sqlite:///{tmp_path / 'ledger.sqlite3'}") as server:
+    (tmp_path / "sitecustomize.py").write_text(ENDED_BY_A_PATH)
+    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    with spawned_server("--workers", "1", "--ledger", ledger, environment={"PYTHONPATH": str(tmp_path)}) as server:
         address = await asyncio.to_thread(lambda: server.address)
         async with grpc.aio.insecure_channel(address) as channel:
             service = PredictionServiceStub(channel)
             stream: Any = service.StreamPredictions(pb.StreamPredictionsRequest())
             token = (await stream.read()).resume_token
             first = (await service.Predict(NAMED)).forecast
-            await sent(address, NO_TEXT)
+            await received(address, wire.call("/unknown", MESSAGE))
             told = await asyncio.to_thread(server.wait_for, "worker_broken")
-            assert "UnicodeDecodeError" in told["error"]
+            assert "ended by a path" in told["error"]
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await to_its_end(stream)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -75,7 +78,7 @@ async def to_its_end(stream: Any) -> None:
 async def test_a_server_that_is_stopped_is_not_taken_to_be_broken(tmp_path: Path) -> None:
     async with async_worker(tmp_path) as worker:
         broken = asyncio.create_task(worker.wait_for_failure())
-        await sent(worker.address, wire.call(PREDICT, MESSAGE))
+        await received(worker.address, wire.call(PREDICT, MESSAGE))
     async with asyncio.timeout(20):
         assert await broken is None
 
@@ -84,12 +87,12 @@ async def test_a_server_that_is_stopped_is_not_taken_to_be_broken(tmp_path: Path
 async def test_a_request_id_that_cannot_be_sent_back_is_replaced_and_harms_no_call(
     worker: Worker, value: bytes
 ) -> None:
-    received = await sent(worker.address, wire.call(PREDICT, MESSAGE, [(b"x-request-id", value)]))
-    assert re.search(rb"grpc-status\x010", received)
-    assert re.search(rb"x-request-id\x0a[0-9a-f]{8}-1", received)
+    answer = await received(worker.address, wire.call(PREDICT, MESSAGE, [(b"x-request-id", value)]))
+    assert re.search(rb"grpc-status\x010", answer)
+    assert re.search(rb"x-request-id\x0a[0-9a-f]{8}-1", answer)
 
 
 async def test_a_status_s_bytes_are_found_where_they_are_looked_for(worker: Worker) -> None:
     """Checks that the test above can fail: a rejected call must not look like an answered one."""
-    received = await sent(worker.address, wire.call(PREDICT, wire.prefixed(b"\xff")))
-    assert re.search(rb"grpc-status\x013", received)
+    answer = await received(worker.address, wire.call(PREDICT, wire.prefixed(b"\xff")))
+    assert re.search(rb"grpc-status\x013", answer)

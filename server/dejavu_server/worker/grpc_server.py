@@ -1,0 +1,93 @@
+"""A gRPC server that no call path ends.
+
+The accept loop of grpc.aio decodes the path of a call outside of any handler, so a path that is not valid UTF-8 ends
+the loop, and with it the service (grpcio 1.85.1, and upstream's master). No client library sends one, but any peer can.
+
+This server registers its methods with gRPC's core, which compares paths as bytes, and accepts the calls of each method
+in a task of its own. Calls of all other paths get UNIMPLEMENTED, and nobody reads their paths. It also saves the
+`asyncio.wait` over all registered methods that grpc.aio makes for every call, 3 % of the CPU time of a what-if for one.
+
+It overrides and calls parts of `grpc._cython.cygrpc` that are not public. tests/server/worker/test_grpc_server.py
+checks that they are there and do what is needed, so that nobody installs a grpcio that changed them unawares. Decision:
+docs/decisions/0013-a-broken-server.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Never, TypeAlias
+
+import grpc
+from grpc._cython import cygrpc
+from grpc.aio._server import Server
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+UNKNOWN_METHOD: Final = ""
+"""Path that interceptors are given for a call whose path is not that of a method."""
+
+
+class GrpcServer(Server):
+    """A `grpc.aio.Server` that accepts calls of registered methods only.
+
+    Args:
+        interceptors: its interceptors.
+        options: arguments of its channels.
+    """
+
+    def __init__(self, interceptors: Sequence[grpc.aio.ServerInterceptor], options: Sequence[tuple[str, Any]]) -> None:
+        # The base class would make a server of its own here; all its other methods go to `_server`.
+        self._loop = cygrpc.get_working_loop()
+        self._server = _CoreServer(self._loop, None, (), interceptors, tuple(options), None)
+
+    def add_methods(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        """Adds the methods of a service, by name. Call it before the start."""
+        self.add_registered_method_handlers(service, dict(handlers))
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]) -> Never:
+        """Raises NotImplementedError: such handlers need the paths of calls."""
+        raise NotImplementedError("add the methods with add_methods")
+
+
+class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not typed
+    """Overrides how calls are accepted. The arguments are those of the base class."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        thread_pool: None,
+        generic_handlers: tuple[()],
+        interceptors: Sequence[grpc.aio.ServerInterceptor],
+        options: tuple[tuple[str, Any], ...],
+        maximum_concurrent_rpcs: None,
+    ) -> None:
+        super().__init__(loop, thread_pool, generic_handlers, interceptors, options, maximum_concurrent_rpcs)
+        self._event_loop = loop
+        self._interceptors_of_calls = tuple(interceptors)
+        self._handlers: dict[str, Handler] = {}
+        self._calls = set[asyncio.Task[None]]()
+
+    def add_registered_method_handlers(self, method_handlers: dict[str, Handler]) -> None:
+        super().add_registered_method_handlers(method_handlers)
+        self._handlers.update(method_handlers)
+
+    def _make_request_call_future(self, method: bytes | None) -> asyncio.Task[Never]:
+        """Accepts the calls of one method; None: those of all other paths.
+
+        The loop of the base class calls this once for each, and waits for what it returns.
+
+        Returns:
+            A task that ends when the server stops, with the exception that the base class expects then.
+        """
+        return self._event_loop.create_task(self._accept(method), name=f"accept {method!r}")
+
+    async def _accept(self, method: bytes | None) -> Never:
+        path = UNKNOWN_METHOD if method is None else method.decode()
+        resolver = cygrpc._MethodResolver([], self._handlers)
+        while True:
+            state = await (self._request_call() if method is None else self._request_registered_call(method))
+            call = cygrpc._handle_rpc(path, resolver, self._interceptors_of_calls, state, self._event_loop, False)
+            task = self._event_loop.create_task(cygrpc._schedule_rpc_coro(call, state, self._event_loop, path))
+            self._calls.add(task)  # the event loop itself keeps no strong reference
+            task.add_done_callback(self._calls.discard)

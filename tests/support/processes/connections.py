@@ -1,0 +1,30 @@
+"""Connections on which bytes are written that no gRPC library would send."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+_STATUS = re.compile(rb"grpc-status.(\d+)", re.DOTALL)
+
+
+async def received(address: str, data: bytes) -> bytes:
+    """Returns the bytes received on a new connection, until the server closes it or sends a status."""
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(data)
+    answer = b""
+    try:
+        async with asyncio.timeout(20):
+            while b"grpc-status" not in answer and (chunk := await reader.read(65536)):
+                answer += chunk
+    except ConnectionError:
+        pass  # the server closed it before it had read everything
+    writer.transport.abort()
+    return answer
+
+
+async def status_of(address: str, data: bytes) -> int | None:
+    """Returns the gRPC status of a call on a new connection; None if the server closed it without one."""
+    found = _STATUS.search(await received(address, data))
+    return int(found[1]) if found else None

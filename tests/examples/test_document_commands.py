@@ -37,7 +37,7 @@ ELSEWHERE = {
 """Commands that no reader below runs → why."""
 
 READERS: dict[str, dict[str, str | None]] = {
-    "of the README": {"README.md": None},
+    "of the README": {"README.md": None, "docs/evening.md": None},
     "of the track record and of the clients": {
         "docs/record.md": None,
         "docs/recompute.md": None,

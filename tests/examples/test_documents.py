@@ -33,7 +33,7 @@ COMMANDS = [command for document in DOCUMENTS for command in commands(document)]
 GENERATORS = [command for command in COMMANDS if "OUT" in command]
 
 SHOWN = {
-    "explain=True": "+",
+    "Boston wins": "+",
     "client.quote": "0.",
     "to_pandas": "",
     "rpc_status": "INVALID_ARGUMENT INVALID_PATTERN {'field': 'pattern[2]'",

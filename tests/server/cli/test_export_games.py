@@ -97,7 +97,7 @@ async def test_real_games_come_back_as_they_were(ledger: Ledger, url: str, tmp_p
     for number, game_id in enumerate(ids):
         teams = (str(real.home[number]), str(real.away[number]))
         made = at(game_id, real.levels[number].tolist(), home_team=teams[0], away_team=teams[1])
-        await ledger.commit([made])
+        await ledger.commit([replace(made, generated_time=EVENING + timedelta(days=number))])  # no two of a day
         await ledger.record_outcome(ended(game_id, int(real.outcomes[number, 0]), Horizon.HALFTIME, teams))
         await ledger.record_outcome(ended(game_id, int(real.final[number]), Horizon.FINAL, teams))
     assert export_games(url, tmp_path / "games", min_minutes=47).left_out == ()

@@ -11,6 +11,7 @@ from tests.support.harness.subscribers import started
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_client import AsyncDejavuClient
 from dejavu_server.ledger import Ledger
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.worker.worker import Worker
@@ -40,6 +41,16 @@ async def channel(worker: Worker) -> AsyncIterator[grpc.aio.Channel]:
 @pytest.fixture
 def service(channel: grpc.aio.Channel) -> PredictionServiceAsyncStub:
     return PredictionServiceStub(channel)
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[AsyncDejavuClient]:
+    """A client of a worker with the shipped bundle."""
+    async with (
+        async_worker(tmp_path, shipped=True) as worker,
+        AsyncDejavuClient(worker.address, timeout=30.0) as client,
+    ):
+        yield client
 
 
 @pytest.fixture

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.support.builders.calls import PATTERN, current_game
-from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.market_pb2 import MARKET_SIDE_UNSPECIFIED
@@ -21,15 +19,6 @@ ODDS = market(0, -450, 350, bankroll=1000.0)
 """On the winner: the home team, which leads by 11, is the favorite."""
 GAME = "9922300102"
 """Of a replay, whose id says nothing about its season, so that its date may be left out."""
-
-
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[AsyncDejavuClient]:
-    async with (
-        async_worker(tmp_path, shipped=True) as worker,
-        AsyncDejavuClient(worker.address, timeout=30.0) as client,
-    ):
-        yield client
 
 
 async def quoted(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -25,15 +24,6 @@ SHIPPED = date(2023, 6, 12)
 FIRST, LAST = days_around(SHIPPED, 30)
 OUTDATED, AHEAD = forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, forecast_pb2.WARNING_REASON_RATINGS_AHEAD
 SAME = ("point_forecast", "interval_lower", "interval_upper", "home_lead_probability", "model_version")
-
-
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[AsyncDejavuClient]:
-    async with (
-        async_worker(tmp_path, shipped=True) as worker,
-        AsyncDejavuClient(worker.address, timeout=30.0) as client,
-    ):
-        yield client
 
 
 async def named(client: AsyncDejavuClient, game_date: date | str | None = None, game_id: str = "") -> Forecast:

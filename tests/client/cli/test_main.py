@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import grpc
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from tests.support.fakes.service import Abort, FakeServer, forecast
-from typer.testing import CliRunner, Result
+from tests.support.harness.clients import Run
+from typer.testing import CliRunner
 
 from dejavu.v1.forecast_pb2 import (
     Attribution,
@@ -23,8 +23,6 @@ from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.cli.main import app
 from dejavu_client.output.forecast import attribution
-
-Run = Callable[..., Result]
 
 EXPLAINED = forecast(
     game_id="0022000001",
@@ -64,19 +62,6 @@ EXPLAINED = forecast(
     quantiles=[Quantile(level=0.1, value=8.2), Quantile(level=0.625, value=19.0)],
     expected_margin=-4.5,
 )
-
-
-@pytest.fixture
-def run(server: FakeServer) -> Run:
-    """Runs `dejavu` with arguments, against the fake server unless another target is given."""
-
-    def run(*arguments: str, stdin: str = "", target: str | None = None) -> Result:
-        environment = {"DEJAVU_TARGET": target or server.target, "COLUMNS": "120", "TERM": "dumb"}
-        result = CliRunner().invoke(app, list(arguments), input=stdin, env=environment)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return run
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from functools import partial
 
 import grpc
 import pytest
 from tests.support.fakes.service import Abort, FakeServer, forecast
-from typer.testing import CliRunner, Result
+from tests.support.harness.clients import Run
 
 from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, ADAPTATION_MODE_SHADOW, Adaptation, AdaptationMode
 from dejavu.v1.market_pb2 import (
@@ -24,9 +24,7 @@ from dejavu.v1.market_pb2 import (
 )
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, PredictResponse, RiskFactor
 from dejavu_client import FINAL
-from dejavu_client.cli.main import app
 
-Run = Callable[..., Result]
 PRICED = ("--home", "BKN", "--away", "GSW", "--spread", "BKN-5.5", "--home-odds", "-110", "--away-odds", "1.95")
 ODDS = (*PRICED, "--horizon", "final")
 
@@ -55,9 +53,9 @@ QUOTE = PredictResponse(forecast=forecast(home_team="BKN", away_team="GSW", hori
 
 
 @pytest.fixture
-def run(server: FakeServer) -> Run:
-    environment = {"DEJAVU_TARGET": server.target, "COLUMNS": "80", "TERM": "dumb"}
-    return lambda *arguments: CliRunner().invoke(app, arguments, env=environment)
+def run(run: Run) -> Run:
+    """Runs `dejavu` in a terminal of 80 columns."""
+    return partial(run, width=80)
 
 
 def test_odds_are_asked_about_as_they_are_written(server: FakeServer, run: Run) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -14,7 +13,7 @@ from google.protobuf.json_format import Parse
 from pyarrow import parquet
 from tests.support.fakes.recorded import GAME, card, recorded, timestamp
 from tests.support.fakes.service import Abort, FakeServer, outcome
-from typer.testing import CliRunner, Result
+from tests.support.harness.clients import Run
 
 from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED
 from dejavu.v1.record_pb2 import Checkpoint
@@ -31,22 +30,6 @@ from dejavu.v1.record_service_pb2 import (
     ScoreFilter,
 )
 from dejavu_client import FINAL, HALFTIME
-from dejavu_client.cli.main import app
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(server: FakeServer) -> Run:
-    """Runs `dejavu` with arguments against the fake server, with the given terminal width."""
-
-    def run(*arguments: str, width: int = 120) -> Result:
-        environment = {"DEJAVU_TARGET": server.target, "COLUMNS": f"{width}", "TERM": "dumb", "TZ": "UTC"}
-        result = CliRunner().invoke(app, list(arguments), env=environment)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return run
 
 
 def listed(*sequences: int, token: str = "") -> ListPredictionsResponse:

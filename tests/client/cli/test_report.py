@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import grpc
 import pytest
 from tests.support.fakes.recorded import GAME, timestamp
 from tests.support.fakes.service import Abort, FakeServer, outcome
-from typer.testing import CliRunner, Result
+from tests.support.harness.clients import Run
 
 from dejavu.v1.record_pb2 import Checkpoint
 from dejavu.v1.record_service_pb2 import (
@@ -20,21 +19,6 @@ from dejavu.v1.record_service_pb2 import (
     WithdrawOutcomeResponse,
 )
 from dejavu_client import FINAL, HALFTIME
-from dejavu_client.cli.main import app
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(server: FakeServer) -> Run:
-    """Runs `dejavu` with arguments against the fake server."""
-
-    def run(*arguments: str) -> Result:
-        return CliRunner().invoke(
-            app, list(arguments), env={"DEJAVU_TARGET": server.target, "COLUMNS": "120", "TERM": "dumb", "TZ": "UTC"}
-        )
-
-    return run
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
 from tests.support.fakes.recorded import card
 from tests.support.fakes.service import FakeServer
-from typer.testing import CliRunner, Result
+from tests.support.harness.clients import Run
 
 from dejavu.v1.record_service_pb2 import (
     LEADERBOARD_METRIC_CRPS,
@@ -24,22 +23,6 @@ from dejavu.v1.record_service_pb2 import (
     ScoreFilter,
 )
 from dejavu_client import FINAL
-from dejavu_client.cli.main import app
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(server: FakeServer) -> Run:
-    """Runs `dejavu` with arguments against the fake server, with the given terminal width."""
-
-    def run(*arguments: str, width: int = 120) -> Result:
-        environment = {"DEJAVU_TARGET": server.target, "COLUMNS": f"{width}", "TERM": "dumb", "TZ": "UTC"}
-        result = CliRunner().invoke(app, list(arguments), env=environment)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return run
 
 
 def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(server: FakeServer, run: Run) -> None:

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import grpc
-import pytest
 from tests.support.fakes.service import Abort, Ended, FakeServer, event, heartbeat, result
-from typer.testing import CliRunner, Result
+from tests.support.harness.clients import Run
 
 from dejavu.v1.forecast_pb2 import WARNING_REASON_MODEL_UNFIT
 from dejavu.v1.forecast_pb2 import Warning as Caution
 from dejavu_client import FINAL
-from dejavu_client.cli.main import app
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(server: FakeServer) -> Run:
-    """Runs `dejavu` with arguments against the fake server, with the given terminal width."""
-
-    def run(*arguments: str, width: int = 120) -> Result:
-        environment = {"DEJAVU_TARGET": server.target, "COLUMNS": f"{width}", "TERM": "dumb", "TZ": "UTC"}
-        result = CliRunner().invoke(app, list(arguments), env=environment)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return run
 
 
 def test_a_stream_is_printed_line_by_line(server: FakeServer, run: Run) -> None:

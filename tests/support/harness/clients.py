@@ -1,11 +1,13 @@
-"""Common interface of the two clients, to run one set of tests on both."""
+"""Common interface of the two clients, to run one set of tests on both; and the type of what runs the command line."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from itertools import islice
 from typing import Any, Protocol, Self
+
+from typer.testing import Result
 
 from dejavu_client import AsyncDejavuClient, CallStatistics, DejavuClient, StreamPredictionsResponse
 
@@ -98,3 +100,6 @@ class Asynchronous(_Base):
 
 
 CLIENTS: dict[str, type[Synchronous] | type[Asynchronous]] = {"sync": Synchronous, "async": Asynchronous}
+
+Run = Callable[..., Result]
+"""Runs `dejavu` with arguments; returns its output and exit code."""

@@ -5,26 +5,15 @@ from __future__ import annotations
 import json
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.support.harness.checked_plays import labels, timeline
 
 from dejavu_feed.nba.stats_payloads import read_game_log, read_score_timeline
 from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.game_list import read_game_list
-from dejavu_trainer.data.import_plays import CheckedPlays
 from dejavu_trainer.data.import_source import read_source
 from dejavu_trainer.data.source_rows import Source
-
-
-def timeline(checked: CheckedPlays) -> list[tuple[float, int, int]]:
-    assert checked.problems == ()
-    return [(row["elapsed_s"], row["home_score"], row["away_score"]) for row in checked.plays.to_pylist()]
-
-
-def labels(checked: CheckedPlays) -> set[tuple[Any, ...]]:
-    columns = ("game_id", "type", "home", "away", "game_date")
-    return {tuple(row[column] for column in columns) for row in checked.plays.to_pylist()}
 
 
 def _log(tmp_path: Path, *rows: str) -> Path:

@@ -13,12 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.support.harness.checked_plays import labels, timeline
 
 from dejavu_feed.teams import TEAMS
 from dejavu_trainer.cli.main import main
 from dejavu_trainer.data.game_list import read_game_list
 from dejavu_trainer.data.games import load_games
-from dejavu_trainer.data.import_plays import CheckedPlays
 from dejavu_trainer.data.import_source import read_source
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.data.simulate import simulate_season
@@ -144,16 +144,6 @@ def listed(tmp_path: Path) -> Path:
     path = tmp_path / "games.csv"
     path.write_text(LISTED)
     return path
-
-
-def timeline(checked: CheckedPlays) -> list[tuple[float, int, int]]:
-    assert checked.problems == ()
-    return [(row["elapsed_s"], row["home_score"], row["away_score"]) for row in checked.plays.to_pylist()]
-
-
-def labels(checked: CheckedPlays) -> set[tuple[Any, ...]]:
-    columns = ("game_id", "type", "home", "away", "game_date")
-    return {tuple(row[column] for column in columns) for row in checked.plays.to_pylist()}
 
 
 SOURCES = {Source.HOOPR: hoopr, Source.PBPSTATS: pbpstats, Source.NBA_API: nba_api}

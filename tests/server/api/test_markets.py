@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -89,11 +90,12 @@ def test_the_first_market_of_a_forecast_is_recorded_and_settled(client: DejavuCl
 
 def test_an_answer_says_whether_its_market_is_recorded(client: DejavuClient) -> None:
     game = current_game(779)
+    teams: Any = {"home_team": "DEN", "away_team": "POR"}  # of no other test: the model learns from what those report
 
     def quoted(line: float, odds: float, minutes: int = 18, game_id: str = game, bankroll: float = 1.0) -> MarketAnswer:
         asked = market(line, odds, -110, bankroll=bankroll)
         given = (PATTERN * 3)[:minutes]
-        answer = client.quote(given, asked, game_id=game_id, horizon=FINAL, home_team="BKN", away_team="GSW")
+        answer = client.quote(given, asked, game_id=game_id, horizon=FINAL, **teams)
         return answer.market
 
     assert quoted(5.5, -110, game_id="").recording == MarketRecording.MARKET_RECORDING_WHAT_IF
@@ -110,10 +112,10 @@ def test_an_answer_says_whether_its_market_is_recorded(client: DejavuClient) -> 
     assert second.standing_market == recorded.market
     assert not first.HasField("standing_market")
     for minutes in (17, 24):
-        client.predict((PATTERN * 3)[:minutes], game_id=game, horizon=FINAL, home_team="BKN", away_team="GSW")
+        client.predict((PATTERN * 3)[:minutes], game_id=game, horizon=FINAL, **teams)
     assert quoted(5.5, -110, 17).recording == MarketRecording.MARKET_RECORDING_FORECAST_LATE
     assert quoted(5.5, -110, 18).recording == MarketRecording.MARKET_RECORDING_RECORDED
-    client.report_outcome(game, 11, horizon=FINAL, home_team="BKN", away_team="GSW")
+    client.report_outcome(game, 11, horizon=FINAL, **teams)
     assert quoted(5.5, -110, 24).recording == MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN
     assert quoted(6.5, -110, 18).recording == MarketRecording.MARKET_RECORDING_EARLIER_STANDS
     listed = list(client.list_predictions(game_id=game))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -15,8 +15,10 @@ REFLECTION_SERVICE: str = reflection.SERVICE_NAME
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-
-Handlers = dict[str, "grpc.RpcMethodHandler[Any, Any]"]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+# The type stubs give handlers the context of the synchronous server.
+Handlers = dict[str, Handler]
+"""Handlers of methods, by method name."""
 
 
 def handlers(

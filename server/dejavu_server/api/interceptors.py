@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
-from typing import Any, Never, TypeAlias
+from typing import Any, Never
 
 import grpc
 import structlog
@@ -33,7 +33,7 @@ from grpc_status import rpc_status
 from prometheus_client import Histogram
 
 from dejavu_server.api.errors import INTERNAL, DeadlineExceeded, MalformedRequest, describe, status
-from dejavu_server.api.handlers import Context
+from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming.errors import ServerDraining
@@ -57,8 +57,6 @@ _DEADLINE_ROUNDING = 0.01
 _DEADLINE_JITTER = 0.01
 """Seconds by which the cancellation of a caller whose deadline passed can travel faster than its request did."""
 
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-# The type stubs give handlers the context of the synchronous server.
 Behaviour = Callable[..., Any]
 
 _SERVER_FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE}

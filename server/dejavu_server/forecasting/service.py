@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from prometheus_client import Counter
@@ -72,8 +72,9 @@ class ForecastService:
         issued = self._stamp(request, await self._batcher.forecast(forecaster, request.query))
         if request.game_id:
             [recorded] = await self._commit([issued])
-            if _is_of_another_day(issued, recorded):
-                recorded = await self._for_recorded_day(request, recorded)
+            day = _other_day(issued, recorded)
+            if day is not None:
+                recorded = await self._for_day(request, day)
             if isinstance(recorded, Failed):
                 raise recorded.error
             return recorded
@@ -95,9 +96,12 @@ class ForecastService:
             results.update(zip(indices, answers, strict=True))
         computed = dict(results)
         await self._record(results)
-        other_day = [index for index, result in results.items() if _is_of_another_day(computed[index], result)]
-        again = [self._for_recorded_day(requests[index], results[index]) for index in other_day]
-        results.update(zip(other_day, await asyncio.gather(*again), strict=True))
+        again = {
+            index: self._for_day(requests[index], day)
+            for index, result in results.items()
+            if (day := _other_day(computed[index], result)) is not None
+        }
+        results.update(zip(again, await asyncio.gather(*again.values()), strict=True))
         return [results[index] for index in range(len(requests))]
 
     async def _compute(
@@ -127,16 +131,12 @@ class ForecastService:
         except DejavuError as error:
             results.update(dict.fromkeys(named, Failed(error)))
 
-    async def _for_recorded_day(
-        self, request: ForecastRequest, recorded: Result[IssuedForecast]
-    ) -> Result[IssuedForecast]:
+    async def _for_day(self, request: ForecastRequest, day: date) -> Result[IssuedForecast]:
         """Answers a request again, for the day of the recorded forecast: by that day its market is weighed.
 
         The request itself keeps its date, or none, so this is not a correction.
         """
-        if isinstance(recorded, Failed):
-            return recorded
-        dated = replace(request, query=replace(request.query, game_date=recorded.day))
+        dated = replace(request, query=replace(request.query, game_date=day))
         try:
             answer = await self._batcher.forecast(self._registry.get(request.model_version), dated.query)
             [again] = await self._commit([self._stamp(dated, answer)], counted=True)
@@ -191,15 +191,13 @@ class ForecastService:
         )
 
 
-def _is_of_another_day(requested: Result[IssuedForecast], recorded: Result[IssuedForecast]) -> bool:
-    """Returns whether what the ledger does not have was computed for another day than a recorded forecast."""
-    return (
-        isinstance(requested, IssuedForecast)
-        and isinstance(recorded, IssuedForecast)
-        and (requested.market is not None or requested.forecast.quantiles != ())
-        and recorded.generated_time != requested.generated_time
-        and recorded.rated_day != requested.rated_day
-    )
+def _other_day(requested: Result[IssuedForecast], recorded: Result[IssuedForecast]) -> date | None:
+    """Returns the day of a recorded forecast, if what the ledger does not have was computed for another; else None."""
+    if isinstance(requested, Failed) or isinstance(recorded, Failed):
+        return None
+    known = recorded.generated_time != requested.generated_time
+    computed = requested.market is not None or requested.forecast.quantiles != ()
+    return recorded.day if known and computed and recorded.rated_day != requested.rated_day else None
 
 
 def _recorded(requested: IssuedForecast, stored: Result[IssuedForecast]) -> Result[IssuedForecast]:

@@ -4,25 +4,25 @@ The accept loop of grpc.aio decodes the path of a call outside of any handler, s
 the loop, and with it the service (grpcio 1.85.1, and upstream's master). No client library sends one, but any peer can.
 
 This server registers its methods with gRPC's core, which compares paths as bytes, and accepts the calls of each method
-in a task of its own. Calls of all other paths get UNIMPLEMENTED, and nobody reads their paths. It also saves the
+in a task of its own. Calls of all other paths get UNIMPLEMENTED, and their paths are not read. It also saves the
 `asyncio.wait` over all registered methods that grpc.aio makes for every call, 3 % of the CPU time of a what-if for one.
 
 It overrides and calls parts of `grpc._cython.cygrpc` that are not public. tests/server/worker/test_grpc_server.py
-checks that they are there and do what is needed, so that nobody installs a grpcio that changed them unawares. Decision:
+checks that they exist and do what is needed, so a release of grpcio that changes them fails the tests. Decision:
 docs/decisions/0013-a-broken-server.md.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Never, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Final, Never
 
 import grpc
 from grpc._cython import cygrpc
 from grpc.aio._server import Server
 
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+from dejavu_server.api.handlers import Handler, Handlers
 
 UNKNOWN_METHOD: Final = ""
 """Path that interceptors are given for a call whose path is not that of a method."""
@@ -39,11 +39,11 @@ class GrpcServer(Server):
     def __init__(self, interceptors: Sequence[grpc.aio.ServerInterceptor], options: Sequence[tuple[str, Any]]) -> None:
         # The base class would make a server of its own here; all its other methods go to `_server`.
         self._loop = cygrpc.get_working_loop()
-        self._server = _CoreServer(self._loop, None, (), interceptors, tuple(options), None)
+        self._server = _CoreServer(self._loop, tuple(interceptors), tuple(options))
 
-    def add_methods(self, service: str, handlers: Mapping[str, Handler]) -> None:
+    def add_methods(self, service: str, handlers: Handlers) -> None:
         """Adds the methods of a service, by name. Call it before the start."""
-        self.add_registered_method_handlers(service, dict(handlers))
+        self.add_registered_method_handlers(service, handlers)
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]) -> Never:
         """Raises NotImplementedError: such handlers need the paths of calls."""
@@ -51,20 +51,17 @@ class GrpcServer(Server):
 
 
 class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not typed
-    """Overrides how calls are accepted. The arguments are those of the base class."""
+    """Overrides how calls are accepted."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        thread_pool: None,
-        generic_handlers: tuple[()],
-        interceptors: Sequence[grpc.aio.ServerInterceptor],
+        interceptors: tuple[grpc.aio.ServerInterceptor, ...],
         options: tuple[tuple[str, Any], ...],
-        maximum_concurrent_rpcs: None,
     ) -> None:
-        super().__init__(loop, thread_pool, generic_handlers, interceptors, options, maximum_concurrent_rpcs)
+        super().__init__(loop, None, (), interceptors, options, None)
         self._event_loop = loop
-        self._interceptors_of_calls = tuple(interceptors)
+        self._interceptors_of_calls = interceptors
         self._handlers: dict[str, Handler] = {}
         self._calls = set[asyncio.Task[None]]()
 

@@ -43,11 +43,9 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
     warnings = []
     weighed_by = issued.market_forecast or issued.forecast
     if answer.unrated:
-        # The list of what is recorded does not have the forecast of a market that was weighed anew.
-        reason = next(
-            (each for each in weighed_by.warnings if each is WarningReason.RATINGS_AHEAD),
-            WarningReason.RATINGS_OUTDATED,
-        )
+        # The record does not have the forecast that weighed a market anew, so RATINGS_OUTDATED may be missing there.
+        ahead = WarningReason.RATINGS_AHEAD in weighed_by.warnings
+        reason = WarningReason.RATINGS_AHEAD if ahead else WarningReason.RATINGS_OUTDATED
         warning = warning_message(
             reason, issued.day, weighed_by.ratings_date, used=False, teams=weighed_by.outdated_teams
         )

@@ -150,24 +150,39 @@ def append(
             stored = batch.forecast(draft, number, late)
             revisions[draft.key] = [*(each for each in known if late and not each.issued.late), stored]
             recorded.add(stored.issued)
-        issued, market = stored.issued, draft.issued.market
-        if market is not None:
-            standing = recorded_markets.get(issued.sequence)
-            mismatched = (answer := draft.issued.forecast.market) is not None and answer.mismatched
-            told: MarketRecording | None = market_recording(
-                market, standing, outcome is not None, late is not None, mismatched
-            )
-            if told is MarketRecording.RECORDED and standing is None:
-                if issued.rated_day == draft.issued.rated_day:
-                    batch.market(issued, draft.issued)
-                    recorded_markets[issued.sequence] = market
-                else:
-                    told = None
-            other = standing if told is MarketRecording.EARLIER_STANDS else None
-            issued = replace(issued, market_recording=told, standing_market=other)
-        results.append(issued)
+        results.append(
+            _with_market(batch, recorded_markets, stored.issued, draft.issued, outcome is not None, late is not None)
+        )
     batch.execute(connection)
     return results
+
+
+def _with_market(
+    batch: _EntryBatch,
+    markets_: dict[int, Market],
+    stored: IssuedForecast,
+    requested: IssuedForecast,
+    outcome_known: bool,
+    late: bool,
+) -> IssuedForecast:
+    """Returns a stored forecast with what became of the market of a request for it, which is recorded if it is to be.
+
+    The first market of a forecast is recorded, and added to `markets_`: those recorded, by the forecast's sequence.
+    """
+    market, answer = requested.market, requested.forecast.market
+    if market is None:
+        return stored
+    standing = markets_.get(stored.sequence)
+    mismatched = answer is not None and answer.mismatched
+    told = market_recording(market, standing, outcome_known, late, mismatched)
+    if told is MarketRecording.EARLIER_STANDS:
+        return replace(stored, market_recording=told, standing_market=standing)
+    if told is MarketRecording.RECORDED and standing is None:
+        if stored.rated_day != requested.rated_day:  # it is sent again, evaluated for the day of the stored forecast
+            return stored
+        batch.market(stored, requested)
+        markets_[stored.sequence] = market
+    return replace(stored, market_recording=told)
 
 
 class _EntryBatch:

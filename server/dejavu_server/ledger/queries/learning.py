@@ -29,11 +29,11 @@ from dejavu_models.uncertainty.adaptive import (
     static_score,
 )
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.schema import entries, forecasts, outcomes, snapshots
+from dejavu_server.ledger.database.schema import forecasts, outcomes, snapshots
 from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.scored_values import BYTES_WITHOUT_QUANTILES
-from dejavu_server.ledger.queries.predictions import superseded
+from dejavu_server.ledger.queries.predictions import canonical_forms, superseded
 
 PAGE = 200
 """Outcomes per query."""
@@ -187,12 +187,7 @@ def _observations(connection: Connection, after: int, last: int) -> dict[int, li
 
     candidates = connection.execute(_SETTLED, {"after": after, "last": last}).all()
     chosen = [(key, next(group)) for key, group in groupby(sorted(candidates, key=order), key=key)]
-    sequences = [row.forecast_sequence for _, row in chosen]
-    texts = {
-        sequence: text
-        for chunk in store.chunks(sequences)
-        for sequence, text in connection.execute(_TEXTS, {"sequences": chunk})
-    }
+    texts = canonical_forms(connection, [row.forecast_sequence for _, row in chosen])
     result: defaultdict[int, list[Observation]] = defaultdict(list)
     with store.decoding():
         for (first, tracker), row in chosen:
@@ -254,10 +249,6 @@ _SETTLED = (
         func.length(forecasts.c.scored_values) > BYTES_WITHOUT_QUANTILES,
         ~superseded,
     )
-)
-
-_TEXTS = select(entries.c.sequence, entries.c.canonical).where(
-    entries.c.sequence.in_(bindparam("sequences", expanding=True))
 )
 
 _SNAPSHOT = (

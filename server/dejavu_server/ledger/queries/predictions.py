@@ -74,7 +74,7 @@ def latest_forecast(
         others = connection.execute(_OTHERS, {"key": row.key, "revision": row.revision}).scalars().all()
         outcome_sequences = connection.execute(_OUTCOMES, {"game": game_id, "horizon": horizon.value}).scalars().all()
         *revisions, newest = forecasts_at(connection, [*reversed(others), row.sequence])
-        texts = _texts(connection, outcome_sequences)
+        texts = canonical_forms(connection, outcome_sequences)
     return RecordedGame(
         newest, tuple(revisions), tuple(_outcome(texts, sequence) for sequence in reversed(outcome_sequences))
     )
@@ -97,7 +97,7 @@ def forecasts_at(
         row.sequence: row for chunk in store.chunks(sequences) for row in connection.execute(_AT, {"sequences": chunk})
     }
     referenced = {row.outcome_sequence for row in rows.values()} | {row.market_sequence for row in rows.values()}
-    texts = _texts(connection, sorted(referenced - {None}))
+    texts = canonical_forms(connection, sorted(referenced - {None}))
     with store.decoding():
         return [_recorded(rows[sequence], texts, explanation) for sequence in sequences if sequence in rows]
 
@@ -222,7 +222,7 @@ def _text(texts: dict[int, str], sequence: int) -> str:
         raise ValueError(f"no entry with sequence {sequence}") from None
 
 
-def _texts(connection: Connection, sequences: Sequence[int]) -> dict[int, str]:
+def canonical_forms(connection: Connection, sequences: Sequence[int]) -> dict[int, str]:
     """Returns the canonical forms of entries by their sequences."""
     return {
         sequence: text

@@ -284,8 +284,7 @@ def report(
             away_team=away,
             observed_time=observed_time,
         )
-        # Only a new entry is beyond the head: a repeated report returns the outcome that stands.
-        head = client.get_checkpoint().sequence
+        head = 0 if as_json else _head(client)
         try:
             answer = send(refuse_correction=True)
         except FailedPreconditionError as error:
@@ -299,7 +298,7 @@ def report(
             stood = error.message.partition(": ")[2] or error.message
             said = f"Corrected; what stood was {stood}" if before is None else correction(before, answer.outcome)
             typer.echo(said, err=True)
-    known = answer.outcome.sequence <= head
+    known = answer.outcome.sequence <= head  # only a new entry is beyond it
     show(answer, partial(print_report, known=known), as_json=as_json)
 
 
@@ -329,6 +328,14 @@ def checkpoint(
     with exit_on_os_error(f"cannot write {out}"), atomic_replace(out) as new:
         new.write_text(text + "\n", encoding="utf-8")
     typer.echo(f"checkpoint of the ledger up to entry {head.sequence} in {out}", err=True)
+
+
+def _head(client: DejavuClient) -> int:
+    """Returns the sequence of the newest entry; 0 if that cannot be read, as without a key to sign checkpoints."""
+    try:
+        return client.get_checkpoint().sequence
+    except DejavuClientError:
+        return 0  # a repeated report is then shown as a new one, but nothing is kept from being reported
 
 
 def _standing(client: DejavuClient, game_id: str, horizon: ProtoHorizon.ValueType) -> Outcome | None:

@@ -77,6 +77,14 @@ def test_a_repeated_report_says_that_nothing_changed(server: FakeServer, run: Ru
     assert result.stdout == "0022500123: home by 4 (+4) at the half, already recorded as 488, nothing changed\n"
 
 
+def test_an_outcome_is_reported_also_where_no_checkpoint_can_be_signed(server: FakeServer, run: Run) -> None:
+    unsigned = Abort(grpc.StatusCode.UNAVAILABLE, "no key", reason="SIGNING_UNAVAILABLE")
+    server.answers("GetCheckpoint", *[unsigned] * 10)
+    result = run("report", GAME, "4", "--horizon", "final")
+    assert result.exit_code == 0
+    assert result.stdout == "0022500123: home by 4 (+4) at the end, recorded as 1; settles no forecasts\n"
+
+
 def test_a_withdrawal_says_what_it_takes_back(server: FakeServer, run: Run) -> None:
     told = outcome(9, game_id=GAME, differential=-4, home_team="BOS", away_team="LAL", revision=1)
     told.withdrawn = True

@@ -9,7 +9,7 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 
 def exit_quietly() -> None:
-    """Lets Ctrl-C end the program at once and without a word, unless its parent has it ignored.
+    """Lets Ctrl-C end the program at once and without output, unless its parent has it ignored.
 
     Raise nothing while modules load: extension modules turn exceptions into others.
     """

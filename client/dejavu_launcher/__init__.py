@@ -1,4 +1,4 @@
-"""Starts `dejavu`. Loading its modules takes a good half second, in which Ctrl-C ends it as quietly as later.
+"""Starts `dejavu`. Loading its modules takes more than half a second, in which Ctrl-C ends it as quietly as later.
 
 A package of its own: to import a module of `dejavu_client` is to load the client's library first.
 """

@@ -1,7 +1,7 @@
 """Watches the age of the models' team ratings: sets the metrics, and logs when ratings are too old to be used.
 
 Nothing fails when ratings get old: forecasts are then made as if the teams were unknown, and only their `warnings` say
-so. Whoever runs the server learns of it here.
+so. The log and the metrics tell the operator.
 """
 
 from __future__ import annotations

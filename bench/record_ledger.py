@@ -259,7 +259,7 @@ class _RowWriter:
 
     def _entry(self, kind: str, payload: str, revision: int) -> int:
         self.sequence += 1
-        row, self._previous = store.entry_row(kind, payload, revision, self.sequence, self._previous)
+        row, self._previous = store.entry_row(kind, payload, revision, self.sequence, self._previous, made_by="")
         self._add("entries", row)
         return self.sequence
 

@@ -21,12 +21,14 @@ class ForecastRequest:
         model_version: the requested model; empty for the active one.
         query: the query for the model.
         game_date: local date of the game as given; None if the request has none. The query then has today.
+        caller: identity of the caller, if the server asks for tokens.
     """
 
     game_id: str
     model_version: str
     query: ForecastQuery
     game_date: date | None = None
+    caller: str = ""
 
 
 class LateReason(enum.Enum):
@@ -80,6 +82,7 @@ class IssuedForecast:
         standing_market: the recorded market of this forecast, if that is another one.
         late: why it was recorded too late to count; None if it was in time, or is not recorded.
         game_date: local date of the game as given in the request; None if it had none.
+        recorded_by: identity of the caller who had it recorded; empty if it is not known.
         rated_for: the date to which the age of the ratings was counted; None: `day`. Not recorded.
         market_forecast: the forecast that evaluated the market, if it is not `forecast`: the model has learned since
             that was recorded, so the two differ. Not recorded.
@@ -100,6 +103,7 @@ class IssuedForecast:
     game_date: date | None = None
     market_recording: MarketRecording | None = None
     standing_market: Market | None = None
+    recorded_by: str = ""
     rated_for: date | None = field(default=None, compare=False)
     market_forecast: Forecast | None = None
 
@@ -127,6 +131,7 @@ class ReportedOutcome:
         sequence: sequence number in the ledger; 0 if not recorded yet.
         revision: 0, 1, … per game and horizon: how often it was corrected or withdrawn.
         withdrawn: whether this revision withdraws the outcome: its differential and teams are those that stood.
+        recorded_by: identity of the caller who reported or withdrew it; empty if it is not known.
     """
 
     game_id: str
@@ -139,6 +144,7 @@ class ReportedOutcome:
     sequence: int = 0
     revision: int = 0
     withdrawn: bool = False
+    recorded_by: str = ""
 
 
 class MarketResult(enum.Enum):

@@ -91,6 +91,39 @@ class Settings(ProcessMessage):
     listen: Annotated[str, AfterValidator(_address), _option("gRPC address; port 0 picks a free one.", "HOST:PORT")] = (
         "127.0.0.1:50051"
     )
+    tls_cert: Annotated[
+        str,
+        AfterValidator(_path),
+        _option("Serve TLS with this certificate (PEM, issuers included); needs --tls-key.", "FILE", default="off"),
+    ] = ""
+    tls_key: Annotated[
+        str, AfterValidator(_path), _option("The private key of the certificate (PEM).", "FILE", default="off")
+    ] = ""
+    tls_client_ca: Annotated[
+        str,
+        AfterValidator(_path),
+        _option("Accept clients only with a certificate of these authorities (PEM).", "FILE", default="off"),
+    ] = ""
+    tokens: Annotated[
+        str,
+        AfterValidator(_path),
+        _option("Require a token of this file; `dejavu-server token` makes them.", "FILE", default="off"),
+    ] = ""
+    jwks: Annotated[
+        str,
+        AfterValidator(_path),
+        _option("Accept JSON Web Tokens that a key of this file has signed (JWKS).", "FILE", default="off"),
+    ] = ""
+    jwt_issuer: Annotated[
+        str, _option("The issuer (iss) of accepted JSON Web Tokens.", "TEXT", default="none; needed with --jwks")
+    ] = ""
+    jwt_audience: Annotated[
+        str, _option("The audience (aud) of accepted JSON Web Tokens.", "TEXT", default="none; needed with --jwks")
+    ] = ""
+    insecure: Annotated[
+        bool,
+        _option("Serve other machines without TLS or without tokens.", default="off"),
+    ] = False
     workers: Annotated[int, _option("Worker processes that share the port, 1 to 64.", "N", ge=1, le=64)] = 2
     standby: Annotated[
         Literal["on", "off"],

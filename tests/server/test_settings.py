@@ -141,6 +141,14 @@ def test_a_worker_reads_what_a_supervisor_of_the_previous_release_writes_and_the
     assert Settings.from_json(PREVIOUS_RELEASE) == settings
     assert json.loads(settings.to_json()) == {
         **json.loads(PREVIOUS_RELEASE),
+        "tls_cert": "",
+        "tls_key": "",
+        "tls_client_ca": "",
+        "tokens": "",
+        "jwks": "",
+        "jwt_issuer": "",
+        "jwt_audience": "",
+        "insecure": False,
         "standby": "on",
         "late_seconds": 600.0,
         "max_game_forecasts": 5000,

@@ -14,12 +14,14 @@
     LedgerCorrupt                              DATA_LOSS             LEDGER_CORRUPT
     LedgerSchemaError                          FAILED_PRECONDITION   LEDGER_SCHEMA
     DeadlineExceeded                           DEADLINE_EXCEEDED     DEADLINE_PASSED
+    Unauthenticated                            UNAUTHENTICATED       UNAUTHENTICATED
+    ScopeMissing, MethodDenied                 PERMISSION_DENIED     SCOPE_MISSING, METHOD_DENIED
     StreamFailed                               INTERNAL              STREAM_FAILED
     any other exception                        INTERNAL              INTERNAL, without the text of the exception
 
-The reason is the `reason` of the error class. Every status carries google.rpc.ErrorInfo; that of
-OutcomeStands has the outcome that stands as metadata. A status that names a field also carries google.rpc.BadRequest;
-one that may pass, google.rpc.RetryInfo.
+The reason is the `reason` of the error class. Every status carries google.rpc.ErrorInfo; that of OutcomeStands has the
+outcome that stands as metadata, that of ScopeMissing the scope. A status that names a field also carries
+google.rpc.BadRequest; one that may pass, google.rpc.RetryInfo.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_models.errors import DejavuError, FieldError, InvalidInput, UnknownModel, Unsupported
+from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthenticated
 from dejavu_server.api.health import UnknownService
 from dejavu_server.forecasting.batcher import Overloaded
 from dejavu_server.ledger.errors import (
@@ -92,6 +95,9 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     LedgerCorrupt: grpc.StatusCode.DATA_LOSS,
     LedgerSchemaError: grpc.StatusCode.FAILED_PRECONDITION,
     DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    ScopeMissing: grpc.StatusCode.PERMISSION_DENIED,
+    MethodDenied: grpc.StatusCode.PERMISSION_DENIED,
     StreamFailed: grpc.StatusCode.INTERNAL,
 }
 """Status codes by error class. An error that is not listed uses its nearest listed base class."""
@@ -133,9 +139,7 @@ def describe(error: BaseException) -> Failure:
         return Failure(grpc.StatusCode.INTERNAL, INTERNAL, "internal error")
     faults = (error, *error.others) if isinstance(error, FieldError) else ()
     violations = tuple(Violation(fault.field, _short(fault.description)) for fault in faults)
-    stands = error.outcome if isinstance(error, OutcomeStands) else None
-    metadata = {} if stands is None else _outcome_metadata(stands)
-    return Failure(code, error.reason, _short(str(error)), violations, metadata)
+    return Failure(code, error.reason, _short(str(error)), violations, _metadata(error))
 
 
 def status(failure: Failure) -> status_pb2.Status:
@@ -173,6 +177,16 @@ def status_number(code: grpc.StatusCode) -> int:
     """Returns the google.rpc.Code of a gRPC status code, which has the same number."""
     number: int = code_pb2.Code.Value(code.name)
     return number
+
+
+def _metadata(error: DejavuError) -> dict[str, str]:
+    """Returns what an error tells programs beside its reason."""
+    match error:
+        case OutcomeStands(outcome=ReportedOutcome() as outcome):
+            return _outcome_metadata(outcome)
+        case ScopeMissing():
+            return {"scope": error.scope}
+    return {}
 
 
 def _outcome_metadata(outcome: ReportedOutcome) -> dict[str, str]:

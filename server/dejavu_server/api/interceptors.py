@@ -32,6 +32,9 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 from prometheus_client import Histogram
 
+from dejavu_models.errors import DejavuError
+from dejavu_server.access.authenticator import Authenticator
+from dejavu_server.access.caller import Caller, Unauthenticated, current_caller
 from dejavu_server.api.errors import INTERNAL, DeadlineExceeded, MalformedRequest, describe, status
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.observability.failure_log import FailureLog
@@ -39,6 +42,7 @@ from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming.errors import ServerDraining
 
 REQUEST_ID = "x-request-id"
+AUTHORIZATION = "authorization"
 WORKER = "dejavu-worker"
 WORKERS = "dejavu-workers"
 
@@ -66,6 +70,9 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 _response_metadata: ContextVar[Metadata] = ContextVar("response_metadata")
 """Response metadata of the current call: its request id and its worker."""
 
+_authorization: ContextVar[str | bytes | None] = ContextVar("authorization")
+"""The `authorization` metadata of the current call."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -77,6 +84,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metrics: the metrics to update.
         workers: number of workers that share the port, sent to callers.
         max_call_seconds: deadline of a unary call that has none of its own.
+
+    Attributes:
+        authenticator: refuses calls without a token that allows them; None: everybody may call everything.
     """
 
     def __init__(
@@ -85,9 +95,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._worker_metadata = ((WORKER, worker), (WORKERS, str(workers)))
         self._metrics = metrics
         self._max_call_seconds = max_call_seconds
+        self.authenticator: Authenticator | None = None
         self._handlers: dict[str, Handler] = {}
-        self._streams = set[asyncio.Task[Any]]()
-        self._ended_by_drain = set[asyncio.Task[Any]]()
+        self._streams: dict[asyncio.Task[Any], Caller] = {}
+        self._ended: dict[asyncio.Task[Any], DejavuError] = {}
         self._draining = False
         self._failure_logs: defaultdict[tuple[str, str], FailureLog] = defaultdict(
             partial(FailureLog, _log, failed="call_failed")
@@ -119,9 +130,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._draining = True
         if self._streams:
             _, pending = await asyncio.wait(self._streams, timeout=DRAIN_STREAM_SECONDS)
-            self._ended_by_drain |= pending
             for task in pending:
-                task.cancel()
+                self._end(task, ServerDraining())
+
+    def end_unauthorized(self) -> None:
+        """Ends the streams whose token is no longer valid."""
+        for task, caller in list(self._streams.items()):
+            if self.authenticator is not None and caller.credential and not self.authenticator.is_valid(caller):
+                self._end(task, Unauthenticated("the token has expired, or was revoked or changed"))
+
+    def _end(self, task: asyncio.Task[Any], error: DejavuError) -> None:
+        """Ends a stream with an error."""
+        self._ended[task] = error
+        task.cancel()
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
         deserialize, write = _checked(handler.request_deserializer or bytes), handler.response_serializer
@@ -154,7 +175,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def answer(request: Any, context: Context, metadata: Metadata) -> None:
             try:
-                with self._ended_when_draining():
+                with self._ended_from_outside():
                     await context.send_initial_metadata(metadata)
                     # Close the generator now, not at garbage collection: it holds a subscription.
                     async with aclosing(behaviour(request, context)) as events:
@@ -179,6 +200,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             context.set_trailing_metadata(metadata)
             code = grpc.StatusCode.OK
             try:
+                if self.authenticator is not None:
+                    current_caller.set(self.authenticator.authorize(method, _authorization.get()))
                 return await answer(request, context, metadata)
             except asyncio.CancelledError:
                 code = _cancelled_code(context, time.perf_counter() - started)
@@ -197,23 +220,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return call
 
     @contextmanager
-    def _ended_when_draining(self) -> Iterator[None]:
-        """Lets a drain cancel the current stream; raises ServerDraining for that cancellation."""
+    def _ended_from_outside(self) -> Iterator[None]:
+        """Lets `_end` cancel the current stream; raises its error for that cancellation."""
         if self._draining:
             raise ServerDraining()
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a stream must run in its own task")
-        self._streams.add(task)
+        self._streams[task] = current_caller.get()
         try:
             yield
         except asyncio.CancelledError:
-            if task in self._ended_by_drain:
-                raise ServerDraining() from None
+            if task in self._ended:
+                raise self._ended[task] from None
             raise
         finally:
-            self._streams.discard(task)
-            self._ended_by_drain.discard(task)
+            self._streams.pop(task, None)
+            self._ended.pop(task, None)
 
     async def _bounded(self, answer: Awaitable[Any]) -> Any:
         limit = asyncio.timeout(self._max_call_seconds)
@@ -226,17 +249,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise
 
     def _identify(self, call: grpc.HandlerCallDetails) -> None:
-        """Sets the request id of a call in its log context and its response metadata.
+        """Sets the request id of a call in its log context and its response metadata, and keeps its authorization.
 
         The metadata are already decoded here; a handler that reads them from its context decodes them again. A call
         runs in one task, and so in its own context, from here to its end: nothing needs to be unbound.
         """
         request_id = ""
+        authorization: str | bytes | None = None
         for key, value in call.invocation_metadata or ():
             # gRPC accepts values that it refuses to send back, which would fail the call.
             if key == REQUEST_ID and isinstance(value, str) and value.isascii() and value.isprintable():
-                request_id = value[:MAX_REQUEST_ID]
-                break
+                request_id = request_id or value[:MAX_REQUEST_ID]
+            elif key == AUTHORIZATION:
+                authorization = value
+        _authorization.set(authorization)
         request_id = request_id or next(self._ids)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         _response_metadata.set(((REQUEST_ID, request_id), *self._worker_metadata))

@@ -15,6 +15,7 @@ from dejavu_common.clock import utc_now
 from dejavu_feed.game_day import game_day
 from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
+from dejavu_server.access.caller import Caller, Scope, ScopeMissing, current_caller
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.errors import INTERNAL, batch_error, describe
 from dejavu_server.api.handlers import Context
@@ -55,14 +56,14 @@ class PredictionService:
 
     async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
         """Forecasts one game."""
-        issued = await self._forecasts.forecast(prediction.forecast_request(request, game_day(self._clock())))
+        issued = await self._forecasts.forecast(_request(request, game_day(self._clock()), current_caller.get()))
         message = prediction.forecast_message(issued, explanation=request.return_explanation)
         return pb.PredictResponse(forecast=message, market=prediction.market_message_of(issued))
 
     async def predict_batch(self, request: pb.PredictBatchRequest, _: Context) -> pb.PredictBatchResponse:
         """Forecasts many games, in chunks of up to CHUNK requests."""
         requests = prediction.batch_requests(request)
-        read = partial(_read, today=game_day(self._clock()))
+        read = partial(_read, today=game_day(self._clock()), caller=current_caller.get())
         response = pb.PredictBatchResponse()
         for start in range(0, len(requests), CHUNK):
             chunk = requests[start : start + CHUNK]
@@ -95,10 +96,17 @@ async def _map_yielding(work: Callable[..., _T], *columns: Sequence[Any]) -> lis
     return results
 
 
-def _read(request: pb.PredictRequest, today: date) -> Result[ForecastRequest]:
+def _request(request: pb.PredictRequest, today: date, caller: Caller) -> ForecastRequest:
+    """Reads a request; raises ScopeMissing if it names a game and its caller may not record forecasts."""
+    if request.game_id:
+        caller.require((Scope.RECORD,), "record forecasts of named games")
+    return prediction.forecast_request(request, today, caller.identity)
+
+
+def _read(request: pb.PredictRequest, today: date, caller: Caller) -> Result[ForecastRequest]:
     try:
-        return prediction.forecast_request(request, today)
-    except InvalidInput as error:
+        return _request(request, today, caller)
+    except (InvalidInput, ScopeMissing) as error:
         return Failed(error)
 
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_models.scorecard import leaderboard, scorecard
+from dejavu_server.access.caller import current_caller
 from dejavu_server.api.converters import record, record_requests
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.handlers import Context
@@ -49,14 +50,14 @@ class RecordService:
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, _: Context) -> pb.ReportOutcomeResponse:
         """Records an outcome and settles its forecasts."""
-        outcome, settled = await self._ledger.record_outcome(
-            record_requests.outcome(request, self._clock()), correct=not request.refuse_correction
-        )
+        reported = record_requests.outcome(request, self._clock(), current_caller.get().identity)
+        outcome, settled = await self._ledger.record_outcome(reported, correct=not request.refuse_correction)
         return pb.ReportOutcomeResponse(outcome=outcome_message(outcome), settled_forecasts=settled)
 
     async def withdraw_outcome(self, request: pb.WithdrawOutcomeRequest, _: Context) -> pb.WithdrawOutcomeResponse:
         """Withdraws an outcome."""
-        outcome, settled = await self._ledger.withdraw_outcome(*record_requests.withdrawal(request))
+        game_id, horizon = record_requests.withdrawal(request)
+        outcome, settled = await self._ledger.withdraw_outcome(game_id, horizon, current_caller.get().identity)
         return pb.WithdrawOutcomeResponse(outcome=outcome_message(outcome), unsettled_forecasts=settled)
 
     async def get_prediction(self, request: pb.GetPredictionRequest, _: Context) -> pb.GetPredictionResponse:

@@ -14,7 +14,9 @@ import typer
 from pydantic import ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dejavu_server.access.exposure import fault
 from dejavu_server.cli import ledger as ledger_commands
+from dejavu_server.cli import token as token_commands
 from dejavu_server.observability import logs
 from dejavu_server.settings import Settings, options
 from dejavu_server.supervisor.supervisor import Supervisor
@@ -25,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     name="dejavu-server",
     add_completion=True,
-    subcommand_metavar="[ledger COMMAND]",
+    subcommand_metavar="[ledger|token COMMAND]",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
@@ -35,6 +37,7 @@ app = typer.Typer(
 )
 
 app.add_typer(ledger_commands.app)
+app.add_typer(token_commands.app)
 
 _log = structlog.get_logger(__name__)
 
@@ -103,7 +106,7 @@ def _reject_server_options(context: typer.Context) -> None:
 
 def _parameters() -> list[inspect.Parameter]:
     """Returns the options of the command line as parameters of `serve`, each None unless it is given."""
-    kinds = {"bundle": list[Path], "allow_unfit": bool}
+    kinds = {"bundle": list[Path], "allow_unfit": bool, "insecure": bool}
     return [
         inspect.Parameter(
             name,
@@ -145,6 +148,8 @@ def serve(
         _reject_server_options(context)
         return
     settings = _settings({name: value for name, value in given.items() if value is not None})
+    if (found := fault(settings)) is not None:
+        raise typer.BadParameter(found[1], param_hint=found[0])
     logs.configure(settings.log_level, settings.log_format)
     try:
         sys.exit(asyncio.run(Supervisor(settings).run()))

@@ -186,6 +186,7 @@ class ForecastService:
             expires_time=generated + self._lifetime,
             market=request.query.market,
             game_date=request.game_date,
+            recorded_by=request.caller,
             market_recording=None if request.game_id or request.query.market is None else MarketRecording.WHAT_IF,
             rated_for=request.query.game_date,
         )

@@ -22,7 +22,9 @@ class LedgerAccess(Protocol):
     async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
         """Records an outcome; returns it as stored, and the number of forecasts that it settles."""
 
-    async def withdraw_outcome(self, game_id: str, horizon: Horizon) -> tuple[ReportedOutcome, int]:
+    async def withdraw_outcome(
+        self, game_id: str, horizon: Horizon, recorded_by: str = ""
+    ) -> tuple[ReportedOutcome, int]:
         """Withdraws an outcome; returns the revision that does, and the number of forecasts that it had settled."""
 
     async def read(self, query: Query[_T]) -> _T:

@@ -168,8 +168,15 @@ class Ledger:
             lambda connection: outcomes.record_outcome(connection, outcome, datetime.now(UTC), correct=correct)
         )
 
-    async def withdraw_outcome(self, game_id: str, horizon: Horizon) -> tuple[ReportedOutcome, int]:
+    async def withdraw_outcome(
+        self, game_id: str, horizon: Horizon, recorded_by: str = ""
+    ) -> tuple[ReportedOutcome, int]:
         """Withdraws an outcome, unless it is withdrawn already; durable when this returns.
+
+        Args:
+            game_id: the game.
+            horizon: the horizon.
+            recorded_by: identity of the caller; empty if it is not known.
 
         Returns:
             The revision that withdraws it, and the number of forecasts that it had settled.
@@ -179,7 +186,7 @@ class Ledger:
             UnknownOutcome: if none was ever reported.
         """
         return await self._change_outcome(
-            lambda connection: outcomes.withdraw_outcome(connection, game_id, horizon, datetime.now(UTC))
+            lambda connection: outcomes.withdraw_outcome(connection, game_id, horizon, datetime.now(UTC), recorded_by)
         )
 
     async def _change_outcome(self, change: Query[Result[tuple[ReportedOutcome, int]]]) -> tuple[ReportedOutcome, int]:

@@ -73,7 +73,7 @@ def record_outcome(
 
 
 def withdraw_outcome(
-    connection: Connection, game_id: str, horizon: Horizon, now: datetime
+    connection: Connection, game_id: str, horizon: Horizon, now: datetime, recorded_by: str = ""
 ) -> Result[tuple[ReportedOutcome, int]]:
     """Withdraws the outcome of a game and horizon, unless it is withdrawn already.
 
@@ -85,6 +85,7 @@ def withdraw_outcome(
         game_id: the game.
         horizon: the horizon.
         now: the current time, UTC.
+        recorded_by: identity of the caller; empty if it is not known.
 
     Returns:
         The revision that withdraws it, and the number of forecasts of the game and horizon. Fails with an
@@ -96,7 +97,8 @@ def withdraw_outcome(
     before = _standing(newest)
     if before is None:
         return newest.outcome, reporting.count(connection, game_id, horizon)
-    return _add(connection, replace(before, recorded_time=now, withdrawn=True), newest)
+    withdrawal = replace(before, recorded_time=now, withdrawn=True, recorded_by=recorded_by)
+    return _add(connection, withdrawal, newest)
 
 
 def _add(
@@ -112,7 +114,8 @@ def _add(
             first_sequence = newest.first_sequence
             learning.drop_snapshots(connection, first_sequence)
     outcome = replace(outcome, sequence=sequence, revision=revision)
-    row, _ = store.entry_row(codec.OUTCOME, codec.outcome_payload(outcome), revision, sequence, head.hash)
+    payload = codec.outcome_payload(outcome)
+    row, _ = store.entry_row(codec.OUTCOME, payload, revision, sequence, head.hash, outcome.recorded_by)
     reporting.add_outcome(connection, row, rows.outcome_row(outcome, first_sequence))
     return outcome, reporting.count(connection, outcome.game_id, outcome.horizon)
 

@@ -152,9 +152,11 @@ class LedgerManager:
         """Records an outcome; see `Ledger.record_outcome`."""
         return await self._open_ledger().record_outcome(outcome, correct=correct)
 
-    async def withdraw_outcome(self, game_id: str, horizon: Horizon) -> tuple[ReportedOutcome, int]:
+    async def withdraw_outcome(
+        self, game_id: str, horizon: Horizon, recorded_by: str = ""
+    ) -> tuple[ReportedOutcome, int]:
         """Withdraws an outcome; see `Ledger.withdraw_outcome`."""
-        return await self._open_ledger().withdraw_outcome(game_id, horizon)
+        return await self._open_ledger().withdraw_outcome(game_id, horizon, recorded_by)
 
     async def read(self, query: Query[_T]) -> _T:
         """Returns the result of a query; see `Ledger.read`."""

@@ -18,6 +18,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+import grpc
 import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -27,6 +28,7 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.registry.registry import Registry
 from dejavu_models.types import AdaptationMode
 from dejavu_models.uncertainty.adaptive import AdaptationMethod
+from dejavu_server.access.configuration import authenticator, tls_credentials
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.handlers import REFLECTION_SERVICE, handlers, reflection_handlers
@@ -91,6 +93,7 @@ class Worker:
         first: whether it is the first worker of its server, which logs what concerns all of them.
 
     Raises:
+        AccessFileError: if a file of keys, certificates or tokens cannot be used.
         BundleError, InvalidLedgerUrl, BindError, OSError: on entry, if it can't start. An unavailable ledger does not
             prevent the start: what-ifs do not need it, and the rest works once it is available (see
             ledger_manager.py).
@@ -218,14 +221,32 @@ class Worker:
         self._add_service(HEALTH_SERVICE, self._health, complete=False)
         self._server.add_methods(REFLECTION_SERVICE, reflection_handlers([*SERVICES, HEALTH_SERVICE.full_name]))
         host, _, _ = settings.listen.rpartition(":")
+        credentials = await self._control_access(stack)
         try:
-            port = self._server.add_insecure_port(settings.listen)
+            if credentials is None:
+                port = self._server.add_insecure_port(settings.listen)
+            else:
+                port = self._server.add_secure_port(settings.listen, credentials)
         except RuntimeError as error:
             raise BindError(f"cannot listen on {settings.listen}: {error}") from error
         self.address = f"{host}:{port}"
         await self._server.start()
         self._health.serve()
         _log.info("serving", address=self.address, models=list(self.models))
+
+    async def _control_access(self, stack: AsyncExitStack) -> grpc.ServerCredentials | None:
+        """Starts to ask for tokens, if the settings say so; returns the port's credentials, None for plain text."""
+        tokens = await asyncio.to_thread(authenticator, self._settings)
+        if tokens is not None:
+            self._calls.authenticator = tokens
+            stack.push_async_callback(tokens.close)
+            tokens.start(self._calls.end_unauthorized)
+        tls = await asyncio.to_thread(tls_credentials, self._settings)
+        if tls is None:
+            return None
+        stack.push_async_callback(tls.close)
+        tls.start()
+        return tls.credentials
 
     def _add_service(
         self, service: ServiceDescriptor, servicer: object, *, encoded: Container[str] = (), complete: bool = True

@@ -18,7 +18,14 @@ from dejavu_server.ledger import LedgerUnavailable
 importlib.import_module("dejavu_server.worker.worker")  # imports all modules that define errors
 
 # Raised only when a worker starts or by a command, so never sent to a caller.
-ONLY_AT_THE_START = {"BundleError", "ExportError", "BindError", "InvalidCheckpoint", "InvalidLedgerUrl"}
+ONLY_AT_THE_START = {
+    "AccessFileError",
+    "BundleError",
+    "ExportError",
+    "BindError",
+    "InvalidCheckpoint",
+    "InvalidLedgerUrl",
+}
 # Base classes that are never raised.
 ONLY_BASES = {"FieldError", "LedgerError"}
 

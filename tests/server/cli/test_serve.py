@@ -55,6 +55,7 @@ def test_without_options_the_defaults_hold(supervisor: type[FakeSupervisor]) -> 
 
 EVERY_OPTION = {
     "listen": ("127.0.0.1:1234", "127.0.0.1:1234"),
+    "tokens": ("/tmp/tokens.json", "/tmp/tokens.json"),
     "workers": ("3", 3),
     "ledger": ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
     "durability": ("power", "power"),
@@ -85,6 +86,25 @@ def test_every_option_is_read_from_its_flag_and_from_its_variable(
     assert run(f"--{option}", given).exit_code == 0
     assert run(**{f"DEJAVU_{option.replace('-', '_').upper()}": given}).exit_code == 0
     assert [getattr(settings, field) for settings in supervisor.settings] == [expected, expected]
+
+
+# Options that are refused without others.
+TOGETHER = {
+    "--tls-cert": "/tmp/cert.pem",
+    "--tls-key": "/tmp/key.pem",
+    "--tls-client-ca": "/tmp/ca.pem",
+    "--jwks": "/tmp/jwks.json",
+    "--jwt-issuer": "https://issuer.example",
+    "--jwt-audience": "dejavu",
+}
+
+
+def test_the_options_of_tls_and_jwt_are_read_from_flags_and_from_variables(supervisor: type[FakeSupervisor]) -> None:
+    assert run(*(part for option in TOGETHER.items() for part in option)).exit_code == 0
+    variables = {f"DEJAVU_{flag[2:].replace('-', '_').upper()}": value for flag, value in TOGETHER.items()}
+    assert run(**variables).exit_code == 0
+    for settings in supervisor.settings:
+        assert {flag: getattr(settings, flag[2:].replace("-", "_")) for flag in TOGETHER} == TOGETHER
 
 
 def test_whether_an_unfit_bundle_will_do_is_a_flag(supervisor: type[FakeSupervisor]) -> None:
@@ -173,7 +193,9 @@ def test_a_server_that_cannot_start_exits_with_1(supervisor: type[FakeSupervisor
 def test_every_option_has_help_and_a_variable() -> None:
     plain = re.sub(r"\s+", " ", run("--help").output)
     flags = {option.flag for option in options().values() if option.flag}
-    assert flags == {f"--{option}" for option in EVERY_OPTION} | {"--bundle", "--allow-unfit"}
+    assert flags == {f"--{option}" for option in EVERY_OPTION} | {"--bundle", "--allow-unfit", "--insecure"} | set(
+        TOGETHER
+    )
     for option in options().values():
         assert option.meaning
         if option.flag:

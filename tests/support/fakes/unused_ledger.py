@@ -22,7 +22,9 @@ class UnusedLedger:
     async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
         raise AssertionError("no outcome is recorded here")
 
-    async def withdraw_outcome(self, game_id: str, horizon: Horizon) -> tuple[ReportedOutcome, int]:
+    async def withdraw_outcome(
+        self, game_id: str, horizon: Horizon, recorded_by: str = ""
+    ) -> tuple[ReportedOutcome, int]:
         raise AssertionError("no outcome is withdrawn here")
 
     async def read(self, query: Query[_T]) -> _T:

@@ -66,6 +66,7 @@ class Outcome(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
+    RECORDED_BY_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits."""
     horizon: _forecast_pb2.Horizon.ValueType
@@ -84,6 +85,8 @@ class Outcome(_message.Message):
     """Whether this revision withdraws the outcome: none stands from then on, until one is reported again. Its differential
     and teams are those that stood.
     """
+    recorded_by: _builtins.str
+    """Who reported or withdrew it, such as "token:poller"; empty unless the server asked for tokens then."""
     @_builtins.property
     def observed_time(self) -> _timestamp_pb2.Timestamp:
         """When the outcome was observed, as reported."""
@@ -105,10 +108,11 @@ class Outcome(_message.Message):
         sequence: _builtins.int = ...,
         revision: _builtins.int = ...,
         withdrawn: _builtins.bool = ...,
+        recorded_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["observed_time", b"observed_time", "recorded_time", b"recorded_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time", "recorded_time", b"recorded_time", "revision", b"revision", "sequence", b"sequence", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time", "recorded_by", b"recorded_by", "recorded_time", b"recorded_time", "revision", b"revision", "sequence", b"sequence", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -198,8 +202,11 @@ class RecordedPrediction(_message.Message):
     SUPERSEDED_FIELD_NUMBER: _builtins.int
     MARKET_FIELD_NUMBER: _builtins.int
     MARKET_ANSWER_FIELD_NUMBER: _builtins.int
+    RECORDED_BY_FIELD_NUMBER: _builtins.int
     superseded: _builtins.bool
     """Whether a later revision superseded it."""
+    recorded_by: _builtins.str
+    """Who had the forecast recorded, such as "token:poller"; empty unless the server asked for tokens then."""
     @_builtins.property
     def forecast(self) -> _forecast_pb2.Forecast:
         """The forecast, as recorded."""
@@ -236,10 +243,11 @@ class RecordedPrediction(_message.Message):
         superseded: _builtins.bool = ...,
         market: _market_pb2.Market | None = ...,
         market_answer: _market_pb2.MarketAnswer | None = ...,
+        recorded_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "market_answer", b"market_answer", "outcome", b"outcome", "settlement", b"settlement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "market_answer", b"market_answer", "outcome", b"outcome", "pattern", b"pattern", "settlement", b"settlement", "superseded", b"superseded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "market_answer", b"market_answer", "outcome", b"outcome", "pattern", b"pattern", "recorded_by", b"recorded_by", "settlement", b"settlement", "superseded", b"superseded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -67,7 +67,7 @@ class StreamRequest(NamedTuple):
     include_current: bool
 
 
-def forecast_request(request: PredictRequest, today: date | None = None) -> ForecastRequest:
+def forecast_request(request: PredictRequest, today: date | None = None, caller: str = "") -> ForecastRequest:
     """Reads a request for one forecast.
 
     A forecast of a named game always has its explanation and distribution: the ledger stores both, whether or not this
@@ -76,6 +76,7 @@ def forecast_request(request: PredictRequest, today: date | None = None) -> Fore
     Args:
         request: the request.
         today: the date of the game if the request has none; None: the game's season is not checked then.
+        caller: identity of the caller; empty if it is not known.
 
     Raises:
         InvalidInput: if a field is invalid, or the game id is of a season that has no games on the date; names it, and
@@ -110,7 +111,7 @@ def forecast_request(request: PredictRequest, today: date | None = None) -> Fore
         game_date=today if game_date is None else game_date,
     )
     faults.raise_first()
-    return ForecastRequest(game_id, request.model_version, query, game_date)
+    return ForecastRequest(game_id, request.model_version, query, game_date, caller)
 
 
 def batch_requests(request: prediction_service_pb2.PredictBatchRequest) -> Sequence[PredictRequest]:

@@ -33,6 +33,7 @@ def recorded_message(recorded: RecordedForecast) -> record_pb2.RecordedPredictio
         if recorded.settlement is None
         else settlement_message(recorded.settlement, recorded.first_outcome_sequence),
         superseded=recorded.superseded,
+        recorded_by=issued.recorded_by,
         market=None if market is None else market_message(market, issued.forecast.horizon),
         market_answer=None if answer is None else market_answer_message(answer, market_warnings(issued, answer)),
     )

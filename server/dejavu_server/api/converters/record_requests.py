@@ -85,12 +85,13 @@ class LeaderboardQuery(NamedTuple):
     min_games: int
 
 
-def outcome(request: pb.ReportOutcomeRequest, now: datetime) -> ReportedOutcome:
+def outcome(request: pb.ReportOutcomeRequest, now: datetime, caller: str = "") -> ReportedOutcome:
     """Reads the report of an outcome.
 
     Args:
         request: the report.
         now: the current time, UTC; the observed time if the report has none.
+        caller: identity of the caller; empty if it is not known.
 
     Raises:
         InvalidInput: if a field is invalid, or the game id is of a season in which no game was played when the outcome
@@ -121,6 +122,7 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime) -> ReportedOutcome:
         away_team=away,
         observed_time=observed,
         recorded_time=observed,
+        recorded_by=caller,
     )
 
 

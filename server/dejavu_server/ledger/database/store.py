@@ -99,10 +99,10 @@ def head(connection: Connection) -> ChainHead:
 
 
 def entry_row(
-    kind: str, payload: str, revision: int, sequence: int, previous: bytes, late: LateReason | None = None
+    kind: str, payload: str, revision: int, sequence: int, previous: bytes, made_by: str, late: LateReason | None = None
 ) -> tuple[Row, bytes]:
     """Returns the row of `entries` for an event, given the hash of the previous entry, and the entry's own hash."""
-    text = codec.encode_entry(kind, payload, revision, sequence, late)
+    text = codec.encode_entry(kind, payload, revision, sequence, late, made_by)
     hash_ = codec.chain_hash(previous, text)
     return {"sequence": sequence, "kind": kind, "canonical": text, "hash": hash_}, hash_
 
@@ -197,7 +197,7 @@ class _EntryBatch:
 
     def forecast(self, draft: PreparedForecast, revision: int, late: LateReason | None) -> _Revision:
         """Adds a forecast."""
-        self._entry(codec.FORECAST, draft.payload, revision, late)
+        self._entry(codec.FORECAST, draft.payload, revision, draft.issued.recorded_by, late)
         issued = replace(draft.issued, sequence=self._sequence, revision=revision, late=late)
         self._forecasts.append(forecast_row(issued, draft))
         return _Revision(draft.pattern, issued)
@@ -215,13 +215,13 @@ class _EntryBatch:
         same = (old.home_lead_probability, old.distribution) == (new.home_lead_probability, new.distribution)
         changed = None if same else new.calibration_sequence
         payload = codec.market_payload(stored.sequence, requested.market, answer, changed)
-        self._entry(codec.MARKET, payload, 0)
+        self._entry(codec.MARKET, payload, 0, requested.recorded_by)
         bet = Bet.from_market(requested.market, answer)
         self._markets.append(market_row(self._sequence, stored.sequence, bet))
 
-    def _entry(self, kind: str, payload: str, revision: int, late: LateReason | None = None) -> None:
+    def _entry(self, kind: str, payload: str, revision: int, made_by: str, late: LateReason | None = None) -> None:
         self._sequence += 1
-        row, self._previous = entry_row(kind, payload, revision, self._sequence, self._previous, late)
+        row, self._previous = entry_row(kind, payload, revision, self._sequence, self._previous, made_by, late)
         self._entries.append(row)
 
     def execute(self, connection: Connection) -> None:

@@ -5,6 +5,7 @@
     {"kind":"market","payload":{"answer":{…},"forecast_sequence":1,"market":{…}},"revision":0,"sequence":3}
     {"kind":"forecast","late":"time","payload":{"forecast":{…},"request":{…}},"revision":1,"sequence":4}
     {"kind":"outcome","payload":{"differential":-3,"game_id":…,…,"withdrawn":true},"revision":1,"sequence":5}
+    {"kind":"forecast","made_by":"token:poller","payload":{"forecast":{…},"request":{…}},"revision":0,"sequence":6}
 
 It is deterministic JSON: keys sorted, no spaces, unescaped UTF-8, floats in their shortest round-tripping form, no NaN.
 
@@ -13,7 +14,7 @@ requested, and the market, which has its own entry. Unknown keys, written by a l
 earlier release did not write get their type's default. What 0.2.0 did not write is written only if a forecast has it:
 the date of the game if the request gave one, that of the ratings with the finals since, warnings, and that the edge
 over a market is implausible. Ledgers outlive releases, and two releases share a ledger while workers are replaced one
-by one.
+by one. Who made an entry is written if the server knew it: it asks for tokens then.
 
 An entry's hash covers the hash of the entry before it, so that no entry can be changed, removed or inserted later
 without changing every hash after it.
@@ -104,10 +105,13 @@ def dumps(value: object) -> str:
     return text
 
 
-def encode_entry(kind: str, payload: str, revision: int, sequence: int, late: LateReason | None = None) -> str:
+def encode_entry(
+    kind: str, payload: str, revision: int, sequence: int, late: LateReason | None = None, made_by: str = ""
+) -> str:
     """Returns the canonical form of an entry, given that of its payload; only forecasts can be late."""
     marked = "" if late is None else f'"late":{dumps(late.value)},'
-    return f'{{"kind":{dumps(kind)},{marked}"payload":{payload},"revision":{revision:d},"sequence":{sequence:d}}}'
+    made = f'"made_by":{dumps(made_by)},' if made_by else ""
+    return f'{{"kind":{dumps(kind)},{marked}{made}"payload":{payload},"revision":{revision:d},"sequence":{sequence:d}}}'
 
 
 def chain_hash(previous: bytes, canonical: str) -> bytes:
@@ -178,6 +182,7 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
             revision=entry["revision"],
             late=optional(LateReason, entry.get("late")),
             game_date=optional(date.fromisoformat, request.get("game_date")),
+            recorded_by=_text(entry.get("made_by", "")),
         )
 
 
@@ -226,6 +231,7 @@ def parse_outcome(canonical: str) -> ReportedOutcome:
             sequence=entry["sequence"],
             revision=entry["revision"],
             withdrawn="withdrawn" in payload,
+            recorded_by=_text(entry.get("made_by", "")),
         )
 
 
@@ -302,6 +308,12 @@ def market_calibration(canonical: str) -> int | None:
     with _entry(MARKET, canonical) as entry:
         sequence: int | None = entry["payload"].get("calibration_sequence")
         return sequence
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError(f"{value!r}; expected a text")
+    return value
 
 
 def _whole(value: Any) -> int:

@@ -1,0 +1,170 @@
+"""Finds out who calls: opaque tokens from a file, or JSON Web Tokens, as `authorization: Bearer TOKEN`.
+
+Verifying a JWT takes about 0.1 ms, so the callers of verified ones are kept until they expire, by the hash of the
+token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from dejavu_server.access import files, token_file
+from dejavu_server.access.caller import NOBODY, Caller, MethodDenied, Unauthenticated
+from dejavu_server.access.files import AccessFileError, FileVersion
+from dejavu_server.access.jwt_tokens import JwtVerifier
+from dejavu_server.access.policy import POLICY, PUBLIC
+
+LOOK_SECONDS = 1.0
+"""How often to look whether a file was replaced, and whether streams outlived their token."""
+
+CACHED_TOKENS = 4096
+"""Maximum number of verified JWTs to remember; the one that was used longest ago is forgotten first."""
+
+MAX_TOKEN = 8192
+"""Maximum length of a token, in characters."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Authenticator:
+    """Authenticates and authorizes calls.
+
+    Args:
+        tokens: the file of tokens; None without one.
+        jwks: the JWKS file; None without one.
+        issuer, audience: what JWTs must have; see JwtVerifier.
+        clock: returns the current time, in seconds since 1970.
+
+    Raises:
+        AccessFileError: if a file cannot be used.
+    """
+
+    def __init__(
+        self,
+        tokens: Path | None,
+        jwks: Path | None,
+        issuer: str = "",
+        audience: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._tokens = tokens
+        self._jwks = jwks
+        self._issuer = issuer
+        self._audience = audience
+        self._clock = clock
+        self._callers: dict[bytes, Caller] = {}
+        self._verifier: JwtVerifier | None = None
+        self._verified: OrderedDict[bytes, Caller] = OrderedDict()
+        self._versions: dict[Path, FileVersion] = {}
+        self._task: asyncio.Task[None] | None = None
+        for path in self._paths():
+            self._use(self._load(path))
+
+    def authorize(self, method: str, authorization: str | bytes | None) -> Caller:
+        """Returns the caller of a method; NOBODY if the method needs no token.
+
+        Args:
+            method: path of the method.
+            authorization: value of the call's `authorization` metadata; None if it has none.
+
+        Raises:
+            Unauthenticated: if the call has no valid token.
+            ScopeMissing: if its token lacks a scope of the method.
+            MethodDenied: if the method is not in the policy.
+        """
+        needed = POLICY.get(method, frozenset())
+        if needed is PUBLIC:
+            return NOBODY
+        caller = self._authenticate(authorization)
+        if not needed:  # not in the table
+            raise MethodDenied(f"nobody may call {method}")
+        caller.require(needed, f"call {method.rpartition('/')[2]}")
+        return caller
+
+    def is_valid(self, caller: Caller) -> bool:
+        """Returns whether a caller's token is still valid and allows the same: neither expired, revoked nor changed.
+
+        After a change of the JWKS file no caller with a JWT is: a key may have been withdrawn. Who has a valid token
+        calls again.
+        """
+        if caller.expires is not None and caller.expires <= self._clock():
+            return False
+        if caller.credential in self._callers:
+            return self._callers[caller.credential] == caller
+        return self._verifier is not None and caller.keys is self._verifier.keys
+
+    def start(self, on_look: Callable[[], None]) -> None:
+        """Looks for replaced files every LOOK_SECONDS, in a task; calls `on_look` each time."""
+        self._task = asyncio.create_task(self._watch(on_look), name="access-files")
+
+    async def close(self) -> None:
+        """Stops looking. Safe to call more than once."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    def _authenticate(self, authorization: str | bytes | None) -> Caller:
+        if not isinstance(authorization, str):
+            raise Unauthenticated("the call has no token; expected metadata 'authorization: Bearer TOKEN'")
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not 0 < len(token) <= MAX_TOKEN:
+            raise Unauthenticated("the metadata 'authorization' has another form than 'Bearer TOKEN'")
+        credential = token_file.digest(token)
+        caller = self._callers.get(credential)
+        if caller is None and credential in self._verified:
+            self._verified.move_to_end(credential)
+            caller = self._verified[credential]
+        if caller is None:
+            caller = self._verify(token, credential)
+        if caller.expires is not None and caller.expires <= self._clock():
+            self._verified.pop(credential, None)
+            raise Unauthenticated("the token has expired")
+        return caller
+
+    def _verify(self, token: str, credential: bytes) -> Caller:
+        # Signed tokens have two dots. Anything else is not tried, so that the reason names the right kind.
+        if self._verifier is None or token.count(".") != 2:
+            raise Unauthenticated("the token is not known to this server, or was revoked")
+        caller = self._verifier.verify(token, credential)
+        self._verified[credential] = caller
+        if len(self._verified) > CACHED_TOKENS:
+            self._verified.popitem(last=False)
+        return caller
+
+    def _paths(self) -> list[Path]:
+        return [path for path in (self._tokens, self._jwks) if path is not None]
+
+    def _load(self, path: Path) -> dict[bytes, Caller] | JwtVerifier:
+        """Reads a file; raises AccessFileError if it cannot be used."""
+        self._versions[path] = files.version(path)  # before reading: a later change is then seen as one
+        if path == self._tokens:
+            return token_file.load(path).callers()
+        return JwtVerifier(path, self._issuer, self._audience)
+
+    def _use(self, content: dict[bytes, Caller] | JwtVerifier) -> None:
+        if isinstance(content, JwtVerifier):
+            self._verifier = content
+            self._verified.clear()
+        else:
+            self._callers = content
+
+    async def _watch(self, on_look: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for path in self._paths():
+                if files.version(path) == self._versions[path]:
+                    continue
+                try:
+                    self._use(await asyncio.to_thread(self._load, path))
+                    _log.info("access_reloaded", path=str(path))
+                except AccessFileError as error:
+                    effect = "the former content stays in use"
+                    _log.error("access_reload_failed", path=str(path), reason=str(error), effect=effect)
+            on_look()

@@ -1,0 +1,103 @@
+"""The caller of a call: who it is, and what it may do."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from dejavu_models.errors import DejavuError
+
+
+class Scope(enum.Enum):
+    """What a token allows its holder to do."""
+
+    READ = "read"
+    """Read the record: forecasts, streams, scorecards, checkpoints, models."""
+
+    PREDICT = "predict"
+    """Ask for forecasts that are not recorded, and for risk assessments."""
+
+    RECORD = "record"
+    """Record the forecasts of named games, and markets with them; needs `PREDICT` too."""
+
+    OUTCOME = "outcome"
+    """Report and withdraw outcomes, which teach the models."""
+
+    ADMIN = "admin"
+    """Look into the server itself."""
+
+
+ALL_SCOPES = frozenset(Scope)
+
+
+class Unauthenticated(DejavuError):
+    """The call has no valid token."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class MethodDenied(DejavuError):
+    """No token allows the method: it is not in the policy."""
+
+    reason = "METHOD_DENIED"
+
+
+class ScopeMissing(DejavuError):
+    """The token of the call lacks a scope.
+
+    Args:
+        caller: identity of the caller.
+        scope: the scope that it lacks, as callers see it.
+        action: what needs the scope.
+    """
+
+    reason = "SCOPE_MISSING"
+
+    def __init__(self, caller: str, scope: str, action: str) -> None:
+        super().__init__(f"{caller} may not {action}: its token lacks the scope {scope!r}")
+        self.scope = scope
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A caller that was authenticated.
+
+    Attributes:
+        identity: `token:NAME` or `jwt:SUBJECT`; empty if the server asks for no tokens.
+        scopes: what it may do.
+        expires: when its credential ends, in seconds since 1970; None: never.
+        credential: SHA-256 of its token; empty without one.
+        keys: the keys that verified its token, if that is a JWT.
+    """
+
+    identity: str
+    scopes: frozenset[Scope]
+    expires: float | None = None
+    credential: bytes = b""
+    keys: object = field(default=None, repr=False, compare=False)
+
+    def require(self, scopes: Iterable[Scope], action: str) -> None:
+        """Does nothing if the caller has all of the scopes.
+
+        Args:
+            scopes: the scopes.
+            action: what needs them, for the message.
+
+        Raises:
+            ScopeMissing: if it lacks one.
+        """
+        for scope in scopes:
+            if scope not in self.scopes:
+                raise ScopeMissing(self.identity, scope.value, action)
+
+
+ANYBODY = Caller("", ALL_SCOPES)
+"""Every caller of a server that asks for no tokens."""
+
+NOBODY = Caller("", frozenset())
+"""The caller of a method that needs no token."""
+
+current_caller: ContextVar[Caller] = ContextVar("current_caller", default=ANYBODY)
+"""The caller of the current call; set before its behaviour runs."""

@@ -1,0 +1,36 @@
+"""Builds the access control that the settings ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dejavu_server.access.authenticator import Authenticator
+from dejavu_server.access.tls import TlsCredentials, TlsFiles
+from dejavu_server.settings import Settings
+
+
+def authenticator(settings: Settings) -> Authenticator | None:
+    """Returns what authenticates calls; None if the settings ask for no tokens.
+
+    Raises:
+        AccessFileError: if a file cannot be used.
+    """
+    if not (settings.tokens or settings.jwks):
+        return None
+    return Authenticator(_path(settings.tokens), _path(settings.jwks), settings.jwt_issuer, settings.jwt_audience)
+
+
+def tls_credentials(settings: Settings) -> TlsCredentials | None:
+    """Returns the TLS credentials of the port; None if the settings ask for plain text.
+
+    Raises:
+        AccessFileError: if a file cannot be used.
+    """
+    certificate, key = _path(settings.tls_cert), _path(settings.tls_key)
+    if certificate is None or key is None:
+        return None
+    return TlsCredentials(TlsFiles(certificate, key, _path(settings.tls_client_ca)))
+
+
+def _path(text: str) -> Path | None:
+    return Path(text).expanduser() if text else None

@@ -1,0 +1,55 @@
+"""Files of keys, certificates and tokens that are replaced while the server runs."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from dejavu_models.errors import DejavuError
+
+MAX_BYTES = 4 * 1024 * 1024
+"""Maximum size of such a file, in bytes."""
+
+FileVersion = tuple[int, ...]
+"""Tells two versions of a file apart; a replaced link target counts too, as Kubernetes replaces secrets."""
+
+
+class AccessFileError(DejavuError):
+    """A file of keys, certificates or tokens cannot be used; names the file, never what is in it."""
+
+    reason = "ACCESS_FILE_INVALID"
+
+
+def read(path: Path) -> bytes:
+    """Returns the bytes of a file.
+
+    Raises:
+        AccessFileError: if it cannot be read, is no regular file, is too large, or if others may change it.
+    """
+    try:
+        # O_NONBLOCK: opening a pipe without a writer must not block.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise AccessFileError(f"{path}: {error.strerror}") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise AccessFileError(f"{path}: not a regular file")
+        if status.st_mode & stat.S_IWOTH:
+            raise AccessFileError(f"{path}: everybody may change it; expected mode 0600")
+        if status.st_size > MAX_BYTES:
+            raise AccessFileError(f"{path}: larger than {MAX_BYTES:,} bytes")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(MAX_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def version(path: Path) -> FileVersion:
+    """Returns the version of a file; empty if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)

@@ -1,0 +1,105 @@
+"""Verifies JSON Web Tokens (RFC 7519) with the public keys of a JWKS file (RFC 7517)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import jwt
+
+from dejavu_server.access import files
+from dejavu_server.access.caller import Caller, Scope, Unauthenticated
+from dejavu_server.access.files import AccessFileError
+
+ALGORITHMS: Final = ("ES256", "ES384", "ES512", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512")
+"""Algorithms with a public key. None with a shared secret: it would let the server's own file sign tokens."""
+
+LEEWAY_SECONDS: Final = 30.0
+"""By how much the clock of the issuer may differ."""
+
+MAX_SUBJECT: Final = 128
+"""Maximum length of a subject, which is recorded with what it did."""
+
+
+class JwtVerifier:
+    """Verifies tokens.
+
+    Args:
+        path: the JWKS file.
+        issuer: the `iss` that tokens must have.
+        audience: the `aud` that tokens must name.
+
+    Raises:
+        AccessFileError: if the file cannot be used.
+
+    Attributes:
+        keys: its keys, by id.
+    """
+
+    def __init__(self, path: Path, issuer: str, audience: str) -> None:
+        self.keys = _keys(path)
+        self._issuer = issuer
+        self._audience = audience
+
+    def verify(self, token: str, credential: bytes) -> Caller:
+        """Returns the caller that a token names.
+
+        Args:
+            token: the token; its claims `sub` and `exp` are required, and `scope` (RFC 8693) lists its scopes, of which
+                others than ours are ignored.
+            credential: SHA-256 of the token.
+
+        Raises:
+            Unauthenticated: if it is not valid; says why, without the token.
+        """
+        try:
+            key = self._key(jwt.get_unverified_header(token))
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key.key,
+                algorithms=[key.algorithm_name],  # as the key says, never as the token does
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "sub", "iss", "aud"]},
+            )
+        except jwt.ExpiredSignatureError:
+            raise Unauthenticated("the token has expired") from None
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise Unauthenticated(f"the token is not valid: {type(error).__name__}") from None
+        subject = claims["sub"]
+        if not (subject.isprintable() and subject.isascii() and 0 < len(subject) <= MAX_SUBJECT):
+            raise Unauthenticated(f"the subject of the token is not 1 to {MAX_SUBJECT} printable ASCII characters")
+        expires = float(claims["exp"]) + LEEWAY_SECONDS
+        return Caller(f"jwt:{subject}", _scopes(claims.get("scope")), expires, credential, self.keys)
+
+    def _key(self, header: Mapping[str, Any]) -> jwt.PyJWK:
+        name = header.get("kid")
+        if name is None and len(self.keys) == 1:
+            return next(iter(self.keys.values()))
+        return self.keys[str(name)]
+
+
+def _keys(path: Path) -> dict[str, jwt.PyJWK]:
+    """Returns the keys of a JWKS file by their id; keys that are not for signatures with a public key are left out."""
+    try:
+        listed = json.loads(files.read(path))["keys"]
+        keys = {}
+        for each in listed:
+            if each.get("use", "sig") != "sig" or each.get("kty") == "oct":
+                continue
+            key = jwt.PyJWK(each)
+            if key.algorithm_name in ALGORITHMS:
+                keys[str(key.key_id)] = key
+    except (ValueError, TypeError, KeyError, AttributeError, jwt.PyJWTError, RecursionError) as error:
+        raise AccessFileError(f"{path}: not a JWKS file: {type(error).__name__}") from None
+    if not keys:
+        raise AccessFileError(f"{path}: no public key for signatures in it ({', '.join(ALGORITHMS)})")
+    return keys
+
+
+def _scopes(claim: object) -> frozenset[Scope]:
+    named = set(claim.split()) if isinstance(claim, str) else set()
+    return frozenset(scope for scope in Scope if scope.value in named)

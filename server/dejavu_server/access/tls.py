@@ -1,0 +1,129 @@
+"""TLS of the server: a certificate and its key, and for mutual TLS the authorities of client certificates.
+
+The files may be replaced while the server runs; connections from then on use the new ones. gRPC asks for the
+certificate on its own threads at every handshake, so the files are read by a task and only handed over there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+import structlog
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from dejavu_server.access import files
+from dejavu_server.access.files import AccessFileError, FileVersion
+
+LOOK_SECONDS = 1.0
+"""How often to look whether a file was replaced."""
+
+_log = structlog.get_logger(__name__)
+
+
+class TlsFiles(NamedTuple):
+    """Paths of PEM files.
+
+    Attributes:
+        certificate: the server's certificate, followed by those of its issuers.
+        key: its private key, without a password.
+        client_authorities: certificates that client certificates must come from; None: clients need none.
+    """
+
+    certificate: Path
+    key: Path
+    client_authorities: Path | None = None
+
+
+class TlsCredentials:
+    """Credentials of a port that follow their files.
+
+    Args:
+        paths: the files.
+
+    Raises:
+        AccessFileError: if they cannot be used.
+    """
+
+    def __init__(self, paths: TlsFiles) -> None:
+        self._paths = paths
+        self._versions = self._look()
+        self._current = _load(paths)
+        self._fetched: object = self._current
+        self._task: asyncio.Task[None] | None = None
+        self.credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
+            self._current,
+            self._fetch,  # type: ignore[arg-type]  # the stubs do not know that it may return None
+            require_client_authentication=paths.client_authorities is not None,
+        )
+
+    def start(self) -> None:
+        """Looks for replaced files every LOOK_SECONDS, in a task."""
+        self._task = asyncio.create_task(self._watch(), name="tls-files")
+
+    async def close(self) -> None:
+        """Stops looking. Safe to call more than once."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        """Returns the new configuration, None if there is none; called by gRPC before each handshake."""
+        current = self._current
+        if current is self._fetched:
+            return None
+        self._fetched = current
+        return current
+
+    def _look(self) -> list[FileVersion]:
+        return [files.version(path) for path in self._paths if path is not None]
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            versions = self._look()
+            if versions == self._versions:
+                continue
+            self._versions = versions
+            try:
+                self._current = await asyncio.to_thread(_load, self._paths)
+                _log.info("tls_reloaded", certificate=str(self._paths.certificate))
+            except AccessFileError as error:  # one of the files may follow in a moment
+                _log.error("tls_reload_failed", reason=str(error), effect="the former certificate stays in use")
+
+
+def _load(paths: TlsFiles) -> grpc.ServerCertificateConfiguration:
+    """Reads and checks the files; gRPC would accept any bytes here and then fail every handshake.
+
+    Raises:
+        AccessFileError: if one cannot be used, or the key is not that of the certificate.
+    """
+    certificate, key = files.read(paths.certificate), files.read(paths.key)
+    if paths.key.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        _log.warning("tls_key_readable", path=str(paths.key), advice="give it mode 0600")
+    try:
+        public = load_pem_private_key(key, password=None).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it needs a password
+        raise AccessFileError(f"{paths.key}: not a PEM private key without a password") from None
+    try:
+        own = x509.load_pem_x509_certificates(certificate)[0].public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise AccessFileError(f"{paths.certificate}: not a PEM certificate") from None
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if own.public_bytes(*form) != public.public_bytes(*form):
+        raise AccessFileError(f"{paths.key}: not the key of the certificate in {paths.certificate}")
+    authorities = None
+    if paths.client_authorities is not None:
+        authorities = files.read(paths.client_authorities)
+        try:
+            ssl.create_default_context(cadata=authorities.decode("ascii"))
+        except (ValueError, ssl.SSLError):
+            raise AccessFileError(f"{paths.client_authorities}: not PEM certificates") from None
+    return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=authorities)

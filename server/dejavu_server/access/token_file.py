@@ -1,0 +1,164 @@
+"""The file of tokens: names, scopes and hashes, never the tokens themselves.
+
+    {"tokens": [{"name": "poller", "scopes": ["predict", "record"], "sha256": "…", "created": "2026-11-21T18:00:00Z",
+                 "expires": null, "revoked": null}]}
+
+A token is 32 random bytes, so its SHA-256 can be neither guessed nor inverted, and needs no slow password hash.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from dejavu_common.files import sync
+from dejavu_server.access import files
+from dejavu_server.access.caller import Caller, Scope
+from dejavu_server.access.files import AccessFileError
+
+PREFIX = "djv_"
+"""Start of every token, by which scanners for leaked secrets recognize one."""
+
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
+
+_RANDOM_BYTES = 32
+
+
+class Token(BaseModel):
+    """An entry of the file.
+
+    Attributes:
+        name: name of its holder; unique among the entries that are not revoked.
+        scopes: what it allows.
+        sha256: SHA-256 of the token, in hexadecimal.
+        created, expires, revoked: aware; `expires` None: never, `revoked` None: not revoked.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1)]
+    sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+    created: AwareDatetime
+    expires: AwareDatetime | None = None
+    revoked: AwareDatetime | None = None
+
+    def state(self, now: datetime) -> str:
+        """Returns "valid", "expired" or "revoked"."""
+        if self.revoked is not None:
+            return "revoked"
+        return "expired" if self.expires is not None and self.expires <= now else "valid"
+
+    def caller(self) -> Caller:
+        """Returns who calls with it."""
+        expires = None if self.expires is None else self.expires.timestamp()
+        return Caller(f"token:{self.name}", frozenset(self.scopes), expires, bytes.fromhex(self.sha256))
+
+
+class TokenFile(BaseModel):
+    """The content of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tokens: tuple[Token, ...] = ()
+
+    @model_validator(mode="after")
+    def _unique(self) -> TokenFile:
+        names = [token.name for token in self.tokens if token.revoked is None]
+        if len(set(names)) < len(names):
+            raise ValueError("two tokens that are not revoked have the same name")
+        return self
+
+    def callers(self) -> dict[bytes, Caller]:
+        """Returns the callers by SHA-256 of their token, without revoked ones."""
+        callers = (token.caller() for token in self.tokens if token.revoked is None)
+        return {caller.credential: caller for caller in callers}
+
+
+def digest(token: str) -> bytes:
+    """Returns the SHA-256 of a token, 32 bytes."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def load(path: Path) -> TokenFile:
+    """Reads a file of tokens.
+
+    Raises:
+        AccessFileError: if it cannot be read, or is not one; says where it is wrong.
+    """
+    content = files.read(path)
+    try:
+        return TokenFile.model_validate_json(content)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, fault["loc"]))
+        raise AccessFileError(f"{path}: not a file of tokens: {place and place + ': '}{fault['msg']}") from None
+
+
+def create(path: Path, name: str, scopes: tuple[Scope, ...], now: datetime, expires: datetime | None = None) -> str:
+    """Adds a token to a file, which is created if it is missing; returns the token, which is stored nowhere.
+
+    Raises:
+        ValueError: if the name is invalid, or a token of this name exists that is not revoked.
+        AccessFileError, OSError: if the file cannot be read or written.
+    """
+    token = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+    with _changing(path) as tokens:
+        if any(each.name == name and each.revoked is None for each in tokens):
+            raise ValueError(f"a token named {name!r} exists; revoke it first, or use another name")
+        try:
+            tokens.append(
+                Token(name=name, scopes=scopes, sha256=digest(token).hex(), created=now, expires=expires, revoked=None)
+            )
+        except ValidationError:
+            raise ValueError(
+                f"{name!r} is not a name of a token; expected up to 64 letters, digits, '.', '_', '@' and '-'"
+            ) from None
+    return token
+
+
+def revoke(path: Path, name: str, now: datetime) -> None:
+    """Marks the token of a name as revoked; a server that runs refuses it within two seconds.
+
+    Raises:
+        ValueError: if there is no such token, or it is revoked already.
+        AccessFileError, OSError: if the file cannot be read or written.
+    """
+    with _changing(path) as tokens:
+        place = next((i for i, each in enumerate(tokens) if each.name == name and each.revoked is None), None)
+        if place is None:
+            raise ValueError(f"no token named {name!r} that is not revoked; `token list` shows them")
+        tokens[place] = tokens[place].model_copy(update={"revoked": now})
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[list[Token]]:
+    """Yields the tokens of a file and writes them back, with mode 0600; one process at a time."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        tokens = list(load(path).tokens) if path.exists() else []
+        yield tokens
+        content = TokenFile(tokens=tuple(tokens)).model_dump_json(indent=1).encode() + b"\n"
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor with mode 0600 from the start
+                file.write(content)
+                file.flush()
+                os.fsync(descriptor)
+            temporary.replace(path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    finally:
+        os.close(folder)

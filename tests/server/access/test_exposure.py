@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.fakes.authority import Authority
+from tests.support.processes.servers import spawned_server
+from typer.testing import CliRunner
+
+from dejavu_server.access.exposure import fault, is_loopback
+from dejavu_server.cli.serve import app
+from dejavu_server.settings import Settings
+
+TLS: dict[str, Any] = {"tls_cert": "c.pem", "tls_key": "k.pem"}
+JWT: dict[str, Any] = {"jwks": "j.json", "jwt_issuer": "i", "jwt_audience": "a"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "[::1]", "localhost"])
+def test_an_address_that_only_this_machine_reaches_needs_nothing(host: str) -> None:
+    assert fault(Settings(listen=f"{host}:0")) is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.7", "[2001:db8::1]", "no.such.host.invalid"])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({}, "no TLS and no tokens"), (TLS, "has no tokens"), ({"tokens": "t.json"}, "has no TLS"), (JWT, "has no TLS")],
+    ids=["nothing", "tls", "tokens", "jwt"],
+)
+def test_any_other_address_needs_tls_and_tokens(host: str, given: dict[str, Any], said: str) -> None:
+    settings = Settings(listen=f"{host}:0", **given)
+    found = fault(settings)
+    assert found is not None
+    assert found[0] == "--listen"
+    assert said in found[1]
+    assert "--insecure" in found[1]
+    assert fault(settings.model_copy(update={"insecure": True})) is None
+
+
+@pytest.mark.parametrize("given", [{"tokens": "t.json"}, JWT], ids=["tokens", "jwt"])
+def test_tls_and_tokens_are_enough_for_any_address(given: dict[str, Any]) -> None:
+    assert fault(Settings(listen="0.0.0.0:0", **TLS, **given)) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        ({"tls_cert": "c.pem"}, "--tls-key"),
+        ({"tls_key": "k.pem"}, "--tls-cert"),
+        ({"tls_client_ca": "ca.pem"}, "--tls-cert"),
+        ({"jwks": "j.json"}, "--jwt-issuer"),
+        ({"jwks": "j.json", "jwt_issuer": "i"}, "--jwt-audience"),
+        ({"jwt_issuer": "i"}, "--jwks"),
+        ({"jwt_audience": "a"}, "--jwks"),
+    ],
+)
+def test_options_that_need_others_are_refused_without_them(given: dict[str, Any], option: str) -> None:
+    found = fault(Settings(**given, insecure=True))
+    assert found is not None
+    assert found[0] == option
+
+
+def test_the_command_exits_with_2_and_says_what_to_do() -> None:
+    result = CliRunner().invoke(app, ["--listen", "0.0.0.0:0"])
+    assert result.exit_code == 2
+    told = " ".join(result.output.replace("│", " ").split())
+    for part in ("--listen", "0.0.0.0:0", "--tls-cert and --tls-key", "--tokens or --jwks", "--insecure"):
+        assert part in told
+
+
+def test_a_name_is_loopback_only_if_all_its_addresses_are() -> None:
+    assert is_loopback("localhost")
+    assert not is_loopback("no.such.host.invalid")
+
+
+@pytest.mark.parametrize("broken", ["tokens", "key", "certificate", "authorities"])
+def test_a_server_does_not_start_with_a_file_that_it_cannot_use_and_names_it(tmp_path: Path, broken: str) -> None:
+    pair = Authority(tmp_path).issue("server")
+    options = {
+        "--tls-cert": pair.certificate,
+        "--tls-key": pair.key,
+        "--tls-client-ca": Authority(tmp_path, "Clients").certificate,
+        "--tokens": tmp_path / "tokens.json",
+    }
+    (tmp_path / "tokens.json").write_text('{"tokens": []}')
+    damaged = {"tokens": "--tokens", "key": "--tls-key", "certificate": "--tls-cert", "authorities": "--tls-client-ca"}
+    options[damaged[broken]].write_text("nonsense")
+    arguments = [str(part) for option in options.items() for part in option]
+    with spawned_server("--workers", "1", "--ledger", f"sqlite:///{tmp_path}/l.db", *arguments) as server:
+        event = server.wait_for("cannot_start")
+        assert str(options[damaged[broken]]) in event["reason"]
+        assert server.process.wait(10) == 1

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from tests.support.fakes.authority import TokenIssuer
+
+from dejavu_server.access.authenticator import CACHED_TOKENS, Authenticator
+from dejavu_server.access.caller import Caller, Scope, Unauthenticated
+from dejavu_server.access.files import AccessFileError
+from dejavu_server.access.jwt_tokens import JwtVerifier
+
+METHOD = "/dejavu.v1.RecordService/GetCheckpoint"
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> TokenIssuer:
+    return TokenIssuer(tmp_path)
+
+
+@pytest.fixture
+def verifier(issuer: TokenIssuer) -> JwtVerifier:
+    return JwtVerifier(issuer.jwks, issuer.ISSUER, issuer.AUDIENCE)
+
+
+def authenticator(issuer: TokenIssuer, now: list[float] | None = None) -> Authenticator:
+    clock = {} if now is None else {"clock": lambda: now[0]}
+    return Authenticator(None, issuer.jwks, issuer.ISSUER, issuer.AUDIENCE, **clock)
+
+
+def test_a_token_says_who_calls_and_what_it_may(issuer: TokenIssuer, verifier: JwtVerifier) -> None:
+    caller = verifier.verify(issuer.sign("alice", "read outcome openid"), b"x")
+    assert caller.identity == "jwt:alice"
+    assert caller.scopes == {Scope.READ, Scope.OUTCOME}
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"iss": "https://other.example"},
+        {"aud": "other"},
+        {"aud": None},
+        {"iss": None},
+        {"exp": None},
+        {"sub": None},
+        {"exp": 1},
+        {"nbf": 32503680000},
+        {"sub": "a\nb"},
+        {"sub": ""},
+        {"sub": "x" * 129},
+        {"exp": "soon"},
+    ],
+    ids=str,
+)
+def test_a_token_with_other_claims_is_refused(
+    issuer: TokenIssuer, verifier: JwtVerifier, claims: dict[str, Any]
+) -> None:
+    with pytest.raises(Unauthenticated):
+        verifier.verify(issuer.sign(**claims), b"x")
+
+
+def test_a_token_without_scopes_may_do_nothing(issuer: TokenIssuer, verifier: JwtVerifier) -> None:
+    scopes: tuple[Any, ...] = (None, "", 7, ["read"], "READ", "reading")
+    for scope in scopes:
+        assert verifier.verify(issuer.sign(scope=scope), b"x").scopes == set()
+
+
+def test_a_token_of_another_key_is_refused(issuer: TokenIssuer, verifier: JwtVerifier, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    for key_id in ("one", "two"):
+        forged = TokenIssuer(tmp_path / "other", key_id).sign("mallory", "admin")
+        with pytest.raises(Unauthenticated):
+            verifier.verify(forged, b"x")
+
+
+def test_the_algorithm_is_that_of_the_key_and_not_that_of_the_token(issuer: TokenIssuer, verifier: JwtVerifier) -> None:
+    claims = {"sub": "mallory", "scope": "admin", "iss": issuer.ISSUER, "aud": issuer.AUDIENCE, "exp": 32503680000}
+    public = json.loads(issuer.jwks.read_text())["keys"][0]
+    unsigned = jwt.encode(claims, "", algorithm="none", headers={"kid": "one"})
+    signed_with_the_public_key = jwt.encode(claims, public["x"] * 2, algorithm="HS256", headers={"kid": "one"})
+    for forged in (unsigned, signed_with_the_public_key):
+        with pytest.raises(Unauthenticated):
+            verifier.verify(forged, b"x")
+
+
+@pytest.mark.parametrize("text", ["..", "a.b.c", "e30.e30.e30", "é.b.c", "." * 500], ids=repr)
+def test_what_is_no_token_is_refused_with_a_reason_that_does_not_repeat_it(verifier: JwtVerifier, text: str) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        verifier.verify(text, b"x")
+    assert text not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", '{"keys": 1}', '{"keys": []}', '{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}']
+)
+def test_a_file_without_public_keys_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "jwks.json"
+    path.write_text(content)
+    with pytest.raises(AccessFileError, match=r"jwks\.json"):
+        JwtVerifier(path, "i", "a")
+
+
+def test_a_verified_token_is_not_verified_again_until_it_expires(
+    issuer: TokenIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    access = authenticator(issuer, now)
+    token = issuer.sign(seconds=100)
+    verified = []
+    verify = JwtVerifier.verify
+
+    def counted(verifier: JwtVerifier, token: str, credential: bytes) -> Caller:
+        verified.append(credential)
+        return verify(verifier, token, credential)
+
+    monkeypatch.setattr(JwtVerifier, "verify", counted)
+    [caller] = {access.authorize(METHOD, f"Bearer {token}") for _ in range(5)}
+    assert len(verified) == 1
+    assert access.is_valid(caller)
+    assert caller.expires is not None
+    now[0] = caller.expires
+    assert not access.is_valid(caller)
+    with pytest.raises(Unauthenticated, match="expired"):
+        access.authorize(METHOD, f"Bearer {token}")
+
+
+def test_verified_tokens_are_remembered_up_to_a_number(issuer: TokenIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    access = authenticator(issuer)
+    monkeypatch.setattr("dejavu_server.access.authenticator.CACHED_TOKENS", 4)
+    assert CACHED_TOKENS > 4
+    callers = [access.authorize(METHOD, f"Bearer {issuer.sign(f'user{number}')}") for number in range(12)]
+    assert len(access._verified) == 4
+    assert all(access.is_valid(caller) for caller in callers)  # a stream outlives the memory of its token

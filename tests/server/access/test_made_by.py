@@ -1,0 +1,68 @@
+"""The ledger records who made an entry, in what is hashed; entries without it are as they were."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.support.builders.calls import GAME, PATTERN
+from tests.support.processes.servers import async_worker
+
+from dejavu_client import AsyncDejavuClient, market
+from dejavu_client.requests import HALFTIME
+from dejavu_common.clock import utc_now
+from dejavu_server.access import token_file
+from dejavu_server.access.caller import Scope
+from dejavu_server.ledger import LedgerCorrupt, verify
+
+
+def entries(path: Path) -> list[dict[str, object]]:
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT canonical FROM entries WHERE kind != 'checkpoint' ORDER BY sequence")
+        return [json.loads(text) for (text,) in rows]
+
+
+async def test_every_kind_of_entry_names_its_maker_and_the_record_shows_it(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    poller, clerk = (token_file.create(path, name, tuple(Scope), utc_now()) for name in ("poller", "clerk"))
+    ledger = tmp_path / "ledger.sqlite3"
+    async with async_worker(tmp_path, tokens=str(path)) as worker:
+        address = worker.address
+        async with (
+            AsyncDejavuClient(address, metadata=[("authorization", f"Bearer {poller}")]) as polls,
+            AsyncDejavuClient(address, metadata=[("authorization", f"Bearer {clerk}")]) as reports,
+        ):
+            await polls.predict(PATTERN, game_id=GAME)
+            await reports.predict(PATTERN, game_id=GAME)  # recorded already: the maker stays
+            await reports.quote(PATTERN, market(-2.5, home_odds=1.9, away_odds=1.9), game_id=GAME)
+            reported = await reports.report_outcome(GAME, 3, horizon=HALFTIME)
+            withdrawn = await polls.withdraw_outcome(GAME, horizon=HALFTIME)
+            stored = await polls.get_prediction(GAME)
+    assert [(entry["kind"], entry["made_by"]) for entry in entries(ledger)] == [
+        ("forecast", "token:poller"),
+        ("market", "token:clerk"),
+        ("outcome", "token:clerk"),
+        ("outcome", "token:poller"),
+    ]
+    assert (reported.outcome.recorded_by, withdrawn.outcome.recorded_by) == ("token:clerk", "token:poller")
+    assert stored.prediction.recorded_by == "token:poller"
+    assert [outcome.recorded_by for outcome in stored.outcomes] == ["token:clerk", "token:poller"]
+    url = f"sqlite:///{ledger}"
+    assert verify(url).sequence == 4
+    with closing(sqlite3.connect(ledger)) as connection, connection:
+        connection.execute("UPDATE entries SET canonical = replace(canonical, 'token:clerk', 'token:other')")
+    with pytest.raises(LedgerCorrupt, match="hash mismatch"):
+        verify(url)
+
+
+async def test_without_tokens_an_entry_is_as_earlier_releases_wrote_it(tmp_path: Path) -> None:
+    async with async_worker(tmp_path) as worker, AsyncDejavuClient(worker.address) as client:
+        forecast = await client.get_prediction((await client.predict(PATTERN, game_id=GAME)).game_id)
+        assert forecast.prediction.recorded_by == ""
+        await client.report_outcome(GAME, 3, horizon=HALFTIME)
+    assert [set(entry) for entry in entries(tmp_path / "ledger.sqlite3")] == [
+        {"kind", "payload", "revision", "sequence"}
+    ] * 2

@@ -1,0 +1,202 @@
+"""Every method of every service, health and reflection included, with every scope: allowed or refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import grpc
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from tests.support.builders.calls import GAME, PATTERN, details
+from tests.support.processes.servers import async_worker
+
+from dejavu.v1 import prediction_service_pb2, record_service_pb2
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+from dejavu_client import AsyncDejavuClient
+from dejavu_common.clock import utc_now
+from dejavu_server.access import token_file
+from dejavu_server.access.caller import Scope
+from dejavu_server.access.policy import POLICY, PUBLIC
+from dejavu_server.worker.worker import Worker
+
+CODES = grpc.StatusCode
+REFUSED = {CODES.UNAUTHENTICATED, CODES.PERMISSION_DENIED}
+
+REQUESTS: dict[str, Any] = {
+    "/dejavu.v1.PredictionService/Predict": prediction_service_pb2.PredictRequest(pattern=PATTERN),
+    "/dejavu.v1.RecordService/ReportOutcome": record_service_pb2.ReportOutcomeRequest(
+        game_id=GAME, horizon=HORIZON_HALFTIME, differential=7
+    ),
+}
+"""Requests that succeed if they are allowed; of the other methods an empty message is enough to see a refusal."""
+
+
+class Guarded(NamedTuple):
+    """A worker that asks for tokens, and a token for each scope."""
+
+    worker: Worker
+    tokens: dict[Scope, str]
+    owner: str
+    """A token with all scopes."""
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
+    path = tmp_path / "tokens.json"
+    tokens = {scope: token_file.create(path, scope.value, (scope,), utc_now()) for scope in Scope}
+    owner = token_file.create(path, "owner", tuple(Scope), utc_now())
+    async with async_worker(tmp_path, tokens=str(path)) as worker:
+        yield Guarded(worker, tokens, owner)
+
+
+def methods(worker: Worker) -> dict[str, Any]:
+    """Returns the handlers of the server, by path."""
+    return dict(worker._server._server._handlers)
+
+
+async def answer(channel: Any, path: str, handler: Any, token: str | None) -> CODES:
+    """Calls a method and returns the code; OK for a stream that sends its first message, or stays open."""
+    metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+    request = REQUESTS.get(path)
+    data = b"" if request is None else request.SerializeToString()
+    try:
+        if handler.request_streaming:
+            stream = channel.stream_stream(path)(iter([data]), metadata=metadata)
+            async with asyncio.timeout(5):
+                await stream.read()
+            stream.cancel()
+        elif handler.response_streaming:
+            streaming = channel.unary_stream(path)(data, metadata=metadata)
+            async with asyncio.timeout(5):
+                await streaming.read()
+            streaming.cancel()
+        else:
+            await channel.unary_unary(path)(data, metadata=metadata, timeout=5)
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return CODES.OK
+
+
+async def test_the_policy_names_every_method_of_the_server_and_no_other(guarded: Guarded) -> None:
+    # Newer releases of the health package have List.
+    assert set(methods(guarded.worker)) | {"/grpc.health.v1.Health/List"} == set(POLICY)
+
+
+async def test_every_method_is_refused_without_a_token_and_without_each_scope_that_it_needs(guarded: Guarded) -> None:
+    async with grpc.aio.insecure_channel(guarded.worker.address) as channel:
+        for path, handler in methods(guarded.worker).items():
+            needed = POLICY[path]
+            anonymous = await answer(channel, path, handler, None)
+            unknown = await answer(channel, path, handler, "djv_unknown")
+            if needed is PUBLIC:
+                assert not {anonymous, unknown} & REFUSED, path
+                continue
+            assert (anonymous, unknown) == (CODES.UNAUTHENTICATED, CODES.UNAUTHENTICATED), path
+            for scope in Scope:
+                code = await answer(channel, path, handler, guarded.tokens[scope])
+                if needed == frozenset({scope}):
+                    assert code not in REFUSED, (path, scope)
+                else:
+                    assert code is CODES.PERMISSION_DENIED, (path, scope)
+
+
+async def test_a_method_that_is_not_in_the_policy_is_denied_to_everybody(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/dejavu.v1.RecordService/GetCheckpoint"
+    shorter = {name: scopes for name, scopes in POLICY.items() if name != path}
+    monkeypatch.setattr("dejavu_server.access.authenticator.POLICY", shorter)
+    async with grpc.aio.insecure_channel(guarded.worker.address) as channel:
+        code = await answer(channel, path, methods(guarded.worker)[path], guarded.owner)
+        assert code is CODES.PERMISSION_DENIED
+
+
+async def test_callers_who_may_not_change_anything_change_nothing(guarded: Guarded) -> None:
+    """What they send would record forecasts, games and outcomes; answers and ledger are equal to the bit afterwards."""
+    owned = [("authorization", f"Bearer {guarded.owner}")]
+    named = prediction_service_pb2.PredictRequest(game_id=GAME, pattern=PATTERN)
+    batch = prediction_service_pb2.PredictBatchRequest(requests=[named, named])
+    report = REQUESTS["/dejavu.v1.RecordService/ReportOutcome"]
+    withdrawal = record_service_pb2.WithdrawOutcomeRequest(game_id=GAME, horizon=HORIZON_HALFTIME)
+    async with (
+        grpc.aio.insecure_channel(guarded.worker.address) as channel,
+        AsyncDejavuClient(guarded.worker.address, metadata=owned) as owner,
+    ):
+        prediction, record = PredictionServiceStub(channel), RecordServiceStub(channel)
+        await owner.predict(PATTERN, game_id=GAME)
+        await owner.report_outcome(GAME, 5, horizon=HORIZON_HALFTIME)
+
+        async def state() -> tuple[Any, ...]:
+            head = await owner.get_checkpoint()
+            forecast = await owner.predict(PATTERN)
+            forecast.ClearField("generated_time")
+            forecast.ClearField("expires_time")
+            stored = await owner.get_prediction(GAME)
+            return head.sequence, head.hash, forecast.SerializeToString(), stored.SerializeToString()
+
+        while (await owner.predict(PATTERN)).calibration_sequence == 0:  # noqa: ASYNC110 - until the outcome is learned
+            await asyncio.sleep(0.01)
+        before = await state()
+        harmless = (None, guarded.tokens[Scope.READ], guarded.tokens[Scope.ADMIN], "djv_x")
+        for token in (*harmless, guarded.tokens[Scope.PREDICT], guarded.tokens[Scope.RECORD]):
+            metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+            calls: dict[Any, Any] = {
+                prediction.Predict: named,
+                record.ReportOutcome: report,
+                record.WithdrawOutcome: withdrawal,
+            }
+            for call, request in calls.items():
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await call(request, metadata=metadata, timeout=5)
+                assert caught.value.code() in REFUSED
+            items = prediction.PredictBatch(batch, metadata=metadata, timeout=5)
+            if token == guarded.tokens[Scope.PREDICT]:  # each request of a batch fails on its own
+                assert [result.error.reason for result in (await items).results] == ["SCOPE_MISSING"] * 2
+                continue
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await items
+            assert caught.value.code() in REFUSED
+        assert await state() == before
+
+
+async def test_a_refusal_says_which_scope_is_missing(guarded: Guarded) -> None:
+    async with grpc.aio.insecure_channel(guarded.worker.address) as channel:
+        for scope, named, missing in ((Scope.READ, False, "predict"), (Scope.PREDICT, True, "record")):
+            request = prediction_service_pb2.PredictRequest(pattern=PATTERN, game_id=GAME if named else "")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await PredictionServiceStub(channel).Predict(
+                    request, metadata=[("authorization", f"Bearer {guarded.tokens[scope]}")]
+                )
+            told = details(caught.value)
+            assert (told.code, told.reason) == (CODES.PERMISSION_DENIED, "SCOPE_MISSING")
+            assert told.metadata == {"scope": missing}
+            assert f"token:{scope.value} may not" in told.message
+
+
+async def test_a_token_in_another_form_is_refused_and_the_reason_does_not_repeat_it(guarded: Guarded) -> None:
+    token = guarded.tokens[Scope.PREDICT]
+    async with grpc.aio.insecure_channel(guarded.worker.address) as channel:
+        predict = PredictionServiceStub(channel).Predict
+        request = REQUESTS["/dejavu.v1.PredictionService/Predict"]
+        for value in (token, f"Basic {token}", "Bearer", "Bearer ", f"Bearer  {token}", f"Bearer {token}x", "x" * 7000):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await predict(request, metadata=[("authorization", value)])
+            told = details(caught.value)
+            assert (told.code, told.reason) == (CODES.UNAUTHENTICATED, "UNAUTHENTICATED")
+            assert token not in told.message
+        await predict(request, metadata=[("authorization", f"bearer {token}")])
+
+
+async def test_reflection_answers_who_may_read(guarded: Guarded) -> None:
+    async with grpc.aio.insecure_channel(guarded.worker.address) as channel:
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast("Any", channel))
+        listing = reflection_pb2.ServerReflectionRequest(list_services="")
+        stream = stub.ServerReflectionInfo(
+            iter([listing]), metadata=[("authorization", f"Bearer {guarded.tokens[Scope.READ]}")]
+        )
+        assert len((await stream.read()).list_services_response.service) == 5

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import structlog
+from tests.support.builders.calls import PATTERN, details
+from tests.support.fakes.authority import TokenIssuer
+from tests.support.processes.servers import async_worker
+
+from dejavu.v1.prediction_service_pb2 import PredictRequest, StreamPredictionsRequest
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_common.clock import utc_now
+from dejavu_server.access import token_file
+from dejavu_server.access.caller import Scope
+
+BOTH = (Scope.PREDICT, Scope.READ)
+
+
+def bearer(token: str) -> list[tuple[str, str]]:
+    return [("authorization", f"Bearer {token}")]
+
+
+async def stream_end(stub: Any, token: str, change: Callable[[], object]) -> grpc.aio.AioRpcError:
+    """Opens a stream, changes something while it is open, and returns the error that ends it."""
+    stream = stub.StreamPredictions(StreamPredictionsRequest(), metadata=bearer(token))
+    assert (await stream.read()).HasField("heartbeat")
+    change()
+    return await refused(stream.read)
+
+
+async def refused(call: Callable[[], Awaitable[object]]) -> grpc.aio.AioRpcError:
+    """Repeats a call until it fails; returns the error."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await call()
+            except grpc.aio.AioRpcError as error:
+                return error
+            await asyncio.sleep(0.05)
+
+
+async def test_a_revoked_token_ends_its_streams_and_is_refused_while_others_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    alice, bob = (token_file.create(path, name, BOTH, utc_now()) for name in ("alice", "bob"))
+    async with (
+        async_worker(tmp_path, tokens=str(path)) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        stub = PredictionServiceStub(channel)
+        kept = stub.StreamPredictions(StreamPredictionsRequest(), metadata=bearer(bob))
+        await kept.read()
+        ended = details(await stream_end(stub, alice, lambda: token_file.revoke(path, "alice", utc_now())))
+        assert (ended.code, ended.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
+        error = await refused(lambda: stub.Predict(PredictRequest(pattern=PATTERN), metadata=bearer(alice)))
+        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+        await stub.Predict(PredictRequest(pattern=PATTERN), metadata=bearer(bob))
+        assert not kept.done()
+        kept.cancel()
+
+
+async def test_a_token_made_while_the_server_runs_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    token_file.create(path, "alice", BOTH, utc_now())
+    async with (
+        async_worker(tmp_path, tokens=str(path)) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        late = bearer(token_file.create(path, "late", BOTH, utc_now()))
+        stub = PredictionServiceStub(channel)
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await stub.Predict(PredictRequest(pattern=PATTERN), metadata=late)
+                    break
+                except grpc.aio.AioRpcError as error:
+                    assert error.code() is grpc.StatusCode.UNAUTHENTICATED  # noqa: PT017 - until the file is read
+                await asyncio.sleep(0.05)
+
+
+async def test_a_file_that_is_damaged_while_the_server_runs_changes_nothing_and_is_logged(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    token = token_file.create(path, "alice", BOTH, utc_now())
+    async with (
+        async_worker(tmp_path, tokens=str(path)) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        with structlog.testing.capture_logs() as logs:
+            path.write_text("{")
+            async with asyncio.timeout(20):
+                while not any(entry["event"] == "access_reload_failed" for entry in logs):  # noqa: ASYNC110 - a list
+                    await asyncio.sleep(0.05)
+        await PredictionServiceStub(channel).Predict(PredictRequest(pattern=PATTERN), metadata=bearer(token))
+
+
+async def test_a_stream_ends_with_the_json_web_token_of_its_caller(tmp_path: Path) -> None:
+    issuer = TokenIssuer(tmp_path)
+    settings: dict[str, Any] = {"jwks": str(issuer.jwks), "jwt_issuer": issuer.ISSUER, "jwt_audience": issuer.AUDIENCE}
+    async with async_worker(tmp_path, **settings) as worker, grpc.aio.insecure_channel(worker.address) as channel:
+        stub = PredictionServiceStub(channel)
+        expiring = issuer.sign(seconds=-28.5)  # 30 s of leeway: one and a half are left
+        ended = await stream_end(stub, expiring, lambda: None)
+        assert ended.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_withdrawn_key_ends_the_streams_of_its_tokens(tmp_path: Path) -> None:
+    issuer = TokenIssuer(tmp_path)
+    settings: dict[str, Any] = {"jwks": str(issuer.jwks), "jwt_issuer": issuer.ISSUER, "jwt_audience": issuer.AUDIENCE}
+    async with async_worker(tmp_path, **settings) as worker, grpc.aio.insecure_channel(worker.address) as channel:
+        token = issuer.sign()
+        ended = await stream_end(PredictionServiceStub(channel), token, lambda: TokenIssuer(tmp_path, "two"))
+        assert ended.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_no_token_reaches_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    token = token_file.create(path, "alice", (Scope.READ,), utc_now())
+    issuer = TokenIssuer(tmp_path)
+    settings: dict[str, Any] = {"jwks": str(issuer.jwks), "jwt_issuer": issuer.ISSUER, "jwt_audience": issuer.AUDIENCE}
+    signed = issuer.sign(scope="read")
+    with structlog.testing.capture_logs() as logs:
+        async with (
+            async_worker(tmp_path, tokens=str(path), **settings) as worker,
+            grpc.aio.insecure_channel(worker.address) as channel,
+        ):
+            stub = PredictionServiceStub(channel)
+            for value in (token, signed, token + "x", signed[:-4]):
+                for metadata in (bearer(value), [("authorization", value)]):
+                    with pytest.raises(grpc.aio.AioRpcError):
+                        await stub.Predict(PredictRequest(pattern=PATTERN), metadata=metadata)
+    text = repr(logs)
+    assert logs
+    assert token[4:] not in text
+    assert signed.split(".")[2][:-4] not in text

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+import pytest
+import structlog
+from cryptography import x509
+from tests.support.builders.calls import GAME, PATTERN
+from tests.support.fakes.authority import Authority, Pair
+from tests.support.processes.servers import async_worker
+
+from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_client import AsyncDejavuClient
+from dejavu_client.errors import UnavailableError
+from dejavu_server.access.files import AccessFileError
+from dejavu_server.access.tls import TlsCredentials, TlsFiles
+from dejavu_server.worker.worker import Worker
+
+
+class Secured(NamedTuple):
+    """A worker with TLS, its authority and its certificate."""
+
+    worker: Worker
+    authority: Authority
+    pair: Pair
+
+    @property
+    def client(self) -> AsyncDejavuClient:
+        """A new client that trusts the authority."""
+        roots = self.authority.certificate.read_bytes()
+        return AsyncDejavuClient(self.worker.address, credentials=grpc.ssl_channel_credentials(roots), channels=1)
+
+    async def serial(self) -> int:
+        """Serial number of the certificate that a new connection sees."""
+        host, _, port = self.worker.address.rpartition(":")
+        text = await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)))
+        return ssl_serial(text)
+
+
+def ssl_serial(text: str) -> int:
+    return x509.load_pem_x509_certificate(text.encode()).serial_number
+
+
+@pytest.fixture
+async def secured(tmp_path: Path) -> AsyncIterator[Secured]:
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    async with async_worker(tmp_path, tls_cert=str(pair.certificate), tls_key=str(pair.key)) as worker:
+        yield Secured(worker, authority, pair)
+
+
+async def test_calls_and_streams_pass_over_tls(secured: Secured) -> None:
+    async with secured.client as client:
+        forecast = await client.predict(PATTERN, game_id=GAME)
+        assert forecast.point_forecast == PATTERN[-1]
+        async with aclosing(client.stream_predictions(include_current=True)) as events:
+            assert (await anext(events)).forecast.sequence == forecast.sequence
+
+
+async def test_plain_text_and_clients_that_trust_another_authority_get_nowhere(
+    secured: Secured, tmp_path: Path
+) -> None:
+    other = grpc.ssl_channel_credentials(Authority(tmp_path, "Another").certificate.read_bytes())
+    for credentials in (None, other):
+        async with AsyncDejavuClient(secured.worker.address, credentials=credentials, channels=1) as client:
+            with pytest.raises(UnavailableError):
+                await client.predict(PATTERN, timeout=2)
+
+
+async def test_a_renewed_certificate_is_used_without_a_restart_and_open_connections_go_on(secured: Secured) -> None:
+    async with secured.client as client:
+        await client.predict(PATTERN)
+        before = await secured.serial()
+        secured.authority.issue("server")
+        renewed = ssl_serial(secured.pair.certificate.read_text())
+        async with asyncio.timeout(20):
+            while await secured.serial() == before:  # noqa: ASYNC110 - a handshake is the only sign
+                await asyncio.sleep(0.05)
+        assert await secured.serial() == renewed != before
+        await client.predict(PATTERN)
+    async with secured.client as another:
+        await another.predict(PATTERN)
+
+
+async def test_a_certificate_that_does_not_fit_its_key_leaves_the_former_one_in_use(secured: Secured) -> None:
+    before = await secured.serial()
+    secured.pair.certificate.write_bytes(secured.authority.issue("another").certificate.read_bytes())
+    with structlog.testing.capture_logs() as logs:
+        async with asyncio.timeout(20):
+            while not any(entry["event"] == "tls_reload_failed" for entry in logs):  # noqa: ASYNC110 - a list
+                await asyncio.sleep(0.05)
+    assert await secured.serial() == before
+    async with secured.client as client:
+        await client.predict(PATTERN)
+
+
+async def test_mutual_tls_admits_only_clients_with_a_certificate_of_the_authority(tmp_path: Path) -> None:
+    authority, clients = Authority(tmp_path), Authority(tmp_path, "Clients")
+    pair, own = authority.issue("server"), clients.issue("client")
+    foreign = Authority(tmp_path, "Strangers").issue("stranger")
+    files = TlsFiles(pair.certificate, pair.key, clients.certificate)
+    certificate, key, authorities = map(str, files)
+    async with async_worker(tmp_path, tls_cert=certificate, tls_key=key, tls_client_ca=authorities) as worker:
+        roots = authority.certificate.read_bytes()
+
+        async def call(given: Pair | None) -> object:
+            key, certificate = (
+                (None, None) if given is None else (given.key.read_bytes(), given.certificate.read_bytes())
+            )
+            credentials = grpc.ssl_channel_credentials(roots, key, certificate)
+            async with grpc.aio.secure_channel(worker.address, credentials) as channel:
+                return await PredictionServiceStub(channel).Predict(PredictRequest(pattern=PATTERN), timeout=3)
+
+        assert await call(own)
+        for refused in (None, foreign):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(refused)
+            assert caught.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+
+
+def test_files_that_do_not_belong_together_are_refused_and_the_key_is_not_shown(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    one, two = authority.issue("one"), authority.issue("two")
+    with pytest.raises(AccessFileError, match=r"two\.key: not the key of the certificate") as caught:
+        TlsCredentials(TlsFiles(one.certificate, two.key))
+    assert "PRIVATE KEY" not in str(caught.value)
+    two.key.write_text("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n")
+    with pytest.raises(AccessFileError, match=r"two\.key: not a PEM private key") as caught:
+        TlsCredentials(TlsFiles(one.certificate, two.key))
+    assert "c2VjcmV0" not in str(caught.value)
+    with pytest.raises(AccessFileError, match=r"none\.pem: No such file"):
+        TlsCredentials(TlsFiles(tmp_path / "none.pem", one.key))

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import stat
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from dejavu_common.clock import utc_now
+from dejavu_server.access import token_file
+from dejavu_server.access.caller import Scope
+from dejavu_server.access.files import AccessFileError
+
+READ = (Scope.READ,)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tokens.json"
+
+
+def test_a_file_is_made_for_its_owner_alone_and_has_no_token(path: Path) -> None:
+    token = token_file.create(path, "poller", (Scope.PREDICT, Scope.RECORD), utc_now())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert token.startswith("djv_")
+    assert len(token) > 40
+    assert token not in path.read_text()
+    [caller] = token_file.load(path).callers().values()
+    assert (caller.identity, caller.scopes) == ("token:poller", frozenset({Scope.PREDICT, Scope.RECORD}))
+    assert caller.credential == token_file.digest(token)
+
+
+def test_two_tokens_are_never_equal(path: Path) -> None:
+    made = {token_file.create(path, f"holder{number}", READ, utc_now()) for number in range(20)}
+    assert len(made) == len(token_file.load(path).callers()) == 20
+
+
+def test_a_name_is_free_again_once_its_token_is_revoked(path: Path) -> None:
+    token_file.create(path, "alice", READ, utc_now())
+    with pytest.raises(ValueError, match="'alice' exists"):
+        token_file.create(path, "alice", READ, utc_now())
+    token_file.revoke(path, "alice", utc_now())
+    assert token_file.load(path).callers() == {}
+    with pytest.raises(ValueError, match="no token named 'alice'"):
+        token_file.revoke(path, "alice", utc_now())
+    token_file.create(path, "alice", READ, utc_now())
+    states = [token.state(utc_now()) for token in token_file.load(path).tokens]
+    assert states == ["revoked", "valid"]
+
+
+def test_a_token_is_valid_until_it_expires(path: Path) -> None:
+    now = utc_now()
+    token_file.create(path, "guest", READ, now, now + timedelta(hours=1))
+    [token] = token_file.load(path).tokens
+    assert (token.state(now), token.state(now + timedelta(hours=1))) == ("valid", "expired")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-x", "x" * 65, "é", "a\n"])
+def test_a_name_that_a_log_or_an_entry_could_misread_is_refused(path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="not a name of a token"):
+        token_file.create(path, name, READ, utc_now())
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "not a file of tokens"),
+        ("[]", "not a file of tokens"),
+        ('{"tokens": [{"name": "a"}]}', r"tokens\.0\.scopes"),
+        ('{"tokens": [], "secret": 1}', "secret"),
+    ],
+)
+def test_a_file_that_is_no_file_of_tokens_is_refused_with_the_place(path: Path, content: str, said: str) -> None:
+    path.write_text(content)
+    with pytest.raises(AccessFileError, match=said):
+        token_file.load(path)
+
+
+def test_an_error_never_shows_what_is_in_the_file(path: Path) -> None:
+    token_file.create(path, "alice", READ, utc_now())
+    document = json.loads(path.read_text())
+    secret = document["tokens"][0]["sha256"]
+    document["tokens"][0]["scopes"] = ["everything"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(AccessFileError) as caught:
+        token_file.load(path)
+    assert secret not in str(caught.value)
+    assert "everything" not in str(caught.value)
+
+
+def test_a_file_that_everybody_may_change_is_refused(path: Path) -> None:
+    token_file.create(path, "alice", READ, utc_now())
+    path.chmod(0o666)
+    with pytest.raises(AccessFileError, match="everybody may change it"):
+        token_file.load(path)
+
+
+def test_a_folder_and_a_missing_file_are_refused(path: Path, tmp_path: Path) -> None:
+    for bad in (path, tmp_path):
+        with pytest.raises(AccessFileError, match=str(bad)):
+            token_file.load(bad)
+
+
+def test_processes_that_add_tokens_at_once_lose_none(path: Path) -> None:
+    threads = [
+        threading.Thread(target=token_file.create, args=(path, f"holder{number}", READ, utc_now()))
+        for number in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(token_file.load(path).tokens) == 16
+    assert sorted(file.name for file in path.parent.iterdir()) == [path.name]

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from dejavu_server.access import files, token_file
-from dejavu_server.access.caller import NOBODY, Caller, MethodDenied, Unauthenticated
+from dejavu_server.access.caller import NOBODY, MethodDenied, Principal, Unauthenticated
 from dejavu_server.access.files import AccessFileError, FileVersion
 from dejavu_server.access.jwt_tokens import JwtVerifier
 from dejavu_server.access.policy import POLICY, PUBLIC
@@ -58,15 +58,15 @@ class Authenticator:
         self._issuer = issuer
         self._audience = audience
         self._clock = clock
-        self._callers: dict[bytes, Caller] = {}
+        self._callers: dict[bytes, Principal] = {}
         self._verifier: JwtVerifier | None = None
-        self._verified: OrderedDict[bytes, Caller] = OrderedDict()
+        self._verified: OrderedDict[bytes, Principal] = OrderedDict()
         self._versions: dict[Path, FileVersion] = {}
         self._task: asyncio.Task[None] | None = None
         for path in self._paths():
             self._use(self._load(path))
 
-    def authorize(self, method: str, authorization: str | bytes | None) -> Caller:
+    def authorize(self, method: str, authorization: str | bytes | None) -> Principal:
         """Returns the caller of a method; NOBODY if the method needs no token.
 
         Args:
@@ -87,7 +87,7 @@ class Authenticator:
         caller.require(needed, f"call {method.rpartition('/')[2]}")
         return caller
 
-    def is_valid(self, caller: Caller) -> bool:
+    def is_valid(self, caller: Principal) -> bool:
         """Returns whether a caller's token is still valid and allows the same: neither expired, revoked nor changed.
 
         After a change of the JWKS file no caller with a JWT is: a key may have been withdrawn. Who has a valid token
@@ -110,7 +110,7 @@ class Authenticator:
             await asyncio.wait([self._task])
             self._task = None
 
-    def _authenticate(self, authorization: str | bytes | None) -> Caller:
+    def _authenticate(self, authorization: str | bytes | None) -> Principal:
         if not isinstance(authorization, str):
             raise Unauthenticated("the call has no token; expected metadata 'authorization: Bearer TOKEN'")
         scheme, _, token = authorization.partition(" ")
@@ -128,7 +128,7 @@ class Authenticator:
             raise Unauthenticated("the token has expired")
         return caller
 
-    def _verify(self, token: str, credential: bytes) -> Caller:
+    def _verify(self, token: str, credential: bytes) -> Principal:
         # Signed tokens have two dots. Anything else is not tried, so that the reason names the right kind.
         if self._verifier is None or token.count(".") != 2:
             raise Unauthenticated("the token is not known to this server, or was revoked")
@@ -141,14 +141,14 @@ class Authenticator:
     def _paths(self) -> list[Path]:
         return [path for path in (self._tokens, self._jwks) if path is not None]
 
-    def _load(self, path: Path) -> dict[bytes, Caller] | JwtVerifier:
+    def _load(self, path: Path) -> dict[bytes, Principal] | JwtVerifier:
         """Reads a file; raises AccessFileError if it cannot be used."""
         self._versions[path] = files.version(path)  # before reading: a later change is then seen as one
         if path == self._tokens:
             return token_file.load(path).callers()
         return JwtVerifier(path, self._issuer, self._audience)
 
-    def _use(self, content: dict[bytes, Caller] | JwtVerifier) -> None:
+    def _use(self, content: dict[bytes, Principal] | JwtVerifier) -> None:
         if isinstance(content, JwtVerifier):
             self._verifier = content
             self._verified.clear()

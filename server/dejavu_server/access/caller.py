@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from dejavu_models.errors import DejavuError
 
 
-class Scope(enum.Enum):
+class AccessScope(enum.Enum):
     """What a token allows its holder to do."""
 
     READ = "read"
@@ -29,7 +29,7 @@ class Scope(enum.Enum):
     """Look into the server itself."""
 
 
-ALL_SCOPES = frozenset(Scope)
+ALL_SCOPES = frozenset(AccessScope)
 
 
 class Unauthenticated(DejavuError):
@@ -61,7 +61,7 @@ class ScopeMissing(DejavuError):
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Principal:
     """A caller that was authenticated.
 
     Attributes:
@@ -73,12 +73,12 @@ class Caller:
     """
 
     identity: str
-    scopes: frozenset[Scope]
+    scopes: frozenset[AccessScope]
     expires: float | None = None
     credential: bytes = b""
     keys: object = field(default=None, repr=False, compare=False)
 
-    def require(self, scopes: Iterable[Scope], action: str) -> None:
+    def require(self, scopes: Iterable[AccessScope], action: str) -> None:
         """Does nothing if the caller has all of the scopes.
 
         Args:
@@ -93,11 +93,11 @@ class Caller:
                 raise ScopeMissing(self.identity, scope.value, action)
 
 
-ANYBODY = Caller("", ALL_SCOPES)
+ANYBODY = Principal("", ALL_SCOPES)
 """Every caller of a server that asks for no tokens."""
 
-NOBODY = Caller("", frozenset())
+NOBODY = Principal("", frozenset())
 """The caller of a method that needs no token."""
 
-current_caller: ContextVar[Caller] = ContextVar("current_caller", default=ANYBODY)
+current_caller: ContextVar[Principal] = ContextVar("current_caller", default=ANYBODY)
 """The caller of the current call; set before its behaviour runs."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 import jwt
 
 from dejavu_server.access import files
-from dejavu_server.access.caller import Caller, Scope, Unauthenticated
+from dejavu_server.access.caller import AccessScope, Principal, Unauthenticated
 from dejavu_server.access.files import AccessFileError
 
 ALGORITHMS: Final = ("ES256", "ES384", "ES512", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512")
@@ -43,7 +43,7 @@ class JwtVerifier:
         self._issuer = issuer
         self._audience = audience
 
-    def verify(self, token: str, credential: bytes) -> Caller:
+    def verify(self, token: str, credential: bytes) -> Principal:
         """Returns the caller that a token names.
 
         Args:
@@ -73,7 +73,7 @@ class JwtVerifier:
         if not (subject.isprintable() and subject.isascii() and 0 < len(subject) <= MAX_SUBJECT):
             raise Unauthenticated(f"the subject of the token is not 1 to {MAX_SUBJECT} printable ASCII characters")
         expires = float(claims["exp"]) + LEEWAY_SECONDS
-        return Caller(f"jwt:{subject}", _scopes(claims.get("scope")), expires, credential, self.keys)
+        return Principal(f"jwt:{subject}", _scopes(claims.get("scope")), expires, credential, self.keys)
 
     def _key(self, header: Mapping[str, Any]) -> jwt.PyJWK:
         name = header.get("kid")
@@ -100,6 +100,6 @@ def _keys(path: Path) -> dict[str, jwt.PyJWK]:
     return keys
 
 
-def _scopes(claim: object) -> frozenset[Scope]:
+def _scopes(claim: object) -> frozenset[AccessScope]:
     named = set(claim.split()) if isinstance(claim, str) else set()
-    return frozenset(scope for scope in Scope if scope.value in named)
+    return frozenset(scope for scope in AccessScope if scope.value in named)

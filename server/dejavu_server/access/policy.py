@@ -6,35 +6,35 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from dejavu_server.access.caller import Scope
+from dejavu_server.access.caller import AccessScope
 
-PUBLIC: Final[frozenset[Scope] | None] = None
+PUBLIC: Final[frozenset[AccessScope] | None] = None
 """Needs no token: load balancers and orchestrators check health without one, and it tells nothing else."""
 
 
-def _needs(*scopes: Scope) -> frozenset[Scope]:
+def _needs(*scopes: AccessScope) -> frozenset[AccessScope]:
     return frozenset(scopes)
 
 
-POLICY: Mapping[str, frozenset[Scope] | None] = MappingProxyType(
+POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
     {
         "/grpc.health.v1.Health/Check": PUBLIC,
         "/grpc.health.v1.Health/Watch": PUBLIC,
         "/grpc.health.v1.Health/List": PUBLIC,
-        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _needs(Scope.READ),
-        "/dejavu.v1.ModelService/ListModels": _needs(Scope.READ),
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _needs(AccessScope.READ),
+        "/dejavu.v1.ModelService/ListModels": _needs(AccessScope.READ),
         # A request that names a game also needs RECORD: see PredictionService.
-        "/dejavu.v1.PredictionService/Predict": _needs(Scope.PREDICT),
-        "/dejavu.v1.PredictionService/PredictBatch": _needs(Scope.PREDICT),
-        "/dejavu.v1.PredictionService/AssessRisk": _needs(Scope.PREDICT),
-        "/dejavu.v1.PredictionService/StreamPredictions": _needs(Scope.READ),
-        "/dejavu.v1.RecordService/GetPrediction": _needs(Scope.READ),
-        "/dejavu.v1.RecordService/ListPredictions": _needs(Scope.READ),
-        "/dejavu.v1.RecordService/GetScorecard": _needs(Scope.READ),
-        "/dejavu.v1.RecordService/GetLeaderboard": _needs(Scope.READ),
-        "/dejavu.v1.RecordService/GetCheckpoint": _needs(Scope.READ),
-        "/dejavu.v1.RecordService/ReportOutcome": _needs(Scope.OUTCOME),
-        "/dejavu.v1.RecordService/WithdrawOutcome": _needs(Scope.OUTCOME),
+        "/dejavu.v1.PredictionService/Predict": _needs(AccessScope.PREDICT),
+        "/dejavu.v1.PredictionService/PredictBatch": _needs(AccessScope.PREDICT),
+        "/dejavu.v1.PredictionService/AssessRisk": _needs(AccessScope.PREDICT),
+        "/dejavu.v1.PredictionService/StreamPredictions": _needs(AccessScope.READ),
+        "/dejavu.v1.RecordService/GetPrediction": _needs(AccessScope.READ),
+        "/dejavu.v1.RecordService/ListPredictions": _needs(AccessScope.READ),
+        "/dejavu.v1.RecordService/GetScorecard": _needs(AccessScope.READ),
+        "/dejavu.v1.RecordService/GetLeaderboard": _needs(AccessScope.READ),
+        "/dejavu.v1.RecordService/GetCheckpoint": _needs(AccessScope.READ),
+        "/dejavu.v1.RecordService/ReportOutcome": _needs(AccessScope.OUTCOME),
+        "/dejavu.v1.RecordService/WithdrawOutcome": _needs(AccessScope.OUTCOME),
     }
 )
 """Scopes by method path."""

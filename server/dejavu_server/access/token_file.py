@@ -22,7 +22,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from dejavu_common.files import sync
 from dejavu_server.access import files
-from dejavu_server.access.caller import Caller, Scope
+from dejavu_server.access.caller import AccessScope, Principal
 from dejavu_server.access.files import AccessFileError
 
 PREFIX = "djv_"
@@ -46,7 +46,7 @@ class Token(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
-    scopes: Annotated[tuple[Scope, ...], Field(min_length=1)]
+    scopes: Annotated[tuple[AccessScope, ...], Field(min_length=1)]
     sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
     created: AwareDatetime
     expires: AwareDatetime | None = None
@@ -58,10 +58,10 @@ class Token(BaseModel):
             return "revoked"
         return "expired" if self.expires is not None and self.expires <= now else "valid"
 
-    def caller(self) -> Caller:
+    def caller(self) -> Principal:
         """Returns who calls with it."""
         expires = None if self.expires is None else self.expires.timestamp()
-        return Caller(f"token:{self.name}", frozenset(self.scopes), expires, bytes.fromhex(self.sha256))
+        return Principal(f"token:{self.name}", frozenset(self.scopes), expires, bytes.fromhex(self.sha256))
 
 
 class TokenFile(BaseModel):
@@ -78,7 +78,7 @@ class TokenFile(BaseModel):
             raise ValueError("two tokens that are not revoked have the same name")
         return self
 
-    def callers(self) -> dict[bytes, Caller]:
+    def callers(self) -> dict[bytes, Principal]:
         """Returns the callers by SHA-256 of their token, without revoked ones."""
         callers = (token.caller() for token in self.tokens if token.revoked is None)
         return {caller.credential: caller for caller in callers}
@@ -104,7 +104,9 @@ def load(path: Path) -> TokenFile:
         raise AccessFileError(f"{path}: not a file of tokens: {place and place + ': '}{fault['msg']}") from None
 
 
-def create(path: Path, name: str, scopes: tuple[Scope, ...], now: datetime, expires: datetime | None = None) -> str:
+def create(
+    path: Path, name: str, scopes: tuple[AccessScope, ...], now: datetime, expires: datetime | None = None
+) -> str:
     """Adds a token to a file, which is created if it is missing; returns the token, which is stored nowhere.
 
     Raises:

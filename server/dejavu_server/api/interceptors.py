@@ -34,7 +34,7 @@ from prometheus_client import Histogram
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
-from dejavu_server.access.caller import Caller, Unauthenticated, current_caller
+from dejavu_server.access.caller import Principal, Unauthenticated, current_caller
 from dejavu_server.api.errors import INTERNAL, DeadlineExceeded, MalformedRequest, describe, status
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.observability.failure_log import FailureLog
@@ -97,7 +97,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._max_call_seconds = max_call_seconds
         self.authenticator: Authenticator | None = None
         self._handlers: dict[str, Handler] = {}
-        self._streams: dict[asyncio.Task[Any], Caller] = {}
+        self._streams: dict[asyncio.Task[Any], Principal] = {}
         self._ended: dict[asyncio.Task[Any], DejavuError] = {}
         self._draining = False
         self._failure_logs: defaultdict[tuple[str, str], FailureLog] = defaultdict(

@@ -15,7 +15,7 @@ from dejavu_common.clock import utc_now
 from dejavu_feed.game_day import game_day
 from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
-from dejavu_server.access.caller import Caller, Scope, ScopeMissing, current_caller
+from dejavu_server.access.caller import AccessScope, Principal, ScopeMissing, current_caller
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.errors import INTERNAL, batch_error, describe
 from dejavu_server.api.handlers import Context
@@ -96,14 +96,14 @@ async def _map_yielding(work: Callable[..., _T], *columns: Sequence[Any]) -> lis
     return results
 
 
-def _request(request: pb.PredictRequest, today: date, caller: Caller) -> ForecastRequest:
+def _request(request: pb.PredictRequest, today: date, caller: Principal) -> ForecastRequest:
     """Reads a request; raises ScopeMissing if it names a game and its caller may not record forecasts."""
     if request.game_id:
-        caller.require((Scope.RECORD,), "record forecasts of named games")
+        caller.require((AccessScope.RECORD,), "record forecasts of named games")
     return prediction.forecast_request(request, today, caller.identity)
 
 
-def _read(request: pb.PredictRequest, today: date, caller: Caller) -> Result[ForecastRequest]:
+def _read(request: pb.PredictRequest, today: date, caller: Principal) -> Result[ForecastRequest]:
     try:
         return _request(request, today, caller)
     except (InvalidInput, ScopeMissing) as error:

@@ -16,7 +16,7 @@ import typer
 
 from dejavu_common.clock import utc_now
 from dejavu_models.errors import DejavuError
-from dejavu_server.access.caller import Scope
+from dejavu_server.access.caller import AccessScope
 from dejavu_server.cli.ledger import FullHelp
 from dejavu_server.settings import options
 
@@ -42,7 +42,7 @@ def create(
     name: Name,
     tokens: Tokens,
     scope: Annotated[
-        list[Scope],
+        list[AccessScope],
         typer.Option(
             help="What the token allows; repeatable. read: the record and streams; predict: what-ifs; record: recorded "
             "forecasts of named games (with predict); outcome: report and withdraw outcomes; admin: the server itself."

@@ -9,7 +9,7 @@ import pytest
 from tests.support.fakes.authority import TokenIssuer
 
 from dejavu_server.access.authenticator import CACHED_TOKENS, Authenticator
-from dejavu_server.access.caller import Caller, Scope, Unauthenticated
+from dejavu_server.access.caller import AccessScope, Principal, Unauthenticated
 from dejavu_server.access.files import AccessFileError
 from dejavu_server.access.jwt_tokens import JwtVerifier
 
@@ -34,7 +34,7 @@ def authenticator(issuer: TokenIssuer, now: list[float] | None = None) -> Authen
 def test_a_token_says_who_calls_and_what_it_may(issuer: TokenIssuer, verifier: JwtVerifier) -> None:
     caller = verifier.verify(issuer.sign("alice", "read outcome openid"), b"x")
     assert caller.identity == "jwt:alice"
-    assert caller.scopes == {Scope.READ, Scope.OUTCOME}
+    assert caller.scopes == {AccessScope.READ, AccessScope.OUTCOME}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_verified_token_is_not_verified_again_until_it_expires(
     verified = []
     verify = JwtVerifier.verify
 
-    def counted(verifier: JwtVerifier, token: str, credential: bytes) -> Caller:
+    def counted(verifier: JwtVerifier, token: str, credential: bytes) -> Principal:
         verified.append(credential)
         return verify(verifier, token, credential)
 

@@ -15,7 +15,7 @@ from dejavu_client import AsyncDejavuClient, market
 from dejavu_client.requests import HALFTIME
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
-from dejavu_server.access.caller import Scope
+from dejavu_server.access.caller import AccessScope
 from dejavu_server.ledger import LedgerCorrupt, verify
 
 
@@ -27,7 +27,7 @@ def entries(path: Path) -> list[dict[str, object]]:
 
 async def test_every_kind_of_entry_names_its_maker_and_the_record_shows_it(tmp_path: Path) -> None:
     path = tmp_path / "tokens.json"
-    poller, clerk = (token_file.create(path, name, tuple(Scope), utc_now()) for name in ("poller", "clerk"))
+    poller, clerk = (token_file.create(path, name, tuple(AccessScope), utc_now()) for name in ("poller", "clerk"))
     ledger = tmp_path / "ledger.sqlite3"
     async with async_worker(tmp_path, tokens=str(path)) as worker:
         address = worker.address

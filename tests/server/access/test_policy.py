@@ -20,7 +20,7 @@ from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_client import AsyncDejavuClient
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
-from dejavu_server.access.caller import Scope
+from dejavu_server.access.caller import AccessScope
 from dejavu_server.access.policy import POLICY, PUBLIC
 from dejavu_server.worker.worker import Worker
 
@@ -40,7 +40,7 @@ class Guarded(NamedTuple):
     """A worker that asks for tokens, and a token for each scope."""
 
     worker: Worker
-    tokens: dict[Scope, str]
+    tokens: dict[AccessScope, str]
     owner: str
     """A token with all scopes."""
 
@@ -48,8 +48,8 @@ class Guarded(NamedTuple):
 @pytest.fixture
 async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
     path = tmp_path / "tokens.json"
-    tokens = {scope: token_file.create(path, scope.value, (scope,), utc_now()) for scope in Scope}
-    owner = token_file.create(path, "owner", tuple(Scope), utc_now())
+    tokens = {scope: token_file.create(path, scope.value, (scope,), utc_now()) for scope in AccessScope}
+    owner = token_file.create(path, "owner", tuple(AccessScope), utc_now())
     async with async_worker(tmp_path, tokens=str(path)) as worker:
         yield Guarded(worker, tokens, owner)
 
@@ -97,7 +97,7 @@ async def test_every_method_is_refused_without_a_token_and_without_each_scope_th
                 assert not {anonymous, unknown} & REFUSED, path
                 continue
             assert (anonymous, unknown) == (CODES.UNAUTHENTICATED, CODES.UNAUTHENTICATED), path
-            for scope in Scope:
+            for scope in AccessScope:
                 code = await answer(channel, path, handler, guarded.tokens[scope])
                 if needed == frozenset({scope}):
                     assert code not in REFUSED, (path, scope)
@@ -142,8 +142,8 @@ async def test_callers_who_may_not_change_anything_change_nothing(guarded: Guard
         while (await owner.predict(PATTERN)).calibration_sequence == 0:  # noqa: ASYNC110 - until the outcome is learned
             await asyncio.sleep(0.01)
         before = await state()
-        harmless = (None, guarded.tokens[Scope.READ], guarded.tokens[Scope.ADMIN], "djv_x")
-        for token in (*harmless, guarded.tokens[Scope.PREDICT], guarded.tokens[Scope.RECORD]):
+        harmless = (None, guarded.tokens[AccessScope.READ], guarded.tokens[AccessScope.ADMIN], "djv_x")
+        for token in (*harmless, guarded.tokens[AccessScope.PREDICT], guarded.tokens[AccessScope.RECORD]):
             metadata = () if token is None else (("authorization", f"Bearer {token}"),)
             calls: dict[Any, Any] = {
                 prediction.Predict: named,
@@ -155,7 +155,7 @@ async def test_callers_who_may_not_change_anything_change_nothing(guarded: Guard
                     await call(request, metadata=metadata, timeout=5)
                 assert caught.value.code() in REFUSED
             items = prediction.PredictBatch(batch, metadata=metadata, timeout=5)
-            if token == guarded.tokens[Scope.PREDICT]:  # each request of a batch fails on its own
+            if token == guarded.tokens[AccessScope.PREDICT]:  # each request of a batch fails on its own
                 assert [result.error.reason for result in (await items).results] == ["SCOPE_MISSING"] * 2
                 continue
             with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -166,7 +166,7 @@ async def test_callers_who_may_not_change_anything_change_nothing(guarded: Guard
 
 async def test_a_refusal_says_which_scope_is_missing(guarded: Guarded) -> None:
     async with grpc.aio.insecure_channel(guarded.worker.address) as channel:
-        for scope, named, missing in ((Scope.READ, False, "predict"), (Scope.PREDICT, True, "record")):
+        for scope, named, missing in ((AccessScope.READ, False, "predict"), (AccessScope.PREDICT, True, "record")):
             request = prediction_service_pb2.PredictRequest(pattern=PATTERN, game_id=GAME if named else "")
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await PredictionServiceStub(channel).Predict(
@@ -179,7 +179,7 @@ async def test_a_refusal_says_which_scope_is_missing(guarded: Guarded) -> None:
 
 
 async def test_a_token_in_another_form_is_refused_and_the_reason_does_not_repeat_it(guarded: Guarded) -> None:
-    token = guarded.tokens[Scope.PREDICT]
+    token = guarded.tokens[AccessScope.PREDICT]
     async with grpc.aio.insecure_channel(guarded.worker.address) as channel:
         predict = PredictionServiceStub(channel).Predict
         request = REQUESTS["/dejavu.v1.PredictionService/Predict"]
@@ -197,6 +197,6 @@ async def test_reflection_answers_who_may_read(guarded: Guarded) -> None:
         stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast("Any", channel))
         listing = reflection_pb2.ServerReflectionRequest(list_services="")
         stream = stub.ServerReflectionInfo(
-            iter([listing]), metadata=[("authorization", f"Bearer {guarded.tokens[Scope.READ]}")]
+            iter([listing]), metadata=[("authorization", f"Bearer {guarded.tokens[AccessScope.READ]}")]
         )
         assert len((await stream.read()).list_services_response.service) == 5

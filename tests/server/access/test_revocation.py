@@ -16,9 +16,9 @@ from dejavu.v1.prediction_service_pb2 import PredictRequest, StreamPredictionsRe
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
-from dejavu_server.access.caller import Scope
+from dejavu_server.access.caller import AccessScope
 
-BOTH = (Scope.PREDICT, Scope.READ)
+BOTH = (AccessScope.PREDICT, AccessScope.READ)
 
 
 def bearer(token: str) -> list[tuple[str, str]]:
@@ -118,7 +118,7 @@ async def test_a_withdrawn_key_ends_the_streams_of_its_tokens(tmp_path: Path) ->
 
 async def test_no_token_reaches_the_log(tmp_path: Path) -> None:
     path = tmp_path / "tokens.json"
-    token = token_file.create(path, "alice", (Scope.READ,), utc_now())
+    token = token_file.create(path, "alice", (AccessScope.READ,), utc_now())
     issuer = TokenIssuer(tmp_path)
     settings: dict[str, Any] = {"jwks": str(issuer.jwks), "jwt_issuer": issuer.ISSUER, "jwt_audience": issuer.AUDIENCE}
     signed = issuer.sign(scope="read")

@@ -10,10 +10,10 @@ import pytest
 
 from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
-from dejavu_server.access.caller import Scope
+from dejavu_server.access.caller import AccessScope
 from dejavu_server.access.files import AccessFileError
 
-READ = (Scope.READ,)
+READ = (AccessScope.READ,)
 
 
 @pytest.fixture
@@ -22,13 +22,13 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_file_is_made_for_its_owner_alone_and_has_no_token(path: Path) -> None:
-    token = token_file.create(path, "poller", (Scope.PREDICT, Scope.RECORD), utc_now())
+    token = token_file.create(path, "poller", (AccessScope.PREDICT, AccessScope.RECORD), utc_now())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert token.startswith("djv_")
     assert len(token) > 40
     assert token not in path.read_text()
     [caller] = token_file.load(path).callers().values()
-    assert (caller.identity, caller.scopes) == ("token:poller", frozenset({Scope.PREDICT, Scope.RECORD}))
+    assert (caller.identity, caller.scopes) == ("token:poller", frozenset({AccessScope.PREDICT, AccessScope.RECORD}))
     assert caller.credential == token_file.digest(token)
 
 

@@ -70,7 +70,8 @@ def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
     # The first connection switches the database to WAL, which needs exclusive access without waiting: hence the lock.
     with _folder_lock(path.parent):
         if make and not path.exists():
-            path.touch()  # an empty file is an empty SQLite database
+            # An empty file is an empty SQLite database. SQLite gives the files beside it the same mode.
+            path.touch(mode=0o600)
         _check_writable(path, make=make)
         with engine.begin() as connection:
             older = is_older(connection)

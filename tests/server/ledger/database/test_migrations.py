@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -146,3 +147,18 @@ async def test_whether_a_margin_was_given_is_known_of_every_forecast_also_of_an_
     found = await ledger.read(lambda connection: list(connection.execute(query).scalars()))
     assert found == [False, False, True, False]
     await ledger.close()
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.glob("ledger.db*")}
+
+
+async def test_a_new_ledger_and_the_files_beside_it_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
+    opened = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    try:
+        await opened.commit([issued("0022600001")])
+        found = modes(tmp_path)
+    finally:
+        await opened.close()
+    assert set(found) >= {"ledger.db", "ledger.db-wal", "ledger.db-shm"}
+    assert set(found.values()) == {0o600}

@@ -1,0 +1,25 @@
+"""The attack with bad paths costs Dejavu no call; a stock grpc.aio server is what it is compared with."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from bench.bad_paths import bad_call
+
+from bench import bad_paths
+
+
+def test_the_attack_costs_dejavu_no_call(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bad_paths.main(["--seconds", "1.5", "--phases", "1", "--connections", "20", "--calls", "10"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:15].strip() for line in lines[1:]] == ["dejavu-server", "stock grpc.aio"]
+    assert "1.000 ×; processes that died: 0" in lines[1]
+
+
+def test_the_paths_are_no_utf_8_and_repeat_with_their_seed() -> None:
+    first, again = ([bad_call(random.Random(seed)) for seed in range(20)] for _ in range(2))
+    assert first == again
+    for data in first:
+        with pytest.raises(UnicodeDecodeError):
+            data.decode()

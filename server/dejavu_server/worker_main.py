@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from dejavu_common import tracing
 from dejavu_common.processes import die_with_parent
 from dejavu_models.errors import DejavuError
 from dejavu_server.supervisor.heartbeat import send_heartbeats
@@ -56,7 +57,24 @@ def main() -> None:
     order = WorkerStart.from_json(line)
     name = f"{order.slot}-{os.getpid()}"
     logs.configure(order.settings.log_level, order.settings.log_format, worker=name)
-    sys.exit(uvloop.run(_serve(order, name)))
+    _configure_tracing()
+    try:
+        code = uvloop.run(_serve(order, name))
+    finally:
+        tracing.shutdown()
+    sys.exit(code)
+
+
+def _configure_tracing() -> None:
+    if not tracing.requested():
+        return
+    from importlib.metadata import version  # noqa: PLC0415 - it loads the parser of emails
+
+    try:
+        tracing.configure("dejavu-server", version("dejavu-forecast"))
+    except ModuleNotFoundError as error:
+        advice = "pip install 'dejavu-forecast[tracing]'"
+        _log.error("tracing_unavailable", missing=error.name, advice=advice, effect="no spans are sent")
 
 
 async def _serve(order: WorkerStart, name: str) -> int:

@@ -37,6 +37,7 @@ from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import Principal, Unauthenticated, current_caller
 from dejavu_server.api.errors import INTERNAL, DeadlineExceeded, MalformedRequest, describe, status
 from dejavu_server.api.handlers import Context, Handler
+from dejavu_server.api.traces import traced
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming.errors import ServerDraining
@@ -217,7 +218,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 self._call_counter(method, code).inc()
                 self._log.debug("call", method=method, code=code.name, ms=round(elapsed * 1000, 3))
 
-        return call
+        return traced(method, call)
 
     @contextmanager
     def _ended_from_outside(self) -> Iterator[None]:

@@ -11,6 +11,7 @@ from typing import Final
 from prometheus_client import Counter
 
 from dejavu_common.clock import utc_now
+from dejavu_common.tracing import span
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Registry
@@ -69,7 +70,9 @@ class ForecastService:
             Overloaded, LedgerUnavailable: if the server can't answer at present.
         """
         forecaster = self._registry.get(request.model_version)
-        issued = self._stamp(request, await self._batcher.forecast(forecaster, request.query))
+        with span("forecast"):
+            answer = await self._batcher.forecast(forecaster, request.query)
+        issued = self._stamp(request, answer)
         if request.game_id:
             [recorded] = await self._commit([issued])
             day = _other_day(issued, recorded)
@@ -108,7 +111,8 @@ class ForecastService:
         self, forecaster: Forecaster, requests: Sequence[ForecastRequest]
     ) -> list[Result[IssuedForecast]]:
         try:
-            answers = await self._batcher.forecast_many(forecaster, [request.query for request in requests])
+            with span("forecast", queries=len(requests)):
+                answers = await self._batcher.forecast_many(forecaster, [request.query for request in requests])
         except DejavuError as error:
             return [Failed(error)] * len(requests)
         return [
@@ -156,7 +160,8 @@ class ForecastService:
             counted: whether these requests were counted before.
         """
         try:
-            stored = await self._ledger.commit(issued)
+            with span("ledger.commit", forecasts=len(issued)):
+                stored = await self._ledger.commit(issued)
         except Exception:
             for requested in issued:
                 self._failed[requested.forecast.horizon].inc()

@@ -1,0 +1,132 @@
+"""Distributed tracing with OpenTelemetry, of all programs: off, and without its libraries, unless an endpoint is set.
+
+`configure` reads the variables of OpenTelemetry itself: OTEL_EXPORTER_OTLP_ENDPOINT switches tracing on,
+OTEL_TRACES_SAMPLER chooses what is sent, and so on (opentelemetry.io/docs/specs/otel/configuration). Spans are our
+own: opentelemetry-instrumentation-grpc fails handlers that write to their context, and costs more than our interceptor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Span, Tracer
+
+ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
+TRACE_HEADERS: Final = ("traceparent", "tracestate")
+"""Metadata of a call that name the span of its caller (w3.org/TR/trace-context)."""
+
+_NOTHING: Final = nullcontext()
+
+_provider: TracerProvider | None = None
+_tracer: Tracer | None = None
+
+
+def requested() -> bool:
+    """Returns whether the environment names an endpoint, and does not switch OpenTelemetry off."""
+    off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    return not off and any(os.environ.get(name) for name in ENDPOINT_VARIABLES)
+
+
+def configure(service: str, version: str) -> bool:
+    """Switches tracing on for this process, if an endpoint is set; call it once, before the first span.
+
+    Args:
+        service: name of the program in traces; OTEL_SERVICE_NAME replaces it.
+        version: its version.
+
+    Returns:
+        Whether tracing is on.
+
+    Raises:
+        ModuleNotFoundError: if an endpoint is set and OpenTelemetry is not installed (extra `tracing`).
+    """
+    global _provider, _tracer  # noqa: PLW0603 - one for the process, as in OpenTelemetry
+    if _tracer is not None or not requested():
+        return _tracer is not None
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - optional
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
+    name = os.environ.get("OTEL_SERVICE_NAME") or service
+    _provider = TracerProvider(resource=Resource.create({"service.name": name, "service.version": version}))
+    _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    _tracer = _provider.get_tracer("dejavu", version)
+    return True
+
+
+def shutdown() -> None:
+    """Sends the spans that wait, and switches tracing off."""
+    global _provider, _tracer
+    provider, _provider, _tracer = _provider, None, None
+    if provider is not None:
+        provider.shutdown()
+
+
+def active() -> bool:
+    """Returns whether tracing is on."""
+    return _tracer is not None
+
+
+def span(name: str, **attributes: str | int | float | bool) -> AbstractContextManager[object]:
+    """Returns a span of work within this process, below the current one; nothing if tracing is off."""
+    return _NOTHING if _tracer is None else _tracer.start_as_current_span(name, attributes=attributes)
+
+
+@contextlib.contextmanager
+def call_span(method: str, *, server: bool, metadata: Iterable[tuple[str, str | bytes]] = ()) -> Iterator[Span]:
+    """Yields the span of a call; tracing must be on.
+
+    Args:
+        method: path of the method, /package.Service/Method.
+        server: whether this process answers it; else it makes it.
+        metadata: metadata of the call, which name the span of the caller.
+
+    Raises:
+        RuntimeError: if tracing is off.
+    """
+    from opentelemetry.trace import SpanKind  # noqa: PLC0415 - optional
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
+
+    if _tracer is None:
+        raise RuntimeError("tracing is off")
+    carrier = {key: value for key, value in metadata if key in TRACE_HEADERS and isinstance(value, str)}
+    parent = TraceContextTextMapPropagator().extract(carrier) if carrier else None
+    service, _, name = method.strip("/").rpartition("/")
+    with _tracer.start_as_current_span(
+        f"{service}/{name}",
+        context=parent,
+        kind=SpanKind.SERVER if server else SpanKind.CLIENT,
+        attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": name},
+        record_exception=False,  # how a call ended is an attribute; the errors of callers are not those of the program
+        set_status_on_exception=False,
+    ) as current:
+        yield current
+
+
+def metadata() -> tuple[tuple[str, str], ...]:
+    """Returns the metadata that name the current span to the server of a call; empty if tracing is off."""
+    if _tracer is None:
+        return ()
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415 - optional
+
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return tuple(carrier.items())
+
+
+def trace_id() -> str:
+    """Returns the id of the current trace, 32 hexadecimal digits; empty if there is none."""
+    if _tracer is None:
+        return ""
+    from opentelemetry.trace import get_current_span  # noqa: PLC0415 - optional
+
+    number = get_current_span().get_span_context().trace_id
+    return f"{number:032x}" if number else ""

@@ -1,0 +1,73 @@
+"""Traces of a real server, as a collector receives them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+import pytest
+from tests.support.builders.calls import GAME, PATTERN
+from tests.support.processes.otlp_collector import otlp_collector
+from tests.support.processes.servers import spawned_server
+
+from dejavu.v1.prediction_service_pb2 import PredictRequest, StreamPredictionsRequest
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_common import tracing
+
+PREDICT = "dejavu.v1.PredictionService/Predict"
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+METADATA = (("traceparent", f"00-{TRACE}-{PARENT}-01"), ("x-request-id", "request-7"))
+
+
+def test_a_named_call_has_a_span_below_its_caller_s_and_spans_of_its_parts(tmp_path: Path) -> None:
+    with otlp_collector() as collector:
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+        ledger = f"sqlite:///{tmp_path}/l.db"
+        arguments = ("--workers", "1", "--ledger", ledger, "--log-level", "debug")
+        with spawned_server(*arguments, environment=environment) as server:
+            with grpc.insecure_channel(server.address) as channel:
+                stub = PredictionServiceStub(channel)
+                stub.Predict(PredictRequest(pattern=PATTERN, game_id=GAME), metadata=METADATA)
+                with pytest.raises(grpc.RpcError):
+                    stub.Predict(PredictRequest(), metadata=METADATA)
+                stream = stub.StreamPredictions(StreamPredictionsRequest())
+                next(stream)
+                stream.cancel()
+            calls = collector.wait_for(PREDICT, 2)
+            [stream_span] = collector.wait_for("dejavu.v1.PredictionService/StreamPredictions")
+            logged = server.wait_for("call")
+    assert {span.service for span in collector.spans} == {"dejavu-server"}
+    assert [(span.trace, span.parent) for span in calls] == [(TRACE, PARENT)] * 2
+    assert [span.attributes["dejavu.request_id"] for span in calls] == ["request-7"] * 2
+    assert [span.attributes["rpc.grpc.status_code"] for span in calls] == [0, 3]
+    assert (logged["trace_id"], logged["request_id"]) == (TRACE, "request-7")
+    parts = {span.name: span.parent for span in collector.spans if span.trace == TRACE and span not in calls}
+    assert parts == {"forecast": calls[0].span, "ledger.commit": calls[0].span}
+    assert stream_span.parent == ""
+
+
+def test_without_an_endpoint_nothing_is_loaded_and_a_span_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in tracing.ENDPOINT_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert not tracing.configure("test", "1")
+    assert not tracing.active()
+    assert tracing.span("one") is tracing.span("two", games=3)
+    assert (tracing.metadata(), tracing.trace_id()) == ((), "")
+
+
+def test_an_endpoint_that_is_switched_off_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    assert tracing.requested()
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    assert not tracing.requested()
+
+
+def test_a_collector_that_is_gone_fails_no_call(tmp_path: Path) -> None:
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    ledger = f"sqlite:///{tmp_path}/l.db"
+    with (
+        spawned_server("--workers", "1", "--ledger", ledger, environment=environment) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        for _ in range(3):
+            PredictionServiceStub(channel).Predict(PredictRequest(pattern=PATTERN), timeout=10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import access
+from bench.network import access
 
 
 def test_each_case_is_measured_and_none_fails(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from bench.bad_paths import bad_call
+from bench.network.bad_paths import bad_call
 
-from bench import bad_paths
+from bench.network import bad_paths
 
 
 def test_the_attack_costs_dejavu_no_call(capsys: pytest.CaptureFixture[str]) -> None:

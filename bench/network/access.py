@@ -1,9 +1,10 @@
 """Compares the server's CPU time a call with TLS and tokens and without, side by side in one run.
 
-Run with `python -m bench.access` from the project's folder. Servers of one worker each run pinned to one CPU, the
-caller to another: plain text without tokens; TLS alone; TLS with a random token; TLS with a JSON Web Token. Blocks of
-calls alternate between the servers in a random order, so a busy machine slows all of them equally: compare the ratios.
-Exits with 1 if any call fails and, with `--most 1.15`, if a case takes more than 1.15 times the plain server's CPU.
+Run with `python -m bench.network.access` from the project's folder. Servers of one worker each run pinned to one CPU,
+the caller to another: plain text without tokens; TLS alone; TLS with a random token; TLS with a JSON Web Token. Blocks
+of calls alternate between the servers in a random order, so a busy machine slows all of them equally: compare the
+ratios. Exits with 1 if any call fails and, with `--most 1.15`, if a case takes more than 1.15 times the plain server's
+CPU.
 """
 
 from __future__ import annotations

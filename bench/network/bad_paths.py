@@ -1,9 +1,9 @@
 """Sends calls whose path is no UTF-8, on a new connection each, and measures what other callers still get.
 
-Run with `python -m bench.bad_paths` from the project's folder. Beside a `dejavu-server` of two workers it attacks a
-stock grpc.aio server, and with `--mlserver PYTHON` an MLServer that this Python has installed.
-For each, phases without and with the attack alternate in one run; a caller makes calls at a fixed rate in both. Exits
-with 1 if a worker of Dejavu dies, or its goodput under attack falls below `--least` of that without.
+Run with `python -m bench.network.bad_paths` from the project's folder. Beside a `dejavu-server` of two workers it
+attacks a stock grpc.aio server, and with `--mlserver PYTHON` an MLServer that this Python has installed. For each,
+phases without and with the attack alternate in one run; a caller makes calls at a fixed rate in both. Exits with 1 if a
+worker of Dejavu dies, or its goodput under attack falls below `--least` of that without.
 """
 
 from __future__ import annotations

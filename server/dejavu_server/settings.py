@@ -170,6 +170,16 @@ class Settings(ProcessMessage):
             le=MAX_SECONDS,
         ),
     ] = 10.0
+    hang_seconds: Annotated[
+        float,
+        _option(
+            "How many seconds a worker, or a thread of it that has work, may make no progress before the worker is "
+            "replaced, 2 to 3,600.",
+            "SECONDS",
+            ge=2,
+            le=3600,
+        ),
+    ] = 5.0
     heartbeat_seconds: Annotated[
         float,
         # Clients treat a stream as dead after 60 s of silence.

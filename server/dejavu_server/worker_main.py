@@ -126,7 +126,9 @@ async def _serve(order: WorkerStart, name: str) -> int:
         _send_status(
             order, WorkerStatus(address=worker.address, models=worker.models, ledger=worker.has_ledger, beats=True)
         )
-        beats = asyncio.create_task(send_heartbeats(order.report_fd, lambda: worker.has_ledger), name="beats")
+        beats = asyncio.create_task(
+            send_heartbeats(order.report_fd, lambda: worker.has_ledger, lambda: worker.hung_part), name="beats"
+        )
         serving.callback(beats.cancel)
         failed = asyncio.create_task(worker.wait_for_failure())
         await asyncio.wait([stop_requested, failed], return_when=asyncio.FIRST_COMPLETED)

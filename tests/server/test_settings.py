@@ -69,6 +69,8 @@ def test_settings_survive_the_way_to_a_worker(settings: Settings) -> None:
         ("metrics_listen", "9100"),
         ("grace_seconds", -0.1),
         ("grace_seconds", float("nan")),
+        ("hang_seconds", 1.9),  # two heartbeats
+        ("hang_seconds", float("nan")),
         ("heartbeat_seconds", 0.0),
         ("heartbeat_seconds", 30.1),  # clients treat a stream as dead after 60 s of silence
         ("heartbeat_seconds", float("inf")),
@@ -154,6 +156,7 @@ def test_a_worker_reads_what_a_supervisor_of_the_previous_release_writes_and_the
         "max_game_forecasts": 5000,
         "max_ratings_days": 30,
         "max_edge": 0.15,
+        "hang_seconds": 5.0,
     }
 
 

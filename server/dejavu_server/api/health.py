@@ -45,7 +45,7 @@ class UnknownService(FieldError):
 
 
 class HealthService:
-    """Reports the health of the server and its services, which share one state: starting, serving or draining.
+    """Reports the health of the server and its services, which share one state: starting, serving, stalled or draining.
 
     Args:
         services: full names of the services.
@@ -56,12 +56,18 @@ class HealthService:
         self._working = dict.fromkeys((OVERALL, HEALTH_SERVICE.full_name, *services), True)
         self._working |= dict.fromkeys(parts, False)
         self._serving = False
+        self._ready = True
         self._draining = False
         self._changed = asyncio.Event()
 
     def serve(self) -> None:
         """Reports SERVING from now on."""
         self._serving = True
+        self._notify()
+
+    def set_ready(self, ready: bool) -> None:
+        """Sets whether all threads of the server make progress; it applies while the server serves."""
+        self._ready = ready
         self._notify()
 
     def set_part(self, name: str, *, serving: bool) -> None:
@@ -98,7 +104,7 @@ class HealthService:
     def _response(self, service: str) -> pb.HealthCheckResponse:
         if service not in self._working:
             return pb.HealthCheckResponse(status=pb.HealthCheckResponse.SERVICE_UNKNOWN)
-        if self._serving and self._working[service]:
+        if self._serving and self._ready and self._working[service]:
             return pb.HealthCheckResponse(status=pb.HealthCheckResponse.SERVING)
         return pb.HealthCheckResponse(status=pb.HealthCheckResponse.NOT_SERVING)
 

@@ -19,6 +19,7 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import Forecast
+from dejavu_server.observability.activity import Activity
 from dejavu_server.results import Failed, Result
 
 CHUNK = 128
@@ -53,6 +54,9 @@ class Batcher:
     Args:
         max_waiting: maximum number of unanswered queries.
         observe: called with the size of each group computed in one pass.
+
+    Attributes:
+        activity: what its thread computes.
     """
 
     def __init__(self, *, max_waiting: int = MAX_WAITING, observe: Callable[[int], None] = lambda _: None) -> None:
@@ -64,6 +68,7 @@ class Batcher:
         self._quiet_turns = 0
         self._turn_scheduled = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batcher")
+        self.activity = Activity("compute")
         self._tasks = set[asyncio.Task[None]]()
 
     async def forecast(self, forecaster: Forecaster, query: ForecastQuery) -> Forecast:
@@ -95,7 +100,7 @@ class Batcher:
             for start in range(0, len(queries), CHUNK):
                 chunk = queries[start : start + CHUNK]
                 self._observe(len(chunk))
-                answers += await loop.run_in_executor(self._thread, compute, forecaster, chunk)
+                answers += await loop.run_in_executor(self._thread, self.activity.run, compute, forecaster, chunk)
         finally:
             self._unanswered -= len(queries)
         return answers
@@ -151,7 +156,7 @@ class Batcher:
         self._observe(len(group))
         queries = [query for query, _ in group]
         loop = asyncio.get_running_loop()
-        resolve(group, await loop.run_in_executor(self._thread, compute, forecaster, queries))
+        resolve(group, await loop.run_in_executor(self._thread, self.activity.run, compute, forecaster, queries))
 
 
 def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:

@@ -24,6 +24,7 @@ from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import InvalidResumeToken, LedgerError, LedgerUnavailable, ResumeTokenExpired
 from dejavu_server.ledger.writer import Writer
+from dejavu_server.observability.activity import Activity
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.results import Failed, Result
 
@@ -49,6 +50,7 @@ class Ledger:
 
     Attributes:
         identity: its identity, as read when it was opened.
+        activities: what its threads do.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Ledger:
         self._on_failure = on_failure
         self._writer = Writer(backend, backend.notify, limits)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
+        self._reading = Activity("ledger-reader", may_run_long=True)
+        self.activities = (self._writer.activity, self._reading)
         self._closed = False
         self._woken: set[asyncio.Event] = set()
         self._listener: CommitListener | None = None
@@ -343,7 +347,7 @@ class Ledger:
     async def _in_reader(self, work: Callable[[], _T]) -> _T:
         if self._closed:
             raise LedgerUnavailable("the ledger is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._reading.run, work)
 
     @contextlib.contextmanager
     def _reporting_failures(self) -> Iterator[None]:

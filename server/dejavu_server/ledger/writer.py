@@ -21,6 +21,7 @@ from dejavu_server.ledger.database.backend import Backend, Connection, Query
 from dejavu_server.ledger.database.recorded_games import RecordingLimits
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, copy_of
+from dejavu_server.observability.activity import Activity
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.records import IssuedForecast
 from dejavu_server.results import Result
@@ -56,6 +57,9 @@ class Writer:
         backend: the database.
         on_commit: called on the thread after each transaction that may have added entries.
         limits: what is recorded of a game.
+
+    Attributes:
+        activity: what its thread writes.
     """
 
     def __init__(self, backend: Backend, on_commit: Callable[[], None], limits: RecordingLimits) -> None:
@@ -64,6 +68,7 @@ class Writer:
         self._announce = on_commit
         self._failure_log = FailureLog(_log, failed="ledger_commit_failed")
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self.activity = Activity("ledger-writer", waiting=self._calls.qsize)
         self._lock = threading.Lock()  # prevents calls from being queued after the end marker
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -111,7 +116,9 @@ class Writer:
         while (call := self._calls.get()) is not None:
             group, last = self._gather(call)
             for part in _transactions(group):
-                self._commit([call for call in part if call.answer.set_running_or_notify_cancel()])
+                calls = [call for call in part if call.answer.set_running_or_notify_cancel()]
+                with self.activity.task():
+                    self._commit(calls)
             if last:
                 break
 

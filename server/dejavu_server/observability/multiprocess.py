@@ -38,6 +38,7 @@ class SupervisorMetrics:
         address: address that serves the metrics; None if they are not served.
         failed_starts: workers that failed to start.
         reloads: rolling restarts, by outcome (done, failed).
+        hangs: workers killed because a part made no progress, by part.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -51,6 +52,8 @@ class SupervisorMetrics:
         self.reloads = counter("dejavu_reloads", "Rolling restarts, by outcome (done, failed).", ["outcome"])
         for outcome in ("done", "failed"):  # start at 0, so that the first increment is visible
             self.reloads.labels(outcome)
+        self.hangs = counter("dejavu_worker_hangs", "Workers killed because a part made no progress.", ["part"])
+        self.hangs.labels("loop")
         if folder is not None:
             MultiProcessCollector(self.registry, path=str(folder))  # type: ignore[no-untyped-call]  # no types there
 

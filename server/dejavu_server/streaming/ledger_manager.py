@@ -25,6 +25,7 @@ from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, Recordi
 from dejavu_server.ledger.database.sqlite_engine import database_path
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.errors import copy_of
+from dejavu_server.observability.activity import Activity
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.results import Result
@@ -83,6 +84,9 @@ class LedgerManager:
         committed: set when a ledger is opened, and after every commit to it, by whichever process.
         make: whether to create a ledger if none exists.
         limits: what is recorded of a game.
+
+    Attributes:
+        activities: what the threads of the ledger do that is open, or was open last and may still be closing.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class LedgerManager:
         self._make = make
         self._limits = limits
         self._ledger: Ledger | None = None
+        self.activities: tuple[Activity, ...] = ()
         self._broadcaster: Broadcaster | None = None
         self._identity: Identity | None = None  # of the ledger that is or was last open
         self._position: int | None = None  # how far a broadcaster has followed it
@@ -259,6 +264,7 @@ class LedgerManager:
             limits=self._limits,
         )
         self._ledger, self._identity, self._make = ledger, ledger.identity, False
+        self.activities = ledger.activities
         ledger.listen(self._committed)
         self._committed.set()
         if last is not None and not last.same_ledger(ledger.identity):

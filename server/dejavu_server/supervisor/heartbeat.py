@@ -1,7 +1,9 @@
 """Status pipe of a worker: one status report, then one heartbeat byte per second from its event loop.
 
 The kernel keeps assigning connections to a process that was stopped or whose event loop hangs, and those calls are
-never answered. The supervisor detects such a worker by its missing heartbeats.
+never answered. The supervisor detects such a worker by its missing heartbeats. A worker of which only a thread hangs
+names the part, once, and sends no heartbeats from then on: a supervisor of an earlier release, which does not know the
+message, misses them. The byte L and what follows a ! are all that a supervisor interprets; any byte is a heartbeat.
 """
 
 from __future__ import annotations
@@ -15,18 +17,29 @@ HEARTBEAT_SECONDS = 1.0
 
 _HEARTBEAT = b"."
 _HEARTBEAT_WITH_LEDGER = b"L"
+_HUNG = b"!"
+"""Begins the message that a part hangs, which ends with a newline."""
+
+LOOP = "loop"
+"""Part of a worker that hangs if its heartbeats are missing: the event loop, or the process as a whole."""
 
 
-async def send_heartbeats(pipe: int, has_ledger: Callable[[], bool]) -> None:
+async def send_heartbeats(pipe: int, has_ledger: Callable[[], bool], hung_part: Callable[[], str] = lambda: "") -> None:
     """Writes heartbeats of a worker that has reported its status, until the reading end of the pipe is closed.
+
+    Ends them when a part of the worker hangs.
 
     Args:
         pipe: file descriptor of the pipe's writing end; not shared, because it is made non-blocking.
         has_ledger: returns whether the worker has the ledger open; every heartbeat carries it.
+        hung_part: returns the name of the part that hangs, in lower case; empty if none does.
     """
     os.set_blocking(pipe, False)
     while True:
         try:
+            if part := hung_part():
+                os.write(pipe, b"%b%b\n" % (_HUNG, part.encode()))
+                return
             os.write(pipe, _HEARTBEAT_WITH_LEDGER if has_ledger() else _HEARTBEAT)
         except BlockingIOError:
             pass  # the pipe is full because the supervisor has not read for hours; it has enough heartbeats to read
@@ -41,11 +54,14 @@ class HeartbeatReader(asyncio.Protocol):
     Attributes:
         received: whether data has arrived since the supervisor last reset this to false.
         has_ledger: whether any heartbeat reported that the worker has the ledger open.
+        hung_part: name of the part that the worker reported to hang; empty if it reported none.
     """
 
     def __init__(self) -> None:
         self.received = False
         self.has_ledger = False
+        self.hung_part = ""
+        self._partial_hung = b""
         self._partial_line = b""
         self._report: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
@@ -67,13 +83,14 @@ class HeartbeatReader(asyncio.Protocol):
                 self._partial_line = line
                 return
             self._report.set_result(line)
-        self.has_ledger |= _HEARTBEAT_WITH_LEDGER in data
+        heartbeats, hung, part = (self._partial_hung + data).partition(_HUNG)
+        self.has_ledger |= _HEARTBEAT_WITH_LEDGER in heartbeats
+        part, newline, _ = part.partition(b"\n")
+        if newline:
+            self.hung_part = part.decode(errors="replace")
+        self._partial_hung = hung + part
 
     def connection_lost(self, error: Exception | None) -> None:
         """Completes the report with an empty line if it is still missing; called by the event loop."""
         if not self._report.done():
             self._report.set_result(b"")
-
-
-HUNG_SECONDS = 30.0
-"""Time without a heartbeat after which a serving worker counts as hung; far above the delays of a busy machine."""

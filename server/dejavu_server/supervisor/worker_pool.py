@@ -165,7 +165,7 @@ class WorkerPool:
         return not late
 
     async def _watch(self, worker: WorkerProcess, on_end: Callable[[WorkerProcess, float], None]) -> None:
-        hang_check = asyncio.create_task(_kill_if_hung(worker), name=f"hang-check-{worker.pid}")
+        hang_check = asyncio.create_task(self._kill_if_hung(worker), name=f"hang-check-{worker.pid}")
         code = await worker.wait()
         hang_check.cancel()
         del self._watch_tasks[worker]
@@ -175,6 +175,20 @@ class WorkerPool:
             if code > 0 or not worker.end_requested:
                 _log.warning("worker_died", slot=worker.slot, pid=worker.pid, ending=describe_exit(code))
             on_end(worker, time.monotonic() - worker.serves_since)
+
+    async def _kill_if_hung(self, worker: WorkerProcess) -> None:
+        hang = await worker.until_hung(self._settings.hang_seconds)
+        self._metrics.hangs.labels(hang.part).inc()
+        _log.error(
+            "worker_hung",
+            slot=worker.slot,
+            pid=worker.pid,
+            part=hang.part,
+            seconds=round(hang.seconds, 3),
+            state=hang.state,
+            effect="the worker is killed",
+        )
+        worker.kill()
 
 
 class WorkerSlot:
@@ -232,12 +246,6 @@ class WorkerSlot:
             self._worker = None
             self._served = served
             self._vacated.set()
-
-
-async def _kill_if_hung(worker: WorkerProcess) -> None:
-    seconds = await worker.until_hung()
-    _log.error("worker_hung", slot=worker.slot, pid=worker.pid, seconds=seconds, effect="the worker is killed")
-    worker.kill()
 
 
 def _kill(workers: Iterable[WorkerProcess], reason: str) -> bool:

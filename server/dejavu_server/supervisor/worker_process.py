@@ -14,12 +14,12 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
-from typing import Self
+from typing import NamedTuple, Self
 
 from dejavu_common.backoff import Backoff
+from dejavu_server.observability.activity import ThreadUsage, own_seconds
 from dejavu_server.settings import Settings
-from dejavu_server.supervisor import heartbeat
-from dejavu_server.supervisor.heartbeat import HEARTBEAT_SECONDS, HeartbeatReader
+from dejavu_server.supervisor.heartbeat import HEARTBEAT_SECONDS, LOOP, HeartbeatReader
 from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
 
 START_SECONDS = 60.0
@@ -38,6 +38,20 @@ class StartError(Exception):
 
 class WorkerDiedOnStart(StartError):
     """A worker ended before it reported its status."""
+
+
+class Hang(NamedTuple):
+    """Why a worker counts as hung.
+
+    Attributes:
+        part: the part that makes no progress: LOOP, or as the worker named it.
+        seconds: for how long at least.
+        state: what its main thread does, as the kernel says (R, S, D, T); empty if unknown.
+    """
+
+    part: str
+    seconds: float
+    state: str
 
 
 class WorkerProcess:
@@ -167,21 +181,31 @@ class WorkerProcess:
             self._report = -1
         return code
 
-    async def until_hung(self) -> float:
-        """Waits until the worker has sent no heartbeat for HUNG_SECONDS; returns the seconds without one.
+    async def until_hung(self, hang_seconds: float) -> Hang:
+        """Waits until the worker reports that a part hangs, or has sent no heartbeat for a time; returns what hangs.
 
         Never returns once the worker was asked to end, or if its release sends no heartbeats.
+
+        Args:
+            hang_seconds: seconds without a heartbeat after which it counts as hung. Time in which its main thread
+                waited for a core does not count.
         """
-        missed = 0
+        silent = 0.0
+        usage = ThreadUsage.of(self.pid, self.pid)
         # Count intervals rather than clock time: the pipe is read in each one. If the supervisor itself was stopped,
         # with or without its workers, that time counts as one interval and not as missing heartbeats.
-        while missed * HEARTBEAT_SECONDS < heartbeat.HUNG_SECONDS:
+        while silent < hang_seconds:
             if self._reader is not None:
                 self._reader.received = False
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            watched = self._status.beats and not self.end_requested
-            missed = missed + 1 if watched and self._reader is not None and not self._reader.received else 0
-        return missed * HEARTBEAT_SECONDS
+            before, usage = usage, ThreadUsage.of(self.pid, self.pid)
+            reader = self._reader if self._status.beats and not self.end_requested else None
+            if reader is not None and reader.hung_part:
+                return Hang(reader.hung_part, hang_seconds, usage.state if usage else "")
+            silent = (
+                0.0 if reader is None or reader.received else silent + own_seconds(before, usage, HEARTBEAT_SECONDS)
+            )
+        return Hang(LOOP, silent, usage.state if usage else "")
 
     def drain(self) -> None:
         """Asks the worker to finish its calls and end."""

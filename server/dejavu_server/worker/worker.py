@@ -51,6 +51,7 @@ from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
 from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.grpc_server import GrpcServer
 from dejavu_server.worker.models import load_models, warm_up
+from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age import RatingsAge
 
 _MEBIBYTE = 1024 * 1024
@@ -127,6 +128,7 @@ class Worker:
             options=[*CHANNEL_OPTIONS.items(), ("grpc.so_reuseport", int(reuse_port))],
         )
         self._ledger_manager: LedgerManager
+        self._progress: ProgressMonitor
         self._online_updater: OnlineUpdater
         self._draining: asyncio.Task[None] | None = None
         self.address = settings.listen
@@ -202,6 +204,14 @@ class Worker:
         signer.start()
         batcher = Batcher(observe=self._metrics.batch_size.observe)
         stack.push_async_callback(batcher.close)
+        self._progress = ProgressMonitor(
+            lambda: (batcher.activity, *self._ledger_manager.activities),
+            settings.hang_seconds,
+            self._metrics,
+            self._health.set_ready,
+        )
+        stack.push_async_callback(self._progress.close)
+        self._progress.start()
         forecast_service = ForecastService(
             registry,
             batcher,
@@ -257,6 +267,11 @@ class Worker:
     def has_ledger(self) -> bool:
         """Whether the ledger is open."""
         return self._ledger_manager.is_open
+
+    @property
+    def hung_part(self) -> str:
+        """Name of the part that has work and makes no progress, for `hang_seconds`; empty if none."""
+        return self._progress.hung_part
 
     async def wait_for_failure(self) -> Exception | None:
         """Waits until the gRPC server ends; returns the exception if it failed. The process must then exit."""

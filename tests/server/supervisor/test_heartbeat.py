@@ -17,40 +17,44 @@ from structlog.testing import capture_logs
 from tests.support.processes.servers import settings_in, spawned_server
 from tests.support.processes.worker_programs import running_pool, worker_that
 
+from dejavu_server.observability.activity import ThreadUsage
 from dejavu_server.observability.multiprocess import SupervisorMetrics
+from dejavu_server.settings import Settings
 from dejavu_server.supervisor import heartbeat, worker_pool, worker_process
-from dejavu_server.supervisor.heartbeat import HeartbeatReader, send_heartbeats
+from dejavu_server.supervisor.heartbeat import LOOP, HeartbeatReader, send_heartbeats
 from dejavu_server.supervisor.worker_process import WorkerProcess
 
 SILENT = ("report(beats=True)", "while True: time.sleep(300)")
 OF_AN_EARLIER_RELEASE = ("report()", "while True: time.sleep(300)")
 
 
+HUNG = 2.0
+"""Seconds without a heartbeat that count as a hang, the least that settings allow."""
+
+
 @pytest.fixture
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five intervals without a heartbeat count as a hang. Intervals are short; their duration does not matter."""
-    monkeypatch.setattr(worker_process, "HEARTBEAT_SECONDS", 0.01)
-    monkeypatch.setattr(heartbeat, "HUNG_SECONDS", 0.05)
+    """Twenty intervals without a heartbeat count as a hang. Intervals are short; their duration does not matter."""
+    monkeypatch.setattr(worker_process, "HEARTBEAT_SECONDS", HUNG / 20)
 
 
-async def test_a_worker_that_was_stopped_is_killed_and_its_slot_is_vacant(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_worker_that_was_stopped_is_killed_and_its_slot_is_vacant(tmp_path: Path) -> None:
     figures = SupervisorMetrics()
-    async with running_pool(tmp_path, figures) as workers:
+    async with running_pool(tmp_path, figures, hang_seconds=HUNG) as workers:
         ended = asyncio.Event()
         with capture_logs() as log:
             worker = await workers.start(3, lambda *_: ended.set())
             os.kill(worker.pid, signal.SIGSTOP)
-            monkeypatch.setattr(heartbeat, "HUNG_SECONDS", 2.0)
             async with asyncio.timeout(60):
                 await ended.wait()
             await workers.end()
         [hung] = [entry for entry in log if entry["event"] == "worker_hung"]
-        assert (hung["slot"], hung["pid"], hung["seconds"]) == (3, worker.pid, 2.0)
+        assert (hung["slot"], hung["pid"], hung["seconds"]) == (3, worker.pid, HUNG)
+        assert (hung["part"], hung["state"]) == ("loop", "T")
         [died] = [entry for entry in log if entry["event"] == "worker_died"]
         assert died["ending"] == "killed by SIGKILL"
         assert figures.registry.get_sample_value("dejavu_worker_deaths_total") == 1
+        assert figures.registry.get_sample_value("dejavu_worker_hangs_total", {"part": "loop"}) == 1
 
 
 async def test_a_worker_tells_of_a_ledger_that_it_came_to_have_later(tmp_path: Path) -> None:
@@ -71,7 +75,7 @@ async def test_a_worker_tells_of_a_ledger_that_it_came_to_have_later(tmp_path: P
 async def test_a_worker_of_an_earlier_release_that_has_no_beats_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running_pool(tmp_path) as workers:
+    async with running_pool(tmp_path, hang_seconds=HUNG) as workers:
         monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "old", *OF_AN_EARLIER_RELEASE))
         old = await workers.start(0, lambda *_: None)
         await workers.discard_standby()
@@ -91,7 +95,7 @@ async def test_a_worker_that_drains_has_its_grace_time_however_silent_it_is(
     monkeypatch.setattr(
         sys, "executable", worker_that(tmp_path / "python", "signal.signal(signal.SIGTERM, signal.SIG_IGN)", *SILENT)
     )
-    async with running_pool(tmp_path, grace_seconds=0.0) as workers:
+    async with running_pool(tmp_path, grace_seconds=0.0, hang_seconds=HUNG) as workers:
         with capture_logs() as log:
             await workers.start(0, lambda *_: None)
             await workers.end()
@@ -106,14 +110,14 @@ async def test_time_that_the_supervisor_slept_through_is_no_silence_of_its_worke
     worker = await WorkerProcess.spawn(os.environ)
     try:
         await worker.serve(0, settings_in(tmp_path), make_ledger=True)
-        hung = asyncio.create_task(worker.until_hung())
+        hung = asyncio.create_task(worker.until_hung(HUNG))
         await asyncio.sleep(0)
-        time.sleep(20 * heartbeat.HUNG_SECONDS)  # noqa: ASYNC251 - blocks the event loop on purpose
+        time.sleep(1.5 * HUNG)  # noqa: ASYNC251 - blocks the event loop on purpose
         for _ in range(4):  # an interval or two: one pass for the expired timer, one to continue
             await asyncio.sleep(0)
         assert not hung.done()
         async with asyncio.timeout(60):
-            assert await hung == heartbeat.HUNG_SECONDS
+            assert (await hung).part == LOOP
     finally:
         worker.kill()
         await worker.wait()
@@ -171,6 +175,84 @@ async def test_a_report_is_told_from_the_beats_around_it_however_the_pipe_cuts_t
         assert hearing.has_ledger
 
 
+async def test_a_hung_part_is_named_once_and_no_heartbeats_follow(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.001)
+    read, write = pipe
+    parts = iter(["", "", "ledger-writer"])
+    async with asyncio.timeout(60):
+        await send_heartbeats(write, lambda: False, lambda: next(parts))
+    os.close(write)
+    assert os.read(read, 100) == b"..!ledger-writer\n"
+
+
+async def test_a_hung_part_is_told_from_the_beats_before_it_however_the_pipe_cuts_them() -> None:
+    data = b'{"L": 1}\n..!ledger-writer\n'
+    for cut in range(len(data)):
+        hearing = HeartbeatReader()
+        for part in (data[:cut], data[cut:]):
+            assert hearing.hung_part == ""
+            hearing.data_received(part)
+        assert (hearing.hung_part, hearing.has_ledger) == ("ledger-writer", False)
+
+
+HANGS_IN_A_PART_TO_COME = (
+    "report(beats=True)",
+    "os.write(order['report_fd'], b'.')",
+    "time.sleep(0.1)",
+    "os.write(order['report_fd'], b'!part-of-a-later-release\\n')",
+    "while True: time.sleep(0.01); os.write(order['report_fd'], b'.')",
+)
+
+
+@pytest.mark.usefixtures("short_turns")
+async def test_a_worker_that_names_a_hung_part_is_killed_whatever_the_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *HANGS_IN_A_PART_TO_COME))
+    figures = SupervisorMetrics()
+    async with running_pool(tmp_path, figures) as workers:
+        ended = asyncio.Event()
+        with capture_logs() as log:
+            await workers.start(0, lambda *_: ended.set())
+            async with asyncio.timeout(60):
+                await ended.wait()
+        assert [entry["part"] for entry in log if entry["event"] == "worker_hung"] == ["part-of-a-later-release"]
+        counted = figures.registry.get_sample_value("dejavu_worker_hangs_total", {"part": "part-of-a-later-release"})
+        assert counted == 1
+
+
+RUNS_WITHOUT_BEATS = ("report(beats=True)", "while True: pass")
+
+
+@pytest.mark.usefixtures("short_turns")
+async def test_time_in_which_a_worker_got_no_core_is_no_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel says that it runs and used no CPU time, as on a machine with far more work than cores."""
+    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *RUNS_WITHOUT_BEATS))
+    asked = asyncio.Event()
+    looks = 0
+
+    def starved(*_: int) -> ThreadUsage:
+        nonlocal looks
+        looks += 1
+        if looks > 100:  # five times as long as it takes to count as hung
+            asked.set()
+        return ThreadUsage("R", 1.0)
+
+    monkeypatch.setattr(ThreadUsage, "of", starved)
+    async with running_pool(tmp_path, hang_seconds=HUNG) as workers:
+        worker = await workers.start(0, lambda *_: None)
+        async with asyncio.timeout(60):
+            await asked.wait()
+        assert workers.serving() == [worker]
+        monkeypatch.undo()  # from here on it has the cores that it has
+        async with asyncio.timeout(60):
+            await worker.wait()
+
+
 async def test_a_report_that_was_cut_short_is_none() -> None:
     hearing = HeartbeatReader()
     hearing.data_received(b'{"address": "127')
@@ -187,7 +269,7 @@ def test_a_server_replaces_a_worker_that_was_stopped_and_survives_that_all_of_it
         everybody = [supervisor, *supervisor.children()]
         for process in everybody:
             process.suspend()
-        time.sleep(heartbeat.HUNG_SECONDS + 5)
+        time.sleep(Settings().hang_seconds + 5)
         for process in everybody:
             process.resume()
         known = [entry["worker"] for entry in server.events if entry["event"] == "serving"]

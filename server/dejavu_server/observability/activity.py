@@ -1,0 +1,144 @@
+"""Progress of the threads that work for a part of a worker: which tasks run, and for how long they have made none.
+
+What counts as no progress is the time that a thread had and did not use to finish. Time in which it waited for a core
+(a busy machine) or for a disk does not count, so neither a load of 20 nor a slow disk makes a worker look hung.
+Decision: docs/decisions/0036-hangs.md.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+_RUNNING_SHARE = 0.05
+"""Part of an interval that a thread has to have run to count as running rather than blocked."""
+
+RUNNABLE = "R"
+DISK_SLEEP = "D"
+
+
+class ThreadUsage(NamedTuple):
+    """What the kernel says of a thread (`man 5 proc`, /proc/PID/stat).
+
+    Attributes:
+        state: R running or waiting for a core, S sleeping, D waiting for a disk, T stopped.
+        cpu_seconds: CPU time so far.
+    """
+
+    state: str
+    cpu_seconds: float
+
+    @classmethod
+    def of(cls, thread: int, process: int | str = "self") -> ThreadUsage | None:
+        """Returns the usage of a thread by its native id; None if it has ended."""
+        try:
+            fields = Path(f"/proc/{process}/task/{thread}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return cls(fields[0], (int(fields[11]) + int(fields[12])) / _TICKS)
+
+
+def own_seconds(before: ThreadUsage | None, now: ThreadUsage | None, elapsed: float) -> float:
+    """Returns how much of an interval a thread could have used.
+
+    A blocked thread had all of it. One that runs, or could run and got no core, had the CPU time that it used.
+
+    Args:
+        before: its usage at the start of the interval; None if unknown.
+        now: its usage at the end; None if unknown.
+        elapsed: length of the interval, in seconds.
+    """
+    if before is None or now is None:
+        return elapsed
+    used = now.cpu_seconds - before.cpu_seconds
+    if now.state == RUNNABLE or used >= _RUNNING_SHARE * elapsed:
+        return min(used, elapsed)
+    return elapsed
+
+
+class _Task:
+    """A task that runs on a thread.
+
+    Attributes:
+        thread: native id of the thread.
+        usage: usage of the thread at the last check; None before the first one.
+        stalled: seconds without progress.
+    """
+
+    __slots__ = ("stalled", "thread", "usage")
+
+    def __init__(self) -> None:
+        self.thread = threading.get_native_id()
+        self.usage: ThreadUsage | None = None
+        self.stalled = 0.0
+
+
+class Activity:
+    """Tasks of one part of a worker, which run on its threads.
+
+    Args:
+        part: name of the part.
+        may_run_long: whether a task may use any CPU time. If so, any use of CPU is progress, and only a thread that is
+            blocked makes none; otherwise only finished tasks are progress.
+        waiting: returns the number of tasks that no thread has begun yet.
+    """
+
+    def __init__(self, part: str, *, may_run_long: bool = False, waiting: Callable[[], int] = lambda: 0) -> None:
+        self.part = part
+        self._may_run_long = may_run_long
+        self._waiting = waiting
+        self._tasks: dict[int, _Task] = {}
+        self._finished = 0
+        self._finished_before = 0
+        self._unattended = 0.0
+
+    @contextmanager
+    def task(self) -> Iterator[None]:
+        """Counts the block as a task on the calling thread."""
+        task = _Task()
+        self._tasks[task.thread] = task
+        try:
+            yield
+        finally:
+            del self._tasks[task.thread]
+            self._finished += 1
+
+    def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Runs a task on the calling thread and returns its result."""
+        with self.task():
+            return work(*args, **kwargs)
+
+    def check(self, elapsed: float) -> float:
+        """Returns the seconds for which the part has had work and made no progress. Call it once an interval.
+
+        Args:
+            elapsed: length of the interval, in seconds.
+        """
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            self._check(task, elapsed)
+        finished, self._finished_before = self._finished - self._finished_before, self._finished
+        idle = not tasks and not finished
+        self._unattended = self._unattended + elapsed if idle and self._waiting() else 0.0
+        return max((task.stalled for task in tasks), default=self._unattended)
+
+    def _check(self, task: _Task, elapsed: float) -> None:
+        before, task.usage = task.usage, ThreadUsage.of(task.thread)
+        if before is None or task.usage is None:  # begun since the last check, or just ended
+            return
+        used = task.usage.cpu_seconds - before.cpu_seconds
+        if self._may_run_long and (used > 0 or task.usage.state in {RUNNABLE, DISK_SLEEP}):
+            task.stalled = 0.0
+        elif task.usage.state == DISK_SLEEP:
+            task.stalled += used
+        else:
+            task.stalled += own_seconds(before, task.usage, elapsed)

@@ -1,0 +1,98 @@
+"""Watches the threads of a worker while its event loop runs: a part that makes no progress makes the worker unready.
+
+A worker whose event loop itself hangs sends no heartbeats, which its supervisor notices. A worker of which only a
+thread hangs would go on with its heartbeats, accept calls and never answer some of them. So its readiness falls at half
+the time after which it counts as hung, and then its heartbeats name the part that hangs: the supervisor replaces it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from dejavu_server.observability.activity import Activity
+from dejavu_server.observability.metrics import Metrics
+
+CHECK_SECONDS = 1.0
+"""Interval between two checks."""
+
+UNREADY_SHARE = 0.5
+"""Share of the time after which a part counts as hung, from which the worker reports that it isn't ready."""
+
+_log = structlog.get_logger(__name__)
+
+
+class ProgressMonitor:
+    """Checks the parts of a worker every CHECK_SECONDS.
+
+    Counts intervals rather than clock time: if the worker was suspended, that time counts as one interval.
+
+    Args:
+        activities: returns the parts as they are now.
+        hang_seconds: seconds without progress after which a part counts as hung.
+        metrics: metrics of the worker.
+        set_ready: called with whether all parts make progress, when that changes.
+    """
+
+    def __init__(
+        self,
+        activities: Callable[[], Iterable[Activity]],
+        hang_seconds: float,
+        metrics: Metrics,
+        set_ready: Callable[[bool], None],
+    ) -> None:
+        self._activities = activities
+        self._hang_seconds = hang_seconds
+        self._metrics = metrics
+        self._set_ready = set_ready
+        self._stalled: dict[str, float] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def hung_part(self) -> str:
+        """Name of the part that hangs; empty if none does."""
+        return next((part for part, seconds in self._stalled.items() if seconds >= self._hang_seconds), "")
+
+    def start(self) -> None:
+        """Checks every CHECK_SECONDS in a task."""
+        self._task = asyncio.create_task(self._run(), name="progress")
+
+    async def close(self) -> None:
+        """Stops checking. Safe to call more than once."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    def check(self, elapsed: float) -> None:
+        """Checks all parts; sets the metrics, and logs each part that stalls or goes on.
+
+        Args:
+            elapsed: seconds since the last check.
+        """
+        stalled = {}
+        for activity in self._activities():
+            seconds = activity.check(elapsed)
+            self._metrics.stalled.labels(activity.part).set(seconds)
+            if seconds >= UNREADY_SHARE * self._hang_seconds:
+                stalled[activity.part] = seconds
+        for part in stalled.keys() - self._stalled:
+            _log.warning(
+                "part_stalled",
+                part=part,
+                seconds=round(stalled[part], 3),
+                effect="health is NOT_SERVING",
+                hung_after=self._hang_seconds,
+            )
+        for part in self._stalled.keys() - stalled:
+            _log.info("part_goes_on", part=part)
+        changed, self._stalled = bool(stalled) != bool(self._stalled), stalled
+        if changed:
+            self._set_ready(not stalled)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            self.check(CHECK_SECONDS)

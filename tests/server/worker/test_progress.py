@@ -1,0 +1,108 @@
+"""A worker of which a thread hangs is not ready, says so, and is replaced; the others go on."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from grpc_health.v1 import health_pb2 as pb
+from structlog.testing import capture_logs
+from tests.support.processes.hangs import hang, hanging
+from tests.support.processes.servers import spawned_server
+
+from dejavu_client import DejavuClient, predict_request
+from dejavu_client.errors import DejavuClientError
+from dejavu_server.api.health import OVERALL, SERVICES, HealthService
+from dejavu_server.observability.activity import Activity
+from dejavu_server.observability.metrics import Metrics
+from dejavu_server.worker.progress import ProgressMonitor
+
+MINUTES = [float(minute) for minute in range(18)]
+
+
+class Stalled(Activity):
+    """A part whose seconds without progress the test sets."""
+
+    seconds = 0.0
+
+    def check(self, elapsed: float) -> float:
+        return self.seconds
+
+
+def test_readiness_falls_at_half_the_time_and_rises_when_the_part_goes_on() -> None:
+    part, other, ready = Stalled("compute"), Stalled("ledger-writer"), list[bool]()
+    metrics = Metrics()
+    monitor = ProgressMonitor(lambda: (part, other), 5.0, metrics, ready.append)
+    with capture_logs() as log:
+        for part.seconds in (0.0, 2.0, 3.0, 4.0):
+            monitor.check(1.0)
+        assert (ready, monitor.hung_part) == ([False], "")
+        other.seconds = 3.0
+        part.seconds = 0.0
+        monitor.check(1.0)
+        assert ready == [False]  # another part stalls now
+        part.seconds, other.seconds = 6.0, 0.0
+        monitor.check(1.0)
+        assert monitor.hung_part == "compute"
+        part.seconds = 0.0
+        monitor.check(1.0)
+        assert (ready, monitor.hung_part) == ([False, True], "")
+    told = [(entry["event"], entry["part"]) for entry in log]
+    assert told[0] == ("part_stalled", "compute")
+    assert told[-1] == ("part_goes_on", "compute")
+    assert ("part_stalled", "ledger-writer") in told
+
+
+async def test_health_is_not_serving_while_a_part_stalls_and_never_again_after_a_drain() -> None:
+    health = HealthService(SERVICES)
+    health.serve()
+
+    async def answers() -> set[int]:
+        requests = [pb.HealthCheckRequest(service=name) for name in (OVERALL, *SERVICES)]
+        return {(await health.check(request, None)).status for request in requests}  # type: ignore[arg-type]  # unused
+
+    assert await answers() == {pb.HealthCheckResponse.SERVING}
+    health.set_ready(False)
+    assert await answers() == {pb.HealthCheckResponse.NOT_SERVING}
+    health.set_ready(True)
+    assert await answers() == {pb.HealthCheckResponse.SERVING}
+    health.drain()
+    health.set_ready(True)
+    assert await answers() == {pb.HealthCheckResponse.NOT_SERVING}
+
+
+@pytest.mark.parametrize("part", ["compute", "ledger-writer", "ledger-reader"])
+def test_a_worker_whose_thread_hangs_is_unready_killed_and_succeeded(tmp_path: Path, part: str) -> None:
+    """The thread hangs in a real worker; its loop runs, so that it can say so itself."""
+    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    options = ("--workers", "1", "--hang-seconds", "2", "--ledger", ledger)
+    with spawned_server(*options, environment=hanging(tmp_path)) as server:
+        with DejavuClient(server.address, timeout=60.0) as client:
+            client.predict(MINUTES, game_id="9900000001")
+            [victim] = server.workers
+            hang(victim.pid, part)
+            called = threading.Thread(target=_call, args=(server.address, part))
+            called.start()
+            stalled = server.wait_for("part_stalled")
+            hung = server.wait_for("worker_hung")
+            assert (stalled["part"], hung["part"], hung["pid"]) == (part, part, victim.pid)
+            server.wait_for("serving", lambda entry: entry["worker"] != stalled["worker"])
+            assert client.predict(MINUTES, game_id="9900000001").sequence == 1
+        called.join(90)
+        assert server.stop() == 0
+    assert [entry["pid"] for entry in server.events if entry["event"] == "worker_died"] == [victim.pid]
+
+
+def _call(address: str, part: str) -> None:
+    """Calls what the part has to do, on connections of its own; its end does not matter."""
+    with DejavuClient(address, timeout=60.0) as client:
+        try:
+            if part == "compute":
+                client.predict_batch([predict_request([*MINUTES, float(number)]) for number in range(40)])
+            elif part == "ledger-writer":
+                client.predict(MINUTES, game_id="9900000002")
+            else:
+                client.get_scorecard()
+        except DejavuClientError:
+            pass

@@ -1,12 +1,16 @@
-"""Processes that must not outlive the process that started them."""
+"""Processes: those that must not outlive the process that started them, and the memory of one."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+
+_MEBIBYTE = 1024 * 1024
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def die_with_parent(parent_pid: int, number: signal.Signals) -> None:
@@ -25,3 +29,11 @@ def die_with_parent(parent_pid: int, number: signal.Signals) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent_pid:  # the parent died before the prctl call
         raise SystemExit(1)
+
+
+def resident_mebibytes(pid: int) -> float:
+    """Returns the resident memory (RSS) of a process, in MiB; 0 if it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / _MEBIBYTE
+    except (OSError, IndexError):
+        return 0.0

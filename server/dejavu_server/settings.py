@@ -180,6 +180,15 @@ class Settings(ProcessMessage):
             le=3600,
         ),
     ] = 5.0
+    max_rss: Annotated[
+        int,
+        _option(
+            "Memory (RSS) in MiB above which a worker is drained once its successor serves, 0 to 1,048,576; 0: off.",
+            "MIB",
+            ge=0,
+            le=1_048_576,
+        ),
+    ] = 0
     heartbeat_seconds: Annotated[
         float,
         # Clients treat a stream as dead after 60 s of silence.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from dejavu_common import tracing
+from dejavu_common import descriptors, tracing
 from dejavu_common.processes import die_with_parent
 from dejavu_models.errors import DejavuError
 from dejavu_server.supervisor.heartbeat import send_heartbeats
@@ -40,6 +40,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     # The workers of a supervisor killed by SIGKILL must not go on serving and share the port with its successor.
     die_with_parent(int(sys.argv[1]), signal.SIGTERM)
+    descriptors.raise_limit()  # a supervisor of an earlier release has not raised its own
 
     # These imports take about a second. They follow die_with_parent, so that this process ends with its supervisor.
     # What a start creates stays: garbage collection, which would take a tenth of its time, waits for its end.

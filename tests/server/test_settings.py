@@ -71,6 +71,7 @@ def test_settings_survive_the_way_to_a_worker(settings: Settings) -> None:
         ("grace_seconds", float("nan")),
         ("hang_seconds", 1.9),  # two heartbeats
         ("hang_seconds", float("nan")),
+        ("max_rss", -1),
         ("heartbeat_seconds", 0.0),
         ("heartbeat_seconds", 30.1),  # clients treat a stream as dead after 60 s of silence
         ("heartbeat_seconds", float("inf")),
@@ -157,6 +158,7 @@ def test_a_worker_reads_what_a_supervisor_of_the_previous_release_writes_and_the
         "max_ratings_days": 30,
         "max_edge": 0.15,
         "hang_seconds": 5.0,
+        "max_rss": 0,
     }
 
 

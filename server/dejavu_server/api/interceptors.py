@@ -88,6 +88,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     Attributes:
         authenticator: refuses calls without a token that allows them; None: everybody may call everything.
+        peers: number of calls in progress by peer, as gRPC names it.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._metrics = metrics
         self._max_call_seconds = max_call_seconds
         self.authenticator: Authenticator | None = None
+        self.peers: dict[str, int] = {}
         self._handlers: dict[str, Handler] = {}
         self._streams: dict[asyncio.Task[Any], Principal] = {}
         self._ended: dict[asyncio.Task[Any], DejavuError] = {}
@@ -197,6 +199,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> Any:
             started = time.perf_counter()
             in_flight.inc()
+            peer = context.peer()
+            self.peers[peer] = self.peers.get(peer, 0) + 1
             metadata = _response_metadata.get()
             context.set_trailing_metadata(metadata)
             code = grpc.StatusCode.OK
@@ -212,6 +216,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 await self._fail(method, error, context, metadata)
             finally:
                 in_flight.dec()
+                if (calls := self.peers.pop(peer) - 1) > 0:
+                    self.peers[peer] = calls
                 elapsed = time.perf_counter() - started
                 if seconds is not None:
                     seconds.observe(elapsed)

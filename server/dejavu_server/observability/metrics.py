@@ -44,6 +44,7 @@ class Metrics:
         ledger_failed: 1 while the worker cannot record named forecasts.
         streams_failed: 1 while the worker cannot follow the ledger and serves no streams.
         ratings_age: days after the newest final that a model's ratings know, summers not counted, by model.
+        connections_closed: idle connections closed because descriptors ran low.
         stalled: seconds for which a part of the worker has had work and made no progress, by part.
         finals_since: finals that a model's ratings know beyond those of its bundle, by model.
     """
@@ -63,6 +64,9 @@ class Metrics:
         self.streams_failed = gauge("dejavu_workers_without_streams", "Workers that cannot follow the ledger.")
         oldest = partial(Gauge, labelnames=["model"], registry=registry, multiprocess_mode="livemax")
         self.ratings_age = oldest("dejavu_ratings_age_days", "Days since the newest final that ratings know.")
+        self.connections_closed = counter(
+            "dejavu_idle_connections_closed", "Idle connections closed because file descriptors ran low."
+        )
         self.stalled = Gauge(
             "dejavu_part_stalled_seconds",
             "Seconds for which a part of a worker has had work and made no progress; the longest of all workers.",

@@ -38,6 +38,7 @@ class SupervisorMetrics:
         address: address that serves the metrics; None if they are not served.
         failed_starts: workers that failed to start.
         reloads: rolling restarts, by outcome (done, failed).
+        recycled: workers replaced because they used too much memory.
         hangs: workers killed because a part made no progress, by part.
     """
 
@@ -52,6 +53,7 @@ class SupervisorMetrics:
         self.reloads = counter("dejavu_reloads", "Rolling restarts, by outcome (done, failed).", ["outcome"])
         for outcome in ("done", "failed"):  # start at 0, so that the first increment is visible
             self.reloads.labels(outcome)
+        self.recycled = counter("dejavu_workers_recycled", "Workers replaced because they used too much memory.")
         self.hangs = counter("dejavu_worker_hangs", "Workers killed because a part made no progress.", ["part"])
         self.hangs.labels("loop")
         if folder is not None:

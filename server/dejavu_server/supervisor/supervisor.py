@@ -19,15 +19,20 @@ from typing import Any
 
 import structlog
 
+from dejavu_common import descriptors
 from dejavu_common.address import Address
 from dejavu_server.observability.multiprocess import SupervisorMetrics, supervisor_metrics
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.ports import reserved_port
+from dejavu_server.supervisor.recycling import Recycler
 from dejavu_server.supervisor.worker_pool import WorkerPool, WorkerSlot
 from dejavu_server.supervisor.worker_process import RestartBackoff, StartError
 
 MAX_FAILED_STARTS = 8
 """Consecutive failed starts, per worker of the server, after which it gives up while no worker serves."""
+
+FEW_DESCRIPTORS = 4096
+"""Limit of open files below which a start warns: a worker has a connection for each client, and its files."""
 
 _log = structlog.get_logger(__name__)
 
@@ -43,6 +48,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._reload_requested = asyncio.Event()
         self._reloading = False
+        self._replacing = asyncio.Lock()  # one slot at a time, so that only one worker drains
         self._gave_up = False
 
     async def run(self) -> int:
@@ -54,6 +60,13 @@ class Supervisor:
         Raises:
             StartError: if the server cannot start.
         """
+        if (files := descriptors.raise_limit()) < FEW_DESCRIPTORS:
+            _log.warning(
+                "few_descriptors",
+                limit=files,
+                effect="idle connections are closed when a worker runs low",
+                advice=f"raise the hard limit of open files (ulimit -Hn, LimitNOFILE of systemd) to {FEW_DESCRIPTORS}",
+            )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_end_signal, number)
@@ -74,7 +87,9 @@ class Supervisor:
             if await self._unless_stopped(*(slot.fill() for slot in slots)):
                 _log.info("listening", address=settings.listen, workers=settings.workers, metrics=metrics)
                 replacing = (self._keep(slot, pool) for slot in slots)
-                await self._unless_stopped(*replacing, self._reload_on_request(slots, pool, server_metrics))
+                recycler = Recycler(slots, settings.max_rss, server_metrics, self._replacing)
+                reloading = self._reload_on_request(slots, pool, server_metrics)
+                await self._unless_stopped(*replacing, reloading, recycler.run())
         finally:
             self._stopping.set()
             await pool.end()
@@ -167,7 +182,8 @@ class Supervisor:
         _log.info("reloading", workers=len(slots))
         for slot in slots:
             try:
-                await slot.replace(first=slot is slots[0])
+                async with self._replacing:
+                    await slot.replace(first=slot is slots[0])
             except StartError as error:
                 details = {"slot": slot.number, "renewed": slot.number, "workers": len(slots)}
                 _log.error("reload_failed", reason=str(error), **details)

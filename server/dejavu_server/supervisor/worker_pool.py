@@ -207,6 +207,11 @@ class WorkerSlot:
         self._vacated = asyncio.Event()
         self._served = 0.0
 
+    @property
+    def worker(self) -> WorkerProcess | None:
+        """The worker in this slot, while it serves."""
+        return self._worker
+
     async def wait_vacated(self) -> float:
         """Waits until the slot has lost its worker; returns the seconds that the worker had served."""
         await self._vacated.wait()

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Self
 
 from dejavu_common.backoff import Backoff
+from dejavu_common.processes import resident_mebibytes
 from dejavu_server.observability.activity import ThreadUsage, own_seconds
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.heartbeat import HEARTBEAT_SECONDS, LOOP, HeartbeatReader
@@ -62,6 +63,7 @@ class WorkerProcess:
         models: versions of its models, the active one first, once it serves.
         serves: whether it started to serve.
         serves_since: when it started to serve, by the monotonic clock.
+        first_mebibytes: its resident memory when it started to serve.
         end_requested: whether it was asked to end.
     """
 
@@ -76,6 +78,7 @@ class WorkerProcess:
         self.models: tuple[str, ...] = ()
         self.serves = False
         self.serves_since = 0.0
+        self.first_mebibytes = 0.0
         self.end_requested = False
 
     @property
@@ -149,6 +152,7 @@ class WorkerProcess:
             raise
         self.models = self._status.models
         self.serves, self.serves_since = True, time.monotonic()
+        self.first_mebibytes = resident_mebibytes(self.pid)
 
     async def _read_status(self, reader: HeartbeatReader) -> WorkerStatus:
         """Returns the status of a worker that serves.

@@ -22,6 +22,7 @@ import grpc
 import structlog
 from google.protobuf.descriptor import ServiceDescriptor
 
+from dejavu_common import descriptors
 from dejavu_common.clock import utc_now
 from dejavu_models.betting import StakingPolicy
 from dejavu_models.errors import DejavuError
@@ -48,6 +49,7 @@ from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
+from dejavu_server.worker.connections import ACCEPTED_SHARE, ConnectionCloser
 from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.grpc_server import GrpcServer
 from dejavu_server.worker.models import load_models, warm_up
@@ -67,7 +69,12 @@ CHANNEL_OPTIONS = {
     "grpc.keepalive_permit_without_calls": 1,
     "grpc.keepalive_time_ms": 60_000,
     "grpc.keepalive_timeout_ms": 20_000,
+    # A connection on which no client begins HTTP/2 is closed after this time.
+    "grpc.server_handshake_timeout_ms": 10_000,
 }
+
+_MAX_CONNECTIONS = 2**31 - 1
+"""The core takes no larger number."""
 
 _log = structlog.get_logger(__name__)
 
@@ -125,7 +132,14 @@ class Worker:
         self._calls = CallInterceptor(name, self._metrics, workers=workers)
         self._server = GrpcServer(
             interceptors=[self._calls],
-            options=[*CHANNEL_OPTIONS.items(), ("grpc.so_reuseport", int(reuse_port))],
+            options=[
+                *CHANNEL_OPTIONS.items(),
+                (
+                    "grpc.max_allowed_incoming_connections",
+                    min(_MAX_CONNECTIONS, int(ACCEPTED_SHARE * descriptors.limit())),
+                ),
+                ("grpc.so_reuseport", int(reuse_port)),
+            ],
         )
         self._ledger_manager: LedgerManager
         self._progress: ProgressMonitor
@@ -240,6 +254,9 @@ class Worker:
         except RuntimeError as error:
             raise BindError(f"cannot listen on {settings.listen}: {error}") from error
         self.address = f"{host}:{port}"
+        connections = ConnectionCloser(port, lambda: self._calls.peers, self._metrics)
+        stack.push_async_callback(connections.close)
+        connections.start()
         await self._server.start()
         self._health.serve()
         _log.info("serving", address=self.address, models=list(self.models))

@@ -10,7 +10,7 @@ import os
 import signal
 from pathlib import Path
 
-_PARTS = {
+PARTS = {
     "compute": (signal.SIGUSR1, "dejavu_server.forecasting.batcher", "batcher.compute"),
     "ledger-writer": (signal.SIGUSR2, "dejavu_server.ledger.writer", "writer.Writer._commit"),
     "ledger-reader": (signal.SIGVTALRM, "dejavu_server.ledger.ledger", "ledger.Ledger._read_now"),
@@ -32,7 +32,7 @@ def hanging(folder: Path) -> dict[str, str]:
     site = folder / "site"
     site.mkdir()
     installs = [
-        f"signal.signal({int(number)}, hang_in({module!r}, {target!r}))" for number, module, target in _PARTS.values()
+        f"signal.signal({int(number)}, hang_in({module!r}, {target!r}))" for number, module, target in PARTS.values()
     ]
     (site / "sitecustomize.py").write_text("\n".join([_PROGRAM, *installs]))
     return {"PYTHONPATH": str(site)}
@@ -40,4 +40,4 @@ def hanging(folder: Path) -> dict[str, str]:
 
 def hang(pid: int, part: str) -> None:
     """Makes a part of a worker hang at its next task."""
-    os.kill(pid, _PARTS[part][0])
+    os.kill(pid, PARTS[part][0])

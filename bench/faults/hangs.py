@@ -1,0 +1,218 @@
+"""Makes workers of a real server hang, and measures how soon they are replaced; counts wrong kills on a busy machine.
+
+Run with `python -m bench.faults.hangs` from the project's folder. A server with two workers, all parts of which callers
+keep busy:
+
+- one worker after the other is stopped (SIGSTOP), or one of its threads hangs; each time: the seconds until its
+  readiness falls, until it is killed, and until its successor serves;
+- nothing hangs, for `--seconds`: no worker may be killed. First as a control, then beside `--loops` processes that do
+  nothing but run.
+
+Exits with 1 if a hang is not noticed within `--hang-seconds` and 3 s, or if a worker is killed that did not hang.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from tests.support.processes.hangs import PARTS, hang, hanging
+from tests.support.processes.servers import SpawnedServer, spawned_server
+
+from dejavu_client import DejavuClient, predict_request
+from dejavu_client.errors import DejavuClientError
+
+STOPPED = "stopped"
+CALLERS = 4
+IDLE = "nothing hangs"
+BUSY = "nothing hangs, busy machine"
+
+LATEST_SECONDS = 3.0
+"""How much later than `--hang-seconds` a hang may be noticed: a task has to begin, both sides look once a second."""
+
+
+@dataclass
+class Noticed:
+    """When a hang was noticed, in seconds after it began.
+
+    Attributes:
+        fault: STOPPED, or the part that hung.
+        unready: until readiness fell; 0 if the worker could not say so itself.
+        killed: until the worker was killed.
+        succeeded: until its successor served.
+    """
+
+    fault: str
+    unready: float
+    killed: float
+    succeeded: float
+
+
+@dataclass
+class Quiet:
+    """What happened while nothing hung.
+
+    Attributes:
+        name: IDLE or BUSY.
+        load: load average of the last minute at the end.
+        answered: calls that were answered.
+        killed: workers that were killed.
+    """
+
+    name: str
+    load: float
+    answered: int
+    killed: int
+
+
+@dataclass
+class Report:
+    """Results of a run."""
+
+    hangs: list[Noticed] = field(default_factory=list)
+    quiet: list[Quiet] = field(default_factory=list)
+
+    def broken(self, hang_seconds: float) -> list[str]:
+        """Returns what must not be."""
+        late = [f"{each.fault}: {each.killed} s" for each in self.hangs if each.killed > hang_seconds + LATEST_SECONDS]
+        return late + [f"{each.name}: {each.killed} killed" for each in self.quiet if each.killed]
+
+
+class Callers:
+    """Calls that keep all parts of the workers busy: batches, named forecasts, scorecards.
+
+    Attributes:
+        answered: calls that were answered.
+    """
+
+    def __init__(self, address: str, seed: int) -> None:
+        self._address = address
+        self._seed = seed
+        self._stop = threading.Event()
+        self.answered = 0
+
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Calls during the block."""
+        threads = [threading.Thread(target=self._call, args=(number,)) for number in range(CALLERS)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join()
+
+    def _call(self, number: int) -> None:
+        choose = random.Random(f"{self._seed}-{number}")
+        game = 0
+        with DejavuClient(self._address, timeout=30.0) as client:
+            while not self._stop.is_set():
+                game += 1
+                pattern = [float(choose.randint(-20, 20)) for _ in range(18)]
+                try:
+                    client.predict(pattern, game_id=f"99{number:02d}{game:06d}")
+                    client.predict_batch([predict_request([*pattern, float(each)]) for each in range(40)])
+                    client.get_scorecard()
+                    self.answered += 3
+                except DejavuClientError:
+                    pass  # the worker was killed
+                self._stop.wait(0.05)
+
+
+def notice(server: SpawnedServer, fault: str, pid: int) -> Noticed:
+    """Makes a worker hang; returns when that was noticed."""
+    known = {entry["worker"] for entry in server.events if entry["event"] == "serving"}
+    start = time.monotonic()
+    unready = 0.0
+    if fault == STOPPED:
+        os.kill(pid, signal.SIGSTOP)
+    else:
+        hang(pid, fault)
+        server.wait_for("part_stalled", lambda entry: entry["worker"].endswith(f"-{pid}"))
+        unready = time.monotonic() - start
+    server.wait_for("worker_hung", lambda entry: entry["pid"] == pid)
+    killed = time.monotonic() - start
+    server.wait_for("serving", lambda entry: entry["worker"] not in known)
+    return Noticed(fault, round(unready, 2), round(killed, 2), round(time.monotonic() - start, 2))
+
+
+def quiet(server: SpawnedServer, callers: Callers, name: str, loops: int, seconds: float) -> Quiet:
+    """Lets a server work for some seconds, beside some processes that do nothing but run."""
+    before, kills = callers.answered, _kills(server)
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+    try:
+        time.sleep(seconds)
+        load = os.getloadavg()[0]
+    finally:
+        for each in running:
+            each.kill()
+            each.wait()
+    return Quiet(name, round(load, 1), callers.answered - before, _kills(server) - kills)
+
+
+def _kills(server: SpawnedServer) -> int:
+    return sum(entry["event"] in {"worker_hung", "worker_died"} for entry in server.events)
+
+
+def run(options: argparse.Namespace, folder: Path) -> Report:
+    """Runs the faults on one server; returns what was measured."""
+    report = Report()
+    choose = random.Random(options.seed)
+    ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
+    arguments = ("--workers", "2", "--hang-seconds", str(options.hang_seconds), "--ledger", ledger)
+    with spawned_server(*arguments, environment=hanging(folder), standby=True) as server:
+        callers = Callers(server.address, options.seed)
+        with callers.calling():
+            time.sleep(5)  # until the standby worker waits
+            for name, loops in ((IDLE, 0), (BUSY, options.loops)):
+                report.quiet.append(quiet(server, callers, name, loops, options.seconds))
+            for fault in (STOPPED, *PARTS) * options.rounds:
+                report.hangs.append(notice(server, fault, choose.choice(server.workers).pid))
+                time.sleep(
+                    6
+                )  # a worker that dies sooner is replaced after a pause, and the standby worker by a new one
+    return report
+
+
+def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
+    """Runs the program; returns the exit code."""
+    parser = argparse.ArgumentParser(description="makes workers hang")
+    parser.add_argument("--hang-seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each fault is tried")
+    parser.add_argument("--loops", type=int, default=20, help="processes that do nothing but run")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long nothing hangs, twice")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the calls and of the choice of workers")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        report = run(options, Path(folder))
+    if options.json:
+        show(json.dumps(asdict(report)))
+    else:
+        for still in report.quiet:
+            show(f"{still.name:28} load {still.load:4}, {still.answered} calls answered, killed: {still.killed}")
+        for each in report.hangs:
+            show(
+                f"{each.fault:16} unready {each.unready:5} s, killed {each.killed:5} s, succeeded {each.succeeded:5} s"
+            )
+    for text in report.broken(options.hang_seconds):
+        print(f"broken: {text}", file=sys.stderr)
+    return 1 if report.broken(options.hang_seconds) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

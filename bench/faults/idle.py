@@ -1,0 +1,71 @@
+"""Idle connections to a server: silent ones, and such that began HTTP/2 and make no call."""
+
+from __future__ import annotations
+
+import asyncio
+
+DIALS_AT_ONCE = 64
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""Begin of an HTTP/2 connection, with empty settings."""
+
+_PING_AND_ACK = bytes([0, 0, 0, 4, 1, 0, 0, 0, 0]) + bytes([0, 0, 8, 6, 0, 0, 0, 0, 0]) + bytes(8)
+"""Acknowledges the server's settings and pings once: a connection that was in use."""
+
+
+class Idle:
+    """Idle connections to a server.
+
+    Args:
+        address: HOST:PORT.
+        again: whether to dial again what the server closes.
+    """
+
+    def __init__(self, address: str, *, again: bool) -> None:
+        self._host, _, port = address.rpartition(":")
+        self._port = int(port)
+        self._again = again
+        self._tasks: list[asyncio.Task[None]] = []
+        self._opened = asyncio.Semaphore(0)
+        self._dialling = asyncio.Semaphore(DIALS_AT_ONCE)
+        self.dialled_again = 0
+
+    async def open(self, number: int) -> None:
+        """Opens connections; returns when each was opened, or refused."""
+        self._tasks = [asyncio.create_task(self._hold(each % 3)) for each in range(number)]
+        for _ in range(number):
+            await self._opened.acquire()
+
+    async def close(self) -> None:
+        """Closes them all."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+    async def _hold(self, kind: int) -> None:
+        first = True
+        while first or self._again:
+            self.dialled_again += not first
+            try:
+                async with self._dialling:
+                    reader, writer = await asyncio.open_connection(self._host, self._port)
+                    if kind:
+                        writer.write(PREFACE)
+                        if kind == 2:
+                            writer.write(_PING_AND_ACK)
+            except OSError:
+                if first:
+                    self._opened.release()
+                await asyncio.sleep(0.5)
+                first = False
+                continue
+            if first:
+                self._opened.release()
+            first = False
+            try:
+                while await reader.read(65536):
+                    pass
+            except OSError:
+                pass
+            finally:
+                writer.transport.abort()

@@ -1,0 +1,94 @@
+"""Replaces workers that use too much memory: one at a time, its successor first, then by a drain. Imports no gRPC.
+
+Memory that a worker took under an attack or by a leak returns to the system with its process only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from dejavu_common.backoff import Backoff
+from dejavu_common.processes import resident_mebibytes
+from dejavu_server.observability.multiprocess import SupervisorMetrics
+from dejavu_server.supervisor.worker_pool import WorkerSlot
+from dejavu_server.supervisor.worker_process import StartError, WorkerProcess
+
+CHECK_SECONDS = 1.0
+"""Interval between two looks at all workers."""
+
+FIRST_SERVED_SECONDS = 30.0
+LONGEST_SERVED_SECONDS = 300.0
+"""How long a worker serves at least before it is recycled: doubled each time from the first to the longest.
+
+A limit just above what a worker needs would otherwise replace workers all the time.
+"""
+
+_log = structlog.get_logger(__name__)
+
+
+class Recycler:
+    """Replaces workers above a limit of memory.
+
+    A worker that is above the limit as soon as it serves stays: its successor would be above it too.
+
+    Args:
+        slots: the slots of the server.
+        limit: limit of a worker's resident memory, in MiB; 0: none.
+        metrics: counts the replaced workers.
+        replacing: held while a worker is replaced, also by a rolling restart.
+    """
+
+    def __init__(
+        self, slots: Sequence[WorkerSlot], limit: int, metrics: SupervisorMetrics, replacing: asyncio.Lock
+    ) -> None:
+        self._slots = slots
+        self._limit = limit
+        self._metrics = metrics
+        self._replacing = replacing
+        self._left_alone: dict[int, WorkerProcess] = {}  # by slot: above the limit from their start
+        self._backoffs = [Backoff(FIRST_SERVED_SECONDS, LONGEST_SERVED_SECONDS) for _ in slots]
+        self._pauses = [backoff.next() for backoff in self._backoffs]
+
+    async def run(self) -> None:
+        """Checks all workers every CHECK_SECONDS, without end; returns at once if there is no limit."""
+        while self._limit:
+            await asyncio.sleep(CHECK_SECONDS)
+            for index, slot in enumerate(self._slots):
+                worker = slot.worker
+                if worker is not None and self._has_to_go(index, worker):
+                    async with self._replacing:
+                        if slot.worker is worker:  # not replaced meanwhile
+                            await self._recycle(index, worker)
+
+    def _has_to_go(self, index: int, worker: WorkerProcess) -> bool:
+        if worker.first_mebibytes > self._limit:
+            if self._left_alone.get(index) is not worker:
+                self._left_alone[index] = worker
+                _log.error(
+                    "max_rss_too_low",
+                    **self._described(worker, worker.first_mebibytes),
+                    effect="this worker is not recycled",
+                    advice="raise --max-rss: a worker that has just started is above it",
+                )
+            return False
+        served = time.monotonic() - worker.serves_since
+        return served >= self._pauses[index] and resident_mebibytes(worker.pid) > self._limit
+
+    async def _recycle(self, index: int, worker: WorkerProcess) -> None:
+        described = self._described(worker, resident_mebibytes(worker.pid))
+        _log.warning("worker_recycled", **described, effect="it is drained as soon as its successor serves")
+        self._pauses[index] = self._backoffs[index].next()
+        try:
+            await self._slots[index].replace(first=False)
+        except StartError as error:
+            worker.serves_since = time.monotonic()  # it stays, and gets as long as a successor would
+            _log.error("worker_not_recycled", **described, reason=str(error), effect="the worker stays")
+        else:
+            self._metrics.recycled.inc()
+
+    def _described(self, worker: WorkerProcess, used: float) -> dict[str, int]:
+        return {"slot": worker.slot, "pid": worker.pid, "rss_mib": round(used), "max_rss_mib": self._limit}

@@ -1,0 +1,156 @@
+"""Workers above --max-rss are replaced one at a time, their successors first, and not in a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+from tests.support.processes.hangs import hanging
+from tests.support.processes.load import load
+from tests.support.processes.servers import spawned_server
+from tests.support.processes.worker_programs import running_pool, worker_that
+
+from dejavu_common.processes import resident_mebibytes
+from dejavu_server.observability.multiprocess import SupervisorMetrics
+from dejavu_server.supervisor import recycling
+from dejavu_server.supervisor.recycling import Recycler
+from dejavu_server.supervisor.worker_pool import WorkerSlot
+
+LIMIT = 80
+"""MiB, far from the 10 of a stand-in and the 110 of one that takes MUCH."""
+
+MUCH = "taken = bytearray(100 * 1024 * 1024)"
+ENDS = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))"
+SERVES = (ENDS, "report()", "time.sleep(300)")
+GROWS_IN_SLOT_1 = (ENDS, "report()", "time.sleep(0.3)", f"if order['slot'] == 1: {MUCH}", "time.sleep(300)")
+IS_LARGE_FROM_START = (ENDS, MUCH, "report()", "time.sleep(300)")
+
+
+@asynccontextmanager
+async def recycled(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *program: str
+) -> AsyncIterator[tuple[list[WorkerSlot], SupervisorMetrics, list[EventDict]]]:
+    """Two slots with workers of a program, under a recycler that never waits long."""
+    monkeypatch.setattr(recycling, "CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(recycling, "FIRST_SERVED_SECONDS", 0.5)
+    monkeypatch.setattr(recycling, "LONGEST_SERVED_SECONDS", 0.5)
+    monkeypatch.setattr(sys, "executable", worker_that(folder / "python", *program))
+    figures = SupervisorMetrics()
+    with capture_logs() as log:
+        async with running_pool(folder, figures, standby="off") as pool:
+            slots = [WorkerSlot(number, pool) for number in range(2)]
+            for slot in slots:
+                await slot.fill()
+            recycler = asyncio.create_task(Recycler(slots, LIMIT, figures, asyncio.Lock()).run())
+            yield slots, figures, log
+            recycler.cancel()
+            await asyncio.wait([recycler])
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - no event signals it
+            await asyncio.sleep(0.01)
+
+
+def recycled_slots(log: list[EventDict]) -> list[int]:
+    return [entry["slot"] for entry in log if entry["event"] == "worker_recycled"]
+
+
+async def test_a_worker_that_grows_above_the_limit_is_drained_after_its_successor_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with recycled(tmp_path, monkeypatch, *GROWS_IN_SLOT_1) as (slots, figures, log):
+        small, large = (slot.worker for slot in slots)
+        assert small is not None
+        assert large is not None
+        await until(lambda: figures.recycled._value.get() == 1)
+        successor = slots[1].worker
+        assert (slots[0].worker, large.ended, large.end_requested) == (small, True, True)
+        assert successor is not None
+        assert successor is not large
+        [first, *_] = [entry for entry in log if entry["event"] == "worker_recycled"]
+        assert (first["slot"], first["pid"], first["max_rss_mib"]) == (1, large.pid, LIMIT)
+        assert first["rss_mib"] > 100
+        await until(lambda: len(recycled_slots(log)) >= 2)  # its successor grows as well
+    assert set(recycled_slots(log)) == {1}
+    assert "worker_died" not in [entry["event"] for entry in log]
+
+
+async def test_a_worker_that_is_above_the_limit_as_it_starts_is_left_alone_and_that_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    look = Recycler._has_to_go
+
+    def counted(*args: Any) -> bool:
+        nonlocal looks
+        looks += 1
+        return look(*args)
+
+    monkeypatch.setattr(Recycler, "_has_to_go", counted)
+    async with recycled(tmp_path, monkeypatch, *IS_LARGE_FROM_START) as (slots, figures, log):
+        before = [slot.worker for slot in slots]
+        await until(lambda: looks > 100)  # a second, twice as long as a worker has to have served
+        assert [slot.worker for slot in slots] == before
+        assert figures.recycled._value.get() == 0
+    assert sorted(entry["slot"] for entry in log if entry["event"] == "max_rss_too_low") == [0, 1]
+
+
+async def test_where_no_successor_starts_the_worker_stays_and_it_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with recycled(tmp_path, monkeypatch, *GROWS_IN_SLOT_1) as (slots, figures, log):
+        worker = slots[1].worker
+        monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "broken", "sys.exit(3)"))
+        await until(lambda: [entry["event"] for entry in log].count("worker_not_recycled") >= 2)
+        assert slots[1].worker is worker
+        assert figures.recycled._value.get() == 0
+        monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "whole", *SERVES))
+        await until(lambda: figures.recycled._value.get() == 1)
+
+
+def test_the_memory_of_a_process_is_that_which_the_kernel_says() -> None:
+    process = psutil.Process()
+    assert resident_mebibytes(process.pid) == pytest.approx(process.memory_info().rss / 2**20, rel=0.1)
+    assert resident_mebibytes(1 << 22) == 0
+
+
+@pytest.mark.timeout(180)
+async def test_a_server_recycles_a_worker_under_load_and_fails_no_call(tmp_path: Path) -> None:
+    """The worker of a real server takes memory on a signal; its supervisor waits for a second instead of thirty."""
+    site = hanging(tmp_path)
+    with (tmp_path / "site" / "sitecustomize.py").open("a") as program:
+        program.write(
+            "\nimport dejavu_server.supervisor.recycling as recycling\n"
+            "recycling.FIRST_SERVED_SECONDS = recycling.LONGEST_SERVED_SECONDS = 1.0\n"
+            "taken = []\n"
+            "signal.signal(signal.SIGPROF, lambda *_: taken.append(bytearray(250 * 1024 * 1024)))\n"
+        )
+    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    options = ("--workers", "2", "--max-rss", "300", "--ledger", ledger, "--metrics-listen", "127.0.0.1:0")
+    with spawned_server(*options, environment=site) as server:
+        async with load(server.address) as clients:
+            await clients.answers(20)
+            [victim, other] = server.workers
+            victim.send_signal(signal.SIGPROF)
+            replaced = await asyncio.to_thread(server.wait_for, "worker_recycled")
+            await asyncio.to_thread(server.wait_for, "drained")
+            await clients.answers(20)
+        clients.check()
+        assert replaced["pid"] == victim.pid
+        assert other in server.workers
+        page = f"http://{server.wait_for('listening')['metrics']}/metrics"
+        await until(lambda: b"dejavu_workers_recycled_total 1.0" in urllib.request.urlopen(page).read())
+        assert server.stop() == 0
+    assert not [entry for entry in server.events if entry["event"] in {"worker_died", "call_failed"}]

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 
-from dejavu_common.clock import microseconds, wait_until_set
+from dejavu_common.clock import wait_until_set
 from dejavu_models.errors import quoted
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import outcomes, resume_tokens
@@ -223,17 +223,6 @@ class Ledger:
     async def read_after(self, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
         """Returns the first `limit` forecasts and outcomes after a sequence, in order."""
         return await self.read(lambda connection: store.read_after(connection, sequence, limit))
-
-    async def current(self, game_ids: frozenset[str], since: datetime, up_to: int) -> list[IssuedForecast]:
-        """Returns the newest forecast of each game and horizon, in order of sequence.
-
-        Args:
-            game_ids: the games; empty: all.
-            since: only forecasts made at or after this time (UTC).
-            up_to: only forecasts up to this sequence.
-        """
-        since_us = microseconds(since)
-        return await self.read(lambda connection: store.current(connection, game_ids, since_us, up_to))
 
     async def head(self) -> int:
         """Returns the sequence of the newest entry; 0 if there is none."""

@@ -3,7 +3,8 @@
 One task follows the ledger. It serializes each forecast and outcome once, whatever the number of subscribers, and
 queues it for the subscribers of that game. A subscriber gets every entry after its start position exactly once, in
 order of sequence: it reads the ledger page by page until it has caught up with the tail, and is then attached. No other
-task runs between the check that it has caught up and attaching it.
+task runs between the check that it has caught up and attaching it. Pages are read as the subscriber reads, encoded
+where they are read, and small: one that stops reading holds at most PAGE_MESSAGES messages.
 
 A subscriber that stops reading is detached once its queue is full, and the queue is dropped at once. It receives the
 error only when it reads again: its call is blocked in the connection's flow control, which neither a status nor the end
@@ -15,18 +16,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import forecast_pb2, prediction_service_pb2, record_pb2
+from dejavu_common.clock import microseconds
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger import Ledger, LedgerError, ResumeTokenExpired
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.backend import Connection, Query
 from dejavu_server.ledger.errors import copy_of
+from dejavu_server.ledger.queries import current_forecasts
+from dejavu_server.ledger.queries.current_forecasts import CurrentFilter
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.streaming.errors import ServerDraining, StreamFailed
 from dejavu_server.streaming.subscription import StreamEvent, Subscription
@@ -37,10 +43,25 @@ CURRENT_AGE = timedelta(hours=12)
 """How far back `include_current` reaches: one day of games."""
 
 PAGE_SIZE = 500
-"""Entries that a subscriber reads per page while it catches up."""
+"""Most entries that a subscriber's page covers while it catches up, whether it wants them or not."""
+
+PAGE_MESSAGES = 16
+"""Most messages of a page, a few kilobytes each: what a subscriber that stops reading holds."""
 
 MAX_CATCHING_UP = 2
 """Subscribers that read the ledger concurrently: fewer than its reader threads, so that the tail never waits."""
+
+
+class _Page(NamedTuple):
+    """Entries read for one subscriber.
+
+    Attributes:
+        events: the messages, in order of sequence; taken out as they are sent.
+        through: every entry up to this sequence is among the events or was filtered out.
+    """
+
+    events: deque[StreamEvent]
+    through: int
 
 
 class Broadcaster:
@@ -125,8 +146,9 @@ class Broadcaster:
     ) -> AsyncGenerator[bytes, None]:
         """Yields serialized StreamPredictionsResponse messages to one subscriber, without end.
 
-        The first message is a heartbeat, preceded only by the forecasts that `include_current` requests. No entry after
-        the heartbeat's token is missed.
+        The first message is a heartbeat, preceded only by the forecasts that `include_current` requests. These are the
+        newest ones as of the start of the stream, however long reading them takes; later ones follow the heartbeat. No
+        entry after the heartbeat's token is missed.
 
         Args:
             game_ids: the games to subscribe to; empty: all.
@@ -148,21 +170,24 @@ class Broadcaster:
                 # Not the tail's position: it may lag behind commits that callers already know of.
                 subscription.sequence = await self._read(self._ledger.head)
                 if include_current:
-                    since = datetime.now(UTC) - CURRENT_AGE
-                    current = partial(self._ledger.current, game_ids, since, subscription.sequence)
-                    for issued in await self._read(current):
-                        yield self._serialize(issued)
+                    async with contextlib.aclosing(self._current(subscription)) as messages:
+                        async for message in messages:
+                            yield message
             attached = self._attach(subscription)
             yield self._heartbeat(subscription)
             while not attached:
-                for entry in await self._page(subscription.sequence):
-                    subscription.sequence = entry.sequence
-                    if subscription.wants(entry.game_id):
-                        yield self._serialize(entry)
-                        subscription.check()
-                # Advances the token even if the page had nothing for this subscriber.
-                yield self._heartbeat(subscription)
+                page = await self._query(partial(self._page, subscription))
+                if page.through == subscription.sequence:  # the tail is ahead, so what is in between was pruned
+                    raise ResumeTokenExpired("a token whose following forecasts have been removed meanwhile")
+                while page.events:
+                    subscription.sequence, message = page.events.popleft()
+                    yield message
+                    subscription.check()
+                passed_over = subscription.sequence < page.through
+                subscription.sequence = page.through
                 attached = self._attach(subscription)
+                if attached or passed_over:  # advances the token even if the page had nothing for this subscriber
+                    yield self._heartbeat(subscription)
             while True:
                 event = await subscription.next(self._heartbeat_seconds)
                 if event is not None:
@@ -171,6 +196,18 @@ class Broadcaster:
                     # The queue is empty: every entry up to the tail's position was sent or filtered out.
                     subscription.sequence = max(subscription.sequence, self.position)
                     yield self._heartbeat(subscription)
+
+    async def _current(self, subscription: Subscription) -> AsyncGenerator[bytes, None]:
+        """Yields the newest forecasts as of the sequence at which a subscription starts."""
+        since_us = microseconds(datetime.now(UTC) - CURRENT_AGE)
+        current = CurrentFilter(subscription.game_ids, since_us, subscription.sequence)
+        after = await self._query(partial(current_forecasts.start, filter_=current))
+        while after < current.up_to:
+            page = await self._query(partial(self._current_page, current, after))
+            while page.events:
+                yield page.events.popleft().data
+                subscription.check()
+            after = page.through
 
     async def _follow(self) -> None:
         try:
@@ -242,11 +279,26 @@ class Broadcaster:
         async with self._reading:
             return await read()  # created here, so that a cancelled waiter leaves no coroutine that was never awaited
 
-    async def _page(self, sequence: int) -> list[IssuedForecast | ReportedOutcome]:
-        page = await self._read(partial(self._ledger.read_after, sequence, PAGE_SIZE))
-        if not page:  # the tail is ahead, so the entries in between were pruned
-            raise ResumeTokenExpired("a token whose following forecasts have been removed meanwhile")
+    async def _query(self, query: Query[_T]) -> _T:
+        return await self._read(partial(self._ledger.read, query))
+
+    def _page(self, subscription: Subscription, connection: Connection) -> _Page:
+        """Reads and encodes the next page of a subscriber that catches up; runs on a reader thread."""
+        page = _Page(deque(), subscription.sequence)
+        with contextlib.closing(store.iter_after(connection, subscription.sequence, PAGE_SIZE)) as entries:
+            for entry in entries:
+                page = page._replace(through=entry.sequence)
+                if subscription.wants(entry.game_id):
+                    page.events.append(StreamEvent(entry.sequence, self._serialize(entry)))
+                    if len(page.events) == PAGE_MESSAGES:
+                        break
         return page
+
+    def _current_page(self, current: CurrentFilter, after: int, connection: Connection) -> _Page:
+        """Reads and encodes a page of the newest forecasts; runs on a reader thread."""
+        page = current_forecasts.page(connection, current, after, PAGE_MESSAGES)
+        events = (StreamEvent(issued.sequence, self._serialize(issued)) for issued in page.forecasts)
+        return _Page(deque(events), page.through)
 
     def _serialize(self, entry: IssuedForecast | ReportedOutcome) -> bytes:
         message = prediction_service_pb2.StreamPredictionsResponse(resume_token=self._ledger.token(entry.sequence))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
-from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
+from tests.support.builders.issued_forecasts import GAME, current, game, issued, recorded
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable, verify
@@ -118,11 +118,11 @@ async def test_current_is_the_newest_of_each_game_and_horizon(ledger: Ledger) ->
         ]
     )
     since = now - timedelta(hours=12)
-    assert await ledger.current(frozenset(), since, 6) == stored[3:]
-    assert await ledger.current(frozenset({game(2)}), since, 6) == stored[3:5]
-    assert await ledger.current(frozenset(), since, 4) == stored[1:4]
-    assert await ledger.current(frozenset({game(1)}), since, 6) == []
-    assert await ledger.current(frozenset(), long_ago, 6) == [stored[0], *stored[3:]]
+    assert await current(ledger, frozenset(), since, 6) == stored[3:]
+    assert await current(ledger, frozenset({game(2)}), since, 6) == stored[3:5]
+    assert await current(ledger, frozenset(), since, 4) == stored[1:4]
+    assert await current(ledger, frozenset({game(1)}), since, 6) == []
+    assert await current(ledger, frozenset(), long_ago, 6) == [stored[0], *stored[3:]]
 
 
 class Held:

@@ -17,7 +17,8 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger import LedgerCorrupt, verify
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, LATE_MINUTES
-from dejavu_server.ledger.queries import completed_games, learning, predictions, scorecards
+from dejavu_server.ledger.queries import completed_games, current_forecasts, learning, predictions, scorecards
+from dejavu_server.ledger.queries.current_forecasts import CurrentFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import IssuedForecast, LateReason
 
@@ -89,8 +90,8 @@ def test_late_forecasts_are_not_current(book: RecordBook) -> None:
     said(book, 30)
     newest = said(book, 31)
     said(book, 5)
-    [current] = book.read(lambda connection: store.current(connection, frozenset(), 0, 1000))
-    assert current == newest
+    page = book.read(lambda connection: current_forecasts.page(connection, CurrentFilter(frozenset(), 0, 1000), 0, 10))
+    assert page.forecasts == [newest]
 
 
 def test_hindsight_leaves_the_scorecard_as_it_was(book: RecordBook) -> None:

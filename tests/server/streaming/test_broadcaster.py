@@ -177,6 +177,56 @@ async def test_include_current_sends_the_newest_of_each_game_and_horizon_first(
         assert await subscriber.forecasts(2) == [4, 5]
 
 
+async def test_a_forecast_superseded_while_the_current_ones_are_read_is_sent_and_the_newer_one_after_the_heartbeat(
+    ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broadcaster_module, "PAGE_MESSAGES", 2)
+    await ledger.commit([issued(game(n)) for n in range(1, 8)])
+    async with Subscriber(broadcaster, current=True) as subscriber:
+        sequences = await subscriber.forecasts(3)
+        await ledger.commit([issued(game(n), pattern=(9.0,)) for n in (1, 4, 6)])  # sent; on this page; on a later one
+        await reached(broadcaster, 10)
+        assert sequences + await subscriber.forecasts(4) == [1, 2, 3, 4, 5, 6, 7]
+        assert await subscriber.heartbeat() == ledger.token(7)
+        assert await subscriber.forecasts(3) == [8, 9, 10]
+
+
+async def test_the_token_of_every_current_forecast_resumes_right_after_it(
+    ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broadcaster_module, "PAGE_MESSAGES", 2)
+    await ledger.commit([issued(game(n)) for n in (1, 2, 3)])
+    await ledger.commit([issued(game(1), pattern=(9.0,)), issued(game(4)), issued(game(5))])
+    await reached(broadcaster, 6)
+    async with Subscriber(broadcaster, current=True) as subscriber:
+        messages = [await subscriber.next() for _ in range(5)]
+    assert [message.forecast.sequence for message in messages] == [2, 3, 4, 5, 6]
+    for message in messages:
+        async with Subscriber(broadcaster, token=message.resume_token) as resumed:
+            assert await resumed.heartbeat() == message.resume_token
+            missing = list(range(message.forecast.sequence + 1, 7))
+            assert await resumed.forecasts(len(missing)) == missing
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["current", "resumed"])
+async def test_a_subscriber_that_stops_reading_has_few_messages_made_for_it(ledger: Ledger, resumed: bool) -> None:
+    encoded: list[int] = []
+
+    def noting(forecast: IssuedForecast) -> forecast_pb2.Forecast:
+        encoded.append(forecast.sequence)
+        return encode(forecast)
+
+    await ledger.commit([issued(game(n)) for n in range(100)])
+    broadcaster = new_broadcaster(ledger, encode=noting)
+    await broadcaster.start()
+    token = ledger.token(0) if resumed else ""
+    async with Subscriber(broadcaster, token=token, current=not resumed) as subscriber:
+        assert await subscriber.forecasts(17) == list(range(1, 18))
+        assert encoded == list(range(1, 33))  # two pages of 16
+        assert await subscriber.forecasts(83) == list(range(18, 101))
+    await broadcaster.close()
+
+
 async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledger(
     ledger: Ledger, broadcaster: Broadcaster
 ) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 from tests.support.builders.calls import current_game
 
+from dejavu_common.clock import microseconds
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import Attribution, Explanation, Forecast, Horizon, Interval, SimilarGame
+from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.ledger.queries import current_forecasts
+from dejavu_server.ledger.queries.current_forecasts import CurrentFilter
 from dejavu_server.records import IssuedForecast
 
 GAME = "0022300001"
@@ -79,6 +84,19 @@ async def recorded(ledger: LedgerAccess, *forecasts: IssuedForecast) -> list[Iss
     forecasts_stored = [each for each in stored if isinstance(each, IssuedForecast)]
     assert len(forecasts_stored) == len(forecasts)
     return forecasts_stored
+
+
+async def current(
+    ledger: Ledger, game_ids: frozenset[str], since: datetime, up_to: int, *, page_size: int = 2
+) -> list[IssuedForecast]:
+    """Returns the newest forecast of each game and horizon, read page by page."""
+    filter_ = CurrentFilter(game_ids, microseconds(since), up_to)
+    found: list[IssuedForecast] = []
+    after = await ledger.read(partial(current_forecasts.start, filter_=filter_))
+    while after < up_to:
+        page = await ledger.read(partial(current_forecasts.page, filter_=filter_, after=after, limit=page_size))
+        found, after = [*found, *page.forecasts], page.through
+    return found
 
 
 def game(number: int) -> str:

@@ -7,7 +7,7 @@ entry, and whether a forecast is new, depend on reads in that transaction.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
@@ -256,33 +256,27 @@ def snapshot_read(connection: Connection) -> Iterator[None]:
             connection.exec_driver_sql("ROLLBACK")
 
 
+def iter_after(
+    connection: Connection, sequence: int, limit: int
+) -> Generator[IssuedForecast | ReportedOutcome, None, None]:
+    """Yields the first `limit` forecasts and outcomes after a sequence, in order; reads and decodes them one by one.
+
+    Close it (`contextlib.closing`) to stop early: its statement keeps a state of the ledger from being checkpointed.
+    """
+    with connection.execute(_AFTER, {"after": sequence, "limit": limit}) as rows, decoding():
+        for kind, text in rows:
+            yield _READERS[kind](text)
+
+
 def read_after(connection: Connection, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
     """Returns the first `limit` forecasts and outcomes after a sequence, in order."""
-    rows = connection.execute(_AFTER, {"after": sequence, "limit": limit})
-    with decoding():
-        return [_READERS[kind](text) for kind, text in rows]
+    return list(iter_after(connection, sequence, limit))
 
 
 def newest(connection: Connection) -> int:
     """Returns the sequence of the newest forecast or outcome; 0 if there is none."""
     sequence: int | None = connection.execute(_NEWEST_READ).scalar()
     return sequence or 0
-
-
-def current(connection: Connection, game_ids: frozenset[str], since_us: int, up_to: int) -> list[IssuedForecast]:
-    """Returns the newest forecast in time of each game and horizon, in order of sequence.
-
-    Args:
-        connection: connection to read on.
-        game_ids: the games; empty: all.
-        since_us: only forecasts made at or after this time, in microseconds since 1970.
-        up_to: only forecasts up to this sequence.
-    """
-    newest = connection.execute(_NEWEST_OF_EACH, {"since_us": since_us, "up_to": up_to}).all()
-    sequences = [row.sequence for row in newest if not game_ids or row.game_id in game_ids]
-    return _parse(
-        text for chunk in chunks(sorted(sequences)) for text in connection.execute(_AT, {"sequences": chunk}).scalars()
-    )
 
 
 # Built once: building a statement costs SQLAlchemy as much as running it.
@@ -312,27 +306,6 @@ _AFTER = (
 
 _NEWEST_READ = (
     select(entries.c.sequence).where(entries.c.kind.in_(list(_READERS))).order_by(entries.c.sequence.desc()).limit(1)
-)
-
-_AT = (
-    select(entries.c.canonical)
-    .where(entries.c.sequence.in_(bindparam("sequences", expanding=True)))
-    .order_by(entries.c.sequence)
-)
-
-# Materialized: otherwise SQLite scans the whole index by game to avoid sorting a few rows.
-_recent = (
-    select(forecasts.c.game_id, forecasts.c.horizon, forecasts.c.sequence)
-    .where(
-        forecasts.c.generated_us >= bindparam("since_us"),
-        forecasts.c.sequence <= bindparam("up_to"),
-        forecasts.c.late == "",
-    )
-    .cte("recent")
-    .prefix_with("MATERIALIZED")
-)
-_NEWEST_OF_EACH = select(_recent.c.game_id, func.max(_recent.c.sequence).label("sequence")).group_by(
-    _recent.c.game_id, _recent.c.horizon
 )
 
 _other = forecasts.alias("other")

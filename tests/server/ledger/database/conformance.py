@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 from sqlalchemy import text
-from tests.support.builders.issued_forecasts import game, issued
+from tests.support.builders.issued_forecasts import current, game, issued
 from tests.support.builders.outcomes import outcome
 
 from dejavu_models.errors import DejavuError
@@ -129,7 +129,7 @@ class BackendConformance:
         found = (known.sequence, known.revision, revised.sequence, revised.revision)
         assert found == (1, 0, 3, 1)
         assert [each.sequence for each in await ledger.read_after(0, 10)] == [1, 2, 3]
-        assert [each.sequence for each in await ledger.current(frozenset(), _SINCE, 3)] == [2, 3]
+        assert [each.sequence for each in await current(ledger, frozenset(), _SINCE, 3)] == [2, 3]
         assert await ledger.head() == await ledger.newest() == 3
         assert await ledger.resume_position(ledger.token(2)) == 2
         await ledger.close()

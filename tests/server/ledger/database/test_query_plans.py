@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
-from tests.support.builders.issued_forecasts import game, issued
+from tests.support.builders.issued_forecasts import current, game, issued
 from tests.support.builders.outcomes import answered, asked, outcome
 
 from dejavu_models.types import Horizon
@@ -21,7 +21,6 @@ from dejavu_server.ledger.database import store
 SCANNED = {
     "SCAN ledger",  # one row
     "SCAN snapshots",  # one row for many outcomes
-    "SCAN recent",  # forecasts of the last hours, already selected
     "SCAN entries",  # from the newest entry back to the first match
 }
 
@@ -51,7 +50,8 @@ async def test_every_statement_finds_its_rows_by_an_index(
     await ledger.read_after(0, 10)
     await ledger.newest()
     await ledger.head()
-    await ledger.current(frozenset(), datetime.now(UTC) - timedelta(hours=12), 100)
+    for games in (frozenset[str](), frozenset({game(1)})):
+        await current(ledger, games, datetime.now(UTC) - timedelta(hours=12), 100)
     await ledger.resume_position(ledger.token(1))
     await ledger.read(store.identity)
     queries = [text for text in statements if text.startswith(("SELECT", "WITH", "DELETE", "UPDATE"))]
@@ -63,11 +63,20 @@ async def test_every_statement_finds_its_rows_by_an_index(
             assert not scans, f"{query}\n{plan}"
 
 
-async def test_the_newest_forecasts_of_the_last_hours_are_found_in_one_index_alone(
+async def test_the_newest_forecasts_of_the_last_hours_are_read_in_order_from_the_first_of_them(
     ledger: Ledger, tmp_path: Path, statements: dict[str, Any]
 ) -> None:
-    await ledger.current(frozenset(), datetime.now(UTC) - timedelta(hours=12), 100)
-    [query] = [text for text in statements if "generated_us" in text]
+    await ledger.commit([issued(game(n)) for n in range(20)])
+    statements.clear()
+    await current(ledger, frozenset(), datetime.now(UTC) - timedelta(hours=12), 100)
+    first, page = [text for text in statements if "generated_us" in text]
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
-        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", statements[query])]
-    assert plan[1] == "SEARCH forecasts USING COVERING INDEX ix_forecasts_current (generated_us>?)"
+        plans = [
+            [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", statements[query])]
+            for query in (first, page)
+        ]
+    assert plans[0] == ["SEARCH forecasts USING COVERING INDEX ix_forecasts_current (generated_us>?)"]
+    assert plans[1][0] == "SEARCH forecasts USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
+    [newer] = [step for step in plans[1] if "newer" in step]
+    assert newer.endswith("USING INDEX ix_forecasts_game (game_id=? AND horizon=? AND sequence>? AND sequence<?)")
+    assert not [step for step in plans[1] if "TEMP B-TREE" in step]

@@ -1,0 +1,116 @@
+"""Reads the newest forecasts of recent games page by page, as of a fixed sequence of the ledger.
+
+Rows up to a sequence never change, and each page applies the same conditions to the rows after the previous page. The
+pages together are therefore what one read would have returned, however much is recorded between them: a forecast that
+is superseded meanwhile is still returned, since the one that supersedes it has a later sequence than all pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, bindparam, exists, func, select
+
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.schema import entries, forecasts
+from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.queries.filters import unindexed
+from dejavu_server.records import IssuedForecast
+
+MAX_SEQUENCES_SCANNED = 5000
+"""Most sequences that a page looks at; a few milliseconds of work, so that a page may be short or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentFilter:
+    """Selects the newest forecast in time of each game and horizon, as of a sequence.
+
+    Attributes:
+        game_ids: the games; empty: all.
+        since_us: only forecasts made at or after this time, in microseconds since 1970 (UTC).
+        up_to: only forecasts up to this sequence.
+    """
+
+    game_ids: frozenset[str]
+    since_us: int
+    up_to: int
+
+
+class CurrentPage(NamedTuple):
+    """A page of forecasts.
+
+    Attributes:
+        forecasts: the forecasts, in order of sequence.
+        through: the sequence after which the next page starts; `up_to` of the filter after the last page.
+    """
+
+    forecasts: Sequence[IssuedForecast]
+    through: int
+
+
+def start(connection: Connection, filter_: CurrentFilter) -> int:
+    """Returns the sequence after which the first page starts: right before the first recent forecast of any game."""
+    first = connection.execute(_FIRST, {"since_us": filter_.since_us, "up_to": filter_.up_to}).scalar()
+    return filter_.up_to if first is None else int(first) - 1
+
+
+def page(connection: Connection, filter_: CurrentFilter, after: int, limit: int) -> CurrentPage:
+    """Returns the page after a sequence.
+
+    Args:
+        connection: a read connection.
+        filter_: the filter, the same for all pages.
+        after: what `start`, or the previous page, returned.
+        limit: most forecasts on the page.
+
+    Raises:
+        LedgerCorrupt: if an entry cannot be read back.
+    """
+    last = min(filter_.up_to, after + MAX_SEQUENCES_SCANNED)
+    values: dict[str, Any] = {"since_us": filter_.since_us, "up_to": filter_.up_to}
+    values |= {"after": after, "last": last, "limit": limit, "games": sorted(filter_.game_ids)}
+    rows = connection.execute(_page(bool(filter_.game_ids)), values).all()
+    with store.decoding():
+        found = [codec.parse(text) for _, text in rows]
+    return CurrentPage(found, rows[-1].sequence if len(rows) == limit else last)
+
+
+# Over the recent forecasts in the index that covers this; SQLite would search the table from its first row.
+_FIRST = select(func.min(unindexed(forecasts.c.sequence))).where(
+    forecasts.c.generated_us >= bindparam("since_us"),
+    unindexed(forecasts.c.sequence) <= bindparam("up_to"),
+    forecasts.c.late == "",
+)
+
+_newer = forecasts.alias("newer")
+_superseded = exists().where(
+    _newer.c.game_id == forecasts.c.game_id,
+    _newer.c.horizon == forecasts.c.horizon,
+    _newer.c.sequence > forecasts.c.sequence,
+    _newer.c.sequence <= bindparam("up_to"),
+    _newer.c.late == "",
+    unindexed(_newer.c.generated_us) >= bindparam("since_us"),
+)
+
+
+@cache
+def _page(by_game: bool) -> Select[int, str]:
+    """Selects a page in the order of the table itself; `_superseded` comes last, as the most expensive condition."""
+    conditions = [
+        forecasts.c.sequence > bindparam("after"),
+        forecasts.c.sequence <= bindparam("last"),
+        forecasts.c.late == "",
+        unindexed(forecasts.c.generated_us) >= bindparam("since_us"),
+    ]
+    if by_game:
+        conditions.append(unindexed(forecasts.c.game_id).in_(bindparam("games", expanding=True)))
+    return (
+        select(forecasts.c.sequence, entries.c.canonical)
+        .join(entries, entries.c.sequence == forecasts.c.sequence)
+        .where(*conditions, ~_superseded)
+        .order_by(forecasts.c.sequence)
+        .limit(bindparam("limit"))
+    )

@@ -1,16 +1,19 @@
 """RecordService: records outcomes and queries the ledger. The interceptor maps errors to statuses.
 
 Queries run, aggregate and build their messages on the reader threads of the ledger, so that they do not block other
-calls.
+calls. Scorecards and leaderboards, which may take seconds, are shared and kept (`shared_reads.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Hashable
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_models.scorecard import leaderboard, scorecard
@@ -18,13 +21,16 @@ from dejavu_server.access.caller import current_caller
 from dejavu_server.api.converters import record, record_requests
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.handlers import Context
+from dejavu_server.api.shared_reads import LatestRead, SharedReads
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Query
 from dejavu_server.ledger.queries import pages, predictions, scorecards
+from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import Checkpoint
 
 RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"]
 
+_M = TypeVar("_M", bound=Message)
 _R = TypeVar("_R")
 _T = TypeVar("_T")
 
@@ -44,9 +50,10 @@ class RecordService:
         self._ledger = ledger
         self._clock = clock
         self._signer = signer
-        # Lookups and scorecards use at most one reader thread each; the third thread stays free for streams.
+        # Lookups use at most one reader thread, scorecards two; the others stay free for streams.
         self._lookup_slot = asyncio.Semaphore(1)
-        self._scorecard_slot = asyncio.Semaphore(1)
+        self._position = LatestRead(partial(ledger.read, scorecards.position))
+        self._scorecards = SharedReads()
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, _: Context) -> pb.ReportOutcomeResponse:
         """Records an outcome and settles its forecasts."""
@@ -86,8 +93,7 @@ class RecordService:
         def response(settled: scorecards.SettledByModel) -> pb.GetScorecardResponse:
             return pb.GetScorecardResponse(scorecard=record.scorecard_message(scorecard(settled.forecasts)))
 
-        query = partial(scorecards.settled, filter_=score_filter)
-        return await self._read_with_slot(self._scorecard_slot, query, response)
+        return await self._share(score_filter, score_filter, response)
 
     async def get_leaderboard(self, request: pb.GetLeaderboardRequest, _: Context) -> pb.GetLeaderboardResponse:
         """Ranks the model versions."""
@@ -101,12 +107,26 @@ class RecordService:
             entries = leaderboard(cards, asked.metric, asked.min_games)
             return record.leaderboard_message(entries, asked.metric, asked.min_games)
 
-        query = partial(scorecards.settled, filter_=asked.filter)
-        return await self._read_with_slot(self._scorecard_slot, query, response)
+        return await self._share(asked, asked.filter, response)
 
     async def get_checkpoint(self, _: pb.GetCheckpointRequest, __: Context) -> pb.GetCheckpointResponse:
         """Returns the signed head of the ledger."""
         return pb.GetCheckpointResponse(checkpoint=record.checkpoint_message(await self._signer()))
+
+    async def _share(
+        self, query: Hashable, filter_: ScoreFilter, response: Callable[[scorecards.SettledByModel], _M]
+    ) -> _M:
+        """Returns the response to a query, computed from the settled forecasts of a filter as they are by now."""
+
+        async def read(stop: threading.Event) -> _M:
+            return await self._ledger.read(
+                lambda connection: response(scorecards.settled(connection, filter_)), stop=stop
+            )
+
+        async def is_small() -> bool:
+            return await self._ledger.read(partial(scorecards.is_small, filter_=filter_))
+
+        return await self._scorecards.get((await self._position.get(), query), is_small, read)
 
     async def _read_with_slot(self, slot: asyncio.Semaphore, query: Query[_R], response: Callable[[_R], _T]) -> _T:
         """Waits for the slot, reads and builds the response, and holds the slot until that ends.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -27,8 +28,11 @@ class LedgerAccess(Protocol):
     ) -> tuple[ReportedOutcome, int]:
         """Withdraws an outcome; returns the revision that does, and the number of forecasts that it had settled."""
 
-    async def read(self, query: Query[_T]) -> _T:
-        """Returns the result of a query of `ledger.queries`; each of its statements sees the newest commit."""
+    async def read(self, query: Query[_T], *, stop: threading.Event | None = None) -> _T:
+        """Returns the result of a query of `ledger.queries`; each of its statements sees the newest commit.
+
+        Setting `stop` ends it early, with ReadStopped.
+        """
 
     async def write(self, change: Query[_T]) -> _T:
         """Returns the result of a change other than an entry, in its own transaction; it may be called again."""

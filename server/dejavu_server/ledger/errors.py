@@ -119,6 +119,10 @@ class InvalidDifferential(InvalidInput):
     default_field = "differential"
 
 
+class ReadStopped(Exception):
+    """A read ended early because it was told to stop."""
+
+
 _ErrorT = TypeVar("_ErrorT", bound=DejavuError)
 
 

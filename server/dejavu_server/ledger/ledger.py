@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -31,8 +32,10 @@ from dejavu_server.results import Failed, Result
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
-READERS = 3
-"""Reader threads, each with its own connection: one for the tail, the others for subscribers that catch up."""
+READERS = 6
+"""Reader threads, each with its own connection: for the tail, two subscribers that catch up, a lookup and two
+scorecards. What is read beside them takes a millisecond.
+"""
 
 PAGE_SIZE = 500
 """Entries that a tail reads per page."""
@@ -211,14 +214,19 @@ class Ledger:
         with self._reporting_failures():
             return await asyncio.wrap_future(self._writer.run(change, alone=True))
 
-    async def read(self, query: Query[_T]) -> _T:
+    async def read(self, query: Query[_T], *, stop: threading.Event | None = None) -> _T:
         """Returns the result of a query; each of its statements sees the newest commit.
+
+        Args:
+            query: the query, called on a reader thread.
+            stop: ends the query early once it is set, which cancelling this call does not.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the ledger cannot be read.
+            ReadStopped: if the query was stopped.
         """
         with self._reporting_failures():
-            return await self._in_reader(partial(self._read_now, query))
+            return await self._in_reader(partial(self._read_now, query, stop))
 
     async def read_after(self, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
         """Returns the first `limit` forecasts and outcomes after a sequence, in order."""
@@ -347,6 +355,6 @@ class Ledger:
                 self._on_failure(error)
             raise
 
-    def _read_now(self, query: Query[_T]) -> _T:
-        with self._backend.read() as connection:
+    def _read_now(self, query: Query[_T], stop: threading.Event | None) -> _T:
+        with self._backend.read(stop) as connection:
             return query(connection)

@@ -7,6 +7,7 @@ The manager retries with exponential backoff. Once the disk works again, both re
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -163,9 +164,9 @@ class LedgerManager:
         """Withdraws an outcome; see `Ledger.withdraw_outcome`."""
         return await self._open_ledger().withdraw_outcome(game_id, horizon, recorded_by)
 
-    async def read(self, query: Query[_T]) -> _T:
+    async def read(self, query: Query[_T], *, stop: threading.Event | None = None) -> _T:
         """Returns the result of a query; see `Ledger.read`."""
-        return await self._open_ledger().read(query)
+        return await self._open_ledger().read(query, stop=stop)
 
     async def write(self, change: Query[_T]) -> _T:
         """Returns the result of a change; see `Ledger.write`."""

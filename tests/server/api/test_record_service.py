@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,17 +10,13 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from sqlalchemy import Connection
 from tests.support.builders.calls import current_game
-from tests.support.fakes.unused_ledger import UnusedLedger
 
 from dejavu.v1 import forecast_pb2, prediction_service_pb2, record_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_feed.game_day import game_day
-from dejavu_server.api.record_service import RecordService
-from dejavu_server.records import ReportedOutcome
 from dejavu_server.worker.worker import Worker
 
 GAME = current_game(1)
@@ -236,88 +230,3 @@ async def test_a_token_of_another_list_is_refused(record: Any, service: Any) -> 
         "INVALID_PAGE_TOKEN",
         ["page_token"],
     )
-
-
-class SlowRecord(UnusedLedger):
-    """A ledger whose reads block until released."""
-
-    def __init__(self) -> None:
-        self.reading = 0
-        self.read_so_far = 0
-        self.resumed = asyncio.Event()
-        self.error: Exception | None = None
-
-    async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
-        return outcome, 0
-
-    async def read(self, function: Callable[[Connection], Any]) -> Any:
-        self.reading += 1
-        self.read_so_far += 1
-        try:
-            await self.resumed.wait()
-            if self.error is not None:
-                raise self.error
-            return pb.GetScorecardResponse()
-        finally:
-            self.reading -= 1
-
-
-async def turns(times: int = 10) -> None:
-    for _ in range(times):
-        await asyncio.sleep(0)
-
-
-def slow_service() -> tuple[SlowRecord, RecordService]:
-    async def sign() -> Any:
-        raise NotImplementedError
-
-    slow = SlowRecord()
-    return slow, RecordService(slow, lambda: datetime.now(UTC), sign)
-
-
-NOBODY: Any = None  # the context of a call
-
-
-async def test_one_scorecard_is_made_at_a_time_also_when_its_caller_has_gone() -> None:
-    slow, service = slow_service()
-    first, second, third = (
-        asyncio.create_task(service.get_scorecard(pb.GetScorecardRequest(), NOBODY)) for _ in range(3)
-    )
-    await turns()
-    assert (slow.reading, slow.read_so_far) == (1, 1)
-    first.cancel()
-    second.cancel()
-    await turns()
-    assert (first.cancelled(), second.cancelled()) == (True, True)
-    assert (slow.reading, slow.read_so_far) == (1, 1), "a thread continues after its caller disconnects"
-    slow.resumed.set()
-    assert await third == pb.GetScorecardResponse()
-    assert slow.read_so_far == 2
-
-
-async def test_all_that_is_asked_of_the_record_at_once_takes_two_threads() -> None:
-    slow, service = slow_service()
-    calls = [
-        asyncio.create_task(call)
-        for _ in range(5)
-        for call in (
-            service.list_predictions(pb.ListPredictionsRequest(), NOBODY),
-            service.get_prediction(pb.GetPredictionRequest(game_id=GAME), NOBODY),
-            service.get_scorecard(pb.GetScorecardRequest(), NOBODY),
-            service.get_leaderboard(pb.GetLeaderboardRequest(), NOBODY),
-        )
-    ]
-    await turns()
-    assert slow.reading == 2
-    slow.resumed.set()
-    await asyncio.gather(*calls)
-    assert slow.read_so_far == len(calls)
-
-
-async def test_a_reading_that_fails_leaves_its_turn_to_the_next() -> None:
-    slow, service = slow_service()
-    slow.error = RuntimeError("a disk")
-    slow.resumed.set()
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match="a disk"):
-            await service.get_scorecard(pb.GetScorecardRequest(), NOBODY)

@@ -310,7 +310,7 @@ class SlowLedger(UnusedLedger):
         self.readings = 0
         self.written = asyncio.Event()
 
-    async def read(self, function: Callable[[Connection], T]) -> T:
+    async def read(self, function: Callable[[Connection], T], *, stop: threading.Event | None = None) -> T:
         self.readings += 1
 
         def slowly(connection: Connection) -> T:

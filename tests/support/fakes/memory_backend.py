@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +15,7 @@ from sqlalchemy.pool import StaticPool
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.alembic_runner import upgrade
 from dejavu_server.ledger.database.backend import Connection
+from dejavu_server.ledger.database.sqlite_engine import stopping
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerUnavailable
 
 
@@ -47,9 +48,13 @@ class MemoryBackend:
             yield connection
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self, stop: threading.Event | None = None) -> Iterator[Connection]:
         """Reads between transactions, each statement on its own."""
-        with self._in_turn(), self._engine.connect() as connection:
+        with (
+            self._in_turn(),
+            self._engine.connect() as connection,
+            nullcontext() if stop is None else stopping(connection, stop),
+        ):
             yield connection
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -27,7 +28,7 @@ class UnusedLedger:
     ) -> tuple[ReportedOutcome, int]:
         raise AssertionError("no outcome is withdrawn here")
 
-    async def read(self, query: Query[_T]) -> _T:
+    async def read(self, query: Query[_T], *, stop: threading.Event | None = None) -> _T:
         raise AssertionError("nothing is read here")
 
     async def write(self, change: Query[_T]) -> _T:

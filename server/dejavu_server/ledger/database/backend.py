@@ -7,6 +7,7 @@ implementation must do.
 from __future__ import annotations
 
 import enum
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias, TypeVar
@@ -60,10 +61,11 @@ class Backend(Protocol):
         rolls the transaction back. When the block has ended without one, the changes survive this process.
         """
 
-    def read(self) -> AbstractContextManager[Connection]:
+    def read(self, stop: threading.Event | None = None) -> AbstractContextManager[Connection]:
         """Gives read access that does not wait for writers; each statement sees the newest commit.
 
-        `store.snapshot_read` makes several statements on the connection see one state.
+        `store.snapshot_read` makes several statements on the connection see one state. Once `stop` is set, the running
+        statement ends within milliseconds, and ReadStopped is raised instead of a LedgerError.
         """
 
     def check(self) -> None:

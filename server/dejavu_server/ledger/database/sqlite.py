@@ -7,8 +7,9 @@ IMMEDIATE: it takes the write lock before it reads, so that decisions based on t
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from dejavu_server.ledger.database.sqlite_engine import (
     database_path,
     new_engine,
     reading_engine,
+    stopping,
 )
 from dejavu_server.ledger.database.sqlite_schema import check_schema
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerSchemaError, LedgerUnavailable
@@ -133,9 +135,13 @@ class SqliteBackend:
         files.check(self._path)
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self, stop: threading.Event | None = None) -> Iterator[Connection]:
         """See `Backend.read`."""
-        with database_errors(), self._reading.connect() as connection:
+        with (
+            database_errors(),
+            self._reading.connect() as connection,
+            nullcontext() if stop is None else stopping(connection, stop),
+        ):
             yield connection
 
     def check(self) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -25,12 +26,19 @@ from dejavu_server.ledger.errors import (
     LedgerError,
     LedgerSchemaError,
     LedgerUnavailable,
+    ReadStopped,
 )
 from dejavu_server.settings import url_hint
 
 BUSY_SECONDS = 2.0
 """How long a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
 
+
+STEPS_PER_CHECK = 10_000
+"""Steps of SQLite's virtual machine between two checks whether to stop: a few hundred rows, some milliseconds."""
+
+MAX_CONNECTIONS = 8
+"""Connections kept open by an engine: as many as a ledger has reader threads, and some for what is beside them."""
 
 MIN_FREE_BYTES = 1024 * 1024
 """Free space below which a disk counts as full: a batch of forecasts may need this much."""
@@ -111,7 +119,7 @@ def new_engine(path: Path, pragmas: list[str], *, access: str = "mode=rw") -> En
             f"file:{quote(str(path))}?{access}", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
         )
 
-    engine = create_engine("sqlite:///unused", creator=connect, hide_parameters=True)
+    engine = create_engine("sqlite:///unused", creator=connect, hide_parameters=True, pool_size=MAX_CONNECTIONS)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _entry: ConnectionPoolEntry) -> None:
@@ -148,6 +156,31 @@ def from_database(error: SQLAlchemyError) -> LedgerError:
     if code in _CAUSES:
         return LedgerUnavailable(f"the ledger is {_CAUSES[code]}")
     return LedgerUnavailable("the ledger's database failed")
+
+
+@contextmanager
+def stopping(connection: Connection, stop: threading.Event) -> Iterator[None]:
+    """Ends the statements of a connection once an event is set.
+
+    Raises:
+        ReadStopped: if one was ended, or would have been started.
+    """
+    raw = connection.connection.driver_connection
+    if raw is None:
+        raise ValueError("the connection is closed")
+    raw.set_progress_handler(stop.is_set, STEPS_PER_CHECK)
+    try:
+        if stop.is_set():
+            raise ReadStopped
+        yield
+    except SQLAlchemyError as error:
+        cause = error.orig if isinstance(error, DBAPIError) else None
+        if stop.is_set() and primary_code(cause) == sqlite3.SQLITE_INTERRUPT:
+            raise ReadStopped from error
+        raise
+    finally:
+        with suppress(sqlite3.ProgrammingError):  # closed, after an error that may lie in its file
+            raw.set_progress_handler(None, 0)
 
 
 @contextmanager

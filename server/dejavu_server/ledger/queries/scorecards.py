@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import JSON, ColumnElement, Connection, Select, and_, bindparam, false, select, type_coerce
+from sqlalchemy import JSON, ColumnElement, Connection, Select, and_, bindparam, false, func, select, type_coerce
 
 from dejavu_models.arrays import Floats
 from dejavu_models.betting import MarketSide
@@ -30,6 +30,10 @@ from dejavu_server.records import LateReason
 
 _PARTITION_ROWS = 5000
 """Rows held as Python objects at a time: as objects they take twenty times the memory that they take in arrays."""
+
+
+SMALL_READ = 5000
+"""Most forecasts that a small read goes through: some 50 ms of work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,35 @@ class SettledByModel(NamedTuple):
     forecasts: SettledForecasts
     model: NDArray[np.int64]
     models: list[str]
+
+
+class Position(NamedTuple):
+    """What scorecards are computed from: they are equal where their positions are.
+
+    After an outcome stands in the ledger, neither forecasts nor markets of its game and horizon are recorded (see
+    `store.append`), so that only another outcome, or the withdrawal of one, changes any scorecard.
+
+    Attributes:
+        ledger: the identity of the ledger.
+        outcome: sequence of the newest outcome; 0 if there is none.
+    """
+
+    ledger: store.Identity
+    outcome: int
+
+
+def position(connection: Connection) -> Position:
+    """Returns the position of the ledger."""
+    with store.snapshot_read(connection):
+        return Position(store.identity(connection), connection.execute(_NEWEST_OUTCOME).scalar() or 0)
+
+
+def is_small(connection: Connection, filter_: ScoreFilter) -> bool:
+    """Returns whether an index leads to at most SMALL_READ forecasts that match a filter."""
+    given = filter_.parameters().keys()
+    values = {"first_day": 0, "last_day": _LAST_DAY, **filter_.parameters(), "most": SMALL_READ + 1}
+    counts = (_COUNTS[name] for name in _COUNTS if name in given or (name == "all" and not given & _SELECTIVE))
+    return any(connection.execute(count, values).scalar_one() <= SMALL_READ for count in counts)
 
 
 def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
@@ -166,6 +199,29 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
 
 _SELECTIVE = frozenset({"game", "team", "model", "first_day", "last_day"})
 """Conditions with an index that leads to fewer forecasts than the outcomes of a horizon do."""
+
+_LAST_DAY = 10_000_000  # beyond any date
+
+_NEWEST_OUTCOME = select(func.max(outcomes.c.sequence))
+
+
+def _count(*conditions: ColumnElement[bool]) -> Select[int]:
+    """Counts forecasts, in an index that covers the conditions, up to a number."""
+    return select(func.count()).select_from(
+        select(forecasts.c.sequence).where(*conditions).limit(bindparam("most")).subquery()
+    )
+
+
+_days = _count(forecasts.c.day >= bindparam("first_day"), forecasts.c.day <= bindparam("last_day"))
+_COUNTS: dict[str, Select[int]] = {
+    "game": _count(_CONDITIONS["game"]),
+    "first_day": _days,
+    "last_day": _days,
+    "team": _count(_CONDITIONS["team"]),
+    "model": _count(_CONDITIONS["model"]),
+    "all": _count(),
+}
+"""Counts of the forecasts that a condition leads to; without any such condition, of all."""
 
 _later = forecasts.alias("later")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
@@ -148,7 +149,7 @@ async def test_a_signer_that_runs_signs_what_is_there_at_once_and_ends_when_told
     written = asyncio.Event()
 
     class Watched(UnusedLedger):
-        async def read(self, function: Callable[[Connection], T]) -> T:
+        async def read(self, function: Callable[[Connection], T], *, stop: threading.Event | None = None) -> T:
             return await ledger.read(function)
 
         async def write(self, function: Callable[[Connection], T]) -> T:
@@ -175,7 +176,7 @@ async def test_a_fault_that_is_over_is_told_to_be_over(
     class Faulty(UnusedLedger):
         faults = 1
 
-        async def read(self, function: Callable[[Connection], T]) -> T:
+        async def read(self, function: Callable[[Connection], T], *, stop: threading.Event | None = None) -> T:
             return await ledger.read(function)
 
         async def write(self, function: Callable[[Connection], T]) -> T:

@@ -18,6 +18,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger, LedgerError, LedgerUnavailable, OutcomeAlreadyRecorded
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection
+from dejavu_server.ledger.errors import ReadStopped
 from dejavu_server.ledger.queries import learning, predictions
 from dejavu_server.records import IssuedForecast
 from dejavu_server.results import Failed
@@ -117,6 +118,45 @@ class BackendConformance:
         with backend.read() as connection:
             for thorough in (False, True):
                 backend.check_integrity(connection, thorough=thorough)
+
+    def test_a_read_that_is_told_to_stop_ends_and_harms_no_later_one(self, backend: Backend) -> None:
+        backend.open(make=True)
+        endless = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
+        reading, stop = threading.Event(), threading.Event()
+
+        def stop_while_it_reads() -> None:
+            reading.wait(30)
+            stop.set()
+
+        stopper = threading.Thread(target=stop_while_it_reads)
+        stopper.start()
+
+        def read_without_end() -> None:
+            with backend.read(stop) as connection, store.snapshot_read(connection):
+                reading.set()
+                connection.execute(endless)
+
+        with pytest.raises(ReadStopped):
+            read_without_end()
+        stopper.join()
+        with pytest.raises(ReadStopped), backend.read(stop):
+            raise AssertionError("it starts nothing")
+        with backend.read() as connection:
+            assert store.head(connection).sequence == 0
+            assert connection.execute(text("SELECT count(*) FROM ledger")).scalar_one() == 1
+        with backend.read(threading.Event()) as connection:
+            assert store.head(connection).sequence == 0
+
+    async def test_a_stopped_read_is_no_failure_of_the_ledger(self, backend: Backend) -> None:
+        failures: list[LedgerError] = []
+        ledger = await Ledger.open_backend(backend, on_failure=failures.append)
+        stop = threading.Event()
+        stop.set()
+        with pytest.raises(ReadStopped):
+            await ledger.read(store.head, stop=stop)
+        assert failures == []
+        assert await ledger.head() == 0
+        await ledger.close()
 
     async def test_forecasts_are_recorded_once_in_one_order_with_revisions(self, backend: Backend) -> None:
         ledger = await Ledger.open_backend(backend)

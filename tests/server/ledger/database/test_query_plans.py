@@ -6,17 +6,20 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
-from tests.support.builders.issued_forecasts import current, game, issued
+from tests.support.builders.issued_forecasts import GAME, current, game, issued
 from tests.support.builders.outcomes import answered, asked, outcome
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database import store
+from dejavu_server.ledger.queries import scorecards
+from dejavu_server.ledger.queries.scorecards import ScoreFilter
 
 SCANNED = {
     "SCAN ledger",  # one row
@@ -80,3 +83,20 @@ async def test_the_newest_forecasts_of_the_last_hours_are_read_in_order_from_the
     [newer] = [step for step in plans[1] if "newer" in step]
     assert newer.endswith("USING INDEX ix_forecasts_game (game_id=? AND horizon=? AND sequence>? AND sequence<?)")
     assert not [step for step in plans[1] if "TEMP B-TREE" in step]
+
+
+async def test_the_size_and_the_position_of_a_scorecard_are_read_from_indexes_alone(
+    ledger: Ledger, tmp_path: Path, statements: dict[str, Any]
+) -> None:
+    await ledger.read(scorecards.position)
+    for given in ({"game_id": GAME}, {"first_day": 1}, {"team": "BOS"}, {"model_version": "v1"}):
+        await ledger.read(partial(scorecards.is_small, filter_=ScoreFilter(**given)))
+    queries = [text for text in statements if text.startswith("SELECT") and "ledger" not in text]
+    assert len(queries) == 5
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        for query in queries:
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", statements[query])]
+            steps = [step for step in plan if "forecasts" in step or "outcomes" in step]
+            assert steps
+            assert all(step.startswith("SEARCH") for step in steps), plan
+            assert all("COVERING INDEX" in step or step == "SEARCH outcomes" for step in steps) or "team" in query

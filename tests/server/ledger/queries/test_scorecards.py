@@ -23,8 +23,10 @@ from dejavu_models.betting import MarketSide
 from dejavu_models.scorecard import Exclusion, LeftOut, SettledForecasts, scorecard
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.queries import pages, predictions, scorecards
+from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel
 from dejavu_server.records import LateReason, RecordedForecast
+from dejavu_server.results import Failed
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
 TODAY = game_day(EVENING).toordinal()
@@ -294,3 +296,57 @@ def test_a_ledger_without_outcomes_has_nothing_settled() -> None:
         empty.predict(forecast(GAMES[0]))
         found = settled(empty, ScoreFilter())
     assert (len(found.forecasts), found.models) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        {"game_id": GAMES[0]},
+        {"first_day": TODAY},
+        {"last_day": TODAY},
+        {"first_day": TODAY + 1, "last_day": TODAY + 1},
+        {"team": "BOS"},
+        {"model_version": "v1"},
+        {},
+        {"min_confidence": 0.9},
+    ],
+    ids=str,
+)
+def test_a_read_is_small_if_an_index_leads_to_few_forecasts(
+    book: RecordBook, monkeypatch: pytest.MonkeyPatch, conditions: dict[str, Any]
+) -> None:
+    filter_ = ScoreFilter(**conditions)
+    indexed = {name: value for name, value in conditions.items() if name != "min_confidence"}
+    listed = ForecastFilter(**indexed, replays=True, superseded=True)
+    forecasts = len(book.read(lambda connection: pages.page(connection, listed, "", 500)).forecasts)
+    assert forecasts
+    for most, small in ((forecasts, True), (forecasts - 1, False)):
+        monkeypatch.setattr(scorecards, "SMALL_READ", most)
+        assert book.read(lambda connection: scorecards.is_small(connection, filter_)) == small
+
+
+def test_the_narrowest_condition_decides_whether_a_read_is_small(
+    book: RecordBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorecards, "SMALL_READ", 20)
+    assert not book.read(lambda connection: scorecards.is_small(connection, ScoreFilter(model_version="v1")))
+    narrow = ScoreFilter(model_version="v1", game_id=GAMES[0])
+    assert book.read(lambda connection: scorecards.is_small(connection, narrow))
+
+
+def test_the_position_of_scorecards_moves_with_every_report_and_with_nothing_else() -> None:
+    with new_book() as made:
+        positions = [made.read(scorecards.position)]
+
+        def moved() -> bool:
+            positions.append(made.read(scorecards.position))
+            return positions[-1] != positions[-2]
+
+        made.predict(with_market(forecast(GAMES[0]), stake=0.05))
+        assert not moved()
+        for differential, moves in ((3, True), (3, False), (4, True)):
+            made.report(GAMES[0], Horizon.HALFTIME, differential)
+            assert moved() == moves
+        [refused] = made.predict(forecast(GAMES[0], lead=9.0))
+        assert isinstance(refused, Failed)
+        assert not moved()

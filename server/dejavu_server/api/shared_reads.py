@@ -1,0 +1,208 @@
+"""Shares expensive reads of the ledger between the callers that ask for the same, and stops those nobody waits for.
+
+A read is identified by what it reads and by how new the ledger was when its caller asked, so that no caller gets an
+answer older than an entry that it knows of. The newest answers are kept. Few reads run at a time, each in the lane of
+its size: a small one never waits for a large one. In each lane a bounded number of reads waits; more are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from dejavu_models.errors import DejavuError
+from dejavu_server.forecasting.batcher import Overloaded
+from dejavu_server.ledger.errors import copy_of
+
+MAX_WAITING_SMALL = 64
+"""Small reads that may wait, each for some ten milliseconds."""
+
+MAX_WAITING_LARGE = 8
+"""Large reads that may wait, each for seconds: as many as callers that wait a minute have answered."""
+
+MAX_ANSWERS = 256
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+"""Most answers that are kept, and their size in bytes as messages."""
+
+_T = TypeVar("_T")
+_M = TypeVar("_M", bound=Message)
+
+
+class _Lane:
+    """A slot for one read at a time, and the number of reads that may wait for it."""
+
+    def __init__(self, max_waiting: int) -> None:
+        self.slot = asyncio.Semaphore(1)
+        self.waiting = 0
+        self.max_waiting = max_waiting
+
+
+@dataclass(eq=False)
+class _Read:
+    """A read that is waiting or running.
+
+    Attributes:
+        callers: how many wait for its answer.
+        running: whether it has its slot; a thread is then busy with it, which only `stop` ends.
+    """
+
+    task: asyncio.Task[Any] = field(init=False)
+    callers: int = 0
+    running: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class SharedReads:
+    """Reads shared by the calls of one event loop; must be used from that loop only."""
+
+    def __init__(self) -> None:
+        self._answers = _Answers()
+        self._reads: dict[Hashable, _Read] = {}
+        self._small, self._large = _Lane(MAX_WAITING_SMALL), _Lane(MAX_WAITING_LARGE)
+
+    async def get(
+        self,
+        key: Hashable,
+        is_small: Callable[[], Awaitable[bool]],
+        read: Callable[[threading.Event], Awaitable[_M]],
+    ) -> _M:
+        """Returns an answer: one that is kept, that of a read in progress, or that of a new read.
+
+        If this call is cancelled and no other waits for the same read, the read ends soon, or never starts.
+
+        Args:
+            key: identifies the answer, and with it its type.
+            is_small: returns whether a read belongs in the lane of small ones; called at most once for each read.
+            read: reads the answer; it ends early, with any exception, once the event is set.
+
+        Raises:
+            Overloaded: if too many other reads wait.
+            Exception: whatever the read raised.
+        """
+        kept: _M | None = self._answers.get(key)
+        if kept is not None:
+            return kept
+        shared = self._reads.get(key)
+        if shared is None:
+            shared = self._reads[key] = _Read()
+            shared.task = asyncio.create_task(self._run(shared, is_small, read), name="shared-read")
+            shared.task.add_done_callback(partial(self._finish, key, shared))
+        shared.callers += 1
+        try:
+            answer: _M = await asyncio.shield(shared.task)
+            return answer
+        except DejavuError as error:
+            raise copy_of(error) from error.__cause__
+        finally:
+            shared.callers -= 1
+            if not shared.callers and not shared.task.done():
+                self._abandon(key, shared)
+
+    async def _run(
+        self,
+        shared: _Read,
+        is_small: Callable[[], Awaitable[bool]],
+        read: Callable[[threading.Event], Awaitable[_M]],
+    ) -> _M:
+        lane = self._small if await is_small() else self._large
+        if lane.slot.locked() and lane.waiting >= lane.max_waiting:
+            raise Overloaded(f"{lane.waiting} other reads of this size wait already; retry later, or ask for less")
+        lane.waiting += 1
+        try:
+            await lane.slot.acquire()
+        finally:
+            lane.waiting -= 1
+        shared.running = True
+        try:
+            return await read(shared.stop)
+        finally:
+            lane.slot.release()
+
+    def _abandon(self, key: Hashable, shared: _Read) -> None:
+        """Ends a read that nobody waits for any more; whoever asks for the same starts another one."""
+        self._forget(key, shared)
+        if shared.running:
+            shared.stop.set()
+        else:
+            shared.task.cancel()
+
+    def _finish(self, key: Hashable, shared: _Read, task: asyncio.Task[Any]) -> None:
+        self._forget(key, shared)
+        if not task.cancelled() and task.exception() is None:  # retrieved, or asyncio would log it
+            self._answers.keep(key, task.result())
+
+    def _forget(self, key: Hashable, shared: _Read) -> None:
+        if self._reads.get(key) is shared:
+            del self._reads[key]
+
+
+class _Answers:
+    """The most recently used answers."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Hashable) -> Any:
+        """Returns the answer that is kept under a key; None if there is none."""
+        if key not in self._answers:
+            return None
+        self._answers.move_to_end(key)
+        return self._answers[key][0]
+
+    def keep(self, key: Hashable, answer: Message) -> None:
+        """Keeps an answer, and drops those that were used longest ago, itself included if it alone is too large."""
+        _, replaced = self._answers.pop(key, (None, 0))
+        size = answer.ByteSize()
+        self._answers[key] = answer, size
+        self._bytes += size - replaced
+        while len(self._answers) > MAX_ANSWERS or self._bytes > MAX_ANSWER_BYTES:
+            _, (_, dropped) = self._answers.popitem(last=False)
+            self._bytes -= dropped
+
+
+class LatestRead(Generic[_T]):
+    """Shares reads of a value that changes: each caller gets that of a read which started after it asked.
+
+    Args:
+        read: reads the value.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[_T]]) -> None:
+        self._read = read
+        self._next: asyncio.Future[_T] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def get(self) -> _T:
+        """Returns the value.
+
+        Raises:
+            Exception: whatever the read raised.
+        """
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_future()
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="latest-read")
+        try:
+            return await asyncio.shield(self._next)
+        except DejavuError as error:
+            raise copy_of(error) from error.__cause__
+
+    async def _run(self) -> None:
+        try:
+            while self._next is not None:
+                answer, self._next = self._next, None
+                answer.add_done_callback(lambda done: done.exception())  # retrieved also if all callers have gone
+                try:
+                    answer.set_result(await self._read())
+                except Exception as error:
+                    answer.set_exception(error)
+        finally:
+            self._task = None

@@ -1,0 +1,328 @@
+"""Scorecards are shared, kept, limited and stopped; none is older than an outcome that its caller was told of."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+from tests.support.builders.issued_forecasts import game, issued
+from tests.support.builders.outcomes import outcome
+from tests.support.fakes.unused_ledger import UnusedLedger
+
+from dejavu.v1 import record_service_pb2 as pb
+from dejavu_server.api import shared_reads
+from dejavu_server.api.record_service import RecordService
+from dejavu_server.api.shared_reads import LatestRead
+from dejavu_server.forecasting.batcher import Overloaded
+from dejavu_server.ledger import Ledger, LedgerUnavailable
+from dejavu_server.ledger.errors import ReadStopped
+from dejavu_server.ledger.queries import scorecards
+from dejavu_server.records import ReportedOutcome
+
+GAME = game(1)
+NOBODY: Any = None
+"""The context of a call."""
+
+
+class SlowRecord(UnusedLedger):
+    """A ledger whose scorecards take until they are released or stopped, and whose other reads are those of a real one.
+
+    Attributes:
+        running: slow reads in progress.
+        slow_reads: all slow reads so far.
+        most: most slow reads at a time.
+        stopped: slow reads that were told to stop.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.running = self.slow_reads = self.most = self.stopped = 0
+        self.released = threading.Event()
+        self.started = asyncio.Semaphore(0)
+
+    async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
+        return await self._ledger.record_outcome(outcome, correct=correct)
+
+    async def read(self, function: Callable[[Connection], Any], *, stop: threading.Event | None = None) -> Any:
+        if stop is None:
+            return await self._ledger.read(function)
+        self.slow_reads += 1
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.started.release()
+        try:
+            return await asyncio.to_thread(self._slowly, stop)
+        finally:
+            self.running -= 1
+
+    def _slowly(self, stop: threading.Event) -> pb.GetScorecardResponse:
+        while not self.released.wait(0.001):
+            if stop.is_set():
+                self.stopped += 1
+                raise ReadStopped
+        return pb.GetScorecardResponse()
+
+
+def service_of(ledger: Any) -> RecordService:
+    async def sign() -> Any:
+        raise NotImplementedError
+
+    return RecordService(ledger, lambda: datetime.now(UTC), sign)
+
+
+def ask(service: RecordService, team: str = "") -> asyncio.Task[pb.GetScorecardResponse]:
+    return asyncio.create_task(service.get_scorecard(pb.GetScorecardRequest(filter=pb.ScoreFilter(team=team)), NOBODY))
+
+
+@pytest.fixture
+def slow(ledger: Ledger) -> SlowRecord:
+    return SlowRecord(ledger)
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes every scorecard a large one."""
+    monkeypatch.setattr(scorecards, "SMALL_READ", -1)
+
+
+async def test_callers_that_ask_for_the_same_share_one_read_and_its_answer_is_kept(slow: SlowRecord) -> None:
+    service = service_of(slow)
+    calls = [ask(service) for _ in range(20)]
+    await slow.started.acquire()
+    slow.released.set()
+    assert await asyncio.gather(*calls) == [pb.GetScorecardResponse()] * 20
+    assert await ask(service) == pb.GetScorecardResponse()
+    assert slow.slow_reads == 1
+    await ask(service, "BOS")
+    assert slow.slow_reads == 2
+
+
+async def test_a_scorecard_is_never_older_than_an_outcome_that_its_caller_was_told_of(ledger: Ledger) -> None:
+    service = service_of(ledger)
+    await ledger.commit([issued(game(number)) for number in range(30)])
+
+    async def report_and_ask(number: int) -> None:
+        await ledger.record_outcome(outcome(3, game(number)))
+        answered.append(number)
+        known = len(answered)
+        card = (await service.get_scorecard(pb.GetScorecardRequest(), NOBODY)).scorecard
+        board = await service.get_leaderboard(best_mae, NOBODY)
+        assert card.games >= known
+        assert board.rows[0].scorecard.games >= known
+
+    best_mae = pb.GetLeaderboardRequest(metric=pb.LEADERBOARD_METRIC_MAE, min_games=1)
+    answered: list[int] = []
+    for number in range(10):
+        await report_and_ask(number)
+    await asyncio.gather(*(report_and_ask(number) for number in range(10, 20)))
+    await ledger.withdraw_outcome(game(0), outcome(3).horizon)
+    assert (await service.get_scorecard(pb.GetScorecardRequest(), NOBODY)).scorecard.games == 19
+
+
+async def test_a_value_that_changes_is_that_of_a_read_that_started_after_its_caller_asked() -> None:
+    started, turns = 0, asyncio.Semaphore(0)
+
+    async def read() -> int:
+        nonlocal started
+        started += 1
+        number = started
+        await turns.acquire()
+        if number == 2:
+            raise LedgerUnavailable("a disk")
+        return number
+
+    latest = LatestRead(read)
+    first = asyncio.create_task(latest.get())
+    await until(lambda: started == 1)
+    later = [asyncio.create_task(latest.get()) for _ in range(5)]
+    turns.release()
+    assert await first == 1
+    await until(lambda: started == 2)
+    last = asyncio.create_task(latest.get())
+    turns.release()
+    for error in await asyncio.gather(*later, return_exceptions=True):
+        assert isinstance(error, LedgerUnavailable)
+    turns.release()
+    assert await last == 3
+
+
+async def test_an_answer_is_kept_until_the_next_outcome_and_forecasts_do_not_end_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, reads = service_of(ledger), Counter[str]()
+    settled = scorecards.settled
+
+    def counting(connection: Connection, filter_: scorecards.ScoreFilter) -> scorecards.SettledByModel:
+        reads["settled"] += 1
+        return settled(connection, filter_)
+
+    monkeypatch.setattr(scorecards, "settled", counting)
+    for number in range(3):
+        await ledger.commit([issued(game(number))])
+        await service.get_scorecard(pb.GetScorecardRequest(), NOBODY)
+    assert reads["settled"] == 1
+    await ledger.record_outcome(outcome(3, game(1)))
+    assert (await service.get_scorecard(pb.GetScorecardRequest(), NOBODY)).scorecard.games == 1
+    assert reads["settled"] == 2
+
+
+async def test_a_read_goes_on_while_one_of_its_callers_waits_and_is_stopped_when_the_last_has_gone(
+    slow: SlowRecord,
+) -> None:
+    service = service_of(slow)
+    calls = [ask(service) for _ in range(3)]
+    await slow.started.acquire()
+    for call in calls[:2]:
+        call.cancel()
+    await asyncio.wait(calls[:2])
+    assert (slow.running, slow.stopped) == (1, 0)
+    calls[2].cancel()
+    await asyncio.wait(calls)
+    other = ask(service, "BOS")
+    await slow.started.acquire()  # the slot was free again
+    assert (slow.most, slow.stopped) == (1, 1)
+    slow.released.set()
+    assert await other == pb.GetScorecardResponse()
+
+
+async def test_who_asks_for_what_was_just_stopped_has_it_read_again(slow: SlowRecord) -> None:
+    service = service_of(slow)
+    gone = ask(service)
+    await slow.started.acquire()
+    gone.cancel()
+    await asyncio.wait([gone])
+    again = ask(service)
+    await slow.started.acquire()
+    slow.released.set()
+    assert await again == pb.GetScorecardResponse()
+    assert slow.slow_reads == 2
+
+
+async def test_a_read_that_waits_and_that_all_have_left_never_starts(slow: SlowRecord, large: None) -> None:
+    service = service_of(slow)
+    first = ask(service)
+    await slow.started.acquire()
+    left = [ask(service, "BOS"), ask(service, "BOS")]
+    await until(lambda: service._scorecards._large.waiting == 1)
+    for call in left:
+        call.cancel()
+    await asyncio.wait(left)
+    slow.released.set()
+    await first
+    assert await ask(service, "NYK") == pb.GetScorecardResponse()
+    assert slow.slow_reads == 2
+
+
+async def test_too_many_different_reads_are_refused_and_the_others_answered(
+    slow: SlowRecord, large: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_reads, "MAX_WAITING_LARGE", 2)
+    service = service_of(slow)
+    calls = []
+    for team in ("", "BOS", "NYK"):  # one reads, two wait
+        calls.append(ask(service, team))
+        await until(lambda: len(service._scorecards._reads) == len(calls) and service._scorecards._large.slot.locked())
+    await until(lambda: service._scorecards._large.waiting == 2)
+    with pytest.raises(Overloaded, match="2 other reads"):
+        await ask(service, "LAL")
+    shared = ask(service, "NYK")
+    slow.released.set()
+    assert await asyncio.gather(*calls, shared) == [pb.GetScorecardResponse()] * 4
+    assert await ask(service, "LAL") == pb.GetScorecardResponse()
+
+
+async def test_a_small_scorecard_does_not_wait_for_large_ones(
+    slow: SlowRecord, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorecards, "SMALL_READ", 1)
+    await ledger.commit([issued(game(number)) for number in range(5)])
+    service = service_of(slow)
+    large = [ask(service), ask(service, "BKN")]
+    await slow.started.acquire()
+    assert slow.running == 1
+    small = ask(service, "LAL")
+    await slow.started.acquire()
+    assert slow.running == 2
+    slow.released.set()
+    await asyncio.gather(*large, small)
+
+
+async def test_all_that_is_asked_of_the_record_at_once_takes_three_threads(ledger: Ledger, large: None) -> None:
+    most, running, release = 0, 0, asyncio.Event()
+
+    class Counting(UnusedLedger):
+        async def read(self, function: Callable[[Connection], Any], *, stop: threading.Event | None = None) -> Any:
+            nonlocal most, running
+            if getattr(function, "func", function) in {scorecards.position, scorecards.is_small}:
+                return await ledger.read(function)
+            running += 1
+            most = max(most, running)
+            await release.wait()
+            running -= 1
+            return pb.GetScorecardResponse()
+
+    service = service_of(Counting())
+    calls = [
+        asyncio.create_task(call)
+        for minute in range(1, 4)
+        for call in (
+            service.list_predictions(pb.ListPredictionsRequest(), NOBODY),
+            service.get_prediction(pb.GetPredictionRequest(game_id=GAME), NOBODY),
+            service.get_scorecard(pb.GetScorecardRequest(filter=pb.ScoreFilter(min_minutes=minute)), NOBODY),
+            service.get_leaderboard(pb.GetLeaderboardRequest(min_games=minute), NOBODY),
+        )
+    ]
+    await until(lambda: service._scorecards._large.waiting == 5)
+    assert most == 2, "one lookup, one large scorecard"
+    release.set()
+    await asyncio.gather(*calls)
+
+
+async def test_a_read_that_fails_is_not_kept_and_leaves_its_turn_to_the_next(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled, faults = scorecards.settled, [LedgerUnavailable("a disk"), RuntimeError("a fault")]
+
+    def failing(connection: Connection, filter_: scorecards.ScoreFilter) -> scorecards.SettledByModel:
+        if faults:
+            raise faults.pop(0)
+        return settled(connection, filter_)
+
+    monkeypatch.setattr(scorecards, "settled", failing)
+    service = service_of(ledger)
+    calls = [ask(service) for _ in range(3)]
+    for error in await asyncio.gather(*calls, return_exceptions=True):
+        assert isinstance(error, LedgerUnavailable)
+    with pytest.raises(RuntimeError, match="a fault"):
+        await ask(service)
+    assert (await ask(service)).scorecard.games == 0
+
+
+async def test_answers_that_are_kept_are_limited_in_number_and_size(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_reads, "MAX_ANSWERS", 2)
+    service = service_of(ledger)
+    answers = service._scorecards._answers
+    for team in ("BOS", "NYK", "BOS", "LAL"):
+        await ask(service, team)
+    kept = [key[1].team for key in answers._answers]  # type: ignore[index]  # a key is a position and a filter
+    assert kept == ["BOS", "LAL"], "the one used longest ago is dropped"
+    await ledger.commit([issued()])
+    await ledger.record_outcome(outcome(3, issued().game_id))
+    monkeypatch.setattr(shared_reads, "MAX_ANSWER_BYTES", 10)
+    assert (await ask(service)).scorecard.games == 1
+    assert (len(answers._answers), answers._bytes) == (0, 0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for a condition that other tasks of this loop bring about."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.001)

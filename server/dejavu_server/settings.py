@@ -218,6 +218,15 @@ class Settings(ProcessMessage):
         int,
         _option("Most forecasts recorded of one game, revisions included, 100 to 100,000.", "N", ge=100, le=100_000),
     ] = 5000
+    ledger_reserve_mib: Annotated[
+        int,
+        _option(
+            "Free space of the ledger's disk below which only outcomes are recorded, 0 to 1,048,576.",
+            "MIB",
+            ge=0,
+            le=1_048_576,
+        ),
+    ] = 256
     adaptive: Annotated[
         Literal["off", "on", "shadow"],
         _option("Adapt intervals to outcomes; shadow: return them beside the model's own, which stay the answer."),

@@ -86,8 +86,9 @@ def _is_of(worker: str, entry: dict[str, Any]) -> bool:
 @contextmanager
 def serving(ledger: Path, *within: str, environment: dict[str, str] | None = None) -> Iterator[Server]:
     options = ("--workers", str(WORKERS), "--ledger", f"sqlite:///{ledger}", "--metrics-listen", "127.0.0.1:0")
+    given = {"DEJAVU_LEDGER_RESERVE_MIB": "0", **(environment or {})}
     with (
-        spawned_server(*options, within=within, environment=environment, makes_ledger=True) as process,
+        spawned_server(*options, within=within, environment=given, makes_ledger=True) as process,
         DejavuClient(process.address, timeout=30) as client,
     ):
         yield Server(process, client)
@@ -177,6 +178,31 @@ def test_a_full_disk_costs_named_forecasts_until_there_is_room(
         for name in ("ledger.sqlite3", "ledger.sqlite3-wal"):
             shutil.copy(disk / name, copy / name)
     assert verify(f"sqlite:///{copy}/ledger.sqlite3").entries == 6
+
+
+def test_a_disk_with_less_room_than_the_reserve_takes_outcomes_and_no_forecasts(
+    folder: Path, small_disk: tuple[str, ...]
+) -> None:
+    reserve = {"DEJAVU_LEDGER_RESERVE_MIB": "2"}
+    with serving(folder / "ledger.sqlite3", *small_disk, environment=reserve) as server:
+        disk = Path(f"/proc/{server.process.process.pid}/root{folder}")
+        assert server.predict(0, 1) == [1, 2]
+        filler = disk / "filler"
+        filler.write_bytes(bytes(shutil.disk_usage(disk).free - 3 * 2**19))
+        with pytest.raises(UnavailableError, match="less than the reserve of 2 MiB") as caught:
+            server.predict(2)
+        assert caught.value.reason == "DISK_RESERVE"
+        assert server.predict(0, 1) == [1, 2]
+        assert server.client.report_outcome(game(0), 5).outcome.sequence == 3
+        for name in {entry["worker"] for entry in server.told("serving")}:
+            server.process.wait_for("ledger_disk_low", partial(_is_of, name))
+        assert server.figure("dejavu_workers_without_ledger") == WORKERS
+        assert server.figure("dejavu_ledger_disk_free_bytes") < server.figure("dejavu_ledger_disk_reserve_bytes")
+        filler.unlink()
+        assert server.predict(2) == [4]
+        for name in {entry["worker"] for entry in server.told("serving")}:
+            server.process.wait_for("ledger_disk_recovered", partial(_is_of, name))
+        assert server.figure("dejavu_workers_without_ledger") == 0
 
 
 @pytest.mark.nightly

@@ -154,6 +154,7 @@ def test_a_worker_reads_what_a_supervisor_of_the_previous_release_writes_and_the
         "insecure": False,
         "standby": "on",
         "late_seconds": 600.0,
+        "ledger_reserve_mib": 256,
         "max_game_forecasts": 5000,
         "max_ratings_days": 30,
         "max_edge": 0.15,

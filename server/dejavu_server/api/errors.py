@@ -10,7 +10,8 @@
     OutcomeStands                              FAILED_PRECONDITION   OUTCOME_STANDS
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
     Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
-    LedgerUnavailable, ServerDraining          UNAVAILABLE           LEDGER_UNAVAILABLE, DRAINING
+    LedgerUnavailable, DiskReserveReached      UNAVAILABLE           LEDGER_UNAVAILABLE, DISK_RESERVE
+    ServerDraining                             UNAVAILABLE           DRAINING
     LedgerCorrupt                              DATA_LOSS             LEDGER_CORRUPT
     LedgerSchemaError                          FAILED_PRECONDITION   LEDGER_SCHEMA
     DeadlineExceeded                           DEADLINE_EXCEEDED     DEADLINE_PASSED

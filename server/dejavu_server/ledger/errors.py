@@ -3,6 +3,7 @@
 DejavuError
 ├── LedgerError                  base; its message can be sent to callers: no SQL, no traceback
 │   ├── LedgerUnavailable        cannot be opened, read or written now: locked, full, read-only, gone, closed
+│   │   └── DiskReserveReached   a new forecast while the disk has less space left than is kept for outcomes
 │   ├── LedgerCorrupt            the file is damaged, or an entry does not match its hash
 │   ├── LedgerSchemaError        the database was written by a later release, or is not (or no longer) a ledger
 │   ├── InvalidLedgerUrl         the URL does not name a database that can hold a ledger
@@ -34,6 +35,12 @@ class LedgerUnavailable(LedgerError):
     """The ledger cannot be opened, read or written at the moment; retrying later may help."""
 
     reason = "LEDGER_UNAVAILABLE"
+
+
+class DiskReserveReached(LedgerUnavailable):
+    """A new forecast while the disk has less space left than the reserve, which is kept for outcomes."""
+
+    reason = "DISK_RESERVE"
 
 
 class LedgerCorrupt(LedgerError):

@@ -310,6 +310,10 @@ class Ledger:
         """
         await self._in_reader(self._backend.check)
 
+    async def free_bytes(self) -> int | None:
+        """Returns the space that the disk has left for the ledger, in bytes; None if it is not known."""
+        return await self._in_reader(self._backend.free_bytes)
+
     async def probe(self, *, thorough: bool = False) -> None:
         """Tests whether the ledger can be written, by a commit that changes nothing.
 

@@ -20,7 +20,7 @@ from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection, Query
 from dejavu_server.ledger.database.recorded_games import RecordingLimits
 from dejavu_server.ledger.entries.codec import PreparedForecast
-from dejavu_server.ledger.errors import LedgerError, LedgerUnavailable, copy_of
+from dejavu_server.ledger.errors import DiskReserveReached, LedgerError, LedgerUnavailable, copy_of
 from dejavu_server.observability.activity import Activity
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.records import IssuedForecast
@@ -28,6 +28,8 @@ from dejavu_server.results import Result
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
+
+MEBIBYTE = 1024 * 1024
 
 GROUP_SIZE = 2000
 """Forecast count at which a transaction takes no further calls; a call is never split."""
@@ -141,7 +143,7 @@ class Writer:
             return
         try:
             with self._backend.write() as connection:
-                results = _write(connection, group, self._limits)
+                results = _write(connection, group, self._limits, self._refusal())
         except Exception as error:
             # The transaction was rolled back. If the ledger is unavailable, single calls would fail as well. Other
             # errors may come from one call: retry the calls one by one, so that only that call fails.
@@ -155,6 +157,17 @@ class Writer:
         self._announce()
         for call, answer in zip(group, results, strict=True):
             call.answer.set_result(answer)
+
+    def _refusal(self) -> DejavuError | None:
+        """Returns why no new forecast is recorded at the moment; None if they are."""
+        reserve = self._limits.reserve_bytes
+        free = self._backend.free_bytes() if reserve else None
+        if free is None or free >= reserve:
+            return None
+        return DiskReserveReached(
+            f"the disk of the ledger has {free / MEBIBYTE:,.0f} MiB left, less than the reserve of "
+            f"{reserve / MEBIBYTE:,.0f} MiB: only outcomes are recorded"
+        )
 
     def _caller_error(self, error: Exception, call: _Call) -> Exception:
         """Returns the error for the caller. Unexpected errors are logged and not exposed to the caller."""
@@ -183,7 +196,9 @@ def _transactions(group: list[_Call]) -> Iterator[list[_Call]]:
     yield part
 
 
-def _write(connection: Connection, group: list[_Call], limits: RecordingLimits) -> list[Any]:
+def _write(
+    connection: Connection, group: list[_Call], limits: RecordingLimits, refusal: DejavuError | None
+) -> list[Any]:
     """Executes the calls in order, recording the drafts of adjacent calls together; returns their results."""
     results: list[Any] = []
     for work, calls in groupby(group, key=lambda call: call.work):
@@ -191,7 +206,7 @@ def _write(connection: Connection, group: list[_Call], limits: RecordingLimits) 
         if work is not None:
             results += [work(connection) for _ in adjacent]
             continue
-        recorded = store.append(connection, [draft for call in adjacent for draft in call.drafts], limits)
+        recorded = store.append(connection, [draft for call in adjacent for draft in call.drafts], limits, refusal)
         end = 0
         for call in adjacent:
             start, end = end, end + len(call.drafts)

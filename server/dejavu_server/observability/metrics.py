@@ -43,6 +43,8 @@ class Metrics:
         recorded: forecasts handed to the ledger, by outcome (new, known, refused, failed) and horizon.
         ledger_failed: 1 while the worker cannot record named forecasts.
         streams_failed: 1 while the worker cannot follow the ledger and serves no streams.
+        ledger_free: bytes that the ledger's disk has left.
+        ledger_reserve: bytes below which no new forecast is recorded.
         ratings_age: days after the newest final that a model's ratings know, summers not counted, by model.
         connections_closed: idle connections closed because descriptors ran low.
         stalled: seconds for which a part of the worker has had work and made no progress, by part.
@@ -62,6 +64,9 @@ class Metrics:
         self.recorded = counter("dejavu_forecasts_recorded", "Forecasts handed to the ledger.", ["outcome", "horizon"])
         self.ledger_failed = gauge("dejavu_workers_without_ledger", "Workers that cannot record named forecasts.")
         self.streams_failed = gauge("dejavu_workers_without_streams", "Workers that cannot follow the ledger.")
+        most = partial(Gauge, registry=registry, multiprocess_mode="livemax")
+        self.ledger_free = most("dejavu_ledger_disk_free_bytes", "Bytes that the ledger's disk has left.")
+        self.ledger_reserve = most("dejavu_ledger_disk_reserve_bytes", "Bytes below which forecasts are refused.")
         oldest = partial(Gauge, labelnames=["model"], registry=registry, multiprocess_mode="livemax")
         self.ratings_age = oldest("dejavu_ratings_age_days", "Days since the newest final that ratings know.")
         self.connections_closed = counter(

@@ -25,7 +25,7 @@ from dejavu_server.ledger.database.backend import Query
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
 from dejavu_server.ledger.database.sqlite_engine import database_path
 from dejavu_server.ledger.database.store import Identity
-from dejavu_server.ledger.errors import copy_of
+from dejavu_server.ledger.errors import DiskReserveReached, copy_of
 from dejavu_server.observability.activity import Activity
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.records import IssuedForecast, ReportedOutcome
@@ -85,6 +85,7 @@ class LedgerManager:
         committed: set when a ledger is opened, and after every commit to it, by whichever process.
         make: whether to create a ledger if none exists.
         limits: what is recorded of a game.
+        on_free_bytes: called with the free space of the ledger's disk, every WATCH_SECONDS while the ledger works.
 
     Attributes:
         activities: what the threads of the ledger do that is open, or was open last and may still be closing.
@@ -100,6 +101,7 @@ class LedgerManager:
         committed: asyncio.Event | None = None,
         make: bool = True,
         limits: RecordingLimits = DEFAULT_LIMITS,
+        on_free_bytes: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._url = url
         self._durability = durability
@@ -108,6 +110,9 @@ class LedgerManager:
         self._committed = committed or asyncio.Event()
         self._make = make
         self._limits = limits
+        self._on_free_bytes = on_free_bytes
+        self._below_reserve = False
+        self._disk_log = FailureLog(_log, failed="ledger_disk_low", recovered="ledger_disk_recovered")
         self._ledger: Ledger | None = None
         self.activities: tuple[Activity, ...] = ()
         self._broadcaster: Broadcaster | None = None
@@ -215,6 +220,7 @@ class LedgerManager:
             except Exception as error:
                 self._fail(error)
             else:
+                await self._watch_disk()
                 self._succeed()
             self._first_attempt_done.set()
             if self._error is None:
@@ -254,6 +260,28 @@ class LedgerManager:
             except Exception:
                 self._writable, self._damaged = False, damaged
                 raise
+
+    async def _watch_disk(self) -> None:
+        """Reports the free space of the ledger's disk, and an alarm while it is below the reserve.
+
+        The writer itself refuses forecasts then (see `Writer`), at once and in every worker.
+        """
+        free = None if self._ledger is None else await self._ledger.free_bytes()
+        if free is None:
+            return
+        self._on_free_bytes(free)
+        reserve = self._limits.reserve_bytes
+        self._below_reserve = free < reserve
+        if self._below_reserve:
+            self._disk_log.failed(
+                DiskReserveReached("the disk of the ledger is nearly full"),
+                traceback=False,
+                free_bytes=free,
+                reserve_bytes=reserve,
+                effect="forecasts of named games are refused, outcomes are recorded",
+            )
+        else:
+            self._disk_log.succeeded(free_bytes=free)
 
     async def _open(self) -> Ledger:
         last = self._identity
@@ -338,7 +366,8 @@ class LedgerManager:
     def _report_health(self) -> None:
         if self._streams_ended:
             return  # a drain is not a failure
-        health = LedgerHealth(recording=self._ledger is not None and self._writable, streaming=self._streaming)
+        recording = self._ledger is not None and self._writable and not self._below_reserve
+        health = LedgerHealth(recording=recording, streaming=self._streaming)
         if health != self._health:
             self._health = health
             self._on_change(health)

@@ -178,6 +178,8 @@ class Worker:
                 settings.kelly_fraction, settings.kelly_cap, settings.confidence_threshold, settings.max_edge
             )
 
+        reserve = settings.ledger_reserve_mib * _MEBIBYTE
+        self._metrics.ledger_reserve.set(reserve)
         committed = asyncio.Event()
         self._ledger_manager = LedgerManager(
             settings.ledger,
@@ -191,7 +193,8 @@ class Worker:
             on_change=self._on_ledger_health,
             committed=committed,
             make=self._make_ledger,
-            limits=RecordingLimits(timedelta(seconds=settings.late_seconds), settings.max_game_forecasts),
+            limits=RecordingLimits(timedelta(seconds=settings.late_seconds), settings.max_game_forecasts, reserve),
+            on_free_bytes=self._metrics.ledger_free.set,
         )
         self._online_updater = OnlineUpdater(
             self._ledger_manager,

@@ -25,7 +25,14 @@ def current_game(number: int) -> str:
 GAME = current_game(90001)
 """A game that may be played today."""
 
-MAY_PASS = {"OVERLOADED", "SUBSCRIBER_TOO_SLOW", "LEDGER_UNAVAILABLE", "SIGNING_UNAVAILABLE", "DRAINING"}
+MAY_PASS = {
+    "OVERLOADED",
+    "SUBSCRIBER_TOO_SLOW",
+    "LEDGER_UNAVAILABLE",
+    "DISK_RESERVE",
+    "SIGNING_UNAVAILABLE",
+    "DRAINING",
+}
 """Reasons of the refusals after which the same request may succeed later."""
 
 

@@ -78,6 +78,10 @@ class MemoryBackend:
         with self.write() as connection:
             store.probe_write(connection)
 
+    def free_bytes(self) -> int | None:
+        """Returns None: memory has no disk."""
+        return None
+
     def notify(self) -> None:
         """Wakes the listeners, in their loops."""
         for listener in list(self._listeners):

@@ -77,6 +77,9 @@ class Backend(Protocol):
     def probe(self) -> None:
         """Tests whether the ledger can be written: commits a change of nothing, and checks the free space."""
 
+    def free_bytes(self) -> int | None:
+        """Returns the space left to the database; None if it is not known."""
+
     def notify(self) -> None:
         """Wakes the listeners of this ledger in all processes. Never raises; call it from one thread at a time."""
 

@@ -27,10 +27,13 @@ class RecordingLimits(NamedTuple):
     Attributes:
         late_after: time after which a forecast comes too late for the newest minute of its game.
         forecasts: most forecasts of one game, revisions included.
+        reserve_bytes: free space of the disk below which no new forecast is recorded, so that outcomes still are; 0: no
+            limit.
     """
 
     late_after: timedelta = timedelta(minutes=10)
     forecasts: int = 5000
+    reserve_bytes: int = 0
 
 
 DEFAULT_LIMITS: Final = RecordingLimits()

@@ -22,6 +22,7 @@ from dejavu_server.ledger.database.sqlite_engine import (
     check_free_space,
     database_errors,
     database_path,
+    free_bytes,
     new_engine,
     reading_engine,
     stopping,
@@ -160,6 +161,10 @@ class SqliteBackend:
         with database_errors(), self._writing.begin() as connection:
             store.probe_write(connection)
         check_free_space(self._path)
+
+    def free_bytes(self) -> int | None:
+        """See `Backend.free_bytes`."""
+        return free_bytes(self._path)
 
     def notify(self) -> None:
         """See `Backend.notify`."""

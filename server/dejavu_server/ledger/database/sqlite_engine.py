@@ -95,9 +95,18 @@ def check_free_space(path: Path) -> None:
 
     A small test write proves little: it may fit where a larger one did not.
     """
-    disk = os.statvfs(path.parent)
-    if disk.f_blocks and disk.f_bavail * disk.f_frsize < MIN_FREE_BYTES:
+    free = free_bytes(path)
+    if free is not None and free < MIN_FREE_BYTES:
         raise LedgerUnavailable("the ledger is full: no space left on the disk")
+
+
+def free_bytes(path: Path) -> int | None:
+    """Returns the bytes that the disk of a database has left for it; None if its file system does not say."""
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return None
+    return disk.f_bavail * disk.f_frsize if disk.f_blocks else None
 
 
 def reading_engine(path: Path, *, immutable: bool = False) -> Engine:

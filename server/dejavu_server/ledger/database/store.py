@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from dejavu_models.betting import Market
+from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordedGames, RecordingLimits
 from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets
 from dejavu_server.ledger.entries import codec
@@ -22,9 +23,9 @@ from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.market_recording import market_recording
 from dejavu_server.ledger.entries.rows import Row, forecast_row, market_row
 from dejavu_server.ledger.entries.settlement import Bet
-from dejavu_server.ledger.errors import LedgerCorrupt
+from dejavu_server.ledger.errors import LedgerCorrupt, copy_of
 from dejavu_server.records import IssuedForecast, LateReason, MarketRecording, ReportedOutcome
-from dejavu_server.results import Result
+from dejavu_server.results import Failed, Result
 
 _T = TypeVar("_T")
 
@@ -108,7 +109,10 @@ def entry_row(
 
 
 def append(
-    connection: Connection, drafts: Sequence[PreparedForecast], limits: RecordingLimits = DEFAULT_LIMITS
+    connection: Connection,
+    drafts: Sequence[PreparedForecast],
+    limits: RecordingLimits = DEFAULT_LIMITS,
+    refusal: DejavuError | None = None,
 ) -> list[Result[IssuedForecast]]:
     """Records forecasts in order, except those that its key has already, with the same pattern, teams and date.
 
@@ -124,6 +128,7 @@ def append(
         connection: a connection in a transaction that holds the write lock.
         drafts: the forecasts.
         limits: what is recorded of a game.
+        refusal: why no new forecast is recorded at the moment; None if they are.
 
     Returns:
         For each draft, the forecast in the ledger: the new one with its sequence and revision, or the one recorded
@@ -143,6 +148,8 @@ def append(
         stored = next((each for each in known if each.matches(draft)), None)
         if stored is None:
             refused = outcome or recorded.full(draft.issued.game_id, limits)
+            if refused is None and refusal is not None:
+                refused = Failed(copy_of(refusal))
             if refused is not None:
                 results.append(refused)
                 continue

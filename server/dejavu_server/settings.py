@@ -227,6 +227,12 @@ class Settings(ProcessMessage):
             le=1_048_576,
         ),
     ] = 256
+    max_in_flight: Annotated[
+        int, _option("Single forecasts in progress in a worker; more are refused, 1 to 10,000.", "N", ge=1, le=10_000)
+    ] = 64
+    max_streams: Annotated[
+        int, _option("Streams of forecasts in a worker; more are refused, 1 to 100,000.", "N", ge=1, le=100_000)
+    ] = 4000
     adaptive: Annotated[
         Literal["off", "on", "shadow"],
         _option("Adapt intervals to outcomes; shadow: return them beside the model's own, which stay the answer."),

@@ -156,6 +156,8 @@ def test_a_worker_reads_what_a_supervisor_of_the_previous_release_writes_and_the
         "late_seconds": 600.0,
         "ledger_reserve_mib": 256,
         "max_game_forecasts": 5000,
+        "max_in_flight": 64,
+        "max_streams": 4000,
         "max_ratings_days": 30,
         "max_edge": 0.15,
         "hang_seconds": 5.0,

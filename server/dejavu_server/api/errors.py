@@ -38,8 +38,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_models.errors import DejavuError, FieldError, InvalidInput, UnknownModel, Unsupported
 from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthenticated
+from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
 from dejavu_server.api.health import UnknownService
-from dejavu_server.forecasting.batcher import Overloaded
 from dejavu_server.ledger.errors import (
     GameFull,
     LedgerCorrupt,
@@ -69,12 +69,6 @@ class MalformedRequest(DejavuError):
     """The request bytes do not decode as the request message of the method."""
 
     reason = "INVALID_MESSAGE"
-
-
-class DeadlineExceeded(DejavuError):
-    """A call arrived after its deadline, or had no deadline and exceeded that of the server."""
-
-    reason = "DEADLINE_PASSED"
 
 
 CODES: dict[type[DejavuError], grpc.StatusCode] = {
@@ -110,6 +104,9 @@ RETRY_DELAYS = {
 }
 """Codes of refusals that may pass, and how long to wait before sending the same request again."""
 
+PUSHBACK = "grpc-retry-pushback-ms"
+"""Key of the trailing metadata with the milliseconds after which gRPC's own retries may try again."""
+
 INTERNAL = "INTERNAL"
 """Reason of errors that are not in the table."""
 
@@ -143,8 +140,13 @@ def describe(error: BaseException) -> Failure:
     return Failure(code, error.reason, _short(str(error)), violations, _metadata(error))
 
 
-def status(failure: Failure) -> status_pb2.Status:
-    """Converts a failure to google.rpc.Status with details."""
+def status(failure: Failure, retry_delay: Duration | None = None) -> status_pb2.Status:
+    """Converts a failure to google.rpc.Status with details.
+
+    Args:
+        failure: the failure.
+        retry_delay: when the caller may try again, if it may; by default that of the code.
+    """
     answer = status_pb2.Status(code=status_number(failure.code), message=failure.message)
     metadata = dict(failure.metadata)
     if failure.violations:
@@ -156,9 +158,22 @@ def status(failure: Failure) -> status_pb2.Status:
         for field, description in failure.violations:
             bad.field_violations.add(field=field, description=description)
         answer.details.add().Pack(bad)
-    if failure.code in RETRY_DELAYS:
-        answer.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=RETRY_DELAYS[failure.code]))
+    delay = RETRY_DELAYS.get(failure.code) if retry_delay is None else retry_delay
+    if delay is not None:
+        answer.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     return answer
+
+
+def pushback(code: grpc.StatusCode, delay: Duration | None = None) -> tuple[tuple[str, str], ...]:
+    """Returns the trailing metadata that tell gRPC's own retries when to try again; none if the code does not.
+
+    Args:
+        code: the code of the refusal. UNAVAILABLE has none: clients retry it with a back-off of their own.
+        delay: how long to wait; by default that of the code.
+    """
+    if code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return ()
+    return ((PUSHBACK, str((RETRY_DELAYS[code] if delay is None else delay).ToMilliseconds())),)
 
 
 def batch_error(failure: Failure) -> pb.PredictError:

@@ -35,7 +35,8 @@ from prometheus_client import Histogram
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import Principal, Unauthenticated, current_caller
-from dejavu_server.api.errors import INTERNAL, DeadlineExceeded, MalformedRequest, describe, status
+from dejavu_server.admission.errors import DeadlineExceeded
+from dejavu_server.api.errors import INTERNAL, MalformedRequest, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.api.traces import traced
 from dejavu_server.observability.failure_log import FailureLog
@@ -94,7 +95,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(
         self, worker: str, metrics: Metrics, *, workers: int = 1, max_call_seconds: float = MAX_CALL_SECONDS
     ) -> None:
-        self._worker_metadata = ((WORKER, worker), (WORKERS, str(workers)))
+        self._worker_metadata = worker_metadata(worker, workers)
         self._metrics = metrics
         self._max_call_seconds = max_call_seconds
         self.authenticator: Authenticator | None = None
@@ -293,9 +294,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             )
         details = rpc_status.to_status(status(failure)).trailing_metadata
         try:
-            await context.abort(failure.code, failure.message, (*metadata, *details))
+            await context.abort(failure.code, failure.message, (*metadata, *pushback(failure.code), *details))
         except grpc.aio.InternalError:  # the caller has disconnected
             raise asyncio.CancelledError from None
+
+
+def worker_metadata(worker: str, workers: int) -> tuple[tuple[str, str], ...]:
+    """Returns the metadata that name the worker and the number of workers."""
+    return ((WORKER, worker), (WORKERS, str(workers)))
 
 
 def _decode_request(deserialize: Callable[[bytes], Any], behaviour: Behaviour) -> Behaviour:

@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
-from dejavu_models.errors import DejavuError
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import Forecast
+from dejavu_server.admission.errors import Overloaded
 from dejavu_server.observability.activity import Activity
 from dejavu_server.results import Failed, Result
 
@@ -40,12 +40,6 @@ MAX_WAITING = 8192
 Waiting = tuple[ForecastQuery, asyncio.Future[Forecast]]
 
 _log = structlog.get_logger(__name__)
-
-
-class Overloaded(DejavuError):
-    """Too many queries wait in the worker."""
-
-    reason = "OVERLOADED"
 
 
 class Batcher:

@@ -38,6 +38,9 @@ class Metrics:
         calls: finished calls, by method and status code; streams included.
         seconds: duration of unary calls, by method.
         in_flight: calls in progress, by method; for StreamPredictions, the subscribers.
+        refused: calls refused before their requests were received, by method and reason; also among `calls`.
+        dropped: queries whose callers had cancelled or whose deadline had passed, by where that was noticed: in the
+            queue or for the thread, before they were computed, or after (computed).
         messages: messages sent on streams, by method.
         batch_size: queries computed in one batch.
         recorded: forecasts handed to the ledger, by outcome (new, known, refused, failed) and horizon.
@@ -59,6 +62,10 @@ class Metrics:
         self.calls = counter("dejavu_calls", "Finished calls.", ["method", "code"])
         self.seconds = histogram("dejavu_call_seconds", "Duration of unary calls.", method, buckets=LATENCY_BUCKETS)
         self.in_flight = gauge("dejavu_calls_in_flight", "Calls in progress.", method)
+        self.refused = counter("dejavu_calls_refused", "Calls refused before they were computed.", ["method", "reason"])
+        self.dropped = counter("dejavu_work_dropped", "Queries of callers that had gone, by where.", ["stage"])
+        for stage in ("queue", "thread", "computed"):
+            self.dropped.labels(stage)
         self.messages = counter("dejavu_stream_messages", "Messages sent on streams.", method)
         self.batch_size = histogram("dejavu_batch_size", "Queries computed in one batch.", buckets=BATCH_BUCKETS)
         self.recorded = counter("dejavu_forecasts_recorded", "Forecasts handed to the ledger.", ["outcome", "horizon"])

@@ -30,14 +30,16 @@ from dejavu_models.registry.registry import Registry
 from dejavu_models.types import AdaptationMode
 from dejavu_models.uncertainty.adaptive import AdaptationMethod
 from dejavu_server.access.configuration import authenticator, tls_credentials
+from dejavu_server.admission.controller import AdmissionController, call_limits
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.handlers import REFLECTION_SERVICE, handlers, reflection_handlers
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, SERVICES, HealthService
-from dejavu_server.api.interceptors import CallInterceptor
+from dejavu_server.api.interceptors import CallInterceptor, worker_metadata
 from dejavu_server.api.model_service import MODEL_SERVICE, ModelService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
 from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
+from dejavu_server.api.refusals import Admissions
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.forecasting.service import ForecastService
@@ -62,8 +64,15 @@ CHANNEL_OPTIONS = {
     # A full batch is about 1 MiB at most; its response, with explanations and all quantiles, about 3 MiB.
     "grpc.max_receive_message_length": 4 * _MEBIBYTE,
     "grpc.max_send_message_length": 16 * _MEBIBYTE,
-    # Open calls per connection. Further calls wait in the client and can't crowd out those of other connections.
-    "grpc.max_concurrent_streams": 1000,
+    # Open calls per connection, for which HTTP/2 recommends at least 100. Further calls wait in the client, where they
+    # cost nothing here, and can't crowd out those of other connections.
+    "grpc.max_concurrent_streams": 128,
+    # Else it resets streams of a connection whose ended calls are not yet gone, without a status.
+    "grpc.http.overload_protection": 0,
+    # Calls of a method that wait in gRPC's core until they are accepted. Of more than that it would cancel some without
+    # a reason and without a trace; with room for all that 8,000 full connections can send, it's we who refuse.
+    "grpc.server.max_pending_requests": 1_000_000,
+    "grpc.server.max_pending_requests_hard_limit": 1_000_000,
     # Clients may send a keepalive ping every 10 s, with or without calls; the server sends one every minute.
     "grpc.http2.min_ping_interval_without_data_ms": 10_000,
     "grpc.keepalive_permit_without_calls": 1,
@@ -123,15 +132,19 @@ class Worker:
         self._settings = settings
         self._name = name
         self._registry = registry
-        self._metrics = Metrics() if metrics is None else metrics
+        self.metrics = Metrics() if metrics is None else metrics
+        """Its metrics."""
         self._clock = clock
         self._make_ledger = make_ledger
         self._first = first
         self._resources = AsyncExitStack()
         self._health = HealthService(SERVICES, parts=[LEDGER])
-        self._calls = CallInterceptor(name, self._metrics, workers=workers)
+        self._calls = CallInterceptor(name, self.metrics, workers=workers)
+        self.admission = AdmissionController(call_limits(settings.max_in_flight, settings.max_streams))
+        """Admits calls."""
         self._server = GrpcServer(
             interceptors=[self._calls],
+            admissions=Admissions(self.admission, self.metrics, worker_metadata(name, workers)),
             options=[
                 *CHANNEL_OPTIONS.items(),
                 (
@@ -179,7 +192,7 @@ class Worker:
             )
 
         reserve = settings.ledger_reserve_mib * _MEBIBYTE
-        self._metrics.ledger_reserve.set(reserve)
+        self.metrics.ledger_reserve.set(reserve)
         committed = asyncio.Event()
         self._ledger_manager = LedgerManager(
             settings.ledger,
@@ -194,7 +207,7 @@ class Worker:
             committed=committed,
             make=self._make_ledger,
             limits=RecordingLimits(timedelta(seconds=settings.late_seconds), settings.max_game_forecasts, reserve),
-            on_free_bytes=self._metrics.ledger_free.set,
+            on_free_bytes=self.metrics.ledger_free.set,
         )
         self._online_updater = OnlineUpdater(
             self._ledger_manager,
@@ -208,7 +221,7 @@ class Worker:
         await self._ledger_manager.start()
         stack.push_async_callback(self._online_updater.close)
         await self._online_updater.start()
-        ratings_age = RatingsAge(registry, self._metrics, self._clock, logs=self._first)
+        ratings_age = RatingsAge(registry, self.metrics, self._clock, logs=self._first)
         stack.push_async_callback(ratings_age.close)
         ratings_age.start()
         signer = Signer(
@@ -219,12 +232,12 @@ class Worker:
         )
         stack.push_async_callback(signer.close)
         signer.start()
-        batcher = Batcher(observe=self._metrics.batch_size.observe)
+        batcher = Batcher(observe=self.metrics.batch_size.observe)
         stack.push_async_callback(batcher.close)
         self._progress = ProgressMonitor(
             lambda: (batcher.activity, *self._ledger_manager.activities),
             settings.hang_seconds,
-            self._metrics,
+            self.metrics,
             self._health.set_ready,
         )
         stack.push_async_callback(self._progress.close)
@@ -233,7 +246,7 @@ class Worker:
             registry,
             batcher,
             self._ledger_manager,
-            self._metrics.recorded,
+            self.metrics.recorded,
             lifetime=timedelta(seconds=settings.expires_seconds),
             clock=self._clock,
         )
@@ -257,7 +270,7 @@ class Worker:
         except RuntimeError as error:
             raise BindError(f"cannot listen on {settings.listen}: {error}") from error
         self.address = f"{host}:{port}"
-        connections = ConnectionCloser(port, lambda: self._calls.peers, self._metrics)
+        connections = ConnectionCloser(port, lambda: self._calls.peers, self.metrics)
         stack.push_async_callback(connections.close)
         connections.start()
         await self._server.start()
@@ -317,6 +330,6 @@ class Worker:
         _log.info("drained")
 
     def _on_ledger_health(self, ledger: LedgerHealth) -> None:
-        self._metrics.ledger_failed.set(not ledger.recording)
-        self._metrics.streams_failed.set(not ledger.streaming)
+        self.metrics.ledger_failed.set(not ledger.recording)
+        self.metrics.streams_failed.set(not ledger.streaming)
         self._health.set_part(LEDGER, serving=ledger.recording and ledger.streaming)

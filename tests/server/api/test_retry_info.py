@@ -13,7 +13,8 @@ from tests.support.builders.calls import GAME, PATTERN, current_game, refusal
 from dejavu.v1.prediction_service_pb2 import PredictRequest, StreamPredictionsRequest
 from dejavu_client import AsyncDejavuClient, DejavuClientError, predict_request
 from dejavu_client.errors import from_predict_error
-from dejavu_server.forecasting.batcher import Batcher, Overloaded
+from dejavu_server.admission.errors import Overloaded
+from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.ledger import Ledger, LedgerUnavailable
 from dejavu_server.streaming.errors import SubscriberTooSlow
 from dejavu_server.streaming.subscription import Subscription

@@ -10,7 +10,8 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 from dejavu_models.errors import UnsupportedSlots
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Forecast
-from dejavu_server.forecasting.batcher import CHUNK, MAX_WAITING, QUIET_TURNS, Batcher, Overloaded
+from dejavu_server.admission.errors import Overloaded
+from dejavu_server.forecasting.batcher import CHUNK, MAX_WAITING, QUIET_TURNS, Batcher
 from dejavu_server.results import Failed
 
 POISON = -77.0

@@ -1,0 +1,68 @@
+"""A limit on calls in progress.
+
+The limit is on calls in progress, not on their rate: by Little's law it bounds how long each of them takes on any
+machine, however fast, without being tuned to it. Short bursts may exceed it. As in CoDel, what counts is how long a
+queue has stood, not that there is one (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012; for
+servers: Maurer, "Fail at Scale", ACM Queue 13(8), 2015).
+"""
+
+from __future__ import annotations
+
+BURST_SECONDS = 0.1
+"""How long the calls in progress may exceed the limit."""
+
+CALM_SECONDS = 1.0
+"""How long the limit must not have been reached before the next burst."""
+
+
+class ConcurrencyLimit:
+    """Limits the calls in progress of one kind.
+
+    Args:
+        limit: calls in progress, at least 1.
+        burst: calls in progress for BURST_SECONDS after the limit is reached, if it was not within CALM_SECONDS before;
+            at least `limit`.
+
+    Attributes:
+        in_progress: number of calls in progress, 0 to `burst`.
+
+    Raises:
+        ValueError: if a limit is out of its range.
+    """
+
+    def __init__(self, limit: int, burst: int) -> None:
+        if not 1 <= limit <= burst:
+            raise ValueError(f"limit={limit} and burst={burst} do not limit anything; expected 1 <= limit <= burst")
+        self._limit = limit
+        self._burst = burst
+        self._last_full = float("-inf")
+        self._burst_ends = float("-inf")
+        self.in_progress = 0
+
+    def acquire(self, now: float) -> bool:
+        """Counts a call in, unless it exceeds the limit.
+
+        Args:
+            now: the time in seconds; must not decrease.
+
+        Returns:
+            Whether it was counted; if so, `release` must follow.
+        """
+        if self.in_progress >= self._limit:
+            if now - self._last_full > CALM_SECONDS:
+                self._burst_ends = now + BURST_SECONDS
+            self._last_full = now
+            if self.in_progress >= self._burst or now >= self._burst_ends:
+                return False
+        self.in_progress += 1
+        return True
+
+    def release(self) -> None:
+        """Counts a call out.
+
+        Raises:
+            RuntimeError: if none is in progress.
+        """
+        if not self.in_progress:
+            raise RuntimeError("released more often than acquired")
+        self.in_progress -= 1

@@ -1,0 +1,150 @@
+"""Decides about every call when it arrives, before its request is received.
+
+Each kind of call has a limit of its own, so that none takes the room of another: forecasts can't crowd out health
+checks, and scorecards, which take long and wait for a thread, can't crowd out forecasts.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from dejavu_models.errors import DejavuError
+from dejavu_server.admission.concurrency import ConcurrencyLimit
+from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
+
+
+class CallKind(enum.Enum):
+    """Kind of a call, which decides the limit that it counts against."""
+
+    CONTROL = "control"
+    """Health, reflection, models, unknown methods: cheap, and what operators need under load."""
+
+    PREDICT = "predict"
+    """Single forecasts and risk assessments."""
+
+    BATCH = "batch"
+    """Batches of forecasts."""
+
+    RECORD = "record"
+    """Reads and writes of the record."""
+
+    STREAM = "stream"
+    """Streams of forecasts, which last."""
+
+
+_KINDS: Final = {
+    "/dejavu.v1.PredictionService/Predict": CallKind.PREDICT,
+    "/dejavu.v1.PredictionService/AssessRisk": CallKind.PREDICT,
+    "/dejavu.v1.PredictionService/PredictBatch": CallKind.BATCH,
+    "/dejavu.v1.PredictionService/StreamPredictions": CallKind.STREAM,
+}
+
+_RECORD_PREFIX: Final = "/dejavu.v1.RecordService/"
+
+
+class Permit:
+    """The permit of an admitted call; counts against a limit until it is released.
+
+    Args:
+        limit: the limit, in which the call is counted.
+        expires: when it must have sent its request, by the clock of the controller.
+
+    Attributes:
+        expires: see above.
+        has_request: whether the request was received; set by who receives it.
+    """
+
+    __slots__ = ("_limit", "expires", "has_request")
+
+    def __init__(self, limit: ConcurrencyLimit, expires: float) -> None:
+        self._limit: ConcurrencyLimit | None = limit
+        self.expires = expires
+        self.has_request = False
+
+    @property
+    def is_released(self) -> bool:
+        """Whether it was released."""
+        return self._limit is None
+
+    def release(self) -> None:
+        """Releases the permit; further calls do nothing."""
+        limit, self._limit = self._limit, None
+        if limit is not None:
+            limit.release()
+
+
+def kind_of(method: str) -> CallKind:
+    """Returns the kind of a call by the path of its method."""
+    return _KINDS.get(method) or (CallKind.RECORD if method.startswith(_RECORD_PREFIX) else CallKind.CONTROL)
+
+
+class AdmissionController:
+    """Admits calls up to the limit of their kind.
+
+    Args:
+        limits: the limit of every kind.
+        request_seconds: how long a call may count before its request has been received.
+        clock: returns the time in seconds; must not go back.
+    """
+
+    def __init__(
+        self,
+        limits: Mapping[CallKind, ConcurrencyLimit],
+        *,
+        request_seconds: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limits = {kind: limits[kind] for kind in CallKind}
+        # Made once: under overload most of the CPU goes into refusals.
+        self._overloaded = {
+            kind: Overloaded(f"the worker has too many {kind.value} calls in progress; try again later")
+            for kind in CallKind
+        }
+        self._expired = DeadlineExceeded("the deadline passed before the call was accepted")
+        self._request_seconds = request_seconds
+        self.clock = clock
+
+    def admit(self, method: str, remaining: float | None) -> Permit | DejavuError:
+        """Decides about a call.
+
+        Args:
+            method: path of its method.
+            remaining: seconds until its deadline; None if it has none.
+
+        Returns:
+            Its permit, or the reason why it is refused.
+        """
+        if remaining is not None and remaining <= 0:
+            return self._expired
+        kind, now = kind_of(method), self.clock()
+        limit = self._limits[kind]
+        if not limit.acquire(now):
+            return self._overloaded[kind]
+        return Permit(limit, now + self._request_seconds)
+
+    def in_progress(self, kind: CallKind) -> int:
+        """Returns the number of calls in progress of a kind."""
+        return self._limits[kind].in_progress
+
+
+def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, ConcurrencyLimit]:
+    """Returns the limits of a worker.
+
+    Args:
+        max_in_flight: single forecasts in progress, at least 1; the limits of other kinds follow from it.
+        max_streams: streams in progress, at least 1.
+    """
+
+    def fixed(limit: int) -> ConcurrencyLimit:
+        return ConcurrencyLimit(limit, limit)
+
+    return {
+        CallKind.CONTROL: fixed(1024),
+        CallKind.PREDICT: ConcurrencyLimit(max_in_flight, 3 * max_in_flight),
+        CallKind.BATCH: fixed(max_in_flight),
+        CallKind.RECORD: fixed(4 * max_in_flight),
+        CallKind.STREAM: fixed(max_streams),
+    }

@@ -1,0 +1,118 @@
+"""Refusals of calls that were not admitted, prepared so that sending one costs little.
+
+Under overload most of the CPU goes into refusals, so their texts and details are encoded once. A refusal that may pass
+says when to try again, in google.rpc.RetryInfo and in `grpc-retry-pushback-ms`, which gRPC obeys.
+The delays differ from one refusal to the next, so that refused callers do not come back together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from google.protobuf.duration_pb2 import Duration
+from grpc_status import rpc_status
+from prometheus_client import Counter
+
+from dejavu_models.errors import DejavuError
+from dejavu_server.admission.controller import AdmissionController, Permit
+from dejavu_server.api.errors import RETRY_DELAYS, describe, pushback, status, status_number
+from dejavu_server.api.handlers import Context
+from dejavu_server.api.interceptors import MAX_REQUEST_ID, REQUEST_ID
+from dejavu_server.observability.metrics import Metrics
+
+DELAYS = 16
+"""Number of different delays."""
+
+Trailers = tuple[tuple[str, str | bytes], ...]
+
+
+class Refusal(NamedTuple):
+    """The status of a refused call.
+
+    Attributes:
+        code: its google.rpc.Code.
+        message: its message.
+        metadata: its trailing metadata, details included.
+    """
+
+    code: int
+    message: str
+    metadata: Trailers
+
+
+class _Prepared(NamedTuple):
+    """The refusals of one method for one reason, in turn, and what counts them."""
+
+    counters: tuple[Counter, ...]
+    refusals: Iterator[Refusal]
+
+
+class Admissions:
+    """Asks the controller about each call, and counts the refusals.
+
+    Args:
+        controller: decides.
+        metrics: the metrics to update.
+        metadata: trailing metadata of every refusal.
+    """
+
+    def __init__(self, controller: AdmissionController, metrics: Metrics, metadata: Trailers) -> None:
+        self._controller = controller
+        self._metadata = metadata
+        self._prepared: dict[tuple[str, str], _Prepared] = {}
+        self._metrics = metrics
+        boot = secrets.token_hex(4)
+        self._ids = (f"{boot}-r{number:x}" for number in itertools.count(1))
+
+    def admit(self, method: str, context: Context) -> Permit | Refusal:
+        """Returns the permit of a call, or its refusal.
+
+        Args:
+            method: path of its method.
+            context: its context.
+        """
+        answer = self._controller.admit(method, context.time_remaining())
+        return answer if isinstance(answer, Permit) else self._refusal(method, answer, context)
+
+    def _refusal(self, method: str, error: DejavuError, context: Context) -> Refusal:
+        prepared = self._prepared.get(key := (method, str(error)))
+        if prepared is None:
+            prepared = self._prepared[key] = self._prepare(method, error)
+        for counter in prepared.counters:
+            counter.inc()
+        refusal = next(prepared.refusals)
+        request_id = _request_id(context) or next(self._ids)
+        return refusal._replace(metadata=((REQUEST_ID, request_id), *refusal.metadata))
+
+    def _prepare(self, method: str, error: DejavuError) -> _Prepared:
+        failure = describe(error)
+        delay = RETRY_DELAYS.get(failure.code)
+        refusals = []
+        for number in range(DELAYS if delay else 1):
+            retry = _spread(delay, number) if delay else None
+            details = rpc_status.to_status(status(failure, retry)).trailing_metadata
+            metadata = (*self._metadata, *pushback(failure.code, retry), *details)
+            refusals.append(Refusal(status_number(failure.code), failure.message, metadata))
+        counters = (
+            self._metrics.calls.labels(method, failure.code.name),
+            self._metrics.refused.labels(method, failure.reason),
+        )
+        return _Prepared(counters, itertools.cycle(refusals))
+
+
+def _request_id(context: Context) -> str:
+    """Returns the caller's request id; empty if there is none that can be sent back."""
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID and isinstance(value, str) and value.isascii() and value.isprintable():
+            return value[:MAX_REQUEST_ID]
+    return ""
+
+
+def _spread(delay: Duration, number: int) -> Duration:
+    """Returns one of DELAYS delays from half the given one to one and a half of it, in an order that is not theirs."""
+    spread = Duration()
+    spread.FromMilliseconds(int(delay.ToMilliseconds() * (0.5 + (number * 7 % DELAYS) / DELAYS)))
+    return spread

@@ -1,0 +1,65 @@
+"""The controller admits each kind of call up to its own limit, and every refusal has its reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu.v1 import model_service_pb2, prediction_service_pb2, record_service_pb2
+from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, call_limits, kind_of
+from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
+
+SERVICES = [
+    prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
+    record_service_pb2.DESCRIPTOR.services_by_name["RecordService"],
+    model_service_pb2.DESCRIPTOR.services_by_name["ModelService"],
+]
+METHODS = [f"/{service.full_name}/{method.name}" for service in SERVICES for method in service.methods]
+HEALTH = "/grpc.health.v1.Health/Check"
+PREDICT = "/dejavu.v1.PredictionService/Predict"
+
+
+@given(st.lists(st.tuples(st.sampled_from([*METHODS, HEALTH, ""]), st.booleans()), max_size=300))
+def test_each_kind_has_its_own_limit_and_a_permit_counts_once(calls: list[tuple[str, bool]]) -> None:
+    controller = AdmissionController(call_limits(2, 3), clock=lambda: 0.0)
+    held: list[tuple[CallKind, Permit]] = []
+    for method, ends in calls:
+        answer = controller.admit(method, 1.0)
+        kind = kind_of(method)
+        if isinstance(answer, Permit):
+            held.append((kind, answer))
+        else:
+            assert isinstance(answer, Overloaded)
+            assert kind.value in str(answer)
+        if ends and held:
+            _, permit = held.pop()
+            permit.release()
+            permit.release()  # a second time is nothing
+            assert permit.is_released
+        assert {each: controller.in_progress(each) for each in CallKind if controller.in_progress(each)} == Counter(
+            kind for kind, _ in held
+        )
+
+
+def test_full_rooms_for_forecasts_and_streams_leave_that_of_health() -> None:
+    controller = AdmissionController(call_limits(1, 1), clock=lambda: 0.0)
+    refused = set()
+    for _ in range(50):
+        for method in METHODS:
+            if not isinstance(controller.admit(method, None), Permit):
+                refused.add(kind_of(method))
+        assert isinstance(controller.admit(HEALTH, None), Permit)
+    assert refused == set(CallKind) - {CallKind.CONTROL}
+
+
+def test_every_method_that_computes_or_reads_the_record_is_not_a_control_call() -> None:
+    control = {method for method in METHODS if kind_of(method) is CallKind.CONTROL}
+    assert control == {f"/{SERVICES[2].full_name}/{method.name}" for method in SERVICES[2].methods}
+
+
+def test_an_expired_call_is_refused_and_takes_no_room() -> None:
+    controller = AdmissionController(call_limits(1, 1), clock=lambda: 0.0)
+    assert isinstance(controller.admit(PREDICT, 0.0), DeadlineExceeded)
+    assert controller.in_progress(CallKind.PREDICT) == 0

@@ -1,0 +1,157 @@
+"""A real server under more calls than it may have in progress refuses the others itself, and counts every refusal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_status import rpc_status
+from tests.support.builders.calls import PATTERN
+from tests.support.processes.servers import async_worker
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_server.admission.controller import CallKind
+from dejavu_server.api.converters import prediction
+from dejavu_server.forecasting.batcher import Batcher
+from dejavu_server.worker.worker import Worker
+
+PREDICT = "/dejavu.v1.PredictionService/Predict"
+REQUEST = pb.PredictRequest(pattern=PATTERN)
+LIMIT = 2
+MOST = 3 * LIMIT
+
+
+class Held:
+    """Makes forecasts wait until `go` is set; counts those that wait."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go = asyncio.Event()
+        self.converted = 0
+        forecast, request_of = Batcher.forecast, prediction.forecast_request
+
+        async def held(batcher: Batcher, *query: Any) -> Any:
+            await self.go.wait()
+            return await forecast(batcher, *query)
+
+        def converted(*request: Any) -> Any:
+            self.converted += 1
+            return request_of(*request)
+
+        monkeypatch.setattr(Batcher, "forecast", held)
+        monkeypatch.setattr(prediction, "forecast_request", converted)
+
+
+@pytest.fixture
+async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
+    async with async_worker(tmp_path, max_in_flight=LIMIT) as worker:
+        yield worker
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    return Held(monkeypatch)
+
+
+@pytest.fixture
+async def stub(worker: Worker) -> AsyncIterator[Any]:
+    async with grpc.aio.insecure_channel(worker.address) as channel:
+        yield PredictionServiceStub(channel)
+
+
+def stub_of_health(channel: grpc.aio.Channel) -> Any:
+    return HealthStub(channel)  # its types lack the method
+
+
+async def code_of(call: Any) -> grpc.StatusCode:
+    code: grpc.StatusCode = await call.code()
+    return code
+
+
+def counted(counter: Any, *labels: str) -> float:
+    value: float = counter.labels(*labels)._value.get()
+    return value
+
+
+async def until_idle(worker: Worker) -> None:
+    async with asyncio.timeout(30):
+        while worker.admission.in_progress(CallKind.PREDICT):  # noqa: ASYNC110 - no event signals it
+            await asyncio.sleep(0.01)
+
+
+async def first_ended(calls: list[Any], number: int) -> list[Any]:
+    """Waits until so many of the calls have ended; returns those."""
+    waiting = {asyncio.ensure_future(call.code()): call for call in calls}
+    ended: list[Any] = []
+    async with asyncio.timeout(30):
+        while len(ended) < number:
+            done, _ = await asyncio.wait(list(waiting), return_when=asyncio.FIRST_COMPLETED)
+            ended += [waiting.pop(each) for each in done]
+    for each in waiting:
+        each.cancel()
+    return ended
+
+
+async def test_calls_beyond_the_limit_are_refused_before_they_are_read_and_each_is_counted(
+    worker: Worker, held: Held, stub: Any
+) -> None:
+    calls = [stub.Predict(REQUEST, timeout=60, metadata=[("x-request-id", f"r{number}")]) for number in range(40)]
+    ended = await first_ended(calls, 40 - MOST)
+    held.go.set()
+    admitted = [call for call in calls if call not in ended]
+    assert {await code_of(call) for call in admitted} == {grpc.StatusCode.OK}
+    assert {await code_of(call) for call in ended} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert len(admitted) <= MOST
+    assert held.converted == len(admitted), "a refused request was read"
+    assert counted(worker.metrics.refused, PREDICT, "OVERLOADED") == len(ended)
+    assert counted(worker.metrics.calls, PREDICT, "RESOURCE_EXHAUSTED") == len(ended)
+    assert (await stub.Predict(REQUEST, timeout=60)).forecast.model_version, "room was given back"
+
+
+async def test_a_refusal_says_why_when_to_try_again_and_who_refused(worker: Worker, held: Held, stub: Any) -> None:
+    calls = [stub.Predict(REQUEST, timeout=60, metadata=[("x-request-id", "mine")]) for _ in range(MOST + 20)]
+    delays = set()
+    for call in await first_ended(calls, 20):
+        status = await rpc_status.aio.from_call(call)
+        info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+        status.details[0].Unpack(info)
+        status.details[1].Unpack(retry)
+        assert (info.reason, info.domain) == ("OVERLOADED", "dejavu")
+        metadata = dict(await call.trailing_metadata())
+        assert metadata["grpc-retry-pushback-ms"] == str(retry.retry_delay.ToMilliseconds())
+        assert metadata["x-request-id"] == "mine"
+        assert {"dejavu-worker", "dejavu-workers"} <= set(metadata)
+        assert 0.5 <= retry.retry_delay.ToMilliseconds() / 1e3 <= 1.5
+        delays.add(retry.retry_delay.ToMilliseconds())
+    assert len(delays) > 4, "refused callers would come back together"
+    held.go.set()
+
+
+async def test_health_is_answered_while_the_worker_is_full(worker: Worker, held: Held, stub: Any) -> None:
+    calls = [stub.Predict(REQUEST, timeout=60) for _ in range(MOST + 5)]
+    await first_ended(calls, 5)
+    async with grpc.aio.insecure_channel(worker.address) as channel:
+        for _ in range(50):
+            answer = await stub_of_health(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    held.go.set()
+
+
+async def test_cancelled_and_expired_calls_give_their_room_back(worker: Worker, held: Held, stub: Any) -> None:
+    calls = [stub.Predict(REQUEST, timeout=60) for _ in range(MOST + 5)]
+    await first_ended(calls, 5)
+    assert worker.admission.in_progress(CallKind.PREDICT) >= LIMIT
+    for call in calls:
+        call.cancel()
+    await until_idle(worker)
+    assert await code_of(stub.Predict(REQUEST, timeout=0.05)) is grpc.StatusCode.DEADLINE_EXCEEDED
+    await until_idle(worker)
+    held.go.set()
+    assert (await stub.Predict(REQUEST, timeout=60)).forecast.model_version

@@ -48,14 +48,23 @@ class Batcher:
     Args:
         max_waiting: maximum number of unanswered queries.
         observe: called with the size of each group computed in one pass.
+        dropped: called with the number of queries whose callers were found gone, and where: in the "queue" or for the
+            "thread", so that they were not computed, or after they were "computed".
 
     Attributes:
         activity: what its thread computes.
     """
 
-    def __init__(self, *, max_waiting: int = MAX_WAITING, observe: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        *,
+        max_waiting: int = MAX_WAITING,
+        observe: Callable[[int], None] = lambda _: None,
+        dropped: Callable[[str, int], None] = lambda _, __: None,
+    ) -> None:
         self._max_waiting = max_waiting
         self._observe = observe
+        self._dropped = dropped
         self._unanswered = 0
         self._groups: dict[Forecaster, list[Waiting]] = {}
         self._enqueued_count = 0
@@ -93,8 +102,14 @@ class Batcher:
         try:
             for start in range(0, len(queries), CHUNK):
                 chunk = queries[start : start + CHUNK]
+                computing = self._thread.submit(self.activity.run, compute, forecaster, chunk)
+                try:
+                    computed = await asyncio.wrap_future(computing, loop=loop)
+                except asyncio.CancelledError:  # a chunk that the thread has not begun is not computed any more
+                    self._dropped("thread" if computing.cancelled() else "computed", len(chunk))
+                    raise
+                answers += computed
                 self._observe(len(chunk))
-                answers += await loop.run_in_executor(self._thread, self.activity.run, compute, forecaster, chunk)
         finally:
             self._unanswered -= len(queries)
         return answers
@@ -145,12 +160,26 @@ class Batcher:
             elif pending:
                 self._observe(len(pending))
                 resolve(pending, compute(forecaster, [query for query, _ in pending]))
+            if len(pending) < len(group):
+                self._dropped("queue", len(group) - len(pending))
 
     async def _answer_on_thread(self, forecaster: Forecaster, group: Sequence[Waiting]) -> None:
-        self._observe(len(group))
-        queries = [query for query, _ in group]
         loop = asyncio.get_running_loop()
-        resolve(group, await loop.run_in_executor(self._thread, self.activity.run, compute, forecaster, queries))
+        computed, answers = await loop.run_in_executor(
+            self._thread, self.activity.run, _compute_waiting, forecaster, group
+        )
+        gone = resolve(computed, answers)
+        for stage, number in (("thread", len(group) - len(computed)), ("computed", gone)):
+            if number:
+                self._dropped(stage, number)
+        if computed:
+            self._observe(len(computed))
+
+
+def _compute_waiting(forecaster: Forecaster, group: Sequence[Waiting]) -> tuple[list[Waiting], list[Result[Forecast]]]:
+    """Answers the queries whose callers still wait when the thread gets to them; returns those and the answers."""
+    waiting = [each for each in group if not each[1].done()]
+    return waiting, compute(forecaster, [query for query, _ in waiting]) if waiting else []
 
 
 def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
@@ -164,12 +193,14 @@ def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Re
         return [answer for query in queries for answer in compute(forecaster, [query])]
 
 
-def resolve(group: Sequence[Waiting], answers: Sequence[Result[Forecast]]) -> None:
-    """Sets the results of the futures that still wait."""
+def resolve(group: Sequence[Waiting], answers: Sequence[Result[Forecast]]) -> int:
+    """Sets the results of the futures that still wait; returns the number of the others."""
+    gone = 0
     for (_, waiting), answer in zip(group, answers, strict=True):
         if waiting.done():
-            continue
-        if isinstance(answer, Failed):
+            gone += 1
+        elif isinstance(answer, Failed):
             waiting.set_exception(answer.error)
         else:
             waiting.set_result(answer)
+    return gone

@@ -88,6 +88,10 @@ class Metrics:
         )
         self.finals_since = oldest("dejavu_finals_since", "Finals that ratings know beyond those of their bundle.")
 
+    def count_dropped(self, stage: str, queries: int) -> None:
+        """Counts queries in `dropped`."""
+        self.dropped.labels(stage).inc(queries)
+
 
 def allocate_files() -> None:
     """Allocates the disk space of this process's metrics files.

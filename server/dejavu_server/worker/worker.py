@@ -232,7 +232,7 @@ class Worker:
         )
         stack.push_async_callback(signer.close)
         signer.start()
-        batcher = Batcher(observe=self.metrics.batch_size.observe)
+        batcher = Batcher(observe=self.metrics.batch_size.observe, dropped=self.metrics.count_dropped)
         stack.push_async_callback(batcher.close)
         self._progress = ProgressMonitor(
             lambda: (batcher.activity, *self._ledger_manager.activities),

@@ -120,6 +120,7 @@ async def test_a_refusal_says_why_when_to_try_again_and_who_refused(worker: Work
     delays = set()
     for call in await first_ended(calls, 20):
         status = await rpc_status.aio.from_call(call)
+        assert status is not None
         info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
         status.details[0].Unpack(info)
         status.details[1].Unpack(retry)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
@@ -11,7 +12,7 @@ from dejavu_models.errors import UnsupportedSlots
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Forecast
 from dejavu_server.admission.errors import Overloaded
-from dejavu_server.forecasting.batcher import CHUNK, MAX_WAITING, QUIET_TURNS, Batcher
+from dejavu_server.forecasting.batcher import CHUNK, MAX_ON_LOOP, MAX_WAITING, QUIET_TURNS, Batcher
 from dejavu_server.results import Failed
 
 POISON = -77.0
@@ -109,6 +110,55 @@ async def test_nothing_is_computed_for_callers_that_went(new_batcher: NewBatcher
     assert (await staying).point == 1
     assert model.groups == [1]
     assert going.cancelled()
+
+
+async def test_what_waits_for_the_thread_is_not_computed_for_callers_that_went_meanwhile(
+    model: PersistenceForecaster,
+) -> None:
+    dropped = Counter[str]()
+    batcher = Batcher(dropped=lambda stage, queries: dropped.update({stage: queries}))
+    begun, release = threading.Event(), threading.Event()
+
+    def hold(_: Sequence[ForecastQuery]) -> None:
+        begun.set()
+        assert release.wait(10)
+
+    model.before = hold
+    first = asyncio.create_task(batcher.forecast_many(model, [query(1)] * 2))
+    await asyncio.to_thread(begun.wait, 10)
+    crowd = [asyncio.create_task(batcher.forecast(model, query(last))) for last in range(MAX_ON_LOOP + 10)]
+    for _ in range(2 * QUIET_TURNS):  # until the crowd waits for the thread
+        await asyncio.sleep(0)
+    many = asyncio.create_task(batcher.forecast_many(model, [query(1)] * 7))
+    await asyncio.sleep(0)
+    for gone in [*crowd[:10], many]:
+        gone.cancel()
+    await asyncio.wait([many, *crowd[:10]])
+    release.set()
+    await first
+    assert [(await task).point for task in crowd[10:]] == list(range(10, MAX_ON_LOOP + 10))
+    await batcher.close()
+    assert model.groups == [2, MAX_ON_LOOP]
+    assert dropped == {"thread": 17}
+
+
+async def test_a_query_whose_caller_goes_while_it_is_computed_is_counted(model: PersistenceForecaster) -> None:
+    dropped = Counter[str]()
+    batcher = Batcher(dropped=lambda stage, queries: dropped.update({stage: queries}))
+    begun, release = threading.Event(), threading.Event()
+
+    def hold(_: Sequence[ForecastQuery]) -> None:
+        begun.set()
+        assert release.wait(10)
+
+    model.before = hold
+    many = asyncio.create_task(batcher.forecast_many(model, [query(1)] * 7))
+    await asyncio.to_thread(begun.wait, 10)
+    many.cancel()
+    await asyncio.wait([many])
+    release.set()
+    await batcher.close()
+    assert dropped == {"computed": 7}
 
 
 async def test_a_crowd_is_computed_in_chunks_off_the_loop(

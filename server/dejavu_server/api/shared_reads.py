@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.message import Message
 
 from dejavu_models.errors import DejavuError
-from dejavu_server.forecasting.batcher import Overloaded
+from dejavu_server.admission.errors import Overloaded
 from dejavu_server.ledger.errors import copy_of
 
 MAX_WAITING_SMALL = 64

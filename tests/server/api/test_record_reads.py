@@ -16,10 +16,10 @@ from tests.support.builders.outcomes import outcome
 from tests.support.fakes.unused_ledger import UnusedLedger
 
 from dejavu.v1 import record_service_pb2 as pb
+from dejavu_server.admission.errors import Overloaded
 from dejavu_server.api import shared_reads
 from dejavu_server.api.record_service import RecordService
 from dejavu_server.api.shared_reads import LatestRead
-from dejavu_server.forecasting.batcher import Overloaded
 from dejavu_server.ledger import Ledger, LedgerUnavailable
 from dejavu_server.ledger.errors import ReadStopped
 from dejavu_server.ledger.queries import scorecards

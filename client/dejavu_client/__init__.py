@@ -25,6 +25,7 @@ from dejavu.v1.record_service_pb2 import (
     Scorecard,
     WithdrawOutcomeResponse,
 )
+from dejavu_client.access import TokenFile, tls_credentials
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.client import DejavuClient
 from dejavu_client.errors import (
@@ -90,6 +91,7 @@ __all__ = [
     "Scorecard",
     "Settlement",
     "StreamPredictionsResponse",
+    "TokenFile",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
@@ -97,4 +99,5 @@ __all__ = [
     "WithdrawOutcomeResponse",
     "market",
     "predict_request",
+    "tls_credentials",
 ]

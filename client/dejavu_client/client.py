@@ -66,7 +66,10 @@ class DejavuClient(Caller):
         target: server address, in gRPC's notation.
         timeout: deadline of a call, in seconds, including its retries; does not apply to streams.
         channels: number of connections, used in turn; also the maximum number of server workers reached at a time.
-        credentials: TLS credentials; None for plain text.
+        credentials: TLS credentials, e.g. of `tls_credentials`; None for plain text.
+        token: bearer token that says who calls, or a function that returns the newest one, e.g. a `TokenFile`; None for
+            none. It is asked before each attempt of a call.
+        allow_plaintext_token: whether to send the token to another machine without TLS, where others can read it.
         metadata: metadata to send with every call.
         silence: seconds without a message, heartbeats included, after which a stream is considered dead.
         slow: calls that take longer than this, in seconds, are logged as warnings.
@@ -74,7 +77,8 @@ class DejavuClient(Caller):
         channel_factory: creates a new channel on each call, in place of the default; `credentials` is then not used.
 
     Raises:
-        ValueError: if `timeout`, `silence` or `channels` is out of range. A call raises it for its own `timeout`.
+        ValueError: if `timeout`, `silence` or `channels` is out of range, or the token is none, or would be sent in
+            plain text to another machine. A call raises it for its own `timeout`, and if `token` returns none.
 
     A call that gets no answer raises a DejavuClientError; `dejavu_client.errors` lists its subclasses.
     """

@@ -29,6 +29,9 @@ MAX_SECONDS = 1e6
 Metadata = Sequence[tuple[str, str | bytes]]
 """Key–value pairs sent with every call."""
 
+CallMetadata = tuple[tuple[str, str | bytes], ...]
+"""The metadata of one call, as gRPC takes them."""
+
 
 def seconds(name: str, value: float) -> float:
     """Returns a timeout unchanged after checking its range.
@@ -60,8 +63,9 @@ def channel_options() -> list[tuple[str, str | int]]:
         ("grpc.service_config_disable_resolution", 1),
         # Otherwise channels of one process to one address share a connection, and so a worker.
         ("grpc.use_local_subchannel_pool", 1),
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        # The server permits a ping every 10 s. Calls notice a silent connection earlier, by probes; this ends streams.
+        ("grpc.keepalive_time_ms", 12_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         # Reconnect to a restarted server while a call's retries last, which is at least 1.2 s.

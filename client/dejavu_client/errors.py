@@ -120,6 +120,11 @@ class UnauthenticatedError(DejavuClientError, status=grpc.StatusCode.UNAUTHENTIC
 class PermissionDeniedError(DejavuClientError, status=grpc.StatusCode.PERMISSION_DENIED):
     """The credentials do not allow the call."""
 
+    @property
+    def scope(self) -> str:
+        """The scope that the token lacks: read, predict, record, outcome or admin; empty if the server did not say."""
+        return self.metadata.get("scope", "")
+
 
 class UnimplementedError(DejavuClientError, status=grpc.StatusCode.UNIMPLEMENTED):
     """The server does not have the method."""
@@ -135,6 +140,9 @@ class ClientClosedError(DejavuClientError):
 
 _UNREACHABLE: Final = ("connect to", "resolution", "resolving")
 """Texts in gRPC's messages about a connection that was never made."""
+
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+"""Metadata key by which a server says when to retry (gRFC A6); gRPC itself reads it for the codes that it retries."""
 
 PASSING = (CallCancelledError, DeadlineExceededError, ResourceExhaustedError, UnavailableError)
 """Transient errors: the same call may succeed later."""
@@ -157,15 +165,29 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
     elif code is grpc.StatusCode.UNAVAILABLE and not details.get("reason"):
         # Without a reason the message is gRPC's, not the server's: a socket error alone does not help the user.
         unreachable = any(sign in message for sign in _UNREACHABLE)
-        hint = f"cannot reach {target}: is a dejavu-server running there?" if unreachable else f"lost {target}"
+        hint = _reach_hint(message, target) if unreachable else f"lost {target}"
         message = f"{hint} ({_cause(message)})"
     elif not details.get("reason") and (
         code is grpc.StatusCode.UNIMPLEMENTED or (code is grpc.StatusCode.NOT_FOUND and not call.details())
     ):
         # So gRPC answers for another program, or for a release without the method or the service.
         message = f"{target} does not know this call: an older dejavu-server, or another program ({message})"
-    request_id = metadata_value(call.trailing_metadata(), "x-request-id")
+    trailing = call.trailing_metadata()
+    request_id = metadata_value(trailing, "x-request-id")
+    if "retry_after" not in details and (pushback := _pushback(metadata_value(trailing, PUSHBACK_KEY))) is not None:
+        details["retry_after"] = pushback
     return EXCEPTIONS.get(code, InternalError)(message, code=code, request_id=request_id, **details)
+
+
+def _reach_hint(message: str, target: str) -> str:
+    """Says what may be the matter with a connection that was never made."""
+    if "WRONG_VERSION_NUMBER" in message:
+        return f"cannot reach {target} by TLS: it answers in plain text"
+    if "CERTIFICATE_VERIFY_FAILED" in message:
+        return f"cannot trust {target}: no known authority signed its certificate for this name, or it has expired"
+    if "Socket closed" in message or "reset by peer" in message:
+        return f"{target} closed the connection: does it expect TLS, or a client certificate?"
+    return f"cannot reach {target}: is a dejavu-server running there?"
 
 
 def _cause(message: str) -> str:
@@ -213,6 +235,11 @@ def _details(error: grpc.Call) -> dict[str, Any]:
         elif detail.Unpack(retry):
             found["retry_after"] = _seconds(retry.retry_delay)
     return found
+
+
+def _pushback(text: str) -> float | None:
+    """Returns the seconds of a server's pushback; None if it sent none, or one that asks not to retry."""
+    return int(text) / 1e3 if text.isascii() and text.isdigit() and len(text) < len("2147483647") else None
 
 
 def _violations(violations: Iterable[BadRequest.FieldViolation]) -> tuple[FieldViolation, ...]:

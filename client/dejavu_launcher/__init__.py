@@ -5,12 +5,15 @@ A package of its own: to import a module of `dejavu_client` is to load the clien
 
 from __future__ import annotations
 
+import os
+
 from dejavu_common import interrupts
 
 
 def main() -> None:
     """Runs `dejavu`."""
     interrupts.exit_quietly()
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else gRPC prints every failed handshake beside our own message
     from dejavu_client.cli.main import main as run  # noqa: PLC0415 - with Ctrl-C handled
 
     run()

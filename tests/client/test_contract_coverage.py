@@ -130,11 +130,13 @@ def test_the_public_surface_is_this() -> None:
         "Settlement",
         "WithdrawOutcomeResponse",
         "StreamPredictionsResponse",
+        "TokenFile",
         "UnauthenticatedError",
         "UnavailableError",
         "UnimplementedError",
         "WarningReason",
         "market",
         "predict_request",
+        "tls_credentials",
     }
     assert all(hasattr(dejavu_client, name) for name in dejavu_client.__all__)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
 import grpc
 import grpc_testing
@@ -20,16 +22,65 @@ PREDICTION = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionServi
 MODELS = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
 
 
+class Future(futures.Future[Any]):
+    """A call of the fake channel under way; the fake's own has no `add_done_callback`."""
+
+    def __init__(self, call: Callable[[], tuple[Any, grpc.Call]]) -> None:
+        super().__init__()
+        self.call: Any = None
+        threading.Thread(target=self._wait, args=(call,)).start()
+
+    def _wait(self, call: Callable[[], tuple[Any, grpc.Call]]) -> None:
+        try:
+            response, self.call = call()
+        except grpc.RpcError as error:
+            self.call = error
+            self.set_exception(error)
+        else:
+            self.set_result(response)
+
+    def initial_metadata(self) -> Any:
+        return self.call.initial_metadata()
+
+    def trailing_metadata(self) -> Any:
+        return self.call.trailing_metadata()
+
+
+class MultiCallable:
+    """A method of the fake channel."""
+
+    def __init__(self, rpc: Any) -> None:
+        self._rpc = rpc
+
+    def future(self, *args: Any, **options: Any) -> Future:
+        return Future(lambda: self._rpc.with_call(*args, **options))
+
+
+class Channel:
+    """grpcio-testing's channel, whose unary calls report their end."""
+
+    def __init__(self, fake: Any) -> None:
+        self._fake = fake
+
+    def unary_unary(self, *args: Any, **options: Any) -> MultiCallable:
+        return MultiCallable(self._fake.unary_unary(*args, **options))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fake, name)
+
+
 class Wire:
     """A client on a fake channel, and the server end of the channel."""
 
     def __init__(self) -> None:
         clock = grpc_testing.strict_real_time()
         self.channel = grpc_testing.channel([PREDICTION, MODELS], clock)
-        self.client = DejavuClient("fake", channels=1, channel_factory=lambda: self.channel)
+        self.client = DejavuClient(
+            "fake", channels=1, channel_factory=lambda: cast("grpc.Channel", Channel(self.channel))
+        )
         self._threads = ThreadPoolExecutor(1)
 
-    def call(self, method: str, *args: Any) -> Future[Any]:
+    def call(self, method: str, *args: Any) -> futures.Future[Any]:
         return self._threads.submit(getattr(self.client, method), *args)
 
     def answer(

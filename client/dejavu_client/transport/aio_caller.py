@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
@@ -19,9 +20,31 @@ from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_client import config
-from dejavu_client.errors import ClientClosedError, DejavuClientError, UnavailableError
-from dejavu_client.transport.aio_connection import AsyncClosed, AsyncStreamReader, call
-from dejavu_client.transport.channel_pool import ChannelPool, PooledChannel
+from dejavu_client.access import TokenSource, bearer_metadata
+from dejavu_client.errors import (
+    ClientClosedError,
+    DeadlineExceededError,
+    DejavuClientError,
+    UnavailableError,
+    from_rpc_error,
+)
+from dejavu_client.transport.aio_connection import (
+    AsyncAttempt,
+    AsyncClosed,
+    AsyncRepeatable,
+    AsyncStreamReader,
+    async_send_probe,
+)
+from dejavu_client.transport.channel_pool import (
+    FIRST_REPLACEMENT_PAUSE,
+    PROBE_SECONDS,
+    UNHEARD,
+    ChannelPool,
+    PooledChannel,
+    WorkerIdentity,
+    failure_identity,
+)
+from dejavu_client.transport.retry_budget import MOST_REPEATS, NEVER_REPEATED, RetryBudget, repeat_pause
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
 from dejavu_client.transport.subscription import StreamResumption
 
@@ -59,6 +82,8 @@ class AsyncCaller:
         timeout: float = config.DEFAULT_TIMEOUT,
         channels: int = config.DEFAULT_CHANNELS,
         credentials: grpc.ChannelCredentials | None = None,
+        token: TokenSource | None = None,
+        allow_plaintext_token: bool = False,
         metadata: config.Metadata = (),
         silence: float = config.DEFAULT_SILENCE,
         slow: float = config.DEFAULT_SLOW,
@@ -67,10 +92,12 @@ class AsyncCaller:
     ) -> None:
         self.target = target
         self.timeout = config.seconds("timeout", timeout)
-        self._metadata = tuple(metadata)
+        encrypted = credentials is not None or allow_plaintext_token
+        self._metadata = bearer_metadata(target, token, tuple(metadata), encrypted=encrypted)
         self._silence = config.seconds("silence", silence)
         factory = channel_factory or partial(dial, target, credentials)
         self._pool = ChannelPool(lambda: AsyncConnection(factory()), channels)
+        self._budget = RetryBudget()
         self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
         self._closed = AsyncClosed()
 
@@ -100,12 +127,103 @@ class AsyncCaller:
     ) -> ResponseT:
         """Makes one call, by the RPC that `rpc` selects from a connection's stubs, and returns its response."""
         seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
-        async with self._pooled() as pooled:
+        first = self._take()
+        call = AsyncRepeatable(rpc, request, time.monotonic() + seconds)
+        try:
             with self._closed.guard(), self._calls.call(method, seconds):
-                response, identity = await call(rpc(pooled.connection), request, seconds, self._metadata)
-            self._calls.answered(identity.worker)
-            self._pool.answered(pooled, identity)
+                self._budget.deposit()
+                call.send(first, self._metadata())
+                repeats = 0 if method in NEVER_REPEATED else MOST_REPEATS
+                response, identity = await self._answer(call, repeats)
+        finally:
+            call.cancel()
+            for pooled in call.channels:
+                for connection in self._pool.give_back(pooled):
+                    await connection.channel.close()
+        self._calls.answered(identity.worker)
         return response
+
+    async def _answer(
+        self, call: AsyncRepeatable[AsyncConnection, RequestT, ResponseT], repeats: int
+    ) -> tuple[ResponseT, WorkerIdentity]:
+        """Waits for the answer of a call, and sends its request again if need be.
+
+        Sends it over another channel, up to `repeats` times and as far as the budget allows, if nothing is heard over
+        the last one, or after the pause that an overloaded server asks for. The first answer counts.
+
+        Raises:
+            grpc.RpcError: the error of the attempt that failed last, or of the first that another could not help.
+        """
+        while True:
+            check = self._pool.check(call.newest.pooled, call.newest.since)
+            if check.probe:
+                self._probe(call.newest.pooled, PROBE_SECONDS)
+            if check.silent and call.repeated < repeats and self._budget.withdraw():
+                self._send_again(call)
+                continue
+            ended = await call.first_ended(check.wait if repeats else None)
+            if ended is None:
+                continue
+            try:
+                response, identity = ended.result()
+            except grpc.RpcError as error:
+                pause = self._after_failure(call, ended, error, repeats)
+                if pause is None:
+                    raise
+                if pause:
+                    await self._closed.pause(pause)
+                    self._send_again(call)
+            else:
+                self._pool.answered(ended.pooled, identity)
+                return response, identity
+
+    def _after_failure(
+        self,
+        call: AsyncRepeatable[AsyncConnection, RequestT, ResponseT],
+        failed: AsyncAttempt[ResponseT],
+        error: grpc.RpcError,
+        repeats: int,
+    ) -> float | None:
+        """Returns how to go on after an attempt failed.
+
+        Returns:
+            0 to wait for the other attempts, seconds after which to send the request again, or None to give up.
+        """
+        result = from_rpc_error(error, self.target)
+        if result.code not in UNHEARD:
+            self._pool.answered(failed.pooled, failure_identity(error))
+        elif isinstance(result, DeadlineExceededError):
+            if self._pool.deadline_passed(failed.pooled, failed.since):
+                self._probe(failed.pooled, PROBE_SECONDS)
+        elif call.pending:
+            return 0.0
+        pause = repeat_pause(result, call.deadline - time.monotonic())
+        if pause is None or call.pending or call.repeated >= repeats or not self._budget.withdraw():
+            return None
+        return pause
+
+    def _send_again(self, call: AsyncRepeatable[AsyncConnection, RequestT, ResponseT]) -> None:
+        call.send(self._take(), self._metadata())
+
+    def _take(self) -> PooledChannel[AsyncConnection]:
+        """Takes a channel of the pool, and sends probes over those that the pool dialed in place of silent ones."""
+        pooled = self._pool.take()
+        for fresh in self._pool.to_probe():
+            self._probe(fresh, FIRST_REPLACEMENT_PAUSE)
+        return pooled
+
+    def _probe(self, pooled: PooledChannel[AsyncConnection], seconds: float) -> None:
+        """Sends a probe over a channel, without waiting for its result."""
+
+        def done(code: grpc.StatusCode, identity: WorkerIdentity) -> None:
+            if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._pool.probe_failed(pooled)
+            elif code in UNHEARD:
+                self._pool.connection_lost(pooled)
+            else:
+                self._pool.answered(pooled, identity)
+
+        async_send_probe(pooled.connection.check_health, HealthCheckRequest(), seconds, self._metadata(), done)
 
     async def _pages(
         self, request: ListPredictionsRequest, timeout: float | None
@@ -128,7 +246,7 @@ class AsyncCaller:
     @asynccontextmanager
     async def _pooled(self) -> AsyncIterator[PooledChannel[AsyncConnection]]:
         """Yields a channel of the pool for one call, and gives it back."""
-        pooled = self._pool.take()
+        pooled = self._take()
         try:
             yield pooled
         finally:
@@ -150,7 +268,9 @@ class AsyncCaller:
         """Yields the events of one connection. Ends with an exception unless the reader stops first."""
         async with self._pooled() as pooled:
             with self._closed.guard():
-                stream = pooled.connection.prediction.StreamPredictions(subscription.request(), metadata=self._metadata)
+                stream = pooled.connection.prediction.StreamPredictions(
+                    subscription.request(), metadata=self._metadata()
+                )
             reader, recording = AsyncStreamReader(stream, self._silence), self._calls.call("StreamPredictions")
             try:
                 while True:

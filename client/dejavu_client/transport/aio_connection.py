@@ -1,19 +1,25 @@
 """Parts of the asynchronous caller that work otherwise than the synchronous ones in `connection`."""
 
+# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
+
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import grpc
 
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest, StreamPredictionsResponse
+from dejavu_client import config
 from dejavu_client.errors import ClientClosedError
-from dejavu_client.transport.channel_pool import WorkerIdentity, worker_identity
+from dejavu_client.transport.channel_pool import PooledChannel, WorkerIdentity, worker_identity
 from dejavu_common.clock import wait_until_set
 
+ConnectionT = TypeVar("ConnectionT")
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
@@ -21,13 +27,122 @@ ResponseT = TypeVar("ResponseT")
 async def call(
     rpc: grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT],
     request: RequestT,
-    timeout: float,  # noqa: ASYNC109 - a deadline sent to the server, not a local timeout
-    metadata: tuple[tuple[str, str | bytes], ...],
+    timeout: float,
+    metadata: config.CallMetadata,
 ) -> tuple[ResponseT, WorkerIdentity]:
     """Makes one call. Returns its response, and the worker that answered."""
     pending = rpc(request, timeout=timeout, metadata=metadata)
     response = await pending
     return response, worker_identity(await pending.initial_metadata(), await pending.trailing_metadata())
+
+
+@dataclass(slots=True, eq=False)
+class AsyncAttempt(Generic[ResponseT]):
+    """A request sent over one channel of the pool.
+
+    Attributes:
+        pooled: the channel.
+        since: when it was sent, by the pool's clock.
+    """
+
+    pooled: PooledChannel[Any]
+    since: float
+    _task: asyncio.Task[tuple[ResponseT, WorkerIdentity]]
+
+    def result(self) -> tuple[ResponseT, WorkerIdentity]:
+        """Returns the response, and the worker that answered, once the attempt has ended.
+
+        Raises:
+            grpc.RpcError: if it failed.
+        """
+        return self._task.result()
+
+
+class AsyncRepeatable(Generic[ConnectionT, RequestT, ResponseT]):
+    """A call whose request may be sent over several channels.
+
+    Attributes:
+        deadline: when the call ends, by `time.monotonic`.
+        channels: the channels over which the request was sent.
+        newest: the last attempt.
+    """
+
+    newest: AsyncAttempt[ResponseT]
+
+    def __init__(
+        self,
+        rpc: Callable[[ConnectionT], grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT]],
+        request: RequestT,
+        deadline: float,
+    ) -> None:
+        self._rpc = rpc
+        self._request = request
+        self.deadline = deadline
+        self.channels = list[PooledChannel[ConnectionT]]()
+        self._pending = dict[asyncio.Task[tuple[ResponseT, WorkerIdentity]], AsyncAttempt[ResponseT]]()
+
+    @property
+    def pending(self) -> bool:
+        """Whether an attempt has not ended."""
+        return bool(self._pending)
+
+    @property
+    def repeated(self) -> int:
+        """How often the request was sent again."""
+        return len(self.channels) - 1
+
+    def send(self, pooled: PooledChannel[ConnectionT], metadata: config.CallMetadata) -> None:
+        """Sends the request over a channel."""
+        self.channels.append(pooled)
+        since = time.monotonic()
+        rpc = self._rpc(pooled.connection)
+        task = asyncio.ensure_future(call(rpc, self._request, self.deadline - since, metadata))
+        task.add_done_callback(_retrieve)
+        self._pending[task] = self.newest = AsyncAttempt(pooled, since, task)
+
+    async def first_ended(self, seconds: float | None) -> AsyncAttempt[ResponseT] | None:
+        """Waits until one more attempt has ended, at most this long; without a limit for None."""
+        ended, _ = await asyncio.wait(self._pending, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return self._pending.pop(ended.pop()) if ended else None
+
+    def cancel(self) -> None:
+        """Cancels the attempts that have not ended."""
+        for task in self._pending:
+            task.cancel()
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Looks at the error of a task, since asyncio logs those that nobody has looked at."""
+    if not task.cancelled():
+        task.exception()
+
+
+def async_send_probe(
+    rpc: grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT],
+    request: RequestT,
+    timeout: float,
+    metadata: config.CallMetadata,
+    done: Callable[[grpc.StatusCode, WorkerIdentity], None],
+) -> None:
+    """Sends a request without waiting. `done` gets its status, and the worker that answered."""
+
+    async def probe() -> None:
+        code, identity = grpc.StatusCode.OK, WorkerIdentity()
+        try:
+            _, identity = await call(rpc, request, timeout, metadata)
+        except grpc.aio.AioRpcError as error:
+            code, identity = error.code(), worker_identity(error.initial_metadata(), error.trailing_metadata())
+        except grpc.aio.UsageError:  # the channel was closed meanwhile
+            return
+        done(code, identity)
+
+    task = asyncio.ensure_future(probe())
+    _PROBES.add(task)
+    task.add_done_callback(_PROBES.discard)
+
+
+_PROBES = set[asyncio.Task[None]]()
+"""The probes under way: the event loop itself keeps tasks by weak references only."""
 
 
 class AsyncClosed(asyncio.Event):

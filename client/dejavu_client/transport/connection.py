@@ -2,31 +2,124 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
+from dejavu_client import config
 from dejavu_client.errors import CallCancelledError, ClientClosedError
-from dejavu_client.transport.channel_pool import WorkerIdentity, worker_identity
+from dejavu_client.transport.channel_pool import PooledChannel, WorkerIdentity, worker_identity
 
+ConnectionT = TypeVar("ConnectionT")
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 
 
-def call(
+@dataclass(slots=True, eq=False)
+class Attempt(Generic[ResponseT]):
+    """A request sent over one channel of the pool.
+
+    Attributes:
+        pooled: the channel.
+        since: when it was sent, by the pool's clock.
+        future: the call.
+    """
+
+    pooled: PooledChannel[Any]
+    since: float
+    future: Any
+
+    def result(self) -> tuple[ResponseT, WorkerIdentity]:
+        """Returns the response, and the worker that answered, once the attempt has ended.
+
+        Raises:
+            grpc.RpcError: if it failed.
+        """
+        response = self.future.result()
+        return response, worker_identity(self.future.initial_metadata(), self.future.trailing_metadata())
+
+
+class Repeatable(Generic[ConnectionT, RequestT, ResponseT]):
+    """A call whose request may be sent over several channels.
+
+    Attributes:
+        deadline: when the call ends, by `time.monotonic`.
+        channels: the channels over which the request was sent.
+        newest: the last attempt.
+    """
+
+    newest: Attempt[ResponseT]
+
+    def __init__(
+        self,
+        rpc: Callable[[ConnectionT], grpc.UnaryUnaryMultiCallable[RequestT, ResponseT]],
+        request: RequestT,
+        deadline: float,
+    ) -> None:
+        self._rpc = rpc
+        self._request = request
+        self.deadline = deadline
+        self.channels = list[PooledChannel[ConnectionT]]()
+        self._pending = list[Attempt[ResponseT]]()
+        self._ended = queue.SimpleQueue[Attempt[ResponseT]]()
+
+    @property
+    def pending(self) -> bool:
+        """Whether an attempt has not ended."""
+        return bool(self._pending)
+
+    @property
+    def repeated(self) -> int:
+        """How often the request was sent again."""
+        return len(self.channels) - 1
+
+    def send(self, pooled: PooledChannel[ConnectionT], metadata: config.CallMetadata) -> None:
+        """Sends the request over a channel."""
+        self.channels.append(pooled)
+        since = time.monotonic()
+        rpc = self._rpc(pooled.connection)
+        future = rpc.future(self._request, timeout=self.deadline - since, metadata=metadata)
+        attempt = self.newest = Attempt(pooled, since, future)
+        self._pending.append(attempt)
+        future.add_done_callback(lambda _: self._ended.put(attempt))
+
+    def first_ended(self, seconds: float | None) -> Attempt[ResponseT] | None:
+        """Waits until one more attempt has ended, at most this long; without a limit for None."""
+        try:
+            attempt = self._ended.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        self._pending.remove(attempt)
+        return attempt
+
+    def cancel(self) -> None:
+        """Cancels the attempts that have not ended."""
+        for attempt in self._pending:
+            attempt.future.cancel()
+
+
+def send_probe(
     rpc: grpc.UnaryUnaryMultiCallable[RequestT, ResponseT],
     request: RequestT,
     timeout: float,
-    metadata: tuple[tuple[str, str | bytes], ...],
-) -> tuple[ResponseT, WorkerIdentity]:
-    """Makes one call. Returns its response, and the worker that answered."""
-    response, done = rpc.with_call(request, timeout=timeout, metadata=metadata)
-    return response, worker_identity(done.initial_metadata(), done.trailing_metadata())
+    metadata: config.CallMetadata,
+    done: Callable[[grpc.StatusCode, WorkerIdentity], None],
+) -> None:
+    """Sends a request without waiting. `done` gets its status, and the worker that answered."""
+
+    def ended(_: object) -> None:
+        done(future.code(), worker_identity(future.initial_metadata(), future.trailing_metadata()))
+
+    with suppress(ValueError):  # the channel was closed meanwhile
+        future = rpc.future(request, timeout=timeout, metadata=metadata)
+        future.add_done_callback(ended)
 
 
 class Closed(threading.Event):

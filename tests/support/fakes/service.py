@@ -14,9 +14,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import grpc
@@ -82,12 +82,14 @@ class Abort:
     reason: str = ""
     violations: Sequence[tuple[str, str]] = ()
     retry_after: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    trailers: tuple[tuple[str, str], ...] = ()
 
     def details(self) -> tuple[tuple[str, str | bytes], ...]:
         """Returns trailing metadata with the google.rpc details; empty if there are none."""
         packed = list[AnyMessage]()
         if self.reason:
-            packed.append(_packed(ErrorInfo(reason=self.reason, domain="dejavu")))
+            packed.append(_packed(ErrorInfo(reason=self.reason, domain="dejavu", metadata=self.metadata)))
         if self.violations:
             violations = [BadRequest.FieldViolation(field=f, description=d) for f, d in self.violations]
             packed.append(_packed(BadRequest(field_violations=violations)))
@@ -96,9 +98,9 @@ class Abort:
             retry.retry_delay.FromNanoseconds(round(self.retry_after * 1e9))
             packed.append(_packed(retry))
         if not packed:
-            return ()
+            return self.trailers
         status = Status(code=self.code.value[0], message=self.message, details=packed)
-        return tuple(rpc_status.to_status(status).trailing_metadata)
+        return (*self.trailers, *rpc_status.to_status(status).trailing_metadata)
 
 
 class Silence:
@@ -168,9 +170,12 @@ class FakeServer:
         calls: every call so far, in order of arrival.
         worker: value of the metadata `dejavu-worker`.
         workers: value of the metadata `dejavu-workers`; 0: not sent.
+        tokens: token → what its owner may call, by method; None: no token is needed.
     """
 
-    def __init__(self, *, worker: str = "1") -> None:
+    def __init__(self, *, worker: str = "1", credentials: grpc.ServerCredentials | None = None) -> None:
+        self._credentials = credentials
+        self.tokens: dict[str, set[str]] | None = None
         self.calls = list[Call]()
         self.worker = worker
         self.workers = 0
@@ -203,7 +208,11 @@ class FakeServer:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(fake, server)
         record_service_pb2_grpc.add_RecordServiceServicer_to_server(fake, server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
-        self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
+        address = f"127.0.0.1:{self.port}"
+        if self._credentials is None:
+            self.port = server.add_insecure_port(address)
+        else:
+            self.port = server.add_secure_port(address, self._credentials)
         server.start()
         self._server = server
 
@@ -241,6 +250,8 @@ class FakeServer:
         self._arrivals.put(call)
         # Use trailing metadata like the real server: gRPC does not retry a call after initial metadata.
         context.set_trailing_metadata(self._metadata())
+        if self.tokens is not None and (refusal := self._refusal(method, str(metadata.get("authorization", "")))):
+            self.carry_out(refusal, request, context)
         queued = self._answers[method]
         return queued.popleft() if queued else None
 
@@ -258,6 +269,16 @@ class FakeServer:
                     pass
             context.abort(grpc.StatusCode.CANCELLED, "silence is over")
         return answer
+
+    def _refusal(self, method: str, authorization: str) -> Abort | None:
+        allowed = (self.tokens or {}).get(authorization.removeprefix("Bearer "))
+        if allowed is None:
+            return Abort(grpc.StatusCode.UNAUTHENTICATED, "no valid token", "UNAUTHENTICATED")
+        if method not in allowed:
+            scope = {"ReportOutcome": "outcome", "Predict": "predict"}.get(method, "read")
+            message = f"the token lacks scope {scope!r}"
+            return Abort(grpc.StatusCode.PERMISSION_DENIED, message, "SCOPE_MISSING", metadata={"scope": scope})
+        return None
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         workers = (("dejavu-workers", str(self.workers)),) if self.workers else ()

@@ -1,0 +1,201 @@
+"""How a client proves who it is: bearer tokens, and TLS credentials from files.
+
+A token is sent as metadata `authorization` with every call. It stands in no repr, message or log line.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+
+from dejavu_client.config import CallMetadata
+from dejavu_client.logs import get_logger
+from dejavu_common.address import Address
+
+TokenSource = str | Callable[[], str]
+"""A bearer token, or a function that returns the newest one, which is called for each attempt of a call."""
+
+AUTHORIZATION = "authorization"
+
+_LOCAL_SCHEMES = ("unix:", "unix-abstract:")
+_ADDRESS_SCHEMES = ("dns:", "ipv4:", "ipv6:")
+
+log = get_logger()
+
+
+def tls_credentials(
+    *,
+    ca: str | os.PathLike[str] | None = None,
+    certificate: str | os.PathLike[str] | None = None,
+    key: str | os.PathLike[str] | None = None,
+) -> grpc.ChannelCredentials:
+    """Returns credentials for a TLS connection, from files in PEM format.
+
+    Args:
+        ca: certificates of the authorities that may have signed the server's certificate; None for those that gRPC
+            trusts by default.
+        certificate: the client's own certificate and those between it and its authority, for mutual TLS.
+        key: private key of `certificate`, not encrypted.
+
+    Raises:
+        OSError: if a file cannot be read.
+        ValueError: if a file is not what is expected, the key is not that of the certificate, or only one of both is
+            given.
+    """
+    if (certificate is None) != (key is None):
+        given, missing = ("certificate", "key") if key is None else ("key", "certificate")
+        raise ValueError(f"{given} is given without {missing}; expected both, or neither")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authorities = chain = private = None
+    if ca is not None:
+        authorities = Path(ca).read_bytes()
+        try:
+            context.load_verify_locations(cadata=authorities.decode("ascii"))
+        except (ssl.SSLError, UnicodeDecodeError):
+            raise ValueError(f"ca={os.fspath(ca)!r} contains no valid certificate; expected PEM") from None
+    if certificate is not None and key is not None:
+        chain, private = Path(certificate).read_bytes(), Path(key).read_bytes()
+        try:
+            context.load_cert_chain(certificate, key, password=_no_password)
+        except (ssl.SSLError, ValueError) as error:
+            raise ValueError(
+                f"certificate={os.fspath(certificate)!r} and key={os.fspath(key)!r} do not work together "
+                f"({_reason(error)}); expected PEM files of a certificate and of its private key, not encrypted"
+            ) from None
+    return grpc.ssl_channel_credentials(authorities, private, chain)
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted")
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "reason", None)
+    return str(reason).replace("_", " ").lower() if reason else str(error)
+
+
+class TokenFile:
+    """Token in a file, for `token=`; read again when the file changes, so that a rotated token needs no restart.
+
+    While the file cannot be read, or is empty, the last token is used.
+
+    Args:
+        path: the file; its first line is the token.
+
+    Raises:
+        OSError: if the file cannot be read at first.
+        ValueError: if it contains no token at first.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._read_from = self._version()
+        self._token = self._read()
+
+    def __call__(self) -> str:
+        """Returns the newest token."""
+        try:
+            version = self._version()
+            if version != self._read_from:
+                self._token = self._read()
+                self._read_from = version
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            log.warning("token_file_unreadable", path=str(self.path), error=reason)
+        return self._token
+
+    def __repr__(self) -> str:
+        return f"TokenFile({str(self.path)!r})"
+
+    def _version(self) -> tuple[int, int, int]:
+        """Returns what changes with the file: its inode too, since a file is best replaced by a rename."""
+        stat = self.path.stat()
+        return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+    def _read(self) -> str:
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"{str(self.path)!r} is not a text file; expected a token") from None
+        token, _, _ = text.strip().partition("\n")
+        return checked_token(token, f"the first line of {str(self.path)!r}")
+
+
+def checked_token(token: object, what: str = "token") -> str:
+    """Returns a token that can be sent.
+
+    Args:
+        token: the token.
+        what: what it is, for the error message, which does not contain the token.
+
+    Raises:
+        ValueError: if it is empty, not text, or contains anything but printable ASCII without spaces.
+    """
+    if not isinstance(token, str):
+        raise ValueError(f"{what} is of type {type(token).__name__}; expected text")
+    token = token.strip()
+    if not token:
+        raise ValueError(f"{what} is empty; expected a token")
+    if not all("!" <= character <= "~" for character in token):
+        raise ValueError(f"{what} is not a token; expected printable ASCII without spaces")
+    return token
+
+
+def bearer_metadata(
+    target: str, token: TokenSource | None, metadata: CallMetadata, *, encrypted: bool
+) -> Callable[[], CallMetadata]:
+    """Returns a function that returns the metadata of a call: those given, and the token.
+
+    Args:
+        target: server address, in gRPC's notation.
+        token: the token; None for none.
+        metadata: the other metadata.
+        encrypted: whether the token may be sent: the connection is encrypted, or the caller allows plain text.
+
+    Raises:
+        ValueError: if the token would be sent in plain text to another machine, is not a token, or there are two.
+    """
+    if token is None:
+        return lambda: metadata
+    if any(key.lower() == AUTHORIZATION for key, _ in metadata):
+        raise ValueError(f"both a token and metadata {AUTHORIZATION!r} are given; expected one of them")
+    if not encrypted and not is_local(target):
+        raise ValueError(
+            f"the token would be sent to {target} in plain text, where others can read it: pass "
+            "credentials=tls_credentials(…), or allow_plaintext_token=True if something else protects the network"
+        )
+    if callable(token):
+        newest = token
+        return lambda: (*metadata, (AUTHORIZATION, f"Bearer {checked_token(newest())}"))
+    complete = (*metadata, (AUTHORIZATION, f"Bearer {checked_token(token)}"))
+    return lambda: complete
+
+
+def is_local(target: str) -> bool:
+    """Returns whether what is sent to an address, in gRPC's notation, stays on this machine."""
+    if target.startswith(_LOCAL_SCHEMES):
+        return True
+    scheme = next((scheme for scheme in _ADDRESS_SCHEMES if target.startswith(scheme)), "")
+    if "/" in target and not scheme:  # a resolver of another kind may return any address
+        return False
+    # gRPC's "dns://authority/host:port" names a name server; "ipv4:" and "ipv6:" may list several addresses.
+    endpoints = target.removeprefix(scheme).rpartition("/")[2].split(",")
+    return all(_is_loopback(each) for each in endpoints)
+
+
+def _is_loopback(endpoint: str) -> bool:
+    try:
+        host = Address.parse(endpoint).host
+    except ValueError:  # without a port
+        host = endpoint.strip("[]")
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

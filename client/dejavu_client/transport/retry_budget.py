@@ -1,0 +1,74 @@
+"""When a client repeats a request by itself, and how often: clients must not multiply the load of a server in trouble.
+
+These are repetitions beside gRPC's retries, which service_config.json limits in the same way (`retryThrottling`).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+
+from dejavu_client.errors import DejavuClientError, ResourceExhaustedError
+
+NEVER_REPEATED = frozenset({"Check"})
+"""Methods whose requests are sent once: a health check reports the current state."""
+
+MOST_REPEATS = 2
+"""How often the request of one call is sent again at most."""
+
+SHARE = 0.1
+"""Share of calls that may be sent again; `tokenRatio` in service_config.json is the same for gRPC's retries."""
+
+BURST = 100.0
+"""Requests that may be sent again at once, after a time of calls without trouble. As many calls can leave a worker that
+is stopped while they wait for it."""
+
+
+class RetryBudget:
+    """Token bucket: each call adds `share` of a token, up to `burst`; each repeated request takes one. Thread-safe.
+
+    A client that makes n calls so repeats at most `burst` + `share` · n requests, whatever the server does
+    (Finagle's RetryBudget; gRFC A6 has the same for gRPC's retries).
+
+    Args:
+        share: tokens that a call adds.
+        burst: tokens at the start, and the most there can be.
+    """
+
+    def __init__(self, share: float = SHARE, burst: float = BURST) -> None:
+        self._share = share
+        self._burst = burst
+        self._tokens = burst
+        self._lock = threading.Lock()
+
+    def deposit(self) -> None:
+        """Counts a call."""
+        with self._lock:
+            self._tokens = min(self._burst, self._tokens + self._share)
+
+    def withdraw(self) -> bool:
+        """Takes a token for a repeated request. Returns False, and takes nothing, if there is none."""
+        with self._lock:
+            if self._tokens < 1.0:
+                return False
+            self._tokens -= 1.0
+            return True
+
+
+def repeat_pause(error: DejavuClientError, left: float) -> float | None:
+    """Returns the seconds after which to repeat a refused request.
+
+    Only an overloaded server that says when to come back is asked again: it refused the call before it computed
+    anything. Up to half of the time is added at random, so that refused clients do not all return at once.
+
+    Args:
+        error: the refusal.
+        left: seconds until the call's deadline.
+
+    Returns:
+        The pause; None if the request should not be repeated.
+    """
+    if not isinstance(error, ResourceExhaustedError) or error.retry_after is None:
+        return None
+    pause = error.retry_after * (1.0 + random.random() / 2)  # noqa: S311 - spreads out clients, not for security
+    return max(pause, 0.001) if pause < left else None

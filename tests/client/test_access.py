@@ -1,0 +1,253 @@
+"""Tokens and TLS of both clients, against a server that checks them."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from tests.support.fakes.certificates import Authority
+from tests.support.fakes.service import FakeServer
+from tests.support.harness.clients import CLIENTS, AnyClient
+
+from dejavu_client import (
+    DejavuClient,
+    HealthStatus,
+    PermissionDeniedError,
+    TokenFile,
+    UnauthenticatedError,
+    UnavailableError,
+    tls_credentials,
+)
+from dejavu_client.access import is_local
+
+PATTERN = [0.0, 2.0, -3.0]
+SECRET = "djv_s3cr3t-of-the-test"
+
+both = pytest.mark.parametrize("kind", CLIENTS)
+
+
+def client_of(kind: str, target: str, **options: object) -> AnyClient:
+    return CLIENTS[kind](target, **options)
+
+
+@pytest.fixture
+def guarded(server: FakeServer) -> FakeServer:
+    """A server that lets the owner of SECRET predict and stream."""
+    server.tokens = {SECRET: {"Predict", "StreamPredictions"}}
+    return server
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def mutual(authority: Authority) -> Iterator[FakeServer]:
+    """A server that wants certificates of the authority from its clients."""
+    pair = authority.issue("server").contents()
+    with FakeServer(credentials=grpc.ssl_server_credentials([pair], authority.certificate.read_bytes(), True)) as fake:
+        yield fake
+
+
+@both
+async def test_the_token_goes_with_calls_and_streams(guarded: FakeServer, kind: str) -> None:
+    async with client_of(kind, guarded.target, token=SECRET, metadata=[("x", "y")]) as client:
+        await client.call("predict", PATTERN)
+        stream = client.stream(heartbeats=True)
+        await anext(stream)
+        await stream.aclose()
+    assert [call.metadata["authorization"] for call in guarded.calls] == [f"Bearer {SECRET}"] * 2
+    assert {call.metadata["x"] for call in guarded.calls} == {"y"}
+
+
+@both
+@pytest.mark.parametrize("options", [{}, {"token": "djv_of-another"}])
+async def test_without_a_valid_token_a_call_is_not_authenticated(
+    guarded: FakeServer, kind: str, options: dict[str, str]
+) -> None:
+    async with client_of(kind, guarded.target, **options) as client:
+        with pytest.raises(UnauthenticatedError) as caught:
+            await client.call("predict", PATTERN)
+    assert caught.value.reason == "UNAUTHENTICATED"
+    assert len(guarded.calls) == 1, "another attempt would not help"
+
+
+@both
+async def test_a_refusal_names_the_scope_that_the_token_lacks(guarded: FakeServer, kind: str) -> None:
+    async with client_of(kind, guarded.target, token=SECRET) as client:
+        with pytest.raises(PermissionDeniedError) as caught:
+            await client.call("report_outcome", "0022300001", 3)
+    assert (caught.value.reason, caught.value.scope) == ("SCOPE_MISSING", "outcome")
+
+
+@both
+async def test_a_rotated_token_file_is_followed(guarded: FakeServer, kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("djv_old\n")
+    async with client_of(kind, guarded.target, token=TokenFile(file)) as client:
+        with pytest.raises(UnauthenticatedError):
+            await client.call("predict", PATTERN)
+        (tmp_path / "new").write_text(f"{SECRET}\n")
+        (tmp_path / "new").replace(file)
+        await client.call("predict", PATTERN)
+        file.unlink()
+        await client.call("predict", PATTERN)
+        file.write_text("")
+        await client.call("predict", PATTERN)
+
+
+def test_a_token_file_has_to_contain_a_token_at_first(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        TokenFile(tmp_path / "none")
+    for contents in (b"", b"\n\n", b"two words", b"\xff\xfe", "schlüssel".encode()):
+        (tmp_path / "token").write_bytes(contents)
+        with pytest.raises(ValueError, match="expected") as caught:
+            TokenFile(tmp_path / "token")
+        assert "words" not in str(caught.value)
+
+
+@both
+@pytest.mark.parametrize("target", ["forecasts.example.com:443", "192.0.2.1:50051", "dns:///forecasts:50051"])
+def test_a_token_is_not_sent_in_plain_text_to_another_machine(kind: str, target: str) -> None:
+    with pytest.raises(ValueError, match=r"plain text.*tls_credentials") as caught:
+        client_of(kind, target, token=SECRET)
+    assert SECRET not in str(caught.value)
+    client_of(kind, target, token=SECRET, credentials=tls_credentials())
+    client_of(kind, target, token=SECRET, allow_plaintext_token=True)
+    client_of(kind, target)
+
+
+@pytest.mark.parametrize(
+    ("target", "local"),
+    [
+        ("127.0.0.1:50051", True),
+        ("127.8.9.1:1", True),
+        ("localhost:50051", True),
+        ("LOCALHOST.", True),
+        ("[::1]:50051", True),
+        ("ipv6:[::1]:50051", True),
+        ("ipv4:127.0.0.1:1,127.0.0.2:1", True),
+        ("unix:/run/dejavu.sock", True),
+        ("dns:///localhost:50051", True),
+        ("ipv4:127.0.0.1:1,192.0.2.1:1", False),
+        ("0.0.0.0:50051", False),
+        ("localhost.example.com:50051", False),
+        ("127.0.0.1.example.com:50051", False),
+        ("dns://127.0.0.1/forecasts:50051", False),
+        ("xds:///127.0.0.1:50051", False),
+        ("[2001:db8::1]:50051", False),
+        ("forecasts", False),
+        ("", False),
+    ],
+)
+def test_which_addresses_are_of_this_machine(target: str, local: bool) -> None:
+    assert is_local(target) is local
+
+
+@both
+@pytest.mark.parametrize("token", ["", "  ", "two words", "line\nbreak", "schlüssel", 7])
+def test_what_cannot_be_a_token_is_refused_without_repeating_it(kind: str, token: object) -> None:
+    with pytest.raises(ValueError, match="expected") as caught:
+        client_of(kind, "127.0.0.1:1", token=token)
+    assert "words" not in str(caught.value)
+
+
+@both
+def test_two_ways_to_give_a_token_are_one_too_many(kind: str) -> None:
+    with pytest.raises(ValueError, match="one of them"):
+        client_of(kind, "127.0.0.1:1", token=SECRET, metadata=[("Authorization", "Bearer x")])
+
+
+@both
+async def test_no_message_repr_log_or_traceback_contains_the_token(
+    guarded: FakeServer, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(SECRET)
+    caplog.set_level("DEBUG")
+    source = TokenFile(file)
+    texts = [repr(source)]
+    for token in (SECRET, source):
+        async with client_of(kind, guarded.target, token=token, slow=0.0, very_slow=0.0) as client:
+            with pytest.raises(PermissionDeniedError) as caught:
+                await client.call("list_models")
+            await client.call("predict", PATTERN)
+            texts += [repr(client), str(vars(client)), repr(caught.value), str(vars(caught.value)), caplog.text]
+            texts += [repr(caught.value.__cause__), "".join(traceback.format_exception(caught.value))]
+    file.unlink()
+    source()
+    assert "token_file_unreadable" in caplog.text
+    assert not [text for text in [*texts, caplog.text] if SECRET in text]
+
+
+@both
+async def test_mutual_tls_by_files(mutual: FakeServer, authority: Authority, kind: str) -> None:
+    mutual.tokens = {SECRET: {"Predict"}}
+    own = authority.issue("client")
+    credentials = tls_credentials(ca=authority.certificate, certificate=own.certificate, key=own.key)
+    target = f"localhost:{mutual.port}"
+    async with client_of(kind, target, credentials=credentials, token=SECRET, timeout=20.0) as client:
+        assert await client.call("health") is HealthStatus.SERVING
+        await client.call("predict", PATTERN)
+
+
+@both
+async def test_without_a_certificate_a_server_that_wants_one_is_not_reached(
+    mutual: FakeServer, authority: Authority, kind: str
+) -> None:
+    async with client_of(kind, mutual.target, credentials=tls_credentials(ca=authority.certificate)) as client:
+        with pytest.raises(UnavailableError, match="client certificate"):
+            await client.call("health", timeout=20.0)
+
+
+@both
+async def test_a_server_of_an_unknown_authority_is_not_trusted(mutual: FakeServer, kind: str, tmp_path: Path) -> None:
+    other = Authority(tmp_path, "other")
+    async with client_of(kind, mutual.target, credentials=tls_credentials(ca=other.certificate)) as client:
+        with pytest.raises(UnavailableError, match="cannot trust"):
+            await client.call("health", timeout=20.0)
+
+
+@both
+async def test_plain_text_to_a_server_with_tls_and_the_reverse_say_so(
+    mutual: FakeServer, server: FakeServer, authority: Authority, kind: str
+) -> None:
+    async with client_of(kind, mutual.target) as client:
+        with pytest.raises(UnavailableError, match="does it expect TLS"):
+            await client.call("health", timeout=20.0)
+    async with client_of(kind, server.target, credentials=tls_credentials(ca=authority.certificate)) as client:
+        with pytest.raises(UnavailableError, match="answers in plain text"):
+            await client.call("health", timeout=20.0)
+
+
+def test_files_of_the_wrong_kind_are_refused_by_name(authority: Authority, tmp_path: Path) -> None:
+    own, other = authority.issue("client"), authority.issue("other")
+    with pytest.raises(ValueError, match=r"ca=.*client-key.pem.* contains no valid certificate"):
+        tls_credentials(ca=own.key)
+    with pytest.raises(ValueError, match="certificate is given without key"):
+        tls_credentials(certificate=own.certificate)
+    with pytest.raises(ValueError, match="key is given without certificate"):
+        tls_credentials(key=own.key)
+    with pytest.raises(ValueError, match=r"other-key.pem.*key values mismatch"):
+        tls_credentials(certificate=own.certificate, key=other.key)
+    with pytest.raises(ValueError, match="do not work together"):
+        tls_credentials(certificate=own.key, key=own.key)
+    with pytest.raises(FileNotFoundError):
+        tls_credentials(ca=tmp_path / "none")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_a_file_without_permission_is_an_os_error(authority: Authority) -> None:
+    authority.certificate.chmod(0)
+    with pytest.raises(PermissionError):
+        tls_credentials(ca=authority.certificate)
+
+
+def test_a_token_that_changes_to_none_is_refused_at_the_call(guarded: FakeServer) -> None:
+    with DejavuClient(guarded.target, token=lambda: "") as client, pytest.raises(ValueError, match="token is empty"):
+        client.predict(PATTERN)

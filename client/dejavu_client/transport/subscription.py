@@ -21,6 +21,9 @@ FIRST_ATTEMPTS = 3
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 10.0
 
+LONGEST_PUSHBACK = 60.0
+"""Longest pause, in seconds, that a server that refuses a stream may ask for. A longer one is reported as an error."""
+
 log = get_logger()
 
 
@@ -83,6 +86,8 @@ class StreamResumption:
     def connection_lost(self, error: DejavuClientError) -> float:
         """Returns the seconds to wait before reconnecting, after a connection ended with `error`.
 
+        They are at least those that the server asked for.
+
         Raises:
             DejavuClientError: `error` itself, if reconnecting would not help, or if no message ever arrived and the
                 first attempts are used up.
@@ -90,7 +95,7 @@ class StreamResumption:
         self._failures += 1
         if not _is_transient(error) or (not self._connected and self._failures >= FIRST_ATTEMPTS):
             raise error
-        delay = self._backoff.next()
+        delay = max(self._backoff.next(), error.retry_after or 0.0)
         log.warning("stream_lost", error=str(error), attempt=self._failures, seconds_to_next=round(delay, 2))
         return delay
 
@@ -99,7 +104,9 @@ def _is_transient(error: DejavuClientError) -> bool:
     """Returns whether the error that ended a stream is transient, not caused by the request."""
     match error:
         case ResourceExhaustedError():
-            return error.reason == SUBSCRIBER_TOO_SLOW
+            return error.reason == SUBSCRIBER_TOO_SLOW or (
+                error.retry_after is not None and error.retry_after <= LONGEST_PUSHBACK
+            )
         case InternalError():
             # A connection broken in mid-frame: the error comes from gRPC's transport, not from a server's handler.
             return not error.reason and ("RST_STREAM" in error.message or "HTTP2" in error.message.upper())

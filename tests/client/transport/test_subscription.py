@@ -45,6 +45,13 @@ def test_attempts_come_at_growing_distances_up_to_a_longest() -> None:
     assert delays[-1] == LONGEST_DELAY
 
 
+@pytest.mark.parametrize("error", [UnavailableError, ResourceExhaustedError])
+def test_the_pause_that_the_server_asks_for_is_kept(error: type[DejavuClientError]) -> None:
+    subscription = standing()
+    assert subscription.connection_lost(error("later", reason="OVERLOADED", retry_after=7.0)) == 7.0
+    assert subscription.connection_lost(error("later", reason="OVERLOADED", retry_after=0.01)) == 2 * FIRST_DELAY
+
+
 def test_a_message_makes_the_next_attempt_quick_again() -> None:
     subscription = standing()
     for _ in range(5):
@@ -78,6 +85,7 @@ def test_before_it_stood_it_gives_up_after_a_few_attempts() -> None:
         UnavailableError("gone"),
         CallCancelledError("drained", code=grpc.StatusCode.CANCELLED),
         ResourceExhaustedError("too slow", reason="SUBSCRIBER_TOO_SLOW"),
+        ResourceExhaustedError("overloaded", reason="OVERLOADED", retry_after=0.1),
         InternalError("Received RST_STREAM with error code 2"),
         InternalError("Received http2 header with status: 502"),
     ],
@@ -93,6 +101,7 @@ def test_what_passes_leads_to_another_attempt(error: DejavuClientError) -> None:
         OutOfRangeError("pruned"),
         NotFoundError("no such"),
         ResourceExhaustedError("message larger than max"),
+        ResourceExhaustedError("enough for today", reason="CALLER_LIMIT", retry_after=3600.0),
         InternalError("internal error", reason="INTERNAL"),
         InternalError("HTTP2 in the words of a server", reason="INTERNAL"),
         UnauthenticatedError("who"),

@@ -56,7 +56,7 @@ def tls_credentials(
         authorities = Path(ca).read_bytes()
         try:
             context.load_verify_locations(cadata=authorities.decode("ascii"))
-        except (ssl.SSLError, UnicodeDecodeError):
+        except (ssl.SSLError, ValueError):
             raise ValueError(f"ca={os.fspath(ca)!r} contains no valid certificate; expected PEM") from None
     if certificate is not None and key is not None:
         chain, private = Path(certificate).read_bytes(), Path(key).read_bytes()

@@ -229,6 +229,9 @@ def test_files_of_the_wrong_kind_are_refused_by_name(authority: Authority, tmp_p
     own, other = authority.issue("client"), authority.issue("other")
     with pytest.raises(ValueError, match=r"ca=.*client-key.pem.* contains no valid certificate"):
         tls_credentials(ca=own.key)
+    (tmp_path / "empty").touch()
+    with pytest.raises(ValueError, match=r"ca=.*empty.* contains no valid certificate"):
+        tls_credentials(ca=tmp_path / "empty")
     with pytest.raises(ValueError, match="certificate is given without key"):
         tls_credentials(certificate=own.certificate)
     with pytest.raises(ValueError, match="key is given without certificate"):

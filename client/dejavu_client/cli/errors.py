@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import typer
 
-from dejavu_client.errors import PASSING, DejavuClientError, InternalError
+from dejavu_client.errors import PASSING, DejavuClientError, InternalError, PermissionDeniedError, UnauthenticatedError
 
 FAILED, NO_ANSWER, REFUSED = 1, 3, 4
 """Exit codes in addition to 0 (done), 2 (usage) and 130 (interrupted); see `dejavu --help`."""
@@ -56,10 +56,23 @@ def report_bug(error: Exception) -> None:
     typer.echo(f"Error: {message}\n  This is a bug in dejavu; set DEJAVU_DEBUG=1 to see the traceback.", err=True)
 
 
+def advice(error: DejavuClientError) -> str:
+    """Returns what to do about refused access; "" for any other error."""
+    match error:
+        case UnauthenticatedError():
+            return "name a file with a valid token by --token-file; the operator of the server makes tokens"
+        case PermissionDeniedError() if error.scope:
+            return f"needs scope {error.scope}: ask the operator for a token with it"
+        case PermissionDeniedError():
+            return "ask the operator for a token that allows this call"
+    return ""
+
+
 def as_text(error: DejavuClientError) -> str:
     """Formats an error for people: message, invalid fields, and the details to quote in a bug report."""
     lines = [f"Error: {error.message}"]
     lines += (f"  {v.field}: {v.description}" for v in error.field_violations if v.description not in error.message)
+    lines += [f"  {advice(error)}"] if advice(error) else []
     notes = [error.code.name if error.code else "", error.reason, error.request_id and f"request {error.request_id}"]
     lines += [f"  ({' · '.join(note for note in notes if note)})"] if any(notes) else []
     return "\n".join(lines)
@@ -73,5 +86,6 @@ def as_json(error: DejavuClientError) -> str:
         "message": error.message,
         "fieldViolations": [{"field": v.field, "description": v.description} for v in error.field_violations],
         "requestId": error.request_id,
+        **({"advice": advice(error)} if advice(error) else {}),
     }
     return json.dumps({"error": fields}, ensure_ascii=False)

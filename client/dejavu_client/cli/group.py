@@ -14,6 +14,7 @@ from typing import Any
 import typer
 import typer.core
 
+from dejavu_client.cli.access import add_options, options_given
 from dejavu_client.cli.errors import JSON_KEY, as_json, as_text, exit_code, failure
 from dejavu_client.errors import DejavuClientError
 from dejavu_common import interrupts
@@ -128,7 +129,8 @@ class _Command(typer.core.TyperCommand):
             raise failure(f"{needs}: pip install 'dejavu-forecast[{','.join(missing)}]'")
         if not COMMANDS[str(self.name)].handles_signals:
             interrupts.raise_again()
-        return super().invoke(ctx)
+        with options_given(ctx):
+            return super().invoke(ctx)
 
 
 def _load(name: str) -> Any:
@@ -137,6 +139,7 @@ def _load(name: str) -> Any:
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     single.command(name, cls=_Command, context_settings=settings)(function)
     command = typer.main.get_command(single)
+    add_options(command)
     command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())  # else cut at the terminal's width
     return command
 

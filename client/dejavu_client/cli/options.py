@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal, TypeVar
 import typer
 
 from dejavu_client import config
+from dejavu_client.cli.access import client_options
 from dejavu_client.cli.errors import JSON_KEY, exit_on_os_error, failure
 from dejavu_client.client import DejavuClient
 from dejavu_client.export import STANDARD_OUTPUT, Column, write_csv, write_parquet
@@ -135,8 +136,13 @@ def address(text: str, option: str) -> Address:
 
 
 def connect(target: str, timeout: float = config.DEFAULT_TIMEOUT) -> DejavuClient:
-    """Returns a client for one command: one connection, and no log messages about slow calls."""
-    return DejavuClient(target, timeout=timeout, channels=1, slow=math.inf, very_slow=math.inf)
+    """Returns a client for the running command: one connection, and no log messages about slow calls.
+
+    Raises:
+        typer.BadParameter: if an option of TLS or of the token is wrong.
+    """
+    access = client_options(target)
+    return DejavuClient(target, timeout=timeout, channels=1, slow=math.inf, very_slow=math.inf, **access)
 
 
 def days(day: datetime | None, first: datetime | None, last: datetime | None) -> tuple[date | None, date | None]:

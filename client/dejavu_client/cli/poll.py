@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from dejavu_client.aio import AsyncDejavuClient
+from dejavu_client.cli.access import client_options
 from dejavu_client.cli.errors import exit_on_os_error, failure
 from dejavu_client.cli.options import Json, Target, Timeout, address
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
@@ -80,12 +81,14 @@ def poll(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--feed-url") from error
 
+    access = client_options(target)
+
     async def run() -> None:
         console = Console()
         horizons = _HORIZONS[horizon]
         async with (
             # No log lines about slow calls: they are those that fail or are retried, which the output reports itself.
-            AsyncDejavuClient(target, timeout=timeout, slow=math.inf, very_slow=math.inf) as client,
+            AsyncDejavuClient(target, timeout=timeout, slow=math.inf, very_slow=math.inf, **access) as client,
             Poller(
                 feed, client, interval=interval, horizons=horizons, from_minute=from_minute, every=every, report=report
             ) as poller,

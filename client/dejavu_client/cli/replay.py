@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from dejavu_client.aio import AsyncDejavuClient
+from dejavu_client.cli.access import client_options
 from dejavu_client.cli.errors import exit_on_os_error, failure
 from dejavu_client.cli.options import Json, address
 from dejavu_client.errors import DejavuClientError
@@ -91,6 +92,7 @@ def replay(
     """
     if scorecard_from:
         address(scorecard_from, "--scorecard-from")
+        client_options(scorecard_from)  # refuses wrong ones now, rather than at the end
     host, port = address(listen, "--listen")
     try:
         kinds = parse_kinds(faults) if faults else frozenset()
@@ -126,7 +128,7 @@ def show_scorecard(target: str, *, as_json: bool) -> None:
     """
 
     async def read() -> Record:
-        async with AsyncDejavuClient(target, channels=1) as client:
+        async with AsyncDejavuClient(target, channels=1, **client_options(target)) as client:
             return await fetch_scorecards(client)
 
     try:

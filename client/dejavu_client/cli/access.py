@@ -1,0 +1,164 @@
+"""Options of all commands that call a server: TLS and the token. The token itself is no option: `ps` would show it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Any, Final, TypedDict
+
+import grpc
+import typer
+
+from dejavu_client.access import TokenFile, TokenSource, checked_token, is_local, tls_credentials
+
+_META_KEY: Final = "dejavu_client.access"
+"""Key in a command's context under which the values of its options are kept."""
+
+_TOKEN_VARIABLE: Final = "DEJAVU_TOKEN"  # noqa: S105 - its name
+
+_given: ContextVar[dict[str, Any] | None] = ContextVar("access options", default=None)
+"""Values of the options of the running command, by name."""
+
+_CALLING: Final = {"target", "scorecard_from"}
+"""Parameters that name a server: a command that has one of them gets the options."""
+
+
+class ClientOptions(TypedDict):
+    """Arguments of a client."""
+
+    credentials: grpc.ChannelCredentials | None
+    token: TokenSource | None
+    allow_plaintext_token: bool
+
+
+def _options(
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", envvar="DEJAVU_TLS", help="Encrypt the connection. Implied by --ca, --cert and --key."),
+    ] = False,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="DEJAVU_CA",
+            help="Certificates of the authorities to trust, PEM; gRPC's own list by default.",
+        ),
+    ] = None,
+    cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", envvar="DEJAVU_CERT", help="Own certificate, PEM, for mutual TLS.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", envvar="DEJAVU_KEY", help="Private key of --cert, PEM.")
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="DEJAVU_TOKEN_FILE",
+            help="File with the token that says who calls; read again when it changes. "
+            f"Without it, the token in the environment as {_TOKEN_VARIABLE}.",
+        ),
+    ] = None,
+    allow_plaintext_token: Annotated[
+        bool,
+        typer.Option(
+            "--allow-plaintext-token",
+            envvar="DEJAVU_ALLOW_PLAINTEXT_TOKEN",
+            help="Send the token to another machine without TLS, where others can read it.",
+        ),
+    ] = False,
+) -> None:
+    """Declares the options; their values are kept in the context."""
+
+
+def add_options(command: Any) -> None:
+    """Adds the options to a command that calls a server, after the one that names it."""
+    names = [parameter.name for parameter in command.params]
+    if not _CALLING & set(names):
+        return
+    declared = typer.Typer(add_completion=False)
+    declared.command()(_options)
+    options: list[Any] = [each for each in typer.main.get_command(declared).params if each.name != "help"]
+    for option in options:
+        option.expose_value = False
+        option.callback = _keep
+    index = max(names.index(name) for name in _CALLING & set(names)) + 1
+    command.params[index:index] = options
+
+
+def _keep(ctx: Any, param: Any, value: Any) -> None:
+    ctx.meta.setdefault(_META_KEY, {})[param.name] = Path(value) if isinstance(value, str) else value
+
+
+@contextmanager
+def options_given(ctx: Any) -> Iterator[None]:
+    """Lets `client_options` use the options with which a command was called, while it runs."""
+    reset = _given.set(ctx.meta.get(_META_KEY))
+    try:
+        yield
+    finally:
+        _given.reset(reset)
+
+
+def client_options(target: str) -> ClientOptions:
+    """Returns the arguments of a client for a server, from the options of the running command.
+
+    Raises:
+        typer.BadParameter: if a file cannot be read or is not what is expected, or the token would be sent in plain
+            text to another machine.
+    """
+    values = _given.get() or {}
+    credentials = _credentials(values)
+    allowed = bool(values.get("allow_plaintext_token"))
+    token, source = _token(values.get("token_file"))
+    if token is not None and credentials is None and not allowed and not is_local(target):
+        raise typer.BadParameter(
+            f"the token would be sent to {target} in plain text, where others can read it; give --tls, or "
+            "--allow-plaintext-token if something else protects the network",
+            param_hint=source,
+        )
+    return ClientOptions(credentials=credentials, token=token, allow_plaintext_token=allowed)
+
+
+def _credentials(values: dict[str, Any]) -> grpc.ChannelCredentials | None:
+    ca, cert, key = (values.get(name) for name in ("ca", "cert", "key"))
+    if not (values.get("tls") or ca or cert or key):
+        return None
+    if (cert is None) != (key is None):
+        given, missing = ("--cert", "--key") if key is None else ("--key", "--cert")
+        raise typer.BadParameter(f"needs {missing} too", param_hint=given)
+    for option, path in (("--ca", ca), ("--cert", cert), ("--key", key)):
+        if path is not None:
+            _check_readable(path, option)
+    try:
+        return tls_credentials(ca=ca, certificate=cert, key=key)
+    except ValueError as error:
+        option = "--ca" if str(error).startswith("ca=") else "--cert and --key"
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _token(file: Path | None) -> tuple[TokenSource | None, str]:
+    """Returns the token, and the option or the variable that it is from."""
+    if file is not None:
+        _check_readable(file, "--token-file")
+        try:
+            return TokenFile(file), "--token-file"
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--token-file") from None
+    text = os.environ.get(_TOKEN_VARIABLE)
+    if not text:
+        return None, ""
+    try:
+        return checked_token(text, "the token"), _TOKEN_VARIABLE
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=_TOKEN_VARIABLE) from None
+
+
+def _check_readable(path: Path, option: str) -> None:
+    try:
+        path.read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {str(path)!r}: {error.strerror or error}", param_hint=option) from None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
-from dejavu_client.errors import PASSING, DejavuClientError, InternalError
+from dejavu_client.errors import DejavuClientError
 from dejavu_client.formatting import horizon_label
 from dejavu_client.poller.capabilities import ModelCapabilities
 from dejavu_client.poller.events import (
@@ -20,7 +20,7 @@ from dejavu_client.poller.events import (
 )
 from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState, at_horizon
 from dejavu_client.poller.predictor import OUTCOME_KNOWN
-from dejavu_client.poller.transition import DueForecast, Transition
+from dejavu_client.poller.transition import MAY_PASS, DueForecast, Transition
 from dejavu_feed.nba.live_payloads import Play
 from dejavu_feed.nba.progress import completed_at, completed_minutes
 from dejavu_feed.pattern import Score, slots
@@ -87,7 +87,7 @@ def take_answers(step: Transition, due: Sequence[DueForecast], answers: Sequence
     for each, answer in zip(due, answers, strict=True):
         if isinstance(answer, Forecast) and not answer.late:
             _accept(step, each, answer)
-        elif isinstance(answer, (*PASSING, InternalError)):  # a server error may be gone on the next attempt
+        elif isinstance(answer, MAY_PASS):  # a server error may be gone on the next attempt
             missing = answer
             unanswered = (*step.game.unanswered_minutes, len(each.pattern))
             step.game = replace(step.game, unanswered_minutes=unanswered)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final, Self, TypeVar
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.errors import PASSING, DejavuClientError, FailedPreconditionError, InternalError, UnimplementedError
+from dejavu_client.errors import DejavuClientError, FailedPreconditionError, UnimplementedError
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.capabilities import CapabilityCache
 from dejavu_client.poller.events import Event, Fault, FaultKind, ModelLimits, Prediction, feed_fault
@@ -29,6 +29,7 @@ from dejavu_client.poller.reporting import is_pending
 from dejavu_client.poller.step import SCOREBOARD, Result, first_seen, step
 from dejavu_client.poller.summary import Summary, summarize
 from dejavu_client.poller.transition import (  # the names of step.py: this does what that requests
+    MAY_PASS,
     Effect,
     EffectFailed,
     ForecastsAnswered,
@@ -281,7 +282,7 @@ class Poller:
     async def _read_history(self, game_id: str, version: str) -> HistoryRead:
         try:
             return HistoryRead(await load_recorded(self._client, game_id, version))
-        except (*PASSING, InternalError):
+        except MAY_PASS:
             return HistoryRead(None)
         except DejavuClientError:  # a server without a track record
             return HistoryRead({})

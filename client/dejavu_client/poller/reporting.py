@@ -14,11 +14,11 @@ from typing import Final
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
-from dejavu_client.errors import PASSING, DejavuClientError, InternalError, UnimplementedError
+from dejavu_client.errors import DejavuClientError, UnimplementedError
 from dejavu_client.formatting import horizon_label
 from dejavu_client.poller.events import FaultKind, OutcomeReported
 from dejavu_client.poller.horizons import HORIZON_RULES, at_horizon
-from dejavu_client.poller.transition import ReportOutcome, Transition
+from dejavu_client.poller.transition import MAY_PASS, ReportOutcome, Transition
 from dejavu_client.poller.watched_game import PendingOutcome, PollBackoff, WatchedGame
 from dejavu_client.requests import FINAL
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
@@ -90,7 +90,7 @@ def take_report(step: Transition, outcome: PendingOutcome, answer: ReportOutcome
         if step.known.keeps_record:  # no other game's report has found it out
             step.fault(f"the server keeps no track record, outcomes are not reported: {answer}", kind=FaultKind.REFUSED)
         return
-    if isinstance(answer, (*PASSING, InternalError)):
+    if isinstance(answer, MAY_PASS):
         backoff = step.game.report_backoff.failed()
         step.game = replace(step.game, failure=f"server: {answer}", report_backoff=backoff)
         reason = f"the outcome of the {label} was not reported, will retry: {answer}"

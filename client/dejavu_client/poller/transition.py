@@ -10,16 +10,20 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.record_service_pb2 import ReportOutcomeResponse
-from dejavu_client.errors import DejavuClientError
+from dejavu_client.errors import PASSING, DejavuClientError, InternalError, UnauthenticatedError
 from dejavu_client.poller.capabilities import ModelCapabilities
 from dejavu_client.poller.events import Event, Fault, FaultKind, MinuteForecast
 from dejavu_client.poller.horizons import HorizonState
 from dejavu_client.poller.watched_game import PendingOutcome, WatchedGame
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
+
+MAY_PASS: Final = (*PASSING, InternalError, UnauthenticatedError)
+"""Errors after which a poller asks again. An expired token is replaced in its file while the poller runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 
-from dejavu_client.errors import DeadlineExceededError, InvalidArgumentError, UnavailableError
+from dejavu_client.errors import DeadlineExceededError, InvalidArgumentError, UnauthenticatedError, UnavailableError
 from dejavu_client.poller.events import Fault, FaultKind, ForecastMissed, GameChanged, HorizonResult, Prediction
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
@@ -35,6 +35,14 @@ async def test_while_the_server_is_away_it_keeps_asking_until_the_half(watch: Wa
     assert len(watch.told(Prediction)) == 1
     assert {seen.failure for seen in watch.poller.games.values()} == {""}
     assert [fault.failures for fault in watch.told(Fault)] == [1, 2], "in a row"
+
+
+async def test_an_expired_token_costs_no_forecast_once_another_one_is_in_its_file(watch: Watch) -> None:
+    watch.predictor.failures = [UnauthenticatedError("the token has expired")]
+    await watch.at(SIX_MINUTES + 1)
+    await watch.at(SIX_MINUTES + 61)
+    assert len(watch.told(Prediction)) == 1
+    assert [fault.kind for fault in watch.told(Fault)] == [FaultKind.SERVER]
 
 
 async def test_a_server_that_stays_away_costs_the_forecast(watch: Watch) -> None:

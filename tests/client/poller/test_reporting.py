@@ -18,6 +18,7 @@ from dejavu_client.errors import (
     FailedPreconditionError,
     FieldViolation,
     InvalidArgumentError,
+    UnauthenticatedError,
     UnavailableError,
     UnimplementedError,
 )
@@ -195,7 +196,11 @@ async def test_a_report_without_an_answer_is_tried_until_it_is_through_and_the_e
     evening = Evening([game()])
     evening.clock.now = evening.replay.end
     predictor = StoringPredictor()
-    predictor.untaken = [UnavailableError("away")] * 3
+    predictor.untaken = [
+        UnavailableError("away"),
+        UnauthenticatedError("the token has expired"),
+        UnavailableError("away"),
+    ]
     async with watching(evening, predictor, interval=0.001) as watch:
         await watch.poller.run(until_final=True)
 

@@ -36,7 +36,7 @@ type Contract = PredictionTypes & ModelTypes & ErrorModelTypes;
 const loaded = loadPackageDefinition(definition) as unknown as Contract;
 
 export const { PredictionService, ModelService } = loaded.dejavu.v1;
-export const { Status, ErrorInfo, BadRequest } = loaded.google.rpc;
+export const { Status, ErrorInfo, BadRequest, RetryInfo } = loaded.google.rpc;
 
 /** The documented retry policy: which calls, which codes, how many attempts. */
 export const serviceConfig: string = readFileSync(SERVICE_CONFIG, "utf8");

@@ -9,9 +9,10 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { credentials, status, type ChannelCredentials, type ChannelOptions } from "@grpc/grpc-js";
+import { status, type ChannelCredentials, type ChannelOptions, type Metadata } from "@grpc/grpc-js";
 import type { CallOptions, requestCallback } from "@grpc/grpc-js";
 
+import { credentialsFromEnvironment, metadataSource, tokenFromEnvironment, type Token } from "./access.js";
 import { ModelService, PredictionService, serviceConfig } from "./contract.js";
 import { DejavuError, fromCall } from "./errors.js";
 import type { Forecast__Output } from "./gen/dejavu/v1/Forecast.js";
@@ -34,8 +35,8 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   "grpc.service_config": serviceConfig,
   "grpc.service_config_disable_resolution": 1, // use the client's retry policy, not one from name resolution
   "grpc.use_local_subchannel_pool": 1, // own connection for each client, so that clients are spread over workers
-  "grpc.keepalive_time_ms": 30_000, // the server allows a ping every 10 s
-  "grpc.keepalive_timeout_ms": 10_000,
+  "grpc.keepalive_time_ms": 12_000, // the server allows a ping every 10 s
+  "grpc.keepalive_timeout_ms": 5_000,
   "grpc.keepalive_permit_without_calls": 1,
   "grpc.initial_reconnect_backoff_ms": 200, // reconnect to a restarted server before a call's retries are exhausted
   "grpc.max_reconnect_backoff_ms": 800,
@@ -47,8 +48,10 @@ export interface ClientOptions {
   timeoutMs?: number;
   /** Milliseconds without any message, heartbeats included, after which a stream is considered dead. Default: 60 s. */
   silenceMs?: number;
-  /** TLS credentials; plaintext by default. */
+  /** Credentials of the connection; TLS by default if DEJAVU_TLS, DEJAVU_CA or DEJAVU_CERT is set, else plain text. */
   credentials?: ChannelCredentials;
+  /** The token that says who calls. Default: that of DEJAVU_TOKEN_FILE, which is followed, or of DEJAVU_TOKEN. */
+  token?: Token;
 }
 
 export interface StreamOptions extends StreamSelection {
@@ -66,11 +69,13 @@ export interface StreamOptions extends StreamSelection {
 export class DejavuClient {
   readonly #prediction;
   readonly #models;
+  readonly #metadata: () => Metadata;
   readonly #timeoutMs: number;
   readonly #silenceMs: number;
 
   constructor(address: string = process.env["DEJAVU_TARGET"] ?? DEFAULT_ADDRESS, options: ClientOptions = {}) {
-    const security = options.credentials ?? credentials.createInsecure();
+    const security = options.credentials ?? credentialsFromEnvironment();
+    this.#metadata = metadataSource(address, options.token ?? tokenFromEnvironment(), security._isSecure());
     this.#prediction = new PredictionService(address, security, CHANNEL_OPTIONS);
     // Both services share one connection.
     this.#models = new ModelService(address, security, { channelOverride: this.#prediction.getChannel() });
@@ -84,7 +89,7 @@ export class DejavuClient {
   /** Forecasts one game. With a `gameId` it is recorded in the ledger before the response; without, it is a what-if. */
   async predict(request: PredictRequest): Promise<Forecast__Output> {
     const { forecast } = await this.#call<PredictResponse__Output>((options, done) =>
-      this.#prediction.predict(request, options, done),
+      this.#prediction.predict(request, this.#metadata(), options, done),
     );
     return required(forecast);
   }
@@ -92,7 +97,7 @@ export class DejavuClient {
   /** Forecasts 1 to 1,000 games; each succeeds or fails independently. Results are in the order of the requests. */
   async predictBatch(requests: PredictRequest[]): Promise<PredictBatchResult__Output[]> {
     const { results } = await this.#call<PredictBatchResponse__Output>((options, done) =>
-      this.#prediction.predictBatch({ requests }, options, done),
+      this.#prediction.predictBatch({ requests }, this.#metadata(), options, done),
     );
     return results;
   }
@@ -100,7 +105,7 @@ export class DejavuClient {
   /** Lists the models loaded by the server, the active one first. */
   async listModels(): Promise<Model__Output[]> {
     const { models } = await this.#call<ListModelsResponse__Output>((options, done) =>
-      this.#models.listModels({}, options, done),
+      this.#models.listModels({}, this.#metadata(), options, done),
     );
     return models;
   }
@@ -142,7 +147,7 @@ export class DejavuClient {
     subscription: Subscription,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<StreamPredictionsResponse__Output, void, undefined> {
-    const call = this.#prediction.streamPredictions(subscription.request());
+    const call = this.#prediction.streamPredictions(subscription.request(), this.#metadata());
     call.on("error", () => undefined); // the error is thrown below; after the reader has stopped it is ignored
     const cancel = (): void => call.cancel();
     signal?.addEventListener("abort", cancel, { once: true });

@@ -2,7 +2,7 @@
 
 import { status, type Metadata, type ServiceError } from "@grpc/grpc-js";
 
-import { BadRequest, ErrorInfo, Status } from "./contract.js";
+import { BadRequest, ErrorInfo, RetryInfo, Status } from "./contract.js";
 
 /** A field that the server rejected: its name (`pattern[3]`), the received and the expected value. */
 export interface FieldViolation {
@@ -20,6 +20,7 @@ export class DejavuError extends Error {
    * @param reason stable reason code for programs, for example INVALID_PATTERN; empty if the server sent none.
    * @param fieldViolations the rejected fields.
    * @param requestId the server's id of the call, as in its log; empty if the call never reached the server.
+   * @param retryAfterMs milliseconds to wait before the same request is sent again; undefined if the server did not say.
    */
   constructor(
     readonly code: status,
@@ -27,6 +28,7 @@ export class DejavuError extends Error {
     readonly reason: string = "",
     readonly fieldViolations: readonly FieldViolation[] = [],
     readonly requestId: string = "",
+    readonly retryAfterMs: number | undefined = undefined,
     options?: ErrorOptions,
   ) {
     super(message, options);
@@ -43,18 +45,24 @@ export function fromCall(error: unknown): unknown {
   if (!isServiceError(error)) {
     return error;
   }
-  const { reason, fieldViolations } = details(error.metadata);
+  const { reason, fieldViolations, retryAfterMs } = details(error.metadata);
   const requestId = String(error.metadata.get("x-request-id")[0] ?? "");
-  return new DejavuError(error.code, error.details, reason, fieldViolations, requestId, { cause: error });
+  return new DejavuError(error.code, error.details, reason, fieldViolations, requestId, retryAfterMs, { cause: error });
 }
 
 function isServiceError(error: unknown): error is ServiceError {
   return error instanceof Error && "code" in error && "details" in error && "metadata" in error;
 }
 
-/** Extracts reason and field violations from the google.rpc details in the trailing metadata. */
-function details(metadata: Metadata): { reason: string; fieldViolations: FieldViolation[] } {
-  const result = { reason: "", fieldViolations: [] as FieldViolation[] };
+interface Details {
+  reason: string;
+  fieldViolations: FieldViolation[];
+  retryAfterMs?: number;
+}
+
+/** Extracts reason, field violations and the pause before a retry from the google.rpc details in the trailing metadata. */
+function details(metadata: Metadata): Details {
+  const result: Details = { reason: "", fieldViolations: [] };
   const [packed] = metadata.get("grpc-status-details-bin");
   if (!Buffer.isBuffer(packed)) {
     return result;
@@ -66,6 +74,9 @@ function details(metadata: Metadata): { reason: string; fieldViolations: FieldVi
         result.reason = ErrorInfo.deserialize(value).reason;
       } else if (detail.type_url.endsWith("/google.rpc.BadRequest")) {
         result.fieldViolations.push(...BadRequest.deserialize(value).fieldViolations);
+      } else if (detail.type_url.endsWith("/google.rpc.RetryInfo")) {
+        const { seconds = "0", nanos = 0 } = RetryInfo.deserialize(value).retryDelay ?? {};
+        result.retryAfterMs = 1000 * Number(seconds) + nanos / 1e6;
       }
     }
   } catch {

@@ -15,6 +15,9 @@ const FIRST_ATTEMPTS = 3;
 const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 10_000;
 
+/** Longest pause that a server that refuses a stream may ask for; a longer one is reported as an error. */
+const LONGEST_PUSHBACK_MS = 60_000;
+
 export interface StreamSelection {
   /** NBA game ids to follow; all games if empty. */
   gameIds?: readonly string[];
@@ -75,7 +78,8 @@ export class Subscription {
       throw error;
     }
     const delay = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(this.#failures - 1, 10));
-    return delay * (1 - 0.5 * Math.random()); // jitter, so that the clients of a server do not reconnect all at once
+    const jittered = delay * (1 - 0.5 * Math.random()); // so that the clients of a server do not reconnect all at once
+    return Math.max(jittered, (error as DejavuError).retryAfterMs ?? 0);
   }
 }
 
@@ -90,7 +94,7 @@ function isTransient(error: unknown): boolean {
     case status.DEADLINE_EXCEEDED:
       return true;
     case status.RESOURCE_EXHAUSTED:
-      return error.reason === "SUBSCRIBER_TOO_SLOW";
+      return error.reason === "SUBSCRIBER_TOO_SLOW" || (error.retryAfterMs ?? Infinity) <= LONGEST_PUSHBACK_MS;
     case status.INTERNAL:
       // The connection broke within a frame: the error comes from gRPC's transport, not from the server.
       return error.reason === "" && /RST_STREAM|HTTP2|HTTP\/2/i.test(error.message);

@@ -11,7 +11,7 @@ The supervisor starts worker_main.py, which runs a Worker.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,6 +26,7 @@ from dejavu_common import descriptors
 from dejavu_common.clock import utc_now
 from dejavu_models.betting import StakingPolicy
 from dejavu_models.errors import DejavuError
+from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Registry
 from dejavu_models.types import AdaptationMode
 from dejavu_models.uncertainty.adaptive import AdaptationMethod
@@ -176,51 +177,8 @@ class Worker:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings = self._settings
-        registry = self._registry
-        if registry is None:
-            registry = await asyncio.to_thread(load_models, settings)
-        await asyncio.to_thread(warm_up, registry)
-        self.models = tuple(info.version for info in registry.models())
-        for info in registry.models():
-            if not info.approved:
-                _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
-        forecasters = [registry.get(version) for version in self.models]
-        for forecaster in forecasters:
-            forecaster.max_ratings_days = settings.max_ratings_days
-            forecaster.policy = StakingPolicy(
-                settings.kelly_fraction, settings.kelly_cap, settings.confidence_threshold, settings.max_edge
-            )
-
-        reserve = settings.ledger_reserve_mib * _MEBIBYTE
-        self.metrics.ledger_reserve.set(reserve)
-        committed = asyncio.Event()
-        self._ledger_manager = LedgerManager(
-            settings.ledger,
-            durability=Durability(settings.durability),
-            new_broadcaster=partial(
-                Broadcaster,
-                encode=partial(forecast_message, explanation=True),
-                encode_outcome=outcome_message,
-                heartbeat_seconds=settings.heartbeat_seconds,
-            ),
-            on_change=self._on_ledger_health,
-            committed=committed,
-            make=self._make_ledger,
-            limits=RecordingLimits(timedelta(seconds=settings.late_seconds), settings.max_game_forecasts, reserve),
-            on_free_bytes=self.metrics.ledger_free.set,
-        )
-        self._online_updater = OnlineUpdater(
-            self._ledger_manager,
-            forecasters,
-            mode=None if settings.adaptive == "off" else AdaptationMode(settings.adaptive),
-            method=AdaptationMethod(settings.adaptive_method),
-            carry_ratings=settings.ratings == "carried",
-            committed=committed,
-        )
-        stack.push_async_callback(self._ledger_manager.close)
-        await self._ledger_manager.start()
-        stack.push_async_callback(self._online_updater.close)
-        await self._online_updater.start()
+        registry = await self._load_models()
+        await self._open_ledger(stack, [registry.get(version) for version in self.models])
         ratings_age = RatingsAge(registry, self.metrics, self._clock, logs=self._first)
         stack.push_async_callback(ratings_age.close)
         ratings_age.start()
@@ -260,22 +218,78 @@ class Worker:
         self._add_service(RECORD_SERVICE, RecordService(self._ledger_manager, self._clock, signer.checkpoint))
         self._add_service(HEALTH_SERVICE, self._health, complete=False)
         self._server.add_methods(REFLECTION_SERVICE, reflection_handlers([*SERVICES, HEALTH_SERVICE.full_name]))
-        host, _, _ = settings.listen.rpartition(":")
+        await self._listen(stack)
+        self._health.serve()
+        _log.info("serving", address=self.address, models=list(self.models))
+
+    async def _load_models(self) -> Registry:
+        """Returns the models, warmed up and with the settings of this server."""
+        settings = self._settings
+        registry = self._registry
+        if registry is None:
+            registry = await asyncio.to_thread(load_models, settings)
+        await asyncio.to_thread(warm_up, registry)
+        self.models = tuple(info.version for info in registry.models())
+        for info in registry.models():
+            if not info.approved:
+                _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
+            forecaster = registry.get(info.version)
+            forecaster.max_ratings_days = settings.max_ratings_days
+            forecaster.policy = StakingPolicy(
+                settings.kelly_fraction, settings.kelly_cap, settings.confidence_threshold, settings.max_edge
+            )
+        return registry
+
+    async def _open_ledger(self, stack: AsyncExitStack, forecasters: Sequence[Forecaster]) -> None:
+        """Starts what keeps the ledger open, and what lets the models learn from it."""
+        settings = self._settings
+        reserve = settings.ledger_reserve_mib * _MEBIBYTE
+        self.metrics.ledger_reserve.set(reserve)
+        committed = asyncio.Event()
+        self._ledger_manager = LedgerManager(
+            settings.ledger,
+            durability=Durability(settings.durability),
+            new_broadcaster=partial(
+                Broadcaster,
+                encode=partial(forecast_message, explanation=True),
+                encode_outcome=outcome_message,
+                heartbeat_seconds=settings.heartbeat_seconds,
+            ),
+            on_change=self._on_ledger_health,
+            committed=committed,
+            make=self._make_ledger,
+            limits=RecordingLimits(timedelta(seconds=settings.late_seconds), settings.max_game_forecasts, reserve),
+            on_free_bytes=self.metrics.ledger_free.set,
+        )
+        self._online_updater = OnlineUpdater(
+            self._ledger_manager,
+            forecasters,
+            mode=None if settings.adaptive == "off" else AdaptationMode(settings.adaptive),
+            method=AdaptationMethod(settings.adaptive_method),
+            carry_ratings=settings.ratings == "carried",
+            committed=committed,
+        )
+        stack.push_async_callback(self._ledger_manager.close)
+        await self._ledger_manager.start()
+        stack.push_async_callback(self._online_updater.close)
+        await self._online_updater.start()
+
+    async def _listen(self, stack: AsyncExitStack) -> None:
+        """Starts to accept calls."""
+        host, _, _ = self._settings.listen.rpartition(":")
         credentials = await self._control_access(stack)
         try:
             if credentials is None:
-                port = self._server.add_insecure_port(settings.listen)
+                port = self._server.add_insecure_port(self._settings.listen)
             else:
-                port = self._server.add_secure_port(settings.listen, credentials)
+                port = self._server.add_secure_port(self._settings.listen, credentials)
         except RuntimeError as error:
-            raise BindError(f"cannot listen on {settings.listen}: {error}") from error
+            raise BindError(f"cannot listen on {self._settings.listen}: {error}") from error
         self.address = f"{host}:{port}"
         connections = ConnectionCloser(port, lambda: self._calls.peers, self.metrics)
         stack.push_async_callback(connections.close)
         connections.start()
         await self._server.start()
-        self._health.serve()
-        _log.info("serving", address=self.address, models=list(self.models))
 
     async def _control_access(self, stack: AsyncExitStack) -> grpc.ServerCredentials | None:
         """Starts to ask for tokens, if the settings say so; returns the port's credentials, None for plain text."""

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -40,7 +41,7 @@ def mutual(authority: Authority) -> Iterator[FakeServer]:
         yield fake
 
 
-def run(node: str, target: str, program: str, *args: str, **more: str) -> subprocess.CompletedProcess[str]:
+def run(node: str, target: str, program: str, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:
     return examples.run(node, NODE_PROGRAMS / f"{program}.js", "--json", *args, address=target, **more)
 
 

@@ -91,7 +91,7 @@ def failure_identity(error: grpc.RpcError) -> WorkerIdentity:
     return worker_identity(call.initial_metadata(), call.trailing_metadata())
 
 
-class Check(NamedTuple):
+class SilenceCheck(NamedTuple):
     """What a call that waits for its answer should do.
 
     Attributes:
@@ -205,21 +205,21 @@ class ChannelPool(Generic[ConnectionT]):
             with self._lock:
                 self._update_worker(pooled, identity)
 
-    def check(self, pooled: PooledChannel[ConnectionT], since: float) -> Check:
+    def check(self, pooled: PooledChannel[ConnectionT], since: float) -> SilenceCheck:
         """Returns what a call should do that has waited on a channel since that time, by the pool's clock."""
         with self._lock:
             now, heard = self._now(), max(since, pooled.heard)
             quiet = heard + QUIET_SECONDS - now
             if quiet > 0 and not pooled.silent:
-                return Check(quiet)
+                return SilenceCheck(quiet)
             if pooled.probed < heard:
                 pooled.probed = now
-                return Check(PROBE_SECONDS, probe=True)
+                return SilenceCheck(PROBE_SECONDS, probe=True)
             left = pooled.probed + PROBE_SECONDS - now
             if left > 0 and not pooled.silent:
-                return Check(left)
+                return SilenceCheck(left)
             self._mark_silent(pooled)
-            return Check(QUIET_SECONDS, silent=True)
+            return SilenceCheck(QUIET_SECONDS, silent=True)
 
     def deadline_passed(self, pooled: PooledChannel[ConnectionT], since: float) -> bool:
         """Returns whether to probe a channel over which a call sent at `since` was not answered before its deadline."""

@@ -64,7 +64,7 @@ class Token(BaseModel):
         return Principal(f"token:{self.name}", frozenset(self.scopes), expires, bytes.fromhex(self.sha256))
 
 
-class TokenFile(BaseModel):
+class TokenDocument(BaseModel):
     """The content of the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,7 +72,7 @@ class TokenFile(BaseModel):
     tokens: tuple[Token, ...] = ()
 
     @model_validator(mode="after")
-    def _unique(self) -> TokenFile:
+    def _unique(self) -> TokenDocument:
         names = [token.name for token in self.tokens if token.revoked is None]
         if len(set(names)) < len(names):
             raise ValueError("two tokens that are not revoked have the same name")
@@ -89,7 +89,7 @@ def digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def load(path: Path) -> TokenFile:
+def load(path: Path) -> TokenDocument:
     """Reads a file of tokens.
 
     Raises:
@@ -97,7 +97,7 @@ def load(path: Path) -> TokenFile:
     """
     content = files.read(path)
     try:
-        return TokenFile.model_validate_json(content)
+        return TokenDocument.model_validate_json(content)
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(map(str, fault["loc"]))
@@ -150,7 +150,7 @@ def _changing(path: Path) -> Iterator[list[Token]]:
         fcntl.flock(folder, fcntl.LOCK_EX)
         tokens = list(load(path).tokens) if path.exists() else []
         yield tokens
-        content = TokenFile(tokens=tuple(tokens)).model_dump_json(indent=1).encode() + b"\n"
+        content = TokenDocument(tokens=tuple(tokens)).model_dump_json(indent=1).encode() + b"\n"
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -1,6 +1,7 @@
 """Measures scorecards under many callers: small ones beside large ones, repeats, and callers that give up.
 
-Run with `python -m bench.reads.scorecard_callers` from the project's folder. Writes a ledger of many settled forecasts,
+Run with `python -m bench.network.scorecard_callers` from the project's folder.
+Writes a ledger of many settled forecasts,
 starts a real server on it and asks for scorecards over gRPC:
 
 - control: one caller alone asks for five days at random, repeats each call, and asks once for each large scorecard;

@@ -1,6 +1,7 @@
 """Calls of both clients while one of two workers is stopped (SIGSTOP): TCP accepts what they send, nothing answers.
 
-Run with `python -m bench.stopped_worker` from the project's folder. For each client a real server of two workers is
+Run with `python -m bench.network.stopped_worker` from the project's folder.
+For each client a real server of two workers is
 called by some callers in turn, half of the calls for named games; every named call is repeated once. After a time
 without faults, the control, one worker is stopped, and continued later. Checks:
 

@@ -1,6 +1,7 @@
 """Measures the memory of streams that ask for all current forecasts and do not read them.
 
-Run with `python -m bench.reads.unread_streams` from the project's folder. Starts a real server, records one forecast of
+Run with `python -m bench.network.unread_streams` from the project's folder.
+Starts a real server, records one forecast of
 each of very many games through it, and opens streams over a few connections, in this order:
 
 - control: streams without `include_current` that nobody reads;

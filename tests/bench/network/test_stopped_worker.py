@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from bench.stopped_worker import Phase, StoppedResult, main, report
+from bench.network.stopped_worker import Phase, StoppedResult, main, report
 
 
 @pytest.mark.timeout(240)

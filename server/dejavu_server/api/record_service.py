@@ -26,6 +26,7 @@ from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Query
 from dejavu_server.ledger.queries import pages, predictions, scorecards
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
+from dejavu_server.ledger.queries.settled_cache import SettledCache
 from dejavu_server.records import Checkpoint
 
 RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"]
@@ -54,6 +55,7 @@ class RecordService:
         self._lookup_slot = asyncio.Semaphore(1)
         self._position = LatestRead(partial(ledger.read, scorecards.position))
         self._scorecards = SharedReads()
+        self._settled = SettledCache()
 
     async def report_outcome(self, request: pb.ReportOutcomeRequest, _: Context) -> pb.ReportOutcomeResponse:
         """Records an outcome and settles its forecasts."""
@@ -117,14 +119,18 @@ class RecordService:
         self, query: Hashable, filter_: ScoreFilter, response: Callable[[scorecards.SettledByModel], _M]
     ) -> _M:
         """Returns the response to a query, computed from the settled forecasts of a filter as they are by now."""
-
-        async def read(stop: threading.Event) -> _M:
-            return await self._ledger.read(
-                lambda connection: response(scorecards.settled(connection, filter_)), stop=stop
-            )
+        small = True
 
         async def is_small() -> bool:
-            return await self._ledger.read(partial(scorecards.is_small, filter_=filter_))
+            nonlocal small
+            small = await self._ledger.read(partial(scorecards.is_small, filter_=filter_))
+            return small
+
+        async def read(stop: threading.Event) -> _M:
+            # One large read runs at a time, so that one thread renews what is in memory.
+            return await self._ledger.read(
+                lambda connection: response(self._settled.settled(connection, filter_, renew=not small)), stop=stop
+            )
 
         return await self._scorecards.get((await self._position.get(), query), is_small, read)
 

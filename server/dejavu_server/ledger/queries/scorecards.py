@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -81,7 +81,36 @@ class Position(NamedTuple):
 def position(connection: Connection) -> Position:
     """Returns the position of the ledger."""
     with store.snapshot_read(connection):
-        return Position(store.identity(connection), connection.execute(_NEWEST_OUTCOME).scalar() or 0)
+        return read_position(connection)
+
+
+def read_position(connection: Connection) -> Position:
+    """Returns the position of the ledger; call it within `store.snapshot_read`."""
+    return Position(store.identity(connection), connection.execute(_NEWEST_OUTCOME).scalar() or 0)
+
+
+class Codes:
+    """Integers that stand for texts in columns, numbered in order of their appearance.
+
+    Attributes:
+        models: those of model versions.
+        teams: those of teams.
+    """
+
+    def __init__(self) -> None:
+        self.models: defaultdict[str, int] = defaultdict(lambda: len(self.models))
+        self.teams: defaultdict[str, int] = defaultdict(lambda: len(self.teams))
+
+    def copy(self) -> Codes:
+        """Returns a copy, which gets codes of its own from here on."""
+        copy = Codes()
+        copy.models.update(self.models)
+        copy.teams.update(self.teams)
+        return copy
+
+
+Columns = dict[str, NDArray[Any]]
+"""Columns of `SettledForecasts`, and model, home, away (codes), day, confidence and replay: equal in length."""
 
 
 def is_small(connection: Connection, filter_: ScoreFilter) -> bool:
@@ -98,19 +127,40 @@ def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
     Raises:
         LedgerCorrupt: if a row cannot be read back.
     """
+    codes = Codes()
+    with store.snapshot_read(connection):
+        columns = read_columns(connection, filter_, codes)
+    return by_model(columns, codes)
+
+
+def by_model(columns: Columns, codes: Codes) -> SettledByModel:
+    """Returns the settled forecasts in columns."""
+    forecasts = SettledForecasts(**{each.name: columns[each.name] for each in fields(SettledForecasts)})
+    return SettledByModel(forecasts, columns["model"], list(codes.models))
+
+
+def read_columns(connection: Connection, filter_: ScoreFilter, codes: Codes) -> Columns:
+    """Reads the settled forecasts that match a filter, in order of their outcomes.
+
+    Args:
+        connection: a read connection, within `store.snapshot_read`.
+        filter_: the filter.
+        codes: codes of texts; new texts get new codes.
+
+    Raises:
+        LedgerCorrupt: if a row cannot be read back.
+    """
     minutes = {"min_minutes": filter_.min_minutes, "max_minutes": filter_.max_minutes}
     values = filter_.parameters() | {name: minute for name, minute in minutes.items() if minute is not None}
     statements = _statements(frozenset({*values, *(["real"] if filter_.real_only else [])}))
-    models: defaultdict[str, int] = defaultdict(lambda: len(models))
-    parts: dict[str, list[NDArray[Any]]] = {name: [column] for name, column in _scored([], models).items()}
-    with store.snapshot_read(connection):
-        streamed = connection.execution_options(yield_per=_PARTITION_ROWS)
-        with streamed.execute(statements.forecasts, values) as result:
-            for rows in result.partitions():
-                for name, column in _scored(rows, models).items():
-                    parts[name].append(column)
-        markets_ = connection.execute(statements.markets, values).all()
-        superseded = connection.execute(statements.superseded, values).scalars().all()
+    parts: dict[str, list[NDArray[Any]]] = {name: [column] for name, column in _scored([], codes).items()}
+    streamed = connection.execution_options(yield_per=_PARTITION_ROWS)
+    with streamed.execute(statements.forecasts, values) as result:
+        for rows in result.partitions():
+            for name, column in _scored(rows, codes).items():
+                parts[name].append(column)
+    markets_ = connection.execute(statements.markets, values).all()
+    superseded = connection.execute(statements.superseded, values).scalars().all()
 
     def joined(name: str) -> NDArray[Any]:
         """Returns a column as one array and frees its parts, so that memory holds it only once."""
@@ -121,12 +171,10 @@ def settled(connection: Connection, filter_: ScoreFilter) -> SettledByModel:
     order = np.lexsort((sequence, first))
     sequence, game = sequence[order], first[order]  # one outcome per game, since there is one horizon
     columns = {name: joined(name)[order] for name in [*parts]}
-    model, differential = columns.pop("model"), columns.pop("differential")
+    differential = columns.pop("differential")
     exclusion = columns["exclusion"]
     exclusion[(exclusion == Exclusion.NONE) & np.isin(sequence, superseded)] = Exclusion.SUPERSEDED
-    columns |= _bets(markets_, sequence, differential)
-    settled = SettledForecasts(game=game, order=game, **columns)
-    return SettledByModel(settled, model, list(models))
+    return columns | _bets(markets_, sequence, differential) | {"game": game, "order": game}
 
 
 _LATE = {
@@ -136,10 +184,11 @@ _LATE = {
 }
 
 
-def _scored(rows: Sequence[Any], models: defaultdict[str, int]) -> dict[str, NDArray[Any]]:
-    """Returns columns of `SettledForecasts`, and sequence, first_sequence, differential and model, for some rows."""
-    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 8
-    sequence, first_sequence, differentials, minute, alpha, late, version, values = raw
+def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
+    """Returns `Columns`, save those of bets, and sequence, first_sequence and differential, for some rows."""
+    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 13
+    sequence, first_sequence, differentials, minute, alpha, late, version, values, *attributes = raw
+    home, away, day, confidence, replay = attributes
     differential = np.array(differentials, dtype=np.float64)
     try:
         exclusion = [_LATE[reason] for reason in late]
@@ -150,7 +199,12 @@ def _scored(rows: Sequence[Any], models: defaultdict[str, int]) -> dict[str, NDA
         "sequence": np.array(sequence, dtype=np.int64),
         "first_sequence": np.array(first_sequence, dtype=np.int64),
         "differential": differential,
-        "model": np.array([models[name] for name in version], dtype=np.int64),
+        "model": np.array([codes.models[name] for name in version], dtype=np.int64),
+        "home": np.array([codes.teams[name] for name in home], dtype=np.int32),
+        "away": np.array([codes.teams[name] for name in away], dtype=np.int32),
+        "day": np.array(day, dtype=np.int32),
+        "confidence": np.array(confidence, dtype=np.float64),
+        "replay": np.array(replay, dtype=np.bool_),
         "minute": np.array(minute, dtype=np.int64),
         "error": scored.point - differential,
         "persistence_error": scored.last_known - differential,
@@ -255,6 +309,11 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             forecasts.c.late,
             forecasts.c.model_version,
             forecasts.c.scored_values,
+            forecasts.c.home_team,
+            forecasts.c.away_team,
+            forecasts.c.day,
+            forecasts.c.confidence,
+            forecasts.c.replay,
         )
         .join_from(
             forecasts,

@@ -1,0 +1,117 @@
+"""Keeps the settled forecasts of a ledger in memory, from which any scorecard is selected in milliseconds.
+
+They take some 150 bytes a forecast. After new outcomes only the games of these are read; after a correction, a
+withdrawal or a restore, all is read again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, bindparam, func, select
+
+from dejavu_models.types import Horizon
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.schema import forecasts, outcomes
+from dejavu_server.ledger.queries import scorecards
+from dejavu_server.ledger.queries.scorecards import Codes, Columns, Position, ScoreFilter, SettledByModel
+
+MAX_FORECASTS = 500_000
+"""Most forecasts of a ledger that is kept in memory: some 75 MB. A larger one is read for every scorecard."""
+
+MAX_NEW_OUTCOMES = 30
+"""Most new outcomes, two evenings of them, whose games are read one by one."""
+
+
+class _Kept(NamedTuple):
+    """The settled forecasts of a horizon as of a position; never changed."""
+
+    position: Position
+    columns: Columns
+    codes: Codes
+
+
+class SettledCache:
+    """Settled forecasts of both horizons. One thread at a time may call `settled` with `renew`, any number without."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Horizon, _Kept] = {}
+
+    def settled(self, connection: Connection, filter_: ScoreFilter, *, renew: bool) -> SettledByModel:
+        """Returns what `scorecards.settled` returns, from memory if possible; `models` may have some without forecasts.
+
+        Args:
+            connection: a read connection.
+            filter_: the filter.
+            renew: whether to read all settled forecasts of the horizon into memory if they are not up to date;
+                otherwise those that match are read from the ledger.
+
+        Raises:
+            LedgerCorrupt: if a row cannot be read back.
+        """
+        kept = None if filter_.game_id else self._kept.get(filter_.horizon)
+        if kept is not None and kept.position == scorecards.position(connection):
+            return _selected(kept, filter_)
+        if not renew or filter_.game_id or not _fits(connection):
+            return scorecards.settled(connection, filter_)
+        with store.snapshot_read(connection):
+            kept = self._kept[filter_.horizon] = _renewed(connection, kept, filter_.horizon)
+        return _selected(kept, filter_)
+
+
+def _fits(connection: Connection) -> bool:
+    """Returns whether the ledger is small enough to be kept in memory."""
+    forecasts_: int = connection.execute(_COUNT, {"most": MAX_FORECASTS + 1}).scalar_one()
+    return forecasts_ <= MAX_FORECASTS
+
+
+def _renewed(connection: Connection, kept: _Kept | None, horizon: Horizon) -> _Kept:
+    """Returns the settled forecasts as of now, given those of earlier."""
+    now = scorecards.read_position(connection)
+    everything = ScoreFilter(horizon=horizon, replays=True)
+    if kept is not None and kept.position.ledger == now.ledger:
+        values = {"after": kept.position.outcome, "horizon": horizon.value, "most": MAX_NEW_OUTCOMES + 1}
+        reported = connection.execute(_REPORTED, values).all()
+        if len(reported) <= MAX_NEW_OUTCOMES and not any(row.revision for row in reported):
+            codes = kept.codes.copy()
+            filters = [ScoreFilter(horizon=horizon, game_id=row.game_id) for row in reported]
+            parts = [kept.columns, *(scorecards.read_columns(connection, filter_, codes) for filter_ in filters)]
+            columns = {name: np.concatenate([part[name] for part in parts]) for name in kept.columns}
+            return _Kept(now, columns, codes)
+    codes = Codes()
+    return _Kept(now, scorecards.read_columns(connection, everything, codes), codes)
+
+
+def _selected(kept: _Kept, filter_: ScoreFilter) -> SettledByModel:
+    columns, codes = kept.columns, kept.codes
+    chosen: NDArray[np.bool_] = np.ones(len(columns["game"]), dtype=np.bool_)
+    if filter_.first_day is not None:
+        chosen &= columns["day"] >= filter_.first_day
+    if filter_.last_day is not None:
+        chosen &= columns["day"] <= filter_.last_day
+    if filter_.team:
+        team = codes.teams.get(filter_.team, -1)
+        chosen &= (columns["home"] == team) | (columns["away"] == team)
+    if filter_.min_confidence is not None:
+        chosen &= columns["confidence"] >= filter_.min_confidence
+    if filter_.model_version:
+        chosen &= columns["model"] == codes.models.get(filter_.model_version, -1)
+    if filter_.min_minutes is not None:
+        chosen &= columns["minute"] >= filter_.min_minutes
+    if filter_.max_minutes is not None:
+        chosen &= columns["minute"] <= filter_.max_minutes
+    if filter_.real_only:
+        chosen &= ~columns["replay"]
+    return scorecards.by_model({name: column[chosen] for name, column in columns.items()}, codes)
+
+
+_COUNT = select(func.count()).select_from(select(forecasts.c.sequence).limit(bindparam("most")).subquery())
+
+_REPORTED = (
+    select(outcomes.c.game_id, outcomes.c.revision)
+    .where(outcomes.c.sequence > bindparam("after"), outcomes.c.horizon == bindparam("horizon"))
+    .order_by(outcomes.c.sequence)
+    .limit(bindparam("most"))
+)

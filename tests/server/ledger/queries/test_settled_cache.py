@@ -1,0 +1,190 @@
+"""Settled forecasts in memory: what is selected from them is what the ledger would have returned, at every time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market
+
+from dejavu_feed.game_day import game_day
+from dejavu_models.scorecard import SettledForecasts, scorecard
+from dejavu_models.types import Horizon
+from dejavu_server.ledger.queries import scorecards, settled_cache
+from dejavu_server.ledger.queries.scorecards import Columns, ScoreFilter, SettledByModel
+from dejavu_server.ledger.queries.settled_cache import SettledCache
+
+TODAY = game_day(EVENING).toordinal()
+TEAMS = ("BKN", "BOS", "GSW", "NYK")
+GAMES = [*(f"00225{number:05d}" for number in range(20)), "9900000007"]
+
+FILTERS = st.builds(
+    ScoreFilter,
+    horizon=st.sampled_from(Horizon),
+    game_id=st.sampled_from(["", "", GAMES[0]]),
+    first_day=st.sampled_from([None, TODAY, TODAY + 1]),
+    last_day=st.sampled_from([None, TODAY, TODAY + 1]),
+    team=st.sampled_from(["", *TEAMS, "LAL"]),
+    min_confidence=st.sampled_from([None, 0.5, 0.7]),
+    model_version=st.sampled_from(["", "v1", "v2", "v3"]),
+    replays=st.booleans(),
+    min_minutes=st.sampled_from([None, 10, 20]),
+    max_minutes=st.sampled_from([None, 10, 20]),
+)
+
+
+def play(book: RecordBook, rng: random.Random, *games: str) -> None:
+    """Records forecasts of games: with teams, models, markets, revisions, and late ones."""
+    for game in games:
+        home, away = rng.sample(TEAMS, 2)
+        when = EVENING + timedelta(days=rng.randrange(3))
+        for minute in (6, 18, 23, 30, 9):  # the last one is late
+            for horizon in Horizon:
+                if minute > horizon.last_slot:
+                    continue
+                made = forecast(
+                    game,
+                    minute=minute,
+                    horizon=horizon,
+                    lead=float(rng.randrange(-9, 9)),
+                    point=rng.gauss(0.0, 5.0),
+                    probability=rng.random(),
+                    model_version=rng.choice(("v1", "v2")),
+                    home_team=home,
+                    away_team=away,
+                    generated_time=when,
+                )
+                book.predict(with_market(made, stake=0.05) if rng.random() < 0.3 else made)
+                if rng.random() < 0.2:
+                    book.predict(forecast(game, minute=minute, horizon=horizon, lead=20.0, generated_time=when))
+
+
+def settle(book: RecordBook, rng: random.Random, *games: str) -> None:
+    for game in games:
+        for horizon in Horizon:
+            book.report(game, horizon, rng.choice((-3, 1, 4)), teams=("", ""))
+
+
+@pytest.fixture(scope="module")
+def book() -> Iterator[RecordBook]:
+    """Twenty games and a replay of some models and teams, all but two settled."""
+    rng = random.Random(5)
+    with new_book() as made:
+        play(made, rng, *GAMES)
+        settle(made, rng, *GAMES[2:])
+        yield made
+
+
+def cards(settled: SettledByModel) -> dict[str, Any]:
+    """Returns the scorecards of the model versions that have settled forecasts."""
+    return {
+        version: scorecard(settled.forecasts.where(settled.model == index))
+        for index, version in enumerate(settled.models)
+        if (settled.model == index).any()
+    }
+
+
+def assert_same(one: SettledByModel, other: SettledByModel) -> None:
+    for each in fields(SettledForecasts):
+        np.testing.assert_array_equal(getattr(one.forecasts, each.name), getattr(other.forecasts, each.name))
+    assert cards(one) == cards(other)
+
+
+def compare(book: RecordBook, cache: SettledCache, filter_: ScoreFilter, *, renew: bool = True) -> int:
+    """Compares what the cache returns with what the ledger has; returns the number of forecasts."""
+    expected = book.read(lambda connection: scorecards.settled(connection, filter_))
+    assert_same(book.read(lambda connection: cache.settled(connection, filter_, renew=renew)), expected)
+    return len(expected.forecasts)
+
+
+@pytest.fixture(scope="module")
+def cache() -> SettledCache:
+    return SettledCache()
+
+
+@given(filter_=FILTERS, renew=st.booleans())
+def test_what_is_selected_in_memory_is_what_the_ledger_has(
+    book: RecordBook, cache: SettledCache, filter_: ScoreFilter, renew: bool
+) -> None:
+    compare(book, cache, filter_, renew=renew)
+
+
+class Reads:
+    """Filters that were read from the ledger."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.filters: list[ScoreFilter] = []
+        read = scorecards.read_columns
+
+        def noting(connection: Any, filter_: ScoreFilter, codes: scorecards.Codes) -> Columns:
+            self.filters.append(filter_)
+            return read(connection, filter_, codes)
+
+        monkeypatch.setattr(scorecards, "read_columns", noting)
+
+
+def test_after_new_outcomes_their_games_are_read_and_after_a_correction_everything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng, cache = random.Random(7), SettledCache()
+    everything = ScoreFilter(horizon=Horizon.FINAL, replays=True)
+
+    def newly_read(book: RecordBook) -> list[str]:
+        """Returns the game ids of the filters that a scorecard had to be read with; empty: of all games."""
+        before = len(reads.filters)
+        settled = book.read(lambda connection: cache.settled(connection, everything, renew=True))
+        new = [each.game_id for each in reads.filters[before:]]
+        assert_same(settled, book.read(lambda connection: scorecards.settled(connection, everything)))
+        return new
+
+    with new_book() as book:
+        play(book, rng, *GAMES[:6])
+        settle(book, rng, *GAMES[:3])
+        reads = Reads(monkeypatch)
+        assert newly_read(book) == [""]
+        assert newly_read(book) == []
+        play(book, rng, *GAMES[6:8])
+        assert newly_read(book) == []
+        settle(book, rng, *GAMES[3:5])
+        assert newly_read(book) == GAMES[3:5]
+        book.report(GAMES[5], Horizon.HALFTIME, 3, teams=("", ""))
+        assert newly_read(book) == [], "the end of no game was reported"
+        book.report(GAMES[0], Horizon.FINAL, 9, teams=("", ""))
+        assert newly_read(book) == [""]
+        monkeypatch.setattr(settled_cache, "MAX_NEW_OUTCOMES", 1)
+        settle(book, rng, *GAMES[6:8])
+        assert newly_read(book) == [""]
+
+
+def test_what_is_not_up_to_date_is_read_from_the_ledger_where_it_is_not_to_be_renewed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng, cache = random.Random(9), SettledCache()
+    filter_ = ScoreFilter(horizon=Horizon.FINAL, team="BOS", replays=True)
+    with new_book() as book:
+        play(book, rng, *GAMES[:8])
+        settle(book, rng, *GAMES[:4])
+        reads = Reads(monkeypatch)
+        assert compare(book, cache, filter_, renew=False)
+        assert reads.filters == [filter_, filter_]
+        compare(book, cache, filter_, renew=True)
+        reads.filters.clear()
+        compare(book, cache, filter_, renew=False)
+        assert reads.filters == [filter_], "only what it is compared with"
+        settle(book, rng, *GAMES[4:])
+        compare(book, cache, filter_, renew=False)
+        assert reads.filters == [filter_] * 3
+
+
+def test_a_ledger_that_is_too_large_is_not_kept_in_memory(book: RecordBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = SettledCache()
+    monkeypatch.setattr(settled_cache, "MAX_FORECASTS", 10)
+    assert compare(book, cache, ScoreFilter(horizon=Horizon.FINAL))
+    assert not cache._kept

@@ -7,7 +7,6 @@ calls. Scorecards and leaderboards, which may take seconds, are shared and kept 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import datetime
 from functools import partial
@@ -23,7 +22,7 @@ from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.shared_reads import LatestRead, SharedReads
 from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database.backend import Query
+from dejavu_server.ledger.database.backend import Query, StopSignal
 from dejavu_server.ledger.queries import pages, predictions, scorecards
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.ledger.queries.settled_cache import SettledCache
@@ -126,7 +125,7 @@ class RecordService:
             small = await self._ledger.read(partial(scorecards.is_small, filter_=filter_))
             return small
 
-        async def read(stop: threading.Event) -> _M:
+        async def read(stop: StopSignal) -> _M:
             # One large read runs at a time, so that one thread renews what is in memory.
             return await self._ledger.read(
                 lambda connection: response(self._settled.settled(connection, filter_, renew=not small)), stop=stop

@@ -2,7 +2,8 @@
 
 A read is identified by what it reads and by how new the ledger was when its caller asked, so that no caller gets an
 answer older than an entry that it knows of. The newest answers are kept. Few reads run at a time, each in the lane of
-its size: a small one never waits for a large one. In each lane a bounded number of reads waits; more are refused.
+its size: a small one never waits for a large one, which makes way for it. In each lane a bounded number of reads
+waits; more are refused.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from google.protobuf.message import Message
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.errors import Overloaded
+from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.errors import copy_of
 
 MAX_WAITING_SMALL = 64
@@ -27,6 +29,13 @@ MAX_WAITING_SMALL = 64
 MAX_WAITING_LARGE = 32
 """Large reads that may wait. Each takes 50 to 100 ms if the settled forecasts are in memory, else seconds; callers that
 have waited too long give up, and their reads never start.
+"""
+
+PAUSE_SECONDS = 0.02
+"""Longest pause of a large read in favour of small ones, every few milliseconds of its work.
+
+Two threads that read take turns at Python's lock row by row: beside a large read a small one would take a hundred times
+as long.
 """
 
 MAX_ANSWERS = 256
@@ -46,6 +55,28 @@ class _Lane:
         self.max_waiting = max_waiting
 
 
+class _Stop:
+    """Tells a read to stop, and a large one to pause while a small one runs; see `StopSignal`.
+
+    Attributes:
+        makes_way: set while no small read runs; None for a small read.
+    """
+
+    def __init__(self) -> None:
+        self.makes_way: threading.Event | None = None
+        self._stopped = threading.Event()
+
+    def set(self) -> None:
+        """Stops the read."""
+        self._stopped.set()
+
+    def is_set(self) -> bool:
+        """Returns whether the read is to stop, after a pause if it has to make way."""
+        if self.makes_way is not None and not self._stopped.is_set():
+            self.makes_way.wait(PAUSE_SECONDS)
+        return self._stopped.is_set()
+
+
 @dataclass(eq=False)
 class _Read:
     """A read that is waiting or running.
@@ -58,7 +89,7 @@ class _Read:
     task: asyncio.Task[Any] = field(init=False)
     callers: int = 0
     running: bool = False
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: _Stop = field(default_factory=_Stop)
 
 
 class SharedReads:
@@ -68,12 +99,14 @@ class SharedReads:
         self._answers = _Answers()
         self._reads: dict[Hashable, _Read] = {}
         self._small, self._large = _Lane(MAX_WAITING_SMALL), _Lane(MAX_WAITING_LARGE)
+        self._no_small_read = threading.Event()
+        self._no_small_read.set()
 
     async def get(
         self,
         key: Hashable,
         is_small: Callable[[], Awaitable[bool]],
-        read: Callable[[threading.Event], Awaitable[_M]],
+        read: Callable[[StopSignal], Awaitable[_M]],
     ) -> _M:
         """Returns an answer: one that is kept, that of a read in progress, or that of a new read.
 
@@ -82,7 +115,7 @@ class SharedReads:
         Args:
             key: identifies the answer, and with it its type.
             is_small: returns whether a read belongs in the lane of small ones; called at most once for each read.
-            read: reads the answer; it ends early, with any exception, once the event is set.
+            read: reads the answer; it ends early, with any exception, once the signal is set.
 
         Raises:
             Overloaded: if too many other reads wait.
@@ -111,7 +144,7 @@ class SharedReads:
         self,
         shared: _Read,
         is_small: Callable[[], Awaitable[bool]],
-        read: Callable[[threading.Event], Awaitable[_M]],
+        read: Callable[[StopSignal], Awaitable[_M]],
     ) -> _M:
         lane = self._small if await is_small() else self._large
         if lane.slot.locked() and lane.waiting >= lane.max_waiting:
@@ -122,9 +155,15 @@ class SharedReads:
         finally:
             lane.waiting -= 1
         shared.running = True
+        if lane is self._small:
+            self._no_small_read.clear()
+        else:
+            shared.stop.makes_way = self._no_small_read
         try:
             return await read(shared.stop)
         finally:
+            if lane is self._small:
+                self._no_small_read.set()
             lane.slot.release()
 
     def _abandon(self, key: Hashable, shared: _Read) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.database.backend import Query
+from dejavu_server.ledger.database.backend import Query, StopSignal
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.results import Result
 
@@ -28,7 +27,7 @@ class LedgerAccess(Protocol):
     ) -> tuple[ReportedOutcome, int]:
         """Withdraws an outcome; returns the revision that does, and the number of forecasts that it had settled."""
 
-    async def read(self, query: Query[_T], *, stop: threading.Event | None = None) -> _T:
+    async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
         """Returns the result of a query of `ledger.queries`; each of its statements sees the newest commit.
 
         Setting `stop` ends it early, with ReadStopped.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from dejavu_models.errors import quoted
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.backend import Backend, CommitListener, Durability, Query
+from dejavu_server.ledger.database.backend import Backend, CommitListener, Durability, Query, StopSignal
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
 from dejavu_server.ledger.database.sqlite import SqliteBackend
 from dejavu_server.ledger.database.store import Identity
@@ -214,7 +213,7 @@ class Ledger:
         with self._reporting_failures():
             return await asyncio.wrap_future(self._writer.run(change, alone=True))
 
-    async def read(self, query: Query[_T], *, stop: threading.Event | None = None) -> _T:
+    async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
         """Returns the result of a query; each of its statements sees the newest commit.
 
         Args:
@@ -359,6 +358,6 @@ class Ledger:
                 self._on_failure(error)
             raise
 
-    def _read_now(self, query: Query[_T], stop: threading.Event | None) -> _T:
+    def _read_now(self, query: Query[_T], stop: StopSignal | None) -> _T:
         with self._backend.read(stop) as connection:
             return query(connection)

@@ -7,7 +7,6 @@ The manager retries with exponential backoff. Once the disk works again, both re
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -21,7 +20,7 @@ from dejavu_common.clock import wait_until_set
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
-from dejavu_server.ledger.database.backend import Query
+from dejavu_server.ledger.database.backend import Query, StopSignal
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
 from dejavu_server.ledger.database.sqlite_engine import database_path
 from dejavu_server.ledger.database.store import Identity
@@ -169,7 +168,7 @@ class LedgerManager:
         """Withdraws an outcome; see `Ledger.withdraw_outcome`."""
         return await self._open_ledger().withdraw_outcome(game_id, horizon, recorded_by)
 
-    async def read(self, query: Query[_T], *, stop: threading.Event | None = None) -> _T:
+    async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
         """Returns the result of a query; see `Ledger.read`."""
         return await self._open_ledger().read(query, stop=stop)
 

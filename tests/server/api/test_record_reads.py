@@ -21,6 +21,7 @@ from dejavu_server.api import shared_reads
 from dejavu_server.api.record_service import RecordService
 from dejavu_server.api.shared_reads import LatestRead
 from dejavu_server.ledger import Ledger, LedgerUnavailable
+from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.errors import ReadStopped
 from dejavu_server.ledger.queries import scorecards
 from dejavu_server.records import ReportedOutcome
@@ -49,7 +50,7 @@ class SlowRecord(UnusedLedger):
     async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
         return await self._ledger.record_outcome(outcome, correct=correct)
 
-    async def read(self, function: Callable[[Connection], Any], *, stop: threading.Event | None = None) -> Any:
+    async def read(self, function: Callable[[Connection], Any], *, stop: StopSignal | None = None) -> Any:
         if stop is None:
             return await self._ledger.read(function)
         self.slow_reads += 1
@@ -61,7 +62,7 @@ class SlowRecord(UnusedLedger):
         finally:
             self.running -= 1
 
-    def _slowly(self, stop: threading.Event) -> pb.GetScorecardResponse:
+    def _slowly(self, stop: StopSignal) -> pb.GetScorecardResponse:
         while not self.released.wait(0.001):
             if stop.is_set():
                 self.stopped += 1
@@ -253,11 +254,49 @@ async def test_a_small_scorecard_does_not_wait_for_large_ones(
     await asyncio.gather(*large, small)
 
 
+async def test_a_large_read_makes_way_for_a_small_one_and_goes_on_after_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorecards, "SMALL_READ", 1)
+    monkeypatch.setattr(shared_reads, "PAUSE_SECONDS", 30.0)
+    await ledger.commit([issued(game(number)) for number in range(5)])
+    checking, small_reads = threading.Event(), threading.Event()
+    ended: list[str] = []
+
+    class Both(UnusedLedger):
+        async def read(self, function: Callable[[Connection], Any], *, stop: StopSignal | None = None) -> Any:
+            if stop is None:
+                return await ledger.read(function)
+            return await asyncio.to_thread(self._large if not small_reads.is_set() else self._small, stop)
+
+        def _large(self, stop: StopSignal) -> pb.GetScorecardResponse:
+            assert not stop.is_set()  # without a pause, while no small one runs
+            checking.set()
+            small_reads.wait(30)
+            started.wait(30)
+            assert not stop.is_set()
+            ended.append("large")
+            return pb.GetScorecardResponse()
+
+        def _small(self, _: StopSignal) -> pb.GetScorecardResponse:
+            started.set()
+            ended.append("small")
+            return pb.GetScorecardResponse()
+
+    started = threading.Event()
+    service = service_of(Both())
+    large = ask(service)
+    await asyncio.to_thread(checking.wait, 30)
+    small_reads.set()
+    await asyncio.gather(large, ask(service, "LAL"))
+    assert ended == ["small", "large"]
+
+
 async def test_all_that_is_asked_of_the_record_at_once_takes_three_threads(ledger: Ledger, large: None) -> None:
     most, running, release = 0, 0, asyncio.Event()
 
     class Counting(UnusedLedger):
-        async def read(self, function: Callable[[Connection], Any], *, stop: threading.Event | None = None) -> Any:
+        async def read(self, function: Callable[[Connection], Any], *, stop: StopSignal | None = None) -> Any:
             nonlocal most, running
             if getattr(function, "func", function) in {scorecards.position, scorecards.is_small}:
                 return await ledger.read(function)

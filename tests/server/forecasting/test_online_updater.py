@@ -38,6 +38,7 @@ from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState, 
 from dejavu_server.forecasting import online_updater
 from dejavu_server.forecasting.online_updater import SNAPSHOT_EVERY, OnlineProjection
 from dejavu_server.ledger import Ledger
+from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.database.schema import snapshots
 from dejavu_server.ledger.database.sqlite import SqliteBackend
 from dejavu_server.ledger.queries import learning
@@ -310,7 +311,7 @@ class SlowLedger(UnusedLedger):
         self.readings = 0
         self.written = asyncio.Event()
 
-    async def read(self, function: Callable[[Connection], T], *, stop: threading.Event | None = None) -> T:
+    async def read(self, function: Callable[[Connection], T], *, stop: StopSignal | None = None) -> T:
         self.readings += 1
 
         def slowly(connection: Connection) -> T:

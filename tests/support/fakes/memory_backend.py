@@ -14,7 +14,7 @@ from sqlalchemy.pool import StaticPool
 
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.alembic_runner import upgrade
-from dejavu_server.ledger.database.backend import Connection
+from dejavu_server.ledger.database.backend import Connection, StopSignal
 from dejavu_server.ledger.database.sqlite_engine import stopping
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerUnavailable
 
@@ -48,7 +48,7 @@ class MemoryBackend:
             yield connection
 
     @contextmanager
-    def read(self, stop: threading.Event | None = None) -> Iterator[Connection]:
+    def read(self, stop: StopSignal | None = None) -> Iterator[Connection]:
         """Reads between transactions, each statement on its own."""
         with (
             self._in_turn(),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import TypeVar
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.database.backend import Query
+from dejavu_server.ledger.database.backend import Query, StopSignal
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.results import Result
 
@@ -28,7 +27,7 @@ class UnusedLedger:
     ) -> tuple[ReportedOutcome, int]:
         raise AssertionError("no outcome is withdrawn here")
 
-    async def read(self, query: Query[_T], *, stop: threading.Event | None = None) -> _T:
+    async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
         raise AssertionError("nothing is read here")
 
     async def write(self, change: Query[_T]) -> _T:

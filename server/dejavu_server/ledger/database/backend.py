@@ -7,14 +7,13 @@ implementation must do.
 from __future__ import annotations
 
 import enum
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 
-__all__ = ["Backend", "CommitListener", "Connection", "Durability", "Query"]
+__all__ = ["Backend", "CommitListener", "Connection", "Durability", "Query", "StopSignal"]
 
 _T = TypeVar("_T")
 
@@ -30,6 +29,13 @@ class Durability(enum.Enum):
 
     POWER = "power"
     """Also a power loss: every commit waits for the disk."""
+
+
+class StopSignal(Protocol):
+    """Tells a read to stop; a `threading.Event` is one."""
+
+    def is_set(self) -> bool:
+        """Returns whether to stop. Called on the read's thread every few milliseconds; the read pauses meanwhile."""
 
 
 class CommitListener(Protocol):
@@ -61,7 +67,7 @@ class Backend(Protocol):
         rolls the transaction back. When the block has ended without one, the changes survive this process.
         """
 
-    def read(self, stop: threading.Event | None = None) -> AbstractContextManager[Connection]:
+    def read(self, stop: StopSignal | None = None) -> AbstractContextManager[Connection]:
         """Gives read access that does not wait for writers; each statement sees the newest commit.
 
         `store.snapshot_read` makes several statements on the connection see one state. Once `stop` is set, the running

@@ -7,7 +7,6 @@ IMMEDIATE: it takes the write lock before it reads, so that decisions based on t
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -17,7 +16,7 @@ import structlog
 from sqlalchemy import Engine, event
 
 from dejavu_server.ledger.database import migrate, notify, store
-from dejavu_server.ledger.database.backend import CommitListener, Connection, Durability
+from dejavu_server.ledger.database.backend import CommitListener, Connection, Durability, StopSignal
 from dejavu_server.ledger.database.sqlite_engine import (
     check_free_space,
     database_errors,
@@ -136,7 +135,7 @@ class SqliteBackend:
         files.check(self._path)
 
     @contextmanager
-    def read(self, stop: threading.Event | None = None) -> Iterator[Connection]:
+    def read(self, stop: StopSignal | None = None) -> Iterator[Connection]:
         """See `Backend.read`."""
         with (
             database_errors(),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.errors import (
     InvalidLedgerUrl,
     LedgerCorrupt,
@@ -168,7 +168,7 @@ def from_database(error: SQLAlchemyError) -> LedgerError:
 
 
 @contextmanager
-def stopping(connection: Connection, stop: threading.Event) -> Iterator[None]:
+def stopping(connection: Connection, stop: StopSignal) -> Iterator[None]:
     """Ends the statements of a connection once an event is set.
 
     Raises:

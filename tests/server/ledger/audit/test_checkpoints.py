@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import threading
 from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from dejavu_server.ledger import Ledger, LedgerUnavailable
 from dejavu_server.ledger.audit.checkpoints import Signer, is_signed, sign, signed_text
 from dejavu_server.ledger.audit.signing_key import SigningUnavailable
 from dejavu_server.ledger.database import schema
+from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.database.store import ChainHead, Identity
 
 T = TypeVar("T")
@@ -149,7 +149,7 @@ async def test_a_signer_that_runs_signs_what_is_there_at_once_and_ends_when_told
     written = asyncio.Event()
 
     class Watched(UnusedLedger):
-        async def read(self, function: Callable[[Connection], T], *, stop: threading.Event | None = None) -> T:
+        async def read(self, function: Callable[[Connection], T], *, stop: StopSignal | None = None) -> T:
             return await ledger.read(function)
 
         async def write(self, function: Callable[[Connection], T]) -> T:
@@ -176,7 +176,7 @@ async def test_a_fault_that_is_over_is_told_to_be_over(
     class Faulty(UnusedLedger):
         faults = 1
 
-        async def read(self, function: Callable[[Connection], T], *, stop: threading.Event | None = None) -> T:
+        async def read(self, function: Callable[[Connection], T], *, stop: StopSignal | None = None) -> T:
             return await ledger.read(function)
 
         async def write(self, function: Callable[[Connection], T]) -> T:

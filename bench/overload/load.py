@@ -1,0 +1,209 @@
+"""Calls of Predict in a process of their own: `python -m bench.overload.load`.
+
+Every line of standard input is an Order; every line of standard output is the resulting Taken. Calls either start at
+random times, whatever becomes of those before them (open loop), or each when the last one of its caller has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import uvloop
+from bench.overload.http2 import Connection
+
+OK, RESOURCE_EXHAUSTED = 0, 8
+
+TICK_SECONDS = 0.002
+"""How often calls of an open loop are started."""
+
+Fields = dict[bytes, bytes]
+Ended = Callable[[float, int, Fields], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Calls to make.
+
+    Attributes:
+        address: HOST:PORT of the server.
+        method: path of the method.
+        message: the serialized request, in hex; the same for every call.
+        connections: number of connections.
+        callers: callers in a closed loop; 0: an open one.
+        rate: calls a second of an open loop, at times of a Poisson process.
+        at_once: calls of an open loop that start together before that.
+        seconds: how long calls are started.
+        warm_up: seconds at the start that are not counted.
+        timeout_ms: deadline of every call.
+        seed: seed of the times.
+        pause: seconds between a refusal and the caller's next call, in a closed loop.
+    """
+
+    address: str
+    method: str
+    message: str
+    connections: int
+    callers: int
+    rate: float
+    at_once: int
+    seconds: float
+    warm_up: float
+    timeout_ms: int
+    seed: int
+    pause: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Results of an order; those of calls that ended within the counted time.
+
+    Attributes:
+        seconds: length of the counted time.
+        codes: number of calls by status code; -1 for streams that were reset without one.
+        all_codes: the same of all calls, the warm-up included.
+        ok_p50, ok_p99: latency of the calls that were answered, in seconds; 0 without any.
+        refused_p50, refused_p99: latency of those that were refused.
+        with_pushback: refused calls whose status says when to try again.
+        late: seconds by which calls of an open loop started too late, at most: the generator was overloaded.
+        lags: how often the generator's own loop was late by more than 20 ms.
+    """
+
+    seconds: float
+    codes: dict[str, int]
+    all_codes: dict[str, int]
+    ok_p50: float
+    ok_p99: float
+    refused_p50: float
+    refused_p99: float
+    with_pushback: int
+    late: float
+    lags: int
+
+
+class Run:
+    """One order while it runs."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._connections: list[Connection] = []
+        self._all = Counter[int]()
+        self._counted = Counter[int]()
+        self._latencies: dict[int, list[float]] = {OK: [], RESOURCE_EXHAUSTED: []}
+        self._with_pushback = 0
+        self._from = self._until = 0.0
+        self._late, self._lags = 0.0, 0
+
+    async def run(self) -> Taken:
+        """Connects, makes the calls, and waits until all have ended or have reached their deadlines."""
+        order = self._order
+        loop = asyncio.get_running_loop()
+        host, _, port = order.address.rpartition(":")
+        message = bytes.fromhex(order.message)
+        for number in range(order.connections):
+            new_connection = partial(Connection, order.method, message, order.timeout_ms, self._ended_on(number))
+            _, connection = await loop.create_connection(new_connection, host, int(port))
+            self._connections.append(connection)
+        start = time.perf_counter()
+        self._from, self._until = start + order.warm_up, start + order.seconds
+        expiring = asyncio.create_task(self._expire())
+        if order.callers:
+            for number in range(order.callers):
+                self._connections[number % order.connections].call()
+            await asyncio.sleep(order.seconds)
+        else:
+            await self._open_loop(start)
+        deadline = time.perf_counter() + order.timeout_ms / 1e3 + 2
+        while any(each.open_calls for each in self._connections) and time.perf_counter() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        expiring.cancel()
+        for connection in self._connections:
+            connection.transport.abort()
+        await asyncio.gather(*(connection.closed for connection in self._connections))
+        ok, refused = (sorted(self._latencies[code]) for code in (OK, RESOURCE_EXHAUSTED))
+        return Taken(
+            seconds=order.seconds - order.warm_up,
+            codes={str(code): number for code, number in self._counted.items()},
+            all_codes={str(code): number for code, number in self._all.items()},
+            ok_p50=percentile(ok, 50),
+            ok_p99=percentile(ok, 99),
+            refused_p50=percentile(refused, 50),
+            refused_p99=percentile(refused, 99),
+            with_pushback=self._with_pushback,
+            late=self._late,
+            lags=self._lags,
+        )
+
+    async def _open_loop(self, start: float) -> None:
+        order = self._order
+        rng = random.Random(order.seed)
+        for number in range(order.at_once):
+            self._connections[number % order.connections].call()
+        due, sent = start, 0
+        while due < self._until and order.rate:
+            now = time.perf_counter()
+            self._late = max(self._late, now - due)
+            starting = Counter[int]()
+            while due <= now and due < self._until:
+                starting[sent % order.connections] += 1
+                sent += 1
+                due += rng.expovariate(order.rate)
+            for connection, number in starting.items():
+                self._connections[connection].call(number)
+            await asyncio.sleep(TICK_SECONDS)
+        await asyncio.sleep(max(0.0, self._until - time.perf_counter()))
+
+    async def _expire(self) -> None:
+        """Cancels calls at their deadlines, as clients do."""
+        last = time.perf_counter()
+        pause = min(0.01, self._order.timeout_ms / 2e3)
+        while True:
+            await asyncio.sleep(pause)
+            now = time.perf_counter()
+            self._lags += now - last > pause + 0.02
+            last = now
+            for connection in self._connections:
+                connection.expire(self._order.timeout_ms / 1e3)
+
+    def _ended_on(self, number: int) -> Ended:
+        def ended(start: float, status: int, fields: Fields) -> None:
+            now = time.perf_counter()
+            self._all[status] += 1
+            if self._from <= now <= self._until:
+                self._counted[status] += 1
+                if status in self._latencies:
+                    self._latencies[status].append(now - start)
+                if status == RESOURCE_EXHAUSTED:
+                    self._with_pushback += b"grpc-retry-pushback-ms" in fields
+            if self._order.callers and now < self._until:
+                connection = self._connections[number]
+                if status == OK or not self._order.pause:
+                    connection.call()
+                else:
+                    asyncio.get_running_loop().call_later(self._order.pause, connection.call)
+
+        return ended
+
+
+def percentile(values: list[float], percent: int) -> float:
+    """Returns a percentile of sorted values; 0 of fewer than two."""
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else 0.0
+
+
+async def main() -> None:
+    """Runs the orders from standard input, one after the other."""
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        print(json.dumps(asdict(await Run(Order(**json.loads(line))).run())), flush=True)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,297 @@
+"""What a worker answers under more calls than it can: goodput, latency, refusals, health.
+
+Run with `python -m bench.overload` from the project's folder. A `dejavu-server --workers 1` is pinned to one CPU; the
+calls come from a process of its own on another. First the capacity is measured, by callers that each have one call
+open (closed loop). Then calls arrive at multiples of it, at random times and whether or not earlier ones were
+answered (open loop); then many at once. At the end the capacity is measured again, as a control: with other work on the machine the
+two differ, and the figures between them mean as much as they agree. The health service is asked all the time, over a
+connection of its own.
+
+The calls are as cheap as a forecast can be, which is the hardest case: to refuse one costs a good part of that. With
+`--games N` each call is a batch of that many games.
+
+Exits with 1 if a call ended in a way that is neither an answer, a refusal nor its own deadline, if a refusal was not
+counted or does not say when to try again, or if the health service failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import grpc
+import psutil
+from bench.latency import create_ledger, helper, pinned_to
+from bench.overload.http2 import DEADLINE_EXCEEDED
+from bench.overload.load import OK, RESOURCE_EXHAUSTED, Order, Taken, percentile
+from grpc_health.v1 import health_pb2
+from tests.support.processes.servers import SpawnedServer, spawned_server
+
+from dejavu.v1 import prediction_service_pb2 as pb
+
+PATTERN = [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6]
+SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"].full_name
+HEALTH_SECONDS = 0.05
+"""Pause between two health checks."""
+
+CLOSED, OPEN, AT_ONCE = "capacity", "open loop", "at once"
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Results of one phase.
+
+    Attributes:
+        name: CLOSED, OPEN or AT_ONCE.
+        offered: calls a second as a multiple of the capacity; for AT_ONCE the number of calls.
+        goodput: answered calls a second.
+        cpu: CPU seconds that the worker used per second.
+        taken: what the callers saw.
+        refused: refusals that the metrics counted.
+        computed: queries that were computed.
+        wasted: queries that were computed for callers that had gone.
+        dropped: queries of such callers that were not.
+        health_p99: latency of health checks, in seconds.
+        health_failed: number of failed health checks.
+    """
+
+    name: str
+    offered: float
+    goodput: float
+    cpu: float
+    taken: Taken
+    refused: float
+    computed: float
+    wasted: float
+    dropped: float
+    health_p99: float
+    health_failed: int
+
+    def code(self, *codes: int) -> int:
+        """Returns how many calls of the whole phase ended with one of the codes."""
+        return sum(self.taken.all_codes.get(str(code), 0) for code in codes)
+
+    def others(self) -> int:
+        """Returns how many calls ended otherwise than by an answer, a refusal or their deadline."""
+        return sum(self.taken.all_codes.values()) - self.code(OK, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED)
+
+
+@dataclass
+class Health:
+    """Asks the health service until it is stopped, in a thread.
+
+    Attributes:
+        each: latency of each answer, in seconds.
+        failed: number of other ends.
+    """
+
+    address: str
+    each: list[float] = field(default_factory=list)
+    failed: int = 0
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Asks within the block."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._ask, args=(stop,), name="health")
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _ask(self, stop: threading.Event) -> None:
+        request = health_pb2.HealthCheckRequest().SerializeToString()
+        with grpc.insecure_channel(self.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
+            while not stop.wait(HEALTH_SECONDS):
+                start = time.perf_counter()
+                try:
+                    check(request, timeout=10.0)
+                except grpc.RpcError:
+                    self.failed += 1
+                else:
+                    self.each.append(time.perf_counter() - start)
+
+
+class Bench:
+    """A server, its callers, and the phases so far."""
+
+    def __init__(self, server: SpawnedServer, callers: subprocess.Popen[str], options: argparse.Namespace) -> None:
+        self._options = options
+        self._callers = callers
+        self._address = server.address
+        self._metrics = str(server.wait_for("listening")["metrics"])
+        [self._worker] = server.workers
+        self.phases: list[Phase] = []
+
+    def phase(self, name: str, offered: float, *, rate: float = 0.0, at_once: int = 0, callers: int = 0) -> Phase:
+        """Runs a phase."""
+        options = self._options
+        order = Order(
+            address=self._address,
+            method=f"/{SERVICE}/{'PredictBatch' if options.games else 'Predict'}",
+            message=request(options.games).hex(),
+            connections=options.connections,
+            callers=callers,
+            rate=rate,
+            at_once=at_once,
+            seconds=options.seconds,
+            warm_up=0.0 if at_once else options.seconds / 4,
+            timeout_ms=options.timeout_ms,
+            seed=options.seed + len(self.phases),
+        )
+        health = Health(self._address)
+        before, cpu, start = self._scrape(), _cpu_seconds(self._worker), time.perf_counter()
+        with health.asked():
+            taken = self._ask(order)
+        cpu = (_cpu_seconds(self._worker) - cpu) / (time.perf_counter() - start)
+        counted = {name: value - before.get(name, 0.0) for name, value in self._scrape().items()}
+        health.each.sort()
+        phase = Phase(
+            name=name,
+            offered=offered,
+            goodput=taken.codes.get(str(OK), 0) / taken.seconds,
+            cpu=cpu,
+            taken=taken,
+            refused=counted.get("refused", 0.0),
+            computed=counted.get("computed", 0.0),
+            wasted=counted.get("wasted", 0.0),
+            dropped=counted.get("dropped", 0.0),
+            health_p99=percentile(health.each, 99),
+            health_failed=health.failed,
+        )
+        self.phases.append(phase)
+        return phase
+
+    def _ask(self, order: Order) -> Taken:
+        if self._callers.stdin is None or self._callers.stdout is None:
+            raise RuntimeError("the callers were started without pipes")
+        print(json.dumps(asdict(order)), file=self._callers.stdin, flush=True)
+        line = self._callers.stdout.readline()
+        if not line:
+            raise RuntimeError("the callers exited; see their error above")
+        return Taken(**json.loads(line))
+
+    def _scrape(self) -> dict[str, float]:
+        with urllib.request.urlopen(f"http://{self._metrics}/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+        return {
+            "refused": _sum(text, r'dejavu_calls_refused_total\{[^}]*reason="OVERLOADED"[^}]*\}'),
+            "computed": _sum(text, r"dejavu_batch_size_sum"),
+            "wasted": _sum(text, r'dejavu_work_dropped_total\{stage="computed"\}'),
+            "dropped": _sum(text, r'dejavu_work_dropped_total\{stage="(?:queue|thread)"\}'),
+        }
+
+
+def _sum(text: str, name: str) -> float:
+    return sum(float(value) for value in re.findall(rf"^{name} (\S+)$", text, re.MULTILINE))
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def request(games: int) -> bytes:
+    """Returns a serialized request: for one game, or for a batch of that many."""
+    one = pb.PredictRequest(pattern=PATTERN)
+    return (pb.PredictBatchRequest(requests=[one] * games) if games else one).SerializeToString()
+
+
+def breaches(phases: list[Phase]) -> list[str]:
+    """Returns what must not be, in words."""
+    found = []
+    for phase in phases:
+        name = f"{phase.name} {phase.offered:g}"
+        refused = phase.code(RESOURCE_EXHAUSTED)
+        if phase.others():
+            found.append(f"{name}: {phase.others()} calls ended without an answer, a refusal or their deadline")
+        if phase.refused < 0.99 * refused:
+            found.append(f"{name}: {refused} refusals, of which the metrics counted {phase.refused:.0f}")
+        if phase.taken.with_pushback < phase.taken.codes.get(str(RESOURCE_EXHAUSTED), 0):
+            found.append(f"{name}: refusals that do not say when to try again")
+        if phase.health_failed:
+            found.append(f"{name}: {phase.health_failed} health checks failed")
+        if phase.wasted > 0.05 * phase.computed:
+            found.append(f"{name}: {phase.wasted:.0f} of {phase.computed:.0f} queries were computed for nobody")
+    return found
+
+
+def measure(bench: Bench, options: argparse.Namespace) -> list[Phase]:
+    """Runs all phases; returns them."""
+    capacity = bench.phase(CLOSED, 0, callers=options.callers)  # warms up
+    bench.phases.clear()
+    capacity = bench.phase(CLOSED, 0, callers=options.callers)
+    for factor in options.factors:
+        bench.phase(OPEN, factor, rate=factor * capacity.goodput)
+    if options.at_once:
+        bench.phase(AT_ONCE, options.at_once, at_once=options.at_once)
+    bench.phase(CLOSED, 0, callers=options.callers)
+    return bench.phases
+
+
+def show(phases: list[Phase], write: Callable[[str], None]) -> None:
+    """Writes the table."""
+    first, last = phases[0], phases[-1]
+    capacity = (first.goodput + last.goodput) / 2
+    write(
+        f"{'':20}{'answered/s':>11}{'of capacity':>12}{'p50, ms':>9}{'p99, ms':>9}{'refused':>9}{'p50, ms':>9}"
+        f"{'counted':>9}{'expired':>9}{'others':>8}{'wasted':>8}{'CPU':>6}{'health p99':>12}"
+    )
+    for phase in phases:
+        name = {CLOSED: "capacity", OPEN: f"{phase.offered:g} × capacity", AT_ONCE: f"{phase.offered:,.0f} at once"}
+        taken = phase.taken
+        write(
+            f"{name[phase.name]:20}{phase.goodput:11.0f}{phase.goodput / capacity:12.0%}"
+            f"{1e3 * taken.ok_p50:9.1f}{1e3 * taken.ok_p99:9.1f}"
+            f"{phase.code(RESOURCE_EXHAUSTED):9}{1e3 * taken.refused_p50:9.1f}{phase.refused:9.0f}"
+            f"{phase.code(DEADLINE_EXCEEDED):9}{phase.others():8}{phase.wasted:8.0f}{phase.cpu:6.2f}"
+            f"{1e3 * phase.health_p99:9.1f} ms"
+        )
+
+
+def main(arguments: list[str] | None = None, *, show_line: Callable[[str], None] = print) -> int:
+    """Runs the measurement; returns 1 if anything was not as it must be."""
+    parser = argparse.ArgumentParser(prog="bench.overload", description=__doc__)
+    parser.add_argument(
+        "--seconds", type=float, default=8.0, help="length of a phase; the first quarter is not counted"
+    )
+    parser.add_argument("--factors", type=float, nargs="*", default=[1.0, 2.0, 4.0, 8.0], help="multiples of capacity")
+    parser.add_argument("--at-once", type=int, default=24_000, help="calls that start together in one phase; 0: none")
+    parser.add_argument("--callers", type=int, default=32, help="callers that measure the capacity")
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--games", type=int, default=0, help="games in a batch; 0: single forecasts")
+    parser.add_argument("--timeout-ms", type=int, default=1000, help="deadline of every call")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    with ExitStack() as stack:
+        ledger = f"sqlite:///{Path(stack.enter_context(tempfile.TemporaryDirectory()))}/ledger.sqlite3"
+        asyncio.run(create_ledger(ledger))
+        with pinned_to({0}):
+            server = stack.enter_context(
+                spawned_server("--workers", "1", "--ledger", ledger, "--metrics-listen", "127.0.0.1:0")
+            )
+        callers = stack.enter_context(helper("bench.overload.load", {1}))
+        phases = measure(Bench(server, callers, options), options)
+    found = breaches(phases)
+    if options.json:
+        show_line(json.dumps({"phases": [asdict(phase) for phase in phases], "breaches": found}))
+    else:
+        show(phases, show_line)
+        for line in found or ["nothing was not as it must be"]:
+            show_line(line)
+    return 1 if found else 0

@@ -64,8 +64,10 @@ def channel_options() -> list[tuple[str, str | int]]:
         # Otherwise channels of one process to one address share a connection, and so a worker.
         ("grpc.use_local_subchannel_pool", 1),
         # The server permits a ping every 10 s. Calls notice a silent connection earlier, by probes; this ends streams.
+        # gRPC waits for the answer to a ping for the longer of the two times, the second being a minute by default.
         ("grpc.keepalive_time_ms", 12_000),
-        ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.ping_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         # Reconnect to a restarted server while a call's retries last, which is at least 1.2 s.

@@ -6,7 +6,6 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -41,8 +40,8 @@ def mutual(authority: Authority) -> Iterator[FakeServer]:
         yield fake
 
 
-def run(node: str, target: str, program: str, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    return examples.run(node, NODE_PROGRAMS / f"{program}.js", "--json", *args, address=target, **more)
+def run(node: str, target: str, program: str, *args: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return examples.run(node, NODE_PROGRAMS / f"{program}.js", "--json", *args, address=target, seconds=100.0, **more)
 
 
 def test_mutual_tls_and_a_token_by_the_environment(

@@ -36,7 +36,7 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   "grpc.service_config_disable_resolution": 1, // use the client's retry policy, not one from name resolution
   "grpc.use_local_subchannel_pool": 1, // own connection for each client, so that clients are spread over workers
   "grpc.keepalive_time_ms": 12_000, // the server allows a ping every 10 s
-  "grpc.keepalive_timeout_ms": 5_000,
+  "grpc.keepalive_timeout_ms": 10_000,
   "grpc.keepalive_permit_without_calls": 1,
   "grpc.initial_reconnect_backoff_ms": 200, // reconnect to a restarted server before a call's retries are exhausted
   "grpc.max_reconnect_backoff_ms": 800,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from bench.network.stopped_worker import Phase, StoppedResult, main, report
+from bench.network.callers import Phase
+from bench.network.stopped_result import StoppedResult
+from bench.network.stopped_worker import main, report
 
 
 @pytest.mark.timeout(240)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +21,9 @@ ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_
 
 TRACE_HEADERS: Final = ("traceparent", "tracestate")
 """Metadata of a call that name the span of its caller (w3.org/TR/trace-context)."""
+
+CallMetadata = tuple[tuple[str, str | bytes], ...]
+"""Key–value pairs sent with a call."""
 
 _NOTHING: Final = nullcontext()
 
@@ -80,13 +83,23 @@ def span(name: str, **attributes: str | int | float | bool) -> AbstractContextMa
     return _NOTHING if _tracer is None else _tracer.start_as_current_span(name, attributes=attributes)
 
 
+def client_span(method: str) -> AbstractContextManager[object]:
+    """Returns a span of a call that this process makes, by the name of its method; nothing if tracing is off."""
+    if _tracer is None:
+        return _NOTHING
+    from opentelemetry.trace import SpanKind  # noqa: PLC0415 - optional
+
+    return _tracer.start_as_current_span(
+        f"call {method}", kind=SpanKind.CLIENT, attributes={"rpc.system": "grpc", "rpc.method": method}
+    )
+
+
 @contextlib.contextmanager
-def call_span(method: str, *, server: bool, metadata: Iterable[tuple[str, str | bytes]] = ()) -> Iterator[Span]:
-    """Yields the span of a call; tracing must be on.
+def server_span(method: str, metadata: Iterable[tuple[str, str | bytes]]) -> Iterator[Span]:
+    """Yields the span of a call that this process answers, below that of its caller; tracing must be on.
 
     Args:
         method: path of the method, /package.Service/Method.
-        server: whether this process answers it; else it makes it.
         metadata: metadata of the call, which name the span of the caller.
 
     Raises:
@@ -103,7 +116,7 @@ def call_span(method: str, *, server: bool, metadata: Iterable[tuple[str, str | 
     with _tracer.start_as_current_span(
         f"{service}/{name}",
         context=parent,
-        kind=SpanKind.SERVER if server else SpanKind.CLIENT,
+        kind=SpanKind.SERVER,
         attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": name},
         record_exception=False,  # how a call ended is an attribute; the errors of callers are not those of the program
         set_status_on_exception=False,
@@ -111,15 +124,25 @@ def call_span(method: str, *, server: bool, metadata: Iterable[tuple[str, str | 
         yield current
 
 
-def metadata() -> tuple[tuple[str, str], ...]:
-    """Returns the metadata that name the current span to the server of a call; empty if tracing is off."""
-    if _tracer is None:
-        return ()
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415 - optional
+def with_trace(metadata: Callable[[], CallMetadata]) -> Callable[[], CallMetadata]:
+    """Returns a function that adds the current span to the metadata of a call, for its server.
 
-    carrier: dict[str, str] = {}
-    TraceContextTextMapPropagator().inject(carrier)
-    return tuple(carrier.items())
+    Args:
+        metadata: returns the other metadata of the call.
+    """
+
+    def added() -> CallMetadata:
+        if _tracer is None:
+            return metadata()
+        from opentelemetry.trace.propagation.tracecontext import (  # noqa: PLC0415 - optional
+            TraceContextTextMapPropagator,
+        )
+
+        carrier: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(carrier)
+        return (*metadata(), *carrier.items())
+
+    return added
 
 
 def trace_id() -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from dejavu_client.cli.errors import FAILED, report_bug
 from dejavu_client.cli.group import CommandGroup
 from dejavu_client.logs import log_to_stderr
+from dejavu_common import tracing
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -60,6 +61,10 @@ def root(
 ) -> None:
     """Forecast NBA games in progress: query a dejavu-server, stream its forecasts, replay an evening of games."""
     log_to_stderr(log_level)
+    try:
+        tracing.configure("dejavu", version("dejavu-forecast"))
+    except ModuleNotFoundError as error:
+        Console(stderr=True).print(f"no traces: {error.name} is missing: pip install 'dejavu-forecast[tracing]'")
 
 
 def _raise(_console: Console) -> NoReturn:

@@ -24,6 +24,7 @@ from dejavu_client.poller.transition import DueForecast
 from dejavu_client.poller.watched_game import PendingOutcome
 from dejavu_client.requests import predict_request
 from dejavu_client.transport.health import HealthStatus
+from dejavu_common.tracing import span
 from dejavu_feed.game_ids import is_of_season
 from dejavu_feed.nba.live_payloads import GameState
 from dejavu_feed.teams import team_code
@@ -115,7 +116,8 @@ async def request_forecasts(
         for each in due
     ]
     try:
-        results = await client.predict_batch(requests)
+        with span("poll.forecast", game_id=game.game_id, forecasts=len(due)):
+            results = await client.predict_batch(requests)
     except DejavuClientError as error:
         return [error] * len(due)
     if len(results) != len(due):

@@ -47,6 +47,7 @@ from dejavu_client.transport.channel_pool import (
 from dejavu_client.transport.retry_budget import MOST_REPEATS, NEVER_REPEATED, RetryBudget, repeat_pause
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
 from dejavu_client.transport.subscription import StreamResumption
+from dejavu_common.tracing import client_span, with_trace
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -93,7 +94,7 @@ class AsyncCaller:
         self.target = target
         self.timeout = config.seconds("timeout", timeout)
         encrypted = credentials is not None or allow_plaintext_token
-        self._metadata = bearer_metadata(target, token, tuple(metadata), encrypted=encrypted)
+        self._metadata = with_trace(bearer_metadata(target, token, tuple(metadata), encrypted=encrypted))
         self._silence = config.seconds("silence", silence)
         factory = channel_factory or partial(dial, target, credentials)
         self._pool = ChannelPool(lambda: AsyncConnection(factory()), channels)
@@ -130,7 +131,7 @@ class AsyncCaller:
         first = self._take()
         call = AsyncRepeatable(rpc, request, time.monotonic() + seconds)
         try:
-            with self._closed.guard(), self._calls.call(method, seconds):
+            with self._closed.guard(), self._calls.call(method, seconds), client_span(method):
                 self._budget.deposit()
                 call.send(first, self._metadata())
                 repeats = 0 if method in NEVER_REPEATED else MOST_REPEATS

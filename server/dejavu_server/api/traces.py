@@ -24,7 +24,7 @@ def traced(method: str, behaviour: Behaviour) -> Behaviour:
         return behaviour
 
     async def call(request: Any, context: Context) -> Any:
-        with tracing.call_span(method, server=True, metadata=context.invocation_metadata() or ()) as span:
+        with tracing.server_span(method, context.invocation_metadata() or ()) as span:
             identity = str(structlog.contextvars.get_contextvars().get("request_id", ""))
             span.set_attribute("dejavu.request_id", identity)
             structlog.contextvars.bind_contextvars(trace_id=tracing.trace_id())

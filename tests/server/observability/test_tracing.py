@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import grpc
@@ -52,7 +55,8 @@ def test_without_an_endpoint_nothing_is_loaded_and_a_span_is_nothing(monkeypatch
     assert not tracing.configure("test", "1")
     assert not tracing.active()
     assert tracing.span("one") is tracing.span("two", games=3)
-    assert (tracing.metadata(), tracing.trace_id()) == ((), "")
+    assert tracing.with_trace(lambda: (("a", "b"),))() == (("a", "b"),)
+    assert tracing.trace_id() == ""
 
 
 def test_an_endpoint_that_is_switched_off_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,3 +75,17 @@ def test_a_collector_that_is_gone_fails_no_call(tmp_path: Path) -> None:
     ):
         for _ in range(3):
             PredictionServiceStub(channel).Predict(PredictRequest(pattern=PATTERN), timeout=10)
+
+
+def test_a_command_and_the_server_share_a_trace(tmp_path: Path) -> None:
+    with otlp_collector() as collector:
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+        ledger = f"sqlite:///{tmp_path}/l.db"
+        with spawned_server("--workers", "1", "--ledger", ledger, environment=environment) as server:
+            pattern = ",".join(map(str, PATTERN))
+            command = [sys.executable, "-m", "dejavu_client.cli", "predict", pattern, "--target", server.address]
+            subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True, timeout=60)
+            [called] = collector.wait_for("call Predict")
+            [answered] = collector.wait_for(PREDICT)
+    assert (called.service, answered.service) == ("dejavu", "dejavu-server")
+    assert (answered.trace, answered.parent) == (called.trace, called.span)

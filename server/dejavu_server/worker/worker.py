@@ -79,6 +79,7 @@ CHANNEL_OPTIONS = {
     "grpc.keepalive_permit_without_calls": 1,
     "grpc.keepalive_time_ms": 60_000,
     "grpc.keepalive_timeout_ms": 20_000,
+    "grpc.http2.ping_timeout_ms": 20_000,  # without it gRPC waits a minute for the answer to a ping
     # A connection on which no client begins HTTP/2 is closed after this time.
     "grpc.server_handshake_timeout_ms": 10_000,
 }

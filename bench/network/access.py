@@ -22,7 +22,8 @@ from pathlib import Path
 import grpc
 import psutil
 from bench.latency import create_ledger, pinned_to
-from tests.support.fakes.authority import Authority, TokenIssuer
+from tests.support.fakes.certificates import Authority
+from tests.support.fakes.token_issuer import TokenIssuer
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu_client import AsyncDejavuClient

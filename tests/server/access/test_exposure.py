@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.fakes.authority import Authority
+from tests.support.fakes.certificates import Authority
 from tests.support.processes.servers import spawned_server
 from typer.testing import CliRunner
 

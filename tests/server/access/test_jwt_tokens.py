@@ -6,7 +6,7 @@ from typing import Any
 
 import jwt
 import pytest
-from tests.support.fakes.authority import TokenIssuer
+from tests.support.fakes.token_issuer import TokenIssuer
 
 from dejavu_server.access.authenticator import CACHED_TOKENS, Authenticator
 from dejavu_server.access.caller import AccessScope, Principal, Unauthenticated

@@ -9,7 +9,7 @@ import grpc
 import pytest
 import structlog
 from tests.support.builders.calls import PATTERN, details
-from tests.support.fakes.authority import TokenIssuer
+from tests.support.fakes.token_issuer import TokenIssuer
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest, StreamPredictionsRequest

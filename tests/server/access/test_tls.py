@@ -12,7 +12,7 @@ import pytest
 import structlog
 from cryptography import x509
 from tests.support.builders.calls import GAME, PATTERN
-from tests.support.fakes.authority import Authority, Pair
+from tests.support.fakes.certificates import Authority, KeyPair
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest
@@ -29,7 +29,7 @@ class Secured(NamedTuple):
 
     worker: Worker
     authority: Authority
-    pair: Pair
+    pair: KeyPair
 
     @property
     def client(self) -> AsyncDejavuClient:
@@ -110,7 +110,7 @@ async def test_mutual_tls_admits_only_clients_with_a_certificate_of_the_authorit
     async with async_worker(tmp_path, tls_cert=certificate, tls_key=key, tls_client_ca=authorities) as worker:
         roots = authority.certificate.read_bytes()
 
-        async def call(given: Pair | None) -> object:
+        async def call(given: KeyPair | None) -> object:
             key, certificate = (
                 (None, None) if given is None else (given.key.read_bytes(), given.certificate.read_bytes())
             )
@@ -128,11 +128,11 @@ async def test_mutual_tls_admits_only_clients_with_a_certificate_of_the_authorit
 def test_files_that_do_not_belong_together_are_refused_and_the_key_is_not_shown(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     one, two = authority.issue("one"), authority.issue("two")
-    with pytest.raises(AccessFileError, match=r"two\.key: not the key of the certificate") as caught:
+    with pytest.raises(AccessFileError, match=r"two-key\.pem: not the key of the certificate") as caught:
         TlsCredentials(TlsFiles(one.certificate, two.key))
     assert "PRIVATE KEY" not in str(caught.value)
     two.key.write_text("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n")
-    with pytest.raises(AccessFileError, match=r"two\.key: not a PEM private key") as caught:
+    with pytest.raises(AccessFileError, match=r"two-key\.pem: not a PEM private key") as caught:
         TlsCredentials(TlsFiles(one.certificate, two.key))
     assert "c2VjcmV0" not in str(caught.value)
     with pytest.raises(AccessFileError, match=r"none\.pem: No such file"):

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from dejavu_common.files import atomic_replace
+
 
 @dataclass(frozen=True)
 class KeyPair:
@@ -41,19 +43,21 @@ class Authority:
         self.certificate.write_bytes(own)
 
     def issue(self, name: str) -> KeyPair:
-        """Issues a certificate, for a server or a client."""
+        """Issues a certificate, for a server or a client; replaces the files of an earlier one of this name."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         local = x509.SubjectAlternativeName(
             [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         )
         pair = KeyPair(self._folder / f"{name}.pem", self._folder / f"{name}-key.pem")
-        pair.certificate.write_bytes(self._signed(subject, key.public_key(), local))
-        pair.key.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
+        signed = self._signed(subject, key.public_key(), local)
+        for path, content in ((pair.key, private), (pair.certificate, signed)):
+            with atomic_replace(path) as new:
+                new.touch(mode=0o600)
+                new.write_bytes(content)
         return pair
 
     def _signed(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, extension: x509.ExtensionType) -> bytes:

@@ -52,7 +52,7 @@ READ = 20
 
 SETTLE_SECONDS = 30.0
 
-MORE_DESCRIPTORS = 16
+MORE_DESCRIPTORS = 24
 """Allowance for the ledger connections that two workers open on first use; each takes two descriptors."""
 
 

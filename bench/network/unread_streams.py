@@ -30,6 +30,7 @@ from typing import Any
 
 import grpc
 import uvloop
+from bench.network.memory import Memory
 from bench.streams import A_CONNECTION, PATTERN
 from tests.support.builders.issued_forecasts import game
 from tests.support.processes.servers import SpawnedServer, spawned_server
@@ -46,9 +47,6 @@ MOST_GROWTH = 0.1
 BATCH = 250
 CHURNING = 20
 """Streams that come and go at a time."""
-
-STILL_SECONDS = 1.0
-"""Memory is measured once it has not grown for so long."""
 
 NO_BUFFERS = (("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0))
 """An own connection; unread data beyond HTTP/2's initial window stays on the server."""
@@ -92,32 +90,6 @@ class Result:
             if late > early * (1.0 + MOST_GROWTH):
                 broken.append(f"a worker grew from {early:.1f} to {late:.1f} MiB while streams came and went")
         return broken
-
-
-class Memory:
-    """Reads the memory of a server's workers."""
-
-    def __init__(self, server: SpawnedServer) -> None:
-        self._pids = [int(entry["worker"].partition("-")[2]) for entry in server.events if entry["event"] == "serving"]
-
-    def mib(self) -> list[float]:
-        """Returns each worker's anonymous memory in MiB; its share of mapped files depends on other processes."""
-        return [round(_anonymous_mib(pid), 1) for pid in self._pids]
-
-    async def still(self) -> list[float]:
-        """Returns each worker's memory once it has not grown for STILL_SECONDS."""
-        most, since = self.mib(), time.monotonic()
-        while time.monotonic() - since < STILL_SECONDS:
-            await asyncio.sleep(0.1)
-            now = self.mib()
-            if sum(now) > sum(most) + 0.5:
-                most, since = now, time.monotonic()
-        return self.mib()
-
-
-def _anonymous_mib(pid: int) -> float:
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Anon:")) / 1024
 
 
 async def publish(address: str, games: int) -> None:

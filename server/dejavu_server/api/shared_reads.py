@@ -27,15 +27,15 @@ MAX_WAITING_SMALL = 64
 """Small reads that may wait, each for some ten milliseconds."""
 
 MAX_WAITING_LARGE = 32
-"""Large reads that may wait. Each takes 50 to 100 ms if the settled forecasts are in memory, else seconds; callers that
+"""Large reads that may wait. They are quick if the settled forecasts are in memory, else they take seconds; callers that
 have waited too long give up, and their reads never start.
 """
 
-PAUSE_SECONDS = 0.02
-"""Longest pause of a large read in favour of small ones, every few milliseconds of its work.
+PAUSE_SECONDS = 0.005
+"""Longest pause of a large read in favour of small ones, every few milliseconds of its work: half of the time.
 
-Two threads that read take turns at Python's lock row by row: beside a large read a small one would take a hundred times
-as long.
+Two threads that read take turns at Python's lock row by row, which slows a small read down much more than by half. With
+longer pauses the large read never ends while many small ones come, and all of them are quicker once it has ended.
 """
 
 MAX_ANSWERS = 256

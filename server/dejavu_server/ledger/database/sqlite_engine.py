@@ -34,8 +34,8 @@ BUSY_SECONDS = 2.0
 """How long a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
 
 
-STEPS_PER_CHECK = 10_000
-"""Steps of SQLite's virtual machine between two checks whether to stop: a few hundred rows, some milliseconds."""
+STEPS_PER_CHECK = 50_000
+"""Steps of SQLite's virtual machine between two checks whether to stop: a thousand rows, some milliseconds."""
 
 MAX_CONNECTIONS = 8
 """Connections kept open by an engine: as many as a ledger has reader threads, and some for what is beside them."""

@@ -1,4 +1,4 @@
-"""Keeps the settled forecasts of a ledger in memory, from which any scorecard is selected in milliseconds.
+"""Keeps the settled forecasts of a ledger in memory, from which any scorecard can be selected.
 
 They take some 150 bytes a forecast. After new outcomes only the games of these are read; after a correction, a
 withdrawal or a restore, all is read again.

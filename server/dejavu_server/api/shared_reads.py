@@ -27,8 +27,8 @@ MAX_WAITING_SMALL = 64
 """Small reads that may wait, each for some ten milliseconds."""
 
 MAX_WAITING_LARGE = 32
-"""Large reads that may wait. They are quick if the settled forecasts are in memory, else they take seconds; callers that
-have waited too long give up, and their reads never start.
+"""Large reads that may wait. They are quick if the settled forecasts are in memory, else they take seconds; callers
+that have waited too long give up, and their reads never start.
 """
 
 PAUSE_SECONDS = 0.005

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import random
 import signal
@@ -198,6 +199,7 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = p
     parser.add_argument("--seed", type=int, default=1, help="seed of the calls and of the choice of workers")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
+    logging.getLogger("dejavu_client").setLevel(logging.CRITICAL)  # it logs every slow call
     with tempfile.TemporaryDirectory() as folder:
         report = run(options, Path(folder))
     if options.json:

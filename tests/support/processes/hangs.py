@@ -11,18 +11,24 @@ import signal
 from pathlib import Path
 
 PARTS = {
-    "compute": (signal.SIGUSR1, "dejavu_server.forecasting.batcher", "batcher.compute"),
-    "ledger-writer": (signal.SIGUSR2, "dejavu_server.ledger.writer", "writer.Writer._commit"),
-    "ledger-reader": (signal.SIGVTALRM, "dejavu_server.ledger.ledger", "ledger.Ledger._read_now"),
+    "compute": (signal.SIGUSR1, "dejavu_server.forecasting.batcher", "", "compute"),
+    "ledger-writer": (signal.SIGUSR2, "dejavu_server.ledger.writer", "Writer", "_commit"),
+    "ledger-reader": (signal.SIGVTALRM, "dejavu_server.ledger.ledger", "Ledger", "_read_now"),
 }
 
 _PROGRAM = """
-import signal, threading
+import importlib, signal, threading
 
-def hang_in(module, target):
+def hang_in(module, owner, name):
     def install(*_):
-        package, _, name = module.rpartition(".")
-        exec(f"from {package} import {name}; {target} = lambda *_: threading.Event().wait()", {"threading": threading})
+        home = importlib.import_module(module)
+        home = getattr(home, owner) if owner else home
+        work = getattr(home, name)
+        def hanging(*args):
+            if threading.current_thread() is threading.main_thread():  # small groups are computed on the event loop
+                return work(*args)
+            threading.Event().wait()
+        setattr(home, name, hanging)
     return install
 """
 
@@ -32,7 +38,8 @@ def hanging(folder: Path) -> dict[str, str]:
     site = folder / "site"
     site.mkdir()
     installs = [
-        f"signal.signal({int(number)}, hang_in({module!r}, {target!r}))" for number, module, target in PARTS.values()
+        f"signal.signal({int(number)}, hang_in({module!r}, {owner!r}, {name!r}))"
+        for number, module, owner, name in PARTS.values()
     ]
     (site / "sitecustomize.py").write_text("\n".join([_PROGRAM, *installs]))
     return {"PYTHONPATH": str(site)}

@@ -18,7 +18,7 @@ NODE_SOURCES := $(wildcard $(NODE)/src/*.ts $(NODE)/protos/*.proto) $(PROTOS)
 # Many processes of a test run import the same files: allow bytecode, so that each file is compiled only once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install install-node gen check check-gen release-image test test-fast test-protobuf6 demo format clean \
+.PHONY: help install install-node gen lock audit sbom check check-gen release-image test test-fast test-protobuf6 demo format clean \
   nightly nightly-rounds nightly-faults nightly-models nightly-laws
 
 help:  ## list the targets
@@ -62,6 +62,17 @@ format: install  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only -q .
 
+lock: install  ## write the locked requirements with hashes, from pyproject.toml and constraints.txt
+	$(BIN)/python server/lock_requirements.py
+
+audit: install  ## compare the locked requirements with known vulnerabilities; says so if it can't
+	$(BIN)/python server/audit_requirements.py
+
+sbom: install  ## write a CycloneDX bill of materials of server, client and trainer into dist/
+	mkdir -p dist
+	for part in server client trainer; do $(BIN)/cyclonedx-py requirements $$part/requirements.txt --pyproject pyproject.toml \
+	  --output-reproducible --of JSON -o dist/sbom-$$part.cdx.json || exit 1; done
+
 check: install check-gen  ## format, lint, strict types, contract lint and drift, import directions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -70,6 +81,7 @@ check: install check-gen  ## format, lint, strict types, contract lint and drift
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/buf breaking --against '$(BASE)'
 	PYTHONPATH=. $(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python server/lock_requirements.py --check
 	$(BIN)/pytest -q tests/test_structure.py
 
 check-gen: install

@@ -1,0 +1,168 @@
+"""Writes the locked requirements of what ships, each with its hashes, and checks that they are up to date.
+
+    python server/lock_requirements.py           # writes them; needs the package index (make lock)
+    python server/lock_requirements.py --check   # compares them with pyproject.toml and constraints.txt; no network
+
+A lock has exact versions, those of constraints.txt, and the hashes of all files of each release: pip installs nothing
+else from it (`--require-hashes`). It is for all platforms; requirements of some of them only have a marker.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+
+LOCKS: dict[str, tuple[str, ...]] = {
+    "server/requirements.txt": ("--extra", "server"),
+    "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
+    "client/requirements.txt": (),
+    "client/requirements-live.txt": ("--extra", "live"),
+    "trainer/requirements.txt": ("--extra", "trainer"),
+}
+"""Each lock, with the part of pyproject.toml that it locks beside the base requirements."""
+
+
+class Locked(NamedTuple):
+    """A locked requirement.
+
+    Attributes:
+        version: its exact version.
+        everywhere: whether it is installed on every platform.
+        hashes: number of its hashes.
+    """
+
+    version: str
+    everywhere: bool
+    hashes: int
+
+
+def parse(text: str) -> dict[str, Locked]:
+    """Returns the requirements of a lock by their names.
+
+    Raises:
+        ValueError: if a line is neither a requirement with an exact version nor empty.
+    """
+    found: dict[str, Locked] = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = re.fullmatch(r"([\w.-]+)==(\S+)\s*(;.*?)?((?:\s+--hash=sha256:[0-9a-f]{64})*)\s*", line)
+        if match is None:
+            raise ValueError(f"{line!r} is not NAME==VERSION with sha256 hashes")
+        name, version, marker, hashes = match.groups()
+        found[canonicalize_name(name)] = Locked(version, marker is None, hashes.count("--hash"))
+    return found
+
+
+def pins(text: str) -> dict[str, str]:
+    """Returns the versions of constraints.txt by name."""
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    return {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines if line)}
+
+
+def requirements(project: dict[str, object], options: Sequence[str]) -> list[Requirement]:
+    """Returns what a part of pyproject.toml requires directly."""
+    table: dict[str, list[str]]
+    match options:
+        case ("--group", name):
+            table = project["dependency-groups"]  # type: ignore[assignment]
+            return [Requirement(text) for text in table[name.partition(":")[2]]]
+        case ("--extra", name):
+            table = project["project"]["optional-dependencies"]  # type: ignore[index]
+            more = table[name]
+        case _:
+            more = []
+    return [Requirement(text) for text in (*project["project"]["dependencies"], *more)]  # type: ignore[index]
+
+
+def needed(direct: Iterable[Requirement]) -> Iterator[str]:
+    """Yields the names of all packages that requirements need on this platform, as far as they are installed."""
+    waiting, seen = list(direct), set[tuple[str, str]]()
+    while waiting:
+        requirement = waiting.pop()
+        for extra in ("", *requirement.extras):
+            name = canonicalize_name(requirement.name)
+            if (name, extra) in seen:
+                continue
+            seen.add((name, extra))
+            yield name
+            try:
+                further = metadata.requires(name) or []
+            except metadata.PackageNotFoundError:
+                continue
+            parsed = (Requirement(text) for text in further)
+            waiting += [each for each in parsed if each.marker is None or each.marker.evaluate({"extra": extra})]
+
+
+def problems(lock: str, direct: Sequence[Requirement], pinned: dict[str, str]) -> list[str]:
+    """Returns in what a lock differs from what it locks; empty if it is up to date.
+
+    Args:
+        lock: its text.
+        direct: what it locks.
+        pinned: the versions of constraints.txt.
+    """
+    try:
+        locked = parse(lock)
+    except ValueError as error:
+        return [str(error)]
+    names = set(needed(direct))
+    found = [f"{name} is needed and not locked" for name in sorted(names - locked.keys())]
+    for name, each in locked.items():
+        if not each.hashes:
+            found.append(f"{name} has no hash")
+        if each.version != pinned.get(name, each.version):
+            found.append(f"{name} is {each.version}, but {pinned[name]} in constraints.txt")
+        if each.everywhere and name not in names:
+            found.append(f"{name} is locked and not needed")
+    for requirement in direct:
+        name = canonicalize_name(requirement.name)
+        if name in locked and not requirement.specifier.contains(locked[name].version, prereleases=True):
+            found.append(f"{name} is {locked[name].version}, but pyproject.toml requires {requirement.specifier}")
+    return found
+
+
+def write(name: str, options: Sequence[str]) -> None:
+    """Writes a lock.
+
+    Raises:
+        subprocess.CalledProcessError: if the requirements can't be resolved.
+    """
+    uv = str(Path(sys.executable).with_name("uv"))
+    source = () if "--group" in options else ("pyproject.toml",)
+    command = [uv, "pip", "compile", *source, *options, "-c", "constraints.txt", "--generate-hashes"]
+    command += ["--universal", "--python-version", "3.11", "--no-header", "--no-annotate", "--quiet"]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
+    (ROOT / name).write_text(f"# Written by make lock: do not edit.\n{output}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes or checks all locks; returns the exit code."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    if arguments != ["--check"]:
+        for name, options in LOCKS.items():
+            write(name, options)
+    pinned = pins((ROOT / "constraints.txt").read_text())
+    code = 0
+    for name, options in LOCKS.items():
+        path = ROOT / name
+        text = path.read_text() if path.exists() else ""
+        for problem in problems(text, requirements(project, options), pinned):
+            print(f"{name}: {problem}: run make lock", file=sys.stderr)
+            code = 1
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

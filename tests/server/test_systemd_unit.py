@@ -1,0 +1,119 @@
+"""The systemd unit that ships is hardened, and its command line starts the server with its environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from tests.support.processes.servers import SpawnedServer
+
+from dejavu_client import DejavuClient
+from dejavu_server.settings import Settings, options
+from dejavu_server.supervisor.supervisor import FEW_DESCRIPTORS
+
+UNIT = Path(__file__).parents[2] / "server" / "dejavu.service"
+INSTALLED = Path("/opt/dejavu/.venv/bin")
+
+MOST_EXPOSED = 2.0
+"""What `systemd-analyze security` may say at most, of 10."""
+
+
+def service() -> dict[str, list[str]]:
+    """Returns the settings of the unit, each with its values in order."""
+    found = defaultdict(list)
+    for line in UNIT.read_text().splitlines():
+        name, assigned, value = line.partition("=")
+        if assigned and not line.startswith("#"):
+            found[name].append(value)
+    return found
+
+
+def environment() -> dict[str, str]:
+    """Returns the environment variables that the unit sets."""
+    return dict(each.split("=", 1) for each in service()["Environment"])
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_the_unit_is_hardened_and_has_no_line_that_systemd_does_not_know(tmp_path: Path) -> None:
+    judged = subprocess.run(
+        [
+            "systemd-analyze",
+            "security",
+            "--offline=true",
+            f"--threshold={MOST_EXPOSED * 10:g}",
+            "--no-pager",
+            str(UNIT),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert judged.returncode == 0, judged.stdout[-400:] + judged.stderr
+    assert "Overall exposure level" in judged.stdout
+    assert "ignoring" not in judged.stderr, judged.stderr  # an unknown or invalid setting
+    without = tmp_path / "dejavu.service"
+    without.write_text("\n".join(line for line in UNIT.read_text().splitlines() if "SystemCall" not in line))
+    worse = [
+        "systemd-analyze",
+        "security",
+        "--offline=true",
+        f"--threshold={MOST_EXPOSED * 10:g}",
+        "--no-pager",
+        str(without),
+    ]
+    assert subprocess.run(worse, check=False, capture_output=True).returncode == 1
+
+
+def test_what_the_unit_sets_fits_the_server() -> None:
+    variables = {option.variable for option in options().values()}
+    set_here = {name for name in environment() if name.startswith("DEJAVU_")}
+    assert set_here <= variables
+    [stop], [files] = service()["TimeoutStopSec"], service()["LimitNOFILE"]
+    assert float(stop) >= Settings().grace_seconds + 5
+    assert int(files) >= FEW_DESCRIPTORS
+    [reload] = service()["ExecReload"]
+    assert reload == "/bin/kill -HUP $MAINPID"
+
+
+def test_the_command_line_of_the_unit_starts_a_server_that_reloads_and_drains(tmp_path: Path) -> None:
+    """With the unit's own environment, apart from the places that only an installation has."""
+    [command] = service()["ExecStart"]
+    program, *arguments = command.split()
+    assert Path(program).parent == INSTALLED
+    runtime = tmp_path / "run"
+    runtime.mkdir()
+    own = {
+        **environment(),
+        "XDG_RUNTIME_DIR": str(runtime),
+        "DEJAVU_LISTEN": "127.0.0.1:0",
+        "DEJAVU_METRICS_LISTEN": "127.0.0.1:0",
+        "DEJAVU_LEDGER": environment()["DEJAVU_LEDGER"].replace("/var/lib/dejavu", str(tmp_path)),
+    }
+    here = Path(sys.executable).parent / Path(program).name
+    process = subprocess.Popen(
+        [str(here), *arguments],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), **own},
+        umask=int(service()["UMask"][0], 8),
+    )
+    server = SpawnedServer(process)
+    try:
+        with DejavuClient(server.address, timeout=60.0) as client:
+            forecast = client.predict([float(minute) for minute in range(18)], game_id="9900000001")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("reloaded")
+        assert server.stop() == 0
+    finally:
+        server.close()
+    assert forecast.sequence == 1
+    ledger = tmp_path / "ledger.sqlite3"
+    assert ledger.stat().st_mode & 0o077 == 0
+    assert not server.troubles

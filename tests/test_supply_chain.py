@@ -1,0 +1,140 @@
+"""Locked requirements have hashes and follow pyproject.toml; advisories are never called clean without a look."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+import audit_requirements
+import lock_requirements
+from audit_requirements import Findings, conclusion, findings
+from lock_requirements import LOCKS, parse, pins, problems, requirements
+
+ROOT = Path(__file__).parent.parent
+CONSTRAINTS = pins((ROOT / "constraints.txt").read_text())
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+HASH = f" \\\n    --hash=sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_locks_are_up_to_date(lock: str) -> None:
+    assert problems((ROOT / lock).read_text(), requirements(PROJECT, LOCKS[lock]), CONSTRAINTS) == []
+
+
+def test_each_way_in_which_a_lock_can_differ_is_found() -> None:
+    text = (ROOT / "client/requirements.txt").read_text()
+    direct = requirements(PROJECT, ())
+
+    def found(changed: str, more: tuple[str, ...] = ()) -> list[str]:
+        return problems(changed, [*direct, *map(Requirement, more)], CONSTRAINTS)
+
+    version = CONSTRAINTS["structlog"]
+    assert found(text) == []
+    assert found(text, ("sqlalchemy>=2",))[0] == "sqlalchemy is needed and not locked"
+    assert "structlog is 1.0, but pyproject.toml requires >=25" in found(
+        text.replace(f"structlog=={version}", "structlog==1.0")
+    )
+    assert f"structlog is 99.0, but {version} in constraints.txt" in found(
+        text.replace(f"structlog=={version}", "structlog==99.0")
+    )
+    assert found(text + f"numpy==2.4.6{HASH}\n") == ["numpy is locked and not needed"]
+    assert found(text + f"colorama==0.4.6 ; sys_platform == 'win32'{HASH}\n") == []
+    [name] = [line for line in text.splitlines() if line.startswith("structlog==")]
+    bare = "\n".join(line for line in text.replace("\\\n", " ").splitlines() if not line.startswith("structlog=="))
+    assert found(f"{bare}\n{name.partition(' ')[0]}\n") == ["structlog has no hash"]
+    assert found(text + "requests>=2\n") == ["'requests>=2' is not NAME==VERSION with sha256 hashes"]
+
+
+def test_the_program_says_what_to_do_about_a_lock_that_is_out_of_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lock_requirements.main(["--check"]) == 0
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    monkeypatch.setattr(lock_requirements, "ROOT", tmp_path)
+    assert lock_requirements.main(["--check"]) == 1
+    assert "server/requirements.txt: grpcio is needed and not locked: run make lock" in capsys.readouterr().err
+
+
+PACKAGES: list[dict[str, Any]] = [
+    {"name": "a", "version": "1", "vulns": []},
+    {"name": "b", "version": "2", "vulns": []},
+]
+BAD: dict[str, Any] = {
+    "name": "c",
+    "version": "3",
+    "vulns": [{"id": "PYSEC-1", "fix_versions": ["3.1"], "aliases": []}],
+}
+SKIPPED: dict[str, Any] = {"name": "d", "skip_reason": "Dependency not found on PyPI and could not be audited: d (4)"}
+
+
+def told(packages: list[dict[str, Any]], *, complete: bool = False) -> tuple[int, str]:
+    return conclusion("x.txt", findings(json.dumps({"dependencies": packages}), ""), complete=complete)
+
+
+def test_what_was_not_audited_is_never_called_clean() -> None:
+    assert told(PACKAGES) == (0, "x.txt: no known vulnerability in the 2 packages that were audited")
+    code, said = told([SKIPPED, SKIPPED])
+    assert (code, said) == (0, "x.txt: NOT AUDITED: 2 of 2: d, d")
+    assert "no known" not in said
+    code, said = told([*PACKAGES, SKIPPED])
+    assert code == 0
+    assert "NOT AUDITED: 1 of 3: d" in said
+    assert told([*PACKAGES, SKIPPED], complete=True)[0] == 3
+    code, said = told([*PACKAGES, BAD, SKIPPED])
+    assert code == 1
+    assert "VULNERABLE: c 3: PYSEC-1, fixed in 3.1" in said
+    assert "no known" not in said
+    assert "NOT AUDITED" in conclusion("x.txt", Findings(), complete=False)[1]
+
+
+def test_a_missing_network_fails_nothing_and_any_other_failure_does() -> None:
+    gone = findings("", "ERROR: requests.exceptions.ConnectionError: HTTPSConnectionPool: Max retries exceeded")
+    assert conclusion("x.txt", gone, complete=False)[0] == 0
+    assert "NOT AUDITED: 1 of 1: everything" in conclusion("x.txt", gone, complete=False)[1]
+    assert conclusion("x.txt", gone, complete=True)[0] == 3
+    broken = findings("", "ERROR:pip_audit._cli:requirement a is not pinned")
+    assert conclusion("x.txt", broken, complete=False) == (2, "x.txt: pip-audit failed: " + broken.failure)
+
+
+def test_pip_audit_without_a_network_is_understood_as_not_audited(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The real program, with a proxy that refuses connections; its own words would be "no known vulnerabilities"."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("HOME", str(tmp_path))  # no cache of earlier answers
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    lock = tmp_path / "lock.txt"
+    lock.write_text(f"rich=={CONSTRAINTS['rich']}{HASH}\n")
+    found = audit_requirements.audit(str(lock))
+    code, said = conclusion("lock.txt", found, complete=False)
+    assert (code, found.audited) == (0, 0), found
+    assert "NOT AUDITED" in said
+
+
+@pytest.mark.parametrize("part", ["server", "client", "trainer"])
+def test_the_bill_of_materials_names_what_the_distribution_needs_with_hashes(part: str, tmp_path: Path) -> None:
+    out = tmp_path / "sbom.json"
+    program = str(Path(sys.executable).with_name("cyclonedx-py"))
+    lock, project = str(ROOT / part / "requirements.txt"), str(ROOT / "pyproject.toml")
+    command = [program, "requirements", lock, "--pyproject", project]
+    subprocess.run([*command, "--output-reproducible", "--of", "JSON", "-o", str(out)], check=True, capture_output=True)
+    bill = json.loads(out.read_text())
+    named = {each["name"]: each for each in bill["components"]}
+    locked = parse((ROOT / part / "requirements.txt").read_text())
+    assert bill["bomFormat"] == "CycloneDX"
+    assert bill["metadata"]["component"]["name"] == PROJECT["project"]["name"]
+    assert {name: each["version"] for name, each in named.items()} == {
+        name: each.version for name, each in locked.items()
+    }
+    for requirement in requirements(PROJECT, LOCKS[f"{part}/requirements.txt"]):
+        assert requirement.specifier.contains(named[requirement.name.lower().replace("_", "-")]["version"])
+    assert all(reference["hashes"] for each in named.values() for reference in each["externalReferences"])

@@ -81,7 +81,7 @@ async def test_a_worker_that_grows_above_the_limit_is_drained_after_its_successo
         assert successor is not large
         [first, *_] = [entry for entry in log if entry["event"] == "worker_recycled"]
         assert (first["slot"], first["pid"], first["max_rss_mib"]) == (1, large.pid, LIMIT)
-        assert first["rss_mib"] > 100
+        assert first["rss_mib"] >= LIMIT  # it may still grow
         await until(lambda: len(recycled_slots(log)) >= 2)  # its successor grows as well
     assert set(recycled_slots(log)) == {1}
     assert "worker_died" not in [entry["event"] for entry in log]

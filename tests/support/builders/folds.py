@@ -91,11 +91,11 @@ def two_folds() -> list[FoldScores]:
 
 
 def result_of_two_folds() -> tuple[BacktestResult, list[int]]:
-    """Returns the result of `two_folds` from 200 resamples, and the steps that it reported. Computed once a run."""
+    """Returns the result of `two_folds` from 50 resamples, and the steps that it reported. Computed once a run."""
 
     def compute() -> tuple[BacktestResult, list[int]]:
         steps = list[int]()
-        return result_of(two_folds(), RUN, resamples=200, advance=steps.append), steps
+        return result_of(two_folds(), RUN, resamples=50, advance=steps.append), steps
 
     return computed_once("result-of-two-folds", compute)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_seasons, small_bundle, walked_forward
-from tests.support.builders.folds import result_of_two_folds
+from tests.support.builders.folds import result_of_two_folds, two_folds
 
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_trainer.cli.main import main
@@ -32,6 +32,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles") / "small"
     small_bundle(folder)
     return folder
+
+
+def patch_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes evaluations give the scores and figures of other games, which are there: computing them takes seconds."""
+    monkeypatch.setattr("dejavu_trainer.evaluation.bundle.score_fold", lambda *_, **__: two_folds()[0])
+    monkeypatch.setattr("dejavu_trainer.evaluation.bundle.result_of", lambda *_, **__: result_of_two_folds()[0])
 
 
 def run(*arguments: str | Path) -> int:
@@ -74,9 +80,7 @@ def test_people_are_warned_of_a_season_that_the_bundle_has_seen(
     season: str,
     part: str,
 ) -> None:
-    monkeypatch.setattr(  # figures of other games, which are there
-        "dejavu_trainer.evaluation.bundle.result_of", lambda *_, **__: result_of_two_folds()[0]
-    )
+    patch_figures(monkeypatch)
     assert run("evaluate", "--data", data, "--season", season, "--bundle", bundle) == 0
     out = capsys.readouterr().out
     assert f"!! The model was {part} on this season" in out
@@ -84,7 +88,7 @@ def test_people_are_warned_of_a_season_that_the_bundle_has_seen(
     assert "Persistence" in out
 
 
-@pytest.mark.timeout(300)  # it evaluates three times
+@pytest.mark.timeout(300)  # it evaluates twice
 def test_refreshed_ratings_do_not_forecast_the_season_that_they_learned_from(
     data: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,7 +101,7 @@ def test_refreshed_ratings_do_not_forecast_the_season_that_they_learned_from(
     assert np.array_equal(before.scores.frozen_margins, after.scores.frozen_margins)
     assert before.result.ratings == after.result.ratings
 
-    monkeypatch.setattr("dejavu_trainer.evaluation.bundle.result_of", lambda *_, **__: result_of_two_folds()[0])
+    patch_figures(monkeypatch)
     assert run("evaluate", "--data", data, "--season", "2034", "--bundle", tmp_path / "refreshed") == 0
     assert f"!! The bundle's ratings know results up to {refreshed.ratings.date}, after this season began" in (
         capsys.readouterr().out

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.builders.folds import RUN, walk_fold
+from tests.support.builders.folds import result_of_two_folds, walk_fold
 
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
 from dejavu_trainer.evaluation.fold_scores import SERVED, FoldScores
 from dejavu_trainer.evaluation.regions import conformal_region
-from dejavu_trainer.evaluation.result import result_of
 from dejavu_trainer.evaluation.verdict import (
     MIN_GAMES,
     CoverageCheck,
@@ -71,7 +70,7 @@ def test_what_does_not_differ_from_persistence_is_unfit(good: list[FoldScores]) 
 
 def test_every_promise_names_the_level_of_its_interval(good: list[FoldScores]) -> None:
     verdict = judge(good, resamples=50)
-    acceptance = result_of(good, RUN, resamples=50).promises
+    acceptance = result_of_two_folds()[0].promises
     promises = [check.promise for check in (*verdict.checks, *acceptance) if "interval" in check.promise]
     assert [each for each in promises if not re.search(r"\d %\D* interval|\d % interval", each)] == []
     levels = {

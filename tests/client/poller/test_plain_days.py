@@ -40,7 +40,7 @@ def test_an_evening_with_one_kind_of_fault_ends_with_the_forecasts_of_one_withou
     assert {game.failure for game in watcher.games.values() if game.horizons[FINAL].outcome} == {""}
 
 
-@settings(max_examples=examples(10))
+@settings(max_examples=examples(6))
 @given(seed=SEEDS)
 def test_an_evening_with_all_faults_ends_with_the_forecasts_of_one_without(seed: int) -> None:
     day = PlainDay(GAMES, list(FeedFaultKind), seed=seed)
@@ -50,7 +50,7 @@ def test_an_evening_with_all_faults_ends_with_the_forecasts_of_one_without(seed:
     assert not day.told_too_late()
 
 
-@settings(max_examples=examples(8))
+@settings(max_examples=examples(5))
 @given(seed=SEEDS, restart=st.floats(SIX_MINUTES, REGULATION))
 def test_a_watcher_that_takes_over_in_the_middle_of_a_bad_day_does_no_harm(seed: int, restart: float) -> None:
     # A new watcher cannot find a game that the scoreboard does not show.
@@ -78,7 +78,7 @@ def ends_as_a_good_day(games: Sequence[ReplayGame], seed: int) -> None:
     assert not bad.told_too_late()
 
 
-@settings(max_examples=examples(3))
+@settings(max_examples=examples(2))
 @given(seed=SEEDS)
 def test_simulated_evenings_with_all_faults_end_as_good_ones(seed: int) -> None:
     ends_as_a_good_day(simulated_evening(random.Random(seed), 3), seed)

@@ -325,7 +325,11 @@ def test_a_server_that_was_started_from_a_terminal_reloads_when_asked_and_ends_w
     arguments = ("--listen", "127.0.0.1:0", "--workers", "1", "--ledger", ledger, "--log-format", "json")
     terminal, its_end = os.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", ON_TERMINAL, *arguments], stdin=its_end, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", ON_TERMINAL, *arguments],
+        stdin=its_end,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DEJAVU_STANDBY": "off"},
     )
     os.close(its_end)
     server = SpawnedServer(process)

@@ -30,16 +30,18 @@ async def running_server(*arguments: str) -> AsyncIterator[str]:
     """Runs a server on a free port of 127.0.0.1. Yields its address once it serves, and drains it on exit.
 
     Settings come only from the arguments: DEJAVU_* environment variables, meant for other servers, are not passed on.
+    The server has no standby worker: it runs for a minute, and one takes a second of CPU to load.
 
     Raises:
         ServerNotStarted: if it does not start to serve.
     """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DEJAVU_")}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "dejavu_server", "--listen", "127.0.0.1:0", "--log-format", "json", *arguments),
         stdin=DEVNULL,
         stderr=PIPE,
         start_new_session=True,  # keep Ctrl-C from the server: it is drained after everything else has ended
-        env={name: value for name, value in os.environ.items() if not name.startswith("DEJAVU_")},
+        env={**environment, "DEJAVU_STANDBY": "off"},
     )
     tail: deque[str] = deque(maxlen=20)
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()

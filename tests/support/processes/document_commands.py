@@ -49,7 +49,8 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._places = {PLACE: free_address(), REPLAY: free_address(), "/tmp/": f"{folder}/"}
-        self._variables = {"XDG_STATE_HOME": str(folder / "state"), "COLUMNS": "120"}
+        # No document says that its server is without a standby worker, and none needs it: the imports take a second.
+        self._variables = {"XDG_STATE_HOME": str(folder / "state"), "COLUMNS": "120", "DEJAVU_STANDBY": "off"}
         self._serving: list[tuple[str, subprocess.Popen[str], threading.Thread]] = []
 
     def run(self, command: str) -> str:

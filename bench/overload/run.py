@@ -3,10 +3,9 @@
 Run with `python -m bench.overload` from the project's folder. A `dejavu-server --workers 1` is pinned to one CPU; the
 calls come from a process of its own on another. First the capacity is measured, by callers that each have one call
 open (closed loop). Then calls arrive at multiples of it, at random times and whether or not earlier ones were
-answered (open loop); then many at once. At the end the capacity is measured again, as a control: with other work on
-the machine the
-two differ, and the figures between them mean as much as they agree. The health service is asked all the time, over a
-connection of its own.
+answered (open loop); then many at once. At the end the capacity is measured again, as a control: with other work on the
+machine the two differ, and the figures between them mean as much as they agree. The health service is asked all the
+time, over a connection of its own.
 
 The calls are as cheap as a forecast can be, which is the hardest case: to refuse one costs a good part of that. With
 `--games N` each call is a batch of that many games.

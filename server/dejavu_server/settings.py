@@ -233,6 +233,57 @@ class Settings(ProcessMessage):
     max_streams: Annotated[
         int, _option("Streams of forecasts in a worker; more are refused, 1 to 100,000.", "N", ge=1, le=100_000)
     ] = 4000
+    caller_calls: Annotated[
+        int,
+        _option("Calls of one caller in progress in a worker; 0: any, to 10,000.", "N", flag=False, ge=0, le=10_000),
+    ] = 64
+    caller_rate: Annotated[
+        float, _option("Calls of one caller a second in a worker; 0: any, to 1,000,000.", "N", flag=False, ge=0, le=1e6)
+    ] = 1000.0
+    caller_streams: Annotated[
+        int, _option("Streams of one caller in a worker; 0: any, to 100,000.", "N", flag=False, ge=0, le=100_000)
+    ] = 100
+    caller_games: Annotated[
+        int, _option("Games that one caller records in a day by a worker; 0: any, to 10,000.", "N", ge=0, le=10_000)
+    ] = 200
+    caller_ledger_mib: Annotated[
+        int,
+        _option(
+            "MiB of entries that one caller records in a day by a worker; 0: any, to 1,000,000.", "N", ge=0, le=10**6
+        ),
+    ] = 64
+    caller_loopback: Annotated[
+        Literal["off", "on"], _option("Limit callers of this machine too, by their tokens or as one.", flag=False)
+    ] = "off"
+    connection_age_seconds: Annotated[
+        float,
+        _option(
+            "Age at which a connection is closed, so that its calls go on over another; 0: none, to 86,400.",
+            "SECONDS",
+            ge=0,
+            le=MAX_SECONDS,
+        ),
+    ] = 3600.0
+    connection_grace_seconds: Annotated[
+        float,
+        _option(
+            "How long calls and streams may still use a connection that reached its age, 1 to 86,400.",
+            "SECONDS",
+            flag=False,
+            ge=1,
+            le=MAX_SECONDS,
+        ),
+    ] = 60.0
+    connection_idle_seconds: Annotated[
+        float,
+        _option(
+            "How long a connection without calls is kept; 0: for ever, to 86,400.",
+            "SECONDS",
+            flag=False,
+            ge=0,
+            le=MAX_SECONDS,
+        ),
+    ] = 900.0
     adaptive: Annotated[
         Literal["off", "on", "shadow"],
         _option("Adapt intervals to outcomes; shadow: return them beside the model's own, which stay the answer."),

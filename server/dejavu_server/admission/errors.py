@@ -11,6 +11,23 @@ class Overloaded(DejavuError):
     reason = "OVERLOADED"
 
 
+class CallerLimit(DejavuError):
+    """A caller does more than one caller may.
+
+    Args:
+        limit: name of the limit: calls, rate, streams, games or ledger_bytes.
+        most: what the limit allows, in words.
+        retry_seconds: when the caller may try again.
+    """
+
+    reason = "CALLER_LIMIT"
+
+    def __init__(self, limit: str, most: str, retry_seconds: float = 1.0) -> None:
+        super().__init__(f"the caller is at its limit of {most}")
+        self.limit = limit
+        self.retry_seconds = retry_seconds
+
+
 class DeadlineExceeded(DejavuError):
     """A call arrived after its deadline, or had no deadline and exceeded that of the server."""
 

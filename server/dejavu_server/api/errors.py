@@ -10,6 +10,7 @@
     OutcomeStands                              FAILED_PRECONDITION   OUTCOME_STANDS
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
     Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
+    CallerLimit                                RESOURCE_EXHAUSTED    CALLER_LIMIT
     LedgerUnavailable, DiskReserveReached      UNAVAILABLE           LEDGER_UNAVAILABLE, DISK_RESERVE
     ServerDraining                             UNAVAILABLE           DRAINING
     LedgerCorrupt                              DATA_LOSS             LEDGER_CORRUPT
@@ -21,8 +22,8 @@
     any other exception                        INTERNAL              INTERNAL, without the text of the exception
 
 The reason is the `reason` of the error class. Every status carries google.rpc.ErrorInfo; that of OutcomeStands has the
-outcome that stands as metadata, that of ScopeMissing the scope. A status that names a field also carries
-google.rpc.BadRequest; one that may pass, google.rpc.RetryInfo.
+outcome that stands as metadata, that of ScopeMissing the scope, that of CallerLimit the name of the limit. A status that
+names a field also carries google.rpc.BadRequest; one that may pass, google.rpc.RetryInfo.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_models.errors import DejavuError, FieldError, InvalidInput, UnknownModel, Unsupported
 from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthenticated
-from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
+from dejavu_server.admission.callers import retry_milliseconds
+from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded, Overloaded
 from dejavu_server.api.health import UnknownService
 from dejavu_server.ledger.errors import (
     GameFull,
@@ -84,6 +86,7 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     UnknownOutcome: grpc.StatusCode.NOT_FOUND,
     ResumeTokenExpired: grpc.StatusCode.OUT_OF_RANGE,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    CallerLimit: grpc.StatusCode.RESOURCE_EXHAUSTED,
     SubscriberTooSlow: grpc.StatusCode.RESOURCE_EXHAUSTED,
     LedgerUnavailable: grpc.StatusCode.UNAVAILABLE,
     ServerDraining: grpc.StatusCode.UNAVAILABLE,
@@ -128,6 +131,8 @@ class Failure(NamedTuple):
     """Invalid fields; the first is the one of the reason. Empty if the error names no field."""
     metadata: Mapping[str, str] = MappingProxyType({})
     """What else programs can use, for the metadata of google.rpc.ErrorInfo."""
+    retry_delay: Duration | None = None
+    """How long to wait before the same request; None if it would fail again."""
 
 
 def describe(error: BaseException) -> Failure:
@@ -137,7 +142,11 @@ def describe(error: BaseException) -> Failure:
         return Failure(grpc.StatusCode.INTERNAL, INTERNAL, "internal error")
     faults = (error, *error.others) if isinstance(error, FieldError) else ()
     violations = tuple(Violation(fault.field, _short(fault.description)) for fault in faults)
-    return Failure(code, error.reason, _short(str(error)), violations, _metadata(error))
+    delay = RETRY_DELAYS.get(code)
+    if isinstance(error, CallerLimit):
+        delay = Duration()
+        delay.FromMilliseconds(retry_milliseconds(error.retry_seconds))
+    return Failure(code, error.reason, _short(str(error)), violations, _metadata(error), delay)
 
 
 def status(failure: Failure, retry_delay: Duration | None = None) -> status_pb2.Status:
@@ -145,7 +154,7 @@ def status(failure: Failure, retry_delay: Duration | None = None) -> status_pb2.
 
     Args:
         failure: the failure.
-        retry_delay: when the caller may try again, if it may; by default that of the code.
+        retry_delay: when the caller may try again, if it may; by default that of the failure.
     """
     answer = status_pb2.Status(code=status_number(failure.code), message=failure.message)
     metadata = dict(failure.metadata)
@@ -158,22 +167,22 @@ def status(failure: Failure, retry_delay: Duration | None = None) -> status_pb2.
         for field, description in failure.violations:
             bad.field_violations.add(field=field, description=description)
         answer.details.add().Pack(bad)
-    delay = RETRY_DELAYS.get(failure.code) if retry_delay is None else retry_delay
+    delay = failure.retry_delay if retry_delay is None else retry_delay
     if delay is not None:
         answer.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     return answer
 
 
-def pushback(code: grpc.StatusCode, delay: Duration | None = None) -> tuple[tuple[str, str], ...]:
-    """Returns the trailing metadata that tell gRPC's own retries when to try again; none if the code does not.
+def pushback(code: grpc.StatusCode, delay: Duration | None) -> tuple[tuple[str, str], ...]:
+    """Returns the trailing metadata that tell gRPC's own retries when to try again.
 
     Args:
         code: the code of the refusal. UNAVAILABLE has none: clients retry it with a back-off of their own.
-        delay: how long to wait; by default that of the code.
+        delay: how long to wait; None if it may not be tried again.
     """
-    if code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+    if code is not grpc.StatusCode.RESOURCE_EXHAUSTED or delay is None:
         return ()
-    return ((PUSHBACK, str((RETRY_DELAYS[code] if delay is None else delay).ToMilliseconds())),)
+    return ((PUSHBACK, str(delay.ToMilliseconds())),)
 
 
 def batch_error(failure: Failure) -> pb.PredictError:
@@ -182,7 +191,7 @@ def batch_error(failure: Failure) -> pb.PredictError:
         code=status_number(failure.code),
         reason=failure.reason,
         message=failure.message,
-        retry_delay=RETRY_DELAYS.get(failure.code),
+        retry_delay=failure.retry_delay,
     )
     for field, description in failure.violations:
         error.field_violations.add(field=field, description=description)
@@ -200,6 +209,8 @@ def _metadata(error: DejavuError) -> dict[str, str]:
     match error:
         case OutcomeStands(outcome=ReportedOutcome() as outcome):
             return _outcome_metadata(outcome)
+        case CallerLimit():
+            return {"limit": error.limit}
         case ScopeMissing():
             return {"scope": error.scope}
     return {}

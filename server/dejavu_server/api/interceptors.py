@@ -35,6 +35,8 @@ from prometheus_client import Histogram
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import Principal, Unauthenticated, current_caller
+from dejavu_server.admission.callers import Callers
+from dejavu_server.admission.controller import CallKind, kind_of
 from dejavu_server.admission.errors import DeadlineExceeded
 from dejavu_server.api.errors import INTERNAL, MalformedRequest, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
@@ -90,6 +92,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     Attributes:
         authenticator: refuses calls without a token that allows them; None: everybody may call everything.
         peers: number of calls in progress by peer, as gRPC names it.
+        callers: limits what each caller does, except for control calls; None: nothing.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._max_call_seconds = max_call_seconds
         self.authenticator: Authenticator | None = None
         self.peers: dict[str, int] = {}
+        self.callers: Callers | None = None
         self._handlers: dict[str, Handler] = {}
         self._streams: dict[asyncio.Task[Any], Principal] = {}
         self._ended: dict[asyncio.Task[Any], DejavuError] = {}
@@ -196,6 +200,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> Behaviour:
         """Wraps the behaviour of a method with metrics, log and error statuses."""
         in_flight = self._metrics.in_flight.labels(method)
+        limited = kind_of(method) is not CallKind.CONTROL
 
         async def call(request: Any, context: Context) -> Any:
             started = time.perf_counter()
@@ -208,7 +213,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             try:
                 if self.authenticator is not None:
                     current_caller.set(self.authenticator.authorize(method, _authorization.get()))
-                return await answer(request, context, metadata)
+                if not limited or self.callers is None:
+                    return await answer(request, context, metadata)
+                caller = current_caller.get().identity
+                with self.callers.counted(caller, context.peer(), stream=seconds is None):
+                    return await answer(request, context, metadata)
             except asyncio.CancelledError:
                 code = _cancelled_code(context, time.perf_counter() - started)
                 raise
@@ -294,7 +303,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             )
         details = rpc_status.to_status(status(failure)).trailing_metadata
         try:
-            await context.abort(failure.code, failure.message, (*metadata, *pushback(failure.code), *details))
+            await context.abort(
+                failure.code, failure.message, (*metadata, *pushback(failure.code, failure.retry_delay), *details)
+            )
         except grpc.aio.InternalError:  # the caller has disconnected
             raise asyncio.CancelledError from None
 

@@ -18,7 +18,7 @@ from prometheus_client import Counter
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.controller import AdmissionController, Permit
-from dejavu_server.api.errors import RETRY_DELAYS, describe, pushback, status, status_number
+from dejavu_server.api.errors import describe, pushback, status, status_number
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.interceptors import MAX_REQUEST_ID, REQUEST_ID
 from dejavu_server.observability.metrics import Metrics
@@ -89,7 +89,7 @@ class Admissions:
 
     def _prepare(self, method: str, error: DejavuError) -> _Prepared:
         failure = describe(error)
-        delay = RETRY_DELAYS.get(failure.code)
+        delay = failure.retry_delay
         refusals = []
         for number in range(DELAYS if delay else 1):
             retry = _spread(delay, number) if delay else None

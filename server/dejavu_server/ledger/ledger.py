@@ -15,6 +15,7 @@ import structlog
 from dejavu_common.clock import wait_until_set
 from dejavu_models.errors import quoted
 from dejavu_models.types import Horizon
+from dejavu_server.admission.callers import current_recording
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, CommitListener, Durability, Query, StopSignal
@@ -141,13 +142,22 @@ class Ledger:
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the write failed; then none of `issued` is recorded.
+            CallerLimit: if the caller of the current call may not record that much in a day.
             ValueError: if a forecast names no game or cannot be encoded.
         """
         if not issued:
             return []
         drafts = [codec.prepare(each) for each in issued]
+        recording = current_recording.get()
+        if recording is not None:
+            recording.check({each.game_id for each in issued}, sum(len(draft.payload) for draft in drafts))
         with self._reporting_failures():
-            return await asyncio.wrap_future(self._writer.submit(drafts))
+            results = await asyncio.wrap_future(self._writer.submit(drafts))
+        if recording is not None:
+            for each, draft, result in zip(issued, drafts, results, strict=True):
+                if not isinstance(result, Failed) and result.generated_time == each.generated_time:  # it is new
+                    recording.add({each.game_id}, len(draft.payload))
+        return results
 
     async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
         """Records an outcome, which settles every forecast of its game and horizon; durable when this returns.

@@ -35,6 +35,8 @@ With fewer, refusals wait longer; with more, calls that were admitted wait for r
 answered.
 """
 
+_LAST_ANSWERS_SECONDS: Final = 1.0
+
 _DEADLINE_EXCEEDED: Final = int(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
 
 UNKNOWN_METHOD: Final = ""
@@ -102,28 +104,39 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
 
     async def _accept(self, method: bytes | None) -> Never:
         path = UNKNOWN_METHOD if method is None else method.decode()
-        accepting = [self._accept_in_turn(method, path) for _ in range(ACCEPTED_AT_ONCE)]
-        await asyncio.gather(*accepting)
-        raise RuntimeError(f"no more calls of {path!r} are accepted")  # each ends with an exception instead
+        accepting = [self._event_loop.create_task(self._accept_in_turn(method, path)) for _ in range(ACCEPTED_AT_ONCE)]
+        try:
+            await asyncio.wait(accepting, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            # At its end the core answers every request for a call. An answer that came after the loop has gone would
+            # be written to memory that is no longer the loop's.
+            await asyncio.wait(accepting, timeout=_LAST_ANSWERS_SECONDS)
+        raise next(error for task in accepting if (error := task.done() and task.exception()))
 
     async def _accept_in_turn(self, method: bytes | None, path: str) -> Never:
         resolver = cygrpc._MethodResolver([], self._handlers)
-        loop, admissions = self._event_loop, self._admissions
         while True:
-            state = await (self._request_call() if method is None else self._request_registered_call(method))
-            permit = None
-            if admissions is not None:
-                context = cygrpc._ServicerContext(state, None, None, loop)
-                answer = admissions.admit(path, context)
-                if isinstance(answer, Refusal):
-                    if answer.code != _DEADLINE_EXCEEDED:  # whose callers have gone: the core ends those calls itself
-                        self._run(_refuse(state, answer, loop))
-                    continue
-                permit = answer
-            call = cygrpc._handle_rpc(path, resolver, self._interceptors_of_calls, state, loop, False)
-            task = self._run(cygrpc._schedule_rpc_coro(call, state, loop, path))
-            if permit is not None:
-                task.add_done_callback(partial(_release, permit))
+            # No variable here refers to the call: the core keeps a call until nothing does, and the next may be far.
+            self._answer(
+                path,
+                resolver,
+                await (self._request_call() if method is None else self._request_registered_call(method)),
+            )
+
+    def _answer(self, path: str, resolver: Any, state: Any) -> None:
+        """Answers a call, or refuses it."""
+        loop, permit = self._event_loop, None
+        if self._admissions is not None:
+            answer = self._admissions.admit(path, cygrpc._ServicerContext(state, None, None, loop))
+            if isinstance(answer, Refusal):
+                if answer.code != _DEADLINE_EXCEEDED:  # whose callers have gone: the core ends those calls itself
+                    self._run(_refuse(state, answer, loop))
+                return
+            permit = answer
+        call = cygrpc._handle_rpc(path, resolver, self._interceptors_of_calls, state, loop, False)
+        task = self._run(cygrpc._schedule_rpc_coro(call, state, loop, path))
+        if permit is not None:
+            task.add_done_callback(partial(_release, permit))
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._event_loop.create_task(coroutine)

@@ -31,6 +31,7 @@ from dejavu_models.registry.registry import Registry
 from dejavu_models.types import AdaptationMode
 from dejavu_models.uncertainty.adaptive import AdaptationMethod
 from dejavu_server.access.configuration import authenticator, tls_credentials
+from dejavu_server.admission.callers import Callers
 from dejavu_server.admission.controller import AdmissionController, call_limits
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message
@@ -55,6 +56,7 @@ from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
 from dejavu_server.worker.connections import ACCEPTED_SHARE, ConnectionCloser
 from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.grpc_server import GrpcServer
+from dejavu_server.worker.limits import caller_limits, connection_options
 from dejavu_server.worker.models import load_models, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age import RatingsAge
@@ -144,11 +146,13 @@ class Worker:
         self._calls = CallInterceptor(name, self.metrics, workers=workers)
         self.admission = AdmissionController(call_limits(settings.max_in_flight, settings.max_streams))
         """Admits calls."""
+        self._calls.callers = Callers(caller_limits(settings))
         self._server = GrpcServer(
             interceptors=[self._calls],
             admissions=Admissions(self.admission, self.metrics, worker_metadata(name, workers)),
             options=[
                 *CHANNEL_OPTIONS.items(),
+                *connection_options(settings),
                 (
                     "grpc.max_allowed_incoming_connections",
                     min(_MAX_CONNECTIONS, int(ACCEPTED_SHARE * descriptors.limit())),

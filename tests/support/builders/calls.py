@@ -27,6 +27,7 @@ GAME = current_game(90001)
 
 MAY_PASS = {
     "OVERLOADED",
+    "CALLER_LIMIT",
     "SUBSCRIBER_TOO_SLOW",
     "LEDGER_UNAVAILABLE",
     "DISK_RESERVE",

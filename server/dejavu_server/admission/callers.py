@@ -1,0 +1,231 @@
+"""Limits of each caller: calls and streams in progress, calls a second, and what it records in a day.
+
+A caller is whoever a token names, else the address that the call comes from: of IPv6 the first 64 bits, which is what
+one customer of a network gets. The state is that of this worker: a caller that spreads its calls over all workers gets
+the limits of each. A connection stays with one worker.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
+from typing import Final
+
+from dejavu_server.admission.errors import CallerLimit
+
+MAX_CALLERS: Final = 4096
+"""Callers whose state is kept; beyond them that of a caller that has not called for long is dropped."""
+
+MAX_LOOKED_AT: Final = 16
+"""Callers that are looked at for one without calls in progress before one with such calls is dropped."""
+
+BURST_SECONDS: Final = 2.0
+"""A caller that has paused may make as many calls at once as its rate allows in this time."""
+
+DAY_SECONDS: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class CallerLimits:
+    """Limits of every caller; 0: no limit.
+
+    Attributes:
+        calls: calls in progress, streams not counted.
+        rate: calls a second.
+        streams: streams in progress.
+        games: games of which forecasts are recorded in a day (UTC).
+        ledger_bytes: bytes of entries recorded in a day.
+        loopback: whether callers of this machine are limited too.
+    """
+
+    calls: int = 0
+    rate: float = 0.0
+    streams: int = 0
+    games: int = 0
+    ledger_bytes: int = 0
+    loopback: bool = False
+
+
+@dataclass(slots=True)
+class _State:
+    tokens: float
+    refilled: float
+    calls: int = 0
+    streams: int = 0
+    day: int = 0
+    games: set[str] = field(default_factory=set)
+    ledger_bytes: int = 0
+
+
+class Recording:
+    """What a caller may still record today."""
+
+    def __init__(self, limits: CallerLimits, state: _State, now: float) -> None:
+        self._limits = limits
+        self._state = state
+        self._now = now
+
+    def check(self, games: set[str], size: int) -> None:
+        """Does nothing if the caller may record entries of that size, in bytes, of these games.
+
+        Raises:
+            CallerLimit: if that exceeds a limit of its day.
+        """
+        limits, state = self._limits, self._today()
+        tomorrow = DAY_SECONDS - self._now % DAY_SECONDS
+        if limits.games and len(state.games | games) > limits.games:
+            raise CallerLimit("games", f"{limits.games} games a day", tomorrow)
+        if limits.ledger_bytes and state.ledger_bytes + size > limits.ledger_bytes:
+            raise CallerLimit("ledger_bytes", f"{limits.ledger_bytes} bytes of the ledger a day", tomorrow)
+
+    def add(self, games: set[str], size: int) -> None:
+        """Counts entries that were recorded."""
+        state = self._today()
+        if self._limits.games:
+            state.games |= games
+        state.ledger_bytes += size
+
+    def _today(self) -> _State:
+        day = int(self._now // DAY_SECONDS)
+        if self._state.day != day:
+            self._state.day, self._state.games, self._state.ledger_bytes = day, set(), 0
+        return self._state
+
+
+current_recording: ContextVar[Recording | None] = ContextVar("current_recording", default=None)
+"""What the caller of the current call may record; None: anything."""
+
+
+class Callers:
+    """Counts what each caller does, and refuses what exceeds its limits.
+
+    Args:
+        limits: the limits.
+        clock: returns the time in seconds since 1970.
+        most: callers whose state is kept.
+    """
+
+    def __init__(self, limits: CallerLimits, clock: Callable[[], float] = time.time, most: int = MAX_CALLERS) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._most = most
+        self._states: OrderedDict[str, _State] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Returns the number of callers whose state is kept."""
+        return len(self._states)
+
+    @contextmanager
+    def counted(self, identity: str, peer: str, *, stream: bool) -> Iterator[None]:
+        """Counts a call while the block runs.
+
+        Args:
+            identity: who the caller is; empty if nobody knows.
+            peer: where the call comes from, as gRPC says it.
+            stream: whether it is a stream.
+
+        Raises:
+            CallerLimit: if the caller may not make the call now.
+        """
+        address = address_of(peer)
+        if not self._limits.loopback and is_loopback(address):
+            yield
+            return
+        limits, now = self._limits, self._clock()
+        state = self._state(identity or address, now)
+        if stream and limits.streams and state.streams >= limits.streams:
+            raise CallerLimit("streams", f"{limits.streams} streams at a time")
+        if not stream and limits.calls and state.calls >= limits.calls:
+            raise CallerLimit("calls", f"{limits.calls} calls at a time")
+        if limits.rate:
+            _take_token(state, limits.rate, now)
+        token = current_recording.set(Recording(limits, state, now))
+        state.streams += stream
+        state.calls += not stream
+        try:
+            yield
+        finally:
+            current_recording.reset(token)
+            state.streams -= stream
+            state.calls -= not stream
+
+    def _state(self, caller: str, now: float) -> _State:
+        state = self._states.get(caller)
+        if state is None:
+            if len(self._states) >= self._most:
+                self._drop()
+            state = self._states[caller] = _State(tokens=max(1.0, self._limits.rate * BURST_SECONDS), refilled=now)
+        else:
+            self._states.move_to_end(caller)
+        return state
+
+    def _drop(self) -> None:
+        for caller in list(islice(self._states, MAX_LOOKED_AT)):
+            state = self._states[caller]
+            if not state.calls and not state.streams:
+                del self._states[caller]
+                return
+            self._states.move_to_end(caller)
+        self._states.popitem(last=False)
+
+
+def _take_token(state: _State, rate: float, now: float) -> None:
+    """Takes a token of a bucket that fills at the rate.
+
+    Raises:
+        CallerLimit: if it has none.
+    """
+    most = max(1.0, rate * BURST_SECONDS)
+    state.tokens = min(most, state.tokens + max(0.0, now - state.refilled) * rate)
+    state.refilled = now
+    if state.tokens < 1:
+        raise CallerLimit("rate", f"{rate:g} calls a second", (1 - state.tokens) / rate)
+    state.tokens -= 1
+
+
+@lru_cache(1024)
+def _network(host: str) -> str:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return str(address) if address.is_loopback else str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
+def address_of(peer: str) -> str:
+    """Returns the address of a peer without its port; of IPv6 its network of 64 bits.
+
+    Args:
+        peer: as gRPC says it: "ipv4:127.0.0.1:4000", "ipv6:[::1]:4000" or "unix:path".
+    """
+    kind, _, rest = peer.partition(":")
+    if kind not in {"ipv4", "ipv6"}:
+        return peer
+    host = rest.replace("%5B", "[").replace("%5D", "]").rpartition(":")[0].strip("[]").partition("%")[0]
+    return _network(host)
+
+
+@lru_cache(1024)
+def is_loopback(address: str) -> bool:
+    """Returns whether an address, as `address_of` returns it, is of this machine."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address.startswith("unix")
+
+
+def retry_milliseconds(seconds: float) -> int:
+    """Returns a delay in whole milliseconds, rounded up, at least one."""
+    return max(1, math.ceil(seconds * 1000))

@@ -1,0 +1,102 @@
+"""A real server limits what each caller does; the refusal names the limit and says when to try again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_status import rpc_status
+from tests.support.builders.calls import PATTERN, current_game
+from tests.support.processes.servers import async_worker
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+
+REQUEST = pb.PredictRequest(pattern=PATTERN)
+
+
+async def refusal(call: Any) -> tuple[str, str, int]:
+    """Returns reason, limit and milliseconds of a refused call."""
+    code = await call.code()
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED, (code, await call.details())
+    status = await rpc_status.aio.from_call(call)
+    assert status is not None
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    assert status.details[0].Unpack(info)
+    assert status.details[1].Unpack(retry)
+    milliseconds = retry.retry_delay.ToMilliseconds()
+    assert dict(await call.trailing_metadata())["grpc-retry-pushback-ms"] == str(milliseconds)
+    return info.reason, info.metadata["limit"], milliseconds
+
+
+async def begins(stream: Any) -> bool:
+    """Returns whether a stream has a first message; else it must have been refused."""
+    try:
+        return await stream.read() is not grpc.aio.EOF
+    except grpc.aio.AioRpcError:
+        return (await refusal(stream))[1] != "streams"
+
+
+async def test_the_rate_of_a_caller(tmp_path: Path) -> None:
+    async with (
+        async_worker(tmp_path, caller_loopback="on", caller_rate=0.5) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        stub: Any = PredictionServiceStub(channel)
+        await stub.Predict(REQUEST, timeout=30)
+        reason, limit, milliseconds = await refusal(stub.Predict(REQUEST, timeout=30))
+        assert (reason, limit) == ("CALLER_LIMIT", "rate")
+        assert 0 < milliseconds <= 2000
+        health: Any = HealthStub(channel)
+        for _ in range(5):
+            await health.Check(health_pb2.HealthCheckRequest(), timeout=30)
+
+
+async def test_the_streams_of_a_caller_and_a_cancelled_one_makes_room(tmp_path: Path) -> None:
+    async with (
+        async_worker(tmp_path, caller_loopback="on", caller_streams=2) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        stub: Any = PredictionServiceStub(channel)
+        streams = [stub.StreamPredictions(pb.StreamPredictionsRequest()) for _ in range(2)]
+        for stream in streams:
+            await stream.read()
+        assert (await refusal(stub.StreamPredictions(pb.StreamPredictionsRequest())))[:2] == ("CALLER_LIMIT", "streams")
+        await stub.Predict(REQUEST, timeout=30)
+        streams[0].cancel()
+        async with asyncio.timeout(30):
+            while not await begins(stub.StreamPredictions(pb.StreamPredictionsRequest())):
+                pass
+
+
+async def test_the_games_that_a_caller_records_in_a_day(tmp_path: Path) -> None:
+    async with (
+        async_worker(tmp_path, caller_loopback="on", caller_games=2) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        stub: Any = PredictionServiceStub(channel)
+        games = [current_game(90001 + number) for number in range(3)]
+        for game in [*games[:2], games[0]]:
+            await stub.Predict(pb.PredictRequest(pattern=PATTERN, game_id=game), timeout=30)
+        reason, limit, _ = await refusal(stub.Predict(pb.PredictRequest(pattern=PATTERN, game_id=games[2]), timeout=30))
+        assert (reason, limit) == ("CALLER_LIMIT", "games")
+        one, other = pb.PredictRequest(pattern=PATTERN, game_id=games[2]), REQUEST
+        results = (await stub.PredictBatch(pb.PredictBatchRequest(requests=[one, other]), timeout=30)).results
+        assert results[0].error.reason == "CALLER_LIMIT"
+        assert results[1].HasField("forecast")
+        await stub.Predict(pb.PredictRequest(pattern=[*PATTERN[:-1], PATTERN[-1] + 1], game_id=games[1]), timeout=30)
+
+
+async def test_by_default_a_caller_of_this_machine_is_not_limited(tmp_path: Path) -> None:
+    async with (
+        async_worker(tmp_path, caller_rate=0.5, caller_games=1) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        stub: Any = PredictionServiceStub(channel)
+        for number in range(4):
+            await stub.Predict(pb.PredictRequest(pattern=PATTERN, game_id=current_game(90001 + number)), timeout=30)

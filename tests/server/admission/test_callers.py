@@ -1,0 +1,157 @@
+"""Laws of the limits of each caller, on plain data."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, ExitStack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_server.admission.callers import (
+    BURST_SECONDS,
+    DAY_SECONDS,
+    CallerLimits,
+    Callers,
+    address_of,
+    current_recording,
+    is_loopback,
+)
+from dejavu_server.admission.errors import CallerLimit
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 20_000.0 * DAY_SECONDS
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def call(callers: Callers, peer: str = "ipv4:10.0.0.1:1", *, stream: bool = False) -> AbstractContextManager[None]:
+    return callers.counted("", peer, stream=stream)
+
+
+def refused(callers: Callers) -> float | None:
+    """Makes a call; returns after how many seconds it may be made if it was refused for its rate."""
+    try:
+        with call(callers):
+            return None
+    except CallerLimit as error:
+        return error.retry_seconds
+
+
+@given(
+    st.integers(1, 5),
+    st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.sampled_from(["call", "end", "fail"])), max_size=100),
+)
+def test_no_caller_has_more_in_progress_than_its_limit_and_every_end_gives_its_place_back(
+    most: int, steps: list[tuple[str, bool, str]]
+) -> None:
+    callers = Callers(CallerLimits(calls=most, streams=most), Clock())
+    open_calls: dict[tuple[str, bool], list[ExitStack]] = {}
+    for name, stream, step in steps:
+        mine = open_calls.setdefault((name, stream), [])
+        if step == "call":
+            stack = ExitStack()
+            if len(mine) < most:
+                stack.enter_context(callers.counted(name, "ipv4:10.0.0.1:1", stream=stream))
+                mine.append(stack)
+            else:
+                with pytest.raises(CallerLimit) as caught:
+                    stack.enter_context(callers.counted(name, "ipv4:10.0.0.1:1", stream=stream))
+                assert caught.value.limit == ("streams" if stream else "calls")
+        elif mine and step == "end":
+            mine.pop().close()
+        elif mine:
+            with pytest.raises(ZeroDivisionError), mine.pop():
+                raise ZeroDivisionError
+    for mine in open_calls.values():
+        for stack in mine:
+            stack.close()
+
+
+@given(st.floats(0.5, 50), st.lists(st.floats(0, 2), min_size=1, max_size=100))
+def test_a_caller_gets_its_rate_and_one_burst_and_no_more(rate: float, pauses: list[float]) -> None:
+    clock = Clock()
+    callers = Callers(CallerLimits(rate=rate), clock)
+    start, made = clock.now, 0
+    for pause in pauses:
+        clock.now += pause
+        if (retry := refused(callers)) is not None:
+            clock.now += retry + 1e-3
+            assert refused(callers) is None, "it waited as it was told"
+        made += 1
+    assert made <= max(1.0, rate * BURST_SECONDS) + rate * (clock.now - start) + 1
+
+
+def test_callers_do_not_share_limits() -> None:
+    callers = Callers(CallerLimits(calls=1), Clock())
+    with call(callers, "ipv4:10.0.0.1:1"), call(callers, "ipv4:10.0.0.2:1"), callers.counted("me", "x", stream=False):
+        for again in ("ipv4:10.0.0.1:2", "ipv4:10.0.0.2:3"):
+            with pytest.raises(CallerLimit), call(callers, again):
+                pass
+
+
+def test_callers_of_this_machine_are_limited_only_if_told_so() -> None:
+    for peer in ("ipv4:127.0.0.1:4", "ipv6:[::1]:4", "ipv6:%5B::1%5D:4", "ipv4:127.9.9.9:4", "unix:/run/x"):
+        with ExitStack() as stack:
+            callers = Callers(CallerLimits(calls=1), Clock())
+            for _ in range(3):
+                stack.enter_context(call(callers, peer))
+            assert len(callers) == 0
+        limited = Callers(CallerLimits(calls=1, loopback=True), Clock())
+        with call(limited, peer), pytest.raises(CallerLimit), call(limited, peer):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        ("ipv4:10.0.0.1:50000", "10.0.0.1"),
+        ("ipv6:[2001:db8:1:2:3::4]:50000", "2001:db8:1:2::/64"),
+        ("ipv6:%5B2001:db8:1:2:ffff::9%5D:1", "2001:db8:1:2::/64"),
+        ("ipv6:[::ffff:10.0.0.1]:5", "10.0.0.1"),
+        ("ipv6:[fe80::1%25eth0]:5", "fe80::/64"),
+        ("ipv6:[::1]:5", "::1"),
+        ("unix:/run/dejavu", "unix:/run/dejavu"),
+    ],
+)
+def test_the_address_of_a_peer(peer: str, address: str) -> None:
+    assert address_of(peer) == address
+    assert is_loopback(address) == (address in {"::1", "unix:/run/dejavu"})
+
+
+@given(st.lists(st.integers(0, 400), max_size=300))
+def test_any_number_of_addresses_takes_a_bounded_amount_of_memory(numbers: list[int]) -> None:
+    callers = Callers(CallerLimits(calls=1), Clock(), most=10)
+    with call(callers, "ipv4:10.9.9.9:1"):
+        for number in numbers:
+            with call(callers, f"ipv4:10.0.{number // 256}.{number % 256}:1"):
+                pass
+            assert len(callers) <= 10
+        with pytest.raises(CallerLimit), call(callers, "ipv4:10.9.9.9:2"):
+            pass  # one that has a call in progress is not forgotten
+
+
+def test_games_and_bytes_are_limited_by_day() -> None:
+    clock = Clock()
+    callers = Callers(CallerLimits(games=2, ledger_bytes=100), clock)
+
+    def record(games: set[str], size: int) -> None:
+        with call(callers):
+            recording = current_recording.get()
+            assert recording is not None
+            recording.check(games, size)
+            recording.add(games, size)
+
+    record({"a", "b"}, 50)
+    record({"a"}, 50)
+    for games, size, limit in (({"c"}, 0, "games"), ({"a"}, 1, "ledger_bytes")):
+        with pytest.raises(CallerLimit) as caught:
+            record(games, size)
+        assert caught.value.limit == limit
+        assert 0 < caught.value.retry_seconds <= DAY_SECONDS
+    clock.now += DAY_SECONDS
+    record({"c", "d"}, 100)
+    assert current_recording.get() is None

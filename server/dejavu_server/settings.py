@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self, cast, get_args
+from typing import Annotated, Any, Literal, Self
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic.fields import FieldInfo
 
 from dejavu_common.address import Address
 
@@ -356,56 +355,3 @@ class Settings(ProcessMessage):
     log_format: Annotated[
         Literal["auto", "json", "console"], _option("Log format; auto: console on a terminal, json elsewhere.")
     ] = "auto"
-
-
-class Option(NamedTuple):
-    """An option as users see it.
-
-    Attributes:
-        flag: its name on the command line; empty if it is an environment variable only.
-        variable: its environment variable.
-        value: stands for its value; empty for a switch.
-        default: describes its default.
-        meaning: what it does.
-        limits: describes its limits, if it is a number that has two; else empty.
-    """
-
-    flag: str
-    variable: str
-    value: str
-    default: str
-    meaning: str
-    limits: str
-
-
-def _limits(info: FieldInfo) -> str:
-    ends = {
-        name: getattr(limit, name)
-        for name in ("ge", "gt", "le", "lt")
-        for limit in info.metadata
-        if getattr(limit, name, None) is not None
-    }
-    match ends:
-        case {"ge": low, "le": high}:
-            return f"{low:,} to {high:,}"
-        case {"gt": low, "le": high}:
-            return f"above {low:,}, at most {high:,}"
-        case {"ge": low, "lt": high}:
-            return f"{low:,} to below {high:,}"
-    return ""
-
-
-def options() -> dict[str, Option]:
-    """Returns the options by the names with which `Settings` takes them."""
-    result = {}
-    for field, info in Settings.model_fields.items():
-        name, shown = str(info.validation_alias or field), cast("dict[str, Any]", info.json_schema_extra)
-        result[name] = Option(
-            flag=f"--{name.replace('_', '-')}" if shown["flag"] else "",
-            variable=f"DEJAVU_{name.upper()}",
-            value=shown["value"] or "|".join(get_args(info.annotation)),
-            default=shown["default"] or f"{info.default:{'g' * isinstance(info.default, float)}}",
-            meaning=info.description or "",
-            limits=_limits(info),
-        )
-    return result

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from bench.network import scorecard_callers, unread_streams
 
 from bench import record_ledger
+from bench.network import scorecard_callers, unread_streams
 
 
 def test_unread_streams_are_measured_and_one_that_reads_gets_every_game() -> None:

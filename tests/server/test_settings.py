@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dejavu_common.address import Address
-from dejavu_server.settings import Settings, options
+from dejavu_server.cli.options import options
+from dejavu_server.settings import Settings
 
 seconds = st.floats(1.0, 86_400.0)
 shares = st.floats(0.0, 1.0, exclude_min=True)

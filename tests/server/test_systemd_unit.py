@@ -14,7 +14,8 @@ import pytest
 from tests.support.processes.servers import SpawnedServer
 
 from dejavu_client import DejavuClient
-from dejavu_server.settings import Settings, options
+from dejavu_server.cli.options import options
+from dejavu_server.settings import Settings
 from dejavu_server.supervisor.supervisor import FEW_DESCRIPTORS
 
 UNIT = Path(__file__).parents[2] / "server" / "dejavu.service"

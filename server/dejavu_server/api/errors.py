@@ -22,8 +22,8 @@
     any other exception                        INTERNAL              INTERNAL, without the text of the exception
 
 The reason is the `reason` of the error class. Every status carries google.rpc.ErrorInfo; that of OutcomeStands has the
-outcome that stands as metadata, that of ScopeMissing the scope, that of CallerLimit the name of the limit. A status that
-names a field also carries google.rpc.BadRequest; one that may pass, google.rpc.RetryInfo.
+outcome that stands as metadata, that of ScopeMissing the scope, that of CallerLimit the name of the limit. A status
+that names a field also carries google.rpc.BadRequest; one that may pass, google.rpc.RetryInfo.
 """
 
 from __future__ import annotations

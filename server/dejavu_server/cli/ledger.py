@@ -18,7 +18,8 @@ import typer
 from dejavu_common.clock import utc_now
 from dejavu_common.files import write_atomic
 from dejavu_models.errors import DejavuError
-from dejavu_server.settings import default_ledger, options
+from dejavu_server.cli.options import options
+from dejavu_server.settings import default_ledger
 
 if TYPE_CHECKING:
     from dejavu_server.cli.export_games import Export

@@ -17,8 +17,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from dejavu_server.access.exposure import fault
 from dejavu_server.cli import ledger as ledger_commands
 from dejavu_server.cli import token as token_commands
+from dejavu_server.cli.options import options
 from dejavu_server.observability import logs
-from dejavu_server.settings import Settings, options
+from dejavu_server.settings import Settings
 from dejavu_server.supervisor.supervisor import Supervisor
 from dejavu_server.supervisor.worker_process import StartError
 

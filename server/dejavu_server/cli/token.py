@@ -18,7 +18,7 @@ from dejavu_common.clock import utc_now
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.caller import AccessScope
 from dejavu_server.cli.ledger import FullHelp
-from dejavu_server.settings import options
+from dejavu_server.cli.options import options
 
 app = typer.Typer(
     cls=FullHelp,

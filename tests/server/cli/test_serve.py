@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from dejavu_server.cli import serve
+from dejavu_server.cli.options import options
 from dejavu_server.observability import logs
-from dejavu_server.settings import Settings, options
+from dejavu_server.settings import Settings
 from dejavu_server.supervisor.worker_process import StartError
 
 

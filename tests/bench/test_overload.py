@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from bench.overload import run
+from bench.overload.http2 import Headers
+from bench.overload.load import Taken
+
+TAKEN = Taken(
+    seconds=1.0,
+    codes={"0": 10, "8": 4},
+    all_codes={"0": 10, "8": 4, "4": 1},
+    ok_p50=0.01,
+    ok_p99=0.02,
+    refused_p50=0.001,
+    refused_p99=0.002,
+    with_pushback=4,
+    late=0.0,
+    lags=0,
+)
+PHASE = run.Phase(
+    name=run.OPEN,
+    offered=2.0,
+    goodput=10.0,
+    cpu=0.5,
+    taken=TAKEN,
+    refused=4.0,
+    computed=100.0,
+    wasted=5.0,
+    dropped=0.0,
+    health_p99=0.01,
+    health_failed=0,
+)
+
+
+@pytest.mark.timeout(240)
+def test_a_small_run_answers_refuses_and_counts() -> None:
+    shown: list[str] = []
+    arguments = ["--seconds", "1", "--factors", "3", "--at-once", "600", "--timeout-ms", "5000", "--json"]
+    code = run.main(arguments, show_line=shown.append)
+    report = json.loads(shown[0])
+    assert (code, report["breaches"]) == (0, [])
+    assert [phase["name"] for phase in report["phases"]] == [run.CLOSED, run.OPEN, run.AT_ONCE, run.CLOSED]
+    assert all(phase["goodput"] > 0 for phase in report["phases"])
+    assert report["phases"][2]["refused"] > 0
+
+
+def test_what_must_not_be_is_found() -> None:
+    assert run.breaches([PHASE]) == []
+    changes: list[dict[str, Any]] = [
+        {"taken": replace(TAKEN, all_codes={"0": 10, "8": 4, "1": 1})},
+        {"refused": 3.0},
+        {"taken": replace(TAKEN, with_pushback=3)},
+        {"health_failed": 1},
+        {"wasted": 5.1},
+    ]
+    for change in changes:
+        assert len(run.breaches([PHASE, replace(PHASE, **change)])) == 1, change
+
+
+def test_header_blocks_are_decoded_with_their_table() -> None:
+    headers = Headers()
+    # RFC 7541: a literal that is added to the table, one that is not, then the first by its index.
+    assert headers.decode(b"\x40\x0bgrpc-status\x01\x38" + b"\x00\x01a\x01b") == {b"grpc-status": b"8", b"a": b"b"}
+    assert headers.decode(b"\xbe") == {b"grpc-status": b"8"}
+    assert headers.decode(b"\x7e\x01\x30") == {b"grpc-status": b"0"}
+    assert headers.decode(b"\xbf\xbe") == {b"grpc-status": b"0"}
+
+
+def test_the_table_has_a_row_for_each_phase() -> None:
+    lines: list[str] = []
+    capacity = replace(PHASE, name=run.CLOSED, goodput=20.0)
+    run.show([capacity, PHASE, capacity], lines.append)
+    assert [line[:20].strip() for line in lines] == ["", "capacity", "2 × capacity", "capacity"]
+    assert "50%" in lines[2]

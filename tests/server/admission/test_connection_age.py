@@ -1,0 +1,67 @@
+"""A connection that reaches its age is replaced, and neither calls nor streams of a client see it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.builders.calls import PATTERN, current_game
+from tests.support.processes.servers import async_worker, running_worker
+
+from dejavu_client import AsyncDejavuClient, DejavuClient
+
+AGES: dict[str, Any] = {"connection_age_seconds": 0.3, "connection_grace_seconds": 1.0}
+IDLE = {"connection_age_seconds": 0.0, "connection_idle_seconds": 0.2}
+GAMES = 25
+
+
+async def test_calls_and_a_stream_outlive_their_connections(tmp_path: Path) -> None:
+    async with (
+        async_worker(tmp_path, heartbeat_seconds=0.1, **AGES) as worker,
+        AsyncDejavuClient(worker.address, channels=1, timeout=30) as client,
+    ):
+        received: list[str] = []
+        started, complete = asyncio.Event(), asyncio.Event()
+
+        async def follow() -> None:
+            async with aclosing(client.stream_predictions(heartbeats=True)) as events:
+                async for event in events:
+                    started.set()
+                    if event.HasField("forecast"):
+                        received.append(event.forecast.game_id)
+                    if len(received) == GAMES:
+                        complete.set()
+
+        following = asyncio.create_task(follow())
+        async with asyncio.timeout(30):
+            await started.wait()
+        games = [current_game(90001 + number) for number in range(GAMES)]
+        for game in games:
+            await client.predict(PATTERN, game_id=game)
+            await asyncio.sleep(0.1)  # so that they span several ages of a connection, grace included
+        async with asyncio.timeout(30):
+            await complete.wait()
+        following.cancel()
+    assert received == games
+
+
+def test_calls_of_the_synchronous_client_outlive_their_connections(tmp_path: Path) -> None:
+    with client_of(tmp_path, **AGES) as client:
+        for number in range(200):
+            client.predict(PATTERN, game_id=current_game(90001 + number))
+
+
+def test_a_client_that_was_idle_is_answered_over_a_new_connection(tmp_path: Path) -> None:
+    with client_of(tmp_path, **IDLE) as client:
+        for _ in range(3):
+            client.predict(PATTERN)
+            asyncio.run(asyncio.sleep(0.5))  # for the server to close it
+
+
+@contextmanager
+def client_of(folder: Path, **settings: Any) -> Iterator[DejavuClient]:
+    with running_worker(folder, **settings) as address, DejavuClient(address, channels=1, timeout=30) as client:
+        yield client

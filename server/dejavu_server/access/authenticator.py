@@ -16,7 +16,7 @@ import structlog
 
 from dejavu_server.access import files, token_file
 from dejavu_server.access.caller import NOBODY, MethodDenied, Principal, Unauthenticated
-from dejavu_server.access.files import AccessFileError, FileVersion
+from dejavu_server.access.files import AccessFileError, FileVersion, OnReload, ignore_reload
 from dejavu_server.access.jwt_tokens import JwtVerifier
 from dejavu_server.access.policy import POLICY, PUBLIC
 
@@ -40,6 +40,7 @@ class Authenticator:
         jwks: the JWKS file; None without one.
         issuer, audience: what JWTs must have; see JwtVerifier.
         clock: returns the current time, in seconds since 1970.
+        on_reload: called with the kind of a file (tokens, jwks), and whether it could be used, after it was replaced.
 
     Raises:
         AccessFileError: if a file cannot be used.
@@ -52,12 +53,14 @@ class Authenticator:
         issuer: str = "",
         audience: str = "",
         clock: Callable[[], float] = time.time,
+        on_reload: OnReload = ignore_reload,
     ) -> None:
         self._tokens = tokens
         self._jwks = jwks
         self._issuer = issuer
         self._audience = audience
         self._clock = clock
+        self._on_reload = on_reload
         self._callers: dict[bytes, Principal] = {}
         self._verifier: JwtVerifier | None = None
         self._verified: OrderedDict[bytes, Principal] = OrderedDict()
@@ -138,6 +141,9 @@ class Authenticator:
             self._verified.popitem(last=False)
         return caller
 
+    def _kind(self, path: Path) -> str:
+        return "tokens" if path == self._tokens else "jwks"
+
     def _paths(self) -> list[Path]:
         return [path for path in (self._tokens, self._jwks) if path is not None]
 
@@ -164,7 +170,9 @@ class Authenticator:
                 try:
                     self._use(await asyncio.to_thread(self._load, path))
                     _log.info("access_reloaded", path=str(path))
+                    self._on_reload(self._kind(path), True)
                 except AccessFileError as error:
                     effect = "the former content stays in use"
                     _log.error("access_reload_failed", path=str(path), reason=str(error), effect=effect)
+                    self._on_reload(self._kind(path), False)
             on_look()

@@ -93,6 +93,31 @@ class Principal:
                 raise ScopeMissing(self.identity, scope.value, action)
 
 
+class CallerLabels:
+    """Names of callers for metrics, of which there must not be arbitrarily many.
+
+    Args:
+        limit: most names of tokens; those of further tokens become "other".
+    """
+
+    def __init__(self, limit: int = 32) -> None:
+        self._limit = limit
+        self._labels: dict[str, str] = {}
+
+    def of(self, identity: str) -> str:
+        """Returns the name of a token; "none" without a caller, "other" for the subject of a JWT."""
+        label = self._labels.get(identity)
+        if label is not None:
+            return label
+        kind, _, name = identity.partition(":")
+        if not name:
+            return "none"
+        if kind != "token" or len(self._labels) >= self._limit:
+            return "other"
+        self._labels[identity] = name
+        return name
+
+
 ANYBODY = Principal("", ALL_SCOPES)
 """Every caller of a server that asks for no tokens."""
 

@@ -5,23 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 
 from dejavu_server.access.authenticator import Authenticator
+from dejavu_server.access.files import OnReload, ignore_reload
 from dejavu_server.access.tls import TlsCredentials, TlsFiles
 from dejavu_server.settings import Settings
 
 
-def authenticator(settings: Settings) -> Authenticator | None:
+def authenticator(settings: Settings, on_reload: OnReload = ignore_reload) -> Authenticator | None:
     """Returns what authenticates calls; None if the settings ask for no tokens.
+
+    Args:
+        settings: the settings.
+        on_reload: called when a file was replaced.
 
     Raises:
         AccessFileError: if a file cannot be used.
     """
     if not (settings.tokens or settings.jwks):
         return None
-    return Authenticator(_path(settings.tokens), _path(settings.jwks), settings.jwt_issuer, settings.jwt_audience)
+    return Authenticator(
+        _path(settings.tokens),
+        _path(settings.jwks),
+        settings.jwt_issuer,
+        settings.jwt_audience,
+        on_reload=on_reload,
+    )
 
 
-def tls_credentials(settings: Settings) -> TlsCredentials | None:
+def tls_credentials(settings: Settings, on_reload: OnReload = ignore_reload) -> TlsCredentials | None:
     """Returns the TLS credentials of the port; None if the settings ask for plain text.
+
+    Args:
+        settings: the settings.
+        on_reload: called when a file was replaced.
 
     Raises:
         AccessFileError: if a file cannot be used.
@@ -29,7 +44,7 @@ def tls_credentials(settings: Settings) -> TlsCredentials | None:
     certificate, key = _path(settings.tls_cert), _path(settings.tls_key)
     if certificate is None or key is None:
         return None
-    return TlsCredentials(TlsFiles(certificate, key, _path(settings.tls_client_ca)))
+    return TlsCredentials(TlsFiles(certificate, key, _path(settings.tls_client_ca)), on_reload)
 
 
 def _path(text: str) -> Path | None:

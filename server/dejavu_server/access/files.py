@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from dejavu_models.errors import DejavuError
 
 MAX_BYTES = 4 * 1024 * 1024
 """Maximum size of such a file, in bytes."""
+
+OnReload: TypeAlias = Callable[[str, bool], None]
+"""Called with the kind of a file that was replaced (tokens, jwks, tls), and whether its content could be used."""
 
 FileVersion = tuple[int, ...]
 """Tells two versions of a file apart; a replaced link target counts too, as Kubernetes replaces secrets."""
@@ -19,6 +24,10 @@ class AccessFileError(DejavuError):
     """A file of keys, certificates or tokens cannot be used; names the file, never what is in it."""
 
     reason = "ACCESS_FILE_INVALID"
+
+
+def ignore_reload(_: str, __: bool) -> None:
+    """Does nothing about a replaced file."""
 
 
 def read(path: Path) -> bytes:

@@ -19,7 +19,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from dejavu_server.access import files
-from dejavu_server.access.files import AccessFileError, FileVersion
+from dejavu_server.access.files import AccessFileError, FileVersion, OnReload, ignore_reload
 
 LOOK_SECONDS = 1.0
 """How often to look whether a file was replaced."""
@@ -46,17 +46,19 @@ class TlsCredentials:
 
     Args:
         paths: the files.
+        on_reload: called with "tls", and whether they could be used, after they were replaced.
 
     Raises:
         AccessFileError: if they cannot be used.
     """
 
-    def __init__(self, paths: TlsFiles) -> None:
+    def __init__(self, paths: TlsFiles, on_reload: OnReload = ignore_reload) -> None:
         self._paths = paths
         self._versions = self._look()
         self._current = _load(paths)
         self._fetched: object = self._current
         self._task: asyncio.Task[None] | None = None
+        self._on_reload = on_reload
         self.credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
             self._current,
             self._fetch,  # type: ignore[arg-type]  # the stubs do not know that it may return None
@@ -95,8 +97,10 @@ class TlsCredentials:
             try:
                 self._current = await asyncio.to_thread(_load, self._paths)
                 _log.info("tls_reloaded", certificate=str(self._paths.certificate))
+                self._on_reload("tls", True)
             except AccessFileError as error:  # one of the files may follow in a moment
                 _log.error("tls_reload_failed", reason=str(error), effect="the former certificate stays in use")
+                self._on_reload("tls", False)
 
 
 def _load(paths: TlsFiles) -> grpc.ServerCertificateConfiguration:

@@ -30,11 +30,10 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
-from prometheus_client import Histogram
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
-from dejavu_server.access.caller import Principal, Unauthenticated, current_caller
+from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated, current_caller
 from dejavu_server.admission.callers import Callers
 from dejavu_server.admission.controller import CallKind, kind_of
 from dejavu_server.admission.errors import DeadlineExceeded
@@ -42,7 +41,7 @@ from dejavu_server.api.errors import INTERNAL, MalformedRequest, describe, pushb
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.api.traces import traced
 from dejavu_server.observability.failure_log import FailureLog
-from dejavu_server.observability.metrics import Metrics
+from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 from dejavu_server.streaming.errors import ServerDraining
 
 REQUEST_ID = "x-request-id"
@@ -113,6 +112,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         )
         # Cached: looking these up on every call would cost more than counting and logging do.
         self._call_counter = cache(lambda method, code: metrics.calls.labels(method, code.name))
+        self._call_seconds = cache(lambda method, code: metrics.seconds.labels(method, code.name))
+        self._caller_counter = cache(lambda caller, code: metrics.callers.labels(caller, code.name))
+        self._caller_labels = CallerLabels()
         self._log = _log.bind()
         boot = secrets.token_hex(4)
         self._ids = (f"{boot}-{number:x}" for number in itertools.count(1))
@@ -128,7 +130,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         wrapped = self._handlers.get(method)
         if wrapped is None:
             handler = await continuation(handler_call_details)
-            if handler is None:
+            if handler is None:  # gRPC answers it; the path is not kept, because callers can invent any number
+                self._call_counter(UNKNOWN_METHOD, grpc.StatusCode.UNIMPLEMENTED).inc()
                 return None
             wrapped = self._handlers[method] = self._wrap(method, handler)
         return wrapped
@@ -176,7 +179,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             answered: Awaitable[Any] = behaviour(request, context)
             return answered
 
-        return self._observed(method, answer, self._metrics.seconds.labels(method))
+        return self._observed(method, answer, timed=True)
 
     def _stream(self, method: str, behaviour: Behaviour) -> Behaviour:
         messages = self._metrics.messages.labels(method)
@@ -196,7 +199,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return self._observed(method, answer)
 
     def _observed(
-        self, method: str, answer: Callable[[Any, Context, Metadata], Awaitable[Any]], seconds: Histogram | None = None
+        self, method: str, answer: Callable[[Any, Context, Metadata], Awaitable[Any]], *, timed: bool = False
     ) -> Behaviour:
         """Wraps the behaviour of a method with metrics, log and error statuses."""
         in_flight = self._metrics.in_flight.labels(method)
@@ -229,9 +232,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if (calls := self.peers.pop(peer) - 1) > 0:
                     self.peers[peer] = calls
                 elapsed = time.perf_counter() - started
-                if seconds is not None:
-                    seconds.observe(elapsed)
+                if timed:
+                    self._call_seconds(method, code).observe(elapsed)
                 self._call_counter(method, code).inc()
+                if self.authenticator is not None:
+                    self._caller_counter(self._caller_labels.of(current_caller.get().identity), code).inc()
                 self._log.debug("call", method=method, code=code.name, ms=round(elapsed * 1000, 3))
 
         return traced(method, call)

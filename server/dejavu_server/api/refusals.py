@@ -21,7 +21,7 @@ from dejavu_server.admission.controller import AdmissionController, Permit
 from dejavu_server.api.errors import describe, pushback, status, status_number
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.interceptors import MAX_REQUEST_ID, REQUEST_ID
-from dejavu_server.observability.metrics import Metrics
+from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 
 DELAYS = 16
 """Number of different delays."""
@@ -96,9 +96,10 @@ class Admissions:
             details = rpc_status.to_status(status(failure, retry)).trailing_metadata
             metadata = (*self._metadata, *pushback(failure.code, retry), *details)
             refusals.append(Refusal(status_number(failure.code), failure.message, metadata))
+        label = method or UNKNOWN_METHOD
         counters = (
-            self._metrics.calls.labels(method, failure.code.name),
-            self._metrics.refused.labels(method, failure.reason),
+            self._metrics.calls.labels(label, failure.code.name),
+            self._metrics.refused.labels(label, failure.reason),
         )
         return _Prepared(counters, itertools.cycle(refusals))
 

@@ -10,8 +10,10 @@ Large groups are computed on a thread, so that they do not block the event loop.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import structlog
 
@@ -39,6 +41,9 @@ MAX_WAITING = 8192
 
 Waiting = tuple[ForecastQuery, asyncio.Future[Forecast]]
 
+_Q = TypeVar("_Q")
+_R = TypeVar("_R")
+
 _log = structlog.get_logger(__name__)
 
 
@@ -50,6 +55,8 @@ class Batcher:
         observe: called with the size of each group computed in one pass.
         dropped: called with the number of queries whose callers were found gone, and where: in the "queue" or for the
             "thread", so that they were not computed, or after they were "computed".
+        waited: called with the seconds for which the first query of each group waited; on the thread too.
+        computed: called with the seconds that computing each group took; on the thread too.
 
     Attributes:
         activity: what its thread computes.
@@ -61,18 +68,28 @@ class Batcher:
         max_waiting: int = MAX_WAITING,
         observe: Callable[[int], None] = lambda _: None,
         dropped: Callable[[str, int], None] = lambda _, __: None,
+        waited: Callable[[float], None] = lambda _: None,
+        computed: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._max_waiting = max_waiting
         self._observe = observe
         self._dropped = dropped
+        self._waited = waited
+        self._computed = computed
         self._unanswered = 0
         self._groups: dict[Forecaster, list[Waiting]] = {}
         self._enqueued_count = 0
+        self._first_enqueued = 0.0
         self._quiet_turns = 0
         self._turn_scheduled = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batcher")
         self.activity = Activity("compute")
         self._tasks = set[asyncio.Task[None]]()
+
+    @property
+    def unanswered(self) -> int:
+        """Number of queries that wait for their answer or are computed."""
+        return self._unanswered
 
     async def forecast(self, forecaster: Forecaster, query: ForecastQuery) -> Forecast:
         """Answers one query.
@@ -102,7 +119,9 @@ class Batcher:
         try:
             for start in range(0, len(queries), CHUNK):
                 chunk = queries[start : start + CHUNK]
-                computing = self._thread.submit(self.activity.run, compute, forecaster, chunk)
+                computing = self._thread.submit(
+                    self.activity.run, self._timed, time.perf_counter(), compute, forecaster, chunk
+                )
                 try:
                     computed = await asyncio.wrap_future(computing, loop=loop)
                 except asyncio.CancelledError:  # a chunk that the thread has not begun is not computed any more
@@ -128,6 +147,8 @@ class Batcher:
     def _enqueue(self, forecaster: Forecaster, query: ForecastQuery) -> asyncio.Future[Forecast]:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Forecast] = loop.create_future()
+        if not self._enqueued_count:
+            self._first_enqueued = time.perf_counter()
         self._groups.setdefault(forecaster, []).append((query, answer))
         self._enqueued_count += 1
         self._quiet_turns = 0
@@ -154,19 +175,21 @@ class Batcher:
             # Skip queries whose callers have cancelled.
             pending = [(query, answer) for query, answer in group if not answer.done()]
             if len(pending) > MAX_ON_LOOP:
-                task = asyncio.get_running_loop().create_task(self._answer_on_thread(forecaster, pending))
+                answering = self._answer_on_thread(forecaster, pending, self._first_enqueued)
+                task = asyncio.get_running_loop().create_task(answering)
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             elif pending:
                 self._observe(len(pending))
-                resolve(pending, compute(forecaster, [query for query, _ in pending]))
+                queries = [query for query, _ in pending]
+                resolve(pending, self._timed(self._first_enqueued, compute, forecaster, queries))
             if len(pending) < len(group):
                 self._dropped("queue", len(group) - len(pending))
 
-    async def _answer_on_thread(self, forecaster: Forecaster, group: Sequence[Waiting]) -> None:
+    async def _answer_on_thread(self, forecaster: Forecaster, group: Sequence[Waiting], enqueued: float) -> None:
         loop = asyncio.get_running_loop()
         computed, answers = await loop.run_in_executor(
-            self._thread, self.activity.run, _compute_waiting, forecaster, group
+            self._thread, self.activity.run, self._timed, enqueued, _compute_waiting, forecaster, group
         )
         gone = resolve(computed, answers)
         for stage, number in (("thread", len(group) - len(computed)), ("computed", gone)):
@@ -174,6 +197,14 @@ class Batcher:
                 self._dropped(stage, number)
         if computed:
             self._observe(len(computed))
+
+    def _timed(self, enqueued: float, work: Callable[[Forecaster, _Q], _R], forecaster: Forecaster, queries: _Q) -> _R:
+        """Returns the result of computing a group; reports how long it has waited and how long it took."""
+        began = time.perf_counter()
+        self._waited(began - enqueued)
+        result = work(forecaster, queries)
+        self._computed(time.perf_counter() - began)
+        return result
 
 
 def _compute_waiting(forecaster: Forecaster, group: Sequence[Waiting]) -> tuple[list[Waiting], list[Result[Forecast]]]:

@@ -226,6 +226,11 @@ class OnlineUpdater:
         """The newest standing outcome included in the models; 0 if none."""
         return self._projection.sequence
 
+    @property
+    def reported(self) -> int | None:
+        """Sequence of the newest report that was looked at; None if the models do not learn."""
+        return None if self._task is None else self._projection.newest.reported
+
     async def start(self) -> None:
         """Applies the existing outcomes, then follows new ones in a task. Retries a ledger that can't be read."""
         if self._mode is None and not self._carry_ratings:

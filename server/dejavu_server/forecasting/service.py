@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import cache, partial
 from typing import Final
 
 from prometheus_client import Counter
@@ -36,6 +37,7 @@ class ForecastService:
         ledger: records forecasts.
         recorded: counts them by outcome (new; known: recorded before; refused: their outcome is known; failed) and
             horizon.
+        answered: counts the forecasts by model and horizon, recorded or not.
         lifetime: how long a forecast stays current.
         clock: returns the current time, aware and in UTC.
     """
@@ -48,6 +50,7 @@ class ForecastService:
         recorded: Counter,
         *,
         lifetime: timedelta,
+        answered: Counter | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._registry = registry
@@ -58,6 +61,8 @@ class ForecastService:
             {horizon: recorded.labels(outcome, horizon.value) for horizon in Horizon}
             for outcome in ("new", "known", "refused", "failed")
         )
+        # Cached: looking up the labels costs more than counting.
+        self._answered = None if answered is None else cache(partial(_labelled, answered))
         self._lifetime = lifetime
         self._clock = clock
 
@@ -180,6 +185,8 @@ class ForecastService:
 
     def _stamp(self, request: ForecastRequest, forecast: Forecast) -> IssuedForecast:
         generated = self._clock()
+        if self._answered is not None:
+            self._answered(forecast.model_version, forecast.horizon).inc()
         return IssuedForecast(
             game_id=request.game_id,
             home_team=request.query.home_team,
@@ -195,6 +202,10 @@ class ForecastService:
             market_recording=None if request.game_id or request.query.market is None else MarketRecording.WHAT_IF,
             rated_for=request.query.game_date,
         )
+
+
+def _labelled(counter: Counter, model: str, horizon: Horizon) -> Counter:
+    return counter.labels(model, horizon.value)
 
 
 def _other_day(requested: Result[IssuedForecast], recorded: Result[IssuedForecast]) -> date | None:

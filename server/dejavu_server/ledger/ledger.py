@@ -323,6 +323,10 @@ class Ledger:
         """Returns the space that the disk has left for the ledger, in bytes; None if it is not known."""
         return await self._in_reader(self._backend.free_bytes)
 
+    async def size_bytes(self) -> int:
+        """Returns the size of the ledger, in bytes; 0 if it is not known."""
+        return await self._in_reader(self._backend.size_bytes)
+
     async def probe(self, *, thorough: bool = False) -> None:
         """Tests whether the ledger can be written, by a commit that changes nothing.
 

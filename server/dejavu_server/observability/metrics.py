@@ -21,10 +21,16 @@ from dejavu_server.observability.multiprocess import FOLDER_VARIABLE
 LATENCY_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0)
 """Upper bounds of the latency histogram, in seconds."""
 
+READ_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
+"""Upper bounds of the histogram of ledger reads, in seconds: from a lookup to a large scorecard."""
+
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
-FILE_BYTES = 1 << 16
-"""Size of a metrics file, as prometheus_client creates it; all methods and codes take less than half."""
+FILE_BYTES = 1 << 19
+"""Size of a metrics file: the histograms of all methods take half of it if each ends with six codes."""
+
+UNKNOWN_METHOD = "unknown"
+"""Label of calls of methods that the server does not have: callers can invent any number of paths."""
 
 _KINDS = ("counter", "gauge_livemax", "gauge_livesum", "histogram")
 
@@ -36,19 +42,36 @@ class Metrics:
 
     Attributes:
         calls: finished calls, by method and status code; streams included.
-        seconds: duration of unary calls, by method.
+        seconds: duration of unary calls that were admitted, by method and status code.
+        callers: finished calls of a server that asks for tokens, by caller and status code.
+        forecasts: forecasts answered, recorded or not, by model and horizon.
         in_flight: calls in progress, by method; for StreamPredictions, the subscribers.
         refused: calls refused before their requests were received, by method and reason; also among `calls`.
         dropped: queries whose callers had cancelled or whose deadline had passed, by where that was noticed: in the
             queue or for the thread, before they were computed, or after (computed).
         messages: messages sent on streams, by method.
         batch_size: queries computed in one batch.
+        waiting: queries that wait for their answer or are computed.
+        queue_seconds: time for which the first query of a batch waited until the batch was computed.
+        compute_seconds: time that the models took for a batch.
+        commit_seconds: time from handing forecasts to the ledger until they were durable, or refused.
+        read_seconds: time of a query of the ledger, the wait for a thread included.
+        ledger_bytes: size of the ledger.
+        stream_lag: entries that the ledger has and the streams of the worker were not yet offered.
+        learner_lag: reported outcomes that the models have not yet learned from.
+        checkpoint_age: seconds since the newest checkpoint; 0 while it covers the newest entry.
+        checkpoint_interval: seconds between two checkpoints.
+        coverage: share of the settled intervals of recent games that held, by model and horizon.
+        nominal_coverage: share of them that should have held.
+        coverage_games: number of those games.
+        access_outdated: 1 while a file of keys, certificates or tokens was replaced and cannot be used, by file.
         recorded: forecasts handed to the ledger, by outcome (new, known, refused, failed) and horizon.
         ledger_failed: 1 while the worker cannot record named forecasts.
         streams_failed: 1 while the worker cannot follow the ledger and serves no streams.
         ledger_free: bytes that the ledger's disk has left.
         ledger_reserve: bytes below which no new forecast is recorded.
         ratings_age: days after the newest final that a model's ratings know, summers not counted, by model.
+        max_ratings_age: days after which ratings are not used.
         connections_closed: idle connections closed because descriptors ran low.
         stalled: seconds for which a part of the worker has had work and made no progress, by part.
         finals_since: finals that a model's ratings know beyond those of its bundle, by model.
@@ -60,7 +83,11 @@ class Metrics:
         counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
         gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
         self.calls = counter("dejavu_calls", "Finished calls.", ["method", "code"])
-        self.seconds = histogram("dejavu_call_seconds", "Duration of unary calls.", method, buckets=LATENCY_BUCKETS)
+        self.seconds = histogram(
+            "dejavu_call_seconds", "Duration of unary calls.", ["method", "code"], buckets=LATENCY_BUCKETS
+        )
+        self.callers = counter("dejavu_caller_calls", "Finished calls by caller.", ["caller", "code"])
+        self.forecasts = counter("dejavu_forecasts", "Forecasts answered.", ["model", "horizon"])
         self.in_flight = gauge("dejavu_calls_in_flight", "Calls in progress.", method)
         self.refused = counter("dejavu_calls_refused", "Calls refused before they were computed.", ["method", "reason"])
         self.dropped = counter("dejavu_work_dropped", "Queries of callers that had gone, by where.", ["stage"])
@@ -68,12 +95,38 @@ class Metrics:
             self.dropped.labels(stage)
         self.messages = counter("dejavu_stream_messages", "Messages sent on streams.", method)
         self.batch_size = histogram("dejavu_batch_size", "Queries computed in one batch.", buckets=BATCH_BUCKETS)
+        self.waiting = gauge("dejavu_queries_waiting", "Queries that wait for their answer or are computed.")
+        self.queue_seconds = histogram(
+            "dejavu_queue_seconds", "Wait of the first query of a batch.", buckets=LATENCY_BUCKETS
+        )
+        self.compute_seconds = histogram(
+            "dejavu_compute_seconds", "Time that the models took for a batch.", buckets=LATENCY_BUCKETS
+        )
+        self.commit_seconds = histogram(
+            "dejavu_ledger_commit_seconds", "Time until forecasts were durable.", buckets=LATENCY_BUCKETS
+        )
+        self.read_seconds = histogram(
+            "dejavu_ledger_read_seconds", "Time of a query of the ledger.", buckets=READ_BUCKETS
+        )
         self.recorded = counter("dejavu_forecasts_recorded", "Forecasts handed to the ledger.", ["outcome", "horizon"])
         self.ledger_failed = gauge("dejavu_workers_without_ledger", "Workers that cannot record named forecasts.")
         self.streams_failed = gauge("dejavu_workers_without_streams", "Workers that cannot follow the ledger.")
         most = partial(Gauge, registry=registry, multiprocess_mode="livemax")
         self.ledger_free = most("dejavu_ledger_disk_free_bytes", "Bytes that the ledger's disk has left.")
         self.ledger_reserve = most("dejavu_ledger_disk_reserve_bytes", "Bytes below which forecasts are refused.")
+        self.ledger_bytes = most("dejavu_ledger_bytes", "Size of the ledger.")
+        self.stream_lag = most("dejavu_stream_lag_entries", "Entries not yet offered to streams; the worst worker.")
+        self.learner_lag = most("dejavu_learner_lag_outcomes", "Outcomes not yet learned from; the worst worker.")
+        self.checkpoint_age = most("dejavu_checkpoint_age_seconds", "Age of the newest checkpoint; 0: it is current.")
+        self.checkpoint_interval = most("dejavu_checkpoint_interval_seconds", "Seconds between two checkpoints.")
+        by_model = partial(most, labelnames=["model", "horizon"])
+        self.coverage = by_model("dejavu_coverage_ratio", "Share of settled intervals that held.")
+        self.nominal_coverage = by_model("dejavu_coverage_nominal_ratio", "Share of them that should have held.")
+        self.coverage_games = by_model("dejavu_coverage_games", "Games of these intervals.")
+        self.access_outdated = most(
+            "dejavu_access_file_outdated", "1 while a replaced file cannot be used.", labelnames=["file"]
+        )
+        self.max_ratings_age = most("dejavu_ratings_max_age_days", "Days after which ratings are not used.")
         oldest = partial(Gauge, labelnames=["model"], registry=registry, multiprocess_mode="livemax")
         self.ratings_age = oldest("dejavu_ratings_age_days", "Days since the newest final that ratings know.")
         self.connections_closed = counter(
@@ -87,6 +140,13 @@ class Metrics:
             multiprocess_mode="livemax",
         )
         self.finals_since = oldest("dejavu_finals_since", "Finals that ratings know beyond those of their bundle.")
+
+        for file in ("tokens", "jwks", "tls"):
+            self.access_outdated.labels(file).set(0)
+
+    def set_access_reload(self, file: str, usable: bool) -> None:
+        """Sets `access_outdated` after a file was replaced."""
+        self.access_outdated.labels(file).set(not usable)
 
     def count_dropped(self, stage: str, queries: int) -> None:
         """Counts queries in `dropped`."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import platform
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import structlog
@@ -21,6 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from dejavu_common.address import Address
 from dejavu_common.http_server import serve_wsgi
+from dejavu_server.observability.worker_usage import ServingWorker, WorkerUsage
 
 _log = structlog.get_logger(__name__)
 
@@ -55,9 +59,22 @@ class SupervisorMetrics:
             self.reloads.labels(outcome)
         self.recycled = counter("dejavu_workers_recycled", "Workers replaced because they used too much memory.")
         self.hangs = counter("dejavu_worker_hangs", "Workers killed because a part made no progress.", ["part"])
-        self.hangs.labels("loop")
+        for part in ("loop", "compute", "ledger-writer", "ledger-reader"):
+            self.hangs.labels(part)
         if folder is not None:
+            build = {name: version(package) for name, package in (("version", "dejavu-forecast"), ("grpc", "grpcio"))}
+            build["python"] = platform.python_version()
+            info = Gauge("dejavu_build_info", "Versions of the server; always 1.", [*build], registry=self.registry)
+            info.labels(**build).set(1)
             MultiProcessCollector(self.registry, path=str(folder))  # type: ignore[no-untyped-call]  # no types there
+
+    def watch(self, workers: Callable[[], Iterable[ServingWorker]]) -> None:
+        """Also serves what the workers use.
+
+        Args:
+            workers: returns those that serve; called on the threads that answer scrapes.
+        """
+        self.registry.register(WorkerUsage(workers))
 
     def worker_serves(self) -> None:
         """Counts a worker that started to serve."""
@@ -80,6 +97,17 @@ class SupervisorMetrics:
             if not served:  # it counted nothing; repeated failed starts must not fill the disk
                 for path in self.folder.glob(f"*_{pid}.db"):
                     path.unlink(missing_ok=True)
+            else:
+                _free_unused(self.folder.glob(f"*_{pid}.db"))
+
+
+def _free_unused(paths: Iterable[Path]) -> None:
+    """Shortens the files of a worker that has ended to what they contain: they are kept while the server runs."""
+    for path in paths:
+        with contextlib.suppress(OSError), path.open("r+b") as file:
+            used = int.from_bytes(file.read(4), sys.byteorder)  # prometheus_client begins a file with its used size
+            if used < os.fstat(file.fileno()).st_size:
+                file.truncate(max(used, 8))
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import structlog
 
@@ -43,6 +44,8 @@ BACKOFF_RESET_SECONDS = 60.0
 
 OPENING_SECONDS = 10.0
 """How long a worker's start waits for its ledger, which another process may be creating. It then serves without one."""
+
+Timer: TypeAlias = Callable[[], AbstractContextManager[object]]
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -85,6 +88,8 @@ class LedgerManager:
         make: whether to create a ledger if none exists.
         limits: what is recorded of a game.
         on_free_bytes: called with the free space of the ledger's disk, every WATCH_SECONDS while the ledger works.
+        on_size_bytes: called with the size of the ledger, as often.
+        commit_timer, read_timer: return contexts that time a commit or a read.
 
     Attributes:
         activities: what the threads of the ledger do that is open, or was open last and may still be closing.
@@ -101,6 +106,9 @@ class LedgerManager:
         make: bool = True,
         limits: RecordingLimits = DEFAULT_LIMITS,
         on_free_bytes: Callable[[int], None] = lambda _: None,
+        on_size_bytes: Callable[[int], None] = lambda _: None,
+        commit_timer: Timer = nullcontext,
+        read_timer: Timer = nullcontext,
     ) -> None:
         self._url = url
         self._durability = durability
@@ -110,6 +118,9 @@ class LedgerManager:
         self._make = make
         self._limits = limits
         self._on_free_bytes = on_free_bytes
+        self._on_size_bytes = on_size_bytes
+        self._commit_timer = commit_timer
+        self._read_timer = read_timer
         self._below_reserve = False
         self._disk_log = FailureLog(_log, failed="ledger_disk_low", recovered="ledger_disk_recovered")
         self._ledger: Ledger | None = None
@@ -138,6 +149,12 @@ class LedgerManager:
         return self._ledger is not None
 
     @property
+    def stream_position(self) -> int | None:
+        """Sequence up to which the streams were offered the ledger; None while none are served."""
+        broadcaster = self._broadcaster
+        return None if broadcaster is None or broadcaster.ended else broadcaster.position
+
+    @property
     def _streaming(self) -> bool:
         return self._broadcaster is not None and not self._broadcaster.ended
 
@@ -156,7 +173,8 @@ class LedgerManager:
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
         """Records forecasts; see `Ledger.commit`."""
-        return await self._open_ledger().commit(issued)
+        with self._commit_timer():
+            return await self._open_ledger().commit(issued)
 
     async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
         """Records an outcome; see `Ledger.record_outcome`."""
@@ -170,7 +188,8 @@ class LedgerManager:
 
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
         """Returns the result of a query; see `Ledger.read`."""
-        return await self._open_ledger().read(query, stop=stop)
+        with self._read_timer():
+            return await self._open_ledger().read(query, stop=stop)
 
     async def write(self, change: Query[_T]) -> _T:
         """Returns the result of a change; see `Ledger.write`."""
@@ -265,7 +284,10 @@ class LedgerManager:
 
         The writer itself refuses forecasts then (see `Writer`), at once and in every worker.
         """
-        free = None if self._ledger is None else await self._ledger.free_bytes()
+        if self._ledger is None:
+            return
+        self._on_size_bytes(await self._ledger.size_bytes())
+        free = await self._ledger.free_bytes()
         if free is None:
             return
         self._on_free_bytes(free)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 
 HEARTBEAT_SECONDS = 1.0
@@ -52,12 +53,14 @@ class HeartbeatReader(asyncio.Protocol):
     """The supervisor's end of the status pipe. Create it in the supervisor's event loop.
 
     Attributes:
+        heard_at: when data arrived last, by the monotonic clock; until then, when it was created.
         received: whether data has arrived since the supervisor last reset this to false.
         has_ledger: whether any heartbeat reported that the worker has the ledger open.
         hung_part: name of the part that the worker reported to hang; empty if it reported none.
     """
 
     def __init__(self) -> None:
+        self.heard_at = time.monotonic()
         self.received = False
         self.has_ledger = False
         self.hung_part = ""
@@ -77,6 +80,7 @@ class HeartbeatReader(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parses received bytes; called by the event loop."""
         self.received = True
+        self.heard_at = time.monotonic()
         if not self._report.done():
             line, newline, data = (self._partial_line + data).partition(b"\n")
             if not newline:

@@ -14,7 +14,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -22,6 +22,7 @@ import structlog
 from dejavu_common import descriptors
 from dejavu_common.address import Address
 from dejavu_server.observability.multiprocess import SupervisorMetrics, supervisor_metrics
+from dejavu_server.observability.worker_usage import ServingWorker
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.ports import reserved_port
 from dejavu_server.supervisor.recycling import Recycler
@@ -81,6 +82,7 @@ class Supervisor:
         """Serves until the server is stopped; returns whether a worker had to be killed."""
         pool = self._pool = WorkerPool(settings, server_metrics)
         slots = [WorkerSlot(number, pool) for number in range(settings.workers)]
+        server_metrics.watch(lambda: _serving_workers(slots))
         metrics = server_metrics.address and str(server_metrics.address)
         _log.info("starting", address=settings.listen, workers=settings.workers, ledger=settings.ledger)
         try:
@@ -201,6 +203,15 @@ class Supervisor:
             self._on_end_signal(signal.SIGHUP)
         else:
             self._reload_requested.set()
+
+
+def _serving_workers(slots: Iterable[WorkerSlot]) -> list[ServingWorker]:
+    now = time.monotonic()
+    return [
+        ServingWorker(worker.slot, worker.pid, worker.beat_age, now - worker.serves_since)
+        for slot in slots
+        if (worker := slot.worker) is not None
+    ]
 
 
 def _warn_if_models_differ(pool: WorkerPool) -> None:

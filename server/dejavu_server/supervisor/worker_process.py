@@ -92,6 +92,11 @@ class WorkerProcess:
         return self._status.ledger or (self.serves and self._reader is not None and self._reader.has_ledger)
 
     @property
+    def beat_age(self) -> float:
+        """Seconds since its last heartbeat; 0 before it serves."""
+        return 0.0 if self._reader is None else time.monotonic() - self._reader.heard_at
+
+    @property
     def ended(self) -> bool:
         """Whether the process is known to have ended."""
         return self._process.returncode is not None

@@ -60,6 +60,7 @@ from dejavu_server.worker.limits import caller_limits, connection_options
 from dejavu_server.worker.models import load_models, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age import RatingsAge
+from dejavu_server.worker.sampler import MetricsSampler
 
 _MEBIBYTE = 1024 * 1024
 
@@ -195,7 +196,12 @@ class Worker:
         )
         stack.push_async_callback(signer.close)
         signer.start()
-        batcher = Batcher(observe=self.metrics.batch_size.observe, dropped=self.metrics.count_dropped)
+        batcher = Batcher(
+            observe=self.metrics.batch_size.observe,
+            dropped=self.metrics.count_dropped,
+            waited=self.metrics.queue_seconds.observe,
+            computed=self.metrics.compute_seconds.observe,
+        )
         stack.push_async_callback(batcher.close)
         self._progress = ProgressMonitor(
             lambda: (batcher.activity, *self._ledger_manager.activities),
@@ -205,12 +211,23 @@ class Worker:
         )
         stack.push_async_callback(self._progress.close)
         self._progress.start()
+        sampler = MetricsSampler(
+            self.metrics,
+            batcher,
+            self._ledger_manager,
+            self._online_updater,
+            model=self.models[0] if self._first else "",
+            clock=self._clock,
+        )
+        stack.push_async_callback(sampler.close)
+        sampler.start()
         forecast_service = ForecastService(
             registry,
             batcher,
             self._ledger_manager,
             self.metrics.recorded,
             lifetime=timedelta(seconds=settings.expires_seconds),
+            answered=self.metrics.forecasts,
             clock=self._clock,
         )
 
@@ -250,6 +267,8 @@ class Worker:
         settings = self._settings
         reserve = settings.ledger_reserve_mib * _MEBIBYTE
         self.metrics.ledger_reserve.set(reserve)
+        self.metrics.max_ratings_age.set(settings.max_ratings_days)
+        self.metrics.checkpoint_interval.set(settings.checkpoint_seconds)
         committed = asyncio.Event()
         self._ledger_manager = LedgerManager(
             settings.ledger,
@@ -265,6 +284,9 @@ class Worker:
             make=self._make_ledger,
             limits=RecordingLimits(timedelta(seconds=settings.late_seconds), settings.max_game_forecasts, reserve),
             on_free_bytes=self.metrics.ledger_free.set,
+            on_size_bytes=self.metrics.ledger_bytes.set,
+            commit_timer=self.metrics.commit_seconds.time,
+            read_timer=self.metrics.read_seconds.time,
         )
         self._online_updater = OnlineUpdater(
             self._ledger_manager,
@@ -298,12 +320,12 @@ class Worker:
 
     async def _control_access(self, stack: AsyncExitStack) -> grpc.ServerCredentials | None:
         """Starts to ask for tokens, if the settings say so; returns the port's credentials, None for plain text."""
-        tokens = await asyncio.to_thread(authenticator, self._settings)
+        tokens = await asyncio.to_thread(authenticator, self._settings, self.metrics.set_access_reload)
         if tokens is not None:
             self._calls.authenticator = tokens
             stack.push_async_callback(tokens.close)
             tokens.start(self._calls.end_unauthorized)
-        tls = await asyncio.to_thread(tls_credentials, self._settings)
+        tls = await asyncio.to_thread(tls_credentials, self._settings, self.metrics.set_access_reload)
         if tls is None:
             return None
         stack.push_async_callback(tls.close)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ def verifier(issuer: TokenIssuer) -> JwtVerifier:
 
 
 def authenticator(issuer: TokenIssuer, now: list[float] | None = None) -> Authenticator:
-    clock = {} if now is None else {"clock": lambda: now[0]}
-    return Authenticator(None, issuer.jwks, issuer.ISSUER, issuer.AUDIENCE, **clock)
+    clock = time.time if now is None else lambda: now[0]
+    return Authenticator(None, issuer.jwks, issuer.ISSUER, issuer.AUDIENCE, clock)
 
 
 def test_a_token_says_who_calls_and_what_it_may(issuer: TokenIssuer, verifier: JwtVerifier) -> None:

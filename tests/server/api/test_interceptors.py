@@ -240,7 +240,7 @@ async def test_calls_are_counted(bench: Bench) -> None:
     assert bench.value("dejavu_calls_in_flight", method="/test/Stream") == 0
     assert bench.value("dejavu_calls_total", method="/test/Call", code="OK") == 1
     assert bench.value("dejavu_calls_total", method="/test/Stream", code="OK") == 1
-    assert bench.value("dejavu_call_seconds_count", method="/test/Call") == 1
+    assert bench.value("dejavu_call_seconds_count", method="/test/Call", code="OK") == 1
     assert bench.value("dejavu_stream_messages_total", method="/test/Stream") == 1
 
 

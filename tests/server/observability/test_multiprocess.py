@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from importlib.metadata import version
 
 import pytest
 
@@ -81,6 +82,51 @@ def test_a_workers_files_have_their_room_before_anything_is_counted() -> None:
     assert found.keys() == {f"{kind}_{pid}.db" for kind in ("counter", "gauge_livemax", "gauge_livesum", "histogram")}
     for name, of in found.items():
         assert of.st_blocks * 512 >= of.st_size == FILE_BYTES, name
+
+
+def test_the_files_of_a_worker_that_has_ended_are_kept_as_short_as_their_content() -> None:
+    with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
+        assert figures.folder is not None
+        for _ in range(2):
+            figures.worker_ended(work(figures), served=True, asked=True)
+        kept = {path.name: path.stat().st_size for path in figures.folder.iterdir()}
+        assert len(kept) == 4  # counters and histograms of both
+        assert max(kept.values()) < FILE_BYTES / 8
+        assert figures.registry.get_sample_value("dejavu_calls_total", {"method": "Predict", "code": "OK"}) == 2
+
+
+def test_the_metrics_tell_the_version_of_the_server() -> None:
+    with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
+        [info] = [family for family in figures.registry.collect() if family.name == "dejavu_build_info"]
+    assert info.samples[0].labels["version"] == version("dejavu-forecast")
+
+
+def test_histograms_of_all_methods_with_six_codes_each_fit_the_space_that_is_allocated() -> None:
+    program = f"""
+import os
+from pathlib import Path
+from dejavu_server.access.policy import POLICY
+from dejavu_server.observability.metrics import Metrics, allocate_files
+allocate_files()
+metrics = Metrics()
+for method in POLICY:
+    for code in ("OK", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "UNAVAILABLE", "PERMISSION_DENIED", "UNAUTHENTICATED"):
+        metrics.seconds.labels(method, code).observe(1.0)
+        metrics.calls.labels(method, code).inc()
+for caller in range(33):
+    for code in ("OK", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "UNAVAILABLE", "PERMISSION_DENIED", "UNAUTHENTICATED"):
+        metrics.callers.labels("a" * 64, code).inc()
+for path in Path(os.environ[{FOLDER_VARIABLE!r}]).iterdir():
+    print(path.stat().st_size, int.from_bytes(path.read_bytes()[:4], "little"))
+"""
+    with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
+        environment = {FOLDER_VARIABLE: str(figures.folder)}
+        run = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment, timeout=60
+        )
+    sizes = [(int(size), int(used)) for size, used in map(str.split, run.stdout.splitlines())]
+    assert {size for size, _ in sizes} == {FILE_BYTES}
+    assert max(used for _, used in sizes) < FILE_BYTES
 
 
 def test_of_a_worker_that_never_served_no_file_is_left() -> None:

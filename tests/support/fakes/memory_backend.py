@@ -78,6 +78,12 @@ class MemoryBackend:
         with self.write() as connection:
             store.probe_write(connection)
 
+    def size_bytes(self) -> int:
+        """Returns the size of the database's pages."""
+        with self.read() as connection:
+            pages = connection.exec_driver_sql("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+            return int(pages.scalar_one())
+
     def free_bytes(self) -> int | None:
         """Returns None: memory has no disk."""
         return None

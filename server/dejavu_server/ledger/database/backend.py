@@ -86,6 +86,9 @@ class Backend(Protocol):
     def free_bytes(self) -> int | None:
         """Returns the space left to the database; None if it is not known."""
 
+    def size_bytes(self) -> int:
+        """Returns the size of the database, what is not yet merged into it included; 0 if it is not known."""
+
     def notify(self) -> None:
         """Wakes the listeners of this ledger in all processes. Never raises; call it from one thread at a time."""
 

@@ -21,6 +21,7 @@ from dejavu_server.ledger.database.sqlite_engine import (
     check_free_space,
     database_errors,
     database_path,
+    file_bytes,
     free_bytes,
     new_engine,
     reading_engine,
@@ -164,6 +165,10 @@ class SqliteBackend:
     def free_bytes(self) -> int | None:
         """See `Backend.free_bytes`."""
         return free_bytes(self._path)
+
+    def size_bytes(self) -> int:
+        """See `Backend.size_bytes`."""
+        return sum(file_bytes(path) for path in (self._path, Path(f"{self._path}-wal")))
 
     def notify(self) -> None:
         """See `Backend.notify`."""

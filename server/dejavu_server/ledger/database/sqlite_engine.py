@@ -100,6 +100,14 @@ def check_free_space(path: Path) -> None:
         raise LedgerUnavailable("the ledger is full: no space left on the disk")
 
 
+def file_bytes(path: Path) -> int:
+    """Returns the size of a file, in bytes; 0 if there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def free_bytes(path: Path) -> int | None:
     """Returns the bytes that the disk of a database has left for it; None if its file system does not say."""
     try:

@@ -29,6 +29,17 @@ def needed(connection: Connection, recent_us: tuple[int, int]) -> bool:
     return newest.sequence < store.head(connection).sequence and not recent_us[0] < newest.signed_us < recent_us[1]
 
 
+def unsigned_since_us(connection: Connection) -> int | None:
+    """Returns when the newest checkpoint was signed if it does not cover the head, in microseconds since 1970.
+
+    None if it covers the head or the ledger is empty; 0 if there is no checkpoint.
+    """
+    newest, head = connection.execute(_NEWEST).one_or_none(), store.head(connection).sequence
+    if head == 0 or (newest is not None and newest.sequence >= head):
+        return None
+    return 0 if newest is None else int(newest.signed_us)
+
+
 def add(connection: Connection, signed: Checkpoint) -> None:
     """Stores a checkpoint; the connection's transaction must hold the write lock."""
     row = {

@@ -85,6 +85,12 @@ def newest(connection: Connection) -> Newest:
     return Newest(reported, standing)
 
 
+def pending(connection: Connection, reported: int) -> int:
+    """Returns the number of reports, corrections and withdrawals to learn from after a sequence."""
+    number: int = connection.execute(_PENDING, {"sequence": reported}).scalar_one()
+    return number
+
+
 def corrected_since(connection: Connection, sequence: int) -> int | None:
     """Returns the lowest first-report sequence, up to a sequence, of outcomes corrected or withdrawn after it.
 
@@ -200,6 +206,8 @@ def _observations(connection: Connection, after: int, last: int) -> dict[int, li
 _COMPETITIVE = func.substr(outcomes.c.game_id, 1, 3).in_(sorted(COMPETITIVE))
 
 _NEWEST = select(func.max(outcomes.c.sequence)).where(_COMPETITIVE)
+
+_PENDING = select(func.count()).where(outcomes.c.sequence > bindparam("sequence"), _COMPETITIVE)
 
 _NEWEST_STANDING = select(outcomes.c.sequence).where(_COMPETITIVE, STANDS).order_by(outcomes.c.sequence.desc()).limit(1)
 

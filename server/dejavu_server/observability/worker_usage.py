@@ -1,0 +1,84 @@
+"""What the processes of the workers use, read from the kernel when the metrics are scraped. Imports no gRPC.
+
+The label `worker` is the number of the slot: there are as many as the server has workers, however many processes die.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from dejavu_common.processes import resident_mebibytes
+
+_MEBIBYTE = 1024 * 1024
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class ServingWorker(NamedTuple):
+    """A worker that serves.
+
+    Attributes:
+        slot: number of its slot.
+        pid: its process id.
+        beat_age: seconds since its last heartbeat.
+        served: seconds for which it has served.
+    """
+
+    slot: int
+    pid: int
+    beat_age: float
+    served: float
+
+
+class WorkerUsage(Collector):
+    """Collects what the workers use.
+
+    Args:
+        workers: returns those that serve; called on any thread.
+    """
+
+    def __init__(self, workers: Callable[[], Iterable[ServingWorker]]) -> None:
+        self._workers = workers
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """Yields the metrics of all workers; a process that has just ended has none."""
+        label = ["worker"]
+        cpu = CounterMetricFamily("dejavu_worker_cpu_seconds", "CPU time of a worker's process.", labels=label)
+        rss = GaugeMetricFamily("dejavu_worker_resident_bytes", "Resident memory of a worker.", labels=label)
+        files = GaugeMetricFamily("dejavu_worker_open_fds", "Open file descriptors of a worker.", labels=label)
+        limit = GaugeMetricFamily("dejavu_worker_max_fds", "Limit of open file descriptors.", labels=label)
+        beat = GaugeMetricFamily("dejavu_worker_beat_age_seconds", "Time since a worker's heartbeat.", labels=label)
+        served = GaugeMetricFamily("dejavu_worker_served_seconds", "Time for which a worker has served.", labels=label)
+        for worker in self._workers():
+            process, name = Path(f"/proc/{worker.pid}"), [str(worker.slot)]
+            try:
+                seconds, descriptors, most = _cpu_seconds(process), _open_files(process), _file_limit(process)
+            except (OSError, ValueError, IndexError):
+                continue
+            cpu.add_metric(name, seconds)
+            rss.add_metric(name, resident_mebibytes(worker.pid) * _MEBIBYTE)
+            files.add_metric(name, descriptors)
+            limit.add_metric(name, most)
+            beat.add_metric(name, worker.beat_age)
+            served.add_metric(name, worker.served)
+        yield from (cpu, rss, files, limit, beat, served)
+
+
+def _cpu_seconds(process: Path) -> float:
+    fields = (process / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _open_files(process: Path) -> int:
+    return sum(1 for _ in (process / "fd").iterdir())
+
+
+def _file_limit(process: Path) -> float:
+    lines = (process / "limits").read_text().splitlines()
+    soft = next(line for line in lines if line.startswith("Max open files")).split()[3]
+    return float("inf") if soft == "unlimited" else int(soft)

@@ -1,0 +1,175 @@
+"""Sets the metrics that are states rather than counts, at intervals instead of at every call.
+
+The ledger is read once a second by a few statements that use indexes. What is computed from settled forecasts is read
+again only after another outcome was recorded, once a minute at most, and by one worker of a server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import structlog
+
+from dejavu_common.clock import microseconds
+from dejavu_feed.game_day import game_day
+from dejavu_models.errors import DejavuError
+from dejavu_models.scorecard import Exclusion
+from dejavu_models.types import Horizon
+from dejavu_server.forecasting.batcher import Batcher
+from dejavu_server.forecasting.online_updater import OnlineUpdater
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.backend import Connection
+from dejavu_server.ledger.queries import checkpoints, learning, scorecards
+from dejavu_server.ledger.queries.scorecards import ScoreFilter
+from dejavu_server.observability.metrics import Metrics
+from dejavu_server.streaming.ledger_manager import LedgerManager
+
+SAMPLE_SECONDS = 1.0
+"""Interval between two samples of queue and ledger."""
+
+COVERAGE_SECONDS = 60.0
+"""Shortest interval between two computations of the coverage."""
+
+COVERAGE_DAYS = 30
+"""Days of games that the coverage is computed from: more than 200 games in a season."""
+
+_log = structlog.get_logger(__name__)
+
+
+class _LedgerStatus(NamedTuple):
+    """What one look at the ledger finds.
+
+    Attributes:
+        newest: sequence of the newest forecast or outcome.
+        pending: reports that the models have not looked at.
+        unsigned_since_us: see `checkpoints.unsigned_since_us`.
+    """
+
+    newest: int
+    pending: int
+    unsigned_since_us: int | None
+
+
+class MetricsSampler:
+    """Samples the state of a worker.
+
+    Args:
+        metrics: metrics of the worker.
+        batcher: has the queue.
+        ledger: has ledger and streams.
+        updater: teaches the models.
+        model: version of the model that answers by default; empty: no coverage is computed.
+        clock: returns the current time, aware and in UTC.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        batcher: Batcher,
+        ledger: LedgerManager,
+        updater: OnlineUpdater,
+        *,
+        model: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._metrics = metrics
+        self._batcher = batcher
+        self._ledger = ledger
+        self._updater = updater
+        self._model = model
+        self._clock = clock
+        self._covered_position: scorecards.Position | None = None
+        self._unsigned_since: float | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Samples in tasks of its own, now and then at intervals."""
+        self._repeat("queue-sampler", SAMPLE_SECONDS, self._sample_queue)
+        self._repeat("ledger-sampler", SAMPLE_SECONDS, self.sample_ledger)
+        if self._model:
+            self._repeat("coverage-sampler", COVERAGE_SECONDS, self.sample_coverage)
+
+    async def close(self) -> None:
+        """Stops sampling. Safe to call more than once."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._tasks.clear()
+
+    def _repeat(self, name: str, seconds: float, sample: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def run() -> None:
+            while True:
+                try:
+                    await sample()
+                except DejavuError:
+                    pass  # the ledger manager logs it and has a metric for it
+                except Exception:
+                    _log.exception("sample_failed", sampler=name)
+                await asyncio.sleep(seconds)
+
+        self._tasks.append(asyncio.create_task(run(), name=name))
+
+    async def _sample_queue(self) -> None:
+        self._metrics.waiting.set(self._batcher.unanswered)
+
+    async def sample_ledger(self) -> None:
+        """Sets the lags of streams and models, and the age of the newest checkpoint.
+
+        Raises:
+            LedgerError: if the ledger can't be read; the metrics then stay.
+        """
+        position, reported = self._ledger.stream_position, self._updater.reported
+        status = await self._ledger.read(partial(_status, reported=reported))
+        if position is not None:  # read before the ledger: what was recorded since then is no lag
+            self._metrics.stream_lag.set(max(0, status.newest - position))
+        self._metrics.learner_lag.set(status.pending)
+        self._metrics.checkpoint_age.set(self._checkpoint_age(status.unsigned_since_us))
+
+    def _checkpoint_age(self, unsigned_since_us: int | None) -> float:
+        """Returns the age of the newest checkpoint; without any, the time since an unsigned entry was first seen."""
+        now = microseconds(self._clock()) / 1e6
+        if unsigned_since_us is None:
+            self._unsigned_since = None
+            return 0.0
+        if self._unsigned_since is None:
+            self._unsigned_since = now
+        return max(0.0, now - (unsigned_since_us / 1e6 or self._unsigned_since))
+
+    async def sample_coverage(self) -> None:
+        """Sets how many intervals of recent games held, if another outcome was recorded.
+
+        Raises:
+            LedgerError: if the ledger can't be read; the metrics then stay.
+        """
+        position = await self._ledger.read(scorecards.position)
+        if position == self._covered_position:
+            return
+        first_day = game_day(self._clock()).toordinal() - COVERAGE_DAYS
+        for horizon in Horizon:
+            filter_ = ScoreFilter(horizon=horizon, model_version=self._model, first_day=first_day)
+            covered, nominal, games = await self._ledger.read(partial(_coverage, filter_=filter_))
+            self._metrics.coverage.labels(self._model, horizon.value).set(covered)
+            self._metrics.nominal_coverage.labels(self._model, horizon.value).set(nominal)
+            self._metrics.coverage_games.labels(self._model, horizon.value).set(games)
+        self._covered_position = position
+
+
+def _status(connection: Connection, reported: int | None) -> _LedgerStatus:
+    pending = 0 if reported is None else learning.pending(connection, reported)
+    return _LedgerStatus(store.newest(connection), pending, checkpoints.unsigned_since_us(connection))
+
+
+def _coverage(connection: Connection, filter_: ScoreFilter) -> tuple[float, float, int]:
+    """Returns the covered share of the forecasts that count, the nominal one and their games; NaN without any."""
+    settled = scorecards.settled(connection, filter_).forecasts
+    counted = settled.exclusion == Exclusion.NONE
+    if not counted.any():
+        return float("nan"), float("nan"), 0
+    games = len(np.unique(settled.game[counted]))
+    return float(settled.covered[counted].mean()), float(1 - settled.alpha[counted].mean()), games

@@ -1,0 +1,143 @@
+"""Metrics that are sampled: lags, the age of the newest checkpoint, the queue, and the coverage of the served model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from tests.support.builders.calls import PATTERN, current_game
+from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.processes.servers import settings_in
+
+from dejavu_client import HALFTIME, AsyncDejavuClient
+from dejavu_models.registry.registry import Registry
+from dejavu_server.access.caller import CallerLabels
+from dejavu_server.forecasting.online_updater import OnlineUpdater
+from dejavu_server.observability.metrics import Metrics
+from dejavu_server.streaming.broadcaster import Broadcaster
+from dejavu_server.worker import sampler
+from dejavu_server.worker.worker import Worker
+
+
+@pytest.fixture
+def figures() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@asynccontextmanager
+async def client_of(
+    tmp_path: Path, figures: CollectorRegistry, **changes: object
+) -> AsyncIterator[tuple[Worker, AsyncDejavuClient]]:
+    registry = Registry([PersistenceForecaster()])
+    async with (
+        Worker(settings_in(tmp_path, **changes), registry=registry, metrics=Metrics(figures)) as worker,
+        AsyncDejavuClient(worker.address, timeout=30.0) as client,
+    ):
+        yield worker, client
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - no event says that a metric changed
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampler, "SAMPLE_SECONDS", 0.02)
+    monkeypatch.setattr(sampler, "COVERAGE_SECONDS", 0.02)
+
+
+async def test_a_tail_that_stands_still_lags_behind_by_what_was_recorded_since(
+    tmp_path: Path, figures: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = Broadcaster._publish
+    monkeypatch.setattr(Broadcaster, "_publish", lambda self, entry: None)
+    async with client_of(tmp_path, figures) as (_, client):
+        for number in range(3):
+            await client.predict(PATTERN, game_id=current_game(number))
+        await until(lambda: figures.get_sample_value("dejavu_stream_lag_entries") == 3)
+        monkeypatch.setattr(Broadcaster, "_publish", publish)
+        await client.predict(PATTERN, game_id=current_game(3))
+        await until(lambda: figures.get_sample_value("dejavu_stream_lag_entries") == 0)
+
+
+async def test_models_that_do_not_learn_lag_behind_by_the_reports_since(
+    tmp_path: Path, figures: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client_of(tmp_path, figures) as (_, client):
+        update = OnlineUpdater.update
+
+        async def stand_still(self: OnlineUpdater) -> None:
+            pass
+
+        monkeypatch.setattr(OnlineUpdater, "update", stand_still)
+        for number in range(2):
+            await client.report_outcome(current_game(number), 3)
+        await until(lambda: figures.get_sample_value("dejavu_learner_lag_outcomes") == 2)
+        monkeypatch.setattr(OnlineUpdater, "update", update)
+        await client.report_outcome(current_game(2), 3)
+        await until(lambda: figures.get_sample_value("dejavu_learner_lag_outcomes") == 0)
+
+
+async def test_the_age_of_the_checkpoint_grows_only_while_an_entry_is_not_signed(
+    tmp_path: Path, figures: CollectorRegistry
+) -> None:
+    def age() -> float:
+        return figures.get_sample_value("dejavu_checkpoint_age_seconds") or 0.0
+
+    # The first checkpoint is written at the start, of an empty ledger: none. The next would follow in a day.
+    async with client_of(tmp_path, figures, checkpoint_seconds=86_400) as (_, client):
+        assert age() == 0
+        await client.predict(PATTERN, game_id=current_game(0))
+        await until(lambda: age() > 0.05)
+        grown = age()
+        await until(lambda: age() > grown)
+        assert figures.get_sample_value("dejavu_checkpoint_interval_seconds") == 86_400
+    async with client_of(tmp_path, CollectorRegistry(), checkpoint_seconds=86_400):  # signs at its start
+        pass
+    again = CollectorRegistry()
+    async with client_of(tmp_path, again, checkpoint_seconds=86_400):
+        await until(lambda: (again.get_sample_value("dejavu_ledger_bytes") or 0) > 0)
+        assert again.get_sample_value("dejavu_checkpoint_age_seconds") == 0
+
+
+async def test_the_coverage_is_that_of_the_settled_forecasts_of_the_served_model(
+    tmp_path: Path, figures: CollectorRegistry
+) -> None:
+    async with client_of(tmp_path, figures) as (worker, client):
+        labels = {"model": worker.models[0], "horizon": "halftime"}
+
+        def value(name: str) -> float:
+            return figures.get_sample_value(name, labels) or 0.0
+
+        forecasts = [await client.predict(PATTERN, game_id=current_game(number)) for number in range(4)]
+        for number, forecast in enumerate(forecasts):
+            inside = round(forecast.point_forecast)
+            await client.report_outcome(current_game(number), inside + (60 if number == 0 else 0), horizon=HALFTIME)
+        await until(lambda: value("dejavu_coverage_games") == 4)
+        assert value("dejavu_coverage_ratio") == 0.75
+        assert value("dejavu_coverage_nominal_ratio") == pytest.approx(forecasts[0].coverage_probability)
+
+
+async def test_what_is_computed_and_recorded_is_timed_and_counted(tmp_path: Path, figures: CollectorRegistry) -> None:
+    async with client_of(tmp_path, figures) as (worker, client):
+        await asyncio.gather(*(client.predict(PATTERN) for _ in range(5)))
+        await client.predict(PATTERN, game_id=current_game(0))
+        batches = figures.get_sample_value("dejavu_batch_size_count")
+        assert figures.get_sample_value("dejavu_queue_seconds_count") == batches
+        assert figures.get_sample_value("dejavu_compute_seconds_count") == batches
+        assert figures.get_sample_value("dejavu_ledger_commit_seconds_count") == 1
+        labels = {"model": worker.models[0], "horizon": "halftime"}
+        assert figures.get_sample_value("dejavu_forecasts_total", labels) == 6
+
+
+def test_the_labels_of_callers_are_the_names_of_few_tokens() -> None:
+    labels = CallerLabels(limit=2)
+    assert [labels.of(f"token:{name}") for name in ("a", "b", "c", "a")] == ["a", "b", "other", "a"]
+    assert labels.of("jwt:anybody") == "other"
+    assert labels.of("") == "none"

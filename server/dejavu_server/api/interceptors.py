@@ -219,7 +219,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if not limited or self.callers is None:
                     return await answer(request, context, metadata)
                 caller = current_caller.get().identity
-                with self.callers.counted(caller, context.peer(), stream=seconds is None):
+                with self.callers.counted(caller, peer, stream=not timed):
                     return await answer(request, context, metadata)
             except asyncio.CancelledError:
                 code = _cancelled_code(context, time.perf_counter() - started)

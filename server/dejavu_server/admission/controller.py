@@ -144,7 +144,7 @@ def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, Concurre
     return {
         CallKind.CONTROL: fixed(1024),
         CallKind.PREDICT: ConcurrencyLimit(max_in_flight, 3 * max_in_flight),
-        CallKind.BATCH: fixed(max_in_flight),
+        CallKind.BATCH: fixed(max(1, max_in_flight // 2)),
         CallKind.RECORD: fixed(4 * max_in_flight),
         CallKind.STREAM: fixed(max_streams),
     }

@@ -71,12 +71,10 @@ CHANNEL_OPTIONS = {
     # Open calls per connection, for which HTTP/2 recommends at least 100. Further calls wait in the client, where they
     # cost nothing here, and can't crowd out those of other connections.
     "grpc.max_concurrent_streams": 128,
-    # Calls of a method that wait in gRPC's core until they are accepted: those of 32 full connections, three times as
-    # many as by default. Of more than that it cancels some by itself, without a reason.
-    "grpc.server.max_pending_requests": 4096,
-    "grpc.server.max_pending_requests_hard_limit": 8192,
-    # Else it also resets calls of connections that keep to the limit above, while ended calls are being cleaned up.
-    "grpc.http.overload_protection": 0,
+    # Calls of a method that wait in gRPC's core until they are accepted; of more than that it cancels some. With room
+    # for thousands, calls at four times the capacity were all accepted after their deadlines, and none was answered.
+    "grpc.server.max_pending_requests": 256,
+    "grpc.server.max_pending_requests_hard_limit": 512,
     # Clients may send a keepalive ping every 10 s, with or without calls; the server sends one every minute.
     "grpc.http2.min_ping_interval_without_data_ms": 10_000,
     "grpc.keepalive_permit_without_calls": 1,

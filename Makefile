@@ -52,11 +52,12 @@ $(NODE)/dist/.built: $(NODE)/node_modules/.installed $(NODE)/tsconfig.json $(NOD
 
 install-node: $(NODE)/dist/.built  ## build the Node example: types from the contract, then strict TypeScript
 
-gen: install $(GEN)/.installed  ## generate protos/gen (messages, stubs, .pyi) and the synchronous client
+gen: install $(GEN)/.installed  ## generate protos/gen (messages, stubs, .pyi), the synchronous client and the dashboard
 	$(GEN)/bin/python -m grpc_tools.protoc -I protos --plugin=protoc-gen-mypy=$(GEN)/bin/protoc-gen-mypy \
 	  --plugin=protoc-gen-mypy_grpc=$(GEN)/bin/protoc-gen-mypy_grpc \
 	  --python_out=protos/gen --grpc_python_out=protos/gen --mypy_out=quiet:protos/gen --mypy_grpc_out=quiet:protos/gen $(PROTOS)
 	$(BIN)/python client/generate_sync.py
+	$(BIN)/python server/monitoring/generate_dashboard.py
 
 format: install  ## format the code
 	$(BIN)/ruff format .
@@ -86,6 +87,7 @@ check: install check-gen  ## format, lint, strict types, contract lint and drift
 
 check-gen: install
 	$(BIN)/python client/generate_sync.py --check
+	$(BIN)/python server/monitoring/generate_dashboard.py --check
 	@$(MAKE) --no-print-directory gen
 	@git diff --exit-code --stat -- protos/gen || { echo "protos/gen differs from the output of make gen: commit it"; exit 1; }
 	@test -z "$$(git status --porcelain -- protos/gen)" || { git status --short -- protos/gen; echo "protos/gen has untracked files: commit them"; exit 1; }

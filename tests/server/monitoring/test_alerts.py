@@ -1,0 +1,140 @@
+"""Every alert fires on what it is for, and not on what is usual; evaluated by Prometheus's own promtool."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.support.processes.promtool import RULES, alert_names, firing, promtool
+
+METHOD = "/dejavu.v1.PredictionService/Predict"
+
+
+def of(metric: str, **labels: str) -> str:
+    """Returns a series of a server."""
+    given = {"instance": "a:9464", "job": "dejavu", **labels}
+    return metric + "{" + ",".join(f"{name}='{value}'" for name, value in given.items()) + "}"
+
+
+def calls(code: str, step: int) -> str:
+    return f"{of('dejavu_calls_total', method=METHOD, code=code)} 0+{step}x40"
+
+
+def durations(metric: str, fast: int, slow: int, **labels: str) -> list[str]:
+    """A histogram of which some calls of each step take up to 1 ms, and some between 0.5 and 3 s."""
+    return [
+        f"{of(metric, le='0.001', **labels)} 0+{fast}x40",
+        f"{of(metric, le='0.5', **labels)} 0+{fast}x40",
+        f"{of(metric, le='3.0', **labels)} 0+{fast + slow}x40",
+        f"{of(metric, le='+Inf', **labels)} 0+{fast + slow}x40",
+    ]
+
+
+def coverage(share: float, games: int) -> list[str]:
+    labels = {"model": "m", "horizon": "final"}
+    return [
+        f"{of('dejavu_coverage_ratio', **labels)} {share}x80",
+        f"{of('dejavu_coverage_nominal_ratio', **labels)} 0.9x80",
+        f"{of('dejavu_coverage_games', **labels)} {games}x80",
+    ]
+
+
+def gauges(**values: float) -> list[str]:
+    return [f"{of(f'dejavu_{name}')} {value}x40" for name, value in values.items()]
+
+
+CASES: dict[str, tuple[list[str], list[str]]] = {
+    "DejavuDown": ([f"{of('up')} 0x40"], [f"{of('up')} 1x40"]),
+    "DejavuWorkerDied": (
+        [f"{of('dejavu_worker_deaths_total')} 0x30 1x10"],
+        [f"{of('dejavu_worker_deaths_total')} 0 1x40"],  # long ago
+    ),
+    "DejavuWorkerHung": (
+        [f"{of('dejavu_worker_hangs_total', part='compute')} 0x30 1x10"],
+        [f"{of('dejavu_worker_hangs_total', part='compute')} 1x40"],
+    ),
+    "DejavuWorkersCannotStart": (
+        [f"{of('dejavu_worker_starts_failed_total')} 0x20 1 2 3 4x20"],
+        [f"{of('dejavu_worker_starts_failed_total')} 0x20 1x20"],
+    ),
+    "DejavuReloadFailed": (
+        [f"{of('dejavu_reloads_total', outcome='failed')} 0x30 1x10"],
+        [f"{of('dejavu_reloads_total', outcome='done')} 0x30 1x10"],
+    ),
+    "DejavuFewDescriptors": (
+        [f"{of('dejavu_worker_open_fds', worker='0')} 900x40", f"{of('dejavu_worker_max_fds', worker='0')} 1024x40"],
+        [f"{of('dejavu_worker_open_fds', worker='0')} 90x40", f"{of('dejavu_worker_max_fds', worker='0')} 1024x40"],
+    ),
+    "DejavuOverloaded": (
+        [
+            calls("OK", 90),
+            calls("RESOURCE_EXHAUSTED", 10),
+            f"{of('dejavu_calls_refused_total', method=METHOD, reason='OVERLOADED')} 0+10x40",
+        ],
+        [
+            calls("OK", 90),
+            calls("RESOURCE_EXHAUSTED", 1),
+            f"{of('dejavu_calls_refused_total', method=METHOD, reason='OVERLOADED')} 0+1x40",
+        ],
+    ),
+    "DejavuErrors": (
+        [calls("OK", 97), calls("INTERNAL", 2), calls("UNAVAILABLE", 1)],
+        [calls("OK", 50), calls("INVALID_ARGUMENT", 40), calls("DEADLINE_EXCEEDED", 10)],
+    ),
+    "DejavuSlow": (
+        durations("dejavu_call_seconds_bucket", 90, 10, method=METHOD, code="OK"),
+        durations("dejavu_call_seconds_bucket", 90, 10, method="/dejavu.v1.RecordService/GetScorecard", code="OK"),
+    ),
+    "DejavuLedgerUnavailable": (gauges(workers_without_ledger=1), gauges(workers_without_ledger=0)),
+    "DejavuDiskLow": (
+        gauges(ledger_disk_free_bytes=400, ledger_disk_reserve_bytes=256),
+        gauges(ledger_disk_free_bytes=4000, ledger_disk_reserve_bytes=256),
+    ),
+    "DejavuCommitsSlow": (
+        durations("dejavu_ledger_commit_seconds_bucket", 90, 10),
+        durations("dejavu_ledger_commit_seconds_bucket", 100, 0),
+    ),
+    "DejavuStreamLag": (
+        gauges(stream_lag_entries=3),
+        [f"{of('dejavu_stream_lag_entries')} 0 3 0 2 0 5 0 3 0 9 0 0 0 0 0 0 0 0 0 0 0 4 0 0 0 4 0 4 0 4 0 4 0 4 0"],
+    ),
+    "DejavuCheckpointOld": (
+        gauges(checkpoint_age_seconds=500, checkpoint_interval_seconds=60),
+        gauges(checkpoint_age_seconds=500, checkpoint_interval_seconds=3600),
+    ),
+    "DejavuLearnerLag": (gauges(learner_lag_outcomes=1), gauges(learner_lag_outcomes=0)),
+    "DejavuRatingsOutdated": (
+        [f"{of('dejavu_ratings_age_days', model='m')} 31x40", *gauges(ratings_max_age_days=30)],
+        [f"{of('dejavu_ratings_age_days', model='m')} 30x40", *gauges(ratings_max_age_days=30)],
+    ),
+    "DejavuCoverageOff": (coverage(0.78, 40), coverage(0.78, 39)),
+    "DejavuAccessFileOutdated": (
+        [f"{of('dejavu_access_file_outdated', file='tls')} 1x40"],
+        [f"{of('dejavu_access_file_outdated', file='tls')} 0x40"],
+    ),
+}
+
+
+def test_prometheus_takes_the_rules() -> None:
+    run = subprocess.run([promtool(), "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_every_alert_has_its_case() -> None:
+    assert list(CASES) == alert_names()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_alert_fires_alone_on_what_it_is_for(name: str, tmp_path: Path) -> None:
+    fires, _ = CASES[name]
+    assert firing(tmp_path, fires, minutes=17 if name == "DejavuCoverageOff" else 9) == {name}
+
+
+def test_no_alert_fires_on_what_is_usual(tmp_path: Path) -> None:
+    for name, (_, usual) in CASES.items():
+        assert firing(tmp_path, usual, minutes=17 if name == "DejavuCoverageOff" else 9) == set(), name
+
+
+def test_intervals_that_hold_are_no_fault(tmp_path: Path) -> None:
+    assert firing(tmp_path, coverage(0.93, 400), minutes=17) == set()

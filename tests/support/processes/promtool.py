@@ -1,0 +1,123 @@
+"""Evaluates the alert rules by Prometheus's own promtool, on series that a test gives or has scraped.
+
+firing(["dejavu_workers_without_ledger{instance='a'} 1+0x10"], minutes=5) == {"DejavuLedgerUnavailable"}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+ROOT = Path(__file__).parents[3]
+RULES = ROOT / "server/monitoring/alerts.yaml"
+
+STEP_SECONDS = 15
+"""Interval of the series and of the evaluation."""
+
+
+def promtool() -> str:
+    """Returns the path of promtool; skips the test if there is none, unless CI requires it."""
+    found = shutil.which("promtool")
+    if found is None:
+        if os.environ.get("DEJAVU_CI") == "1":
+            pytest.fail("promtool is missing; Debian's package is `prometheus`")
+        pytest.skip("promtool is not installed")
+    return found
+
+
+def alert_names() -> list[str]:
+    """Returns the names of all alerts, in the order of the file."""
+    return re.findall(r"^ *- alert: (\w+)$", RULES.read_text(), re.MULTILINE)
+
+
+def expressions() -> dict[str, str]:
+    """Returns the expression of every alert, as promtool prints it."""
+    parts = re.split(r"^ *- alert: (\w+)$", RULES.read_text(), flags=re.MULTILINE)
+    found = {}
+    for name, rule in zip(parts[1::2], parts[2::2], strict=True):
+        block = re.search(r"^ *expr: (?:>-\n)?(.*?)\n *(?:for|labels):", rule, re.MULTILINE | re.DOTALL)
+        assert block is not None, name
+        found[name] = " ".join(block[1].split())
+    return found
+
+
+def firing(folder: Path, series: Sequence[str], minutes: float) -> set[str]:
+    """Returns the names of the alerts that fire after some minutes.
+
+    Args:
+        folder: a folder for the input of promtool.
+        series: each "SERIES VALUES" in the notation of promtool, a value every STEP_SECONDS.
+        minutes: when to look, from the start of the series.
+    """
+    expected = [
+        {
+            "expr": f'count(ALERTS{{alertname="{name}", alertstate="firing"}}) or vector(0)',
+            "eval_time": f"{round(60 * minutes)}s",
+            "exp_samples": [{"labels": "{}", "value": 0}],
+        }
+        for name in alert_names()
+    ]
+    return set(re.findall(r'alertname=\\?"(\w+)', _test(folder, series, expected)))
+
+
+def _test(folder: Path, series: Sequence[str], expected: Sequence[dict[str, Any]]) -> str:
+    """Returns promtool's report about expectations that do not hold; empty if all do."""
+    test = {
+        "interval": f"{STEP_SECONDS}s",
+        "input_series": [dict(zip(("series", "values"), each.split(" ", 1), strict=True)) for each in series],
+        "promql_expr_test": expected,
+    }
+    document = {"rule_files": [str(RULES)], "evaluation_interval": f"{STEP_SECONDS}s", "tests": [test]}
+    path = folder / "promtool.json"  # JSON is YAML
+    path.write_text(json.dumps(document))
+    run = subprocess.run([promtool(), "test", "rules", str(path)], capture_output=True, text=True, check=False)
+    report = run.stdout + run.stderr
+    if run.returncode and 'expr: "' not in report:  # it could not read the test, or a query
+        raise AssertionError(report)
+    return report if run.returncode else ""
+
+
+def scraped_series(scrapes: Iterable[str], *, instance: str = "server:9464") -> list[str]:
+    """Returns the series of successive scrapes, as `firing` takes them; `up` included.
+
+    Args:
+        scrapes: texts of /metrics, in the order of time; each stands for one step.
+        instance: label that Prometheus adds.
+    """
+    texts = list(scrapes)
+    series: dict[str, list[str]] = {}
+    for index, text in enumerate(texts):
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                labels: dict[str, Any] = {**sample.labels, "instance": instance, "job": "dejavu"}
+                key = sample.name + "{" + ",".join(f"{name}='{value}'" for name, value in labels.items()) + "}"
+                values = series.setdefault(key, ["_"] * len(texts))
+                values[index] = "NaN" if sample.value != sample.value else f"{sample.value:.17g}"
+    up = " ".join("1" for _ in texts)
+    return [
+        f"up{{instance='{instance}',job='dejavu'}} {up}",
+        *(f"{key} {' '.join(each)}" for key, each in series.items()),
+    ]
+
+
+def empty_queries(folder: Path, series: Sequence[str], queries: Sequence[str], minutes: float) -> list[str]:
+    """Returns those of some queries that give no result; see `firing`."""
+    expected: list[dict[str, Any]] = [
+        {
+            "expr": f"(count({query}) > bool 0) or vector(0)",
+            "eval_time": f"{round(60 * minutes)}s",
+            "exp_samples": [{"labels": "{}", "value": 1}],
+        }
+        for query in queries
+    ]
+    report = _test(folder, series, expected)
+    return [each["expr"] for each in expected if json.dumps(each["expr"]) in report]

@@ -1,20 +1,34 @@
-"""`dejavu models` and `dejavu health`: a server's models and health."""
+"""`dejavu models`, `dejavu health` and `dejavu top`: a server's models, health and metrics."""
 
 from __future__ import annotations
 
+import http.client
 import json
-from typing import Annotated
+import time
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from rich.console import Console
+from rich.live import Live
 
 from dejavu.v1.model_service_pb2 import ListModelsResponse
-from dejavu_client.cli.errors import FAILED
-from dejavu_client.cli.options import Json, Target, Timeout, connect
+from dejavu_client.cli.errors import FAILED, NO_ANSWER
+from dejavu_client.cli.options import Json, Target, Timeout, address, connect
 from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.errors import NotFoundError, UnavailableError
 from dejavu_client.output.forecast import print_models, show
+from dejavu_client.output.top import server_view, waiting_view
 from dejavu_client.transport.health import LEDGER, HealthStatus
+from dejavu_common.address import Address
+
+if TYPE_CHECKING:  # needs prometheus-client, which only `top` does
+    from dejavu_client.output.server_metrics import Scrape
+
+_SCRAPE_SECONDS: Final = 10.0
+_MAX_BYTES: Final = 16 * 1024 * 1024
+_FIRST_SECONDS: Final = 0.5
+"""Time until the second look, without which there is nothing to show."""
 
 _BROKEN_LEDGER = "; forecasts with a game id, streams and the record fail, what-ifs do not; see the server's log"
 
@@ -65,6 +79,107 @@ def health(
         typer.echo(hint, err=True)
     if status != HealthStatus.SERVING.name:
         raise typer.Exit(FAILED)
+
+
+def top(
+    metrics: Annotated[
+        str,
+        typer.Option(
+            "--metrics",
+            metavar="HOST:PORT",
+            envvar="DEJAVU_METRICS",
+            help="Address of the server's metrics: its option --metrics-listen.",
+        ),
+    ] = "127.0.0.1:9464",
+    interval: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, max=3600, help="Time between two looks at the metrics.")
+    ] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Show one interval, then end.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a server does: calls, durations, refusals, workers, ledger, lag; live in a terminal.
+
+    Reads the server's metrics (dejavu-server --metrics-listen HOST:PORT). Stop with Ctrl-C.
+    """
+    source = address(metrics, "--metrics")
+    console = Console()
+    if once or as_json or not console.is_terminal:
+        _print_intervals(source, interval, console, once=once, as_json=as_json)
+    else:
+        _draw_intervals(source, interval, console)
+
+
+def _print_intervals(source: Address, seconds: float, console: Console, *, once: bool, as_json: bool) -> None:
+    """Prints what happened in each interval; ends when the metrics cannot be read."""
+    from dejavu_client.output.server_metrics import ScrapeInterval, summary  # noqa: PLC0415 - see TYPE_CHECKING
+
+    try:
+        before = _scrape(source)
+        while True:
+            time.sleep(seconds)
+            now = _scrape(source)
+            view = summary(ScrapeInterval(before, now))
+            if as_json:
+                typer.echo(json.dumps(view))
+            else:
+                console.print(server_view(view, str(source)))
+            if once:
+                return
+            before = now
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        typer.echo(f"Error: {_reason(source, error)}", err=True)
+        raise typer.Exit(NO_ANSWER) from None
+
+
+def _draw_intervals(source: Address, seconds: float, console: Console) -> None:
+    """Draws the newest interval until the program is interrupted, also while the metrics cannot be read."""
+    from dejavu_client.output.server_metrics import ScrapeInterval, summary  # noqa: PLC0415 - see TYPE_CHECKING
+
+    before: Scrape | None = None
+    view = None
+    with Live(waiting_view(str(source), ""), console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            try:
+                now, trouble = _scrape(source), ""
+                view, before = (None if before is None else summary(ScrapeInterval(before, now))), now
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                trouble = _reason(source, error)
+            shown = (
+                waiting_view(str(source), trouble) if view is None else server_view(view, str(source), trouble=trouble)
+            )
+            live.update(shown, refresh=True)
+            time.sleep(seconds if view is not None or trouble else min(seconds, _FIRST_SECONDS))
+
+
+def _scrape(source: Address) -> Scrape:
+    """Reads the metrics of a server.
+
+    Raises:
+        OSError, HTTPException: if they cannot be read.
+        NoServerMetrics: if something else answers.
+    """
+    from dejavu_client.output.server_metrics import NoServerMetrics, Scrape  # noqa: PLC0415 - see TYPE_CHECKING
+
+    connection = http.client.HTTPConnection(source.host, source.port, timeout=_SCRAPE_SECONDS)
+    try:
+        connection.request("GET", "/metrics")
+        response = connection.getresponse()
+        body = response.read(_MAX_BYTES)
+        if response.status != http.client.OK:
+            raise NoServerMetrics(f"the answer has the status {response.status}; expected 200")
+        return Scrape(body.decode("utf-8", "replace"), time.monotonic())
+    finally:
+        connection.close()
+
+
+def _reason(source: Address, error: Exception) -> str:
+    """Says why metrics could not be read, and what to do."""
+    reason = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
+    if isinstance(error, http.client.HTTPException):  # its text has what was received
+        reason = "the answer is not HTTP"
+    return f"cannot read the metrics at {source}: {reason}; does the server run with --metrics-listen {source}?"
 
 
 def _ledger(client: DejavuClient) -> str | None:

@@ -45,7 +45,7 @@ def mutual(authority: Authority) -> Iterator[FakeServer]:
         yield fake
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"teams", "demo"}))
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"teams", "demo", "top"}))
 def test_every_command_that_calls_a_server_takes_the_options_and_no_token(run: Run, command: str) -> None:
     shown = " ".join(run(command, "--help").stdout.split())
     for option in ("--tls", "--ca FILE", "--cert FILE", "--key FILE", "--token-file FILE", "DEJAVU_TOKEN."):

@@ -131,6 +131,12 @@ class Settings(ProcessMessage):
             flag=False,
         ),
     ] = "on"
+    channelz: Annotated[
+        Literal["on", "off"],
+        _option(
+            "Serve grpc.channelz.v1, with the peers and calls of each connection, to callers of scope admin", flag=False
+        ),
+    ] = "off"
     bundles: Annotated[
         tuple[Path, ...],
         _option(

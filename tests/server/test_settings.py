@@ -145,6 +145,7 @@ def test_a_worker_reads_what_a_supervisor_of_the_previous_release_writes_and_the
     assert Settings.from_json(PREVIOUS_RELEASE) == settings
     assert json.loads(settings.to_json()) == {
         **json.loads(PREVIOUS_RELEASE),
+        "channelz": "off",
         "tls_cert": "",
         "tls_key": "",
         "tls_client_ca": "",

@@ -43,6 +43,7 @@ class Command:
 _LIVE = ("nba_api",)
 _SERVER = (
     "alembic",
+    "grpc_channelz",
     "grpc_reflection",
     "hnswlib",
     "numpy",

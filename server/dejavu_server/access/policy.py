@@ -22,6 +22,18 @@ POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
         "/grpc.health.v1.Health/Watch": PUBLIC,
         "/grpc.health.v1.Health/List": PUBLIC,
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _needs(AccessScope.READ),
+        **{
+            f"/grpc.channelz.v1.Channelz/{method}": _needs(AccessScope.ADMIN)
+            for method in (
+                "GetTopChannels",
+                "GetServers",
+                "GetServer",
+                "GetServerSockets",
+                "GetChannel",
+                "GetSubchannel",
+                "GetSocket",
+            )
+        },
         "/dejavu.v1.ModelService/ListModels": _needs(AccessScope.READ),
         # A request that names a game also needs RECORD: see PredictionService.
         "/dejavu.v1.PredictionService/Predict": _needs(AccessScope.PREDICT),

@@ -5,7 +5,7 @@
     MalformedRequest                           INVALID_ARGUMENT      INVALID_MESSAGE
     Unsupported and subclasses                 FAILED_PRECONDITION   UNSUPPORTED_…, ALPHA_TOO_SMALL and so on
     UnknownModel, UnknownService, UnknownGame  NOT_FOUND             UNKNOWN_MODEL_VERSION and so on
-    UnknownOutcome                             NOT_FOUND             UNKNOWN_OUTCOME
+    UnknownOutcome, UnknownChannelzId          NOT_FOUND             UNKNOWN_OUTCOME, UNKNOWN_CHANNELZ_ID
     OutcomeAlreadyRecorded, GameFull           FAILED_PRECONDITION   OUTCOME_KNOWN, GAME_FULL
     OutcomeStands                              FAILED_PRECONDITION   OUTCOME_STANDS
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
@@ -41,6 +41,7 @@ from dejavu_models.errors import DejavuError, FieldError, InvalidInput, UnknownM
 from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthenticated
 from dejavu_server.admission.callers import retry_milliseconds
 from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded, Overloaded
+from dejavu_server.api.channelz import UnknownChannelzId
 from dejavu_server.api.health import UnknownService
 from dejavu_server.ledger.errors import (
     GameFull,
@@ -80,6 +81,7 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     UnknownModel: grpc.StatusCode.NOT_FOUND,
     UnknownGame: grpc.StatusCode.NOT_FOUND,
     UnknownService: grpc.StatusCode.NOT_FOUND,
+    UnknownChannelzId: grpc.StatusCode.NOT_FOUND,
     GameFull: grpc.StatusCode.FAILED_PRECONDITION,
     OutcomeAlreadyRecorded: grpc.StatusCode.FAILED_PRECONDITION,
     OutcomeStands: grpc.StatusCode.FAILED_PRECONDITION,

@@ -33,6 +33,7 @@ from dejavu_models.uncertainty.adaptive import AdaptationMethod
 from dejavu_server.access.configuration import authenticator, tls_credentials
 from dejavu_server.admission.callers import Callers
 from dejavu_server.admission.controller import AdmissionController, call_limits
+from dejavu_server.api.channelz import CHANNELZ_SERVICE, ChannelzService
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.handlers import REFLECTION_SERVICE, handlers, reflection_handlers
@@ -157,6 +158,7 @@ class Worker:
                     min(_MAX_CONNECTIONS, int(ACCEPTED_SHARE * descriptors.limit())),
                 ),
                 ("grpc.so_reuseport", int(reuse_port)),
+                ("grpc.enable_channelz", int(settings.channelz == "on")),
             ],
         )
         self._ledger_manager: LedgerManager
@@ -237,7 +239,11 @@ class Worker:
         self._add_service(MODEL_SERVICE, ModelService(registry, self._clock))
         self._add_service(RECORD_SERVICE, RecordService(self._ledger_manager, self._clock, signer.checkpoint))
         self._add_service(HEALTH_SERVICE, self._health, complete=False)
-        self._server.add_methods(REFLECTION_SERVICE, reflection_handlers([*SERVICES, HEALTH_SERVICE.full_name]))
+        services = [*SERVICES, HEALTH_SERVICE.full_name]
+        if settings.channelz == "on":
+            self._add_service(CHANNELZ_SERVICE, ChannelzService())
+            services.append(CHANNELZ_SERVICE.full_name)
+        self._server.add_methods(REFLECTION_SERVICE, reflection_handlers(services))
         await self._listen(stack)
         self._health.serve()
         _log.info("serving", address=self.address, models=list(self.models))

@@ -50,7 +50,7 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
     path = tmp_path / "tokens.json"
     tokens = {scope: token_file.create(path, scope.value, (scope,), utc_now()) for scope in AccessScope}
     owner = token_file.create(path, "owner", tuple(AccessScope), utc_now())
-    async with async_worker(tmp_path, tokens=str(path)) as worker:
+    async with async_worker(tmp_path, tokens=str(path), channelz="on") as worker:
         yield Guarded(worker, tokens, owner)
 
 
@@ -199,4 +199,4 @@ async def test_reflection_answers_who_may_read(guarded: Guarded) -> None:
         stream = stub.ServerReflectionInfo(
             iter([listing]), metadata=[("authorization", f"Bearer {guarded.tokens[AccessScope.READ]}")]
         )
-        assert len((await stream.read()).list_services_response.service) == 5
+        assert len((await stream.read()).list_services_response.service) == 6

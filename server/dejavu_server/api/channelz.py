@@ -1,0 +1,75 @@
+"""The channelz service (grpc.channelz.v1): what gRPC's core knows of the server, its sockets and their calls.
+
+grpcio-channelz answers from the core and sets a status on the context instead of raising. Here an id that the core
+does not have is an error like any other, so that it is counted, and answered with a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from google.protobuf.message import Message
+from grpc_channelz.v1 import channelz_pb2
+from grpc_channelz.v1.channelz import ChannelzServicer
+
+from dejavu_models.errors import DejavuError
+from dejavu_server.api.handlers import Context
+
+CHANNELZ_SERVICE: Final[Any] = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"]
+
+
+class UnknownChannelzId(DejavuError):
+    """gRPC's core has no server, socket or channel of an id."""
+
+    reason = "UNKNOWN_CHANNELZ_ID"
+
+
+class _Status:
+    """Takes the place of a context, whose status the library sets if it has no answer."""
+
+    def set_code(self, code: object) -> None:
+        """Does nothing: without an answer the id is unknown."""
+
+    def set_details(self, details: str) -> None:
+        """Does nothing."""
+
+
+class ChannelzService:
+    """Implements grpc.channelz.v1.Channelz. Every method raises UnknownChannelzId for an id that is not known."""
+
+    async def get_top_channels(self, request: Message, _: Context) -> Message:
+        """Lists the channels that this process has opened itself: none."""
+        return _answer(ChannelzServicer.GetTopChannels, request)
+
+    async def get_servers(self, request: Message, _: Context) -> Message:
+        """Lists the servers: one, with its calls started, succeeded and failed."""
+        return _answer(ChannelzServicer.GetServers, request)
+
+    async def get_server(self, request: Message, _: Context) -> Message:
+        """Returns one server."""
+        return _answer(ChannelzServicer.GetServer, request)
+
+    async def get_server_sockets(self, request: Message, _: Context) -> Message:
+        """Lists the sockets of a server's connections."""
+        return _answer(ChannelzServicer.GetServerSockets, request)
+
+    async def get_channel(self, request: Message, _: Context) -> Message:
+        """Returns one channel."""
+        return _answer(ChannelzServicer.GetChannel, request)
+
+    async def get_subchannel(self, request: Message, _: Context) -> Message:
+        """Returns one subchannel."""
+        return _answer(ChannelzServicer.GetSubchannel, request)
+
+    async def get_socket(self, request: Message, _: Context) -> Message:
+        """Returns one socket: peer, streams, messages, keepalives."""
+        return _answer(ChannelzServicer.GetSocket, request)
+
+
+def _answer(method: Callable[[Any, Any], Any], request: Message) -> Message:
+    answer: Message | None = method(request, _Status())
+    if answer is None:
+        fields = ", ".join(f"{field.name} {value}" for field, value in request.ListFields()) or "id 0"
+        raise UnknownChannelzId(f"gRPC has nothing with {fields}; it may have been closed")
+    return answer

@@ -110,10 +110,10 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         finally:
             # At its end the core answers every request for a call. An answer that came after the loop has gone would
             # be written to memory that is no longer the loop's.
-            await asyncio.wait(accepting, timeout=_LAST_ANSWERS_SECONDS)
-        # All are read: asyncio logs the exception of a task that nobody has read.
-        ended = [error for task in accepting if task.done() and (error := task.exception()) is not None]
-        raise ended[0]
+            ended, _ = await asyncio.wait(accepting, timeout=_LAST_ANSWERS_SECONDS)
+            # Of all, or asyncio would log those of which nobody asked.
+            errors = [error for task in ended if not task.cancelled() and (error := task.exception()) is not None]
+        raise errors[0]
 
     async def _accept_in_turn(self, method: bytes | None, path: str) -> Never:
         resolver = cygrpc._MethodResolver([], self._handlers)

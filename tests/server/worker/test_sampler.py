@@ -15,7 +15,6 @@ from tests.support.processes.servers import settings_in
 
 from dejavu_client import HALFTIME, AsyncDejavuClient
 from dejavu_models.registry.registry import Registry
-from dejavu_server.access.caller import CallerLabels
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming.broadcaster import Broadcaster
@@ -134,10 +133,3 @@ async def test_what_is_computed_and_recorded_is_timed_and_counted(tmp_path: Path
         assert figures.get_sample_value("dejavu_ledger_commit_seconds_count") == 1
         labels = {"model": worker.models[0], "horizon": "halftime"}
         assert figures.get_sample_value("dejavu_forecasts_total", labels) == 6
-
-
-def test_the_labels_of_callers_are_the_names_of_few_tokens() -> None:
-    labels = CallerLabels(limit=2)
-    assert [labels.of(f"token:{name}") for name in ("a", "b", "c", "a")] == ["a", "b", "other", "a"]
-    assert labels.of("jwt:anybody") == "other"
-    assert labels.of("") == "none"

@@ -174,6 +174,14 @@ class BackendConformance:
         assert await ledger.resume_position(ledger.token(2)) == 2
         await ledger.close()
 
+    async def test_a_ledger_grows_with_what_is_recorded(self, backend: Backend) -> None:
+        ledger = await Ledger.open_backend(backend)
+        empty = await ledger.size_bytes()
+        assert empty > 0
+        await ledger.commit([issued(game(number)) for number in range(300)])
+        assert await ledger.size_bytes() > empty + 100_000
+        await ledger.close()
+
     async def test_many_who_record_at_once_get_every_place_once(self, backend: Backend) -> None:
         ledger = await Ledger.open_backend(backend)
         answers = await asyncio.gather(*(ledger.commit([issued(game(n % 7))]) for n in range(40)))

@@ -52,6 +52,9 @@ WORKERS = "dejavu-workers"
 MAX_REQUEST_ID = 128
 """Maximum length of a caller's request id, in characters; longer ones are truncated."""
 
+NO_REQUEST = "NO_REQUEST"
+"""Why a call is counted as refused that ended before its request was received: it was too large, or its caller went."""
+
 MAX_CALL_SECONDS = 60.0
 """Deadline of a unary call that has none of its own."""
 
@@ -72,6 +75,9 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 
 _response_metadata: ContextVar[Metadata] = ContextVar("response_metadata")
 """Response metadata of the current call: its request id and its worker."""
+
+_received: ContextVar[list[bool]] = ContextVar("received")
+"""Whether the request of the current call was received; shared with what runs when its task ends."""
 
 _authorization: ContextVar[str | bytes | None] = ContextVar("authorization")
 """The `authorization` metadata of the current call."""
@@ -134,7 +140,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 self._call_counter(UNKNOWN_METHOD, grpc.StatusCode.UNIMPLEMENTED).inc()
                 return None
             wrapped = self._handlers[method] = self._wrap(method, handler)
+        # If the core refuses the request, or its caller goes first, the call ends without its handler.
+        received = [False]
+        _received.set(received)
+        task = asyncio.current_task()
+        if task is not None:
+            task.add_done_callback(partial(self._count_if_not_received, method, received))
         return wrapped
+
+    def _count_if_not_received(self, method: str, received: list[bool], _: asyncio.Task[Any]) -> None:
+        if not received[0]:
+            self._metrics.refused.labels(method, NO_REQUEST).inc()
 
     async def end_streams(self) -> None:
         """Ends streams that do not end on their own, with DRAINING; rejects later streams the same way."""
@@ -207,6 +223,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def call(request: Any, context: Context) -> Any:
             started = time.perf_counter()
+            _received.get()[0] = True
             in_flight.inc()
             peer = context.peer()
             self.peers[peer] = self.peers.get(peer, 0) + 1

@@ -42,6 +42,23 @@ async def test_calls_of_methods_that_do_not_exist_are_counted_under_one_name(tmp
     assert methods == {"unknown"}
 
 
+async def test_a_request_that_the_core_refuses_is_counted(tmp_path: Path) -> None:
+    figures, path = CollectorRegistry(), "/dejavu.v1.PredictionService/Predict"
+    async with (
+        Worker(settings_in(tmp_path), registry=Registry([PersistenceForecaster()]), metrics=Metrics(figures)) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        predict: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
+        assert await predict(b"\xff", timeout=30).code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert await predict(bytes(5_000_000), timeout=30).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        labels = {"method": path, "reason": "NO_REQUEST"}
+        async with asyncio.timeout(30):
+            while figures.get_sample_value("dejavu_calls_refused_total", labels) is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert figures.get_sample_value("dejavu_calls_refused_total", labels) == 1
+        assert figures.get_sample_value("dejavu_calls_total", {"method": path, "code": "INVALID_ARGUMENT"}) == 1
+
+
 async def test_calls_are_counted_by_the_name_of_their_token(tmp_path: Path) -> None:
     figures, tokens = CollectorRegistry(), tmp_path / "tokens.json"
     token = token_file.create(tokens, "poller", (AccessScope.PREDICT,), utc_now())

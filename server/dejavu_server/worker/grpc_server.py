@@ -105,15 +105,15 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
     async def _accept(self, method: bytes | None) -> Never:
         path = UNKNOWN_METHOD if method is None else method.decode()
         accepting = [self._event_loop.create_task(self._accept_in_turn(method, path)) for _ in range(ACCEPTED_AT_ONCE)]
+        for task in accepting:
+            task.add_done_callback(_note_end)
         try:
-            await asyncio.wait(accepting, return_when=asyncio.FIRST_EXCEPTION)
+            ended, _ = await asyncio.wait(accepting, return_when=asyncio.FIRST_EXCEPTION)
         finally:
             # At its end the core answers every request for a call. An answer that came after the loop has gone would
             # be written to memory that is no longer the loop's.
-            ended, _ = await asyncio.wait(accepting, timeout=_LAST_ANSWERS_SECONDS)
-            # Of all, or asyncio would log those of which nobody asked.
-            errors = [error for task in ended if not task.cancelled() and (error := task.exception()) is not None]
-        raise errors[0]
+            await asyncio.wait(accepting, timeout=_LAST_ANSWERS_SECONDS)
+        raise next(error for task in ended if (error := task.exception()))
 
     async def _accept_in_turn(self, method: bytes | None, path: str) -> Never:
         resolver = cygrpc._MethodResolver([], self._handlers)
@@ -145,6 +145,12 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._calls.add(task)  # the event loop itself keeps no strong reference
         task.add_done_callback(self._calls.discard)
         return task
+
+
+def _note_end(task: asyncio.Task[Never]) -> None:
+    """Takes note of how a task ended, or asyncio would log the errors of those of which nobody asks."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _release(permit: Permit, _: asyncio.Task[None]) -> None:

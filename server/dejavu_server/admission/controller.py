@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Final
 
 from dejavu_models.errors import DejavuError
@@ -42,6 +43,12 @@ _KINDS: Final = {
     "/dejavu.v1.PredictionService/StreamPredictions": CallKind.STREAM,
 }
 
+REQUEST_SECONDS: Final = 2.0
+"""How long a call may count before its request has been received, in seconds.
+
+Clients send headers and request together; one that sends the headers only would hold the place of a forecast.
+"""
+
 _RECORD_PREFIX: Final = "/dejavu.v1.RecordService/"
 
 
@@ -54,15 +61,19 @@ class Permit:
 
     Attributes:
         expires: see above.
-        has_request: whether the request was received; set by who receives it.
+        on_request: called when the request was received.
     """
 
-    __slots__ = ("_limit", "expires", "has_request")
+    __slots__ = ("_limit", "expires", "on_request")
 
     def __init__(self, limit: ConcurrencyLimit, expires: float) -> None:
         self._limit: ConcurrencyLimit | None = limit
         self.expires = expires
-        self.has_request = False
+        self.on_request: Callable[[Permit], object] = _do_nothing
+
+    def request_received(self) -> None:
+        """Takes note that the request was received."""
+        self.on_request(self)
 
     @property
     def is_released(self) -> bool:
@@ -74,6 +85,14 @@ class Permit:
         limit, self._limit = self._limit, None
         if limit is not None:
             limit.release()
+
+
+def _do_nothing(_: Permit) -> None:
+    pass
+
+
+current_permit: ContextVar[Permit | None] = ContextVar("current_permit", default=None)
+"""The permit of the current call."""
 
 
 def kind_of(method: str) -> CallKind:
@@ -94,7 +113,7 @@ class AdmissionController:
         self,
         limits: Mapping[CallKind, ConcurrencyLimit],
         *,
-        request_seconds: float = 10.0,
+        request_seconds: float = REQUEST_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = {kind: limits[kind] for kind in CallKind}
@@ -124,6 +143,11 @@ class AdmissionController:
         if not limit.acquire(now):
             return self._overloaded[kind]
         return Permit(limit, now + self._request_seconds)
+
+    @property
+    def no_request(self) -> DeadlineExceeded:
+        """The error of a call whose request was not received in time."""
+        return DeadlineExceeded(f"the request was not received within {self._request_seconds:g} s")
 
     def in_progress(self, kind: CallKind) -> int:
         """Returns the number of calls in progress of a kind."""

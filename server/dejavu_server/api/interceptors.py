@@ -35,7 +35,7 @@ from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated, current_caller
 from dejavu_server.admission.callers import Callers
-from dejavu_server.admission.controller import CallKind, kind_of
+from dejavu_server.admission.controller import CallKind, Permit, current_permit, kind_of
 from dejavu_server.admission.errors import DeadlineExceeded
 from dejavu_server.api.errors import INTERNAL, MalformedRequest, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
@@ -145,11 +145,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         _received.set(received)
         task = asyncio.current_task()
         if task is not None:
-            task.add_done_callback(partial(self._count_if_not_received, method, received))
+            task.add_done_callback(partial(self._count_if_not_received, method, received, current_permit.get()))
         return wrapped
 
-    def _count_if_not_received(self, method: str, received: list[bool], _: asyncio.Task[Any]) -> None:
-        if not received[0]:
+    def _count_if_not_received(
+        self, method: str, received: list[bool], permit: Permit | None, _: asyncio.Task[Any]
+    ) -> None:
+        # A permit that is released by now was withdrawn, and its call counted then.
+        if not received[0] and (permit is None or not permit.is_released):
             self._metrics.refused.labels(method, NO_REQUEST).inc()
 
     async def end_streams(self) -> None:
@@ -223,6 +226,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def call(request: Any, context: Context) -> Any:
             started = time.perf_counter()
+            if (permit := current_permit.get()) is not None:
+                permit.request_received()
             _received.get()[0] = True
             in_flight.inc()
             peer = context.peer()

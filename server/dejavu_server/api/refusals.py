@@ -77,6 +77,15 @@ class Admissions:
         answer = self._controller.admit(method, context.time_remaining())
         return answer if isinstance(answer, Permit) else self._refusal(method, answer, context)
 
+    def no_request(self, method: str, context: Context) -> Refusal:
+        """Returns the refusal of a call that was admitted and whose request was not received in time."""
+        return self._refusal(method, self._controller.no_request, context)
+
+    @property
+    def now(self) -> float:
+        """The time by which permits expire."""
+        return self._controller.clock()
+
     def _refusal(self, method: str, error: DejavuError, context: Context) -> Refusal:
         prepared = self._prepared.get(key := (method, str(error)))
         if prepared is None:

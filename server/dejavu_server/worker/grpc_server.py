@@ -24,7 +24,7 @@ import grpc
 from grpc._cython import cygrpc
 from grpc.aio._server import Server
 
-from dejavu_server.admission.controller import Permit
+from dejavu_server.admission.controller import Permit, current_permit
 from dejavu_server.api.handlers import Handler, Handlers
 from dejavu_server.api.refusals import Admissions, Refusal
 
@@ -87,6 +87,8 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._admissions = admissions
         self._handlers: dict[str, Handler] = {}
         self._calls = set[asyncio.Task[None]]()
+        self._without_request: dict[Permit, tuple[str, Any]] = {}  # oldest first
+        self._sweeps = False
 
     def add_registered_method_handlers(self, method_handlers: dict[str, Handler]) -> None:
         super().add_registered_method_handlers(method_handlers)
@@ -135,10 +137,40 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
                     self._run(_refuse(state, answer, loop))
                 return
             permit = answer
+            current_permit.set(permit)  # the task of the call copies it
+            permit.on_request = self._forget
+            self._without_request[permit] = path, state
+            self._sweep_later()
         call = cygrpc._handle_rpc(path, resolver, self._interceptors_of_calls, state, loop, False)
         task = self._run(cygrpc._schedule_rpc_coro(call, state, loop, path))
         if permit is not None:
-            task.add_done_callback(partial(_release, permit))
+            task.add_done_callback(partial(self._release, permit))
+
+    def _release(self, permit: Permit, _: asyncio.Task[None]) -> None:
+        self._forget(permit)
+        permit.release()
+
+    def _forget(self, permit: Permit) -> None:
+        """Forgets the call of a permit, whose memory the core keeps as long as it is referred to."""
+        self._without_request.pop(permit, None)
+
+    def _sweep_later(self) -> None:
+        if self._admissions is not None and self._without_request and not self._sweeps:
+            self._sweeps = True
+            oldest = next(iter(self._without_request))
+            self._event_loop.call_later(max(0.05, oldest.expires - self._admissions.now), self._sweep, self._admissions)
+
+    def _sweep(self, admissions: Admissions) -> None:
+        """Ends the calls that were admitted and have sent no request in time."""
+        self._sweeps = False
+        for permit, (path, state) in list(self._without_request.items()):
+            if permit.expires > admissions.now:
+                break
+            self._forget(permit)
+            permit.release()
+            context = cygrpc._ServicerContext(state, None, None, self._event_loop)
+            self._run(_refuse(state, admissions.no_request(path, context), self._event_loop))
+        self._sweep_later()
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._event_loop.create_task(coroutine)
@@ -151,10 +183,6 @@ def _note_end(task: asyncio.Task[Never]) -> None:
     """Takes note of how a task ended, or asyncio would log the errors of those of which nobody asks."""
     if not task.cancelled():
         task.exception()
-
-
-def _release(permit: Permit, _: asyncio.Task[None]) -> None:
-    permit.release()
 
 
 async def _refuse(state: Any, refusal: Refusal, loop: asyncio.AbstractEventLoop) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from bench.fuzz import wire
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
@@ -156,3 +157,39 @@ async def test_cancelled_and_expired_calls_give_their_room_back(worker: Worker, 
     await until_idle(worker)
     held.go.set()
     assert (await stub.Predict(REQUEST, timeout=60)).forecast.model_version
+
+
+async def test_calls_that_send_headers_and_no_request_make_room_again(worker: Worker, stub: Any) -> None:
+    """Otherwise an anonymous caller could hold the place of every forecast with a few hundred bytes."""
+    host, _, port = worker.address.rpartition(":")
+    complete = wire.call(PREDICT, b"")
+    headers_only = complete[: -len(wire.frame(wire.DATA, wire.END_STREAM, 1, b""))]
+    writers = []
+    for _ in range(MOST):
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(headers_only)
+        writers.append(writer)
+    async with asyncio.timeout(20):
+        while worker.admission.in_progress(CallKind.PREDICT) < LIMIT:  # noqa: ASYNC110 - a number of the server
+            await asyncio.sleep(0.01)
+        assert await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.RESOURCE_EXHAUSTED
+        while await code_of(stub.Predict(REQUEST)) is not grpc.StatusCode.OK:  # noqa: ASYNC110 - an answer
+            await asyncio.sleep(0.05)
+        while worker.admission.in_progress(CallKind.PREDICT):  # noqa: ASYNC110 - a number of the server
+            await asyncio.sleep(0.01)
+    for writer in writers:
+        writer.close()
+
+
+async def test_a_call_that_takes_longer_than_its_request_may_is_answered(
+    worker: Worker, stub: Any, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker.admission, "_request_seconds", 0.05)
+    slow = stub.Predict(REQUEST)
+    async with asyncio.timeout(20):
+        while not held.converted:  # noqa: ASYNC110 - a number
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)  # several times as long
+    assert not slow.done()
+    held.go.set()
+    assert await code_of(slow) is grpc.StatusCode.OK

@@ -134,11 +134,11 @@ class Held:
         self.groups: list[int] = []
         loop, append = asyncio.get_running_loop(), store.append
 
-        def held(connection: Any, drafts: Any, limits: Any) -> list[Result[IssuedForecast]]:
+        def held(connection: Any, drafts: Any, *limits: Any) -> list[Result[IssuedForecast]]:
             self.groups.append(len(drafts))
             loop.call_soon_threadsafe(self.entered.set)
             assert self.released.wait(10)
-            return append(connection, drafts, limits)
+            return append(connection, drafts, *limits)
 
         monkeypatch.setattr(store, "append", held)
 
@@ -186,8 +186,8 @@ async def test_a_call_cancelled_while_it_is_written_is_recorded(
 async def test_a_call_that_fails_fails_alone(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     append = store.append
 
-    def picky(connection: Any, drafts: Any, limits: Any) -> list[Result[IssuedForecast]]:
-        answers = append(connection, drafts, limits)  # fails after everything was written
+    def picky(connection: Any, drafts: Any, *limits: Any) -> list[Result[IssuedForecast]]:
+        answers = append(connection, drafts, *limits)  # fails after everything was written
         if any(draft.issued.home_team == "BAD" for draft in drafts):
             raise RuntimeError("not this one")
         return answers

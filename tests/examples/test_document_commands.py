@@ -33,6 +33,9 @@ ELSEWHERE = {
     r"dejavu predict [^\0]* --home BOS --away LAL --horizon final\s+--game-date 2023-11-01$": (
         "is shown with its output, and run further below"
     ),
+    r"umask |dejavu-server token |dejavu-server --listen 0\.0\.0\.0:50051 ": (
+        "tests/server/cli/test_token.py and tests/server/access do; they open a port to other machines"
+    ),
 }
 """Commands that no reader below runs → why."""
 

@@ -17,6 +17,7 @@ import pytest
 from tests.support.harness.documents import ROOT
 from tests.support.processes import examples
 from tests.support.processes.recorded_games import GAMES, Record
+from tests.support.processes.servers import running_worker
 
 from dejavu_client import FINAL, DejavuClient
 
@@ -95,9 +96,12 @@ def moved(values: bytes, place: int, by: float) -> bytes:
     ],
 )
 def test_a_row_that_was_changed_gives_another_scorecard(
-    record: Record, table: str, column: str, changed: Callable[[Any], Any], figure: str
+    record: Record, tmp_path: Path, table: str, column: str, changed: Callable[[Any], Any], figure: str
 ) -> None:
-    """The scorecard is computed from rows, the list from the entries that they were derived from."""
+    """The scorecard is computed from rows, the list from the entries that they were derived from.
+
+    A server that has read the rows before keeps them, so another one is asked.
+    """
     # Choose a forecast that counts and has a bet that won.
     chosen = (
         f"SELECT max({table}.sequence), {table}.{column} "
@@ -112,7 +116,8 @@ def test_a_row_that_was_changed_gives_another_scorecard(
     change = f"UPDATE {table} SET {column} = ? WHERE sequence = ?"
     execute(record.ledger, change, changed(before), sequence)
     try:
-        done = checked(SCORECARD, record.address, "--horizon", "final")
+        with running_worker(tmp_path, ledger=f"sqlite:///{record.ledger}") as address:
+            done = checked(SCORECARD, address, "--horizon", "final")
     finally:
         execute(record.ledger, change, before, sequence)
     assert done.returncode == 1, done.stdout + done.stderr

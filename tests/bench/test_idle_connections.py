@@ -9,7 +9,7 @@ from bench.faults.idle_connections import Outcome, main
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("hard", [0, 256])
+@pytest.mark.parametrize("hard", [pytest.param(0, marks=pytest.mark.nightly), 256])
 def test_new_clients_are_answered_beside_more_idle_connections_than_the_soft_limit_permits(hard: int) -> None:
     shown: list[str] = []
     options = ("--connections", "700", "--soft", "256", "--hard", str(hard), "--clients", "12", "--json")

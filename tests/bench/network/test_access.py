@@ -7,6 +7,7 @@ import pytest
 from bench.network import access
 
 
+@pytest.mark.nightly
 def test_each_case_is_measured_and_none_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert access.main(["--rounds", "1", "--calls", "20", "--callers", "4"]) == 0
     printed = capsys.readouterr().out

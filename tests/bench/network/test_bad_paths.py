@@ -10,6 +10,7 @@ from bench.network.bad_paths import bad_call
 from bench.network import bad_paths
 
 
+@pytest.mark.nightly
 def test_the_attack_costs_dejavu_no_call(capsys: pytest.CaptureFixture[str]) -> None:
     assert bad_paths.main(["--seconds", "1.5", "--phases", "1", "--connections", "20", "--calls", "10"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -18,6 +18,7 @@ from dejavu_client import config
 from dejavu_client.errors import ClientClosedError
 from dejavu_client.transport.channel_pool import PooledChannel, WorkerIdentity, worker_identity
 from dejavu_common.clock import wait_until_set
+from dejavu_common.tasks import retrieve
 
 ConnectionT = TypeVar("ConnectionT")
 RequestT = TypeVar("RequestT")
@@ -97,7 +98,7 @@ class AsyncRepeatable(Generic[ConnectionT, RequestT, ResponseT]):
         since = time.monotonic()
         rpc = self._rpc(pooled.connection)
         task = asyncio.ensure_future(call(rpc, self._request, self.deadline - since, metadata))
-        task.add_done_callback(_retrieve)
+        task.add_done_callback(retrieve)
         self._pending[task] = self.newest = AsyncAttempt(pooled, since, task)
 
     async def first_ended(self, seconds: float | None) -> AsyncAttempt[ResponseT] | None:
@@ -109,12 +110,6 @@ class AsyncRepeatable(Generic[ConnectionT, RequestT, ResponseT]):
         """Cancels the attempts that have not ended."""
         for task in self._pending:
             task.cancel()
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Looks at the error of a task, since asyncio logs those that nobody has looked at."""
-    if not task.cancelled():
-        task.exception()
 
 
 def async_send_probe(

@@ -19,6 +19,7 @@ from dejavu_server.access.caller import NOBODY, MethodDenied, Principal, Unauthe
 from dejavu_server.access.files import AccessFileError, FileVersion, OnReload, ignore_reload
 from dejavu_server.access.jwt_tokens import JwtVerifier
 from dejavu_server.access.policy import POLICY, PUBLIC
+from dejavu_server.observability.periodic import PeriodicTask
 
 LOOK_SECONDS = 1.0
 """How often to look whether a file was replaced, and whether streams outlived their token."""
@@ -65,7 +66,7 @@ class Authenticator:
         self._verifier: JwtVerifier | None = None
         self._verified: OrderedDict[bytes, Principal] = OrderedDict()
         self._versions: dict[Path, FileVersion] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._watch: PeriodicTask | None = None
         for path in self._paths():
             self._use(self._load(path))
 
@@ -104,14 +105,18 @@ class Authenticator:
 
     def start(self, on_look: Callable[[], None]) -> None:
         """Looks for replaced files every LOOK_SECONDS, in a task; calls `on_look` each time."""
-        self._task = asyncio.create_task(self._watch(on_look), name="access-files")
+
+        async def look() -> None:
+            await self._reload()
+            on_look()
+
+        self._watch = PeriodicTask("access-files", LOOK_SECONDS, look)
+        self._watch.start()
 
     async def close(self) -> None:
         """Stops looking. Safe to call more than once."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        if self._watch is not None:
+            await self._watch.close()
 
     def _authenticate(self, authorization: str | bytes | None) -> Principal:
         if not isinstance(authorization, str):
@@ -161,18 +166,16 @@ class Authenticator:
         else:
             self._callers = content
 
-    async def _watch(self, on_look: Callable[[], None]) -> None:
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            for path in self._paths():
-                if files.version(path) == self._versions[path]:
-                    continue
-                try:
-                    self._use(await asyncio.to_thread(self._load, path))
-                    _log.info("access_reloaded", path=str(path))
-                    self._on_reload(self._kind(path), True)
-                except AccessFileError as error:
-                    effect = "the former content stays in use"
-                    _log.error("access_reload_failed", path=str(path), reason=str(error), effect=effect)
-                    self._on_reload(self._kind(path), False)
-            on_look()
+    async def _reload(self) -> None:
+        """Loads the files that were replaced."""
+        for path in self._paths():
+            if files.version(path) == self._versions[path]:
+                continue
+            try:
+                self._use(await asyncio.to_thread(self._load, path))
+                _log.info("access_reloaded", path=str(path))
+                self._on_reload(self._kind(path), True)
+            except AccessFileError as error:
+                effect = "the former content stays in use"
+                _log.error("access_reload_failed", path=str(path), reason=str(error), effect=effect)
+                self._on_reload(self._kind(path), False)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from dejavu_server.access import files
 from dejavu_server.access.files import AccessFileError, FileVersion, OnReload, ignore_reload
+from dejavu_server.observability.periodic import PeriodicTask
 
 LOOK_SECONDS = 1.0
 """How often to look whether a file was replaced."""
@@ -41,8 +42,8 @@ class TlsFiles(NamedTuple):
     client_authorities: Path | None = None
 
 
-class TlsCredentials:
-    """Credentials of a port that follow their files.
+class TlsCredentials(PeriodicTask):
+    """Credentials of a port that follow their files: looks every LOOK_SECONDS whether one was replaced.
 
     Args:
         paths: the files.
@@ -53,28 +54,17 @@ class TlsCredentials:
     """
 
     def __init__(self, paths: TlsFiles, on_reload: OnReload = ignore_reload) -> None:
+        super().__init__("tls-files", LOOK_SECONDS, self._reload)
         self._paths = paths
         self._versions = self._look()
         self._current = _load(paths)
         self._fetched: object = self._current
-        self._task: asyncio.Task[None] | None = None
         self._on_reload = on_reload
         self.credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
             self._current,
             self._fetch,  # type: ignore[arg-type]  # the stubs do not know that it may return None
             require_client_authentication=paths.client_authorities is not None,
         )
-
-    def start(self) -> None:
-        """Looks for replaced files every LOOK_SECONDS, in a task."""
-        self._task = asyncio.create_task(self._watch(), name="tls-files")
-
-    async def close(self) -> None:
-        """Stops looking. Safe to call more than once."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """Returns the new configuration, None if there is none; called by gRPC before each handshake."""
@@ -87,20 +77,19 @@ class TlsCredentials:
     def _look(self) -> list[FileVersion]:
         return [files.version(path) for path in self._paths if path is not None]
 
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            versions = self._look()
-            if versions == self._versions:
-                continue
-            self._versions = versions
-            try:
-                self._current = await asyncio.to_thread(_load, self._paths)
-                _log.info("tls_reloaded", certificate=str(self._paths.certificate))
-                self._on_reload("tls", True)
-            except AccessFileError as error:  # one of the files may follow in a moment
-                _log.error("tls_reload_failed", reason=str(error), effect="the former certificate stays in use")
-                self._on_reload("tls", False)
+    async def _reload(self) -> None:
+        """Loads the files if one was replaced."""
+        versions = self._look()
+        if versions == self._versions:
+            return
+        self._versions = versions
+        try:
+            self._current = await asyncio.to_thread(_load, self._paths)
+            _log.info("tls_reloaded", certificate=str(self._paths.certificate))
+            self._on_reload("tls", True)
+        except AccessFileError as error:  # one of the files may follow in a moment
+            _log.error("tls_reload_failed", reason=str(error), effect="the former certificate stays in use")
+            self._on_reload("tls", False)
 
 
 def _load(paths: TlsFiles) -> grpc.ServerCertificateConfiguration:

@@ -15,6 +15,7 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from dejavu.v1 import record_service_pb2 as pb
+from dejavu_common.tasks import retrieve
 from dejavu_models.scorecard import leaderboard, scorecard
 from dejavu_server.access.caller import current_caller
 from dejavu_server.api.converters import record, record_requests
@@ -140,11 +141,6 @@ class RecordService:
         """
         await slot.acquire()
         reading = asyncio.ensure_future(self._ledger.read(lambda connection: response(query(connection))))
-
-        def release(finished: asyncio.Future[_T]) -> None:
-            slot.release()
-            if not finished.cancelled():
-                finished.exception()  # retrieved here, or asyncio would log it if the caller disconnected
-
-        reading.add_done_callback(release)
+        reading.add_done_callback(lambda _: slot.release())
+        reading.add_done_callback(retrieve)  # also if the caller disconnected
         return await asyncio.shield(reading)

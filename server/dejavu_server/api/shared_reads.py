@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
+from dejavu_common.tasks import retrieve
 from dejavu_models.errors import DejavuError
 from dejavu_server.admission.errors import Overloaded
 from dejavu_server.ledger.database.backend import StopSignal
@@ -240,7 +241,7 @@ class LatestRead(Generic[_T]):
         try:
             while self._next is not None:
                 answer, self._next = self._next, None
-                answer.add_done_callback(lambda done: done.exception())  # retrieved also if all callers have gone
+                answer.add_done_callback(retrieve)  # also if all callers have gone
                 try:
                     answer.set_result(await self._read())
                 except Exception as error:

@@ -17,6 +17,7 @@ from typing import Final, Generic, TypeVar
 import structlog
 
 from dejavu_common.clock import wait_until_set
+from dejavu_common.tasks import BackgroundTask
 from dejavu_feed.game_ids import season_of
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
@@ -219,7 +220,7 @@ class OnlineUpdater:
         self._committed = committed or asyncio.Event()
         self._attempted = asyncio.Event()
         self._failure_log = FailureLog(_log, failed="learning_failed", recovered="learning_recovered")
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask()
 
     @property
     def sequence(self) -> int:
@@ -229,22 +230,19 @@ class OnlineUpdater:
     @property
     def reported(self) -> int | None:
         """Sequence of the newest report that was looked at; None if the models do not learn."""
-        return None if self._task is None else self._projection.newest.reported
+        return self._projection.newest.reported if self._task.is_started else None
 
     async def start(self) -> None:
         """Applies the existing outcomes, then follows new ones in a task. Retries a ledger that can't be read."""
         if self._mode is None and not self._carry_ratings:
             return
-        self._task = asyncio.create_task(self._run(), name="online-updater")
+        self._task.start(self._run(), "online-updater")
         # Wait without cancelling: the reading thread would continue beside the next one.
         await wait_until_set(self._attempted, _START_SECONDS)
 
     async def close(self) -> None:
         """Stops updating. Safe to call more than once."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        await self._task.end()
 
     async def update(self) -> None:
         """Reads new outcomes, updates the models and stores snapshots.

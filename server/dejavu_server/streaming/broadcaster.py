@@ -26,6 +26,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import forecast_pb2, prediction_service_pb2, record_pb2
 from dejavu_common.clock import microseconds
+from dejavu_common.tasks import BackgroundTask
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger import Ledger, LedgerError, ResumeTokenExpired
 from dejavu_server.ledger.database import store
@@ -102,7 +103,7 @@ class Broadcaster:
         self._attached_to_game: defaultdict[str, set[Subscription]] = defaultdict(set)
         self._reading = asyncio.Semaphore(MAX_CATCHING_UP)
         self._ended: DejavuError | None = None
-        self._tail: asyncio.Task[None] | None = None
+        self._tail = BackgroundTask()
 
     @property
     def subscribers(self) -> int:
@@ -128,7 +129,7 @@ class Broadcaster:
         self.position = newest if after is None else min(after, newest)
         # Fail now if the next entries are unreadable, rather than after reporting a successful start.
         await self._ledger.read_after(self.position, PAGE_SIZE)
-        self._tail = asyncio.create_task(self._follow(), name="ledger-tail")
+        self._tail.start(self._follow(), "ledger-tail")
 
     async def close(self, reason: DejavuError | None = None) -> None:
         """Ends every subscription at once and refuses new ones. Idempotent.
@@ -137,9 +138,7 @@ class Broadcaster:
             reason: the error that subscribers get; ServerDraining by default.
         """
         self._finish(reason or ServerDraining())
-        if self._tail is not None:
-            self._tail.cancel()
-            await asyncio.wait([self._tail])
+        await self._tail.end()
 
     async def subscribe(
         self, game_ids: frozenset[str], resume_token: str, include_current: bool

@@ -21,6 +21,7 @@ import structlog
 
 from dejavu_common import descriptors
 from dejavu_server.observability.metrics import Metrics
+from dejavu_server.observability.periodic import PeriodicTask
 
 CHECK_SECONDS = 0.1
 """Interval between two checks."""
@@ -60,7 +61,7 @@ class SilentConnection(NamedTuple):
     peer: str
 
 
-class ConnectionCloser:
+class ConnectionCloser(PeriodicTask):
     """Closes idle connections of one worker while it has few descriptors left.
 
     Args:
@@ -70,23 +71,12 @@ class ConnectionCloser:
     """
 
     def __init__(self, port: int, busy_peers: Callable[[], Collection[str]], metrics: Metrics) -> None:
+        super().__init__("connection-closer", CHECK_SECONDS, self.check)
         self._port = port
         self._busy_peers = busy_peers
         self._metrics = metrics
         self._closed = 0
         self._logged = -LOG_SECONDS
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Checks every CHECK_SECONDS in a task."""
-        self._task = asyncio.create_task(self._run(), name="connection-closer")
-
-    async def close(self) -> None:
-        """Stops checking. Safe to call more than once."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
 
     async def check(self) -> None:
         """Closes the connections that have been idle for longest, if few descriptors are left."""
@@ -109,11 +99,6 @@ class ConnectionCloser:
                 advice="raise the hard limit of open files (LimitNOFILE of systemd), or find who opens them",
             )
             self._logged, self._closed = now, 0
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(CHECK_SECONDS)
-            await self.check()
 
 
 def close_idle(port: int, busy_peers: Collection[str], most: int, idle_seconds: float) -> int:

@@ -24,6 +24,7 @@ import grpc
 from grpc._cython import cygrpc
 from grpc.aio._server import Server
 
+from dejavu_common.tasks import retrieve
 from dejavu_server.admission.controller import Permit, current_permit
 from dejavu_server.api.handlers import Handler, Handlers
 from dejavu_server.api.refusals import Admissions, Refusal
@@ -108,7 +109,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         path = UNKNOWN_METHOD if method is None else method.decode()
         accepting = [self._event_loop.create_task(self._accept_in_turn(method, path)) for _ in range(ACCEPTED_AT_ONCE)]
         for task in accepting:
-            task.add_done_callback(_note_end)
+            task.add_done_callback(retrieve)
         try:
             ended, _ = await asyncio.wait(accepting, return_when=asyncio.FIRST_EXCEPTION)
         finally:
@@ -177,12 +178,6 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._calls.add(task)  # the event loop itself keeps no strong reference
         task.add_done_callback(self._calls.discard)
         return task
-
-
-def _note_end(task: asyncio.Task[Never]) -> None:
-    """Takes note of how a task ended, or asyncio would log the errors of those of which nobody asks."""
-    if not task.cancelled():
-        task.exception()
 
 
 async def _refuse(state: Any, refusal: Refusal, loop: asyncio.AbstractEventLoop) -> None:

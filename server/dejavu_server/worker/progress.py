@@ -7,13 +7,13 @@ the time after which it counts as hung, and then its heartbeats name the part th
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 
 import structlog
 
 from dejavu_server.observability.activity import Activity
 from dejavu_server.observability.metrics import Metrics
+from dejavu_server.observability.periodic import PeriodicTask
 
 CHECK_SECONDS = 1.0
 """Interval between two checks."""
@@ -24,7 +24,7 @@ UNREADY_SHARE = 0.5
 _log = structlog.get_logger(__name__)
 
 
-class ProgressMonitor:
+class ProgressMonitor(PeriodicTask):
     """Checks the parts of a worker every CHECK_SECONDS.
 
     Counts intervals rather than clock time: if the worker was suspended, that time counts as one interval.
@@ -43,28 +43,17 @@ class ProgressMonitor:
         metrics: Metrics,
         set_ready: Callable[[bool], None],
     ) -> None:
+        super().__init__("progress", CHECK_SECONDS, self._check_interval)
         self._activities = activities
         self._hang_seconds = hang_seconds
         self._metrics = metrics
         self._set_ready = set_ready
         self._stalled: dict[str, float] = {}
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def hung_part(self) -> str:
         """Name of the part that hangs; empty if none does."""
         return next((part for part, seconds in self._stalled.items() if seconds >= self._hang_seconds), "")
-
-    def start(self) -> None:
-        """Checks every CHECK_SECONDS in a task."""
-        self._task = asyncio.create_task(self._run(), name="progress")
-
-    async def close(self) -> None:
-        """Stops checking. Safe to call more than once."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
 
     def check(self, elapsed: float) -> None:
         """Checks all parts; sets the metrics, and logs each part that stalls or goes on.
@@ -92,7 +81,5 @@ class ProgressMonitor:
         if changed:
             self._set_ready(not stalled)
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(CHECK_SECONDS)
-            self.check(CHECK_SECONDS)
+    async def _check_interval(self) -> None:
+        self.check(CHECK_SECONDS)

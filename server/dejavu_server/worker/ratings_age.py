@@ -6,7 +6,6 @@ so. The log and the metrics tell the operator.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -18,6 +17,7 @@ from dejavu_models.ratings import ratings_warnings
 from dejavu_models.registry.registry import Registry
 from dejavu_models.types import WarningReason
 from dejavu_server.observability.metrics import Metrics
+from dejavu_server.observability.periodic import PeriodicTask
 
 REFRESH_SECONDS = 60.0
 """How often the age is computed again: it grows at the end of a day, and a reported final reduces it."""
@@ -25,7 +25,7 @@ REFRESH_SECONDS = 60.0
 _log = structlog.get_logger(__name__)
 
 
-class RatingsAge:
+class RatingsAge(PeriodicTask):
     """Keeps the metrics of the ratings' age up to date while a worker serves.
 
     Args:
@@ -36,24 +36,17 @@ class RatingsAge:
     """
 
     def __init__(self, registry: Registry, metrics: Metrics, clock: Callable[[], datetime], *, logs: bool) -> None:
+        super().__init__("ratings-age", REFRESH_SECONDS, self._refresh_again)
         self._registry = registry
         self._metrics = metrics
         self._clock = clock
         self._logs = logs
         self._outdated = set[str]()
-        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Sets the metrics now, and again every REFRESH_SECONDS in a task."""
         self.refresh()
-        self._task = asyncio.create_task(self._run(), name="ratings-age")
-
-    async def close(self) -> None:
-        """Stops refreshing. Safe to call more than once."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        super().start()
 
     def refresh(self) -> None:
         """Sets the metrics for today's games; logs each model whose ratings became too old, or current again."""
@@ -81,7 +74,5 @@ class RatingsAge:
                 self._outdated.discard(info.version)
                 _log.info("ratings_current", **known, finals_since=info.finals_since)
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH_SECONDS)
-            self.refresh()
+    async def _refresh_again(self) -> None:
+        self.refresh()

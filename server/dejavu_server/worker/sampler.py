@@ -6,14 +6,13 @@ again only after another outcome was recorded, once a minute at most, and by one
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import structlog
 
 from dejavu_common.clock import microseconds
 from dejavu_feed.game_day import game_day
@@ -27,6 +26,7 @@ from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.queries import checkpoints, learning, scorecards
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.observability.metrics import Metrics
+from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_server.streaming.ledger_manager import LedgerManager
 
 SAMPLE_SECONDS = 1.0
@@ -37,8 +37,6 @@ COVERAGE_SECONDS = 60.0
 
 COVERAGE_DAYS = 30
 """Days of games that the coverage is computed from: more than 200 games in a season."""
-
-_log = structlog.get_logger(__name__)
 
 
 class _LedgerStatus(NamedTuple):
@@ -85,7 +83,7 @@ class MetricsSampler:
         self._clock = clock
         self._covered_position: scorecards.Position | None = None
         self._unsigned_since: float | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[PeriodicTask] = []
 
     def start(self) -> None:
         """Samples in tasks of its own, now and then at intervals."""
@@ -97,23 +95,16 @@ class MetricsSampler:
     async def close(self) -> None:
         """Stops sampling. Safe to call more than once."""
         for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        self._tasks.clear()
+            await task.close()
 
-    def _repeat(self, name: str, seconds: float, sample: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _repeat(self, name: str, seconds: float, sample: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
-            while True:
-                try:
-                    await sample()
-                except DejavuError:
-                    pass  # the ledger manager logs it and has a metric for it
-                except Exception:
-                    _log.exception("sample_failed", sampler=name)
-                await asyncio.sleep(seconds)
+            with suppress(DejavuError):  # the ledger manager logs it and has a metric for it
+                await sample()
 
-        self._tasks.append(asyncio.create_task(run(), name=name))
+        task = PeriodicTask(name, seconds, run, at_once=True)
+        task.start()
+        self._tasks.append(task)
 
     async def _sample_queue(self) -> None:
         self._metrics.waiting.set(self._batcher.unanswered)

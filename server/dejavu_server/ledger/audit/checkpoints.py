@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from dejavu_common.clock import microseconds
+from dejavu_common.tasks import BackgroundTask
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.audit import signing_key
 from dejavu_server.ledger.audit.signing_key import SigningUnavailable
@@ -99,7 +100,7 @@ class Signer:
         self._clock = clock
         self._loaded: Ed25519PrivateKey | None = None
         self._failures = FailureLog(_log, failed="signing_failing", recovered="signing_recovered")
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask()
 
     async def checkpoint(self) -> Checkpoint:
         """Signs the current head.
@@ -114,14 +115,11 @@ class Signer:
 
     def start(self) -> None:
         """Starts writing checkpoints to the ledger; writes the first at once if the head is not signed yet."""
-        self._task = asyncio.create_task(self._run(), name="signer")
+        self._task.start(self._run(), "signer")
 
     async def close(self) -> None:
         """Stops writing checkpoints. Call it before closing the ledger; may be called again."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        await self._task.end()
 
     async def write_checkpoint(self) -> Checkpoint | None:
         """Writes the signed head to the ledger.

@@ -1,0 +1,50 @@
+"""Work that a worker repeats at intervals while it serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from dejavu_common.tasks import BackgroundTask
+
+_log = structlog.get_logger(__name__)
+
+
+class PeriodicTask:
+    """Repeats work in a task. Work that raises is logged and repeated as usual.
+
+    Args:
+        name: name of the task.
+        seconds: pause before each repetition.
+        work: the work.
+        at_once: whether to do it first without a pause.
+    """
+
+    def __init__(
+        self, name: str, seconds: float, work: Callable[[], Awaitable[None]], *, at_once: bool = False
+    ) -> None:
+        self._name = name
+        self._seconds = seconds
+        self._work = work
+        self._at_once = at_once
+        self._task = BackgroundTask()
+
+    def start(self) -> None:
+        """Starts the task."""
+        self._task.start(self._run(), self._name)
+
+    async def close(self) -> None:
+        """Ends the task. Safe to call more than once."""
+        await self._task.end()
+
+    async def _run(self) -> None:
+        if not self._at_once:
+            await asyncio.sleep(self._seconds)
+        while True:
+            try:
+                await self._work()
+            except Exception:
+                _log.exception("periodic_work_failed", task=self._name)
+            await asyncio.sleep(self._seconds)

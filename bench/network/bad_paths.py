@@ -11,10 +11,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +26,7 @@ import grpc
 from bench.fuzz import wire
 from bench.latency import helper
 from bench.load import METHOD
+from bench.overload.servers import running_mlserver
 from tests.support.processes.servers import spawned_server
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest
@@ -152,38 +151,15 @@ def stock(_: Path) -> Iterator[Target]:
 @contextmanager
 def mlserver(python: str, folder: Path) -> Iterator[Target]:
     """Runs an MLServer of two workers with a model that answers at once; it is asked whether it lives."""
-    (folder / "model.py").write_text(
-        "from mlserver import MLModel\nclass Echo(MLModel):\n    async def predict(self, payload): return payload\n"
-    )
-    (folder / "model-settings.json").write_text(json.dumps({"name": "echo", "implementation": "model.Echo"}))
-    port = free_port()
-    ports = {"grpc_port": port, "http_port": free_port(), "metrics_port": free_port(), "parallel_workers": 2}
-    (folder / "settings.json").write_text(json.dumps({**ports, "host": "127.0.0.1"}))
-    command = [python, "-m", "mlserver.cli.main", "start", "."]
-    process = subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        address = f"127.0.0.1:{port}"
-        with grpc.insecure_channel(address) as channel:
-            grpc.channel_ready_future(channel).result(timeout=120)
+    model = "from mlserver import MLModel\nclass Echo(MLModel):\n    async def predict(self, payload): return payload\n"
+    with running_mlserver(python, folder, os.sched_getaffinity(0), model, 2) as (address, process):
         # Its gRPC server runs in the main process; the workers behind it have no port.
         yield Target("MLServer", address, "/inference.GRPCInferenceService/ServerLive", b"", lambda: living(process))
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        process.kill()
 
 
 def living(process: subprocess.Popen[str]) -> set[int]:
     """Returns the id of a process, unless it has ended."""
     return {process.pid} if process.poll() is None else set()
-
-
-def free_port() -> int:
-    """Returns a TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def main(arguments: list[str] | None = None) -> int:

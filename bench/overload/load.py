@@ -67,7 +67,7 @@ class Taken:
     """Results of an order; those of calls that ended within the counted time.
 
     Attributes:
-        seconds: length of the counted time.
+        seconds: length of the counted time; if all calls started together, until the last of them ended.
         codes: number of calls by status code; -1 for streams that were reset without one.
         all_codes: the same of all calls, the warm-up included.
         ok_p50, ok_p99: latency of the calls that were answered, in seconds; 0 without any.
@@ -99,7 +99,7 @@ class Run:
         self._counted = Counter[int]()
         self._latencies: dict[int, list[float]] = {OK: [], RESOURCE_EXHAUSTED: []}
         self._with_pushback = 0
-        self._from = self._until = 0.0
+        self._from = self._until = self._last_end = 0.0
         self._late, self._lags = 0.0, 0
 
     async def run(self) -> Taken:
@@ -128,9 +128,10 @@ class Run:
         for connection in self._connections:
             connection.transport.abort()
         await asyncio.gather(*(connection.closed for connection in self._connections))
+        only_at_once = order.at_once and not order.rate
         ok, refused = (sorted(self._latencies[code]) for code in (OK, RESOURCE_EXHAUSTED))
         return Taken(
-            seconds=order.seconds - order.warm_up,
+            seconds=(self._last_end if only_at_once else self._until) - self._from,
             codes={str(code): number for code, number in self._counted.items()},
             all_codes={str(code): number for code, number in self._all.items()},
             ok_p50=percentile(ok, 50),
@@ -177,6 +178,7 @@ class Run:
         def ended(start: float, status: int, fields: Fields) -> None:
             now = time.perf_counter()
             self._all[status] += 1
+            self._last_end = now
             if self._from <= now <= self._until:
                 self._counted[status] += 1
                 if status in self._latencies:

@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from bench.overload import run
+from bench.overload import beside, run
 from bench.overload.http2 import Headers
 from bench.overload.load import Taken
+from bench.overload.servers import Target
 
 TAKEN = Taken(
     seconds=1.0,
@@ -28,6 +29,7 @@ PHASE = run.Phase(
     cpu=0.5,
     taken=TAKEN,
     refused=4.0,
+    unseen=0.0,
     computed=100.0,
     wasted=5.0,
     dropped=0.0,
@@ -43,11 +45,10 @@ def test_a_small_run_answers_refuses_and_counts() -> None:
     code = run.main([*sizes, "--json"], show_line=shown.append)
     report = json.loads(shown[0])
     assert code == bool(report["breaches"])
-    # On a busy machine calls may pile up until gRPC's core cancels some; nothing else may be amiss.
-    assert [each for each in report["breaches"] if "ended without" not in each] == []
+    assert report["breaches"] == []
     assert [phase["name"] for phase in report["phases"]] == [run.CLOSED, run.OPEN, run.AT_ONCE, run.CLOSED]
     assert all(phase["goodput"] > 0 for phase in report["phases"])
-    assert report["phases"][2]["refused"] > 0
+    assert report["phases"][2]["refused"] + report["phases"][2]["unseen"] > 0
 
 
 def test_what_must_not_be_is_found() -> None:
@@ -61,6 +62,32 @@ def test_what_must_not_be_is_found() -> None:
     ]
     for change in changes:
         assert len(run.breaches([PHASE, replace(PHASE, **change)])) == 1, change
+
+
+def test_calls_that_the_core_ended_are_no_fault_if_the_metrics_counted_them() -> None:
+    taken = replace(TAKEN, all_codes={"0": 10, "8": 4, "1": 100, "-1": 100})
+    assert run.breaches([PHASE, replace(PHASE, taken=taken, unseen=199.0)]) == []
+    [found] = run.breaches([PHASE, replace(PHASE, taken=taken, unseen=150.0)])
+    assert "200 calls ended without an answer" in found
+    assert "counted 150" in found
+
+
+def test_a_phase_is_compared_with_its_control() -> None:
+    target = Target("server", "127.0.0.1:1", "/a/B", b"")
+    taken = replace(TAKEN, codes={"0": 5}, all_codes={"0": 5, "8": 4, "4": 3, "1": 2, "-1": 1}, ok_p99=0.06)
+    compared = beside.result(target, "2 × capacity", taken, TAKEN)
+    assert (compared.goodput, compared.ratio) == (5.0, 0.5)
+    assert compared.slower == pytest.approx(3.0)
+    assert (compared.refused, compared.expired, compared.reset) == (4, 3, 3)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(240)
+def test_servers_are_compared_in_one_run() -> None:
+    shown: list[str] = []
+    sizes = ["--seconds", "1", "--factors", "2", "--at-once", "240", "--impatient", "16", "--rounds", "1"]
+    assert beside.main(sizes, show_line=shown.append) == 0
+    assert [line[:20].strip() for line in shown] == ["", *["dejavu-server"] * 4, *["bare grpc.aio echo"] * 4]
 
 
 def test_header_blocks_are_decoded_with_their_table() -> None:

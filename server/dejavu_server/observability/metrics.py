@@ -46,7 +46,8 @@ class Metrics:
         callers: finished calls of a server that asks for tokens, by caller and status code.
         forecasts: forecasts answered, recorded or not, by model and horizon.
         in_flight: calls in progress, by method; for StreamPredictions, the subscribers.
-        refused: calls refused before their requests were received, by method and reason; also among `calls`.
+        refused: calls refused before their requests were received, by method and reason; also among `calls`, save those
+            that gRPC's core refused.
         dropped: queries whose callers had cancelled or whose deadline had passed, by where that was noticed: in the
             queue or for the thread, before they were computed, or after (computed).
         messages: messages sent on streams, by method.

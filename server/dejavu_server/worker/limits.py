@@ -7,6 +7,9 @@ from dejavu_server.settings import Settings
 
 _MEBIBYTE = 1024 * 1024
 
+MAX_CONCURRENT_STREAMS = 128
+"""Open calls of a connection, for which HTTP/2 recommends at least 100; further calls wait in the client."""
+
 
 def caller_limits(settings: Settings) -> CallerLimits:
     """Returns the limits of each caller."""
@@ -34,6 +37,21 @@ def connection_options(settings: Settings) -> list[tuple[str, int]]:
     if settings.connection_idle_seconds:
         options.append(("grpc.max_connection_idle_ms", _milliseconds(settings.connection_idle_seconds)))
     return options
+
+
+def queue_options(settings: Settings) -> list[tuple[str, int]]:
+    """Returns the options of gRPC's core for calls that wait until they are accepted.
+
+    The core cancels some of the calls beyond the first limit, and all beyond the second. That costs a small part of
+    what a refusal of ours costs, but tells the caller no reason. So the calls of a full connection fit, and as many as
+    may be in progress. With room for more, calls under overload wait longer for their refusal, and those that are
+    accepted have waited as long; with room for thousands, all were accepted after their deadlines.
+    """
+    waiting = max(MAX_CONCURRENT_STREAMS, settings.max_in_flight)
+    return [
+        ("grpc.server.max_pending_requests", waiting),
+        ("grpc.server.max_pending_requests_hard_limit", waiting + waiting // 2),
+    ]
 
 
 def _milliseconds(seconds: float) -> int:

@@ -57,11 +57,12 @@ from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
 from dejavu_server.worker.connections import ACCEPTED_SHARE, ConnectionCloser
 from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.grpc_server import GrpcServer
-from dejavu_server.worker.limits import caller_limits, connection_options
+from dejavu_server.worker.limits import MAX_CONCURRENT_STREAMS, caller_limits, connection_options, queue_options
 from dejavu_server.worker.models import load_models, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age import RatingsAge
 from dejavu_server.worker.sampler import MetricsSampler
+from dejavu_server.worker.unseen_calls import UnseenCalls
 
 _MEBIBYTE = 1024 * 1024
 
@@ -69,13 +70,10 @@ CHANNEL_OPTIONS = {
     # A full batch is about 1 MiB at most; its response, with explanations and all quantiles, about 3 MiB.
     "grpc.max_receive_message_length": 4 * _MEBIBYTE,
     "grpc.max_send_message_length": 16 * _MEBIBYTE,
-    # Open calls per connection, for which HTTP/2 recommends at least 100. Further calls wait in the client, where they
-    # cost nothing here, and can't crowd out those of other connections.
-    "grpc.max_concurrent_streams": 128,
-    # Calls of a method that wait in gRPC's core until they are accepted; of more than that it cancels some. With room
-    # for thousands, calls at four times the capacity were all accepted after their deadlines, and none was answered.
-    "grpc.server.max_pending_requests": 256,
-    "grpc.server.max_pending_requests_hard_limit": 512,
+    # Further calls wait in the client, where they cost nothing here, and can't crowd out those of other connections.
+    "grpc.max_concurrent_streams": MAX_CONCURRENT_STREAMS,
+    "grpc.enable_channelz": 1,  # counts calls; the service is a setting
+    "grpc.max_channel_trace_event_memory_per_node": 0,
     # Clients may send a keepalive ping every 10 s, with or without calls; the server sends one every minute.
     "grpc.http2.min_ping_interval_without_data_ms": 10_000,
     "grpc.keepalive_permit_without_calls": 1,
@@ -153,12 +151,12 @@ class Worker:
             options=[
                 *CHANNEL_OPTIONS.items(),
                 *connection_options(settings),
+                *queue_options(settings),
                 (
                     "grpc.max_allowed_incoming_connections",
                     min(_MAX_CONNECTIONS, int(ACCEPTED_SHARE * descriptors.limit())),
                 ),
                 ("grpc.so_reuseport", int(reuse_port)),
-                ("grpc.enable_channelz", int(settings.channelz == "on")),
             ],
         )
         self._ledger_manager: LedgerManager
@@ -320,6 +318,9 @@ class Worker:
         connections = ConnectionCloser(port, lambda: self._calls.peers, self.metrics)
         stack.push_async_callback(connections.close)
         connections.start()
+        unseen = UnseenCalls(self._server, self.metrics)
+        stack.push_async_callback(unseen.close)
+        unseen.start()
         await self._server.start()
 
     async def _control_access(self, stack: AsyncExitStack) -> grpc.ServerCredentials | None:

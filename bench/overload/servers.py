@@ -1,0 +1,149 @@
+"""Servers that are put under load beside each other, pinned to the same CPUs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import grpc
+from bench.latency import create_ledger, helper, pinned_to
+from bench.load import METHOD
+from tests.support.processes.servers import spawned_server
+
+from dejavu.v1.prediction_service_pb2 import PredictRequest
+
+PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
+REQUEST = PredictRequest(pattern=PATTERN).SerializeToString()
+
+_ECHO_MODEL = """
+from mlserver import MLModel
+from mlserver.types import InferenceResponse, ResponseOutput
+
+class Echo(MLModel):
+    async def predict(self, payload):
+        output = ResponseOutput(name="y", shape=[1], datatype="INT64", data=[1])
+        return InferenceResponse(model_name=self.name, outputs=[output])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server, and a call that it answers.
+
+    Attributes:
+        name: how it is shown.
+        address: HOST:PORT.
+        method: path of a unary method.
+        message: its serialized request.
+    """
+
+    name: str
+    address: str
+    method: str
+    message: bytes
+
+
+Start = Callable[[], AbstractContextManager[Target]]
+
+
+@contextmanager
+def dejavu(cpus: set[int]) -> Iterator[Target]:
+    """Runs a `dejavu-server` of one worker."""
+    with TemporaryDirectory() as folder:
+        ledger = f"sqlite:///{folder}/ledger.sqlite3"
+        asyncio.run(create_ledger(ledger))
+        with pinned_to(cpus):
+            process = spawned_server("--workers", "1", "--ledger", ledger)
+            server = process.__enter__()
+        try:
+            yield Target("dejavu-server", server.address, METHOD, REQUEST)
+        finally:
+            process.__exit__(None, None, None)
+
+
+@contextmanager
+def bare_echo(cpus: set[int]) -> Iterator[Target]:
+    """Runs a grpc.aio server without a model, interceptors or limits; see `bench.echo`."""
+    with helper("bench.echo", cpus) as process:
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("the echo was started without pipes")
+        print(file=process.stdin, flush=True)
+        yield Target("bare grpc.aio echo", process.stdout.readline().strip(), METHOD, REQUEST)
+
+
+@contextmanager
+def mlserver(python: str, cpus: set[int]) -> Iterator[Target]:
+    """Runs an MLServer of one process with a model that answers at once."""
+    with TemporaryDirectory() as folder, running_mlserver(python, Path(folder), cpus, _ECHO_MODEL, 0) as (address, _):
+        yield Target("MLServer", address, "/inference.GRPCInferenceService/ModelInfer", infer_request())
+
+
+@contextmanager
+def running_mlserver(
+    python: str, folder: Path, cpus: set[int], model: str, workers: int
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Runs an MLServer.
+
+    Args:
+        python: a Python that has MLServer installed.
+        folder: an empty folder for its files.
+        cpus: the CPUs that it may use.
+        model: source of a module with a class Echo, its model.
+        workers: number of processes for models; 0: the models run in its main process.
+
+    Yields:
+        Its HOST:PORT and its process.
+    """
+    (folder / "model.py").write_text(model)
+    (folder / "model-settings.json").write_text(json.dumps({"name": "echo", "implementation": "model.Echo"}))
+    port = free_port()
+    ports = {"grpc_port": port, "http_port": free_port(), "metrics_port": free_port(), "parallel_workers": workers}
+    (folder / "settings.json").write_text(json.dumps({**ports, "host": "127.0.0.1"}))
+    command = [python, "-m", "mlserver.cli.main", "start", "."]
+    with pinned_to(cpus):
+        process = subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        address = f"127.0.0.1:{port}"
+        with grpc.insecure_channel(address) as channel:
+            grpc.channel_ready_future(channel).result(timeout=120)
+        yield address, process
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        process.kill()
+        process.wait()
+
+
+def starts(python: str | None, cpus: set[int]) -> list[Start]:
+    """Returns what starts each server; MLServer only with a Python that has it."""
+    servers: list[Start] = [partial(dejavu, cpus), partial(bare_echo, cpus)]
+    return [*servers, partial(mlserver, python, cpus)] if python else servers
+
+
+def infer_request() -> bytes:
+    """Returns a ModelInferRequest of the Open Inference Protocol with the pattern as INT64; its proto is not ours."""
+    contents = _field(3, bytes(value % 128 for value in PATTERN))
+    tensor = _field(1, b"x") + _field(2, b"INT64") + _field(3, bytes([len(PATTERN)])) + _field(5, contents)
+    return _field(1, b"echo") + _field(5, tensor)
+
+
+def _field(number: int, data: bytes) -> bytes:
+    """Encodes a field with a length, at most 127 bytes."""
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
+def free_port() -> int:
+    """Returns a TCP port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

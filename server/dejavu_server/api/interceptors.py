@@ -35,7 +35,7 @@ from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated, current_caller
 from dejavu_server.admission.callers import Callers
-from dejavu_server.admission.controller import CallKind, Permit, current_permit, kind_of
+from dejavu_server.admission.controller import CallKind, current_permit, kind_of
 from dejavu_server.admission.errors import DeadlineExceeded
 from dejavu_server.api.errors import INTERNAL, MalformedRequest, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
@@ -51,9 +51,6 @@ WORKERS = "dejavu-workers"
 
 MAX_REQUEST_ID = 128
 """Maximum length of a caller's request id, in characters; longer ones are truncated."""
-
-NO_REQUEST = "NO_REQUEST"
-"""Why a call is counted as refused that ended before its request was received: it was too large, or its caller went."""
 
 MAX_CALL_SECONDS = 60.0
 """Deadline of a unary call that has none of its own."""
@@ -75,9 +72,6 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 
 _response_metadata: ContextVar[Metadata] = ContextVar("response_metadata")
 """Response metadata of the current call: its request id and its worker."""
-
-_received: ContextVar[list[bool]] = ContextVar("received")
-"""Whether the request of the current call was received; shared with what runs when its task ends."""
 
 _authorization: ContextVar[str | bytes | None] = ContextVar("authorization")
 """The `authorization` metadata of the current call."""
@@ -138,22 +132,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             handler = await continuation(handler_call_details)
             if handler is None:  # gRPC answers it; the path is not kept, because callers can invent any number
                 self._call_counter(UNKNOWN_METHOD, grpc.StatusCode.UNIMPLEMENTED).inc()
+                _request_received()  # none is needed for that answer
                 return None
             wrapped = self._handlers[method] = self._wrap(method, handler)
-        # If the core refuses the request, or its caller goes first, the call ends without its handler.
-        received = [False]
-        _received.set(received)
-        task = asyncio.current_task()
-        if task is not None:
-            task.add_done_callback(partial(self._count_if_not_received, method, received, current_permit.get()))
         return wrapped
-
-    def _count_if_not_received(
-        self, method: str, received: list[bool], permit: Permit | None, _: asyncio.Task[Any]
-    ) -> None:
-        # A permit that is released by now was withdrawn, and its call counted then.
-        if not received[0] and (permit is None or not permit.is_released):
-            self._metrics.refused.labels(method, NO_REQUEST).inc()
 
     async def end_streams(self) -> None:
         """Ends streams that do not end on their own, with DRAINING; rejects later streams the same way."""
@@ -226,9 +208,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         async def call(request: Any, context: Context) -> Any:
             started = time.perf_counter()
-            if (permit := current_permit.get()) is not None:
-                permit.request_received()
-            _received.get()[0] = True
+            _request_received()
             in_flight.inc()
             peer = context.peer()
             self.peers[peer] = self.peers.get(peer, 0) + 1
@@ -340,6 +320,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 def worker_metadata(worker: str, workers: int) -> tuple[tuple[str, str], ...]:
     """Returns the metadata that name the worker and the number of workers."""
     return ((WORKER, worker), (WORKERS, str(workers)))
+
+
+def _request_received() -> None:
+    """Takes note that the request of the current call was received."""
+    if (permit := current_permit.get()) is not None:
+        permit.request_received()
 
 
 def _decode_request(deserialize: Callable[[bytes], Any], behaviour: Behaviour) -> Behaviour:

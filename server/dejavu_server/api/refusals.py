@@ -23,6 +23,9 @@ from dejavu_server.api.handlers import Context
 from dejavu_server.api.interceptors import MAX_REQUEST_ID, REQUEST_ID
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 
+NO_REQUEST = "NO_REQUEST"
+"""Why a call is counted as refused that ended before its request was received: it was too large, or its caller went."""
+
 DELAYS = 16
 """Number of different delays."""
 
@@ -80,6 +83,10 @@ class Admissions:
     def no_request(self, method: str, context: Context) -> Refusal:
         """Returns the refusal of a call that was admitted and whose request was not received in time."""
         return self._refusal(method, self._controller.no_request, context)
+
+    def count_no_request(self, method: str) -> None:
+        """Counts a call that was admitted and ended before its request was received."""
+        self._metrics.refused.labels(method or UNKNOWN_METHOD, NO_REQUEST).inc()
 
     @property
     def now(self) -> float:

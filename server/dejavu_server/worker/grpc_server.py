@@ -165,7 +165,10 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             task.add_done_callback(partial(self._release, permit))
 
     def _release(self, permit: Permit, _: asyncio.Task[None]) -> None:
-        self._forget(permit)
+        without_request = self._without_request.pop(permit, None)
+        if without_request is not None and self._admissions is not None:
+            # The core refused the request, or its caller went first. A call that `_sweep` ended was counted there.
+            self._admissions.count_no_request(without_request[0])
         permit.release()
 
     def _forget(self, permit: Permit) -> None:

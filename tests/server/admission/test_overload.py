@@ -177,6 +177,7 @@ async def test_calls_that_send_headers_and_no_request_make_room_again(worker: Wo
             await asyncio.sleep(0.05)
         while worker.admission.in_progress(CallKind.PREDICT):  # noqa: ASYNC110 - a number of the server
             await asyncio.sleep(0.01)
+    assert counted(worker.metrics.refused, PREDICT, "NO_REQUEST") == 0, "a call that was ended counts twice"
     for writer in writers:
         writer.close()
 

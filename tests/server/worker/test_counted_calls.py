@@ -33,6 +33,8 @@ async def test_calls_of_methods_that_do_not_exist_are_counted_under_one_name(tmp
             assert await method(b"", timeout=30).code() is grpc.StatusCode.UNIMPLEMENTED
         labels = {"method": "unknown", "code": "UNIMPLEMENTED"}
         assert figures.get_sample_value("dejavu_calls_total", labels) == 3
+        unknown = {"method": "unknown", "reason": "NO_REQUEST"}
+        assert figures.get_sample_value("dejavu_calls_refused_total", unknown) is None, "their answer needs no request"
     methods = {
         sample.labels["method"]
         for family in figures.collect()

@@ -21,7 +21,7 @@ from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, Column, arr
 from dejavu_client.transport import subscription
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecast_query import MAX_QUANTILES
-from dejavu_server.api import interceptors
+from dejavu_server.api import interceptors, request_ids
 from dejavu_server.api.converters import prediction, record_requests
 from dejavu_server.api.errors import CODES, INTERNAL
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, OVERALL
@@ -83,7 +83,7 @@ def test_every_call_of_the_contract_is_described() -> None:
         ("forecasts and outcomes that wait", f"{inspect.signature(Broadcaster).parameters['queue_size'].default:,}"),
         ("forecasts in a page", f"{record_requests.MAX_PAGE}; {record_requests.DEFAULT_PAGE} if"),
         ("games of a leaderboard", f"{record_requests.DEFAULT_MIN_GAMES} at least"),
-        ("characters of an x-request-id", f"{interceptors.MAX_REQUEST_ID};"),
+        ("characters of an x-request-id", f"{request_ids.MAX_REQUEST_ID};"),
         ("a unary call without", f"{interceptors.MAX_CALL_SECONDS:g} s"),
         (
             "keepalive pings",

@@ -8,7 +8,6 @@ the limits of each. A connection stays with one worker.
 from __future__ import annotations
 
 import ipaddress
-import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -224,8 +223,3 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return address.startswith("unix")
-
-
-def retry_milliseconds(seconds: float) -> int:
-    """Returns a delay in whole milliseconds, rounded up, at least one."""
-    return max(1, math.ceil(seconds * 1000))

@@ -28,6 +28,7 @@ that names a field also carries google.rpc.BadRequest; one that may pass, google
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -39,7 +40,6 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_models.errors import DejavuError, FieldError, InvalidInput, UnknownModel, Unsupported
 from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthenticated
-from dejavu_server.admission.callers import retry_milliseconds
 from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded, Overloaded
 from dejavu_server.api.channelz import UnknownChannelzId
 from dejavu_server.api.health import UnknownService
@@ -147,7 +147,7 @@ def describe(error: BaseException) -> Failure:
     delay = RETRY_DELAYS.get(code)
     if isinstance(error, CallerLimit):
         delay = Duration()
-        delay.FromMilliseconds(retry_milliseconds(error.retry_seconds))
+        delay.FromMilliseconds(max(1, math.ceil(error.retry_seconds * 1000)))
     return Failure(code, error.reason, _short(str(error)), violations, _metadata(error), delay)
 
 

@@ -16,8 +16,6 @@ input, are logged only at level debug: the metrics count them, and no caller can
 from __future__ import annotations
 
 import asyncio
-import itertools
-import secrets
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
@@ -39,18 +37,15 @@ from dejavu_server.admission.controller import CallKind, current_permit, kind_of
 from dejavu_server.admission.errors import DeadlineExceeded
 from dejavu_server.api.errors import INTERNAL, MalformedRequest, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
+from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
 from dejavu_server.api.traces import traced
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 from dejavu_server.streaming.errors import ServerDraining
 
-REQUEST_ID = "x-request-id"
 AUTHORIZATION = "authorization"
 WORKER = "dejavu-worker"
 WORKERS = "dejavu-workers"
-
-MAX_REQUEST_ID = 128
-"""Maximum length of a caller's request id, in characters; longer ones are truncated."""
 
 MAX_CALL_SECONDS = 60.0
 """Deadline of a unary call that has none of its own."""
@@ -116,8 +111,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._caller_counter = cache(lambda caller, code: metrics.callers.labels(caller, code.name))
         self._caller_labels = CallerLabels()
         self._log = _log.bind()
-        boot = secrets.token_hex(4)
-        self._ids = (f"{boot}-{number:x}" for number in itertools.count(1))
+        self._ids = generate_ids()
 
     async def intercept_service(
         self,
@@ -281,9 +275,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         request_id = ""
         authorization: str | bytes | None = None
         for key, value in call.invocation_metadata or ():
-            # gRPC accepts values that it refuses to send back, which would fail the call.
-            if key == REQUEST_ID and isinstance(value, str) and value.isascii() and value.isprintable():
-                request_id = request_id or value[:MAX_REQUEST_ID]
+            if key == REQUEST_ID:
+                request_id = request_id or accepted_id(value)
             elif key == AUTHORIZATION:
                 authorization = value
         _authorization.set(authorization)

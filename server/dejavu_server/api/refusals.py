@@ -8,7 +8,6 @@ The delays differ from one refusal to the next, so that refused callers do not c
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ from dejavu_models.errors import DejavuError
 from dejavu_server.admission.controller import AdmissionController, Permit
 from dejavu_server.api.errors import describe, pushback, status, status_number
 from dejavu_server.api.handlers import Context
-from dejavu_server.api.interceptors import MAX_REQUEST_ID, REQUEST_ID
+from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 
 NO_REQUEST = "NO_REQUEST"
@@ -67,8 +66,7 @@ class Admissions:
         self._metadata = metadata
         self._prepared: dict[tuple[str, str], _Prepared] = {}
         self._metrics = metrics
-        boot = secrets.token_hex(4)
-        self._ids = (f"{boot}-r{number:x}" for number in itertools.count(1))
+        self._ids = generate_ids(mark="r")
 
     def admit(self, method: str, context: Context) -> Permit | Refusal:
         """Returns the permit of a call, or its refusal.
@@ -122,10 +120,8 @@ class Admissions:
 
 def _request_id(context: Context) -> str:
     """Returns the caller's request id; empty if there is none that can be sent back."""
-    for key, value in context.invocation_metadata() or ():
-        if key == REQUEST_ID and isinstance(value, str) and value.isascii() and value.isprintable():
-            return value[:MAX_REQUEST_ID]
-    return ""
+    ids = (accepted_id(value) for key, value in context.invocation_metadata() or () if key == REQUEST_ID)
+    return next(filter(None, ids), "")
 
 
 def _spread(delay: Duration, number: int) -> Duration:

@@ -41,7 +41,7 @@ _LAST_ANSWERS_SECONDS: Final = 1.0
 
 _DEADLINE_EXCEEDED: Final = int(grpc.StatusCode.DEADLINE_EXCEEDED.value[0])
 
-UNKNOWN_METHOD: Final = ""
+NO_PATH: Final = ""
 """Path that interceptors are given for a call whose path is not that of a method."""
 
 
@@ -122,7 +122,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         return self._event_loop.create_task(self._accept(method), name=f"accept {method!r}")
 
     async def _accept(self, method: bytes | None) -> Never:
-        path = UNKNOWN_METHOD if method is None else method.decode()
+        path = NO_PATH if method is None else method.decode()
         accepting = [self._event_loop.create_task(self._accept_in_turn(method, path)) for _ in range(ACCEPTED_AT_ONCE)]
         for task in accepting:
             task.add_done_callback(retrieve)

@@ -1,0 +1,30 @@
+"""Ids by which callers, logs and traces name a call: the caller's own if it can be sent back, else a generated one."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Iterator
+
+REQUEST_ID = "x-request-id"
+
+MAX_REQUEST_ID = 128
+"""Maximum length of a caller's request id, in characters; longer ones are truncated."""
+
+
+def accepted_id(value: str | bytes) -> str:
+    """Returns the request id of a call by the `x-request-id` of its caller; empty if that cannot be sent back.
+
+    gRPC accepts values of metadata that it refuses to send, which would fail the call.
+    """
+    return value[:MAX_REQUEST_ID] if isinstance(value, str) and value.isascii() and value.isprintable() else ""
+
+
+def generate_ids(mark: str = "") -> Iterator[str]:
+    """Returns request ids without end, which start with a random number of this generator.
+
+    Args:
+        mark: stands before the number in each id.
+    """
+    prefix = f"{secrets.token_hex(4)}-{mark}"
+    return (f"{prefix}{number:x}" for number in itertools.count(1))

@@ -20,7 +20,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from dejavu_common.files import sync
+from dejavu_common.files import atomic_replace, sync
 from dejavu_server.access import files
 from dejavu_server.access.caller import AccessScope, Principal
 from dejavu_server.access.files import AccessFileError
@@ -151,16 +151,9 @@ def _changing(path: Path) -> Iterator[list[Token]]:
         tokens = list(load(path).tokens) if path.exists() else []
         yield tokens
         content = TokenDocument(tokens=tuple(tokens)).model_dump_json(indent=1).encode() + b"\n"
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor with mode 0600 from the start
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-            temporary.replace(path)
-            sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic_replace(path, durable=True) as new:
+            new.touch(0o600, exist_ok=False)  # before anything is in it
+            new.write_bytes(content)
+        sync(path.parent)
     finally:
         os.close(folder)

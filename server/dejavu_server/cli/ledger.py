@@ -17,7 +17,7 @@ import typer
 
 from dejavu_common.clock import utc_now
 from dejavu_common.files import write_atomic
-from dejavu_models.errors import DejavuError
+from dejavu_server.cli.errors import exit_on_error
 from dejavu_server.cli.options import options
 from dejavu_server.settings import default_ledger
 
@@ -210,23 +210,14 @@ def export_entries(
 
 @contextmanager
 def _exit_on_error(*, as_json: bool = False) -> Iterator[None]:
-    """Turns expected errors into one line on stderr and exit code 1; an invalid URL into exit code 2.
-
-    With `as_json`, also prints the reason and the message as a JSON document on stdout.
-    """
+    """Like `exit_on_error`; turns an invalid URL into exit code 2."""
     from dejavu_server.ledger import InvalidLedgerUrl  # noqa: PLC0415 - see the module docstring
 
-    try:
-        yield
-    except InvalidLedgerUrl as error:
-        raise typer.BadParameter(str(error), param_hint="--ledger") from None
-    except (DejavuError, OSError, ValueError) as error:
-        message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-        if as_json:
-            reason = error.reason if isinstance(error, DejavuError) else "CANNOT_READ"
-            typer.echo(json.dumps({"failed": True, "reason": reason, "message": message}))
-        typer.echo(f"dejavu-server: {message}", err=True)
-        raise typer.Exit(1) from error
+    with exit_on_error(as_json=as_json):
+        try:
+            yield
+        except InvalidLedgerUrl as error:
+            raise typer.BadParameter(str(error), param_hint="--ledger") from None
 
 
 def _verification_lines(url: str, result: Verification, expected: Checkpoint | None) -> Iterator[str]:

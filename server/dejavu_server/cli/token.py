@@ -6,8 +6,6 @@ A server that runs with `--tokens` follows the file. Commands import their depen
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +13,8 @@ from typing import Annotated
 import typer
 
 from dejavu_common.clock import utc_now
-from dejavu_models.errors import DejavuError
 from dejavu_server.access.caller import AccessScope
+from dejavu_server.cli.errors import exit_on_error
 from dejavu_server.cli.ledger import FullHelp
 from dejavu_server.cli.options import options
 
@@ -60,7 +58,7 @@ def create(
     """
     from dejavu_server.access import token_file  # noqa: PLC0415 - see the module docstring
 
-    with _exit_on_error():
+    with exit_on_error():
         now = utc_now()
         expires = None if days is None else now + timedelta(days=days)
         token = token_file.create(tokens, name, tuple(dict.fromkeys(scope)), now, expires)
@@ -75,7 +73,7 @@ def list_tokens(
     """Lists the tokens of the file: names, scopes, dates and states; it has no tokens themselves."""
     from dejavu_server.access import token_file  # noqa: PLC0415 - see the module docstring
 
-    with _exit_on_error():
+    with exit_on_error():
         listed = token_file.load(tokens).tokens
     now = utc_now()
     if as_json:
@@ -99,17 +97,6 @@ def revoke(name: Name, tokens: Tokens) -> None:
     """Revokes the token of a name. A server that runs refuses it within two seconds, and ends its streams."""
     from dejavu_server.access import token_file  # noqa: PLC0415 - see the module docstring
 
-    with _exit_on_error():
+    with exit_on_error():
         token_file.revoke(tokens, name, utc_now())
     typer.echo(f"{name}: revoked")
-
-
-@contextmanager
-def _exit_on_error() -> Iterator[None]:
-    """Turns expected errors into one line on stderr and exit code 1."""
-    try:
-        yield
-    except (DejavuError, OSError, ValueError) as error:
-        message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-        typer.echo(f"dejavu-server: {message}", err=True)
-        raise typer.Exit(1) from error

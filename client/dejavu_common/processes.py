@@ -1,4 +1,4 @@
-"""Processes: those that must not outlive the process that started them, and the memory of one."""
+"""Processes: those that must not outlive the process that started them, and what one uses."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ _PR_SET_PDEATHSIG = 1
 
 _MEBIBYTE = 1024 * 1024
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def die_with_parent(parent_pid: int, number: signal.Signals) -> None:
@@ -37,3 +38,16 @@ def resident_mebibytes(pid: int) -> float:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / _MEBIBYTE
     except (OSError, IndexError):
         return 0.0
+
+
+def state_and_cpu_seconds(stat: Path) -> tuple[str, float]:
+    """Returns the state of a process or thread, a letter as in `man 5 proc`, and its CPU time so far, in seconds.
+
+    Args:
+        stat: its file `stat` below /proc.
+
+    Raises:
+        OSError: if it has ended.
+    """
+    fields = stat.read_text().rpartition(")")[2].split()  # before it, the program's name, which may contain spaces
+    return fields[0], (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND

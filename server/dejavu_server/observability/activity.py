@@ -7,17 +7,16 @@ Decision: docs/decisions/0036-hangs.md.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
+from dejavu_common.processes import state_and_cpu_seconds
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 _RUNNING_SHARE = 0.05
 """Part of an interval that a thread has to have run to count as running rather than blocked."""
@@ -41,10 +40,9 @@ class ThreadUsage(NamedTuple):
     def of(cls, thread: int, process: int | str = "self") -> ThreadUsage | None:
         """Returns the usage of a thread by its native id; None if it has ended."""
         try:
-            fields = Path(f"/proc/{process}/task/{thread}/stat").read_text().rpartition(")")[2].split()
+            return cls(*state_and_cpu_seconds(Path(f"/proc/{process}/task/{thread}/stat")))
         except OSError:
             return None
-        return cls(fields[0], (int(fields[11]) + int(fields[12])) / _TICKS)
 
 
 def own_seconds(before: ThreadUsage | None, now: ThreadUsage | None, elapsed: float) -> float:

@@ -5,7 +5,6 @@ The label `worker` is the number of the slot: there are as many as the server ha
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +12,9 @@ from typing import NamedTuple
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from dejavu_common.processes import resident_mebibytes
+from dejavu_common.processes import resident_mebibytes, state_and_cpu_seconds
 
 _MEBIBYTE = 1024 * 1024
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class ServingWorker(NamedTuple):
@@ -57,7 +55,8 @@ class WorkerUsage(Collector):
         for worker in self._workers():
             process, name = Path(f"/proc/{worker.pid}"), [str(worker.slot)]
             try:
-                seconds, descriptors, most = _cpu_seconds(process), _open_files(process), _file_limit(process)
+                _, seconds = state_and_cpu_seconds(process / "stat")
+                descriptors, most = _open_files(process), _file_limit(process)
             except (OSError, ValueError, IndexError):
                 continue
             cpu.add_metric(name, seconds)
@@ -67,11 +66,6 @@ class WorkerUsage(Collector):
             beat.add_metric(name, worker.beat_age)
             served.add_metric(name, worker.served)
         yield from (cpu, rss, files, limit, beat, served)
-
-
-def _cpu_seconds(process: Path) -> float:
-    fields = (process / "stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _open_files(process: Path) -> int:

@@ -119,14 +119,9 @@ class RecordService:
         self, query: Hashable, filter_: ScoreFilter, response: Callable[[scorecards.SettledByModel], _M]
     ) -> _M:
         """Returns the response to a query, computed from the settled forecasts of a filter as they are by now."""
-        small = True
+        is_small = partial(self._ledger.read, partial(scorecards.is_small, filter_=filter_))
 
-        async def is_small() -> bool:
-            nonlocal small
-            small = await self._ledger.read(partial(scorecards.is_small, filter_=filter_))
-            return small
-
-        async def read(stop: StopSignal) -> _M:
+        async def read(stop: StopSignal, small: bool) -> _M:
             # One large read runs at a time, so that one thread renews what is in memory.
             return await self._ledger.read(
                 lambda connection: response(self._settled.settled(connection, filter_, renew=not small)), stop=stop

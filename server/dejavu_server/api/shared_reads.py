@@ -107,7 +107,7 @@ class SharedReads:
         self,
         key: Hashable,
         is_small: Callable[[], Awaitable[bool]],
-        read: Callable[[StopSignal], Awaitable[_M]],
+        read: Callable[[StopSignal, bool], Awaitable[_M]],
     ) -> _M:
         """Returns an answer: one that is kept, that of a read in progress, or that of a new read.
 
@@ -116,7 +116,8 @@ class SharedReads:
         Args:
             key: identifies the answer, and with it its type.
             is_small: returns whether a read belongs in the lane of small ones; called at most once for each read.
-            read: reads the answer; it ends early, with any exception, once the signal is set.
+            read: reads the answer, given a signal and whether the read is small; it ends early, with any exception,
+                once the signal is set.
 
         Raises:
             Overloaded: if too many other reads wait.
@@ -145,9 +146,10 @@ class SharedReads:
         self,
         shared: _Read,
         is_small: Callable[[], Awaitable[bool]],
-        read: Callable[[StopSignal], Awaitable[_M]],
+        read: Callable[[StopSignal, bool], Awaitable[_M]],
     ) -> _M:
-        lane = self._small if await is_small() else self._large
+        small = await is_small()
+        lane = self._small if small else self._large
         if lane.slot.locked() and lane.waiting >= lane.max_waiting:
             raise Overloaded(f"{lane.waiting} other reads of this size wait already; retry later, or ask for less")
         lane.waiting += 1
@@ -156,14 +158,14 @@ class SharedReads:
         finally:
             lane.waiting -= 1
         shared.running = True
-        if lane is self._small:
+        if small:
             self._no_small_read.clear()
         else:
             shared.stop.makes_way = self._no_small_read
         try:
-            return await read(shared.stop)
+            return await read(shared.stop, small)
         finally:
-            if lane is self._small:
+            if small:
                 self._no_small_read.set()
             lane.slot.release()
 

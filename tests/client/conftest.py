@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from tests.support.fakes.access import authority, mutual, token_file  # noqa: F401 - fixtures
 from tests.support.fakes.service import FakeServer
 from tests.support.harness.clients import CLIENTS, AnyClient
 

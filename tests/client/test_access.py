@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
-import grpc
 import pytest
+from tests.support.fakes.access import SECRET
 from tests.support.fakes.certificates import Authority
 from tests.support.fakes.service import FakeServer
 from tests.support.harness.clients import CLIENTS, AnyClient
@@ -25,7 +24,6 @@ from dejavu_client import (
 from dejavu_client.access import is_local
 
 PATTERN = [0.0, 2.0, -3.0]
-SECRET = "djv_s3cr3t-of-the-test"
 
 both = pytest.mark.parametrize("kind", CLIENTS)
 
@@ -39,19 +37,6 @@ def guarded(server: FakeServer) -> FakeServer:
     """A server that lets the owner of SECRET predict and stream."""
     server.tokens = {SECRET: {"Predict", "StreamPredictions"}}
     return server
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-def mutual(authority: Authority) -> Iterator[FakeServer]:
-    """A server that wants certificates of the authority from its clients."""
-    pair = authority.issue("server").contents()
-    with FakeServer(credentials=grpc.ssl_server_credentials([pair], authority.certificate.read_bytes(), True)) as fake:
-        yield fake
 
 
 @both

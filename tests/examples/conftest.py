@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.fakes.access import authority, mutual, token_file  # noqa: F401 - fixtures
 from tests.support.harness.documents import ROOT
 from tests.support.processes.recorded_games import Record, recorded_games
 from tests.support.processes.restartable_server import Restartable, address_of, restartable_server

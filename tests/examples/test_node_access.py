@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
+from tests.support.fakes.access import SECRET
 from tests.support.fakes.certificates import Authority
 from tests.support.fakes.service import Abort, FakeServer, event, heartbeat
 from tests.support.processes import examples
@@ -16,28 +16,7 @@ from tests.support.processes.examples import NODE_PROGRAMS
 
 pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
 
-SECRET = "djv_s3cr3t-of-the-test"
 ALL = {"Predict", "PredictBatch", "StreamPredictions", "ListModels"}
-
-
-@pytest.fixture
-def token_file(tmp_path: Path) -> Path:
-    file = tmp_path / "token"
-    file.write_text(f"{SECRET}\n")
-    return file
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-def mutual(authority: Authority) -> Iterator[FakeServer]:
-    pair = authority.issue("server").contents()
-    with FakeServer(credentials=grpc.ssl_server_credentials([pair], authority.certificate.read_bytes(), True)) as fake:
-        fake.tokens = {SECRET: ALL}
-        yield fake
 
 
 def run(node: str, target: str, program: str, *args: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -47,6 +26,7 @@ def run(node: str, target: str, program: str, *args: str, **more: str) -> subpro
 def test_mutual_tls_and_a_token_by_the_environment(
     node: str, mutual: FakeServer, authority: Authority, token_file: Path
 ) -> None:
+    mutual.tokens = {SECRET: ALL}
     own = authority.issue("client")
     files = {"DEJAVU_CA": str(authority.certificate), "DEJAVU_TOKEN_FILE": str(token_file)}
     done = run(node, mutual.target, "predict", **files, DEJAVU_CERT=str(own.certificate), DEJAVU_KEY=str(own.key))

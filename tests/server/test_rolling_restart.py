@@ -20,6 +20,7 @@ import pytest
 from tests.support.builders.bundles import copy_of_default, publish_variant
 from tests.support.builders.calls import PATTERN
 from tests.support.harness.clients import CLIENTS, AnyClient
+from tests.support.processes.connections import connections_to
 from tests.support.processes.load import load
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
@@ -300,13 +301,6 @@ async def test_a_client_reaches_every_successor_and_then_dials_no_more(tmp_path:
 async def calls(client: AnyClient, number: int) -> None:
     for _ in range(number):
         await client.call("predict", PATTERN)
-
-
-def connections_to(address: str) -> set[int]:
-    """Local ports of this process's connections to an address."""
-    port = int(address.rpartition(":")[2])
-    mine = [each for each in psutil.Process().net_connections("tcp") if each.status == "ESTABLISHED"]
-    return {each.laddr.port for each in mine if each.raddr[1] == port}
 
 
 ON_TERMINAL = """

@@ -4,45 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
+from tests.support.fakes.access import SECRET
 from tests.support.fakes.certificates import Authority, KeyPair
 from tests.support.fakes.service import Abort, FakeServer, heartbeat
 from tests.support.harness.clients import Run
 
 from dejavu_client.cli.group import COMMANDS
 
-SECRET = "djv_s3cr3t-of-the-test"
 PATTERN = ("1", "2", "3")
 ELSEWHERE = "forecasts.example.com:50051"
 
 
 @pytest.fixture
-def token_file(tmp_path: Path) -> Path:
-    file = tmp_path / "token"
-    file.write_text(f"{SECRET}\n")
-    return file
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture
 def own(authority: Authority) -> KeyPair:
     return authority.issue("client")
-
-
-@pytest.fixture
-def mutual(authority: Authority) -> Iterator[FakeServer]:
-    pair = authority.issue("server").contents()
-    with FakeServer(credentials=grpc.ssl_server_credentials([pair], authority.certificate.read_bytes(), True)) as fake:
-        fake.tokens = {SECRET: {"Predict"}}
-        yield fake
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"teams", "demo", "top"}))
@@ -75,6 +54,7 @@ def test_the_token_of_a_file_or_of_the_environment_is_sent(
 def test_mutual_tls_by_options_and_by_the_environment(
     mutual: FakeServer, run: Run, authority: Authority, own: KeyPair, token_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    mutual.tokens = {SECRET: {"Predict"}}
     call = ("predict", *PATTERN, "--timeout", "20")
     files = {"CA": authority.certificate, "CERT": own.certificate, "KEY": own.key, "TOKEN_FILE": token_file}
     options = [f"--{name.lower().replace('_', '-')}={path}" for name, path in files.items()]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+import time
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from tests.support.builders.calls import PATTERN, current_game
+from tests.support.processes.connections import connections_to
 from tests.support.processes.servers import async_worker, running_worker
 
 from dejavu_client import AsyncDejavuClient, DejavuClient
 
 AGES: dict[str, Any] = {"connection_age_seconds": 0.3, "connection_grace_seconds": 1.0}
-IDLE = {"connection_age_seconds": 0.0, "connection_idle_seconds": 0.2}
+IDLE: dict[str, Any] = {"connection_age_seconds": 0.0, "connection_idle_seconds": 0.2}
 GAMES = 25
 
 
@@ -49,19 +50,16 @@ async def test_calls_and_a_stream_outlive_their_connections(tmp_path: Path) -> N
 
 
 def test_calls_of_the_synchronous_client_outlive_their_connections(tmp_path: Path) -> None:
-    with client_of(tmp_path, **AGES) as client:
+    with running_worker(tmp_path, **AGES) as address, DejavuClient(address, channels=1, timeout=30) as client:
         for number in range(200):
             client.predict(PATTERN, game_id=current_game(90001 + number))
 
 
 def test_a_client_that_was_idle_is_answered_over_a_new_connection(tmp_path: Path) -> None:
-    with client_of(tmp_path, **IDLE) as client:
+    with running_worker(tmp_path, **IDLE) as address, DejavuClient(address, channels=1, timeout=30) as client:
         for _ in range(3):
             client.predict(PATTERN)
-            asyncio.run(asyncio.sleep(0.5))  # for the server to close it
-
-
-@contextmanager
-def client_of(folder: Path, **settings: Any) -> Iterator[DejavuClient]:
-    with running_worker(folder, **settings) as address, DejavuClient(address, channels=1, timeout=30) as client:
-        yield client
+            opened, deadline = connections_to(address), time.monotonic() + 30
+            while opened & connections_to(address):
+                assert time.monotonic() < deadline, "the server did not close the idle connection"
+                time.sleep(0.02)

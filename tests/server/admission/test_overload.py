@@ -87,6 +87,15 @@ async def until_idle(worker: Worker) -> None:
             await asyncio.sleep(0.01)
 
 
+async def send_headers_only(worker: Worker) -> asyncio.StreamWriter:
+    """Makes a call that sends its headers and no request; returns its connection."""
+    host, _, port = worker.address.rpartition(":")
+    complete = wire.call(PREDICT, b"")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(complete[: -len(wire.frame(wire.DATA, wire.END_STREAM, 1, b""))])
+    return writer
+
+
 async def first_ended(calls: list[Any], number: int) -> list[Any]:
     """Waits until so many of the calls have ended; returns those."""
     waiting = {asyncio.ensure_future(call.code()): call for call in calls}
@@ -161,14 +170,7 @@ async def test_cancelled_and_expired_calls_give_their_room_back(worker: Worker, 
 
 async def test_calls_that_send_headers_and_no_request_make_room_again(worker: Worker, stub: Any) -> None:
     """Otherwise an anonymous caller could hold the place of every forecast with a few hundred bytes."""
-    host, _, port = worker.address.rpartition(":")
-    complete = wire.call(PREDICT, b"")
-    headers_only = complete[: -len(wire.frame(wire.DATA, wire.END_STREAM, 1, b""))]
-    writers = []
-    for _ in range(MOST):
-        _, writer = await asyncio.open_connection(host, int(port))
-        writer.write(headers_only)
-        writers.append(writer)
+    writers = [await send_headers_only(worker) for _ in range(MOST)]
     async with asyncio.timeout(20):
         while worker.admission.in_progress(CallKind.PREDICT) < LIMIT:  # noqa: ASYNC110 - a number of the server
             await asyncio.sleep(0.01)
@@ -190,7 +192,11 @@ async def test_a_call_that_takes_longer_than_its_request_may_is_answered(
     async with asyncio.timeout(20):
         while not held.converted:  # noqa: ASYNC110 - a number
             await asyncio.sleep(0.01)
-    await asyncio.sleep(0.3)  # several times as long
+        # A later call that sends no request is ended, so the slow one has been looked at by then.
+        writer = await send_headers_only(worker)
+        while not counted(worker.metrics.refused, PREDICT, "DEADLINE_PASSED"):  # noqa: ASYNC110 - a number
+            await asyncio.sleep(0.01)
+    writer.close()
     assert not slow.done()
     held.go.set()
     assert await code_of(slow) is grpc.StatusCode.OK

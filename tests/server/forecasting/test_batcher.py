@@ -27,6 +27,24 @@ def refuse_poison(queries: Sequence[ForecastQuery]) -> None:
         raise ZeroDivisionError("poison")
 
 
+def held(model: PersistenceForecaster) -> tuple[threading.Event, threading.Event]:
+    """Makes a model wait when it computes; returns the events of its start and its release."""
+    begun, release = threading.Event(), threading.Event()
+
+    def hold(_: Sequence[ForecastQuery]) -> None:
+        begun.set()
+        assert release.wait(10)
+
+    model.before = hold
+    return begun, release
+
+
+def counting_batcher() -> tuple[Batcher, Counter[str]]:
+    """Returns a batcher, and the number of queries that it has dropped at each stage."""
+    dropped = Counter[str]()
+    return Batcher(dropped=lambda stage, queries: dropped.update({stage: queries})), dropped
+
+
 @pytest.fixture
 def model() -> PersistenceForecaster:
     return PersistenceForecaster()
@@ -115,15 +133,8 @@ async def test_nothing_is_computed_for_callers_that_went(new_batcher: NewBatcher
 async def test_what_waits_for_the_thread_is_not_computed_for_callers_that_went_meanwhile(
     model: PersistenceForecaster,
 ) -> None:
-    dropped = Counter[str]()
-    batcher = Batcher(dropped=lambda stage, queries: dropped.update({stage: queries}))
-    begun, release = threading.Event(), threading.Event()
-
-    def hold(_: Sequence[ForecastQuery]) -> None:
-        begun.set()
-        assert release.wait(10)
-
-    model.before = hold
+    batcher, dropped = counting_batcher()
+    begun, release = held(model)
     first = asyncio.create_task(batcher.forecast_many(model, [query(1)] * 2))
     await asyncio.to_thread(begun.wait, 10)
     crowd = [asyncio.create_task(batcher.forecast(model, query(last))) for last in range(MAX_ON_LOOP + 10)]
@@ -143,15 +154,8 @@ async def test_what_waits_for_the_thread_is_not_computed_for_callers_that_went_m
 
 
 async def test_a_query_whose_caller_goes_while_it_is_computed_is_counted(model: PersistenceForecaster) -> None:
-    dropped = Counter[str]()
-    batcher = Batcher(dropped=lambda stage, queries: dropped.update({stage: queries}))
-    begun, release = threading.Event(), threading.Event()
-
-    def hold(_: Sequence[ForecastQuery]) -> None:
-        begun.set()
-        assert release.wait(10)
-
-    model.before = hold
+    batcher, dropped = counting_batcher()
+    begun, release = held(model)
     many = asyncio.create_task(batcher.forecast_many(model, [query(1)] * 7))
     await asyncio.to_thread(begun.wait, 10)
     many.cancel()

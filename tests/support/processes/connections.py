@@ -1,9 +1,11 @@
-"""Connections on which bytes are written that no gRPC library would send."""
+"""Connections: those that are open, and new ones on which bytes are written that no gRPC library would send."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+
+import psutil
 
 _STATUS = re.compile(rb"grpc-status.(\d+)", re.DOTALL)
 
@@ -28,3 +30,10 @@ async def status_of(address: str, data: bytes) -> int | None:
     """Returns the gRPC status of a call on a new connection; None if the server closed it without one."""
     found = _STATUS.search(await received(address, data))
     return int(found[1]) if found else None
+
+
+def connections_to(address: str) -> set[int]:
+    """Local ports of this process's connections to an address."""
+    port = int(address.rpartition(":")[2])
+    mine = [each for each in psutil.Process().net_connections("tcp") if each.status == "ESTABLISHED"]
+    return {each.laddr.port for each in mine if each.raddr[1] == port}

@@ -128,19 +128,20 @@ class Metrics:
             "dejavu_access_file_outdated", "1 while a replaced file cannot be used.", labelnames=["file"]
         )
         self.max_ratings_age = most("dejavu_ratings_max_age_days", "Days after which ratings are not used.")
-        oldest = partial(Gauge, labelnames=["model"], registry=registry, multiprocess_mode="livemax")
-        self.ratings_age = oldest("dejavu_ratings_age_days", "Days since the newest final that ratings know.")
+        self.ratings_age = most(
+            "dejavu_ratings_age_days", "Days since the newest final that ratings know.", labelnames=["model"]
+        )
         self.connections_closed = counter(
             "dejavu_idle_connections_closed", "Idle connections closed because file descriptors ran low."
         )
-        self.stalled = Gauge(
+        self.stalled = most(
             "dejavu_part_stalled_seconds",
             "Seconds for which a part of a worker has had work and made no progress; the longest of all workers.",
-            ["part"],
-            registry=registry,
-            multiprocess_mode="livemax",
+            labelnames=["part"],
         )
-        self.finals_since = oldest("dejavu_finals_since", "Finals that ratings know beyond those of their bundle.")
+        self.finals_since = most(
+            "dejavu_finals_since", "Finals that ratings know beyond those of their bundle.", labelnames=["model"]
+        )
 
         for file in ("tokens", "jwks", "tls"):
             self.access_outdated.labels(file).set(0)

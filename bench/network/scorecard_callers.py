@@ -10,7 +10,7 @@ starts a real server on it and asks for scorecards over gRPC:
   gives up on after GIVE_UP_SECONDS.
 
 The server is started anew for the load, so that no answer is kept from the control. Exits with 1 if fewer than SHARE_OK
-of the five-day calls under load, or of all that nobody gave up on, are answered within their limits, or if a repeat
+of the five-day calls under load, or of all that are not given up on, are answered within their limits, or if a repeat
 alone takes longer than REPEAT_MS (95th percentile).
 
 The ledger takes a gigabyte of disk and a minute for 200,000 forecasts. With --folder it is kept and reused.
@@ -91,7 +91,7 @@ class Result:
         if within < SHARE_OK:
             broken.append(f"{within:.1%} of the five-day scorecards were answered within {FIVE_DAY_SECONDS:g} s")
         if (answered := self.share_ok("five", "repeat", "large")) < SHARE_OK:
-            broken.append(f"{answered:.1%} of the calls that nobody gave up on were answered")
+            broken.append(f"{answered:.1%} of the calls that were not given up on were answered")
         if (repeat := percentile(self.repeat_alone_ms, 0.95)) > REPEAT_MS:
             broken.append(f"a repeat takes {repeat:.1f} ms")
         return broken

@@ -4,8 +4,8 @@ Run with `python -m bench.network.unread_streams` from the project's folder.
 Starts a real server, records one forecast of
 each of very many games through it, and opens streams over a few connections, in this order:
 
-- control: streams without `include_current` that nobody reads;
-- as many with `include_current` that nobody reads; while they are open, another one reads everything;
+- control: streams without `include_current` that are not read;
+- as many with `include_current` that are not read; while they are open, another one reads everything;
 - churn: streams with `include_current` are opened, read a little and cancelled for some minutes.
 
 Exits with 1 if a worker needs more than MOST_MIB more for the unread streams than before all streams, if the one that
@@ -106,7 +106,7 @@ async def publish(address: str, games: int) -> None:
 
 @asynccontextmanager
 async def unread(address: str, streams: int, *, current: bool) -> AsyncIterator[None]:
-    """Opens streams that nobody reads."""
+    """Opens streams and reads nothing from them."""
     channels = [
         grpc.aio.insecure_channel(address, options=NO_BUFFERS) for _ in range(0, streams, min(A_CONNECTION, streams))
     ]

@@ -238,7 +238,9 @@ def breaches(phases: list[Phase]) -> list[str]:
         if phase.health_failed:
             found.append(f"{name}: {phase.health_failed} health checks failed")
         if phase.wasted > 0.05 * phase.computed:
-            found.append(f"{name}: {phase.wasted:.0f} of {phase.computed:.0f} queries were computed for nobody")
+            found.append(
+                f"{name}: {phase.wasted:.0f} of {phase.computed:.0f} queries were computed for callers that had gone"
+            )
     return found
 
 

@@ -87,7 +87,7 @@ class Authenticator:
             return NOBODY
         caller = self._authenticate(authorization)
         if not needed:  # not in the table
-            raise MethodDenied(f"nobody may call {method}")
+            raise MethodDenied(f"no token allows calls of {method}")
         caller.require(needed, f"call {method.rpartition('/')[2]}")
         return caller
 

@@ -1,6 +1,6 @@
 """Limits of each caller: calls and streams in progress, calls a second, and what it records in a day.
 
-A caller is whoever a token names, else the address that the call comes from: of IPv6 the first 64 bits, which is what
+A caller is named by its token, else by the address that the call comes from: of IPv6 the first 64 bits, which is what
 one customer of a network gets. The state is that of this worker: a caller that spreads its calls over all workers gets
 the limits of each. A connection stays with one worker.
 """
@@ -127,7 +127,7 @@ class Callers:
         """Counts a call while the block runs.
 
         Args:
-            identity: who the caller is; empty if nobody knows.
+            identity: who the caller is; empty if unknown.
             peer: where the call comes from, as gRPC says it.
             stream: whether it is a stream.
 

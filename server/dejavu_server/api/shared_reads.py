@@ -1,4 +1,4 @@
-"""Shares expensive reads of the ledger between the callers that ask for the same, and stops those nobody waits for.
+"""Shares expensive reads of the ledger between the callers that ask for the same, and ends those whose callers went.
 
 A read is identified by what it reads and by how new the ledger was when its caller asked, so that no caller gets an
 answer older than an entry that it knows of. The newest answers are kept. Few reads run at a time, each in the lane of
@@ -170,7 +170,7 @@ class SharedReads:
             lane.slot.release()
 
     def _abandon(self, key: Hashable, shared: _Read) -> None:
-        """Ends a read that nobody waits for any more; whoever asks for the same starts another one."""
+        """Ends a read that lost its last caller; the next that asks for the same starts another one."""
         self._forget(key, shared)
         if shared.running:
             shared.stop.set()

@@ -14,6 +14,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 from tests.support.builders.made_once import end_run, start_run
 from tests.support.harness.laws import EXAMPLES
+from tests.support.processes import preloaded
 
 # No deadline: machines are shared. print_blob makes failures of CI reproducible locally.
 settings.register_profile(
@@ -33,8 +34,13 @@ LOADED_SLOW_LIBRARIES = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Creates the folder that all processes of the run share; collects no garbage while modules are imported."""
+    """Creates the folder that all processes of the run share; collects no garbage while modules are imported.
+
+    Servers start as forks by day. Every nightly part starts them as users do; one of them runs the tests of the day.
+    """
     gc.disable()
+    if "nightly" not in (config.option.markexpr or ""):
+        preloaded.enable()
     if folder := start_run():
         config.stash[RUN] = folder
 

@@ -30,12 +30,15 @@ from dejavu_client import AsyncDejavuClient
 
 @contextmanager
 def server_in(
-    folder: Path, *args: str, workers: int = 2, environment: dict[str, str] | None = None, standby: bool = False
+    folder: Path, *args: str, workers: int = 2, release: Path | None = None, standby: bool = False
 ) -> Iterator[SpawnedServer]:
-    """A server of the bundle in folder/bundle, with its ledger beside it."""
+    """A server of the bundle in folder/bundle, with its ledger beside it; of the release in a folder, if given."""
     ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
     own = ("--workers", str(workers), "--bundle", str(folder / "bundle"), "--ledger", ledger)
-    with spawned_server(*own, *args, environment=environment, standby=standby) as server:
+    environment = {} if release is None else {"PYTHONPATH": str(release)}
+    with spawned_server(
+        *own, *args, environment=environment, standby=standby, new_interpreter=release is not None
+    ) as server:
         yield server
 
 
@@ -159,7 +162,7 @@ def test_a_new_release_comes_in_and_one_that_is_broken_does_not(tmp_path: Path, 
     release = shutil.copytree(Path(dejavu_server.__file__).parent, tmp_path / "release" / "dejavu_server")
     program = release / "worker" / "worker.py"
     code = program.read_text()
-    with server_in(tmp_path, workers=1, environment={"PYTHONPATH": str(release.parent)}, standby=True) as server:
+    with server_in(tmp_path, workers=1, release=release.parent, standby=True) as server:
         assert server.address
         program.write_text(code.replace('_log.info("serving", ', '_log.info("serving", release="the next one", '))
         reload(server)
@@ -179,7 +182,7 @@ def test_after_a_failed_round_the_standby_of_before_it_replaces_a_worker_that_di
     imported.mkdir()
     tells = f"\nimport os\nopen(f'{imported}/{{os.getpid()}}', 'w').close()\n"
     program.write_text(program.read_text() + tells)
-    with server_in(tmp_path, workers=1, environment={"PYTHONPATH": str(release.parent)}, standby=True) as server:
+    with server_in(tmp_path, workers=1, release=release.parent, standby=True) as server:
         assert server.address
         [worker] = server.workers
         [standby] = wait_for_spare(server) - {worker.pid}

@@ -30,7 +30,9 @@ def test_a_worker_with_the_bundle_that_ships_takes_less_than_150_megabytes(tmp_p
     ]
     options = [("grpc.max_receive_message_length", -1)]
     with (
-        spawned_server("--workers", "1", "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3") as server,
+        spawned_server(
+            "--workers", "1", "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3", new_interpreter=True
+        ) as server,
         grpc.insecure_channel(server.address, options=options) as channel,
     ):
         for _ in range(3):

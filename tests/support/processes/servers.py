@@ -23,6 +23,8 @@ import psutil
 from tests.support.builders.empty_ledger import put_empty_ledger
 from tests.support.builders.made_once import FOLDER_VARIABLE
 from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.processes import preloaded
+from tests.support.processes.preloaded import Child, start_preloaded
 
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Registry
@@ -109,7 +111,7 @@ class SpawnedServer:
         events: the log entries read so far.
     """
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Child) -> None:
         self.process = process
         self.events: list[dict[str, Any]] = []
         self.other_lines: list[str] = []
@@ -212,24 +214,32 @@ def spawned_server(
     within: Sequence[str] = (),
     makes_ledger: bool = False,
     standby: bool = False,
+    new_interpreter: bool = False,
 ) -> Iterator[SpawnedServer]:
     """Starts `dejavu-server` with these arguments and a JSON log; on a free port unless they include --listen.
 
     Does not wait until it listens: `server.address` does. Drains it at the end; kills it if that takes too long.
     `within` is a command that executes it, for example `setpriv`. Unless it `makes_ledger` itself, which takes longer,
-    it finds an empty one. It keeps a standby worker only if told to: the imports of one take a second.
+    it finds an empty one. It keeps a standby worker only if told to: the imports of one take a second. The server and
+    its workers are forks of an interpreter that has imported them if the tests by day start it, except `within` a
+    command or in a `new_interpreter`: for what depends on imports, on the code on disk or on memory of its own.
     """
     if not makes_ledger and "--ledger" in args:
         _put_missing_ledger(args[args.index("--ledger") + 1])
     listen = () if "--listen" in args else ("--listen", "127.0.0.1:0")
-    process = subprocess.Popen(
-        [*within, sys.executable, "-m", "dejavu_server", *listen, "--log-format", "json", *args],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="backslashreplace",  # gRPC's own log lines may contain bytes of callers
-        env={**os.environ, "DEJAVU_STANDBY": "on" if standby else "off", **(environment or {})},
-    )
+    arguments = [*listen, "--log-format", "json", *args]
+    variables = {**os.environ, "DEJAVU_STANDBY": "on" if standby else "off", **(environment or {})}
+    if new_interpreter or within or not preloaded.enabled():
+        process: Child = subprocess.Popen(
+            [*within, sys.executable, "-m", "dejavu_server", *arguments],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="backslashreplace",  # gRPC's own log lines may contain bytes of callers
+            env=variables,
+        )
+    else:
+        process = start_preloaded("dejavu_server", arguments, variables)
     server = SpawnedServer(process)
     try:
         yield server

@@ -1,0 +1,345 @@
+"""Starts `python -m MODULE` in a fork of an interpreter that has imported the product: the imports take over a second.
+
+The process has its own arguments, environment, files, signals and exit code, as a new interpreter's would be. Start a
+new interpreter where its imports, the code on disk or memory of its own matter. Nightly tests always do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import functools
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+ROOT = Path(__file__).resolve().parents[3]
+
+_WORKER = (sys.executable, "-P", "-m", "dejavu_server.worker_main")
+_REQUEST_BYTES = 1 << 17
+_RESTORED = (signal.SIGTERM, signal.SIGCHLD)
+
+
+class Child(Protocol):
+    """What tests use of a `subprocess.Popen[str]`."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def stderr(self) -> IO[str] | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+class ForkedChild:
+    """A process that was forked for this one; the interpreter that forked it reports how it ended.
+
+    Args:
+        pid: process id.
+        ended: reading end of the pipe on which the exit code arrives.
+        stderr: reading end of its standard error.
+    """
+
+    def __init__(self, pid: int, ended: IO[bytes], stderr: IO[str]) -> None:
+        self.pid = pid
+        self.stderr: IO[str] | None = stderr
+        self._ended = ended
+        self._code: int | None = None
+        self._reading = threading.Lock()
+
+    def poll(self) -> int | None:
+        """Returns the exit code, negative for a signal; None while the process runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.wait(0.0)
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for the end of the process and returns its exit code, negative for a signal.
+
+        Raises:
+            subprocess.TimeoutExpired: if it still runs after the time-out, in seconds.
+        """
+        with self._reading:
+            if self._code is None:
+                if not select.select([self._ended], [], [], timeout)[0]:
+                    raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
+                with self._ended:
+                    self._code = int(self._ended.read())
+            return self._code
+
+    def send_signal(self, sig: int) -> None:
+        """Sends a signal, unless the process has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, sig)
+
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+class _Interpreter:
+    """An interpreter that has imported the product and forks processes on request; ends with this process."""
+
+    def __init__(self) -> None:
+        self._control, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._requesting = threading.Lock()
+        with its_end:
+            command = [sys.executable, "-m", "tests.support.processes.preloaded", str(its_end.fileno())]
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[its_end.fileno()],
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},  # no thread to fork beside
+            )
+        atexit.register(self._end)
+
+    def fork(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> ForkedChild:
+        request = json.dumps([module, list(arguments), dict(environment), str(Path.cwd())])
+        ended, reports_end = os.pipe()
+        read, written = os.pipe()
+        try:
+            with self._requesting, Path(os.devnull).open() as nothing:
+                files = [nothing.fileno(), 1, written, reports_end]
+                socket.send_fds(self._control, [request.encode()], files)
+                answer = self._control.recv(64)
+        finally:
+            os.close(reports_end)
+            os.close(written)
+        if not answer:
+            raise RuntimeError(f"the preloaded interpreter ended: exit code {self._process.wait(30)}")
+        stderr = os.fdopen(read, encoding="utf-8", errors="backslashreplace")
+        return ForkedChild(int(answer), os.fdopen(ended, "rb"), stderr)
+
+    def _end(self) -> None:
+        self._control.close()
+        self._process.wait(30)
+
+
+class _Use:
+    enabled = False
+
+
+def enable() -> None:
+    """Lets this process start servers preloaded; programs that measure start new interpreters unless told."""
+    _Use.enabled = True
+
+
+def enabled() -> bool:
+    """Returns whether servers of this process start preloaded."""
+    return _Use.enabled
+
+
+@functools.cache
+def _interpreter(process: int) -> _Interpreter:
+    return _Interpreter()
+
+
+def start_preloaded(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> ForkedChild:
+    """Starts `python -m MODULE ARGUMENTS` with nothing on standard input and a pipe from standard error.
+
+    Args:
+        module: dejavu_server, or another that it has imported.
+        arguments: arguments of the program.
+        environment: its whole environment. Of PYTHONPATH, only a sitecustomize.py has an effect, and that in workers
+            too; other variables that the interpreter itself reads have none.
+    """
+    return _interpreter(os.getpid()).fork(module, arguments, environment)
+
+
+# What follows runs in the preloaded interpreter and in its forks.
+
+
+def _serve(control: socket.socket) -> list[str] | None:
+    """Forks a process for each request; returns its command in the fork, and None here when there is no more to do."""
+    wakes, woken = os.pipe()
+    for end in (wakes, woken):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    report_to = dict[int, int]()
+    while True:
+        ready, _, _ = select.select([control.fileno(), wakes], [], [])
+        if wakes in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(wakes, 4096)
+            _report_ended(report_to)
+        if control.fileno() in ready:
+            request, files, _, _ = socket.recv_fds(control, _REQUEST_BYTES, 4)
+            if not request:
+                return None
+            with _blocked_signals():
+                if (pid := os.fork()) == 0:
+                    signal.set_wakeup_fd(-1)
+                    for number in _RESTORED:
+                        signal.signal(number, signal.SIG_DFL)
+                    control.close()
+                    for file in (wakes, woken, *report_to.values()):
+                        os.close(file)
+                    return _become(json.loads(request), files)
+            report_to[pid] = files.pop()
+            for file in files:
+                os.close(file)
+            control.send(str(pid).encode())
+
+
+def _report_ended(report_to: dict[int, int]) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            pid, status = ended
+            with contextlib.suppress(BrokenPipeError), os.fdopen(report_to.pop(pid), "w") as pipe:
+                pipe.write(str(os.waitstatus_to_exitcode(status)))
+
+
+def _become(request: list[Any], files: list[int]) -> list[str]:
+    """Makes a fork the process that was requested; returns its module and arguments."""
+    module, arguments, environment, folder = request
+    for number, file in enumerate(files[:3]):
+        os.dup2(file, number)
+    for file in files:
+        os.close(file)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for folder in environment.get("PYTHONPATH", "").split(os.pathsep):
+        if folder and (program := Path(folder, "sitecustomize.py")).exists():
+            runpy.run_path(str(program))
+    setattr(subprocess, "Popen", _popen)  # noqa: B010 - not a type any more
+    return [module, *arguments]
+
+
+@contextlib.contextmanager
+def _blocked_signals() -> Any:
+    """Blocks all signals in a fork and the process that forks it, until it has its own handlers."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_Popen = subprocess.Popen
+
+
+def _popen(command: Sequence[str], **options: Any) -> Any:
+    """Forks a worker of a server that was forked; starts any other command as ever."""
+    if tuple(command[: len(_WORKER)]) != _WORKER:
+        return _Popen(command, **options)
+    return _ForkedWorker(command[len(_WORKER) :], options["pass_fds"], options["env"])
+
+
+class _ForkedWorker:
+    """A worker forked from its supervisor; has what asyncio uses of a `subprocess.Popen`."""
+
+    stdout = stderr = None
+
+    def __init__(self, arguments: Sequence[str], pass_fds: Sequence[int], environment: Mapping[str, str]) -> None:
+        self.returncode: int | None = None
+        stdin, to_stdin = os.pipe()
+        self.stdin = os.fdopen(to_stdin, "wb", 0)
+        with _blocked_signals():
+            self.pid = os.fork()
+            if self.pid == 0:
+                signal.set_wakeup_fd(-1)
+                for number in (*_RESTORED, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_DFL)
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self.pid == 0:
+            _run_worker(arguments, stdin, pass_fds, environment)
+        os.close(stdin)
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def send_signal(self, sig: int) -> None:
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, sig)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def _run_worker(arguments: Sequence[str], stdin: int, pass_fds: Sequence[int], environment: Mapping[str, str]) -> None:
+    """Runs a worker in a fork of its supervisor; never returns.
+
+    The supervisor's frames are still on the stack, so the process does not return to them, and its files are replaced
+    rather than closed: their objects exist, and would close whatever got their numbers.
+    """
+    code: int = 1
+    try:
+        os.setpgid(0, 0)
+        os.dup2(stdin, 0)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for file in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+            if file not in {0, 1, 2, nothing, *pass_fds}:
+                with contextlib.suppress(OSError):  # that of the listing itself
+                    os.fstat(file)
+                    os.dup2(nothing, file, inheritable=False)
+        os.environ.clear()
+        os.environ.update(environment)
+        asyncio._set_running_loop(None)
+        from prometheus_client import values
+
+        values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]  # its import reads the environment
+        sys.argv = ["worker_main", *arguments]
+        runpy.run_module("dejavu_server.worker_main", run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(BaseException):  # the end of the interpreter, without freeing the supervisor's objects
+            threading._shutdown()  # type: ignore[attr-defined]
+            atexit._run_exitfuncs()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(control.fileno(), False)
+    gc.disable()
+    import uvloop  # noqa: F401
+
+    import dejavu_server.cli.serve
+    import dejavu_server.worker.worker  # noqa: F401
+
+    gc.freeze()
+    gc.enable()
+    if len(list(Path("/proc/self/task").iterdir())) != 1:
+        raise RuntimeError("an import has started a thread: this interpreter cannot be forked")
+    command = _serve(control)
+    if command is not None:
+        module, *arguments = command
+        sys.argv = [module, *arguments]
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _main()

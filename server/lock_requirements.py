@@ -27,6 +27,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "server/requirements.txt": ("--extra", "server"),
     "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
     "client/requirements.txt": (),
+    "client/requirements-dashboard.txt": ("--extra", "dashboard"),
     "client/requirements-live.txt": ("--extra", "live"),
     "trainer/requirements.txt": ("--extra", "trainer"),
 }

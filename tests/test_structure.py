@@ -22,6 +22,7 @@ PRODUCT = (
     ROOT / "client/dejavu_feed",
     ROOT / "model_store/dejavu_models",
     ROOT / "client/dejavu_client",
+    ROOT / "client/dejavu_gateway",
     ROOT / "client/dejavu_launcher",
     ROOT / "server/dejavu_server",
     ROOT / "trainer/dejavu_trainer",

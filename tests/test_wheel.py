@@ -20,7 +20,7 @@ CHECK = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import dejavu_client.config, dejavu_feed.replay, dejavu_models.registry.registry
-import dejavu_server.worker.worker, dejavu_trainer
+import dejavu_gateway.app, dejavu_server.worker.worker, dejavu_trainer
 from dejavu.v1 import prediction_service_pb2_grpc
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.registry.registry import Registry, default_bundle

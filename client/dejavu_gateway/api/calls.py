@@ -1,0 +1,138 @@
+"""RPCs as JSON endpoints: each a translation of its request and its response, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from google.protobuf.message import Message
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictRequest
+from dejavu.v1.record_service_pb2 import GetLeaderboardRequest, GetScorecardRequest, ScoreFilter
+from dejavu_gateway import upstream
+from dejavu_gateway.api.context import GatewayContext, context_of
+from dejavu_gateway.http.answers import json_response
+from dejavu_gateway.http.bodies import read_message
+from dejavu_gateway.messages.decode import from_query
+from dejavu_gateway.messages.encode import to_json
+from dejavu_gateway.messages.errors import RequestRefused, invalid_field
+from dejavu_gateway.upstream import Rpc
+
+_IN_THREAD: Final = {"ListPredictions", "PredictBatch", "GetPrediction"}
+"""RPCs whose responses may be large: they are converted in a thread, as browsers wait for their events meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallEndpoint:
+    """A JSON endpoint of an RPC.
+
+    Attributes:
+        method: HTTP method: GET takes the request as query parameters, POST as its body.
+        path: the path; a part in braces is the field of that name.
+        rpc: the RPC.
+        summary: what it does, for the description of the interface.
+        parameters: message whose fields are the query parameters; the request itself by default.
+        complete: makes the request from that message and the further parameters.
+        also: names of further parameters.
+        check: refuses requests that this gateway does not pass on.
+    """
+
+    method: str
+    path: str
+    rpc: Rpc[Any, Any]
+    summary: str
+    parameters: type[Message] | None = None
+    complete: Callable[[Any, dict[str, str]], Message] | None = None
+    also: tuple[str, ...] = ()
+    check: Callable[[GatewayContext, Any], None] | None = None
+
+    @property
+    def described(self) -> type[Message]:
+        """The message whose fields are the parameters, or the body."""
+        return self.parameters or self.rpc.request
+
+    async def answer(self, request: Request) -> Response:
+        """Answers a request."""
+        context = context_of(request)
+        if self.method == "POST":
+            message = await read_message(request, self.described, context.settings.limits.body_bytes)
+        else:
+            path_parameters = [(name, str(value)) for name, value in request.path_params.items()]
+            parameters = [*request.query_params.multi_items(), *path_parameters]
+            message, others = from_query(parameters, self.described, self.also)
+            if self.complete is not None:
+                message = self.complete(message, others)
+        if self.check is not None:
+            self.check(context, message)
+        response = await context.client.call(self.rpc, message)
+        if self.rpc.name in _IN_THREAD:
+            return await json_response(request, await run_in_threadpool(to_json, response))
+        return await json_response(request, to_json(response))
+
+
+def _what_if_only(context: GatewayContext, request: PredictRequest) -> None:
+    """Refuses a request that would record a forecast.
+
+    Raises:
+        RequestRefused: unless the gateway allows it.
+    """
+    if request.game_id and not context.settings.allow_record:
+        raise _recording_refused("gameId")
+
+
+def _what_ifs_only(context: GatewayContext, batch: PredictBatchRequest) -> None:
+    for index, request in enumerate(batch.requests):
+        if request.game_id and not context.settings.allow_record:
+            raise _recording_refused(f"requests[{index}].gameId")
+
+
+def _recording_refused(field: str) -> RequestRefused:
+    message = f"{field}: this page asks what-ifs only and records nothing; leave the game id out"
+    return RequestRefused(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", message, "RECORDING_NOT_ALLOWED")
+
+
+def _scorecard(filter_: ScoreFilter, _others: dict[str, str]) -> GetScorecardRequest:
+    return GetScorecardRequest(filter=filter_)
+
+
+def _leaderboard(filter_: ScoreFilter, others: dict[str, str]) -> GetLeaderboardRequest:
+    further, _ = from_query(list(others.items()), GetLeaderboardRequest)
+    if further.HasField("filter"):
+        raise invalid_field("filter", "give the fields of the filter themselves")
+    further.filter.CopyFrom(filter_)
+    return further
+
+
+CALLS: Final = (
+    CallEndpoint("POST", "/api/predict", upstream.PREDICT, "Forecast one game; a what-if.", check=_what_if_only),
+    CallEndpoint(
+        "POST", "/api/predict-batch", upstream.PREDICT_BATCH, "Forecast many games; what-ifs.", check=_what_ifs_only
+    ),
+    CallEndpoint("POST", "/api/assess-risk", upstream.ASSESS_RISK, "Assess how volatile a game is."),
+    CallEndpoint("GET", "/api/predictions", upstream.LIST_PREDICTIONS, "List recorded forecasts, newest first."),
+    CallEndpoint("GET", "/api/predictions/{gameId}", upstream.GET_PREDICTION, "The latest forecast of a game."),
+    CallEndpoint(
+        "GET",
+        "/api/scorecard",
+        upstream.GET_SCORECARD,
+        "Scores of settled forecasts beside persistence.",
+        ScoreFilter,
+        _scorecard,
+    ),
+    CallEndpoint(
+        "GET",
+        "/api/leaderboard",
+        upstream.GET_LEADERBOARD,
+        "Model versions, best first.",
+        ScoreFilter,
+        _leaderboard,
+        also=("metric", "minGames"),
+    ),
+    CallEndpoint("GET", "/api/models", upstream.LIST_MODELS, "The loaded models, the active one first."),
+    CallEndpoint("GET", "/api/checkpoint", upstream.GET_CHECKPOINT, "The signed head of the ledger."),
+)

@@ -1,0 +1,233 @@
+"""Games of a day, and one game with its history, from what ListPredictions returns."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
+from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
+from dejavu.v1.record_service_pb2 import PREDICTION_VIEW_FULL, ListPredictionsRequest
+from dejavu_common.clock import utc_now
+from dejavu_gateway import upstream
+from dejavu_gateway.api.context import GatewayContext, context_of
+from dejavu_gateway.http.answers import json_response
+from dejavu_gateway.messages.encode import JsonObject, dump, to_dict
+from dejavu_gateway.messages.errors import invalid_field, not_found
+from dejavu_gateway.upstream import UpstreamClient
+
+PAGE_SIZE: Final = 500
+MAX_FORECASTS: Final = 20_000
+"""Most forecasts that one answer is made from; an evening of 15 games has 1,300."""
+
+_DAY_START: Final = timedelta(hours=11)
+"""A day of games starts at 11:00 UTC, as in the record (see RecordService)."""
+
+_FIRST_DAY, _LAST_DAY = date(1946, 8, 1), date(2046, 7, 31)
+"""The days that a game may be on, as in PredictRequest."""
+
+_GAME: Final = re.compile(r"[0-9]{10}")
+_HORIZONS: Final = (("half", HORIZON_HALFTIME), ("final", HORIZON_FINAL))
+
+
+class SharedAnswers:
+    """Answers that many browsers ask for at once, made once: those asked for while one is made wait for it."""
+
+    def __init__(self) -> None:
+        self._making: dict[Any, asyncio.Task[bytes]] = {}
+
+    async def get(self, key: Any, make: Any) -> bytes:
+        """Returns the answer of a key: one that is being made, or else a new one by the coroutine function `make`."""
+        task = self._making.get(key)
+        if task is None:
+            task = self._making[key] = asyncio.create_task(make())
+            task.add_done_callback(lambda _: self._making.pop(key, None))
+        return await asyncio.shield(task)
+
+
+class GameEndpoints:
+    """Answers requests for games."""
+
+    def __init__(self) -> None:
+        self._shared = SharedAnswers()
+
+    async def day(self, request: Request) -> Response:
+        """GET /api/games: the games of a day."""
+        context = context_of(request)
+        for name in request.query_params:
+            if name not in {"date", "includeReplays"}:
+                raise invalid_field(name[:60], "unknown parameter; expected some of date, includeReplays")
+        day = _day(request.query_params.get("date"))
+        replays = request.query_params.get("includeReplays", "1" if context.settings.demo else "0")
+        if replays not in {"0", "1"}:
+            raise invalid_field("includeReplays", f"{replays[:60]!r}; expected 0 or 1")
+        key = ("day", day, replays)
+        return await json_response(
+            request, await self._shared.get(key, lambda: _day_answer(context, day, replays == "1"))
+        )
+
+    async def game(self, request: Request) -> Response:
+        """GET /api/games/{gameId}: one game with all its forecasts."""
+        context = context_of(request)
+        if request.query_params:
+            raise invalid_field(next(iter(request.query_params))[:60], "unknown parameter; expected none")
+        game_id = str(request.path_params["gameId"])
+        if not _GAME.fullmatch(game_id):
+            raise invalid_field("gameId", f"{game_id[:60]!r}; expected ten digits")
+        return await json_response(
+            request, await self._shared.get(("game", game_id), lambda: _game_answer(context, game_id))
+        )
+
+
+async def game_history(client: UpstreamClient, game_id: str, *, explain: bool) -> list[RecordedPrediction]:
+    """Returns all recorded forecasts of a game, revisions included, in the order of the ledger.
+
+    Raises:
+        DejavuClientError: if the server does not answer.
+    """
+    request = ListPredictionsRequest(
+        game_id=game_id, include_superseded=True, include_replays=True, page_size=PAGE_SIZE
+    )
+    if explain:
+        request.view = PREDICTION_VIEW_FULL
+    found = [each async for each in _pages(client, request)]
+    found.reverse()
+    return found
+
+
+async def _pages(client: UpstreamClient, request: ListPredictionsRequest) -> AsyncIterator[RecordedPrediction]:
+    count = 0
+    while True:
+        page = await client.call(upstream.LIST_PREDICTIONS, request)
+        for each in page.predictions:
+            yield each
+        count += len(page.predictions)
+        if not page.next_page_token or count >= MAX_FORECASTS:
+            return
+        request.page_token = page.next_page_token
+
+
+def _day(text: str | None) -> date:
+    if text is None:
+        return day_of(utc_now())
+    try:
+        day = date.fromisoformat(text if len(text) == len("2024-05-06") else "")
+    except ValueError:
+        raise invalid_field("date", f"{text[:60]!r}; expected a day as 2024-05-06") from None
+    if not _FIRST_DAY <= day <= _LAST_DAY:
+        raise invalid_field("date", f"{text}; expected a day from {_FIRST_DAY} to {_LAST_DAY}")
+    return day
+
+
+def day_of(time: datetime) -> date:
+    """Returns the day of games of a time."""
+    return (time - _DAY_START).date()
+
+
+async def _day_answer(context: GatewayContext, day: date, replays: bool) -> bytes:
+    request = ListPredictionsRequest(
+        from_date=day.isoformat(), to_date=day.isoformat(), include_replays=replays, page_size=PAGE_SIZE
+    )
+    games: dict[str, list[RecordedPrediction]] = {}
+    async for each in _pages(context.client, request):  # newest first
+        games.setdefault(each.forecast.game_id, []).append(each)
+    previous = await _newest_day(context.client, None, day - timedelta(days=1), replays)
+    following = await _first_day_after(context.client, day, replays)
+    return await run_in_threadpool(_dump_day, day, games, previous, following)
+
+
+def _dump_day(
+    day: date, games: dict[str, list[RecordedPrediction]], previous: date | None, following: date | None
+) -> bytes:
+    return dump(
+        {
+            "date": day.isoformat(),
+            "games": [_summary(game_id, forecasts) for game_id, forecasts in sorted(games.items())],
+            "dates": {"previous": previous and previous.isoformat(), "next": following and following.isoformat()},
+        }
+    )
+
+
+def _summary(game_id: str, forecasts: list[RecordedPrediction]) -> JsonObject:
+    """Returns a game of a day.
+
+    Args:
+        game_id: the game.
+        forecasts: its forecasts, newest first.
+    """
+    teams = next((each.forecast for each in forecasts if each.forecast.home_team and each.forecast.away_team), None)
+    newest = {
+        name: next((to_dict(each) for each in forecasts if each.forecast.horizon == horizon), None)
+        for name, horizon in _HORIZONS
+    }
+    return {
+        "gameId": game_id,
+        "homeTeam": teams.home_team if teams else "",
+        "awayTeam": teams.away_team if teams else "",
+        "newest": newest,
+        "outcomes": [to_dict(each) for each in _outcomes(forecasts)],
+        "forecasts": len(forecasts),
+    }
+
+
+def _outcomes(forecasts: Iterable[RecordedPrediction]) -> list[Outcome]:
+    """Returns the outcomes that stand, one for each horizon at most."""
+    found = {each.outcome.horizon: each.outcome for each in forecasts if each.HasField("outcome")}
+    return [found[horizon] for _, horizon in _HORIZONS if horizon in found]
+
+
+async def _newest_day(client: UpstreamClient, first: date | None, last: date | None, replays: bool) -> date | None:
+    """Returns the newest day with forecasts, from the first to the last one given; None if there is none."""
+    request = ListPredictionsRequest(
+        from_date=first.isoformat() if first else "",
+        to_date=last.isoformat() if last else "",
+        include_replays=replays,
+        page_size=1,
+    )
+    async for each in _pages(client, request):
+        return day_of(each.forecast.generated_time.ToDatetime(tzinfo=UTC))
+    return None
+
+
+async def _first_day_after(client: UpstreamClient, day: date, replays: bool) -> date | None:
+    """Returns the first day with forecasts after a day. Lists are newest first: windows that double, then halves."""
+    first, last, today, span = day + timedelta(days=1), day, day_of(utc_now()), 1
+    if first > today:
+        return None
+    while (found := await _newest_day(client, first, min(day + timedelta(days=span), today), replays)) is None:
+        last = day + timedelta(days=span)
+        if last >= today:
+            return None
+        span *= 2
+    while (found - last).days > 1:  # none up to `last`, some up to `found`
+        middle = last + (found - last) // 2
+        earlier = await _newest_day(client, first, middle, replays)
+        if earlier is None:
+            last = middle
+        else:
+            found = earlier
+    return found
+
+
+async def _game_answer(context: GatewayContext, game_id: str) -> bytes:
+    history = await game_history(context.client, game_id, explain=True)
+    if not history:
+        raise not_found(f"no forecast of the game {game_id} is recorded")
+    return await run_in_threadpool(_dump_game, game_id, history)
+
+
+def _dump_game(game_id: str, history: list[RecordedPrediction]) -> bytes:
+    return dump(
+        {
+            "gameId": game_id,
+            "predictions": [to_dict(each) for each in history],
+            "outcomes": [to_dict(each) for each in _outcomes(history)],
+        }
+    )

@@ -1,0 +1,186 @@
+"""The description of the interface, OpenAPI 3.1, generated from the endpoints and the descriptors of messages."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from google.protobuf.descriptor import Descriptor
+
+from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
+from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
+from dejavu.v1.record_service_pb2 import GetLeaderboardRequest
+from dejavu_gateway.api.calls import CALLS, CallEndpoint
+from dejavu_gateway.live.status import StatusReason
+from dejavu_gateway.messages.encode import JsonObject, descriptor_of
+from dejavu_gateway.messages.schemas import field_schema, reference, schemas
+
+_TEXT: Final[JsonObject] = {"type": "string"}
+_DAY: Final[JsonObject] = {"type": "string", "format": "date"}
+_NULL: Final[JsonObject] = {"type": "null"}
+_GAME: Final[JsonObject] = {"type": "string", "pattern": "^[0-9]{10}$"}
+_FLAG: Final[JsonObject] = {"type": "string", "enum": ["0", "1"]}
+_TIME: Final[JsonObject] = {"type": "string", "format": "date-time"}
+
+_PATH_PARAMETER: Final = re.compile(r"\{(\w+)\}")
+
+
+def document() -> JsonObject:
+    """Returns the description."""
+    sent = [descriptor_of(each.described) for each in CALLS if each.method == "POST"]
+    answered: list[Descriptor] = [descriptor_of(each.rpc.response) for each in CALLS]
+    answered += [descriptor_of(each) for each in (StreamPredictionsResponse, RecordedPrediction, Outcome)]
+    paths: dict[str, JsonObject] = {}
+    for each in CALLS:
+        paths.setdefault(each.path, {})[each.method.lower()] = _call(each)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Dejavu's page",
+            "version": _version(),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths | _own_paths(),
+        "components": {
+            # A message that is sent and answered has the looser schema of what is sent.
+            "schemas": schemas(answered, answers=True) | schemas(sent, answers=False) | _own_schemas(),
+        },
+    }
+
+
+def _version() -> str:
+    try:
+        return version("dejavu-forecast")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _call(endpoint: CallEndpoint) -> JsonObject:
+    operation: JsonObject = {"operationId": endpoint.rpc.name, "summary": endpoint.summary}
+    if endpoint.method == "POST":
+        body = {"application/json": {"schema": reference(descriptor_of(endpoint.described))}}
+        operation["requestBody"] = {"required": True, "content": body}
+    else:
+        operation["parameters"] = _parameters(endpoint)
+    operation["responses"] = _responses(reference(descriptor_of(endpoint.rpc.response)))
+    return operation
+
+
+def _parameters(endpoint: CallEndpoint) -> list[JsonObject]:
+    in_path = set(_PATH_PARAMETER.findall(endpoint.path))
+    fields = [field for field in descriptor_of(endpoint.described).fields if not field.is_repeated]
+    fields += [field for field in descriptor_of(GetLeaderboardRequest).fields if field.json_name in endpoint.also]
+    return [_parameter(field.json_name, field_schema(field), required=field.json_name in in_path) for field in fields]
+
+
+def _parameter(name: str, schema: JsonObject, *, required: bool = False, place: str = "query") -> JsonObject:
+    return {"name": name, "in": "path" if required else place, "required": required, "schema": schema}
+
+
+def _responses(schema: JsonObject, media_type: str = "application/json", success: str = "200") -> JsonObject:
+    return {
+        success: {"description": "The answer.", "content": {media_type: {"schema": schema}}},
+        "default": {
+            "description": "Why there is none.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+        },
+    }
+
+
+def _get(name: str, summary: str, responses: JsonObject, *parameters: JsonObject) -> JsonObject:
+    return {"get": {"operationId": name, "summary": summary, "parameters": list(parameters), "responses": responses}}
+
+
+def _own_paths() -> dict[str, JsonObject]:
+    """Returns the paths that are no RPC."""
+    status = {"$ref": "#/components/schemas/Status"}
+    svg = _responses(_TEXT, "image/svg+xml")
+    follow = (
+        _parameter("game", {"type": "array", "items": _GAME}),
+        _parameter("current", _FLAG),
+        _parameter("resume", _TEXT),
+    )
+    events = "Events prediction (StreamPredictionsResponse), status (Status) and reset (Error); id: the resume token."
+    return {
+        "/api/stream": _get(
+            "stream",
+            f"Live events, as server-sent events. {events}",
+            _responses(_TEXT, "text/event-stream"),
+            *follow,
+            _parameter("Last-Event-ID", _TEXT, place="header"),
+        ),
+        "/api/ws": _get(
+            "websocket",
+            f'Live events, over a WebSocket: texts {{"event", "id", "data"}}. {events}',
+            {"101": {"description": "A WebSocket."}, **_responses(_TEXT)},
+            *follow,
+        ),
+        "/api/status": _get("status", "How the server is.", _responses(status)),
+        "/api/games": _get(
+            "games",
+            "The games of a day.",
+            _responses({"$ref": "#/components/schemas/Day"}),
+            _parameter("date", _DAY),
+            _parameter("includeReplays", _FLAG),
+        ),
+        "/api/games/{gameId}": _get(
+            "game",
+            "One game with all its forecasts.",
+            _responses({"$ref": "#/components/schemas/Game"}),
+            _parameter("gameId", _GAME, required=True),
+        ),
+        "/share/game/{gameId}.svg": _get(
+            "share",
+            "An image of a game.",
+            svg,
+            _parameter("gameId", _GAME, required=True),
+            _parameter("minute", {"type": "integer", "minimum": 1, "maximum": 47}),
+        ),
+        "/healthz": _get("healthz", "This process lives.", _responses({"type": "object"})),
+        "/readyz": _get("readyz", "The server answers.", {**_responses(status), "503": _responses(status)["200"]}),
+        "/metrics": _get("metrics", "Prometheus metrics.", _responses(_TEXT, "text/plain")),
+        "/openapi.json": _get("openapi", "This description.", _responses({"type": "object"})),
+    }
+
+
+def _object(**properties: JsonObject) -> JsonObject:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _own_schemas() -> dict[str, JsonObject]:
+    prediction, outcome = (reference(descriptor_of(each)) for each in (RecordedPrediction, Outcome))
+    outcomes = {"type": "array", "items": outcome}
+    or_none = {"anyOf": [prediction, _NULL]}
+    day_or_none = {"anyOf": [_DAY, _NULL]}
+    flag: JsonObject = {"type": "boolean"}
+    field = _object(field=_TEXT, description=_TEXT)
+    error = _object(code=_TEXT, message=_TEXT, reason=_TEXT, fields={"type": "array", "items": field}, requestId=_TEXT)
+    game = _object(
+        gameId=_GAME,
+        homeTeam=_TEXT,
+        awayTeam=_TEXT,
+        newest=_object(half=or_none, final=or_none),
+        outcomes=outcomes,
+        forecasts={"type": "integer"},
+    )
+    return {
+        "Error": _object(error=error),
+        "Status": _object(
+            serving=flag,
+            streaming=flag,
+            reason={"type": "string", "enum": [each.value for each in StatusReason]},
+            message=_TEXT,
+            since=_TIME,
+            ledger=_object(ok=flag, message=_TEXT),
+            newestEventTime={"anyOf": [_TIME, _NULL]},
+            serverTime=_TIME,
+            demo=flag,
+        ),
+        "Day": _object(
+            date=_DAY,
+            games={"type": "array", "items": game},
+            dates=_object(previous=day_or_none, next=day_or_none),
+        ),
+        "Game": _object(gameId=_GAME, predictions={"type": "array", "items": prediction}, outcomes=outcomes),
+    }

@@ -1,0 +1,106 @@
+"""The built page: its files, read once, and index.html for every path that the page itself routes."""
+
+from __future__ import annotations
+
+import mimetypes
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dejavu_gateway.http.answers import (
+    COMPRESSED_FROM,
+    EMBEDDED_HEADERS,
+    accepts_gzip,
+    compressed,
+    content_response,
+)
+from dejavu_gateway.messages.errors import RequestRefused, not_found
+
+PAGE_PATHS: Final = ("/", "/game/{id}", "/record", "/what-if", "/system", "/embed/game/{id}")
+IMMUTABLE: Final = "public, max-age=31536000, immutable"
+REVALIDATED: Final = "no-cache"
+
+_TYPES: Final = {
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+    ".webmanifest": "application/manifest+json",
+}
+_COMPRESSIBLE: Final = ("text/", "image/svg+xml", "application/json", "application/manifest+json")
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFile:
+    """A file of the page.
+
+    Attributes:
+        content: the file.
+        gzip: the same compressed; None if that does not help.
+        media_type: its type.
+    """
+
+    content: bytes
+    gzip: bytes | None
+    media_type: str
+
+    @classmethod
+    def read(cls, path: Path) -> StaticFile:
+        """Reads a file. One beside it with .gz at the end is taken as the same, compressed."""
+        content, packed = path.read_bytes(), path.with_name(f"{path.name}.gz")
+        media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        if packed.is_file():
+            return cls(content, packed.read_bytes(), media_type)
+        worth = media_type.startswith(_COMPRESSIBLE) and len(content) >= COMPRESSED_FROM
+        return cls(content, compressed(content) if worth else None, media_type)
+
+
+class WebBuild:
+    """The files of a build, in memory: 100 kB or so.
+
+    Args:
+        folder: the folder of the build, with index.html.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".gz"]
+        self._files = {path.relative_to(folder).as_posix(): StaticFile.read(path) for path in paths}
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no build."""
+        return "index.html" not in self._files
+
+    async def page(self, request: Request) -> Response:
+        """Answers a path of the page with index.html."""
+        file = self._files.get("index.html")
+        if file is None:
+            message = (
+                f"the web build is missing in {self._folder}: build it by npm in client/dejavu_gateway/web; "
+                "an installed package contains it. The interface under /api works without it."
+            )
+            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", message, "WEB_BUILD_MISSING")
+        headers = EMBEDDED_HEADERS if request.url.path.startswith("/embed/") else {}
+        return await content_response(request, file.content, "text/html", REVALIDATED, headers)
+
+    async def asset(self, request: Request) -> Response:
+        """Answers /assets/NAME, whose names change with their content: browsers keep them for good."""
+        file = self._files.get(f"assets/{request.path_params['path']}")
+        if file is None:
+            raise not_found("there is no such file in the web build")
+        headers = {"cache-control": IMMUTABLE, "vary": "accept-encoding"}
+        if file.gzip is not None and accepts_gzip(request.headers.get("accept-encoding", "")):
+            return Response(file.gzip, headers=headers | {"content-encoding": "gzip"}, media_type=file.media_type)
+        return Response(file.content, headers=headers, media_type=file.media_type)
+
+    async def other(self, request: Request) -> Response:
+        """Answers a file at the root of the build, such as an icon."""
+        name = request.url.path.removeprefix("/")
+        file = self._files.get(name) if "/" not in name and name != "index.html" else None
+        if file is None:
+            raise RequestRefused(HTTPStatus.NOT_FOUND, "NOT_FOUND", "there is nothing at this path", "UNKNOWN_PATH")
+        return await content_response(request, file.content, file.media_type, REVALIDATED)

@@ -1,0 +1,216 @@
+"""Live events: as server-sent events, and over a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.requests import HTTPConnection, Request
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from dejavu_gateway.api.context import client_address, context_of
+from dejavu_gateway.http.connections import CONNECTION_KEY
+from dejavu_gateway.http.envelope import UNLIMITED, Receive, Scope, Send
+from dejavu_gateway.live.browser import RETRY_SECONDS, Browser
+from dejavu_gateway.live.event_log import LiveEvent
+from dejavu_gateway.messages.encode import JsonObject, dump
+from dejavu_gateway.messages.errors import RequestRefused, invalid_field
+
+MAX_GAMES: Final = 200
+"""Most games that a browser may name; all of an evening need no name."""
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_=-]{1,128}")
+_GAME: Final = re.compile(r"[0-9]{10}")
+_PARAMETERS: Final = ("game", "current", "resume")
+_RESTARTING: Final = 1012
+
+
+class SseOutlet:
+    """A browser that reads server-sent events (html.spec.whatwg.org, 9.2)."""
+
+    transport = "sse"
+
+    def __init__(self, connection: Any, send: Send) -> None:
+        self._connection = connection
+        self._send = send
+
+    async def status(self, status: JsonObject, token: str) -> None:
+        """See `Outlet`."""
+        await self._write(_id_line(token) + b"event: status\ndata: %b\n\n" % dump(status))
+
+    async def events(self, entries: Sequence[tuple[LiveEvent, bytes]]) -> None:
+        """See `Outlet`."""
+        await self._write(entries[0][1] if len(entries) == 1 else b"".join([text for _, text in entries]))
+
+    async def position(self, token: str) -> None:
+        """See `Outlet`."""
+        await self._write(b": alive\n%b\n" % _id_line(token))
+
+    async def reset(self, error: JsonObject) -> None:
+        """See `Outlet`."""
+        # An empty id: a browser that is lost right after this must not resume from the unknown position.
+        await self._write(b"id\nevent: reset\ndata: %b\n\n" % dump(error))
+
+    async def finish(self, retry_seconds: float) -> None:
+        """See `Outlet`."""
+        await self._send({"type": "http.response.body", "body": _retry_line(retry_seconds) + b"\n", "more_body": False})
+
+    def abort(self) -> None:
+        """See `Outlet`."""
+        self._connection.transport.abort()
+
+    async def _write(self, text: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": text, "more_body": True})
+
+
+class WebSocketOutlet:
+    """A program that reads messages of a WebSocket."""
+
+    transport = "websocket"
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+
+    async def status(self, status: JsonObject, token: str) -> None:
+        """See `Outlet`."""
+        await self._write(b"status", token, dump(status))
+
+    async def events(self, entries: Sequence[tuple[LiveEvent, bytes]]) -> None:
+        """See `Outlet`."""
+        for event, _ in entries:
+            await self._write(b"prediction", event.token, event.json)
+
+    async def position(self, token: str) -> None:
+        """See `Outlet`."""
+        await self._write(b"position", token, b"{}")
+
+    async def reset(self, error: JsonObject) -> None:
+        """See `Outlet`."""
+        await self._write(b"reset", "", dump(error))
+
+    async def finish(self, retry_seconds: float) -> None:
+        """See `Outlet`."""
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            await self._socket.close(_RESTARTING, f"connect again in {retry_seconds:.1f} s")
+
+    def abort(self) -> None:
+        """See `Outlet`."""
+        self._socket.scope[CONNECTION_KEY].transport.abort()
+
+    async def _write(self, event: bytes, token: str, data: bytes) -> None:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # closed: the browser takes note of that itself
+            await self._socket.send_text(
+                (b'{"event":"%b","id":"%b","data":%b}' % (event, token.encode(), data)).decode()
+            )
+
+
+class ServerSentEvents:
+    """GET /api/stream, as an ASGI application: a task and a position for each browser, and nothing else."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends events until the browser is gone."""
+        request = Request(scope, receive)
+        if scope["method"] != "GET":
+            raise RequestRefused(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                "UNIMPLEMENTED",
+                "expected GET",
+                "METHOD_NOT_ALLOWED",
+                headers={"allow": "GET"},
+            )
+        connection = scope[CONNECTION_KEY]
+        with _counted(request):
+            browser = _browser(request, SseOutlet(connection, send), request.headers.get("last-event-id", ""))
+            scope[UNLIMITED]()
+            connection.closed_callbacks.append(browser.close)
+            headers = [
+                (b"content-type", b"text/event-stream; charset=utf-8"),
+                (b"cache-control", b"no-store"),
+                (b"x-accel-buffering", b"no"),  # nginx would keep events back
+            ]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": _retry_line(RETRY_SECONDS), "more_body": True})
+            await browser.run()
+
+
+async def websocket(socket: WebSocket) -> None:
+    """Sends the same messages over a WebSocket: JSON texts {"event", "id", "data"}."""
+    with _counted(socket):
+        browser = _browser(socket, WebSocketOutlet(socket), "")
+        await socket.accept()
+        reading = asyncio.create_task(_until_closed(socket, browser))
+        try:
+            await browser.run()
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+
+
+async def _until_closed(socket: WebSocket, browser: Browser) -> None:
+    """Waits until the connection is closed; closes one that sends something, as nothing is expected."""
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError, KeyError):
+        await socket.receive_text()
+        await socket.close(1008, "this stream takes no messages")
+    browser.close()
+
+
+def _browser(connection: HTTPConnection, outlet: SseOutlet | WebSocketOutlet, last_event_id: str) -> Browser:
+    """Returns the browser of a request.
+
+    Raises:
+        RequestRefused: if a parameter is unknown or invalid.
+    """
+    parameters = connection.query_params
+    for name in parameters:
+        if name not in _PARAMETERS:
+            raise invalid_field(name[:60], f"unknown parameter; expected some of {', '.join(_PARAMETERS)}")
+    games = parameters.getlist("game")
+    if len(games) > MAX_GAMES:
+        raise invalid_field("game", f"{len(games)} games; expected at most {MAX_GAMES}, or none for all")
+    for game in games:
+        if not _GAME.fullmatch(game):
+            raise invalid_field("game", f"{game[:60]!r}; expected ten digits")
+    current = parameters.get("current", "0")
+    if current not in {"0", "1"}:
+        raise invalid_field("current", f"{current[:60]!r}; expected 0 or 1")
+    token = last_event_id or parameters.get("resume", "")
+    if token and not _TOKEN.fullmatch(token):
+        name = "Last-Event-ID" if last_event_id else "resume"
+        raise invalid_field(name, "is no id of an event", "INVALID_RESUME_TOKEN")
+    feed = context_of(connection).feed
+    return Browser(feed, outlet, frozenset(games), token, current=current == "1")
+
+
+@contextlib.contextmanager
+def _counted(connection: HTTPConnection) -> Iterator[None]:
+    """Counts a live stream of an address.
+
+    Raises:
+        RequestRefused: if the address has too many.
+    """
+    context, address = context_of(connection), client_address(connection)
+    most = context.settings.limits.streams_per_address
+    if context.streams[address] >= most:
+        message = f"your address has {most} live streams already"
+        raise RequestRefused(
+            HTTPStatus.TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED", message, "TOO_MANY_STREAMS", retry_after=10.0
+        )
+    context.streams[address] += 1
+    try:
+        yield
+    finally:
+        context.streams[address] -= 1
+        if not context.streams[address]:
+            del context.streams[address]
+
+
+def _id_line(token: str) -> bytes:
+    return b"id: %b\n" % token.encode() if token else b""
+
+
+def _retry_line(seconds: float) -> bytes:
+    return b"retry: %d\n" % round(1000 * seconds)

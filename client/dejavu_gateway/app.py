@@ -1,0 +1,89 @@
+"""Puts a gateway together: its routes, and what they work with."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router, WebSocketRoute
+
+from dejavu_gateway.api import system
+from dejavu_gateway.api.calls import CALLS, CallEndpoint
+from dejavu_gateway.api.context import CONTEXT_KEY, GatewayContext
+from dejavu_gateway.api.games import GameEndpoints
+from dejavu_gateway.api.pages import PAGE_PATHS, WebBuild
+from dejavu_gateway.api.share import share_image
+from dejavu_gateway.api.streams import ServerSentEvents, websocket
+from dejavu_gateway.http.envelope import Envelope, Receive, Scope, Send
+from dejavu_gateway.live.feed import LiveFeed
+from dejavu_gateway.logs import get_logger
+from dejavu_gateway.metrics import GatewayMetrics
+from dejavu_gateway.settings import GatewaySettings
+from dejavu_gateway.upstream import UpstreamClient
+
+log = get_logger()
+
+
+def gateway_app(
+    settings: GatewaySettings, client: UpstreamClient, metrics: GatewayMetrics, *, any_host: bool
+) -> tuple[Envelope, LiveFeed]:
+    """Returns the ASGI application of a gateway, and its feed, which runs while the application does.
+
+    Args:
+        settings: settings of the gateway.
+        client: client of the server; the application does not close it.
+        metrics: metrics of the gateway.
+        any_host: whether requests for any host name are answered.
+    """
+    feed = LiveFeed(client, settings, metrics)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: object) -> AsyncIterator[None]:
+        feed.start()
+        try:
+            yield
+        finally:
+            await feed.close()
+
+    build = WebBuild(settings.web)
+    if build.is_missing:
+        log.warning("web_build_missing", folder=str(settings.web))
+    # A router without Starlette's application: errors are answered in one place, the envelope, and all as JSON.
+    router = Router(routes(build), redirect_slashes=False, lifespan=lifespan)
+    context = GatewayContext(settings, client, feed, metrics)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[CONTEXT_KEY], scope["app"] = context, router
+        await router(scope, receive, send)
+
+    return Envelope(app, settings, metrics, any_host=any_host), feed
+
+
+def routes(build: WebBuild) -> list[Route | WebSocketRoute]:
+    """Returns the routes of a gateway that serves a build of the page."""
+    games = GameEndpoints()
+    found: list[Route | WebSocketRoute] = [_call_route(each) for each in CALLS]
+    found += [
+        Route("/api/stream", ServerSentEvents()),
+        WebSocketRoute("/api/ws", websocket),
+        Route("/api/status", system.status, methods=["GET"]),
+        Route("/api/games", games.day, methods=["GET"]),
+        Route("/api/games/{gameId}", games.game, methods=["GET"]),
+        Route("/share/game/{gameId}.svg", share_image, methods=["GET"]),
+        Route("/healthz", system.healthz, methods=["GET"]),
+        Route("/readyz", system.readyz, methods=["GET"]),
+        Route("/metrics", system.metrics, methods=["GET"]),
+        Route("/openapi.json", system.openapi, methods=["GET"]),
+        Route("/assets/{path:path}", build.asset, methods=["GET"]),
+    ]
+    found += [Route(path, build.page, methods=["GET"]) for path in PAGE_PATHS]
+    return [*found, Route("/{path}", build.other, methods=["GET"])]
+
+
+def _call_route(call: CallEndpoint) -> Route:
+    async def answer(request: Request) -> Response:
+        return await call.answer(request)
+
+    return Route(call.path, answer, methods=[call.method])

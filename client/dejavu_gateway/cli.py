@@ -1,0 +1,219 @@
+"""`dejavu-dashboard`: serves the page."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dejavu_client.access import is_local
+from dejavu_client.cli.access import add_options, client_options, options_given
+from dejavu_client.cli.options import Target, address
+from dejavu_client.config import DEFAULT_TARGET
+from dejavu_common import descriptors
+from dejavu_gateway.logs import configure, get_logger
+from dejavu_gateway.settings import WEB_DIST, GatewayLimits, GatewaySettings
+
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("auto", "json", "console")
+
+log = get_logger()
+
+
+def _show_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"dejavu-dashboard {version('dejavu-forecast')}")
+        raise typer.Exit
+
+
+def _one_of(*values: str) -> Any:
+    def check(text: str) -> str:
+        if text.lower() not in values:
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(values)}")
+        return text.lower()
+
+    return check
+
+
+def dashboard(  # noqa: PLR0917 - each is an option
+    listen: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT", envvar="DEJAVU_DASHBOARD_LISTEN", help="Where to listen; port 0 picks a free port."
+        ),
+    ] = "127.0.0.1:8080",
+    target: Target = DEFAULT_TARGET,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            envvar="DEJAVU_DASHBOARD_HOST",
+            help="Host name under which the page is reached, through a reverse proxy for example; repeatable.",
+        ),
+    ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            envvar="DEJAVU_DASHBOARD_TRUSTED_PROXY",
+            help="Address of a reverse proxy whose X-Forwarded-For is believed; repeatable.",
+        ),
+    ] = None,
+    allow_record: Annotated[
+        bool,
+        typer.Option(
+            "--allow-record",
+            envvar="DEJAVU_DASHBOARD_ALLOW_RECORD",
+            help="Let everybody who reaches the page have forecasts recorded, by a game id.",
+        ),
+    ] = False,
+    demo: Annotated[
+        bool,
+        typer.Option("--demo", envvar="DEJAVU_DASHBOARD_DEMO", help="Show games of replays as games: a demonstration."),
+    ] = False,
+    web: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", envvar="DEJAVU_DASHBOARD_WEB", help="Folder of another build of the page."),
+    ] = None,
+    max_connections: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, max=100_000, envvar="DEJAVU_DASHBOARD_MAX_CONNECTIONS", help="Most connections."
+        ),
+    ] = GatewayLimits().connections,
+    max_connections_per_address: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=100_000,
+            envvar="DEJAVU_DASHBOARD_MAX_CONNECTIONS_PER_ADDRESS",
+            help="Most connections of one address, trusted proxies apart.",
+        ),
+    ] = GatewayLimits().connections_per_address,
+    max_streams_per_address: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=100_000,
+            envvar="DEJAVU_DASHBOARD_MAX_STREAMS_PER_ADDRESS",
+            help="Most live streams of one address.",
+        ),
+    ] = GatewayLimits().streams_per_address,
+    request_seconds: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            max=3600,
+            envvar="DEJAVU_DASHBOARD_REQUEST_SECONDS",
+            help="Within how long a request must have arrived.",
+        ),
+    ] = GatewayLimits().request_seconds,
+    stalled_seconds: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            max=3600,
+            envvar="DEJAVU_DASHBOARD_STALLED_SECONDS",
+            help="After how long a browser that reads nothing is cut off; it resumes.",
+        ),
+    ] = GatewayLimits().stalled_seconds,
+    grace: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0, max=3600, help="How long a drain waits for requests in progress."),
+    ] = 5.0,
+    log_level: Annotated[
+        str,
+        typer.Option(envvar="DEJAVU_LOG_LEVEL", callback=_one_of(*LEVELS), help=f"Least to log: {', '.join(LEVELS)}."),
+    ] = "info",
+    log_format: Annotated[
+        str, typer.Option(envvar="DEJAVU_LOG_FORMAT", callback=_one_of(*FORMATS), help=f"{', '.join(FORMATS)}.")
+    ] = "auto",
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Serve the page: live games, the record and what-ifs of a dejavu-server, for browsers.
+
+    The first SIGTERM or Ctrl-C drains: requests in progress are answered, live
+    streams end and browsers connect again. A second one ends it at once.
+
+    It has no accounts: beyond this machine, put it behind a reverse proxy.
+    """
+    settings = GatewaySettings(
+        listen=address(listen, "--listen"),
+        web=web or WEB_DIST,
+        hosts=tuple(host or ()),
+        trusted_proxies=frozenset(trusted_proxy or ()),
+        allow_record=allow_record,
+        demo=demo,
+        grace_seconds=grace,
+        limits=GatewayLimits(
+            connections=max_connections,
+            connections_per_address=max_connections_per_address,
+            streams_per_address=max_streams_per_address,
+            request_seconds=request_seconds,
+            stalled_seconds=stalled_seconds,
+        ),
+    )
+    if web is not None and not web.is_dir():
+        raise typer.BadParameter(f"{str(web)!r} is not a folder", param_hint="--web")
+    access = client_options(target)
+    configure(log_level, log_format)
+    raise typer.Exit(_serve(settings, target, access))
+
+
+def _serve(settings: GatewaySettings, target: str, access: Any) -> int:
+    """Serves until a signal; returns the exit code."""
+    from dejavu_gateway.http.server import bind  # noqa: PLC0415 - the help needs none of it
+    from dejavu_gateway.run import run  # noqa: PLC0415
+
+    limit = descriptors.raise_limit()
+    if limit < settings.limits.connections + 64:
+        log.warning("few_open_files", limit=limit, connections=settings.limits.connections)
+    if not is_local(str(settings.listen)):
+        log.warning(
+            "reachable_by_others",
+            listen=str(settings.listen),
+            advice="it has no accounts and no TLS: let others reach it through a reverse proxy only; see docs/page.md",
+        )
+    try:
+        listener = bind(settings.listen)
+    except OSError as error:
+        log.error("cannot_listen", listen=str(settings.listen), reason=error.strerror or str(error))
+        return 1
+    with listener:
+        return asyncio.run(run(settings, target, access, listener))
+
+
+class _Command(typer.core.TyperCommand):
+    """The program's command, which has the options of TLS and of the token."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs it with those options."""
+        with options_given(ctx):
+            return super().invoke(ctx)
+
+
+def main() -> None:
+    """Runs the program."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else gRPC prints every failed handshake beside our own message
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    settings = {"help_option_names": ["-h", "--help"]}
+    app.command("dejavu-dashboard", cls=_Command, context_settings=settings)(dashboard)
+    command = typer.main.get_command(app)
+    add_options(command)
+    try:
+        command(prog_name="dejavu-dashboard")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("dejavu"):
+            raise
+        sys.exit(f"dejavu-dashboard needs {error.name}: pip install 'dejavu-forecast[dashboard]'")

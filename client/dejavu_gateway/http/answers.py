@@ -1,0 +1,110 @@
+"""Answers: their security headers, JSON that can be revalidated, errors."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dejavu_gateway.messages.encode import dump
+from dejavu_gateway.messages.errors import RequestRefused
+
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
+)
+CONTENT_SECURITY_POLICY: Final = f"{_POLICY}'none'"
+EMBEDDED_POLICY: Final = f"{_POLICY}*"
+"""That of pages which other sites may show in a frame."""
+
+SECURITY_HEADERS: Final = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "x-frame-options": "DENY",
+}
+"""Headers of every answer."""
+
+EMBEDDED_HEADERS: Final = {
+    "content-security-policy": EMBEDDED_POLICY,
+    "cross-origin-resource-policy": "cross-origin",
+    "x-frame-options": "",
+}
+"""Headers of pages which other sites may show in a frame, in place of those; an empty one is left out."""
+
+COMPRESSED_FROM: Final = 1024
+"""Bytes from which an answer is compressed."""
+
+_GZIP_LEVEL: Final = 6
+_IN_THREAD_FROM: Final = 64 * 1024
+"""Bytes from which an answer is compressed in a thread: it would keep browsers waiting for their events."""
+
+JSON: Final = "application/json"
+
+
+def error_response(refused: RequestRefused, request_id: str = "") -> Response:
+    """Returns the answer to a request that is refused."""
+    headers = {"cache-control": "no-store", **refused.headers}
+    if refused.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(refused.retry_after)))
+    return Response(dump(refused.as_json(request_id)), refused.status, headers, media_type=JSON)
+
+
+async def json_response(request: Request, body: bytes) -> Response:
+    """Returns JSON that browsers may keep and revalidate."""
+    return await content_response(request, body, JSON, "no-cache")
+
+
+async def content_response(
+    request: Request, body: bytes, media_type: str, cache_control: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Returns content with its ETag, compressed if the browser takes that, or 304 if it has it.
+
+    Args:
+        request: the request.
+        body: the content.
+        media_type: its type.
+        cache_control: how long it may be kept.
+        headers: further headers.
+    """
+    etag = f'W/"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+    fields = {"etag": etag, "cache-control": cache_control, "vary": "accept-encoding", **(headers or {})}
+    if request.method in {"GET", "HEAD"} and _has(request.headers.get("if-none-match", ""), etag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=fields)
+    if len(body) >= COMPRESSED_FROM and accepts_gzip(request.headers.get("accept-encoding", "")):
+        fields["content-encoding"] = "gzip"
+        if len(body) >= _IN_THREAD_FROM:
+            body = await run_in_threadpool(compressed, body)
+        else:
+            body = compressed(body)
+    return Response(body, headers=fields, media_type=media_type)
+
+
+def compressed(body: bytes) -> bytes:
+    """Returns content compressed, the same for the same content."""
+    return gzip.compress(body, _GZIP_LEVEL, mtime=0)
+
+
+def accepts_gzip(header: str) -> bool:
+    """Returns whether an Accept-Encoding header names gzip, or anything, with another weight than 0."""
+    weights = dict[str, bool]()
+    for each in header.lower().split(","):
+        coding, _, parameter = each.partition(";")
+        weights[coding.strip()] = parameter.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return weights.get("gzip", weights.get("*", False))
+
+
+def _has(header: str, etag: str) -> bool:
+    """Returns whether an If-None-Match header has an ETag; weak comparison, as for GET (RFC 9110, 13.1.2)."""
+    wanted = etag.removeprefix("W/")
+    return any(each.strip() == "*" or each.strip().removeprefix("W/") == wanted for each in header.split(","))

@@ -1,0 +1,71 @@
+"""Bodies of requests, up to a size."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+
+from dejavu_gateway.http.answers import JSON
+from dejavu_gateway.messages.decode import MessageT, from_json, read_json
+from dejavu_gateway.messages.errors import RequestRefused
+
+_IN_THREAD_FROM = 32 * 1024
+"""Bytes from which a body is parsed in a thread: it would keep browsers waiting for their events."""
+
+
+async def read_message(request: Request, message_type: type[MessageT], max_bytes: int) -> MessageT:
+    """Returns the message that the body of a request describes in JSON.
+
+    Args:
+        request: the request.
+        message_type: type of the message.
+        max_bytes: largest body.
+
+    Raises:
+        RequestRefused: if the body is too large, of another type, or does not describe the message.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != JSON:  # also what keeps pages of other sites from sending one without asking first (CORS)
+        message = f"the body is of type {kind[:60]!r}; expected {JSON}"
+        raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "INVALID_ARGUMENT", message, "UNSUPPORTED_MEDIA_TYPE")
+    body = await _read(request, max_bytes)
+    if len(body) < _IN_THREAD_FROM:
+        return from_json(read_json(body), message_type)
+    return await run_in_threadpool(lambda: from_json(read_json(body), message_type))
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
+    """Returns the body of a request.
+
+    Raises:
+        RequestRefused: if it is larger than `max_bytes`, or the browser is gone.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and (len(declared) > 12 or int(declared) > max_bytes):
+        raise _too_large(max_bytes)
+    if "content-encoding" in request.headers:
+        message = "the body is compressed; expected plain JSON"
+        raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "INVALID_ARGUMENT", message, "UNSUPPORTED_ENCODING")
+    chunks, size = list[bytes](), 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > max_bytes:
+                raise _too_large(max_bytes)
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "CANCELLED", "the body is incomplete") from None
+    return b"".join(chunks)
+
+
+def _too_large(max_bytes: int) -> RequestRefused:
+    message = f"the body is larger than {max_bytes} bytes"
+    return RequestRefused(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "INVALID_ARGUMENT",
+        message,
+        "BODY_TOO_LARGE",
+        headers={"connection": "close"},
+    )

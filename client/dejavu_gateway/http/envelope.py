@@ -1,0 +1,160 @@
+"""What holds for every request: known hosts only, an id, security headers, a time limit, metrics, and no traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+
+from dejavu_client import DejavuClientError
+from dejavu_common.address import Address
+from dejavu_gateway.http.answers import SECURITY_HEADERS, error_response
+from dejavu_gateway.logs import get_logger
+from dejavu_gateway.messages.errors import RequestRefused, of_server
+from dejavu_gateway.metrics import GatewayMetrics
+from dejavu_gateway.settings import GatewaySettings
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+REQUEST_ID: Final = "dejavu.request_id"
+"""Key of an ASGI scope under which the id of a request is."""
+
+UNLIMITED: Final = "dejavu.unlimited"
+"""Key of an ASGI scope that a live stream sets: it may take as long as it likes."""
+
+LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
+_METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH")
+_UNKNOWN: Final = "other"
+
+log = get_logger()
+
+
+class Envelope:
+    """Wraps the application.
+
+    Args:
+        app: the application.
+        settings: settings of the gateway.
+        metrics: metrics of the gateway.
+        any_host: whether requests for any host name are answered.
+    """
+
+    def __init__(self, app: Application, settings: GatewaySettings, metrics: GatewayMetrics, *, any_host: bool) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._seconds = settings.limits.answer_seconds
+        self._hosts = None if any_host else {*LOOPBACK_HOSTS, *(host.lower() for host in settings.hosts)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[REQUEST_ID] = request_id = secrets.token_hex(8)
+        started, status = time.perf_counter(), 0
+
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    if name not in headers:
+                        headers[name] = value
+                if headers.get("x-frame-options") == "":
+                    del headers["x-frame-options"]
+                headers["x-request-id"] = request_id
+            await send(message)
+
+        try:
+            self._check_host(scope)
+            async with asyncio.timeout(self._seconds) as limit:
+                scope[UNLIMITED] = lambda: limit.reschedule(None)
+                await self._app(scope, receive, send_with_headers)
+        except Exception as error:
+            if status:  # the answer has begun: all that is left is to end the connection
+                log.exception("answer_failed", request_id=request_id, path=scope["path"])
+                raise
+            await error_response(self._refusal(error, scope), request_id)(scope, receive, send_with_headers)
+        finally:
+            endpoint = _endpoint(scope)
+            self._metrics.requests.labels(endpoint, str(status)).inc()
+            if endpoint != "/api/stream":
+                self._metrics.seconds.labels(endpoint).observe(time.perf_counter() - started)
+            log.debug("request", path=scope["path"], status=status, request_id=request_id)
+
+    def _refusal(self, error: Exception, scope: Scope) -> RequestRefused:
+        match error:
+            case RequestRefused():
+                return error
+            case DejavuClientError():
+                return of_server(error)
+            case HTTPException():
+                return _of_http(error, scope)
+            case TimeoutError():
+                message = f"no answer within {self._seconds:g} s"
+                return RequestRefused(HTTPStatus.GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED", message)
+        log.exception("request_failed", request_id=scope[REQUEST_ID], path=scope["path"])
+        message = "an error in the gateway; its log has the details under the request's id"
+        return RequestRefused(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", message)
+
+    def _check_host(self, scope: Scope) -> None:
+        """Refuses a request for a host that this gateway is not: a page of another site whose name was pointed here."""
+        headers = Headers(scope=scope)
+        host = host_name(headers.get("host", ""))
+        if self._hosts is not None and host not in self._hosts:
+            message = f"{host[:80]!r} is no host name of this page; the operator adds one by --host"
+            raise RequestRefused(HTTPStatus.MISDIRECTED_REQUEST, "PERMISSION_DENIED", message, "UNKNOWN_HOST")
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        try:
+            self._check_host(scope)
+            origin = headers.get("origin")
+            # CORS does not hold for WebSockets: a page of another site could open one.
+            if origin is not None and host_name(origin.partition("://")[2]) != host_name(headers.get("host", "")):
+                message = "the page is of another site"
+                raise RequestRefused(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", message, "FOREIGN_ORIGIN")
+            await self._app(scope, receive, send)
+        except RequestRefused as refused:
+            response = error_response(refused)
+            await response(scope, receive, send)
+
+
+def host_name(text: str) -> str:
+    """Returns the host of a Host header, without the port, in lower case."""
+    try:
+        return Address.parse(text).host.lower()
+    except ValueError:
+        return text.lower().removeprefix("[").removesuffix("]")
+
+
+def _endpoint(scope: Scope) -> str:
+    """Returns the template of the path that was matched, so that no browser can make up metrics."""
+    return getattr(scope.get("route"), "path", _UNKNOWN)
+
+
+def _of_http(error: HTTPException, scope: Scope) -> RequestRefused:
+    status = HTTPStatus(error.status_code)
+    headers = dict(error.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        method = scope["method"] if scope["method"] in _METHODS else "this method"
+        message = f"{method} is not allowed here; expected {headers.get('allow', headers.get('Allow', ''))}"
+        return RequestRefused(status, "UNIMPLEMENTED", message, "METHOD_NOT_ALLOWED", headers=headers)
+    if status is HTTPStatus.NOT_FOUND:
+        return RequestRefused(status, "NOT_FOUND", "there is nothing at this path", "UNKNOWN_PATH")
+    return RequestRefused(status, "INVALID_ARGUMENT", error.detail, headers=headers)

@@ -1,0 +1,1 @@
+"""Live events: one subscription to the server, fanned out to all browsers."""

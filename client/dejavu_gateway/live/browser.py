@@ -1,0 +1,264 @@
+"""One browser's way through the log: where it starts, what it is sent, and when it is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import Final, Protocol
+
+from dejavu_client import DejavuClientError, InvalidArgumentError, OutOfRangeError
+from dejavu_gateway.live.event_log import LiveEvent
+from dejavu_gateway.live.feed import LiveFeed
+from dejavu_gateway.live.status import StatusReport
+from dejavu_gateway.messages.encode import JsonObject
+from dejavu_gateway.messages.errors import RequestRefused, of_server
+
+EVENTS_A_SEND: Final = 8
+"""Most events handed to a connection at once; its buffer holds what the network has not taken."""
+
+RETRY_SECONDS: Final = 1.0
+"""Pause of a browser's server stream before it reconnects."""
+
+_REPLACED: Final[JsonObject] = RequestRefused(
+    HTTPStatus.GONE,
+    "OUT_OF_RANGE",
+    "The server has another ledger than before: what was shown is no longer part of it.",
+    "LEDGER_REPLACED",
+).as_json()
+
+
+class Outlet(Protocol):
+    """A connection to a browser, which puts what it is given into a form of its own.
+
+    A method returns once the network has taken most of what was sent before; one of a closed connection returns at
+    once.
+    """
+
+    transport: str
+
+    async def status(self, status: JsonObject, token: str) -> None:
+        """Sends a status, with the browser's position unless the token is empty."""
+
+    async def events(self, entries: Sequence[tuple[LiveEvent, bytes]]) -> None:
+        """Sends events, each with its form as server-sent event."""
+
+    async def position(self, token: str) -> None:
+        """Sends the position, if the token is not empty, so that silence can be resumed; keeps the connection alive."""
+
+    async def reset(self, error: JsonObject) -> None:
+        """Says that the browser's position is unknown to the server, and that what follows starts anew."""
+
+    async def finish(self, retry_seconds: float) -> None:
+        """Ends the stream; the browser is to connect again after a time."""
+
+    def abort(self) -> None:
+        """Drops the connection, with what it has not sent."""
+
+
+class Browser:
+    """Sends one browser its events until it is closed.
+
+    Args:
+        feed: the feed.
+        outlet: the connection.
+        games: the games that it follows; empty: all.
+        token: resume token to start after; empty to start now.
+        current: whether to start with the newest forecasts; ignored with a token.
+    """
+
+    def __init__(self, feed: LiveFeed, outlet: Outlet, games: frozenset[str], token: str, *, current: bool) -> None:
+        self._feed = feed
+        self._outlet = outlet
+        self._games = games
+        self._token = token
+        self._current = current
+        self._log = feed.log
+        self._position = 0
+        self._reported: StatusReport | None = None
+        self._closed = self._ending = self._awake = False
+        self._waiting: asyncio.Future[None] | None = None
+        self._quiet_since = self._now()
+        self._sending_since: float | None = None
+        self._sent = feed.metrics.sent.labels(outlet.transport)
+
+    def wake(self) -> None:
+        """Continues to send."""
+        self._awake = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def tick(self, now: float) -> None:
+        """Cuts the browser off if it takes nothing, and keeps a silent connection alive."""
+        limits = self._feed.settings.limits
+        if self._sending_since is not None and now - self._sending_since > limits.stalled_seconds:
+            self.cut_off("stalled")
+        elif now - self._quiet_since >= limits.heartbeat_seconds:
+            self.wake()
+
+    def end(self) -> None:
+        """Ends the stream after what is being sent."""
+        self._ending = True
+        self.wake()
+
+    def close(self) -> None:
+        """Takes note that the connection is closed."""
+        self._closed = True
+        self.wake()
+
+    def cut_off(self, reason: str) -> None:
+        """Drops the connection of a browser that is too slow; it resumes where it was."""
+        if not self._closed:
+            self._feed.metrics.cut_off.labels(reason).inc()
+            self._outlet.abort()
+            self.close()
+
+    async def run(self) -> None:
+        """Sends until the browser is gone, too slow, or the gateway drains."""
+        with self._feed.registered(self), self._feed.metrics.browsers.labels(self._outlet.transport).track_inprogress():
+            await self._enter()
+            while not self._over:
+                if self._log is not self._feed.log:
+                    await self._forget(_REPLACED)
+                    await self._enter()
+                elif not await self._send_new():
+                    await self._wait()
+            if not self._closed:
+                self._sending_since = self._now()
+                await self._outlet.finish(RETRY_SECONDS * random.uniform(0.5, 2.0))  # noqa: S311 - spreads them out
+
+    @property
+    def _over(self) -> bool:
+        return self._closed or self._ending
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _wait(self) -> None:
+        """Waits until there is something to send; keeps the connection alive if there is not for long."""
+        if not self._awake:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+            self._waiting = None
+        self._awake = False
+        if self._over:
+            return
+        if self._feed.board.report is not self._reported:
+            await self._send_status()
+        if self._now() - self._quiet_since >= self._feed.settings.limits.heartbeat_seconds:
+            await self._send_position()
+
+    async def _enter(self) -> None:
+        """Takes the browser to a position of the log, once the server has said one."""
+        if self._reported is None:
+            await self._send_status(self._token)
+        while not self._over and not await self._join():
+            await self._wait()
+
+    async def _join(self) -> bool:
+        """Takes the browser to a position of the log. Returns False if that has to wait for the server."""
+        log = self._log = self._feed.log
+        if not log.begun:
+            return False
+        if self._token:
+            position = log.position(self._token)
+            if position is None:
+                return await self._catch_up()
+            self._position = position
+            return True
+        entries = log.current(self._games) if self._current else []
+        self._position, token = log.end, log.token
+        for start in range(0, len(entries), EVENTS_A_SEND):
+            if not self._over:
+                await self._send(entries[start : start + EVENTS_A_SEND])
+        self._token = token
+        await self._send_position()
+        return True
+
+    async def _catch_up(self) -> bool:
+        """Reads a stream of its own up to a position that the log knows. Returns False to try again later."""
+        if not await self._take_turn():
+            return False
+        try:
+            stream = self._feed.client.stream_predictions(
+                sorted(self._games), resume_token=self._token, heartbeats=True
+            )
+            async with aclosing(stream) as responses:
+                async for response in responses:
+                    if not response.HasField("heartbeat"):
+                        event = LiveEvent.of(response)
+                        await self._send([(event, event.sse)])
+                    elif self._now() - self._quiet_since >= self._feed.settings.limits.heartbeat_seconds:
+                        await self._send_position()
+                    self._token = response.resume_token
+                    position = self._feed.log.position(self._token)
+                    if position is not None:
+                        self._log, self._position = self._feed.log, position
+                        return True
+                    if self._over:
+                        return True
+        except (OutOfRangeError, InvalidArgumentError) as error:
+            await self._forget(of_server(error).as_json())
+        except DejavuClientError:
+            pass  # the status says what is the matter
+        finally:
+            self._feed.catching_up.release()
+            self._feed.metrics.caught_up.inc()
+        return not self._token and await self._join()
+
+    async def _take_turn(self) -> bool:
+        """Waits for its turn to catch up; keeps the connection alive meanwhile."""
+        while not self._over:
+            try:
+                async with asyncio.timeout(self._feed.settings.limits.heartbeat_seconds):
+                    await self._feed.catching_up.acquire()
+            except TimeoutError:
+                await self._send_position()
+            else:
+                return True
+        return False
+
+    async def _forget(self, error: JsonObject) -> None:
+        """Makes it a new browser, which starts with the newest forecasts, and tells it why."""
+        self._token, self._current = "", True
+        self._sending_since = self._now()
+        await self._outlet.reset(error)
+        self._sending_since = None
+
+    async def _send_new(self) -> bool:
+        """Sends the next events of the log. Returns False if there are none."""
+        try:
+            entries = self._log.read(self._position, EVENTS_A_SEND)
+        except LookupError:
+            self.cut_off("lagging")
+            return True
+        if not entries:
+            return False
+        self._position += len(entries)
+        wanted = [each for each in entries if each[0].wanted_by(self._games)] if self._games else entries
+        self._token = entries[-1][0].token
+        if wanted:
+            await self._send(wanted)
+        return True
+
+    async def _send(self, entries: Sequence[tuple[LiveEvent, bytes]]) -> None:
+        self._quiet_since = self._sending_since = self._now()
+        await self._outlet.events(entries)
+        self._sending_since = None
+        if not self._closed:
+            self._sent.inc(len(entries))
+
+    async def _send_status(self, token: str = "") -> None:
+        feed = self._feed
+        self._reported = feed.board.report
+        self._quiet_since = self._sending_since = self._now()
+        await self._outlet.status(self._reported.as_json(feed.log.newest_time, demo=feed.settings.demo), token)
+        self._sending_since = None
+
+    async def _send_position(self) -> None:
+        self._quiet_since = self._sending_since = self._now()
+        await self._outlet.position(self._token)
+        self._sending_since = None

@@ -1,0 +1,159 @@
+"""The newest events of the server's stream, in order, from which all browsers read, each at a position of its own.
+
+Positions of the log and resume tokens of the server are the same places: a browser that resumes from a token which the
+log knows misses nothing and gets nothing twice. No browser has a queue: one that lags behind the log's beginning has
+lost its place, is cut off and resumes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
+from dejavu_common.clock import utc_now
+from dejavu_gateway.messages.encode import to_json
+
+CURRENT_AGE: Final = timedelta(hours=12)
+"""How old the newest forecasts may be with which a browser starts, as in the server's include_current."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEvent:
+    """A forecast or an outcome, with its text as JSON, which all browsers share.
+
+    Attributes:
+        sequence: position in the server's ledger.
+        game_id: the game.
+        token: resume token right after it.
+        time: when it was recorded, aware.
+        json: the StreamPredictionsResponse.
+    """
+
+    sequence: int
+    game_id: str
+    token: str
+    time: datetime
+    json: bytes
+
+    @classmethod
+    def of(cls, response: StreamPredictionsResponse) -> LiveEvent:
+        """Returns the event of a response that is no heartbeat."""
+        entry = response.outcome if response.HasField("outcome") else response.forecast
+        time = entry.generated_time if isinstance(entry, Forecast) else entry.recorded_time
+        return cls(entry.sequence, entry.game_id, response.resume_token, time.ToDatetime(tzinfo=UTC), to_json(response))
+
+    @property
+    def sse(self) -> bytes:
+        """The event as it is sent to a browser."""
+        return b"id: %b\nevent: prediction\ndata: %b\n\n" % (self.token.encode(), self.json)
+
+    def wanted_by(self, games: frozenset[str]) -> bool:
+        """Returns whether a browser that follows these games, or all if there are none, gets the event."""
+        return not games or self.game_id in games
+
+
+class EventLog:
+    """Bounded log of events, and the newest forecast of each game and horizon.
+
+    Args:
+        max_events: most events kept.
+        max_bytes: most bytes of JSON kept.
+
+    Attributes:
+        first: position of the oldest event kept.
+        end: position after the newest event.
+        token: resume token at the end; empty before the log has begun.
+        newest_time: when the newest event was recorded; None before there is one.
+        size: bytes of JSON kept.
+    """
+
+    def __init__(self, max_events: int, max_bytes: int) -> None:
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._events = deque[tuple[LiveEvent, bytes]]()
+        self._positions: dict[str, int] = {}  # token → position, oldest first
+        self._current: dict[tuple[str, int], tuple[LiveEvent, bytes]] = {}
+        self.first = self.end = 0
+        self.token = ""
+        self.newest_time: datetime | None = None
+        self.size = 0
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the log has a position: the first heartbeat of the server, after which no event is missed."""
+        return bool(self.token)
+
+    def accept(self, response: StreamPredictionsResponse) -> LiveEvent | None:
+        """Takes the next response of the stream; returns its event, None for a heartbeat.
+
+        Events before the first heartbeat are the newest ones of their games, with others between them left out: they
+        are current, and no part of the log.
+        """
+        if response.HasField("heartbeat"):
+            self._mark(response.resume_token)
+            return None
+        event = LiveEvent.of(response)
+        entry = (event, event.sse)
+        if response.HasField("forecast") and not response.forecast.late:
+            self._current[event.game_id, response.forecast.horizon] = entry
+        self.newest_time = event.time
+        if self.begun:
+            self._events.append(entry)
+            self.size += len(entry[1])
+            self.end += 1
+            self._mark(event.token)
+            self._trim()
+        return event
+
+    def _mark(self, token: str) -> None:
+        self._positions.pop(token, None)
+        self._positions[token] = self.end
+        self.token = token
+
+    def _trim(self) -> None:
+        while len(self._events) > self._max_events or (self.size > self._max_bytes and len(self._events) > 1):
+            self.size -= len(self._events.popleft()[1])
+            self.first += 1
+        for token, position in list(self._oldest_positions()):
+            if position < self.first:
+                del self._positions[token]
+
+    def _oldest_positions(self) -> list[tuple[str, int]]:
+        """Returns the first positions, as many as may be before the log's beginning after one more event."""
+        iterator = iter(self._positions.items())
+        return [each for _, each in zip(range(4), iterator, strict=False)]
+
+    def position(self, token: str) -> int | None:
+        """Returns the position right after a token; None if the log does not reach back to it, or never saw it."""
+        position = self._positions.get(token)
+        return position if position is not None and position >= self.first else None
+
+    def read(self, position: int, limit: int) -> list[tuple[LiveEvent, bytes]]:
+        """Returns up to `limit` events from a position on.
+
+        Raises:
+            LookupError: if the log does not reach back to the position any more.
+        """
+        start = position - self.first
+        if start < 0:
+            raise LookupError(position)
+        if start >= len(self._events):
+            return []
+        stop = min(start + limit, len(self._events))
+        if stop == len(self._events) and stop - start == 1:  # nearly always: a browser that has kept up
+            return [self._events[-1]]
+        return [self._events[index] for index in range(start, stop)]
+
+    def current(self, games: frozenset[str]) -> list[tuple[LiveEvent, bytes]]:
+        """Returns the newest forecast of each game and horizon of the last 12 hours, in order of sequence."""
+        since = utc_now() - CURRENT_AGE
+        self._current = {key: each for key, each in self._current.items() if each[0].time >= since}
+        found = (each for each in self._current.values() if each[0].wanted_by(games))
+        return sorted(found, key=lambda each: each[0].sequence)

@@ -1,0 +1,177 @@
+"""The one subscription of a gateway to its server, and the health of the server, read for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from contextlib import aclosing
+from typing import Final, Protocol
+
+from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
+from dejavu_client import DejavuClientError, HealthStatus, InvalidArgumentError, OutOfRangeError
+from dejavu_client.transport.health import LEDGER
+from dejavu_client.transport.subscription import StreamResumption
+from dejavu_common.backoff import Backoff
+from dejavu_common.clock import utc_now, wait_until_set
+from dejavu_common.tasks import BackgroundTask
+from dejavu_gateway.live.event_log import EventLog
+from dejavu_gateway.live.status import StatusBoard, StatusReport
+from dejavu_gateway.logs import get_logger
+from dejavu_gateway.metrics import GatewayMetrics
+from dejavu_gateway.settings import GatewaySettings
+from dejavu_gateway.upstream import UpstreamClient
+
+FIRST_DELAY: Final = 0.2
+LONGEST_DELAY: Final = 5.0
+TICK_SECONDS: Final = 1.0
+
+log = get_logger()
+
+
+class Reader(Protocol):
+    """A browser, as the feed sees it."""
+
+    def wake(self) -> None:
+        """Tells it that there is something to send."""
+
+    def tick(self, now: float) -> None:
+        """Called once a second, with the time by the loop's clock."""
+
+    def end(self) -> None:
+        """Asks it to end its stream."""
+
+
+class LiveFeed:
+    """Follows a server's stream and health until closed.
+
+    Args:
+        client: client of the server.
+        settings: settings of the gateway.
+        metrics: metrics of the gateway.
+
+    Attributes:
+        log: the newest events; another one after the server's ledger was replaced.
+        board: the status of the server.
+        catching_up: held by a browser while it reads a stream of its own.
+    """
+
+    def __init__(self, client: UpstreamClient, settings: GatewaySettings, metrics: GatewayMetrics) -> None:
+        self.client = client
+        self.settings = settings
+        self.metrics = metrics
+        self.log = self._new_log()
+        self.board = StatusBoard(client.target, self._on_status, time.monotonic)
+        self.catching_up = asyncio.Semaphore(settings.limits.catching_up)
+        self.draining = False
+        self._answers = asyncio.Event()  # set when the server answers again: no need to wait for the rest of a pause
+        self._readers = set[Reader]()
+        self._tasks = [BackgroundTask() for _ in range(3)]
+
+    def start(self) -> None:
+        """Starts to follow the server."""
+        for task, (work, name) in zip(
+            self._tasks,
+            ((self._follow(), "upstream"), (self._watch_health(), "health"), (self._tick(), "tick")),
+            strict=True,
+        ):
+            task.start(work, name)
+
+    async def close(self) -> None:
+        """Stops to follow the server."""
+        for task in self._tasks:
+            await task.end()
+
+    def drain(self) -> None:
+        """Ends the streams of all browsers, and of those that still come."""
+        self.draining = True
+        for reader in list(self._readers):
+            reader.end()
+
+    @contextlib.contextmanager
+    def registered(self, reader: Reader) -> Iterator[None]:
+        """Wakes a browser for each event and change of the status, until the end of the block."""
+        self._readers.add(reader)
+        if self.draining:
+            reader.end()
+        try:
+            yield
+        finally:
+            self._readers.discard(reader)
+
+    def _new_log(self) -> EventLog:
+        return EventLog(self.settings.limits.replay_events, self.settings.limits.replay_bytes)
+
+    def _wake_all(self) -> None:
+        for reader in self._readers:
+            reader.wake()
+
+    def _on_status(self, report: StatusReport) -> None:
+        write = log.info if report.reason.value == "OK" else log.warning
+        write("status_changed", reason=report.reason.value, message=report.message)
+        self.metrics.streaming.set(report.streaming)
+        self._wake_all()
+
+    async def _follow(self) -> None:
+        """Reads the stream, connection after connection; starts anew if the server does not know the position."""
+        subscription, backoff = self._subscription(), Backoff(FIRST_DELAY, LONGEST_DELAY)
+        while True:
+            pause = 0.0
+            try:
+                async with aclosing(self.client.connection(subscription)) as responses:
+                    async for response in responses:
+                        backoff.reset()
+                        self._take(response)
+            except DejavuClientError as error:
+                self.board.update(stream=error)
+                pause = min(error.retry_after or 0.0, LONGEST_DELAY)
+                if isinstance(error, OutOfRangeError | InvalidArgumentError):
+                    log.warning("stream_starts_anew", reason=error.reason, message=error.message)
+                    subscription = self._subscription()
+                    self.log = self._new_log()
+                    self._wake_all()
+            except Exception:
+                log.exception("stream_failed")
+            self.metrics.reconnects.inc()
+            self._answers.clear()
+            await wait_until_set(self._answers, max(pause, backoff.next()))
+
+    @staticmethod
+    def _subscription() -> StreamResumption:
+        return StreamResumption(include_current=True, heartbeats=True)
+
+    def _take(self, response: StreamPredictionsResponse) -> None:
+        # Anything but a heartbeat is an event whose kind this release knows: the subscription passes on no others.
+        event = self.log.accept(response)
+        self.board.update(stream=True, heard=time.monotonic())
+        if event is not None:
+            self.metrics.received.inc()
+            if self.log.begun:
+                self.metrics.lag.observe(max(0.0, (utc_now() - event.time).total_seconds()))
+            self._wake_all()
+        elif self.log.end == 0:
+            self._wake_all()  # the log may just have begun
+
+    async def _watch_health(self) -> None:
+        while True:
+            server = await self._health("")
+            reachable = isinstance(server, HealthStatus)
+            if server is HealthStatus.SERVING and self.board.view.server is not HealthStatus.SERVING:
+                self._answers.set()
+            self.board.update(server=server, ledger=await self._health(LEDGER) if reachable else server)
+            await asyncio.sleep(self.settings.poll_seconds)
+
+    async def _health(self, service: str) -> HealthStatus | DejavuClientError:
+        try:
+            return await self.client.health(service, timeout=self.settings.poll_seconds)
+        except DejavuClientError as error:
+            return error
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            now = loop.time()
+            for reader in list(self._readers):
+                reader.tick(now)

@@ -1,0 +1,152 @@
+"""What a gateway knows of its server, in words for people and as a reason for programs."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from dejavu_client import DejavuClientError, HealthStatus, PermissionDeniedError, UnauthenticatedError
+from dejavu_common.clock import utc_now
+from dejavu_gateway.messages.encode import JsonObject
+
+STALE_SECONDS: Final = 45.0
+"""Silence of the stream after which it counts as broken: three of the server's heartbeats."""
+
+
+class StatusReason(enum.Enum):
+    """Why a status is as it is, most severe first."""
+
+    TOKEN_REJECTED = "TOKEN_REJECTED"  # noqa: S105 - no password
+    SERVER_GONE = "SERVER_GONE"
+    LEDGER_BROKEN = "LEDGER_BROKEN"
+    STREAM_BROKEN = "STREAM_BROKEN"
+    OK = "OK"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """What was last heard from the server.
+
+    Attributes:
+        server: its health, or why it is not known; None before it was asked.
+        ledger: health of its ledger, or why it is not known.
+        stream: whether the stream is connected, or what ended it; False before the first connection.
+        heard: when the last message of the stream came, by a monotonic clock.
+    """
+
+    server: HealthStatus | DejavuClientError | None = None
+    ledger: HealthStatus | DejavuClientError | None = None
+    stream: bool | DejavuClientError = False
+    heard: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """The status that browsers are told.
+
+    Attributes:
+        reason: what is wrong, OK if nothing is.
+        message: the same for people.
+        serving: whether the server answers requests.
+        streaming: whether new forecasts arrive.
+        ledger_ok: whether the ledger is known to work.
+        ledger_message: what is wrong with the ledger; empty if it works, or the server does not answer.
+        since: from when on this has been the status.
+    """
+
+    reason: StatusReason
+    message: str
+    serving: bool
+    streaming: bool
+    ledger_ok: bool
+    ledger_message: str
+    since: datetime
+
+    def as_json(self, newest: datetime | None, *, demo: bool) -> JsonObject:
+        """Returns the status as it is sent.
+
+        Args:
+            newest: when the newest event was recorded; None if there is none.
+            demo: whether this is a demonstration.
+        """
+        return {
+            "serving": self.serving,
+            "streaming": self.streaming,
+            "reason": self.reason.value,
+            "message": self.message,
+            "since": _rfc3339(self.since),
+            "ledger": {"ok": self.ledger_ok, "message": self.ledger_message},
+            "newestEventTime": newest and _rfc3339(newest),
+            "serverTime": _rfc3339(utc_now()),
+            "demo": demo,
+        }
+
+
+class StatusBoard:
+    """Keeps the view and the status that follows from it.
+
+    Args:
+        target: address of the server, for messages.
+        on_change: called after each change of the status.
+        now: monotonic clock, in seconds.
+    """
+
+    def __init__(self, target: str, on_change: Callable[[StatusReport], None], now: Callable[[], float]) -> None:
+        self._target = target
+        self._on_change = on_change
+        self._now = now
+        self.view = ServerView()
+        self.report = self._judge()
+
+    def update(self, **changes: object) -> None:
+        """Changes fields of the view, and reports the status if it becomes another one."""
+        self.view = replace(self.view, **changes)  # type: ignore[arg-type]
+        report = self._judge()
+        if replace(report, since=self.report.since) != self.report:
+            self.report = report
+            self._on_change(report)
+
+    def _judge(self) -> StatusReport:
+        view = self.view
+        streaming = view.stream is True and self._now() - view.heard < STALE_SECONDS
+        serving = view.server is HealthStatus.SERVING
+        ledger_ok = view.ledger is HealthStatus.SERVING
+        ledger = "" if ledger_ok or not serving else self._ledger_message(view.ledger)
+        reason, message = StatusReason.OK, "The server answers, and new forecasts arrive as they are made."
+        refusal = next((each for each in (view.stream, view.server, view.ledger) if _is_refusal(each)), None)
+        if refusal is not None:
+            reason = StatusReason.TOKEN_REJECTED
+            message = f"The server refuses the credentials of this page ({refusal}). The operator has to renew them."
+        elif not serving:
+            reason, message = StatusReason.SERVER_GONE, self._server_message(view.server)
+        elif ledger:
+            reason, message = StatusReason.LEDGER_BROKEN, ledger
+        elif not streaming:
+            reason = StatusReason.STREAM_BROKEN
+            message = "The server answers, but its stream of new forecasts is interrupted. What is shown may be old."
+        return StatusReport(reason, message, serving, streaming, ledger_ok, ledger, utc_now())
+
+    def _server_message(self, server: HealthStatus | DejavuClientError | None) -> str:
+        match server:
+            case None:
+                return "The server has not been reached yet."
+            case DejavuClientError():
+                return "The server cannot be reached. What is shown is the last that it said."
+            case _:
+                return "The server is starting or stopping and takes no requests."
+
+    def _ledger_message(self, ledger: HealthStatus | DejavuClientError | None) -> str:
+        if isinstance(ledger, HealthStatus):
+            return "The server cannot use its ledger: what-ifs are answered, but nothing is recorded or listed."
+        return "The server does not say whether its ledger works."
+
+
+def _is_refusal(each: object) -> bool:
+    return isinstance(each, UnauthenticatedError | PermissionDeniedError)
+
+
+def _rfc3339(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,75 @@
+"""Logs of the gateway to standard error, as JSON or for people; records of libraries get the same form."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Final
+
+import structlog
+from structlog.typing import Processor
+
+NAME: Final = "dejavu_gateway"
+
+
+def get_logger() -> structlog.stdlib.BoundLogger:
+    """Returns the gateway's logger, which takes an event and its fields."""
+    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        logging.getLogger(NAME),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    )
+    return logger
+
+
+def configure(level: str, log_format: str) -> None:
+    """Configures logging for the whole process.
+
+    Args:
+        level: lowest level to log: debug, info, warning or error.
+        log_format: json, console, or auto: console if standard error is a terminal, otherwise json.
+    """
+    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: list[Processor] = (
+        [
+            structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(),
+        ]
+        if as_json
+        else [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[
+                _with_level_and_time(shared),
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *renderer,
+            ],
+        )
+    )
+    # Libraries log from WARNING up: their lower levels only concern their internals.
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger(NAME).setLevel(level.upper())
+    logging.captureWarnings(True)
+
+
+def _with_level_and_time(shared: list[Processor]) -> Processor:
+    """Returns a processor that adds level and time to our own records; those of libraries have them."""
+
+    def process(logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        if "level" in event:
+            return event
+        record: logging.LogRecord = event["_record"]
+        for each in shared:
+            event = each(logger, record.levelname.lower(), event)  # type: ignore[assignment]
+        return event
+
+    return process

@@ -1,0 +1,107 @@
+"""Errors of requests as the gateway answers them, whatever refused the request: HTTP, the gateway or the server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+import grpc
+
+from dejavu_client.errors import DejavuClientError, FieldViolation
+from dejavu_gateway.messages.encode import JsonObject
+
+STATUS_BY_CODE: Final = {
+    grpc.StatusCode.INVALID_ARGUMENT: HTTPStatus.BAD_REQUEST,
+    grpc.StatusCode.FAILED_PRECONDITION: HTTPStatus.CONFLICT,
+    grpc.StatusCode.OUT_OF_RANGE: HTTPStatus.GONE,
+    grpc.StatusCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
+    grpc.StatusCode.UNIMPLEMENTED: HTTPStatus.NOT_IMPLEMENTED,
+    grpc.StatusCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    grpc.StatusCode.CANCELLED: HTTPStatus.SERVICE_UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
+}
+"""HTTP status of a code of the server; of any other code BAD_GATEWAY. A refused token is the gateway's, not the
+browser's: UNAUTHENTICATED and PERMISSION_DENIED are no 401 and no 403, which would ask the browser for a password."""
+
+RETRY_STATUSES: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+DEFAULT_RETRY_SECONDS: Final = 1.0
+
+
+@dataclass(eq=False)
+class RequestRefused(Exception):
+    """A request that is not answered.
+
+    Attributes:
+        status: HTTP status.
+        code: name of the status for programs: that of the gRPC code where there is one.
+        message: description, for people.
+        reason: a stable reason, for programs; empty if there is none.
+        fields: the invalid fields.
+        request_id: the server's id of the call; empty if it never reached the server.
+        retry_after: seconds after which the same request may succeed; None if that does not help.
+        headers: further headers of the answer.
+    """
+
+    status: HTTPStatus
+    code: str
+    message: str
+    reason: str = ""
+    fields: tuple[FieldViolation, ...] = ()
+    request_id: str = ""
+    retry_after: float | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self, request_id: str = "") -> JsonObject:
+        """Returns the body of the answer.
+
+        Args:
+            request_id: the gateway's id of the request, for those that never reached the server.
+        """
+        return {
+            "error": {
+                "code": self.code,
+                "message": self.message,
+                "reason": self.reason,
+                "fields": [{"field": each.field, "description": each.description} for each in self.fields],
+                "requestId": self.request_id or request_id,
+            }
+        }
+
+
+def of_server(error: DejavuClientError) -> RequestRefused:
+    """Returns the answer to a request that the server refused, or did not answer."""
+    code = error.code or grpc.StatusCode.UNAVAILABLE
+    status = STATUS_BY_CODE.get(code, HTTPStatus.BAD_GATEWAY)
+    retry_after = error.retry_after
+    if retry_after is None and status in RETRY_STATUSES:
+        retry_after = DEFAULT_RETRY_SECONDS
+    fields = tuple(FieldViolation(_json_name(each.field), each.description) for each in error.field_violations)
+    return RequestRefused(status, code.name, error.message, error.reason, fields, error.request_id, retry_after)
+
+
+def _json_name(path: str) -> str:
+    """Returns the path of a field as it is called in JSON: game_id becomes gameId."""
+    return re.sub("_([a-z0-9])", lambda match: match[1].upper(), path)
+
+
+def invalid(fields: Iterable[FieldViolation], reason: str = "INVALID_REQUEST") -> RequestRefused:
+    """Returns the answer to a request with invalid fields or parameters."""
+    found = tuple(fields)
+    message = "; ".join(f"{each.field}: {each.description}" for each in found[:3])
+    if len(found) > 3:
+        message += f"; and {len(found) - 3} more"
+    return RequestRefused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", message, reason, found)
+
+
+def invalid_field(field: str, description: str, reason: str = "INVALID_REQUEST") -> RequestRefused:
+    """Returns the answer to a request with one invalid field or parameter."""
+    return invalid([FieldViolation(field, description)], reason)
+
+
+def not_found(message: str) -> RequestRefused:
+    """Returns the answer to a request for what does not exist."""
+    return RequestRefused(HTTPStatus.NOT_FOUND, "NOT_FOUND", message)

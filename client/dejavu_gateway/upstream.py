@@ -1,0 +1,106 @@
+"""Calls of the server by their request messages, and its stream connection by connection.
+
+The typed methods of AsyncDejavuClient take Python values and read lists page after page; a gateway passes on messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from dejavu.v1 import model_service_pb2 as models
+from dejavu.v1 import prediction_service_pb2 as prediction
+from dejavu.v1 import record_service_pb2 as record
+from dejavu_client import AsyncDejavuClient
+from dejavu_client.config import SCORES_TIMEOUT
+from dejavu_client.transport.aio_caller import AsyncConnection
+from dejavu_client.transport.subscription import StreamResumption
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rpc(Generic[RequestT, ResponseT]):
+    """An RPC with one response.
+
+    Attributes:
+        name: its name in the contract.
+        request: type of its request.
+        response: type of its response.
+        stub: selects it from a connection's stubs.
+        timeout: deadline in seconds; None for the client's.
+    """
+
+    name: str
+    request: type[RequestT]
+    response: type[ResponseT]
+    stub: Callable[[AsyncConnection], Any]
+    timeout: float | None = None
+
+
+PREDICT: Final = Rpc("Predict", prediction.PredictRequest, prediction.PredictResponse, lambda c: c.prediction.Predict)
+PREDICT_BATCH: Final = Rpc(
+    "PredictBatch",
+    prediction.PredictBatchRequest,
+    prediction.PredictBatchResponse,
+    lambda c: c.prediction.PredictBatch,
+    timeout=30.0,
+)
+ASSESS_RISK: Final = Rpc(
+    "AssessRisk", prediction.AssessRiskRequest, prediction.AssessRiskResponse, lambda c: c.prediction.AssessRisk
+)
+LIST_MODELS: Final = Rpc(
+    "ListModels", models.ListModelsRequest, models.ListModelsResponse, lambda c: c.models.ListModels
+)
+GET_PREDICTION: Final = Rpc(
+    "GetPrediction", record.GetPredictionRequest, record.GetPredictionResponse, lambda c: c.record.GetPrediction
+)
+LIST_PREDICTIONS: Final = Rpc(
+    "ListPredictions",
+    record.ListPredictionsRequest,
+    record.ListPredictionsResponse,
+    lambda c: c.record.ListPredictions,
+    timeout=10.0,
+)
+GET_SCORECARD: Final = Rpc(
+    "GetScorecard",
+    record.GetScorecardRequest,
+    record.GetScorecardResponse,
+    lambda c: c.record.GetScorecard,
+    SCORES_TIMEOUT,
+)
+GET_LEADERBOARD: Final = Rpc(
+    "GetLeaderboard",
+    record.GetLeaderboardRequest,
+    record.GetLeaderboardResponse,
+    lambda c: c.record.GetLeaderboard,
+    SCORES_TIMEOUT,
+)
+GET_CHECKPOINT: Final = Rpc(
+    "GetCheckpoint", record.GetCheckpointRequest, record.GetCheckpointResponse, lambda c: c.record.GetCheckpoint
+)
+
+
+class UpstreamClient(AsyncDejavuClient):
+    """Client of the server for a gateway; the arguments are those of AsyncDejavuClient."""
+
+    async def call(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
+        """Makes a call.
+
+        Raises:
+            DejavuClientError: if the server refuses it, or does not answer.
+        """
+        response: ResponseT = await self._unary(rpc.name, rpc.stub, request, rpc.timeout)
+        return response
+
+    def connection(self, subscription: StreamResumption) -> AsyncGenerator[prediction.StreamPredictionsResponse, None]:
+        """Yields the events of one connection of a subscription, until it is lost.
+
+        Raises:
+            DejavuClientError: what ended the connection; pass it to `subscription.connection_lost`.
+        """
+        return self._connection(subscription)

@@ -1,0 +1,73 @@
+"""A server with a few games, and a gateway of it, for the tests of a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.builders.calls import PATTERN
+from tests.support.builders.issued_forecasts import game
+from tests.support.processes.gateway import spawned_gateway
+from tests.support.processes.servers import running_worker
+
+from dejavu_client import FINAL, DejavuClient
+
+GAMES = 3
+MINUTES = (10, 14, 18)
+OUTCOME = 7
+"""Differential at the end of the first game."""
+
+SCRIPT = "document.title = 'Dejavu'; // " + "x" * 2000
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server, and a gateway of it.
+
+    Attributes:
+        server: HOST:PORT of the server.
+        gateway: HOST:PORT of the gateway.
+    """
+
+    server: str
+    gateway: str
+
+    def get(self, path: str, **options: object) -> httpx.Response:
+        """Asks the gateway."""
+        return httpx.get(f"http://{self.gateway}{path}", timeout=60, **options)  # type: ignore[arg-type]
+
+    def post(self, path: str, json: object) -> httpx.Response:
+        """Sends JSON to the gateway."""
+        return httpx.post(f"http://{self.gateway}{path}", json=json, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small build of a page."""
+    folder = tmp_path_factory.mktemp("dist")
+    (folder / "assets").mkdir()
+    (folder / "index.html").write_text('<!doctype html><script type="module" src="/assets/main-1a2b.js"></script>')
+    (folder / "assets" / "main-1a2b.js").write_text(SCRIPT)
+    (folder / "favicon.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[Site]:
+    """A server that has forecast a few games, and a gateway of it."""
+    with (
+        running_worker(tmp_path_factory.mktemp("server"), shipped=True) as server,
+        DejavuClient(server) as client,
+    ):
+        for number in range(GAMES):
+            for minute in MINUTES:
+                client.predict(
+                    PATTERN[:minute], game_id=game(number), horizon=FINAL, home_team="BOS", away_team="LAL", timeout=30
+                )
+        client.report_outcome(game(0), OUTCOME, horizon=FINAL, home_team="BOS", away_team="LAL", timeout=30)
+        with spawned_gateway("--target", server, "--web", str(build), "--demo") as gateway:
+            gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
+            yield Site(server, str(gateway.wait_for("listening")["address"]))

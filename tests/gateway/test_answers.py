@@ -1,0 +1,261 @@
+"""Answers of a gateway to a real server: the numbers of its RPCs, described by the interface's document."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import jsonschema
+import pytest
+from google.protobuf.json_format import MessageToDict
+from openapi_spec_validator import validate
+from tests.gateway.conftest import GAMES, MINUTES, OUTCOME, Site
+from tests.support.builders.calls import PATTERN
+from tests.support.builders.issued_forecasts import game
+
+from dejavu_client import FINAL, DejavuClient, predict_request
+from dejavu_client.requests import Scope
+from dejavu_common.clock import utc_now
+from dejavu_gateway.api.games import day_of
+from dejavu_gateway.api.pages import PAGE_PATHS, WebBuild
+from dejavu_gateway.app import routes
+from dejavu_gateway.metrics import GatewayMetrics
+from dejavu_gateway.settings import GatewaySettings
+from dejavu_gateway.upstream import UpstreamClient
+
+QUERY = "?includeReplays=true&horizon=HORIZON_FINAL"
+
+
+@pytest.fixture(scope="module")
+def document(site: Site) -> dict[str, Any]:
+    found: dict[str, Any] = site.get("/openapi.json").json()
+    return found
+
+
+def check(document: dict[str, Any], method: str, path: str, status: str, body: object) -> None:
+    """Checks a body against the schema of its answer."""
+    answer = document["paths"][path][method]["responses"][status]
+    schema = {**answer["content"]["application/json"]["schema"], "components": document["components"]}
+    jsonschema.validate(body, schema, cls=jsonschema.Draft202012Validator)
+
+
+def as_dict(message: Any) -> Any:
+    return MessageToDict(message, always_print_fields_with_no_presence=True)
+
+
+def test_the_document_is_openapi_and_has_every_route(site: Site) -> None:
+    document = site.get("/openapi.json").json()
+    validate(document)
+    undescribed = {"/assets/{path:path}", "/{path}", *PAGE_PATHS}  # the page itself
+    for route in routes(WebBuild(GatewaySettings().web)):
+        if route.path not in undescribed:
+            methods = getattr(route, "methods", None) or {"GET"}
+            assert {method.lower() for method in methods - {"HEAD"}} == document["paths"].pop(route.path).keys()
+    assert not document["paths"]
+
+
+@pytest.mark.parametrize(
+    ("path", "template"),
+    [
+        (f"/api/predictions{QUERY}&pageSize=4", "/api/predictions"),
+        (f"/api/predictions{QUERY}&view=PREDICTION_VIEW_FULL", "/api/predictions"),
+        (f"/api/predictions/{game(0)}?horizon=HORIZON_FINAL", "/api/predictions/{gameId}"),
+        (f"/api/scorecard{QUERY}", "/api/scorecard"),
+        (f"/api/leaderboard{QUERY}&metric=LEADERBOARD_METRIC_MAE&minGames=1", "/api/leaderboard"),
+        ("/api/models", "/api/models"),
+        ("/api/checkpoint", "/api/checkpoint"),
+        ("/api/status", "/api/status"),
+        ("/readyz", "/readyz"),
+        ("/healthz", "/healthz"),
+        ("/api/games", "/api/games"),
+        ("/api/games?date=2024-05-06", "/api/games"),
+        (f"/api/games/{game(0)}", "/api/games/{gameId}"),
+        ("/openapi.json", "/openapi.json"),
+    ],
+)
+def test_every_answer_has_the_form_that_is_described(
+    site: Site, document: dict[str, Any], path: str, template: str
+) -> None:
+    answer = site.get(path)
+    assert answer.status_code == 200, answer.text
+    check(document, "get", template, "200", answer.json())
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/api/predictions?pageSize=501", 400, "INVALID_ARGUMENT"),
+        (f"/api/predictions/{game(90)}", 404, "NOT_FOUND"),
+        (f"/api/games/{game(90)}", 404, "NOT_FOUND"),
+        ("/api/games/12", 400, "INVALID_ARGUMENT"),
+        ("/api/games?date=2024-02-30", 400, "INVALID_ARGUMENT"),
+        ("/api/games?date=0001-01-01", 400, "INVALID_ARGUMENT"),
+        ("/api/scorecard?modelVersion=none&team=XXX", 400, "INVALID_ARGUMENT"),
+        ("/api/predictions?modelVersion=a&modelVersion=b", 400, "INVALID_ARGUMENT"),
+    ],
+)
+def test_an_error_has_the_form_that_is_described_and_names_the_field(
+    site: Site, document: dict[str, Any], path: str, status: int, code: str
+) -> None:
+    answer = site.get(path)
+    template = path.partition("?")[0].replace(game(90), "{gameId}").replace("/12", "/{gameId}")
+    check(document, "get", template, "default", answer.json())
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (status, code)
+    assert error["requestId"]
+    assert not any("_" in each["field"] for each in error["fields"])
+    assert error["fields"] or status == 404
+
+
+def test_numbers_are_those_of_the_rpcs(site: Site) -> None:
+    asked: Scope = {"horizon": FINAL, "include_replays": True}
+    calls: dict[str, Callable[[DejavuClient], Any]] = {
+        f"/api/scorecard{QUERY}": lambda client: client.get_scorecard(**asked),
+        f"/api/leaderboard{QUERY}&minGames=1": lambda client: client.get_leaderboard(min_games=1, **asked),
+        f"/api/predictions/{game(0)}?horizon=HORIZON_FINAL": lambda client: client.get_prediction(
+            game(0), horizon=FINAL
+        ),
+    }
+    with DejavuClient(site.server) as client:
+        for path, call in calls.items():
+            answer, expected = site.get(path).json(), as_dict(call(client))
+            assert answer.get("scorecard", answer) == expected
+        [model] = client.list_models()
+        assert site.get("/api/models").json()["models"][0]["version"] == model.version
+        listed = [
+            as_dict(each)
+            for each in client.list_predictions(
+                explain=True, include_superseded=True, horizon=FINAL, include_replays=True
+            )
+        ]
+    found = site.get(f"/api/predictions{QUERY}&includeSuperseded=true&view=PREDICTION_VIEW_FULL").json()
+    assert found["predictions"] == listed
+    of_games = [
+        each for number in range(GAMES) for each in site.get(f"/api/games/{game(number)}").json()["predictions"]
+    ]
+    assert of_games == listed[::-1]
+
+
+def test_lists_are_read_page_after_page(site: Site) -> None:
+    found, token = list[str](), ""
+    while True:
+        page = site.get(f"/api/predictions{QUERY}&pageSize=4&pageToken={token}").json()
+        found += [each["forecast"]["sequence"] for each in page["predictions"]]
+        token = page["nextPageToken"]
+        if not token:
+            break
+    assert found == [str(sequence) for sequence in range(GAMES * len(MINUTES), 0, -1)]
+
+
+def test_a_day_has_its_games_with_the_newest_forecasts_outcomes_and_neighbours(site: Site) -> None:
+    today = day_of(utc_now())
+    day = site.get("/api/games").json()
+    assert day["date"] == str(today)
+    assert day["dates"] == {"previous": None, "next": None}
+    assert [each["gameId"] for each in day["games"]] == [game(number) for number in range(GAMES)]
+    first, second, *_ = day["games"]
+    assert first["newest"]["half"] is None
+    assert first["newest"]["final"]["forecast"]["elapsedMinutes"] == max(MINUTES)
+    assert (first["homeTeam"], first["awayTeam"], first["forecasts"]) == ("BOS", "LAL", len(MINUTES))
+    assert [each["differential"] for each in first["outcomes"]] == [OUTCOME]
+    assert second["outcomes"] == []
+    before = today - timedelta(days=40)
+    assert site.get(f"/api/games?date={before}").json() == {
+        "date": str(before),
+        "games": [],
+        "dates": {"previous": None, "next": str(today)},
+    }
+    assert site.get(f"/api/games?date={today + timedelta(days=1)}").json()["dates"]["previous"] == str(today)
+
+
+def test_a_what_if_is_answered_as_by_the_rpc_and_records_nothing(site: Site, document: dict[str, Any]) -> None:
+    body = {"pattern": [*PATTERN], "horizon": "HORIZON_FINAL", "returnExplanation": True, "quantileLevels": [0.1, 0.9]}
+    answer = site.post("/api/predict", body)
+    assert answer.status_code == 200, answer.text
+    check(document, "post", "/api/predict", "200", answer.json())
+    with DejavuClient(site.server) as client:
+        expected = as_dict(client.predict(PATTERN, horizon=FINAL, explain=True, quantile_levels=[0.1, 0.9], timeout=30))
+    found = answer.json()["forecast"]
+    for name in ("generatedTime", "expiresTime"):
+        assert found.pop(name)
+        expected.pop(name)
+    assert found == expected
+    batch = site.post("/api/predict-batch", {"requests": [body, {"pattern": []}, body]})
+    check(document, "post", "/api/predict-batch", "200", batch.json())
+    results = batch.json()["results"]
+    assert math.isclose(results[0]["forecast"]["pointForecast"], expected["pointForecast"])
+    assert results[1]["error"]["reason"] == "INVALID_PATTERN"
+    risk = site.post("/api/assess-risk", {"pattern": [*PATTERN], "totalPoints": 80})
+    check(document, "post", "/api/assess-risk", "200", risk.json())
+    assert 0 <= risk.json()["score"] <= 100
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/api/predict", {"pattern": [*PATTERN], "gameId": game(50)}, "gameId"),
+        ("/api/predict-batch", {"requests": [{}, {"pattern": [*PATTERN], "gameId": game(50)}]}, "requests[1].gameId"),
+    ],
+)
+def test_a_browser_cannot_have_a_forecast_recorded(site: Site, path: str, body: object, field: str) -> None:
+    answer = site.post(path, body)
+    assert answer.status_code == 403
+    error = answer.json()["error"]
+    assert (error["reason"], error["message"].partition(":")[0]) == ("RECORDING_NOT_ALLOWED", field)
+    assert site.get(f"/api/games/{game(50)}").status_code == 404
+
+
+async def test_a_gateway_that_allows_it_passes_a_game_on(site: Site) -> None:
+    """The rule is the gateway's alone: the server records for whom it trusts."""
+    from dejavu_gateway.api.calls import _what_if_only
+    from dejavu_gateway.api.context import GatewayContext
+    from dejavu_gateway.live.feed import LiveFeed
+
+    settings, metrics = GatewaySettings(allow_record=True), GatewayMetrics()
+    async with UpstreamClient(site.server) as client:
+        context = GatewayContext(settings, client, LiveFeed(client, settings, metrics), metrics)
+        _what_if_only(context, predict_request(PATTERN, game_id=game(51)))
+
+
+def test_json_is_revalidated_and_compressed(site: Site) -> None:
+    path = f"/api/games/{game(0)}"
+    answer = site.get(path)
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["vary"] == "accept-encoding"
+    etag = answer.headers["etag"]
+    again = site.get(path, headers={"if-none-match": f'"other", {etag}'})
+    assert (again.status_code, again.content) == (304, b"")
+    plain = site.get(path, headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.json() == answer.json()
+    assert site.get(path, headers={"accept-encoding": "gzip;q=0"}).headers.get("content-encoding") is None
+    assert site.get(path, headers={"if-none-match": '"other"'}).status_code == 200
+
+
+def test_a_share_image_shows_what_was_said_at_a_minute(site: Site) -> None:
+    texts = [site.get(f"/share/game/{game(0)}.svg{query}").text for query in ("", "?minute=10", "?minute=13")]
+    assert "after 18 minutes" in texts[0]
+    assert "after 10 minutes" in texts[1] == texts[2]
+    assert "LAL @ BOS" in texts[0]
+    for query, status in (("?minute=5", 404), ("?minute=x", 400), ("?minute=48", 400), ("?m=1", 400)):
+        assert site.get(f"/share/game/{game(0)}.svg{query}").status_code == status
+
+
+def test_metrics_are_by_template_of_the_path(site: Site) -> None:
+    for path in ("/api/games/12", "/nothing/here", "/api/nothing"):
+        site.get(path)
+    text = site.get("/metrics").text
+    assert 'dejavu_dashboard_requests_total{endpoint="/api/games/{gameId}",status="400"}' in text
+    assert 'dejavu_dashboard_requests_total{endpoint="other",status="404"}' in text
+    assert "nothing" not in text
+    assert "dejavu_dashboard_upstream_streaming 1.0" in text
+
+
+def test_the_status_says_that_all_is_well(site: Site) -> None:
+    status = site.get("/api/status").json()
+    assert (status["reason"], status["serving"], status["streaming"], status["demo"]) == ("OK", True, True, True)
+    assert status["ledger"] == {"ok": True, "message": ""}
+    assert json.dumps(status["newestEventTime"])

@@ -1,0 +1,155 @@
+"""JSON and query parameters as requests: each wrong field is named with what was expected."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from tests.contract.test_messages import messages
+
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL
+from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictRequest
+from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ReportOutcomeRequest
+from dejavu_gateway.messages.decode import MAX_VIOLATIONS, from_json, from_query, read_json
+from dejavu_gateway.messages.errors import RequestRefused
+
+
+def refused(value: object, message_type: Any = PredictRequest) -> dict[str, str]:
+    """Returns the refused fields of a value, with what was expected."""
+    with pytest.raises(RequestRefused) as caught:
+        from_json(value, message_type)
+    assert caught.value.status == 400
+    return {each.field: each.description for each in caught.value.fields}
+
+
+@given(messages(PredictRequest))
+def test_what_protobuf_writes_is_read_unless_it_is_not_finite(request: PredictRequest) -> None:
+    assume("Infinity" not in json.dumps(MessageToDict(request)))
+    assert from_json(MessageToDict(request), PredictRequest) == request
+    assert from_json(MessageToDict(request, preserving_proto_field_name=True), PredictRequest) == request
+
+
+@pytest.mark.parametrize(
+    ("value", "field", "expected"),
+    [
+        ([], "body", "expected a JSON object"),
+        ("x", "body", "expected a JSON object"),
+        (None, "body", "expected a JSON object"),
+        ({"pattern": 1}, "pattern", "1; expected a list"),
+        ({"pattern": [1, "2"]}, "pattern[1]", '"2"; expected a finite number'),
+        ({"pattern": [1, None]}, "pattern[1]", "null; expected a finite number"),
+        ({"pattern": [True]}, "pattern[0]", "true; expected a finite number"),
+        ({"pattern": [1e300]}, "pattern[0]", "expected a finite number"),
+        ({"pattern": [10**400]}, "pattern[0]", "expected a finite number"),
+        ({"alpha": "0.05"}, "alpha", "expected a finite number"),
+        ({"horizon": "FINAL"}, "horizon", "expected one of HORIZON_UNSPECIFIED, HORIZON_HALFTIME, HORIZON_FINAL"),
+        ({"horizon": 1.5}, "horizon", "expected one of"),
+        ({"gameId": 22300001}, "gameId", "expected a text"),
+        ({"gameId": "\ud800"}, "gameId", "expected a text"),
+        ({"returnExplanation": 1}, "returnExplanation", "expected true or false"),
+        ({"market": []}, "market", "list; expected a JSON object"),
+        ({"market": {"home": {"decimal": "x"}}}, "market.home.decimal", "expected a finite number"),
+        ({"market": {"home": {"american": 1.5}}}, "market.home.american", "expected a whole number from -2147483648"),
+        ({"patern": [1]}, "patern", "unknown field; expected some of gameId, pattern, alpha"),
+        ({"gameId": "a", "game_id": "b"}, "game_id", "is given twice, in both spellings"),
+        ({"market": {"home": {"decimal": 2, "american": 100}}}, "body", "oneof"),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_was_expected(value: object, field: str, expected: str) -> None:
+    found = refused(value)
+    assert list(found) == [field]
+    assert expected in found[field]
+
+
+def test_wrong_requests_of_a_batch_are_named_by_index_and_not_without_end() -> None:
+    found = refused({"requests": [{"alpha": 0.1}, {"alpha": "x"}, {"pattern": [0, "x"]}]}, PredictBatchRequest)
+    assert list(found) == ["requests[1].alpha", "requests[2].pattern[1]"]
+    assert len(refused({"pattern": ["x"] * 1000})) == MAX_VIOLATIONS
+
+
+def test_times_are_read_and_refused_by_name() -> None:
+    read = from_json({"observedTime": "2024-05-06T07:08:09Z"}, ReportOutcomeRequest)
+    assert read.observed_time.ToJsonString() == "2024-05-06T07:08:09Z"
+    values: tuple[object, ...] = ("yesterday", 5, {}, "2024-13-01T00:00:00Z")
+    for wrong in values:
+        assert "expected a time as" in refused({"observedTime": wrong}, ReportOutcomeRequest)["observedTime"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff", b'{"a":1,"a":2}', b"[NaN]", b"[" * 100_000, b'{"a":' * 40, b"1" * 5000, b"\xef\xbb\xbf{}"],
+)
+def test_a_body_that_is_no_json_is_refused(body: bytes) -> None:
+    with pytest.raises(RequestRefused, match="body"):
+        read_json(body)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(),
+        lambda each: st.lists(each) | st.dictionaries(st.text(), each),
+    )
+)
+def test_any_json_is_a_request_or_refused(value: object) -> None:
+    assert read_json(json.dumps(value, allow_nan=False).encode()) == value if _is_finite(value) else True
+    for kind in (PredictRequest, PredictBatchRequest, ReportOutcomeRequest):
+        assert _read_or_refused(value, kind)
+
+
+def _read_or_refused(value: object, kind: Any) -> bool:
+    try:
+        return isinstance(from_json(value, kind), kind)
+    except RequestRefused as error:
+        return bool(error.fields)
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def test_query_parameters_are_the_fields_of_a_request() -> None:
+    query = [
+        ("pageSize", "20"),
+        ("horizon", "HORIZON_FINAL"),
+        ("settled", "false"),
+        ("minConfidence", "0.8"),
+        ("team", "BOS"),
+    ]
+    request, others = from_query([*query, ("metric", "x")], ListPredictionsRequest, ("metric",))
+    assert request == ListPredictionsRequest(
+        page_size=20, horizon=HORIZON_FINAL, settled=False, min_confidence=0.8, team="BOS"
+    )
+    assert others == {"metric": "x"}
+    assert from_query([("page_size", "20")], ListPredictionsRequest)[0].page_size == 20
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "expected"),
+    [
+        ([("page", "1")], "page", "unknown parameter; expected some of pageSize, pageToken"),
+        ([("pageSize", "1"), ("page_size", "2")], "pageSize", "is given twice"),
+        ([("pageSize", "1.5")], "pageSize", "expected a whole number"),
+        ([("pageSize", "-1")], "pageSize", "expected a whole number"),
+        ([("pageSize", "9" * 5000)], "pageSize", "expected a whole number"),
+        ([("pageSize", "²")], "pageSize", "expected a whole number"),
+        ([("minConfidence", "nan")], "minConfidence", "expected a finite number"),
+        ([("minConfidence", "")], "minConfidence", "expected a finite number"),
+        ([("settled", "maybe")], "settled", "expected true or false"),
+        ([("horizon", "end")], "horizon", "expected one of"),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_what_was_expected(
+    query: list[tuple[str, str]], field: str, expected: str
+) -> None:
+    with pytest.raises(RequestRefused) as caught:
+        from_query(query, ListPredictionsRequest)
+    assert [each.field for each in caught.value.fields] == [field]
+    assert expected in caught.value.fields[0].description

@@ -1,0 +1,163 @@
+"""What one browser may use: connections, sizes, times, hosts; each refusal is clear, and others are still answered."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.gateway.conftest import Site
+from tests.support.processes.gateway import spawned_gateway
+from tests.support.processes.servers import running_worker
+
+from dejavu_common.address import Address
+
+
+@pytest.fixture(scope="module")
+def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A gateway with few connections and streams, which waits a second for a request."""
+    with running_worker(tmp_path_factory.mktemp("server")) as server:
+        limits = ("--max-connections-per-address", "6", "--max-streams-per-address", "2", "--request-seconds", "1")
+        with spawned_gateway(
+            "--target", server, *limits, "--trusted-proxy", "127.0.0.2", "--host", "Dejavu.example"
+        ) as gateway:
+            gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
+            yield Site(server, str(gateway.wait_for("listening")["address"]))
+
+
+def send(site: Site, request: bytes, *, source: str = "127.0.0.1") -> bytes:
+    """Returns all that the gateway answers to some bytes until it closes the connection."""
+    with socket.create_connection(Address.parse(site.gateway), timeout=60, source_address=(source, 0)) as connection:
+        connection.sendall(request)
+        parts = list[bytes]()
+        while part := connection.recv(65536):
+            parts.append(part)
+        return b"".join(parts)
+
+
+def error_of(answer: bytes) -> tuple[int, str]:
+    """Returns status and reason of a refusal."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-security-policy" in head
+    return int(head.split(b" ", 2)[1]), json.loads(body)["error"]["reason"]
+
+
+def test_a_request_that_is_not_complete_in_time_is_refused(tight: Site) -> None:
+    post = (
+        b"POST /api/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{"
+    )
+    for begin in (b"", b"GET /api/st", post):
+        assert error_of(send(tight, begin)) == (408, "SLOW_REQUEST")
+
+
+def test_connections_and_streams_of_an_address_are_limited(tight: Site) -> None:
+    request = b"GET /api/stream HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    address = Address.parse(tight.gateway)
+    opened = [socket.create_connection(address, timeout=60) for _ in range(6)]
+    try:
+        assert error_of(send(tight, b"")) == (503, "TOO_MANY_CONNECTIONS")
+        for connection in opened[:2]:
+            connection.sendall(request)
+            assert connection.recv(15) == b"HTTP/1.1 200 OK"
+        opened[2].sendall(request)
+        assert opened[2].recv(12) == b"HTTP/1.1 429"
+        # Another address has connections of its own, and what a trusted proxy says counts for its streams.
+        proxied = (b"192.0.2.1", 200), (b"192.0.2.1", 200), (b"1.2.3.4, 192.0.2.2", 200), (b"192.0.2.2, 192.0.2.1", 429)
+        for forwarded, status in proxied:
+            opened.append(socket.create_connection(address, timeout=60, source_address=("127.0.0.2", 0)))
+            opened[-1].sendall(request.replace(b"\r\n\r\n", b"\r\nx-forwarded-for: " + forwarded + b"\r\n\r\n"))
+            assert opened[-1].recv(12) == b"HTTP/1.1 %d" % status
+    finally:
+        for connection in opened:
+            connection.close()
+    with httpx.Client(timeout=60) as client:  # room again once they are gone
+        asked = (client.get(f"http://{tight.gateway}/metrics").text for _ in range(1000))
+        assert any('dejavu_dashboard_browsers{transport="sse"} 0.0' in text for text in asked)
+        with client.stream("GET", f"http://{tight.gateway}/api/stream") as stream:
+            assert stream.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("127.0.0.1:8080", 200),
+        ("[::1]:8080", 200),
+        ("dejavu.EXAMPLE", 200),
+        ("attacker.example", 421),
+        ("", 421),
+    ],
+)
+def test_only_known_hosts_are_answered(tight: Site, host: str, status: int) -> None:
+    """A page of another site whose name points to this machine must not read the answers."""
+    assert tight.get("/api/status", headers={"host": host}).status_code == status
+
+
+def test_pages_of_other_sites_can_neither_ask_nor_follow(site: Site) -> None:
+    text = httpx.post(
+        f"http://{site.gateway}/api/predict", content=b'{"pattern":[1]}', headers={"content-type": "text/plain"}
+    )
+    assert (text.status_code, text.json()["error"]["reason"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    preflight = httpx.options(f"http://{site.gateway}/api/predict", headers={"origin": "http://attacker.example"})
+    assert preflight.status_code == 405
+    assert not [name for name in preflight.headers if name.startswith("access-control")]
+    upgrade = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+    key = {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==", "origin": "http://attacker.example"}
+    foreign = site.get("/api/ws", headers=upgrade | key)
+    assert (foreign.status_code, foreign.json()["error"]["reason"]) == (403, "FOREIGN_ORIGIN")
+
+
+def test_sizes_are_limited(site: Site) -> None:
+    big = site.post("/api/predict", {"modelVersion": "x" * 1_100_000})
+    assert (big.status_code, big.json()["error"]["reason"]) == (413, "BODY_TOO_LARGE")
+    head = b"POST /api/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    chunked = head + b"transfer-encoding: chunked\r\n\r\n"
+    chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
+    assert error_of(send(site, chunked + 17 * chunk)) == (413, "BODY_TOO_LARGE")
+    assert error_of(send(site, b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 20_000)) == (400, "INVALID_HTTP")
+    deep = httpx.post(
+        f"http://{site.gateway}/api/predict", content=b"[" * 50_000, headers={"content-type": "application/json"}
+    )
+    assert (deep.status_code, deep.json()["error"]["reason"]) == (400, "INVALID_JSON")
+    packed = httpx.post(
+        f"http://{site.gateway}/api/predict",
+        content=b"x",
+        headers={"content-type": "application/json", "content-encoding": "gzip"},
+    )
+    assert (packed.status_code, packed.json()["error"]["reason"]) == (415, "UNSUPPORTED_ENCODING")
+    assert site.get("/api/status").json()["reason"] == "OK"
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("?game=12", "game"), ("?current=yes", "current"), ("?resume=%C3%BC", "resume"), ("?games=1", "games")],
+)
+def test_a_wrong_parameter_of_a_stream_is_named(site: Site, query: str, field: str) -> None:
+    answer = site.get(f"/api/stream{query}")
+    assert answer.status_code == 400
+    assert [each["field"] for each in answer.json()["error"]["fields"]] == [field]
+
+
+def test_a_gateway_that_others_reach_warns_and_a_wrong_option_is_named(tmp_path: Path) -> None:
+    with spawned_gateway("--listen", "0.0.0.0:0", "--target", "127.0.0.1:1") as gateway:
+        warning = gateway.wait_for("reachable_by_others")
+        assert "reverse proxy" in warning["advice"]
+        gateway.wait_for("listening")
+        assert gateway.stop() == 0
+    for arguments, text in (
+        (("--web", str(tmp_path / "none")), "is not a folder"),
+        (("--listen", "x"), "is not HOST:PORT"),
+        (("--token-file", str(tmp_path / "none")), "cannot read"),
+    ):
+        with spawned_gateway("--target", "127.0.0.1:1", *arguments) as refused:
+            assert refused.exit_code() == 2
+            assert text in refused.log()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        spawned_gateway("--listen", f"127.0.0.1:{taken.getsockname()[1]}", "--target", "127.0.0.1:1") as gateway,
+    ):
+        assert gateway.exit_code() == 1
+        assert gateway.wait_for("cannot_listen")

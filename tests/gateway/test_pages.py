@@ -1,0 +1,75 @@
+"""The page's files: routes of the page, assets, security headers, and what is said without a build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.gateway.conftest import SCRIPT, Site
+from tests.support.processes.gateway import spawned_gateway
+
+
+@pytest.mark.parametrize("path", ["/", "/game/0022300001", "/record", "/what-if", "/system", "/embed/game/0022300001"])
+def test_every_path_of_the_page_is_its_index(site: Site, build: Path, path: str) -> None:
+    answer = site.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert answer.text == (build / "index.html").read_text()
+    assert answer.headers["cache-control"] == "no-cache"
+    assert site.get(path, headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+
+
+def test_assets_are_kept_for_good_and_come_compressed(site: Site) -> None:
+    answer = site.get("/assets/main-1a2b.js")
+    assert answer.text == SCRIPT
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert answer.headers["content-encoding"] == "gzip"
+    plain = site.get("/assets/main-1a2b.js", headers={"accept-encoding": "identity"})
+    assert plain.text == SCRIPT
+    assert "content-encoding" not in plain.headers
+    assert site.get("/favicon.svg").headers["content-type"] == "image/svg+xml"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/assets/other.js",
+        "/assets/../index.html",
+        "/assets/%2e%2e/index.html",
+        "/index.html",
+        "/etc/passwd",
+        "/assets/",
+    ],
+)
+def test_nothing_else_is_served(site: Site, path: str) -> None:
+    answer = site.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/assets/main-1a2b.js", "/api/status", "/api/nothing", "/metrics", "/embed/game/1"]
+)
+def test_every_answer_has_the_security_headers(site: Site, path: str) -> None:
+    headers = site.get(path).headers
+    embedded = path.startswith("/embed/")
+    assert "default-src 'none'; script-src 'self'; style-src 'self'" in headers["content-security-policy"]
+    assert headers["content-security-policy"].endswith(
+        f"frame-ancestors {'*' if embedded else chr(39) + 'none' + chr(39)}"
+    )
+    assert ("x-frame-options" in headers) is not embedded
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-request-id"]
+    assert "unsafe" not in headers["content-security-policy"]
+    assert not [name for name in headers if name.startswith("access-control-")]
+    assert "server" not in headers
+
+
+def test_without_a_build_the_interface_works_and_the_page_says_what_is_missing(site: Site, tmp_path: Path) -> None:
+    with spawned_gateway("--target", site.server, "--web", str(tmp_path)) as gateway:
+        other = Site(site.server, str(gateway.wait_for("listening")["address"]))
+        assert gateway.wait_for("web_build_missing")["folder"] == str(tmp_path)
+        answer = other.get("/")
+        assert answer.status_code == 503
+        assert answer.json()["error"]["reason"] == "WEB_BUILD_MISSING"
+        assert other.get("/healthz").status_code == 200

@@ -1,0 +1,263 @@
+"""Live events of a gateway: each once and in order, whatever dies, and however a browser comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from tests.support.builders.calls import PATTERN
+from tests.support.builders.issued_forecasts import game
+from tests.support.processes.gateway import FollowingBrowser, following, spawned_gateway
+from tests.support.processes.servers import SpawnedServer, async_worker, spawned_server
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from dejavu_client import AsyncDejavuClient, predict_request
+from dejavu_common.address import Address
+
+
+class Recorder:
+    """Records forecasts, each of another game."""
+
+    def __init__(self, client: AsyncDejavuClient) -> None:
+        self._client = client
+        self.sequences: list[int] = []
+        self._number = 0
+
+    async def record(self, count: int) -> None:
+        """Records more forecasts, in one call."""
+        games = [game(self._number + each) for each in range(count)]
+        self._number += count
+        requests = [predict_request(PATTERN, game_id=each) for each in games]
+        results = await self._client.predict_batch(requests, timeout=60)
+        self.sequences += [each.forecast.sequence for each in results]
+
+
+def has_all(recorder: Recorder) -> Callable[[FollowingBrowser], bool]:
+    return lambda browser: bool(browser.sequences) and browser.sequences[-1] >= recorder.sequences[-1]
+
+
+async def ready(gateway: SpawnedServer) -> str:
+    await asyncio.to_thread(gateway.wait_for, "status_changed", lambda entry: entry["reason"] == "OK")
+    return str(gateway.wait_for("listening")["address"])
+
+
+@asynccontextmanager
+async def evening(folder: Path, *options: str, **settings: Any) -> AsyncIterator[tuple[Recorder, str, SpawnedServer]]:
+    """Runs a server and a gateway; yields a recorder, the gateway's address and the gateway."""
+    async with (
+        async_worker(folder, heartbeat_seconds=0.2, **settings) as worker,
+        AsyncDejavuClient(worker.address) as client,
+    ):
+        with spawned_gateway("--target", worker.address, *options) as gateway:
+            yield Recorder(client), await ready(gateway), gateway
+
+
+async def test_every_event_comes_once_and_in_order_across_kills_of_a_worker_and_of_the_gateway(tmp_path: Path) -> None:
+    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    with spawned_server("--workers", "2", "--ledger", ledger) as server:
+        async with AsyncDejavuClient(server.address) as client:
+            recorder = Recorder(client)
+            with spawned_gateway("--target", server.address) as first:
+                address = await ready(first)
+                async with following(address) as browser, following(address) as other:
+                    await recorder.record(20)
+                    await browser.until(has_all(recorder))
+                    server.workers[0].kill()
+                    await recorder.record(20)
+                    await browser.until(has_all(recorder))
+                    recording = asyncio.create_task(recorder.record(200))
+                    first.process.kill()
+                    await recording
+                    with spawned_gateway("--target", server.address, "--listen", address):
+                        await recorder.record(20)
+                        for each in (browser, other):
+                            await each.until(has_all(recorder))
+                            assert each.sequences == recorder.sequences
+                            assert each.connections > 1
+                            assert not each.resets
+
+
+async def test_a_browser_that_comes_back_gets_what_it_missed_from_the_log_or_from_the_server(tmp_path: Path) -> None:
+    async with evening(tmp_path) as (recorder, address, gateway):
+        async with following(address) as browser:
+            await recorder.record(3)
+            await browser.until(has_all(recorder))
+            token = browser.last_id
+        await recorder.record(5)
+        async with following(address, f"?resume={token}") as again:
+            await again.until(has_all(recorder))
+            assert again.sequences == recorder.sequences[3:]
+        with spawned_gateway("--target", _target(gateway)) as fresh:  # knows none of them
+            async with following(await ready(fresh), f"?resume={token}") as late:
+                await late.until(has_all(recorder))
+                await recorder.record(2)
+                await late.until(has_all(recorder))
+                assert late.sequences == recorder.sequences[3:]
+
+
+def _target(gateway: SpawnedServer) -> str:
+    return str(gateway.wait_for("listening")["target"])
+
+
+async def test_a_browser_may_follow_some_games_and_start_with_the_newest_forecasts(tmp_path: Path) -> None:
+    async with evening(tmp_path) as (recorder, address, gateway):
+        await recorder.record(4)
+        async with (
+            following(address, "?current=1") as browser,
+            following(address, f"?game={game(5)}&game={game(1)}&current=1") as some,
+        ):
+            await browser.until(has_all(recorder))
+            await recorder.record(3)
+            await browser.until(has_all(recorder))
+            assert browser.sequences == recorder.sequences
+            await some.until(lambda each: len(each.sequences) == 2)
+            assert some.sequences == [recorder.sequences[1], recorder.sequences[5]]
+            token = some.last_id
+        with spawned_gateway("--target", _target(gateway)) as fresh:
+            async with following(await ready(fresh), f"?resume={token}&game={game(8)}&game={game(6)}") as resumed:
+                await recorder.record(3)
+                await resumed.until(lambda each: len(each.sequences) == 2)
+                assert resumed.sequences == [recorder.sequences[6], recorder.sequences[8]]
+
+
+async def test_the_data_of_an_event_is_the_rpcs(tmp_path: Path) -> None:
+    async with (
+        evening(tmp_path) as (recorder, address, gateway),
+        AsyncDejavuClient(_target(gateway)) as client,
+        following(address) as browser,
+    ):
+        stream = client.stream_predictions(heartbeats=True)
+        assert (await anext(stream)).HasField("heartbeat")
+        await recorder.record(2)
+        await client.report_outcome(game(0), 5)
+        expected = []
+        async for event in stream:
+            if not event.HasField("heartbeat"):
+                expected.append(MessageToDict(event, always_print_fields_with_no_presence=True))
+            if len(expected) == 3:
+                break
+        await browser.until(lambda each: len(each.texts) == 3)
+        assert [json.loads(text) for text in browser.texts] == expected
+        assert browser.last_id == expected[-1]["resumeToken"]
+
+
+async def test_an_id_of_another_ledger_starts_the_browser_anew_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    ledger = f"sqlite:///{tmp_path / 'other' / 'ledger.sqlite3'}"
+    async with evening(tmp_path / "other", ledger=ledger) as (_, address, _), following(address) as browser:
+        token = browser.last_id
+    async with evening(tmp_path) as (recorder, address, _):
+        await recorder.record(3)
+        async with following(address, f"?resume={token}") as browser:
+            await browser.until(has_all(recorder))
+            assert [each["error"]["reason"] for each in browser.resets] == ["INVALID_RESUME_TOKEN"]
+            await recorder.record(2)
+            await browser.until(has_all(recorder))
+            assert browser.sequences == recorder.sequences
+
+
+async def test_a_slow_browser_is_cut_off_and_resumes_without_loss_while_others_get_everything(tmp_path: Path) -> None:
+    async with evening(tmp_path, "--stalled-seconds", "2") as (recorder, address, _), following(address) as browser:
+        with socket.socket() as stalled:
+            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stalled.connect(Address.parse(address))
+            token = browser.last_id
+            stalled.sendall(f"GET /api/stream?resume={token} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+            for _ in range(12):
+                await recorder.record(200)
+            await browser.until(has_all(recorder))
+            assert browser.sequences == recorder.sequences
+            await _until_closed(stalled)
+        async with following(address, f"?resume={token}") as again:
+            await again.until(has_all(recorder))
+            assert again.sequences == recorder.sequences
+
+
+async def _until_closed(stalled: socket.socket) -> None:
+    """Waits until the other side has dropped a connection, without reading from it while it does not."""
+    stalled.setblocking(False)
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                stalled.send(b"x")
+            except BlockingIOError:
+                pass
+            except OSError:
+                return
+            await asyncio.sleep(0.1)
+
+
+async def test_a_websocket_has_the_same_messages(tmp_path: Path) -> None:
+    async with evening(tmp_path) as (recorder, address, _):
+        await recorder.record(1)
+        async with connect(f"ws://{address}/api/ws?current=1") as socket_, following(address, "?current=1") as browser:
+            first = json.loads(await socket_.recv())
+            assert (first["event"], first["data"]["reason"]) == ("status", "OK")
+            await recorder.record(3)
+            await browser.until(lambda each: len(each.texts) == 4)
+            found = list[dict[str, Any]]()
+            while len(found) < 4:
+                message = json.loads(await asyncio.wait_for(socket_.recv(), 30))
+                if message["event"] == "prediction":
+                    found.append(message)
+            assert [each["data"] for each in found] == [json.loads(text) for text in browser.texts]
+            assert found[-1]["id"] == browser.last_id
+        async with connect(f"ws://{address}/api/ws?resume={found[1]['id']}") as resumed:
+            events = [json.loads(await asyncio.wait_for(resumed.recv(), 30)) for _ in range(3)]
+            assert [each["id"] for each in events[1:]] == [each["id"] for each in found[2:]]
+        async with connect(f"ws://{address}/api/ws") as talking:
+            await talking.send("hello")
+            await asyncio.wait_for(talking.recv(), 30)
+            with pytest.raises(ConnectionClosed) as closed:
+                await asyncio.wait_for(_read_on(talking), 30)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1008
+
+
+async def _read_on(socket_: ClientConnection) -> None:
+    while True:
+        await socket_.recv()
+
+
+async def test_a_drain_ends_streams_with_a_pause_and_the_gateway_with_success(tmp_path: Path) -> None:
+    async with evening(tmp_path) as (_, address, gateway):
+        reader, writer = await asyncio.open_connection(*Address.parse(address))
+        writer.write(b"GET /api/stream HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        await reader.readuntil(b"event: status")
+        async with connect(f"ws://{address}/api/ws") as socket_:
+            await socket_.recv()
+            gateway.process.send_signal(signal.SIGTERM)
+            rest = await asyncio.wait_for(reader.read(), 30)
+            assert b"\r\nretry: " in rest
+            assert rest.endswith(b"0\r\n\r\n")
+            await asyncio.wait_for(socket_.wait_closed(), 30)
+        writer.close()
+        assert await asyncio.to_thread(gateway.exit_code) == 0
+        assert not gateway.other_lines
+
+
+async def test_browsers_are_told_when_the_server_goes_and_when_it_is_back(tmp_path: Path) -> None:
+    async with async_worker(tmp_path, heartbeat_seconds=0.2) as worker:
+        target = worker.address
+        with spawned_gateway("--target", target) as gateway:
+            address = await ready(gateway)
+            async with following(address) as browser:
+                await worker.drain()
+                await browser.until(lambda each: each.statuses[-1]["reason"] == "SERVER_GONE")
+                assert not browser.statuses[-1]["serving"]
+                async with async_worker(tmp_path, heartbeat_seconds=0.2, listen=target) as again:
+                    await browser.until(lambda each: each.statuses[-1]["reason"] == "OK")
+                    async with AsyncDejavuClient(again.address) as client:
+                        recorder = Recorder(client)
+                        await recorder.record(2)
+                        await browser.until(has_all(recorder))
+                        assert browser.connections == 1

@@ -22,6 +22,7 @@ import pyte
 import pytest
 from tests.support.builders.evenings import Evening, game
 from tests.support.fakes.service import FakeServer
+from tests.support.processes.commands import python_m
 from typer.testing import CliRunner
 
 from dejavu.v1.model_service_pb2 import HorizonSupport, ListModelsResponse, Model
@@ -39,11 +40,11 @@ class Stage:
     def __init__(self, evening: Evening, feed_url: str, server: FakeServer) -> None:
         self.evening = evening
         self.server = server
-        self.command = [sys.executable, "-m", "dejavu_client.cli", "poll", "--feed-url", feed_url]
-        self.command += ["--target", server.target, "--interval", "0.05"]
+        self.arguments = ["poll", "--feed-url", feed_url, "--target", server.target, "--interval", "0.05"]
 
     def start(self, *options: str, log: int = subprocess.DEVNULL) -> Program:
-        return subprocess.Popen([*self.command, *options], stdout=subprocess.PIPE, stderr=log, text=True)
+        command = [*python_m("dejavu_client.cli"), *self.arguments, *options]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
 
 
 @pytest.fixture
@@ -202,9 +203,8 @@ def test_in_a_terminal_a_table_is_drawn_anew(stage: Stage) -> None:
             stream.feed(os.read(ours, 65536))
         return [line.rstrip() for line in screen.display if line.strip()]
 
-    with subprocess.Popen(
-        ["setsid", "--ctty", *stage.command], stdin=its, stdout=its, stderr=its, env=environment
-    ) as program:
+    command = ["setsid", "--ctty", sys.executable, "-m", "dejavu_client.cli", *stage.arguments]
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment) as program:
         os.close(its)
         draw_until("LAL @ BOS", "Q1 12:00")
         stage.evening.go_to(SIX_MINUTES + 1)
@@ -290,7 +290,7 @@ def test_metrics_are_served_where_asked_and_tell_how_old_each_games_data_is(stag
 def test_metrics_that_cannot_be_served_end_it_with_a_reason(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = CliRunner().invoke(app, ["poll", *stage.command[4:], "--metrics-listen", f"127.0.0.1:{port}"])
+        result = CliRunner().invoke(app, [*stage.arguments, "--metrics-listen", f"127.0.0.1:{port}"])
     assert result.exit_code == 1
     assert f"cannot serve metrics at 127.0.0.1:{port}" in result.stderr
 
@@ -298,6 +298,6 @@ def test_metrics_that_cannot_be_served_end_it_with_a_reason(stage: Stage, monkey
 
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     monkeypatch.delitem(sys.modules, "dejavu_client.poller.metrics", raising=False)
-    result = CliRunner().invoke(app, ["poll", *stage.command[4:], "--metrics-listen", "127.0.0.1:0"])
+    result = CliRunner().invoke(app, [*stage.arguments, "--metrics-listen", "127.0.0.1:0"])
     assert result.exit_code == 1
     assert "dejavu-forecast[live]" in result.stderr

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.harness.documents import ROOT
+from tests.support.processes.commands import commands_path
 
 NODE_PROGRAMS = ROOT / "examples" / "node" / "dist"
 
 
 def environment(address: str, **more: str) -> dict[str, str]:
-    """Returns the environment of an example: the virtual environment's PATH, the server address and a long timeout."""
-    programs = Path(sys.executable).parent
-    path = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    """Returns the environment of an example: the PATH of the commands, the server address and a long timeout."""
+    path = f"{commands_path()}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {
         **os.environ,
         "PATH": path,

@@ -11,14 +11,17 @@ import atexit
 import contextlib
 import functools
 import gc
+import importlib
 import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
@@ -103,13 +106,17 @@ class _Interpreter:
     def __init__(self) -> None:
         self._control, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._requesting = threading.Lock()
-        with its_end:
-            command = [sys.executable, "-m", "tests.support.processes.preloaded", str(its_end.fileno())]
+        self.path = Path(tempfile.mkdtemp(prefix="preloaded-")) / "socket"
+        with its_end, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(str(self.path))
+            listener.listen()
+            ends = [its_end.fileno(), listener.fileno()]
+            command = [sys.executable, "-m", "tests.support.processes.preloaded", *map(str, ends)]
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
-                pass_fds=[its_end.fileno()],
+                pass_fds=ends,
                 env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},  # no thread to fork beside
             )
         atexit.register(self._end)
@@ -134,6 +141,7 @@ class _Interpreter:
     def _end(self) -> None:
         self._control.close()
         self._process.wait(30)
+        shutil.rmtree(self.path.parent, ignore_errors=True)
 
 
 class _Use:
@@ -167,48 +175,83 @@ def start_preloaded(module: str, arguments: Sequence[str], environment: Mapping[
     return _interpreter(os.getpid()).fork(module, arguments, environment)
 
 
+def requests_path() -> Path:
+    """Returns the path of the socket at which any process can ask for a fork, as the program of `commands` does."""
+    return _interpreter(os.getpid()).path
+
+
 # What follows runs in the preloaded interpreter and in its forks.
 
 
-def _serve(control: socket.socket) -> list[str] | None:
-    """Forks a process for each request; returns its command in the fork, and None here when there is no more to do."""
-    wakes, woken = os.pipe()
-    for end in (wakes, woken):
-        os.set_blocking(end, False)
-    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    report_to = dict[int, int]()
-    while True:
-        ready, _, _ = select.select([control.fileno(), wakes], [], [])
-        if wakes in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(wakes, 4096)
-            _report_ended(report_to)
-        if control.fileno() in ready:
-            request, files, _, _ = socket.recv_fds(control, _REQUEST_BYTES, 4)
-            if not request:
-                return None
-            with _blocked_signals():
-                if (pid := os.fork()) == 0:
-                    signal.set_wakeup_fd(-1)
-                    for number in _RESTORED:
-                        signal.signal(number, signal.SIG_DFL)
-                    control.close()
-                    for file in (wakes, woken, *report_to.values()):
-                        os.close(file)
-                    return _become(json.loads(request), files)
-            report_to[pid] = files.pop()
-            for file in files:
-                os.close(file)
-            control.send(str(pid).encode())
+class _Forks:
+    """Forks a process for each request, and reports how each ended.
 
+    Args:
+        control: socket of the process that needs this one; this one ends with it.
+        listener: socket at which others ask. A process that they asked for is killed with them.
+    """
 
-def _report_ended(report_to: dict[int, int]) -> None:
-    with contextlib.suppress(ChildProcessError):
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            pid, status = ended
-            with contextlib.suppress(BrokenPipeError), os.fdopen(report_to.pop(pid), "w") as pipe:
-                pipe.write(str(os.waitstatus_to_exitcode(status)))
+    def __init__(self, control: socket.socket, listener: socket.socket) -> None:
+        self._control, self._listener = control, listener
+        self._asking = {control: set[int]()}
+        self._report_to = dict[int, int]()
+        self._wakes, self._woken = os.pipe()
+        for end in (self._wakes, self._woken):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def serve(self) -> list[str] | None:
+        """Returns the command of a process in the process, and None in this one when there is no more to do."""
+        while self._control in self._asking:
+            ends = [self._listener.fileno(), self._wakes, *(each.fileno() for each in self._asking)]
+            ready, _, _ = select.select(ends, [], [])
+            if self._wakes in ready:
+                self._report_ended()
+            if self._listener.fileno() in ready:
+                self._asking[self._listener.accept()[0]] = set()
+            for asks in [each for each in self._asking if each.fileno() in ready]:
+                if (command := self._answer(asks)) is not None:
+                    return command
+        return None
+
+    def _answer(self, asks: socket.socket) -> list[str] | None:
+        try:
+            request, files, _, _ = socket.recv_fds(asks, _REQUEST_BYTES, 4)
+        except ConnectionError:
+            request, files = b"", []
+        if not request:
+            forked = self._asking.pop(asks)
+            for pid in forked & self._report_to.keys() if asks is not self._control else ():
+                os.kill(pid, signal.SIGKILL)
+            asks.close()
+            return None
+        with _blocked_signals():
+            if (pid := os.fork()) == 0:
+                signal.set_wakeup_fd(-1)
+                for number in _RESTORED:
+                    signal.signal(number, signal.SIG_DFL)
+                for end in (self._listener, *self._asking):
+                    end.close()
+                for file in (self._wakes, self._woken, *self._report_to.values()):
+                    os.close(file)
+                return _become(json.loads(request), files)
+        self._report_to[pid] = files.pop()
+        self._asking[asks].add(pid)
+        for file in files:
+            os.close(file)
+        with contextlib.suppress(ConnectionError):  # it has been killed, and so will be its process
+            asks.send(str(pid).encode())
+        return None
+
+    def _report_ended(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wakes, 4096)
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
+                with contextlib.suppress(BrokenPipeError), os.fdopen(self._report_to.pop(pid), "w") as pipe:
+                    pipe.write(str(os.waitstatus_to_exitcode(status)))
 
 
 def _become(request: list[Any], files: list[int]) -> list[str]:
@@ -221,6 +264,7 @@ def _become(request: list[Any], files: list[int]) -> list[str]:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    sys.stdout.reconfigure(line_buffering=os.isatty(1), write_through="PYTHONUNBUFFERED" in environment)  # type: ignore[union-attr]
     for folder in environment.get("PYTHONPATH", "").split(os.pathsep):
         if folder and (program := Path(folder, "sitecustomize.py")).exists():
             runpy.run_path(str(program))
@@ -321,8 +365,9 @@ def _run_worker(arguments: Sequence[str], stdin: int, pass_fds: Sequence[int], e
 
 
 def _main() -> None:
-    control = socket.socket(fileno=int(sys.argv[1]))
-    os.set_inheritable(control.fileno(), False)
+    ends = [socket.socket(fileno=int(number)) for number in sys.argv[1:]]
+    for end in ends:
+        end.set_inheritable(False)
     gc.disable()
     import uvloop  # noqa: F401
 
@@ -333,12 +378,16 @@ def _main() -> None:
     gc.enable()
     if len(list(Path("/proc/self/task").iterdir())) != 1:
         raise RuntimeError("an import has started a thread: this interpreter cannot be forked")
-    command = _serve(control)
+    command = _Forks(*ends).serve()
     if command is not None:
-        module, *arguments = command
-        sys.argv = [module, *arguments]
+        program, *arguments = command
+        sys.argv = [program, *arguments]
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        module, _, function = program.partition(":")
+        if function:  # an entry point of an installed command
+            getattr(importlib.import_module(module), function)()
+        else:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,73 @@
+"""Commands of the product that start in a preloaded interpreter, for tests that run them as other programs do.
+
+[*python_m("dejavu_client.cli"), "poll", …]    # instead of [sys.executable, "-m", "dejavu_client.cli", "poll", …]
+environment["PATH"] = commands_path() + …      # `dejavu` and `dejavu-server`, also for shells
+
+A small program without imports of its own takes the place of each: it passes its files, arguments and signals on to a
+fork of the preloaded interpreter, and ends as that does.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+
+from tests.support.processes import preloaded
+
+_PROGRAM = """#!{python} -IS
+import json, os, signal, socket, sys
+
+control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+control.connect({path!r})
+ended, reports_end = os.pipe()
+signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+pid = None
+
+def pass_on(number, _):
+    waiting.append(number) if pid is None else os.kill(pid, number)
+
+waiting = []
+for number in signals:
+    if signal.getsignal(number) is not signal.SIG_IGN:
+        signal.signal(number, pass_on)
+entry = {entry!r} or sys.argv.pop(1)
+request = json.dumps([entry, sys.argv[1:], dict(os.environ), os.getcwd()])
+socket.send_fds(control, [request.encode()], [0, 1, 2, reports_end])
+os.close(reports_end)
+pid = int(control.recv(64))
+for number in waiting:
+    os.kill(pid, number)
+os.close(0), os.close(1), os.close(2)  # or their readers would see no end
+code = int(os.read(ended, 64))
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+
+_ENTRIES = {"python-m": "", "dejavu": "dejavu_launcher:main", "dejavu-server": "dejavu_server.cli.main:main"}
+
+
+def python_m(module: str) -> list[str]:
+    """Returns the beginning of a command that runs a module as `python -m` does, preloaded by day."""
+    if not preloaded.enabled():
+        return [sys.executable, "-m", module]
+    return [str(_folder(os.getpid()) / "python-m"), module]
+
+
+def commands_path() -> str:
+    """Returns the folders of the installed commands, those that start preloaded before the others by day."""
+    installed = Path(sys.executable).parent
+    return os.pathsep.join(map(str, [_folder(os.getpid()), installed] if preloaded.enabled() else [installed]))
+
+
+@functools.cache
+def _folder(process: int) -> Path:
+    folder = preloaded.requests_path().parent
+    for name, entry in _ENTRIES.items():
+        program = folder / name
+        program.write_text(_PROGRAM.format(python=sys.executable, path=str(folder / "socket"), entry=entry))
+        program.chmod(0o755)
+    return folder

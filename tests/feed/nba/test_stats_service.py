@@ -89,15 +89,15 @@ def test_a_status_says_whether_to_ask_again(
     [
         ("7", 7.0, 7.0),
         (" 0 ", 0.0, 0.0),
-        pytest.param(
-            format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 3000.0, 3600.0, id="in an hour"
-        ),
+        ("in an hour", 3000.0, 3600.0),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0, 0.0),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(
     service: StatsStandIn, stats: NbaStats, header: str, least: float, most: float
 ) -> None:
+    if header == "in an hour":
+        header = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     service.faults[GAME.game_id] = [status(429, Retry_After=header)]
     with pytest.raises(StatsUnavailable) as found:
         stats.plays(GAME.game_id)

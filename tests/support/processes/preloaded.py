@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -376,6 +377,8 @@ def _main() -> None:
 
     gc.freeze()
     gc.enable()
+    # Python 3.12 and later warn if a supervisor with threads forks a worker; that takes no lock of such a thread.
+    warnings.filterwarnings("ignore", r".* is multi-threaded, use of fork\(\)", DeprecationWarning)
     if len(list(Path("/proc/self/task").iterdir())) != 1:
         raise RuntimeError("an import has started a thread: this interpreter cannot be forked")
     command = _Forks(*ends).serve()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from importlib.metadata import version
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import uvloop
 
 from dejavu_client.access import is_local
 from dejavu_client.cli.access import add_options, client_options, options_given
@@ -191,7 +191,7 @@ def _serve(settings: GatewaySettings, target: str, access: Any) -> int:
         log.error("cannot_listen", listen=str(settings.listen), reason=error.strerror or str(error))
         return 1
     with listener:
-        return asyncio.run(run(settings, target, access, listener))
+        return uvloop.run(run(settings, target, access, listener))
 
 
 class _Command(typer.core.TyperCommand):

@@ -10,7 +10,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, LATE_REASON_
 from dejavu.v1.prediction_service_pb2 import Heartbeat, StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_common.clock import utc_now
-from dejavu_gateway.live.event_log import CURRENT_AGE, EventLog
+from dejavu_gateway.live.event_log import CURRENT_AGE, EventLog, LiveEvent
 
 ALL = frozenset[str]()
 
@@ -64,6 +64,34 @@ def test_a_token_is_a_position_until_the_event_after_it_is_dropped() -> None:
     assert log.position("unknown") is None
     with pytest.raises(LookupError):
         log.read(log.first - 1, 10)
+
+
+def events(*sequences: int) -> list[LiveEvent]:
+    return [LiveEvent.of(forecast(sequence)) for sequence in sequences]
+
+
+@pytest.mark.parametrize(
+    ("read", "reached"), [((2, 3), "t3"), ((2, 3, 5), "t5"), ((2, 3, 5, 7), "t7"), ((2, 3, 5, 7), "t9")]
+)
+def test_a_log_reaches_back_to_a_token_without_a_gap_or_a_repetition(read: tuple[int, ...], reached: str) -> None:
+    log = log_of(heartbeat(3), forecast(5), forecast(7), heartbeat(9), events=6)
+    assert log.extend_back("t1", events(*read), reached)
+    assert rest(log, "t1") == [2, 3, 5, 7]
+    assert rest(log, "t2") == [3, 5, 7]
+    assert rest(log, "t3") == [5, 7]
+    assert rest(log, "t9") == []
+    for sequence in range(10, 16):
+        log.accept(forecast(sequence))
+    assert [log.position(f"t{sequence}") for sequence in (1, 2, 3, 5)] == [None] * 4
+    assert rest(log, "t7") == rest(log, "t9") == [10, 11, 12, 13, 14, 15]
+
+
+def test_a_log_does_not_reach_back_further_than_it_has_room_or_from_an_unknown_place() -> None:
+    log = log_of(heartbeat(3), forecast(5), events=3)
+    assert not log.extend_back("t0", events(1, 2, 3), "t3")
+    assert not log.extend_back("t1", events(2, 3), "t4")
+    assert rest(log, "t3") == [5]
+    assert log.position("t1") is None
 
 
 def test_the_log_is_bounded_in_bytes_and_in_tokens() -> None:

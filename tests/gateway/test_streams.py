@@ -7,10 +7,11 @@ import json
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from google.protobuf.json_format import MessageToDict
 from tests.support.builders.calls import PATTERN
@@ -22,6 +23,7 @@ from websockets.exceptions import ConnectionClosed
 
 from dejavu_client import AsyncDejavuClient, predict_request
 from dejavu_common.address import Address
+from dejavu_gateway.live.feed import REACH_BACK_EVENTS
 
 
 class Recorder:
@@ -106,6 +108,37 @@ async def test_a_browser_that_comes_back_gets_what_it_missed_from_the_log_or_fro
 
 def _target(gateway: SpawnedServer) -> str:
     return str(gateway.wait_for("listening")["target"])
+
+
+async def test_browsers_that_come_back_to_another_gateway_share_a_stream_unless_they_missed_too_much(
+    tmp_path: Path,
+) -> None:
+    async with evening(tmp_path) as (recorder, address, gateway):
+        async with following(address) as browser:
+            oldest = browser.last_id
+            await recorder.record(REACH_BACK_EVENTS + 20)
+            await browser.until(has_all(recorder))
+            tokens = [json.loads(text)["resumeToken"] for text in browser.texts[-8:]]
+        with spawned_gateway("--target", _target(gateway)) as fresh:
+            other = await ready(fresh)
+            async with AsyncExitStack() as stack:
+                browsers = [await stack.enter_async_context(following(other, f"?resume={each}")) for each in tokens]
+                await recorder.record(3)
+                for number, each in enumerate(browsers, len(recorder.sequences) - 3 - 8 + 1):
+                    await each.until(has_all(recorder))
+                    assert each.sequences == recorder.sequences[number:]
+                assert "dejavu_dashboard_caught_up_total 0.0" in await _metrics(other)
+                late = await stack.enter_async_context(following(other, f"?resume={oldest}"))
+                await late.until(has_all(recorder))
+                await recorder.record(3)
+                await late.until(has_all(recorder))
+                assert late.sequences == recorder.sequences
+                assert "dejavu_dashboard_caught_up_total 1.0" in await _metrics(other)
+
+
+async def _metrics(address: str) -> str:
+    async with httpx.AsyncClient(timeout=60) as client:
+        return (await client.get(f"http://{address}/metrics")).text
 
 
 async def test_a_browser_may_follow_some_games_and_start_with_the_newest_forecasts(tmp_path: Path) -> None:

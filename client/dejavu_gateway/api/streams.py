@@ -7,13 +7,13 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from starlette.requests import HTTPConnection, Request
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dejavu_gateway.api.context import client_address, context_of
-from dejavu_gateway.http.connections import CONNECTION_KEY
+from dejavu_gateway.http.connections import CONNECTION_KEY, HttpConnection
 from dejavu_gateway.http.envelope import UNLIMITED, Receive, Scope, Send
 from dejavu_gateway.live.browser import RETRY_SECONDS, Browser
 from dejavu_gateway.live.event_log import LiveEvent
@@ -34,9 +34,10 @@ class SseOutlet:
 
     transport = "sse"
 
-    def __init__(self, connection: Any, send: Send) -> None:
+    def __init__(self, connection: HttpConnection, send: Send) -> None:
         self._connection = connection
         self._send = send
+        self._chunked = connection.scope["http_version"] == "1.1"
 
     async def status(self, status: JsonObject, token: str) -> None:
         """See `Outlet`."""
@@ -44,7 +45,14 @@ class SseOutlet:
 
     async def events(self, entries: Sequence[tuple[LiveEvent, bytes]]) -> None:
         """See `Outlet`."""
-        await self._write(entries[0][1] if len(entries) == 1 else b"".join([text for _, text in entries]))
+        if self._chunked:
+            await self._connection.send_raw(b"".join([chunk for _, chunk in entries]))
+        else:
+            await self._write(b"".join([event.sse for event, _ in entries]))
+
+    def event_now(self, entry: tuple[LiveEvent, bytes]) -> bool:
+        """See `Outlet`."""
+        return self._chunked and self._connection.send_raw_now(entry[1])
 
     async def position(self, token: str) -> None:
         """See `Outlet`."""
@@ -83,6 +91,10 @@ class WebSocketOutlet:
         """See `Outlet`."""
         for event, _ in entries:
             await self._write(b"prediction", event.token, event.json)
+
+    def event_now(self, entry: tuple[LiveEvent, bytes]) -> bool:
+        """See `Outlet`."""
+        return False  # its frames are the library's
 
     async def position(self, token: str) -> None:
         """See `Outlet`."""

@@ -43,7 +43,10 @@ class Outlet(Protocol):
         """Sends a status, with the browser's position unless the token is empty."""
 
     async def events(self, entries: Sequence[tuple[LiveEvent, bytes]]) -> None:
-        """Sends events, each with its form as server-sent event."""
+        """Sends events, each with its chunk."""
+
+    def event_now(self, entry: tuple[LiveEvent, bytes]) -> bool:
+        """Sends an event if that needs no waiting; returns whether it did."""
 
     async def position(self, token: str) -> None:
         """Sends the position, if the token is not empty, so that silence can be resumed; keeps the connection alive."""
@@ -78,14 +81,44 @@ class Browser:
         self._log = feed.log
         self._position = 0
         self._reported: StatusReport | None = None
-        self._closed = self._ending = self._awake = False
+        self._closed = self._ending = self._awake = self._entered = False
+        self._loop = asyncio.get_running_loop()
+        self._delivered = 0  # counted once a second: a counter costs as much as a tenth of a delivery
         self._waiting: asyncio.Future[None] | None = None
-        self._quiet_since = self._now()
+        self._quiet_since = self._loop.time()
         self._sending_since: float | None = None
         self._sent = feed.metrics.sent.labels(outlet.transport)
 
     def wake(self) -> None:
-        """Continues to send."""
+        """Sends what is new: at once if the browser has kept up, which takes no turn of its task."""
+        if self._waiting is None or self._waiting.done() or not self._keep_up():
+            self._rouse()
+
+    def _keep_up(self) -> bool:
+        """Sends the new events without waiting; returns False if the task has to go on."""
+        log = self._log
+        if (
+            not self._entered
+            or log is not self._feed.log
+            or self._feed.board.report is not self._reported
+            or self._over
+        ):
+            return False
+        while self._position < log.end:
+            try:
+                [entry] = log.read(self._position, 1)
+            except LookupError:
+                return False
+            if entry[0].wanted_by(self._games):
+                if not self._outlet.event_now(entry):
+                    return False
+                self._delivered += 1
+                self._quiet_since = self._loop.time()
+            self._position += 1
+            self._token = entry[0].token
+        return True
+
+    def _rouse(self) -> None:
         self._awake = True
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
@@ -93,20 +126,21 @@ class Browser:
     def tick(self, now: float) -> None:
         """Cuts the browser off if it takes nothing, and keeps a silent connection alive."""
         limits = self._feed.settings.limits
+        self._count()
         if self._sending_since is not None and now - self._sending_since > limits.stalled_seconds:
             self.cut_off("stalled")
         elif now - self._quiet_since >= limits.heartbeat_seconds:
-            self.wake()
+            self._rouse()
 
     def end(self) -> None:
         """Ends the stream after what is being sent."""
         self._ending = True
-        self.wake()
+        self._rouse()
 
     def close(self) -> None:
         """Takes note that the connection is closed."""
         self._closed = True
-        self.wake()
+        self._rouse()
 
     def cut_off(self, reason: str) -> None:
         """Drops the connection of a browser that is too slow; it resumes where it was."""
@@ -128,19 +162,24 @@ class Browser:
             if not self._closed:
                 self._sending_since = self._now()
                 await self._outlet.finish(RETRY_SECONDS * random.uniform(0.5, 2.0))  # noqa: S311 - spreads them out
+            self._count()
 
     @property
     def _over(self) -> bool:
         return self._closed or self._ending
 
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
+    def _now(self) -> float:
+        return self._loop.time()
+
+    def _count(self) -> None:
+        if self._delivered:
+            self._sent.inc(self._delivered)
+            self._delivered = 0
 
     async def _wait(self) -> None:
         """Waits until there is something to send; keeps the connection alive if there is not for long."""
         if not self._awake:
-            self._waiting = asyncio.get_running_loop().create_future()
+            self._waiting = self._loop.create_future()
             await self._waiting
             self._waiting = None
         self._awake = False
@@ -153,10 +192,12 @@ class Browser:
 
     async def _enter(self) -> None:
         """Takes the browser to a position of the log, once the server has said one."""
+        self._entered = False
         if self._reported is None:
             await self._send_status(self._token)
         while not self._over and not await self._join():
             await self._wait()
+        self._entered = True
 
     async def _join(self) -> bool:
         """Takes the browser to a position of the log. Returns False if that has to wait for the server."""
@@ -179,35 +220,46 @@ class Browser:
         return True
 
     async def _catch_up(self) -> bool:
-        """Reads a stream of its own up to a position that the log knows. Returns False to try again later."""
+        """Gets the log back to where the browser is, or the browser to where the log begins; False: try again later."""
         if not await self._take_turn():
             return False
+        joins = False
         try:
-            stream = self._feed.client.stream_predictions(
-                sorted(self._games), resume_token=self._token, heartbeats=True
-            )
-            async with aclosing(stream) as responses:
-                async for response in responses:
-                    if not response.HasField("heartbeat"):
-                        event = LiveEvent.of(response)
-                        await self._send([(event, event.sse)])
-                    elif self._now() - self._quiet_since >= self._feed.settings.limits.heartbeat_seconds:
-                        await self._send_position()
-                    self._token = response.resume_token
-                    position = self._feed.log.position(self._token)
-                    if position is not None:
-                        self._log, self._position = self._feed.log, position
-                        return True
-                    if self._over:
-                        return True
+            joins = await self._feed.reach_back(self._token)
+            if not joins:
+                self._feed.metrics.caught_up.inc()
+                return await self._read_own_stream()
         except (OutOfRangeError, InvalidArgumentError) as error:
             await self._forget(of_server(error).as_json())
+            joins = True
         except DejavuClientError:
             pass  # the status says what is the matter
         finally:
             self._feed.catching_up.release()
-            self._feed.metrics.caught_up.inc()
-        return not self._token and await self._join()
+        return joins and await self._join()
+
+    async def _read_own_stream(self) -> bool:
+        """Reads a stream of its own up to a position that the log knows. Returns False if the server ends it before.
+
+        Raises:
+            DejavuClientError: if the server does not know the browser's token, or does not answer.
+        """
+        stream = self._feed.client.stream_predictions(sorted(self._games), resume_token=self._token, heartbeats=True)
+        async with aclosing(stream) as responses:
+            async for response in responses:
+                if not response.HasField("heartbeat"):
+                    event = LiveEvent.of(response)
+                    await self._send([(event, event.chunk)])
+                elif self._now() - self._quiet_since >= self._feed.settings.limits.heartbeat_seconds:
+                    await self._send_position()
+                self._token = response.resume_token
+                position = self._feed.log.position(self._token)
+                if position is not None:
+                    self._log, self._position = self._feed.log, position
+                    return True
+                if self._over:
+                    return True
+        return False
 
     async def _take_turn(self) -> bool:
         """Waits for its turn to catch up; keeps the connection alive meanwhile."""
@@ -248,8 +300,7 @@ class Browser:
         self._quiet_since = self._sending_since = self._now()
         await self._outlet.events(entries)
         self._sending_since = None
-        if not self._closed:
-            self._sent.inc(len(entries))
+        self._delivered += 0 if self._closed else len(entries)
 
     async def _send_status(self, token: str = "") -> None:
         feed = self._feed

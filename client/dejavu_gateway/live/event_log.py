@@ -8,6 +8,7 @@ lost its place, is cut off and resumes.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -48,12 +49,22 @@ class LiveEvent:
 
     @property
     def sse(self) -> bytes:
-        """The event as it is sent to a browser."""
+        """The event as it is sent to a browser: a server-sent event."""
         return b"id: %b\nevent: prediction\ndata: %b\n\n" % (self.token.encode(), self.json)
+
+    @property
+    def chunk(self) -> bytes:
+        """The same as a chunk of an answer of HTTP/1.1."""
+        return chunk_of(self.sse)
 
     def wanted_by(self, games: frozenset[str]) -> bool:
         """Returns whether a browser that follows these games, or all if there are none, gets the event."""
         return not games or self.game_id in games
+
+
+def chunk_of(text: bytes) -> bytes:
+    """Returns a part of an answer as a chunk (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(text), text)
 
 
 class EventLog:
@@ -61,14 +72,14 @@ class EventLog:
 
     Args:
         max_events: most events kept.
-        max_bytes: most bytes of JSON kept.
+        max_bytes: most bytes of chunks kept.
 
     Attributes:
         first: position of the oldest event kept.
         end: position after the newest event.
         token: resume token at the end; empty before the log has begun.
         newest_time: when the newest event was recorded; None before there is one.
-        size: bytes of JSON kept.
+        size: bytes of chunks kept.
     """
 
     def __init__(self, max_events: int, max_bytes: int) -> None:
@@ -100,7 +111,7 @@ class EventLog:
             self._mark(response.resume_token)
             return None
         event = LiveEvent.of(response)
-        entry = (event, event.sse)
+        entry = (event, event.chunk)  # made once for all browsers
         if response.HasField("forecast") and not response.forecast.late:
             self._current[event.game_id, response.forecast.horizon] = entry
         self.newest_time = event.time
@@ -111,6 +122,34 @@ class EventLog:
             self._mark(event.token)
             self._trim()
         return event
+
+    def extend_back(self, token: str, events: Sequence[LiveEvent], reached: str) -> bool:
+        """Puts events before those that the log has.
+
+        Args:
+            token: the position from which they were read.
+            events: all events from there on, of all games, up to `reached`.
+            reached: the token of a position of the log.
+
+        Returns:
+            Whether the log reaches back to `token` now.
+        """
+        position = self.position(reached)
+        if position is None:
+            return False
+        earlier = events[: max(0, len(events) - (position - self.first))]  # the log has the others
+        if len(self) + len(earlier) > self._max_events:
+            return False
+        positions: dict[str, int] = {}
+        for event in reversed(earlier):
+            positions[event.token] = self.first
+            chunk = event.chunk
+            self._events.appendleft((event, chunk))
+            self.size += len(chunk)
+            self.first -= 1
+        positions[token] = self.first
+        self._positions = {**dict(reversed(positions.items())), **self._positions}
+        return True
 
     def _mark(self, token: str) -> None:
         self._positions.pop(token, None)

@@ -16,7 +16,7 @@ from dejavu_client.transport.subscription import StreamResumption
 from dejavu_common.backoff import Backoff
 from dejavu_common.clock import utc_now, wait_until_set
 from dejavu_common.tasks import BackgroundTask
-from dejavu_gateway.live.event_log import EventLog
+from dejavu_gateway.live.event_log import EventLog, LiveEvent
 from dejavu_gateway.live.status import StatusBoard, StatusReport
 from dejavu_gateway.logs import get_logger
 from dejavu_gateway.metrics import GatewayMetrics
@@ -26,6 +26,11 @@ from dejavu_gateway.upstream import UpstreamClient
 FIRST_DELAY: Final = 0.2
 LONGEST_DELAY: Final = 5.0
 TICK_SECONDS: Final = 1.0
+
+REACH_BACK_EVENTS: Final = 300
+"""Most events that are read for all browsers at once; one that missed more reads them by a stream of its own."""
+
+REACH_BACK_SECONDS: Final = 3.0
 
 log = get_logger()
 
@@ -65,6 +70,7 @@ class LiveFeed:
         self.board = StatusBoard(client.target, self._on_status, time.monotonic)
         self.catching_up = asyncio.Semaphore(settings.limits.catching_up)
         self.draining = False
+        self._reaching_back = asyncio.Lock()
         self._answers = asyncio.Event()  # set when the server answers again: no need to wait for the rest of a pause
         self._readers = set[Reader]()
         self._tasks = [BackgroundTask() for _ in range(3)]
@@ -99,6 +105,34 @@ class LiveFeed:
             yield
         finally:
             self._readers.discard(reader)
+
+    async def reach_back(self, token: str) -> bool:
+        """Lets the log reach back to a token, by one stream to the server for all browsers that resume from there.
+
+        After a restart of the gateway hundreds of browsers come back with tokens from right before it.
+
+        Returns:
+            Whether it does; not if the token is from too long ago.
+
+        Raises:
+            DejavuClientError: if the server does not know the token, or does not answer.
+        """
+        async with self._reaching_back:
+            log, events = self.log, list[LiveEvent]()
+            if log.position(token) is not None:
+                return True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REACH_BACK_SECONDS):
+                    stream = self.client.stream_predictions(resume_token=token, heartbeats=True)
+                    async with aclosing(stream) as responses:
+                        async for response in responses:
+                            if not response.HasField("heartbeat"):
+                                events.append(LiveEvent.of(response))
+                            if log.position(response.resume_token) is not None:
+                                return log is self.log and log.extend_back(token, events, response.resume_token)
+                            if len(events) >= REACH_BACK_EVENTS:
+                                break
+        return False
 
     def _new_log(self) -> EventLog:
         return EventLog(self.settings.limits.replay_events, self.settings.limits.replay_bytes)

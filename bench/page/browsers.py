@@ -1,0 +1,163 @@
+"""Many browsers that follow a gateway's live events, in one process: `python -m bench.page.browsers HOST:PORT N`.
+
+Prints a line once each browser has a position. Then reads commands: `until SEQUENCE` prints a line once every browser
+has that event, `report` prints what they received as JSON. A browser whose connection is lost resumes by its last id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+
+from dejavu_common import descriptors
+from dejavu_common.address import Address
+
+RECONNECT_SECONDS = (0.05, 0.5)
+
+
+@dataclass
+class Received:
+    """What all browsers received.
+
+    Attributes:
+        sequences: the events, in the order in which the first browser got each.
+        last: sequence → when the last browser got it, seconds since 1970.
+        wrong: number of events that a browser got out of turn: missed some, or had it already.
+        deliveries: events received by all browsers together.
+        connections: connections made by all browsers together.
+        resets: how often a browser was told to start anew.
+    """
+
+    sequences: list[int] = field(default_factory=list)
+    last: dict[int, float] = field(default_factory=dict)
+    wrong: int = 0
+    deliveries: int = 0
+    connections: int = 0
+    resets: int = 0
+
+
+class Browsers:
+    """The browsers of this process."""
+
+    def __init__(self, address: Address, count: int) -> None:
+        self.address = address
+        self.received = Received()
+        self.changed = asyncio.Event()
+        self.all = [Browser(self) for _ in range(count)]
+
+    async def start(self) -> None:
+        """Connects all, and waits until each has a position."""
+        for start in range(0, len(self.all), 50):
+            await asyncio.gather(*(each.connect() for each in self.all[start : start + 50]))
+        await self.until(lambda: all(each.token for each in self.all))
+
+    async def until(self, holds: object) -> None:
+        """Waits until something holds."""
+        while not holds():  # type: ignore[operator]
+            self.changed.clear()
+            await self.changed.wait()
+
+
+class Browser(asyncio.Protocol):
+    """One browser.
+
+    Attributes:
+        token: the last id.
+        place: number of events that it has received.
+    """
+
+    def __init__(self, browsers: Browsers) -> None:
+        self._browsers = browsers
+        self._buffer = b""
+        self.token = b""
+        self.place = 0
+
+    async def connect(self) -> None:
+        """Connects, as often as it takes."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await loop.create_connection(lambda: self, *self._browsers.address)
+            except OSError:
+                await asyncio.sleep(random.uniform(*RECONNECT_SECONDS))
+            else:
+                return
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Asks for the events. Their ends are inside the chunks of the answer."""
+        assert isinstance(transport, asyncio.Transport)
+        self._buffer = b""
+        self._browsers.received.connections += 1
+        resume = b"last-event-id: %b\r\n" % self.token if self.token else b""
+        transport.write(b"GET /api/stream HTTP/1.1\r\nhost: localhost\r\n%b\r\n" % resume)
+
+    def data_received(self, data: bytes) -> None:
+        """Takes the events that are complete."""
+        self._buffer += data
+        *blocks, self._buffer = self._buffer.split(b"\n\n")
+        for block in blocks:
+            self._take(block)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Connects again."""
+        task = asyncio.ensure_future(self._again())
+        _TASKS.add(task)
+        task.add_done_callback(_TASKS.discard)
+
+    async def _again(self) -> None:
+        await asyncio.sleep(random.uniform(*RECONNECT_SECONDS))
+        await self.connect()
+
+    def _take(self, block: bytes) -> None:
+        received = self._browsers.received
+        start = block.find(b"id: ")
+        if start >= 0:
+            self.token = block[start + 4 :].partition(b"\n")[0]
+            self._browsers.changed.set()
+        if b"event: reset" in block:
+            received.resets += 1
+        at = block.find(b'"sequence":"')
+        if at < 0 or b"event: prediction" not in block:
+            return
+        sequence = int(block[at + 12 :].partition(b'"')[0])
+        if self.place == len(received.sequences):
+            received.sequences.append(sequence)
+        received.wrong += received.sequences[self.place] != sequence
+        received.last[sequence] = time.time()
+        received.deliveries += 1
+        self.place += 1
+
+
+_TASKS = set[asyncio.Task[None]]()
+
+
+async def main() -> None:
+    """Runs the browsers."""
+    descriptors.raise_limit()
+    browsers = Browsers(Address.parse(sys.argv[1]), int(sys.argv[2]))
+    await browsers.start()
+    print("connected", flush=True)
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        command, *arguments = line.split()
+        if command == "until":
+            last = int(arguments[0])
+            # The newest event of the first browser, and all browsers at the same place.
+            await browsers.until(
+                lambda last=last: (
+                    bool(browsers.received.sequences)
+                    and browsers.received.sequences[-1] >= last
+                    and all(each.place == len(browsers.received.sequences) for each in browsers.all)
+                )
+            )
+            print("done", flush=True)
+        else:
+            print(json.dumps(asdict(browsers.received)), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

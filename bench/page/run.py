@@ -1,0 +1,207 @@
+"""What it costs to send live events to many browsers, and how soon the last one has them.
+
+Run with `python -m bench.page` from the project's folder. A server of one worker, a gateway, and a process of browsers
+share the machine; the browsers count on their own process. Forecasts are recorded at a steady rate, each with its
+explanation. Then the gateway is killed with SIGKILL in the middle of more, and started again.
+
+Reported: seconds from the making of a forecast, which is before its commit, to its arrival at the last browser; CPU of
+the gateway for each event that a browser got; memory of the gateway for each browser. Exits with 1 if a browser lost an
+event, got one twice or out of order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC
+from pathlib import Path
+
+import psutil
+from tests.support.builders.issued_forecasts import game
+from tests.support.processes.gateway import spawned_gateway
+from tests.support.processes.servers import SpawnedServer, spawned_server
+
+from dejavu_client import FINAL, AsyncDejavuClient
+from dejavu_client.transport.statistics import percentile
+from dejavu_common.processes import resident_mebibytes
+from dejavu_gateway.live.event_log import LiveEvent
+
+PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
+SETTLE_SECONDS = 2.0
+
+
+@dataclass
+class PageResult:
+    """Results of a run.
+
+    Attributes:
+        browsers: number of browsers.
+        events: number of forecasts recorded at the steady rate.
+        event_bytes: bytes of one of them on the wire.
+        p50_ms, p99_ms, max_ms: from the making of a forecast to its arrival at the last browser.
+        cpu_us: CPU of the gateway for each event that a browser got.
+        kib_connected: memory of the gateway for each browser that is connected.
+        kib_served: the same after all events, those kept for browsers that resume included.
+        log_mib: bytes of the events that are kept.
+        killed_events: number of forecasts recorded around the kill.
+        back_seconds: from the kill until every browser had everything.
+        wrong: events that a browser lost, got twice or out of order.
+    """
+
+    browsers: int
+    events: int
+    event_bytes: int = 0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    max_ms: float = 0.0
+    cpu_us: float = 0.0
+    kib_connected: float = 0.0
+    kib_served: float = 0.0
+    log_mib: float = 0.0
+    killed_events: int = 0
+    back_seconds: float = 0.0
+    wrong: int = 0
+
+
+class Crowd:
+    """A process of browsers."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    async def line(self, command: str = "") -> str:
+        """Sends a command; returns the next line that the process prints."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        if command:
+            self._process.stdin.write(command + "\n")
+            self._process.stdin.flush()
+        return await asyncio.to_thread(self._process.stdout.readline)
+
+
+@contextmanager
+def crowd_of(address: str, count: int) -> Iterator[Crowd]:
+    """Runs a process of browsers."""
+    command = [sys.executable, "-m", "bench.page.browsers", address, str(count)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield Crowd(process)
+        finally:
+            process.kill()
+
+
+class Recording:
+    """Records forecasts of new games.
+
+    Attributes:
+        made: sequence → when the forecast was made, seconds since 1970.
+    """
+
+    def __init__(self, client: AsyncDejavuClient) -> None:
+        self._client = client
+        self.made: dict[int, float] = {}
+
+    async def run(self, count: int, rate: float) -> int:
+        """Records forecasts, so many a second; returns the sequence of the last one."""
+        start = time.monotonic()
+        for number in range(count):
+            await asyncio.sleep(max(0.0, start + number / rate - time.monotonic()))
+            forecast = await self._client.predict(
+                PATTERN, game_id=game(len(self.made)), horizon=FINAL, home_team="BOS", away_team="LAL", timeout=30
+            )
+            self.made[forecast.sequence] = forecast.generated_time.ToDatetime(tzinfo=UTC).timestamp()
+        return max(self.made)
+
+
+def gateway_options(target: str) -> tuple[str, ...]:
+    """Returns the options of a gateway that all browsers reach from one address."""
+    limits = ("--max-connections", "--max-connections-per-address", "--max-streams-per-address")
+    return ("--target", target, *(word for limit in limits for word in (limit, "10000")))
+
+
+async def ready(gateway: SpawnedServer) -> str:
+    """Waits until a gateway follows its server; returns its address."""
+    await asyncio.to_thread(gateway.wait_for, "status_changed", lambda entry: entry["reason"] == "OK")
+    return str(gateway.wait_for("listening")["address"])
+
+
+async def measure(browsers: int, events: int, rate: float, folder: Path) -> PageResult:
+    """Runs the bench once."""
+    result = PageResult(browsers, events)
+    ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
+    with spawned_server("--workers", "1", "--ledger", ledger) as server:
+        async with AsyncDejavuClient(server.address) as client:
+            recording = Recording(client)
+            with spawned_gateway(*gateway_options(server.address)) as first:
+                address = await ready(first)
+                process = psutil.Process(first.process.pid)
+                before = resident_mebibytes(process.pid)
+                with crowd_of(address, browsers) as crowd:
+                    await crowd.line()
+                    await asyncio.sleep(SETTLE_SECONDS)
+                    result.kib_connected = 1024 * (resident_mebibytes(process.pid) - before) / browsers
+                    cpu = _cpu(process)
+                    await crowd.line(f"until {await recording.run(events, rate)}")
+                    cpu = _cpu(process) - cpu
+                    result.kib_served = 1024 * (resident_mebibytes(process.pid) - before) / browsers
+                    received = json.loads(await crowd.line("report"))
+                    judge_steady(result, recording, received, cpu)
+                    result.event_bytes = await _event_bytes(client)
+                    result.log_mib = events * result.event_bytes / 1024**2
+                    more = asyncio.create_task(recording.run(events // 4, rate))
+                    await asyncio.sleep(events / 8 / rate)
+                    first.process.kill()
+                    killed = time.monotonic()
+                    with spawned_gateway(*gateway_options(server.address), "--listen", address):
+                        await crowd.line(f"until {await more}")
+                        result.back_seconds = time.monotonic() - killed
+                        judge_all(result, recording, json.loads(await crowd.line("report")))
+                        result.killed_events = events // 4
+    return result
+
+
+async def _event_bytes(client: AsyncDejavuClient) -> int:
+    async for event in client.stream_predictions(include_current=True):
+        return len(LiveEvent.of(event).sse)
+    return 0
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def judge_steady(result: PageResult, recording: Recording, received: dict[str, object], cpu: float) -> None:
+    """Computes delays and CPU of the events recorded at the steady rate."""
+    last = {int(sequence): time_ for sequence, time_ in received["last"].items()}  # type: ignore[attr-defined]
+    delays = sorted(1e3 * (last[sequence] - made) for sequence, made in recording.made.items())
+    result.p50_ms, result.p99_ms, result.max_ms = percentile(delays, 0.5), percentile(delays, 0.99), delays[-1]
+    result.cpu_us = 1e6 * cpu / int(str(received["deliveries"]))
+
+
+def judge_all(result: PageResult, recording: Recording, received: dict[str, object]) -> None:
+    """Counts what browsers lost, got twice or out of order."""
+    complete = received["sequences"] == sorted(recording.made)
+    everywhere = received["deliveries"] == result.browsers * len(recording.made)
+    result.wrong = int(str(received["wrong"])) + int(str(received["resets"])) + (not complete) + (not everywhere)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the bench; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--browsers", type=int, default=500)
+    parser.add_argument("--events", type=int, default=200)
+    parser.add_argument("--rate", type=float, default=5.0, help="forecasts a second")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="dejavu-page-") as folder:
+        result = asyncio.run(measure(options.browsers, options.events, options.rate, Path(folder)))
+    print(json.dumps({name: round(value, 1) for name, value in asdict(result).items()}))
+    return 1 if result.wrong else 0

@@ -18,7 +18,7 @@ NODE_SOURCES := $(wildcard $(NODE)/src/*.ts $(NODE)/protos/*.proto) $(PROTOS)
 # Many processes of a test run import the same files: allow bytecode, so that each file is compiled only once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install install-node gen lock audit sbom check check-gen release-image test test-fast test-protobuf6 demo format clean \
+.PHONY: help install install-node gen lock audit sbom check check-gen release-image test test-fast test-protobuf6 demo demo-page format clean \
   nightly nightly-rounds nightly-faults nightly-models nightly-laws
 
 help:  ## list the targets
@@ -133,6 +133,9 @@ nightly-laws: install install-node  ## all other tests in a random order, proper
 
 demo: install  ## forecast eight simulated games live, from the feed to the subscriber
 	$(BIN)/dejavu demo
+
+demo-page: install  ## the same with the page in a browser, until Ctrl-C
+	$(BIN)/dejavu demo --page
 
 clean:  ## remove all files that the targets created
 	rm -rf $(VENV) $(GEN) $(NODE)/node_modules $(NODE)/dist $(NODE)/src/gen .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

@@ -19,7 +19,12 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 
-LOCKS = ("server/requirements.txt", "client/requirements-live.txt", "trainer/requirements.txt")
+LOCKS = (
+    "server/requirements.txt",
+    "client/requirements-dashboard.txt",
+    "client/requirements-live.txt",
+    "trainer/requirements.txt",
+)
 
 TIMEOUT_SECONDS = 600.0
 

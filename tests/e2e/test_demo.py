@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -89,6 +91,24 @@ def test_a_demo_that_is_ended_early_leaves_nothing_behind(number: signal.Signals
         _, errors = process.communicate(timeout=60)
         assert process.returncode == code, errors
         assert "Traceback" not in errors
+        assert remaining(Path(folder)) == []
+
+
+@pytest.mark.nightly
+def test_a_demo_with_the_page_keeps_it_until_it_is_interrupted() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        with start(Path(folder), "--seconds", "12", "--count", "2", "--page", "--json") as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            threading.Thread(target=process.stdout.read).start()  # else the pipe would fill
+            lines = iter(process.stderr.readline, "")
+            url = next(line for line in lines if line.startswith("Page at ")).split()[-1]
+            assert next(line for line in lines if line.startswith("The page stays at"))
+            with urllib.request.urlopen(f"{url}api/games", timeout=60) as answer:
+                games = json.load(answer)["games"]
+            assert [len(each["outcomes"]) for each in games] == [2, 2]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
         assert remaining(Path(folder)) == []
 
 

@@ -23,7 +23,10 @@ from websockets.exceptions import ConnectionClosed
 
 from dejavu_client import AsyncDejavuClient, predict_request
 from dejavu_common.address import Address
+from dejavu_common.clock import utc_now
 from dejavu_gateway.live.feed import REACH_BACK_EVENTS
+from dejavu_server.access import token_file
+from dejavu_server.access.caller import AccessScope
 
 
 class Recorder:
@@ -294,3 +297,19 @@ async def test_browsers_are_told_when_the_server_goes_and_when_it_is_back(tmp_pa
                         await recorder.record(2)
                         await browser.until(has_all(recorder))
                         assert browser.connections == 1
+
+
+async def test_browsers_are_told_when_the_token_is_refused_and_when_it_is_renewed(tmp_path: Path) -> None:
+    tokens, file = tmp_path / "tokens.json", tmp_path / "token"
+    token_file.create(tokens, "poller", tuple(AccessScope), utc_now())
+    file.write_text("djv_unknown")
+    async with async_worker(tmp_path, tokens=str(tokens), heartbeat_seconds=0.2) as worker:
+        with spawned_gateway("--target", worker.address, "--token-file", str(file)) as gateway:
+            await asyncio.to_thread(gateway.wait_for, "status_changed", lambda each: each["reason"] == "TOKEN_REJECTED")
+            address = str(gateway.wait_for("listening")["address"])
+            async with httpx.AsyncClient(base_url=f"http://{address}", timeout=60) as client:
+                answer = await client.get("/api/models")
+                assert (answer.status_code, answer.json()["error"]["code"]) == (502, "UNAUTHENTICATED")
+                file.write_text(token_file.create(tokens, "page", (AccessScope.READ,), utc_now()))
+                await ready(gateway)
+                assert (await client.get("/api/models")).status_code == 200

@@ -123,6 +123,16 @@ def client_options(target: str) -> ClientOptions:
     return ClientOptions(credentials=credentials, token=token, allow_plaintext_token=allowed)
 
 
+def option_arguments() -> list[str]:
+    """Returns the options of the running command as arguments, for a child process that calls the same server."""
+    values = _given.get() or {}
+    names = {name: f"--{name.replace('_', '-')}" for name in values}
+    flags = [names[name] for name, value in values.items() if value is True]
+    return flags + [
+        word for name, value in values.items() if isinstance(value, Path) for word in (names[name], str(value))
+    ]
+
+
 def _credentials(values: dict[str, Any]) -> grpc.ChannelCredentials | None:
     ca, cert, key = (values.get(name) for name in ("ca", "cert", "key"))
     if not (values.get("tls") or ca or cert or key):

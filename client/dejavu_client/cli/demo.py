@@ -25,8 +25,16 @@ from rich.console import Console
 
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli.errors import failure
-from dejavu_client.cli.options import Json
-from dejavu_client.cli.server_process import LedgerInvalid, ServerNotStarted, running_server, verify_ledger
+from dejavu_client.cli.options import Json, PageOption
+from dejavu_client.cli.server_process import (
+    LedgerInvalid,
+    PageNotStarted,
+    ServerNotStarted,
+    open_page,
+    running_page,
+    running_server,
+    verify_ledger,
+)
 from dejavu_client.formatting import horizon_label
 from dejavu_client.output.demo import print_results
 from dejavu_client.output.poll_display import watch
@@ -58,20 +66,22 @@ def demo(
     seconds: Annotated[float, typer.Option(min=5, max=3600, help="Approximate duration of the evening.")] = 55.0,
     count: Annotated[int, typer.Option(min=1, max=MOST_SIMULATED, help="Number of games to simulate.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the simulated games; another one plays other games.")] = _SEED,
+    page: PageOption = False,
     as_json: Json = False,
 ) -> None:
     """Run a whole evening in about a minute: server, replayed feed, poller and subscriber.
 
-    Needs no network. Exits by itself with the evening's results and leaves nothing running.
+    Needs no network. Exits by itself with the evening's results and leaves nothing running;
+    with --page it keeps server and page until Ctrl-C.
     The games are the same on every run, and so are the figures apart from
     latencies, as long as no minute is missed on a busy machine.
     """
     received: list[signal.Signals] = []
     try:
-        lacking = asyncio.run(_interruptible(_demo(seconds, count, seed, as_json=as_json), received))
+        lacking = asyncio.run(_interruptible(_demo(seconds, count, seed, page=page, as_json=as_json), received))
     except asyncio.CancelledError:
         raise typer.Exit(128 + received[0]) from None
-    except (ServerNotStarted, LedgerInvalid) as error:
+    except (ServerNotStarted, PageNotStarted, LedgerInvalid) as error:
         raise failure(error) from None
     if lacking:
         raise failure(lacking)
@@ -145,7 +155,7 @@ async def _subscribed(address: str) -> AsyncIterator[_Subscriber]:
             await asyncio.gather(following, subscribed, return_exceptions=True)
 
 
-async def _demo(seconds: float, count: int, seed: int, *, as_json: bool) -> str:
+async def _demo(seconds: float, count: int, seed: int, *, page: bool, as_json: bool) -> str:
     """Runs the evening. Returns a description of the first failed check, or ""."""
     console = Console()
     if not as_json:
@@ -159,6 +169,7 @@ async def _demo(seconds: float, count: int, seed: int, *, as_json: bool) -> str:
             _subscribed(address) as subscriber,
             # The replay and its clients share this process: that a call waited for them is not worth a log line.
             AsyncDejavuClient(address, slow=math.inf, very_slow=math.inf) as client,
+            _page(address, shown=page) as url,
         ):
             games = await simulate_matched_games(client, rng, count)
             speed = _GAME_DAY_SECONDS / seconds
@@ -174,8 +185,34 @@ async def _demo(seconds: float, count: int, seed: int, *, as_json: bool) -> str:
             checkpoint.write_text(MessageToJson(await client.get_checkpoint()))
             verified = await verify_ledger(ledger, checkpoint)
             _report(console, summary, record, _latencies(predictions, subscriber), verified, as_json=as_json)
+            if url:
+                await _until_interrupted(url)
     in_order = subscriber.order == sorted(set(subscriber.order))
     return shortfall(summary, count, complete and in_order) or disagreement(summary, record)
+
+
+@asynccontextmanager
+async def _page(target: str, *, shown: bool) -> AsyncIterator[str]:
+    """Serves and opens the page if it is to be shown; yields its URL, else an empty one."""
+    if not shown:
+        yield ""
+        return
+    async with running_page(target, "--listen", "127.0.0.1:0", "--demo") as url:
+        typer.echo(f"Page at {url}", err=True)
+        open_page(url)
+        yield url
+
+
+async def _until_interrupted(url: str) -> None:
+    """Keeps the page until Ctrl-C, which is no failure then: the evening is over."""
+    typer.echo(f"The page stays at {url} until Ctrl-C.", err=True)
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or not task.uncancel():
+            return
+        raise
 
 
 async def simulate_matched_games(client: AsyncDejavuClient, rng: random.Random, count: int) -> tuple[ReplayGame, ...]:

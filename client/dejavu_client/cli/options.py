@@ -117,6 +117,10 @@ MinConfidence = Annotated[
 ]
 Model = Annotated[str, typer.Option(metavar="VERSION", help="Only forecasts of this model version; all by default.")]
 Replays = Annotated[bool, typer.Option("--replays", help="Include games of replays and simulated seasons.")]
+PageOption = Annotated[
+    bool,
+    typer.Option("--page", help="Serve the page too, and open it if there is a screen (extra dashboard)."),
+]
 Csv = Annotated[
     Path | None, typer.Option("--csv", metavar="FILE", help="Write a CSV file; - writes it to standard output.")
 ]

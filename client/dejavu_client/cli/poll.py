@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Console
 
 from dejavu_client.aio import AsyncDejavuClient
-from dejavu_client.cli.access import client_options
+from dejavu_client.cli.access import client_options, option_arguments
 from dejavu_client.cli.errors import exit_on_os_error, failure
-from dejavu_client.cli.options import Json, Target, Timeout, address
+from dejavu_client.cli.options import Json, PageOption, Target, Timeout, address
+from dejavu_client.cli.server_process import PageNotStarted, open_page, running_page
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.output.poll_display import end_on_signals, watch
 from dejavu_client.poller import DEFAULT_INTERVAL, Poller
@@ -59,6 +60,7 @@ def poll(
             help="Address to serve Prometheus metrics on, at /metrics; port 0 picks a free port.",
         ),
     ] = "",
+    page: PageOption = False,
     target: Target = DEFAULT_TARGET,
     timeout: Timeout = DEFAULT_TIMEOUT,
     as_json: Json = False,
@@ -92,15 +94,25 @@ def poll(
             Poller(
                 feed, client, interval=interval, horizons=horizons, from_minute=from_minute, every=every, report=report
             ) as poller,
+            AsyncExitStack() as stack,
         ):
             with _metrics(poller, listen):
+                if page:
+                    # Games of a replay are what there is to see of one.
+                    shown = () if feed_url == NBA_URL else ("--demo",)
+                    url = await stack.enter_async_context(running_page(target, *option_arguments(), *shown))
+                    typer.echo(f"Page at {url}", err=True)
+                    open_page(url)
                 end_on_signals(poller.stop)
                 printer = await watch(poller, console, until_final=until_final, as_json=as_json)
                 if printer is not None:
                     printer.summary(poller.summary())
 
     with feed:
-        asyncio.run(run())
+        try:
+            asyncio.run(run())
+        except PageNotStarted as error:
+            raise failure(error) from None
 
 
 @contextmanager

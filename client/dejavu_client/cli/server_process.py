@@ -1,4 +1,4 @@
-"""Runs a `dejavu-server` as a child process: starts it, waits until it serves, drains it."""
+"""Runs a `dejavu-server`, or the page, as a child process: starts it, waits until it serves, drains it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import asyncio
 import json
 import os
 import sys
+import threading
+import webbrowser
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,10 @@ DRAIN_SECONDS = 20.0
 
 class ServerNotStarted(Exception):
     """The server exited or timed out before it served. The message contains the end of its log."""
+
+
+class PageNotStarted(Exception):
+    """The page's gateway exited or timed out before it served. The message contains the end of its log."""
 
 
 class LedgerInvalid(Exception):
@@ -36,12 +43,50 @@ async def running_server(*arguments: str) -> AsyncIterator[str]:
         ServerNotStarted: if it does not start to serve.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DEJAVU_")}
+    command = ("dejavu_server", "--listen", "127.0.0.1:0", "--log-format", "json", *arguments)
+    try:
+        async with _running(command, {**environment, "DEJAVU_STANDBY": "off"}) as address:
+            yield address
+    except _NotStarted as error:
+        raise ServerNotStarted(f"dejavu-server did not start:\n{error}") from None
+
+
+@asynccontextmanager
+async def running_page(target: str, *arguments: str) -> AsyncIterator[str]:
+    """Runs the page of a server; yields its URL once it serves, and drains it on exit.
+
+    Raises:
+        PageNotStarted: if the extra `dashboard` is not installed, or the page does not start to serve.
+    """
+    missing = [name for name in ("starlette", "uvicorn", "websockets") if find_spec(name) is None]
+    if missing:
+        needs = f"the page needs {', '.join(missing)}, not installed: pip install 'dejavu-forecast[dashboard]'"
+        raise PageNotStarted(needs)
+    command = ("dejavu_gateway", "--target", target, "--log-format", "json", "--log-level", "info", *arguments)
+    try:
+        async with _running(command, dict(os.environ)) as address:
+            yield f"http://{address}/"
+    except _NotStarted as error:
+        raise PageNotStarted(f"dejavu-dashboard did not start:\n{error}") from None
+
+
+class _NotStarted(Exception):
+    """A child process exited or timed out before it served; the message is the end of its log."""
+
+
+@asynccontextmanager
+async def _running(command: tuple[str, ...], environment: dict[str, str]) -> AsyncIterator[str]:
+    """Runs a module as a child process; yields the address of its `listening` event.
+
+    Raises:
+        _NotStarted: if there is no such event in time.
+    """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "dejavu_server", "--listen", "127.0.0.1:0", "--log-format", "json", *arguments),
+        *(sys.executable, "-m", *command),
         stdin=DEVNULL,
         stderr=PIPE,
-        start_new_session=True,  # keep Ctrl-C from the server: it is drained after everything else has ended
-        env={**environment, "DEJAVU_STANDBY": "off"},
+        start_new_session=True,  # keep Ctrl-C from it: it is drained after everything else has ended
+        env=environment,
     )
     tail: deque[str] = deque(maxlen=20)
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -50,11 +95,17 @@ async def running_server(*arguments: str) -> AsyncIterator[str]:
         either: list[asyncio.Future[Any]] = [address, reading]
         await asyncio.wait(either, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if not address.done():
-            raise ServerNotStarted("dejavu-server did not start:\n" + "\n".join(tail))
+            raise _NotStarted("\n".join(tail))
         yield address.result()
     finally:
         await _drain(process)
         await reading
+
+
+def open_page(url: str) -> None:
+    """Opens a page in the user's browser, unless there is no screen: a browser in the terminal would take it over."""
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        threading.Thread(target=webbrowser.open, args=(url,), name="open-page", daemon=True).start()
 
 
 async def verify_ledger(url: str, checkpoint: Path) -> dict[str, Any]:

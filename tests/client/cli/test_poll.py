@@ -16,8 +16,10 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pyte
 import pytest
 from tests.support.builders.evenings import Evening, game
@@ -110,6 +112,23 @@ def test_a_signal_ends_it_cleanly_with_a_summary(number: signal.Signals, stage: 
         assert program.wait(20) == 0
         assert program.stderr is not None
         assert "Traceback" not in program.stderr.read()
+
+
+def test_the_page_runs_beside_the_poller_with_its_options_and_ends_with_it(stage: Stage, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("sesame")
+    with stage.start("--json", "--page", "--token-file", str(token), log=subprocess.PIPE) as program:
+        assert program.stderr is not None
+        url = program.stderr.readline().rpartition(" ")[2].strip()
+        with urllib.request.urlopen(f"{url}api/status", timeout=30) as answer:
+            assert json.load(answer)["demo"] is True  # the games are those of a replay
+        [page] = psutil.Process(program.pid).children()
+        assert page.cmdline()[-3:] == ["--token-file", str(token), "--demo"]
+        next_record(program, "game")
+        program.send_signal(signal.SIGINT)
+        assert next_record(program, "summary")["games"] == 1
+        assert program.wait(30) == 0
+        assert not page.is_running()
 
 
 def test_a_feed_that_hangs_does_not_keep_it_from_ending() -> None:

@@ -5,6 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 GEN    := .venv-gen
 NODE   := examples/node
+WEB    := client/dejavu_gateway/web
 PIP     = $(BIN)/pip --disable-pip-version-check -q
 PROTOS := $(wildcard protos/dejavu/v1/*.proto)
 
@@ -18,7 +19,10 @@ NODE_SOURCES := $(wildcard $(NODE)/src/*.ts $(NODE)/protos/*.proto) $(PROTOS)
 # Many processes of a test run import the same files: allow bytecode, so that each file is compiled only once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install install-node gen lock audit sbom check check-gen release-image test test-fast test-protobuf6 demo demo-page format clean \
+# The page's tools need Node 20.19 or newer; without it, the committed build stays as it is.
+WEB_NODE := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Number); if (a > 20 || (a === 20 && b >= 19)) console.log("yes")' 2>/dev/null)
+
+.PHONY: help install install-node web check-web gen lock audit sbom check check-gen release-image test test-fast test-protobuf6 demo demo-page format clean \
   nightly nightly-rounds nightly-faults nightly-models nightly-laws
 
 help:  ## list the targets
@@ -52,6 +56,13 @@ $(NODE)/dist/.built: $(NODE)/node_modules/.installed $(NODE)/tsconfig.json $(NOD
 
 install-node: $(NODE)/dist/.built  ## build the Node example: types from the contract, then strict TypeScript
 
+$(WEB)/node_modules/.installed: $(WEB)/package.json $(WEB)/package-lock.json $(WEB)/.npmrc
+	cd $(WEB) && npm ci --prefer-offline --loglevel=error
+	@touch $@
+
+web: install $(WEB)/node_modules/.installed  ## build the page: types from the contract, strict TypeScript, unit tests, committed assets
+	cd $(WEB) && PATH="$(CURDIR)/$(BIN):$$PATH" npm run --silent types && npm run --silent check && npm run --silent test && npm run --silent build
+
 gen: install $(GEN)/.installed  ## generate protos/gen (messages, stubs, .pyi), the synchronous client and the dashboard
 	$(GEN)/bin/python -m grpc_tools.protoc -I protos --plugin=protoc-gen-mypy=$(GEN)/bin/protoc-gen-mypy \
 	  --plugin=protoc-gen-mypy_grpc=$(GEN)/bin/protoc-gen-mypy_grpc \
@@ -74,7 +85,7 @@ sbom: install  ## write a CycloneDX bill of materials of server, client and trai
 	for part in server client trainer; do $(BIN)/cyclonedx-py requirements $$part/requirements.txt --pyproject pyproject.toml \
 	  --output-reproducible --of JSON -o dist/sbom-$$part.cdx.json || exit 1; done
 
-check: install check-gen  ## format, lint, strict types, contract lint and drift, import directions
+check: install check-gen check-web  ## format, lint, strict types, contract lint and drift, import directions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -91,6 +102,14 @@ check-gen: install
 	@$(MAKE) --no-print-directory gen
 	@git diff --exit-code --stat -- protos/gen || { echo "protos/gen differs from the output of make gen: commit it"; exit 1; }
 	@test -z "$$(git status --porcelain -- protos/gen)" || { git status --short -- protos/gen; echo "protos/gen has untracked files: commit them"; exit 1; }
+
+check-web: install
+ifeq ($(WEB_NODE),yes)
+	@$(MAKE) --no-print-directory web
+	@test -z "$$(git status --porcelain -- $(WEB)/dist)" || { git status --short -- $(WEB)/dist; echo "$(WEB)/dist differs from the output of make web: commit it"; exit 1; }
+else
+	@echo "the build of the page is not checked: Node 20.19 or newer is needed"
+endif
 
 release-image: install  ## write the image of the released contract, the baseline for later releases
 	rm -f protos/released/v*.binpb
@@ -138,4 +157,4 @@ demo-page: install  ## the same with the page in a browser, until Ctrl-C
 	$(BIN)/dejavu demo --page
 
 clean:  ## remove all files that the targets created
-	rm -rf $(VENV) $(GEN) $(NODE)/node_modules $(NODE)/dist $(NODE)/src/gen .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) $(GEN) $(NODE)/node_modules $(NODE)/dist $(NODE)/src/gen $(WEB)/node_modules $(WEB)/src/gen .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

@@ -1,0 +1,106 @@
+/** Calls of the gateway's JSON endpoints. */
+import type { ListModelsResponseJson } from "../gen/dejavu/v1/model_service_pb";
+import type { PredictRequestJson, PredictResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
+import type { RecordedPredictionJson, OutcomeJson } from "../gen/dejavu/v1/record_pb";
+import type {
+  GetCheckpointResponseJson,
+  GetLeaderboardResponseJson,
+  GetScorecardResponseJson,
+  ListPredictionsResponseJson,
+} from "../gen/dejavu/v1/record_service_pb";
+
+/** The gateway answered with an error, or not at all (`status` 0). */
+export class ApiError extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+    readonly reason: string,
+    readonly fields: { field: string; description: string }[],
+  ) {
+    super(message);
+  }
+}
+
+interface ErrorBody {
+  error?: { message?: string; reason?: string; fields?: { field: string; description: string }[] };
+}
+
+export interface GatewayStatus {
+  serving: boolean;
+  streaming: boolean;
+  reason: string;
+  message: string;
+  since: string;
+  ledger: { ok: boolean; message: string };
+  newestEventTime: string | null;
+  serverTime: string;
+  demo: boolean;
+}
+
+export interface BoardGame {
+  gameId: string;
+  homeTeam: string;
+  awayTeam: string;
+  replay?: boolean;
+  newest: { half?: RecordedPredictionJson | null; final?: RecordedPredictionJson | null };
+  outcomes: OutcomeJson[];
+  forecasts: number;
+  course?: { elapsedMinutes: number; lead: number; homeLeadProbability: number }[];
+}
+
+export interface Board {
+  date: string;
+  games: BoardGame[];
+  dates: { previous: string | null; next: string | null };
+}
+
+export interface GameHistory {
+  gameId: string;
+  predictions: RecordedPredictionJson[];
+  outcomes: OutcomeJson[];
+}
+
+export type Query = Record<string, string | number | boolean | undefined>;
+
+function path(base: string, query: Query = {}): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) if (value !== undefined && value !== "") search.set(name, `${value}`);
+  const text = search.toString();
+  return text ? `${base}?${text}` : base;
+}
+
+const TIMEOUT_MS = 15_000;
+
+async function call<T>(url: string, init: RequestInit = {}): Promise<T> {
+  const limit = AbortSignal.timeout(TIMEOUT_MS);
+  const signal = init.signal ? AbortSignal.any([init.signal, limit]) : limit;
+  let response: Response;
+  try {
+    response = await fetch(url, { ...init, signal });
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    throw new ApiError("", 0, "UNREACHABLE", []);
+  }
+  if (response.ok) return (await response.json()) as T;
+  const body = (await response.json().catch(() => ({}))) as ErrorBody;
+  const { message = "", reason = "", fields = [] } = body.error ?? {};
+  throw new ApiError(message, response.status, reason, fields);
+}
+
+export const api = {
+  status: () => call<GatewayStatus>("/api/status"),
+  board: (date?: string) => call<Board>(path("/api/games", { date, includeReplays: 1 })),
+  game: (id: string) => call<GameHistory>(`/api/games/${encodeURIComponent(id)}`),
+  models: () => call<ListModelsResponseJson>("/api/models"),
+  checkpoint: () => call<GetCheckpointResponseJson>("/api/checkpoint"),
+  scorecard: (query: Query) => call<GetScorecardResponseJson>(path("/api/scorecard", query)),
+  leaderboard: (query: Query) => call<GetLeaderboardResponseJson>(path("/api/leaderboard", query)),
+  predictions: (query: Query) => call<ListPredictionsResponseJson>(path("/api/predictions", query)),
+  predict: (request: PredictRequestJson, signal: AbortSignal) =>
+    call<PredictResponseJson>("/api/predict", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(request),
+      signal,
+    }),
+};

@@ -1,0 +1,96 @@
+/** From the JSON mapping of dejavu.v1 to the types of the page. */
+import type { ForecastJson } from "../gen/dejavu/v1/forecast_pb";
+import type { OutcomeJson, RecordedPredictionJson } from "../gen/dejavu/v1/record_pb";
+import type { Forecast, Horizon, Outcome, Recorded } from "../model/types";
+
+type JsonNumber = number | string | undefined;
+
+/** A number of proto3 JSON, where int64, NaN and infinities are strings; absent means 0. */
+export function num(value: JsonNumber): number {
+  return value === undefined ? 0 : Number(value);
+}
+
+function optional(value: JsonNumber): number | undefined {
+  return value === undefined ? undefined : Number(value);
+}
+
+export function time(value: string | undefined): number {
+  return value === undefined ? Number.NaN : Date.parse(value);
+}
+
+function horizon(name: string | undefined): Horizon {
+  return name === "HORIZON_FINAL" ? "final" : "half";
+}
+
+/** Levels of `distribution`: 0.01, 0.03, … 0.99. */
+function recordedQuantiles(values: readonly JsonNumber[]): { level: number; value: number }[] {
+  return values.map((value, index) => ({ level: (1 + 2 * index) / 100, value: num(value) }));
+}
+
+export function forecast(json: ForecastJson): Forecast {
+  const explanation = json.explanation;
+  const attribution = explanation?.attribution;
+  const asked = (json.quantiles ?? []).map((q) => ({ level: num(q.level), value: num(q.value) }));
+  return {
+    gameId: json.gameId ?? "",
+    home: json.homeTeam ?? "",
+    away: json.awayTeam ?? "",
+    horizon: horizon(json.horizon),
+    minute: num(json.elapsedMinutes),
+    alpha: num(json.alpha),
+    point: num(json.pointForecast),
+    lower: num(json.intervalLower),
+    upper: num(json.intervalUpper),
+    probability: num(json.homeLeadProbability),
+    modelVersion: json.modelVersion ?? "",
+    generated: time(json.generatedTime),
+    expires: time(json.expiresTime),
+    sequence: num(json.sequence),
+    revision: num(json.revision),
+    late: (json.late ?? "LATE_REASON_UNSPECIFIED") !== "LATE_REASON_UNSPECIFIED",
+    expectedMargin: optional(json.expectedMargin),
+    ratingsDate: json.ratingsDate ?? "",
+    warnings: (json.warnings ?? []).map((warning) => warning.text ?? ""),
+    lead: explanation ? num(explanation.baselinePrediction) : undefined,
+    similar: (explanation?.similarGames ?? []).map((game) => ({
+      label: game.label ?? "",
+      date: game.gameDate ?? "",
+      distance: num(game.distance),
+      atHorizon: num(game.differentialAtHorizon),
+      games: num(game.games),
+      increment: num(game.increment),
+      spread: num(game.incrementSpread),
+    })),
+    attribution: attribution && {
+      beforeTipoff: num(attribution.beforeTipoff),
+      minutes: (attribution.minutes ?? []).map(num),
+      similarGames: num(attribution.similarGames),
+    },
+    calibrationGames: num(explanation?.calibrationGames),
+    quantiles: asked.length ? asked.sort((a, b) => a.level - b.level) : recordedQuantiles(json.distribution ?? []),
+  };
+}
+
+export function outcome(json: OutcomeJson): Outcome {
+  return {
+    gameId: json.gameId ?? "",
+    horizon: horizon(json.horizon),
+    differential: num(json.differential),
+    withdrawn: json.withdrawn ?? false,
+    sequence: num(json.sequence),
+    revision: num(json.revision),
+    recorded: time(json.recordedTime),
+  };
+}
+
+export function recorded(json: RecordedPredictionJson): Recorded {
+  const converted = forecast(json.forecast ?? {});
+  const pattern = (json.pattern ?? []).map(num);
+  return {
+    forecast: { ...converted, lead: pattern.at(-1) ?? converted.lead },
+    pattern,
+    superseded: json.superseded ?? false,
+    outcome: json.outcome ? outcome(json.outcome) : undefined,
+    covered: json.settlement ? (json.settlement.covered ?? false) : undefined,
+  };
+}

@@ -1,0 +1,30 @@
+/** The win probability so far, small: above the middle line the home team is the likelier winner. */
+import { For, Show } from "solid-js";
+import type { CoursePoint } from "../model/types";
+
+const WIDTH = 48;
+const HEIGHT = 20;
+
+/** Steps from forecast to forecast, as each stands until the next one. */
+function path(points: readonly CoursePoint[]): string {
+  const y = (point: CoursePoint) => ((1 - point.probability) * HEIGHT).toFixed(2);
+  return points.map((point, place) => (place ? `H${point.minute}V${y(point)}` : `M${point.minute} ${y(point)}`)).join("");
+}
+
+export function Sparkline(props: { points: readonly CoursePoint[]; label: string }) {
+  const last = () => props.points.at(-1);
+  return (
+    <svg class="sparkline" viewBox={`0 -1 ${WIDTH} ${HEIGHT + 2}`} preserveAspectRatio="none" role="img" aria-label={props.label}>
+      <For each={[12, 24, 36]}>{(minute) => <line class="sparkline-quarter" x1={minute} x2={minute} y1={0} y2={HEIGHT} />}</For>
+      <line class="sparkline-even" x1={0} x2={WIDTH} y1={HEIGHT / 2} y2={HEIGHT / 2} />
+      <Show when={last()}>
+        {(point) => (
+          <>
+            <path class="sparkline-line" d={path(props.points)} />
+            <line class="sparkline-now" x1={point().minute} x2={point().minute} y1={0} y2={HEIGHT} />
+          </>
+        )}
+      </Show>
+    </svg>
+  );
+}

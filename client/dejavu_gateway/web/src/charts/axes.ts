@@ -1,0 +1,65 @@
+/** Axes that all charts share. */
+import type uPlot from "uplot";
+import type { Palette } from "./theme";
+
+/** What all axes have in common. */
+export function common(colors: Palette): uPlot.Axis {
+  return {
+    stroke: colors.muted,
+    font: `${12 * colors.unit}px system-ui, sans-serif`,
+    grid: { stroke: colors.grid, width: 1 },
+    ticks: { show: false },
+  };
+}
+
+/** Minutes of play, marked at the ends of the quarters. */
+export function minutes(colors: Palette): uPlot.Axis {
+  return {
+    ...common(colors),
+    splits: () => [0, 12, 24, 36, 48],
+    values: (_chart, splits) => splits.map((minute) => ({ 24: "half", 48: "end" })[minute] ?? `${minute}′`),
+    size: 28 * colors.unit,
+    gap: 4,
+  };
+}
+
+/** Leads: which team by how much, so that no sign needs explaining. */
+export function leads(colors: Palette, home: string, away: string): uPlot.Axis {
+  return {
+    ...common(colors),
+    size: 68 * colors.unit,
+    gap: 6,
+    values: (_chart, splits) => splits.map((value) => (value === 0 ? "even" : `${value > 0 ? home : away} +${Math.abs(value)}`)),
+  };
+}
+
+/** Probabilities from 0 to 1, in percent. */
+export function percents(colors: Palette, splits = [0, 0.25, 0.5, 0.75, 1]): uPlot.Axis {
+  return {
+    ...common(colors),
+    size: 52 * colors.unit,
+    gap: 6,
+    splits: () => splits,
+    values: (_chart, all) => all.map((value) => `${Math.round(value * 100)} %`),
+  };
+}
+
+/** Names at whole places 0, 1, …; every second one where they would not fit. */
+export function names(colors: Palette, labels: readonly string[]): uPlot.Axis {
+  return {
+    ...common(colors),
+    grid: { show: false },
+    size: 28 * colors.unit,
+    gap: 4,
+    splits: () => labels.map((_label, place) => place),
+    values: (chart, splits) => {
+      const every = Math.ceil((labels.length * 58 * colors.unit) / Math.max(1, chart.width - 60));
+      return splits.map((place) => (place % every ? "" : (labels[place] ?? "")));
+    },
+  };
+}
+
+/** Fixed, quiet options: no legend, no cursor, no selection. */
+export function quiet(): Pick<uPlot.Options, "legend" | "cursor" | "padding"> {
+  return { legend: { show: false }, cursor: { show: false }, padding: [12, 12, 0, 0] };
+}

@@ -1,0 +1,40 @@
+/** Bars above and below zero: what moved the forecast, term by term. */
+import uPlot from "uplot";
+import { fixed } from "../model/format";
+import { common, quiet } from "./axes";
+import type { Palette } from "./theme";
+
+export interface Bar {
+  name: string;
+  value: number;
+}
+
+export function barData(bars: readonly Bar[]): uPlot.AlignedData {
+  return [bars.map((_bar, place) => place), bars.map((bar) => Math.max(0, bar.value)), bars.map((bar) => Math.min(0, bar.value))];
+}
+
+export function barOptions(bars: () => readonly Bar[], home: () => string, away: () => string): (colors: Palette) => Omit<uPlot.Options, "width" | "height"> {
+  const paths = uPlot.paths.bars?.({ size: [0.75, 28] });
+  return (colors) => {
+    const axis = common(colors);
+    const series = (color: string): uPlot.Series => ({ fill: color, width: 0, points: { show: false }, ...(paths && { paths }) });
+    return {
+      ...quiet(),
+      scales: {
+        x: { time: false, range: () => [-0.7, bars().length - 0.3] },
+        y: { range: (_chart, low, high) => [Math.min(-1, low * 1.1), Math.max(1, high * 1.1)] },
+      },
+      axes: [
+        { ...axis, grid: { show: false }, size: 28 * colors.unit, gap: 4, splits: (chart) => spread(bars(), chart.width / colors.unit), values: (_chart, places) => places.map((place) => bars()[place]?.name ?? "") },
+        { ...axis, size: 68 * colors.unit, gap: 6, values: (_chart, values) => values.map((value) => (value === 0 ? "0" : `${value > 0 ? home() : away()} ${fixed(Math.abs(value), Number.isInteger(value) ? 0 : 1)}`)) },
+      ],
+      series: [{}, series(colors.home), series(colors.away)],
+    };
+  };
+}
+
+/** Places of the names that fit: the first, the last, and as many between as there is room for. */
+function spread(bars: readonly Bar[], width: number): number[] {
+  const every = Math.max(1, Math.ceil((bars.length * 46) / Math.max(1, width - 70)));
+  return bars.map((_bar, place) => place).filter((place) => place % every === 0);
+}

@@ -1,0 +1,121 @@
+/** The margin so far and the fan of what may come: lines, bands, outcomes as dots. */
+import type uPlot from "uplot";
+import { LEVELS, anchors, fan, type FanMoment } from "../model/fan";
+import { MINUTE_OF, type Forecast, type SimilarGame } from "../model/types";
+import { leads, minutes, quiet } from "./axes";
+import type { Palette } from "./theme";
+
+export interface FanInput {
+  home: string;
+  away: string;
+  /** Differentials at the end of minutes 1, 2, … of what is known at the shown minute. */
+  pattern: readonly number[];
+  /** The forecasts of the shown minute, one for each horizon that is open. */
+  forecasts: readonly Forecast[];
+  /** Differentials that came, by minute of the horizon. */
+  outcomes: readonly { minute: number; differential: number }[];
+  /** What was played after the shown minute; drawn faintly. */
+  later: readonly number[];
+  similar: readonly SimilarGame[];
+  similarHorizon: number;
+  range: [number, number];
+}
+
+export const FAN_SERIES = 1 + 3 + 2 * LEVELS.length;
+
+/** Series: played, played later, point, then upper and lower for each level, then one for each similar game. */
+export function fanData(input: FanInput): uPlot.AlignedData {
+  const course = fan(anchors(input.forecasts));
+  const xs = new Set<number>([0, 48]);
+  input.pattern.forEach((_value, index) => xs.add(index + 1));
+  input.later.forEach((_value, index) => xs.add(input.pattern.length + index + 1));
+  for (const moment of course) xs.add(moment.minute);
+  xs.add(input.similarHorizon);
+  const x = [...xs].sort((a, b) => a - b);
+  const at = new Map(course.map((moment) => [moment.minute, moment]));
+  const now = input.pattern.length;
+  const played = [0, ...input.pattern];
+  const all = [...played, ...input.later];
+  const pick = (read: (moment: FanMoment) => number | undefined) => x.map((minute) => {
+    const moment = at.get(minute);
+    return moment ? (read(moment) ?? null) : null;
+  });
+  const start = played[now] ?? 0;
+  return [
+    x,
+    x.map((minute) => (minute <= now ? (played[minute] ?? null) : null)),
+    x.map((minute) => (minute >= now && input.later.length ? (all[minute] ?? null) : null)),
+    pick((moment) => moment.point),
+    ...LEVELS.flatMap((level) => [
+      pick((moment) => moment.bands.find((band) => band.level === level)?.upper),
+      pick((moment) => moment.bands.find((band) => band.level === level)?.lower),
+    ]),
+    ...input.similar.map((game) =>
+      x.map((minute) => (minute === now ? start : minute === input.similarHorizon ? game.atHorizon : null)),
+    ),
+  ];
+}
+
+/** All values that the y-axis must hold: margins, outer bands and outcomes. */
+export function extent(pattern: readonly number[], forecasts: readonly Forecast[], outcomes: FanInput["outcomes"]): number[] {
+  return [...pattern, ...forecasts.flatMap((one) => [one.lower, one.upper]), ...outcomes.map((one) => one.differential)];
+}
+
+export function fanOptions(input: () => FanInput): (colors: Palette) => Omit<uPlot.Options, "width" | "height"> {
+  return (colors) => {
+    const line = (extra: uPlot.Series): uPlot.Series => ({ points: { show: false }, spanGaps: true, ...extra });
+    const edge = line({ width: 0 });
+    const shown = input();
+    return {
+      ...quiet(),
+      scales: { x: { time: false, range: [0, 48.6] }, y: { range: () => input().range } },
+      axes: [minutes(colors), leads(colors, shown.home, shown.away)],
+      series: [
+        {},
+        line({ stroke: colors.ink, width: 2.5 }),
+        line({ stroke: colors.muted, width: 1.5, dash: [2, 3] }),
+        line({ stroke: colors.forecast, width: 2 }),
+        ...LEVELS.flatMap(() => [edge, edge]),
+        ...shown.similar.map(() => line({ stroke: colors.muted, width: 1 })),
+      ],
+      // Outermost first, so that the inner bands lie on top of it.
+      bands: LEVELS.map((_level, place) => ({ series: [4 + 2 * place, 5 + 2 * place] as [number, number], fill: colors.fan[place] ?? "" })).reverse(),
+      hooks: { drawAxes: [(chart) => zeroLine(chart, colors)], draw: [(chart) => marks(chart, colors, input())] },
+    };
+  };
+}
+
+function zeroLine(chart: uPlot, colors: Palette): void {
+  const { ctx, bbox } = chart;
+  const y = chart.valToPos(0, "y", true);
+  ctx.save();
+  ctx.strokeStyle = colors.muted;
+  ctx.lineWidth = devicePixelRatio;
+  ctx.beginPath();
+  ctx.moveTo(bbox.left, y);
+  ctx.lineTo(bbox.left + bbox.width, y);
+  ctx.stroke();
+  ctx.restore();
+}
+
+/** Dots: the margin now, filled; what was forecast, as a ring; what came, as a dot with a rim. */
+function marks(chart: uPlot, colors: Palette, input: FanInput): void {
+  const now = input.pattern.length;
+  if (now) dot(chart, now, input.pattern[now - 1] ?? 0, 5, colors.ink, colors.surface);
+  for (const one of input.forecasts)
+    if (MINUTE_OF[one.horizon] > now) dot(chart, MINUTE_OF[one.horizon], one.point, 4, colors.surface, colors.forecast);
+  for (const one of input.outcomes) dot(chart, one.minute, one.differential, 6, one.differential > 0 ? colors.home : colors.away, colors.surface);
+}
+
+export function dot(chart: uPlot, x: number, y: number, radius: number, fill: string, rim: string): void {
+  const { ctx } = chart;
+  ctx.save();
+  ctx.beginPath();
+  ctx.arc(chart.valToPos(x, "x", true), chart.valToPos(y, "y", true), radius * devicePixelRatio, 0, 2 * Math.PI);
+  ctx.fillStyle = fill;
+  ctx.fill();
+  ctx.strokeStyle = rim;
+  ctx.lineWidth = 2 * devicePixelRatio;
+  ctx.stroke();
+  ctx.restore();
+}

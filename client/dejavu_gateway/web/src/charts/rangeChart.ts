@@ -1,0 +1,73 @@
+/** Points with their intervals: what was measured, and how surely, beside a line of what should be. */
+import type uPlot from "uplot";
+import { names, percents, quiet } from "./axes";
+import { dot } from "./fanChart";
+import type { Palette } from "./theme";
+
+export interface RangePoint {
+  x: number;
+  y: number;
+  lower: number;
+  upper: number;
+}
+
+export interface RangeInput {
+  points: readonly RangePoint[];
+  /** Names of the places 0, 1, … of the x-axis; without them it shows probabilities. */
+  labels?: readonly string[];
+  /** What should be: a level, or the diagonal. */
+  nominal: number | "diagonal";
+  range: [number, number];
+}
+
+export function rangeData(input: RangeInput): uPlot.AlignedData {
+  const sorted = [...input.points].sort((a, b) => a.x - b.x);
+  const width = input.labels ? input.labels.length - 0.5 : 1;
+  const start = input.labels ? -0.5 : 0;
+  const x = [start, ...sorted.map((point) => point.x), width];
+  return [
+    x,
+    x.map((at) => (input.nominal === "diagonal" ? at : input.nominal)),
+    [null, ...sorted.map((point) => point.y), null],
+  ];
+}
+
+export function rangeOptions(input: () => RangeInput): (colors: Palette) => Omit<uPlot.Options, "width" | "height"> {
+  return (colors) => {
+    const labels = input().labels;
+    const ticks = () => {
+      const [low, high] = input().range;
+      const step = high - low > 0.6 ? 0.25 : high - low > 0.25 ? 0.1 : 0.05;
+      const first = Math.ceil(low / step - 1e-9);
+      return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_unused, place) => (first + place) * step);
+    };
+    return {
+      ...quiet(),
+      scales: {
+        x: { time: false, range: labels ? [-0.5, labels.length - 0.5] : [-0.02, 1.02] },
+        y: { range: () => [input().range[0] - 0.01, input().range[1] + 0.01] },
+      },
+      axes: [labels ? names(colors, labels) : percents(colors), { ...percents(colors), splits: ticks }],
+      series: [
+        {},
+        { stroke: colors.muted, width: 1.5, dash: [6, 4], points: { show: false } },
+        { stroke: "transparent", points: { show: false } },
+      ],
+      hooks: { draw: [(chart) => input().points.forEach((point) => whisker(chart, colors, point))] },
+    };
+  };
+}
+
+function whisker(chart: uPlot, colors: Palette, point: RangePoint): void {
+  const { ctx } = chart;
+  const x = chart.valToPos(point.x, "x", true);
+  ctx.save();
+  ctx.strokeStyle = colors.forecast;
+  ctx.lineWidth = 2 * devicePixelRatio;
+  ctx.beginPath();
+  ctx.moveTo(x, chart.valToPos(point.lower, "y", true));
+  ctx.lineTo(x, chart.valToPos(point.upper, "y", true));
+  ctx.stroke();
+  ctx.restore();
+  dot(chart, point.x, point.y, 5, colors.forecast, colors.surface);
+}

@@ -1,0 +1,34 @@
+/** Colours of the charts: the page's own tokens, as a canvas needs them. */
+
+export interface Palette {
+  /** Size of the page's type beside 16 pixels: charts grow with it on large screens. */
+  unit: number;
+  ink: string;
+  muted: string;
+  grid: string;
+  surface: string;
+  home: string;
+  away: string;
+  homeTint: string;
+  awayTint: string;
+  forecast: string;
+  fan: [string, string, string];
+}
+
+export function palette(): Palette {
+  const style = getComputedStyle(document.documentElement);
+  const token = (name: string) => style.getPropertyValue(`--${name}`).trim();
+  return {
+    unit: Number.parseFloat(style.fontSize) / 16,
+    ink: token("ink"),
+    muted: token("muted"),
+    grid: token("grid"),
+    surface: token("surface"),
+    home: token("home"),
+    away: token("away"),
+    homeTint: token("home-tint"),
+    awayTint: token("away-tint"),
+    forecast: token("forecast"),
+    fan: [token("fan-50"), token("fan-80"), token("fan-95")],
+  };
+}

@@ -1,0 +1,54 @@
+/** The probability that the home team wins, over the game; a forecast stands until the next one is made. */
+import uPlot from "uplot";
+import type { CoursePoint } from "../model/types";
+import { minutes, percents, quiet } from "./axes";
+import { dot } from "./fanChart";
+import type { Palette } from "./theme";
+
+export interface WinInput {
+  points: readonly CoursePoint[];
+  /** The shown minute. */
+  minute: number;
+  /** Whether the home team won, once that is known. */
+  homeWon: boolean | undefined;
+}
+
+export function winData(input: WinInput): uPlot.AlignedData {
+  const last = input.points.at(-1);
+  const end = last && input.homeWon !== undefined ? [{ ...last, minute: 48 }] : [];
+  const points = [...input.points, ...end];
+  return [
+    points.map((point) => point.minute),
+    points.map((point) => Math.max(0.5, point.probability)),
+    points.map((point) => Math.min(0.5, point.probability)),
+    points.map((point) => point.probability),
+  ];
+}
+
+export function winOptions(input: () => WinInput): (colors: Palette) => Omit<uPlot.Options, "width" | "height"> {
+  const stepped = uPlot.paths.stepped?.({ align: 1 });
+  return (colors) => {
+    const series = (extra: uPlot.Series): uPlot.Series => ({ points: { show: false }, ...(stepped && { paths: stepped }), ...extra });
+    return {
+      ...quiet(),
+      scales: { x: { time: false, range: [0, 48.6] }, y: { range: [-0.02, 1.02] } },
+      axes: [minutes(colors), percents(colors)],
+      series: [
+        {},
+        series({ width: 0, fill: colors.homeTint, fillTo: 0.5 }),
+        series({ width: 0, fill: colors.awayTint, fillTo: 0.5 }),
+        series({ stroke: colors.ink, width: 2 }),
+      ],
+      hooks: {
+        draw: [
+          (chart) => {
+            const { minute, points, homeWon } = input();
+            const shown = points.filter((point) => point.minute <= minute).at(-1);
+            if (shown) dot(chart, shown.minute, shown.probability, 5, colors.ink, colors.surface);
+            if (homeWon !== undefined) dot(chart, 48, homeWon ? 1 : 0, 6, homeWon ? colors.home : colors.away, colors.surface);
+          },
+        ],
+      },
+    };
+  };
+}

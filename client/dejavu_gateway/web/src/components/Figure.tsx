@@ -1,0 +1,57 @@
+/** A chart with its title, its caption and, behind a toggle, the same figures as a table. */
+import { createSignal, createUniqueId, For, Show, type JSX } from "solid-js";
+import { strings } from "../strings";
+
+export interface TableData {
+  columns: readonly string[];
+  rows: readonly (readonly string[])[];
+}
+
+export function Table(props: { data: TableData; caption: string }) {
+  return (
+    <div class="table-scroll" tabindex="0" role="region" aria-label={props.caption}>
+      <table>
+        <caption class="visually-hidden">{props.caption}</caption>
+        <thead>
+          <tr>
+            <For each={props.data.columns}>{(column) => <th scope="col">{column}</th>}</For>
+          </tr>
+        </thead>
+        <tbody>
+          <For each={props.data.rows}>
+            {(row) => (
+              <tr>
+                <For each={row}>{(cell) => <td>{cell}</td>}</For>
+              </tr>
+            )}
+          </For>
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+export function Figure(props: { title: string; caption: string; table: () => TableData; children: JSX.Element; aside?: JSX.Element }) {
+  const [open, setOpen] = createSignal(false);
+  const id = createUniqueId();
+  return (
+    <section class="card figure">
+      <div class="figure-head">
+        <h2>{props.title}</h2>
+        <div class="figure-tools">
+          {props.aside}
+          <button type="button" class="quiet" aria-expanded={open()} aria-controls={id} onClick={() => setOpen(!open())}>
+            {open() ? strings.table.hide : strings.table.show}
+          </button>
+        </div>
+      </div>
+      {props.children}
+      <p class="caption">{props.caption}</p>
+      <div id={id}>
+        <Show when={open()}>
+          <Table data={props.table()} caption={props.title} />
+        </Show>
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,97 @@
+/** What all pages share: navigation, theme, the state of the connection, and what is wrong, in words. */
+import { For, Show, type JSX } from "solid-js";
+import { here } from "../router";
+import { connection } from "../state/live";
+import { problems } from "../state/problems";
+import { theme, toggleTheme } from "../state/theme";
+import { strings } from "../strings";
+
+const LINKS = [
+  ["/", strings.nav.tonight],
+  ["/record", strings.nav.record],
+  ["/what-if", strings.nav.whatIf],
+  ["/system", strings.nav.system],
+] as const;
+
+export function Problems() {
+  return (
+    <div role="status" aria-live="polite" aria-label={strings.problems.label} class="problems">
+      <For each={problems()}>
+        {(problem) => (
+          <p class="problem" data-problem={problem.key}>
+            <strong>{problem.title}</strong> {problem.detail}
+          </p>
+        )}
+      </For>
+    </div>
+  );
+}
+
+function ThemeButton() {
+  const label = () => (theme() === "dark" ? strings.theme.toLight : strings.theme.toDark);
+  return (
+    <button type="button" class="icon-button" aria-label={label()} title={label()} onClick={toggleTheme}>
+      <svg viewBox="0 0 20 20" aria-hidden="true">
+        <circle cx="10" cy="10" r="7" fill="none" stroke="currentColor" stroke-width="1.6" />
+        <path d="M10 3a7 7 0 0 1 0 14z" fill="currentColor" />
+      </svg>
+    </button>
+  );
+}
+
+export function Frame(props: { children: JSX.Element }) {
+  return (
+    <>
+      <a class="skip" href="#content">
+        {strings.skip}
+      </a>
+      <header class="site-header">
+        <a class="brand" href="/">
+          {strings.product}
+        </a>
+        <nav aria-label={strings.nav.label}>
+          <For each={LINKS}>
+            {([path, name]) => (
+              <a href={path} aria-current={here().pathname === path ? "page" : undefined}>
+                {name}
+              </a>
+            )}
+          </For>
+        </nav>
+        <span class="connection" data-state={connection()}>
+          {strings.connection[connection()]}
+        </span>
+        <ThemeButton />
+      </header>
+      <Problems />
+      <main id="content" tabindex="-1">
+        {props.children}
+      </main>
+    </>
+  );
+}
+
+/** A page's heading, which takes the focus when the page is opened, and the title of the window. */
+export function Heading(props: { children: string; hidden?: boolean }) {
+  return (
+    <h1 tabindex="-1" classList={{ "visually-hidden": props.hidden ?? false }} ref={() => (document.title = strings.title(props.children))}>
+      {props.children}
+    </h1>
+  );
+}
+
+/** What stands in place of content that is not there: it loads, or it failed and why. */
+export function Pending(props: { error: unknown; retry: () => void }) {
+  return (
+    <Show when={props.error} fallback={<p class="pending">{strings.loading}</p>}>
+      <div class="pending" role="alert">
+        <p>
+          {strings.failed} {props.error instanceof Error ? props.error.message : ""}
+        </p>
+        <button type="button" onClick={() => props.retry()}>
+          {strings.retry}
+        </button>
+      </div>
+    </Show>
+  );
+}

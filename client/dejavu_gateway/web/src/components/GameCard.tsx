@@ -1,0 +1,113 @@
+/** One game on the board: who leads, who will win, and how sure that is, read in one glance. */
+import { Show } from "solid-js";
+import { IntervalBar } from "../charts/IntervalBar";
+import { Sparkline } from "../charts/Sparkline";
+import { covers } from "../model/course";
+import { lead, percent } from "../model/format";
+import type { Forecast, Horizon, Outcome } from "../model/types";
+import { latest, outcomeOf, type Game } from "../state/games";
+import { strings } from "../strings";
+import { AgeBadge } from "./AgeBadge";
+
+const said = strings.tonight;
+
+function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outcome | undefined; home: string; away: string }) {
+  const name = (value: number, digits = 1) => lead(value, props.home, props.away, digits);
+  const level = () => percent(1 - props.forecast.alpha);
+  const interval = () => `${name(props.forecast.lower)} to ${name(props.forecast.upper)}`;
+  const outcome = () => props.outcome?.differential;
+  const inside = () => (outcome() === undefined ? undefined : covers(props.forecast, outcome() as number));
+  const label = () =>
+    `${strings.atHorizon[props.horizon]}: ${name(props.forecast.point)}. ${said.interval(level(), name(props.forecast.lower), name(props.forecast.upper))}.`;
+  return (
+    <div class="horizon-row" data-horizon={props.horizon}>
+      <span class="horizon-name">{strings.horizon[props.horizon]}</span>
+      <Show when={outcome() !== undefined} fallback={<strong class="figure-number">{name(props.forecast.point)}</strong>}>
+        <strong class="figure-number outcome">
+          {name(outcome() as number, 0)}
+        </strong>
+      </Show>
+      <IntervalBar {...props.forecast} outcome={outcome()} label={label()} />
+      <span class="interval-text">
+        {interval()}{" "}
+        <Show when={inside() !== undefined}>
+          <span class="came" data-held={inside()}>
+            {inside() ? said.inInterval : said.outOfInterval}
+          </span>
+        </Show>
+      </span>
+    </div>
+  );
+}
+
+export function GameCard(props: { game: Game }) {
+  const home = () => props.game.home || strings.homeName;
+  const away = () => props.game.away || strings.awayName;
+  const newest = () => latest(props.game);
+  const final = () => outcomeOf(props.game, "final");
+  const probability = () => (final() ? (final() as Outcome).differential > 0 ? 1 : 0 : props.game.newest.final?.probability);
+  const favourite = () => ((probability() ?? 0.5) >= 0.5 ? "home" : "away");
+  const favouriteName = () => (favourite() === "home" ? home() : away());
+  const chance = () => percent(Math.max(probability() ?? 0.5, 1 - (probability() ?? 0.5)));
+  const margin = () => final()?.differential ?? newest()?.lead ?? 0;
+  const change = () => {
+    const [before, last] = props.game.course.slice(-2);
+    if (!before || !last || final()) return undefined;
+    return Math.round(100 * (last.probability - before.probability));
+  };
+  const changeText = () => {
+    const points = change();
+    if (points === undefined) return "";
+    if (points === 0) return said.unchanged;
+    return said.change(`${points > 0 ? home() : away()} +${Math.abs(points)}`);
+  };
+  return (
+    <Show when={newest()}>
+      {(current) => (
+        <a class="card game-card" href={`/game/${props.game.id}`} data-game={props.game.id} data-over={final() !== undefined}>
+          <div class="game-top">
+            <span class="matchup">
+              <span class="team" data-side="away" data-leads={margin() < 0}>
+                {away()}
+              </span>
+              <span class="at" aria-hidden="true">
+                @
+              </span>
+              <span class="team" data-side="home" data-leads={margin() > 0}>
+                {home()}
+              </span>
+            </span>
+            <Show when={props.game.id.startsWith("99")}>
+              <span class="badge">{said.replay}</span>
+            </Show>
+            <AgeBadge newest={current()} over={final() !== undefined} />
+          </div>
+          <div class="game-now">
+            <div>
+              <span class="lead-now" data-side={margin() > 0 ? "home" : margin() < 0 ? "away" : "even"}>
+                {lead(margin(), home(), away(), 0)}
+              </span>
+              <span class="sub">{final() ? strings.age.over : said.after(current().minute)}</span>
+            </div>
+            <Show when={!final() && probability() !== undefined}>
+              <div class="chance">
+                <span class="chance-number" data-side={favourite()}>
+                  {chance()}
+                </span>
+                <span class="sub">{said.wins(favouriteName())}</span>
+              </div>
+            </Show>
+          </div>
+          <Sparkline points={props.game.course} label={said.sparkline(home(), percent(probability() ?? 0.5))} />
+          <p class="change">{changeText()}</p>
+          <Show when={props.game.newest.half}>
+            {(half) => <HorizonRow horizon="half" forecast={half()} outcome={outcomeOf(props.game, "half")} home={home()} away={away()} />}
+          </Show>
+          <Show when={props.game.newest.final}>
+            {(end) => <HorizonRow horizon="final" forecast={end()} outcome={final()} home={home()} away={away()} />}
+          </Show>
+        </a>
+      )}
+    </Show>
+  );
+}

@@ -1,0 +1,113 @@
+/** The top of a game's page: who leads, who will win, and what is forecast, at the shown minute. */
+import { For, Show } from "solid-js";
+import { covers } from "../model/course";
+import { lead, percent, signed } from "../model/format";
+import { HORIZONS, type Horizon } from "../model/types";
+import type { History } from "../state/history";
+import type { Moment } from "../state/moment";
+import { strings } from "../strings";
+import { AgeBadge } from "./AgeBadge";
+
+const said = strings.game;
+
+export function Scoreboard(props: { history: History; moment: Moment }) {
+  const home = () => props.moment.home();
+  const away = () => props.moment.away();
+  const over = () => props.history.outcome("final");
+  const ended = () => (props.moment.following() ? over() : undefined);
+  const margin = () => ended()?.differential ?? props.moment.pattern().at(-1) ?? 0;
+  const end = () => props.moment.shown().final?.forecast;
+  const known = () => [end(), props.moment.shown().half?.forecast].find((one) => one?.expectedMargin !== undefined);
+  const newest = () => {
+    const last = props.history.minutes().at(-1);
+    return last === undefined ? undefined : (props.history.at(last, "final") ?? props.history.at(last, "half"))?.forecast;
+  };
+  return (
+    <section class="card scoreboard">
+      <div class="scoreboard-now">
+        <span class="team" data-side="away" data-leads={margin() < 0}>
+          {away()}
+        </span>
+        <span class="scoreboard-lead">
+          <strong data-side={margin() > 0 ? "home" : margin() < 0 ? "away" : "even"}>{lead(margin(), home(), away(), 0)}</strong>
+          <span class="sub">{ended() ? strings.age.over : strings.tonight.after(props.moment.minute())}</span>
+        </span>
+        <span class="team" data-side="home" data-leads={margin() > 0}>
+          {home()}
+        </span>
+      </div>
+      <Show when={!ended() && end()}>
+        {(forecast) => (
+          <div class="winbar">
+            <span data-side="away">
+              {percent(1 - forecast().probability)} <span class="sub">{strings.tonight.wins(away())}</span>
+            </span>
+            <span data-side="home">
+              <span class="sub">{strings.tonight.wins(home())}</span> {percent(forecast().probability)}
+            </span>
+            <svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
+              <rect class="side-away" width={100 * (1 - forecast().probability)} height={4} />
+              <rect class="side-home" x={100 * (1 - forecast().probability)} width={100 * forecast().probability} height={4} />
+              <line class="winbar-even" x1={50} x2={50} y1={0} y2={4} />
+            </svg>
+          </div>
+        )}
+      </Show>
+      <dl class="said">
+        <For each={HORIZONS}>{(horizon) => <Statement horizon={horizon} history={props.history} moment={props.moment} />}</For>
+        <Show when={known()}>
+          {(forecast) => (
+            <div>
+              <dt>{said.expected}</dt>
+              <dd>
+                <strong>{lead(forecast().expectedMargin as number, home(), away())}</strong>
+                <Show when={forecast().ratingsDate}>
+                  <span class="sub">{said.ratings(forecast().ratingsDate)}</span>
+                </Show>
+              </dd>
+            </div>
+          )}
+        </Show>
+      </dl>
+      <Show when={newest()}>
+        {(forecast) => (
+          <p class="scoreboard-foot">
+            <AgeBadge newest={forecast()} over={over() !== undefined} />
+            <span class="sub">
+              {said.model} {forecast().modelVersion}
+            </span>
+          </p>
+        )}
+      </Show>
+      <For each={end()?.warnings ?? []}>{(warning) => <p class="warning">{warning}</p>}</For>
+    </section>
+  );
+}
+
+function Statement(props: { horizon: Horizon; history: History; moment: Moment }) {
+  const forecast = () => props.moment.shown()[props.horizon]?.forecast;
+  const outcome = () => props.history.outcome(props.horizon);
+  const name = (value: number, digits = 1) => lead(value, props.moment.home(), props.moment.away(), digits);
+  return (
+    <Show when={forecast()}>
+      {(one) => (
+        <div data-horizon={props.horizon}>
+          <dt>{said.asForecast(strings.atHorizon[props.horizon] ?? "", one().minute)}</dt>
+          <dd>
+            <strong data-value={signed(one().point)}>{name(one().point)}</strong>
+            <span class="sub" title={said.games(one().calibrationGames)}>
+              {strings.tonight.interval(percent(1 - one().alpha), name(one().lower), name(one().upper))}
+            </span>
+            <Show when={outcome()}>
+              {(came) => (
+                <span class="came" data-held={covers(one(), came().differential)}>
+                  {name(came().differential, 0)} · {covers(one(), came().differential) ? strings.tonight.inInterval : strings.tonight.outOfInterval}
+                </span>
+              )}
+            </Show>
+          </dd>
+        </div>
+      )}
+    </Show>
+  );
+}

@@ -1,0 +1,58 @@
+/** Moves through the minutes of a game that were forecast. */
+import { createSignal, Show } from "solid-js";
+import { clock, exact } from "../model/format";
+import type { History } from "../state/history";
+import type { Moment } from "../state/moment";
+import { strings } from "../strings";
+
+const said = strings.game;
+
+export function Scrubber(props: { history: History; moment: Moment }) {
+  const minutes = () => props.history.minutes();
+  const place = () => minutes().indexOf(props.moment.minute());
+  const choose = (index: number) => props.moment.choose(minutes()[Math.max(0, Math.min(minutes().length - 1, index))]);
+  const made = () => props.moment.forecasts()[0]?.generated ?? Number.NaN;
+  const [copied, setCopied] = createSignal(false);
+  const copy = async () => {
+    const url = new URL(location.href);
+    url.searchParams.set("minute", `${props.moment.minute()}`);
+    props.moment.choose(props.moment.minute());
+    await navigator.clipboard?.writeText(url.href).catch(() => undefined);
+    setCopied(true);
+    setTimeout(() => setCopied(false), 2000);
+  };
+  return (
+    <div class="card scrubber">
+      <div class="scrubber-row">
+        <button type="button" class="icon-button" aria-label={said.earlier} disabled={place() <= 0} onClick={() => choose(place() - 1)}>
+          ‹
+        </button>
+        <input
+          type="range"
+          aria-label={said.scrubber}
+          aria-valuetext={`${said.minute} ${props.moment.minute()}`}
+          min={0}
+          max={Math.max(0, minutes().length - 1)}
+          value={place()}
+          onInput={(event) => choose(event.currentTarget.valueAsNumber)}
+        />
+        <button type="button" class="icon-button" aria-label={said.later} disabled={place() >= minutes().length - 1} onClick={() => choose(place() + 1)}>
+          ›
+        </button>
+      </div>
+      <div class="scrubber-row">
+        <p class="scrubber-text" title={exact(made())}>
+          {said.then(props.moment.minute(), clock(made()))}
+        </p>
+        <Show when={!props.moment.following()}>
+          <button type="button" onClick={() => props.moment.choose(undefined)}>
+            {props.history.outcome("final") ? said.toLast : said.toLive}
+          </button>
+        </Show>
+        <button type="button" class="quiet" onClick={() => void copy()}>
+          <span aria-live="polite">{copied() ? said.copied : said.copy}</span>
+        </button>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,68 @@
+/** One game over its minutes: which forecast held at each, what was corrected, whether it held. */
+import type { CoursePoint, Forecast, Horizon, Outcome, Recorded } from "./types";
+
+/** The minutes of a horizon in order, each with its newest revision that was in time. */
+export function byMinute(predictions: readonly Recorded[], horizon: Horizon): Recorded[] {
+  const newest = new Map<number, Recorded>();
+  for (const one of predictions) {
+    const { forecast } = one;
+    if (forecast.horizon !== horizon || forecast.late) continue;
+    const standing = newest.get(forecast.minute);
+    if (!standing || forecast.sequence > standing.forecast.sequence) newest.set(forecast.minute, one);
+  }
+  return [...newest.values()].sort((a, b) => a.forecast.minute - b.forecast.minute);
+}
+
+/** Each prediction once, in the order of the ledger. */
+export function inOrder(predictions: readonly Recorded[]): Recorded[] {
+  const bySequence = new Map(predictions.map((one) => [one.forecast.sequence, one]));
+  return [...bySequence.values()].sort((a, b) => a.forecast.sequence - b.forecast.sequence);
+}
+
+/** The outcome that stands for a horizon, if one does. */
+export function standing(outcomes: readonly Outcome[], horizon: Horizon): Outcome | undefined {
+  const newest = outcomes.filter((one) => one.horizon === horizon).sort((a, b) => b.sequence - a.sequence)[0];
+  return newest?.withdrawn ? undefined : newest;
+}
+
+/** Whether the interval of a forecast contains a differential, ends included. */
+export function covers(forecast: Forecast, differential: number): boolean {
+  return forecast.lower <= differential && differential <= forecast.upper;
+}
+
+/** How many of the forecasts held the outcome in their interval. */
+export function held(predictions: readonly Recorded[], outcome: Outcome): { held: number; of: number } {
+  const hits = predictions.filter((one) => covers(one.forecast, outcome.differential));
+  return { held: hits.length, of: predictions.length };
+}
+
+/** A correction: the same minute forecast again from other plays. */
+export interface Correction {
+  minute: number;
+  horizon: Horizon;
+  from: Recorded;
+  to: Recorded;
+}
+
+export function corrections(predictions: readonly Recorded[]): Correction[] {
+  const found: Correction[] = [];
+  const last = new Map<string, Recorded>();
+  for (const one of inOrder(predictions)) {
+    const { horizon, minute, modelVersion, alpha } = one.forecast;
+    const key = [horizon, minute, modelVersion, alpha].join();
+    const from = last.get(key);
+    if (from && one.forecast.revision > from.forecast.revision) found.push({ minute, horizon, from, to: one });
+    last.set(key, one);
+  }
+  return found;
+}
+
+/** How undecided a game is: 1 at even chances, 0 where one side is certain to win. */
+export function openness(probability: number): number {
+  return 1 - Math.abs(2 * probability - 1);
+}
+
+/** The course with one more point, in the order of minutes; a point of a known minute replaces it. */
+export function withPoint(course: readonly CoursePoint[], point: CoursePoint): CoursePoint[] {
+  return [...course.filter((one) => one.minute !== point.minute), point].sort((a, b) => a.minute - b.minute);
+}

@@ -1,0 +1,66 @@
+/** Numbers and times as they are shown. Every figure is rounded here and nowhere else. */
+
+const MINUS = "−";
+
+/** A number with `digits` decimals and a true minus sign; never "−0.0". */
+export function fixed(value: number, digits = 1): string {
+  if (!Number.isFinite(value)) return "–";
+  const text = Math.abs(value).toFixed(digits);
+  return value < 0 && Number(text) !== 0 ? MINUS + text : text;
+}
+
+/** As `fixed`, with a plus sign where it is positive. */
+export function signed(value: number, digits = 1): string {
+  const text = fixed(value, digits);
+  return value > 0 && Number(text) !== 0 ? `+${text}` : text;
+}
+
+/** A differential as a lead: "BOS +7.3", "LAL +2.0", or "even" where it rounds to nothing. */
+export function lead(value: number, home: string, away: string, digits = 1): string {
+  const text = Math.abs(value).toFixed(digits);
+  if (Number(text) === 0) return "even";
+  return `${value > 0 ? home : away} +${text}`;
+}
+
+/** A probability in whole percent; what is not certain is never shown as 0 or 100 %. */
+export function percent(probability: number, digits = 0): string {
+  if (!Number.isFinite(probability)) return "–";
+  const text = (100 * probability).toFixed(digits);
+  if (probability > 0 && Number(text) === 0) return `<${(10 ** -digits).toFixed(digits)} %`;
+  if (probability < 1 && Number(text) === 100) return `>${(100 - 10 ** -digits).toFixed(digits)} %`;
+  return `${text} %`;
+}
+
+/** A span in the largest unit that fits: "8 s", "12 min", "3 h", "2 d". */
+export function span(milliseconds: number): string {
+  const seconds = Math.max(0, Math.round(milliseconds / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} d`;
+}
+
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric", timeZone: "UTC" });
+
+/** Time of day in the viewer's zone. */
+export function clock(instant: number): string {
+  return Number.isFinite(instant) ? CLOCK.format(instant) : "–";
+}
+
+/** Date and time with the name of the viewer's zone. */
+export function exact(instant: number): string {
+  return Number.isFinite(instant) ? EXACT.format(instant) : "–";
+}
+
+/** A calendar day (ISO 8601), which belongs to no zone. */
+export function day(date: string): string {
+  const instant = Date.parse(`${date}T00:00:00Z`);
+  return Number.isNaN(instant) ? date : DAY.format(instant);
+}
+
+/** The day of games at an instant: the date in UTC 11 hours earlier, by which the record counts its evenings. */
+export function gameDay(instant: number): string {
+  return new Date(instant - 11 * 3_600_000).toISOString().slice(0, 10);
+}

@@ -1,0 +1,84 @@
+/** What the page works with: the contract's messages with numbers and times in place of JSON's strings. */
+
+export type Horizon = "half" | "final";
+export const HORIZONS: readonly Horizon[] = ["half", "final"];
+/** Minute of play at which a horizon is reached. Overtime lies beyond 48; the chart ends there. */
+export const MINUTE_OF: Record<Horizon, number> = { half: 24, final: 48 };
+
+export interface Teams {
+  home: string;
+  away: string;
+}
+
+export interface SimilarGame {
+  label: string;
+  date: string;
+  distance: number;
+  /** Differential at the horizon if this game changed by the same increment. */
+  atHorizon: number;
+  games: number;
+  increment: number;
+  spread: number;
+}
+
+export interface Attribution {
+  beforeTipoff: number;
+  minutes: number[];
+  similarGames: number;
+}
+
+export interface Forecast extends Teams {
+  gameId: string;
+  horizon: Horizon;
+  minute: number;
+  alpha: number;
+  point: number;
+  lower: number;
+  upper: number;
+  /** P(home − away > 0) at the horizon. */
+  probability: number;
+  modelVersion: string;
+  /** Milliseconds since 1970; likewise `expires`. */
+  generated: number;
+  expires: number;
+  sequence: number;
+  revision: number;
+  late: boolean;
+  expectedMargin: number | undefined;
+  ratingsDate: string;
+  warnings: string[];
+  /** Differential at the end of `minute`; unknown without an explanation. */
+  lead: number | undefined;
+  similar: SimilarGame[];
+  attribution: Attribution | undefined;
+  calibrationGames: number;
+  /** Quantiles by level, ascending; empty where none were sent. */
+  quantiles: { level: number; value: number }[];
+}
+
+export interface Outcome {
+  gameId: string;
+  horizon: Horizon;
+  differential: number;
+  withdrawn: boolean;
+  sequence: number;
+  revision: number;
+  recorded: number;
+}
+
+export interface Recorded {
+  forecast: Forecast;
+  pattern: number[];
+  superseded: boolean;
+  outcome: Outcome | undefined;
+  covered: boolean | undefined;
+}
+
+/** The newest in-time forecast of the end, by minute: what the board's sparkline draws. */
+export interface CoursePoint {
+  minute: number;
+  lead: number;
+  probability: number;
+  /** Position in the ledger of the forecast; 0 where it is not known. */
+  sequence: number;
+}

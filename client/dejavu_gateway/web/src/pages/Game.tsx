@@ -1,0 +1,197 @@
+/** One game: the fan, who wins, what moved it, games like it, and whether it held. */
+import { createMemo, createSignal, For, Show } from "solid-js";
+import { barData, barOptions, type Bar } from "../charts/barChart";
+import { Chart } from "../charts/Chart";
+import { winData, winOptions, type WinInput } from "../charts/winChart";
+import { FanFigure } from "../components/FanFigure";
+import { Figure, Table } from "../components/Figure";
+import { Heading, Pending } from "../components/Frame";
+import { Scoreboard } from "../components/Scoreboard";
+import { Scrubber } from "../components/Scrubber";
+import { corrections, covers, held } from "../model/course";
+import { exact, fixed, lead, percent, signed } from "../model/format";
+import { HORIZONS, type Horizon } from "../model/types";
+import { createHistory, type History } from "../state/history";
+import { createMoment, type Moment } from "../state/moment";
+import { strings } from "../strings";
+
+const said = strings.game;
+
+interface Parts {
+  history: History;
+  moment: Moment;
+}
+
+/** The horizon whose reasons are shown: the end, unless only the half was forecast. */
+function mainHorizon(moment: Moment): Horizon {
+  return moment.shown().final ? "final" : "half";
+}
+
+function WinFigure(props: Parts) {
+  const points = () =>
+    props.history.series("final").map(({ forecast }) => ({ minute: forecast.minute, lead: forecast.lead ?? 0, probability: forecast.probability, sequence: forecast.sequence }));
+  const input = createMemo((): WinInput => {
+    const outcome = props.history.outcome("final");
+    return { points: points(), minute: props.moment.minute(), homeWon: outcome && outcome.differential > 0 };
+  });
+  const now = () => percent(props.moment.shown().final?.forecast.probability ?? Number.NaN);
+  const table = () => ({
+    columns: [said.columns.minute, said.columns.lead, strings.tonight.wins(props.moment.home())],
+    rows: points().map((point) => [`${point.minute}`, lead(point.lead, props.moment.home(), props.moment.away(), 0), percent(point.probability, 1)]),
+  });
+  return (
+    <Figure title={said.winTitle} caption={said.winCaption(props.moment.home(), props.moment.away())} table={table}>
+      <Chart label={said.winLabel(props.moment.home(), now())} size="small" data={winData(input())} options={winOptions(input)} shape={`${input().minute}`} />
+    </Figure>
+  );
+}
+
+function ReasonFigure(props: Parts) {
+  const bars = createMemo((): Bar[] => {
+    const terms = props.moment.shown()[mainHorizon(props.moment)]?.forecast.attribution;
+    if (!terms) return [];
+    return [
+      { name: said.beforeTipoff, value: terms.beforeTipoff },
+      ...terms.minutes.map((value, index) => ({ name: `${index + 1}′`, value })),
+      { name: said.similarTerm, value: terms.similarGames },
+    ];
+  });
+  const title = () => (mainHorizon(props.moment) === "final" ? said.reason : said.reasonHalf);
+  const longName = (index: number) =>
+    index === 0 ? said.beforeTipoffLong : index === bars().length - 1 ? said.similarTermLong : `${said.minute} ${index}`;
+  const table = () => ({
+    columns: [said.minute, said.similarColumns[2] as string],
+    rows: bars().map((bar, index) => [longName(index), lead(bar.value, props.moment.home(), props.moment.away(), 2)]),
+  });
+  return (
+    <Show when={bars().length}>
+      <Figure title={title()} caption={said.reasonCaption} table={table}>
+        <Chart label={said.reasonLabel} size="small" data={barData(bars())} options={barOptions(bars, props.moment.home, props.moment.away)} shape={`${bars().length}`} />
+      </Figure>
+    </Show>
+  );
+}
+
+function SimilarCard(props: Parts & { drawn: boolean; onDraw: (drawn: boolean) => void }) {
+  const games = () => props.moment.shown()[mainHorizon(props.moment)]?.forecast.similar ?? [];
+  const name = (value: number) => lead(value, props.moment.home(), props.moment.away());
+  const table = () => ({
+    columns: said.similarColumns,
+    rows: games().map((game) => [
+      game.label,
+      fixed(game.distance),
+      game.spread ? `${signed(game.increment)} ± ${fixed(game.spread)}` : signed(game.increment),
+      name(game.atHorizon),
+    ]),
+  });
+  return (
+    <section class="card">
+      <div class="figure-head">
+        <h2>{said.similarTitle}</h2>
+        <label class="check">
+          <input type="checkbox" checked={props.drawn} onChange={(event) => props.onDraw(event.currentTarget.checked)} />
+          {said.showCourses}
+        </label>
+      </div>
+      <Show when={games().length} fallback={<p>{said.similarNone}</p>}>
+        <Table data={table()} caption={said.similarTitle} />
+        <p class="caption">{said.similarCaption(strings.horizon[mainHorizon(props.moment)] ?? "")}</p>
+      </Show>
+    </section>
+  );
+}
+
+function HeldCard(props: Parts) {
+  const settled = () => HORIZONS.filter((horizon) => props.history.outcome(horizon) && props.history.series(horizon).length);
+  return (
+    <Show when={settled().length}>
+      <section class="card">
+        <h2>{said.held}</h2>
+        <For each={settled()}>
+          {(horizon) => {
+            const outcome = () => props.history.outcome(horizon);
+            const share = () => held(props.history.series(horizon), outcome()!);
+            const name = () => strings.horizon[horizon] ?? "";
+            const came = () => lead(outcome()?.differential ?? 0, props.moment.home(), props.moment.away(), 0);
+            const now = () => props.moment.shown()[horizon]?.forecast;
+            const words = () => {
+              const one = now();
+              const standing = outcome();
+              if (!one || !standing) return "";
+              const inside = covers(one, standing.differential);
+              return (inside ? said.heldYes : said.heldNo)(percent(1 - one.alpha));
+            };
+            return (
+              <Show when={outcome()}>
+                <p>
+                  {said.heldShare(name(), came(), share().held, share().of)} {words()}
+                </p>
+              </Show>
+            );
+          }}
+        </For>
+      </section>
+    </Show>
+  );
+}
+
+function CorrectionsCard(props: Parts) {
+  const found = createMemo(() => corrections(props.history.predictions()));
+  const name = (value: number, digits = 1) => lead(value, props.moment.home(), props.moment.away(), digits);
+  return (
+    <Show when={found().length}>
+      <section class="card">
+        <h2>{said.corrections}</h2>
+        <ul class="plain">
+          <For each={found()}>
+            {(one) => (
+              <li>
+                {said.correction(one.minute, strings.horizon[one.horizon] ?? "")}:{" "}
+                {said.correctionFrom(name(one.from.pattern.at(-1) ?? 0, 0), name(one.to.pattern.at(-1) ?? 0, 0))},{" "}
+                {said.correctionPoint(name(one.from.forecast.point), name(one.to.forecast.point))}
+                <span class="sub"> {exact(one.to.forecast.generated)}</span>
+              </li>
+            )}
+          </For>
+        </ul>
+      </section>
+    </Show>
+  );
+}
+
+export default function Game(props: { id: string }) {
+  const history = createHistory(() => props.id);
+  const moment = createMoment(history);
+  const [drawn, setDrawn] = createSignal(false);
+  const similar = () => (drawn() ? (moment.shown()[mainHorizon(moment)]?.forecast.similar ?? []) : []);
+  const unknown = () => history.loaded.value() !== undefined && !history.predictions().length;
+  const error = () => (history.predictions().length ? undefined : history.loaded.error());
+  return (
+    <Show
+      when={history.predictions().length}
+      fallback={
+        <>
+          <Heading>{props.id}</Heading>
+          <Show when={unknown()} fallback={<Pending error={error()} retry={history.reload} />}>
+            <p class="pending">{said.unknown}</p>
+          </Show>
+        </>
+      }
+    >
+      <Heading hidden>{said.title(moment.away(), moment.home())}</Heading>
+      <div class="game-page">
+        <Scoreboard history={history} moment={moment} />
+        <Scrubber history={history} moment={moment} />
+        <FanFigure history={history} moment={moment} similar={similar()} similarHorizon={mainHorizon(moment)} />
+        <WinFigure history={history} moment={moment} />
+        <ReasonFigure history={history} moment={moment} />
+        <SimilarCard history={history} moment={moment} drawn={drawn()} onDraw={setDrawn} />
+        <HeldCard history={history} moment={moment} />
+        <CorrectionsCard history={history} moment={moment} />
+        <p class="page-foot">
+          <a href={`/embed/game/${props.id}`}>{said.embed}</a>
+        </p>
+      </div>
+    </Show>
+  );
+}

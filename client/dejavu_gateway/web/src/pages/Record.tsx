@@ -1,0 +1,166 @@
+/** The record: how right the forecasts were, with intervals, and how to check that nothing was changed. */
+import { createMemo, createSignal, For, Show } from "solid-js";
+import { api } from "../api/client";
+import { num } from "../api/convert";
+import { Checkpoint } from "../components/Checkpoint";
+import { CoverageFigure, ReliabilityFigure } from "../components/RecordFigures";
+import { Table } from "../components/Figure";
+import { Heading, Pending } from "../components/Frame";
+import { Segmented } from "../components/Segmented";
+import { TeamSelect } from "../components/TeamSelect";
+import type { FigureJson, GetLeaderboardResponseJson, ScorecardJson } from "../gen/dejavu/v1/record_service_pb";
+import { fixed, percent, signed } from "../model/format";
+import { status } from "../state/live";
+import { createLoaded, type Loaded } from "../state/load";
+import { byMinutes, byMonths, conditions, mainCoverage, type Filter, type Period } from "../state/record";
+import { strings } from "../strings";
+
+const said = strings.record;
+
+/** A figure with its interval: "4.70 [4.61, 4.80]". */
+export function figure(one: FigureJson | undefined, digits: number, write = fixed): string {
+  if (!one) return "–";
+  const value = write(num(one.value), digits);
+  return one.lower === undefined || one.upper === undefined ? value : `${value} [${write(num(one.lower), digits)}, ${write(num(one.upper), digits)}]`;
+}
+
+function Stat(props: { name: string; value: string; notes: (string | undefined)[] }) {
+  return (
+    <div class="stat">
+      <dt>{props.name}</dt>
+      <dd>
+        <strong>{props.value.split(" [")[0]}</strong>
+        <Show when={props.value.includes("[")}>
+          <span class="sub">[{props.value.split("[")[1]}</span>
+        </Show>
+        <For each={props.notes}>{(note) => <span class="sub note">{note}</span>}</For>
+      </dd>
+    </div>
+  );
+}
+
+function Overview(props: { card: ScorecardJson }) {
+  const card = () => props.card;
+  return (
+    <section class="card">
+      <p class="sub">{said.counts(num(card().games), num(card().forecasts))}</p>
+      <dl class="stats">
+        <For each={card().coverage ?? []}>
+          {(one) => (
+            <Stat
+              name={said.coverage(percent(1 - num(one.alpha)))}
+              value={`${percent(num(one.coverage), 1)} [${percent(num(one.lower), 1)}, ${percent(num(one.upper), 1)}]`}
+              notes={[said.coverageNote(fixed(num(one.meanWidth)))]}
+            />
+          )}
+        </For>
+        <Stat
+          name={`${said.mae}, ${said.maeUnit}`}
+          value={figure(card().mae, 2)}
+          notes={[`${said.persistence}: ${figure(card().persistenceMae, 2)}`, said.against(figure(card().maeDifference, 2, signed))]}
+        />
+        <Show when={card().crps}>
+          <Stat name={said.crps} value={figure(card().crps, 2)} notes={[said.crpsNote]} />
+        </Show>
+        <Stat name={said.brier} value={figure(card().brier, 3)} notes={[]} />
+        <Stat name={said.ece} value={fixed(num(card().ece), 3)} notes={[said.eceNote]} />
+      </dl>
+    </section>
+  );
+}
+
+function Leaderboard(props: { answer: Loaded<GetLeaderboardResponseJson> }) {
+  const columns = said.columns;
+  const table = () => ({
+    columns: [columns.rank, columns.model, columns.games, columns.crps, columns.mae, columns.persistence, columns.brier, columns.coverage],
+    rows: (props.answer.value()?.rows ?? []).map(({ rank, modelVersion, scorecard: card }) => {
+      const coverage = card && mainCoverage(card);
+      return [
+        `${rank}`,
+        modelVersion ?? "",
+        num(card?.games).toLocaleString(),
+        figure(card?.crps, 2),
+        figure(card?.mae, 2),
+        figure(card?.persistenceMae, 2),
+        figure(card?.brier, 3),
+        coverage ? percent(num(coverage.coverage), 1) : "–",
+      ];
+    }),
+  });
+  return (
+    <Show when={props.answer.value()?.rows?.length}>
+      <section class="card">
+        <h2>{said.leaderboard}</h2>
+        <Table data={table()} caption={said.leaderboard} />
+        <p class="caption">{said.leaderboardCaption}</p>
+      </section>
+    </Show>
+  );
+}
+
+export default function Record_() {
+  const [horizon, setHorizon] = createSignal<Filter["horizon"]>("final");
+  const [period, setPeriod] = createSignal<Period>("all");
+  const [team, setTeam] = createSignal("");
+  const [ticked, setTicked] = createSignal<boolean>();
+  const replays = () => ticked() ?? status()?.demo ?? false;
+  const filter = createMemo((): Filter => ({ horizon: horizon(), period: period(), team: team(), replays: replays() }));
+  const card = createLoaded(filter, async (chosen) => (await api.scorecard(conditions(chosen))).scorecard ?? {});
+  const scored = () => (num(card.value()?.games) ? filter() : undefined);
+  const minutes = createLoaded(scored, byMinutes);
+  const months = createLoaded(scored, byMonths);
+  const leaders = createLoaded(scored, (chosen) => api.leaderboard({ ...conditions(chosen), metric: "LEADERBOARD_METRIC_CRPS", minGames: 1 }));
+  const periods = Object.entries(said.periods) as [Period, string][];
+  return (
+    <>
+      <div class="page-head">
+        <div>
+          <Heading>{said.title}</Heading>
+          <p class="intro">{said.intro}</p>
+        </div>
+      </div>
+      <div class="stack">
+        <section class="card" aria-label={said.filters}>
+          <div class="form-row">
+            <Segmented
+              label={said.horizon}
+              value={horizon()}
+              options={[
+                ["half", strings.horizon.half ?? ""],
+                ["final", strings.horizon.final ?? ""],
+              ]}
+              onChange={setHorizon}
+            />
+            <Segmented label={said.period} value={period()} options={periods} onChange={setPeriod} />
+            <TeamSelect label={said.team} none={said.anyTeam} value={team()} onChange={setTeam} />
+            <label class="check">
+              <input type="checkbox" checked={replays()} onChange={(event) => setTicked(event.currentTarget.checked)} />
+              {said.replays}
+            </label>
+          </div>
+        </section>
+        <Show when={!card.error() && card.value()} fallback={<Pending error={card.error()} retry={() => void card.reload()} />}>
+          {(ready) => (
+            <Show
+              when={num(ready().games)}
+              fallback={
+                <p class="pending">
+                  {said.empty} {replays() ? "" : said.emptyReplays}
+                </p>
+              }
+            >
+              <Overview card={ready()} />
+              <ReliabilityFigure filter={filter()} />
+              <div class="two-columns">
+                <CoverageFigure title={said.byMinuteTitle} caption={said.byMinuteCaption} groups={minutes} />
+                <CoverageFigure title={said.byMonthTitle} caption={said.byMonthCaption} groups={months} />
+              </div>
+              <Leaderboard answer={leaders} />
+            </Show>
+          )}
+        </Show>
+        <Checkpoint />
+      </div>
+    </>
+  );
+}

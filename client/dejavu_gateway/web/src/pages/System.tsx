@@ -1,0 +1,122 @@
+/** Whether everything works: server, stream, ledger, feed, clock and models. */
+import { For, onCleanup, Show } from "solid-js";
+import { api } from "../api/client";
+import { num } from "../api/convert";
+import { Table } from "../components/Figure";
+import { Heading, Pending } from "../components/Frame";
+import { exact, span } from "../model/format";
+import { figures } from "../model/exposition";
+import { now, offset } from "../state/clock";
+import { connection, status } from "../state/live";
+import { createLoaded } from "../state/load";
+import { problems, quietFor } from "../state/problems";
+import { strings } from "../strings";
+
+const said = strings.system;
+const CLOCK_GOOD_MS = 2000;
+const REFRESH_MS = 5000;
+
+interface Check {
+  name: string;
+  good: boolean;
+  text: string;
+}
+
+function checks(): Check[] {
+  const state = status();
+  const quiet = quietFor();
+  const skew = offset();
+  const list: Check[] = [{ name: strings.product, good: connection() === "open", text: strings.connection[connection()] ?? "" }];
+  if (state) {
+    const newest = state.newestEventTime ? said.ago(exact(Date.parse(state.newestEventTime)), span(now() - Date.parse(state.newestEventTime))) : said.never;
+    list.push(
+      { name: said.server, good: state.serving, text: `${state.serving ? said.serving : said.notServing} ${said.since(exact(Date.parse(state.since)))}` },
+      { name: said.stream, good: state.streaming, text: state.streaming ? said.streaming : said.notStreaming },
+      { name: said.ledger, good: state.ledger.ok, text: state.ledger.ok ? said.ledgerOk : `${said.ledgerBroken} ${state.ledger.message}` },
+      { name: said.newest, good: true, text: newest },
+    );
+  }
+  list.push({ name: said.feed, good: quiet === undefined, text: quiet === undefined ? said.feedActive : said.feedQuiet(span(quiet)) });
+  if (skew !== undefined) {
+    const good = Math.abs(skew) <= CLOCK_GOOD_MS;
+    list.push({ name: said.clock, good, text: good ? said.clockGood(span(CLOCK_GOOD_MS)) : said.clockOff(span(Math.abs(skew))) });
+  }
+  return list;
+}
+
+function Models() {
+  const models = createLoaded(() => true, () => api.models());
+  return (
+    <section class="card">
+      <h2>{said.models}</h2>
+      <Show when={models.value()} fallback={<Pending error={models.error()} retry={() => void models.reload()} />}>
+        {(ready) => (
+          <For each={ready().models ?? []}>
+            {(model) => (
+              <dl class="model">
+                <dt>
+                  <code>{model.version}</code> {model.active ? said.active : ""} {said.fit[model.verdict ?? ""] ?? ""}
+                </dt>
+                <dd class="sub">{said.trained(num(model.trainGames).toLocaleString(), seasons(model.trainSeasons ?? []))}</dd>
+                <dd class="sub">{said.calibrated(num(model.calibrationGames).toLocaleString(), seasons(model.calibrationSeasons ?? []))}</dd>
+                <dd class="sub">{said.ratings(model.ratingsDate ?? "", num(model.finalsSince))}</dd>
+                <For each={model.warnings ?? []}>{(warning) => <dd class="warning">{warning.text}</dd>}</For>
+              </dl>
+            )}
+          </For>
+        )}
+      </Show>
+    </section>
+  );
+}
+
+function seasons(years: readonly number[]): string {
+  const first = Math.min(...years);
+  const last = Math.max(...years);
+  return first === last ? `${first}` : `${first}–${last}`;
+}
+
+function Rates() {
+  const exposition = createLoaded(() => true, async () => {
+    const response = await fetch("/metrics");
+    return response.ok ? response.text() : "";
+  });
+  const timer = setInterval(() => void exposition.reload(), REFRESH_MS);
+  onCleanup(() => clearInterval(timer));
+  const rows = () => figures(exposition.error() ? "" : (exposition.value() ?? ""));
+  return (
+    <section class="card">
+      <h2>{said.rates}</h2>
+      <Show when={rows().length} fallback={<p class="sub">{said.ratesNone}</p>}>
+        <Table data={{ columns: [said.columns.name, said.columns.value], rows: rows() }} caption={said.rates} />
+      </Show>
+    </section>
+  );
+}
+
+export default function System() {
+  return (
+    <>
+      <div class="page-head">
+        <Heading>{said.title}</Heading>
+      </div>
+      <div class="stack">
+        <section class="card">
+          <h2>{problems().length ? said.overall : said.good}</h2>
+          <dl class="checks">
+            <For each={checks()}>
+              {(check) => (
+                <div data-good={check.good}>
+                  <dt>{check.name}</dt>
+                  <dd>{check.text}</dd>
+                </div>
+              )}
+            </For>
+          </dl>
+        </section>
+        <Models />
+        <Rates />
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,84 @@
+/** The board: tonight's games live, or those of an evening before. */
+import { createMemo, For, Show } from "solid-js";
+import { api } from "../api/client";
+import { GameCard } from "../components/GameCard";
+import { Heading, Pending } from "../components/Frame";
+import { openness } from "../model/course";
+import { day, gameDay } from "../model/format";
+import { query } from "../router";
+import { failure, loadTonight, tonight } from "../state/board";
+import { now } from "../state/clock";
+import { game as known, games, outcomeOf, takeBoardGame, type Game } from "../state/games";
+import { createLoaded } from "../state/load";
+import { strings } from "../strings";
+
+const said = strings.tonight;
+
+/** In steps of a tenth, so that cards do not change places with every point. */
+function order(game: Game): number {
+  return Math.round(10 * openness(game.newest.final?.probability ?? 0.5));
+}
+
+export default function Tonight() {
+  const chosen = () => query("date");
+  const evening = createLoaded(chosen, async (date) => {
+    const answer = await api.board(date);
+    answer.games.forEach(takeBoardGame);
+    return answer;
+  });
+  const board = () => (chosen() ? (evening.value()?.date === chosen() ? evening.value() : undefined) : tonight());
+  const error = () => (chosen() ? evening.error() : failure());
+  const retry = () => void (chosen() ? evening.reload() : loadTonight());
+  const live = () => !chosen() || chosen() === gameDay(now());
+  const shown = createMemo(() => {
+    const listed = new Set((board()?.games ?? []).map((game) => game.gameId));
+    const today = gameDay(now());
+    const madeToday = (game: Game) => Object.values(game.newest).some((one) => one && gameDay(one.generated) === today);
+    return games().filter((game) => listed.has(game.id) || (live() && madeToday(game)));
+  });
+  const sorted = (over: boolean) =>
+    shown()
+      .filter((game) => (outcomeOf(game, "final") !== undefined) === over)
+      .sort((a, b) => (over ? 0 : order(b) - order(a)) || a.id.localeCompare(b.id))
+      .map((game) => game.id);
+  const groups = [
+    { name: said.inPlay, ids: createMemo(() => sorted(false)) },
+    { name: said.over, ids: createMemo(() => sorted(true)) },
+  ];
+  const dates = () => board()?.dates;
+  return (
+    <>
+      <div class="page-head">
+        <div>
+          <Heading>{said.title}</Heading>
+          <p class="sub">{day(board()?.date ?? chosen() ?? gameDay(now()))}</p>
+        </div>
+        <nav class="evenings" aria-label={said.evening}>
+          <Show when={dates()?.previous}>{(date) => <a href={`/?date=${date()}`}>← {said.previous}</a>}</Show>
+          <Show when={dates()?.next}>{(date) => <a href={`/?date=${date()}`}>{said.next} →</a>}</Show>
+          <Show when={chosen()}>
+            <a href="/">{said.toToday}</a>
+          </Show>
+        </nav>
+      </div>
+      <Show when={shown().length || board()} fallback={<Pending error={error()} retry={retry} />}>
+        <Show when={shown().length} fallback={<p class="pending">{said.empty} {said.emptyHint}</p>}>
+          <For each={groups}>
+            {(group) => (
+              <Show when={group.ids().length}>
+                <section class="board-group">
+                  <h2>
+                    {group.name} <span class="count">{group.ids().length}</span>
+                  </h2>
+                  <div class="board">
+                    <For each={group.ids()}>{(id) => <Show when={known(id)}>{(game) => <GameCard game={game()} />}</Show>}</For>
+                  </div>
+                </section>
+              </Show>
+            )}
+          </For>
+        </Show>
+      </Show>
+    </>
+  );
+}

@@ -1,0 +1,181 @@
+/** A course of the score, typed or drawn, and its forecast, which follows every change. Nothing is recorded. */
+import { createEffect, createSignal, For, onCleanup, Show } from "solid-js";
+import { api, ApiError } from "../api/client";
+import { forecast as toForecast } from "../api/convert";
+import { Heading } from "../components/Frame";
+import { PatternEditor } from "../components/PatternEditor";
+import { Segmented } from "../components/Segmented";
+import { TeamSelect } from "../components/TeamSelect";
+import { lead, percent } from "../model/format";
+import { LEVELS } from "../model/fan";
+import { parse, write } from "../model/pattern";
+import { MINUTE_OF, type Forecast, type Horizon } from "../model/types";
+import { strings } from "../strings";
+
+const said = strings.whatIf;
+const EXAMPLE = [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6];
+const ALPHAS = { "0.5": "50 %", "0.2": "80 %", "0.1": "90 %", "0.05": "95 %" } as const;
+type Alpha = keyof typeof ALPHAS;
+/** While somebody draws, ask at most this often. */
+const PAUSE_MS = 120;
+const QUANTILE_LEVELS = LEVELS.flatMap((level) => [(1 - level) / 2, (1 + level) / 2]).map((level) => Number(level.toFixed(4)));
+
+export default function WhatIf() {
+  const [pattern, setPattern] = createSignal<number[]>(EXAMPLE);
+  const [text, setText] = createSignal(write(EXAMPLE));
+  const [home, setHome] = createSignal("");
+  const [away, setAway] = createSignal("");
+  const [horizon, setHorizon] = createSignal<Horizon>("final");
+  const [alpha, setAlpha] = createSignal<Alpha>("0.05");
+  const [answer, setAnswer] = createSignal<Forecast>();
+  const [refusal, setRefusal] = createSignal("");
+  const most = () => MINUTE_OF[horizon()] - 1;
+  const homeName = () => home() || strings.homeName;
+  const awayName = () => away() || strings.awayName;
+
+  const take = (next: number[]) => {
+    setPattern(next);
+    setText(write(next));
+  };
+  const typed = (value: string) => {
+    setText(value);
+    const parsed = parse(value);
+    if ("pattern" in parsed) setPattern(parsed.pattern);
+  };
+  const problem = (): string => {
+    const parsed = parse(text());
+    if ("problem" in parsed) return said.notANumber(parsed.problem.index + 1, parsed.problem.text);
+    if (!pattern().length) return said.tooShort;
+    if (pattern().length > most()) return said.tooLong(strings.horizon[horizon()] ?? "", most());
+    if (home() && home() === away()) return said.sameTeam;
+    return "";
+  };
+
+  let pending: AbortController | undefined;
+  const ask = async (request: Parameters<typeof api.predict>[0]) => {
+    pending?.abort();
+    const mine = new AbortController();
+    pending = mine;
+    try {
+      const { forecast } = await api.predict(request, mine.signal);
+      if (pending !== mine) return;
+      setAnswer(forecast && toForecast(forecast));
+      setRefusal("");
+    } catch (error) {
+      if (mine.signal.aborted) return;
+      setRefusal(error instanceof ApiError ? refusalText(error) : strings.failed);
+    }
+  };
+  createEffect(() => {
+    if (problem()) return;
+    const request = {
+      pattern: pattern(),
+      alpha: Number(alpha()),
+      horizon: horizon() === "final" ? ("HORIZON_FINAL" as const) : ("HORIZON_HALFTIME" as const),
+      homeTeam: home(),
+      awayTeam: away(),
+      quantileLevels: QUANTILE_LEVELS,
+    };
+    const timer = setTimeout(() => void ask(request), PAUSE_MS);
+    onCleanup(() => clearTimeout(timer));
+  });
+  onCleanup(() => pending?.abort());
+
+  const name = (value: number) => lead(value, homeName(), awayName());
+  const shown = () => (problem() ? undefined : answer());
+  return (
+    <>
+      <div class="page-head">
+        <div>
+          <Heading>{said.title}</Heading>
+          <p class="intro">{said.intro}</p>
+        </div>
+      </div>
+      <div class="stack">
+        <section class="card">
+          <div class="form-row">
+            <Segmented
+              label={said.horizon}
+              value={horizon()}
+              options={[
+                ["half", strings.horizon.half ?? ""],
+                ["final", strings.horizon.final ?? ""],
+              ]}
+              onChange={setHorizon}
+            />
+            <Segmented label={said.level} value={alpha()} options={Object.entries(ALPHAS) as [Alpha, string][]} onChange={setAlpha} />
+            <TeamSelect label={said.away} none={said.noTeam} value={away()} onChange={setAway} />
+            <TeamSelect label={said.home} none={said.noTeam} value={home()} onChange={setHome} />
+          </div>
+        </section>
+        <section class="card" aria-live="polite">
+          <h2 class="visually-hidden">{said.answer}</h2>
+          <Show when={shown()} fallback={<p class="pending">{said.waiting}</p>}>
+            {(forecast) => (
+              <dl class="stats">
+                <div class="stat">
+                  <dt>{strings.atHorizon[forecast().horizon]}</dt>
+                  <dd>
+                    <strong data-answer="point">{name(forecast().point)}</strong>
+                    <span class="sub" data-answer="interval">
+                      {strings.tonight.interval(percent(1 - forecast().alpha), name(forecast().lower), name(forecast().upper))}
+                    </span>
+                  </dd>
+                </div>
+                <div class="stat">
+                  <dt>{said.wins[forecast().horizon]?.(homeName())}</dt>
+                  <dd>
+                    <strong data-answer="probability">{percent(forecast().probability)}</strong>
+                  </dd>
+                </div>
+                <Show when={forecast().expectedMargin !== undefined}>
+                  <div class="stat">
+                    <dt>{strings.game.expected}</dt>
+                    <dd>
+                      <strong>{name(forecast().expectedMargin ?? 0)}</strong>
+                    </dd>
+                  </div>
+                </Show>
+              </dl>
+            )}
+          </Show>
+          <For each={shown()?.warnings ?? []}>{(warning) => <p class="warning">{warning}</p>}</For>
+        </section>
+        <section class="card">
+          <PatternEditor pattern={pattern()} forecast={shown()} most={most()} home={homeName()} away={awayName()} onChange={take} />
+          <p class="caption">{said.draw}</p>
+          <label class="field">
+            <span>{said.pattern}</span>
+            <textarea
+              value={text()}
+              inputmode="text"
+              spellcheck={false}
+              aria-invalid={problem() !== ""}
+              aria-describedby="pattern-hint pattern-problem"
+              onInput={(event) => typed(event.currentTarget.value)}
+            />
+          </label>
+          <p id="pattern-hint" class="sub">
+            {said.patternHint}
+          </p>
+          <p id="pattern-problem" class="invalid" role="alert">
+            {problem() || refusal()}
+          </p>
+          <div class="form-row">
+            <button type="button" onClick={() => take(EXAMPLE)}>
+              {said.reset}
+            </button>
+            <button type="button" onClick={() => take([])}>
+              {said.clear}
+            </button>
+          </div>
+        </section>
+      </div>
+    </>
+  );
+}
+
+function refusalText(error: ApiError): string {
+  const fields = error.fields.map((field) => `${field.field}: ${field.description}`);
+  return fields.length ? fields.join("; ") : error.message || strings.failed;
+}

@@ -1,0 +1,31 @@
+/** Tonight's games as the record has them, loaded once and again after a break: the stream alone tells no outcome of before. */
+import { createSignal } from "solid-js";
+import { api, type Board } from "../api/client";
+import { takeBoardGame } from "./games";
+import { onRestart } from "./live";
+
+const [tonight, setTonight] = createSignal<Board>();
+const [failure, setFailure] = createSignal<unknown>();
+export { tonight, failure };
+
+const RETRY_MS = 3000;
+let loading = false;
+
+/** Loads the board; tries again until it succeeds. */
+export async function loadTonight(): Promise<void> {
+  if (loading) return;
+  loading = true;
+  try {
+    const board = await api.board();
+    board.games.forEach(takeBoardGame);
+    setTonight(board);
+    setFailure(undefined);
+  } catch (error) {
+    setFailure(error);
+    setTimeout(() => void loadTonight(), RETRY_MS);
+  } finally {
+    loading = false;
+  }
+}
+
+onRestart(() => void loadTonight());

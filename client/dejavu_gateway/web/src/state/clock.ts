@@ -1,0 +1,21 @@
+/** The time, by the server's clock where it is known: the viewer's may be wrong. */
+import { createSignal } from "solid-js";
+
+const [offset, setOffset] = createSignal<number>();
+const [now, setNow] = createSignal(Date.now());
+setInterval(() => setNow(Date.now() + (offset() ?? 0)), 1000);
+
+/** Milliseconds since 1970 by the server's clock; renewed every second. */
+export { now };
+
+/** The server's clock minus the viewer's, in milliseconds; undefined until the server told its time. */
+export { offset };
+
+/** Takes the server's time as sent now. An answer takes time to arrive, which makes the offset smaller than it is. */
+export function serverSaid(time: string): void {
+  const server = Date.parse(time);
+  if (!Number.isNaN(server)) {
+    setOffset(server - Date.now());
+    setNow(server);
+  }
+}

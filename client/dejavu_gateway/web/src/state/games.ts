@@ -1,0 +1,114 @@
+/** The games that the page knows, kept up to date by the board and the stream, in whatever order these arrive. */
+import { createSignal, type Signal } from "solid-js";
+import type { BoardGame } from "../api/client";
+import { forecast as toForecast, outcome as toOutcome } from "../api/convert";
+import type { StreamPredictionsResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
+import { withPoint } from "../model/course";
+import type { CoursePoint, Forecast, Horizon, Outcome } from "../model/types";
+
+/** What is known of a game. Values are replaced, never changed. */
+export interface Game {
+  readonly id: string;
+  readonly home: string;
+  readonly away: string;
+  readonly newest: Readonly<Partial<Record<Horizon, Forecast>>>;
+  readonly outcomes: Readonly<Partial<Record<Horizon, Outcome>>>;
+  readonly course: readonly CoursePoint[];
+}
+
+const signals = new Map<string, Signal<Game>>();
+const [ids, setIds] = createSignal<readonly string[]>([]);
+
+/** All games; a game by its id follows that game alone. */
+export function games(): Game[] {
+  return ids().flatMap((id) => game(id) ?? []);
+}
+
+export function game(id: string): Game | undefined {
+  return signals.get(id)?.[0]();
+}
+
+function change(id: string, next: (game: Game) => Game): void {
+  let signal = signals.get(id);
+  if (!signal) {
+    signal = createSignal<Game>({ id, home: "", away: "", newest: {}, outcomes: {}, course: [] });
+    signals.set(id, signal);
+    setIds((all) => [...all, id]);
+  }
+  signal[1](next);
+}
+
+/** A later minute, or of the same minute a later entry of the ledger. */
+function isNewer(one: Forecast, standing: Forecast | undefined): boolean {
+  if (!standing) return true;
+  return one.minute !== standing.minute ? one.minute > standing.minute : one.sequence > standing.sequence;
+}
+
+export function withForecast(game: Game, one: Forecast): Game {
+  if (one.late) return game;
+  const newest = isNewer(one, game.newest[one.horizon]) ? { ...game.newest, [one.horizon]: one } : game.newest;
+  const point = { minute: one.minute, lead: one.lead ?? 0, probability: one.probability, sequence: one.sequence };
+  const standing = game.course.find((other) => other.minute === one.minute);
+  const counts = one.horizon === "final" && one.lead !== undefined && one.sequence > (standing?.sequence ?? 0);
+  return {
+    ...game,
+    home: one.home || game.home,
+    away: one.away || game.away,
+    newest,
+    course: counts ? withPoint(game.course, point) : game.course,
+  };
+}
+
+export function withOutcome(game: Game, one: Outcome): Game {
+  if (one.sequence <= (game.outcomes[one.horizon]?.sequence ?? 0)) return game;
+  return { ...game, outcomes: { ...game.outcomes, [one.horizon]: one } };
+}
+
+/** Takes a game as the board has it. */
+export function takeBoardGame(json: BoardGame): void {
+  change(json.gameId, (before) => {
+    let next = { ...before, home: json.homeTeam || before.home, away: json.awayTeam || before.away };
+    for (const { elapsedMinutes: minute, lead, homeLeadProbability: probability } of json.course ?? [])
+      if (!next.course.some((one) => one.minute === minute))
+        next = { ...next, course: withPoint(next.course, { minute, lead, probability, sequence: 0 }) };
+    for (const recorded of [json.newest.half, json.newest.final])
+      if (recorded?.forecast) next = withForecast(next, withLead(toForecast(recorded.forecast), recorded.pattern));
+    return json.outcomes.map(toOutcome).reduce(withOutcome, next);
+  });
+}
+
+function withLead(one: Forecast, pattern: readonly (number | string)[] | undefined): Forecast {
+  const last = pattern?.at(-1);
+  return last === undefined ? one : { ...one, lead: Number(last) };
+}
+
+type Listener = (gameId: string) => void;
+const listeners = new Set<Listener>();
+
+/** Calls back after each event of the stream with the game that it is about. Returns how to stop. */
+export function onEvent(listener: Listener): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/** Takes an event of the stream. */
+export function takeEvent(event: StreamPredictionsResponseJson): void {
+  const { forecast, outcome } = event;
+  const id = forecast?.gameId ?? outcome?.gameId;
+  if (!id) return;
+  if (forecast) change(id, (game) => withForecast(game, toForecast(forecast)));
+  if (outcome) change(id, (game) => withOutcome(game, toOutcome(outcome)));
+  for (const listener of listeners) listener(id);
+}
+
+/** The outcome that stands for a horizon of a game. */
+export function outcomeOf(game: Game, horizon: Horizon): Outcome | undefined {
+  const outcome = game.outcomes[horizon];
+  return outcome?.withdrawn ? undefined : outcome;
+}
+
+/** The forecast of the latest minute, the end's if both horizons have one. */
+export function latest(game: Game): Forecast | undefined {
+  const { half, final } = game.newest;
+  return half && (!final || half.minute > final.minute) ? half : final;
+}

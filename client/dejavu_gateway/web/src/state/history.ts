@@ -1,0 +1,55 @@
+/** All that was forecast of one game, loaded again when the stream tells of something new. */
+import { createEffect, createMemo, on, onCleanup } from "solid-js";
+import { api } from "../api/client";
+import { outcome, recorded } from "../api/convert";
+import { byMinute, inOrder, standing } from "../model/course";
+import type { Forecast, Horizon, Recorded } from "../model/types";
+import { onEvent } from "./games";
+import { connection, onRestart } from "./live";
+import { createLoaded } from "./load";
+
+/** Several events come together, and the answer is large: ask once for all of them. */
+const COLLECT_MS = 300;
+
+export function createHistory(id: () => string) {
+  const loaded = createLoaded(id, async (game) => {
+    const json = await api.game(game);
+    return { predictions: inOrder(json.predictions.map(recorded)), outcomes: json.outcomes.map(outcome) };
+  });
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const reload = () => {
+    timer ??= setTimeout(async () => {
+      await loaded.reload();
+      timer = undefined;
+    }, COLLECT_MS);
+  };
+  onCleanup(onEvent((game) => game === id() && reload()));
+  onCleanup(onRestart(reload));
+  createEffect(on(connection, (state) => state === "open" && reload(), { defer: true }));
+  onCleanup(() => clearTimeout(timer));
+
+  const predictions = createMemo(() => loaded.value()?.predictions ?? []);
+  const outcomes = () => loaded.value()?.outcomes ?? [];
+  const series = {
+    half: createMemo(() => byMinute(predictions(), "half")),
+    final: createMemo(() => byMinute(predictions(), "final")),
+  };
+  const minutes = createMemo(() =>
+    [...new Set([...series.half(), ...series.final()].map((one) => one.forecast.minute))].sort((a, b) => a - b),
+  );
+  return {
+    loaded,
+    reload,
+    predictions,
+    minutes,
+    series: (horizon: Horizon) => series[horizon](),
+    outcome: (horizon: Horizon) => standing(outcomes(), horizon),
+    at: (minute: number, horizon: Horizon): Recorded | undefined => series[horizon]().find((one) => one.forecast.minute === minute),
+    teams: (): { home: string; away: string } => {
+      const named = predictions().find((one: { forecast: Forecast }) => one.forecast.home && one.forecast.away)?.forecast;
+      return { home: named?.home ?? "", away: named?.away ?? "" };
+    },
+  };
+}
+
+export type History = ReturnType<typeof createHistory>;

@@ -1,0 +1,82 @@
+/** The connection to the gateway: one stream for all games, resumed after every break, and its status. */
+import { createSignal } from "solid-js";
+import { api, type GatewayStatus } from "../api/client";
+import type { StreamPredictionsResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
+import { serverSaid } from "./clock";
+import { takeEvent } from "./games";
+
+export type Connection = "connecting" | "open" | "lost";
+
+const [connection, setConnection] = createSignal<Connection>("connecting");
+const [status, setStatus] = createSignal<GatewayStatus>();
+export { connection, status };
+
+const FIRST_RETRY_MS = 1000;
+const LAST_RETRY_MS = 10_000;
+/** A token may have become invalid, as after a restore: give it up after so many refusals and load anew. */
+const REFUSALS = 3;
+const STATUS_EVERY_MS = 10_000;
+
+let source: EventSource | undefined;
+let token = "";
+let refusals = 0;
+let retry: ReturnType<typeof setTimeout> | undefined;
+const restarts = new Set<() => void>();
+
+/** Calls back when events may have been missed, so that what was loaded before must be loaded again. */
+export function onRestart(listener: () => void): () => void {
+  restarts.add(listener);
+  return () => restarts.delete(listener);
+}
+
+function takeStatus(one: GatewayStatus): void {
+  setStatus(one);
+  serverSaid(one.serverTime);
+}
+
+function connect(): void {
+  const url = token ? `/api/stream?resume=${encodeURIComponent(token)}` : "/api/stream?current=1";
+  const mine = new EventSource(url);
+  source = mine;
+  mine.onopen = () => {
+    refusals = 0;
+    setConnection("open");
+  };
+  mine.addEventListener("prediction", (event: MessageEvent<string>) => {
+    token = event.lastEventId || token;
+    takeEvent(JSON.parse(event.data) as StreamPredictionsResponseJson);
+  });
+  mine.addEventListener("status", (event: MessageEvent<string>) => takeStatus(JSON.parse(event.data) as GatewayStatus));
+  mine.onerror = () => {
+    setConnection("lost");
+    // After a broken connection the browser comes back by itself; after an error status it does not.
+    if (mine.readyState === EventSource.CLOSED && source === mine) again();
+  };
+}
+
+function again(): void {
+  refusals += 1;
+  if (refusals >= REFUSALS && token) {
+    token = "";
+    for (const listener of restarts) listener();
+  }
+  clearTimeout(retry);
+  retry = setTimeout(connect, Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (refusals - 1)));
+}
+
+/** Asks for the status, which also notices a gateway that vanished without closing the connection. */
+async function check(): Promise<void> {
+  try {
+    takeStatus(await api.status());
+    if (source?.readyState === EventSource.OPEN) setConnection("open");
+  } catch {
+    setConnection("lost");
+  }
+}
+
+/** Starts the connection; to be called once. */
+export function start(): void {
+  connect();
+  setInterval(() => void check(), STATUS_EVERY_MS);
+  addEventListener("online", () => void check());
+}

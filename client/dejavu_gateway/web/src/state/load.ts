@@ -1,0 +1,33 @@
+/** What is asked for from the server: asked again when the question changes, the last answer kept meanwhile. */
+import { createEffect, createSignal, on, onCleanup } from "solid-js";
+
+export interface Loaded<T> {
+  /** The newest answer, also while a newer one is awaited and after that failed. */
+  value: () => T | undefined;
+  /** Why the newest question has no answer. */
+  error: () => unknown;
+  /** Asks again; resolves when the answer is there or failed. */
+  reload: () => Promise<void>;
+}
+
+/** Asks `ask` for each value of `key` except undefined. An answer that comes after a newer question is dropped. */
+export function createLoaded<K, T>(key: () => K | undefined, ask: (key: K) => Promise<T>): Loaded<T> {
+  const [value, setValue] = createSignal<T>();
+  const [error, setError] = createSignal<unknown>();
+  let newest = 0;
+  const load = async (question: K | undefined) => {
+    const mine = ++newest;
+    if (question === undefined) return;
+    try {
+      const answer = await ask(question);
+      if (mine !== newest) return;
+      setValue(() => answer);
+      setError(undefined);
+    } catch (reason) {
+      if (mine === newest) setError(reason);
+    }
+  };
+  createEffect(on(key, (question) => void load(question)));
+  onCleanup(() => newest++);
+  return { value, error, reload: () => load(key()) };
+}

@@ -1,0 +1,48 @@
+/** What is wrong at the moment, in words; empty when all is well. */
+import { createMemo } from "solid-js";
+import { span } from "../model/format";
+import { strings } from "../strings";
+import { tonight } from "./board";
+import { now, offset } from "./clock";
+import { games, latest, outcomeOf } from "./games";
+import { connection, status } from "./live";
+
+export interface Problem {
+  key: string;
+  title: string;
+  detail: string;
+}
+
+const SKEW_MS = 30_000;
+/** A game that nothing was heard of for longer was given up, such as an interrupted replay. */
+const RECENT_MS = 2 * 3_600_000;
+
+/** Games in play, none of which has a forecast that still counts as current: how long ago the newest was made. */
+export function quietFor(): number | undefined {
+  if (!tonight()) return undefined; // which games are over is not known yet
+  const inPlay = games().flatMap((game) => {
+    const newest = latest(game);
+    return newest && newest.minute < 47 && !outcomeOf(game, "final") ? [newest] : [];
+  });
+  const recent = inPlay.filter((one) => now() - one.generated < RECENT_MS);
+  if (!recent.length || recent.some((one) => one.expires > now())) return undefined;
+  return now() - Math.max(...recent.map((one) => one.generated));
+}
+
+export const problems = createMemo((): Problem[] => {
+  const words = strings.problems;
+  if (connection() === "lost") return [{ key: "page", ...words.pageLost }];
+  const found: Problem[] = [];
+  const state = status();
+  if (state && state.reason !== "OK" && state.reason !== "LEDGER_BROKEN") {
+    const known = words.reasons[state.reason] ?? words.other;
+    found.push({ key: state.reason, title: known.title, detail: state.message || known.detail });
+  }
+  if (state && !state.ledger.ok) found.push({ key: "ledger", title: words.ledger.title, detail: `${words.ledger.detail} ${state.ledger.message}` });
+  const quiet = quietFor();
+  if (quiet !== undefined && !found.length) found.push({ key: "quiet", title: words.quiet.title, detail: words.quiet.detail(span(quiet)) });
+  const skew = offset();
+  if (skew !== undefined && Math.abs(skew) > SKEW_MS)
+    found.push({ key: "skew", title: words.skew.title, detail: words.skew.detail(span(Math.abs(skew)), skew > 0) });
+  return found;
+});

@@ -1,0 +1,108 @@
+/** What the record's page asks for: scorecards of all, by minute and by month, and forecasts for the reliability diagram. */
+import { api, type Query } from "../api/client";
+import { num, recorded } from "../api/convert";
+import type { CoverageFigureJson, ScorecardJson } from "../gen/dejavu/v1/record_service_pb";
+import { gameDay } from "../model/format";
+import { MINUTE_OF, type Horizon, type Recorded } from "../model/types";
+
+export type Period = "all" | "days30" | "days365";
+
+export interface Filter {
+  horizon: Horizon;
+  period: Period;
+  team: string;
+  replays: boolean;
+}
+
+const DAY_MS = 86_400_000;
+const DAYS: Record<Period, number | undefined> = { all: undefined, days30: 30, days365: 365 };
+
+function fromDate(period: Period): string | undefined {
+  const days = DAYS[period];
+  return days === undefined ? undefined : gameDay(Date.now() - days * DAY_MS);
+}
+
+/** The filter as parameters of scorecards, leaderboards and lists. */
+export function conditions(filter: Filter): Query {
+  return {
+    horizon: filter.horizon === "final" ? "HORIZON_FINAL" : "HORIZON_HALFTIME",
+    fromDate: fromDate(filter.period),
+    team: filter.team,
+    includeReplays: filter.replays,
+  };
+}
+
+/** A group of forecasts with its scorecard. */
+export interface Group {
+  name: string;
+  card: ScorecardJson;
+}
+
+/** Asks for several scorecards, two at a time, so that other callers of the server do not wait; empty ones are left out. */
+async function cards(groups: { name: string; query: Query }[]): Promise<Group[]> {
+  const found: (Group | undefined)[] = [];
+  const waiting = groups.map((group, place) => ({ group, place }));
+  const work = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) {
+      const card = (await api.scorecard(next.group.query)).scorecard;
+      if (card && num(card.games)) found[next.place] = { name: next.group.name, card };
+    }
+  };
+  await Promise.all([work(), work()]);
+  return found.filter((group) => group !== undefined);
+}
+
+const MINUTES_A_GROUP = 6;
+
+/** By minute of play, six minutes together. */
+export function byMinutes(filter: Filter): Promise<Group[]> {
+  const last = MINUTE_OF[filter.horizon] - 1;
+  const groups = [];
+  for (let from = 1; from <= last; from += MINUTES_A_GROUP) {
+    const to = Math.min(last, from + MINUTES_A_GROUP - 1);
+    groups.push({ name: `${from}–${to}′`, query: { ...conditions(filter), minMinutes: from, maxMinutes: to } });
+  }
+  return cards(groups);
+}
+
+const MONTHS = 12;
+
+/** By month, the last twelve, oldest first. */
+export function byMonths(filter: Filter): Promise<Group[]> {
+  const today = new Date(Date.now() - 11 * 3_600_000);
+  const earliest = fromDate(filter.period) ?? "";
+  const groups = Array.from({ length: MONTHS }, (_unused, place) => {
+    const back = MONTHS - 1 - place;
+    const first = new Date(Date.UTC(today.getUTCFullYear(), today.getUTCMonth() - back, 1)).toISOString().slice(0, 10);
+    const last = new Date(Date.UTC(today.getUTCFullYear(), today.getUTCMonth() - back + 1, 0)).toISOString().slice(0, 10);
+    return { name: first.slice(0, 7), last, query: { ...conditions(filter), fromDate: first > earliest ? first : earliest, toDate: last } };
+  });
+  return cards(groups.filter((group) => group.last >= earliest));
+}
+
+const PAGE_SIZE = 500;
+const PAGES = 8;
+
+/** Settled forecasts, the newest ones first; `cut` if there are more than were read. */
+export async function settled(filter: Filter, minute: number | undefined): Promise<{ predictions: Recorded[]; cut: boolean }> {
+  const predictions: Recorded[] = [];
+  let token = "";
+  for (let page = 0; page < PAGES; page++) {
+    const answer = await api.predictions({
+      ...conditions(filter),
+      settled: true,
+      elapsedMinutes: minute,
+      pageSize: PAGE_SIZE,
+      pageToken: token,
+    });
+    predictions.push(...(answer.predictions ?? []).map(recorded));
+    token = answer.nextPageToken ?? "";
+    if (!token) return { predictions, cut: false };
+  }
+  return { predictions, cut: true };
+}
+
+/** The coverage of the intervals that most forecasts have; undefined without any. */
+export function mainCoverage(card: ScorecardJson): CoverageFigureJson | undefined {
+  return [...(card.coverage ?? [])].sort((a, b) => num(b.forecasts) - num(a.forecasts))[0];
+}

@@ -1,0 +1,39 @@
+/** Light or dark: as the system has it, unless the viewer chose. */
+import { createSignal } from "solid-js";
+
+export type Theme = "light" | "dark";
+const KEY = "dejavu-theme";
+const system = matchMedia("(prefers-color-scheme: dark)");
+
+function chosen(): Theme | undefined {
+  try {
+    const stored = localStorage.getItem(KEY);
+    return stored === "light" || stored === "dark" ? stored : undefined;
+  } catch {
+    return undefined; // storage may be forbidden, as in an embedded frame
+  }
+}
+
+function current(): Theme {
+  return chosen() ?? (system.matches ? "dark" : "light");
+}
+
+const [theme, setTheme] = createSignal<Theme>(current());
+export { theme };
+
+function apply(): void {
+  document.documentElement.dataset.theme = current();
+  setTheme(current());
+}
+
+apply();
+system.addEventListener("change", apply);
+
+export function toggleTheme(): void {
+  try {
+    localStorage.setItem(KEY, theme() === "dark" ? "light" : "dark");
+  } catch {
+    return;
+  }
+  apply();
+}

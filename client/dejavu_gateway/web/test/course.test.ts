@@ -1,0 +1,48 @@
+import { expect, test } from "vitest";
+import { byMinute, corrections, covers, held, inOrder, openness, standing, withPoint } from "../src/model/course";
+import { made, outcome, recorded } from "./made";
+
+test("of each minute the newest revision in time is shown", () => {
+  const first = recorded({ minute: 12, sequence: 1 });
+  const corrected = recorded({ minute: 12, sequence: 5, revision: 1 });
+  const late = recorded({ minute: 12, sequence: 9, revision: 2, late: true });
+  const next = recorded({ minute: 13, sequence: 7 });
+  expect(byMinute([next, late, corrected, first], "final")).toEqual([corrected, next]);
+  expect(byMinute([first], "half")).toEqual([]);
+});
+
+test("predictions that arrive twice or out of order are shown once and in the ledger's order", () => {
+  const [a, b, c] = [3, 1, 2].map((sequence) => recorded({ sequence, minute: sequence }));
+  expect(inOrder([a!, b!, c!, a!]).map((one) => one.forecast.sequence)).toEqual([1, 2, 3]);
+});
+
+test("a withdrawn outcome does not stand", () => {
+  const reported = outcome({ sequence: 10 });
+  const withdrawn = outcome({ sequence: 11, withdrawn: true });
+  expect(standing([reported], "final")).toBe(reported);
+  expect(standing([withdrawn, reported], "final")).toBeUndefined();
+  expect(standing([reported], "half")).toBeUndefined();
+});
+
+test("an interval holds an outcome at its ends", () => {
+  const forecast = made({ lower: -3, upper: 4 });
+  expect([-4, -3, 4, 5].map((value) => covers(forecast, value))).toEqual([false, true, true, false]);
+  expect(held([recorded({ lower: -3, upper: 4 }), recorded({ lower: 5, upper: 9 })], outcome({ differential: 4 }))).toEqual({ held: 1, of: 2 });
+});
+
+test("a correction names the minute and both forecasts", () => {
+  const before = recorded({ minute: 12, sequence: 1 });
+  const after = recorded({ minute: 12, sequence: 2, revision: 1, lead: 4 });
+  const other = recorded({ minute: 12, sequence: 3, horizon: "half" });
+  expect(corrections([other, after, before])).toEqual([{ minute: 12, horizon: "final", from: before, to: after }]);
+});
+
+test("a game is most open at even chances", () => {
+  expect([0, 0.25, 0.5, 0.75, 1].map(openness)).toEqual([0, 0.5, 1, 0.5, 0]);
+});
+
+test("a point of a known minute replaces it", () => {
+  const point = (minute: number, probability: number) => ({ minute, lead: 0, probability, sequence: 0 });
+  expect(withPoint([point(6, 0.5), point(8, 0.6)], point(7, 0.4)).map((one) => one.minute)).toEqual([6, 7, 8]);
+  expect(withPoint([point(6, 0.5)], point(6, 0.9))).toEqual([point(6, 0.9)]);
+});

@@ -1,0 +1,66 @@
+import { expect, test } from "vitest";
+import { anchors, bands, fan, quantile, yRange } from "../src/model/fan";
+import { made } from "./made";
+
+const LEVELS = Array.from({ length: 50 }, (_unused, place) => (1 + 2 * place) / 100);
+/** A normal distribution's quantiles would do; a uniform one's are easier to check. */
+const uniform = (low: number, high: number) => LEVELS.map((level) => ({ level, value: low + level * (high - low) }));
+
+test("a quantile between two levels lies in a straight line between them", () => {
+  expect(quantile(uniform(-50, 50), 0.1)).toBeCloseTo(-40, 9);
+  expect(quantile(uniform(-50, 50), 0.25)).toBeCloseTo(-25, 9);
+});
+
+test("a quantile beyond the outermost level is unknown", () => {
+  expect(quantile(uniform(-50, 50), 0.001)).toBeUndefined();
+  expect(quantile(uniform(-50, 50), 0.999)).toBeUndefined();
+  expect(quantile([], 0.5)).toBeUndefined();
+});
+
+test("the band at the forecast's own level is the recorded interval", () => {
+  const found = bands(made({ alpha: 0.05, lower: -12.3, upper: 20.1, quantiles: uniform(-50, 50) }));
+  expect(found.map((band) => band.level)).toEqual([0.5, 0.8, 0.95]);
+  expect(found[2]).toEqual({ level: 0.95, lower: -12.3, upper: 20.1 });
+});
+
+test("without quantiles only the recorded interval is drawn", () => {
+  expect(bands(made({ alpha: 0.05 })).map((band) => band.level)).toEqual([0.95]);
+  expect(bands(made({ alpha: 0.1 }))).toEqual([]);
+});
+
+test("a fan starts at the last known lead and ends at the forecasts", () => {
+  const half = made({ horizon: "half", minute: 18, lead: 6, point: 7, lower: 0, upper: 14 });
+  const end = made({ horizon: "final", minute: 18, lead: 6, point: 8, lower: -15, upper: 30 });
+  const moments = fan(anchors([end, half]));
+  expect(moments[0]).toEqual({ minute: 18, point: 6, bands: [{ level: 0.95, lower: 6, upper: 6 }] });
+  expect(moments.find((one) => one.minute === 24)?.bands[0]).toEqual({ level: 0.95, lower: 0, upper: 14 });
+  expect(moments.at(-1)).toEqual({ minute: 48, point: 8, bands: [{ level: 0.95, lower: -15, upper: 30 }] });
+});
+
+test("a fan only widens, and contains its point", () => {
+  const end = made({ minute: 18, lead: 6, point: 8, lower: -15, upper: 30, quantiles: uniform(-20, 36) });
+  const widths = fan(anchors([end])).map((moment) => moment.bands.map((band) => band.upper - band.lower));
+  for (const [place, width] of widths.slice(1).entries())
+    for (const [level, value] of width.entries()) expect(value).toBeGreaterThanOrEqual((widths[place]?.[level] ?? 0) - 1e-9);
+  for (const moment of fan(anchors([end])))
+    for (const band of moment.bands) {
+      expect(band.lower).toBeLessThanOrEqual(moment.point);
+      expect(band.upper).toBeGreaterThanOrEqual(moment.point);
+    }
+});
+
+test("a forecast of an earlier minute than the newest is no anchor", () => {
+  const half = made({ horizon: "half", minute: 23 });
+  const end = made({ horizon: "final", minute: 30 });
+  expect(anchors([half, end]).map((one) => one.minute)).toEqual([30, 48]);
+  expect(anchors([])).toEqual([]);
+});
+
+test("the range of the axis holds every value and zero", () => {
+  for (const values of [[-3, 55.2], [12, 31], [-44.9, -2], [0], [40], [-70]]) {
+    const [low, high] = yRange(values);
+    expect(low).toBeLessThanOrEqual(Math.min(0, ...values));
+    expect(high).toBeGreaterThanOrEqual(Math.max(0, ...values));
+    expect([Math.abs(low % 10), Math.abs(high % 10)]).toEqual([0, 0]);
+  }
+});

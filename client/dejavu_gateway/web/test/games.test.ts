@@ -1,0 +1,59 @@
+import { expect, test } from "vitest";
+import { game, latest, outcomeOf, takeBoardGame, takeEvent, withForecast } from "../src/state/games";
+import { made } from "./made";
+
+const ID = "9900000001";
+const forecast = (minute: number, sequence: number, extra: object = {}) => ({
+  forecast: {
+    gameId: ID,
+    homeTeam: "BOS",
+    awayTeam: "LAL",
+    horizon: "HORIZON_FINAL" as const,
+    elapsedMinutes: minute,
+    homeLeadProbability: minute / 100,
+    sequence: `${sequence}`,
+    explanation: { baselinePrediction: minute },
+    ...extra,
+  },
+});
+
+test("an old event that arrives late does not replace a newer one", () => {
+  takeEvent(forecast(12, 5));
+  takeEvent(forecast(11, 4));
+  takeEvent(forecast(12, 3, { homeLeadProbability: 0.9 }));
+  expect(latest(game(ID)!)?.minute).toBe(12);
+  expect(game(ID)!.course.map((point) => [point.minute, point.probability])).toEqual([[11, 0.11], [12, 0.12]]);
+});
+
+test("a corrected minute replaces its first forecast", () => {
+  takeEvent(forecast(12, 9, { homeLeadProbability: 0.4, revision: 1 }));
+  expect(latest(game(ID)!)?.probability).toBe(0.4);
+  expect(game(ID)!.course.at(-1)?.probability).toBe(0.4);
+});
+
+test("a board that was made before the newest event takes nothing back", () => {
+  takeBoardGame({
+    gameId: ID,
+    homeTeam: "BOS",
+    awayTeam: "LAL",
+    newest: { final: forecast(11, 4), half: null },
+    outcomes: [],
+    forecasts: 1,
+    course: [{ elapsedMinutes: 10, lead: 1, homeLeadProbability: 0.5 }, { elapsedMinutes: 12, lead: 1, homeLeadProbability: 0.99 }],
+  });
+  expect(latest(game(ID)!)?.minute).toBe(12);
+  expect(game(ID)!.course.map((point) => point.probability)).toEqual([0.5, 0.11, 0.4]);
+});
+
+test("an outcome counts until it is withdrawn", () => {
+  const outcome = { gameId: ID, horizon: "HORIZON_FINAL" as const, differential: 3 };
+  takeEvent({ outcome: { ...outcome, sequence: "20" } });
+  expect(outcomeOf(game(ID)!, "final")?.differential).toBe(3);
+  takeEvent({ outcome: { ...outcome, sequence: "21", withdrawn: true } });
+  expect(outcomeOf(game(ID)!, "final")).toBeUndefined();
+});
+
+test("a late forecast is not the newest one", () => {
+  const before = game(ID)!;
+  expect(withForecast(before, made({ minute: 30, sequence: 99, late: true }))).toBe(before);
+});

@@ -1,0 +1,47 @@
+/** Forecasts and recorded predictions for the tests, with what a test does not name set to something plausible. */
+import type { Forecast, Outcome, Recorded } from "../src/model/types";
+
+export function made(fields: Partial<Forecast> = {}): Forecast {
+  return {
+    gameId: "0022400061",
+    home: "BOS",
+    away: "LAL",
+    horizon: "final",
+    minute: 18,
+    alpha: 0.05,
+    point: 7,
+    lower: -15,
+    upper: 30,
+    probability: 0.74,
+    modelVersion: "24a8ff7834922bc8",
+    generated: Date.parse("2024-10-23T01:00:00Z"),
+    expires: Date.parse("2024-10-23T01:05:00Z"),
+    sequence: 1,
+    revision: 0,
+    late: false,
+    expectedMargin: undefined,
+    ratingsDate: "",
+    warnings: [],
+    lead: 6,
+    similar: [],
+    attribution: undefined,
+    calibrationGames: 0,
+    quantiles: [],
+    ...fields,
+  };
+}
+
+export function outcome(fields: Partial<Outcome> = {}): Outcome {
+  return { gameId: "0022400061", horizon: "final", differential: 7, withdrawn: false, sequence: 100, revision: 0, recorded: 0, ...fields };
+}
+
+export function recorded(fields: Partial<Forecast> = {}, came?: number): Recorded {
+  const forecast = made(fields);
+  return {
+    forecast,
+    pattern: [forecast.lead ?? 0],
+    superseded: false,
+    outcome: came === undefined ? undefined : outcome({ differential: came, gameId: forecast.gameId }),
+    covered: undefined,
+  };
+}

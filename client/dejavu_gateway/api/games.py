@@ -174,7 +174,23 @@ def _summary(game_id: str, forecasts: list[RecordedPrediction]) -> JsonObject:
         "newest": newest,
         "outcomes": [to_dict(each) for each in _outcomes(forecasts)],
         "forecasts": len(forecasts),
+        "course": _course(forecasts),
     }
+
+
+def _course(forecasts: list[RecordedPrediction]) -> list[JsonObject]:
+    """Returns how a game went, minute by minute: the lead, and the probability that the home team wins.
+
+    Args:
+        forecasts: its forecasts, newest first; late ones do not count.
+    """
+    points: dict[int, JsonObject] = {}
+    for each in forecasts:
+        forecast = each.forecast
+        if forecast.horizon == HORIZON_FINAL and not forecast.late:
+            point = {"lead": each.pattern[-1], "homeLeadProbability": forecast.home_lead_probability}
+            points.setdefault(forecast.elapsed_minutes, {"elapsedMinutes": forecast.elapsed_minutes, **point})
+    return [points[minute] for minute in sorted(points)]
 
 
 def _outcomes(forecasts: Iterable[RecordedPrediction]) -> list[Outcome]:

@@ -156,6 +156,8 @@ def _own_schemas() -> dict[str, JsonObject]:
     flag: JsonObject = {"type": "boolean"}
     field = _object(field=_TEXT, description=_TEXT)
     error = _object(code=_TEXT, message=_TEXT, reason=_TEXT, fields={"type": "array", "items": field}, requestId=_TEXT)
+    number: JsonObject = {"type": "number"}
+    point = _object(elapsedMinutes={"type": "integer"}, lead=number, homeLeadProbability=number)
     game = _object(
         gameId=_GAME,
         homeTeam=_TEXT,
@@ -163,6 +165,7 @@ def _own_schemas() -> dict[str, JsonObject]:
         newest=_object(half=or_none, final=or_none),
         outcomes=outcomes,
         forecasts={"type": "integer"},
+        course={"type": "array", "items": point},
     )
     return {
         "Error": _object(error=error),

@@ -72,11 +72,11 @@ export function fanOptions(input: () => FanInput): (colors: Palette) => Omit<uPl
       axes: [minutes(colors), leads(colors, shown.home, shown.away)],
       series: [
         {},
-        line({ stroke: colors.ink, width: 2.5 }),
-        line({ stroke: colors.muted, width: 1.5, dash: [2, 3] }),
-        line({ stroke: colors.forecast, width: 2 }),
+        line({ stroke: colors.ink, width: 2.5 * colors.unit }),
+        line({ stroke: colors.muted, width: 1.5 * colors.unit, dash: [2, 3].map((length) => length * colors.unit) }),
+        line({ stroke: colors.forecast, width: 2 * colors.unit }),
         ...LEVELS.flatMap(() => [edge, edge]),
-        ...shown.similar.map(() => line({ stroke: colors.muted, width: 1 })),
+        ...shown.similar.map(() => line({ stroke: colors.muted, width: colors.unit })),
       ],
       // Outermost first, so that the inner bands lie on top of it.
       bands: LEVELS.map((_level, place) => ({ series: [4 + 2 * place, 5 + 2 * place] as [number, number], fill: colors.fan[place] ?? "" })).reverse(),
@@ -101,10 +101,11 @@ function zeroLine(chart: uPlot, colors: Palette): void {
 /** Dots: the margin now, filled; what was forecast, as a ring; what came, as a dot with a rim. */
 function marks(chart: uPlot, colors: Palette, input: FanInput): void {
   const now = input.pattern.length;
-  if (now) dot(chart, now, input.pattern[now - 1] ?? 0, 5, colors.ink, colors.surface);
+  const { unit } = colors;
+  if (now) dot(chart, now, input.pattern[now - 1] ?? 0, 5 * unit, colors.ink, colors.surface);
   for (const one of input.forecasts)
-    if (MINUTE_OF[one.horizon] > now) dot(chart, MINUTE_OF[one.horizon], one.point, 4, colors.surface, colors.forecast);
-  for (const one of input.outcomes) dot(chart, one.minute, one.differential, 6, one.differential > 0 ? colors.home : colors.away, colors.surface);
+    if (MINUTE_OF[one.horizon] > now) dot(chart, MINUTE_OF[one.horizon], one.point, 4 * unit, colors.surface, colors.forecast);
+  for (const one of input.outcomes) dot(chart, one.minute, one.differential, 6 * unit, one.differential > 0 ? colors.home : colors.away, colors.surface);
 }
 
 export function dot(chart: uPlot, x: number, y: number, radius: number, fill: string, rim: string): void {
@@ -115,7 +116,7 @@ export function dot(chart: uPlot, x: number, y: number, radius: number, fill: st
   ctx.fillStyle = fill;
   ctx.fill();
   ctx.strokeStyle = rim;
-  ctx.lineWidth = 2 * devicePixelRatio;
+  ctx.lineWidth = 0.4 * radius * devicePixelRatio;
   ctx.stroke();
   ctx.restore();
 }

@@ -50,7 +50,7 @@ export function rangeOptions(input: () => RangeInput): (colors: Palette) => Omit
       axes: [labels ? names(colors, labels) : percents(colors), { ...percents(colors), splits: ticks }],
       series: [
         {},
-        { stroke: colors.muted, width: 1.5, dash: [6, 4], points: { show: false } },
+        { stroke: colors.muted, width: 1.5 * colors.unit, dash: [6, 4], points: { show: false } },
         { stroke: "transparent", points: { show: false } },
       ],
       hooks: { draw: [(chart) => input().points.forEach((point) => whisker(chart, colors, point))] },
@@ -63,11 +63,11 @@ function whisker(chart: uPlot, colors: Palette, point: RangePoint): void {
   const x = chart.valToPos(point.x, "x", true);
   ctx.save();
   ctx.strokeStyle = colors.forecast;
-  ctx.lineWidth = 2 * devicePixelRatio;
+  ctx.lineWidth = 2 * colors.unit * devicePixelRatio;
   ctx.beginPath();
   ctx.moveTo(x, chart.valToPos(point.lower, "y", true));
   ctx.lineTo(x, chart.valToPos(point.upper, "y", true));
   ctx.stroke();
   ctx.restore();
-  dot(chart, point.x, point.y, 5, colors.forecast, colors.surface);
+  dot(chart, point.x, point.y, 5 * colors.unit, colors.forecast, colors.surface);
 }

@@ -37,15 +37,15 @@ export function winOptions(input: () => WinInput): (colors: Palette) => Omit<uPl
         {},
         series({ width: 0, fill: colors.homeTint, fillTo: 0.5 }),
         series({ width: 0, fill: colors.awayTint, fillTo: 0.5 }),
-        series({ stroke: colors.ink, width: 2 }),
+        series({ stroke: colors.ink, width: 2 * colors.unit }),
       ],
       hooks: {
         draw: [
           (chart) => {
             const { minute, points, homeWon } = input();
             const shown = points.filter((point) => point.minute <= minute).at(-1);
-            if (shown) dot(chart, shown.minute, shown.probability, 5, colors.ink, colors.surface);
-            if (homeWon !== undefined) dot(chart, 48, homeWon ? 1 : 0, 6, homeWon ? colors.home : colors.away, colors.surface);
+            if (shown) dot(chart, shown.minute, shown.probability, 5 * colors.unit, colors.ink, colors.surface);
+            if (homeWon !== undefined) dot(chart, 48, homeWon ? 1 : 0, 6 * colors.unit, homeWon ? colors.home : colors.away, colors.surface);
           },
         ],
       },

@@ -99,7 +99,9 @@ export function GameCard(props: { game: Game }) {
             </Show>
           </div>
           <Sparkline points={props.game.course} label={said.sparkline(home(), percent(probability() ?? 0.5))} />
-          <p class="change">{changeText()}</p>
+          <Show when={!final()}>
+            <p class="change">{changeText()}</p>
+          </Show>
           <Show when={props.game.newest.half}>
             {(half) => <HorizonRow horizon="half" forecast={half()} outcome={outcomeOf(props.game, "half")} home={home()} away={away()} />}
           </Show>

@@ -1,6 +1,6 @@
 /** All that was forecast of one game, loaded again when the stream tells of something new. */
 import { createEffect, createMemo, on, onCleanup } from "solid-js";
-import { api } from "../api/client";
+import { api, ApiError } from "../api/client";
 import { outcome, recorded } from "../api/convert";
 import { byMinute, inOrder, standing } from "../model/course";
 import type { Forecast, Horizon, Recorded } from "../model/types";
@@ -13,7 +13,10 @@ const COLLECT_MS = 300;
 
 export function createHistory(id: () => string) {
   const loaded = createLoaded(id, async (game) => {
-    const json = await api.game(game);
+    const json = await api.game(game).catch((error: unknown) => {
+      if (error instanceof ApiError && error.status === 404) return { predictions: [], outcomes: [] };
+      throw error;
+    });
     return { predictions: inOrder(json.predictions.map(recorded)), outcomes: json.outcomes.map(outcome) };
   });
   let timer: ReturnType<typeof setTimeout> | undefined;

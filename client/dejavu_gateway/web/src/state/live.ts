@@ -29,6 +29,10 @@ export function onRestart(listener: () => void): () => void {
   return () => restarts.delete(listener);
 }
 
+function restart(): void {
+  for (const listener of restarts) listener();
+}
+
 function takeStatus(one: GatewayStatus): void {
   setStatus(one);
   serverSaid(one.serverTime);
@@ -47,6 +51,11 @@ function connect(): void {
     takeEvent(JSON.parse(event.data) as StreamPredictionsResponseJson);
   });
   mine.addEventListener("status", (event: MessageEvent<string>) => takeStatus(JSON.parse(event.data) as GatewayStatus));
+  mine.addEventListener("reset", () => {
+    // The server does not know the position, as after a restore: what follows starts anew.
+    token = "";
+    restart();
+  });
   mine.onerror = () => {
     setConnection("lost");
     // After a broken connection the browser comes back by itself; after an error status it does not.
@@ -58,7 +67,7 @@ function again(): void {
   refusals += 1;
   if (refusals >= REFUSALS && token) {
     token = "";
-    for (const listener of restarts) listener();
+    restart();
   }
   clearTimeout(retry);
   retry = setTimeout(connect, Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (refusals - 1)));

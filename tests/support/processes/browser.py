@@ -1,0 +1,106 @@
+"""Debian's chromium, driven by Playwright, and what tests look at on a page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parents[3]
+WEB = ROOT / "client/dejavu_gateway/web"
+ARGUMENTS = (
+    "--no-sandbox",  # tests may run as root
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def chromium() -> str:
+    """Returns the path of chromium; skips the test without it, unless this is CI."""
+    found = shutil.which("chromium")
+    if found is None:
+        message = "chromium is not installed (Debian: chromium)"
+        if os.environ.get("DEJAVU_CI") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """Runs a browser without a window."""
+    path = chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass
+class Tab:
+    """A page of a browser, with what went wrong on it.
+
+    Attributes:
+        page: the page.
+        origin: scheme, host and port of the gateway.
+        errors: exceptions and errors of the console, such as violations of the content security policy.
+        foreign: addresses of other hosts that it asked.
+    """
+
+    page: Page
+    origin: str
+    errors: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    def open(self, path: str, ready: str) -> None:
+        """Opens a path and waits until something is visible."""
+        self.page.goto(self.origin + path)
+        self.page.wait_for_selector(ready, state="visible")
+
+    def problem(self, key: str) -> str:
+        """Waits until a problem is shown, and returns its words."""
+        shown = self.page.wait_for_selector(f'[data-problem="{key}"]', timeout=60_000)
+        assert shown is not None
+        return shown.inner_text()
+
+    def until_well(self) -> None:
+        """Waits until no problem is shown any more."""
+        self.page.wait_for_selector("[data-problem]", state="detached", timeout=60_000)
+
+
+@contextmanager
+def tab(browser: Browser, origin: str, *, script: str = "", **options: Any) -> Iterator[Tab]:
+    """Opens a tab of its own in a browser.
+
+    Args:
+        browser: the browser.
+        origin: scheme, host and port of the gateway.
+        script: runs before the scripts of the page.
+        options: as `color_scheme` or `viewport`, see Browser.new_context.
+    """
+    context = browser.new_context(**{"reduced_motion": "reduce", **options})
+    try:
+        if script:
+            context.add_init_script(script)
+        page = context.new_page()
+        opened = Tab(page, origin)
+        page.on("pageerror", lambda error: opened.errors.append(str(error)))
+        page.on("console", lambda message: opened.errors.append(message.text) if message.type == "error" else None)
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith((origin, "data:")) else opened.foreign.append(request.url),
+        )
+        yield opened
+    finally:
+        context.close()

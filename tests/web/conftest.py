@@ -1,0 +1,59 @@
+"""A server with a game in play and one that is over, a gateway of it, and a browser: one of each for a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Browser
+from tests.support.processes.browser import running_browser
+from tests.support.processes.gateway import spawned_gateway
+from tests.support.processes.servers import running_worker
+
+from dejavu_client import FINAL, HALFTIME, DejavuClient
+
+OVER, IN_PLAY = "9900000001", "9900000002"
+COURSE = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11, 12, 10, 9, 13)
+"""Differentials of both games, minute by minute."""
+MINUTES = (6, 12, 18, 22)
+HALF, END = 12, -4
+"""Outcomes of the game that is over: the half as forecast, the end a surprise."""
+
+
+@dataclass(frozen=True)
+class Evening:
+    """A server with two games, and the gateway that shows them.
+
+    Attributes:
+        server: HOST:PORT of the server.
+        origin: scheme, host and port of the gateway.
+    """
+
+    server: str
+    origin: str
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
+    with (
+        running_worker(tmp_path_factory.mktemp("server"), shipped=True) as server,
+        DejavuClient(server) as client,
+    ):
+        for game_id, home, away in ((OVER, "BOS", "LAL"), (IN_PLAY, "DEN", "MIA")):
+            for minute in MINUTES:
+                for horizon in (HALFTIME, FINAL):
+                    client.predict(
+                        COURSE[:minute], game_id=game_id, horizon=horizon, home_team=home, away_team=away, timeout=30
+                    )
+        client.report_outcome(OVER, HALF, horizon=HALFTIME, timeout=30)
+        client.report_outcome(OVER, END, horizon=FINAL, timeout=30)
+        with spawned_gateway("--target", server, "--demo") as gateway:
+            gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
+            yield Evening(server, f"http://{gateway.address}")

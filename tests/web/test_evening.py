@@ -1,0 +1,126 @@
+"""An evening from the feed to the page: every event once and in order, whatever is killed on the way."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page
+from tests.support.processes.browser import tab
+from tests.support.processes.gateway import spawned_gateway
+from tests.support.processes.servers import SpawnedServer, spawned_server
+
+from dejavu_client import DejavuClient
+from dejavu_feed.replay.games import simulated_evening
+from dejavu_feed.replay.http_server import LocalServer
+from dejavu_feed.replay.replay import Replay
+
+SPEED = 300.0
+RECORDER = """
+window.sequences = [];
+const Source = window.EventSource;
+window.EventSource = class extends Source {
+  constructor(...args) {
+    super(...args);
+    this.addEventListener("prediction", (event) => {
+      const { forecast, outcome } = JSON.parse(event.data);
+      window.sequences.push(Number((forecast ?? outcome).sequence));
+    });
+  }
+};
+"""
+"""Notes the sequence of every event that the page receives, over all its connections."""
+
+
+@contextmanager
+def polling(feed: str, server: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs `dejavu poll` until the evening is over."""
+    command = ["poll", "--feed-url", feed, "--target", server, "--interval", "0.1", "--until-final", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dejavu_client.cli", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def showing(server: str, *args: str) -> Iterator[SpawnedServer]:
+    with spawned_gateway("--target", server, "--demo", *args) as gateway:
+        gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
+        yield gateway
+
+
+def wait_for_minute(page: Page, minute: int) -> None:
+    """Waits until the board shows a game that has come so far."""
+    page.wait_for_function(
+        """minute => [...document.querySelectorAll(".game-now .sub")].some(
+          each => Number(each.innerText.replace(/\\D+/g, "")) >= minute)""",
+        arg=minute,
+        timeout=90_000,
+    )
+
+
+def test_every_event_of_an_evening_is_shown_once_and_in_order_whatever_is_killed(
+    browser: Browser, tmp_path: Path
+) -> None:
+    replay = Replay(simulated_evening(random.Random(3), 2), speed=SPEED, stagger=300.0, delay=8.0)
+    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    with (
+        LocalServer(replay.respond) as feed,
+        spawned_server("--workers", "2", "--ledger", ledger, standby=True) as server,
+        ExitStack() as gateways,
+    ):
+        gateway = gateways.enter_context(showing(server.address))
+        address = gateway.address
+        with (
+            tab(browser, f"http://{address}", script=RECORDER) as opened,
+            polling(feed.url, server.address) as poller,
+            DejavuClient(server.address) as client,
+        ):
+            page = opened.page
+            opened.open("/", "main")
+            wait_for_minute(page, 10)
+            server.workers[0].kill()
+            wait_for_minute(page, 20)
+            gateway.process.kill()
+            gateway.exit_code()
+            gateway = gateways.enter_context(showing(server.address, "--listen", address))
+            opened.until_well()
+            wait_for_minute(page, 30)
+            opened.page.context.set_offline(True)
+            opened.page.context.set_offline(False)
+            assert poller.wait(90) == 0
+
+            head = client.get_checkpoint().sequence
+            page.wait_for_function("head => window.sequences.at(-1) >= head", arg=head, timeout=60_000)
+            received = page.evaluate("window.sequences")
+            recorded = list(client.list_predictions(include_replays=True, include_superseded=True, page_size=500))
+            outcomes = {each.outcome.sequence for each in recorded if each.HasField("outcome")}
+            assert received == sorted({each.forecast.sequence for each in recorded} | outcomes)
+            assert len(recorded) > 30
+
+            for game in {each.forecast.game_id for each in recorded}:
+                opened.open(f"/game/{game}", ".chart canvas")
+                assert_lists(page, game, client)
+
+
+def assert_lists(page: Page, game: str, client: DejavuClient) -> None:
+    """Checks that the table of a game lists its forecasts, in the order of the ledger."""
+    figure = page.locator(".figure").first
+    figure.get_by_role("button", name="Show as table").click()
+    rows = figure.locator("tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.cells].map(cell => cell.innerText))"
+    )
+    recorded = sorted(
+        client.list_predictions(game_id=game, include_superseded=True, page_size=500),
+        key=lambda each: each.forecast.sequence,
+    )
+    shown = [(int(row[0]), {"half": 1, "end": 2}[row[1]]) for row in rows]
+    assert shown == [(each.forecast.elapsed_minutes, each.forecast.horizon) for each in recorded]

@@ -1,0 +1,148 @@
+"""Every page in a real browser: painted, readable by everybody, at home on every screen, and asking nobody else."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+from tests.support.processes.browser import WEB, Tab, tab
+from tests.web.conftest import IN_PLAY, MINUTES, OVER, Evening
+
+PAGES = {
+    "/": ".game-card",
+    f"/game/{IN_PLAY}": ".chart canvas",
+    f"/game/{OVER}?minute=12": ".chart canvas",
+    "/record": ".stats",
+    "/what-if": '[data-answer="point"]',
+    "/system": ".model",
+    f"/embed/game/{OVER}": ".chart canvas",
+    "/game/no-such-game": "h1",
+}
+"""Path → what is visible once it is ready."""
+
+AXE = WEB / "node_modules/axe-core/axe.min.js"
+
+COLORS = """canvas => {
+  const { width, height } = canvas;
+  const pixels = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, width, height).data.buffer);
+  return new Set(pixels).size;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_page(browser: Browser, evening: Evening, scheme: str) -> None:
+    if not AXE.is_file():
+        assert os.environ.get("DEJAVU_CI") != "1", "axe-core is not installed"
+        pytest.skip("axe-core is not installed: run make web")
+    found: dict[str, Any] = {}
+    with tab(browser, evening.origin, color_scheme=scheme) as opened:
+        for path, ready in PAGES.items():
+            opened.open(path, ready)
+            toggles = opened.page.get_by_role("button", name="Show as table")
+            while toggles.count():
+                toggles.first.click()
+            # Not add_script_tag: the content security policy refuses inline scripts.
+            opened.page.evaluate(AXE.read_text())
+            violations = opened.page.evaluate("axe.run().then(result => result.violations)")
+            found |= {f"{path}: {each['id']}": [node["html"][:200] for node in each["nodes"]] for each in violations}
+    assert not found, json.dumps(found, indent=1)
+
+
+@pytest.mark.parametrize("width", [320, 768, 1440, 3840])
+def test_no_page_is_wider_than_the_screen(browser: Browser, evening: Evening, width: int) -> None:
+    with tab(browser, evening.origin, viewport={"width": width, "height": 900}) as opened:
+        for path, ready in PAGES.items():
+            opened.open(path, ready)
+            assert opened.page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_pages_ask_nobody_else_and_raise_no_error(browser: Browser, evening: Evening) -> None:
+    with tab(browser, evening.origin) as opened:
+        for path, ready in PAGES.items():
+            opened.open(path, ready)
+        assert not opened.foreign
+        assert not opened.errors
+
+
+def test_charts_are_painted(browser: Browser, evening: Evening) -> None:
+    with tab(browser, evening.origin) as opened:
+        opened.open(f"/game/{OVER}?minute=12", ".chart canvas")
+        canvases = opened.page.query_selector_all(".chart canvas")
+        assert len(canvases) == 3
+        for canvas in canvases:
+            assert canvas.evaluate(COLORS) > 20
+
+
+BAND_ROWS = """() => {
+  // Rows of the plot in which the outermost band is painted, right of the shown minute.
+  const over = document.querySelector(".chart .u-over").getBoundingClientRect();
+  const canvas = document.querySelector(".chart canvas");
+  const box = canvas.getBoundingClientRect();
+  const ratio = canvas.width / box.width;
+  const x = Math.round((over.right - box.left - over.width * 0.05) * ratio);
+  const top = Math.round((over.top - box.top) * ratio), height = Math.round(over.height * ratio);
+  const column = canvas.getContext("2d").getImageData(x, top, 1, height).data;
+  const rows = [];
+  for (let y = 0; y < height; y++) {
+    const [r, g, b, a] = column.slice(4 * y, 4 * y + 4);
+    if (a && g - r > 8) rows.push(y); // the band is green, grid and axes are grey
+  }
+  return [rows[0], rows.at(-1), height];
+}"""
+
+
+@pytest.mark.parametrize("minute", MINUTES)
+def test_the_axis_holds_the_outer_band(browser: Browser, evening: Evening, minute: int) -> None:
+    with tab(browser, evening.origin, color_scheme="light") as opened:
+        opened.open(f"/game/{IN_PLAY}?minute={minute}", ".chart canvas")
+        first, last, height = opened.page.evaluate(BAND_ROWS)
+        assert 0 < first < last < height - 1
+        assert last - first > 0.2 * height
+
+
+def test_a_chart_has_its_table(browser: Browser, evening: Evening) -> None:
+    with tab(browser, evening.origin) as opened:
+        opened.open(f"/game/{IN_PLAY}", ".chart canvas")
+        figure = opened.page.locator(".figure").first
+        figure.get_by_role("button", name="Show as table").click()
+        rows = figure.locator("tbody tr")
+        minutes = [row.locator("td").first.inner_text() for row in rows.all()]
+        assert minutes == [str(minute) for minute in MINUTES for _ in range(2)]
+
+
+def test_a_link_to_a_moment_shows_it_and_the_keyboard_moves_on(browser: Browser, evening: Evening) -> None:
+    with tab(browser, evening.origin) as opened:
+        opened.open(f"/game/{IN_PLAY}?minute=12", ".chart canvas")
+        text = opened.page.locator(".scrubber-text")
+        assert text.inner_text().startswith("After minute 12")
+        opened.page.get_by_role("slider").focus()
+        opened.page.keyboard.press("ArrowRight")
+        assert text.inner_text().startswith("After minute 18")
+        assert opened.page.url.endswith("?minute=18")
+
+
+def test_the_first_tab_stop_skips_to_the_content(browser: Browser, evening: Evening) -> None:
+    with tab(browser, evening.origin) as opened:
+        opened.open("/", ".game-card")
+        opened.page.keyboard.press("Tab")
+        assert _focused(opened) == "Skip to the content"
+        opened.page.keyboard.press("Enter")
+        assert opened.page.evaluate("document.activeElement.id") == "content"
+
+
+def _focused(opened: Tab) -> str:
+    return str(opened.page.evaluate("document.activeElement.innerText"))
+
+
+def test_the_theme_can_be_chosen_and_stays(browser: Browser, evening: Evening) -> None:
+    with tab(browser, evening.origin, color_scheme="light") as opened:
+        opened.open("/", ".game-card")
+        light = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        opened.page.get_by_role("button", name="Use dark colors").click()
+        dark = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert dark != light
+        opened.open("/system", ".model")
+        assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == dark

@@ -1,0 +1,119 @@
+"""The page says in words what is wrong, and is well again by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Route
+from tests.support.processes.browser import tab
+from tests.support.processes.gateway import spawned_gateway
+from tests.support.processes.restartable_server import Restartable, restartable_server
+from tests.support.processes.servers import SpawnedServer
+from tests.web.conftest import COURSE, IN_PLAY, Evening
+
+from dejavu_client import FINAL, DejavuClient
+
+SKEWED_CLOCK = """
+const now = Date.now.bind(Date);
+Date.now = () => now() + 10 * 60 * 1000;
+"""
+
+
+def changed_status(**changes: object) -> Callable[[Route], None]:
+    """Returns a handler of requests for the status, which changes fields of the gateway's answer."""
+
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=json.dumps(response.json() | changes))
+
+    return answer
+
+
+def test_a_server_that_is_gone_is_named_until_it_is_back(browser: Browser, tmp_path: Path) -> None:
+    with (
+        restartable_server(tmp_path / "ledger.sqlite3") as server,
+        gateway_of(server) as gateway,
+        tab(browser, f"http://{gateway.address}") as opened,
+    ):
+        opened.open("/", ".pending")
+        opened.until_well()
+        server.server.process.send_signal(signal.SIGKILL)
+        server.server.exit_code()
+        assert "The forecast server does not answer." in opened.problem("SERVER_GONE")
+        server.start_again()
+        opened.until_well()
+
+
+def test_a_gateway_that_was_killed_is_named_and_nothing_is_missed(browser: Browser, tmp_path: Path) -> None:
+    with restartable_server(tmp_path / "ledger.sqlite3") as server, ExitStack() as gateways:
+        first = gateways.enter_context(gateway_of(server))
+        address = first.address
+        with DejavuClient(server.address) as client, tab(browser, f"http://{address}") as opened:
+            opened.open("/", ".pending")
+            forecast(client, 6)
+            shown = f'[data-game="{IN_PLAY}"]'
+            opened.page.wait_for_selector(f"{shown}:has-text('after 6 min')")
+            os.kill(first.process.pid, signal.SIGKILL)
+            first.exit_code()
+            assert "The page has lost its server." in opened.problem("page")
+            forecast(client, 7)
+            gateways.enter_context(gateway_of(server, "--listen", address))
+            opened.page.wait_for_selector(f"{shown}:has-text('after 7 min')", timeout=60_000)
+            opened.until_well()
+
+
+def forecast(client: DejavuClient, minute: int) -> None:
+    client.predict(COURSE[:minute], game_id=IN_PLAY, horizon=FINAL, home_team="DEN", away_team="MIA", timeout=30)
+
+
+@contextmanager
+def gateway_of(server: Restartable, *args: str) -> Iterator[SpawnedServer]:
+    with spawned_gateway("--target", server.address, "--demo", *args) as gateway:
+        gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
+        yield gateway
+
+
+def test_a_wrong_clock_is_named_and_ages_follow_the_server(browser: Browser, evening: Evening) -> None:
+    with tab(browser, evening.origin, script=SKEWED_CLOCK) as opened:
+        opened.open("/", f'[data-game="{IN_PLAY}"]')
+        assert "10 min ahead" in opened.problem("skew") or "9 min ahead" in opened.problem("skew")
+        badge = opened.page.locator(f'[data-game="{IN_PLAY}"] .badge[data-state]')
+        assert badge.get_attribute("data-state") == "live"
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "words"),
+    [
+        ({"reason": "TOKEN_REJECTED", "message": "The token expired."}, "TOKEN_REJECTED", "The token expired."),
+        ({"reason": "STREAM_BROKEN", "streaming": False}, "STREAM_BROKEN", "is interrupted"),
+        ({"ledger": {"ok": False, "message": "No disk."}, "reason": "LEDGER_BROKEN"}, "ledger", "No disk."),
+    ],
+)
+def test_what_the_gateway_finds_wrong_is_shown_until_it_is_right(
+    browser: Browser, evening: Evening, changes: dict[str, object], key: str, words: str
+) -> None:
+    with tab(browser, evening.origin) as opened:
+        opened.page.route("**/api/status", changed_status(**changes))
+        opened.open("/system", ".model")
+        opened.page.evaluate("dispatchEvent(new Event('online'))")  # asks for the status at once
+        assert words in opened.problem(key)
+        opened.page.unroute("**/api/status")
+        opened.page.evaluate("dispatchEvent(new Event('online'))")
+        opened.until_well()
+
+
+def test_a_quiet_feed_turns_the_badge(browser: Browser, evening: Evening) -> None:
+    with tab(browser, evening.origin) as opened:
+        later = datetime.now(UTC) + timedelta(minutes=6)
+        opened.page.route("**/api/status", changed_status(serverTime=later.isoformat()))
+        opened.open("/", f'[data-game="{IN_PLAY}"]')
+        opened.page.evaluate("dispatchEvent(new Event('online'))")
+        opened.page.wait_for_selector(f'[data-game="{IN_PLAY}"] .badge[data-state="stale"]')
+        assert "The feed is quiet." in opened.problem("quiet")

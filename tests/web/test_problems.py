@@ -25,6 +25,15 @@ const now = Date.now.bind(Date);
 Date.now = () => now() + 10 * 60 * 1000;
 """
 
+HIDING = """
+window.hidden = false;
+Object.defineProperty(document, "hidden", { get: () => window.hidden });
+window.hide = (hidden) => {
+  window.hidden = hidden;
+  document.dispatchEvent(new Event("visibilitychange"));
+};
+"""
+
 
 def changed_status(**changes: object) -> Callable[[Route], None]:
     """Returns a handler of requests for the status, which changes fields of the gateway's answer."""
@@ -86,6 +95,25 @@ def test_a_wrong_clock_is_named_and_ages_follow_the_server(browser: Browser, eve
         assert "10 min ahead" in opened.problem("skew") or "9 min ahead" in opened.problem("skew")
         badge = opened.page.locator(f'[data-game="{IN_PLAY}"] .badge[data-state]')
         assert badge.get_attribute("data-state") == "live"
+
+
+def test_a_tab_that_nobody_sees_resumes_where_it_was(browser: Browser, tmp_path: Path) -> None:
+    with (
+        restartable_server(tmp_path / "ledger.sqlite3") as server,
+        gateway_of(server) as gateway,
+        DejavuClient(server.address) as client,
+        tab(browser, f"http://{gateway.address}", script=HIDING) as opened,
+    ):
+        opened.open("/", ".pending")
+        forecast(client, 6)
+        shown = f'[data-game="{IN_PLAY}"]'
+        opened.page.wait_for_selector(f"{shown}:has-text('after 6 min')")
+        opened.page.evaluate("window.hide(true)")
+        forecast(client, 7)
+        assert "after 6 min" in opened.page.locator(shown).inner_text()
+        with opened.page.expect_request(lambda request: "/api/stream?resume=" in request.url):
+            opened.page.evaluate("window.hide(false)")
+        opened.page.wait_for_selector(f"{shown}:has-text('after 7 min')")
 
 
 @pytest.mark.parametrize(

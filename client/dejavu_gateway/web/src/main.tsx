@@ -9,4 +9,6 @@ import "./styles/pages.css";
 
 start();
 void loadTonight();
-render(() => <App />, document.querySelector("#app") as HTMLElement);
+const place = document.querySelector("#app") as HTMLElement;
+place.textContent = ""; // what stands there until this script has come
+render(() => <App />, place);

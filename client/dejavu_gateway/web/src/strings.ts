@@ -84,6 +84,7 @@ export const strings = {
     copy: "Copy link to this moment",
     copied: "Copied",
     embed: "Open the chart alone",
+    share: "Picture of this moment",
     expected: "Expected before tip-off",
     asForecast: (when: string, minute: number) => `${when}, forecast after ${minute} min`,
     ratings: (date: string) => `ratings as of ${date}`,

@@ -189,7 +189,7 @@ export default function Game(props: { id: string }) {
         <HeldCard history={history} moment={moment} />
         <CorrectionsCard history={history} moment={moment} />
         <p class="page-foot">
-          <a href={`/embed/game/${props.id}`}>{said.embed}</a>
+          <a href={`/embed/game/${props.id}`}>{said.embed}</a> · <a href={`/share/game/${props.id}.svg?minute=${moment.minute()}`}>{said.share}</a>
         </p>
       </div>
     </Show>

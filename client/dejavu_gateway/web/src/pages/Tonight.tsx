@@ -1,5 +1,5 @@
 /** The board: tonight's games live, or those of an evening before. */
-import { createMemo, For, Show } from "solid-js";
+import { createMemo, createSignal, For, onCleanup, Show } from "solid-js";
 import { api } from "../api/client";
 import { GameCard } from "../components/GameCard";
 import { Heading, Pending } from "../components/Frame";
@@ -13,6 +13,9 @@ import { createLoaded } from "../state/load";
 import { strings } from "../strings";
 
 const said = strings.tonight;
+
+/** So long the cards wait for the whole board, so that they are not moved about; then what the stream told is shown. */
+const WAIT_MS = 1000;
 
 /** In steps of a tenth, so that cards do not change places with every point. */
 function order(game: Game): number {
@@ -29,6 +32,9 @@ export default function Tonight() {
   const board = () => (chosen() ? (evening.value()?.date === chosen() ? evening.value() : undefined) : tonight());
   const error = () => (chosen() ? evening.error() : failure());
   const retry = () => void (chosen() ? evening.reload() : loadTonight());
+  const [waited, setWaited] = createSignal(false);
+  const timer = setTimeout(() => setWaited(true), WAIT_MS);
+  onCleanup(() => clearTimeout(timer));
   const live = () => !chosen() || chosen() === gameDay(now());
   const shown = createMemo(() => {
     const listed = new Set((board()?.games ?? []).map((game) => game.gameId));
@@ -61,7 +67,7 @@ export default function Tonight() {
           </Show>
         </nav>
       </div>
-      <Show when={shown().length || board()} fallback={<Pending error={error()} retry={retry} />}>
+      <Show when={board() || ((error() || waited()) && shown().length)} fallback={<Pending error={error()} retry={retry} />}>
         <Show when={shown().length} fallback={<p class="pending">{said.empty} {said.emptyHint}</p>}>
           <For each={groups}>
             {(group) => (

@@ -5,6 +5,12 @@ import type { StreamPredictionsResponseJson } from "../gen/dejavu/v1/prediction_
 import { serverSaid } from "./clock";
 import { takeEvent } from "./games";
 
+/** Whether questions can be answered: the gateway is there, and the server behind it. */
+export function reachable(): boolean {
+  const state = status();
+  return connection() !== "lost" && state !== undefined && (state.reason === "OK" || state.reason === "STREAM_BROKEN");
+}
+
 export type Connection = "connecting" | "open" | "lost";
 
 const [connection, setConnection] = createSignal<Connection>("connecting");
@@ -83,9 +89,25 @@ async function check(): Promise<void> {
   }
 }
 
+/**
+ * A tab that nobody sees gives its connection back, as a browser has six of them for all its tabs, and resumes where
+ * it was once it is seen again.
+ */
+function followVisibility(): void {
+  if (document.hidden) {
+    clearTimeout(retry);
+    source?.close();
+    setConnection("connecting");
+  } else {
+    connect();
+    void check();
+  }
+}
+
 /** Starts the connection; to be called once. */
 export function start(): void {
-  connect();
-  setInterval(() => void check(), STATUS_EVERY_MS);
+  if (!document.hidden) connect();
+  document.addEventListener("visibilitychange", followVisibility);
+  setInterval(() => document.hidden || void check(), STATUS_EVERY_MS);
   addEventListener("online", () => void check());
 }

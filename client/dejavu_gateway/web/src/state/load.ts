@@ -1,5 +1,6 @@
 /** What is asked for from the server: asked again when the question changes, the last answer kept meanwhile. */
 import { createEffect, createSignal, on, onCleanup } from "solid-js";
+import { reachable } from "./live";
 
 export interface Loaded<T> {
   /** The newest answer, also while a newer one is awaited and after that failed. */
@@ -28,6 +29,7 @@ export function createLoaded<K, T>(key: () => K | undefined, ask: (key: K) => Pr
     }
   };
   createEffect(on(key, (question) => void load(question)));
+  createEffect(on(reachable, (now) => now && error() && void load(key()), { defer: true })); // well again by itself
   onCleanup(() => newest++);
   return { value, error, reload: () => load(key()) };
 }

@@ -1,0 +1,31 @@
+"""The build of the page that is committed: small, without anything from elsewhere, and with the licenses it needs."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+
+DIST = Path(__file__).parents[2] / "client/dejavu_gateway/web/dist"
+FILES = sorted(path for path in DIST.rglob("*") if path.is_file() and path.name != "licenses.md")
+
+
+def test_the_page_has_less_than_60_kb() -> None:
+    assert sum(len(gzip.compress(path.read_bytes(), 9)) for path in FILES) < 60_000
+
+
+def test_the_page_has_no_inline_script_or_style() -> None:
+    index = (DIST / "index.html").read_text()
+    assert re.findall(r"<script[^>]*>", index) == re.findall(r"<script[^>]* src=[^>]*>", index)
+    assert "<style" not in index
+    assert not re.search(r"\sstyle=|\son\w+=", index)
+
+
+def test_the_page_names_no_other_host() -> None:
+    named = {host for path in FILES for host in re.findall(r"https?://([\w.-]+)", path.read_text())}
+    assert named <= {"www.w3.org"}  # names of SVG and MathML, which nobody asks
+
+
+def test_the_licenses_of_what_it_contains_are_shipped() -> None:
+    licenses = (DIST / "licenses.md").read_text()
+    assert {"solid-js", "uplot"} <= set(re.findall(r"^## (\S+)", licenses, re.MULTILINE))

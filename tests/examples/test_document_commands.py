@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.support.processes.document_commands import all_commands, reader, without_comment
+from tests.support.programs.document_commands import all_commands, reader, without_comment
 
 NBA = "reads the NBA's site, which is not reached from everywhere; tests/client and tests/trainer run it on a replay"
 SEASONS = "needs the real seasons, which are not part of the project; the trainer's tests run it on simulated ones"

@@ -13,7 +13,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.symbol_database import Default
 from tests.support.builders.evenings import Evening, game
 from tests.support.harness.documents import PLACE, ROOT, Block, blocks, commands
-from tests.support.processes import examples
+from tests.support.programs import examples
 
 from dejavu.v1 import prediction_service_pb2
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub

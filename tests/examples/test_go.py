@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.harness.documents import ROOT, commands
-from tests.support.processes import examples
+from tests.support.programs import examples
 
 PROGRAM = ROOT / "examples" / "go" / "predict.go"
 LIBRARIES = Path("/usr/share/gocode")

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 from tests.support.harness.documents import ROOT
-from tests.support.processes import examples
 from tests.support.processes.recorded_games import GAMES, Record
 from tests.support.processes.servers import running_worker
+from tests.support.programs import examples
 
 from dejavu_client import FINAL, DejavuClient
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import MessageToDict
 from tests.support.builders.calls import PATTERN, current_game
-from tests.support.processes import examples
-from tests.support.processes.examples import NODE_PROGRAMS
 from tests.support.processes.restartable_server import Restartable
+from tests.support.programs import examples
+from tests.support.programs.examples import NODE_PROGRAMS
 
 from dejavu_client import DejavuClient, Forecast
 

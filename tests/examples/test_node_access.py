@@ -11,8 +11,8 @@ import pytest
 from tests.support.fakes.access import SECRET
 from tests.support.fakes.certificates import Authority
 from tests.support.fakes.service import Abort, FakeServer, event, heartbeat
-from tests.support.processes import examples
-from tests.support.processes.examples import NODE_PROGRAMS
+from tests.support.programs import examples
+from tests.support.programs.examples import NODE_PROGRAMS
 
 pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the packages and compile
 

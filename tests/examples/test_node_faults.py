@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import grpc
 import pytest
 from tests.support.fakes.service import Abort, Ended, FakeServer, Silence, event, heartbeat, result
-from tests.support.processes import examples
-from tests.support.processes.examples import NODE_PROGRAMS
+from tests.support.programs import examples
+from tests.support.programs.examples import NODE_PROGRAMS
 
 from dejavu.v1.forecast_pb2 import LATE_REASON_TIME
 

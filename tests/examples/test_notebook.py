@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from tests.support.harness.documents import ROOT
-from tests.support.processes import examples
 from tests.support.processes.recorded_games import GAMES, Record
 from tests.support.processes.restartable_server import Restartable
+from tests.support.programs import examples
 
 NOTEBOOK = ROOT / "examples" / "notebook" / "calibration.ipynb"
 

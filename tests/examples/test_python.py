@@ -13,8 +13,8 @@ import pytest
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.builders.evenings import Evening, game
 from tests.support.harness.documents import ROOT
-from tests.support.processes import examples
 from tests.support.processes.restartable_server import Restartable
+from tests.support.programs import examples
 
 from dejavu_client import DejavuClient
 from dejavu_feed.replay.http_server import LocalServer

@@ -24,7 +24,7 @@ import pyte
 import pytest
 from tests.support.builders.evenings import Evening, game
 from tests.support.fakes.service import FakeServer
-from tests.support.processes.commands import python_m
+from tests.support.programs.commands import python_m
 from typer.testing import CliRunner
 
 from dejavu.v1.model_service_pb2 import HorizonSupport, ListModelsResponse, Model

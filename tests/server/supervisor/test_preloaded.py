@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 from tests.support.processes import preloaded
-from tests.support.processes.commands import python_m
 from tests.support.processes.preloaded import ForkedChild, start_preloaded
+from tests.support.programs.commands import python_m
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.harness.documents import PLACE, ROOT, commands
-from tests.support.processes import examples
+from tests.support.programs import examples
 
 REPLAY = "127.0.0.1:8008"
 """Address of a replay in the documents, its default."""

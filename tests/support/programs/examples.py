@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.harness.documents import ROOT
-from tests.support.processes.commands import commands_path
+from tests.support.programs.commands import commands_path
 
 NODE_PROGRAMS = ROOT / "examples" / "node" / "dist"
 

@@ -203,16 +203,21 @@ class _Command(typer.core.TyperCommand):
             return super().invoke(ctx)
 
 
-def main() -> None:
-    """Runs the program."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else gRPC prints every failed handshake beside our own message
+def command() -> Any:
+    """Returns the program's command, with the options of TLS and of the token."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     settings = {"help_option_names": ["-h", "--help"]}
     app.command("dejavu-dashboard", cls=_Command, context_settings=settings)(dashboard)
-    command = typer.main.get_command(app)
-    add_options(command)
+    made = typer.main.get_command(app)
+    add_options(made)
+    return made
+
+
+def main() -> None:
+    """Runs the program."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else gRPC prints every failed handshake beside our own message
     try:
-        command(prog_name="dejavu-dashboard")
+        command()(prog_name="dejavu-dashboard")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("dejavu"):
             raise

@@ -58,6 +58,7 @@ def configure(level: str, log_format: str) -> None:
     # Libraries log from WARNING up: their lower levels only concern their internals.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger(NAME).setLevel(level.upper())
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are what anybody can cause
     logging.captureWarnings(True)
 
 

@@ -1,4 +1,4 @@
-"""A server with a few games, and a gateway of it, for the tests of a module."""
+"""A server with a few games, and a gateway of it, which the tests only read."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Site:
         return httpx.post(f"http://{self.gateway}{path}", json=json, timeout=60)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small build of a page."""
     folder = tmp_path_factory.mktemp("dist")
@@ -55,7 +55,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[Site]:
     """A server that has forecast a few games, and a gateway of it."""
     with (

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from tests.gateway.conftest import Site
 from tests.support.processes.gateway import spawned_gateway
 from tests.support.processes.servers import running_worker
 
 from dejavu_common.address import Address
+from dejavu_gateway.cli import command
 
 
 @pytest.fixture(scope="module")
@@ -141,23 +142,34 @@ def test_a_wrong_parameter_of_a_stream_is_named(site: Site, query: str, field: s
     assert [each["field"] for each in answer.json()["error"]["fields"]] == [field]
 
 
-def test_a_gateway_that_others_reach_warns_and_a_wrong_option_is_named(tmp_path: Path) -> None:
+def test_a_gateway_that_others_reach_warns() -> None:
     with spawned_gateway("--listen", "0.0.0.0:0", "--target", "127.0.0.1:1") as gateway:
-        warning = gateway.wait_for("reachable_by_others")
-        assert "reverse proxy" in warning["advice"]
-        gateway.wait_for("listening")
+        assert "reverse proxy" in gateway.wait_for("reachable_by_others")["advice"]
+        port = Address.parse(gateway.wait_for("listening")["address"]).port
+        assert Site("", f"127.0.0.1:{port}").get("/healthz", headers={"host": "any.example"}).status_code == 200
         assert gateway.stop() == 0
-    for arguments, text in (
-        (("--web", str(tmp_path / "none")), "is not a folder"),
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--web", "none"), "is not a folder"),
         (("--listen", "x"), "is not HOST:PORT"),
-        (("--token-file", str(tmp_path / "none")), "cannot read"),
-    ):
-        with spawned_gateway("--target", "127.0.0.1:1", *arguments) as refused:
-            assert refused.exit_code() == 2
-            assert text in refused.log()
-    with (
-        socket.create_server(("127.0.0.1", 0)) as taken,
-        spawned_gateway("--listen", f"127.0.0.1:{taken.getsockname()[1]}", "--target", "127.0.0.1:1") as gateway,
-    ):
-        assert gateway.exit_code() == 1
-        assert gateway.wait_for("cannot_listen")
+        (("--token-file", "none"), "cannot read"),
+        (("--log-level", "loud"), "is not one of debug, info, warning, error"),
+        (("--max-connections", "0"), "greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_option_is_named(arguments: tuple[str, str], text: str) -> None:
+    result = CliRunner().invoke(command(), ["--target", "127.0.0.1:1", *arguments])
+    assert result.exit_code == 2
+    assert arguments[0] in result.output
+    assert text in " ".join(result.output.split())
+
+
+def test_an_address_that_is_taken_is_said_and_ends_the_program() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        with spawned_gateway("--listen", listen, "--target", "127.0.0.1:1") as gateway:
+            assert gateway.exit_code() == 1
+            assert gateway.wait_for("cannot_listen")["listen"] == listen

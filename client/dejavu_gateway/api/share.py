@@ -25,6 +25,7 @@ LEFT, RIGHT, TOP, BOTTOM = 90.0, 1110.0, 170.0, 560.0
 """The plot."""
 
 MINUTES: Final = 48
+_SHOWN_BY_OTHERS: Final = {"cross-origin-resource-policy": "cross-origin"}
 _GAME: Final = re.compile(r"[0-9]{10}")
 _BANDS: Final = ((0.95, "#cfe0f5"), (0.8, "#9dc3ec"), (0.5, "#5b9bdc"))
 _INK, _QUIET, _BACKGROUND = "#14202e", "#5a6775", "#ffffff"
@@ -45,7 +46,7 @@ async def share_image(request: Request) -> Response:
     if shown is None:
         at = f" up to minute {minute}" if minute else ""
         raise not_found(f"no forecast of the end of game {game_id}{at} is recorded")
-    return await content_response(request, drawn(shown).encode(), "image/svg+xml", "no-cache")
+    return await content_response(request, drawn(shown).encode(), "image/svg+xml", "no-cache", _SHOWN_BY_OTHERS)
 
 
 def prediction_at(history: list[RecordedPrediction], minute: int) -> RecordedPrediction | None:

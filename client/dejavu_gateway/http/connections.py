@@ -148,11 +148,6 @@ class HttpConnection(H11Protocol):
         else:
             self._disarm()
 
-    def eof_received(self) -> None:
-        """Closes the connection of a browser that has sent all it wanted."""
-        if _is_idle(self):
-            self.transport.close()
-
     async def send_raw(self, chunk: bytes) -> None:
         """Sends a chunk of an answer that has begun: a third of what the ways of ASGI and h11 cost.
 

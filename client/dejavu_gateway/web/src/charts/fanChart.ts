@@ -105,6 +105,7 @@ function marks(chart: uPlot, colors: Palette, input: FanInput): void {
   if (now) dot(chart, now, input.pattern[now - 1] ?? 0, 5 * unit, colors.ink, colors.surface);
   for (const one of input.forecasts)
     if (MINUTE_OF[one.horizon] > now) dot(chart, MINUTE_OF[one.horizon], one.point, 4 * unit, colors.surface, colors.forecast);
+  for (const game of input.similar) dot(chart, input.similarHorizon, game.atHorizon, 3 * unit, colors.muted, colors.surface);
   for (const one of input.outcomes) dot(chart, one.minute, one.differential, 6 * unit, one.differential > 0 ? colors.home : colors.away, colors.surface);
 }
 

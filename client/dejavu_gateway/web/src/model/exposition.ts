@@ -5,7 +5,7 @@ const LINE = /^([a-zA-Z_:][\w:]*)(\{[^}]*\})?\s+(\S+)/;
 const PREFIX = "dejavu_dashboard_";
 
 function tidy(value: number): string {
-  return Number.isInteger(value) ? value.toLocaleString() : value.toPrecision(3);
+  return Number.isInteger(value) ? value.toLocaleString() : value.toLocaleString(undefined, { maximumSignificantDigits: 3 });
 }
 
 /** Rows of name and value: samples that are not 0, and for each histogram its count and its mean. */

@@ -55,7 +55,7 @@ function Models() {
             {(model) => (
               <dl class="model">
                 <dt>
-                  <code>{model.version}</code> {model.active ? said.active : ""} {said.fit[model.verdict ?? ""] ?? ""}
+                  <code>{model.version}</code> {[model.active ? said.active : "", said.fit[model.verdict ?? ""] ?? ""].filter(Boolean).join(" · ")}
                 </dt>
                 <dd class="sub">{said.trained(num(model.trainGames).toLocaleString(), seasons(model.trainSeasons ?? []))}</dd>
                 <dd class="sub">{said.calibrated(num(model.calibrationGames).toLocaleString(), seasons(model.calibrationSeasons ?? []))}</dd>

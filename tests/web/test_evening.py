@@ -19,7 +19,7 @@ from dejavu_feed.replay.games import simulated_evening
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
 
-SPEED = 300.0
+SPEED = 500.0
 RECORDER = """
 window.sequences = [];
 const Source = window.EventSource;
@@ -94,8 +94,11 @@ def test_every_event_of_an_evening_is_shown_once_and_in_order_whatever_is_killed
             gateway = gateways.enter_context(showing(server.address, "--listen", address))
             opened.until_well()
             wait_for_minute(page, 30)
-            opened.page.context.set_offline(True)
-            opened.page.context.set_offline(False)
+            page.context.set_offline(True)
+            page.evaluate("dispatchEvent(new Event('online'))")  # asks for the status at once
+            opened.problem("page")
+            page.context.set_offline(False)
+            opened.until_well()
             assert poller.wait(90) == 0
 
             head = client.get_checkpoint().sequence

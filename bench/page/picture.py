@@ -1,0 +1,80 @@
+"""Takes the README's picture of the page: one game of the demo's evening, in play.
+
+Run with `python -m bench.page.picture docs/images/game.png` from the project's folder; it needs Debian's chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.processes.browser import running_browser
+
+EVENING_SECONDS = 120
+"""Length of the evening; at 55 s a minute of a game lasts less than a second."""
+
+WIDTH, HEIGHT = 1000, 800
+"""Size of the window, in CSS pixels; the picture ends below the first chart, whatever its height."""
+
+
+@contextmanager
+def evening(seed: int) -> Iterator[str]:
+    """Runs the demo with its page; yields the address of the page."""
+    command = [sys.executable, "-m", "dejavu_client.cli", "demo", "--page", "--json"]
+    command += ["--seconds", str(EVENING_SECONDS), "--seed", str(seed)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if process.stderr is None:
+        raise RuntimeError("the demo was started without a pipe")
+    try:
+        line = next((line for line in process.stderr if line.startswith("Page at ")), "")
+        if not line:
+            raise RuntimeError("the demo ended before it served the page")
+        yield line.removeprefix("Page at ").strip()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def game_in_play(url: str, minute: int) -> str:
+    """Waits until a game has been forecast after a minute; returns its id."""
+    while True:
+        with urllib.request.urlopen(f"{url}api/games", timeout=30) as answer:
+            games: list[dict[str, Any]] = json.load(answer)["games"]
+        for game in games:
+            newest = game["newest"]["final"]
+            if newest is not None and newest["forecast"]["elapsedMinutes"] >= minute:
+                return str(game["gameId"])
+        time.sleep(0.2)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Takes the picture."""
+    parser = argparse.ArgumentParser(prog="bench.page.picture", description=__doc__)
+    parser.add_argument("file", type=Path, help="PNG file to write")
+    parser.add_argument("--minute", type=int, default=18, help="minute of play after which it is taken")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the evening")
+    options = parser.parse_args(arguments)
+    with evening(options.seed) as url, running_browser() as browser:
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=1.25)
+        page.goto(f"{url}game/{game_in_play(url, options.minute)}")
+        page.wait_for_selector("canvas")
+        page.wait_for_timeout(1000)  # until the charts are drawn; nothing else depends on it
+        chart = page.locator("section", has=page.locator("canvas")).first.bounding_box()
+        if chart is None:
+            raise RuntimeError("the page shows no chart")
+        clip: Any = {"x": 0, "y": 0, "width": WIDTH, "height": chart["y"] + chart["height"] + 16}
+        page.screenshot(path=options.file, clip=clip, full_page=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -86,6 +86,19 @@ def test_a_log_reaches_back_to_a_token_without_a_gap_or_a_repetition(read: tuple
     assert rest(log, "t7") == rest(log, "t9") == [10, 11, 12, 13, 14, 15]
 
 
+def test_a_token_of_an_entry_that_is_no_event_is_found_inside_the_log() -> None:
+    """Markets have sequences too: another gateway may have begun, and told a browser so, right after one."""
+    log = log_of(heartbeat(1), forecast(2), forecast(5), forecast(7), events=5)
+    assert log.extend_back("t3", events(5), "t5")
+    assert rest(log, "t3") == [5, 7]
+    assert log.extend_back("t6", events(7), "t7")
+    assert rest(log, "t6") == [7]
+    for sequence in range(8, 12):
+        log.accept(forecast(sequence))
+    assert log.position("t3") is None
+    assert rest(log, "t6") == [7, 8, 9, 10, 11]
+
+
 def test_a_log_does_not_reach_back_further_than_it_has_room_or_from_an_unknown_place() -> None:
     log = log_of(heartbeat(3), forecast(5), events=3)
     assert not log.extend_back("t0", events(1, 2, 3), "t3")

@@ -137,18 +137,18 @@ class EventLog:
         position = self.position(reached)
         if position is None:
             return False
-        earlier = events[: max(0, len(events) - (position - self.first))]  # the log has the others
+        start = position - len(events)  # before the log's beginning, or in the log: at an entry that is no event
+        earlier = events[: max(0, self.first - start)]
         if len(self) + len(earlier) > self._max_events:
             return False
-        positions: dict[str, int] = {}
+        positions = {token: start}
         for event in reversed(earlier):
             positions[event.token] = self.first
             chunk = event.chunk
             self._events.appendleft((event, chunk))
             self.size += len(chunk)
             self.first -= 1
-        positions[token] = self.first
-        self._positions = {**dict(reversed(positions.items())), **self._positions}
+        self._positions = dict(sorted({**positions, **self._positions}.items(), key=lambda each: each[1]))
         return True
 
     def _mark(self, token: str) -> None:

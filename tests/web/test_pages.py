@@ -122,6 +122,21 @@ def test_a_link_to_a_moment_shows_it_and_the_keyboard_moves_on(browser: Browser,
         opened.page.keyboard.press("ArrowRight")
         assert text.inner_text().startswith("After minute 18")
         assert opened.page.url.endswith("?minute=18")
+        opened.page.keyboard.press("End")  # the newest minute is followed
+        assert text.inner_text().startswith("After minute 22")
+        assert opened.page.url.endswith(f"/game/{IN_PLAY}")
+
+
+def test_an_evening_before_is_reached_by_its_date_and_left_by_the_way_back(browser: Browser, evening: Evening) -> None:
+    with tab(browser, evening.origin) as opened:
+        opened.open("/", ".game-card")
+        opened.open("/?date=2024-10-22", ".pending")
+        assert "Tuesday, October 22, 2024" in opened.page.locator(".page-head").inner_text()
+        assert not opened.page.locator(".game-card").count()
+        opened.page.get_by_role("link", name="To tonight").click()
+        opened.page.wait_for_selector(".game-card")
+        opened.page.go_back()
+        opened.page.wait_for_selector(".game-card", state="detached")
 
 
 def test_the_first_tab_stop_skips_to_the_content(browser: Browser, evening: Evening) -> None:

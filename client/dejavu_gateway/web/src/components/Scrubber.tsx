@@ -10,13 +10,13 @@ const said = strings.game;
 export function Scrubber(props: { history: History; moment: Moment }) {
   const minutes = () => props.history.minutes();
   const place = () => minutes().indexOf(props.moment.minute());
-  const choose = (index: number) => props.moment.choose(minutes()[Math.max(0, Math.min(minutes().length - 1, index))]);
+  /** The last minute means the newest one, whichever that will be. */
+  const choose = (index: number) => props.moment.choose(index >= minutes().length - 1 ? undefined : minutes()[Math.max(0, index)]);
   const made = () => props.moment.forecasts()[0]?.generated ?? Number.NaN;
   const [copied, setCopied] = createSignal(false);
   const copy = async () => {
     const url = new URL(location.href);
     url.searchParams.set("minute", `${props.moment.minute()}`);
-    props.moment.choose(props.moment.minute());
     await navigator.clipboard?.writeText(url.href).catch(() => undefined);
     setCopied(true);
     setTimeout(() => setCopied(false), 2000);

@@ -15,7 +15,7 @@ import { strings } from "../strings";
 const said = strings.tonight;
 
 /** So long the cards wait for the whole board, so that they are not moved about; then what the stream told is shown. */
-const WAIT_MS = 1000;
+const WAIT_MS = 3000;
 
 /** In steps of a tenth, so that cards do not change places with every point. */
 function order(game: Game): number {

@@ -5,7 +5,8 @@ import { start } from "./state/live";
 import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/board.css";
-import "./styles/pages.css";
+import "./styles/game.css";
+import "./styles/forms.css";
 
 start();
 void loadTonight();

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from dejavu_common.clock import utc_now
 from dejavu_gateway import upstream
 from dejavu_gateway.api.context import GatewayContext, context_of
 from dejavu_gateway.http.answers import json_response
+from dejavu_gateway.live.feed import LiveFeed
 from dejavu_gateway.messages.encode import JsonObject, dump, to_dict
 from dejavu_gateway.messages.errors import invalid_field, not_found
 from dejavu_gateway.upstream import UpstreamClient
@@ -26,6 +28,11 @@ from dejavu_gateway.upstream import UpstreamClient
 PAGE_SIZE: Final = 500
 MAX_FORECASTS: Final = 20_000
 """Most forecasts that one answer is made from; an evening of 15 games has 1,300."""
+
+KEPT_SECONDS: Final = 5.0
+"""How long an answer is kept: what is no event, such as a market, shows after this time."""
+
+MAX_KEPT: Final = 16
 
 _DAY_START: Final = timedelta(hours=11)
 """A day of games starts at 11:00 UTC, as in the record (see RecordService)."""
@@ -38,18 +45,40 @@ _HORIZONS: Final = (("half", HORIZON_HALFTIME), ("final", HORIZON_FINAL))
 
 
 class SharedAnswers:
-    """Answers that many browsers ask for at once, made once: those asked for while one is made wait for it."""
+    """Answers that many browsers ask for: made once for those that ask meanwhile, and kept while nothing changes."""
 
     def __init__(self) -> None:
-        self._making: dict[Any, asyncio.Task[bytes]] = {}
+        self._making: dict[Hashable, tuple[str, asyncio.Task[bytes]]] = {}
+        self._kept: OrderedDict[Hashable, tuple[str, float, bytes]] = OrderedDict()
 
-    async def get(self, key: Any, make: Any) -> bytes:
-        """Returns the answer of a key: one that is being made, or else a new one by the coroutine function `make`."""
-        task = self._making.get(key)
-        if task is None:
-            task = self._making[key] = asyncio.create_task(make())
+    async def get(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, bytes]], feed: LiveFeed) -> bytes:
+        """Returns the answer of a key: one that is kept or being made, or else a new one.
+
+        An answer is kept for KEPT_SECONDS at most, and no longer than until the next event of the stream; without a
+        stream not at all.
+
+        Args:
+            key: identifies the answer.
+            make: makes it.
+            feed: tells of events.
+        """
+        loop = asyncio.get_running_loop()
+        token = feed.log.token if feed.board.report.streaming else ""
+        kept = self._kept.get(key)
+        if kept is not None and token and kept[0] == token and loop.time() < kept[1]:
+            return kept[2]
+        making = self._making.get(key)
+        if making is None:
+            task = asyncio.create_task(make())
+            making = self._making[key] = token, task
             task.add_done_callback(lambda _: self._making.pop(key, None))
-        return await asyncio.shield(task)
+        begun, task = making  # the answer may lack what has happened since
+        answer = await asyncio.shield(task)
+        self._kept[key] = begun, loop.time() + KEPT_SECONDS, answer
+        self._kept.move_to_end(key)
+        while len(self._kept) > MAX_KEPT:
+            self._kept.popitem(last=False)
+        return answer
 
 
 class GameEndpoints:
@@ -69,9 +98,8 @@ class GameEndpoints:
         if replays not in {"0", "1"}:
             raise invalid_field("includeReplays", f"{replays[:60]!r}; expected 0 or 1")
         key = ("day", day, replays)
-        return await json_response(
-            request, await self._shared.get(key, lambda: _day_answer(context, day, replays == "1"))
-        )
+        answer = await self._shared.get(key, lambda: _day_answer(context, day, replays == "1"), context.feed)
+        return await json_response(request, answer)
 
     async def game(self, request: Request) -> Response:
         """GET /api/games/{gameId}: one game with all its forecasts."""
@@ -81,9 +109,8 @@ class GameEndpoints:
         game_id = str(request.path_params["gameId"])
         if not _GAME.fullmatch(game_id):
             raise invalid_field("gameId", f"{game_id[:60]!r}; expected ten digits")
-        return await json_response(
-            request, await self._shared.get(("game", game_id), lambda: _game_answer(context, game_id))
-        )
+        answer = await self._shared.get(("game", game_id), lambda: _game_answer(context, game_id), context.feed)
+        return await json_response(request, answer)
 
 
 async def game_history(client: UpstreamClient, game_id: str, *, explain: bool) -> list[RecordedPrediction]:

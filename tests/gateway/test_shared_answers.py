@@ -1,0 +1,77 @@
+"""Answers that many browsers ask for are made once, and kept only while they are those of the server."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dejavu_gateway.api import games
+from dejavu_gateway.api.games import SharedAnswers
+
+
+class Feed:
+    """A stream that is at a token."""
+
+    def __init__(self) -> None:
+        self.log = SimpleNamespace(token="a")
+        self.board = SimpleNamespace(report=SimpleNamespace(streaming=True))
+
+
+class Maker:
+    """Makes answers, each another one; waits until `go` is set."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def __call__(self) -> bytes:
+        self.made += 1
+        answer = b"%d" % self.made
+        await self.go.wait()
+        return answer
+
+
+async def test_an_answer_is_kept_until_the_next_event() -> None:
+    shared, feed, make = SharedAnswers(), Feed(), Maker()
+    live: Any = feed
+    assert [await shared.get("day", make, live) for _ in range(3)] == [b"1"] * 3
+    feed.log.token = "b"
+    assert await shared.get("day", make, live) == b"2"
+    assert await shared.get("other", make, live) == b"3"
+
+
+async def test_an_answer_is_not_kept_for_long_nor_without_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared, feed, make = SharedAnswers(), Feed(), Maker()
+    live: Any = feed
+    feed.board.report.streaming = False
+    assert [await shared.get("day", make, live) for _ in range(2)] == [b"1", b"2"]
+    feed.board.report.streaming = True
+    monkeypatch.setattr(games, "KEPT_SECONDS", 0.0)
+    assert [await shared.get("day", make, live) for _ in range(2)] == [b"3", b"4"]
+
+
+async def test_an_answer_that_was_begun_before_an_event_is_not_kept_after_it() -> None:
+    shared, feed, make = SharedAnswers(), Feed(), Maker()
+    live: Any = feed
+    make.go.clear()
+    asking = asyncio.create_task(shared.get("day", make, live))
+    await asyncio.sleep(0)
+    feed.log.token = "b"
+    meanwhile = asyncio.create_task(shared.get("day", make, live))
+    await asyncio.sleep(0)
+    make.go.set()
+    assert await asking == await meanwhile == b"1"
+    assert await shared.get("day", make, live) == b"2"
+
+
+async def test_few_answers_are_kept() -> None:
+    shared, feed, make = SharedAnswers(), Feed(), Maker()
+    live: Any = feed
+    for number in range(2 * games.MAX_KEPT):
+        await shared.get(number, make, live)
+    assert await shared.get(0, make, live) == b"%d" % (2 * games.MAX_KEPT + 1)
+    assert await shared.get(2 * games.MAX_KEPT - 1, make, live) == b"%d" % (2 * games.MAX_KEPT)

@@ -149,6 +149,11 @@ class AdmissionController:
         """The error of a call whose request was not received in time."""
         return DeadlineExceeded(f"the request was not received within {self._request_seconds:g} s")
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether calls of a kind that does not last are in progress."""
+        return any(self._limits[kind].in_progress for kind in (CallKind.PREDICT, CallKind.BATCH, CallKind.RECORD))
+
     def in_progress(self, kind: CallKind) -> int:
         """Returns the number of calls in progress of a kind."""
         return self._limits[kind].in_progress

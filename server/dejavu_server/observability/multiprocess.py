@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, make_wsgi_app
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from dejavu_common.address import Address
@@ -66,7 +66,7 @@ class SupervisorMetrics:
             build["python"] = platform.python_version()
             info = Gauge("dejavu_build_info", "Versions of the server; always 1.", [*build], registry=self.registry)
             info.labels(**build).set(1)
-            MultiProcessCollector(self.registry, path=str(folder))  # type: ignore[no-untyped-call]  # no types there
+            _WorkersCollector(self.registry, path=str(folder))  # type: ignore[no-untyped-call]  # no types there
 
     def watch(self, workers: Callable[[], Iterable[ServingWorker]]) -> None:
         """Also serves what the workers use.
@@ -99,6 +99,15 @@ class SupervisorMetrics:
                     path.unlink(missing_ok=True)
             else:
                 _free_unused(self.folder.glob(f"*_{pid}.db"))
+
+
+class _WorkersCollector(MultiProcessCollector):
+    """Reads the files again if one is removed meanwhile: that of a worker that failed to start."""
+
+    def collect(self) -> list[Metric]:
+        while True:
+            with contextlib.suppress(FileNotFoundError):
+                return list(super().collect())  # type: ignore[no-untyped-call]  # no types there
 
 
 def _free_unused(paths: Iterable[Path]) -> None:

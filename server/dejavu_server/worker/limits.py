@@ -47,11 +47,16 @@ def queue_options(settings: Settings) -> list[tuple[str, int]]:
     may be in progress. With room for more, calls under overload wait longer for their refusal, and those that are
     accepted have waited as long; with room for thousands, all were accepted after their deadlines.
     """
-    waiting = max(MAX_CONCURRENT_STREAMS, settings.max_in_flight)
+    most = max_waiting(settings)
     return [
-        ("grpc.server.max_pending_requests", waiting),
-        ("grpc.server.max_pending_requests_hard_limit", waiting + waiting // 2),
+        ("grpc.server.max_pending_requests", most * 2 // 3),
+        ("grpc.server.max_pending_requests_hard_limit", most),
     ]
+
+
+def max_waiting(settings: Settings) -> int:
+    """Returns the second of these limits."""
+    return max(MAX_CONCURRENT_STREAMS, settings.max_in_flight) * 3 // 2
 
 
 def _milliseconds(seconds: float) -> int:

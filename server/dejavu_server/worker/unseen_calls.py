@@ -7,6 +7,7 @@ those whose callers leave while they wait. It tells nobody of either, but it cou
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
@@ -36,16 +37,21 @@ class CountedCalls(Protocol):
 class UnseenCalls(PeriodicTask):
     """Counts them every CHECK_SECONDS, as refused calls of unknown methods.
 
-    While a queue stays full, the calls in it count too; they are not counted again when they are refused or forgotten.
+    Of the calls that were started and not accepted, some may still wait. While the worker is busy as many as the queue
+    holds are left out, and counted once it is not.
 
     Args:
         server: the server.
+        waiting: most calls that wait in the queue of a method.
+        is_busy: returns whether the worker has calls in progress.
         metrics: the metrics to update.
     """
 
-    def __init__(self, server: CountedCalls, metrics: Metrics) -> None:
+    def __init__(self, server: CountedCalls, waiting: int, is_busy: Callable[[], bool], metrics: Metrics) -> None:
         super().__init__("unseen-calls", CHECK_SECONDS, self.check)
         self._server = server
+        self._waiting = waiting
+        self._is_busy = is_busy
         self._counter = metrics.refused.labels(UNKNOWN_METHOD, NOT_ACCEPTED)
         self._missing = deque[int](maxlen=LOOKS)
         self._counted = 0
@@ -53,7 +59,8 @@ class UnseenCalls(PeriodicTask):
     async def check(self) -> None:
         """Compares the counts once."""
         started = self._server.started()  # first: a call that is accepted meanwhile must not seem to be missing
-        self._missing.append(started - self._server.accepted)
-        if len(self._missing) == LOOKS and (missing := min(self._missing)) > self._counted:
-            self._counter.inc(missing - self._counted)
-            self._counted = missing
+        missing = started - self._server.accepted
+        self._missing.append(missing - self._waiting if self._is_busy() else missing)
+        if len(self._missing) == LOOKS and (unseen := min(self._missing)) > self._counted:
+            self._counter.inc(unseen - self._counted)
+            self._counted = unseen

@@ -57,7 +57,13 @@ from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
 from dejavu_server.worker.connections import ACCEPTED_SHARE, ConnectionCloser
 from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.grpc_server import GrpcServer
-from dejavu_server.worker.limits import MAX_CONCURRENT_STREAMS, caller_limits, connection_options, queue_options
+from dejavu_server.worker.limits import (
+    MAX_CONCURRENT_STREAMS,
+    caller_limits,
+    connection_options,
+    max_waiting,
+    queue_options,
+)
 from dejavu_server.worker.models import load_models, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age import RatingsAge
@@ -318,7 +324,8 @@ class Worker:
         connections = ConnectionCloser(port, lambda: self._calls.peers, self.metrics)
         stack.push_async_callback(connections.close)
         connections.start()
-        unseen = UnseenCalls(self._server, self.metrics)
+        most = max_waiting(self._settings)
+        unseen = UnseenCalls(self._server, most, lambda: self.admission.is_busy, self.metrics)
         stack.push_async_callback(unseen.close)
         unseen.start()
         await self._server.start()

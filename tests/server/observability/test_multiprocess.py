@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import glob
 import socket
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import urllib.request
 from importlib.metadata import version
 
 import pytest
+from prometheus_client import generate_latest
 
 from dejavu_common import http_server
 from dejavu_common.address import Address
@@ -15,6 +17,7 @@ from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, Supervisor
 
 # Simulates a worker: one finished call, one in progress; prints its process id.
 PROGRAM = """
+import glob
 import os
 from dejavu_server.observability.metrics import Metrics, allocate_files
 allocate_files()
@@ -152,3 +155,23 @@ def test_an_address_in_use_is_refused() -> None:
         supervisor_metrics(figures.address),
     ):
         pass
+
+
+def test_a_worker_that_failed_to_start_while_the_metrics_are_read_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with supervisor_metrics(Address("127.0.0.1", 0)) as metrics:
+        assert metrics.folder is not None
+        gone = metrics.folder / "counter_99999.db"
+        gone.write_bytes(b"")
+        listed = glob.glob
+        found: list[list[str]] = []
+
+        def listed_before_it_went(pattern: str) -> list[str]:
+            found.append(listed(pattern))
+            gone.unlink(missing_ok=True)
+            return found[-1]
+
+        monkeypatch.setattr(glob, "glob", listed_before_it_went)
+        assert b"dejavu_workers 0.0" in generate_latest(metrics.registry)
+        assert [len(files) for files in found] == [1, 0]

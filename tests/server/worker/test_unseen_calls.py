@@ -107,7 +107,7 @@ async def test_the_calls_of_a_full_connection_are_all_accepted(tmp_path: Path) -
 
 async def test_a_call_that_waits_a_moment_is_not_counted() -> None:
     figures, server = CollectorRegistry(), Server()
-    monitor = UnseenCalls(server, Metrics(figures))
+    monitor = UnseenCalls(server, 5, lambda: False, Metrics(figures))
     for look in range(3 * unseen_calls.LOOKS):
         server.core += 5
         server.accepted = server.core - (2 if look % unseen_calls.LOOKS else 0)
@@ -117,9 +117,23 @@ async def test_a_call_that_waits_a_moment_is_not_counted() -> None:
 
 async def test_what_was_counted_is_not_counted_again() -> None:
     figures, server = CollectorRegistry(), Server()
-    monitor = UnseenCalls(server, Metrics(figures))
+    monitor = UnseenCalls(server, 5, lambda: False, Metrics(figures))
     for missing in (0, 7, 9, 3, 9, 9):
         server.core, server.accepted = server.core + 10, server.core + 10 - missing
         for _ in range(unseen_calls.LOOKS):
             await monitor.check()
     assert unseen(figures) == 9
+
+
+async def test_while_the_worker_is_busy_calls_that_may_wait_are_not_counted() -> None:
+    figures, server = CollectorRegistry(), Server()
+    busy = True
+    monitor = UnseenCalls(server, 5, lambda: busy, Metrics(figures))
+    counted: list[float] = []
+    for missing in (4, 5, 25, 25):
+        busy = missing != 25 or not counted[2:]
+        server.core = server.accepted + missing
+        for _ in range(unseen_calls.LOOKS):
+            await monitor.check()
+        counted.append(unseen(figures))
+    assert counted == [0, 0, 20, 25]

@@ -142,7 +142,7 @@ nightly-rounds: install install-node  ## rounds of kills, restarts, streams, fuz
 	$(PYTEST) -m nightly tests/bench
 
 nightly-faults: install  ## days with feed faults, complete real evenings, and the server's long tests
-	$(PYTEST) -m nightly -n 2 tests/client tests/feed tests/e2e tests/server
+	$(PYTEST) -m nightly -n 2 tests/client tests/feed tests/e2e tests/gateway tests/server tests/web
 
 nightly-models: install  ## recipes, the shipped bundle and the documents of training on real seasons, interrupted walk-forwards
 	$(PYTEST) -m nightly -n 2 tests/trainer tests/models tests/examples

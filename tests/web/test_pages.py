@@ -32,7 +32,7 @@ COLORS = """canvas => {
 }"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.nightly)])
 def test_axe_finds_nothing_on_any_page(browser: Browser, evening: Evening, scheme: str) -> None:
     if not AXE.is_file():
         assert os.environ.get("DEJAVU_CI") != "1", "axe-core is not installed"
@@ -51,7 +51,7 @@ def test_axe_finds_nothing_on_any_page(browser: Browser, evening: Evening, schem
     assert not found, json.dumps(found, indent=1)
 
 
-@pytest.mark.parametrize("width", [320, 3840])
+@pytest.mark.parametrize("width", [320, pytest.param(3840, marks=pytest.mark.nightly)])
 def test_no_page_is_wider_than_the_screen(browser: Browser, evening: Evening, width: int) -> None:
     with tab(browser, evening.origin, viewport={"width": width, "height": 900}) as opened:
         for path, ready in PAGES.items():

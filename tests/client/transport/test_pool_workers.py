@@ -12,6 +12,8 @@ from tests.support.builders.calls import PATTERN
 from tests.support.harness.clients import CLIENTS, AnyClient
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
+from dejavu_client.transport import channel_pool
+
 
 async def answering(client: AnyClient, count: int) -> set[str]:
     """Returns the workers that answer the next `count` calls."""
@@ -36,6 +38,12 @@ def serving(server: SpawnedServer, count: int) -> list[str]:
     for _ in range(count):
         names.append(server.wait_for("serving", lambda entry: entry["worker"] not in names)["worker"])
     return names
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may lead each redial to the same worker again; a minute should have many."""
+    monkeypatch.setattr(channel_pool, "LONGEST_REPLACEMENT_PAUSE", channel_pool.FIRST_REPLACEMENT_PAUSE)
 
 
 @pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.nightly)])

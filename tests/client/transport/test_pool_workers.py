@@ -43,6 +43,7 @@ def serving(server: SpawnedServer, count: int) -> list[str]:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel may lead each redial to the same worker again; a minute should have many."""
+    monkeypatch.setattr(channel_pool, "LONGEST_PAUSE", 1.0)
     monkeypatch.setattr(channel_pool, "LONGEST_REPLACEMENT_PAUSE", channel_pool.FIRST_REPLACEMENT_PAUSE)
 
 

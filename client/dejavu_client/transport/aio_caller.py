@@ -43,6 +43,7 @@ from dejavu_client.transport.channel_pool import (
     PooledChannel,
     WorkerIdentity,
     failure_identity,
+    worker_identity,
 )
 from dejavu_client.transport.retry_budget import MOST_REPEATS, NEVER_REPEATED, RetryBudget, repeat_pause
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
@@ -280,6 +281,8 @@ class AsyncCaller:
                     recording = self._calls.errors()
                     if response is None:
                         raise UnavailableError("the server ended the stream")
+                    # Without this, a channel that only had streams would never get another call: see `take`.
+                    self._pool.answered(pooled, worker_identity(await stream.initial_metadata()))
                     if subscription.accept(response):
                         yield response
             except TimeoutError as error:

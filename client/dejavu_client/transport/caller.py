@@ -35,6 +35,7 @@ from dejavu_client.transport.channel_pool import (
     PooledChannel,
     WorkerIdentity,
     failure_identity,
+    worker_identity,
 )
 from dejavu_client.transport.connection import (
     Attempt,
@@ -277,6 +278,8 @@ class Caller:
                     recording = self._calls.errors()
                     if response is None:
                         raise UnavailableError("the server ended the stream")
+                    # Without this, a channel that only had streams would never get another call: see `take`.
+                    self._pool.answered(pooled, worker_identity(stream.initial_metadata()))
                     if subscription.accept(response):
                         yield response
             except TimeoutError as error:

@@ -79,3 +79,16 @@ async def test_no_call_fails_and_no_stream_ends_because_of_a_redial(tmp_path: Pa
                     assert figures["Predict"].errors == 0
                     for stream in streams:
                         await stream.aclose()
+
+
+async def test_streams_keep_no_worker_from_the_calls_of_their_client(tmp_path: Path) -> None:
+    with spawned_server("--workers", "2", "--ledger", f"sqlite:///{tmp_path / 'ledger.sqlite3'}") as server:
+        names = await asyncio.to_thread(serving, server, 2)
+        for kind in CLIENTS.values():
+            async with kind(server.address) as client:
+                streams = [client.stream(heartbeats=True) for _ in range(3)]  # one connection is left to the calls
+                for stream in streams:
+                    await anext(stream)
+                await reached(client, set(names))
+                for stream in streams:
+                    await stream.aclose()

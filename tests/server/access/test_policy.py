@@ -22,6 +22,7 @@ from dejavu_common.clock import utc_now
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 from dejavu_server.access.policy import POLICY, PUBLIC
+from dejavu_server.api.interceptors import WORKER
 from dejavu_server.worker.worker import Worker
 
 CODES = grpc.StatusCode
@@ -66,8 +67,11 @@ async def answer(channel: Any, path: str, handler: Any, token: str | None) -> CO
     data = b"" if request is None else request.SerializeToString()
     try:
         if handler.request_streaming:
-            stream = channel.stream_stream(path)(iter([data]), metadata=metadata)
+            stream = channel.stream_stream(path)(metadata=metadata)
             async with asyncio.timeout(5):
+                # Write only once it is accepted: grpc.aio reports a write to a call that was just refused as INTERNAL.
+                if WORKER in dict(await stream.initial_metadata()):
+                    await stream.write(data)
                 await stream.read()
             stream.cancel()
         elif handler.response_streaming:

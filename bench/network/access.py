@@ -28,6 +28,7 @@ from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu_client import AsyncDejavuClient
 from dejavu_common.clock import utc_now
+from dejavu_common.processes import cpu_seconds
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 
@@ -63,13 +64,9 @@ class Case:
                 except Exception:
                     self.failed += 1
 
-        before = self._cpu_seconds()
+        before = cpu_seconds(self._worker.pid)
         await asyncio.gather(*(caller() for _ in range(callers)))
-        self.us.append(1e6 * (self._cpu_seconds() - before) / calls)
-
-    def _cpu_seconds(self) -> float:
-        times = self._worker.cpu_times()
-        return float(times.user + times.system)
+        self.us.append(1e6 * (cpu_seconds(self._worker.pid) - before) / calls)
 
 
 async def measure(cases: dict[str, Case], options: argparse.Namespace) -> None:

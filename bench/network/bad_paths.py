@@ -26,12 +26,9 @@ import grpc
 from bench.fuzz import wire
 from bench.latency import helper
 from bench.load import METHOD
-from bench.overload.servers import running_mlserver
+from bench.overload.servers import REQUEST, running_mlserver
 from tests.support.processes.servers import spawned_server
 
-from dejavu.v1.prediction_service_pb2 import PredictRequest
-
-PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
 DEADLINE_SECONDS = 3.0
 
 
@@ -133,8 +130,7 @@ async def phase(target: Target, options: argparse.Namespace, chance: random.Rand
 def dejavu(folder: Path) -> Iterator[Target]:
     """Runs a server of two workers."""
     with spawned_server("--workers", "2", "--ledger", f"sqlite:///{folder}/l.sqlite3") as server:
-        request = PredictRequest(pattern=PATTERN).SerializeToString()
-        yield Target("dejavu-server", server.address, METHOD, request, lambda: {each.pid for each in server.workers})
+        yield Target("dejavu-server", server.address, METHOD, REQUEST, lambda: {each.pid for each in server.workers})
 
 
 @contextmanager
@@ -144,8 +140,7 @@ def stock(_: Path) -> Iterator[Target]:
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the echo was started without pipes")
         print(file=process.stdin, flush=True)
-        request = PredictRequest(pattern=PATTERN).SerializeToString()
-        yield Target("stock grpc.aio", process.stdout.readline().strip(), METHOD, request, lambda: living(process))
+        yield Target("stock grpc.aio", process.stdout.readline().strip(), METHOD, REQUEST, lambda: living(process))
 
 
 @contextmanager

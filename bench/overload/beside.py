@@ -12,15 +12,14 @@ with deadlines of one millisecond, in alternating phases.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from bench.latency import helper
-from bench.overload.load import OK, RESOURCE_EXHAUSTED, Order, Taken
+from bench.overload.load import OK, RESOURCE_EXHAUSTED, Order, Taken, take
 from bench.overload.servers import Target, starts
 
 CANCELLED, DEADLINE_EXCEEDED, RESET = 1, 4, -1
@@ -84,15 +83,7 @@ class Callers:
 
     def take(self, *orders: Order) -> list[Taken]:
         """Runs one or two orders at the same time."""
-        return list(self._pool.map(_ask, self._processes, orders))
-
-
-def _ask(process: object, order: Order) -> Taken:
-    print(json.dumps(asdict(order)), file=process.stdin, flush=True)  # type: ignore[attr-defined]
-    line = process.stdout.readline()  # type: ignore[attr-defined]
-    if not line:
-        raise RuntimeError("the callers exited; see their error above")
-    return Taken(**json.loads(line))
+        return list(self._pool.map(take, self._processes, orders))
 
 
 def result(target: Target, phase: str, taken: Taken, control: Taken) -> Result:

@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 import statistics
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -198,6 +199,21 @@ class Run:
 def percentile(values: list[float], percent: int) -> float:
     """Returns a percentile of sorted values; 0 of fewer than two."""
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else 0.0
+
+
+def take(process: subprocess.Popen[str], order: Order) -> Taken:
+    """Has a process of this module run an order; returns the results.
+
+    Raises:
+        RuntimeError: if the process was started without pipes, or has exited.
+    """
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("the callers were started without pipes")
+    print(json.dumps(asdict(order)), file=process.stdin, flush=True)
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError("the callers exited; see their error above")
+    return Taken(**json.loads(line))
 
 
 async def main() -> None:

@@ -17,31 +17,28 @@ if the health service failed.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import re
 import subprocess
-import tempfile
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import grpc
-import psutil
-from bench.latency import create_ledger, helper, pinned_to
+from bench.latency import helper
 from bench.overload.http2 import DEADLINE_EXCEEDED
-from bench.overload.load import OK, RESOURCE_EXHAUSTED, Order, Taken, percentile
+from bench.overload.load import OK, RESOURCE_EXHAUSTED, Order, Taken, percentile, take
+from bench.overload.servers import PATTERN, REQUEST, dejavu_server
 from grpc_health.v1 import health_pb2
-from tests.support.processes.servers import SpawnedServer, spawned_server
+from tests.support.processes.servers import SpawnedServer
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_common.processes import cpu_seconds
 from dejavu_server.worker.unseen_calls import CHECK_SECONDS, LOOKS
 
-PATTERN = [0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6]
 SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"].full_name
 HEALTH_SECONDS = 0.05
 """Pause between two health checks."""
@@ -160,10 +157,10 @@ class Bench:
             seed=options.seed + len(self.phases),
         )
         health = Health(self._address)
-        before, cpu, start = self._scrape(), _cpu_seconds(self._worker), time.perf_counter()
+        before, cpu, start = self._scrape(), cpu_seconds(self._worker.pid), time.perf_counter()
         with health.asked():
-            taken = self._ask(order)
-        cpu = (_cpu_seconds(self._worker) - cpu) / (time.perf_counter() - start)
+            taken = take(self._callers, order)
+        cpu = (cpu_seconds(self._worker.pid) - cpu) / (time.perf_counter() - start)
         time.sleep(COUNTED_SECONDS)
         counted = {name: value - before.get(name, 0.0) for name, value in self._scrape().items()}
         health.each.sort()
@@ -184,15 +181,6 @@ class Bench:
         self.phases.append(phase)
         return phase
 
-    def _ask(self, order: Order) -> Taken:
-        if self._callers.stdin is None or self._callers.stdout is None:
-            raise RuntimeError("the callers were started without pipes")
-        print(json.dumps(asdict(order)), file=self._callers.stdin, flush=True)
-        line = self._callers.stdout.readline()
-        if not line:
-            raise RuntimeError("the callers exited; see their error above")
-        return Taken(**json.loads(line))
-
     def _scrape(self) -> dict[str, float]:
         with urllib.request.urlopen(f"http://{self._metrics}/metrics", timeout=30) as answer:
             text = answer.read().decode()
@@ -209,15 +197,11 @@ def _sum(text: str, name: str) -> float:
     return sum(float(value) for value in re.findall(rf"^{name} (\S+)$", text, re.MULTILINE))
 
 
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
 def request(games: int) -> bytes:
     """Returns a serialized request: for one game, or for a batch of that many."""
-    one = pb.PredictRequest(pattern=PATTERN)
-    return (pb.PredictBatchRequest(requests=[one] * games) if games else one).SerializeToString()
+    if not games:
+        return REQUEST
+    return pb.PredictBatchRequest(requests=[pb.PredictRequest(pattern=PATTERN)] * games).SerializeToString()
 
 
 def breaches(phases: list[Phase]) -> list[str]:
@@ -292,14 +276,10 @@ def main(arguments: list[str] | None = None, *, show_line: Callable[[str], None]
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
-    with ExitStack() as stack:
-        ledger = f"sqlite:///{Path(stack.enter_context(tempfile.TemporaryDirectory()))}/ledger.sqlite3"
-        asyncio.run(create_ledger(ledger))
-        with pinned_to({0}):
-            server = stack.enter_context(
-                spawned_server("--workers", "1", "--ledger", ledger, "--metrics-listen", "127.0.0.1:0")
-            )
-        callers = stack.enter_context(helper("bench.overload.load", {1}))
+    with (
+        dejavu_server({0}, "--metrics-listen", "127.0.0.1:0") as server,
+        helper("bench.overload.load", {1}) as callers,
+    ):
         phases = measure(Bench(server, callers, options), options)
     found = breaches(phases)
     if options.json:

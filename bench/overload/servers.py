@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import grpc
 from bench.latency import create_ledger, helper, pinned_to
 from bench.load import METHOD
-from tests.support.processes.servers import spawned_server
+from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 
@@ -56,18 +56,22 @@ Start = Callable[[], AbstractContextManager[Target]]
 
 
 @contextmanager
-def dejavu(cpus: set[int]) -> Iterator[Target]:
+def dejavu_server(cpus: set[int], *options: str) -> Iterator[SpawnedServer]:
     """Runs a `dejavu-server` of one worker."""
     with TemporaryDirectory() as folder:
         ledger = f"sqlite:///{folder}/ledger.sqlite3"
         asyncio.run(create_ledger(ledger))
-        with pinned_to(cpus):
-            process = spawned_server("--workers", "1", "--ledger", ledger)
-            server = process.__enter__()
-        try:
-            yield Target("dejavu-server", server.address, METHOD, REQUEST)
-        finally:
-            process.__exit__(None, None, None)
+        with contextlib.ExitStack() as stack:
+            with pinned_to(cpus):
+                server = stack.enter_context(spawned_server("--workers", "1", "--ledger", ledger, *options))
+            yield server
+
+
+@contextmanager
+def dejavu(cpus: set[int]) -> Iterator[Target]:
+    """Runs a `dejavu-server` of one worker, and gives it as a target."""
+    with dejavu_server(cpus) as server:
+        yield Target("dejavu-server", server.address, METHOD, REQUEST)
 
 
 @contextmanager

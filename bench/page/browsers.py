@@ -11,7 +11,10 @@ import json
 import random
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any, Self
 
 from dejavu_common import descriptors
 from dejavu_common.address import Address
@@ -29,7 +32,7 @@ class Received:
         wrong: number of events that a browser got out of turn: missed some, or had it already.
         deliveries: events received by all browsers together.
         connections: connections made by all browsers together.
-        resets: how often a browser was told to start anew.
+        resets: how often a browser was told to start again.
     """
 
     sequences: list[int] = field(default_factory=list)
@@ -38,6 +41,11 @@ class Received:
     deliveries: int = 0
     connections: int = 0
     resets: int = 0
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any]) -> Self:
+        """Returns what a report in JSON tells, whose keys are texts."""
+        return cls(**{**report, "last": {int(sequence): at for sequence, at in report["last"].items()}})
 
 
 class Browsers:
@@ -55,9 +63,15 @@ class Browsers:
             await asyncio.gather(*(each.connect() for each in self.all[start : start + 50]))
         await self.until(lambda: all(each.token for each in self.all))
 
-    async def until(self, holds: object) -> None:
+    def have(self, sequence: int) -> bool:
+        """Returns whether all browsers have the event of a sequence: the first one to get each, and the others."""
+        sequences = self.received.sequences
+        newest = sequences[-1] if sequences else 0
+        return newest >= sequence and all(each.place == len(sequences) for each in self.all)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
         """Waits until something holds."""
-        while not holds():  # type: ignore[operator]
+        while not holds():
             self.changed.clear()
             await self.changed.wait()
 
@@ -146,14 +160,7 @@ async def main() -> None:
         command, *arguments = line.split()
         if command == "until":
             last = int(arguments[0])
-            # The newest event of the first browser, and all browsers at the same place.
-            await browsers.until(
-                lambda last=last: (
-                    bool(browsers.received.sequences)
-                    and browsers.received.sequences[-1] >= last
-                    and all(each.place == len(browsers.received.sequences) for each in browsers.all)
-                )
-            )
+            await browsers.until(partial(browsers.have, last))
             print("done", flush=True)
         else:
             print(json.dumps(asdict(browsers.received)), flush=True)

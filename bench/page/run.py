@@ -24,14 +24,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC
 from pathlib import Path
 
-import psutil
+from bench.page.browsers import Received
 from tests.support.builders.issued_forecasts import game
 from tests.support.processes.gateway import spawned_gateway
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_client.transport.statistics import percentile
-from dejavu_common.processes import resident_mebibytes
+from dejavu_common.processes import cpu_seconds, resident_mebibytes
 from dejavu_gateway.live.event_log import LiveEvent
 
 PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
@@ -85,6 +85,10 @@ class Crowd:
             self._process.stdin.write(command + "\n")
             self._process.stdin.flush()
         return await asyncio.to_thread(self._process.stdout.readline)
+
+    async def report(self) -> Received:
+        """Returns what the browsers received."""
+        return Received.of(json.loads(await self.line("report")))
 
 
 @contextmanager
@@ -142,17 +146,17 @@ async def measure(browsers: int, events: int, rate: float, folder: Path) -> Page
             recording = Recording(client)
             with spawned_gateway(*gateway_options(server.address)) as first:
                 address = await ready(first)
-                process = psutil.Process(first.process.pid)
-                before = resident_mebibytes(process.pid)
+                pid = first.process.pid
+                before = resident_mebibytes(pid)
                 with crowd_of(address, browsers) as crowd:
                     await crowd.line()
                     await asyncio.sleep(SETTLE_SECONDS)
-                    result.kib_connected = 1024 * (resident_mebibytes(process.pid) - before) / browsers
-                    cpu = _cpu(process)
+                    result.kib_connected = 1024 * (resident_mebibytes(pid) - before) / browsers
+                    cpu = cpu_seconds(pid)
                     await crowd.line(f"until {await recording.run(events, rate)}")
-                    cpu = _cpu(process) - cpu
-                    result.kib_served = 1024 * (resident_mebibytes(process.pid) - before) / browsers
-                    received = json.loads(await crowd.line("report"))
+                    cpu = cpu_seconds(pid) - cpu
+                    result.kib_served = 1024 * (resident_mebibytes(pid) - before) / browsers
+                    received = await crowd.report()
                     judge_steady(result, recording, received, cpu)
                     result.event_bytes = await _event_bytes(client)
                     result.log_mib = events * result.event_bytes / 1024**2
@@ -163,7 +167,7 @@ async def measure(browsers: int, events: int, rate: float, folder: Path) -> Page
                     with spawned_gateway(*gateway_options(server.address), "--listen", address):
                         await crowd.line(f"until {await more}")
                         result.back_seconds = time.monotonic() - killed
-                        judge_all(result, recording, json.loads(await crowd.line("report")))
+                        judge_all(result, recording, await crowd.report())
                         result.killed_events = events // 4
     return result
 
@@ -174,24 +178,18 @@ async def _event_bytes(client: AsyncDejavuClient) -> int:
     return 0
 
 
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-def judge_steady(result: PageResult, recording: Recording, received: dict[str, object], cpu: float) -> None:
+def judge_steady(result: PageResult, recording: Recording, received: Received, cpu: float) -> None:
     """Computes delays and CPU of the events recorded at the steady rate."""
-    last = {int(sequence): time_ for sequence, time_ in received["last"].items()}  # type: ignore[attr-defined]
-    delays = sorted(1e3 * (last[sequence] - made) for sequence, made in recording.made.items())
+    delays = sorted(1e3 * (received.last[sequence] - made) for sequence, made in recording.made.items())
     result.p50_ms, result.p99_ms, result.max_ms = percentile(delays, 0.5), percentile(delays, 0.99), delays[-1]
-    result.cpu_us = 1e6 * cpu / int(str(received["deliveries"]))
+    result.cpu_us = 1e6 * cpu / received.deliveries
 
 
-def judge_all(result: PageResult, recording: Recording, received: dict[str, object]) -> None:
+def judge_all(result: PageResult, recording: Recording, received: Received) -> None:
     """Counts what browsers lost, got twice or out of order."""
-    complete = received["sequences"] == sorted(recording.made)
-    everywhere = received["deliveries"] == result.browsers * len(recording.made)
-    result.wrong = int(str(received["wrong"])) + int(str(received["resets"])) + (not complete) + (not everywhere)
+    complete = received.sequences == sorted(recording.made)
+    everywhere = received.deliveries == result.browsers * len(recording.made)
+    result.wrong = received.wrong + received.resets + (not complete) + (not everywhere)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

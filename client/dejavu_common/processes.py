@@ -40,6 +40,15 @@ def resident_mebibytes(pid: int) -> float:
         return 0.0
 
 
+def cpu_seconds(pid: int) -> float:
+    """Returns the CPU time that a process has used so far, in seconds; resolution 0.01 s.
+
+    Raises:
+        OSError: if it has ended.
+    """
+    return state_and_cpu_seconds(Path(f"/proc/{pid}/stat"))[1]
+
+
 def state_and_cpu_seconds(stat: Path) -> tuple[str, float]:
     """Returns the state of a process or thread, a letter as in `man 5 proc`, and its CPU time so far, in seconds.
 

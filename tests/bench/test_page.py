@@ -6,6 +6,7 @@ import json
 
 import pytest
 from bench.page import run
+from bench.page.browsers import Received
 
 
 @pytest.mark.nightly
@@ -22,13 +23,13 @@ def test_a_few_browsers_get_every_event_across_a_kill_of_the_gateway(capsys: pyt
 @pytest.mark.parametrize(
     ("received", "wrong"),
     [
-        ({"sequences": [1, 2], "deliveries": 4, "wrong": 0, "resets": 0}, 0),
-        ({"sequences": [1, 2], "deliveries": 3, "wrong": 0, "resets": 0}, 1),
-        ({"sequences": [1], "deliveries": 2, "wrong": 0, "resets": 0}, 2),
-        ({"sequences": [1, 2], "deliveries": 4, "wrong": 1, "resets": 1}, 2),
+        (Received([1, 2], deliveries=4, wrong=0, resets=0), 0),
+        (Received([1, 2], deliveries=3, wrong=0, resets=0), 1),
+        (Received([1], deliveries=2, wrong=0, resets=0), 2),
+        (Received([1, 2], deliveries=4, wrong=1, resets=1), 2),
     ],
 )
-def test_what_browsers_miss_is_counted(received: dict[str, object], wrong: int) -> None:
+def test_what_browsers_miss_is_counted(received: Received, wrong: int) -> None:
     result = run.PageResult(browsers=2, events=2)
     recording = run.Recording.__new__(run.Recording)
     recording.made = {1: 0.0, 2: 0.0}

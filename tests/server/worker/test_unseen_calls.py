@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.fuzz import wire
@@ -64,6 +65,14 @@ def calls(number: int) -> bytes:
     return wire.PREFACE + wire.frame(wire.SETTINGS, 0, 0) + b"".join(frames)
 
 
+def block_until_started(started: Callable[[], int], number: int) -> None:
+    """Keeps the event loop from accepting calls until the core has started that many."""
+    end = time.monotonic() + 30
+    while started() < number:
+        assert time.monotonic() < end, f"the core has started {started()} of {number} calls"
+        time.sleep(0.01)
+
+
 async def test_calls_that_the_core_has_no_room_for_are_counted(tmp_path: Path) -> None:
     """The event loop is kept from accepting until the core has started all calls."""
     figures = CollectorRegistry()
@@ -74,10 +83,7 @@ async def test_calls_that_the_core_has_no_room_for_are_counted(tmp_path: Path) -
         connections = [socket.create_connection((host, int(port))) for _ in range(4)]
         for connection in connections:
             connection.sendall(calls(100))
-        end = time.monotonic() + 30
-        while server.started() < begun + 400:
-            assert time.monotonic() < end, f"the core has started {server.started() - begun} calls"
-            time.sleep(0.01)  # noqa: ASYNC251 - blocks the event loop on purpose
+        block_until_started(server.started, begun + 400)
         async with asyncio.timeout(30):
             while unseen(figures) + server.accepted - accepted < 400:  # noqa: ASYNC110 - no event signals it
                 await asyncio.sleep(0.02)
@@ -95,10 +101,7 @@ async def test_the_calls_of_a_full_connection_are_all_accepted(tmp_path: Path) -
         begun, accepted = server.started(), server.accepted
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(calls(MAX_CONCURRENT_STREAMS))
-            end = time.monotonic() + 30
-            while server.started() < begun + MAX_CONCURRENT_STREAMS:
-                assert time.monotonic() < end
-                time.sleep(0.01)  # noqa: ASYNC251 - blocks the event loop on purpose
+            block_until_started(server.started, begun + MAX_CONCURRENT_STREAMS)
             async with asyncio.timeout(30):
                 while server.accepted < accepted + MAX_CONCURRENT_STREAMS:  # noqa: ASYNC110 - no event signals it
                     await asyncio.sleep(0.02)

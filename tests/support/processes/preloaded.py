@@ -25,6 +25,7 @@ import tempfile
 import threading
 import traceback
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -50,7 +51,31 @@ class Child(Protocol):
     def kill(self) -> None: ...
 
 
-class ForkedChild:
+class _Signalled(ABC):
+    """A process that takes signals."""
+
+    pid: int
+
+    @abstractmethod
+    def poll(self) -> int | None:
+        """Returns the exit code, negative for a signal; None while the process runs."""
+
+    def send_signal(self, sig: int) -> None:
+        """Sends a signal, unless the process has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, sig)
+
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+class ForkedChild(_Signalled):
     """A process that was forked for this one; the interpreter that forked it reports how it ended.
 
     Args:
@@ -67,7 +92,6 @@ class ForkedChild:
         self._reading = threading.Lock()
 
     def poll(self) -> int | None:
-        """Returns the exit code, negative for a signal; None while the process runs."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self.wait(0.0)
         return None
@@ -85,20 +109,6 @@ class ForkedChild:
                 with self._ended:
                     self._code = int(self._ended.read())
             return self._code
-
-    def send_signal(self, sig: int) -> None:
-        """Sends a signal, unless the process has ended."""
-        if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, sig)
-
-    def terminate(self) -> None:
-        """Sends SIGTERM."""
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Sends SIGKILL."""
-        self.send_signal(signal.SIGKILL)
 
 
 class _Interpreter:
@@ -295,7 +305,7 @@ def _popen(command: Sequence[str], **options: Any) -> Any:
     return _ForkedWorker(command[len(_WORKER) :], options["pass_fds"], options["env"])
 
 
-class _ForkedWorker:
+class _ForkedWorker(_Signalled):
     """A worker forked from its supervisor; has what asyncio uses of a `subprocess.Popen`."""
 
     stdout = stderr = None
@@ -317,17 +327,6 @@ class _ForkedWorker:
 
     def poll(self) -> int | None:
         return self.returncode
-
-    def send_signal(self, sig: int) -> None:
-        if self.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, sig)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
 
 
 def _run_worker(arguments: Sequence[str], stdin: int, pass_fds: Sequence[int], environment: Mapping[str, str]) -> None:

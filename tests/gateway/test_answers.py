@@ -19,7 +19,7 @@ from tests.support.builders.issued_forecasts import game
 from dejavu_client import FINAL, DejavuClient, predict_request
 from dejavu_client.requests import Scope
 from dejavu_common.clock import utc_now
-from dejavu_gateway.api.games import day_of
+from dejavu_common.game_day import game_day
 from dejavu_gateway.api.pages import PAGE_PATHS, WebBuild
 from dejavu_gateway.app import routes
 from dejavu_gateway.metrics import GatewayMetrics
@@ -151,7 +151,7 @@ def test_lists_are_read_page_after_page(site: Site) -> None:
 
 
 def test_a_day_has_its_games_with_the_newest_forecasts_outcomes_and_neighbours(site: Site) -> None:
-    today = day_of(utc_now())
+    today = game_day(utc_now())
     day = site.get("/api/games").json()
     assert day["date"] == str(today)
     assert day["dates"] == {"previous": None, "next": None}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dejavu_gateway.api import games
-from dejavu_gateway.api.games import SharedAnswers
+from dejavu_gateway.api import shared_answers
+from dejavu_gateway.api.shared_answers import SharedAnswers
 
 
 class Feed:
@@ -50,7 +50,7 @@ async def test_an_answer_is_not_kept_for_long_nor_without_a_stream(monkeypatch: 
     feed.board.report.streaming = False
     assert [await shared.get("day", make, live) for _ in range(2)] == [b"1", b"2"]
     feed.board.report.streaming = True
-    monkeypatch.setattr(games, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(shared_answers, "KEPT_SECONDS", 0.0)
     assert [await shared.get("day", make, live) for _ in range(2)] == [b"3", b"4"]
 
 
@@ -71,7 +71,7 @@ async def test_an_answer_that_was_begun_before_an_event_is_not_kept_after_it() -
 async def test_few_answers_are_kept() -> None:
     shared, feed, make = SharedAnswers(), Feed(), Maker()
     live: Any = feed
-    for number in range(2 * games.MAX_KEPT):
+    for number in range(2 * shared_answers.MAX_KEPT):
         await shared.get(number, make, live)
-    assert await shared.get(0, make, live) == b"%d" % (2 * games.MAX_KEPT + 1)
-    assert await shared.get(2 * games.MAX_KEPT - 1, make, live) == b"%d" % (2 * games.MAX_KEPT)
+    assert await shared.get(0, make, live) == b"%d" % (2 * shared_answers.MAX_KEPT + 1)
+    assert await shared.get(2 * shared_answers.MAX_KEPT - 1, make, live) == b"%d" % (2 * shared_answers.MAX_KEPT)

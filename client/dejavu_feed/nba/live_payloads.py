@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from enum import IntEnum
 
+from dejavu_common.game_day import game_day
 from dejavu_feed.errors import MalformedFeed
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.nba.fields import clock_seconds, game_clock, optional_text, points, required
 from dejavu_feed.pattern import Score, elapsed_seconds
 from dejavu_feed.teams import team_code
-
-_DAY_START = timedelta(hours=11)
-"""A day of games starts at 11:00 UTC: 6 or 7 a.m. in New York, when no game is in progress."""
 
 
 class GameStatus(IntEnum):
@@ -63,7 +61,7 @@ class GameState:
         """Local date of the game: by its code, else by its start; None if the feed shows neither."""
         if self.code_date is not None or self.tip_off is None:
             return self.code_date
-        return (self.tip_off.astimezone(UTC) - _DAY_START).date()
+        return game_day(self.tip_off.astimezone(UTC))
 
     @property
     def score(self) -> tuple[int, int]:

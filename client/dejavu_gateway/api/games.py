@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable
-from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, date, timedelta
+from typing import Final
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -17,10 +14,12 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import PREDICTION_VIEW_FULL, ListPredictionsRequest
 from dejavu_common.clock import utc_now
+from dejavu_common.game_day import game_day
 from dejavu_gateway import upstream
 from dejavu_gateway.api.context import GatewayContext, context_of
+from dejavu_gateway.api.parameters import check_flag, check_game_id, check_names
+from dejavu_gateway.api.shared_answers import SharedAnswers
 from dejavu_gateway.http.answers import json_response
-from dejavu_gateway.live.feed import LiveFeed
 from dejavu_gateway.messages.encode import JsonObject, dump, to_dict
 from dejavu_gateway.messages.errors import invalid_field, not_found
 from dejavu_gateway.upstream import UpstreamClient
@@ -29,56 +28,10 @@ PAGE_SIZE: Final = 500
 MAX_FORECASTS: Final = 20_000
 """Most forecasts that one answer is made from; an evening of 15 games has 1,300."""
 
-KEPT_SECONDS: Final = 5.0
-"""How long an answer is kept: what is no event, such as a market, shows after this time."""
-
-MAX_KEPT: Final = 16
-
-_DAY_START: Final = timedelta(hours=11)
-"""A day of games starts at 11:00 UTC, as in the record (see RecordService)."""
-
 _FIRST_DAY, _LAST_DAY = date(1946, 8, 1), date(2046, 7, 31)
 """The days that a game may be on, as in PredictRequest."""
 
-_GAME: Final = re.compile(r"[0-9]{10}")
 _HORIZONS: Final = (("half", HORIZON_HALFTIME), ("final", HORIZON_FINAL))
-
-
-class SharedAnswers:
-    """Answers that many browsers ask for: made once for those that ask meanwhile, and kept while nothing changes."""
-
-    def __init__(self) -> None:
-        self._making: dict[Hashable, tuple[str, asyncio.Task[bytes]]] = {}
-        self._kept: OrderedDict[Hashable, tuple[str, float, bytes]] = OrderedDict()
-
-    async def get(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, bytes]], feed: LiveFeed) -> bytes:
-        """Returns the answer of a key: one that is kept or being made, or else a new one.
-
-        An answer is kept for KEPT_SECONDS at most, and no longer than until the next event of the stream; without a
-        stream not at all.
-
-        Args:
-            key: identifies the answer.
-            make: makes it.
-            feed: tells of events.
-        """
-        loop = asyncio.get_running_loop()
-        token = feed.log.token if feed.board.report.streaming else ""
-        kept = self._kept.get(key)
-        if kept is not None and token and kept[0] == token and loop.time() < kept[1]:
-            return kept[2]
-        making = self._making.get(key)
-        if making is None:
-            task = asyncio.create_task(make())
-            making = self._making[key] = token, task
-            task.add_done_callback(lambda _: self._making.pop(key, None))
-        begun, task = making  # the answer may lack what has happened since
-        answer = await asyncio.shield(task)
-        self._kept[key] = begun, loop.time() + KEPT_SECONDS, answer
-        self._kept.move_to_end(key)
-        while len(self._kept) > MAX_KEPT:
-            self._kept.popitem(last=False)
-        return answer
 
 
 class GameEndpoints:
@@ -90,25 +43,19 @@ class GameEndpoints:
     async def day(self, request: Request) -> Response:
         """GET /api/games: the games of a day."""
         context = context_of(request)
-        for name in request.query_params:
-            if name not in {"date", "includeReplays"}:
-                raise invalid_field(name[:60], "unknown parameter; expected some of date, includeReplays")
+        check_names(request.query_params, ("date", "includeReplays"))
         day = _day(request.query_params.get("date"))
-        replays = request.query_params.get("includeReplays", "1" if context.settings.demo else "0")
-        if replays not in {"0", "1"}:
-            raise invalid_field("includeReplays", f"{replays[:60]!r}; expected 0 or 1")
+        default = "1" if context.settings.demo else "0"
+        replays = check_flag(request.query_params.get("includeReplays", default), "includeReplays")
         key = ("day", day, replays)
-        answer = await self._shared.get(key, lambda: _day_answer(context, day, replays == "1"), context.feed)
+        answer = await self._shared.get(key, lambda: _day_answer(context, day, replays), context.feed)
         return await json_response(request, answer)
 
     async def game(self, request: Request) -> Response:
         """GET /api/games/{gameId}: one game with all its forecasts."""
         context = context_of(request)
-        if request.query_params:
-            raise invalid_field(next(iter(request.query_params))[:60], "unknown parameter; expected none")
-        game_id = str(request.path_params["gameId"])
-        if not _GAME.fullmatch(game_id):
-            raise invalid_field("gameId", f"{game_id[:60]!r}; expected ten digits")
+        check_names(request.query_params, ())
+        game_id = check_game_id(str(request.path_params["gameId"]))
         answer = await self._shared.get(("game", game_id), lambda: _game_answer(context, game_id), context.feed)
         return await json_response(request, answer)
 
@@ -143,7 +90,7 @@ async def _pages(client: UpstreamClient, request: ListPredictionsRequest) -> Asy
 
 def _day(text: str | None) -> date:
     if text is None:
-        return day_of(utc_now())
+        return game_day(utc_now())
     try:
         day = date.fromisoformat(text if len(text) == len("2024-05-06") else "")
     except ValueError:
@@ -151,11 +98,6 @@ def _day(text: str | None) -> date:
     if not _FIRST_DAY <= day <= _LAST_DAY:
         raise invalid_field("date", f"{text}; expected a day from {_FIRST_DAY} to {_LAST_DAY}")
     return day
-
-
-def day_of(time: datetime) -> date:
-    """Returns the day of games of a time."""
-    return (time - _DAY_START).date()
 
 
 async def _day_answer(context: GatewayContext, day: date, replays: bool) -> bytes:
@@ -235,13 +177,13 @@ async def _newest_day(client: UpstreamClient, first: date | None, last: date | N
         page_size=1,
     )
     async for each in _pages(client, request):
-        return day_of(each.forecast.generated_time.ToDatetime(tzinfo=UTC))
+        return game_day(each.forecast.generated_time.ToDatetime(tzinfo=UTC))
     return None
 
 
 async def _first_day_after(client: UpstreamClient, day: date, replays: bool) -> date | None:
     """Returns the first day with forecasts after a day. Lists are newest first: windows that double, then halves."""
-    first, last, today, span = day + timedelta(days=1), day, day_of(utc_now()), 1
+    first, last, today, span = day + timedelta(days=1), day, game_day(utc_now()), 1
     if first > today:
         return None
     while (found := await _newest_day(client, first, min(day + timedelta(days=span), today), replays)) is None:

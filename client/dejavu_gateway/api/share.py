@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Final
 from xml.sax.saxutils import escape
@@ -15,6 +15,7 @@ from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_client.formatting import signed
 from dejavu_gateway.api.context import context_of
 from dejavu_gateway.api.games import game_history
+from dejavu_gateway.api.parameters import check_game_id, check_names
 from dejavu_gateway.http.answers import content_response
 from dejavu_gateway.messages.errors import invalid_field, not_found
 
@@ -26,19 +27,14 @@ LEFT, RIGHT, TOP, BOTTOM = 90.0, 1110.0, 170.0, 560.0
 
 MINUTES: Final = 48
 _SHOWN_BY_OTHERS: Final = {"cross-origin-resource-policy": "cross-origin"}
-_GAME: Final = re.compile(r"[0-9]{10}")
 _BANDS: Final = ((0.95, "#cfe0f5"), (0.8, "#9dc3ec"), (0.5, "#5b9bdc"))
 _INK, _QUIET, _BACKGROUND = "#14202e", "#5a6775", "#ffffff"
 
 
 async def share_image(request: Request) -> Response:
     """Answers a request for the image of a game, at a minute or at the newest one."""
-    for name in request.query_params:
-        if name != "minute":
-            raise invalid_field(name[:60], "unknown parameter; expected minute")
-    game_id, minute = str(request.path_params["gameId"]), request.query_params.get("minute")
-    if not _GAME.fullmatch(game_id):
-        raise invalid_field("gameId", f"{game_id[:60]!r}; expected ten digits")
+    check_names(request.query_params, ("minute",))
+    game_id, minute = check_game_id(str(request.path_params["gameId"])), request.query_params.get("minute")
     if minute is not None and not (minute.isascii() and minute.isdigit() and 1 <= int(minute[:3]) < MINUTES):
         raise invalid_field("minute", f"{minute[:60]!r}; expected 1 to {MINUTES - 1}")
     history = await game_history(context_of(request).client, game_id, explain=False)
@@ -119,18 +115,17 @@ def band(prediction: RecordedPrediction, share: float) -> tuple[float, float]:
     return _quantile(forecast.distribution, (1 - share) / 2), _quantile(forecast.distribution, (1 + share) / 2)
 
 
-def _quantile(values: object, level: float) -> float:
-    quantiles = list(values)  # type: ignore[call-overload]
+def _quantile(quantiles: Sequence[float], level: float) -> float:
     place = min(max((level - 0.01) / 0.02, 0.0), len(quantiles) - 1.0)
     index = min(int(place), len(quantiles) - 2)
     return float(quantiles[index] + (place - index) * (quantiles[index + 1] - quantiles[index]))
 
 
-def _outcome(prediction: RecordedPrediction, x: float, y: object) -> str:
+def _outcome(prediction: RecordedPrediction, x: float, y: Callable[[float], float]) -> str:
     if not prediction.HasField("outcome"):
         return ""
-    place = y(prediction.outcome.differential)  # type: ignore[operator]
-    return f'<circle cx="{x:.1f}" cy="{place:.1f}" r="10" fill="{_BACKGROUND}" stroke="{_INK}" stroke-width="4"/>'
+    actual = y(prediction.outcome.differential)
+    return f'<circle cx="{x:.1f}" cy="{actual:.1f}" r="10" fill="{_BACKGROUND}" stroke="{_INK}" stroke-width="4"/>'
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, color: str, width: int = 2) -> str:

@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dejavu_gateway.api.context import client_address, context_of
+from dejavu_gateway.api.parameters import check_flag, check_game_id, check_names
 from dejavu_gateway.http.connections import CONNECTION_KEY, HttpConnection
 from dejavu_gateway.http.envelope import UNLIMITED, Receive, Scope, Send
 from dejavu_gateway.live.browser import RETRY_SECONDS, Browser
@@ -24,7 +25,6 @@ MAX_GAMES: Final = 200
 """Most games that a browser may name; all of an evening need no name."""
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_=-]{1,128}")
-_GAME: Final = re.compile(r"[0-9]{10}")
 _PARAMETERS: Final = ("game", "current", "resume")
 _RESTARTING: Final = 1012
 
@@ -177,24 +177,19 @@ def _browser(connection: HTTPConnection, outlet: SseOutlet | WebSocketOutlet, la
         RequestRefused: if a parameter is unknown or invalid.
     """
     parameters = connection.query_params
-    for name in parameters:
-        if name not in _PARAMETERS:
-            raise invalid_field(name[:60], f"unknown parameter; expected some of {', '.join(_PARAMETERS)}")
+    check_names(parameters, _PARAMETERS)
     games = parameters.getlist("game")
     if len(games) > MAX_GAMES:
         raise invalid_field("game", f"{len(games)} games; expected at most {MAX_GAMES}, or none for all")
     for game in games:
-        if not _GAME.fullmatch(game):
-            raise invalid_field("game", f"{game[:60]!r}; expected ten digits")
-    current = parameters.get("current", "0")
-    if current not in {"0", "1"}:
-        raise invalid_field("current", f"{current[:60]!r}; expected 0 or 1")
+        check_game_id(game, "game")
+    current = check_flag(parameters.get("current", "0"), "current")
     token = last_event_id or parameters.get("resume", "")
     if token and not _TOKEN.fullmatch(token):
         name = "Last-Event-ID" if last_event_id else "resume"
         raise invalid_field(name, "is no id of an event", "INVALID_RESUME_TOKEN")
     feed = context_of(connection).feed
-    return Browser(feed, outlet, frozenset(games), token, current=current == "1")
+    return Browser(feed, outlet, frozenset(games), token, current=current)
 
 
 @contextlib.contextmanager

@@ -133,8 +133,7 @@ def from_query(
         field = fields.get(name)
         key = field.json_name if field else name
         if field is None and name not in also:
-            known = ", ".join([*(each.json_name for each in descriptor.fields), *also])
-            found.append(FieldViolation(_shown_name(name), f"unknown parameter; expected some of {known}"))
+            found.append(unknown_parameter(name, [*(each.json_name for each in descriptor.fields), *also]))
         elif key in values or key in others:
             found.append(FieldViolation(key, "is given twice; expected one value"))
         elif field is None:
@@ -145,6 +144,12 @@ def from_query(
     if found:
         raise invalid(found[:MAX_VIOLATIONS])
     return from_json(values, message_type), others
+
+
+def unknown_parameter(name: str, known: Sequence[str]) -> FieldViolation:
+    """Returns what is wrong with a query parameter that is none of the known ones."""
+    expected = f"some of {', '.join(known)}" if known else "none"
+    return FieldViolation(_shown_name(name), f"unknown parameter; expected {expected}")
 
 
 def _from_text(text: str, field: FieldDescriptor) -> object:

@@ -1,0 +1,14 @@
+"""The day of a game: in US Eastern, where an evening of games may end after midnight."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Final
+
+_DAY_START: Final = timedelta(hours=11)
+"""A game day starts at 11:00 UTC: 6 or 7 a.m. in New York, when no game is in progress."""
+
+
+def game_day(instant: datetime) -> date:
+    """Returns the local calendar date of a game that is in progress at an instant (aware, UTC)."""
+    return (instant - _DAY_START).date()

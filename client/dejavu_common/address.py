@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import socket
+from typing import Any, NamedTuple
 
 MAX_PORT = 65535
 
@@ -34,6 +35,20 @@ class Address(NamedTuple):
         except UnicodeError:
             raise ValueError(f"{host!r} is not a valid host name") from None
         return cls(host, int(port))
+
+    def resolve(self) -> tuple[socket.AddressFamily, Any]:
+        """Resolves the address for a socket that is to listen there; waits for the resolver of names.
+
+        Returns:
+            The address family, and the numeric address for `socket.bind`.
+
+        Raises:
+            OSError: if the host cannot be resolved.
+        """
+        family, *_, numeric = socket.getaddrinfo(
+            self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return family, numeric
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -49,9 +48,7 @@ def serve_wsgi(app: Any, listen: Address, warn: Callable[..., object]) -> Iterat
     Raises:
         OSError: if the address cannot be bound.
     """
-    family, *_, numeric = socket.getaddrinfo(
-        listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+    family, numeric = listen.resolve()
     kind: Any = type("_ServerOfFamily", (_Server,), {"address_family": family, "warn": staticmethod(warn)})
     server: WSGIServer = kind(numeric[:2], ScrapeHandler)
     server.set_app(app)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NoReturn
 
 
 class BackgroundTask:
@@ -32,6 +32,27 @@ class BackgroundTask:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
+
+
+async def repeat(
+    seconds: float, work: Callable[[], Awaitable[None]], on_failure: Callable[[], None], *, at_once: bool = False
+) -> NoReturn:
+    """Repeats work until it is cancelled. Work that raises is repeated as usual.
+
+    Args:
+        seconds: pause before each repetition.
+        work: the work.
+        on_failure: called while an exception of the work is handled, to log it.
+        at_once: whether to do it first without a pause.
+    """
+    if not at_once:
+        await asyncio.sleep(seconds)
+    while True:
+        try:
+            await work()
+        except Exception:
+            on_failure()
+        await asyncio.sleep(seconds)
 
 
 def retrieve(done: asyncio.Future[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -20,6 +21,11 @@ def get_logger() -> structlog.stdlib.BoundLogger:
         processors=[structlog.stdlib.filter_by_level, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
     )
     return logger
+
+
+def on_repeat_failed(task: str) -> Callable[[], None]:
+    """Returns what logs that repeated work of a task raised."""
+    return lambda: get_logger().exception("periodic_work_failed", task=task)
 
 
 def configure(level: str, log_format: str) -> None:

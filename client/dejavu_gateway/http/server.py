@@ -13,11 +13,11 @@ from typing import Final
 import uvicorn
 
 from dejavu_common.address import Address
-from dejavu_common.tasks import BackgroundTask
+from dejavu_common.tasks import BackgroundTask, repeat
 from dejavu_gateway.http.connections import SWEEP_SECONDS, ConnectionGate, HttpConnection, WebSocketConnection
 from dejavu_gateway.http.envelope import Envelope
 from dejavu_gateway.live.feed import LiveFeed
-from dejavu_gateway.logs import get_logger
+from dejavu_gateway.logs import get_logger, on_repeat_failed
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
 
@@ -34,9 +34,7 @@ def bind(listen: Address) -> socket.socket:
     Raises:
         OSError: if the address cannot be bound.
     """
-    family, *_, numeric = socket.getaddrinfo(
-        listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+    family, numeric = listen.resolve()
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -91,7 +89,7 @@ class GatewayServer(uvicorn.Server):
         for listener in sockets or ():
             address = Address(self._host, listener.getsockname()[1])
             log.info("listening", address=str(address), url=f"http://{address}/", target=self._feed.client.target)
-        self._sweeper.start(self._sweep(), "sweep")
+        self._sweeper.start(repeat(SWEEP_SECONDS, self._sweep, on_repeat_failed("sweep")), "sweep")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drains: no new connections, requests in progress are answered, live streams end."""
@@ -117,7 +115,4 @@ class GatewayServer(uvicorn.Server):
         self.should_exit = True
 
     async def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            self._gate.sweep(loop.time())
+        self._gate.sweep(asyncio.get_running_loop().time())

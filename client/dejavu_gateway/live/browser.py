@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -52,7 +53,7 @@ class Outlet(Protocol):
         """Sends the position, if the token is not empty, so that silence can be resumed; keeps the connection alive."""
 
     async def reset(self, error: JsonObject) -> None:
-        """Says that the browser's position is unknown to the server, and that what follows starts anew."""
+        """Says that the browser's position is unknown to the server, and that the newest forecasts follow."""
 
     async def finish(self, retry_seconds: float) -> None:
         """Ends the stream; the browser is to connect again after a time."""
@@ -160,13 +161,20 @@ class Browser:
                 elif not await self._send_new():
                     await self._wait()
             if not self._closed:
-                self._sending_since = self._now()
-                await self._outlet.finish(RETRY_SECONDS * random.uniform(0.5, 2.0))  # noqa: S311 - spreads them out
+                with self._sending():
+                    await self._outlet.finish(RETRY_SECONDS * random.uniform(0.5, 2.0))  # noqa: S311 - spreads them out
             self._count()
 
     @property
     def _over(self) -> bool:
         return self._closed or self._ending
+
+    @contextlib.contextmanager
+    def _sending(self) -> Iterator[None]:
+        """Notes that the connection has something to send, until the end of the block."""
+        self._quiet_since = self._sending_since = self._now()
+        yield
+        self._sending_since = None
 
     def _now(self) -> float:
         return self._loop.time()
@@ -276,9 +284,8 @@ class Browser:
     async def _forget(self, error: JsonObject) -> None:
         """Makes it a new browser, which starts with the newest forecasts, and tells it why."""
         self._token, self._current = "", True
-        self._sending_since = self._now()
-        await self._outlet.reset(error)
-        self._sending_since = None
+        with self._sending():
+            await self._outlet.reset(error)
 
     async def _send_new(self) -> bool:
         """Sends the next events of the log. Returns False if there are none."""
@@ -297,19 +304,16 @@ class Browser:
         return True
 
     async def _send(self, entries: Sequence[tuple[LiveEvent, bytes]]) -> None:
-        self._quiet_since = self._sending_since = self._now()
-        await self._outlet.events(entries)
-        self._sending_since = None
+        with self._sending():
+            await self._outlet.events(entries)
         self._delivered += 0 if self._closed else len(entries)
 
     async def _send_status(self, token: str = "") -> None:
         feed = self._feed
         self._reported = feed.board.report
-        self._quiet_since = self._sending_since = self._now()
-        await self._outlet.status(self._reported.as_json(feed.log.newest_time, demo=feed.settings.demo), token)
-        self._sending_since = None
+        with self._sending():
+            await self._outlet.status(self._reported.as_json(feed.log.newest_time, demo=feed.settings.demo), token)
 
     async def _send_position(self) -> None:
-        self._quiet_since = self._sending_since = self._now()
-        await self._outlet.position(self._token)
-        self._sending_since = None
+        with self._sending():
+            await self._outlet.position(self._token)

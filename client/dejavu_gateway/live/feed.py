@@ -15,10 +15,10 @@ from dejavu_client.transport.health import LEDGER
 from dejavu_client.transport.subscription import StreamResumption
 from dejavu_common.backoff import Backoff
 from dejavu_common.clock import utc_now, wait_until_set
-from dejavu_common.tasks import BackgroundTask
+from dejavu_common.tasks import BackgroundTask, repeat
 from dejavu_gateway.live.event_log import EventLog, LiveEvent
 from dejavu_gateway.live.status import StatusBoard, StatusReport
-from dejavu_gateway.logs import get_logger
+from dejavu_gateway.logs import get_logger, on_repeat_failed
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
 from dejavu_gateway.upstream import UpstreamClient
@@ -77,12 +77,11 @@ class LiveFeed:
 
     def start(self) -> None:
         """Starts to follow the server."""
-        for task, (work, name) in zip(
-            self._tasks,
-            ((self._follow(), "upstream"), (self._watch_health(), "health"), (self._tick(), "tick")),
-            strict=True,
-        ):
-            task.start(work, name)
+        follow, health, tick = self._tasks
+        follow.start(self._follow(), "upstream")
+        seconds = self.settings.poll_seconds
+        health.start(repeat(seconds, self._check_health, on_repeat_failed("health"), at_once=True), "health")
+        tick.start(repeat(TICK_SECONDS, self._tick, on_repeat_failed("tick")), "tick")
 
     async def close(self) -> None:
         """Stops to follow the server."""
@@ -148,7 +147,7 @@ class LiveFeed:
         self._wake_all()
 
     async def _follow(self) -> None:
-        """Reads the stream, connection after connection; starts anew if the server does not know the position."""
+        """Reads the stream, connection after connection; from the newest forecasts if its position is unknown."""
         subscription, backoff = self._subscription(), Backoff(FIRST_DELAY, LONGEST_DELAY)
         while True:
             pause = 0.0
@@ -187,14 +186,12 @@ class LiveFeed:
         elif self.log.end == 0:
             self._wake_all()  # the log may just have begun
 
-    async def _watch_health(self) -> None:
-        while True:
-            server = await self._health("")
-            reachable = isinstance(server, HealthStatus)
-            if server is HealthStatus.SERVING and self.board.view.server is not HealthStatus.SERVING:
-                self._answers.set()
-            self.board.update(server=server, ledger=await self._health(LEDGER) if reachable else server)
-            await asyncio.sleep(self.settings.poll_seconds)
+    async def _check_health(self) -> None:
+        server = await self._health("")
+        reachable = isinstance(server, HealthStatus)
+        if server is HealthStatus.SERVING and self.board.view.server is not HealthStatus.SERVING:
+            self._answers.set()
+        self.board.update(server=server, ledger=await self._health(LEDGER) if reachable else server)
 
     async def _health(self, service: str) -> HealthStatus | DejavuClientError:
         try:
@@ -203,9 +200,6 @@ class LiveFeed:
             return error
 
     async def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(TICK_SECONDS)
-            now = loop.time()
-            for reader in list(self._readers):
-                reader.tick(now)
+        now = asyncio.get_running_loop().time()
+        for reader in list(self._readers):
+            reader.tick(now)

@@ -25,7 +25,9 @@ JsonObject = dict[str, Any]
 _Write = Callable[[Any, JsonObject], None]
 _Convert = Callable[[Any], Any]
 
-_INT64: Final = {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64}
+INT64: Final = {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64}
+"""Types whose values are texts in JSON."""
+
 _AS_TEXT: Final = {Timestamp.DESCRIPTOR.full_name, Duration.DESCRIPTOR.full_name}
 """Messages that are a text in JSON."""
 
@@ -98,7 +100,7 @@ def _converter(field: FieldDescriptor) -> _Convert:
             return _double
         case FieldDescriptor.CPPTYPE_FLOAT:
             return _float
-        case cpp_type if cpp_type in _INT64:
+        case cpp_type if cpp_type in INT64:
             return str
     if field.type == FieldDescriptor.TYPE_BYTES:
         return lambda value: base64.b64encode(value).decode()

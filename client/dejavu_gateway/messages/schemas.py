@@ -9,13 +9,12 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from dejavu_gateway.messages.encode import JsonObject
+from dejavu_gateway.messages.encode import INT64, JsonObject
 
 _TEXTS: Final[dict[str, JsonObject]] = {
     Timestamp.DESCRIPTOR.full_name: {"type": "string", "format": "date-time"},
     Duration.DESCRIPTOR.full_name: {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?s$"},
 }
-_INT64: Final = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
 _UNSIGNED: Final = (FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64)
 
 
@@ -66,7 +65,7 @@ def _value(field: FieldDescriptor) -> JsonObject:
             return {"type": "boolean"}
         case FieldDescriptor.CPPTYPE_DOUBLE | FieldDescriptor.CPPTYPE_FLOAT:
             return {"type": "number"}
-        case kind if kind in _INT64:
+        case kind if kind in INT64:
             return {"type": "string", "pattern": "^[0-9]+$" if kind in _UNSIGNED else "^-?[0-9]+$"}
         case FieldDescriptor.CPPTYPE_STRING if field.type == FieldDescriptor.TYPE_BYTES:
             return {"type": "string", "contentEncoding": "base64"}

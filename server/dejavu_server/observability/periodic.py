@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
 
-from dejavu_common.tasks import BackgroundTask
+from dejavu_common.tasks import BackgroundTask, repeat
 
 _log = structlog.get_logger(__name__)
 
@@ -33,18 +32,11 @@ class PeriodicTask:
 
     def start(self) -> None:
         """Starts the task."""
-        self._task.start(self._run(), self._name)
+        self._task.start(repeat(self._seconds, self._work, self._log_failure, at_once=self._at_once), self._name)
 
     async def close(self) -> None:
         """Ends the task. Safe to call more than once."""
         await self._task.end()
 
-    async def _run(self) -> None:
-        if not self._at_once:
-            await asyncio.sleep(self._seconds)
-        while True:
-            try:
-                await self._work()
-            except Exception:
-                _log.exception("periodic_work_failed", task=self._name)
-            await asyncio.sleep(self._seconds)
+    def _log_failure(self) -> None:
+        _log.exception("periodic_work_failed", task=self._name)

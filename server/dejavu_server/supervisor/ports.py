@@ -38,12 +38,9 @@ async def reserved_port(address: Address, *, patience: float = PATIENCE_SECONDS)
         StartError: if the host cannot be resolved, or the port stays in use or cannot be bound.
     """
     try:
-        resolved = await asyncio.get_running_loop().getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        family, numeric = await asyncio.to_thread(address.resolve)
     except OSError as error:
         raise StartError(f"{address.host}: {error.strerror}") from error
-    family, _, _, _, numeric = resolved[0]
     deadline = time.monotonic() + patience
     holder: socket.socket | None = None
     logged = False

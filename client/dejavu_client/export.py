@@ -316,7 +316,7 @@ FIGURE_COLUMNS: tuple[Column[FigureRow], ...] = (
 )
 """Columns of a metric of a scorecard or leaderboard."""
 
-_FIGURES = ("mae", "persistence_mae", "mae_difference", "crps", "brier")
+_FIGURES = ("mae", "persistence_mae", "mae_difference", "crps", "brier", "leader_brier", "brier_difference")
 _MARKET_FIGURES = (
     "markets",
     "bets",

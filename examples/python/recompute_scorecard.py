@@ -135,8 +135,12 @@ def recomputed(settled: list[record_pb2.RecordedPrediction]) -> Figures:
     figures["games"] = float(len(absolute))
     figures |= figure("mae", absolute) | figure("persistence_mae", persistence)
     figures |= figure("mae_difference", absolute - persistence)
-    figures |= figure("brier", units.means((probability - led) ** 2))
+    leader = (np.sign([each.pattern[-1] for each in counted]) + 1.0) / 2.0
+    brier, leader_brier = units.means((probability - led) ** 2), units.means((leader - led) ** 2)
+    figures |= figure("brier", brier) | figure("leader_brier", leader_brier)
+    figures |= figure("brier_difference", brier - leader_brier)
     figures["ece"] = calibration_error(probability, led, units.weights())
+    figures |= reliability_figures([each.game_id for each in forecasts], probability, led, units.weights())
     scored = [each for each in counted if each.forecast.distribution]
     if scored:
         figures |= figure("crps", Units(scored).means(np.array([crps(each) for each in scored])))
@@ -216,6 +220,24 @@ def calibration_error(probability: Array, led: Array, weights: Array) -> float:
     return float(np.abs(gaps).sum() / weights.sum())
 
 
+def reliability_figures(games: list[str], probability: Array, led: Array, weights: Array) -> Figures:
+    """Returns the bins of probability, with Wilson's interval at Kish's effective number of games."""
+    figures: Figures = {}
+    bins = np.minimum((probability * 10).astype(int), 9)
+    for index in sorted(set(bins.tolist())):
+        of_games: dict[str, float] = {}
+        for place in np.flatnonzero(bins == index).tolist():
+            of_games[games[place]] = of_games.get(games[place], 0.0) + weights[place]
+        chosen, total = bins == index, sum(of_games.values())
+        rate = min(float((weights * led)[chosen].sum()) / total, 1.0)
+        lower, upper = wilson(rate, max(1.0, total**2 / sum(weight**2 for weight in of_games.values())))
+        name = f"reliability[{index / 10}]"
+        figures |= {name: rate, f"{name}.lower": lower, f"{name}.upper": upper, f"{name}.games": float(len(of_games))}
+        figures[f"{name}.mean_probability"] = float((weights * probability)[chosen].sum()) / total
+        figures[f"{name}.forecasts"] = float(chosen.sum())
+    return figures
+
+
 def coverage_figures(alpha: float, chosen: list[record_pb2.RecordedPrediction]) -> Figures:
     """Returns the coverage of the intervals of one alpha, with Wilson's interval at the effective number of games."""
     units = Units(chosen)
@@ -227,18 +249,24 @@ def coverage_figures(alpha: float, chosen: list[record_pb2.RecordedPrediction]) 
     if len(shares) > 1 and 0.0 < share < 1.0:
         spread = float(((shares - share) ** 2).mean())
         effective = min(effective * share * (1.0 - share) / max(spread, 1e-12), float(units.minutes))
-    scale = 1.0 + Z**2 / effective
-    centre = (share + Z**2 / (2.0 * effective)) / scale
-    half = Z * math.sqrt(share * (1.0 - share) / effective + (Z / (2.0 * effective)) ** 2) / scale
+    lower, upper = wilson(share, effective)
     name = f"coverage[{alpha}]"
     return {
         name: share,
-        f"{name}.lower": max(min(centre - half, share), 0.0),
-        f"{name}.upper": min(max(centre + half, share), 1.0),
+        f"{name}.lower": lower,
+        f"{name}.upper": upper,
         f"{name}.games": float(len(shares)),
         f"{name}.forecasts": float(len(chosen)),
         f"{name}.mean_width": float(units.means(ends[:, 1] - ends[:, 0]).mean()),
     }
+
+
+def wilson(share: float, trials: float) -> tuple[float, float]:
+    """Returns Wilson's score interval of a share; it holds the share and lies in [0, 1]."""
+    scale = 1.0 + Z**2 / trials
+    centre = (share + Z**2 / (2.0 * trials)) / scale
+    half = Z * math.sqrt(share * (1.0 - share) / trials + (Z / (2.0 * trials)) ** 2) / scale
+    return max(min(centre - half, share), 0.0), min(max(centre + half, share), 1.0)
 
 
 def market_figures(asked: list[record_pb2.RecordedPrediction]) -> Figures:
@@ -303,7 +331,7 @@ def figures_of(card: pb.Scorecard) -> Figures:
     figures = {"games": float(card.games), "forecasts": float(card.forecasts), "ece": card.ece}
     for name in ("superseded", "later_minute", "late_time"):
         figures[f"left_out.{name}"] = float(getattr(card.left_out, name))
-    for name in ("mae", "persistence_mae", "mae_difference", "crps", "brier"):
+    for name in ("mae", "persistence_mae", "mae_difference", "crps", "brier", "leader_brier", "brier_difference"):
         if card.HasField(name):  # type: ignore[arg-type]
             told: pb.Figure = getattr(card, name)
             figures[name] = told.value
@@ -313,10 +341,22 @@ def figures_of(card: pb.Scorecard) -> Figures:
         figures[name] = each.coverage
         for part in ("lower", "upper", "games", "forecasts", "mean_width"):
             figures[f"{name}.{part}"] = float(getattr(each, part))
+    figures |= bins_of(card)
     if card.HasField("market"):
         for field in card.market.DESCRIPTOR.fields:
             if not field.has_presence or card.market.HasField(field.name):  # type: ignore[arg-type]
                 figures[f"market.{field.name}"] = float(getattr(card.market, field.name))
+    return figures
+
+
+def bins_of(card: pb.Scorecard) -> Figures:
+    """Returns the bins of reliability of a server's scorecard."""
+    figures: Figures = {}
+    for each in card.reliability:
+        name = f"reliability[{each.from_probability}]"
+        figures[name] = each.rate
+        for part in ("lower", "upper", "games", "forecasts", "mean_probability"):
+            figures[f"{name}.{part}"] = float(getattr(each, part))
     return figures
 
 

@@ -159,14 +159,14 @@ ECE_BINS = 20
 """Number of bins of equal width over [0, 1]: each 5 % wide and closed below; the last is closed on both sides."""
 
 
-def probability_bin(probability: ArrayLike) -> NDArray[np.intp]:
-    """Returns the bin of each probability in the expected calibration error, 0 to ECE_BINS − 1.
+def probability_bin(probability: ArrayLike, bins: int = ECE_BINS) -> NDArray[np.intp]:
+    """Returns the bin of each probability, 0 to bins − 1; by default those of the expected calibration error.
 
     The error is the mean over the bins, weighted by their number of forecasts, of the absolute difference between the
     mean probability and the observed rate (Naeini, Cooper & Hauskrecht, Obtaining well calibrated probabilities using
     Bayesian binning, AAAI 2015). Sampling noise keeps it above 0: a bin of n forecasts is off by about √(p(1 − p)/n).
     """
-    index: NDArray[np.intp] = np.minimum((_floats(probability) * ECE_BINS).astype(np.intp), ECE_BINS - 1)
+    index: NDArray[np.intp] = np.minimum((_floats(probability) * bins).astype(np.intp), bins - 1)
     return index
 
 

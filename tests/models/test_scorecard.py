@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from statistics import NormalDist, mean, stdev
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.models.settled_forecasts import settled
 
 from dejavu_models.metrics import student_quantile
 from dejavu_models.scorecard import (
@@ -27,29 +27,6 @@ from dejavu_models.scorecard import (
 )
 
 CRPS, MAE = LeaderboardMetric.CRPS, LeaderboardMetric.MAE
-
-
-def settled(*rows: dict[str, Any]) -> SettledForecasts:
-    """Builds settled forecasts from the given fields, with defaults for the others."""
-    usual = {
-        "game": 0,
-        "minute": 18,
-        "error": 1.0,
-        "persistence_error": 2.0,
-        "covered": True,
-        "alpha": 0.05,
-        "width": 24.0,
-        "probability": 0.6,
-        "home_led": True,
-        "brier": 0.16,
-        "crps": 2.5,
-        "stake": math.nan,
-        "profit": math.nan,
-        "expected_profit": math.nan,
-        "exclusion": 0,
-    }
-    whole = [{**usual, "order": place, **row} for place, row in enumerate(rows)]
-    return SettledForecasts(**{name: np.array([row[name] for row in whole]) for name in [*usual, "order"]})
 
 
 def figure(told: ScoreEstimate | None) -> ScoreEstimate:
@@ -223,6 +200,12 @@ def test_a_game_with_many_forecasts_weighs_as_one_with_one(told: list[tuple[floa
     once = [{"game": game, "probability": p, "home_led": led} for game, (p, led) in enumerate(told)]
     more = [*once, *(row for row in once if row["game"] == 0 for _ in range(times))]
     assert scorecard(settled(*more)).ece == pytest.approx(scorecard(settled(*once)).ece)
+
+
+def test_the_leaders_brier_score_stands_beside_on_the_same_games() -> None:
+    card = scorecard(settled({"brier": 0.16}, {"brier": 0.04, "leader_brier": 1.0}, {"game": 1, "leader_brier": 0.25}))
+    assert figure(card.leader_brier).value == pytest.approx((0.5 + 0.25) / 2)
+    assert figure(card.brier_difference).value == pytest.approx(((0.1 - 0.5) + (0.16 - 0.25)) / 2)
 
 
 def bets(*told: tuple[float, float], orders: list[int] | None = None) -> SettledForecasts:

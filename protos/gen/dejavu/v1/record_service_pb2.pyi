@@ -741,6 +741,9 @@ class Scorecard(_message.Message):
     ECE_FIELD_NUMBER: _builtins.int
     MARKET_FIELD_NUMBER: _builtins.int
     LEFT_OUT_FIELD_NUMBER: _builtins.int
+    LEADER_BRIER_FIELD_NUMBER: _builtins.int
+    BRIER_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    RELIABILITY_FIELD_NUMBER: _builtins.int
     games: _builtins.int
     """Number of games."""
     forecasts: _builtins.int
@@ -783,6 +786,20 @@ class Scorecard(_message.Message):
         Absent if none was.
         """
 
+    @_builtins.property
+    def leader_brier(self) -> Global___Figure:
+        """Mean Brier score of the leader on the same games: the team that is ahead after the minute leads at the horizon with
+        certainty, a tie is even. Absent from earlier releases.
+        """
+
+    @_builtins.property
+    def brier_difference(self) -> Global___Figure:
+        """brier − leader_brier, game by game; below 0 is better than the leader. Absent from earlier releases."""
+
+    @_builtins.property
+    def reliability(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReliabilityBin]:
+        """Reliability of that probability: 10 equal bins, closed below, ascending; bins without forecasts are left out."""
+
     def __init__(
         self,
         *,
@@ -797,14 +814,71 @@ class Scorecard(_message.Message):
         ece: _builtins.float = ...,
         market: Global___MarketRecord | None = ...,
         left_out: Global___LeftOut | None = ...,
+        leader_brier: Global___Figure | None = ...,
+        brier_difference: Global___Figure | None = ...,
+        reliability: _abc.Iterable[Global___ReliabilityBin] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "crps", b"crps", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "crps", b"crps", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "coverage", b"coverage", "crps", b"crps", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "coverage", b"coverage", "crps", b"crps", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "reliability", b"reliability"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Scorecard: _TypeAlias = Scorecard  # noqa: Y015
+
+@_typing.final
+class ReliabilityBin(_message.Message):
+    """The forecasts of a range of probabilities, and how often the home team led after them. A forecast has the weight that
+    it has in the ece, which gives each game the same weight over all bins.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_PROBABILITY_FIELD_NUMBER: _builtins.int
+    TO_PROBABILITY_FIELD_NUMBER: _builtins.int
+    GAMES_FIELD_NUMBER: _builtins.int
+    FORECASTS_FIELD_NUMBER: _builtins.int
+    MEAN_PROBABILITY_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    from_probability: _builtins.float
+    """Lower end of the range, included."""
+    to_probability: _builtins.float
+    """Upper end of the range, included only if it is 1."""
+    games: _builtins.int
+    """Number of games with forecasts in the range."""
+    forecasts: _builtins.int
+    """Number of these forecasts."""
+    mean_probability: _builtins.float
+    """Weighted mean of their probabilities."""
+    rate: _builtins.float
+    """Weighted share of them after which the home team led at the horizon."""
+    lower: _builtins.float
+    """Lower end of the rate's 95 % interval: Wilson's (1927) at an effective number of games (Kish 1965), (Σ w)² / Σ w²
+    with w the sums of the weights of each game in the range.
+    """
+    upper: _builtins.float
+    """Upper end of that interval."""
+    def __init__(
+        self,
+        *,
+        from_probability: _builtins.float = ...,
+        to_probability: _builtins.float = ...,
+        games: _builtins.int = ...,
+        forecasts: _builtins.int = ...,
+        mean_probability: _builtins.float = ...,
+        rate: _builtins.float = ...,
+        lower: _builtins.float = ...,
+        upper: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecasts", b"forecasts", "from_probability", b"from_probability", "games", b"games", "lower", b"lower", "mean_probability", b"mean_probability", "rate", b"rate", "to_probability", b"to_probability", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReliabilityBin: _TypeAlias = ReliabilityBin  # noqa: Y015
 
 @_typing.final
 class LeftOut(_message.Message):

@@ -80,6 +80,9 @@ def scorecard_message(card: Scorecard) -> pb.Scorecard:
         brier=_estimate_message(card.brier),
         market=None if card.market is None else message_of(pb.MarketRecord, card.market),
         left_out=message_of(pb.LeftOut, card.left_out) if any(card.left_out) else None,
+        leader_brier=_estimate_message(card.leader_brier),
+        brier_difference=_estimate_message(card.brier_difference),
+        reliability=[message_of(pb.ReliabilityBin, each) for each in card.reliability],
     )
 
 

@@ -214,6 +214,7 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
         "probability": scored.probability,
         "home_led": differential > 0,
         "brier": np.square(scored.probability - (differential > 0)),
+        "leader_brier": np.square((np.sign(scored.last_known) + 1.0) / 2.0 - (differential > 0)),
         "crps": scored.crps(differential),
         "exclusion": np.array(exclusion, dtype=np.int64),
     }

@@ -1,6 +1,6 @@
 """Keeps the settled forecasts of a ledger in memory, from which any scorecard can be selected.
 
-They take some 150 bytes a forecast. After new outcomes only the games of these are read; after a correction, a
+They take some 160 bytes a forecast. After new outcomes only the games of these are read; after a correction, a
 withdrawal or a restore, all is read again.
 """
 

@@ -204,6 +204,11 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             told.home_lead_probability,
             outcome.differential > 0,
             settlement.brier,
+            (
+                (1 if each.issued.pattern.last > 0 else 0.5 if each.issued.pattern.last == 0 else 0)
+                - (outcome.differential > 0)
+            )
+            ** 2,
             math.nan if settlement.crps is None else settlement.crps,
             math.nan if each.market_answer is None else each.market_answer.home.stake_fraction if side else 0.0,
             math.nan if settlement.market_profit is None else settlement.market_profit,

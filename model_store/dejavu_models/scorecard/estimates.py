@@ -1,0 +1,138 @@
+"""Means over games with intervals, in which a game has the same weight however many forecasts it has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dejavu_models.arrays import Floats
+from dejavu_models.metrics import LEVEL_SCORE, student_quantile
+from dejavu_models.scorecard.settled import SettledForecasts
+from dejavu_models.types import MAX_SLOTS
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreEstimate:
+    """Mean over games, with its 95 % Student's t interval over the game means.
+
+    Attributes:
+        games: number of games.
+        lower, upper: None with fewer than two games.
+    """
+
+    value: float
+    games: int
+    lower: float | None = None
+    upper: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Coverage of the intervals of one alpha.
+
+    Attributes:
+        coverage: share of intervals that contain the outcome, averaged over the forecasts of a minute, then over the
+            minutes of a game, then over games.
+        lower, upper: its 95 % Wilson interval.
+        mean_width: mean over games of each game's mean interval width, in points.
+    """
+
+    alpha: float
+    games: int
+    forecasts: int
+    coverage: float
+    lower: float
+    upper: float
+    mean_width: float
+
+
+class Units(NamedTuple):
+    """Grouping of forecasts by minute and game, for nested means: forecast → minute of a game → game.
+
+    Attributes:
+        minute: for each forecast, the index of its group (minute of a game).
+        forecasts: for each group, its number of forecasts.
+        game: for each group, the index of its game.
+        minutes: for each game, its number of groups.
+    """
+
+    minute: NDArray[np.intp]
+    forecasts: NDArray[np.intp]
+    game: NDArray[np.intp]
+    minutes: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, game: NDArray[np.int64], minute: NDArray[np.int64]) -> Self:
+        """Groups n forecasts by their game and minute."""
+        base = MAX_SLOTS + 1
+        groups, group_of, forecasts = np.unique(game * base + minute, return_inverse=True, return_counts=True)
+        _, game_of, minutes = np.unique(groups // base, return_inverse=True, return_counts=True)
+        return cls(group_of, forecasts, game_of, minutes)
+
+    def means(self, values: NDArray[np.generic]) -> Floats:
+        """Returns the mean of each game."""
+        of_minutes = np.bincount(self.minute, weights=values) / self.forecasts
+        means: Floats = np.bincount(self.game, weights=of_minutes) / self.minutes
+        return means
+
+    def weights(self) -> Floats:
+        """Returns the weight of each forecast within its game."""
+        weights: Floats = (1.0 / (self.forecasts * self.minutes[self.game]))[self.minute]
+        return weights
+
+
+def estimate(means: Floats) -> ScoreEstimate:
+    """Returns the mean of the game means, with Student's interval (Biometrika 6, 1908)."""
+    games, value = len(means), float(means.mean())
+    if games < 2:
+        return ScoreEstimate(value, games)
+    half = student_quantile(games - 1) * float(means.std(ddof=1)) / math.sqrt(games)
+    return ScoreEstimate(value, games, value - half, value + half)
+
+
+def crps(settled: SettledForecasts) -> ScoreEstimate | None:
+    """Returns the mean CRPS of the forecasts that have one; None if none has."""
+    scored = ~np.isnan(settled.crps)
+    if not scored.any():
+        return None
+    return estimate(Units.of(settled.game[scored], settled.minute[scored]).means(settled.crps[scored]))
+
+
+def coverages(settled: SettledForecasts) -> Iterator[Coverage]:
+    """Yields the coverage of each alpha, ascending."""
+    # Every forecast may have its own alpha: one stable sort groups them all and keeps the order of games.
+    order = np.argsort(settled.alpha, kind="stable")
+    alphas, starts = np.unique(settled.alpha[order], return_index=True)
+    for alpha, chosen in zip(alphas, np.split(order, starts[1:]), strict=True):
+        units = Units.of(settled.game[chosen], settled.minute[chosen])
+        shares, widths = units.means(settled.covered[chosen]), units.means(settled.width[chosen])
+        share = min(float(shares.mean()), 1.0)  # the mean of ones can exceed 1 by rounding
+        lower, upper = wilson(share, _effective_games(shares, share, int(units.minutes.sum())))
+        yield Coverage(float(alpha), len(shares), len(chosen), share, lower, upper, float(widths.mean()))
+
+
+def _effective_games(shares: Floats, share: float, minutes: int) -> float:
+    """Returns the effective sample size of a share: independent trials with the same variance as the game shares.
+
+    Equals the number of games if each game has one minute, or if the variance cannot be estimated; at most `minutes`.
+    """
+    games = float(len(shares))
+    if games < 2 or not 0.0 < share < 1.0:
+        return games
+    # Both variances have the divisor n, so game shares of only 0 and 1 give exactly the number of games.
+    spread = float(np.square(shares - share).mean())
+    return min(games * share * (1.0 - share) / max(spread, 1e-12), float(minutes))
+
+
+def wilson(share: float, trials: float) -> tuple[float, float]:
+    """Returns the score interval of a share (Wilson, JASA 22, 1927); contains the share and lies in [0, 1]."""
+    centre = share + LEVEL_SCORE**2 / (2.0 * trials)
+    half = LEVEL_SCORE * math.sqrt(share * (1.0 - share) / trials + (LEVEL_SCORE / (2.0 * trials)) ** 2)
+    scale = 1.0 + LEVEL_SCORE**2 / trials
+    # At shares of 0 and 1, rounding can move an end past the share.
+    return max(min((centre - half) / scale, share), 0.0), min(max((centre + half) / scale, share), 1.0)

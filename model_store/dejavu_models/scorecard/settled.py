@@ -1,0 +1,73 @@
+"""Settled forecasts as columns, from which scorecards are computed."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dejavu_models.arrays import Floats
+
+
+class Exclusion(enum.IntEnum):
+    """Why a settled forecast does not count; its bet still does."""
+
+    NONE = 0
+    SUPERSEDED = 1
+    """A later revision counts."""
+    LATER_MINUTE = 2
+    """It was recorded when forecasts from later in the game were known."""
+    LATE_TIME = 3
+    """It was recorded long after the newest minute of its game."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SettledForecasts:
+    """Forecasts with their outcomes, as columns: arrays of equal length, one value per forecast.
+
+    Attributes:
+        game: integer id of the game; equal exactly for forecasts of one game.
+        minute: elapsed minutes at the forecast, 1 to 47.
+        error: point forecast − differential, in points.
+        persistence_error: last known differential − differential, in points.
+        covered: whether the outcome lay in the interval.
+        alpha: miscoverage rate of the interval.
+        width: width of the interval, in points.
+        probability: forecast probability that the home team leads at the horizon.
+        home_led: whether the home team led.
+        brier: (probability − home_led)².
+        leader_brier: that score of the leader: a team that is ahead leads with certainty, a tie is even.
+        crps: in points; NaN if not available.
+        stake: stake on the requested market, as a share of the bankroll; 0 for no bet, NaN without a market.
+        profit: profit of that stake, as a share of the bankroll; NaN without a market.
+        expected_profit: expected profit of that stake as recorded, as a share of the bankroll; NaN without a market.
+        order: ascending in the order of outcomes; orders the bets.
+        exclusion: an Exclusion; only forecasts with NONE count, while bets count on all.
+    """
+
+    game: NDArray[np.int64]
+    minute: NDArray[np.int64]
+    error: Floats
+    persistence_error: Floats
+    covered: NDArray[np.bool_]
+    alpha: Floats
+    width: Floats
+    probability: Floats
+    home_led: NDArray[np.bool_]
+    brier: Floats
+    leader_brier: Floats
+    crps: Floats
+    stake: Floats
+    profit: Floats
+    expected_profit: Floats
+    order: NDArray[np.int64]
+    exclusion: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.game)
+
+    def where(self, chosen: NDArray[np.bool_]) -> SettledForecasts:
+        """Selects forecasts by a mask."""
+        return SettledForecasts(**{each.name: getattr(self, each.name)[chosen] for each in fields(self)})

@@ -1,0 +1,34 @@
+"""Settled forecasts for tests of scorecards."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from dejavu_models.scorecard import SettledForecasts
+
+
+def settled(*rows: dict[str, Any]) -> SettledForecasts:
+    """Builds settled forecasts from the given fields, with defaults for the others."""
+    usual = {
+        "game": 0,
+        "minute": 18,
+        "error": 1.0,
+        "persistence_error": 2.0,
+        "covered": True,
+        "alpha": 0.05,
+        "width": 24.0,
+        "probability": 0.6,
+        "home_led": True,
+        "brier": 0.16,
+        "leader_brier": 0.0,
+        "crps": 2.5,
+        "stake": math.nan,
+        "profit": math.nan,
+        "expected_profit": math.nan,
+        "exclusion": 0,
+    }
+    whole = [{**usual, "order": place, **row} for place, row in enumerate(rows)]
+    return SettledForecasts(**{name: np.array([row[name] for row in whole]) for name in [*usual, "order"]})

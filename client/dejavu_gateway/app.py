@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router, WebSocketRoute
 
+from dejavu_common.tasks import BackgroundTask
 from dejavu_gateway.api import system
 from dejavu_gateway.api.calls import CALLS, CallEndpoint
 from dejavu_gateway.api.context import CONTEXT_KEY, GatewayContext
@@ -38,21 +39,24 @@ def gateway_app(
         any_host: whether requests for any host name are answered.
     """
     feed = LiveFeed(client, settings, metrics)
+    context = GatewayContext(settings, client, feed, metrics)
+    games, warming = GameEndpoints(), BackgroundTask()
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: object) -> AsyncIterator[None]:
         feed.start()
+        warming.start(games.warm(context), "warm")
         try:
             yield
         finally:
+            await warming.end()
             await feed.close()
 
     build = WebBuild(settings.web)
     if build.is_missing:
         log.warning("web_build_missing", folder=str(settings.web))
     # A router without Starlette's application: errors are answered in one place, the envelope, and all as JSON.
-    router = Router(routes(build), redirect_slashes=False, lifespan=lifespan)
-    context = GatewayContext(settings, client, feed, metrics)
+    router = Router(routes(build, games), redirect_slashes=False, lifespan=lifespan)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scope[CONTEXT_KEY], scope["app"] = context, router
@@ -61,9 +65,8 @@ def gateway_app(
     return Envelope(app, settings, metrics, any_host=any_host), feed
 
 
-def routes(build: WebBuild) -> list[Route | WebSocketRoute]:
+def routes(build: WebBuild, games: GameEndpoints) -> list[Route | WebSocketRoute]:
     """Returns the routes of a gateway that serves a build of the page."""
-    games = GameEndpoints()
     found: list[Route | WebSocketRoute] = [_call_route(each) for each in CALLS]
     found += [
         Route("/api/stream", ServerSentEvents()),

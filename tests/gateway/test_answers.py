@@ -20,6 +20,7 @@ from dejavu_client import FINAL, DejavuClient, predict_request
 from dejavu_client.requests import Scope
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day
+from dejavu_gateway.api.games import GameEndpoints
 from dejavu_gateway.api.pages import PAGE_PATHS, WebBuild
 from dejavu_gateway.app import routes
 from dejavu_gateway.metrics import GatewayMetrics
@@ -50,7 +51,7 @@ def test_the_document_is_openapi_and_has_every_route(site: Site) -> None:
     document = site.get("/openapi.json").json()
     validate(document)
     undescribed = {"/assets/{path:path}", "/{path}", *PAGE_PATHS}  # the page itself
-    for route in routes(WebBuild(GatewaySettings().web)):
+    for route in routes(WebBuild(GatewaySettings().web), GameEndpoints()):
         if route.path not in undescribed:
             methods = getattr(route, "methods", None) or {"GET"}
             assert {method.lower() for method in methods - {"HEAD"}} == document["paths"].pop(route.path).keys()

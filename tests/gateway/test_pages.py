@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
 from tests.gateway.conftest import SCRIPT, Site
 from tests.support.processes.gateway import spawned_gateway
+
+from dejavu_gateway.api.pages import WebBuild
+from dejavu_gateway.settings import WEB_DIST
 
 
 @pytest.mark.parametrize("path", ["/", "/game/0022300001", "/record", "/what-if", "/system", "/embed/game/0022300001"])
@@ -16,6 +21,27 @@ def test_every_path_of_the_page_is_its_index(site: Site, build: Path, path: str)
     assert answer.text == (build / "index.html").read_text()
     assert answer.headers["cache-control"] == "no-cache"
     assert site.get(path, headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+
+
+async def test_a_page_names_what_it_asks_for_next() -> None:
+    build = WebBuild(WEB_DIST)
+
+    async def links(path: str) -> list[str]:
+        scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""}
+        header = (await build.page(Request(scope))).headers["link"]
+        return re.findall(r"<([^>]+)>; rel=(?:modulepreload|preload; as=fetch; crossorigin=anonymous)", header)
+
+    assert await links("/") == ["/api/games?includeReplays=1"]
+    [others] = await links("/record")
+    assert [others] == await links("/game/none")
+    for path in ("/game/0022300001", "/embed/game/0022300001"):
+        *scripts, answer = await links(path)
+        assert answer == "/api/games/0022300001"
+        assert len(scripts) == 2
+        assert others in scripts
+    for script in scripts:
+        asset = await build.asset(Request({"type": "http", "headers": [], "path_params": {"path": Path(script).name}}))
+        assert asset.media_type == "text/javascript"
 
 
 def test_assets_are_kept_for_good_and_come_compressed(site: Site) -> None:

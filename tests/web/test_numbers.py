@@ -127,6 +127,18 @@ def test_the_record_shows_the_scorecard(browser: Browser, evening: Evening) -> N
         for value, digits in ((card.mae.value, 2), (card.crps.value, 2), (card.brier.value, 3)):
             assert f"{value:.{digits}f}" in text
         assert f"{100 * card.coverage[0].coverage:.1f} %" in text
+        opened.page.locator(".figure").first.get_by_role("button", name="Show as table").click()
+        rows = opened.page.locator(".figure").first.locator("tbody tr").all_inner_texts()
+        assert [row.split("\t") for row in rows] == [
+            [
+                *(f"{100 * value:.1f} %" for value in (each.mean_probability, each.rate)),
+                f"{100 * each.lower:.1f} % – {100 * each.upper:.1f} %",
+                str(each.forecasts),
+                str(each.games),
+            ]
+            for each in card.reliability
+        ]
+        assert f"if the leader wins: {card.leader_brier.value:.3f}" in text
         head = client.get_checkpoint()
         assert head.hash.hex() in text
         assert head.ledger_id in text

@@ -70,9 +70,12 @@ def test_pages_ask_nobody_else_and_raise_no_error(browser: Browser, evening: Eve
 def test_charts_are_painted(browser: Browser, evening: Evening) -> None:
     with tab(browser, evening.origin) as opened:
         opened.open(f"/game/{OVER}?minute=12", ".chart canvas")
-        canvases = opened.page.query_selector_all(".chart canvas")
-        assert len(canvases) == 3
-        for canvas in canvases:
+        charts = opened.page.locator(".chart")
+        assert charts.count() == 3
+        for place in range(3):
+            charts.nth(place).scroll_into_view_if_needed()  # they are drawn once they come on screen
+            canvas = charts.nth(place).locator("canvas")
+            canvas.wait_for()
             assert canvas.evaluate(COLORS) > 20
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, date, timedelta
 from typing import Final
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import PREDICTION_VIEW_FULL, ListPredictionsRequest
+from dejavu_client import DejavuClientError
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day
 from dejavu_gateway import upstream
@@ -47,9 +49,19 @@ class GameEndpoints:
         day = _day(request.query_params.get("date"))
         default = "1" if context.settings.demo else "0"
         replays = check_flag(request.query_params.get("includeReplays", default), "includeReplays")
-        key = ("day", day, replays)
-        answer = await self._shared.get(key, lambda: _day_answer(context, day, replays), context.feed)
-        return await json_response(request, answer)
+        return await json_response(request, await self._day(context, day, replays))
+
+    async def warm(self, context: GatewayContext) -> None:
+        """Makes the answer that the board asks for, once the server streams: else the first browser would wait longer.
+
+        It is made on new connections, by code that has not run, from parts of the ledger that are not in memory.
+        """
+        await context.feed.begun.wait()
+        with contextlib.suppress(DejavuClientError):
+            await self._day(context, game_day(utc_now()), replays=True)
+
+    async def _day(self, context: GatewayContext, day: date, replays: bool) -> bytes:
+        return await self._shared.get(("day", day, replays), lambda: _day_answer(context, day, replays), context.feed)
 
     async def game(self, request: Request) -> Response:
         """GET /api/games/{gameId}: one game with all its forecasts."""

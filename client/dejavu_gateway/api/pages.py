@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -31,6 +32,15 @@ _TYPES: Final = {
     ".webmanifest": "application/manifest+json",
 }
 _COMPRESSIBLE: Final = ("text/", "image/svg+xml", "application/json", "application/manifest+json")
+
+
+_SCRIPT: Final = "<{}>; rel=modulepreload"
+_ANSWER: Final = "<{}>; rel=preload; as=fetch; crossorigin=anonymous"
+_CHARTS: Final = "assets/library-"
+_SCRIPTS: Final = re.compile(r"assets/(rest|library)-[\w-]+\.js")
+"""Scripts of the build that the board does not need: of the other pages, and of the charts."""
+
+_GAME_PATH: Final = re.compile(r"/game/([0-9]{10})$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +94,18 @@ class WebBuild:
                 "an installed package contains it. The interface under /api works without it."
             )
             raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", message, "WEB_BUILD_MISSING")
-        headers = EMBEDDED_HEADERS if request.url.path.startswith("/embed/") else {}
+        path = request.url.path
+        headers = {**(EMBEDDED_HEADERS if path.startswith("/embed/") else {}), "link": ", ".join(self._needs(path))}
         return await content_response(request, file.content, "text/html", REVALIDATED, headers)
+
+    def _needs(self, path: str) -> list[str]:
+        """Returns links to what a page asks for next, so that a browser asks at once and not after its scripts ran."""
+        if path == "/":
+            return [_ANSWER.format("/api/games?includeReplays=1")]
+        shown = _GAME_PATH.search(path)
+        answers = [_ANSWER.format(f"/api/games/{shown[1]}")] if shown else []
+        scripts = [each for each in self._files if _SCRIPTS.match(each) and (shown or not each.startswith(_CHARTS))]
+        return [*(_SCRIPT.format(f"/{each}") for each in scripts), *answers]
 
     async def asset(self, request: Request) -> Response:
         """Answers /assets/NAME, whose names change with their content: browsers keep them for good."""

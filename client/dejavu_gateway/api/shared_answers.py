@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from dejavu_gateway.live.feed import LiveFeed
 
-KEPT_SECONDS: Final = 5.0
+KEPT_SECONDS: Final = 60.0
 """How long an answer is kept: what is no event, such as a market, shows after this time."""
 
 MAX_KEPT: Final = 16

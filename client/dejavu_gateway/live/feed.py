@@ -60,6 +60,7 @@ class LiveFeed:
         log: the newest events; another one after the server's ledger was replaced.
         board: the status of the server.
         catching_up: held by a browser while it reads a stream of its own.
+        begun: set once the log has begun, after the current forecasts.
     """
 
     def __init__(self, client: UpstreamClient, settings: GatewaySettings, metrics: GatewayMetrics) -> None:
@@ -70,6 +71,7 @@ class LiveFeed:
         self.board = StatusBoard(client.target, self._on_status, time.monotonic)
         self.catching_up = asyncio.Semaphore(settings.limits.catching_up)
         self.draining = False
+        self.begun = asyncio.Event()
         self._reaching_back = asyncio.Lock()
         self._answers = asyncio.Event()  # set when the server answers again: no need to wait for the rest of a pause
         self._readers = set[Reader]()
@@ -185,6 +187,8 @@ class LiveFeed:
             self._wake_all()
         elif self.log.end == 0:
             self._wake_all()  # the log may just have begun
+        if self.log.begun:
+            self.begun.set()
 
     async def _check_health(self) -> None:
         server = await self._health("")

@@ -38,7 +38,7 @@ export default defineConfig({
     target: "es2022",
     assetsInlineLimit: 0, // the content security policy allows no data: style or script
     cssCodeSplit: false,
-    modulePreload: false, // there is one further script, loaded with the page that needs it
+    modulePreload: false, // the server names the further scripts of a page in a header (Link)
     license: { fileName: "licenses.md" },
     reportCompressedSize: false,
   },

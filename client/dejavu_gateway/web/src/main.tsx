@@ -8,8 +8,11 @@ import "./styles/board.css";
 import "./styles/game.css";
 import "./styles/forms.css";
 
+const LATER_MS = 3000;
+
 start();
-void loadTonight();
+// Other pages need the board for what they say of the feed only: their own answers come first.
+setTimeout(() => void loadTonight(), location.pathname === "/" ? 0 : LATER_MS);
 const place = document.querySelector("#app") as HTMLElement;
 place.textContent = ""; // what stands there until this script has come
 render(() => <App />, place);

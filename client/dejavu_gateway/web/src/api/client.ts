@@ -6,7 +6,6 @@ import type {
   GetCheckpointResponseJson,
   GetLeaderboardResponseJson,
   GetScorecardResponseJson,
-  ListPredictionsResponseJson,
 } from "../gen/dejavu/v1/record_service_pb";
 
 /** The gateway answered with an error, or not at all (`status` 0). */
@@ -95,7 +94,6 @@ export const api = {
   checkpoint: () => call<GetCheckpointResponseJson>("/api/checkpoint"),
   scorecard: (query: Query) => call<GetScorecardResponseJson>(path("/api/scorecard", query)),
   leaderboard: (query: Query) => call<GetLeaderboardResponseJson>(path("/api/leaderboard", query)),
-  predictions: (query: Query) => call<ListPredictionsResponseJson>(path("/api/predictions", query)),
   predict: (request: PredictRequestJson, signal: AbortSignal) =>
     call<PredictResponseJson>("/api/predict", {
       method: "POST",

@@ -22,6 +22,11 @@ function horizon(name: string | undefined): Horizon {
   return name === "HORIZON_FINAL" ? "final" : "half";
 }
 
+/** What forecasts and outcomes have in common. */
+function entry(json: ForecastJson | OutcomeJson) {
+  return { gameId: json.gameId ?? "", horizon: horizon(json.horizon), sequence: num(json.sequence), revision: num(json.revision) };
+}
+
 /** Levels of `distribution`: 0.01, 0.03, … 0.99. */
 function recordedQuantiles(values: readonly JsonNumber[]): { level: number; value: number }[] {
   return values.map((value, index) => ({ level: (1 + 2 * index) / 100, value: num(value) }));
@@ -32,10 +37,9 @@ export function forecast(json: ForecastJson): Forecast {
   const attribution = explanation?.attribution;
   const asked = (json.quantiles ?? []).map((q) => ({ level: num(q.level), value: num(q.value) }));
   return {
-    gameId: json.gameId ?? "",
+    ...entry(json),
     home: json.homeTeam ?? "",
     away: json.awayTeam ?? "",
-    horizon: horizon(json.horizon),
     minute: num(json.elapsedMinutes),
     alpha: num(json.alpha),
     point: num(json.pointForecast),
@@ -45,8 +49,6 @@ export function forecast(json: ForecastJson): Forecast {
     modelVersion: json.modelVersion ?? "",
     generated: time(json.generatedTime),
     expires: time(json.expiresTime),
-    sequence: num(json.sequence),
-    revision: num(json.revision),
     late: (json.late ?? "LATE_REASON_UNSPECIFIED") !== "LATE_REASON_UNSPECIFIED",
     expectedMargin: optional(json.expectedMargin),
     ratingsDate: json.ratingsDate ?? "",
@@ -73,12 +75,9 @@ export function forecast(json: ForecastJson): Forecast {
 
 export function outcome(json: OutcomeJson): Outcome {
   return {
-    gameId: json.gameId ?? "",
-    horizon: horizon(json.horizon),
+    ...entry(json),
     differential: num(json.differential),
     withdrawn: json.withdrawn ?? false,
-    sequence: num(json.sequence),
-    revision: num(json.revision),
     recorded: time(json.recordedTime),
   };
 }

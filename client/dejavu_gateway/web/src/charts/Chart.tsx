@@ -1,15 +1,27 @@
-/** A uPlot chart as wide as its place, drawn again when its data, the theme or the width changes. */
+/** A uPlot chart as wide as its place, built once it comes on screen; drawn again when its data, the theme or the width changes. */
 import { createEffect, on, onCleanup, onMount } from "solid-js";
-import uPlot from "uplot";
+import type uPlot from "uplot";
 import { theme } from "../state/theme";
+import { strings } from "../strings";
 import { palette, type Palette } from "./theme";
+
+/** Ways to draw a series, which only the library has. */
+export type Paths = typeof uPlot.paths;
+
+/** The library, a third of the page's script: loaded with the first chart, and again after that failed. */
+let library: Promise<typeof uPlot> | undefined;
+function load(): Promise<typeof uPlot> {
+  library ??= import("./library").then((found) => found.default);
+  library.catch(() => (library = undefined));
+  return library;
+}
 
 export interface ChartProps {
   /** What the chart shows, in a sentence, for who cannot see it. */
   label: string;
   data: uPlot.AlignedData;
   /** Options without size, from the palette; asked for again when `shape` or the theme changes. */
-  options: (colors: Palette) => Omit<uPlot.Options, "width" | "height">;
+  options: (colors: Palette, paths: Paths) => Omit<uPlot.Options, "width" | "height">;
   /** Changes when the series change, so that the chart must be built again. */
   shape?: string;
   /** "tall" for a page's main chart. */
@@ -19,6 +31,9 @@ export interface ChartProps {
 
 const HEIGHT = { small: 0.28, medium: 0.42, tall: 0.56 };
 const BOUNDS = { small: [130, 260], medium: [200, 460], tall: [260, 760] } as const;
+
+/** Charts are built a little before they are scrolled to. */
+const AHEAD = { rootMargin: "25% 0px" };
 
 export function heightFor(size: "small" | "medium" | "tall", width: number): number {
   const [least, most] = BOUNDS[size];
@@ -32,21 +47,43 @@ export function Chart(props: ChartProps) {
     const width = Math.max(200, place.clientWidth);
     return { width, height: heightFor(props.size ?? "medium", width) };
   };
+  let made: typeof uPlot | undefined;
   const build = () => {
+    if (!made) return;
     chart?.destroy();
-    chart = new uPlot({ ...props.options(palette()), ...size() }, props.data, place);
+    chart = new made({ ...props.options(palette(), made.paths), ...size() }, props.data, place);
     props.onReady?.(chart);
   };
   onMount(() => {
-    build();
+    let gone = false;
+    place.style.minHeight = `${size().height}px`; // what is below does not move when it is drawn
+    const begin = async () => {
+      try {
+        made = await load();
+        if (gone) return;
+        place.textContent = "";
+        build();
+      } catch {
+        place.textContent = strings.failed;
+      }
+    };
+    const seen = new IntersectionObserver((entries) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
+      seen.disconnect();
+      void begin();
+    }, AHEAD);
+    seen.observe(place);
     const observer = new ResizeObserver(() => {
       const next = size();
+      place.style.minHeight = `${next.height}px`;
       if (chart && (chart.width !== next.width || chart.height !== next.height)) chart.setSize(next);
     });
     observer.observe(place);
     createEffect(on(() => [props.shape, theme()], build, { defer: true }));
     createEffect(on(() => props.data, (data) => chart?.setData(data), { defer: true }));
     onCleanup(() => {
+      gone = true;
+      seen.disconnect();
       observer.disconnect();
       chart?.destroy();
     });

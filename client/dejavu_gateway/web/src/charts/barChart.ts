@@ -1,7 +1,8 @@
 /** Bars above and below zero: what moved the forecast, term by term. */
-import uPlot from "uplot";
+import type uPlot from "uplot";
 import { fixed } from "../model/format";
 import { common, quiet } from "./axes";
+import type { Paths } from "./Chart";
 import type { Palette } from "./theme";
 
 export interface Bar {
@@ -13,11 +14,11 @@ export function barData(bars: readonly Bar[]): uPlot.AlignedData {
   return [bars.map((_bar, place) => place), bars.map((bar) => Math.max(0, bar.value)), bars.map((bar) => Math.min(0, bar.value))];
 }
 
-export function barOptions(bars: () => readonly Bar[], home: () => string, away: () => string): (colors: Palette) => Omit<uPlot.Options, "width" | "height"> {
-  const paths = uPlot.paths.bars?.({ size: [0.75, 28] });
-  return (colors) => {
+export function barOptions(bars: () => readonly Bar[], home: () => string, away: () => string): (colors: Palette, paths: Paths) => Omit<uPlot.Options, "width" | "height"> {
+  return (colors, paths) => {
+    const drawn = paths.bars?.({ size: [0.75, 28] });
     const axis = common(colors);
-    const series = (color: string): uPlot.Series => ({ fill: color, width: 0, points: { show: false }, ...(paths && { paths }) });
+    const series = (color: string): uPlot.Series => ({ fill: color, width: 0, points: { show: false }, ...(drawn && { paths: drawn }) });
     return {
       ...quiet(),
       scales: {

@@ -12,7 +12,7 @@ export interface FanInput {
   pattern: readonly number[];
   /** The forecasts of the shown minute, one for each horizon that is open. */
   forecasts: readonly Forecast[];
-  /** Differentials that came, by minute of the horizon. */
+  /** Outcomes, by minute of the horizon. */
   outcomes: readonly { minute: number; differential: number }[];
   /** What was played after the shown minute; drawn faintly. */
   later: readonly number[];
@@ -98,7 +98,7 @@ function zeroLine(chart: uPlot, colors: Palette): void {
   ctx.restore();
 }
 
-/** Dots: the margin now, filled; what was forecast, as a ring; what came, as a dot with a rim. */
+/** Dots: the margin now, filled; the forecast, as a ring; the outcome, as a dot with a rim. */
 function marks(chart: uPlot, colors: Palette, input: FanInput): void {
   const now = input.pattern.length;
   const { unit } = colors;

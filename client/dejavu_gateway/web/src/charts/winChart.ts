@@ -1,8 +1,9 @@
 /** The probability that the home team wins, over the game; a forecast stands until the next one is made. */
-import uPlot from "uplot";
+import type uPlot from "uplot";
 import type { CoursePoint } from "../model/types";
 import { minutes, percents, quiet } from "./axes";
 import { dot } from "./fanChart";
+import type { Paths } from "./Chart";
 import type { Palette } from "./theme";
 
 export interface WinInput {
@@ -25,9 +26,9 @@ export function winData(input: WinInput): uPlot.AlignedData {
   ];
 }
 
-export function winOptions(input: () => WinInput): (colors: Palette) => Omit<uPlot.Options, "width" | "height"> {
-  const stepped = uPlot.paths.stepped?.({ align: 1 });
-  return (colors) => {
+export function winOptions(input: () => WinInput): (colors: Palette, paths: Paths) => Omit<uPlot.Options, "width" | "height"> {
+  return (colors, paths) => {
+    const stepped = paths.stepped?.({ align: 1 });
     const series = (extra: uPlot.Series): uPlot.Series => ({ points: { show: false }, ...(stepped && { paths: stepped }), ...extra });
     return {
       ...quiet(),

@@ -4,10 +4,9 @@ import { num } from "../api/convert";
 import { Chart } from "../charts/Chart";
 import { rangeData, rangeOptions, type RangeInput } from "../charts/rangeChart";
 import { fixed, percent } from "../model/format";
-import { brierBesideLeader, reliability } from "../model/reliability";
-import { MINUTE_OF } from "../model/types";
+import type { ScorecardJson } from "../gen/dejavu/v1/record_service_pb";
 import { createLoaded, type Loaded } from "../state/load";
-import { mainCoverage, settled, type Filter, type Group } from "../state/record";
+import { afterMinute, figure, mainCoverage, type Filter, type Group } from "../state/record";
 import { strings } from "../strings";
 import { Figure } from "./Figure";
 import { Pending } from "./Frame";
@@ -17,39 +16,40 @@ const said = strings.record;
 /** One forecast a game makes the games independent trials; "any" is for short records. */
 const MINUTES = { half: [6, 12, 18, 23], final: [6, 12, 18, 24, 36, 42, 47] } as const;
 
-export function ReliabilityFigure(props: { filter: Filter }) {
-  const [minute, setMinute] = createSignal<number>();
-  const asked = createMemo(() => ({ filter: props.filter, minute: minute() !== undefined && (minute() as number) < MINUTE_OF[props.filter.horizon] ? minute() : undefined }));
-  const answer = createLoaded(asked, ({ filter, minute: at }) => settled(filter, at));
-  const predictions = () => answer.value()?.predictions ?? [];
-  const bins = createMemo(() => reliability(predictions()));
-  const games = createMemo(() => new Set(predictions().map((one) => one.forecast.gameId)).size);
-  const brier = createMemo(() => brierBesideLeader(predictions()));
+export function ReliabilityFigure(props: { filter: Filter; all: ScorecardJson }) {
+  const [chosen, setChosen] = createSignal<number>();
+  const minute = () => MINUTES[props.filter.horizon].find((one) => one === chosen());
+  const asked = createMemo(() => (minute() === undefined ? undefined : { filter: props.filter, minute: minute() as number }));
+  const answer = createLoaded(asked, async ({ filter, minute: at }) => ({ minute: at, card: await afterMinute(filter, at) }));
+  const card = () => (minute() === undefined ? props.all : answer.value()?.minute === minute() ? answer.value()?.card : undefined);
+  const bins = () => card()?.reliability ?? [];
   const input = createMemo(
     (): RangeInput => ({
-      points: bins().map((bin) => ({ x: bin.mean, y: bin.rate, lower: bin.lower, upper: bin.upper })),
+      points: bins().map((bin) => ({ x: num(bin.meanProbability), y: num(bin.rate), lower: num(bin.lower), upper: num(bin.upper) })),
       nominal: "diagonal",
       range: [0, 1],
     }),
   );
-  const minuteText = () => (asked().minute === undefined ? said.everyMinuteText : said.afterMinute(asked().minute as number));
   const caption = () => {
-    const beside = brier();
-    return [
-      said.reliabilityCaption(predictions().length, games()),
-      beside ? said.leader(fixed(beside.leader, 3), fixed(beside.model, 3), minuteText(), beside.games) : "",
-      answer.value()?.cut ? said.reliabilityCut(predictions().length) : "",
-    ].join(" ");
+    const { games, forecasts, brier, leaderBrier } = card() ?? {};
+    const beside = minute() && leaderBrier ? said.leaderAt(minute() as number, figure(brier, 3), figure(leaderBrier, 3)) : "";
+    return `${said.reliabilityCaption(num(forecasts), num(games))} ${beside}`;
   };
   const columns = said.columns;
   const table = () => ({
     columns: [columns.probability, columns.rate, columns.interval, columns.forecasts, columns.games],
-    rows: bins().map((bin) => [percent(bin.mean, 1), percent(bin.rate, 1), `${percent(bin.lower, 1)} – ${percent(bin.upper, 1)}`, `${bin.forecasts}`, `${bin.games}`]),
+    rows: bins().map((bin) => [
+      percent(num(bin.meanProbability), 1),
+      percent(num(bin.rate), 1),
+      `${percent(num(bin.lower), 1)} – ${percent(num(bin.upper), 1)}`,
+      `${num(bin.forecasts)}`,
+      `${num(bin.games)}`,
+    ]),
   });
   const select = (
     <label class="check">
       {said.minuteOf}
-      <select value={minute() ?? ""} onChange={(event) => setMinute(event.currentTarget.value ? Number(event.currentTarget.value) : undefined)}>
+      <select value={minute() ?? ""} onChange={(event) => setChosen(event.currentTarget.value ? Number(event.currentTarget.value) : undefined)}>
         <option value="">{said.everyMinute}</option>
         {MINUTES[props.filter.horizon].map((one) => (
           <option value={one}>{one}</option>
@@ -59,7 +59,7 @@ export function ReliabilityFigure(props: { filter: Filter }) {
   );
   return (
     <Figure title={said.reliabilityTitle} caption={caption()} table={table} aside={select}>
-      <Show when={answer.value()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
+      <Show when={card()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
         <div class="square">
           <Chart label={said.reliabilityLabel} size="tall" data={rangeData(input())} options={rangeOptions(input)} />
         </div>

@@ -6,23 +6,16 @@ import { Checkpoint } from "../components/Checkpoint";
 import { CoverageFigure, ReliabilityFigure } from "../components/RecordFigures";
 import { Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
-import { Segmented } from "../components/Segmented";
+import { HorizonChoice, Segmented } from "../components/Segmented";
 import { TeamSelect } from "../components/TeamSelect";
-import type { FigureJson, GetLeaderboardResponseJson, ScorecardJson } from "../gen/dejavu/v1/record_service_pb";
+import type { GetLeaderboardResponseJson, ScorecardJson } from "../gen/dejavu/v1/record_service_pb";
 import { fixed, percent, signed } from "../model/format";
 import { status } from "../state/live";
 import { createLoaded, type Loaded } from "../state/load";
-import { byMinutes, byMonths, conditions, mainCoverage, type Filter, type Period } from "../state/record";
+import { byMinutes, byMonths, conditions, figure, mainCoverage, type Filter, type Period } from "../state/record";
 import { strings } from "../strings";
 
 const said = strings.record;
-
-/** A figure with its interval: "4.70 [4.61, 4.80]". */
-export function figure(one: FigureJson | undefined, digits: number, write = fixed): string {
-  if (!one) return "–";
-  const value = write(num(one.value), digits);
-  return one.lower === undefined || one.upper === undefined ? value : `${value} [${write(num(one.lower), digits)}, ${write(num(one.upper), digits)}]`;
-}
 
 function Stat(props: { name: string; value: string; notes: (string | undefined)[] }) {
   return (
@@ -62,7 +55,11 @@ function Overview(props: { card: ScorecardJson }) {
         <Show when={card().crps}>
           <Stat name={said.crps} value={figure(card().crps, 2)} notes={[said.crpsNote]} />
         </Show>
-        <Stat name={said.brier} value={figure(card().brier, 3)} notes={[]} />
+        <Stat
+          name={said.brier}
+          value={figure(card().brier, 3)}
+          notes={card().leaderBrier ? [`${said.leader}: ${figure(card().leaderBrier, 3)}`, said.against(figure(card().brierDifference, 3, signed))] : []}
+        />
         <Stat name={said.ece} value={fixed(num(card().ece), 3)} notes={[said.eceNote]} />
       </dl>
     </section>
@@ -122,15 +119,7 @@ export default function Record_() {
       <div class="stack">
         <section class="card" aria-label={said.filters}>
           <div class="form-row">
-            <Segmented
-              label={said.horizon}
-              value={horizon()}
-              options={[
-                ["half", strings.horizon.half ?? ""],
-                ["final", strings.horizon.final ?? ""],
-              ]}
-              onChange={setHorizon}
-            />
+            <HorizonChoice label={said.horizon} value={horizon()} onChange={setHorizon} />
             <Segmented label={said.period} value={period()} options={periods} onChange={setPeriod} />
             <TeamSelect label={said.team} none={said.anyTeam} value={team()} onChange={setTeam} />
             <label class="check">
@@ -150,7 +139,7 @@ export default function Record_() {
               }
             >
               <Overview card={ready()} />
-              <ReliabilityFigure filter={filter()} />
+              <ReliabilityFigure filter={filter()} all={ready()} />
               <div class="two-columns">
                 <CoverageFigure title={said.byMinuteTitle} caption={said.byMinuteCaption} groups={minutes} />
                 <CoverageFigure title={said.byMonthTitle} caption={said.byMonthCaption} groups={months} />

@@ -4,7 +4,7 @@ import { api, ApiError } from "../api/client";
 import { forecast as toForecast } from "../api/convert";
 import { Heading } from "../components/Frame";
 import { PatternEditor } from "../components/PatternEditor";
-import { Segmented } from "../components/Segmented";
+import { HorizonChoice, Segmented } from "../components/Segmented";
 import { TeamSelect } from "../components/TeamSelect";
 import { lead, percent } from "../model/format";
 import { LEVELS } from "../model/fan";
@@ -94,15 +94,7 @@ export default function WhatIf() {
       <div class="stack">
         <section class="card">
           <div class="form-row">
-            <Segmented
-              label={said.horizon}
-              value={horizon()}
-              options={[
-                ["half", strings.horizon.half ?? ""],
-                ["final", strings.horizon.final ?? ""],
-              ]}
-              onChange={setHorizon}
-            />
+            <HorizonChoice label={said.horizon} value={horizon()} onChange={setHorizon} />
             <Segmented label={said.level} value={alpha()} options={Object.entries(ALPHAS) as [Alpha, string][]} onChange={setAlpha} />
             <TeamSelect label={said.away} none={said.noTeam} value={away()} onChange={setAway} />
             <TeamSelect label={said.home} none={said.noTeam} value={home()} onChange={setHome} />

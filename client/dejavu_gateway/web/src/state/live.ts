@@ -58,7 +58,7 @@ function connect(): void {
   });
   mine.addEventListener("status", (event: MessageEvent<string>) => takeStatus(JSON.parse(event.data) as GatewayStatus));
   mine.addEventListener("reset", () => {
-    // The server does not know the position, as after a restore: what follows starts anew.
+    // The server does not know the position, as after a restore: the newest forecasts follow.
     token = "";
     restart();
   });
@@ -90,7 +90,7 @@ async function check(): Promise<void> {
 }
 
 /**
- * A tab that nobody sees gives its connection back, as a browser has six of them for all its tabs, and resumes where
+ * A hidden tab gives its connection back, as a browser has six of them for all its tabs, and resumes where
  * it was once it is seen again.
  */
 function followVisibility(): void {

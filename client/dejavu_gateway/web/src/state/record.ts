@@ -1,9 +1,9 @@
-/** What the record's page asks for: scorecards of all, by minute and by month, and forecasts for the reliability diagram. */
+/** What the record's page asks for: scorecards of all, by minute and by month. */
 import { api, type Query } from "../api/client";
-import { num, recorded } from "../api/convert";
-import type { CoverageFigureJson, ScorecardJson } from "../gen/dejavu/v1/record_service_pb";
-import { gameDay } from "../model/format";
-import { MINUTE_OF, type Horizon, type Recorded } from "../model/types";
+import { num } from "../api/convert";
+import type { CoverageFigureJson, FigureJson, ScorecardJson } from "../gen/dejavu/v1/record_service_pb";
+import { fixed, gameDay } from "../model/format";
+import { MINUTE_OF, type Horizon } from "../model/types";
 
 export type Period = "all" | "days30" | "days365";
 
@@ -80,29 +80,19 @@ export function byMonths(filter: Filter): Promise<Group[]> {
   return cards(groups.filter((group) => group.last >= earliest));
 }
 
-const PAGE_SIZE = 500;
-const PAGES = 8;
-
-/** Settled forecasts, the newest ones first; `cut` if there are more than were read. */
-export async function settled(filter: Filter, minute: number | undefined): Promise<{ predictions: Recorded[]; cut: boolean }> {
-  const predictions: Recorded[] = [];
-  let token = "";
-  for (let page = 0; page < PAGES; page++) {
-    const answer = await api.predictions({
-      ...conditions(filter),
-      settled: true,
-      elapsedMinutes: minute,
-      pageSize: PAGE_SIZE,
-      pageToken: token,
-    });
-    predictions.push(...(answer.predictions ?? []).map(recorded));
-    token = answer.nextPageToken ?? "";
-    if (!token) return { predictions, cut: false };
-  }
-  return { predictions, cut: true };
+/** The scorecard of the forecasts after one minute of play. */
+export async function afterMinute(filter: Filter, minute: number): Promise<ScorecardJson> {
+  return (await api.scorecard({ ...conditions(filter), minMinutes: minute, maxMinutes: minute })).scorecard ?? {};
 }
 
 /** The coverage of the intervals that most forecasts have; undefined without any. */
 export function mainCoverage(card: ScorecardJson): CoverageFigureJson | undefined {
   return [...(card.coverage ?? [])].sort((a, b) => num(b.forecasts) - num(a.forecasts))[0];
+}
+
+/** A figure with its interval: "4.70 [4.61, 4.80]". */
+export function figure(one: FigureJson | undefined, digits: number, write = fixed): string {
+  if (!one) return "–";
+  const value = write(num(one.value), digits);
+  return one.lower === undefined || one.upper === undefined ? value : `${value} [${write(num(one.lower), digits)}, ${write(num(one.upper), digits)}]`;
 }

@@ -1,0 +1,2 @@
+/** uPlot, in a file of its own. */
+export { default } from "uplot";

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LOCKS: dict[str, tuple[str, ...]] = {
     "server/requirements.txt": ("--extra", "server"),
+    "server/requirements-postgres.txt": ("--extra", "postgres"),
     "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
     "client/requirements.txt": (),
     "client/requirements-dashboard.txt": ("--extra", "dashboard"),

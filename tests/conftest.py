@@ -48,6 +48,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Removes the folder, in the process that created it."""
     if folder := config.stash.get(RUN, None):
+        if (folder / "postgres").exists():
+            from tests.support.processes.postgres import stop_shared_server
+
+            stop_shared_server()
         end_run(folder)
 
 

@@ -14,6 +14,7 @@ import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from dejavu_common.address import Address
+from dejavu_server.ledger_url import check_ledger_url
 
 MAX_SECONDS = 86_400
 """Maximum of a duration, in seconds: a day."""
@@ -49,19 +50,6 @@ def default_ledger() -> str:
 def _address(text: str) -> str:
     Address.parse(text)
     return text
-
-
-def url_hint(text: str) -> str:
-    """Returns the URL to offer to who gave a path for one, as the end of a message; empty if it is no path."""
-    return f"; for this file: sqlite:///{text}" if text and "://" not in text else ""
-
-
-def _ledger(url: str) -> str:
-    if not url.startswith("sqlite:///") or url == "sqlite:///":
-        raise ValueError(f"{url!r} is not sqlite:///PATH{url_hint(url)}")
-    if "?" in url:
-        raise ValueError(f"{url!r} contains '?', which is not allowed in the PATH of sqlite:///PATH")
-    return url
 
 
 def _path(text: str) -> str:
@@ -151,9 +139,11 @@ class Settings(ProcessMessage):
     ] = False
     ledger: Annotated[
         str,
-        AfterValidator(_ledger),
+        AfterValidator(check_ledger_url),
         _option(
-            "Ledger that records forecasts of named games.", "sqlite:///PATH", default="in the user's state folder"
+            "Ledger that records forecasts of named games: sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
+            "URL",
+            default="a file in the user's state folder",
         ),
     ] = Field(default_factory=default_ledger)
     durability: Annotated[
@@ -315,7 +305,7 @@ class Settings(ProcessMessage):
         _option(
             "The ed25519 key (PEM) that signs the ledger's head; created if absent.",
             "PATH",
-            default="signing-key.pem beside the ledger",
+            default="signing-key.pem beside the ledger's file, or in the user's state folder",
         ),
     ] = ""
     checkpoint_seconds: Annotated[

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from dejavu_common.address import Address
 from dejavu_server.cli.options import options
+from dejavu_server.ledger_url import check_ledger_url
 from dejavu_server.settings import Settings
 
 seconds = st.floats(1.0, 86_400.0)
@@ -63,7 +64,11 @@ def test_settings_survive_the_way_to_a_worker(settings: Settings) -> None:
         ("listen", f"{'a' * 64}:50051"),
         ("workers", 0),
         ("workers", 65),
-        ("ledger", "postgresql://localhost/x"),
+        ("ledger", "mysql://localhost/x"),
+        ("ledger", "postgresql://localhost"),
+        ("ledger", "postgresql://a:secret@localhost/x"),
+        ("ledger", "postgresql://localhost/x?password=secret"),
+        ("ledger", "postgresql://[localhost/x"),
         ("ledger", "sqlite:///"),
         ("ledger", "sqlite:///a?b"),
         ("durability", "eternal"),
@@ -99,6 +104,34 @@ def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_option(option: str
     with pytest.raises(ValidationError) as refused:
         Settings(**{option: value})
     assert [fault["loc"] for fault in refused.value.errors()] == [(option,)]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://a:se%40cret@h/x",
+        "postgresql://h/x?password=secret",
+        "mysql://a:secret@h/x",
+        "postgres://a:secret@h",
+    ],
+)
+def test_a_password_in_the_url_of_the_ledger_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ValueError, match=r"expected|is not") as refused:
+        check_ledger_url(url)
+    assert "cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://dejavu@db.example/nba",
+        "postgres:///nba?host=/run/postgresql",
+        "postgresql://h1:5432,h2:5433/nba?target_session_attrs=any&options=-csearch_path%3Dledger",
+        "postgresql://?service=nba",
+    ],
+)
+def test_urls_of_postgresql_are_those_of_its_own_library(url: str) -> None:
+    assert check_ledger_url(url) == url
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
     Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
     CallerLimit                                RESOURCE_EXHAUSTED    CALLER_LIMIT
-    LedgerUnavailable, DiskReserveReached      UNAVAILABLE           LEDGER_UNAVAILABLE, DISK_RESERVE
+    LedgerUnavailable, LedgerReplaced          UNAVAILABLE           LEDGER_UNAVAILABLE, LEDGER_REPLACED
+    DiskReserveReached                         UNAVAILABLE           DISK_RESERVE
     ServerDraining                             UNAVAILABLE           DRAINING
     LedgerCorrupt                              DATA_LOSS             LEDGER_CORRUPT
     LedgerSchemaError                          FAILED_PRECONDITION   LEDGER_SCHEMA

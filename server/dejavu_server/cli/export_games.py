@@ -13,7 +13,7 @@ from typing import Any
 
 from dejavu_common.files import atomic_replace
 from dejavu_models.errors import DejavuError
-from dejavu_server.ledger.database.sqlite import read_only_ledger
+from dejavu_server.ledger.database.backends import read_only_ledger
 from dejavu_server.ledger.queries.completed_games import CompletedGame, SkippedGame, completed_games
 
 

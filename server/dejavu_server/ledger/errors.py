@@ -3,6 +3,7 @@
 DejavuError
 ├── LedgerError                  base; its message can be sent to callers: no SQL, no traceback
 │   ├── LedgerUnavailable        cannot be opened, read or written now: locked, full, read-only, gone, closed
+│   │   ├── LedgerReplaced       its file or tables were removed or replaced while it was in use
 │   │   └── DiskReserveReached   a new forecast while the disk has less space left than is kept for outcomes
 │   ├── LedgerCorrupt            the file is damaged, or an entry does not match its hash
 │   ├── LedgerSchemaError        the database was written by a later release, or is not (or no longer) a ledger
@@ -35,6 +36,12 @@ class LedgerUnavailable(LedgerError):
     """The ledger cannot be opened, read or written at the moment; retrying later may help."""
 
     reason = "LEDGER_UNAVAILABLE"
+
+
+class LedgerReplaced(LedgerUnavailable):
+    """The ledger was removed or replaced while it was in use: it has to be opened again."""
+
+    reason = "LEDGER_REPLACED"
 
 
 class DiskReserveReached(LedgerUnavailable):

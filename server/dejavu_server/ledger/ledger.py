@@ -19,8 +19,8 @@ from dejavu_server.admission.callers import current_recording
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, CommitListener, Durability, Query, StopSignal
+from dejavu_server.ledger.database.backends import new_backend
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
-from dejavu_server.ledger.database.sqlite import SqliteBackend
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import InvalidResumeToken, LedgerError, LedgerUnavailable, ResumeTokenExpired
@@ -84,7 +84,7 @@ class Ledger:
         on_failure: Callable[[LedgerError], None] | None = None,
         limits: RecordingLimits = DEFAULT_LIMITS,
     ) -> Ledger:
-        """Opens the ledger at a URL (`sqlite:///PATH`); creates it with its folder, or migrates it, if needed.
+        """Opens the ledger at a URL (see ledger_url.py); creates or migrates it if needed, with the folder of a file.
 
         Any number of processes may open it concurrently. A failure leaves an existing ledger unchanged, or an empty
         file.
@@ -101,8 +101,7 @@ class Ledger:
             LedgerSchemaError: if a later release wrote the database, or it is not a ledger.
             LedgerUnavailable, LedgerCorrupt: if it cannot be opened.
         """
-        backend = SqliteBackend(url, durability)
-        return await cls.open_backend(backend, make=make, on_failure=on_failure, limits=limits)
+        return await cls.open_backend(new_backend(url, durability), make=make, on_failure=on_failure, limits=limits)
 
     @classmethod
     async def open_backend(

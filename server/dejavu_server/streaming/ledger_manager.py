@@ -22,10 +22,10 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
 from dejavu_server.ledger.database.backend import Query, StopSignal
+from dejavu_server.ledger.database.backends import check_url
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
-from dejavu_server.ledger.database.sqlite_engine import database_path
 from dejavu_server.ledger.database.store import Identity
-from dejavu_server.ledger.errors import DiskReserveReached, copy_of
+from dejavu_server.ledger.errors import DiskReserveReached, LedgerReplaced, copy_of
 from dejavu_server.observability.activity import Activity
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.records import IssuedForecast, ReportedOutcome
@@ -166,7 +166,7 @@ class LedgerManager:
         Raises:
             InvalidLedgerUrl: if the URL does not name a database that can hold a ledger, which no retry would fix.
         """
-        database_path(self._url)
+        check_url(self._url)
         self._task = asyncio.create_task(self._supervise(), name="ledger-manager")
         await wait_until_set(self._first_attempt_done, OPENING_SECONDS)
         self._report_health()
@@ -264,7 +264,7 @@ class LedgerManager:
         if self._ledger is not None:
             try:
                 await self._ledger.check()
-            except LedgerUnavailable as error:
+            except LedgerReplaced as error:
                 self._on_failure(error)
                 await self._close_current(error)
         ledger = self._ledger or await self._open()

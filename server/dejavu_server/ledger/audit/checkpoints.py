@@ -23,8 +23,8 @@ from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.audit import signing_key
 from dejavu_server.ledger.audit.signing_key import SigningUnavailable
 from dejavu_server.ledger.database.backend import Connection
+from dejavu_server.ledger.database.backends import read_only_ledger
 from dejavu_server.ledger.database.migrate import fill
-from dejavu_server.ledger.database.sqlite import read_only_ledger
 from dejavu_server.ledger.database.store import ChainHead, Identity
 from dejavu_server.ledger.errors import LedgerError
 from dejavu_server.ledger.queries import checkpoints

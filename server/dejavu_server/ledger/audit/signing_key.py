@@ -8,6 +8,7 @@ import stat
 import tempfile
 from pathlib import Path
 
+import platformdirs
 import structlog
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from dejavu_common.files import sync
-from dejavu_server.ledger.database.sqlite_engine import database_path
+from dejavu_server.ledger.database.backends import folder_of
 from dejavu_server.ledger.errors import LedgerUnavailable
 
 FILE_NAME = "signing-key.pem"
@@ -38,12 +39,14 @@ class SigningUnavailable(LedgerUnavailable):
 
 
 def key_path(ledger_url: str, signing_key: str = "") -> Path:
-    """Returns the path of a ledger's key: the configured one, else a file in the ledger's folder.
+    """Returns the path of a ledger's key: the configured one, else a file in the ledger's folder, or the user's.
 
     Raises:
         InvalidLedgerUrl: if the URL can't name a ledger.
     """
-    return Path(signing_key).expanduser() if signing_key else database_path(ledger_url).parent / FILE_NAME
+    if signing_key:
+        return Path(signing_key).expanduser()
+    return (folder_of(ledger_url) or platformdirs.user_state_path("dejavu")) / FILE_NAME
 
 
 def load_or_create(path: Path) -> Ed25519PrivateKey:

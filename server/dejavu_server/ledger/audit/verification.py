@@ -20,7 +20,7 @@ from dejavu_server.ledger.audit.entry_times import CLOCK_TOLERANCE, SignedTimes
 from dejavu_server.ledger.audit.stored_checkpoints import is_hex
 from dejavu_server.ledger.database import schema, store
 from dejavu_server.ledger.database.backend import Connection
-from dejavu_server.ledger.database.sqlite import read_only_ledger
+from dejavu_server.ledger.database.backends import read_only_ledger
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError

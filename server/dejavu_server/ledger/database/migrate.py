@@ -75,7 +75,7 @@ def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
         _check_writable(path, make=make)
         with engine.begin() as connection:
             older = is_older(connection)
-            before = _revision(connection) if older else None
+            before = revision_of(connection) if older else None
             if older:
                 from dejavu_server.ledger.database.alembic_runner import upgrade  # noqa: PLC0415 - see there
 
@@ -149,7 +149,7 @@ def is_older(connection: Connection) -> bool:
     Raises:
         LedgerSchemaError: if the schema is newer or unknown, or the database is not a ledger.
     """
-    revision = _revision(connection)
+    revision = revision_of(connection)
     if revision == REVISION:
         return False
     if revision is None:
@@ -165,7 +165,7 @@ def is_older(connection: Connection) -> bool:
     return True
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
     """Returns the revision id stored in a database; None if there is none."""
     if not inspect(connection).has_table(_VERSIONS.name):
         return None

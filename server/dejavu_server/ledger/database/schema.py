@@ -43,12 +43,15 @@ metadata = MetaData(
 # In SQLite only an INTEGER primary key is the rowid, so that reading in order scans the table itself.
 _Sequence = BigInteger().with_variant(Integer, "sqlite")
 
+# In the order of their bytes on PostgreSQL too, whatever the locale of the database.
+_Text = Text().with_variant(Text(collation="C"), "postgresql")
+
 ledger = Table(
     "ledger",
     metadata,
-    Column("id", Integer, primary_key=True),  # always 1
-    Column("ledger_id", Text, nullable=False),  # UUID created with the ledger: 32 hexadecimal digits
-    Column("epoch", Text, nullable=False),  # 16 random hexadecimal digits; a restore draws new ones
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
+    Column("ledger_id", _Text, nullable=False),  # UUID created with the ledger: 32 hexadecimal digits
+    Column("epoch", _Text, nullable=False),  # 16 random hexadecimal digits; a restore draws new ones
     Column("pruned_through", _Sequence, nullable=False),  # entries up to this sequence were removed; 0: none
     Column("pruned_hash", LargeBinary(32), nullable=False),  # hash that the first remaining entry is chained to
     CheckConstraint("id = 1", name="one_row"),
@@ -58,8 +61,8 @@ entries = Table(
     "entries",
     metadata,
     Column("sequence", _Sequence, primary_key=True, autoincrement=False),
-    Column("kind", Text, nullable=False),
-    Column("canonical", Text, nullable=False),
+    Column("kind", _Text, nullable=False),
+    Column("canonical", _Text, nullable=False),
     Column("hash", LargeBinary(32), nullable=False),  # SHA-256(hash of the previous entry ‖ canonical)
 )
 
@@ -67,24 +70,24 @@ forecasts = Table(
     "forecasts",
     metadata,
     Column("sequence", _Sequence, ForeignKey(entries.c.sequence), primary_key=True, autoincrement=False),
-    Column("key", Text, nullable=False),  # game, horizon, minute, alpha, model version, margin: canonical JSON
+    Column("key", _Text, nullable=False),  # game, horizon, minute, alpha, model version, margin: canonical JSON
     Column("revision", Integer, nullable=False),
-    Column("pattern", Text, nullable=False),  # canonical JSON
-    Column("game_id", Text, nullable=False),
-    Column("horizon", Text, nullable=False),
+    Column("pattern", _Text, nullable=False),  # canonical JSON
+    Column("game_id", _Text, nullable=False),
+    Column("horizon", _Text, nullable=False),
     Column("generated_us", BigInteger, nullable=False),  # microseconds since 1970, UTC
     # Defaults for a worker of release 0.1.0 in a rolling restart, which does not know these columns.
     Column("day", Integer, nullable=False, server_default="0"),  # game day: records.game_day as date.toordinal()
-    Column("home_team", Text, nullable=False, server_default=""),
-    Column("away_team", Text, nullable=False, server_default=""),
-    Column("model_version", Text, nullable=False, server_default=""),
+    Column("home_team", _Text, nullable=False, server_default=""),
+    Column("away_team", _Text, nullable=False, server_default=""),
+    Column("model_version", _Text, nullable=False, server_default=""),
     Column("minute", Integer, nullable=False, server_default="0"),
     Column("alpha", Double, nullable=False, server_default="0"),
     Column("confidence", Double, nullable=False, server_default="0"),  # probability of the likelier side
     Column("replay", Boolean, nullable=False, server_default=false()),
     # Whether the request gave a pregame_margin, the last element of the key.
     Column("margin_given", Boolean, Computed("key NOT LIKE '%null]'", persisted=False)),
-    Column("late", Text, nullable=False, server_default=""),  # reason; empty: recorded in time
+    Column("late", _Text, nullable=False, server_default=""),  # reason; empty: recorded in time
     # What its scores are computed from (entries/scored_values.py): one value, since a scorecard reads very many.
     Column("scored_values", LargeBinary, nullable=False, server_default=""),
     UniqueConstraint("key", "revision"),
@@ -105,12 +108,12 @@ outcomes = Table(
     Column("sequence", _Sequence, ForeignKey(entries.c.sequence), primary_key=True, autoincrement=False),
     # Of the first report since no outcome stood; sets the order of online updates.
     Column("first_sequence", _Sequence, nullable=False),
-    Column("game_id", Text, nullable=False),
-    Column("horizon", Text, nullable=False),
+    Column("game_id", _Text, nullable=False),
+    Column("horizon", _Text, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("differential", Integer, nullable=False),
-    Column("home_team", Text, nullable=False),
-    Column("away_team", Text, nullable=False),
+    Column("home_team", _Text, nullable=False),
+    Column("away_team", _Text, nullable=False),
     Column("observed_us", BigInteger, nullable=False),
     Column("day", Integer, nullable=False),  # game day of observed_us, as in forecasts
     Column("replay", Boolean, nullable=False),
@@ -125,7 +128,7 @@ markets = Table(
     Column("sequence", _Sequence, ForeignKey(entries.c.sequence), primary_key=True, autoincrement=False),
     Column("forecast_sequence", _Sequence, nullable=False),  # one market per forecast: the first
     Column("line", Double, nullable=False),
-    Column("side", Text, nullable=False),  # home or away; empty without a stake
+    Column("side", _Text, nullable=False),  # home or away; empty without a stake
     Column("decimal_odds", Double, nullable=False),  # odds of that side; 0 without a stake
     Column("stake_fraction", Double, nullable=False),  # fraction of the bankroll
     UniqueConstraint("forecast_sequence"),
@@ -136,7 +139,7 @@ checkpoints = Table(
     metadata,
     Column("sequence", _Sequence, primary_key=True, autoincrement=False),
     Column("hash", LargeBinary(32), nullable=False),
-    Column("epoch", Text, nullable=False),
+    Column("epoch", _Text, nullable=False),
     Column("signed_us", BigInteger, nullable=False),
     Column("public_key", LargeBinary(32), nullable=False),
     Column("signature", LargeBinary(64), nullable=False),
@@ -145,7 +148,7 @@ checkpoints = Table(
 snapshots = Table(
     "snapshots",
     metadata,
-    Column("part", Text, primary_key=True),  # part of the state: the intervals, or the ratings of a model version
+    Column("part", _Text, primary_key=True),  # part of the state: the intervals, or the ratings of a model version
     Column("sequence", _Sequence, primary_key=True, autoincrement=False),  # last first_sequence that the state includes
     Column("state", LargeBinary, nullable=False),
 )

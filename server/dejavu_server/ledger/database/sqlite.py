@@ -28,7 +28,7 @@ from dejavu_server.ledger.database.sqlite_engine import (
     stopping,
 )
 from dejavu_server.ledger.database.sqlite_schema import check_schema
-from dejavu_server.ledger.errors import LedgerCorrupt, LedgerSchemaError, LedgerUnavailable
+from dejavu_server.ledger.errors import LedgerCorrupt, LedgerReplaced, LedgerSchemaError, LedgerUnavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -59,9 +59,9 @@ class OpenFiles(NamedTuple):
         return cls(_file_id(f"{path}"), _file_id(f"{path}-wal"))
 
     def check(self, path: Path) -> None:
-        """Raises LedgerUnavailable unless these files are still at their path."""
+        """Raises LedgerReplaced unless these files are still at their path."""
         if OpenFiles.at(path) != self:
-            raise LedgerUnavailable("the ledger's file was removed or replaced while it was in use")
+            raise LedgerReplaced("the ledger's file was removed or replaced while it was in use")
 
 
 def _file_id(path: str) -> tuple[int, int] | None:

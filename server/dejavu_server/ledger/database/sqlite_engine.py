@@ -28,7 +28,7 @@ from dejavu_server.ledger.errors import (
     LedgerUnavailable,
     ReadStopped,
 )
-from dejavu_server.settings import url_hint
+from dejavu_server.ledger_url import url_hint
 
 BUSY_SECONDS = 2.0
 """How long a write waits for another process's transaction, which takes milliseconds; less than callers wait."""

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
@@ -253,14 +253,20 @@ def snapshot_read(connection: Connection) -> Iterator[None]:
 
     Keep the block short: the write-ahead log only grows meanwhile.
     """
-    connection.exec_driver_sql("BEGIN")
+    connection.exec_driver_sql(_SNAPSHOT[connection.dialect.name])
     try:
         yield
     finally:
         # After some failures the connection or the transaction is gone. Skip the rollback, to keep the original error.
         raw = None if connection.invalidated else connection.connection.dbapi_connection
-        if raw is not None and raw.in_transaction:
+        if raw is not None and _in_transaction(raw):
             connection.exec_driver_sql("ROLLBACK")
+
+
+def _in_transaction(raw: Any) -> bool:
+    """Returns whether a connection of a driver, sqlite3 or psycopg, is in a transaction."""
+    in_transaction: bool | None = getattr(raw, "in_transaction", None)
+    return raw.info.transaction_status in _PSYCOPG_IN_TRANSACTION if in_transaction is None else in_transaction
 
 
 def iter_after(
@@ -285,6 +291,10 @@ def newest(connection: Connection) -> int:
     sequence: int | None = connection.execute(_NEWEST_READ).scalar()
     return sequence or 0
 
+
+_SNAPSHOT = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
+
+_PSYCOPG_IN_TRANSACTION = {2, 3}  # psycopg.pq.TransactionStatus: INTRANS, INERROR
 
 # Built once: building a statement costs SQLAlchemy as much as running it.
 _IDENTITY = select(ledger.c.ledger_id, ledger.c.epoch, ledger.c.pruned_through, ledger.c.pruned_hash)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select
 
+from dejavu_server.ledger.database.canonical_value import canonical_text
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
 
 
@@ -71,7 +72,7 @@ _earlier_outcome = outcomes.alias("earlier_outcome")
 
 def _game_date(sequence: ColumnElement[int]) -> ColumnElement[str | None]:
     """Returns the date of the game of the forecast at a sequence, from its entry: no row has it."""
-    text = func.json_extract(entries.c.canonical, "$.payload.request.game_date")
+    text = canonical_text(entries.c.canonical, "payload", "request", "game_date")
     return select(text).where(entries.c.sequence == sequence).scalar_subquery()
 
 

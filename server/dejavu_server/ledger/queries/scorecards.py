@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import JSON, ColumnElement, Connection, Select, and_, bindparam, false, func, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, false, func, select
 
 from dejavu_models.arrays import Floats
 from dejavu_models.betting import MarketSide
 from dejavu_models.scorecard import Exclusion, SettledForecasts
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.canonical_value import canonical_number
 from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes
 from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.entries import scored_values
@@ -324,8 +325,8 @@ def _statements(conditions: frozenset[str]) -> _Statements:
         .where(outcomes.c.horizon == bindparam("horizon"), STANDS, *where)
     )
     bet = (markets.c.line, markets.c.side, markets.c.decimal_odds, markets.c.stake_fraction)
-    entry = type_coerce(entries.c.canonical, JSON)
-    expected = (entry["payload", "answer", side.value, "expected_value"].as_float() for side in MarketSide)
+    text = entries.c.canonical
+    expected = (canonical_number(text, "payload", "answer", side.value, "expected_value") for side in MarketSide)
     with_market = (
         select(forecasts.c.sequence, *bet, *expected)
         .join_from(forecasts, markets, driving(markets.c.forecast_sequence) == forecasts.c.sequence)

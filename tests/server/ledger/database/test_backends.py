@@ -1,4 +1,4 @@
-"""Both backends, SQLite and the one in memory, do what the ledger needs."""
+"""All backends, SQLite, PostgreSQL and the one in memory, do what the ledger needs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from tests.server.ledger.database.conformance import BackendConformance
 from tests.support.fakes.memory_backend import MemoryBackend
+from tests.support.processes.postgres import database_without_ledger, postgres_ledger
 
 from dejavu_server.ledger import Durability
 from dejavu_server.ledger.database.backend import Backend
+from dejavu_server.ledger.database.postgres.backend import PostgresBackend
 from dejavu_server.ledger.database.sqlite import SqliteBackend
 
 
@@ -28,3 +30,19 @@ class TestMemory(BackendConformance):
         opened = MemoryBackend()
         yield opened
         opened.close()
+
+
+class TestPostgres(BackendConformance):
+    @pytest.fixture
+    def backend(self) -> Iterator[Backend]:
+        with postgres_ledger() as url:
+            opened = PostgresBackend(url)
+            yield opened
+            opened.close()
+
+    @pytest.fixture
+    def absent(self) -> Iterator[Backend]:
+        with database_without_ledger() as url:
+            opened = PostgresBackend(url)
+            yield opened
+            opened.close()

@@ -144,7 +144,7 @@ async def test_the_database_of_something_else_is_refused_and_left_alone(url: str
 
 @pytest.mark.parametrize(
     "url",
-    ["", "ledger.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "postgresql://host/db", "sqlite:///a?mode=ro"],
+    ["", "ledger.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "mysql://host/db", "sqlite:///a?mode=ro"],
 )
 async def test_a_url_that_names_no_ledger_is_refused(url: str) -> None:
     with pytest.raises(InvalidLedgerUrl, match="expected sqlite:///PATH"):

@@ -14,15 +14,16 @@ revision = "ledger_0001"
 down_revision = None
 
 _SEQUENCE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
     """Creates the tables and the ledger's identity."""
     ledger = op.create_table(
         "ledger",
-        sa.Column("id", sa.Integer),
-        sa.Column("ledger_id", sa.Text, nullable=False),
-        sa.Column("epoch", sa.Text, nullable=False),
+        sa.Column("id", sa.Integer, autoincrement=False),
+        sa.Column("ledger_id", _TEXT, nullable=False),
+        sa.Column("epoch", _TEXT, nullable=False),
         sa.Column("pruned_through", _SEQUENCE, nullable=False),
         sa.Column("pruned_hash", sa.LargeBinary(32), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_ledger"),
@@ -31,19 +32,19 @@ def upgrade() -> None:
     op.create_table(
         "entries",
         sa.Column("sequence", _SEQUENCE, autoincrement=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("canonical", sa.Text, nullable=False),
+        sa.Column("kind", _TEXT, nullable=False),
+        sa.Column("canonical", _TEXT, nullable=False),
         sa.Column("hash", sa.LargeBinary(32), nullable=False),
         sa.PrimaryKeyConstraint("sequence", name="pk_entries"),
     )
     op.create_table(
         "forecasts",
         sa.Column("sequence", _SEQUENCE, autoincrement=False),
-        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("key", _TEXT, nullable=False),
         sa.Column("revision", sa.Integer, nullable=False),
-        sa.Column("pattern", sa.Text, nullable=False),
-        sa.Column("game_id", sa.Text, nullable=False),
-        sa.Column("horizon", sa.Text, nullable=False),
+        sa.Column("pattern", _TEXT, nullable=False),
+        sa.Column("game_id", _TEXT, nullable=False),
+        sa.Column("horizon", _TEXT, nullable=False),
         sa.Column("generated_us", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("sequence", name="pk_forecasts"),
         sa.ForeignKeyConstraint(["sequence"], ["entries.sequence"], name="fk_forecasts_sequence"),

@@ -13,6 +13,7 @@ revision = "ledger_0002"
 down_revision = "ledger_0001"
 
 _SEQUENCE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
@@ -22,12 +23,12 @@ def upgrade() -> None:
         "outcomes",
         sa.Column("sequence", _SEQUENCE, autoincrement=False),
         sa.Column("first_sequence", _SEQUENCE, nullable=False),
-        sa.Column("game_id", sa.Text, nullable=False),
-        sa.Column("horizon", sa.Text, nullable=False),
+        sa.Column("game_id", _TEXT, nullable=False),
+        sa.Column("horizon", _TEXT, nullable=False),
         sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("differential", sa.Integer, nullable=False),
-        sa.Column("home_team", sa.Text, nullable=False),
-        sa.Column("away_team", sa.Text, nullable=False),
+        sa.Column("home_team", _TEXT, nullable=False),
+        sa.Column("away_team", _TEXT, nullable=False),
         sa.Column("observed_us", sa.BigInteger, nullable=False),
         sa.Column("day", sa.Integer, nullable=False),
         sa.Column("replay", sa.Boolean, nullable=False),
@@ -41,7 +42,7 @@ def upgrade() -> None:
         sa.Column("sequence", _SEQUENCE, autoincrement=False),
         sa.Column("forecast_sequence", _SEQUENCE, nullable=False),
         sa.Column("line", sa.Double, nullable=False),
-        sa.Column("side", sa.Text, nullable=False),
+        sa.Column("side", _TEXT, nullable=False),
         sa.Column("decimal_odds", sa.Double, nullable=False),
         sa.Column("stake_fraction", sa.Double, nullable=False),
         sa.PrimaryKeyConstraint("sequence", name="pk_markets"),
@@ -53,7 +54,7 @@ def upgrade() -> None:
         "checkpoints",
         sa.Column("sequence", _SEQUENCE, autoincrement=False),
         sa.Column("hash", sa.LargeBinary(32), nullable=False),
-        sa.Column("epoch", sa.Text, nullable=False),
+        sa.Column("epoch", _TEXT, nullable=False),
         sa.Column("signed_us", sa.BigInteger, nullable=False),
         sa.Column("public_key", sa.LargeBinary(32), nullable=False),
         sa.Column("signature", sa.LargeBinary(64), nullable=False),
@@ -61,7 +62,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "snapshots",
-        sa.Column("part", sa.Text, nullable=False),
+        sa.Column("part", _TEXT, nullable=False),
         sa.Column("sequence", _SEQUENCE, autoincrement=False, nullable=False),
         sa.Column("state", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("part", "sequence", name="pk_snapshots"),
@@ -71,9 +72,9 @@ def upgrade() -> None:
 def _widen_forecasts() -> None:
     for column in (
         sa.Column("day", sa.Integer, nullable=False, server_default="0"),
-        sa.Column("home_team", sa.Text, nullable=False, server_default=""),
-        sa.Column("away_team", sa.Text, nullable=False, server_default=""),
-        sa.Column("model_version", sa.Text, nullable=False, server_default=""),
+        sa.Column("home_team", _TEXT, nullable=False, server_default=""),
+        sa.Column("away_team", _TEXT, nullable=False, server_default=""),
+        sa.Column("model_version", _TEXT, nullable=False, server_default=""),
         sa.Column("minute", sa.Integer, nullable=False, server_default="0"),
         sa.Column("alpha", sa.Double, nullable=False, server_default="0"),
         sa.Column("confidence", sa.Double, nullable=False, server_default="0"),
@@ -93,10 +94,10 @@ def _make_settlements() -> None:
         sa.Column("forecast_sequence", _SEQUENCE, autoincrement=False),
         sa.Column("outcome_sequence", _SEQUENCE, nullable=False),
         sa.Column("first_sequence", _SEQUENCE, nullable=False),
-        sa.Column("game_id", sa.Text, nullable=False),
-        sa.Column("horizon", sa.Text, nullable=False),
+        sa.Column("game_id", _TEXT, nullable=False),
+        sa.Column("horizon", _TEXT, nullable=False),
         sa.Column("minute", sa.Integer, nullable=False),
-        sa.Column("model_version", sa.Text, nullable=False),
+        sa.Column("model_version", _TEXT, nullable=False),
         sa.Column("alpha", sa.Double, nullable=False),
         sa.Column("day", sa.Integer, nullable=False),
         sa.Column("replay", sa.Boolean, nullable=False),

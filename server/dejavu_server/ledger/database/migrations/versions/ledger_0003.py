@@ -15,5 +15,7 @@ down_revision = "ledger_0002"
 
 def upgrade() -> None:
     """Adds the column."""
-    given = sa.Computed("key NOT LIKE '%null]'", persisted=False)
+    # PostgreSQL before 18 only has stored ones.
+    stored = op.get_bind().dialect.name == "postgresql"
+    given = sa.Computed("key NOT LIKE '%null]'", persisted=stored)
     op.add_column("forecasts", sa.Column("margin_given", sa.Boolean, given))

@@ -1,0 +1,67 @@
+"""The backend that the URL of a ledger names. PostgreSQL's is imported only if it is used: its driver is an extra."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dejavu_server.ledger.database import sqlite
+from dejavu_server.ledger.database.backend import Backend, Durability
+from dejavu_server.ledger.database.sqlite_engine import database_path
+from dejavu_server.ledger.errors import InvalidLedgerUrl
+from dejavu_server.ledger_url import is_postgres
+
+_NO_DRIVER = "PostgreSQL needs its driver: pip install 'dejavu-forecast[server,postgres]'"
+
+
+def new_backend(url: str, durability: Durability = Durability.PROCESS) -> Backend:
+    """Returns the backend of a ledger, not opened yet.
+
+    Raises:
+        InvalidLedgerUrl: if the URL cannot name a ledger, or the driver of its database is not installed.
+    """
+    if not is_postgres(url):
+        return sqlite.SqliteBackend(url, durability)
+    try:
+        from dejavu_server.ledger.database.postgres.backend import PostgresBackend  # noqa: PLC0415 - see above
+    except ImportError as error:
+        raise InvalidLedgerUrl(_NO_DRIVER) from error
+    return PostgresBackend(url, durability)
+
+
+@contextmanager
+def read_only_ledger(url: str) -> Iterator[Backend]:
+    """Opens the ledger at a URL to read it, also while a server uses it; creates and migrates nothing.
+
+    Raises:
+        InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
+    """
+    if not is_postgres(url):
+        with sqlite.read_only_ledger(url) as file:
+            yield file
+        return
+    try:
+        from dejavu_server.ledger.database.postgres import backend as postgres  # noqa: PLC0415 - see above
+    except ImportError as error:
+        raise InvalidLedgerUrl(_NO_DRIVER) from error
+    with postgres.read_only_ledger(url) as database:
+        yield database
+
+
+def folder_of(url: str) -> Path | None:
+    """Returns the folder of a ledger in a file; None for one in a database server.
+
+    Raises:
+        InvalidLedgerUrl: if the URL cannot name a ledger.
+    """
+    return None if is_postgres(url) else database_path(url).parent
+
+
+def check_url(url: str) -> None:
+    """Checks what can be known of a URL without a connection.
+
+    Raises:
+        InvalidLedgerUrl: if it cannot name a ledger, or the driver of its database is not installed.
+    """
+    new_backend(url).close()

@@ -1,0 +1,246 @@
+"""PostgreSQL as the backend of a ledger: any number of processes of any number of machines.
+
+A write locks the one row of `ledger` before it reads, in a transaction in which each statement sees what was committed
+before it: so writers take turns, in one order, whichever machine they are on.
+Decision: docs/decisions/0042-postgresql.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+import structlog
+from psycopg.pq import TransactionStatus
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from dejavu_server.ledger.database import migrate, store
+from dejavu_server.ledger.database.backend import CommitListener, Connection, Durability, StopSignal
+from dejavu_server.ledger.database.postgres import migration
+from dejavu_server.ledger.database.postgres.connections import (
+    ANSWER_SECONDS,
+    GuardedConnection,
+    driver_connection,
+    new_engine,
+)
+from dejavu_server.ledger.database.postgres.errors import READ_ONLY, database_errors, driver_error
+from dejavu_server.ledger.database.postgres.listener import PostgresListener, channel_of
+from dejavu_server.ledger.database.postgres.parameters import connection_parameters
+from dejavu_server.ledger.database.postgres.schema_check import check_schema
+from dejavu_server.ledger.database.schema import metadata
+from dejavu_server.ledger.database.store import Identity
+from dejavu_server.ledger.errors import LedgerReplaced, LedgerSchemaError, LedgerUnavailable, ReadStopped
+from dejavu_server.observability.failure_log import FailureLog
+
+_log = structlog.get_logger(__name__)
+
+NOTIFY_SECONDS: Final = 1.0
+"""How long a notification may take: the writer's thread waits for it, though no caller does."""
+
+OFFLINE_SECONDS: Final = 600.0
+"""How long a command that reads a whole ledger waits for the next part of an answer."""
+
+_BEGIN: Final = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT ledger_id FROM ledger WHERE id = 1 FOR UPDATE"
+
+_SIZE: Final = text(
+    "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c"
+    " JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = current_schema() WHERE c.relkind = 'r'"
+)
+
+_PAGE: Final = 20_000
+
+_READ_ROWS: Final = "SELECT sum(length(t::text)) FROM TABLE t WHERE sequence > :after AND sequence <= :last"
+
+
+class PostgresBackend:
+    """A ledger in a schema of a PostgreSQL database; see `Backend`.
+
+    Args:
+        url: postgresql://USER@HOST/DATABASE, with parameters of libpq.
+        durability: what a committed transaction survives. Commits wait for the log in either case: what the database
+            has not written yet does not survive its own death.
+        answer_seconds: how long a connection waits for the next part of an answer.
+
+    Raises:
+        InvalidLedgerUrl: if the URL cannot name a ledger.
+    """
+
+    def __init__(
+        self, url: str, durability: Durability = Durability.PROCESS, *, answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
+        self._parameters = connection_parameters(url)
+        self._durability = durability
+        self._writing = new_engine(self._parameters, writing=True, answer_seconds=answer_seconds)
+        self._reading = new_engine(self._parameters, writing=False, answer_seconds=answer_seconds)
+        self._identity: Identity | None = None
+        self._notify_failures = FailureLog(_log, failed="ledger_announcement_failed", recovered="ledger_announced")
+
+    def open(self, *, make: bool) -> None:
+        """See `Backend.open`. Creates the tables, not the database or its schema."""
+        with database_errors():
+            migration.ensure_schema(self._writing, make=make)
+        with self.read() as connection:
+            self._check_settings(connection)
+            self._identity = store.identity(connection)
+
+    def _check_settings(self, connection: Connection) -> None:
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+        if encoding != "UTF8":
+            raise LedgerSchemaError(f"the database cannot hold a ledger: its encoding is {encoding}; expected UTF8")
+        if self._durability is Durability.POWER and connection.exec_driver_sql("SHOW fsync").scalar_one() != "on":
+            raise LedgerUnavailable(
+                "the ledger's database does not wait for the disk (fsync is off), as --durability power needs"
+            )
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """See `Backend.write`."""
+        with database_errors(), self._writing.connect() as connection:
+            raw = driver_connection(connection)
+            try:
+                self._begin(raw)
+                yield connection
+                if raw.info.transaction_status != TransactionStatus.INTRANS:
+                    raise LedgerUnavailable("the ledger could not be written: a statement of the transaction failed")
+                raw.commit()
+            except BaseException as error:
+                _roll_back(connection, raw, error)
+                raise
+
+    def _begin(self, raw: GuardedConnection) -> None:
+        """Starts a transaction and locks the head of the chain."""
+        cursor = raw.execute(_BEGIN)
+        cursor.nextset()
+        row = cursor.fetchone()
+        if self._identity is not None and (row is None or row[0] != self._identity.ledger_id):
+            raise LedgerReplaced("the ledger was removed or replaced while it was in use")
+
+    @contextmanager
+    def read(self, stop: StopSignal | None = None) -> Iterator[Connection]:
+        """See `Backend.read`."""
+        try:
+            with database_errors(), self._reading.connect() as connection:
+                raw = driver_connection(connection)
+                raw.stop = stop
+                try:
+                    if stop is not None and stop.is_set():
+                        raise ReadStopped
+                    yield connection
+                finally:
+                    raw.stop = None
+                    if raw.closed:
+                        connection.invalidate()
+        except LedgerUnavailable as error:
+            if stop is not None and stop.is_set() and isinstance(driver_error(error.__cause__), _STOPPED):
+                raise ReadStopped from error
+            raise
+
+    def check(self) -> None:
+        """See `Backend.check`."""
+        if self._identity is not None:
+            with self.read() as connection:
+                if not store.identity(connection).same_ledger(self._identity):
+                    raise LedgerReplaced("the ledger was removed or replaced while it was in use")
+
+    def check_integrity(self, connection: Connection, *, thorough: bool) -> None:
+        """See `Backend.check_integrity`. Reads every row, page by page; `thorough` also compares the schema.
+
+        The structure of indexes is a matter of PostgreSQL's own tools (pg_amcheck).
+        """
+        newest = store.head(connection).sequence
+        for table in metadata.sorted_tables:
+            if "sequence" not in table.columns:
+                continue
+            statement = text(_READ_ROWS.replace("TABLE", table.name))
+            for after in range(0, newest, _PAGE):
+                connection.execute(statement, {"after": after, "last": after + _PAGE}).all()
+        if thorough:
+            check_schema(connection)
+
+    def probe(self) -> None:
+        """See `Backend.probe`. The free space of the database's disk is not known."""
+        with self.write() as connection:
+            store.probe_write(connection)
+
+    def free_bytes(self) -> int | None:
+        """Returns None: the disk is that of the database, which does not tell."""
+        return None
+
+    def size_bytes(self) -> int:
+        """See `Backend.size_bytes`: of the tables and their indexes."""
+        with self.read() as connection:
+            return int(connection.execute(_SIZE).scalar_one())
+
+    def notify(self) -> None:
+        """See `Backend.notify`.
+
+        After the commit rather than in it: a full queue of notifications would else make commits fail, and PostgreSQL
+        lets commits with notifications wait for each other.
+        """
+        if self._identity is None:
+            return
+        try:
+            with self._writing.connect() as connection:
+                raw = driver_connection(connection)
+                patience, raw.answer_seconds = raw.answer_seconds, NOTIFY_SECONDS
+                try:
+                    raw.execute(b"NOTIFY " + channel_of(self._identity.ledger_id).encode())
+                finally:
+                    raw.answer_seconds = patience
+                    if raw.closed:
+                        connection.invalidate()
+        except (SQLAlchemyError, psycopg.Error) as error:
+            self._notify_failures.failed(error, traceback=False, effect="streams lag by up to a second")
+        else:
+            self._notify_failures.succeeded()
+
+    def listen(self, committed: Callable[[], None]) -> CommitListener | None:
+        """See `Backend.listen`."""
+        if self._identity is None:
+            return None
+        return PostgresListener(self._parameters, channel_of(self._identity.ledger_id), committed)
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._writing.dispose()
+        self._reading.dispose()
+
+
+_STOPPED: Final = (psycopg.errors.QueryCanceled, psycopg.OperationalError)
+
+
+def _roll_back(connection: Connection, raw: GuardedConnection, error: BaseException) -> None:
+    """Rolls a transaction back; discards the connection if that fails, or if another one may lead to the primary."""
+    cause = driver_error(error)
+    try:
+        if not raw.closed:
+            raw.rollback()
+    except psycopg.Error:
+        pass
+    else:
+        if not raw.closed and (cause is None or cause.sqlstate != READ_ONLY):
+            return
+    connection.invalidate()
+
+
+@contextmanager
+def read_only_ledger(url: str) -> Iterator[PostgresBackend]:
+    """Opens the ledger at a URL to read it, also while servers use it; creates and migrates nothing.
+
+    Raises:
+        InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
+    """
+    backend = PostgresBackend(url, answer_seconds=OFFLINE_SECONDS)
+    try:
+        with backend.read() as connection:
+            if migrate.revision_of(connection) is None:
+                raise LedgerUnavailable("there is no ledger in the database")
+            if migrate.is_older(connection):
+                raise LedgerSchemaError("the ledger is of an older release: starting the server once migrates it")
+            check_schema(connection)
+        yield backend
+    finally:
+        backend.close()

@@ -1,0 +1,172 @@
+"""Connections to a PostgreSQL database that never wait without end.
+
+The server limits statements and the wait for locks. A server that is stopped or cut off can't, so a connection also
+gives up by itself. Connections of readers run each statement on its own and cannot write.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Generator
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DisconnectionError
+
+from dejavu_server.ledger.database.backend import StopSignal
+from dejavu_server.ledger.errors import LedgerUnavailable
+
+LOCK_SECONDS: Final = 2.0
+"""How long a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
+
+ANSWER_SECONDS: Final = 4.0
+"""How long a connection waits for the next part of an answer; less than a thread may hang (`Settings.hang_seconds`)."""
+
+CANCEL_SECONDS: Final = 1.0
+"""How long ending a statement may take; then its connection is closed."""
+
+MAX_CONNECTIONS: Final = 8
+"""Connections that an engine keeps open: as many as a ledger has reader threads, and some for what is beside them."""
+
+OLDEST_RELEASE: Final = 14
+"""Oldest major release of PostgreSQL that is supported."""
+
+_CHECK_SECONDS: Final = 0.005
+_SETTINGS: Final = (
+    f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}; SET jit = off; SET client_connection_check_interval = 1000;"
+    " SET default_transaction_isolation = 'read committed'; SET standard_conforming_strings = on;"
+)
+# Commits wait for the log to be written: with `off`, killing the database would lose what was answered.
+_WRITING: Final = (
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';"
+    # Of a machine that vanished while it held the write lock.
+    " SET idle_in_transaction_session_timeout = 5000;"
+)
+_READING: Final = "SET default_transaction_read_only = on; SET idle_in_transaction_session_timeout = 60000;"
+
+_RV = TypeVar("_RV")
+
+
+class GuardedConnection(psycopg.Connection[Any]):
+    """A connection that can be told to stop, and that closes itself if the server does not answer.
+
+    Attributes:
+        answer_seconds: how long it waits for the next part of an answer.
+        stop: ends the running statement once it is set; None if nothing does.
+    """
+
+    answer_seconds: float = ANSWER_SECONDS
+    stop: StopSignal | None = None
+
+    def wait(self, gen: PQGen[_RV], interval: float = 0.1, timeout: float | None = None) -> _RV:
+        """Waits for what a generator of psycopg waits for; see `psycopg.Connection.wait`.
+
+        Raises:
+            psycopg.errors.QueryCanceled: if `stop` is set.
+            psycopg.OperationalError: if the server does not answer; the connection is then closed.
+        """
+        shortest = _CHECK_SECONDS if self.stop is not None else interval
+        return super().wait(self._guarded(gen), shortest, timeout)
+
+    def _guarded(self, gen: PQGen[_RV]) -> Generator[Any, Any, _RV]:
+        """Passes on what a generator waits for, and looks at the clock and at `stop` while it waits."""
+        stop = self.stop
+        # After a failed statement only the rollback runs.
+        if stop is not None and self.pgconn.transaction_status != TransactionStatus.INERROR and stop.is_set():
+            raise psycopg.errors.QueryCanceled("told to stop")
+        checked = heard = time.monotonic()
+        patience = self.answer_seconds
+        try:
+            waits_for = next(gen)
+            while True:
+                ready = yield waits_for
+                now = time.monotonic()
+                if ready:
+                    heard = now
+                elif now - heard > patience:
+                    self.close()
+                    raise psycopg.OperationalError("the server does not answer")
+                if stop is not None and now - checked > _CHECK_SECONDS:
+                    if stop.is_set():
+                        stop, patience = None, CANCEL_SECONDS
+                        self._end_statement()
+                    checked = time.monotonic()
+                waits_for = gen.send(ready)
+        except StopIteration as ended:
+            result: _RV = ended.value
+            return result
+
+    def _end_statement(self) -> None:
+        try:
+            self.cancel_safe(timeout=CANCEL_SECONDS)
+        except psycopg.Error:
+            self.close()
+            raise psycopg.errors.QueryCanceled("told to stop") from None
+
+
+def new_engine(parameters: dict[str, Any], *, writing: bool, answer_seconds: float = ANSWER_SECONDS) -> Engine:
+    """Returns an engine whose connections start no transactions by themselves.
+
+    Args:
+        parameters: of libpq.
+        writing: whether its connections write.
+        answer_seconds: how long they wait for the next part of an answer.
+    """
+    # The server ends a statement a little earlier, so that the connection survives.
+    limit = f"SET statement_timeout = {answer_seconds * 900:.0f};"
+
+    def connect() -> GuardedConnection:
+        connection = GuardedConnection.connect(**parameters, autocommit=True)
+        try:
+            connection.answer_seconds = answer_seconds
+            if connection.info.server_version < OLDEST_RELEASE * 10_000:
+                raise LedgerUnavailable(
+                    f"the ledger's database is PostgreSQL {connection.info.server_version // 10_000}; expected "
+                    f"{OLDEST_RELEASE} or newer"
+                )
+            connection.execute(f"{_SETTINGS} {limit} {_WRITING if writing else _READING}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=connect,
+        isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
+        use_native_hstore=False,
+        pool_size=2 if writing else MAX_CONNECTIONS,
+        pool_timeout=LOCK_SECONDS,
+    )
+
+    @event.listens_for(engine, "checkout")
+    def replace_if_closed(connection: GuardedConnection, _record: Any, _proxy: Any) -> None:
+        # The server says nothing on an idle connection but that it ends it: after a restart, no call has to fail first.
+        if connection.closed or is_readable(connection):
+            raise DisconnectionError("the server closed the connection")
+
+    return engine
+
+
+def is_readable(connection: psycopg.Connection[Any]) -> bool:
+    """Returns whether the server has sent something that was not read yet, the end of the connection included."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def driver_connection(connection: Connection) -> GuardedConnection:
+    """Returns the driver's connection of an open connection of SQLAlchemy.
+
+    Raises:
+        TypeError: if it is none of an engine of `new_engine`, or closed.
+    """
+    raw = connection.connection.driver_connection
+    if not isinstance(raw, GuardedConnection):
+        raise TypeError("not an open connection to PostgreSQL")
+    return raw

@@ -1,0 +1,64 @@
+"""URLs of ledgers: which database holds one. What only the database's driver can tell is checked when it is opened."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlsplit
+
+POSTGRES_SCHEMES = ("postgresql", "postgres")
+
+EXPECTED = "sqlite:///PATH or postgresql://USER@HOST/DATABASE"
+
+
+def url_hint(text: str) -> str:
+    """Returns the URL to offer to who gave a path for one, as the end of a message; empty if it is no path."""
+    return f"; for this file: sqlite:///{text}" if text and "://" not in text else ""
+
+
+def is_postgres(url: str) -> bool:
+    """Returns whether a URL is one of PostgreSQL."""
+    return url.partition("://")[0] in POSTGRES_SCHEMES
+
+
+def check_ledger_url(url: str) -> str:
+    """Returns a URL if it can name a ledger.
+
+    A URL with a password is refused, so that every URL may be logged and shown: it would be visible to all users of the
+    machine in the list of processes. The message does not repeat it.
+
+    Raises:
+        ValueError: if it cannot; the message says what is expected.
+    """
+    if is_postgres(url):
+        _check_postgres_url(url)
+    elif not url.startswith("sqlite:///") or url == "sqlite:///":
+        raise ValueError(f"{without_password(url)!r} is not {EXPECTED}{url_hint(url)}")
+    elif "?" in url:
+        raise ValueError(f"{url!r} contains '?', which is not allowed in the PATH of sqlite:///PATH")
+    return url
+
+
+def without_password(text: str) -> str:
+    """Returns a text for a message, with `…` for what stands between a colon and the last @, as a password does."""
+    before, at, after = text.rpartition("@")
+    scheme, slashes, credentials = before.partition("://")
+    if not at or not slashes or ":" not in credentials:
+        return text
+    return f"{scheme}://{credentials.partition(':')[0]}:…@{after}"
+
+
+def _check_postgres_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        password = parts.password
+    except ValueError:
+        raise ValueError("the URL cannot be parsed; expected postgresql://USER@HOST/DATABASE") from None
+    if password is not None or options.keys() & {"password", "sslpassword"}:
+        raise ValueError(
+            "the URL contains a password, which the list of processes would show; expected it in PGPASSWORD or in the "
+            "file that PGPASSFILE or ?passfile= names"
+        )
+    if parts.path in {"", "/"} and not options.get("dbname") and "service" not in options:
+        raise ValueError(f"{url!r} names no database; expected postgresql://USER@HOST/DATABASE")
+    if parts.fragment or "\0" in url:
+        raise ValueError(f"{url!r} contains '#' or NUL, which is not allowed; expected postgresql://USER@HOST/DATABASE")

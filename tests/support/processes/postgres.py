@@ -1,0 +1,207 @@
+"""PostgreSQL servers for tests: one that all processes of a run share, and own ones that a test may kill.
+
+Debian's packages install the programs without a server that runs. As root they run as the user postgres: PostgreSQL
+refuses root. Where the programs are missing the tests skip; under DEJAVU_CI=1 they fail.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psutil
+import psycopg
+import pytest
+from tests.support.builders.made_once import FOLDER_VARIABLE, computed_once
+
+from dejavu_server.ledger.database.postgres.backend import PostgresBackend
+
+LEDGER_VARIABLE = "DEJAVU_TEST_LEDGER"
+"""Environment variable with the database of the tests that run on any: sqlite, the default, or postgresql."""
+
+_TEMPLATE = "empty_ledger"
+
+
+def on_postgres() -> bool:
+    """Returns whether the tests that run on any database run on PostgreSQL."""
+    return os.environ.get(LEDGER_VARIABLE, "sqlite") == "postgresql"
+
+
+def programs() -> Path:
+    """Returns the folder of the newest installed programs; without one, skips the test, or fails it in CI."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    initdb = folders[-1] if folders else shutil.which("initdb")
+    if initdb is not None:
+        return Path(initdb).parent
+    if os.environ.get("DEJAVU_CI") == "1":
+        pytest.fail("PostgreSQL is not installed, and CI must test on it")
+    pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A server with a folder of its own, which also has its Unix socket.
+
+    Attributes:
+        folder: its folder, of the user postgres.
+        port: its port, on 127.0.0.1 and of the socket.
+    """
+
+    folder: Path
+    port: int
+
+    @classmethod
+    def make(cls, **settings: Any) -> PostgresServer:
+        """Makes a server, with the given settings beside those of tests, and starts it."""
+        folder = Path(tempfile.mkdtemp(prefix="dejavu-postgres-"))
+        if os.getuid() == 0:
+            shutil.chown(folder, "postgres", "postgres")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            server = cls(folder, free.getsockname()[1])
+        server._run("initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-N")
+        values = {"listen_addresses": "127.0.0.1", "port": server.port, "unix_socket_directories": str(folder)}
+        values |= {"fsync": "off", "shared_buffers": "32MB", "max_wal_size": "256MB", "log_min_messages": "warning"}
+        with (folder / "data" / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in (values | settings).items())
+        server.start()
+        return server
+
+    def _run(self, program: str, *arguments: str) -> None:
+        prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.getuid() == 0 else []
+        command = [*prefix, str(programs() / program), *arguments]
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "LC_ALL": "C"}
+        ended = subprocess.run(
+            command, check=False, cwd=self.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        if ended.returncode:
+            log = self.folder / "log"
+            raise RuntimeError(f"{program} failed: {ended.stderr!r} {log.read_text()[-2000:] if log.exists() else ''}")
+
+    def start(self) -> None:
+        """Starts it, and waits until it serves."""
+        self._run("pg_ctl", "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-t", "100", "-w", "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stops it, ending its connections: fast, or immediate as in a crash."""
+        self._run("pg_ctl", "-D", f"{self.folder}/data", "-t", "100", "-w", "-m", mode, "stop")
+
+    def processes(self) -> list[psutil.Process]:
+        """Returns its processes, the postmaster first."""
+        postmaster = psutil.Process(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]))
+        return [postmaster, *postmaster.children(recursive=True)]
+
+    def send(self, signal_: signal.Signals) -> None:
+        """Sends a signal to all its processes."""
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal_)
+
+    def kill(self) -> None:
+        """Kills all its processes, and waits until they are gone."""
+        processes = self.processes()
+        self.send(signal.SIGKILL)
+        psutil.wait_procs(processes, timeout=60)
+
+    def remove(self) -> None:
+        """Ends it and removes its folder."""
+        with suppress(OSError, psutil.Error):  # it does not run
+            self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def url(self, database: str, user: str = "postgres") -> str:
+        """Returns the URL of a database."""
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Executes a statement as the superuser; returns its rows."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def new_database(self, template: str = "template1") -> str:
+        """Creates a database; returns its name."""
+        name = f"test_{uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    @contextmanager
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """Creates a database, yields its URL and drops it at the end."""
+        name = self.new_database(template)
+        try:
+            yield self.url(name)
+        finally:
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def shared_server() -> PostgresServer:
+    """Returns the server of the run, started by the first process of the run that requests it."""
+    programs()
+    return computed_once("postgres", _make_shared)
+
+
+def _make_shared() -> PostgresServer:
+    # Sessions of four processes of tests, each with several ledgers of a dozen connections.
+    server = PostgresServer.make(max_connections=400)
+    backend = PostgresBackend(server.url(_TEMPLATE))
+    try:
+        server.execute(f"CREATE DATABASE {_TEMPLATE}")
+        backend.open(make=True)
+    except BaseException:
+        server.remove()
+        raise
+    finally:
+        backend.close()
+    return server
+
+
+def stop_shared_server() -> None:
+    """Removes the server of the run, if one was started."""
+    if (Path(os.environ[FOLDER_VARIABLE]) / "postgres").exists():
+        shared_server().remove()
+
+
+@contextmanager
+def database_without_ledger() -> Iterator[str]:
+    """Yields the URL of an empty database on the shared server."""
+    with shared_server().database() as url:
+        yield url
+
+
+@contextmanager
+def postgres_ledger() -> Iterator[str]:
+    """Yields the URL of an empty ledger on the shared server; all of a run have the same ledger id and epoch."""
+    with shared_server().database(_TEMPLATE) as url:
+        yield url
+
+
+@contextmanager
+def own_server(**settings: Any) -> Iterator[PostgresServer]:
+    """Starts a server that the test may stop and kill; removes it at the end."""
+    programs()
+    server = PostgresServer.make(**settings)
+    try:
+        yield server
+    finally:
+        with suppress(OSError, psutil.Error):
+            server.send(signal.SIGCONT)
+        server.remove()
+
+
+def wait_for(condition: Any, seconds: float = 60.0) -> None:
+    """Waits until a condition of the database holds, which sends no event."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not become so"
+        time.sleep(0.01)

@@ -12,6 +12,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.market_pb2 import Market
 from dejavu.v1.model_service_pb2 import ListModelsRequest, Model
+from dejavu.v1.operations_service_pb2 import GetServiceStatsRequest, GetServiceStatsResponse
 from dejavu.v1.prediction_service_pb2 import (
     AssessRiskRequest,
     AssessRiskResponse,
@@ -160,6 +161,15 @@ class AsyncDejavuClient(AsyncCaller):
         """
         response = await self._unary("ListModels", lambda stubs: stubs.models.ListModels, ListModelsRequest(), timeout)
         return list(response.models)
+
+    async def get_service_stats(self, *, timeout: float | None = None) -> GetServiceStatsResponse:
+        """Returns what the server did lately and since its start, and how it is: over all its workers.
+
+        Args:
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = GetServiceStatsRequest()
+        return await self._unary("GetServiceStats", lambda stubs: stubs.operations.GetServiceStats, request, timeout)
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
         """Returns the health status that the server reports. Makes one attempt, without retries.

@@ -69,3 +69,12 @@ def warning_label(reason: WarningReason.ValueType) -> str:
 def pluralize(number: int, of: str) -> str:
     """Formats a count with its noun, pluralized: 1 game, 2 games."""
     return f"{number:,} {of}{'' if number == 1 else 's'}"
+
+
+def seconds_text(seconds: float) -> str:
+    """Formats a duration: 4.2 ms, 130 ms, 12.3 s, 5 min, 3 h."""
+    if seconds < 1:
+        return f"{1000 * seconds:.1f} ms" if seconds < 0.1 else f"{1000 * seconds:.0f} ms"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"

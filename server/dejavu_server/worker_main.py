@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -101,6 +102,7 @@ async def _serve(order: WorkerStart, name: str) -> int:
         reuse_port=True,
         make_ledger=order.make_ledger,
         first=order.slot == 0,
+        totals_folder=Path(order.totals_folder) if order.totals_folder else None,
     )
     async with contextlib.AsyncExitStack() as serving:
         starting = asyncio.create_task(serving.enter_async_context(worker))

@@ -168,6 +168,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "none",
             (
                 Query(selector("dejavu_stream_lag_entries"), "streams, entries"),
+                Query(selector("dejavu_stream_lag_seconds"), "streams, seconds"),
                 Query(selector("dejavu_learner_lag_outcomes"), "models, outcomes"),
             ),
         ),
@@ -191,7 +192,14 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
             "Share of the intervals of the last 30 days' games that held.",
         ),
-        Panel("Games of that coverage", "none", (Query(selector("dejavu_coverage_games"), "{{model}} {{horizon}}"),)),
+        Panel(
+            "Games of that coverage",
+            "none",
+            (
+                Query(selector("dejavu_coverage_games"), "{{model}} {{horizon}}"),
+                Query(selector("dejavu_coverage_forecasts"), "{{model}} {{horizon}}, intervals"),
+            ),
+        ),
         Panel(
             "Age of the ratings",
             "d",

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.message import Message
 
 import dejavu_client
-from dejavu.v1 import model_service_pb2, prediction_service_pb2, record_service_pb2
+from dejavu.v1 import model_service_pb2, operations_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu_client import AsyncDejavuClient, DejavuClient, config
 from dejavu_client.requests import Conditions, ModelScope, PredictOptions
 
@@ -19,7 +19,7 @@ OF_THE_CLIENT_ALONE = {"close", "stats"}
 OF_THE_STANDARD_HEALTH_SERVICE = {"health"}
 OF_ANOTHER_ANSWER = {"quote"}
 """A variant of predict that returns the whole response."""
-FILES = (prediction_service_pb2, model_service_pb2, record_service_pb2)
+FILES = (prediction_service_pb2, model_service_pb2, record_service_pb2, operations_service_pb2)
 
 
 def rpcs() -> set[str]:

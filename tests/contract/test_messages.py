@@ -17,12 +17,21 @@ from dejavu.v1 import (
     forecast_pb2,
     market_pb2,
     model_service_pb2,
+    operations_service_pb2,
     prediction_service_pb2,
     record_pb2,
     record_service_pb2,
 )
 
-FILES = (forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2, record_pb2, record_service_pb2)
+FILES = (
+    forecast_pb2,
+    market_pb2,
+    model_service_pb2,
+    operations_service_pb2,
+    prediction_service_pb2,
+    record_pb2,
+    record_service_pb2,
+)
 MESSAGES: list[type[Message]] = [
     message_factory.GetMessageClass(descriptor)
     for file in FILES

@@ -69,6 +69,7 @@ COMMANDS: dict[str, Command] = {
     "models": Command(),
     "teams": Command(),
     "health": Command(),
+    "stats": Command(),
     "top": Command(needs={"live": ("prometheus_client",)}),
     "poll": Command(needs={"live": _LIVE}, handles_signals=True),
     "replay": Command(handles_signals=True),
@@ -156,7 +157,7 @@ def _module(name: str) -> Any:
             from dejavu_client.cli import stream as module
         case "predictions" | "prediction" | "scorecard" | "leaderboard" | "report" | "checkpoint":
             from dejavu_client.cli import record as module
-        case "models" | "health" | "top":
+        case "models" | "health" | "stats" | "top":
             from dejavu_client.cli import server as module
         case "teams":
             from dejavu_client.cli import teams as module

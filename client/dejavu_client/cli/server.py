@@ -1,10 +1,11 @@
-"""`dejavu models`, `dejavu health` and `dejavu top`: a server's models, health and metrics."""
+"""`dejavu models`, `health`, `stats` and `top`: a server's models, health, statistics and metrics."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -18,6 +19,7 @@ from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.errors import NotFoundError, UnavailableError
 from dejavu_client.output.forecast import print_models, show
+from dejavu_client.output.service_stats import print_stats
 from dejavu_client.output.top import server_view, waiting_view
 from dejavu_client.transport.health import LEDGER, HealthStatus
 from dejavu_common.address import Address
@@ -31,6 +33,16 @@ _FIRST_SECONDS: Final = 0.5
 """Time until the second look, without which there is nothing to show."""
 
 _BROKEN_LEDGER = "; forecasts with a game id, streams and the record fail, what-ifs do not; see the server's log"
+
+
+_WINDOWS: Final = {"1": 60, "5": 300, "15": 900, "all": 0}
+"""Lengths of the windows of the statistics, in seconds."""
+
+
+def _known_window(minutes: str) -> str:
+    if minutes not in _WINDOWS:
+        raise typer.BadParameter(f"{minutes!r} is not one of {', '.join(_WINDOWS)}")
+    return minutes
 
 
 def models(target: Target = DEFAULT_TARGET, timeout: Timeout = DEFAULT_TIMEOUT, as_json: Json = False) -> None:
@@ -79,6 +91,29 @@ def health(
         typer.echo(hint, err=True)
     if status != HealthStatus.SERVING.name:
         raise typer.Exit(FAILED)
+
+
+def stats(
+    minutes: Annotated[
+        str,
+        typer.Option(
+            "--minutes",
+            metavar="1|5|15|all",
+            callback=_known_window,
+            help="Show the calls of the last 1, 5 or 15 minutes, or of all since the start.",
+        ),
+    ] = "5",
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Show what a server did: forecasts, calls, errors, durations, coverage, lag; summed over its workers.
+
+    Needs no metrics; with tokens, the scope read.
+    """
+    with connect(target, timeout) as client:
+        answer = client.get_service_stats()
+    show(answer, partial(print_stats, length_seconds=_WINDOWS[minutes]), as_json=as_json)
 
 
 def top(

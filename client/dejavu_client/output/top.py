@@ -8,7 +8,7 @@ from typing import Any, Final
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from dejavu_client.formatting import pluralize
+from dejavu_client.formatting import pluralize, seconds_text
 from dejavu_client.output.responsive_table import Cells, ResponsiveColumn, ResponsiveTable
 
 _BEAT_SECONDS: Final = 3.0
@@ -151,13 +151,7 @@ def _rate(rate: float) -> str:
 
 
 def _seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    if seconds < 1:
-        return f"{1000 * seconds:.1f} ms" if seconds < 0.1 else f"{1000 * seconds:.0f} ms"
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"
+    return "–" if seconds is None else seconds_text(seconds)
 
 
 def _bytes(size: float | None) -> str:

@@ -13,6 +13,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
+from dejavu.v1.operations_service_pb2_grpc import OperationsServiceStub
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_pb2 import RecordedPrediction
@@ -61,6 +62,7 @@ class Connection:
         self.prediction = PredictionServiceStub(channel)
         self.models = ModelServiceStub(channel)
         self.record = RecordServiceStub(channel)
+        self.operations = OperationsServiceStub(channel)
         check = HealthStub(channel).Check  # type: ignore[attr-defined] # its stub file lacks the method
         self.check_health: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = check
 

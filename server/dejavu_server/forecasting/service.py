@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter as Counts
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import cache, partial
@@ -38,6 +39,7 @@ class ForecastService:
         recorded: counts them by outcome (new; known: recorded before; refused: their outcome is known; failed) and
             horizon.
         answered: counts the forecasts by model and horizon, recorded or not.
+        named: counts those of them that name a game, by horizon.
         lifetime: how long a forecast stays current.
         clock: returns the current time, aware and in UTC.
     """
@@ -51,6 +53,7 @@ class ForecastService:
         *,
         lifetime: timedelta,
         answered: Counter | None = None,
+        named: MutableMapping[str, int] | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._registry = registry
@@ -63,6 +66,7 @@ class ForecastService:
         )
         # Cached: looking up the labels costs more than counting.
         self._answered = None if answered is None else cache(partial(_labelled, answered))
+        self._named = Counts[str]() if named is None else named
         self._lifetime = lifetime
         self._clock = clock
 
@@ -187,6 +191,8 @@ class ForecastService:
         generated = self._clock()
         if self._answered is not None:
             self._answered(forecast.model_version, forecast.horizon).inc()
+        if request.game_id:
+            self._named[forecast.horizon.value] += 1
         return IssuedForecast(
             game_id=request.game_id,
             home_team=request.query.home_team,

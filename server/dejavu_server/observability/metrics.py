@@ -10,6 +10,7 @@ worker therefore allocates the disk space of its files before it creates the met
 from __future__ import annotations
 
 import os
+from collections import Counter as Counts
 from functools import partial
 from pathlib import Path
 
@@ -45,6 +46,7 @@ class Metrics:
         seconds: duration of unary calls that were admitted, by method and status code.
         callers: finished calls of a server that asks for tokens, by caller and status code.
         forecasts: forecasts answered, recorded or not, by model and horizon.
+        named: those of them that name a game, by horizon. A plain count, not exported: it costs next to nothing.
         in_flight: calls in progress, by method; for StreamPredictions, the subscribers.
         refused: calls refused before their requests were received, by method and reason; also among `calls`, save those
             that gRPC's core refused.
@@ -59,12 +61,14 @@ class Metrics:
         read_seconds: time of a query of the ledger, the wait for a thread included.
         ledger_bytes: size of the ledger.
         stream_lag: entries that the ledger has and the streams of the worker were not yet offered.
+        stream_lag_seconds: time since the first of these entries was seen.
         learner_lag: reported outcomes that the models have not yet learned from.
         checkpoint_age: seconds since the newest checkpoint; 0 while it covers the newest entry.
         checkpoint_interval: seconds between two checkpoints.
         coverage: share of the settled intervals of recent games that held, by model and horizon.
         nominal_coverage: share of them that should have held.
         coverage_games: number of those games.
+        coverage_forecasts: number of those intervals.
         access_outdated: 1 while a file of keys, certificates or tokens was replaced and cannot be used, by file.
         recorded: forecasts handed to the ledger, by outcome (new, known, refused, failed) and horizon.
         ledger_failed: 1 while the worker cannot record named forecasts.
@@ -76,10 +80,11 @@ class Metrics:
         connections_closed: idle connections closed because descriptors ran low.
         stalled: seconds for which a part of the worker has had work and made no progress, by part.
         finals_since: finals that a model's ratings know beyond those of its bundle, by model.
+        registry: the registry of all of these.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        registry = CollectorRegistry() if registry is None else registry
+        self.registry = registry = CollectorRegistry() if registry is None else registry
         method = ["method"]
         counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
         gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
@@ -89,6 +94,7 @@ class Metrics:
         )
         self.callers = counter("dejavu_caller_calls", "Finished calls by caller.", ["caller", "code"])
         self.forecasts = counter("dejavu_forecasts", "Forecasts answered.", ["model", "horizon"])
+        self.named: Counts[str] = Counts()
         self.in_flight = gauge("dejavu_calls_in_flight", "Calls in progress.", method)
         self.refused = counter("dejavu_calls_refused", "Calls refused before they were computed.", ["method", "reason"])
         self.dropped = counter("dejavu_work_dropped", "Queries of callers that had gone, by where.", ["stage"])
@@ -117,6 +123,7 @@ class Metrics:
         self.ledger_reserve = most("dejavu_ledger_disk_reserve_bytes", "Bytes below which forecasts are refused.")
         self.ledger_bytes = most("dejavu_ledger_bytes", "Size of the ledger.")
         self.stream_lag = most("dejavu_stream_lag_entries", "Entries not yet offered to streams; the worst worker.")
+        self.stream_lag_seconds = most("dejavu_stream_lag_seconds", "Time since the first of them was seen.")
         self.learner_lag = most("dejavu_learner_lag_outcomes", "Outcomes not yet learned from; the worst worker.")
         self.checkpoint_age = most("dejavu_checkpoint_age_seconds", "Age of the newest checkpoint; 0: it is current.")
         self.checkpoint_interval = most("dejavu_checkpoint_interval_seconds", "Seconds between two checkpoints.")
@@ -124,6 +131,7 @@ class Metrics:
         self.coverage = by_model("dejavu_coverage_ratio", "Share of settled intervals that held.")
         self.nominal_coverage = by_model("dejavu_coverage_nominal_ratio", "Share of them that should have held.")
         self.coverage_games = by_model("dejavu_coverage_games", "Games of these intervals.")
+        self.coverage_forecasts = by_model("dejavu_coverage_forecasts", "Number of these intervals.")
         self.access_outdated = most(
             "dejavu_access_file_outdated", "1 while a replaced file cannot be used.", labelnames=["file"]
         )

@@ -129,7 +129,7 @@ def supervisor_metrics(listen: Address | None) -> Iterator[SupervisorMetrics]:
     if listen is None:
         yield SupervisorMetrics()
         return
-    with _folder() as folder:
+    with locked_folder(_PREFIX, Path(tempfile.gettempdir())) as folder:
         metrics = SupervisorMetrics(folder)
         app = make_wsgi_app(metrics.registry)
         with serve_wsgi(app, listen, warn=_log.warning) as metrics.address:
@@ -137,17 +137,24 @@ def supervisor_metrics(listen: Address | None) -> Iterator[SupervisorMetrics]:
 
 
 @contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    """Creates a locked folder for the workers' files; removes the folders left by supervisors that were killed."""
-    parent = Path(tempfile.gettempdir())
-    for leftover in parent.glob(f"{_PREFIX}*"):
+def locked_folder(prefix: str, parent: Path) -> Iterator[Path]:
+    """Creates a locked folder for the workers' files; removes the folders left by supervisors that were killed.
+
+    Args:
+        prefix: how the names of such folders begin.
+        parent: where they are.
+
+    Raises:
+        OSError: if it can't be created.
+    """
+    for leftover in parent.glob(f"{prefix}*"):
         _remove_if_leftover(leftover)
     # Created under another name until it is locked, so that no other supervisor removes it as a leftover.
     created = Path(tempfile.mkdtemp(prefix=".dejavu-", dir=parent))
     lock = os.open(created, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        folder = created.rename(parent / f"{_PREFIX}{created.name.removeprefix('.dejavu-')}")
+        folder = created.rename(parent / f"{prefix}{created.name.removeprefix('.dejavu-')}")
         try:
             yield folder
         finally:

@@ -19,12 +19,14 @@ class WorkerStart(ProcessMessage):
         slot: index of the worker in the server, from 0; a worker that dies is replaced in its slot.
         report_fd: file descriptor of the pipe for its status and heartbeats.
         make_ledger: whether to create a ledger if none exists.
+        totals_folder: folder in which the workers share what they counted; empty: they do not.
     """
 
     settings: Settings
     slot: int
     report_fd: int
     make_ledger: bool = True
+    totals_folder: str = ""
 
 
 class WorkerStatus(ProcessMessage):

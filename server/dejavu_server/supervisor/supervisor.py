@@ -22,6 +22,8 @@ import structlog
 from dejavu_common import descriptors
 from dejavu_common.address import Address
 from dejavu_server.observability.multiprocess import SupervisorMetrics, supervisor_metrics
+from dejavu_server.observability.periodic import PeriodicTask
+from dejavu_server.observability.shared_totals import TOTALS_SECONDS, SupervisorFiles, shared_totals
 from dejavu_server.observability.worker_usage import ServingWorker
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.ports import reserved_port
@@ -73,18 +75,21 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_end_signal, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         async with reserved_port(Address.parse(self._settings.listen)) as address:
-            with self._metrics() as server_metrics:
-                killed = await self._serve(self._settings.model_copy(update={"listen": str(address)}), server_metrics)
+            settings = self._settings.model_copy(update={"listen": str(address)})
+            with self._metrics() as server_metrics, shared_totals() as totals:
+                killed = await self._serve(settings, server_metrics, totals)
         _log.info("stopped", killed=killed)
         return int(killed or self._gave_up)
 
-    async def _serve(self, settings: Settings, server_metrics: SupervisorMetrics) -> bool:
+    async def _serve(self, settings: Settings, server_metrics: SupervisorMetrics, totals: SupervisorFiles) -> bool:
         """Serves until the server is stopped; returns whether a worker had to be killed."""
-        pool = self._pool = WorkerPool(settings, server_metrics)
+        pool = self._pool = WorkerPool(settings, server_metrics, totals)
         slots = [WorkerSlot(number, pool) for number in range(settings.workers)]
         server_metrics.watch(lambda: _serving_workers(slots))
         metrics = server_metrics.address and str(server_metrics.address)
         _log.info("starting", address=settings.listen, workers=settings.workers, ledger=settings.ledger)
+        summing = PeriodicTask("totals", TOTALS_SECONDS, totals.update)
+        summing.start()
         try:
             if await self._unless_stopped(*(slot.fill() for slot in slots)):
                 _log.info("listening", address=settings.listen, workers=settings.workers, metrics=metrics)
@@ -95,6 +100,7 @@ class Supervisor:
         finally:
             self._stopping.set()
             await pool.end()
+            await summing.close()
         return pool.killed
 
     @contextlib.contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, SupervisorMetrics
+from dejavu_server.observability.shared_totals import SupervisorFiles
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.standby import StandbyWorker
 from dejavu_server.supervisor.worker_process import StartError, WorkerDiedOnStart, WorkerProcess, describe_exit
@@ -35,11 +36,13 @@ class WorkerPool:
     Args:
         settings: settings of all workers.
         metrics: metrics that count the workers.
+        totals: sums what the workers counted; by default nothing is shared.
     """
 
-    def __init__(self, settings: Settings, metrics: SupervisorMetrics) -> None:
+    def __init__(self, settings: Settings, metrics: SupervisorMetrics, totals: SupervisorFiles | None = None) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._totals = SupervisorFiles() if totals is None else totals
         self._environment = {name: value for name, value in os.environ.items() if name != FOLDER_VARIABLE}
         if metrics.folder is not None:
             self._environment[FOLDER_VARIABLE] = str(metrics.folder)
@@ -98,7 +101,9 @@ class WorkerPool:
         # If the ledger existed before and is gone, creating a new one would split the record into two files.
         self._ledger_seen |= any(other.has_ledger for other in self._watch_tasks)
         try:
-            await worker.serve(slot, self._settings, make_ledger=not self._ledger_seen)
+            await worker.serve(
+                slot, self._settings, make_ledger=not self._ledger_seen, totals_folder=self._totals.folder
+            )
         except StartError:
             worker.kill()  # needed after a timeout, otherwise a precaution
             raise
@@ -170,6 +175,7 @@ class WorkerPool:
         hang_check.cancel()
         del self._watch_tasks[worker]
         self._ledger_seen |= worker.has_ledger
+        self._totals.worker_ended(worker.pid)
         self._metrics.worker_ended(worker.pid, served=worker.serves, asked=worker.end_requested)
         if worker.serves:
             if code > 0 or not worker.end_requested:

@@ -14,6 +14,7 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple, Self
 
 from dejavu_common.backoff import Backoff
@@ -131,13 +132,16 @@ class WorkerProcess:
             pipe.pop_all()
         return cls(process, report, report_to)
 
-    async def serve(self, slot: int, settings: Settings, *, make_ledger: bool) -> None:
+    async def serve(
+        self, slot: int, settings: Settings, *, make_ledger: bool, totals_folder: Path | None = None
+    ) -> None:
         """Sends the start message and returns once the worker serves.
 
         Args:
             slot: index of the worker in the server.
             settings: settings of the server.
             make_ledger: whether to create a ledger if none exists.
+            totals_folder: folder in which the workers share what they counted; None: they do not.
 
         Raises:
             WorkerDiedOnStart: if it dies before it reports its status.
@@ -145,7 +149,13 @@ class WorkerProcess:
         """
         self.slot = slot
         if self._process.stdin is not None:
-            start = WorkerStart(settings=settings, slot=slot, report_fd=self._report_to, make_ledger=make_ledger)
+            start = WorkerStart(
+                settings=settings,
+                slot=slot,
+                report_fd=self._report_to,
+                make_ledger=make_ledger,
+                totals_folder=str(totals_folder or ""),
+            )
             self._process.stdin.write(f"{start.to_json()}\n".encode())
             self._process.stdin.close()
         pipe, self._report = os.fdopen(self._report, "rb"), -1

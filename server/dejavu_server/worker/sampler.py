@@ -6,6 +6,8 @@ again only after another outcome was recorded, once a minute at most, and by one
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
@@ -34,6 +36,9 @@ SAMPLE_SECONDS = 1.0
 
 COVERAGE_SECONDS = 60.0
 """Shortest interval between two computations of the coverage."""
+
+_SEEN_ENTRIES = 100
+"""Most looks at the ledger that are remembered while the streams are behind."""
 
 COVERAGE_DAYS = 30
 """Days of games that the coverage is computed from: more than 200 games in a season."""
@@ -83,6 +88,7 @@ class MetricsSampler:
         self._clock = clock
         self._covered_position: scorecards.Position | None = None
         self._unsigned_since: float | None = None
+        self._seen = deque[tuple[int, float]](maxlen=_SEEN_ENTRIES)
         self._tasks: list[PeriodicTask] = []
 
     def start(self) -> None:
@@ -119,8 +125,20 @@ class MetricsSampler:
         status = await self._ledger.read(partial(_status, reported=reported))
         if position is not None:  # read before the ledger: what was recorded since then is no lag
             self._metrics.stream_lag.set(max(0, status.newest - position))
+            self._metrics.stream_lag_seconds.set(self._stream_lag_seconds(position, status.newest))
         self._metrics.learner_lag.set(status.pending)
         self._metrics.checkpoint_age.set(self._checkpoint_age(status.unsigned_since_us))
+
+    def _stream_lag_seconds(self, position: int, newest: int) -> float:
+        """Returns for how long the ledger is known to have an entry that the streams were not offered."""
+        now = time.monotonic()
+        while self._seen and self._seen[0][0] <= position:
+            self._seen.popleft()
+        if newest > position and (not self._seen or newest > self._seen[-1][0]):
+            if len(self._seen) == _SEEN_ENTRIES:  # keep the first: it says since when
+                self._seen.pop()
+            self._seen.append((newest, now))
+        return now - self._seen[0][1] if self._seen else 0.0
 
     def _checkpoint_age(self, unsigned_since_us: int | None) -> float:
         """Returns the age of the newest checkpoint; without any, the time since an unsigned entry was first seen."""
@@ -144,10 +162,11 @@ class MetricsSampler:
         first_day = game_day(self._clock()).toordinal() - COVERAGE_DAYS
         for horizon in Horizon:
             filter_ = ScoreFilter(horizon=horizon, model_version=self._model, first_day=first_day)
-            covered, nominal, games = await self._ledger.read(partial(_coverage, filter_=filter_))
+            covered, nominal, games, forecasts = await self._ledger.read(partial(_coverage, filter_=filter_))
             self._metrics.coverage.labels(self._model, horizon.value).set(covered)
             self._metrics.nominal_coverage.labels(self._model, horizon.value).set(nominal)
             self._metrics.coverage_games.labels(self._model, horizon.value).set(games)
+            self._metrics.coverage_forecasts.labels(self._model, horizon.value).set(forecasts)
         self._covered_position = position
 
 
@@ -156,11 +175,12 @@ def _status(connection: Connection, reported: int | None) -> _LedgerStatus:
     return _LedgerStatus(store.newest(connection), pending, checkpoints.unsigned_since_us(connection))
 
 
-def _coverage(connection: Connection, filter_: ScoreFilter) -> tuple[float, float, int]:
-    """Returns the covered share of the forecasts that count, the nominal one and their games; NaN without any."""
+def _coverage(connection: Connection, filter_: ScoreFilter) -> tuple[float, float, int, int]:
+    """Returns the covered share of the forecasts that count, the nominal one (NaN without any), games, forecasts."""
     settled = scorecards.settled(connection, filter_).forecasts
     counted = settled.exclusion == Exclusion.NONE
     if not counted.any():
-        return float("nan"), float("nan"), 0
+        return float("nan"), float("nan"), 0, 0
     games = len(np.unique(settled.game[counted]))
-    return float(settled.covered[counted].mean()), float(1 - settled.alpha[counted].mean()), games
+    covered, nominal = float(settled.covered[counted].mean()), float(1 - settled.alpha[counted].mean())
+    return covered, nominal, games, int(counted.sum())

@@ -15,6 +15,7 @@ from collections.abc import Callable, Container, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -40,6 +41,7 @@ from dejavu_server.api.handlers import REFLECTION_SERVICE, handlers, reflection_
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, SERVICES, HealthService
 from dejavu_server.api.interceptors import CallInterceptor, worker_metadata
 from dejavu_server.api.model_service import MODEL_SERVICE, ModelService
+from dejavu_server.api.operations_service import OPERATIONS_SERVICE, OperationsService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
 from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
 from dejavu_server.api.refusals import Admissions
@@ -67,7 +69,8 @@ from dejavu_server.worker.limits import (
 from dejavu_server.worker.models import load_models, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age import RatingsAge
-from dejavu_server.worker.sampler import MetricsSampler
+from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
+from dejavu_server.worker.statistics import StatisticsReporter
 from dejavu_server.worker.unseen_calls import UnseenCalls
 
 _MEBIBYTE = 1024 * 1024
@@ -116,6 +119,7 @@ class Worker:
         reuse_port: whether to share the port with other workers.
         make_ledger: whether to create a missing ledger.
         first: whether it is the first worker of its server, which logs what concerns all of them.
+        totals_folder: folder in which the workers share what they counted; None: it is the only one.
 
     Raises:
         AccessFileError: if a file of keys, certificates or tokens cannot be used.
@@ -136,12 +140,14 @@ class Worker:
         reuse_port: bool = False,
         make_ledger: bool = True,
         first: bool = True,
+        totals_folder: Path | None = None,
     ) -> None:
         self._settings = settings
         self._name = name
         self._registry = registry
         self.metrics = Metrics() if metrics is None else metrics
         """Its metrics."""
+        self._statistics = StatisticsReporter(self.metrics, name, totals_folder)
         self._clock = clock
         self._make_ledger = make_ledger
         self._first = first
@@ -187,6 +193,8 @@ class Worker:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings = self._settings
+        stack.push_async_callback(self._statistics.close)
+        self._statistics.start()
         registry = await self._load_models()
         await self._open_ledger(stack, [registry.get(version) for version in self.models])
         ratings_age = RatingsAge(registry, self.metrics, self._clock, logs=self._first)
@@ -232,6 +240,7 @@ class Worker:
             self.metrics.recorded,
             lifetime=timedelta(seconds=settings.expires_seconds),
             answered=self.metrics.forecasts,
+            named=self.metrics.named,
             clock=self._clock,
         )
 
@@ -242,6 +251,8 @@ class Worker:
         )
         self._add_service(MODEL_SERVICE, ModelService(registry, self._clock))
         self._add_service(RECORD_SERVICE, RecordService(self._ledger_manager, self._clock, signer.checkpoint))
+        operations = OperationsService(self._statistics.server, settings.workers, COVERAGE_DAYS)
+        self._add_service(OPERATIONS_SERVICE, operations)
         self._add_service(HEALTH_SERVICE, self._health, complete=False)
         services = [*SERVICES, HEALTH_SERVICE.full_name]
         if settings.channelz == "on":

@@ -1,4 +1,4 @@
-"""`dejavu top`, at the metrics that a server serves."""
+"""`dejavu top`, at the metrics that a server serves, and `dejavu stats`, at a worker."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 import pyte
 import pytest
+from tests.support.builders.calls import PATTERN
 from tests.support.harness.clients import Run
+from tests.support.processes.servers import running_worker
 
+from dejavu_client import DejavuClient
 from dejavu_common.address import Address
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.multiprocess import SupervisorMetrics, supervisor_metrics
@@ -103,3 +107,35 @@ def test_in_a_terminal_it_draws_until_it_is_interrupted(served: SupervisorMetric
         process.kill()
         process.wait()
         os.close(ours)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[str]:
+    with running_worker(tmp_path) as address, DejavuClient(address, timeout=30.0) as client:
+        client.predict(PATTERN)
+        while not client.get_service_stats().windows[-1].methods:
+            time.sleep(0.05)
+        yield address
+
+
+def test_forecasts_calls_and_workers_are_shown(run: Run, target: str) -> None:
+    shown = run("stats", target=target)
+    assert shown.exit_code == 0
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    assert ["half,", "what-ifs", "1", "1", "1", "1"] in lines
+    assert ["Predict", "1", "0"] in [line[:3] for line in lines]
+    assert "1 of 2 workers" in shown.stdout
+    assert "calls, last 5 min" in shown.stdout
+
+
+def test_json_is_the_message(run: Run, target: str) -> None:
+    printed = run("stats", "--json", target=target).stdout
+    [stats] = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]  # beside the worker's log
+    assert stats["windows"][0]["predictions"][0]["whatIfs"] == "1"
+    assert len(stats["windows"]) == 4
+
+
+def test_an_unknown_window_is_refused_by_name(run: Run) -> None:
+    refused = run("stats", "--minutes", "7")
+    assert refused.exit_code == 2
+    assert "'7' is not one of 1, 5, 15, all" in refused.output

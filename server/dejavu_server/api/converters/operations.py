@@ -1,0 +1,156 @@
+"""What the workers of a server counted → messages of the contract."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from dejavu.v1 import operations_service_pb2 as pb
+from dejavu_models.types import Horizon
+from dejavu_server.api.converters.fields import HORIZON_VALUES, timestamp
+from dejavu_server.observability import counted
+from dejavu_server.observability.metrics import LATENCY_BUCKETS
+from dejavu_server.observability.quantiles import QuantileEstimate, quantile
+from dejavu_server.observability.totals import CountedWindow, RunningWorker, ServerTotals
+
+SHARES: Final = (0.5, 0.95, 0.99)
+"""Shares of the quantiles of durations."""
+
+_BOUNDS: Final = (*LATENCY_BUCKETS, math.inf)
+_STREAM: Final = "/dejavu.v1.PredictionService/StreamPredictions"
+
+
+def stats_message(totals: ServerTotals, configured_workers: int, coverage_days: int) -> pb.GetServiceStatsResponse:
+    """Converts what the workers of a server counted.
+
+    Args:
+        totals: what they counted.
+        configured_workers: how many the server was started with.
+        coverage_days: days of the games whose intervals are counted.
+    """
+    in_flight = {method: value for (method,), value in counted.by_labels(totals.levels, counted.IN_FLIGHT).items()}
+    streams = round(in_flight.pop(_STREAM, 0))
+    return pb.GetServiceStatsResponse(
+        sampled_time=_timestamp(totals.sampled),
+        windows=[_window(window) for window in totals.windows],
+        open_streams=streams,
+        calls_in_flight=round(sum(in_flight.values())),
+        ledger_lag=pb.LedgerLag(
+            entries=round(totals.peaks.get(counted.STREAM_LAG, 0)),
+            seconds=totals.peaks.get(counted.STREAM_LAG_SECONDS, 0),
+            outcomes=round(totals.peaks.get(counted.LEARNER_LAG, 0)),
+            workers_without=round(totals.levels.get(counted.WITHOUT_LEDGER, 0)),
+        ),
+        coverage=_coverage(totals.latest, coverage_days),
+        server=pb.ServerInfo(
+            server_id=totals.server,
+            start_time=_timestamp(totals.started),
+            uptime_seconds=max(0.0, totals.sampled - totals.started),
+            configured_workers=configured_workers,
+            workers=[_worker(worker) for worker in totals.workers],
+        ),
+    )
+
+
+def _window(window: CountedWindow) -> pb.StatsWindow:
+    message = pb.StatsWindow(
+        length_seconds=window.length,
+        covered_seconds=window.seconds,
+        predictions=_predictions(window.counts),
+        methods=_methods(window.counts),
+    )
+    looked_up = counted.by_labels(window.counts, counted.CACHE)
+    if looked_up:
+        hits, misses = (round(looked_up.get((name,), 0)) for name in ("hits", "misses"))
+        rate = hits / (hits + misses) if hits + misses else 0.0
+        message.cache.CopyFrom(pb.CacheCounts(hits=hits, misses=misses, hit_rate=rate))
+    return message
+
+
+def _predictions(counts: Mapping[str, float]) -> Iterator[pb.PredictionCounts]:
+    for horizon in Horizon:
+        yield pb.PredictionCounts(
+            horizon=HORIZON_VALUES[horizon],
+            what_ifs=round(counts.get(counted.key(counted.WHAT_IFS, horizon.value), 0)),
+            recorded=round(counts.get(counted.key(counted.RECORDED, "new", horizon.value), 0)),
+            already_recorded=round(counts.get(counted.key(counted.RECORDED, "known", horizon.value), 0)),
+        )
+
+
+def _methods(counts: Mapping[str, float]) -> Iterator[pb.MethodStats]:
+    codes: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for (method, code), calls in counted.by_labels(counts, counted.CALLS).items():
+        codes[method][code] = round(calls)
+    buckets: defaultdict[str, dict[float, float]] = defaultdict(dict)
+    for (method, bound), calls in counted.by_labels(counts, counted.SECONDS).items():
+        buckets[method][float(bound)] = calls
+    for method, by_code in sorted(codes.items()):
+        yield pb.MethodStats(
+            method=method.removeprefix("/"),
+            calls=sum(by_code.values()),
+            errors=[pb.ErrorCount(code=code, calls=calls) for code, calls in sorted(by_code.items()) if code != "OK"],
+            latency=_latency(buckets[method], counts.get(counted.key(counted.SECONDS_SUM, method), 0)),
+        )
+
+
+def _latency(buckets: Mapping[float, float], seconds: float) -> pb.LatencyStats | None:
+    """Returns the durations of a method's calls; None without any.
+
+    Args:
+        buckets: number of calls at or below each bound of the histogram, in seconds; none where a bound is missing.
+        seconds: sum of the durations.
+    """
+    cumulative = [buckets.get(bound, 0.0) for bound in _BOUNDS]
+    calls = cumulative[-1]
+    if not calls:
+        return None
+    return pb.LatencyStats(
+        calls=round(calls),
+        mean_seconds=seconds / calls,
+        quantiles=[_quantile(share, quantile(_BOUNDS, cumulative, share)) for share in SHARES],
+    )
+
+
+def _quantile(share: float, estimate: QuantileEstimate) -> pb.LatencyQuantile:
+    return pb.LatencyQuantile(
+        share=share,
+        seconds=estimate.value,
+        lower_seconds=estimate.lower,
+        upper_seconds=None if math.isinf(estimate.upper) else estimate.upper,
+    )
+
+
+def _coverage(latest: Mapping[str, float], days: int) -> Iterator[pb.RollingCoverage]:
+    for (model, horizon), forecasts in counted.by_labels(latest, counted.COVERAGE_FORECASTS).items():
+        labels = model, horizon
+        share = latest.get(counted.key(counted.COVERAGE, *labels), 0)
+        yield pb.RollingCoverage(
+            horizon=HORIZON_VALUES[Horizon(horizon)],
+            model_version=model,
+            days=days,
+            games=round(latest.get(counted.key(counted.COVERAGE_GAMES, *labels), 0)),
+            forecasts=round(forecasts),
+            held=round(share * forecasts),
+            coverage=share,
+            nominal_coverage=latest.get(counted.key(counted.NOMINAL_COVERAGE, *labels), 0),
+        )
+
+
+def _worker(worker: RunningWorker) -> pb.WorkerInfo:
+    return pb.WorkerInfo(
+        name=worker.name,
+        version=worker.versions.get("dejavu-forecast", ""),
+        start_time=_timestamp(worker.started),
+        grpc_version=worker.versions.get("grpcio", ""),
+        python_version=worker.versions.get("python", ""),
+        calls_in_flight=round(sum(counted.by_labels(worker.levels, counted.IN_FLIGHT).values())),
+    )
+
+
+def _timestamp(seconds: float) -> Timestamp:
+    return timestamp(datetime.fromtimestamp(seconds, UTC))

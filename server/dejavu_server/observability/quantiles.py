@@ -1,0 +1,46 @@
+"""Quantiles of what a histogram counted, with the bounds that the exact ones cannot leave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class QuantileEstimate(NamedTuple):
+    """A quantile of observations of which only a histogram is known.
+
+    Attributes:
+        value: interpolated in its bucket; the lower bound if the bucket has no upper one.
+        lower: the exact quantile is above this; 0 for the first bucket.
+        upper: the exact quantile is at most this; infinite in the last bucket.
+    """
+
+    value: float
+    lower: float
+    upper: float
+
+
+def quantile(bounds: Sequence[float], cumulative: Sequence[float], share: float) -> QuantileEstimate:
+    """Returns the quantile of observations: the smallest of them that at least a share of them does not exceed.
+
+    Args:
+        bounds: upper bounds of the buckets, inclusive, rising, the last one infinite.
+        cumulative: number of observations at or below each bound.
+        share: of the observations, above 0, at most 1.
+
+    Raises:
+        ValueError: if there are no observations.
+    """
+    observations = cumulative[-1]
+    if observations <= 0:
+        raise ValueError("a histogram without observations has no quantiles")
+    rank = max(1, math.ceil(share * observations - 1e-9))  # the product may exceed a whole number by its rounding
+    lower, below = 0.0, 0.0
+    for bound, number in zip(bounds, cumulative, strict=True):
+        if number >= rank:
+            if math.isinf(bound):
+                return QuantileEstimate(lower, lower, bound)
+            return QuantileEstimate(lower + (bound - lower) * (rank - below) / (number - below), lower, bound)
+        lower, below = bound, number
+    raise ValueError(f"the counts of a histogram must rise; found {list(cumulative)}")

@@ -1,0 +1,143 @@
+"""GetServiceStats of a worker says exactly what a known load did."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from prometheus_client import Counter
+from tests.support.builders.calls import PATTERN, current_game
+from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.processes.servers import settings_in
+
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
+from dejavu.v1.operations_service_pb2 import GetServiceStatsResponse, MethodStats, StatsWindow
+from dejavu_client import AsyncDejavuClient, InvalidArgumentError, predict_request
+from dejavu_models.registry.registry import Registry
+from dejavu_server.observability.metrics import Metrics
+from dejavu_server.streaming.broadcaster import Broadcaster
+from dejavu_server.worker import sampler, statistics
+from dejavu_server.worker.worker import Worker
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "TOTALS_SECONDS", 0.02)
+    monkeypatch.setattr(sampler, "SAMPLE_SECONDS", 0.02)
+    monkeypatch.setattr(sampler, "COVERAGE_SECONDS", 0.02)
+
+
+@asynccontextmanager
+async def client_of(folder: Path, metrics: Metrics | None = None) -> AsyncIterator[AsyncDejavuClient]:
+    registry = Registry([PersistenceForecaster()])
+    async with (
+        Worker(settings_in(folder), registry=registry, metrics=metrics) as worker,
+        AsyncDejavuClient(worker.address, timeout=30.0) as client,
+    ):
+        yield client
+
+
+async def stats_when(
+    client: AsyncDejavuClient, condition: Callable[[GetServiceStatsResponse], Any]
+) -> GetServiceStatsResponse:
+    """Returns the first statistics that meet a condition."""
+    async with asyncio.timeout(30):
+        while not condition(stats := await client.get_service_stats()):  # noqa: ASYNC110 - no event says that it changed
+            await asyncio.sleep(0.02)
+    return stats
+
+
+def method(window: StatsWindow, name: str) -> MethodStats:
+    return next((each for each in window.methods if each.method.endswith(f"/{name}")), MethodStats())
+
+
+async def test_every_number_is_what_a_known_load_did(tmp_path: Path) -> None:
+    async with client_of(tmp_path) as client:
+        for _ in range(5):
+            await client.predict(PATTERN)
+        await client.predict_batch([predict_request(PATTERN)] * 3 + [predict_request([999])])
+        for _ in range(2):  # the second time, the ledger has it already
+            await client.predict(PATTERN, game_id=current_game(1))
+        for _ in range(4):
+            with pytest.raises(InvalidArgumentError):
+                await client.predict([999])
+        stats = await stats_when(client, lambda stats: method(stats.windows[-1], "Predict").calls == 11)
+        assert [window.length_seconds for window in stats.windows] == [60, 300, 900, 0]
+        for window in stats.windows:
+            counted = {
+                each.horizon: (each.what_ifs, each.recorded, each.already_recorded) for each in window.predictions
+            }
+            assert counted == {HORIZON_HALFTIME: (8, 1, 1), HORIZON_FINAL: (0, 0, 0)}
+            single, batch = method(window, "Predict"), method(window, "PredictBatch")
+            assert {error.code: error.calls for error in single.errors} == {"INVALID_ARGUMENT": 4}
+            assert (batch.calls, len(batch.errors), batch.latency.calls) == (1, 0, 1)
+            latency = single.latency
+            assert latency.calls == 11
+            assert 0 < latency.mean_seconds <= window.covered_seconds
+            assert [quantile.share for quantile in latency.quantiles] == [0.5, 0.95, 0.99]
+            for quantile in latency.quantiles:
+                assert quantile.lower_seconds < quantile.seconds or not quantile.HasField("upper_seconds")
+            assert not window.HasField("cache")  # this server has none
+        assert stats.server.configured_workers == 2  # by its settings; the only one that runs has no supervisor
+        [worker] = stats.server.workers
+        assert (worker.name, bool(worker.version), worker.grpc_version) == ("0", True, grpc.__version__)
+
+
+async def test_open_streams_are_counted_while_they_are_open(tmp_path: Path) -> None:
+    async with client_of(tmp_path) as client:
+        events = [client.stream_predictions(heartbeats=True) for _ in range(3)]
+        for stream in events:
+            await anext(stream)
+        assert (await stats_when(client, lambda stats: stats.open_streams == 3)).calls_in_flight <= 1
+        for stream in events:
+            await stream.aclose()
+        await stats_when(client, lambda stats: stats.open_streams == 0)
+
+
+async def test_the_coverage_is_that_of_the_settled_forecasts(tmp_path: Path) -> None:
+    async with client_of(tmp_path) as client:
+        assert not (await client.get_service_stats()).coverage
+        for number in range(4):
+            forecast = await client.predict(PATTERN, game_id=current_game(number))
+            inside = round(forecast.point_forecast)
+            await client.report_outcome(current_game(number), inside + (60 if number == 0 else 0))
+        stats = await stats_when(client, lambda stats: stats.coverage and stats.coverage[0].games == 4)
+        [coverage] = stats.coverage
+        assert (coverage.horizon, coverage.forecasts, coverage.held, coverage.days) == (HORIZON_HALFTIME, 4, 3, 30)
+        assert coverage.coverage == 0.75
+        assert coverage.nominal_coverage == pytest.approx(0.95)
+        assert coverage.model_version == forecast.model_version
+
+
+async def test_the_hit_rate_is_there_if_the_server_counts_hits(tmp_path: Path) -> None:
+    metrics = Metrics()
+    hits = Counter("dejavu_cache_hits", "Hits.", ["backend"], registry=metrics.registry)
+    misses = Counter("dejavu_cache_misses", "Misses.", registry=metrics.registry)
+    async with client_of(tmp_path, metrics) as client:
+        stats = await client.get_service_stats()
+        assert all(window.HasField("cache") and not window.cache.hit_rate for window in stats.windows)
+        hits.labels("memory").inc(2)
+        hits.labels("redis").inc(1)
+        misses.inc()
+        stats = await stats_when(client, lambda stats: stats.windows[0].cache.hits == 3)
+        assert (stats.windows[0].cache.misses, stats.windows[0].cache.hit_rate) == (1, 0.75)
+
+
+async def test_a_stream_that_stands_still_lags_behind_by_entries_and_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = Broadcaster._publish
+    monkeypatch.setattr(Broadcaster, "_publish", lambda self, entry: None)
+    async with client_of(tmp_path) as client:
+        for number in range(3):
+            await client.predict(PATTERN, game_id=current_game(number))
+        first = await stats_when(client, lambda stats: stats.ledger_lag.entries == 3 and stats.ledger_lag.seconds > 0)
+        await stats_when(client, lambda stats: stats.ledger_lag.seconds > first.ledger_lag.seconds)
+        monkeypatch.setattr(Broadcaster, "_publish", publish)
+        await client.predict(PATTERN, game_id=current_game(3))
+        await stats_when(client, lambda stats: stats.ledger_lag.entries == stats.ledger_lag.seconds == 0)

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 from google.protobuf.message import Message
 
 from dejavu.v1 import model_service_pb2 as models
+from dejavu.v1 import operations_service_pb2 as operations
 from dejavu.v1 import prediction_service_pb2 as prediction
 from dejavu.v1 import record_service_pb2 as record
 from dejavu_client import AsyncDejavuClient
@@ -79,6 +80,12 @@ GET_LEADERBOARD: Final = Rpc(
     record.GetLeaderboardResponse,
     lambda c: c.record.GetLeaderboard,
     SCORES_TIMEOUT,
+)
+GET_SERVICE_STATS: Final = Rpc(
+    "GetServiceStats",
+    operations.GetServiceStatsRequest,
+    operations.GetServiceStatsResponse,
+    lambda c: c.operations.GetServiceStats,
 )
 GET_CHECKPOINT: Final = Rpc(
     "GetCheckpoint", record.GetCheckpointRequest, record.GetCheckpointResponse, lambda c: c.record.GetCheckpoint

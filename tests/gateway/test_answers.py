@@ -68,6 +68,7 @@ def test_the_document_is_openapi_and_has_every_route(site: Site) -> None:
         (f"/api/leaderboard{QUERY}&metric=LEADERBOARD_METRIC_MAE&minGames=1", "/api/leaderboard"),
         ("/api/models", "/api/models"),
         ("/api/checkpoint", "/api/checkpoint"),
+        ("/api/stats", "/api/stats"),
         ("/api/status", "/api/status"),
         ("/readyz", "/readyz"),
         ("/healthz", "/healthz"),

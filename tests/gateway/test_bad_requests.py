@@ -32,6 +32,7 @@ PATHS = (
     "/api/leaderboard",
     "/api/models",
     "/api/checkpoint",
+    "/api/stats",
     "/share/game/1.svg",
     "/assets/x.js",
     "/healthz",

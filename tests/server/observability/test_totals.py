@@ -51,6 +51,7 @@ def counted(totals: ServerTotals, name: str) -> dict[int, float]:
 def test_a_window_has_what_was_counted_in_it() -> None:
     clock = Clock()
     past = history(clock)
+    totals = past.sum([])
     for second in range(1, 1001):  # one call a second
         clock.now += 1
         totals = past.sum([worker(calls=second)])
@@ -72,7 +73,7 @@ def test_what_happened_before_a_window_is_not_in_it() -> None:
     clock = Clock()
     past = history(clock)
     clock.now += 1
-    past.sum([worker(calls=5)])
+    totals = past.sum([worker(calls=5)])
     for _ in range(65):
         clock.now += 1
         totals = past.sum([worker(calls=5)])
@@ -174,7 +175,7 @@ def test_quantiles_of_merged_histograms_stay_within_the_bounds_that_they_name(
         read = CountedMetrics(metrics)
         for index, duration in enumerate(durations):
             metrics.seconds.labels(METHOD, ("OK", "UNAVAILABLE")[index % 2]).observe(duration)
-        past.keep_ended(worker(**read.read()[0]))
+        past.keep_ended(WorkerTotals(name="0", started=0.0, versions={}, counts=read.read()[0]))
     counts = past.sum([]).windows[-1].counts
     bounds = (*LATENCY_BUCKETS, math.inf)
     texts = [("+Inf" if math.isinf(bound) else str(bound)) for bound in bounds]

@@ -12,7 +12,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.market_pb2 import Market
 from dejavu.v1.model_service_pb2 import ListModelsRequest, Model
-from dejavu.v1.operations_service_pb2 import GetServiceStatsRequest, GetServiceStatsResponse
+from dejavu.v1.operations_service_pb2 import GetServiceStatsRequest, GetServiceStatsResponse, ReportFeedRequest
 from dejavu.v1.prediction_service_pb2 import (
     AssessRiskRequest,
     AssessRiskResponse,
@@ -170,6 +170,29 @@ class AsyncDejavuClient(AsyncCaller):
         """
         request = GetServiceStatsRequest()
         return await self._unary("GetServiceStats", lambda stubs: stubs.operations.GetServiceStats, request, timeout)
+
+    async def report_feed(
+        self,
+        feed: str,
+        read_age_seconds: float,
+        *,
+        data_age_seconds: float | None = None,
+        live_games: int = 0,
+        timeout: float | None = None,
+    ) -> None:
+        """Reports how old the data of a feed is, for `get_service_stats`. Nothing is recorded. Safe to repeat.
+
+        Args:
+            feed: name of the feed, e.g. nba: 1 to 32 of a to z, 0 to 9 and hyphen.
+            read_age_seconds: time since it was last read with success, in seconds.
+            data_age_seconds: age of the oldest data of a game in play, in seconds; None without such a game.
+            live_games: number of games in play.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = ReportFeedRequest(
+            feed=feed, read_age_seconds=read_age_seconds, data_age_seconds=data_age_seconds, live_games=live_games
+        )
+        await self._unary("ReportFeed", lambda stubs: stubs.operations.ReportFeed, request, timeout)
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> HealthStatus:
         """Returns the health status that the server reports. Makes one attempt, without retries.

@@ -19,7 +19,8 @@ PREDICT = "dejavu.v1.PredictionService/Predict"
 
 def stats_when(client: DejavuClient, condition: Callable[[GetServiceStatsResponse], Any]) -> GetServiceStatsResponse:
     """Returns the first statistics that meet a condition; asserts that no count since the start ever decreases."""
-    deadline, most = time.monotonic() + 60, {}
+    deadline = time.monotonic() + 60
+    most: dict[str, int] = {}
     while True:
         stats = client.get_service_stats()
         for each in stats.windows[-1].methods:
@@ -64,6 +65,10 @@ def test_counts_are_those_of_all_workers_also_of_one_that_was_killed(tmp_path: P
         assert sorted(each.name for each in stats.server.workers) == sorted(
             entry["worker"] for entry in server.events if entry["event"] == "serving"
         )
+
+        client.report_feed("nba", 3.0, live_games=2)  # to one worker: all tell it
+        for _ in range(6):
+            stats_when(client, lambda stats: [each.live_games for each in stats.feeds] == [2])
 
         killed = server.workers[0]
         killed.kill()

@@ -19,6 +19,7 @@ from dejavu_client.cli.server_process import PageNotStarted, open_page, running_
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.output.poll_display import end_on_signals, watch
 from dejavu_client.poller import DEFAULT_INTERVAL, Poller
+from dejavu_client.poller.feed_report import FeedReporter
 from dejavu_client.poller.horizons import FIRST_MINUTE
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
@@ -96,6 +97,9 @@ def poll(
             ) as poller,
             AsyncExitStack() as stack,
         ):
+            reporter = FeedReporter(poller, client, "nba" if feed_url == NBA_URL else "replay")
+            stack.push_async_callback(reporter.close)
+            reporter.start()
             with _metrics(poller, listen):
                 if page:
                     # Games of a replay are what there is to see of one.

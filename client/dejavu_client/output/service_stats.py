@@ -69,6 +69,10 @@ def _lines(stats: GetServiceStatsResponse) -> Iterator[Text]:
     yield Text(f"{behind} · models behind by {lag.outcomes:,}")
     if lag.workers_without:
         yield Text(f"{pluralize(lag.workers_without, 'worker')} cannot record forecasts", style="bold red")
+    for feed in stats.feeds:
+        data = f", data {seconds_text(feed.data_age_seconds)} old" if feed.HasField("data_age_seconds") else ""
+        read = f"read {seconds_text(feed.read_age_seconds)} ago"
+        yield Text(f"feed {feed.feed}: {pluralize(feed.live_games, 'game')} in play{data}, {read}")
     for coverage in stats.coverage:
         yield Text(_coverage(coverage))
     for window in stats.windows:

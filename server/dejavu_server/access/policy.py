@@ -36,6 +36,7 @@ POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
         },
         "/dejavu.v1.ModelService/ListModels": _needs(AccessScope.READ),
         "/dejavu.v1.OperationsService/GetServiceStats": _needs(AccessScope.READ),
+        "/dejavu.v1.OperationsService/ReportFeed": _needs(AccessScope.RECORD),
         # A request that names a game also needs RECORD: see PredictionService.
         "/dejavu.v1.PredictionService/Predict": _needs(AccessScope.PREDICT),
         "/dejavu.v1.PredictionService/PredictBatch": _needs(AccessScope.PREDICT),

@@ -18,7 +18,31 @@ WINDOW_SECONDS: Final = (60, 300, 900)
 MARK_SECONDS: Final = 5.0
 """Interval at which totals are kept: a window is up to this much longer than its length."""
 
+FEED_SECONDS: Final = 900.0
+"""How long a report about a feed is kept."""
+
+MAX_FEEDS: Final = 8
+"""Most feeds whose reports are kept."""
+
 Counts = Mapping[str, float]
+
+
+class FeedReport(BaseModel):
+    """How old a poller's data of a feed was.
+
+    Attributes:
+        reported: when it said so, in seconds of the machine's monotonic clock.
+        read_age: seconds since the feed was last read with success.
+        data_age: age of the oldest data of a game in play, in seconds; None without such a game.
+        live_games: games in play.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    reported: float
+    read_age: float
+    data_age: float | None = None
+    live_games: int = 0
 
 
 class WorkerTotals(BaseModel):
@@ -32,6 +56,7 @@ class WorkerTotals(BaseModel):
         levels: states that add up over the workers that run.
         peaks: states of which the largest of the workers that run counts.
         latest: states that one worker determines; those of the youngest worker that has any count.
+        feeds: the newest report about each feed, by its name.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -43,6 +68,7 @@ class WorkerTotals(BaseModel):
     levels: dict[str, float] = {}
     peaks: dict[str, float] = {}
     latest: dict[str, float] = {}
+    feeds: dict[str, FeedReport] = {}
 
 
 class CountedWindow(BaseModel):
@@ -82,6 +108,7 @@ class ServerTotals(BaseModel):
         monotonic: the same in seconds of the machine's monotonic clock.
         windows: by length as in WINDOW_SECONDS, then since the start.
         levels, peaks, latest: as in `WorkerTotals`, over the workers that run.
+        feeds: the newest report about each feed, by its name.
         workers: those that run, oldest first.
     """
 
@@ -95,6 +122,7 @@ class ServerTotals(BaseModel):
     levels: dict[str, float]
     peaks: dict[str, float]
     latest: dict[str, float]
+    feeds: dict[str, FeedReport] = {}
     workers: list[RunningWorker]
 
 
@@ -115,6 +143,7 @@ class TotalsHistory:
     wall_clock: Callable[[], float]
     _began: float = field(init=False)
     _ended: dict[str, float] = field(default_factory=dict, init=False)
+    _feeds: dict[str, FeedReport] = field(default_factory=dict, init=False)
     _marks: deque[tuple[float, Counts]] = field(default_factory=deque, init=False)
 
     def __post_init__(self) -> None:
@@ -124,6 +153,7 @@ class TotalsHistory:
     def keep_ended(self, worker: WorkerTotals) -> None:
         """Keeps what a worker counted that has ended. Call it once for each, and do not pass it to `sum` any more."""
         _add(self._ended, worker.counts)
+        self._keep_feeds(worker)
 
     def sum(self, workers: Iterable[WorkerTotals]) -> ServerTotals:
         """Sums what the running workers and those that have ended counted."""
@@ -135,9 +165,11 @@ class TotalsHistory:
         for worker in running:
             _add(counts, worker.counts)
             _add(levels, worker.levels)
+            self._keep_feeds(worker)
             latest = worker.latest or latest
             for name, value in worker.peaks.items():
                 peaks[name] = max(value, peaks.get(name, value))
+        self._drop_old_feeds(now)
         windows = [self._window(length, now, counts) for length in WINDOW_SECONDS]
         windows.append(CountedWindow(length=0, seconds=now - self._began, counts=counts))
         self._mark(now, counts)
@@ -150,8 +182,21 @@ class TotalsHistory:
             levels=levels,
             peaks=peaks,
             latest=latest,
+            feeds={name: self._feeds[name] for name in sorted(self._feeds)},
             workers=[RunningWorker(**worker.model_dump(include=set(RunningWorker.model_fields))) for worker in running],
         )
+
+    def _keep_feeds(self, worker: WorkerTotals) -> None:
+        """Keeps the newest report about each feed, also of a worker that has ended since."""
+        for name, report in worker.feeds.items():
+            known = self._feeds.get(name)
+            if known is None or report.reported > known.reported:
+                self._feeds[name] = report
+
+    def _drop_old_feeds(self, now: float) -> None:
+        """Keeps the newest MAX_FEEDS reports that are not too old: callers choose the names."""
+        newest = sorted(self._feeds.items(), key=lambda named: named[1].reported)[-MAX_FEEDS:]
+        self._feeds = {name: report for name, report in newest if now - report.reported < FEED_SECONDS}
 
     def _window(self, length: int, now: float, counts: Counts) -> CountedWindow:
         """Returns what was counted since the newest mark that is at least so old, or else since the oldest one."""

@@ -12,7 +12,7 @@ from dejavu_server.observability.counted import CountedMetrics
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_server.observability.shared_totals import TOTALS_SECONDS, WorkerFiles
-from dejavu_server.observability.totals import ServerTotals, TotalsHistory, WorkerTotals
+from dejavu_server.observability.totals import MAX_FEEDS, FeedReport, ServerTotals, TotalsHistory, WorkerTotals
 
 
 class StatisticsReporter(PeriodicTask):
@@ -34,6 +34,7 @@ class StatisticsReporter(PeriodicTask):
         self._files = None if folder is None else WorkerFiles(folder, os.getpid())
         self._history = TotalsHistory(name, self._started, time.monotonic, time.time)
         self._alone = self._history.sum([])
+        self._feeds: dict[str, FeedReport] = {}
 
     async def report(self) -> None:
         """Shares what was counted so far."""
@@ -46,10 +47,18 @@ class StatisticsReporter(PeriodicTask):
             levels=levels,
             peaks=peaks,
             latest=latest,
+            feeds=self._feeds,
         )
         if self._files is not None:
             self._files.write(totals)
         self._alone = self._history.sum([totals])
+
+    def report_feed(self, feed: str, report: FeedReport) -> None:
+        """Keeps the newest report about a feed, of the MAX_FEEDS that were reported last."""
+        self._feeds.pop(feed, None)
+        self._feeds[feed] = report
+        if len(self._feeds) > MAX_FEEDS:
+            del self._feeds[next(iter(self._feeds))]
 
     async def close(self) -> None:
         """Ends the task, and shares the final counts."""

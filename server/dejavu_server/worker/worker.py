@@ -251,7 +251,8 @@ class Worker:
         )
         self._add_service(MODEL_SERVICE, ModelService(registry, self._clock))
         self._add_service(RECORD_SERVICE, RecordService(self._ledger_manager, self._clock, signer.checkpoint))
-        operations = OperationsService(self._statistics.server, settings.workers, COVERAGE_DAYS)
+        statistics = self._statistics
+        operations = OperationsService(statistics.server, settings.workers, COVERAGE_DAYS, statistics.report_feed)
         self._add_service(OPERATIONS_SERVICE, operations)
         self._add_service(HEALTH_SERVICE, self._health, complete=False)
         services = [*SERVICES, HEALTH_SERVICE.full_name]

@@ -28,6 +28,7 @@ def test_what_is_wrong_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
             windows=[window],
             ledger_lag=pb.LedgerLag(entries=12, seconds=3.5, workers_without=2),
             coverage=[coverage],
+            feeds=[pb.FeedStatus(feed="nba", live_games=1, data_age_seconds=12.34, read_age_seconds=0.5)],
             server=pb.ServerInfo(configured_workers=4),
         ),
         0,
@@ -39,6 +40,7 @@ def test_what_is_wrong_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         "end: 39 of 40 intervals held, 97.5 %; expected 95 % (5 games in 30 days)",
         "cache: 75 % of 4 what-ifs since the start",
         "Predict: UNAVAILABLE 7",
+        "feed nba: 1 game in play, data 12.3 s old, read 500 ms ago",
         ">3.0 s",
         "since the start (67 min of it)",
     ):

@@ -102,8 +102,8 @@ async def test_open_streams_are_counted_while_they_are_open(tmp_path: Path) -> N
 async def test_the_coverage_is_that_of_the_settled_forecasts(tmp_path: Path) -> None:
     async with client_of(tmp_path) as client:
         assert not (await client.get_service_stats()).coverage
-        for number in range(4):
-            forecast = await client.predict(PATTERN, game_id=current_game(number))
+        forecasts = [await client.predict(PATTERN, game_id=current_game(number)) for number in range(4)]
+        for number, forecast in enumerate(forecasts):
             inside = round(forecast.point_forecast)
             await client.report_outcome(current_game(number), inside + (60 if number == 0 else 0))
         stats = await stats_when(client, lambda stats: stats.coverage and stats.coverage[0].games == 4)
@@ -111,7 +111,7 @@ async def test_the_coverage_is_that_of_the_settled_forecasts(tmp_path: Path) -> 
         assert (coverage.horizon, coverage.forecasts, coverage.held, coverage.days) == (HORIZON_HALFTIME, 4, 3, 30)
         assert coverage.coverage == 0.75
         assert coverage.nominal_coverage == pytest.approx(0.95)
-        assert coverage.model_version == forecast.model_version
+        assert coverage.model_version == forecasts[0].model_version
 
 
 async def test_the_hit_rate_is_there_if_the_server_counts_hits(tmp_path: Path) -> None:
@@ -141,3 +141,49 @@ async def test_a_stream_that_stands_still_lags_behind_by_entries_and_seconds(
         monkeypatch.setattr(Broadcaster, "_publish", publish)
         await client.predict(PATTERN, game_id=current_game(3))
         await stats_when(client, lambda stats: stats.ledger_lag.entries == stats.ledger_lag.seconds == 0)
+
+
+async def test_the_newest_report_about_a_feed_is_shown_and_ages(tmp_path: Path) -> None:
+    async with client_of(tmp_path) as client:
+        assert not (await client.get_service_stats()).feeds
+        await client.report_feed("nba", 100, data_age_seconds=200, live_games=3)
+        await client.report_feed("nba", 4, data_age_seconds=20, live_games=2)
+        stats = await stats_when(client, lambda stats: stats.feeds and stats.feeds[0].live_games == 2)
+        [first] = stats.feeds
+        stats = await stats_when(client, lambda stats: stats.feeds[0].read_age_seconds > first.read_age_seconds)
+        [later] = stats.feeds
+        assert later.feed == "nba"
+        assert later.read_age_seconds == pytest.approx(4 + later.reported_seconds_ago)
+        assert later.data_age_seconds == pytest.approx(20 + later.reported_seconds_ago)
+        await client.report_feed("nba", 4)
+        await stats_when(client, lambda stats: not stats.feeds[0].HasField("data_age_seconds"))
+
+
+async def test_a_server_keeps_only_the_feeds_that_were_reported_last(tmp_path: Path) -> None:
+    async with client_of(tmp_path) as client:
+        for number in range(100):
+            await client.report_feed(f"feed-{number:03d}", 1)
+        names = [f"feed-{number:03d}" for number in range(92, 100)]
+        await stats_when(client, lambda stats: [each.feed for each in stats.feeds] == names)
+
+
+@pytest.mark.parametrize(
+    ("feed", "read_age", "data_age", "field"),
+    [
+        ("", 1, None, "feed"),
+        ("NBA", 1, None, "feed"),
+        ("a" * 33, 1, None, "feed"),
+        ("nba\n", 1, None, "feed"),
+        ("nba", -1, None, "read_age_seconds"),
+        ("nba", float("nan"), None, "read_age_seconds"),
+        ("nba", 1, float("inf"), "data_age_seconds"),
+        ("nba", 1, 1e6 + 1, "data_age_seconds"),
+    ],
+)
+async def test_a_report_that_is_out_of_bounds_is_refused_by_the_name_of_its_field(
+    client: AsyncDejavuClient, feed: str, read_age: float, data_age: float | None, field: str
+) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        await client.report_feed(feed, read_age, data_age_seconds=data_age)
+    assert [each.field for each in refused.value.field_violations] == [field]
+    assert refused.value.reason == "INVALID_FEED_REPORT"

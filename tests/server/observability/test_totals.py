@@ -16,7 +16,15 @@ from dejavu_server.observability.counted import SECONDS, CountedMetrics, by_labe
 from dejavu_server.observability.metrics import LATENCY_BUCKETS, Metrics
 from dejavu_server.observability.quantiles import quantile
 from dejavu_server.observability.shared_totals import STALE_SECONDS, SupervisorFiles, WorkerFiles
-from dejavu_server.observability.totals import MARK_SECONDS, WINDOW_SECONDS, ServerTotals, TotalsHistory, WorkerTotals
+from dejavu_server.observability.totals import (
+    FEED_SECONDS,
+    MARK_SECONDS,
+    WINDOW_SECONDS,
+    FeedReport,
+    ServerTotals,
+    TotalsHistory,
+    WorkerTotals,
+)
 
 METHOD = "/dejavu.v1.PredictionService/Predict"
 
@@ -111,6 +119,24 @@ def test_states_are_those_of_the_workers_that_run() -> None:
     assert [each.name for each in totals.workers] == ["0", "1", "2"]
     past.keep_ended(first)
     assert past.sum([second]).levels == {"open": 2}
+
+
+def test_the_newest_report_about_a_feed_counts_whichever_worker_got_it_and_for_fifteen_minutes() -> None:
+    clock = Clock()
+    past = history(clock)
+
+    def told(age: float, read: float) -> WorkerTotals:
+        report = FeedReport(reported=clock.now - age, read_age=read)
+        return worker().model_copy(update={"feeds": {"nba": report}})
+
+    older, newer = told(30, 1), told(20, 2)
+    assert past.sum([newer, older]).feeds["nba"].read_age == 2
+    past.keep_ended(newer)
+    assert past.sum([older]).feeds["nba"].read_age == 2
+    clock.now += FEED_SECONDS - 25
+    assert past.sum([]).feeds
+    clock.now += 10
+    assert not past.sum([]).feeds
 
 
 async def test_a_worker_that_was_killed_leaves_its_counts_once(tmp_path: Path) -> None:

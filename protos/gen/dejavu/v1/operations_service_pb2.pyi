@@ -21,6 +21,63 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class ReportFeedRequest(_message.Message):
+    """Reports the age of a feed's data."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEED_FIELD_NUMBER: _builtins.int
+    READ_AGE_SECONDS_FIELD_NUMBER: _builtins.int
+    DATA_AGE_SECONDS_FIELD_NUMBER: _builtins.int
+    LIVE_GAMES_FIELD_NUMBER: _builtins.int
+    feed: _builtins.str
+    """Name of the feed: 1 to 32 of a to z, 0 to 9 and hyphen, for example nba. A server keeps the 8 that were reported
+    last.
+    """
+    read_age_seconds: _builtins.float
+    """Time since the feed was last read with success, in seconds, 0 to 1,000,000."""
+    data_age_seconds: _builtins.float
+    """Age of the oldest data of a game in play, in seconds, 0 to 1,000,000: time since the feed updated it. Absent while
+    no game is in play.
+    """
+    live_games: _builtins.int
+    """Games in play."""
+    def __init__(
+        self,
+        *,
+        feed: _builtins.str = ...,
+        read_age_seconds: _builtins.float = ...,
+        data_age_seconds: _builtins.float | None = ...,
+        live_games: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds", "data_age_seconds", b"data_age_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds", "data_age_seconds", b"data_age_seconds", "feed", b"feed", "live_games", b"live_games", "read_age_seconds", b"read_age_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__data_age_seconds: _TypeAlias = _typing.Literal["data_age_seconds"]  # noqa: Y015
+    _WhichOneofArgType__data_age_seconds: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__data_age_seconds) -> _WhichOneofReturnType__data_age_seconds | None: ...
+
+Global___ReportFeedRequest: _TypeAlias = ReportFeedRequest  # noqa: Y015
+
+@_typing.final
+class ReportFeedResponse(_message.Message):
+    """Confirms a report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportFeedResponse: _TypeAlias = ReportFeedResponse  # noqa: Y015
+
+@_typing.final
 class GetServiceStatsRequest(_message.Message):
     """Requests the statistics."""
 
@@ -50,6 +107,7 @@ class GetServiceStatsResponse(_message.Message):
     LEDGER_LAG_FIELD_NUMBER: _builtins.int
     COVERAGE_FIELD_NUMBER: _builtins.int
     SERVER_FIELD_NUMBER: _builtins.int
+    FEEDS_FIELD_NUMBER: _builtins.int
     open_streams: _builtins.int
     """Streams of forecasts (StreamPredictions) that are open."""
     calls_in_flight: _builtins.int
@@ -76,6 +134,10 @@ class GetServiceStatsResponse(_message.Message):
     def server(self) -> Global___ServerInfo:
         """The server that answered. Its workers are those whose counts are in the sums."""
 
+    @_builtins.property
+    def feeds(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeedStatus]:
+        """Feeds that pollers reported within the last 15 minutes, by name."""
+
     def __init__(
         self,
         *,
@@ -86,10 +148,11 @@ class GetServiceStatsResponse(_message.Message):
         ledger_lag: Global___LedgerLag | None = ...,
         coverage: _abc.Iterable[Global___RollingCoverage] | None = ...,
         server: Global___ServerInfo | None = ...,
+        feeds: _abc.Iterable[Global___FeedStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ledger_lag", b"ledger_lag", "sampled_time", b"sampled_time", "server", b"server"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_in_flight", b"calls_in_flight", "coverage", b"coverage", "ledger_lag", b"ledger_lag", "open_streams", b"open_streams", "sampled_time", b"sampled_time", "server", b"server", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_in_flight", b"calls_in_flight", "coverage", b"coverage", "feeds", b"feeds", "ledger_lag", b"ledger_lag", "open_streams", b"open_streams", "sampled_time", b"sampled_time", "server", b"server", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -426,6 +489,46 @@ class RollingCoverage(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RollingCoverage: _TypeAlias = RollingCoverage  # noqa: Y015
+
+@_typing.final
+class FeedStatus(_message.Message):
+    """How old the data of a feed is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEED_FIELD_NUMBER: _builtins.int
+    REPORTED_SECONDS_AGO_FIELD_NUMBER: _builtins.int
+    READ_AGE_SECONDS_FIELD_NUMBER: _builtins.int
+    DATA_AGE_SECONDS_FIELD_NUMBER: _builtins.int
+    LIVE_GAMES_FIELD_NUMBER: _builtins.int
+    feed: _builtins.str
+    """Name of the feed."""
+    reported_seconds_ago: _builtins.float
+    """Time since a poller reported it, in seconds. Ages below have grown by it."""
+    read_age_seconds: _builtins.float
+    """Time since the feed was last read with success, in seconds."""
+    data_age_seconds: _builtins.float
+    """Age of the oldest data of a game in play, in seconds; absent if no game was in play."""
+    live_games: _builtins.int
+    """Games in play."""
+    def __init__(
+        self,
+        *,
+        feed: _builtins.str = ...,
+        reported_seconds_ago: _builtins.float = ...,
+        read_age_seconds: _builtins.float = ...,
+        data_age_seconds: _builtins.float | None = ...,
+        live_games: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds", "data_age_seconds", b"data_age_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds", "data_age_seconds", b"data_age_seconds", "feed", b"feed", "live_games", b"live_games", "read_age_seconds", b"read_age_seconds", "reported_seconds_ago", b"reported_seconds_ago"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__data_age_seconds: _TypeAlias = _typing.Literal["data_age_seconds"]  # noqa: Y015
+    _WhichOneofArgType__data_age_seconds: _TypeAlias = _typing.Literal["_data_age_seconds", b"_data_age_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__data_age_seconds) -> _WhichOneofReturnType__data_age_seconds | None: ...
+
+Global___FeedStatus: _TypeAlias = FeedStatus  # noqa: Y015
 
 @_typing.final
 class ServerInfo(_message.Message):

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class OperationsServiceStub(object):
-    """Reports what a server does.
+    """Reports what a server does, and takes reports of what it cannot see.
     """
 
     def __init__(self, channel):
@@ -40,14 +40,27 @@ class OperationsServiceStub(object):
                 request_serializer=dejavu_dot_v1_dot_operations__service__pb2.GetServiceStatsRequest.SerializeToString,
                 response_deserializer=dejavu_dot_v1_dot_operations__service__pb2.GetServiceStatsResponse.FromString,
                 _registered_method=True)
+        self.ReportFeed = channel.unary_unary(
+                '/dejavu.v1.OperationsService/ReportFeed',
+                request_serializer=dejavu_dot_v1_dot_operations__service__pb2.ReportFeedRequest.SerializeToString,
+                response_deserializer=dejavu_dot_v1_dot_operations__service__pb2.ReportFeedResponse.FromString,
+                _registered_method=True)
 
 
 class OperationsServiceServicer(object):
-    """Reports what a server does.
+    """Reports what a server does, and takes reports of what it cannot see.
     """
 
     def GetServiceStats(self, request, context):
         """Returns what the server did in its last minutes and since its start, and how it is: over all its workers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportFeed(self, request, context):
+        """Reports how old a poller's data of its feed is, for GetServiceStats. The newest report of a feed counts; safe to
+        repeat. Nothing is recorded. Needs the scope record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +74,11 @@ def add_OperationsServiceServicer_to_server(servicer, server):
                     request_deserializer=dejavu_dot_v1_dot_operations__service__pb2.GetServiceStatsRequest.FromString,
                     response_serializer=dejavu_dot_v1_dot_operations__service__pb2.GetServiceStatsResponse.SerializeToString,
             ),
+            'ReportFeed': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportFeed,
+                    request_deserializer=dejavu_dot_v1_dot_operations__service__pb2.ReportFeedRequest.FromString,
+                    response_serializer=dejavu_dot_v1_dot_operations__service__pb2.ReportFeedResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'dejavu.v1.OperationsService', rpc_method_handlers)
@@ -70,7 +88,7 @@ def add_OperationsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OperationsService(object):
-    """Reports what a server does.
+    """Reports what a server does, and takes reports of what it cannot see.
     """
 
     @staticmethod
@@ -90,6 +108,33 @@ class OperationsService(object):
             '/dejavu.v1.OperationsService/GetServiceStats',
             dejavu_dot_v1_dot_operations__service__pb2.GetServiceStatsRequest.SerializeToString,
             dejavu_dot_v1_dot_operations__service__pb2.GetServiceStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportFeed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dejavu.v1.OperationsService/ReportFeed',
+            dejavu_dot_v1_dot_operations__service__pb2.ReportFeedRequest.SerializeToString,
+            dejavu_dot_v1_dot_operations__service__pb2.ReportFeedResponse.FromString,
             options,
             channel_credentials,
             insecure,

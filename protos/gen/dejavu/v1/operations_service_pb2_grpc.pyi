@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OperationsServiceStub:
-    """Reports what a server does."""
+    """Reports what a server does, and takes reports of what it cannot see."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -35,17 +35,25 @@ class OperationsServiceStub:
     def __new__(cls, channel: _aio.Channel) -> OperationsServiceAsyncStub: ...
     GetServiceStats: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.GetServiceStatsRequest, _operations_service_pb2.GetServiceStatsResponse]
     """Returns what the server did in its last minutes and since its start, and how it is: over all its workers."""
+    ReportFeed: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ReportFeedRequest, _operations_service_pb2.ReportFeedResponse]
+    """Reports how old a poller's data of its feed is, for GetServiceStats. The newest report of a feed counts; safe to
+    repeat. Nothing is recorded. Needs the scope record.
+    """
 
 @_typing.type_check_only
 class OperationsServiceAsyncStub(OperationsServiceStub):
-    """Reports what a server does."""
+    """Reports what a server does, and takes reports of what it cannot see."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetServiceStats: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.GetServiceStatsRequest, _operations_service_pb2.GetServiceStatsResponse]  # type: ignore[assignment]
     """Returns what the server did in its last minutes and since its start, and how it is: over all its workers."""
+    ReportFeed: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ReportFeedRequest, _operations_service_pb2.ReportFeedResponse]  # type: ignore[assignment]
+    """Reports how old a poller's data of its feed is, for GetServiceStats. The newest report of a feed counts; safe to
+    repeat. Nothing is recorded. Needs the scope record.
+    """
 
 class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Reports what a server does."""
+    """Reports what a server does, and takes reports of what it cannot see."""
 
     @_abc_1.abstractmethod
     def GetServiceStats(
@@ -54,5 +62,15 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.GetServiceStatsResponse, _abc.Awaitable[_operations_service_pb2.GetServiceStatsResponse]]:
         """Returns what the server did in its last minutes and since its start, and how it is: over all its workers."""
+
+    @_abc_1.abstractmethod
+    def ReportFeed(
+        self,
+        request: _operations_service_pb2.ReportFeedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_service_pb2.ReportFeedResponse, _abc.Awaitable[_operations_service_pb2.ReportFeedResponse]]:
+        """Reports how old a poller's data of its feed is, for GetServiceStats. The newest report of a feed counts; safe to
+        repeat. Nothing is recorded. Needs the scope record.
+        """
 
 def add_OperationsServiceServicer_to_server(servicer: OperationsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -11,18 +12,29 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import operations_service_pb2 as pb
+from dejavu_models.errors import InvalidInput, quoted
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters.fields import HORIZON_VALUES, timestamp
 from dejavu_server.observability import counted
 from dejavu_server.observability.metrics import LATENCY_BUCKETS
 from dejavu_server.observability.quantiles import QuantileEstimate, quantile
-from dejavu_server.observability.totals import CountedWindow, RunningWorker, ServerTotals
+from dejavu_server.observability.totals import CountedWindow, FeedReport, RunningWorker, ServerTotals
 
 SHARES: Final = (0.5, 0.95, 0.99)
 """Shares of the quantiles of durations."""
 
+MAX_AGE_SECONDS: Final = 1_000_000
+"""Largest age of a feed's data that can be reported, in seconds."""
+
+_FEED: Final = re.compile(r"[a-z0-9-]{1,32}")
 _BOUNDS: Final = (*LATENCY_BUCKETS, math.inf)
 _STREAM: Final = "/dejavu.v1.PredictionService/StreamPredictions"
+
+
+class InvalidFeedReport(InvalidInput):
+    """A report about a feed has no valid name or age."""
+
+    reason = "INVALID_FEED_REPORT"
 
 
 def stats_message(totals: ServerTotals, configured_workers: int, coverage_days: int) -> pb.GetServiceStatsResponse:
@@ -54,6 +66,28 @@ def stats_message(totals: ServerTotals, configured_workers: int, coverage_days: 
             configured_workers=configured_workers,
             workers=[_worker(worker) for worker in totals.workers],
         ),
+        feeds=[_feed(name, report, totals.monotonic) for name, report in totals.feeds.items()],
+    )
+
+
+def feed_report(request: pb.ReportFeedRequest, now: float) -> tuple[str, FeedReport]:
+    """Reads a report about a feed; returns the feed's name and the report.
+
+    Args:
+        request: the report.
+        now: the time, in seconds of the machine's monotonic clock.
+
+    Raises:
+        InvalidFeedReport: if a field is out of bounds.
+    """
+    if not _FEED.fullmatch(request.feed):
+        raise InvalidFeedReport(quoted(request.feed), "1 to 32 of a to z, 0 to 9 and hyphen", field="feed")
+    data_age = request.data_age_seconds if request.HasField("data_age_seconds") else None
+    for name, age in (("read_age_seconds", request.read_age_seconds), ("data_age_seconds", data_age)):
+        if age is not None and not 0 <= age <= MAX_AGE_SECONDS:
+            raise InvalidFeedReport(f"{age:g}", f"0 to {MAX_AGE_SECONDS:,} seconds", field=name)
+    return request.feed, FeedReport(
+        reported=now, read_age=request.read_age_seconds, data_age=data_age, live_games=request.live_games
     )
 
 
@@ -139,6 +173,17 @@ def _coverage(latest: Mapping[str, float], days: int) -> Iterator[pb.RollingCove
             coverage=share,
             nominal_coverage=latest.get(counted.key(counted.NOMINAL_COVERAGE, *labels), 0),
         )
+
+
+def _feed(name: str, report: FeedReport, now: float) -> pb.FeedStatus:
+    since = max(0.0, now - report.reported)
+    return pb.FeedStatus(
+        feed=name,
+        reported_seconds_ago=since,
+        read_age_seconds=report.read_age + since,
+        data_age_seconds=None if report.data_age is None else report.data_age + since,
+        live_games=report.live_games,
+    )
 
 
 def _worker(worker: RunningWorker) -> pb.WorkerInfo:

@@ -1,0 +1,95 @@
+"""Reports to the server how old a poller's data is, so that its operators see it (`dejavu stats`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, Protocol
+
+from dejavu_client.errors import (
+    DejavuClientError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnimplementedError,
+)
+from dejavu_client.logs import get_logger
+from dejavu_client.poller.poller import Poller
+from dejavu_common.clock import utc_now
+from dejavu_common.tasks import BackgroundTask
+
+REPORT_SECONDS: Final = 15.0
+"""Interval between two reports."""
+
+_LONGEST_AGE: Final = 1e6
+"""Largest age that a server takes, in seconds."""
+
+_REFUSED: Final = (UnimplementedError, PermissionDeniedError, UnauthenticatedError, InvalidArgumentError)
+"""A server of an earlier release, or a token without the scope: asking again would not help."""
+
+_log = get_logger()
+
+
+class FeedClient(Protocol):
+    """Client that reports the age of a feed's data; implemented by `AsyncDejavuClient`."""
+
+    async def report_feed(
+        self, feed: str, read_age_seconds: float, *, data_age_seconds: float | None = None, live_games: int = 0
+    ) -> None:
+        """Reports the age; raises a `DejavuClientError` if the call fails."""
+        ...
+
+
+class FeedReporter:
+    """Reports the age of a poller's data at intervals, until the server refuses reports.
+
+    Args:
+        poller: the poller.
+        client: sends the reports.
+        feed: name of the feed.
+        now: clock of the poller.
+    """
+
+    def __init__(self, poller: Poller, client: FeedClient, feed: str, *, now: Callable[[], datetime] = utc_now) -> None:
+        self._poller = poller
+        self._client = client
+        self._feed = feed
+        self._now = now
+        self._start = now()
+        self._task = BackgroundTask()
+
+    def start(self) -> None:
+        """Starts to report."""
+        self._task.start(self._run(), "feed-report")
+
+    async def close(self) -> None:
+        """Stops reporting. Safe to call more than once."""
+        await self._task.end()
+
+    async def report(self) -> None:
+        """Reports once.
+
+        Raises:
+            DejavuClientError: if the server does not take the report.
+        """
+        now = self._now()
+        ages = [age for game in self._poller.games.values() if (age := game.age(now)) is not None]
+        read = self._poller.scoreboard_time or self._start
+        await self._client.report_feed(
+            self._feed,
+            min(max(0.0, (now - read).total_seconds()), _LONGEST_AGE),
+            data_age_seconds=min(max(ages), _LONGEST_AGE) if ages else None,
+            live_games=len(ages),
+        )
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.report()
+            except _REFUSED as error:
+                _log.info("poll.feed_report_refused", reason=str(error))
+                return
+            except DejavuClientError:
+                pass  # the poller itself reports that the server is away
+            await asyncio.sleep(REPORT_SECONDS)

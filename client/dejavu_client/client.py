@@ -64,9 +64,11 @@ class DejavuClient(Caller):
     ```
 
     Args:
-        target: server address, in gRPC's notation.
+        target: server address, in gRPC's notation; for several servers of one ledger HOST:PORT,HOST:PORT,… or
+            dns:///NAME:PORT, whose records are looked up again and again.
         timeout: deadline of a call, in seconds, including its retries; does not apply to streams.
-        channels: number of connections, used in turn; also the maximum number of server workers reached at a time.
+        channels: number of connections, used in turn, or of servers if they are more; also the maximum number of server
+            workers reached at a time.
         credentials: TLS credentials, e.g. of `tls_credentials`; None for plain text.
         token: bearer token that says who calls, or a function that returns the newest one, e.g. a `TokenFile`; None for
             none. It is asked before each attempt of a call.
@@ -78,8 +80,9 @@ class DejavuClient(Caller):
         channel_factory: creates a new channel on each call, in place of the default; `credentials` is then not used.
 
     Raises:
-        ValueError: if `timeout`, `silence` or `channels` is out of range, or the token is none, or would be sent in
-            plain text to another machine. A call raises it for its own `timeout`, and if `token` returns none.
+        ValueError: if `timeout`, `silence` or `channels` is out of range, `target` is a list with an entry that is no
+            address, or the token is none, or would be sent in plain text to another machine. A call raises it for its
+            own `timeout`, and if `token` returns none.
 
     A call that gets no answer raises a DejavuClientError; `dejavu_client.errors` lists its subclasses.
     """

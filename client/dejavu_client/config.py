@@ -5,6 +5,9 @@ too: two more attempts, after about 0.5 and 1 second, on UNAVAILABLE and on CANC
 that it never ran; a call cancelled by the caller ends at once). They end well before the default deadline. Retries are
 safe: the server answers a repeated request for a recorded forecast with the stored one. The retry policy excludes
 streams, which the client resumes with a token, and health checks, which must report the current state.
+
+service_config_servers.json is for several servers: calls go round all that are SERVING. This client has one channel to
+each connection, so of that file it uses the health check, and repeats requests itself (transport/retry_budget.py).
 """
 
 from __future__ import annotations
@@ -49,16 +52,24 @@ def seconds(name: str, value: float) -> float:
 
 
 @cache
-def service_config() -> str:
-    """Returns the retry policy, a gRPC service config in JSON."""
-    text = files("dejavu_client").joinpath("service_config.json").read_text(encoding="utf-8")
-    return json.dumps(json.loads(text))
+def service_config(*, several: bool = False) -> str:
+    """Returns a gRPC service config in JSON: the retry policy, and for several servers that their health counts."""
+    name = "service_config_servers.json" if several else "service_config.json"
+    return json.dumps(json.loads(files("dejavu_client").joinpath(name).read_text(encoding="utf-8")))
 
 
-def channel_options() -> list[tuple[str, str | int]]:
-    """Returns the options of every channel of the pool."""
+def channel_options(*, several: bool = False, authority: str = "") -> list[tuple[str, str | int]]:
+    """Returns the options of every channel of the pool.
+
+    Args:
+        several: whether the channel is to one of several servers. A request is then repeated by the client, which
+            sends it to another one, instead of by gRPC.
+        authority: name of the server, for its certificate; empty for that of the target.
+    """
     return [
-        ("grpc.service_config", service_config()),
+        ("grpc.service_config", service_config(several=several)),
+        *([("grpc.enable_retries", 0)] if several else []),
+        *([("grpc.default_authority", authority)] if authority else []),
         # Use the policy above; do not look one up in DNS.
         ("grpc.service_config_disable_resolution", 1),
         # Otherwise channels of one process to one address share a connection, and so a worker.

@@ -13,6 +13,7 @@ import grpc
 import typer
 
 from dejavu_client.access import TokenFile, TokenSource, checked_token, is_local, tls_credentials
+from dejavu_client.transport.servers import parse_servers
 
 _META_KEY: Final = "dejavu_client.access"
 """Key in a command's context under which the values of its options are kept."""
@@ -107,9 +108,13 @@ def client_options(target: str) -> ClientOptions:
     """Returns the arguments of a client for a server, from the options of the running command.
 
     Raises:
-        typer.BadParameter: if a file cannot be read or is not what is expected, or the token would be sent in plain
-            text to another machine.
+        typer.BadParameter: if the target is a list that is wrong, a file cannot be read or is not what is expected, or
+            the token would be sent in plain text to another machine.
     """
+    try:
+        parse_servers(target)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--target") from None
     values = _given.get() or {}
     credentials = _credentials(values)
     allowed = bool(values.get("allow_plaintext_token"))

@@ -77,7 +77,13 @@ def day(text: str) -> datetime:
 
 
 Target = Annotated[
-    str, typer.Option("--target", metavar="HOST:PORT", envvar="DEJAVU_TARGET", help="Address of the dejavu-server.")
+    str,
+    typer.Option(
+        "--target",
+        metavar="HOST:PORT",
+        envvar="DEJAVU_TARGET",
+        help="Address of the dejavu-server; of several with one ledger: a list, or dns:///NAME:PORT.",
+    ),
 ]
 Timeout = Annotated[
     float,

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from dejavu.v1.model_service_pb2 import ListModelsResponse
+from dejavu_client.cli.access import client_options
 from dejavu_client.cli.errors import FAILED, NO_ANSWER
 from dejavu_client.cli.options import Json, Target, Timeout, address, connect
 from dejavu_client.client import DejavuClient
@@ -22,6 +23,7 @@ from dejavu_client.output.forecast import print_models, show
 from dejavu_client.output.service_stats import print_stats
 from dejavu_client.output.top import server_view, waiting_view
 from dejavu_client.transport.health import LEDGER, HealthStatus
+from dejavu_client.transport.servers import parse_servers
 from dejavu_common.address import Address
 
 if TYPE_CHECKING:  # needs prometheus-client, which only `top` does
@@ -69,7 +71,17 @@ def health(
     A server with a broken ledger still serves what-ifs.
     The ledger's health is shown too, but does not change the exit code.
     `dejavu health dejavu.ledger` checks only the ledger.
+    Checks each of several servers: exit code 0 if one is SERVING.
     """
+    client_options(target)  # raises if the list is wrong
+    servers = [each.target for each in parse_servers(target).addresses]
+    serving = [_print_health(service, each, timeout, one_of=len(servers), as_json=as_json) for each in servers]
+    if not any(serving):
+        raise typer.Exit(FAILED)
+
+
+def _print_health(service: str, target: str, timeout: float, *, one_of: int, as_json: bool) -> bool:
+    """Prints the health of one server, with its address if it is one of several; returns whether it is SERVING."""
     hint, ledger = "", None
     with connect(target, timeout) as client:
         try:
@@ -84,13 +96,12 @@ def health(
         record = {"status": status, "service": service, "target": target}
         typer.echo(json.dumps(record if service else {**record, "ledger": ledger}))
     else:
-        typer.echo(status)
+        typer.echo(status if one_of == 1 else f"{target}: {status}")
         if ledger is not None:
             typer.echo(f"ledger: {ledger}{_BROKEN_LEDGER if ledger == HealthStatus.NOT_SERVING.name else ''}")
     if hint:
         typer.echo(hint, err=True)
-    if status != HealthStatus.SERVING.name:
-        raise typer.Exit(FAILED)
+    return status == HealthStatus.SERVING.name
 
 
 def stats(

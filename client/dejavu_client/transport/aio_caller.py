@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import aclosing, asynccontextmanager
-from functools import partial
 from typing import Self, TypeVar
 
 import grpc
@@ -36,19 +36,21 @@ from dejavu_client.transport.aio_connection import (
     AsyncStreamReader,
     async_send_probe,
 )
-from dejavu_client.transport.channel_pool import (
-    FIRST_REPLACEMENT_PAUSE,
-    PROBE_SECONDS,
-    UNHEARD,
-    ChannelPool,
-    PooledChannel,
-    WorkerIdentity,
-    failure_identity,
-    worker_identity,
+from dejavu_client.transport.channel_pool import FIRST_REPLACEMENT_PAUSE, PROBE_SECONDS, ChannelPool
+from dejavu_client.transport.dns import DnsWatch
+from dejavu_client.transport.pooled_channel import PooledChannel
+from dejavu_client.transport.retry_budget import (
+    MOST_FAILOVERS,
+    MOST_REPEATS,
+    NEVER_REPEATED,
+    RetryBudget,
+    failover_pause,
+    repeat_pause,
 )
-from dejavu_client.transport.retry_budget import MOST_REPEATS, NEVER_REPEATED, RetryBudget, repeat_pause
+from dejavu_client.transport.servers import Server, ServerAddress, Servers, parse_servers
 from dejavu_client.transport.statistics import CallRecorder, CallStatistics
 from dejavu_client.transport.subscription import StreamResumption
+from dejavu_client.transport.worker_identity import UNHEARD, WorkerIdentity, failure_identity, worker_identity
 from dejavu_common.tracing import client_span, with_trace
 
 RequestT = TypeVar("RequestT")
@@ -68,12 +70,14 @@ class AsyncConnection:
         self.check_health: grpc.aio.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = check
 
 
-def dial(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
-    """Returns a channel to a server, with this client's options."""
-    options = config.channel_options()
+def dial(
+    credentials: grpc.ChannelCredentials | None, address: ServerAddress, *, several: bool = False
+) -> grpc.aio.Channel:
+    """Returns a channel to a server, one of several or the only one, with this client's options."""
+    options = config.channel_options(several=several, authority=address.authority)
     if credentials is None:
-        return grpc.aio.insecure_channel(target, options)
-    return grpc.aio.secure_channel(target, credentials, options)
+        return grpc.aio.insecure_channel(address.target, options)
+    return grpc.aio.secure_channel(address.target, credentials, options)
 
 
 class AsyncCaller:
@@ -99,8 +103,19 @@ class AsyncCaller:
         encrypted = credentials is not None or allow_plaintext_token
         self._metadata = with_trace(bearer_metadata(target, token, tuple(metadata), encrypted=encrypted))
         self._silence = config.seconds("silence", silence)
-        factory = channel_factory or partial(dial, target, credentials)
-        self._pool = ChannelPool(lambda: AsyncConnection(factory()), channels)
+        servers = parse_servers(target) if channel_factory is None else Servers((ServerAddress(target),))
+        self._several = servers.several
+
+        def connect(address: ServerAddress) -> AsyncConnection:
+            channel = channel_factory() if channel_factory else dial(credentials, address, several=servers.several)
+            return AsyncConnection(channel)
+
+        # In an order of its own, so that not all clients begin with the same server.
+        addresses = random.sample(servers.addresses, len(servers.addresses))
+        self._pool = ChannelPool(connect, channels, addresses)
+        self._dns = None if servers.name is None else DnsWatch(servers.name, self._pool.set_servers)
+        if self._dns is not None:
+            self._dns.start()
         self._budget = RetryBudget()
         self._calls = CallRecorder(target, slow=slow, very_slow=very_slow)
         self._closed = AsyncClosed()
@@ -114,6 +129,8 @@ class AsyncCaller:
     async def close(self) -> None:
         """Ends all calls and streams and closes the connections. Closing again does nothing."""
         self._closed.set()
+        if self._dns is not None:
+            self._dns.stop()
         for connection in self._pool.close():
             await connection.channel.close()
 
@@ -137,7 +154,7 @@ class AsyncCaller:
             with self._closed.guard(), self._calls.call(method, seconds), client_span(method):
                 self._budget.deposit()
                 call.send(first, self._metadata())
-                repeats = 0 if method in NEVER_REPEATED else MOST_REPEATS
+                repeats = (0 if method in NEVER_REPEATED else MOST_REPEATS) + (MOST_FAILOVERS if self._several else 0)
                 response, identity = await self._answer(call, repeats)
         finally:
             call.cancel()
@@ -199,19 +216,25 @@ class AsyncCaller:
         elif isinstance(result, DeadlineExceededError):
             if self._pool.deadline_passed(failed.pooled, failed.since):
                 self._probe(failed.pooled, PROBE_SECONDS)
-        elif call.pending:
-            return 0.0
-        pause = repeat_pause(result, call.deadline - time.monotonic())
+        else:
+            if not failure_identity(error).worker:
+                self._pool.refused(failed.pooled)
+            if call.pending:
+                return 0.0
+        left = call.deadline - time.monotonic()
+        pause = repeat_pause(result, left)
+        if self._several and pause is None:
+            pause = failover_pause(result, left, call.repeated, other=self._pool.has_other(call.servers))
         if pause is None or call.pending or call.repeated >= repeats or not self._budget.withdraw():
             return None
         return pause
 
     def _send_again(self, call: AsyncRepeatable[AsyncConnection, RequestT, ResponseT]) -> None:
-        call.send(self._take(), self._metadata())
+        call.send(self._take(call.servers), self._metadata())
 
-    def _take(self) -> PooledChannel[AsyncConnection]:
-        """Takes a channel of the pool, and sends probes over those that the pool dialed in place of silent ones."""
-        pooled = self._pool.take()
+    def _take(self, tried: Collection[Server] = ()) -> PooledChannel[AsyncConnection]:
+        """Takes a channel of the pool, and sends the probes that the pool asks for."""
+        pooled = self._pool.take(tried)
         for fresh in self._pool.to_probe():
             self._probe(fresh, FIRST_REPLACEMENT_PAUSE)
         return pooled
@@ -288,6 +311,11 @@ class AsyncCaller:
                     if subscription.accept(response):
                         yield response
             except TimeoutError as error:
+                self._pool.refused(pooled)
                 raise UnavailableError(f"no message for {self._silence:g} s") from error
+            except UnavailableError as error:
+                if not error.reason:  # it is gRPC's, not the server's
+                    self._pool.refused(pooled)
+                raise
             finally:
                 reader.close()

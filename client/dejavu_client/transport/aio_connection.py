@@ -16,7 +16,9 @@ import grpc
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest, StreamPredictionsResponse
 from dejavu_client import config
 from dejavu_client.errors import ClientClosedError
-from dejavu_client.transport.channel_pool import PooledChannel, WorkerIdentity, worker_identity
+from dejavu_client.transport.pooled_channel import PooledChannel
+from dejavu_client.transport.servers import Server
+from dejavu_client.transport.worker_identity import WorkerIdentity, worker_identity
 from dejavu_common.clock import wait_until_set
 from dejavu_common.tasks import retrieve
 
@@ -91,6 +93,11 @@ class AsyncRepeatable(Generic[ConnectionT, RequestT, ResponseT]):
     def repeated(self) -> int:
         """How often the request was sent again."""
         return len(self.channels) - 1
+
+    @property
+    def servers(self) -> list[Server]:
+        """The servers that the request was sent to."""
+        return [each.server for each in self.channels]
 
     def send(self, pooled: PooledChannel[ConnectionT], metadata: config.CallMetadata) -> None:
         """Sends the request over a channel."""

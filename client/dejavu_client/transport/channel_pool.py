@@ -1,6 +1,7 @@
-"""Pool of connections to one address, so that one process reaches all workers of a server.
+"""Pool of connections to one or several servers, so that one process reaches all their workers.
 
-The workers share one port. The kernel assigns each new connection to a worker by a hash, and the connection stays with
+Each connection is to one server, which has about as many of them as each other one. The workers of a server share one
+port. The kernel assigns each new connection to a worker by a hash, and the connection stays with
 that worker. Each answer names its worker and the number of workers. While the pool reaches fewer workers than it could,
 it replaces a connection to a worker that another connection reaches too: the kernel may assign the new one to another
 worker. Each call goes to the least recently used worker, over its least recently used connection.
@@ -10,35 +11,30 @@ A connection may go silent: its worker hangs or is stopped, and TCP still accept
 probe was not answered either. New calls avoid a silent connection. A new one is dialed in its place, which takes calls
 once it has answered a probe.
 
+Calls avoid a server that is out (`servers.Server`) as long as there is another one. Probes find out when it is back.
+
 This module does no I/O and never waits, so the synchronous and the asynchronous client use it in the same way. See
-docs/decisions/0011 and 0034.
+docs/decisions/0011, 0034 and 0047.
 """
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar, cast
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Generic, TypeVar
 
-import grpc
-
-from dejavu_client.errors import ClientClosedError, metadata_value
+from dejavu_client.errors import ClientClosedError
 from dejavu_client.logs import get_logger
+from dejavu_client.transport.pooled_channel import PooledChannel, SilenceCheck
+from dejavu_client.transport.servers import Server, ServerAddress
+from dejavu_client.transport.worker_identity import WorkerIdentity
 from dejavu_common.backoff import Backoff
 
 ConnectionT = TypeVar("ConnectionT")
 
 log = get_logger()
-
-WORKER_KEY = "dejavu-worker"
-"""Metadata key for the name of the worker that answered. The replacement of a worker has another name."""
-
-WORKERS_KEY = "dejavu-workers"
-"""Metadata key for the number of workers of the server."""
 
 FIRST_PAUSE = 0.01
 PAUSE_GROWTH = 1.25
@@ -59,91 +55,20 @@ LONGEST_REPLACEMENT_PAUSE = 30.0
 """Pauses between connections dialed in place of silent ones, in seconds; each is twice as long as the one before."""
 
 
-UNHEARD = frozenset({grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE})
-"""Codes of calls that may have ended without anything from the server. Any other one was heard from it."""
-
-
-class WorkerIdentity(NamedTuple):
-    """Worker that answered a call.
-
-    Attributes:
-        worker: name of the worker; empty if the server gave none.
-        workers: number of workers of the server; 0 if the server gave none.
-    """
-
-    worker: str = ""
-    workers: int = 0
-
-
-def worker_identity(*metadata: Iterable[tuple[str, str | bytes]] | None) -> WorkerIdentity:
-    """Reads the worker from a call's metadata (initial, then trailing)."""
-    for part in metadata:
-        worker = metadata_value(part, WORKER_KEY)
-        if worker:
-            workers = metadata_value(part, WORKERS_KEY)
-            return WorkerIdentity(worker, int(workers) if workers.isascii() and workers.isdigit() else 0)
-    return WorkerIdentity()
-
-
-def failure_identity(error: grpc.RpcError) -> WorkerIdentity:
-    """Reads the worker from the metadata of a failed call."""
-    call = cast("grpc.Call", error)  # asynchronous errors have these methods too
-    return worker_identity(call.initial_metadata(), call.trailing_metadata())
-
-
-class SilenceCheck(NamedTuple):
-    """What a call that waits for its answer should do.
-
-    Attributes:
-        wait: seconds to wait before the next check.
-        probe: whether to send a probe over the connection first.
-        silent: whether the connection is silent: send the request over another one too.
-    """
-
-    wait: float
-    probe: bool = False
-    silent: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class PooledChannel(Generic[ConnectionT]):
-    """A connection in the pool.
-
-    Attributes:
-        connection: the connection that `dial` returned.
-        worker: name of the worker that last answered on it; empty before the first answer.
-        turn: the pool's turn counter when the connection was last taken.
-        calls: number of calls in progress on it.
-        heard: when something last came from the server over it; −∞ before the first answer. The pool's clock.
-        probed: when the last probe was sent over it.
-        silent: whether its last probe was not answered, or it was dialed in place of such a connection and has not
-            answered yet.
-        replace_at: when to dial again in its place if it is still silent.
-    """
-
-    connection: ConnectionT
-    worker: str = ""
-    turn: int = 0
-    calls: int = 0
-    heard: float = -math.inf
-    probed: float = -math.inf
-    silent: bool = False
-    replace_at: float = 0.0
-
-
 class ChannelPool(Generic[ConnectionT]):
-    """Pool of up to `size` connections; dials one per call until it is full. Thread-safe.
+    """Pool of up to `size` connections, at least one to each server; dials one per call until it is full. Thread-safe.
 
     A connection is whatever `dial` returns: the synchronous and the asynchronous client have their own types. Each call
-    takes a pooled channel, reports the worker that answered (`answered`), gives the channel back, and closes the
-    connections that `give_back` returns.
+    takes a pooled channel, reports the worker that answered (`answered`) or that the connection was lost (`refused`),
+    gives the channel back, and closes the connections that `give_back` returns.
 
     A call that waits asks `check`. The caller also sends a probe over each channel of `to_probe`, and reports the
     result of every probe by `answered` or `probe_failed`.
 
     Args:
-        dial: creates a connection; must not wait until it is established.
-        size: maximum number of connections.
+        dial: creates a connection to a server; must not wait until it is established.
+        size: maximum number of connections, unless there are more servers.
+        servers: addresses of the servers.
         now: clock, in seconds.
 
     Raises:
@@ -151,7 +76,12 @@ class ChannelPool(Generic[ConnectionT]):
     """
 
     def __init__(
-        self, dial: Callable[[], ConnectionT], size: int, *, now: Callable[[], float] = time.monotonic
+        self,
+        dial: Callable[[ServerAddress], ConnectionT],
+        size: int,
+        servers: Sequence[ServerAddress] = (ServerAddress(""),),
+        *,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         if size < 1:
             raise ValueError(f"a pool of {size} channels is too small; expected at least 1")
@@ -161,9 +91,9 @@ class ChannelPool(Generic[ConnectionT]):
         self._lock = threading.Lock()
         self._channels = list[PooledChannel[ConnectionT]]()
         self._replaced = list[PooledChannel[ConnectionT]]()
+        self._servers = [Server(each) for each in servers]
         self._turns = 0
-        self._workers = 0
-        self._worker_turns = dict[str, int]()
+        self._worker_turns = dict[tuple[ServerAddress, str], int]()
         self._redialling = False
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, PAUSE_GROWTH)
         self._not_before = 0.0
@@ -172,8 +102,11 @@ class ChannelPool(Generic[ConnectionT]):
         self._replacements = Backoff(FIRST_REPLACEMENT_PAUSE, LONGEST_REPLACEMENT_PAUSE)
         self._closed = False
 
-    def take(self) -> PooledChannel[ConnectionT]:
+    def take(self, tried: Collection[Server] = ()) -> PooledChannel[ConnectionT]:
         """Returns the channel for the next call. The caller must give it back.
+
+        Args:
+            tried: servers that the call was sent to already; others are preferred.
 
         Raises:
             ClientClosedError: after `close`.
@@ -181,29 +114,64 @@ class ChannelPool(Generic[ConnectionT]):
         with self._lock:
             if self._closed:
                 raise ClientClosedError("the client is closed")
-            if len(self._channels) < self._size:
-                self._channels.append(PooledChannel(self._dial()))
+            if len(self._channels) < self._limit:
+                self._channels.append(self._dialed(self._fewest_connections()))
             elif self._redialling and self._now() >= self._not_before:
                 self._redial()
             if self._silent:
                 self._replace_silent()
-            pooled = min(self._usable(), key=self._last_turns)
+            self._check_servers()
+            pooled = min(self._usable(tried), key=self._last_turns)
             self._turns += 1
             pooled.turn = self._turns
             if pooled.worker:
-                self._worker_turns[pooled.worker] = self._turns
+                self._worker_turns[pooled.worker_key] = self._turns
             pooled.calls += 1
             return pooled
 
     def answered(self, pooled: PooledChannel[ConnectionT], identity: WorkerIdentity) -> None:
         """Records that something came from the server over a channel, and from which worker, if it said so."""
         pooled.heard = self._now()
+        server = pooled.server
         if pooled.silent:
             with self._lock:
                 self._end_silence(pooled)
-        if identity.worker and (identity.worker != pooled.worker or identity.workers != self._workers):
+        if server.out and (pooled.turn > server.out_turn or pooled.probed >= server.out_since):
+            with self._lock:
+                server.put_back(self._now())
+        if identity.worker and (identity.worker != pooled.worker or identity.workers != server.workers):
             with self._lock:
                 self._update_worker(pooled, identity)
+
+    def refused(self, pooled: PooledChannel[ConnectionT]) -> None:
+        """Records that a call was refused without anything from the server: its connection was lost, or never made."""
+        with self._lock:
+            if len(self._servers) > 1:
+                pooled.server.take_out(self._now(), self._turns)
+
+    def has_other(self, tried: Collection[Server]) -> bool:
+        """Returns whether a server takes calls, as far as is known, that is not among those."""
+        with self._lock:
+            return any(not each.out and each not in tried for each in self._servers)
+
+    def set_servers(self, addresses: Sequence[ServerAddress]) -> None:
+        """Sets which servers there are: the pool leaves those that are gone, and shares its connections out anew."""
+        with self._lock:
+            if self._closed:
+                return
+            known = {each.address: each for each in self._servers}
+            self._servers = [known.get(each) or Server(each) for each in addresses]
+            share, over = divmod(self._limit, len(self._servers))
+            kept = Counter[ServerAddress]()
+            for pooled in tuple(self._channels):
+                kept[pooled.server.address] += 1
+                one_more = kept[pooled.server.address] == share + 1 and over > 0
+                over -= one_more
+                if pooled.server not in self._servers or (kept[pooled.server.address] > share and not one_more):
+                    self._channels.remove(pooled)
+                    self._replaced.append(pooled)
+                    self._silent -= pooled.silent
+            self._redialling = False
 
     def check(self, pooled: PooledChannel[ConnectionT], since: float) -> SilenceCheck:
         """Returns what a call should do that has waited on a channel since that time, by the pool's clock."""
@@ -230,7 +198,10 @@ class ChannelPool(Generic[ConnectionT]):
             return unheard
 
     def to_probe(self) -> Sequence[PooledChannel[ConnectionT]]:
-        """Returns the channels over which to send a probe now: those dialed in place of silent ones, each once."""
+        """Returns the channels over which to send a probe now, each once.
+
+        They are those dialed in place of silent ones, and one to each server that is out and due for it.
+        """
         if not self._to_probe:
             return ()
         with self._lock:
@@ -270,13 +241,17 @@ class ChannelPool(Generic[ConnectionT]):
             self._channels, self._replaced, self._to_probe = [], [], []
             return connections
 
-    def _usable(self) -> list[PooledChannel[ConnectionT]]:
+    def _usable(self, tried: Collection[Server]) -> list[PooledChannel[ConnectionT]]:
         """Returns the channels to choose from for a call.
 
-        Silent ones only if all are. While some are known to answer, one that has not answered its first call or its
-        last probe yet gets a single call at a time: if its worker hangs, no more than that call waits for it.
+        Silent ones, and those to servers that are out, only if all are. While some are known to answer, one that has
+        not answered its first call or its last probe yet gets a single call at a time: if its worker hangs, no more
+        than that call waits for it.
         """
         live = [each for each in self._channels if not each.silent] if self._silent else self._channels
+        if len(self._servers) > 1:
+            live = [each for each in live if not each.server.out] or live
+            live = [each for each in live if each.server not in tried] or live
         if any(each.heard > each.probed for each in live):
             return [each for each in live if each.heard > each.probed or not each.calls]
         return live or self._channels
@@ -292,6 +267,8 @@ class ChannelPool(Generic[ConnectionT]):
                 each.silent = True
                 each.replace_at = self._now()
                 self._silent += 1
+        if len(self._servers) > 1:
+            pooled.server.take_out(self._now(), self._turns, check=True)
 
     def _end_silence(self, pooled: PooledChannel[ConnectionT]) -> None:
         if pooled.silent:
@@ -307,7 +284,8 @@ class ChannelPool(Generic[ConnectionT]):
             if not silent.silent or now < silent.replace_at:
                 continue
             self._replaced.append(silent)
-            fresh = self._channels[index] = PooledChannel(self._dial(), probed=now)
+            fresh = self._channels[index] = self._dialed(silent.server)
+            fresh.probed = now
             fresh.silent = self._silent < len(self._channels)
             fresh.replace_at = now + self._replacements.next()
             if fresh.silent:
@@ -317,30 +295,66 @@ class ChannelPool(Generic[ConnectionT]):
 
     def _last_turns(self, pooled: PooledChannel[ConnectionT]) -> tuple[int, int]:
         """Returns the last turns of a channel's worker (the channel's own if unknown) and of the channel."""
-        return self._worker_turns.get(pooled.worker, pooled.turn), pooled.turn
+        return self._worker_turns.get(pooled.worker_key, pooled.turn), pooled.turn
 
     def _update_worker(self, pooled: PooledChannel[ConnectionT], identity: WorkerIdentity) -> None:
         known = self._reached()
         pooled.worker = identity.worker
-        self._workers = identity.workers
+        pooled.server.workers = identity.workers
         reached = self._reached()
-        self._worker_turns[pooled.worker] = max(pooled.turn, self._worker_turns.get(pooled.worker, 0))
-        self._worker_turns = {worker: self._worker_turns[worker] for worker in reached}
+        key = pooled.worker_key
+        self._worker_turns[key] = max(pooled.turn, self._worker_turns.get(key, 0))
+        self._worker_turns = {worker: self._worker_turns[worker] for worker in reached if worker in self._worker_turns}
         if reached - known:  # reached another worker, or the replacement of one
             self._backoff.reset()
         # A connection whose worker is unknown may reach the missing one: redial one at a time.
-        settled = len(self._channels) == self._size and all(each.worker for each in self._channels)
-        self._redialling = settled and len(reached) < min(self._workers, self._size)
+        in_use = [each for each in self._channels if not each.server.out]
+        settled = len(self._channels) == self._limit and all(each.worker for each in in_use)
+        self._redialling = settled and any(map(self._misses_workers, self._servers))
 
-    def _reached(self) -> set[str]:
-        return {pooled.worker for pooled in self._channels if pooled.worker}
+    def _misses_workers(self, server: Server) -> bool:
+        """Returns whether the connections to a server that takes calls could reach more of its workers."""
+        workers = [each.worker for each in self._channels if each.server is server]
+        return not server.out and len({*workers} - {""}) < min(server.workers, len(workers))
+
+    def _reached(self) -> set[tuple[ServerAddress, str]]:
+        return {pooled.worker_key for pooled in self._channels if pooled.worker}
+
+    @property
+    def _limit(self) -> int:
+        return max(self._size, len(self._servers))
+
+    def _fewest_connections(self) -> Server:
+        """Returns the server with the fewest connections, the first of several."""
+        connections = Counter(pooled.server.address for pooled in self._channels)
+        return min(self._servers, key=lambda server: connections[server.address])
+
+    def _dialed(self, server: Server) -> PooledChannel[ConnectionT]:
+        return PooledChannel(self._dial(server.address), server)
+
+    def _check_servers(self) -> None:
+        """Has the servers that are out probed, over one connection each."""
+        now = self._now()
+        for server in self._servers:
+            if server.out and server.is_check_due(now):
+                silent_last = sorted((each for each in self._channels if each.server is server), key=_is_silent)
+                for pooled in silent_last[:1]:
+                    pooled.probed = now
+                    self._to_probe.append(pooled)
 
     def _redial(self) -> None:
         """Replaces the least busy connection among those to the worker with the most connections."""
-        connections = Counter(pooled.worker for pooled in self._channels)
-        redundant = min(self._channels, key=lambda pooled: (-connections[pooled.worker], pooled.calls))
+        connections = Counter(each.worker_key for each in self._channels)
+        candidates = [each for each in self._channels if self._misses_workers(each.server)]
+        self._redialling = False
+        if not candidates:  # their server went out meanwhile
+            return
+        redundant = min(candidates, key=lambda pooled: (-connections[pooled.worker_key], pooled.calls))
         self._silent -= redundant.silent
         self._replaced.append(redundant)
-        self._channels[self._channels.index(redundant)] = PooledChannel(self._dial())
-        self._redialling = False
+        self._channels[self._channels.index(redundant)] = self._dialed(redundant.server)
         self._not_before = self._now() + self._backoff.next()
+
+
+def _is_silent(pooled: PooledChannel[Any]) -> bool:
+    return pooled.silent

@@ -35,12 +35,16 @@ class CallKind(enum.Enum):
     STREAM = "stream"
     """Streams of forecasts, which last."""
 
+    WATCH = "watch"
+    """Watches of health, which last: one a connection of a client of several servers, and they cost next to nothing."""
+
 
 _KINDS: Final = {
     "/dejavu.v1.PredictionService/Predict": CallKind.PREDICT,
     "/dejavu.v1.PredictionService/AssessRisk": CallKind.PREDICT,
     "/dejavu.v1.PredictionService/PredictBatch": CallKind.BATCH,
     "/dejavu.v1.PredictionService/StreamPredictions": CallKind.STREAM,
+    "/grpc.health.v1.Health/Watch": CallKind.WATCH,
 }
 
 REQUEST_SECONDS: Final = 2.0
@@ -49,7 +53,7 @@ REQUEST_SECONDS: Final = 2.0
 Clients send headers and request together; one that sends the headers only would hold the place of a forecast.
 """
 
-_RECORD_PREFIX: Final = "/dejavu.v1.RecordService/"
+_RECORD_PREFIXES: Final = ("/dejavu.v1.RecordService/", "/dejavu.v1.LeaseService/")
 
 
 class Permit:
@@ -97,7 +101,7 @@ current_permit: ContextVar[Permit | None] = ContextVar("current_permit", default
 
 def kind_of(method: str) -> CallKind:
     """Returns the kind of a call by the path of its method."""
-    return _KINDS.get(method) or (CallKind.RECORD if method.startswith(_RECORD_PREFIX) else CallKind.CONTROL)
+    return _KINDS.get(method) or (CallKind.RECORD if method.startswith(_RECORD_PREFIXES) else CallKind.CONTROL)
 
 
 class AdmissionController:
@@ -176,4 +180,5 @@ def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, Concurre
         CallKind.BATCH: fixed(max(1, max_in_flight // 2)),
         CallKind.RECORD: fixed(4 * max_in_flight),
         CallKind.STREAM: fixed(max_streams),
+        CallKind.WATCH: fixed(16_384),
     }

@@ -198,14 +198,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> Behaviour:
         """Wraps the behaviour of a method with metrics, log and error statuses."""
         in_flight = self._metrics.in_flight.labels(method)
-        limited = kind_of(method) is not CallKind.CONTROL
+        kind = kind_of(method)
+        limited = kind not in (CallKind.CONTROL, CallKind.WATCH)
 
         async def call(request: Any, context: Context) -> Any:
             started = time.perf_counter()
             _request_received()
             in_flight.inc()
             peer = context.peer()
-            self.peers[peer] = self.peers.get(peer, 0) + 1
+            calls = int(kind is not CallKind.WATCH)  # a connection with nothing but a watch is idle
+            self.peers[peer] = self.peers.get(peer, 0) + calls
             metadata = _response_metadata.get()
             context.set_trailing_metadata(metadata)
             code = grpc.StatusCode.OK
@@ -225,8 +227,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 await self._fail(method, error, context, metadata)
             finally:
                 in_flight.dec()
-                if (calls := self.peers.pop(peer) - 1) > 0:
-                    self.peers[peer] = calls
+                if (left := self.peers.pop(peer, 0) - calls) > 0:
+                    self.peers[peer] = left
                 elapsed = time.perf_counter() - started
                 if timed:
                     self._call_seconds(method, code).observe(elapsed)

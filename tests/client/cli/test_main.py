@@ -342,3 +342,23 @@ def test_health_tells_of_the_ledger_beside_the_server(server: FakeServer, run: R
 def test_the_log_level_is_checked(run: Run) -> None:
     assert run("--log-level", "loud", "health").exit_code == 2
     assert run("--log-level", "ERROR", "health").exit_code == 0
+
+
+def test_health_of_several_servers_names_each_and_exits_0_if_one_serves(server: FakeServer, run: Run) -> None:
+    with FakeServer() as other:
+        gone = other.target
+    targets = f"{server.target},{gone}"
+    shown = run("health", "--target", targets)
+    assert shown.exit_code == 0
+    assert f"{server.target}: SERVING" in shown.stdout
+    assert f"{gone}: UNREACHABLE" in shown.stdout
+    server.stop()
+    assert run("health", "--target", targets).exit_code == 1
+
+
+def test_a_bad_list_of_servers_is_a_usage_error(run: Run) -> None:
+    for command in (["models"], ["health"], ["poll"], ["stream"]):
+        refused = run(*command, "--target", "127.0.0.1:1,nowhere")
+        assert refused.exit_code == 2
+        assert "--target" in refused.stderr
+        assert "nowhere" in refused.stderr

@@ -12,14 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_client.errors import ClientClosedError
-from dejavu_client.transport.channel_pool import (
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
-    ChannelPool,
-    PooledChannel,
-    WorkerIdentity,
-    worker_identity,
-)
+from dejavu_client.transport.channel_pool import FIRST_PAUSE, LONGEST_PAUSE, ChannelPool
+from dejavu_client.transport.pooled_channel import PooledChannel
+from dejavu_client.transport.servers import ServerAddress
+from dejavu_client.transport.worker_identity import WorkerIdentity, worker_identity
 
 
 class Service:
@@ -42,7 +38,7 @@ class Service:
         self._choose = choose
         self.pool = ChannelPool(self._dial, size, now=lambda: self.now)
 
-    def _dial(self) -> int:
+    def _dial(self, _: ServerAddress) -> int:
         self.lines.append(self._choose(self.workers))
         return len(self.lines) - 1
 
@@ -85,13 +81,13 @@ def first(workers: list[str]) -> str:
 
 def test_lines_are_dialled_one_by_one_and_then_used_in_turn() -> None:
     numbers = itertools.count()
-    pool = ChannelPool(lambda: next(numbers), 3)
+    pool = ChannelPool(lambda _: next(numbers), 3)
     assert [taken(pool) for _ in range(7)] == [0, 1, 2, 0, 1, 2, 0]
     assert pool.close() == [0, 1, 2]
 
 
 def test_a_closed_pool_dials_no_more() -> None:
-    pool = ChannelPool(object, 2)
+    pool = ChannelPool(lambda _: object(), 2)
     place = pool.take()
     assert pool.close() == [place.connection]
     assert pool.close() == []
@@ -103,7 +99,7 @@ def test_a_closed_pool_dials_no_more() -> None:
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_pool_needs_a_line(size: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        ChannelPool(object, size)
+        ChannelPool(lambda _: object(), size)
 
 
 @given(

@@ -15,14 +15,9 @@ from tests.support.harness.clients import CLIENTS, AnyClient
 
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import DeadlineExceededError, HealthStatus, InvalidArgumentError, config
-from dejavu_client.transport.channel_pool import (
-    FIRST_REPLACEMENT_PAUSE,
-    PROBE_SECONDS,
-    QUIET_SECONDS,
-    ChannelPool,
-    PooledChannel,
-    WorkerIdentity,
-)
+from dejavu_client.transport.channel_pool import FIRST_REPLACEMENT_PAUSE, PROBE_SECONDS, QUIET_SECONDS, ChannelPool
+from dejavu_client.transport.pooled_channel import PooledChannel
+from dejavu_client.transport.worker_identity import WorkerIdentity
 
 PATTERN = [0.0, 2.0, -3.0]
 
@@ -125,7 +120,7 @@ class Clock:
 
 def pool_of(size: int) -> tuple[ChannelPool[int], Clock]:
     clock, numbers = Clock(), itertools.count()
-    return ChannelPool(lambda: next(numbers), size, now=clock), clock
+    return ChannelPool(lambda _: next(numbers), size, now=clock), clock
 
 
 def taken_and_answered(pool: ChannelPool[int], count: int, workers: int = 1) -> list[PooledChannel[int]]:

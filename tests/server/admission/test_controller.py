@@ -18,6 +18,7 @@ SERVICES = [
 ]
 METHODS = [f"/{service.full_name}/{method.name}" for service in SERVICES for method in service.methods]
 HEALTH = "/grpc.health.v1.Health/Check"
+WATCH = "/grpc.health.v1.Health/Watch"
 PREDICT = "/dejavu.v1.PredictionService/Predict"
 
 
@@ -51,7 +52,14 @@ def test_full_rooms_for_forecasts_and_streams_leave_that_of_health() -> None:
             if not isinstance(controller.admit(method, None), Permit):
                 refused.add(kind_of(method))
         assert isinstance(controller.admit(HEALTH, None), Permit)
-    assert refused == set(CallKind) - {CallKind.CONTROL}
+    assert refused == set(CallKind) - {CallKind.CONTROL, CallKind.WATCH}
+
+
+def test_watches_of_health_leave_room_for_health_checks() -> None:
+    controller = AdmissionController(call_limits(1, 1), clock=lambda: 0.0)
+    for _ in range(2048):  # one for each connection of a client of several servers
+        assert isinstance(controller.admit(WATCH, None), Permit)
+    assert isinstance(controller.admit(HEALTH, 1.0), Permit)
 
 
 def test_every_method_that_computes_or_reads_the_record_is_not_a_control_call() -> None:

@@ -173,8 +173,16 @@ class FakeServer:
         tokens: token → what its owner may call, by method; None: no token is needed.
     """
 
-    def __init__(self, *, worker: str = "1", credentials: grpc.ServerCredentials | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        worker: str = "1",
+        credentials: grpc.ServerCredentials | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
         self._credentials = credentials
+        self._host = host
         self.tokens: dict[str, set[str]] | None = None
         self.calls = list[Call]()
         self.worker = worker
@@ -186,7 +194,7 @@ class FakeServer:
         self._answers = defaultdict[str, deque[Any]](deque)
         self._stopping = threading.Event()
         self._server: grpc.Server | None = None
-        self.port = 0
+        self.port = port
         self.start()
 
     def __enter__(self) -> Self:
@@ -197,7 +205,7 @@ class FakeServer:
 
     @property
     def target(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self._host}:{self.port}"
 
     def start(self) -> None:
         """Starts the server; after a stop, on the same port."""
@@ -208,7 +216,7 @@ class FakeServer:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(fake, server)
         record_service_pb2_grpc.add_RecordServiceServicer_to_server(fake, server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
-        address = f"127.0.0.1:{self.port}"
+        address = self.target
         if self._credentials is None:
             self.port = server.add_insecure_port(address)
         else:

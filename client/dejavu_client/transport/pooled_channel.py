@@ -1,0 +1,58 @@
+"""A connection of a pool, and what a call that waits on one should do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+from dejavu_client.transport.servers import Server, ServerAddress
+
+ConnectionT = TypeVar("ConnectionT")
+
+
+class SilenceCheck(NamedTuple):
+    """What a call that waits for its answer should do.
+
+    Attributes:
+        wait: seconds to wait before the next check.
+        probe: whether to send a probe over the connection first.
+        silent: whether the connection is silent: send the request over another one too.
+    """
+
+    wait: float
+    probe: bool = False
+    silent: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class PooledChannel(Generic[ConnectionT]):
+    """A connection in the pool.
+
+    Attributes:
+        connection: the connection that `dial` returned.
+        server: the server that it is to.
+        worker: name of the worker that last answered on it; empty before the first answer.
+        turn: the pool's turn counter when the connection was last taken.
+        calls: number of calls in progress on it.
+        heard: when something last came from the server over it; −∞ before the first answer. The pool's clock.
+        probed: when the last probe was sent over it.
+        silent: whether its last probe was not answered, or it was dialed in place of such a connection and has not
+            answered yet.
+        replace_at: when to dial again in its place if it is still silent.
+    """
+
+    connection: ConnectionT
+    server: Server
+    worker: str = ""
+    turn: int = 0
+    calls: int = 0
+    heard: float = -math.inf
+    probed: float = -math.inf
+    silent: bool = False
+    replace_at: float = 0.0
+
+    @property
+    def worker_key(self) -> tuple[ServerAddress, str]:
+        """Its worker, among those of all servers."""
+        return self.server.address, self.worker

@@ -1,4 +1,4 @@
-"""Generates the synchronous client, client.py and transport/caller.py, from aio.py and transport/aio_caller.py.
+"""Generates the synchronous client: client.py, leases.py and transport/caller.py from their asynchronous counterparts.
 
 `make gen` runs it. With --check it only compares: `make check` fails if a file is not what its source gives.
 
@@ -16,6 +16,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent / "dejavu_client"
 SOURCES = {
     PACKAGE / "aio.py": PACKAGE / "client.py",
+    PACKAGE / "aio_leases.py": PACKAGE / "leases.py",
     PACKAGE / "transport" / "aio_caller.py": PACKAGE / "transport" / "caller.py",
 }
 
@@ -25,6 +26,9 @@ TEXTS = {
     ),
     "Calls of the asynchronous client; caller.py, of the synchronous one, is generated from this file by `make gen`.": (
         "Calls of the synchronous client, generated from aio_caller.py by `make gen`: edit that file instead."
+    ),
+    "Lease calls of the asynchronous client; leases.py is generated from this file by `make gen`.": (
+        "Lease calls of the synchronous client, generated from aio_leases.py by `make gen`: edit that file instead."
     ),
     "# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one\n": "",
     "over a pool of connections.": "over a pool of connections. Thread-safe.",
@@ -49,6 +53,8 @@ NAMES = {
     "AsyncDejavuClient": "DejavuClient",
     "AsyncRecordedPredictions": "RecordedPredictions",
     "AsyncCaller": "Caller",
+    "AsyncLeaseCalls": "LeaseCalls",
+    "dejavu_client.aio_leases": "dejavu_client.leases",
     "AsyncConnection": "Connection",
     "AsyncClosed": "Closed",
     "AsyncStreamReader": "StreamReader",

@@ -39,6 +39,7 @@ from dejavu.v1.record_service_pb2 import (
     WithdrawOutcomeResponse,
 )
 from dejavu_client import config
+from dejavu_client.aio_leases import AsyncLeaseCalls
 from dejavu_client.recorded import AsyncRecordedPredictions
 from dejavu_client.requests import (
     HALFTIME,
@@ -50,12 +51,11 @@ from dejavu_client.requests import (
     predictions_request,
     score_filter,
 )
-from dejavu_client.transport.aio_caller import AsyncCaller
 from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.subscription import StreamResumption
 
 
-class AsyncDejavuClient(AsyncCaller):
+class AsyncDejavuClient(AsyncLeaseCalls):
     """Client of a Dejavu server for use in one event loop; connects on first use.
 
     ```python

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.message import Message
 
 import dejavu_client
-from dejavu.v1 import model_service_pb2, operations_service_pb2, prediction_service_pb2, record_service_pb2
+from dejavu.v1 import lease_service_pb2, model_service_pb2, operations_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu_client import AsyncDejavuClient, DejavuClient, config
 from dejavu_client.requests import Conditions, ModelScope, PredictOptions
 
@@ -19,7 +19,7 @@ OF_THE_CLIENT_ALONE = {"close", "stats"}
 OF_THE_STANDARD_HEALTH_SERVICE = {"health"}
 OF_ANOTHER_ANSWER = {"quote"}
 """A variant of predict that returns the whole response."""
-FILES = (prediction_service_pb2, model_service_pb2, record_service_pb2, operations_service_pb2)
+FILES = (prediction_service_pb2, model_service_pb2, record_service_pb2, operations_service_pb2, lease_service_pb2)
 
 
 def rpcs() -> set[str]:
@@ -30,7 +30,8 @@ def rpcs() -> set[str]:
 
 
 def public(client: type) -> dict[str, Any]:
-    return {name: member for name, member in vars(client).items() if not name.startswith("_")}
+    members = {name: member for each in client.__mro__[-2::-1] for name, member in vars(each).items()}
+    return {name: member for name, member in members.items() if not name.startswith("_")}
 
 
 @pytest.mark.parametrize("client", [DejavuClient, AsyncDejavuClient])

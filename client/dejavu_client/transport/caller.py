@@ -12,6 +12,7 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from dejavu.v1.lease_service_pb2_grpc import LeaseServiceStub
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.operations_service_pb2_grpc import OperationsServiceStub
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
@@ -65,6 +66,7 @@ class Connection:
         self.models = ModelServiceStub(channel)
         self.record = RecordServiceStub(channel)
         self.operations = OperationsServiceStub(channel)
+        self.leases = LeaseServiceStub(channel)
         check = HealthStub(channel).Check  # type: ignore[attr-defined] # its stub file lacks the method
         self.check_health: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = check
 

@@ -34,6 +34,9 @@ POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
                 "GetSocket",
             )
         },
+        "/dejavu.v1.LeaseService/AcquireLease": _needs(AccessScope.RECORD),
+        "/dejavu.v1.LeaseService/GetLease": _needs(AccessScope.READ),
+        "/dejavu.v1.LeaseService/ReleaseLease": _needs(AccessScope.RECORD),
         "/dejavu.v1.ModelService/ListModels": _needs(AccessScope.READ),
         "/dejavu.v1.OperationsService/GetServiceStats": _needs(AccessScope.READ),
         "/dejavu.v1.OperationsService/ReportFeed": _needs(AccessScope.RECORD),

@@ -30,7 +30,7 @@ class CallKind(enum.Enum):
     """Batches of forecasts."""
 
     RECORD = "record"
-    """Reads and writes of the record."""
+    """Reads and writes of the record, and leases."""
 
     STREAM = "stream"
     """Streams of forecasts, which last."""

@@ -8,6 +8,7 @@
     UnknownOutcome, UnknownChannelzId          NOT_FOUND             UNKNOWN_OUTCOME, UNKNOWN_CHANNELZ_ID
     OutcomeAlreadyRecorded, GameFull           FAILED_PRECONDITION   OUTCOME_KNOWN, GAME_FULL
     OutcomeStands                              FAILED_PRECONDITION   OUTCOME_STANDS
+    TooManyLeases                              FAILED_PRECONDITION   TOO_MANY_LEASES
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
     Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
     CallerLimit                                RESOURCE_EXHAUSTED    CALLER_LIMIT
@@ -54,6 +55,7 @@ from dejavu_server.ledger.errors import (
     ResumeTokenExpired,
     UnknownOutcome,
 )
+from dejavu_server.ledger.leases import TooManyLeases
 from dejavu_server.ledger.queries.predictions import UnknownGame
 from dejavu_server.records import ReportedOutcome
 from dejavu_server.streaming.errors import ServerDraining, StreamFailed, SubscriberTooSlow
@@ -86,6 +88,7 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     GameFull: grpc.StatusCode.FAILED_PRECONDITION,
     OutcomeAlreadyRecorded: grpc.StatusCode.FAILED_PRECONDITION,
     OutcomeStands: grpc.StatusCode.FAILED_PRECONDITION,
+    TooManyLeases: grpc.StatusCode.FAILED_PRECONDITION,
     UnknownOutcome: grpc.StatusCode.NOT_FOUND,
     ResumeTokenExpired: grpc.StatusCode.OUT_OF_RANGE,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -40,6 +40,7 @@ from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.handlers import REFLECTION_SERVICE, handlers, reflection_handlers
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, SERVICES, HealthService
 from dejavu_server.api.interceptors import CallInterceptor, worker_metadata
+from dejavu_server.api.lease_service import LEASE_SERVICE, LeaseService
 from dejavu_server.api.model_service import MODEL_SERVICE, ModelService
 from dejavu_server.api.operations_service import OPERATIONS_SERVICE, OperationsService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
@@ -254,6 +255,7 @@ class Worker:
         statistics = self._statistics
         operations = OperationsService(statistics.server, settings.workers, COVERAGE_DAYS, statistics.report_feed)
         self._add_service(OPERATIONS_SERVICE, operations)
+        self._add_service(LEASE_SERVICE, LeaseService(self._ledger_manager))
         self._add_service(HEALTH_SERVICE, self._health, complete=False)
         services = [*SERVICES, HEALTH_SERVICE.full_name]
         if settings.channelz == "on":

@@ -121,6 +121,7 @@ async def test_a_stream_resumes_on_another_server_with_its_token(
         server.answers("StreamPredictions", [heartbeat("start"), event(1), event(2), Ended()])
     async with client_of(kind, first, second) as client:
         received = list[int]()
+        other = second
         async for each in client.stream():
             received.append(each.forecast.sequence)
             if len(received) == 2:

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu.v1 import model_service_pb2, prediction_service_pb2, record_service_pb2
+from dejavu.v1 import lease_service_pb2, model_service_pb2, prediction_service_pb2, record_service_pb2
 from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, call_limits, kind_of
 from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
 
@@ -15,6 +15,7 @@ SERVICES = [
     prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
     record_service_pb2.DESCRIPTOR.services_by_name["RecordService"],
     model_service_pb2.DESCRIPTOR.services_by_name["ModelService"],
+    lease_service_pb2.DESCRIPTOR.services_by_name["LeaseService"],
 ]
 METHODS = [f"/{service.full_name}/{method.name}" for service in SERVICES for method in service.methods]
 HEALTH = "/grpc.health.v1.Health/Check"

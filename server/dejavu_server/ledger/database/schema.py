@@ -4,7 +4,7 @@
 and `markets` index the entries of those kinds; all their columns are derived from the canonical form of the entries.
 Scores are not stored: they are computed from a forecast and the outcome that stands when they are read.
 `snapshots` caches the online state computed from the outcomes. `checkpoints` holds signed heads of the chain. `ledger`
-has one row that identifies the ledger.
+has one row that identifies the ledger. `leases` is no part of the record: it says which program does a piece of work.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISION = "ledger_0006"
+REVISION = "ledger_0007"
 """Revision id of the newest migration, as stored in a database with this schema."""
 
 metadata = MetaData(
@@ -151,4 +151,14 @@ snapshots = Table(
     Column("part", _Text, primary_key=True),  # part of the state: the intervals, or the ratings of a model version
     Column("sequence", _Sequence, primary_key=True, autoincrement=False),  # last first_sequence that the state includes
     Column("state", LargeBinary, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("caller", Text, nullable=False),  # identity of the caller who acquired it; empty if it is not known
+    Column("acquired_us", BigInteger, nullable=False),  # microseconds since 1970, UTC, by the database's clock
+    Column("expires_us", BigInteger, nullable=False),
 )

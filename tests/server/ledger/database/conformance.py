@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -15,7 +15,7 @@ from tests.support.builders.outcomes import outcome
 
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import Ledger, LedgerError, LedgerUnavailable, OutcomeAlreadyRecorded
+from dejavu_server.ledger import Ledger, LedgerError, LedgerUnavailable, OutcomeAlreadyRecorded, leases
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection
 from dejavu_server.ledger.errors import ReadStopped
@@ -245,3 +245,13 @@ class BackendConformance:
             await ledger.commit([issued(game(1))])
         with pytest.raises(DejavuError, match="closed"):
             await ledger.head()
+
+    async def test_a_lease_has_one_holder_by_the_clock_of_the_database(self, backend: Backend) -> None:
+        ledger = await Ledger.open_backend(backend)
+        ask = partial(leases.acquire, name="poll", caller="", ttl=timedelta(minutes=1))
+        granted, lease = await ledger.write(partial(ask, holder="a"))
+        assert granted
+        assert abs(lease.acquired_time - datetime.now(UTC)) < timedelta(minutes=1)
+        other, standing = await ledger.write(partial(ask, holder="b"))
+        assert (other, standing.holder, standing.expires_time) == (False, "a", lease.expires_time)
+        await ledger.close()

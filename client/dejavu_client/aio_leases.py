@@ -1,0 +1,55 @@
+"""Lease calls of the asynchronous client; leases.py is generated from this file by `make gen`."""
+# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
+
+from __future__ import annotations
+
+from dejavu.v1.lease_service_pb2 import (
+    AcquireLeaseRequest,
+    AcquireLeaseResponse,
+    GetLeaseRequest,
+    Lease,
+    ReleaseLeaseRequest,
+)
+from dejavu_client.transport.aio_caller import AsyncCaller
+
+
+class AsyncLeaseCalls(AsyncCaller):
+    """The methods of AsyncDejavuClient for leases: which of several programs does a piece of work."""
+
+    async def acquire_lease(
+        self, name: str, holder: str, ttl: float, *, timeout: float | None = None
+    ) -> AcquireLeaseResponse:
+        """Acquires a lease, or renews it. Says whether the holder has it, and the lease, whoever holds it.
+
+        Args:
+            name: what the lease is of.
+            holder: who asks for it; each process needs one of its own.
+            ttl: seconds for which the lease is granted, 1 to 300; count them from before this call.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = AcquireLeaseRequest(name=name, holder=holder)
+        request.ttl.FromNanoseconds(round(ttl * 1e9))
+        return await self._unary("AcquireLease", lambda stubs: stubs.leases.AcquireLease, request, timeout)
+
+    async def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
+        """Releases a lease; returns whether that holder had it until now.
+
+        Args:
+            name: what the lease is of.
+            holder: who holds it.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = ReleaseLeaseRequest(name=name, holder=holder)
+        response = await self._unary("ReleaseLease", lambda stubs: stubs.leases.ReleaseLease, request, timeout)
+        return response.released
+
+    async def get_lease(self, name: str, *, timeout: float | None = None) -> Lease | None:
+        """Returns the lease of a name; None if nobody holds it.
+
+        Args:
+            name: what the lease is of.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = GetLeaseRequest(name=name)
+        response = await self._unary("GetLease", lambda stubs: stubs.leases.GetLease, request, timeout)
+        return response.lease if response.HasField("lease") else None

@@ -1,0 +1,71 @@
+"""LeaseService: grants leases from the ledger's database. The interceptor maps errors to statuses."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+
+from dejavu.v1 import lease_service_pb2 as pb
+from dejavu_server.access.caller import current_caller
+from dejavu_server.api.converters.fields import timestamp
+from dejavu_server.api.handlers import Context
+from dejavu_server.ledger import leases
+from dejavu_server.ledger.access import LedgerAccess
+
+LEASE_SERVICE = pb.DESCRIPTOR.services_by_name["LeaseService"]
+
+_MOST_SECONDS: Final = 10**9
+"""Beyond this many seconds a duration is too long anyway; Python's has a limit of its own."""
+
+
+class LeaseService:
+    """Grants leases.
+
+    Args:
+        ledger: the ledger whose database has them.
+    """
+
+    def __init__(self, ledger: LedgerAccess) -> None:
+        self._ledger = ledger
+
+    async def acquire_lease(self, request: pb.AcquireLeaseRequest, _: Context) -> pb.AcquireLeaseResponse:
+        """Grants or renews a lease."""
+        name, holder = leases.check_name(request.name, "name"), leases.check_name(request.holder, "holder")
+        ttl = leases.check_ttl(_timedelta(request.ttl))
+        caller = current_caller.get().identity
+        grant = partial(leases.acquire, name=name, holder=holder, caller=caller, ttl=ttl)
+        acquired, lease = await self._ledger.write(grant)
+        return pb.AcquireLeaseResponse(acquired=acquired, lease=_message(lease))
+
+    async def release_lease(self, request: pb.ReleaseLeaseRequest, _: Context) -> pb.ReleaseLeaseResponse:
+        """Ends a lease."""
+        name, holder = leases.check_name(request.name, "name"), leases.check_name(request.holder, "holder")
+        caller = current_caller.get().identity
+        released = await self._ledger.write(partial(leases.release, name=name, holder=holder, caller=caller))
+        return pb.ReleaseLeaseResponse(released=released)
+
+    async def get_lease(self, request: pb.GetLeaseRequest, _: Context) -> pb.GetLeaseResponse:
+        """Returns the lease that stands."""
+        name = leases.check_name(request.name, "name")
+        lease = await self._ledger.read(partial(leases.standing, name=name))
+        return pb.GetLeaseResponse(lease=None if lease is None else _message(lease))
+
+
+def _timedelta(duration: Duration) -> timedelta:
+    seconds = max(-_MOST_SECONDS, min(duration.seconds, _MOST_SECONDS))
+    return timedelta(seconds=seconds, microseconds=duration.nanos // 1000)
+
+
+def _message(lease: leases.Lease) -> pb.Lease:
+    remaining = Duration()
+    remaining.FromTimedelta(lease.remaining)
+    return pb.Lease(
+        name=lease.name,
+        holder=lease.holder,
+        remaining=remaining,
+        acquired_time=timestamp(lease.acquired_time),
+        expires_time=timestamp(lease.expires_time),
+    )

@@ -1,0 +1,160 @@
+"""Leases in the ledger's database: who does a piece of work that several programs would do.
+
+One clock decides when a lease expires: that of the database, read in the transaction that grants it, which holds the
+write lock. So it does not matter which server is asked, nor how far the clocks of servers and holders differ. A holder
+counts the time from when it sent its request, by a clock that only runs forward, and so stops before the lease expires.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, delete, func, insert, select, text, update
+
+from dejavu_common.clock import EPOCH
+from dejavu_models.errors import DejavuError, InvalidInput, quoted
+from dejavu_server.ledger.database.schema import leases
+
+MAX_LEASES: Final = 64
+"""Most leases that stand at a time."""
+
+MIN_TTL: Final = timedelta(seconds=1)
+MAX_TTL: Final = timedelta(minutes=5)
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,63}")
+_NAME_RULE: Final = "1 to 64 letters, digits and . _ : / @ + -, beginning with a letter or digit"
+
+_NOW: Final = {
+    "sqlite": text("SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"),
+    "postgresql": text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"),
+}
+
+
+class InvalidLeaseName(InvalidInput):
+    """The name of a lease, or of its holder, has another form."""
+
+    reason = "INVALID_LEASE_NAME"
+    default_field = "name"
+
+
+class InvalidLeaseTtl(InvalidInput):
+    """The time for which a lease is requested is out of bounds."""
+
+    reason = "INVALID_LEASE_TTL"
+    default_field = "ttl"
+
+
+class TooManyLeases(DejavuError):
+    """As many leases stand as the ledger takes."""
+
+    reason = "TOO_MANY_LEASES"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease that stands.
+
+    Attributes:
+        name: what it is of.
+        holder: who holds it.
+        acquired_time: since when, without a break; aware, UTC, by the database's clock, as are all times here.
+        expires_time: when it expires.
+        remaining: how long it stood when it was read.
+    """
+
+    name: str
+    holder: str
+    acquired_time: datetime
+    expires_time: datetime
+    remaining: timedelta
+
+
+def check_name(text_: str, field: str) -> str:
+    """Returns the name of a lease or of a holder.
+
+    Raises:
+        InvalidLeaseName: if it has another form.
+    """
+    if not _NAME.fullmatch(text_):
+        raise InvalidLeaseName(quoted(text_), _NAME_RULE, field=field)
+    return text_
+
+
+def check_ttl(ttl: timedelta) -> timedelta:
+    """Returns the time for which a lease is requested.
+
+    Raises:
+        InvalidLeaseTtl: if it is out of bounds.
+    """
+    if not MIN_TTL <= ttl <= MAX_TTL:
+        raise InvalidLeaseTtl(f"{ttl.total_seconds():g} s", f"{MIN_TTL.seconds} s to {MAX_TTL.seconds} s")
+    return ttl
+
+
+def database_time(connection: Connection) -> int:
+    """Returns the time by the database's clock, in microseconds since 1970, UTC. SQLite's is its machine's."""
+    now: int = connection.execute(_NOW[connection.dialect.name]).scalar_one()
+    return now
+
+
+def acquire(
+    connection: Connection, name: str, holder: str, caller: str, ttl: timedelta, now: int | None = None
+) -> tuple[bool, Lease]:
+    """Grants a lease, or renews it, unless another holder has it.
+
+    Args:
+        connection: a connection in a transaction that holds the write lock.
+        name: what the lease is of.
+        holder: who asks for it.
+        caller: identity of the caller, who alone can renew and release what it acquired; empty if it is not known.
+        ttl: for how long.
+        now: time by the database's clock; None: now.
+
+    Returns:
+        Whether the holder has it, and the lease that stands.
+
+    Raises:
+        TooManyLeases: if it would be one more than MAX_LEASES.
+    """
+    time = database_time(connection) if now is None else now
+    row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
+    stands = row is not None and row.expires_us > time
+    if row is not None and stands and (row.holder, row.caller) != (holder, caller):
+        return False, _lease(name, row.holder, row.acquired_us, row.expires_us, time)
+    expires = time + round(ttl / timedelta(microseconds=1))
+    acquired: int = row.acquired_us if row is not None and stands else time
+    values = {"holder": holder, "caller": caller, "acquired_us": acquired, "expires_us": expires}
+    if row is not None:
+        connection.execute(update(leases).where(leases.c.name == name).values(values))
+    else:
+        connection.execute(delete(leases).where(leases.c.expires_us <= time))
+        if connection.execute(select(func.count()).select_from(leases)).scalar_one() >= MAX_LEASES:
+            raise TooManyLeases(f"{MAX_LEASES} leases stand; expected fewer: release one, or wait until it expires")
+        connection.execute(insert(leases).values(name=name, **values))
+    return True, _lease(name, holder, acquired, expires, time)
+
+
+def release(connection: Connection, name: str, holder: str, caller: str, now: int | None = None) -> bool:
+    """Ends a lease; returns whether that holder had it until now. The arguments are those of `acquire`."""
+    time = database_time(connection) if now is None else now
+    mine = (leases.c.name == name) & (leases.c.holder == holder) & (leases.c.caller == caller)
+    stood = connection.execute(select(leases.c.expires_us).where(mine)).scalar_one_or_none()
+    connection.execute(delete(leases).where(mine))
+    return stood is not None and stood > time
+
+
+def standing(connection: Connection, name: str, now: int | None = None) -> Lease | None:
+    """Returns the lease of a name; None if nobody holds it. The arguments are those of `acquire`."""
+    time = database_time(connection) if now is None else now
+    row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
+    if row is None or row.expires_us <= time:
+        return None
+    return _lease(name, row.holder, row.acquired_us, row.expires_us, time)
+
+
+def _lease(name: str, holder: str, acquired_us: int, expires_us: int, now: int) -> Lease:
+    acquired, expires = (EPOCH + timedelta(microseconds=each) for each in (acquired_us, expires_us))
+    return Lease(name, holder, acquired, expires, timedelta(microseconds=expires_us - now))

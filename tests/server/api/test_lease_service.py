@@ -1,0 +1,64 @@
+"""LeaseService of a real worker: granted, renewed, released; requests that make no sense are refused with the field."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from dejavu_client import AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError
+from dejavu_server.ledger.leases import MAX_LEASES
+from dejavu_server.worker.worker import Worker
+
+
+@pytest.fixture
+async def holder(worker: Worker) -> AsyncIterator[AsyncDejavuClient]:
+    async with AsyncDejavuClient(worker.address, timeout=30.0) as client:
+        yield client
+
+
+async def test_a_lease_has_one_holder_until_it_is_released(holder: AsyncDejavuClient) -> None:
+    first = await holder.acquire_lease("poll", "host-a:1", 60.0)
+    assert first.acquired
+    assert (first.lease.name, first.lease.holder) == ("poll", "host-a:1")
+    assert 0 < first.lease.remaining.ToMilliseconds() <= 60_000
+    assert first.lease.expires_time.ToMilliseconds() > first.lease.acquired_time.ToMilliseconds()
+    other = await holder.acquire_lease("poll", "host-b:2", 60.0)
+    assert not other.acquired
+    assert other.lease.holder == "host-a:1"
+    assert (await holder.get_lease("poll") or other.lease).acquired_time == first.lease.acquired_time
+    assert await holder.release_lease("poll", "host-a:1")
+    assert not await holder.release_lease("poll", "host-a:1")
+    assert await holder.get_lease("poll") is None
+    assert (await holder.acquire_lease("poll", "host-b:2", 60.0)).acquired
+
+
+@pytest.mark.parametrize(
+    ("name", "who", "ttl", "field"),
+    [
+        ("", "a", 10.0, "name"),
+        ("-x", "a", 10.0, "name"),
+        ("x" * 65, "a", 10.0, "name"),
+        ("x\n", "a", 10.0, "name"),
+        ("x", "", 10.0, "holder"),
+        ("x", "Zürich", 10.0, "holder"),
+        ("x", "a", 0.999, "ttl"),
+        ("x", "a", -1e9, "ttl"),
+        ("x", "a", 300.001, "ttl"),
+        ("x", "a", 3e11, "ttl"),
+    ],
+)
+async def test_a_bad_request_is_refused_with_its_field(
+    holder: AsyncDejavuClient, name: str, who: str, ttl: float, field: str
+) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        await holder.acquire_lease(name, who, ttl)
+    assert [each.field for each in refused.value.field_violations] == [field]
+
+
+async def test_one_lease_too_many_is_refused(holder: AsyncDejavuClient) -> None:
+    for number in range(MAX_LEASES):
+        await holder.acquire_lease(f"lease-{number}", "a", 60.0)
+    with pytest.raises(FailedPreconditionError) as refused:
+        await holder.acquire_lease("one-more", "a", 60.0)
+    assert refused.value.reason == "TOO_MANY_LEASES"

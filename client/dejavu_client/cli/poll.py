@@ -21,11 +21,13 @@ from dejavu_client.output.poll_display import end_on_signals, watch
 from dejavu_client.poller import DEFAULT_INTERVAL, Poller
 from dejavu_client.poller.feed_report import FeedReporter
 from dejavu_client.poller.horizons import FIRST_MINUTE
+from dejavu_client.poller.leadership import LEASE_NAME, LEASE_NAME_RULE, LeaderElection, lease_name
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
 from dejavu_feed.horizon import MAX_SLOTS, Horizon
 from dejavu_feed.nba.live_feed import NBA_URL, NbaFeed
 
+NO_LEASE: Final = "-"
 _HORIZONS: Final = {"half": (HALFTIME,), "final": (FINAL,), "end": (FINAL,), "both": (HALFTIME, FINAL)}
 
 
@@ -33,6 +35,7 @@ def poll(
     feed_url: Annotated[
         str, typer.Option(metavar="URL", envvar="DEJAVU_FEED_URL", help="URL of the live feed, or of a replay.")
     ] = NBA_URL,
+    *,
     interval: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.05, max=3600, help="Time between two polls of the feed.")
     ] = DEFAULT_INTERVAL,
@@ -50,6 +53,15 @@ def poll(
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Report half-time and final scores to the server.")
     ] = True,
+    lease: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            envvar="DEJAVU_POLL_LEASE",
+            help="Of the pollers with one lease, one works and the others stand by; - for none. By default those with "
+            "the same feed and options.",
+        ),
+    ] = "",
     until_final: Annotated[
         bool, typer.Option("--until-final", help="Exit when every game of the day is over and reported.")
     ] = False,
@@ -70,6 +82,8 @@ def poll(
 
     Skips horizons that the server's model cannot forecast. Reports half-time
     and final scores to the server, which settles the recorded forecasts.
+    Start it twice, and the second one stands by: it takes over when the first
+    ends, hangs or is cut off.
     Shows a table in a terminal and prints lines elsewhere. Stop with Ctrl-C;
     then prints a summary.
     """
@@ -84,6 +98,10 @@ def poll(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--feed-url") from error
 
+    if lease not in ("", NO_LEASE) and not LEASE_NAME.fullmatch(lease):
+        raise typer.BadParameter(f"{lease!r}; expected {LEASE_NAME_RULE}", param_hint="--lease")
+    name = lease or lease_name(feed_url, horizon, from_minute, every, report)
+
     access = client_options(target)
 
     async def run() -> None:
@@ -93,7 +111,14 @@ def poll(
             # No log lines about slow calls: they are those that fail or are retried, which the output reports itself.
             AsyncDejavuClient(target, timeout=timeout, slow=math.inf, very_slow=math.inf, **access) as client,
             Poller(
-                feed, client, interval=interval, horizons=horizons, from_minute=from_minute, every=every, report=report
+                feed,
+                client,
+                interval=interval,
+                horizons=horizons,
+                from_minute=from_minute,
+                every=every,
+                report=report,
+                election=None if name == NO_LEASE else LeaderElection(client, name),
             ) as poller,
             AsyncExitStack() as stack,
         ):

@@ -13,9 +13,10 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.formatting import chance, horizon_label, outcome_range, outcome_verb, percent, signed
 from dejavu_client.output.fitted_screen import FittedScreen
-from dejavu_client.output.poll_events import score, summary_lines, teams
+from dejavu_client.output.poll_events import leadership_line, score, summary_lines, teams
 from dejavu_client.output.responsive_table import ResponsiveColumn, ResponsiveTable
 from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState
+from dejavu_client.poller.leadership import LeaderRole, Leadership
 from dejavu_client.poller.summary import Summary
 from dejavu_client.poller.watched_game import WatchedGame
 from dejavu_client.requests import FINAL
@@ -46,6 +47,7 @@ def live_table(
     scoreboard_trouble: str,
     server_trouble: str = "",
     limits: str = "",
+    leadership: Leadership | None = None,
     now: datetime,
 ) -> RenderableType:
     """Renders every game with its forecasts and outcomes, current failures, and the metrics so far.
@@ -57,6 +59,7 @@ def live_table(
         scoreboard_trouble: why the last read failed; "" if it succeeded.
         server_trouble: why the server does not answer; "" if it does.
         limits: what the server's model cannot forecast; "" if nothing.
+        leadership: who works; None if only this poller can.
         now: current time, aware.
     """
     watched = list(games)
@@ -76,8 +79,13 @@ def live_table(
     newest = [each.newest for game in watched for each in game.horizons.values() if each.newest]
     texts = dict.fromkeys(warning.text for each in newest for warning in each.forecast.warnings)
     notices += [Text(text, style="yellow") for text in texts]
+    follows = leadership is not None and leadership.role in (LeaderRole.STANDBY, LeaderRole.WAITING)
+    if leadership is not None and (follows or leadership.role is LeaderRole.ALONE):
+        notices.insert(0, Text(f"This poller {leadership_line(leadership)}"))
     if not watched:
         waiting = "Waiting for the scoreboard …" if scoreboard_time is None else "No games today."
+        if follows:
+            return Group(*notices)
         return Group(Text(waiting, style="dim"), *notices)
     notices += [Text(line, style="dim") for line in _notes(watched)]
     legend = _LEGEND

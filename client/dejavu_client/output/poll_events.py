@@ -13,6 +13,7 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, pluralize, signed, warning_label
 from dejavu_client.poller import events
 from dejavu_client.poller.horizons import HORIZON_RULES
+from dejavu_client.poller.leadership import LeaderRole, Leadership
 from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.requests import FINAL
 from dejavu_client.transport.statistics import percentile
@@ -47,11 +48,8 @@ def minute_ranges(minutes: tuple[int, ...]) -> str:
 
 def event_line(event: events.Event) -> str:
     """Formats an event on one line."""
-    if isinstance(event, events.Fault):
-        again = f" (failure {event.failures} in a row)" if event.failures > 1 else ""
-        return f"{event.source}: {event.reason}{again}"
-    if isinstance(event, events.ModelLimits):
-        return event.reason
+    if isinstance(event, events.Fault | events.ModelLimits | events.LeadershipChanged):
+        return _line_without_game(event)
     about = f"{teams(event.game)}  {event.game.text}  {score(event.game)}".rstrip()
     match event:
         case events.GameChanged():
@@ -89,19 +87,35 @@ def event_line(event: events.Event) -> str:
             )
 
 
+def _line_without_game(event: events.Fault | events.ModelLimits | events.LeadershipChanged) -> str:
+    match event:
+        case events.Fault():
+            again = f" (failure {event.failures} in a row)" if event.failures > 1 else ""
+            return f"{event.source}: {event.reason}{again}"
+        case events.ModelLimits():
+            return event.reason
+        case events.LeadershipChanged():
+            return leadership_line(event.status)
+
+
+def leadership_line(status: Leadership) -> str:
+    """Says whether a poller works, or which one does."""
+    match status.role:
+        case LeaderRole.LEADING:
+            return "leads: this poller forecasts, others stand by"
+        case LeaderRole.STANDBY:
+            return f"stands by: {status.leader} leads"
+        case LeaderRole.ALONE:
+            return f"goes on alone, as any other poller does: {status.reason}"
+        case LeaderRole.WAITING:
+            return f"stands by: {status.reason or 'asks who leads'}"
+
+
 def event_record(event: events.Event, now: datetime) -> dict[str, Any]:
     """Returns an event as a JSON object, with forecasts in protobuf's JSON form."""
     record: dict[str, Any] = {"time": now.isoformat(timespec="milliseconds")}
-    if isinstance(event, events.Fault):
-        return record | {
-            "event": "fault",
-            "source": event.source,
-            "kind": event.kind,
-            "reason": event.reason,
-            "failures": event.failures,
-        }
-    if isinstance(event, events.ModelLimits):
-        return record | {"event": "limits", "modelVersion": event.model_version, "reason": event.reason}
+    if isinstance(event, events.Fault | events.ModelLimits | events.LeadershipChanged):
+        return record | _record_without_game(event)
     record["game"] = _game_record(event.game)
     match event:
         case events.GameChanged():
@@ -143,6 +157,22 @@ def event_record(event: events.Event, now: datetime) -> dict[str, Any]:
             }
         case events.HorizonClosed():
             return record | {"event": "closed", "horizon": Horizon.Name(event.horizon), "minute": event.minute}
+
+
+def _record_without_game(event: events.Fault | events.ModelLimits | events.LeadershipChanged) -> dict[str, Any]:
+    match event:
+        case events.Fault():
+            return {
+                "event": "fault",
+                "source": event.source,
+                "kind": event.kind,
+                "reason": event.reason,
+                "failures": event.failures,
+            }
+        case events.ModelLimits():
+            return {"event": "limits", "modelVersion": event.model_version, "reason": event.reason}
+        case events.LeadershipChanged(status=status):
+            return {"event": "leadership", "role": status.role, "leader": status.leader, "reason": status.reason}
 
 
 def summary_record(summary: Summary, now: datetime) -> dict[str, Any]:

@@ -6,7 +6,8 @@ minute; if a correction changes the pattern of that minute, the forecast is revi
 and minutes that passed unseen are reported as missed and never forecast later (docs/decisions/0021). The ledger stores
 one forecast per pattern: after a restart, or for a second poller, the server returns the stored one. The poller loads
 earlier forecasts from the track record and reports the outcome of each half and each game to it, once known. It never
-forecasts from a stale read (docs/decisions/0015) and never requests what the model does not support.
+forecasts from a stale read (docs/decisions/0015) and never requests what the model does not support. With an `election`
+only one of several pollers works, and the others wait (docs/decisions/0047).
 
 The package is public: your program can watch an evening as `dejavu poll` does.
 
@@ -45,12 +46,14 @@ from dejavu_client.poller.events import (
     GameChanged,
     HorizonClosed,
     HorizonResult,
+    LeadershipChanged,
     MinuteForecast,
     ModelLimits,
     OutcomeReported,
     Prediction,
 )
 from dejavu_client.poller.horizons import HorizonState
+from dejavu_client.poller.leadership import LeaderElection, LeaderRole, Leadership, LeaseClient, lease_name
 from dejavu_client.poller.poller import DEFAULT_INTERVAL, Callback, Poller
 from dejavu_client.poller.predictor import PredictionClient
 from dejavu_client.poller.summary import HorizonSummary, Summary
@@ -73,6 +76,11 @@ __all__ = [
     "HorizonResult",
     "HorizonState",
     "HorizonSummary",
+    "LeaderElection",
+    "LeaderRole",
+    "Leadership",
+    "LeadershipChanged",
+    "LeaseClient",
     "MinuteForecast",
     "ModelLimits",
     "Outcome",
@@ -82,4 +90,5 @@ __all__ = [
     "PredictionClient",
     "Summary",
     "WatchedGame",
+    "lease_name",
 ]

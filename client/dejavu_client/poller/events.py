@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.record_pb2 import Outcome as RecordedOutcome
+from dejavu_client.poller.leadership import Leadership
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed, StaleFeed
 from dejavu_feed.nba.live_payloads import GameState
 
@@ -170,6 +171,17 @@ class ModelLimits:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class LeadershipChanged:
+    """This poller began to work, or another one works in its place.
+
+    Attributes:
+        status: who works.
+    """
+
+    status: Leadership
+
+
 class FaultKind(StrEnum):
     """Kinds of faults."""
 
@@ -215,5 +227,13 @@ class Fault:
 
 
 Event = (
-    GameChanged | Prediction | HorizonResult | OutcomeReported | HorizonClosed | ForecastMissed | ModelLimits | Fault
+    GameChanged
+    | Prediction
+    | HorizonResult
+    | OutcomeReported
+    | HorizonClosed
+    | ForecastMissed
+    | ModelLimits
+    | LeadershipChanged
+    | Fault
 )

@@ -12,6 +12,7 @@
 | dejavu_poll_reports_total{horizon, outcome}         | outcomes accepted by the track record: new, or revision    |
 | dejavu_poll_forecast_latency_seconds                | seconds from the play that completed a pattern to its      |
 |                                                     | forecast                                                   |
+| dejavu_poll_leads                                   | 1 if this poller works, 0 if it waits for another one      |
 
 Ages are computed at the time of the scrape. Finished games are not included.
 """
@@ -31,6 +32,7 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.formatting import enum_word
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.events import Event, Fault, FaultKind, ForecastMissed, OutcomeReported, Prediction
+from dejavu_client.poller.leadership import LeaderRole
 from dejavu_client.poller.poller import SERVER, Poller
 from dejavu_client.poller.step import SCOREBOARD
 from dejavu_client.requests import FINAL, HALFTIME
@@ -121,6 +123,11 @@ class _Ages(Collector):
             if age is not None:
                 games.add_metric([game.state.game_id, game.state.home, game.state.away], age)
         yield games
+        status = self._poller.leadership
+        leads = status is None or status.role in (LeaderRole.LEADING, LeaderRole.ALONE)
+        yield GaugeMetricFamily(
+            "dejavu_poll_leads", "Whether this poller works; 0: it waits for another one.", value=leads
+        )
         read = self._poller.scoreboard_time or self._start
         yield GaugeMetricFamily(
             "dejavu_poll_scoreboard_age_seconds",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
@@ -14,8 +15,9 @@ from dejavu.v1.forecast_pb2 import Horizon
 from dejavu_client.errors import DejavuClientError, FailedPreconditionError, UnimplementedError
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.capabilities import CapabilityCache
-from dejavu_client.poller.events import Event, Fault, FaultKind, ModelLimits, Prediction, feed_fault
+from dejavu_client.poller.events import Event, Fault, FaultKind, LeadershipChanged, ModelLimits, Prediction, feed_fault
 from dejavu_client.poller.horizons import FIRST_MINUTE, forecast_minutes
+from dejavu_client.poller.leadership import LeaderElection, Leadership
 from dejavu_client.poller.predictor import (
     OUTCOME_KNOWN,
     PredictionClient,
@@ -58,6 +60,7 @@ Callback = Callable[[EventT], Awaitable[None] | None]
 DEFAULT_INTERVAL: Final = 10.0
 SERVER: Final = "server"
 """Source of the faults of the server that concern no single game."""
+_ELECTION_SECONDS: Final = 0.1
 _BOXSCORES_AFTER_FAILURES: Final = 3
 """Consecutive failures of the scoreboard after which games are looked up by their box scores."""
 
@@ -75,6 +78,7 @@ class Poller:
         from_minute: first minute of play after which to forecast, 1 to 47.
         every: minutes between two forecasts.
         report: whether to report the outcomes of every half and every game to the server, even if not forecast.
+        election: decides, while the poller runs, whether it works or waits for the one that does; None: it works.
         on_prediction: callbacks for forecasts; called once per ledger sequence.
         on_event: callbacks for all events, including forecasts.
         now: wall clock, timezone-aware.
@@ -90,6 +94,7 @@ class Poller:
         scoreboard_failure: why the last read of the scoreboard failed; "" if it succeeded.
         minutes: for each horizon, the minutes after which it is forecast.
         server_failure: why the server did not answer when it was last asked; "" if it did, or was not asked yet.
+        leadership: who works, as far as is known; None without an election.
         limits: description of what the model does not support of `minutes`; "" if it supports all, or if unknown.
     """
 
@@ -103,6 +108,7 @@ class Poller:
         from_minute: int = FIRST_MINUTE,
         every: int = 1,
         report: bool = True,
+        election: LeaderElection | None = None,
         on_prediction: Sequence[Callback[Prediction]] = (),
         on_event: Sequence[Callback[Event]] = (),
         now: Callable[[], datetime] = utc_now,
@@ -123,6 +129,8 @@ class Poller:
         self._model = CapabilityCache(client.list_models, now)
         self._keeps_record = True
         self._report = report
+        self._election = election
+        self.leadership = None if election is None else Leadership()
         self._interval = interval
         self._on_prediction = tuple(on_prediction)
         self._on_event = list(on_event)
@@ -134,6 +142,7 @@ class Poller:
         self._server_backoff = PollBackoff()
         self._known_faults: frozenset[str] = frozenset()
         self._stop = asyncio.Event()
+        self._woken = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -153,6 +162,7 @@ class Poller:
     def stop(self) -> None:
         """Ends `run` at once. Call it in the event loop, e.g. from one of its signal handlers."""
         self._stop.set()
+        self._woken.set()
 
     def summary(self) -> Summary:
         """Returns the statistics of the evening so far."""
@@ -165,18 +175,41 @@ class Poller:
             until_final: also end once every game of the scoreboard is over, read to its end, and reported.
         """
         loop = asyncio.get_running_loop()
-        while not self._stop.is_set():
-            next_turn = loop.time() + self._interval
-            self.turn()
-            try:
-                async with asyncio.timeout_at(next_turn):
-                    await self._stop.wait()
-            except TimeoutError:
-                if until_final and self._nothing_left():
-                    return
+        async with nullcontext() if self._election is None else self._election.running(self._woken.set):
+            while not self._stop.is_set():
+                next_turn = loop.time() + self._interval
+                self._woken.clear()
+                await self._follow_election()
+                if self.leadership != Leadership():  # else it is not known yet whether this poller works
+                    self.turn()
+                try:
+                    async with asyncio.timeout_at(next_turn):
+                        await self._woken.wait()
+                except TimeoutError:
+                    if until_final and self._leads and self._nothing_left():
+                        return
+
+    @property
+    def _leads(self) -> bool:
+        """Whether this poller works, and has begun to for its term."""
+        election = self._election
+        return election is None or (election.leads and self.leadership == election.status)
+
+    async def _follow_election(self) -> None:
+        """Begins anew, as after a restart, once another poller works or may have worked; the record has what it did."""
+        if self._election is None or self.leadership == self._election.status:
+            return
+        self.leadership = status = self._election.status
+        if self.games:
+            await self._reads.close()
+            self.games.clear()
+            self._day, self._shown, self.scoreboard_time = "", frozenset(), None
+        await self._emit(LeadershipChanged(status))
 
     def turn(self) -> None:
         """Starts reads of the scoreboard and the live games, except for sources still being read.
+
+        There are no games while another poller works: the scoreboard alone is read, to be ready to take over.
 
         Asks the server for its health too: before the first forecast is due, nothing else would tell that it is away.
         """
@@ -246,6 +279,9 @@ class Poller:
 
     async def _do(self, game_id: str, effect: Effect) -> Observation | None:
         """Starts a read of the feed, emits an event, or returns the answer or error of a request to the server."""
+        if isinstance(effect, RequestForecasts | ReportOutcome):
+            while not self._leads:  # noqa: ASYNC110 - a clock decides; `_follow_election` ends this if another one works
+                await asyncio.sleep(_ELECTION_SECONDS)
         match effect:
             case Read.PLAYS | Read.BOX_SCORE:
                 self._start(game_id, effect)
@@ -292,6 +328,8 @@ class Poller:
         self.scoreboard_failure = ""
         self._backoff = PollBackoff()
         self.scoreboard_time = self._now()
+        if not self._leads:
+            return
         self._day = self._day or board.date
         for state in board.games:
             if state.game_id in self.games:

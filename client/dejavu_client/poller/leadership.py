@@ -1,0 +1,205 @@
+"""Which of several pollers works: the one that holds a lease of the ledger (docs/decisions/0047).
+
+A leader renews its lease four times in its time to live, and counts that time from before each request by a clock that
+runs while the process is stopped. So a leader that hung or was cut off knows that it no longer leads before it does
+anything further. A follower asks again as soon as the lease may have expired.
+"""
+
+# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from typing import Final, NamedTuple, Protocol
+
+from dejavu.v1.lease_service_pb2 import AcquireLeaseResponse
+from dejavu_client.errors import DejavuClientError, PermissionDeniedError, UnauthenticatedError, UnimplementedError
+from dejavu_client.logs import get_logger
+
+LEASE_SECONDS: Final = 10.0
+"""Time to live of the lease. A follower takes over at most this long after the leader's last renewal, plus one call."""
+
+LEASE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,63}")
+LEASE_NAME_RULE: Final = "1 to 64 letters, digits and . _ : / @ + -, beginning with a letter or digit"
+"""Form of the name of a lease; the server has the same."""
+
+_RENEWALS: Final = 4
+"""Renewals within the time to live."""
+_LEADS_FOR: Final = 0.8
+"""Share of the time to live for which a leader acts; calls that it has sent end in the rest."""
+_FOLLOWER_PAUSE: Final = 2.0
+"""Longest pause, in seconds, between two requests of a follower: a leader that ends releases its lease."""
+_ALONE_PAUSE: Final = 30.0
+"""Pause, in seconds, until a server that has no leases is asked again: it may have been replaced by a newer one."""
+_FAILED_PAUSE: Final = 1.0
+_NAME_LENGTH: Final = 40
+
+log = get_logger()
+
+
+class LeaderRole(StrEnum):
+    """What a poller does."""
+
+    WAITING = "waiting"
+    """It has not heard yet who leads, or lost its lease and does not know who has it."""
+    LEADING = "leading"
+    """It works."""
+    STANDBY = "standby"
+    """It waits: another poller works."""
+    ALONE = "alone"
+    """It works without a lease: the server has none, or does not let it have one."""
+
+
+class Leadership(NamedTuple):
+    """Who works, as far as a poller knows.
+
+    Attributes:
+        role: what this one does.
+        term: how often it began to lead; a leader that lost its lease and has it again begins anew.
+        leader: who leads, if it is another one.
+        reason: why it works without a lease, or does not know who leads.
+    """
+
+    role: LeaderRole = LeaderRole.WAITING
+    term: int = 0
+    leader: str = ""
+    reason: str = ""
+
+
+class LeaseClient(Protocol):
+    """Client for leases; implemented by `AsyncDejavuClient`. A call that fails raises a `DejavuClientError`."""
+
+    async def acquire_lease(
+        self, name: str, holder: str, ttl: float, *, timeout: float | None = None
+    ) -> AcquireLeaseResponse:
+        """Acquires or renews a lease."""
+        ...
+
+    async def release_lease(self, name: str, holder: str, *, timeout: float | None = None) -> bool:
+        """Releases a lease."""
+        ...
+
+
+def steady_time() -> float:
+    """Returns seconds by a clock that is never set, and runs while the process or the machine is stopped."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def lease_name(*work: object) -> str:
+    """Returns the name of the lease of a piece of work: pollers that would do the same have the same name."""
+    return f"poll/{hashlib.sha256(repr(work).encode()).hexdigest()[:12]}"
+
+
+def holder_name() -> str:
+    """Returns a name for this process, unlike that of any other: host, process id, and random digits."""
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:_NAME_LENGTH].lstrip(".-") or "poller"
+    return f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+class LeaderElection:
+    """Takes part in the election of one poller, while `running`.
+
+    Args:
+        client: requests the lease.
+        name: name of the lease.
+        holder: name of this process.
+        ttl: time to live of the lease, in seconds.
+        clock: steady clock, in seconds.
+
+    Attributes:
+        status: who works, as last heard.
+    """
+
+    def __init__(
+        self,
+        client: LeaseClient,
+        name: str,
+        holder: str | None = None,
+        *,
+        ttl: float = LEASE_SECONDS,
+        clock: Callable[[], float] = steady_time,
+    ) -> None:
+        self.status = Leadership()
+        self._client = client
+        self._name = name
+        self._holder = holder or holder_name()
+        self._ttl = ttl
+        self._clock = clock
+        self._until = float("-inf")
+        self._acquired = 0
+        self._changed: Callable[[], None] = lambda: None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this poller may work now. Ask right before anything that another one would do too."""
+        role = self.status.role
+        return role is LeaderRole.ALONE or (role is LeaderRole.LEADING and self._clock() < self._until)
+
+    @asynccontextmanager
+    async def running(self, changed: Callable[[], None]) -> AsyncIterator[None]:
+        """Requests the lease again and again; releases it at the end.
+
+        Args:
+            changed: called whenever `status` changes.
+        """
+        self._changed = changed
+        task = asyncio.create_task(self._run(), name="leader-election")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            self._until = float("-inf")
+            if self.status.role is not LeaderRole.ALONE:
+                with contextlib.suppress(DejavuClientError):
+                    await self._client.release_lease(self._name, self._holder, timeout=self._ttl / _RENEWALS)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                pause = await self._ask()
+            except Exception as error:  # a bug here must not leave the evening without a poller that takes over
+                log.exception("poll.election_failed", error=type(error).__name__)
+                pause = _FAILED_PAUSE
+            await asyncio.sleep(pause)
+
+    async def _ask(self) -> float:
+        """Requests the lease once; returns the seconds until the next request."""
+        asked = self._clock()
+        try:
+            answer = await self._client.acquire_lease(
+                self._name, self._holder, self._ttl, timeout=self._ttl / _RENEWALS
+            )
+        except (UnimplementedError, PermissionDeniedError, UnauthenticatedError) as error:
+            self._set(LeaderRole.ALONE, reason=f"no lease: {error.message}")
+            return _ALONE_PAUSE
+        except DejavuClientError as error:
+            if not self.leads:
+                self._set(LeaderRole.WAITING, reason=f"it is not known who leads: {error.message}")
+            return _FAILED_PAUSE
+        if not answer.acquired:
+            self._set(LeaderRole.STANDBY, leader=answer.lease.holder)
+            return min(_FOLLOWER_PAUSE, max(0.05, answer.lease.remaining.ToMilliseconds() / 1e3))
+        acquired = answer.lease.acquired_time.ToNanoseconds()
+        begun = acquired != self._acquired or self.status.role is not LeaderRole.LEADING
+        self._until, self._acquired = asked + _LEADS_FOR * self._ttl, acquired
+        self._set(LeaderRole.LEADING, begun=begun)
+        return max(0.0, asked + self._ttl / _RENEWALS - self._clock())
+
+    def _set(self, role: LeaderRole, *, leader: str = "", reason: str = "", begun: bool = False) -> None:
+        begun = begun or (role is LeaderRole.ALONE and self.status.role is not role)
+        status = Leadership(role, self.status.term + begun, leader, reason)
+        if status._replace(reason="") != self.status._replace(reason="") or (reason and not self.status.reason):
+            log.info("poll.leadership", role=role, leader=leader, reason=reason)
+            self.status = status
+            self._changed()

@@ -55,8 +55,8 @@ def load_or_create(path: Path) -> Ed25519PrivateKey:
     If several processes find it missing at once, one creates the key and all use it.
 
     Raises:
-        SigningUnavailable: if the file exists but holds no such key, or others than its owner may access it; or if it
-            is missing and can't be created.
+        SigningUnavailable: if the file exists but holds no such key, or others than its owner may access it (that of
+            root may be readable by its group); or if it is missing and can't be created.
     """
     try:
         try:
@@ -98,10 +98,13 @@ def _load(path: Path) -> Ed25519PrivateKey:
     # Check the descriptor, not the path, which may change. O_NONBLOCK: opening a pipe without a writer must not block.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        mode = os.fstat(descriptor).st_mode
+        status = os.fstat(descriptor)
+        mode = status.st_mode
         if not stat.S_ISREG(mode):
             raise SigningUnavailable("the signing key can't be used: it is not a regular file")
-        if mode & 0o077:
+        # Kubernetes mounts a secret as a file of root that the group of the container (fsGroup) may read.
+        mounted = status.st_uid == 0 != os.geteuid()
+        if mode & (0o037 if mounted else 0o077):
             raise SigningUnavailable(
                 f"the signing key can't be used: its file has mode {stat.S_IMODE(mode):04o}, which lets others "
                 "access it; expected 0600"

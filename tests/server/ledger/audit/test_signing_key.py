@@ -81,6 +81,22 @@ def test_a_key_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None
         load_or_create(path)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of root")
+def test_a_key_of_root_that_the_group_of_a_container_may_read_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = Ed25519PrivateKey.generate()
+    mounted = put(tmp_path / "key.pem", pem(key), 0o440)  # as Kubernetes mounts a secret with fsGroup
+    monkeypatch.setattr(os, "geteuid", lambda: 10001)
+    assert public_bytes(load_or_create(mounted)) == public_bytes(key)
+    for mode in (0o460, 0o444, 0o441):
+        with pytest.raises(SigningUnavailable, match=f"mode {mode:04o}"):
+            load_or_create(put(tmp_path / f"{mode}.pem", pem(key), mode))
+    os.chown(mounted, 10001, 10001)  # its owner alone, unless that is root
+    with pytest.raises(SigningUnavailable, match="mode 0440"):
+        load_or_create(mounted)
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [

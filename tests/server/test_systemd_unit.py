@@ -1,12 +1,14 @@
-"""The systemd unit that ships is hardened, and its command line starts the server with its environment."""
+"""The systemd units that ship are hardened, and their command lines start the programs with their environments."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections import defaultdict
 from pathlib import Path
 
@@ -14,34 +16,38 @@ import pytest
 from tests.support.processes.servers import SpawnedServer
 
 from dejavu_client import DejavuClient
+from dejavu_gateway.settings import GatewayLimits
 from dejavu_server.cli.options import options
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.supervisor import FEW_DESCRIPTORS
 
-UNIT = Path(__file__).parents[2] / "server" / "dejavu.service"
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "server" / "dejavu.service"
+DASHBOARD_UNIT = ROOT / "client" / "dejavu-dashboard.service"
 INSTALLED = Path("/opt/dejavu/.venv/bin")
 
 MOST_EXPOSED = 2.0
 """What `systemd-analyze security` may say at most, of 10."""
 
 
-def service() -> dict[str, list[str]]:
-    """Returns the settings of the unit, each with its values in order."""
+def service(unit: Path = UNIT) -> dict[str, list[str]]:
+    """Returns the settings of a unit, each with its values in order."""
     found = defaultdict(list)
-    for line in UNIT.read_text().splitlines():
+    for line in unit.read_text().splitlines():
         name, assigned, value = line.partition("=")
         if assigned and not line.startswith("#"):
             found[name].append(value)
     return found
 
 
-def environment() -> dict[str, str]:
-    """Returns the environment variables that the unit sets."""
-    return dict(each.split("=", 1) for each in service()["Environment"])
+def environment(unit: Path = UNIT) -> dict[str, str]:
+    """Returns the environment variables that a unit sets."""
+    return dict(each.split("=", 1) for each in service(unit)["Environment"])
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-def test_the_unit_is_hardened_and_has_no_line_that_systemd_does_not_know(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", [UNIT, DASHBOARD_UNIT], ids=lambda unit: unit.name)
+def test_a_unit_is_hardened_and_has_no_line_that_systemd_does_not_know(unit: Path, tmp_path: Path) -> None:
     judged = subprocess.run(
         [
             "systemd-analyze",
@@ -49,7 +55,7 @@ def test_the_unit_is_hardened_and_has_no_line_that_systemd_does_not_know(tmp_pat
             "--offline=true",
             f"--threshold={MOST_EXPOSED * 10:g}",
             "--no-pager",
-            str(UNIT),
+            str(unit),
         ],
         check=False,
         capture_output=True,
@@ -58,8 +64,8 @@ def test_the_unit_is_hardened_and_has_no_line_that_systemd_does_not_know(tmp_pat
     assert judged.returncode == 0, judged.stdout[-400:] + judged.stderr
     assert "Overall exposure level" in judged.stdout
     assert "ignoring" not in judged.stderr, judged.stderr  # an unknown or invalid setting
-    without = tmp_path / "dejavu.service"
-    without.write_text("\n".join(line for line in UNIT.read_text().splitlines() if "SystemCall" not in line))
+    without = tmp_path / unit.name
+    without.write_text("\n".join(line for line in unit.read_text().splitlines() if "SystemCall" not in line))
     worse = [
         "systemd-analyze",
         "security",
@@ -80,6 +86,43 @@ def test_what_the_unit_sets_fits_the_server() -> None:
     assert int(files) >= FEW_DESCRIPTORS
     [reload] = service()["ExecReload"]
     assert reload == "/bin/kill -HUP $MAINPID"
+
+
+def test_what_the_dashboards_unit_sets_fits_the_dashboard_and_the_server() -> None:
+    given, [stop] = environment(DASHBOARD_UNIT), service(DASHBOARD_UNIT)["TimeoutStopSec"]
+    assert given["DEJAVU_TARGET"] == environment()["DEJAVU_LISTEN"]
+    [command] = service(DASHBOARD_UNIT)["ExecStart"]
+    _, option, grace = command.split()
+    assert option == "--grace"
+    assert float(stop) >= float(grace) + 5
+    [files] = service(DASHBOARD_UNIT)["LimitNOFILE"]
+    assert int(files) >= GatewayLimits().connections
+
+
+def test_the_command_line_of_the_dashboards_unit_starts_a_gateway_that_drains() -> None:
+    program, *arguments = service(DASHBOARD_UNIT)["ExecStart"][0].split()
+    assert Path(program).parent == INSTALLED
+    own = {**environment(DASHBOARD_UNIT), "DEJAVU_DASHBOARD_LISTEN": "127.0.0.1:0", "DEJAVU_TARGET": "127.0.0.1:9"}
+    here = Path(sys.executable).parent / Path(program).name
+    with subprocess.Popen(
+        [str(here), *arguments],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PATH": os.environ["PATH"], **own},
+        umask=int(service(DASHBOARD_UNIT)["UMask"][0], 8),
+    ) as process:
+        try:
+            assert process.stderr is not None
+            address = next(
+                entry["address"] for entry in map(json.loads, process.stderr) if entry["event"] == "listening"
+            )
+            with urllib.request.urlopen(f"http://{address}/healthz", timeout=30) as answer:
+                assert answer.status == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
 
 
 def test_the_command_line_of_the_unit_starts_a_server_that_reloads_and_drains(tmp_path: Path) -> None:

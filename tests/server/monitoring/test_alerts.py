@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from tests.support.processes.promtool import RULES, alert_names, firing, promtool
 
+PAGE = {"instance": "a:8080", "job": "dejavu-dashboard"}
+"""Labels of the series of a page's gateway."""
+
 METHOD = "/dejavu.v1.PredictionService/Predict"
 
 
@@ -114,7 +117,37 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [f"{of('dejavu_access_file_outdated', file='tls')} 1x40"],
         [f"{of('dejavu_access_file_outdated', file='tls')} 0x40"],
     ),
+    "DejavuDashboardDown": ([f"{of('up', **PAGE)} 0x40"], [f"{of('up', **PAGE)} 1x40"]),
+    "DejavuDashboardNotStreaming": (
+        [f"{of('dejavu_dashboard_upstream_streaming', **PAGE)} 0x40"],
+        [f"{of('dejavu_dashboard_upstream_streaming', **PAGE)} 1x30 0 0 1 1 1 0 1 1 1 1"],  # the server was restarted
+    ),
+    "DejavuDashboardLate": (
+        [
+            f"{of('dejavu_dashboard_upstream_lag_seconds_bucket', le=le, **PAGE)} 0+{step}x40"
+            for le, step in (("0.1", 80), ("5.0", 80), ("10.0", 100), ("+Inf", 100))
+        ],
+        [
+            f"{of('dejavu_dashboard_upstream_lag_seconds_bucket', le=le, **PAGE)} 0+{step}x40"
+            for le, step in (("0.1", 95), ("5.0", 95), ("10.0", 100), ("+Inf", 100))
+        ],
+    ),
+    "DejavuDashboardErrors": (
+        [f"{of('dejavu_dashboard_requests_total', endpoint='/api/predict', status='500', **PAGE)} _x30 1x10"],
+        [
+            f"{of('dejavu_dashboard_requests_total', endpoint='/api/predict', status='503', **PAGE)} 0+9x40",
+            f"{of('dejavu_dashboard_requests_total', endpoint='/api/models', status='500', **PAGE)} 1x80",  # long ago
+        ],
+    ),
+    "DejavuDashboardFull": (
+        [f"{of('dejavu_dashboard_refused_connections_total', limit='all', **PAGE)} 0x30 1x10"],
+        [f"{of('dejavu_dashboard_refused_connections_total', limit='address', **PAGE)} 0+1x40"],
+    ),
 }
+
+
+LATER = {"DejavuCoverageOff", "DejavuDashboardErrors"}
+"""Alerts that look at more than the first minutes: when to look at what is usual."""
 
 
 def test_prometheus_takes_the_rules() -> None:
@@ -134,7 +167,12 @@ def test_an_alert_fires_alone_on_what_it_is_for(name: str, tmp_path: Path) -> No
 
 def test_no_alert_fires_on_what_is_usual(tmp_path: Path) -> None:
     for name, (_, usual) in CASES.items():
-        assert firing(tmp_path, usual, minutes=17 if name == "DejavuCoverageOff" else 9) == set(), name
+        assert firing(tmp_path, usual, minutes=17 if name in LATER else 9) == set(), name
+
+
+def test_further_errors_of_the_page_are_noticed_as_the_first_one_is(tmp_path: Path) -> None:
+    series = of("dejavu_dashboard_requests_total", endpoint="/api/models", status="500", **PAGE)
+    assert firing(tmp_path, [f"{series} 1x60 2x20"], minutes=17) == {"DejavuDashboardErrors"}
 
 
 def test_intervals_that_hold_are_no_fault(tmp_path: Path) -> None:

@@ -86,25 +86,26 @@ def _test(folder: Path, series: Sequence[str], expected: Sequence[dict[str, Any]
     return report if run.returncode else ""
 
 
-def scraped_series(scrapes: Iterable[str], *, instance: str = "server:9464") -> list[str]:
+def scraped_series(scrapes: Iterable[str], *, instance: str = "server:9464", job: str = "dejavu") -> list[str]:
     """Returns the series of successive scrapes, as `firing` takes them; `up` included.
 
     Args:
         scrapes: texts of /metrics, in the order of time; each stands for one step.
         instance: label that Prometheus adds.
+        job: another one.
     """
     texts = list(scrapes)
     series: dict[str, list[str]] = {}
     for index, text in enumerate(texts):
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
-                labels: dict[str, Any] = {**sample.labels, "instance": instance, "job": "dejavu"}
+                labels: dict[str, Any] = {**sample.labels, "instance": instance, "job": job}
                 key = sample.name + "{" + ",".join(f"{name}='{value}'" for name, value in labels.items()) + "}"
                 values = series.setdefault(key, ["_"] * len(texts))
                 values[index] = "NaN" if sample.value != sample.value else f"{sample.value:.17g}"
     up = " ".join("1" for _ in texts)
     return [
-        f"up{{instance='{instance}',job='dejavu'}} {up}",
+        f"up{{instance='{instance}',job='{job}'}} {up}",
         *(f"{key} {' '.join(each)}" for key, each in series.items()),
     ]
 

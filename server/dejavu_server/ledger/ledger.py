@@ -12,7 +12,6 @@ from typing import TypeVar
 
 import structlog
 
-from dejavu_common.clock import wait_until_set
 from dejavu_models.errors import quoted
 from dejavu_models.types import Horizon
 from dejavu_server.admission.callers import current_recording
@@ -21,9 +20,11 @@ from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, CommitListener, Durability, Query, StopSignal
 from dejavu_server.ledger.database.backends import new_backend
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
+from dejavu_server.ledger.database.recording.known_record import Appended
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import InvalidResumeToken, LedgerError, LedgerUnavailable, ResumeTokenExpired
+from dejavu_server.ledger.tail import Tail
 from dejavu_server.ledger.writer import Writer
 from dejavu_server.observability.activity import Activity
 from dejavu_server.records import IssuedForecast, ReportedOutcome
@@ -36,9 +37,6 @@ READERS = 6
 """Reader threads, each with its own connection: for the tail, two subscribers that catch up, a lookup and two
 scorecards. What is read beside them takes a millisecond.
 """
-
-PAGE_SIZE = 500
-"""Entries that a tail reads per page."""
 
 
 class Ledger:
@@ -66,12 +64,13 @@ class Ledger:
         self._backend = backend
         self.identity = identity
         self._on_failure = on_failure
-        self._writer = Writer(backend, backend.notify, limits)
+        self._writer = Writer(backend, self._on_own_commit, limits)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
         self._reading = Activity("ledger-reader", may_run_long=True)
         self.activities = (self._writer.activity, self._reading)
         self._closed = False
         self._woken: set[asyncio.Event] = set()
+        self._tails: set[Tail] = set()
         self._listener: CommitListener | None = None
 
     @classmethod
@@ -151,7 +150,7 @@ class Ledger:
         if recording is not None:
             recording.check({each.game_id for each in issued}, sum(len(draft.payload) for draft in drafts))
         with self._reporting_failures():
-            results = await asyncio.wrap_future(self._writer.submit(drafts))
+            results = await self._writer.submit(drafts)
         if recording is not None:
             for each, draft, result in zip(issued, drafts, results, strict=True):
                 if not isinstance(result, Failed) and result.generated_time == each.generated_time:  # it is new
@@ -206,7 +205,7 @@ class Ledger:
 
     async def _change_outcome(self, change: Query[Result[tuple[ReportedOutcome, int]]]) -> tuple[ReportedOutcome, int]:
         with self._reporting_failures():
-            answer = await asyncio.wrap_future(self._writer.run(change))
+            answer = await self._writer.run(change)
         if isinstance(answer, Failed):
             raise answer.error
         return answer
@@ -220,7 +219,7 @@ class Ledger:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be written.
         """
         with self._reporting_failures():
-            return await asyncio.wrap_future(self._writer.run(change, alone=True))
+            return await self._writer.run(change, alone=True)
 
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
         """Returns the result of a query; each of its statements sees the newest commit.
@@ -287,26 +286,39 @@ class Ledger:
             LedgerError: if the ledger cannot be read; LedgerCorrupt at an entry that cannot be decoded, because later
                 entries could no longer be returned in order.
         """
-        woken = asyncio.Event()
-        self.listen(woken)
+        tail = Tail(self, after)
+        self._tails.add(tail)
+        self._start_listening()
         try:
-            while not self._closed:
-                woken.clear()  # before reading: a notification from here on causes another read
-                if page := await self.read_after(after, PAGE_SIZE):
-                    after = page[-1].sequence
+            async with contextlib.aclosing(tail.pages(poll_seconds, lambda: self._closed)) as pages:
+                async for page in pages:
                     yield page
-                else:
-                    await wait_until_set(woken, poll_seconds)
         finally:
-            self._woken.discard(woken)
+            self._tails.discard(tail)
 
     def listen(self, committed: asyncio.Event) -> None:
         """Sets an event after every commit of any process, until the ledger is closed; see `Backend.listen`."""
         self._woken.add(committed)
-        if self._listener is None:
-            self._listener = self._backend.listen(self._wake)
+        self._start_listening()
 
-    def _wake(self) -> None:
+    def _start_listening(self) -> None:
+        if self._listener is None:
+            self._listener = self._backend.listen(self._on_foreign_commit)
+
+    def _on_own_commit(self, appended: Appended | None) -> None:
+        for tail in self._tails:
+            if appended is None:
+                tail.wake()
+            else:
+                tail.hand(appended)
+        self._set_events()
+
+    def _on_foreign_commit(self) -> None:
+        for tail in self._tails:
+            tail.wake()
+        self._set_events()
+
+    def _set_events(self) -> None:
         for event in self._woken:
             event.set()
 

@@ -5,10 +5,11 @@ Under load, many calls share the cost of a commit. A single call is committed at
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection, Query
 from dejavu_server.ledger.database.recorded_games import RecordingLimits
+from dejavu_server.ledger.database.recording.known_record import Appended, KnownRecord
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.errors import DiskReserveReached, LedgerError, LedgerUnavailable, copy_of
 from dejavu_server.observability.activity import Activity
@@ -30,6 +32,8 @@ _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
 MEBIBYTE = 1024 * 1024
+
+_NOTHING = Appended(0, (), 0)
 
 GROUP_SIZE = 2000
 """Forecast count at which a transaction takes no further calls; a call is never split."""
@@ -46,7 +50,7 @@ class _Call:
         alone: whether the call needs its own transaction.
     """
 
-    answer: Future[Any]
+    answer: asyncio.Future[Any]
     drafts: Sequence[PreparedForecast] = ()
     work: Query[Any] | None = None
     alone: bool = False
@@ -55,19 +59,24 @@ class _Call:
 class Writer:
     """Commits forecasts and other writes in groups, in the order of the calls, on its own thread.
 
+    Create it, and call `submit` and `run`, in the event loop that waits for the answers.
+
     Args:
         backend: the database.
-        on_commit: called on the thread after each transaction that may have added entries.
+        on_commit: called in the event loop after each transaction that may have added entries, once its callers have
+            their answers, with what it added; with None if that is not known.
         limits: what is recorded of a game.
 
     Attributes:
         activity: what its thread writes.
     """
 
-    def __init__(self, backend: Backend, on_commit: Callable[[], None], limits: RecordingLimits) -> None:
+    def __init__(self, backend: Backend, on_commit: Callable[[Appended | None], None], limits: RecordingLimits) -> None:
         self._backend = backend
         self._limits = limits
-        self._announce = on_commit
+        self._known = KnownRecord()
+        self._on_commit = on_commit
+        self._loop = asyncio.get_running_loop()
         self._failure_log = FailureLog(_log, failed="ledger_commit_failed")
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self.activity = Activity("ledger-writer", waiting=self._calls.qsize)
@@ -76,17 +85,17 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, drafts: Sequence[PreparedForecast]) -> Future[list[Result[IssuedForecast]]]:
+    def submit(self, drafts: Sequence[PreparedForecast]) -> asyncio.Future[list[Result[IssuedForecast]]]:
         """Queues forecasts to record together. A call cancelled before its turn records nothing.
 
         Raises:
             LedgerUnavailable: if the writer was closed.
         """
-        answer: Future[list[Result[IssuedForecast]]] = Future()
+        answer: asyncio.Future[list[Result[IssuedForecast]]] = self._loop.create_future()
         self._put(_Call(answer, drafts))
         return answer
 
-    def run(self, work: Query[_T], *, alone: bool = False) -> Future[_T]:
+    def run(self, work: Query[_T], *, alone: bool = False) -> asyncio.Future[_T]:
         """Queues a function that writes.
 
         Args:
@@ -96,7 +105,7 @@ class Writer:
         Raises:
             LedgerUnavailable: if the writer was closed.
         """
-        answer: Future[_T] = Future()
+        answer: asyncio.Future[_T] = self._loop.create_future()
         self._put(_Call(answer, work=work, alone=alone))
         return answer
 
@@ -118,7 +127,7 @@ class Writer:
         while (call := self._calls.get()) is not None:
             group, last = self._gather(call)
             for part in _transactions(group):
-                calls = [call for call in part if call.answer.set_running_or_notify_cancel()]
+                calls = [call for call in part if not call.answer.cancelled()]
                 with self.activity.task():
                     self._commit(calls)
             if last:
@@ -143,7 +152,7 @@ class Writer:
             return
         try:
             with self._backend.write() as connection:
-                results = _write(connection, group, self._limits, self._refusal())
+                results = _write(connection, group, self._limits, self._refusal(), self._known)
         except Exception as error:
             # The transaction was rolled back. If the ledger is unavailable, single calls would fail as well. Other
             # errors may come from one call: retry the calls one by one, so that only that call fails.
@@ -151,12 +160,38 @@ class Writer:
                 for call in group:
                     self._commit([call])
                 return
-            for call in group:
-                call.answer.set_exception(self._caller_error(error, call))
+            self._answer([(call.answer, None, self._caller_error(error, call)) for call in group])
             return
-        self._announce()
-        for call, answer in zip(group, results, strict=True):
-            call.answer.set_result(answer)
+        appended = self._appended(group)
+        self._answer([(call.answer, result, None) for call, result in zip(group, results, strict=True)], appended)
+        if appended is None or appended.through > appended.after:
+            self._backend.notify()  # only now: it takes as long as a small commit, and the callers wait
+
+    def _appended(self, group: list[_Call]) -> Appended | None:
+        """Returns what a transaction appended; None if it did more than to record forecasts."""
+        return None if any(call.work is not None for call in group) else self._known.appended
+
+    def _answer(
+        self,
+        answers: list[tuple[asyncio.Future[Any], Any, Exception | None]],
+        appended: Appended | None = _NOTHING,
+    ) -> None:
+        """Answers all callers of a transaction in one turn of their event loop: waking it is what costs most."""
+        with suppress(RuntimeError):  # the loop has ended without closing the ledger: nobody waits for an answer
+            self._loop.call_soon_threadsafe(self._answer_in_loop, answers, appended)
+
+    def _answer_in_loop(
+        self, answers: list[tuple[asyncio.Future[Any], Any, Exception | None]], appended: Appended | None
+    ) -> None:
+        for future, result, error in answers:
+            if future.done():  # cancelled
+                continue
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+        if appended is None or appended.through > appended.after:
+            self._on_commit(appended)
 
     def _refusal(self) -> DejavuError | None:
         """Returns why no new forecast is recorded at the moment; None if they are."""
@@ -197,7 +232,11 @@ def _transactions(group: list[_Call]) -> Iterator[list[_Call]]:
 
 
 def _write(
-    connection: Connection, group: list[_Call], limits: RecordingLimits, refusal: DejavuError | None
+    connection: Connection,
+    group: list[_Call],
+    limits: RecordingLimits,
+    refusal: DejavuError | None,
+    known: KnownRecord,
 ) -> list[Any]:
     """Executes the calls in order, recording the drafts of adjacent calls together; returns their results."""
     results: list[Any] = []
@@ -206,7 +245,8 @@ def _write(
         if work is not None:
             results += [work(connection) for _ in adjacent]
             continue
-        recorded = store.append(connection, [draft for call in adjacent for draft in call.drafts], limits, refusal)
+        drafts = [draft for call in adjacent for draft in call.drafts]
+        recorded = store.append(connection, drafts, limits, refusal, known)
         end = 0
         for call in adjacent:
             start, end = end, end + len(call.drafts)

@@ -213,8 +213,8 @@ class Broadcaster:
             async with contextlib.aclosing(self._ledger.tail(self.position)) as pages:
                 async for page in pages:
                     for entry in page:
-                        self._publish(entry)
-                        await asyncio.sleep(0)  # lets other calls run during a long page
+                        if self._publish(entry):
+                            await asyncio.sleep(0)  # lets other calls run during a long page
         except LedgerError as error:
             self._fail(error)
         except Exception as error:
@@ -229,7 +229,8 @@ class Broadcaster:
         self._finish(error)
         self._on_failure(error)
 
-    def _publish(self, entry: IssuedForecast | ReportedOutcome) -> None:
+    def _publish(self, entry: IssuedForecast | ReportedOutcome) -> bool:
+        """Offers an entry to the attached subscribers that want it; returns whether there are any."""
         targets = self._attached_to_all | self._attached_to_game.get(entry.game_id, set())
         if targets:
             event = StreamEvent(entry.sequence, self._serialize(entry))
@@ -237,6 +238,7 @@ class Broadcaster:
                 if not subscription.offer(event):
                     self._detach(subscription)
         self.position = entry.sequence
+        return bool(targets)
 
     def _finish(self, error: DejavuError) -> None:
         if self._ended is None:

@@ -106,6 +106,16 @@ def limit_size(ledger: Ledger) -> None:
         connection.exec_driver_sql("PRAGMA max_page_count=64")
 
 
+async def test_a_connection_that_was_opened_on_a_broken_disk_is_not_used_again(ledger: Ledger) -> None:
+    await ledger.commit([issued(game(1))])
+    assert isinstance(ledger._backend, SqliteBackend)
+    with ledger._backend.write() as connection:
+        connection.exec_driver_sql("PRAGMA query_only=ON")  # fails as one does that was opened on a read-only disk
+    with pytest.raises(LedgerUnavailable, match="read-only"):
+        await ledger.commit([issued(game(2))])
+    assert [again.sequence for again in await recorded(ledger, issued(game(2)))] == [2]
+
+
 async def test_a_file_that_is_no_database_is_corrupt(url: str, tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_bytes(b"this is not what one looks like" * 100)
     with pytest.raises(LedgerCorrupt, match="damaged"):

@@ -14,11 +14,13 @@ from unittest.mock import AsyncMock
 
 import pytest
 from tests.support.builders.issued_forecasts import game, issued
+from tests.support.builders.outcomes import answered, asked
 from tests.support.harness.ledger_faults import add_unreadable_entry
 from tests.support.processes.ledger_writer import Writer
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable
-from dejavu_server.ledger.database import notify
+from dejavu_server.ledger.database import notify, store
+from dejavu_server.ledger.tail import Tail
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 NEVER = 3600.0
@@ -50,25 +52,15 @@ def list_all(folder: Path) -> list[Path]:
 
 
 async def asleep(*ledgers: Ledger) -> None:
-    """Waits until the new tail task of each ledger has found nothing, so that only a notification wakes it."""
-    with pytest.MonkeyPatch.context() as patched:
-        events = [finds_nothing(ledger, patched) for ledger in ledgers]
-        for event in events:
-            await event.wait()
+    """Waits until the tail of each ledger waits to be woken, having found nothing more."""
+    async with asyncio.timeout(20):
+        for ledger in ledgers:
+            while not ledger._tails or not all(map(_waits, ledger._tails)):  # noqa: ASYNC110 - a wait is not announced
+                await asyncio.sleep(0)
 
 
-def finds_nothing(ledger: Ledger, patched: pytest.MonkeyPatch) -> asyncio.Event:
-    found_nothing = asyncio.Event()
-    read_after = ledger.read_after
-
-    async def watched(sequence: int, limit: int) -> list[Entry]:
-        page = await read_after(sequence, limit)
-        if not page:
-            found_nothing.set()
-        return page
-
-    patched.setattr(ledger, "read_after", watched)
-    return found_nothing
+def _waits(tail: Tail) -> bool:
+    return bool(tail._woken._waiters)
 
 
 async def test_a_tail_begins_right_after_its_place_and_goes_on(ledger: Ledger) -> None:
@@ -94,6 +86,19 @@ async def test_a_commit_wakes_every_tail_at_once(ledger: Ledger, url: str) -> No
         async with asyncio.timeout(5):
             assert await asyncio.gather(*waiting) == [stored, stored]
     await other.close()
+
+
+async def test_what_this_process_commits_is_not_read_back(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with aclosing(ledger.tail(0, poll_seconds=NEVER)) as pages:
+        waiting = asyncio.create_task(collect(pages, 6))
+        await asleep(ledger)
+        monkeypatch.setattr(ledger, "read_after", AsyncMock(side_effect=LedgerUnavailable("not to be read")))
+        for number in range(3):
+            await ledger.commit([issued(game(number)), asked(issued(game(10 + number)), answered(None))])
+            await ledger.commit([issued(game(number))])  # nothing new
+        read_back = await ledger.read(lambda connection: store.read_after(connection, 0, 10))
+        assert await waiting == read_back
+        assert [entry.sequence for entry in read_back] == [1, 2, 4, 5, 7, 8]  # each second one has a market after it
 
 
 async def test_a_tail_that_was_woken_goes_back_to_sleep(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,14 +137,18 @@ async def test_what_no_announcement_told_of_is_found_by_looking(
         assert await ledger.commit([issued()]) == await waiting
 
 
-async def test_a_tail_ends_when_the_ledger_cannot_be_read(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_tail_ends_when_the_ledger_cannot_be_read(
+    ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await Ledger.open(url)
     async with aclosing(ledger.tail(0, poll_seconds=NEVER)) as pages:
         waiting = asyncio.create_task(collect(pages, 1))
         await asleep(ledger)
         monkeypatch.setattr(ledger, "read_after", AsyncMock(side_effect=LedgerUnavailable("for the moment")))
-        await ledger.commit([issued()])
+        await other.commit([issued()])
         with pytest.raises(LedgerUnavailable):
             await waiting
+    await other.close()
 
 
 async def test_a_tail_ends_at_an_entry_that_cannot_be_read_back(ledger: Ledger, tmp_path: Path) -> None:
@@ -194,6 +203,7 @@ async def test_the_socket_of_a_killed_process_is_removed(ledger: Ledger, runtime
             left.bind(str(dead))
         await ledger.commit([issued()])
         await waiting
+        await ledger.commit([issued(game(2))])  # the first one was answered before the sockets were looked at
         assert live.exists()
         assert not dead.exists()
 

@@ -112,13 +112,17 @@ async def test_streams_end_at_an_entry_that_cannot_be_read_back(ledger: Ledger, 
     await broadcaster.close()
 
 
-async def test_streams_end_when_the_ledger_cannot_be_read(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_streams_end_when_the_ledger_cannot_be_read(
+    ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await Ledger.open(url)  # what this worker commits itself is not read
     async with started(ledger) as broadcaster, Subscriber(broadcaster) as subscriber:
         await subscriber.heartbeat()
         monkeypatch.setattr(ledger, "read_after", AsyncMock(side_effect=LedgerUnavailable("for the moment")))
-        await ledger.commit([issued()])
+        await other.commit([issued()])
         with pytest.raises(LedgerUnavailable, match="for the moment"):
             await subscriber.next()
+    await other.close()
 
 
 async def test_a_hub_goes_on_where_the_last_one_stood(ledger: Ledger) -> None:

@@ -90,7 +90,10 @@ class Backend(Protocol):
         """Returns the size of the database, what is not yet merged into it included; 0 if it is not known."""
 
     def notify(self) -> None:
-        """Wakes the listeners of this ledger in all processes. Never raises; call it from one thread at a time."""
+        """Wakes the listeners of this ledger in all processes. Never raises; call it from one thread at a time.
+
+        The newest listener of this object may be left out: its owner knows what it has written.
+        """
 
     def listen(self, committed: Callable[[], None]) -> CommitListener | None:
         """Calls a function in the event loop whenever another transaction was committed; call it there too.

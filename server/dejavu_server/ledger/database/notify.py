@@ -57,9 +57,14 @@ def _make_private(folder: Path) -> None:
 
 
 class Notifier:
-    """Notifies every tail of a ledger. Use it from one thread at a time."""
+    """Notifies every tail of a ledger. Use it from one thread at a time.
+
+    Attributes:
+        own: name of a socket that is left out: its process knows what it has committed.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.own = ""
         self._folder = folder
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
@@ -67,13 +72,16 @@ class Notifier:
     def notify(self) -> None:
         """Wakes the tails; removes the sockets of processes that died. Never raises and never blocks."""
         try:
-            peers = [entry.path for entry in os.scandir(self._folder) if entry.name.endswith(".sock")]
+            names = [each.name for each in os.scandir(self._folder) if each.name.endswith(".sock")]
         except FileNotFoundError:
             return  # no tail listens
         except OSError as error:
             _log.warning("ledger_announcement_failed", error=str(error))
             return
-        for peer in peers:
+        for name in names:
+            if name == self.own:
+                continue
+            peer = f"{self._folder}/{name}"
             try:
                 self._socket.sendto(b"", peer)
             except BlockingIOError:
@@ -113,6 +121,11 @@ class Listener:
         except BaseException:
             self._socket.close()
             raise
+
+    @property
+    def name(self) -> str:
+        """Name of the socket in its folder."""
+        return self._path.name
 
     def _bind(self) -> None:
         # Rename it once it is bound: a notifier would otherwise take it for the socket of a dead process.

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
-
-from sqlalchemy import BindParameter, Connection, bindparam, func, literal, select, union_all
+from typing import Any, Final, NamedTuple
 
 from dejavu_common.clock import from_microseconds
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.database.schema import forecasts, outcomes
-from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.errors import GameFull, OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast, LateReason
 from dejavu_server.results import Failed
@@ -50,9 +46,9 @@ class RecordedGames:
         self._counts: Counter[str] = Counter()
         self._outcomes: defaultdict[str, dict[Horizon, int]] = defaultdict(dict)
 
-    def read(self, connection: Connection, games: Sequence[str]) -> None:
-        """Reads what is recorded of at most as many games as fit into a statement."""
-        for game_id, horizon, number, since_us, count in connection.execute(_STATE, {"games": games}):
+    def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Takes over the rows of `recording.statements.STATE_OF_GAMES` for games that it does not have."""
+        for game_id, horizon, number, since_us, count in rows:
             if horizon:
                 self._outcomes[game_id][Horizon(horizon)] = number
             else:
@@ -66,6 +62,10 @@ class RecordedGames:
         newest, known_since = self._newest.get(issued.game_id, (0, since))
         if minute > newest or (minute == newest and since < known_since):
             self._newest[issued.game_id] = (minute, since)
+
+    def has_forecasts(self, game_id: str) -> bool:
+        """Returns whether any forecast of a game is recorded."""
+        return self._counts[game_id] > 0
 
     def known_outcome(self, issued: IssuedForecast) -> Failed | None:
         """Returns a failure if the outcome of a forecast, or of an earlier horizon, is known, otherwise None."""
@@ -95,27 +95,3 @@ class RecordedGames:
         if minute <= newest and issued.generated_time - since > late_after:
             return LateReason.TIME
         return None
-
-
-# Built once: building a statement costs SQLAlchemy as much as running it.
-_other = forecasts.alias("other")
-_games: BindParameter[Sequence[str]] = bindparam("games", expanding=True)
-# One statement: for two, SQLAlchemy takes as long again.
-_STATE = union_all(
-    select(outcomes.c.game_id, outcomes.c.horizon, outcomes.c.sequence, literal(0), literal(0)).where(
-        outcomes.c.game_id.in_(_games), STANDS
-    ),
-    select(
-        forecasts.c.game_id,
-        literal(""),
-        forecasts.c.minute,
-        func.min(forecasts.c.generated_us),
-        select(func.count()).where(_other.c.game_id == forecasts.c.game_id).scalar_subquery(),
-    )
-    .where(
-        forecasts.c.game_id.in_(_games),
-        forecasts.c.minute
-        == select(func.max(_other.c.minute)).where(_other.c.game_id == forecasts.c.game_id).scalar_subquery(),
-    )
-    .group_by(forecasts.c.game_id, forecasts.c.minute),
-)

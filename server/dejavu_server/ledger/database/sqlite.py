@@ -17,10 +17,12 @@ from sqlalchemy import Engine, event
 
 from dejavu_server.ledger.database import migrate, notify, store
 from dejavu_server.ledger.database.backend import CommitListener, Connection, Durability, StopSignal
+from dejavu_server.ledger.database.recording.prepared import run_on_driver
 from dejavu_server.ledger.database.sqlite_engine import (
     check_free_space,
     database_errors,
     database_path,
+    discarding_errors,
     file_bytes,
     free_bytes,
     new_engine,
@@ -81,7 +83,8 @@ def writing_engine(path: Path, durability: Durability) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin_immediate(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        with discarding_errors(connection):
+            run_on_driver(connection, "BEGIN IMMEDIATE")
         if _FILES not in connection.info:  # first transaction of the connection, which opens the write-ahead log
             connection.info[_FILES] = OpenFiles.at(path)
 
@@ -104,6 +107,7 @@ class SqliteBackend:
         self._path = database_path(url)
         self._writing = writing_engine(self._path, durability)
         self._reading = reading_engine(self._path, immutable=immutable)
+        self._kept: list[Connection] = []  # the one of the last transaction
         self._files: OpenFiles | None = None
         self._runtime: Path | None = None
         self._notifier: notify.Notifier | None = None
@@ -129,11 +133,33 @@ class SqliteBackend:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """See `Backend.write`. Neither writes to files that were removed or replaced, nor counts commits to them."""
-        with database_errors(), self._writing.begin() as connection:
+        with (
+            database_errors(),
+            self._kept_connection() as connection,
+            connection.begin(),
+            discarding_errors(connection),
+        ):
             files: OpenFiles = connection.info[_FILES]
             files.check(self._path)
             yield connection
         files.check(self._path)
+
+    @contextmanager
+    def _kept_connection(self) -> Iterator[Connection]:
+        """Gives a connection for a transaction; keeps it for the next one, as the pool takes as long as a commit."""
+        try:
+            connection = self._kept.pop()
+        except IndexError:
+            connection = self._writing.connect()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        if self._kept:
+            connection.close()
+        else:
+            self._kept.append(connection)
 
     @contextmanager
     def read(self, stop: StopSignal | None = None) -> Iterator[Connection]:
@@ -180,16 +206,21 @@ class SqliteBackend:
         if self._runtime is None:
             return None
         try:
-            return notify.Listener(self._runtime, committed)
+            listener = notify.Listener(self._runtime, committed)
         except OSError as error:
             _log.warning("ledger_wake_socket_failed", error=str(error), effect="streams lag by up to a second")
             return None
+        if self._notifier is not None:
+            self._notifier.own = listener.name
+        return listener
 
     def close(self) -> None:
         """See `Backend.close`."""
         if self._notifier is not None:
             self._notifier.close()
             self._notifier = None
+        while self._kept:
+            self._kept.pop().close()
         self._writing.dispose()
         self._reading.dispose()
 

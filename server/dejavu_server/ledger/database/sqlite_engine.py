@@ -201,6 +201,21 @@ def stopping(connection: Connection, stop: StopSignal) -> Iterator[None]:
 
 
 @contextmanager
+def discarding_errors(connection: Connection) -> Iterator[None]:
+    """Discards a connection after an error in the block that may lie in its file, and those beside it.
+
+    SQLAlchemy does so by itself for the statements that it runs, not for those of `prepared`.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        if primary_code(error.orig) in _DISCARDING_CODES and not connection.invalidated:
+            connection.invalidate(error)
+            connection.engine.dispose()
+        raise
+
+
+@contextmanager
 def database_errors() -> Iterator[None]:
     """Converts database errors in the block to ledger errors, with the original as the cause."""
     try:

@@ -6,17 +6,18 @@ entry, and whether a forecast is new, depend on reads in that transaction.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from dejavu_models.betting import Market
 from dejavu_models.errors import DejavuError
-from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordedGames, RecordingLimits
+from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
+from dejavu_server.ledger.database.recording.known_record import Appended, KnownRecord, KnownRevision
+from dejavu_server.ledger.database.recording.prepared import PreparedInsert
 from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.codec import PreparedForecast
@@ -60,24 +61,6 @@ class ChainHead(NamedTuple):
     hash: bytes
 
 
-class _Revision(NamedTuple):
-    """A recorded revision of a forecast key."""
-
-    pattern: str
-    issued: IssuedForecast
-
-    def matches(self, draft: PreparedForecast) -> bool:
-        """Returns whether a draft of the same key has the same pattern and teams, and the date of this game or none.
-
-        A draft without a date agrees with every revision: a retry after midnight is not a correction. A revision
-        without one was made for the day of its time, so a draft with another date corrects it.
-        """
-        stored, new = self.issued, draft.issued
-        same_teams = (stored.home_team, stored.away_team) == (new.home_team, new.away_team)
-        same_date = new.game_date is None or new.game_date == stored.day
-        return self.pattern == draft.pattern and same_teams and same_date
-
-
 def identity(connection: Connection) -> Identity:
     """Returns the identity of the ledger.
 
@@ -113,6 +96,7 @@ def append(
     drafts: Sequence[PreparedForecast],
     limits: RecordingLimits = DEFAULT_LIMITS,
     refusal: DejavuError | None = None,
+    known: KnownRecord | None = None,
 ) -> list[Result[IssuedForecast]]:
     """Records forecasts in order, except those that its key has already, with the same pattern, teams and date.
 
@@ -129,38 +113,51 @@ def append(
         drafts: the forecasts.
         limits: what is recorded of a game.
         refusal: why no new forecast is recorded at the moment; None if they are.
+        known: what earlier calls knew, in the same ledger; None to read everything.
 
     Returns:
         For each draft, the forecast in the ledger: the new one with its sequence and revision, or the one recorded
         before; or the reason why it was not recorded.
     """
-    revisions = _revisions(connection, {draft.key for draft in drafts})
-    games = sorted({draft.issued.game_id for draft in drafts})
-    recorded = RecordedGames()
-    for chunk in chunks(games):
-        recorded.read(connection, chunk)
-    recorded_markets = _recorded_markets(connection, drafts, revisions)
-    batch = _EntryBatch(*head(connection))
+    known = KnownRecord() if known is None else known
+    try:
+        return _append(connection, drafts, limits, refusal, known)
+    except BaseException:
+        known.forget()
+        raise
+
+
+def _append(
+    connection: Connection,
+    drafts: Sequence[PreparedForecast],
+    limits: RecordingLimits,
+    refusal: DejavuError | None,
+    known: KnownRecord,
+) -> list[Result[IssuedForecast]]:
+    position = known.read(connection, drafts)
+    batch = _EntryBatch(position.sequence, position.hash)
     results: list[Result[IssuedForecast]] = []
     for draft in drafts:
-        outcome, late = recorded.known_outcome(draft.issued), recorded.late(draft.issued, limits.late_after)
-        known = revisions[draft.key]
-        stored = next((each for each in known if each.matches(draft)), None)
+        outcome, late = known.games.known_outcome(draft.issued), known.games.late(draft.issued, limits.late_after)
+        revisions = known.revisions.get(draft.key, [])
+        stored = next((each.issued for each in revisions if each.matches(draft)), None)
         if stored is None:
-            refused = outcome or recorded.full(draft.issued.game_id, limits)
+            refused = outcome or known.games.full(draft.issued.game_id, limits)
             if refused is None and refusal is not None:
                 refused = Failed(copy_of(refusal))
             if refused is not None:
                 results.append(refused)
                 continue
-            number = max((each.issued.revision for each in known), default=-1) + 1
-            stored = batch.forecast(draft, number, late)
-            revisions[draft.key] = [*(each for each in known if late and not each.issued.late), stored]
-            recorded.add(stored.issued)
-        results.append(
-            _with_market(batch, recorded_markets, stored.issued, draft.issued, outcome is not None, late is not None)
-        )
+            number = max((each.issued.revision for each in revisions), default=-1) + 1
+            stored, revision = batch.forecast(draft, number, late)
+            known.revisions[draft.key] = [*(each for each in revisions if late and not each.issued.late), revision]
+            known.games.add(stored)
+        results.append(_with_market(batch, known.markets, stored, draft.issued, outcome is not None, late is not None))
     batch.execute(connection)
+    sequence, hash_, recorded = batch.end
+    known.advance(
+        position._replace(sequence=sequence, hash=hash_), Appended(position.sequence, tuple(recorded), sequence)
+    )
     return results
 
 
@@ -201,13 +198,23 @@ class _EntryBatch:
         self._entries: list[Row] = []
         self._forecasts: list[Row] = []
         self._markets: list[Row] = []
+        self._issued: list[IssuedForecast] = []
 
-    def forecast(self, draft: PreparedForecast, revision: int, late: LateReason | None) -> _Revision:
-        """Adds a forecast."""
+    @property
+    def end(self) -> tuple[int, bytes, list[IssuedForecast]]:
+        """Sequence and hash of the last entry, and the forecasts, each as it will be read back."""
+        return self._sequence, self._previous, self._issued
+
+    def forecast(
+        self, draft: PreparedForecast, revision: int, late: LateReason | None
+    ) -> tuple[IssuedForecast, KnownRevision]:
+        """Adds a forecast; returns it with what is not recorded of it, and as it will be read back."""
         self._entry(codec.FORECAST, draft.payload, revision, draft.issued.recorded_by, late)
         issued = replace(draft.issued, sequence=self._sequence, revision=revision, late=late)
         self._forecasts.append(forecast_row(issued, draft))
-        return _Revision(draft.pattern, issued)
+        read_back = codec.as_read(issued)
+        self._issued.append(read_back)
+        return issued, KnownRevision(draft.pattern, read_back)
 
     def market(self, stored: IssuedForecast, requested: IssuedForecast) -> None:
         """Adds the market of a recorded forecast, and its evaluation.
@@ -233,13 +240,9 @@ class _EntryBatch:
 
     def execute(self, connection: Connection) -> None:
         """Inserts the added rows."""
-        for statement, added in (
-            (ADD_ENTRIES, self._entries),
-            (_ADD_FORECASTS, self._forecasts),
-            (_ADD_MARKETS, self._markets),
-        ):
-            if added:
-                connection.execute(statement, added)
+        _ADD_ENTRIES.execute(connection, self._entries)
+        _ADD_FORECASTS.execute(connection, self._forecasts)
+        _ADD_MARKETS.execute(connection, self._markets)
 
 
 def probe_write(connection: Connection) -> None:
@@ -305,9 +308,9 @@ _HEAD = select(entries.c.sequence, entries.c.hash).order_by(entries.c.sequence.d
 
 ADD_ENTRIES = insert(entries)
 
-_ADD_FORECASTS = insert(forecasts)
-
-_ADD_MARKETS = insert(markets)
+_ADD_ENTRIES = PreparedInsert(entries)
+_ADD_FORECASTS = PreparedInsert(forecasts)
+_ADD_MARKETS = PreparedInsert(markets)
 
 _READERS: dict[str, Callable[[str], IssuedForecast | ReportedOutcome]] = {
     codec.FORECAST: codec.parse,
@@ -324,54 +327,6 @@ _AFTER = (
 _NEWEST_READ = (
     select(entries.c.sequence).where(entries.c.kind.in_(list(_READERS))).order_by(entries.c.sequence.desc()).limit(1)
 )
-
-_other = forecasts.alias("other")
-_of_key = select(func.max(_other.c.revision)).where(_other.c.key == forecasts.c.key)
-_NEWEST_OF_KEYS = (
-    select(forecasts.c.key, forecasts.c.pattern, entries.c.canonical)
-    .join(entries, entries.c.sequence == forecasts.c.sequence)
-    .where(
-        forecasts.c.key.in_(bindparam("keys", expanding=True)),
-        (forecasts.c.revision == _of_key.scalar_subquery())
-        | (forecasts.c.revision == _of_key.where(_other.c.late == "").scalar_subquery()),
-    )
-    .order_by(forecasts.c.revision)
-)
-
-_RECORDED_MARKETS = (
-    select(entries.c.canonical)
-    .join(markets, markets.c.sequence == entries.c.sequence)
-    .where(markets.c.forecast_sequence.in_(bindparam("sequences", expanding=True)))
-)
-
-
-def _revisions(connection: Connection, keys: set[str]) -> defaultdict[str, list[_Revision]]:
-    """Returns, by key, the newest revision that was recorded in time and the newest one, if there are such."""
-    result: defaultdict[str, list[_Revision]] = defaultdict(list)
-    for chunk in chunks(sorted(keys)):
-        for key, pattern, text in connection.execute(_NEWEST_OF_KEYS, {"keys": chunk}):
-            result[key].append(_Revision(pattern, *_parse([text])))
-    return result
-
-
-def _recorded_markets(
-    connection: Connection, drafts: Sequence[PreparedForecast], revisions: Mapping[str, Sequence[_Revision]]
-) -> dict[int, Market]:
-    """Returns the recorded markets of stored forecasts, by the forecast's sequence, among those of drafts with one."""
-    keys = {draft.key for draft in drafts if draft.issued.market is not None}
-    sequences = sorted(each.issued.sequence for key in keys for each in revisions.get(key, ()))
-    with decoding():
-        found = [
-            codec.parse_market(text)
-            for chunk in chunks(sequences)
-            for text in connection.execute(_RECORDED_MARKETS, {"sequences": chunk}).scalars()
-        ]
-    return {sequence: market for sequence, market, _ in found}
-
-
-def _parse(texts: Iterable[str]) -> list[IssuedForecast]:
-    with decoding():
-        return [codec.parse(text) for text in texts]
 
 
 @contextmanager

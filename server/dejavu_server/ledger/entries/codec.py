@@ -143,6 +143,22 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
     return PreparedForecast(issued, dumps([*key, margin]), pattern, payload)
 
 
+def as_read(issued: IssuedForecast) -> IssuedForecast:
+    """Returns a recorded forecast as `parse` returns it, without what is not recorded."""
+    forecast = issued.forecast
+    if forecast.quantiles or forecast.market is not None:
+        forecast = replace(forecast, quantiles=(), market=None)
+    return replace(
+        issued,
+        forecast=forecast,
+        market=None,
+        market_recording=None,
+        standing_market=None,
+        rated_for=None,
+        market_forecast=None,
+    )
+
+
 def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
     """Parses the canonical form of a forecast entry, with its explanation if requested.
 

@@ -18,6 +18,7 @@ from tests.support.builders.outcomes import answered, asked, outcome
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.recording import prepared
 from dejavu_server.ledger.queries import scorecards
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 
@@ -36,7 +37,14 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Any:
     def note(_: Any, __: Any, statement: str, parameters: Any, ___: Any, many: bool) -> None:
         found[statement] = parameters[0] if many else parameters
 
+    run = prepared.run_on_driver
+
+    def note_prepared(connection: Any, sql: str, parameters: Any = (), *, many: bool = False) -> Any:
+        found[sql] = parameters[0] if many else parameters
+        return run(connection, sql, parameters, many=many)
+
     event.listen(Engine, "before_cursor_execute", note)
+    monkeypatch.setattr(prepared, "run_on_driver", note_prepared)
     yield found
     event.remove(Engine, "before_cursor_execute", note)
 

@@ -1,0 +1,173 @@
+"""What is recorded of the games and keys of new forecasts, read once and kept as long as it holds.
+
+The hash of the ledger's newest entry covers all entries before it. A writer that finds the head where it left it
+therefore knows that nobody has recorded anything since, and what it read or wrote earlier still holds. Only a removal
+of old entries and a restore leave the head alone, and those change the ledger's own row. A writer that finds any other
+head forgets everything and reads again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection
+
+from dejavu_models.betting import Market
+from dejavu_server.ledger.database.recorded_games import RecordedGames
+from dejavu_server.ledger.database.recording.statements import (
+    NEWEST_OF_KEYS,
+    POSITION,
+    RECORDED_MARKETS,
+    STATE_OF_GAMES,
+)
+from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries.codec import PreparedForecast
+from dejavu_server.ledger.errors import LedgerCorrupt
+from dejavu_server.records import IssuedForecast
+
+MAX_KEPT: Final = 1500
+"""Keys that are kept, an evening's: what is known is forgotten once they are more."""
+
+
+class LedgerPosition(NamedTuple):
+    """The state of a ledger: equal positions have equal entries.
+
+    Attributes:
+        epoch, pruned_through: see `store.Identity`.
+        sequence, hash: of the newest entry; without entries, those of the last pruned one, or sequence 0.
+    """
+
+    epoch: str
+    pruned_through: int
+    sequence: int
+    hash: bytes
+
+
+class KnownRevision(NamedTuple):
+    """A recorded revision of a forecast key."""
+
+    pattern: str
+    issued: IssuedForecast
+
+    def matches(self, draft: PreparedForecast) -> bool:
+        """Returns whether a draft of the same key has the same pattern and teams, and the date of this game or none.
+
+        A draft without a date agrees with every revision: a retry after midnight is not a correction. A revision
+        without one was made for the day of its time, so a draft with another date corrects it.
+        """
+        stored, new = self.issued, draft.issued
+        same_teams = (stored.home_team, stored.away_team) == (new.home_team, new.away_team)
+        same_date = new.game_date is None or new.game_date == stored.day
+        return self.pattern == draft.pattern and same_teams and same_date
+
+
+class Appended(NamedTuple):
+    """Entries that one transaction appends to the ledger, without a gap.
+
+    Attributes:
+        after: sequence of the entry before them.
+        forecasts: the forecasts among them, in order, each as it would be read back.
+        through: sequence of the last one, of whatever kind.
+    """
+
+    after: int
+    forecasts: tuple[IssuedForecast, ...]
+    through: int
+
+
+class KnownRecord:
+    """What is recorded of games and forecast keys, as far as it was read or written through this object.
+
+    Use it in transactions that hold the write lock, by one thread at a time.
+
+    Attributes:
+        games: the newest minute of each game, its outcomes, the number of its forecasts.
+        revisions: by key, the newest revision that was recorded in time and the newest one, if there are such.
+        markets: recorded markets, by the sequence of their forecast.
+        appended: what the last call of `store.append` added; None if it failed.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Forgets everything."""
+        self.games = RecordedGames()
+        self.revisions: dict[str, list[KnownRevision]] = {}
+        self.markets: dict[int, Market] = {}
+        self.appended: Appended | None = None
+        self._position: LedgerPosition | None = None
+        self._games: set[str] = set()
+        self._all_known: set[str] = set()  # games of which every key is known
+        self._without_market: set[int] = set()
+
+    def read(self, connection: Connection, drafts: Sequence[PreparedForecast]) -> LedgerPosition:
+        """Reads what some drafts need and is not known; returns the position of the ledger.
+
+        Raises:
+            LedgerCorrupt: if something cannot be read back.
+        """
+        position = read_position(connection)
+        if position != self._position or len(self.revisions) > MAX_KEPT:
+            self.forget()
+        self._position = self.appended = None  # until `advance`
+        games = sorted({draft.issued.game_id for draft in drafts} - self._games)
+        if games:
+            self.games.take(STATE_OF_GAMES.rows(connection, games))
+            self._games.update(games)
+            self._all_known.update(game_id for game_id in games if not self.games.has_forecasts(game_id))
+        self._read_revisions(
+            connection, sorted({draft.key for draft in drafts if draft.issued.game_id not in self._all_known})
+        )
+        self._read_markets(connection, {draft.key for draft in drafts if draft.issued.market is not None})
+        return position
+
+    def advance(self, position: LedgerPosition, appended: Appended) -> None:
+        """Takes note of what was appended, and that all that is known holds at a position."""
+        self._position = position
+        self.appended = appended
+        self._without_market.update(
+            issued.sequence for issued in appended.forecasts if issued.sequence not in self.markets
+        )
+
+    def _read_revisions(self, connection: Connection, keys: Iterable[str]) -> None:
+        unknown = [key for key in keys if key not in self.revisions]
+        if not unknown:
+            return
+        self.revisions.update((key, []) for key in unknown)
+        for key, pattern, text in NEWEST_OF_KEYS.rows(connection, unknown):
+            try:
+                self.revisions[key].append(KnownRevision(pattern, codec.parse(text)))
+            except ValueError as error:
+                raise _damaged() from error
+
+    def _read_markets(self, connection: Connection, keys: set[str]) -> None:
+        sequences = {each.issued.sequence for key in keys for each in self.revisions.get(key, ())}
+        unknown = sorted(sequences - self.markets.keys() - self._without_market)
+        if not unknown:
+            return
+        for (text,) in RECORDED_MARKETS.rows(connection, unknown):
+            try:
+                sequence, market, _ = codec.parse_market(text)
+            except ValueError as error:
+                raise _damaged() from error
+            self.markets[sequence] = market
+        self._without_market.update(sequence for sequence in unknown if sequence not in self.markets)
+
+
+def read_position(connection: Connection) -> LedgerPosition:
+    """Returns the position of the ledger.
+
+    Raises:
+        LedgerCorrupt: if the row of its identity is missing.
+    """
+    for epoch, pruned_through, pruned_hash, sequence, hash_ in POSITION.rows(connection):
+        if sequence is None:
+            return LedgerPosition(epoch, pruned_through, pruned_through, pruned_hash)
+        return LedgerPosition(epoch, pruned_through, sequence, hash_)
+    raise LedgerCorrupt("the ledger is damaged: its identity is missing")
+
+
+def _damaged() -> LedgerCorrupt:
+    return LedgerCorrupt("the ledger is damaged: an entry cannot be read back")

@@ -1,0 +1,80 @@
+"""What the recording of forecasts reads: prepared queries, built once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import ClauseElement, ColumnElement, func, literal, select, union_all
+
+from dejavu_server.ledger.database.recording.prepared import PreparedQuery
+from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets, outcomes
+from dejavu_server.ledger.database.standing import STANDS
+
+
+def _position(_: Sequence[ColumnElement[str]]) -> ClauseElement:
+    newest = select(func.max(entries.c.sequence)).scalar_subquery()
+    return select(
+        ledger.c.epoch, ledger.c.pruned_through, ledger.c.pruned_hash, entries.c.sequence, entries.c.hash
+    ).select_from(ledger.outerjoin(entries, entries.c.sequence == newest))
+
+
+def _newest_of_keys(keys: Sequence[ColumnElement[str]]) -> ClauseElement:
+    other = forecasts.alias("other")
+    of_key = select(func.max(other.c.revision)).where(other.c.key == forecasts.c.key)
+    return (
+        select(forecasts.c.key, forecasts.c.pattern, entries.c.canonical)
+        .join(entries, entries.c.sequence == forecasts.c.sequence)
+        .where(
+            forecasts.c.key.in_(keys),
+            (forecasts.c.revision == of_key.scalar_subquery())
+            | (forecasts.c.revision == of_key.where(other.c.late == "").scalar_subquery()),
+        )
+        .order_by(forecasts.c.revision)
+    )
+
+
+def _recorded_markets(sequences: Sequence[ColumnElement[int]]) -> ClauseElement:
+    return (
+        select(entries.c.canonical)
+        .join(markets, markets.c.sequence == entries.c.sequence)
+        .where(markets.c.forecast_sequence.in_(sequences))
+    )
+
+
+def _state(games: Sequence[ColumnElement[str]]) -> ClauseElement:
+    other = forecasts.alias("other")
+    # One statement: the lock is held meanwhile.
+    return union_all(
+        select(outcomes.c.game_id, outcomes.c.horizon, outcomes.c.sequence, literal(0), literal(0)).where(
+            outcomes.c.game_id.in_(games), STANDS
+        ),
+        select(
+            forecasts.c.game_id,
+            literal(""),
+            forecasts.c.minute,
+            func.min(forecasts.c.generated_us),
+            select(func.count()).where(other.c.game_id == forecasts.c.game_id).scalar_subquery(),
+        )
+        .where(
+            forecasts.c.game_id.in_(games),
+            forecasts.c.minute
+            == select(func.max(other.c.minute)).where(other.c.game_id == forecasts.c.game_id).scalar_subquery(),
+        )
+        .group_by(forecasts.c.game_id, forecasts.c.minute),
+    )
+
+
+POSITION: Final = PreparedQuery(_position)
+"""Epoch, pruned_through, pruned_hash; sequence and hash of the newest entry, or NULL. No list."""
+
+NEWEST_OF_KEYS: Final = PreparedQuery(_newest_of_keys)
+"""By keys: key, pattern and entry of the newest revision and of the newest recorded in time, the older one first."""
+
+RECORDED_MARKETS: Final = PreparedQuery(_recorded_markets)
+"""By sequences of forecasts: the entries of their markets."""
+
+STATE_OF_GAMES: Final = PreparedQuery(_state)
+"""By games: game, horizon and sequence of each outcome that stands; and with an empty horizon the newest minute, since
+when the ledger has it, and the number of forecasts.
+"""

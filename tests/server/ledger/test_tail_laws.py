@@ -1,0 +1,206 @@
+"""Whoever commits, in whatever order, with reads that fail: a tail returns every entry once, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from typing import cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.builders.issued_forecasts import game, issued
+from tests.support.builders.outcomes import answered, asked, outcome
+from tests.support.fakes.memory_backend import MemoryBackend
+from tests.support.harness.laws import examples
+from tests.support.harness.subscribers import Subscriber, new_broadcaster
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_server.ledger import Ledger, LedgerUnavailable
+from dejavu_server.ledger import tail as tail_module
+from dejavu_server.ledger.database.recording.known_record import Appended
+from dejavu_server.ledger.tail import Entry, Tail
+from dejavu_server.records import IssuedForecast
+from dejavu_server.streaming.broadcaster import Broadcaster
+
+NEVER = 3600.0
+
+OWN, OWN_MARKET, FOREIGN, FOREIGN_MARKET, UNANNOUNCED, OUTCOME, FAILURE, TURN = range(8)
+
+
+class Entries:
+    """A ledger of numbered entries; some are of a kind that a tail does not return.
+
+    Attributes:
+        head: sequence of the newest entry.
+        wanted: sequences that a tail returns.
+        failures: how many of the next reads fail.
+    """
+
+    def __init__(self) -> None:
+        self.head = 0
+        self.wanted: list[int] = []
+        self.failures = 0
+
+    def add(self, count: int, *, market: bool) -> Appended:
+        """Appends forecasts, and another kind of entry after them; returns what a writer would hand over."""
+        after = self.head
+        sequences = range(after + 1, after + count + 1)
+        self.wanted += sequences
+        self.head = after + count + market
+        forecasts = [cast("IssuedForecast", _Entry(sequence)) for sequence in sequences]
+        return Appended(after, tuple(forecasts), self.head)
+
+    async def read_after(self, sequence: int, limit: int) -> list[Entry]:
+        """Returns what was committed when the read begins or ends, as a database would."""
+        await asyncio.sleep(0)
+        if self.failures:
+            self.failures -= 1
+            raise LedgerUnavailable("for the moment")
+        page = [_Entry(each) for each in self.wanted if each > sequence][:limit]
+        await asyncio.sleep(0)
+        return cast("list[Entry]", page)
+
+
+class _Entry:
+    def __init__(self, sequence: int) -> None:
+        self.sequence = sequence
+
+
+operations = st.lists(st.tuples(st.sampled_from(range(8)), st.integers(1, 4)), max_size=40)
+
+
+@settings(deadline=None, max_examples=examples(150))
+@given(operations, st.integers(1, 5), st.integers(3, 12))
+def test_a_tail_returns_every_entry_once_in_order(taken: list[tuple[int, int]], page_size: int, handed: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tail_module, "PAGE_SIZE", page_size)
+        patched.setattr(tail_module, "MAX_HANDED", handed)
+        asyncio.run(_follow_entries(taken))
+
+
+class Follower:
+    """Follows entries by one tail after the other: by a new one after every failure, from where the last one stood."""
+
+    def __init__(self, entries: Entries) -> None:
+        self._entries = entries
+        self.found: list[int] = []
+        self.tail = Tail(entries, 0)
+
+    async def run(self) -> None:
+        while True:
+            try:
+                async with aclosing(self.tail.pages(NEVER, lambda: False)) as pages:
+                    async for page in pages:
+                        assert page
+                        self.found.extend(entry.sequence for entry in page)
+                        await asyncio.sleep(0)
+            except LedgerUnavailable:
+                self.tail = Tail(self._entries, self.found[-1] if self.found else 0)
+
+
+async def _follow_entries(taken: list[tuple[int, int]]) -> None:
+    entries = Entries()
+    follower = Follower(entries)
+    following = asyncio.create_task(follower.run())
+    await asyncio.sleep(0)
+    for kind, count in taken:
+        if kind == FAILURE:
+            entries.failures = 1
+        elif kind == TURN:
+            for _ in range(count):
+                await asyncio.sleep(0)
+        else:
+            appended = entries.add(count, market=kind in (OWN_MARKET, FOREIGN_MARKET))
+            if kind in (OWN, OWN_MARKET):
+                follower.tail.hand(appended)
+            elif kind != UNANNOUNCED:
+                follower.tail.wake()
+    follower.tail.wake()
+    async with asyncio.timeout(20):
+        while len(follower.found) < len(entries.wanted):
+            assert not following.done()
+            await asyncio.sleep(0)
+    following.cancel()
+    await asyncio.wait([following])
+    assert follower.found == entries.wanted
+
+
+@settings(deadline=None, max_examples=examples(8))
+@given(st.lists(st.tuples(st.sampled_from(range(8)), st.integers(1, 3)), max_size=15))
+def test_a_subscriber_of_a_worker_that_records_gets_every_entry_once_in_order(taken: list[tuple[int, int]]) -> None:
+    asyncio.run(_subscribe(taken))
+
+
+class Resuming:
+    """A subscriber of a worker whose reads fail now and then; resumes on a new broadcaster, as a worker makes one."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.found: list[int] = []
+        self.failures: list[LedgerUnavailable] = []
+        self._ledger = ledger
+        self._token = ledger.token(0)
+        self.read_after = ledger.read_after
+        ledger.read_after = self._failing  # type: ignore[method-assign]
+        self._broadcaster: Broadcaster | None = None
+
+    async def _failing(self, sequence: int, limit: int) -> list[Entry]:
+        if self.failures:
+            raise self.failures.pop()
+        return await self.read_after(sequence, limit)
+
+    async def _working(self) -> Broadcaster:
+        position = 0 if self._broadcaster is None else self._broadcaster.position
+        while self._broadcaster is None or self._broadcaster.ended:
+            await self.close()
+            made = new_broadcaster(self._ledger)
+            with suppress(LedgerUnavailable):
+                await made.start(position)
+                self._broadcaster = made
+        return self._broadcaster
+
+    async def receive(self, count: int) -> None:
+        """Receives until so many entries were received in all."""
+        while len(self.found) < count:
+            with suppress(LedgerUnavailable):  # its broadcaster has ended
+                async with Subscriber(await self._working(), token=self._token) as subscriber:
+                    while len(self.found) < count:
+                        self._take(await subscriber.next())
+
+    def _take(self, message: pb.StreamPredictionsResponse) -> None:
+        self._token = message.resume_token
+        kind = message.WhichOneof("event")
+        if kind == "forecast":
+            self.found.append(message.forecast.sequence)
+        elif kind == "outcome":
+            self.found.append(message.outcome.sequence)
+
+    async def close(self) -> None:
+        if self._broadcaster is not None:
+            await self._broadcaster.close()
+
+
+async def _subscribe(taken: list[tuple[int, int]]) -> None:
+    backend = MemoryBackend()
+    own, other = await Ledger.open_backend(backend), await Ledger.open_backend(backend)
+    resuming = Resuming(own)
+    for number, (kind, count) in enumerate(taken):
+        ledger = own if kind in (OWN, OWN_MARKET, OUTCOME) else other
+        if kind == OUTCOME:
+            await ledger.record_outcome(outcome(3, game(100 * number)))
+        elif kind == FAILURE:
+            resuming.failures[:] = [LedgerUnavailable("for the moment")]
+        elif kind == TURN:
+            await resuming.receive(len(await resuming.read_after(0, 1000)))
+        else:
+            forecasts = [issued(game(100 * number + index)) for index in range(count)]
+            if kind in (OWN_MARKET, FOREIGN_MARKET):
+                forecasts[-1] = asked(forecasts[-1], answered(None))
+            await ledger.commit(forecasts)
+    expected = [entry.sequence for entry in await resuming.read_after(0, 1000)]
+    async with asyncio.timeout(60):
+        await resuming.receive(len(expected))
+    assert resuming.found == expected
+    await resuming.close()
+    for each in (own, other):
+        await each.close()

@@ -1,5 +1,7 @@
 """Compares Predict with a bare grpc.aio echo of the same messages: latency, calls per second, CPU, memory.
 
+With `--before`, the named calls of another installation alternate with those of this one.
+
 Also compares a Predict with every extra (explanation, team strength, nine quantiles) with a plain one.
 
 Run with `python -m bench.latency` from the project's folder. A `dejavu-server --workers 1` and the echo server run as
@@ -35,7 +37,9 @@ from dejavu_models.types import MAX_SLOTS
 from dejavu_server.ledger import Ledger
 
 ECHO, WHAT_IF, EXTRAS, NAMED, RETRY = "echo", "what-if", "every extra", "named", "named, a retry"
+BEFORE, RETRY_BEFORE = "named, before", "a retry, before"
 KINDS = (ECHO, WHAT_IF, EXTRAS, NAMED, RETRY)
+KINDS_BEFORE = (BEFORE, RETRY_BEFORE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class Sample:
 
     Attributes:
         callers: number of concurrent callers.
-        kind: kind of call, one of KINDS.
+        kind: kind of call, one of KINDS or KINDS_BEFORE.
         p50_ms, p99_ms: latency as the caller sees it.
         calls_a_second: over all callers.
         cpu_us: CPU time of the server's process, user and system, in microseconds.
@@ -140,14 +144,16 @@ async def create_ledger(ledger: str) -> None:
 
 
 @contextmanager
-def dejavu_server(cpus: set[int], bundle: Path) -> Iterator[Server]:
-    """Runs a server with one worker and its own ledger."""
+def dejavu_server(cpus: set[int], bundle: Path, python: Path | None = None) -> Iterator[Server]:
+    """Runs a server with one worker and its own ledger; by another installation's interpreter, if given."""
+    # The shell leaves out the interpreter that it is told to run.
+    within = () if python is None else ("sh", "-c", 'shift; exec "$0" "$@"', str(python))
     with ExitStack() as stack:
         ledger = f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/ledger.sqlite3"
         asyncio.run(create_ledger(ledger))  # so that the worker does not load what creating one needs
         with pinned_to(cpus):
             arguments = ("--workers", "1", "--ledger", ledger, "--bundle", str(bundle), "--allow-unfit")
-            server = stack.enter_context(spawned_server(*arguments, standby=True))
+            server = stack.enter_context(spawned_server(*arguments, standby=True, within=within))
         address = server.address
         [worker] = server.workers
         supervisor = psutil.Process(server.process.pid)
@@ -171,7 +177,7 @@ def order_of(kind: str, address: str, callers: int, first: int, options: argpars
         callers=callers,
         calls=options.calls,
         first=first,
-        named=kind in (NAMED, RETRY),
+        named=kind in (NAMED, RETRY, *KINDS_BEFORE),
         extras=kind == EXTRAS,
         minutes=options.minutes,
         seed=options.seed,
@@ -206,18 +212,17 @@ def sample(callers: Callers, server: Server, kind: str, order: Order) -> Sample:
 def measure(callers: Callers, servers: dict[str, Server], options: argparse.Namespace) -> list[list[Sample]]:
     """Measures all rounds; the first warms up and records the forecasts that the others retry."""
     rounds = []
-    first = 0
+    first = dict.fromkeys(servers, 0)
     for number in range(options.rounds + 1):
         samples = []
         # Alternate the direction, so that drift within a round affects all kinds equally.
-        for kind in KINDS if number % 2 == 0 else reversed(KINDS):
+        for kind in servers if number % 2 == 0 else reversed(servers):
             for count in options.callers:
                 # Every round names new games, except for retries, which repeat the games of the first round.
-                start = 0 if kind == RETRY else first
-                order = order_of(kind, servers[kind].address, count, start, options)
+                order = order_of(kind, servers[kind].address, count, first[kind], options)
                 samples.append(sample(callers, servers[kind], kind, order))
-                if kind == NAMED:
-                    first += options.calls
+                if kind not in (RETRY, RETRY_BEFORE):
+                    first[kind] += options.calls
         rounds.append(samples)
     return rounds
 
@@ -263,8 +268,13 @@ def show(rounds: list[list[Sample]], memory: dict[str, float], counts: list[int]
     print("medians of rounds; × the echo's of the same round: median [least, most]")
     for count in counts:
         print(f"\n{f'{count} callers' if count > 1 else '1 caller':16}", *(f"{each:>30}" for each in COLUMNS.values()))
-        for kind in KINDS:
+        for kind in dict.fromkeys(each.kind for each in rounds[0]):
             print(f"{kind:16}", *(f"{cell(rounds, count, kind, figure):>30}" for figure in COLUMNS))
+        print(
+            "named beside what-ifs:"
+            f" p50 {spread(ratios(rounds, count, NAMED, 'p50_ms', WHAT_IF))},"
+            f" rate {spread(ratios(rounds, count, NAMED, 'calls_a_second', WHAT_IF))}"
+        )
         print(f"server CPU with every extra, beside a plain what-if's: {spread(extra_cpu(rounds, count))}")
     print(
         f"\nmemory (PSS): worker {memory['worker']:.0f} MiB (with supervisor and spare {memory['server']:.0f} MiB), "
@@ -285,6 +295,12 @@ def main(arguments: list[str] | None = None) -> int:
         default=default_bundle(),
         metavar="DIR",
         help="model bundle (default: the one that ships)",
+    )
+    parser.add_argument(
+        "--before",
+        type=Path,
+        metavar="PYTHON",
+        help="interpreter of another installation, for example of an earlier commit, whose named calls to measure too",
     )
     parser.add_argument(
         "--most-cpu", type=float, metavar="RATIO", help="fail if a what-if takes more CPU than RATIO × the echo's"
@@ -309,7 +325,11 @@ def main(arguments: list[str] | None = None) -> int:
         callers = Callers(stack.enter_context(helper("bench.load", caller_cpus)))
         server = stack.enter_context(dejavu_server(server_cpus, options.bundle))
         echo = stack.enter_context(echo_server(server_cpus, one_answer(server.address, options)))
-        warm_up, *rounds = measure(callers, {**dict.fromkeys(KINDS, server), ECHO: echo}, options)
+        servers = {**dict.fromkeys(KINDS, server), ECHO: echo}
+        if options.before is not None:
+            before = stack.enter_context(dejavu_server(server_cpus, options.bundle, options.before))
+            servers |= dict.fromkeys(KINDS_BEFORE, before)
+        warm_up, *rounds = measure(callers, servers, options)
         memory = {"worker": server.pss_mib(), "server": server.all_pss_mib(), "echo": echo.pss_mib()}
 
     failed = sum(each.failed for samples in (warm_up, *rounds) for each in samples)

@@ -11,7 +11,13 @@ import pytest
 from google.protobuf.message import Message
 
 import dejavu_client
-from dejavu.v1 import lease_service_pb2, model_service_pb2, operations_service_pb2, prediction_service_pb2, record_service_pb2
+from dejavu.v1 import (
+    lease_service_pb2,
+    model_service_pb2,
+    operations_service_pb2,
+    prediction_service_pb2,
+    record_service_pb2,
+)
 from dejavu_client import AsyncDejavuClient, DejavuClient, config
 from dejavu_client.requests import Conditions, ModelScope, PredictOptions
 

@@ -14,7 +14,13 @@ from grpc_health.v1 import health_pb2
 from tests.support.builders.calls import PATTERN
 from tests.support.harness.documents import ROOT, rows
 
-from dejavu.v1 import lease_service_pb2, model_service_pb2, operations_service_pb2, prediction_service_pb2, record_service_pb2
+from dejavu.v1 import (
+    lease_service_pb2,
+    model_service_pb2,
+    operations_service_pb2,
+    prediction_service_pb2,
+    record_service_pb2,
+)
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import config
 from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, Column, arrow_schema

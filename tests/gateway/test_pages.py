@@ -34,6 +34,7 @@ async def test_a_page_names_what_it_asks_for_next() -> None:
     assert await links("/") == ["/api/games?includeReplays=1"]
     [others] = await links("/record")
     assert [others] == await links("/game/none")
+    scripts: list[str] = []
     for path in ("/game/0022300001", "/embed/game/0022300001"):
         *scripts, answer = await links(path)
         assert answer == "/api/games/0022300001"

@@ -46,11 +46,12 @@ async def test_the_first_browser_does_not_wait_for_the_server() -> None:
     context = context_of(server)
     warming = asyncio.create_task(games.warm(context))
     await asyncio.sleep(0)
-    assert not server.calls, "an answer from before the stream began would not be kept"
+    before = server.calls
+    assert before == 0, "an answer from before the stream began would not be kept"
     context.feed.begun.set()
     await warming
     made = server.calls
-    assert made
+    assert made > 0
     assert await asked(games, context) == 200
     assert server.calls == made
 

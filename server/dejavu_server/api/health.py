@@ -16,7 +16,13 @@ from typing import Any, Final
 
 from grpc_health.v1 import health_pb2 as pb
 
-from dejavu.v1 import lease_service_pb2, model_service_pb2, operations_service_pb2, prediction_service_pb2, record_service_pb2
+from dejavu.v1 import (
+    lease_service_pb2,
+    model_service_pb2,
+    operations_service_pb2,
+    prediction_service_pb2,
+    record_service_pb2,
+)
 from dejavu_models.errors import FieldError, quoted
 from dejavu_server.api.handlers import Context
 from dejavu_server.streaming.errors import ServerDraining
@@ -25,7 +31,13 @@ HEALTH_SERVICE: Final[Any] = pb.DESCRIPTOR.services_by_name["Health"]
 
 SERVICES: Final = tuple(
     service.full_name
-    for file in (prediction_service_pb2, model_service_pb2, record_service_pb2, operations_service_pb2, lease_service_pb2)
+    for file in (
+        prediction_service_pb2,
+        model_service_pb2,
+        record_service_pb2,
+        operations_service_pb2,
+        lease_service_pb2,
+    )
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 """Services of a worker whose health is known, beside the server's own and the parts below."""

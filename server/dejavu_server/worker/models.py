@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import structlog
+
+from dejavu_models.betting import StakingPolicy
 from dejavu_models.errors import BundleError, BundleUnfit
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.registry.registry import Registry
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.settings import Settings
+
+_log = structlog.get_logger(__name__)
 
 
 class DuplicateBundle(BundleError):
@@ -27,6 +32,18 @@ def load_models(settings: Settings) -> Registry:
         raise BundleUnfit(f"{error} (use --allow-unfit to serve it anyway)") from error
     except ValueError as error:
         raise DuplicateBundle(str(error)) from error
+
+
+def configure(registry: Registry, settings: Settings) -> None:
+    """Applies the settings to every model, and logs which ones are unfit."""
+    for info in registry.models():
+        if not info.approved:
+            _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
+        forecaster = registry.get(info.version)
+        forecaster.max_ratings_days = settings.max_ratings_days
+        forecaster.policy = StakingPolicy(
+            settings.kelly_fraction, settings.kelly_cap, settings.confidence_threshold, settings.max_edge
+        )
 
 
 def warm_up(registry: Registry) -> None:

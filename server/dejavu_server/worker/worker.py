@@ -25,7 +25,6 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from dejavu_common import descriptors
 from dejavu_common.clock import utc_now
-from dejavu_models.betting import StakingPolicy
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Registry
@@ -67,7 +66,7 @@ from dejavu_server.worker.limits import (
     max_waiting,
     queue_options,
 )
-from dejavu_server.worker.models import load_models, warm_up
+from dejavu_server.worker.models import configure, load_models, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age import RatingsAge
 from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
@@ -274,14 +273,7 @@ class Worker:
             registry = await asyncio.to_thread(load_models, settings)
         await asyncio.to_thread(warm_up, registry)
         self.models = tuple(info.version for info in registry.models())
-        for info in registry.models():
-            if not info.approved:
-                _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
-            forecaster = registry.get(info.version)
-            forecaster.max_ratings_days = settings.max_ratings_days
-            forecaster.policy = StakingPolicy(
-                settings.kelly_fraction, settings.kelly_cap, settings.confidence_threshold, settings.max_edge
-            )
+        configure(registry, settings)
         return registry
 
     async def _open_ledger(self, stack: AsyncExitStack, forecasters: Sequence[Forecaster]) -> None:

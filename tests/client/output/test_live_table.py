@@ -163,8 +163,10 @@ def test_a_server_that_is_away_is_reported_once_and_not_by_every_game() -> None:
     games = [watched(trouble="server: cannot reach host:1"), watched(trouble="server: cannot reach host:1")]
     console = Console(file=io.StringIO(), width=80, force_terminal=False)
     summary = summarize(games, WANTED)
-    trouble = {"scoreboard_trouble": "", "server_trouble": "cannot reach host:1"}
-    console.print(live_table(games, summary, scoreboard_time=NOW, now=NOW, **trouble))
+    trouble = "cannot reach host:1"
+    console.print(
+        live_table(games, summary, scoreboard_time=NOW, now=NOW, scoreboard_trouble="", server_trouble=trouble)
+    )
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().count("cannot reach host:1") == 1
 

@@ -32,6 +32,7 @@ from dejavu_models.types import (
     MarginSource,
     ModelInfo,
     Quantile,
+    SimilarGame,
     WarningReason,
 )
 from dejavu_models.uncertainty.adaptive import quarter_of, radius_of_alpha
@@ -152,6 +153,11 @@ class Forecaster:
             self._forecast(query, margin, games, row, state)
             for query, margin, row in zip(queries, margins, row_of, strict=True)
         ]
+
+    def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
+        """Returns the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""
+        dejavu = self.models.minutes.get(forecast.elapsed_minutes)
+        return () if dejavu is None else dejavu.course(game, HORIZONS.index(forecast.horizon))
 
     def _forecast(
         self, query: ForecastQuery, margin: float | None, games: _Games, row: int, state: _ActiveState

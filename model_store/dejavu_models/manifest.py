@@ -143,8 +143,9 @@ class Manifest(_Record):
         version: `version_of` its models, ratings and files.
         data_fingerprint: SHA-256 over the games of all parts.
         libraries: name → version of the libraries used for training.
-        files: name → SHA-256 of every file except the manifest.
+        files: name → SHA-256 of every file that determines forecasts.
         refresh: later games in the ratings; None if they end with the games of all parts.
+        courses: SHA-256 of the courses of the entries, which determine no forecast; None if the bundle has none.
     """
 
     schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
@@ -162,6 +163,7 @@ class Manifest(_Record):
     golden: Annotated[tuple[Golden, ...], Field(min_length=1)]
     files: dict[FileName, Sha256]
     refresh: RefreshRecord | None = None
+    courses: Sha256 | None = None
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
@@ -171,6 +173,11 @@ class Manifest(_Record):
         if self.version != version_of(self.dejavu, self.ratings, self.files):
             raise ValueError("version does not match these models and files")
         return self
+
+    @property
+    def all_files(self) -> dict[str, str]:
+        """Name → SHA-256 of every file of the bundle except the manifest."""
+        return self.files if self.courses is None else {**self.files, COURSES: self.courses}
 
     def to_json(self) -> str:
         """Returns the content of manifest.json."""
@@ -185,6 +192,9 @@ LSTM, COMBINATION, ENTRIES, CALIBRATION, RATINGS = (
     "ratings.npz",
 )
 """Files of a bundle, except the database indices."""
+
+COURSES = "courses.npz"
+"""File of the courses of entries, which a bundle may have."""
 
 
 def index_name(minute: int) -> str:

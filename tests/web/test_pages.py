@@ -79,6 +79,16 @@ def test_charts_are_painted(browser: Browser, evening: Evening) -> None:
             assert canvas.evaluate(COLORS) > 20
 
 
+def test_similar_games_are_drawn_as_they_went(browser: Browser, evening: Evening) -> None:
+    with tab(browser, evening.origin) as opened:
+        opened.open(f"/game/{IN_PLAY}?minute=12", ".chart canvas")
+        with opened.page.expect_response(lambda answer: "/api/predictions/" in answer.url) as answer:
+            opened.page.get_by_label("Draw them in the chart").check()
+        games = answer.value.json()["prediction"]["forecast"]["explanation"]["similarGames"]
+        assert [len(game["course"]) for game in games] == [47 - 12] * 5
+        assert not opened.errors
+
+
 BAND_ROWS = """() => {
   // Rows of the plot in which the outermost band is painted, right of the shown minute.
   const over = document.querySelector(".chart .u-over").getBoundingClientRect();

@@ -17,6 +17,7 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     CALIBRATION,
     COMBINATION,
+    COURSES,
     ENTRIES,
     LSTM,
     RATINGS,
@@ -30,6 +31,7 @@ from dejavu_models.manifest import (
     index_name,
     version_of,
 )
+from dejavu_models.point.courses import courses_to_bytes
 from dejavu_models.point.dejavu import Entries
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import check_target, ensemble_to_bytes, publish, ratings_to_bytes
@@ -130,6 +132,7 @@ def fit(
         ratings = fitted.after.predict(next_season)
         contents = _contents(fitted, ratings)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        courses = hashes.pop(COURSES)
         dejavu = _dejavu_record(trained, recipe)
         ratings_record = RatingsRecord(date=ratings.ratings().date, season=next_season, **asdict(ratings.settings))
         manifest = Manifest(
@@ -147,6 +150,7 @@ def fit(
             metrics=tuple(metrics),
             golden=tuple(_golden(fitted, ratings)),
             files=hashes,
+            courses=courses,
         )
         forecaster = publish(out, manifest, contents)
         advance(1)
@@ -161,6 +165,9 @@ def _contents(fitted: CalibratedModels, ratings: RatingFilter) -> dict[str, byte
         ENTRIES: Entries.joined([dejavu.entries for dejavu in models.minutes.values()]).to_bytes(),
         CALIBRATION: fitted.calibration.to_bytes(),
         RATINGS: ratings_to_bytes(ratings),
+        COURSES: courses_to_bytes(
+            {minute: each.courses for minute, each in models.minutes.items() if each.courses is not None}
+        ),
         **{index_name(minute): dejavu.index.to_bytes() for minute, dejavu in models.minutes.items()},
     }
 

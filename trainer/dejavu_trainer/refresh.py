@@ -121,7 +121,7 @@ def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool 
     check_target(out)
     old = load_bundle(bundle, allow_unfit=True)
     before = old.manifest
-    contents = {name: (bundle / name).read_bytes() for name in before.files}
+    contents = {name: (bundle / name).read_bytes() for name in before.all_files}
     ratings = LiveRatings.start(old.rating_filter)
     used = np.zeros(len(games), dtype=np.bool_)
     for index in range(len(games)):

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats, Integers, Singles, from_npz, to_npz
 from dejavu_models.point import features
+from dejavu_models.point.courses import Tenths
 from dejavu_models.point.index import VectorIndex
-from dejavu_models.types import HORIZONS, MARGIN_SOURCES
+from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, SimilarGame
 
 
 class Kernel(enum.Enum):
@@ -181,17 +182,43 @@ class Dejavu:
         index: index over the pattern vectors of the entries, with their positions as labels.
         entries: entries of the database.
         settings: hyperparameters.
+        courses: courses of the entries; None if they are not known.
 
     Raises:
         ValueError: if there are fewer entries than neighbours, or index and entries differ in length.
     """
 
-    def __init__(self, index: VectorIndex, entries: Entries, settings: DejavuSettings) -> None:
+    def __init__(
+        self, index: VectorIndex, entries: Entries, settings: DejavuSettings, courses: Tenths | None = None
+    ) -> None:
         if not 1 <= settings.neighbours <= len(entries) == len(index):
             raise ValueError(f"{settings.neighbours} neighbours of {len(entries)} entries, {len(index)} indexed")
         self.index = index
         self.entries = entries
         self.settings = settings
+        self.courses = courses
+
+    def course(self, game: SimilarGame, horizon: int) -> tuple[float, ...]:
+        """Returns the course that an entry of this database took.
+
+        Args:
+            game: the entry, as an explanation has it.
+            horizon: index of the explained horizon in HORIZONS.
+
+        Returns:
+            Change since the database's minute, in points, at the end of each later minute before the horizon; empty if
+            this database has no such entry, or no courses.
+        """
+        if self.courses is None:
+            return ()
+        for row in np.flatnonzero(self.entries.date == np.datetime64(game.date)).tolist():
+            found = str(self.entries.home[row]), str(self.entries.away[row]), int(self.entries.games[row])
+            increment = float(self.entries.increments[row, horizon])
+            if found == (game.home_team, game.away_team, game.games) and increment == game.increment:
+                count = HORIZONS[horizon].last_slot - (MAX_SLOTS - self.courses.shape[1])
+                course: list[float] = (self.courses[row, :count] / 10.0).tolist()
+                return tuple(course)
+        return ()
 
     def query(self, patterns: Floats) -> NeighborResult:
         """Returns the neighbours of patterns and their forecast; each row's result is independent of the other rows.

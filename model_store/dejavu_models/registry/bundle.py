@@ -34,6 +34,7 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
     CALIBRATION,
     COMBINATION,
+    COURSES,
     ENTRIES,
     LSTM,
     RATINGS,
@@ -41,6 +42,7 @@ from dejavu_models.manifest import (
     Manifest,
     index_name,
 )
+from dejavu_models.point.courses import Tenths, courses_from_bytes
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries
 from dejavu_models.point.ensemble import EnsembleWeights, PointEnsemble
 from dejavu_models.point.index import load_index
@@ -118,7 +120,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
     contents = {}
-    for name, sha256 in manifest.files.items():
+    for name, sha256 in manifest.all_files.items():
         try:
             contents[name] = (folder / name).read_bytes()
         except FileNotFoundError:
@@ -151,13 +153,17 @@ def _load(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Fo
         entries = Entries.from_bytes(contents[ENTRIES])
         if len(entries) != sum(record.entries):
             raise ValueError(f"it holds {len(entries)} entries, the manifest says {sum(record.entries)}")
+    courses: dict[int, Tenths] = {}
+    if manifest.courses is not None:
+        with _refusing(folder, COURSES):
+            courses = courses_from_bytes(contents[COURSES], dict(zip(record.minutes, record.entries, strict=True)))
     minutes, start = {}, 0
     for minute, count in zip(record.minutes, record.entries, strict=True):
         # After a minute or two there are few distinct patterns, so a database may have fewer entries than neighbours.
         query_settings = DejavuSettings(record.recency, min(record.neighbours, count), record.kernel)
         with _refusing(folder, name := index_name(minute)):
             index = load_index(contents[name], minute, count)
-            minutes[minute] = Dejavu(index, entries.rows(start, start + count), query_settings)
+            minutes[minute] = Dejavu(index, entries.rows(start, start + count), query_settings, courses.get(minute))
         start += count
     return Forecaster(manifest, PointEnsemble(linear, lstm, minutes, combination), calibration, ratings)
 
@@ -206,7 +212,7 @@ def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> 
     Args:
         folder: target folder.
         manifest: manifest of the bundle.
-        contents: content of each file listed in the manifest.
+        contents: content of each file of the manifest (`all_files`).
 
     Returns:
         The forecaster loaded from the written bundle.

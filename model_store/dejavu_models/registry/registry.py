@@ -8,7 +8,7 @@ from pathlib import Path
 from dejavu_models.errors import UnknownModel
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.types import ModelInfo
+from dejavu_models.types import Forecast, ModelInfo, SimilarGame
 
 
 def default_bundle() -> Path:
@@ -59,6 +59,19 @@ class Registry:
             return self._loaded[version]
         except KeyError:
             raise UnknownModel(version, tuple(self._loaded)) from None
+
+    def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
+        """Returns the course that a similar game of a forecast took.
+
+        Args:
+            forecast: an explained forecast, of any model version: refreshed bundles have the entries of their origin.
+            game: one of its similar games.
+
+        Returns:
+            Change since the forecast's minute, in points, at the end of each later minute before the horizon; empty if
+            no loaded model knows it.
+        """
+        return next((found for each in self._loaded.values() if (found := each.course(forecast, game))), ())
 
     def models(self) -> list[ModelInfo]:
         """Lists the loaded models, the active one first."""

@@ -42,6 +42,7 @@ class PredictionService:
         forecast_service: makes the forecasts.
         ledger_manager: streams them.
         clock: returns the current time, aware and in UTC.
+        course_of: returns courses of similar games; None: forecasts have none.
     """
 
     def __init__(
@@ -49,15 +50,17 @@ class PredictionService:
         forecast_service: ForecastService,
         ledger_manager: LedgerManager,
         clock: Callable[[], datetime] = utc_now,
+        course_of: prediction.CourseOf | None = None,
     ) -> None:
         self._forecasts = forecast_service
         self._streams = ledger_manager
         self._clock = clock
+        self._course_of = course_of
 
     async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
         """Forecasts one game."""
         issued = await self._forecasts.forecast(_request(request, game_day(self._clock()), current_caller.get()))
-        message = prediction.forecast_message(issued, explanation=request.return_explanation)
+        message = prediction.forecast_message(issued, explanation=request.return_explanation, course_of=self._course_of)
         return pb.PredictResponse(forecast=message, market=prediction.market_message_of(issued))
 
     async def predict_batch(self, request: pb.PredictBatchRequest, _: Context) -> pb.PredictBatchResponse:

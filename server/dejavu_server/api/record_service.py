@@ -19,6 +19,7 @@ from dejavu_common.tasks import retrieve
 from dejavu_models.scorecard import leaderboard, scorecard
 from dejavu_server.access.caller import current_caller
 from dejavu_server.api.converters import record, record_requests
+from dejavu_server.api.converters.prediction import CourseOf
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.shared_reads import LatestRead, SharedReads
@@ -43,14 +44,20 @@ class RecordService:
         ledger: the ledger.
         clock: returns the current time, aware and in UTC.
         signer: signs the ledger's head.
+        course_of: returns courses of similar games; None: predictions have none.
     """
 
     def __init__(
-        self, ledger: LedgerAccess, clock: Callable[[], datetime], signer: Callable[[], Awaitable[Checkpoint]]
+        self,
+        ledger: LedgerAccess,
+        clock: Callable[[], datetime],
+        signer: Callable[[], Awaitable[Checkpoint]],
+        course_of: CourseOf | None = None,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._signer = signer
+        self._game_message = partial(record.game_message, course_of=course_of)
         # Lookups use at most one reader thread, scorecards two; the others stay free for streams.
         self._lookup_slot = asyncio.Semaphore(1)
         self._position = LatestRead(partial(ledger.read, scorecards.position))
@@ -75,7 +82,7 @@ class RecordService:
         query = partial(
             predictions.latest_forecast, game_id=game_id, horizon=horizon, minute=minute, model_version=model
         )
-        return await self._read_with_slot(self._lookup_slot, query, record.game_message)
+        return await self._read_with_slot(self._lookup_slot, query, self._game_message)
 
     async def list_predictions(self, request: pb.ListPredictionsRequest, _: Context) -> pb.ListPredictionsResponse:
         """Returns a page of recorded forecasts."""

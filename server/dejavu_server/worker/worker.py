@@ -246,11 +246,12 @@ class Worker:
 
         self._add_service(
             PREDICTION_SERVICE,
-            PredictionService(forecast_service, self._ledger_manager, self._clock),
+            PredictionService(forecast_service, self._ledger_manager, self._clock, registry.course),
             encoded={"StreamPredictions"},
         )
         self._add_service(MODEL_SERVICE, ModelService(registry, self._clock))
-        self._add_service(RECORD_SERVICE, RecordService(self._ledger_manager, self._clock, signer.checkpoint))
+        record_service = RecordService(self._ledger_manager, self._clock, signer.checkpoint, registry.course)
+        self._add_service(RECORD_SERVICE, record_service)
         statistics = self._statistics
         operations = OperationsService(statistics.server, settings.workers, COVERAGE_DAYS, statistics.report_feed)
         self._add_service(OPERATIONS_SERVICE, operations)

@@ -20,7 +20,7 @@ from dejavu_models.errors import (
     BundleTooOld,
     BundleUnfit,
 )
-from dejavu_models.manifest import CALIBRATION, COMBINATION, SCHEMA_VERSION, Manifest, file_names, version_of
+from dejavu_models.manifest import CALIBRATION, COMBINATION, COURSES, SCHEMA_VERSION, Manifest, file_names, version_of
 from dejavu_models.point.index import build_index, load_index
 from dejavu_models.registry import bundle
 from dejavu_models.registry.bundle import MANIFEST, load_bundle, publish, read_manifest
@@ -46,14 +46,15 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in read_manifest(folder).files}
+    return {name: (folder / name).read_bytes() for name in read_manifest(folder).all_files}
 
 
 def resealed(manifest: Manifest, files: dict[str, bytes], **fields: Any) -> Manifest:
     """Returns the manifest with hashes and version recomputed for these files."""
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    courses = hashes.pop(COURSES, None)
     version = version_of(manifest.dejavu, manifest.ratings, hashes)
-    return manifest.model_copy(update={"files": hashes, "version": version, **fields})
+    return manifest.model_copy(update={"files": hashes, "version": version, "courses": courses, **fields})
 
 
 @pytest.mark.parametrize("name", FILES)

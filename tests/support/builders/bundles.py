@@ -44,7 +44,7 @@ def publish_variant(folder: Path, dejavu_weight: float) -> str:
     """Publishes the default bundle with another Dejavu weight, as a trainer does; returns its version."""
     base = default_bundle()
     manifest = read_manifest(base)
-    contents = {name: (base / name).read_bytes() for name in manifest.files}
+    contents = {name: (base / name).read_bytes() for name in manifest.all_files}
     linear, combination = ensemble_from_bytes(contents[COMBINATION])
     weights = np.full_like(combination.dejavu_weights, dejavu_weight)
     contents[COMBINATION] = ensemble_to_bytes(linear, EnsembleWeights(weights, combination.shrinkage))

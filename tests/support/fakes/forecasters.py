@@ -90,6 +90,10 @@ class PersistenceForecaster(Forecaster):
         self.before(queries)
         return [self._repeat(query) for query in queries]
 
+    @override
+    def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
+        return ()
+
     def _repeat(self, query: ForecastQuery) -> Forecast:
         last = query.pattern.last
         explanation = Explanation(

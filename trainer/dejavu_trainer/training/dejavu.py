@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats, Integers, Singles
 from dejavu_models.point import features
+from dejavu_models.point.courses import to_tenths
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
 from dejavu_models.point.index import build_index
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
@@ -178,7 +179,9 @@ def build(past: TrainingGames, minute: int, settings: DejavuSettings, prototypes
     means = group_means(vectors.astype(np.float64), courses)
     entries = _entries_of(past, minute, courses, vectors, means)
     query_settings = replace(settings, neighbours=min(settings.neighbours, len(entries)))
-    return Dejavu(build_index(means.astype(np.float32), seed), entries, query_settings)
+    later = past.games.levels[:, minute:] - past.games.levels[:, minute - 1 : minute]
+    tenths = to_tenths(group_means(later, courses))
+    return Dejavu(build_index(means.astype(np.float32), seed), entries, query_settings, tenths)
 
 
 def _courses(vectors: Singles) -> Integers:

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { fanData } from "../src/charts/fanChart";
 import { anchors, bands, fan, quantile, yRange } from "../src/model/fan";
 import { made } from "./made";
 
@@ -63,4 +64,26 @@ test("the range of the axis holds every value and zero", () => {
     expect(high).toBeGreaterThanOrEqual(Math.max(0, ...values));
     expect([Math.abs(low % 10), Math.abs(high % 10)]).toEqual([0, 0]);
   }
+});
+
+test("similar games are drawn as they went, and straight to the horizon where that is not known", () => {
+  const game = { label: "", date: "", distance: 1, games: 1, spread: 0 };
+  const input = {
+    home: "BOS",
+    away: "LAL",
+    pattern: [2, 5],
+    forecasts: [],
+    outcomes: [],
+    later: [],
+    similar: [
+      { ...game, increment: 4, atHorizon: 9, course: [1, -2] },
+      { ...game, increment: -5, atHorizon: 0, course: [] },
+    ],
+    similarHorizon: 24,
+    range: [-10, 10] as [number, number],
+  };
+  const [minutes, ...series] = fanData(input);
+  const drawn = (values: unknown) => (values as (number | null)[]).flatMap((value, place) => (value === null ? [] : [[minutes[place], value]]));
+  expect(drawn(series.at(-2))).toEqual([[2, 5], [3, 6], [4, 3], [24, 9]]);
+  expect(drawn(series.at(-1))).toEqual([[2, 5], [24, 0]]);
 });

@@ -623,6 +623,7 @@ class SimilarGame(_message.Message):
     GAMES_FIELD_NUMBER: _builtins.int
     INCREMENT_FIELD_NUMBER: _builtins.int
     INCREMENT_SPREAD_FIELD_NUMBER: _builtins.int
+    COURSE_FIELD_NUMBER: _builtins.int
     label: _builtins.str
     """Display name, for example "2021-03-14 BOS @ BKN"."""
     home_team: _builtins.str
@@ -641,6 +642,13 @@ class SimilarGame(_message.Message):
     """Change of its differential from that minute to the horizon, in points (for a group: the mean)."""
     increment_spread: _builtins.float
     """Standard deviation of the increments of a group, in points; 0 for one game."""
+    @_builtins.property
+    def course(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Course that it took from there on: its changes since that minute at the end of each later minute before the horizon,
+        in points, rounded to tenths (for a group: the means). Only of Predict and GetPrediction; empty if no loaded model
+        has this entry with its course.
+        """
+
     def __init__(
         self,
         *,
@@ -653,10 +661,11 @@ class SimilarGame(_message.Message):
         games: _builtins.int = ...,
         increment: _builtins.float = ...,
         increment_spread: _builtins.float = ...,
+        course: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_team", b"away_team", "differential_at_horizon", b"differential_at_horizon", "distance", b"distance", "game_date", b"game_date", "games", b"games", "home_team", b"home_team", "increment", b"increment", "increment_spread", b"increment_spread", "label", b"label"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_team", b"away_team", "course", b"course", "differential_at_horizon", b"differential_at_horizon", "distance", b"distance", "game_date", b"game_date", "games", b"games", "home_team", b"home_team", "increment", b"increment", "increment_spread", b"increment_spread", "label", b"label"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,7 +5,7 @@ Readers return only valid values; an invalid field raises an InvalidInput that n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from dejavu_models.types import (
     AdaptationMode,
     Attribution,
     Explanation,
+    Forecast,
     Horizon,
     ModelInfo,
     SimilarGame,
@@ -154,8 +155,14 @@ def risk_request(request: AssessRiskRequest) -> tuple[ScorePattern, int | None]:
     return pattern, total
 
 
-def forecast_message(issued: IssuedForecast, *, explanation: bool, distribution: bool = False) -> forecast_pb2.Forecast:
-    """Converts an issued forecast to a message; explanation and distribution are optional."""
+CourseOf = Callable[[Forecast, SimilarGame], Sequence[float]]
+"""Returns the course of a similar game of a forecast; see `Registry.course`."""
+
+
+def forecast_message(
+    issued: IssuedForecast, *, explanation: bool, distribution: bool = False, course_of: CourseOf | None = None
+) -> forecast_pb2.Forecast:
+    """Converts an issued forecast to a message; explanation, distribution and courses of similar games are optional."""
     forecast = issued.forecast
     included = forecast.explanation if explanation else None
     adaptation = forecast.adaptation
@@ -174,7 +181,7 @@ def forecast_message(issued: IssuedForecast, *, explanation: bool, distribution:
         model_version=forecast.model_version,
         generated_time=timestamp(issued.generated_time),
         expires_time=timestamp(issued.expires_time),
-        explanation=None if included is None else _explanation_message(included),
+        explanation=None if included is None else _explanation_message(included, forecast, course_of),
         sequence=issued.sequence,
         revision=issued.revision,
         quantiles=[forecast_pb2.Quantile(level=each.level, value=each.value) for each in forecast.quantiles],
@@ -228,7 +235,9 @@ def risk_message(assessment: risk.RiskAssessment) -> AssessRiskResponse:
     return message_of(AssessRiskResponse, assessment, level=RISK_LEVEL_VALUES[assessment.level], factors=factors)
 
 
-def _explanation_message(explanation: Explanation) -> forecast_pb2.Explanation:
+def _explanation_message(
+    explanation: Explanation, forecast: Forecast, course_of: CourseOf | None
+) -> forecast_pb2.Explanation:
     attribution = explanation.attribution
     return forecast_pb2.Explanation(
         dejavu_prediction=explanation.dejavu_prediction,
@@ -237,7 +246,10 @@ def _explanation_message(explanation: Explanation) -> forecast_pb2.Explanation:
         baseline_prediction=explanation.baseline_prediction,
         dejavu_weight=explanation.dejavu_weight,
         lstm_weight=explanation.lstm_weight,
-        similar_games=[_similar_game_message(game) for game in explanation.similar_games],
+        similar_games=[
+            _similar_game_message(game, () if course_of is None else course_of(forecast, game))
+            for game in explanation.similar_games
+        ],
         linear_prediction=explanation.linear_prediction,
         attribution=None if attribution is None else _attribution_message(attribution),
         calibration_games=explanation.calibration_games,
@@ -252,7 +264,7 @@ def _explanation_message(explanation: Explanation) -> forecast_pb2.Explanation:
     )
 
 
-def _similar_game_message(game: SimilarGame) -> forecast_pb2.SimilarGame:
+def _similar_game_message(game: SimilarGame, course: Sequence[float]) -> forecast_pb2.SimilarGame:
     return forecast_pb2.SimilarGame(
         label=game.label,
         home_team=game.home_team,
@@ -263,6 +275,7 @@ def _similar_game_message(game: SimilarGame) -> forecast_pb2.SimilarGame:
         games=game.games,
         increment=game.increment,
         increment_spread=game.increment_spread,
+        course=course,
     )
 
 

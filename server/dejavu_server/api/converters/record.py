@@ -9,7 +9,7 @@ from dejavu.v1 import record_service_pb2 as pb
 from dejavu_models.scorecard import LeaderboardEntry, LeaderboardMetric, Scorecard, ScoreEstimate
 from dejavu_server.api.converters.fields import HORIZON_VALUES, message_of, timestamp
 from dejavu_server.api.converters.market import market_answer_message, market_message
-from dejavu_server.api.converters.prediction import forecast_message
+from dejavu_server.api.converters.prediction import CourseOf, forecast_message
 from dejavu_server.api.converters.reliability import market_warnings
 from dejavu_server.ledger.queries.predictions import RecordedGame
 from dejavu_server.records import Checkpoint, MarketResult, RecordedForecast, ReportedOutcome, Settlement
@@ -22,11 +22,11 @@ METRIC_VALUES = {
 _RESULT_VALUES = {result: record_pb2.MarketResult.Value(f"MARKET_RESULT_{result.name}") for result in MarketResult}
 
 
-def recorded_message(recorded: RecordedForecast) -> record_pb2.RecordedPrediction:
-    """Converts a recorded forecast, with its outcome and settlement, to a message."""
+def recorded_message(recorded: RecordedForecast, course_of: CourseOf | None = None) -> record_pb2.RecordedPrediction:
+    """Converts a recorded forecast, with its outcome, its settlement and courses of similar games, to a message."""
     issued, market, answer = recorded.issued, recorded.market, recorded.market_answer
     return record_pb2.RecordedPrediction(
-        forecast=forecast_message(issued, explanation=True, distribution=True),
+        forecast=forecast_message(issued, explanation=True, distribution=True, course_of=course_of),
         pattern=issued.pattern.differentials,
         outcome=None if recorded.outcome is None else outcome_message(recorded.outcome),
         settlement=None
@@ -53,10 +53,10 @@ def settlement_message(settlement: Settlement, first_outcome_sequence: int) -> r
     )
 
 
-def game_message(game: RecordedGame) -> pb.GetPredictionResponse:
+def game_message(game: RecordedGame, course_of: CourseOf | None = None) -> pb.GetPredictionResponse:
     """Converts the latest forecast of a game, its revisions and its outcomes to a message."""
     return pb.GetPredictionResponse(
-        prediction=recorded_message(game.latest),
+        prediction=recorded_message(game.latest, course_of),
         revisions=[recorded_message(each) for each in game.revisions],
         outcomes=[outcome_message(each) for each in game.outcomes],
     )

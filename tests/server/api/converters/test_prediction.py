@@ -260,7 +260,7 @@ def test_whatever_is_sent_is_a_question_or_a_refused_field(
 
 
 def test_a_forecast_s_message_says_what_was_issued() -> None:
-    message = prediction.forecast_message(issued(), explanation=True)
+    message = prediction.forecast_message(issued(), explanation=True, course_of=lambda _, game: (0.5, game.increment))
     assert (message.game_id, message.home_team, message.away_team) == (GAME, "BKN", "GSW")
     assert message.horizon == forecast_pb2.HORIZON_HALFTIME
     assert message.elapsed_minutes == 18
@@ -284,6 +284,7 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
         games=7,
         increment=2.0,
         increment_spread=6.5,
+        course=[0.5, 2.0],
     )
     attribution = message.explanation.attribution
     assert len(attribution.minutes) == 18

@@ -5,6 +5,7 @@ import type { RecordedPredictionJson, OutcomeJson } from "../gen/dejavu/v1/recor
 import type {
   GetCheckpointResponseJson,
   GetLeaderboardResponseJson,
+  GetPredictionResponseJson,
   GetScorecardResponseJson,
 } from "../gen/dejavu/v1/record_service_pb";
 
@@ -89,6 +90,7 @@ async function call<T>(url: string, init: RequestInit = {}): Promise<T> {
 export const api = {
   status: () => call<GatewayStatus>("/api/status"),
   board: (date?: string) => call<Board>(path("/api/games", { date, includeReplays: 1 })),
+  prediction: (id: string, query: Query) => call<GetPredictionResponseJson>(path(`/api/predictions/${id}`, query)),
   game: (id: string) => call<GameHistory>(`/api/games/${encodeURIComponent(id)}`),
   models: () => call<ListModelsResponseJson>("/api/models"),
   checkpoint: () => call<GetCheckpointResponseJson>("/api/checkpoint"),

@@ -62,6 +62,7 @@ export function forecast(json: ForecastJson): Forecast {
       games: num(game.games),
       increment: num(game.increment),
       spread: num(game.incrementSpread),
+      course: (game.course ?? []).map(num),
     })),
     attribution: attribution && {
       beforeTipoff: num(attribution.beforeTipoff),

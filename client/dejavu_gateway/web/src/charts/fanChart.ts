@@ -31,6 +31,7 @@ export function fanData(input: FanInput): uPlot.AlignedData {
   input.later.forEach((_value, index) => xs.add(input.pattern.length + index + 1));
   for (const moment of course) xs.add(moment.minute);
   xs.add(input.similarHorizon);
+  for (const game of input.similar) game.course.forEach((_change, index) => xs.add(input.pattern.length + index + 1));
   const x = [...xs].sort((a, b) => a - b);
   const at = new Map(course.map((moment) => [moment.minute, moment]));
   const now = input.pattern.length;
@@ -50,8 +51,14 @@ export function fanData(input: FanInput): uPlot.AlignedData {
       pick((moment) => moment.bands.find((band) => band.level === level)?.upper),
       pick((moment) => moment.bands.find((band) => band.level === level)?.lower),
     ]),
+    // As they went, or straight to the horizon where that is not known.
     ...input.similar.map((game) =>
-      x.map((minute) => (minute === now ? start : minute === input.similarHorizon ? game.atHorizon : null)),
+      x.map((minute) => {
+        if (minute === now) return start;
+        if (minute === input.similarHorizon) return game.atHorizon;
+        const change = game.course[minute - now - 1];
+        return change === undefined ? null : start + change;
+      }),
     ),
   ];
 }

@@ -19,6 +19,8 @@ export interface SimilarGame {
   games: number;
   increment: number;
   spread: number;
+  /** Changes since the forecast's minute at the end of each later one before the horizon; empty if unknown. */
+  course: number[];
 }
 
 export interface Attribution {

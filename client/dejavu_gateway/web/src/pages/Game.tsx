@@ -1,5 +1,7 @@
 /** One game: the fan, who wins, what moved it, games like it, and whether it held. */
 import { createMemo, createSignal, For, Show } from "solid-js";
+import { api } from "../api/client";
+import { forecast as toForecast } from "../api/convert";
 import { barData, barOptions, type Bar } from "../charts/barChart";
 import { Chart } from "../charts/Chart";
 import { winData, winOptions, type WinInput } from "../charts/winChart";
@@ -12,6 +14,7 @@ import { corrections, covers, held } from "../model/course";
 import { exact, fixed, lead, percent, signed } from "../model/format";
 import { HORIZONS, type Horizon } from "../model/types";
 import { createHistory, type History } from "../state/history";
+import { createLoaded } from "../state/load";
 import { createMoment, type Moment } from "../state/moment";
 import { strings } from "../strings";
 
@@ -163,7 +166,15 @@ export default function Game(props: { id: string }) {
   const history = createHistory(() => props.id);
   const moment = createMoment(history);
   const [drawn, setDrawn] = createSignal(false);
-  const similar = () => (drawn() ? (moment.shown()[mainHorizon(moment)]?.forecast.similar ?? []) : []);
+  const explained = createMemo(() => (drawn() ? moment.shown()[mainHorizon(moment)]?.forecast : undefined));
+  const withCourses = createLoaded(explained, async ({ gameId, horizon, minute }) => {
+    const query = { horizon: horizon === "final" ? "HORIZON_FINAL" : "HORIZON_HALFTIME", elapsedMinutes: minute };
+    return toForecast((await api.prediction(gameId, query)).prediction?.forecast ?? {});
+  });
+  const similar = () => {
+    const [shown, loaded] = [explained(), withCourses.value()];
+    return (shown && loaded?.sequence === shown.sequence ? loaded : shown)?.similar ?? [];
+  };
   const unknown = () => history.loaded.value() !== undefined && !history.predictions().length;
   const error = () => (history.predictions().length ? undefined : history.loaded.error());
   return (

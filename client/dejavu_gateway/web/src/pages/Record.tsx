@@ -148,7 +148,9 @@ export default function Record_() {
             </Show>
           )}
         </Show>
-        <Checkpoint />
+        <Show when={card.value() || card.error()}>
+          <Checkpoint />
+        </Show>
       </div>
     </>
   );

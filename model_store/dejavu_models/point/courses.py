@@ -1,0 +1,54 @@
+"""Courses of the entries of Dejavu databases: how their games went on after the minute of the database.
+
+Forecasts do not need them: they are shown beside the similar games of a forecast. They are kept apart from the entries,
+in tenths of a point, and are no part of what a model version identifies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dejavu_models.arrays import Floats, from_npz, to_npz
+from dejavu_models.types import MAX_SLOTS
+
+Tenths = NDArray[np.int16]
+"""(entries, MAX_SLOTS − minute): change since the minute at the end of each later one, in tenths of a point; for an
+entry of several games, the mean."""
+
+
+def to_tenths(changes: Floats) -> Tenths:
+    """Rounds changes in points."""
+    limits = np.iinfo(np.int16)
+    return np.clip(np.rint(10.0 * changes), limits.min, limits.max).astype(np.int16)
+
+
+def courses_to_bytes(courses: Mapping[int, Tenths]) -> bytes:
+    """Serializes courses by minute to a .npz file; equal courses give equal bytes."""
+    return to_npz(**{_name(minute): courses[minute] for minute in sorted(courses)})
+
+
+def courses_from_bytes(content: bytes, entries: Mapping[int, int]) -> dict[int, Tenths]:
+    """Deserializes the output of `courses_to_bytes`.
+
+    Args:
+        content: the file.
+        entries: minute → number of its entries.
+
+    Raises:
+        ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if the content is invalid or of other entries.
+    """
+    columns = from_npz(content)
+    if columns.keys() != {_name(minute) for minute in entries}:
+        raise ValueError("it has courses of other minutes than the databases")
+    found = {minute: columns[_name(minute)] for minute in entries}
+    for minute, tenths in found.items():
+        if tenths.dtype != np.int16 or tenths.shape != (entries[minute], MAX_SLOTS - minute):
+            raise ValueError(f"the courses of minute {minute} are {tenths.dtype} of shape {tenths.shape}")
+    return found
+
+
+def _name(minute: int) -> str:
+    return f"minute_{minute:02d}"

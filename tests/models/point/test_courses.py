@@ -1,0 +1,85 @@
+"""Courses of entries: kept in tenths, found again for a similar game of an explanation, and none for any other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.support.harness.real_games import real_games
+
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.point.courses import courses_from_bytes, courses_to_bytes, to_tenths
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import Registry, default_bundle
+from dejavu_models.types import MAX_SLOTS, Forecast, Horizon
+
+PATTERN = (0, 2, -1, -3, -2, 0, 1, 3, 4, 4, 6, 7, 5, 5, 8, 9, 7, 6)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Forecaster:
+    return load_bundle(default_bundle())
+
+
+def explained(forecaster: Forecaster, horizon: Horizon) -> Forecast:
+    return forecaster.forecast(ForecastQuery(ScorePattern(PATTERN), horizon, explain=True))
+
+
+def test_courses_are_read_back_as_written() -> None:
+    courses = {46: to_tenths(np.array([[1.26], [-3.0]])), 47: np.zeros((3, 0), dtype=np.int16)}
+    content = courses_to_bytes(courses)
+    back = courses_from_bytes(content, {46: 2, 47: 3})
+    assert back[46].tolist() == [[13], [-30]]
+    assert back[47].shape == (3, 0)
+    for entries in ({46: 3, 47: 3}, {46: 2}, {45: 2, 46: 2, 47: 3}):
+        with pytest.raises(ValueError, match="minute"):
+            courses_from_bytes(content, entries)
+
+
+@pytest.mark.parametrize("horizon", list(Horizon))
+def test_similar_games_are_found_with_the_course_that_leads_to_their_increment(
+    shipped: Forecaster, horizon: Horizon
+) -> None:
+    forecast = explained(shipped, horizon)
+    assert forecast.explanation is not None
+    assert forecast.explanation.similar_games
+    registry = Registry([shipped])
+    for game in forecast.explanation.similar_games:
+        assert len(registry.course(forecast, game)) == horizon.last_slot - len(PATTERN)
+
+
+def test_courses_pass_the_half_where_the_entries_do(shipped: Forecaster) -> None:
+    for minute, dejavu in shipped.models.minutes.items():
+        assert dejavu.courses is not None
+        assert dejavu.courses.shape == (len(dejavu.entries), MAX_SLOTS - minute)
+        if minute < 24:
+            half = dejavu.courses[:, 24 - minute - 1] / 10.0
+            assert half == pytest.approx(dejavu.entries.increments[:, 0], abs=0.051)
+
+
+def test_a_game_that_no_model_has_is_without_a_course(shipped: Forecaster) -> None:
+    forecast = explained(shipped, Horizon.FINAL)
+    assert forecast.explanation is not None
+    game = forecast.explanation.similar_games[0]
+    registry = Registry([shipped])
+    assert registry.course(forecast, game)
+    for other in (
+        replace(game, increment=game.increment + 0.5),
+        replace(game, games=game.games + 1),
+        replace(game, home_team=game.away_team, away_team=game.home_team),
+    ):
+        assert registry.course(forecast, other) == ()
+    assert registry.course(replace(forecast, elapsed_minutes=19), game) == ()
+
+
+@pytest.mark.real_data
+def test_the_shipped_courses_are_those_of_all_training_games(data_dir: object, shipped: Forecaster) -> None:
+    games = real_games(data_dir, shipped.info.train_seasons)  # type: ignore[arg-type]
+    levels = games.levels
+    for minute in (3, 18, 30, 46):
+        dejavu = shipped.models.minutes[minute]
+        assert dejavu.courses is not None
+        mean = (dejavu.entries.games[:, None] * (dejavu.courses / 10.0)).sum(axis=0) / len(games)
+        assert mean == pytest.approx((levels[:, minute:] - levels[:, [minute - 1]]).mean(axis=0), abs=0.02)

@@ -4,10 +4,10 @@ Run with `python -m bench.page.lighthouse --lighthouse DIR` from the project's f
 `npm install lighthouse@12` was run; it needs Node and Debian's chromium. A server, a gateway and the browser share the
 machine. 15 games are in play and 10 are over; all are forecast after every minute, for both horizons.
 
-Lighthouse slows the processor down by a factor meant for a fast desktop computer, whose `benchmarkIndex` is 1500
-to 2000: by 4, for a phone. Here the factor makes this machine, by the index of the run before, the same phone, as Lighthouse's documentation on
-throttling says. A run in which the machine was faster or slower than in the one before is repeated. Printed: the median
-of the runs of each page.
+Lighthouse slows the processor down by a factor meant for a fast desktop computer, whose `benchmarkIndex` is 1500 to
+2000: by 4, for a phone. Here the factor makes this machine, by the index of the run before, the same phone, as
+Lighthouse's documentation on throttling says. A run in which the machine was faster or slower than in the one before is
+repeated. Printed: the median of the runs of each page.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
 import { expect, test } from "vitest";
-import { figures } from "../src/model/exposition";
 import { parse, withValue, write } from "../src/model/pattern";
 
 test("a typed course may use spaces, commas and true minus signs", () => {
@@ -16,15 +15,4 @@ test("minutes that a drawing skips are filled in a straight line", () => {
   expect(withValue([0, 2], 5, 8)).toEqual([0, 2, 4, 6, 8]);
   expect(withValue([0, 2, 9], 2, 3.4)).toEqual([0, 3, 9]);
   expect(withValue([], 1, 999)).toEqual([60]);
-});
-
-test("of the gateway's metrics the page shows counts, and means of latencies", () => {
-  const text = `# HELP x y
-dejavu_dashboard_browsers{transport="sse"} 3.0
-dejavu_dashboard_caught_up_total 0.0
-dejavu_dashboard_request_seconds_bucket{endpoint="/api/games",le="0.1"} 4.0
-dejavu_dashboard_request_seconds_count{endpoint="/api/games"} 4.0
-dejavu_dashboard_request_seconds_sum{endpoint="/api/games"} 0.02
-python_info{version="3"} 1.0`;
-  expect(figures(text)).toEqual([["browsers · sse", "3"], ["request · /api/games", "5 ms (n = 4)"]]);
 });

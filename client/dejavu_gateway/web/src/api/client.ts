@@ -1,5 +1,6 @@
 /** Calls of the gateway's JSON endpoints. */
 import type { ListModelsResponseJson } from "../gen/dejavu/v1/model_service_pb";
+import type { GetServiceStatsResponseJson } from "../gen/dejavu/v1/operations_service_pb";
 import type { PredictRequestJson, PredictResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
 import type { RecordedPredictionJson, OutcomeJson } from "../gen/dejavu/v1/record_pb";
 import type {
@@ -93,6 +94,7 @@ export const api = {
   prediction: (id: string, query: Query) => call<GetPredictionResponseJson>(path(`/api/predictions/${id}`, query)),
   game: (id: string) => call<GameHistory>(`/api/games/${encodeURIComponent(id)}`),
   models: () => call<ListModelsResponseJson>("/api/models"),
+  stats: () => call<GetServiceStatsResponseJson>("/api/stats"),
   checkpoint: () => call<GetCheckpointResponseJson>("/api/checkpoint"),
   scorecard: (query: Query) => call<GetScorecardResponseJson>(path("/api/scorecard", query)),
   leaderboard: (query: Query) => call<GetLeaderboardResponseJson>(path("/api/leaderboard", query)),

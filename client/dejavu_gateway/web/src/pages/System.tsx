@@ -5,7 +5,7 @@ import { num } from "../api/convert";
 import { Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
 import { exact, span } from "../model/format";
-import { figures } from "../model/exposition";
+import { methodRows, stateRows } from "../model/stats";
 import { now, offset } from "../state/clock";
 import { connection, status } from "../state/live";
 import { createLoaded } from "../state/load";
@@ -76,19 +76,21 @@ function seasons(years: readonly number[]): string {
   return first === last ? `${first}` : `${first}–${last}`;
 }
 
-function Rates() {
-  const exposition = createLoaded(() => true, async () => {
-    const response = await fetch("/metrics");
-    return response.ok ? response.text() : "";
-  });
-  const timer = setInterval(() => void exposition.reload(), REFRESH_MS);
+function Stats() {
+  const stats = createLoaded(() => true, () => api.stats());
+  const timer = setInterval(() => void stats.reload(), REFRESH_MS);
   onCleanup(() => clearInterval(timer));
-  const rows = () => figures(exposition.error() ? "" : (exposition.value() ?? ""));
   return (
     <section class="card">
-      <h2>{said.rates}</h2>
-      <Show when={rows().length} fallback={<p class="sub">{said.ratesNone}</p>}>
-        <Table data={{ columns: [said.columns.name, said.columns.value], rows: rows() }} caption={said.rates} />
+      <h2>{said.stats.title}</h2>
+      <Show when={stats.value()} fallback={<Pending error={stats.error()} retry={() => void stats.reload()} />}>
+        {(ready) => (
+          <>
+            <Table data={{ columns: said.columns, rows: stateRows(ready()) }} caption={said.stats.title} />
+            <h3>{said.stats.calls}</h3>
+            <Table data={{ columns: said.stats.columns, rows: methodRows(ready()) }} caption={said.stats.calls} />
+          </>
+        )}
       </Show>
     </section>
   );
@@ -115,7 +117,7 @@ export default function System() {
           </dl>
         </section>
         <Models />
-        <Rates />
+        <Stats />
       </div>
     </>
   );

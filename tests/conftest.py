@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.builders.made_once import end_run, start_run
 from tests.support.harness.laws import EXAMPLES
 from tests.support.processes import preloaded
+from tests.support.processes.postgres import on_postgres, shared_server, stop_shared_server
 
 # No deadline: machines are shared. print_blob makes failures of CI reproducible locally.
 settings.register_profile(
@@ -48,10 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Removes the folder, in the process that created it."""
     if folder := config.stash.get(RUN, None):
-        if (folder / "postgres").exists():
-            from tests.support.processes.postgres import stop_shared_server
-
-            stop_shared_server()
+        stop_shared_server()
         end_run(folder)
 
 
@@ -61,6 +59,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("nightly"):
                 item.add_marker(nightly)
+    if on_postgres():
+        sqlite = pytest.mark.skip(reason="about the files of a ledger in SQLite")
+        for item in items:
+            if item.get_closest_marker("sqlite"):
+                item.add_marker(sqlite)
     items.sort(key=_fits_nothing)
 
 
@@ -108,6 +111,14 @@ def plain_logs() -> None:
 
 
 plain_logs()
+
+
+@pytest.fixture(autouse=True)
+def dropped_databases() -> Iterator[None]:
+    """Drops the test's ledgers in PostgreSQL after each test, if it runs on PostgreSQL."""
+    yield
+    if on_postgres():
+        shared_server().drop_named()
 
 
 @pytest.fixture(autouse=True)

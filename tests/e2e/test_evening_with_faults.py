@@ -14,6 +14,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.support.builders.empty_ledger import ledger_url
 from tests.support.harness.bad_days import SIX_MINUTES, BadDay
 from tests.support.harness.stream_recorder import following
 from tests.support.processes.servers import spawned_server
@@ -70,7 +71,7 @@ async def final_forecasts(
 async def both_evenings(games: Sequence[ReplayGame], seed: int, folder: Path) -> None:
     good, bad = BadDay(games), BadDay(games, list(FeedFaultKind), seed=seed)
     assert bad.faulty.midnight > bad.life(RESTART), "a new poller finds only games on the scoreboard"
-    with spawned_server("--workers", "2", "--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}") as server:
+    with spawned_server("--workers", "2", "--ledger", ledger_url(folder)) as server:
         address = await asyncio.to_thread(lambda: server.address)
         expected = await final_forecasts(good, address)
         actual = await final_forecasts(bad, address, restart=RESTART, patience=1.0)

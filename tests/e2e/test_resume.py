@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 from tests.support.builders.calls import PATTERN
+from tests.support.builders.empty_ledger import ledger_url
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.processes.servers import SpawnedServer, async_worker, spawned_server
 
@@ -77,7 +78,7 @@ def is_not_of(pids: list[int], entry: dict[str, Any]) -> bool:
 
 
 def test_after_a_worker_dies_every_subscriber_resumes_where_it_was(tmp_path: Path) -> None:
-    with spawned_server("--workers", "2", "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3") as server:
+    with spawned_server("--workers", "2", "--ledger", ledger_url(tmp_path)) as server:
         channels = [dial(server.address) for _ in range(SUBSCRIBERS)]
         readers = [Reader(channel).open() for channel in channels]
         publish(server.address, range(10))
@@ -98,7 +99,7 @@ def test_after_a_worker_dies_every_subscriber_resumes_where_it_was(tmp_path: Pat
 
 
 def test_after_a_server_restart_every_subscriber_resumes_where_it_was(tmp_path: Path) -> None:
-    ledger = f"sqlite:///{tmp_path}/ledger.sqlite3"
+    ledger = ledger_url(tmp_path)
     with spawned_server("--workers", "1", "--ledger", ledger) as server:
         address = server.address
         channels = [dial(address) for _ in range(SUBSCRIBERS)]
@@ -124,7 +125,7 @@ async def test_an_old_token_replays_the_backlog_and_continues_with_new_events(tm
     """The backlog has several pages, older than `include_current` covers, and grows while the stream catches up."""
     old, new = 3 * PAGE_SIZE + 17, 200
     evening = datetime.now(UTC) - timedelta(hours=14)
-    ledger = await Ledger.open(f"sqlite:///{tmp_path}/ledger.sqlite3")
+    ledger = await Ledger.open(ledger_url(tmp_path))
     await ledger.commit([issued(game(0), generated_time=evening)])
     token = ledger.token(1)
     for start in range(1, old, 100):

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.support.builders.empty_ledger import ledger_url
 from tests.support.processes.load import load
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 
 def arguments(folder: Path, *more: str, workers: int = 2) -> tuple[str, ...]:
-    return ("--workers", str(workers), "--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}", *more)
+    return ("--workers", str(workers), "--ledger", ledger_url(folder), *more)
 
 
 def with_standby(server: SpawnedServer) -> list[psutil.Process]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from tests.support.builders.empty_ledger import ledger_url
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.subscribers import started
 from tests.support.processes.servers import async_worker
@@ -55,7 +56,7 @@ async def client(tmp_path: Path) -> AsyncIterator[AsyncDejavuClient]:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/ledger.db"
+    return ledger_url(tmp_path, "ledger.db")
 
 
 @pytest.fixture

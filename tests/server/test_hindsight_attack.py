@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.builders.calls import current_game
+from tests.support.builders.empty_ledger import ledger_url
 from tests.support.fakes.clock import SteppedClock
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.processes.servers import running_worker, settings_in
@@ -53,7 +54,7 @@ def test_hindsight_on_twelve_games_leaves_error_brier_and_bets_as_they_were(tmp_
             standing = client.get_prediction(GAMES[0], horizon=FINAL, elapsed_minutes=6)
             assert list(standing.prediction.pattern) == [3.0] * 6
         assert late.count(LATE_REASON_LATER_MINUTE) == 36 * attacked
-        verify(f"sqlite:///{folder / 'ledger.sqlite3'}")
+        verify(ledger_url(folder))
     honest, attacked_card = cards
     assert attacked_card.left_out == LeftOut(superseded=12, later_minute=36)
     attacked_card.ClearField("left_out")

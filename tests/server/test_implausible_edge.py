@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.builders.calls import PATTERN, current_game
+from tests.support.builders.empty_ledger import ledger_url
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import forecast_pb2
@@ -43,5 +44,5 @@ async def test_it_is_told_and_recorded_with_no_stake_and_markets_of_other_settin
     assert (answers[1].stake, answers[1].home.stake, answers[1].home.kelly_fraction) == (0.0, 0.0, 0.0)
     assert answers[1].home.win_probability == pytest.approx(answers[0].home.win_probability)
     assert bets == [1, 1, 2]
-    verification = verify(f"sqlite:///{tmp_path}/ledger.sqlite3")
+    verification = verify(ledger_url(tmp_path))
     assert verification.markets == 3

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.builders.calls import PATTERN, current_game
+from tests.support.builders.empty_ledger import ledger_url
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.market_pb2 import MARKET_SIDE_UNSPECIFIED
@@ -40,7 +41,7 @@ async def test_a_quote_without_a_date_is_weighed_by_the_forecast_recorded_with_o
     assert not answer.market.warnings
     [listed] = [each async for each in client.list_predictions(include_replays=True)]
     assert listed.market_answer == answer.market
-    assert verify(f"sqlite:///{tmp_path}/ledger.sqlite3").markets == 1
+    assert verify(ledger_url(tmp_path)).markets == 1
 
 
 async def test_a_quote_weighed_by_newer_ratings_says_so_with_both_probabilities(
@@ -62,7 +63,7 @@ async def test_a_quote_weighed_by_newer_ratings_says_so_with_both_probabilities(
     assert abs(wins - recorded.home_lead_probability) > 0.01
     assert f"gives {100 * recorded.home_lead_probability:.1f} % that BOS wins" in warning.text
     assert f"weighs this market {100 * wins:.1f} %" in warning.text
-    assert verify(f"sqlite:///{tmp_path}/ledger.sqlite3").markets == 1
+    assert verify(ledger_url(tmp_path)).markets == 1
 
 
 BLIND = market(0, -320, 310, bankroll=1000.0)
@@ -83,7 +84,7 @@ async def test_without_the_ratings_of_the_teams_there_is_no_stake(
     assert (warning.reason, warning.text) == (of_forecast.reason, f"{of_forecast.text}; no stake")
     [listed] = [each async for each in client.list_predictions()]
     assert listed.market_answer == answer.market
-    assert verify(f"sqlite:///{tmp_path}/ledger.sqlite3").markets == 1
+    assert verify(ledger_url(tmp_path)).markets == 1
     given = await client.quote(PATTERN, BLIND, pregame_margin=0.0, **teams)  # type: ignore[arg-type]
     assert given.market.stake > 0
     assert not given.market.warnings

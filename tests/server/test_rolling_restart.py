@@ -19,6 +19,7 @@ import psutil
 import pytest
 from tests.support.builders.bundles import copy_of_default, publish_variant
 from tests.support.builders.calls import PATTERN
+from tests.support.builders.empty_ledger import ledger_url
 from tests.support.harness.clients import CLIENTS, AnyClient
 from tests.support.processes.connections import connections_to
 from tests.support.processes.load import load
@@ -33,7 +34,7 @@ def server_in(
     folder: Path, *args: str, workers: int = 2, release: Path | None = None, standby: bool = False
 ) -> Iterator[SpawnedServer]:
     """A server of the bundle in folder/bundle, with its ledger beside it; of the release in a folder, if given."""
-    ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
+    ledger = ledger_url(folder)
     own = ("--workers", str(workers), "--bundle", str(folder / "bundle"), "--ledger", ledger)
     environment = {} if release is None else {"PYTHONPATH": str(release)}
     with spawned_server(
@@ -318,7 +319,7 @@ os.execv(sys.executable, [sys.executable, "-m", "dejavu_server", *sys.argv[1:]])
 def test_a_server_that_was_started_from_a_terminal_reloads_when_asked_and_ends_with_its_terminal(
     tmp_path: Path,
 ) -> None:
-    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    ledger = ledger_url(tmp_path)
     arguments = ("--listen", "127.0.0.1:0", "--workers", "1", "--ledger", ledger, "--log-format", "json")
     terminal, its_end = os.openpty()
     process = subprocess.Popen(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import grpc
 from tests.support.builders.calls import PATTERN
+from tests.support.builders.empty_ledger import ledger_url
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -76,7 +77,7 @@ async def callers(address: str) -> AsyncIterator[Callers]:
 
 
 def server_in(folder: Path) -> AbstractContextManager[SpawnedServer]:
-    return spawned_server("--workers", "2", "--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}")
+    return spawned_server("--workers", "2", "--ledger", ledger_url(folder))
 
 
 async def test_a_worker_killed_under_load_is_no_more_than_unavailable(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.support.builders.calls import GAME, PATTERN
+from tests.support.builders.empty_ledger import ledger_url
 
 from dejavu.v1 import prediction_service_pb2 as prediction
 from dejavu.v1 import record_service_pb2 as record
@@ -26,7 +27,7 @@ async def test_a_checkpoint_is_of_what_was_answered_before(
     checkpoint = checkpoint_files.from_message(message)
     assert checkpoint.sequence == answer.forecast.sequence == 1
     assert is_signed(checkpoint)
-    assert verify(f"sqlite:///{tmp_path}/ledger.sqlite3", checkpoint).hash == checkpoint.hash.hex()
+    assert verify(ledger_url(tmp_path), checkpoint).hash == checkpoint.hash.hex()
 
 
 async def test_without_a_key_checkpoints_are_unavailable_and_forecasts_are_not(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.builders.empty_ledger import ledger_url
 from tests.support.builders.issued_forecasts import issued
 from tests.support.harness.tampering import tampered
 
@@ -32,7 +33,7 @@ DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVE
 
 @pytest.fixture
 async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
-    opened = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    opened = await Ledger.open(ledger_url(tmp_path, "ledger.db"))
     yield opened
     await opened.close()
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, select, update
 from structlog.testing import capture_logs
 from tests.support.builders.calls import current_game
+from tests.support.builders.empty_ledger import ledger_url
 from tests.support.builders.issued_forecasts import issued
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.fakes.unused_ledger import UnusedLedger
@@ -121,7 +122,7 @@ def state(learned: OnlineProjection) -> tuple[int, bytes, object]:
 
 @pytest.fixture
 async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
-    opened = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    opened = await Ledger.open(ledger_url(tmp_path, "ledger.db"))
     yield opened
     await opened.close()
 
@@ -155,7 +156,7 @@ def test_whoever_has_read_as_far_has_learned_the_same(
 
 async def test_a_correction_takes_the_place_of_what_it_corrects(ledger: Ledger, tmp_path: Path) -> None:
     corrected, right = nothing(), nothing()
-    other = await Ledger.open(f"sqlite:///{tmp_path}/other.db")
+    other = await Ledger.open(ledger_url(tmp_path, "other.db"))
     for number in range(5):
         for each in (ledger, other):
             await forecast(each, number)

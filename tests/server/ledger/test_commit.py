@@ -13,7 +13,7 @@ import structlog
 from tests.support.builders.issued_forecasts import GAME, current, game, issued, recorded
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import Durability, Ledger, LedgerUnavailable, verify
+from dejavu_server.ledger import Ledger, LedgerUnavailable, verify
 from dejavu_server.ledger.database import store
 from dejavu_server.records import IssuedForecast
 from dejavu_server.results import Result
@@ -82,7 +82,7 @@ async def test_the_ledger_reads_back_what_it_was_given(ledger: Ledger) -> None:
 
 
 async def test_a_reopened_ledger_goes_on_where_it_was(url: str) -> None:
-    first = await Ledger.open(url, durability=Durability.POWER)
+    first = await Ledger.open(url)
     stored = await first.commit([issued(pattern=(1.0,)), issued(pattern=(2.0,))])
     token = first.token(2)
     await first.close()

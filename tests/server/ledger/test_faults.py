@@ -27,6 +27,8 @@ from dejavu_server.ledger import (
 from dejavu_server.ledger.database import sqlite_engine, store
 from dejavu_server.ledger.database.sqlite import SqliteBackend
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[list[MutableMapping[str, Any]]]:

@@ -12,6 +12,8 @@ from tests.support.builders.issued_forecasts import game, issued, recorded
 
 from dejavu_server.ledger import Ledger, LedgerError, LedgerUnavailable, verify
 
+pytestmark = pytest.mark.sqlite
+
 STEP = 4096
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
+from tests.support.builders.empty_ledger import ledger_url
 from tests.support.builders.issued_forecasts import game, issued
 
 from dejavu_models.errors import InvalidInput
@@ -65,7 +66,7 @@ async def test_a_token_names_its_place(ledger: Ledger) -> None:
 
 
 async def test_a_token_of_another_ledger_is_invalid(ledger: Ledger, tmp_path: Path) -> None:
-    other = await Ledger.open(f"sqlite:///{tmp_path}/other.db")
+    other = await Ledger.open(ledger_url(tmp_path, "other.db"))
     with pytest.raises(InvalidResumeToken, match="another ledger"):
         await ledger.resume_position(other.token(0))
     await other.close()

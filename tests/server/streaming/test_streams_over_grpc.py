@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.support.builders import release_0_1_0
+from tests.support.builders.empty_ledger import ledger_url
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.processes.servers import async_worker
 
@@ -36,7 +37,7 @@ def bulky(number: int) -> IssuedForecast:
 @pytest.fixture
 async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     monkeypatch.setattr(worker_module, "Broadcaster", partial(Broadcaster, queue_size=20))
-    async with async_worker(tmp_path, ledger=f"sqlite:///{tmp_path}/ledger.db") as worker:
+    async with async_worker(tmp_path, ledger=ledger_url(tmp_path, "ledger.db")) as worker:
         yield worker.address
 
 
@@ -56,7 +57,7 @@ async def test_a_client_that_stops_reading_is_cut_off_alone_and_resumes_without_
     address: str, tmp_path: Path
 ) -> None:
     """Flow control, not the broadcaster, determines what has been read."""
-    ledger = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")  # as another worker would open it
+    ledger = await Ledger.open(ledger_url(tmp_path, "ledger.db"))  # as another worker would open it
     async with grpc.aio.insecure_channel(address) as channel, grpc.aio.insecure_channel(address) as other_channel:
         slow, quick = subscribe(channel), subscribe(other_channel)
         first = await anext(slow)
@@ -83,14 +84,14 @@ async def test_a_client_that_stops_reading_is_cut_off_alone_and_resumes_without_
 
 
 async def test_what_release_0_1_0_recorded_is_streamed_before_what_came_later(tmp_path: Path) -> None:
-    ledger = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = await Ledger.open(ledger_url(tmp_path, "ledger.db"))
     token = ledger.token(0)
     old = replace(issued(bare=True, home_team="Zürich"), sequence=1)
     release_0_1_0.record(tmp_path / "ledger.db", old)
     await ledger.commit([issued(game(2))])
     await ledger.close()
     async with (
-        async_worker(tmp_path, ledger=f"sqlite:///{tmp_path}/ledger.db") as worker,
+        async_worker(tmp_path, ledger=ledger_url(tmp_path, "ledger.db")) as worker,
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
         for request in (

@@ -1,4 +1,8 @@
-"""Empty ledgers, migrated once per run and copied: migrations take longer than most tests."""
+"""Empty ledgers, migrated once per run and copied: migrations take longer than most tests.
+
+Tests of what holds on any database name their ledger with `ledger_url`: with DEJAVU_TEST_LEDGER=postgresql it is one in
+PostgreSQL, else one in SQLite.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.support.builders.made_once import made_once
+from tests.support.processes.postgres import on_postgres, postgres_ledger, shared_server
 
 from dejavu_server.ledger import Ledger
 
@@ -19,10 +24,25 @@ from dejavu_server.ledger import Ledger
 @contextmanager
 def empty_ledger() -> Iterator[str]:
     """Yields the URL of an empty ledger and removes it afterwards."""
+    if on_postgres():
+        with postgres_ledger() as url:
+            yield url
+        return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "ledger.db")
         put_empty_ledger(path)
         yield f"sqlite:///{path}"
+
+
+def ledger_url(folder: Path, name: str = "ledger.sqlite3") -> str:
+    """Returns the URL of the ledger of a name in a folder: always the same for the same folder.
+
+    One in PostgreSQL exists, and is empty the first time; it is dropped at the end of the test. One in SQLite does not
+    exist until it is opened.
+    """
+    if on_postgres():
+        return shared_server().named_ledger(str(folder / name))
+    return f"sqlite:///{folder / name}"
 
 
 def put_empty_ledger(path: Path) -> None:

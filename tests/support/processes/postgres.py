@@ -6,6 +6,7 @@ refuses root. Where the programs are missing the tests skip; under DEJAVU_CI=1 t
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -30,7 +31,10 @@ from dejavu_server.ledger.database.postgres.backend import PostgresBackend
 LEDGER_VARIABLE = "DEJAVU_TEST_LEDGER"
 """Environment variable with the database of the tests that run on any: sqlite, the default, or postgresql."""
 
-_TEMPLATE = "empty_ledger"
+TEMPLATE = "empty_ledger"
+"""A database on the shared server with an empty ledger."""
+
+_named: set[str] = set()  # databases of `named_ledger` in this process
 
 
 def on_postgres() -> bool:
@@ -135,6 +139,19 @@ class PostgresServer:
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
+    def named_ledger(self, name: str) -> str:
+        """Returns the URL of the ledger of a name; creates it, empty, if the test has none of that name yet."""
+        database = f"named_{hashlib.sha256(name.encode()).hexdigest()[:24]}"
+        if database not in _named:
+            self.execute(f"CREATE DATABASE {database} TEMPLATE {TEMPLATE}")
+            _named.add(database)
+        return self.url(database)
+
+    def drop_named(self) -> None:
+        """Drops the ledgers with names."""
+        while _named:
+            self.execute(f"DROP DATABASE {_named.pop()} WITH (FORCE)")
+
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
         """Creates a database, yields its URL and drops it at the end."""
@@ -154,9 +171,9 @@ def shared_server() -> PostgresServer:
 def _make_shared() -> PostgresServer:
     # Sessions of four processes of tests, each with several ledgers of a dozen connections.
     server = PostgresServer.make(max_connections=400)
-    backend = PostgresBackend(server.url(_TEMPLATE))
+    backend = PostgresBackend(server.url(TEMPLATE))
     try:
-        server.execute(f"CREATE DATABASE {_TEMPLATE}")
+        server.execute(f"CREATE DATABASE {TEMPLATE}")
         backend.open(make=True)
     except BaseException:
         server.remove()
@@ -182,7 +199,7 @@ def database_without_ledger() -> Iterator[str]:
 @contextmanager
 def postgres_ledger() -> Iterator[str]:
     """Yields the URL of an empty ledger on the shared server; all of a run have the same ledger id and epoch."""
-    with shared_server().database(_TEMPLATE) as url:
+    with shared_server().database(TEMPLATE) as url:
         yield url
 
 

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.support.builders.empty_ledger import put_empty_ledger
+from tests.support.builders.empty_ledger import ledger_url, put_empty_ledger
 from tests.support.builders.made_once import FOLDER_VARIABLE
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes import preloaded
+from tests.support.processes.postgres import on_postgres
 from tests.support.processes.preloaded import Child, start_preloaded
 
 from dejavu_models.forecaster import Forecaster
@@ -36,7 +37,7 @@ def settings_in(folder: Path, **changes: Any) -> Settings:
     """Returns settings of a server on a free port of 127.0.0.1, with its ledger in a folder."""
     defaults: dict[str, Any] = {
         "listen": "127.0.0.1:0",
-        "ledger": f"sqlite:///{folder / 'ledger.sqlite3'}",
+        "ledger": ledger_url(folder),
         "grace_seconds": 5.0,
     }
     return Settings(**{**defaults, **changes})
@@ -52,6 +53,8 @@ def new_worker(folder: Path, *forecasters: Forecaster, shipped: bool = False, **
 
 
 def _put_missing_ledger(url: str) -> None:
+    if on_postgres():
+        return
     ledger = Path(url.removeprefix("sqlite:///"))
     if FOLDER_VARIABLE in os.environ and ledger.parent.is_dir() and not ledger.exists():
         put_empty_ledger(ledger)

@@ -167,9 +167,9 @@ class ChainVerifier:
 
 
 def equals_stored(stored: object, expected: object) -> bool:
-    """Returns whether a stored value is the one that was written; booleans are stored as 0 or 1."""
+    """Returns whether a stored value is the one that was written; SQLite stores booleans as 0 or 1."""
     if isinstance(expected, bool):
-        expected = int(expected)
+        return type(stored) in {bool, int} and stored == expected
     return type(stored) is type(expected) and stored == expected
 
 

@@ -46,7 +46,11 @@ def key_path(ledger_url: str, signing_key: str = "") -> Path:
     """
     if signing_key:
         return Path(signing_key).expanduser()
-    return (folder_of(ledger_url) or platformdirs.user_state_path("dejavu")) / FILE_NAME
+    return (folder_of(ledger_url) or _state_folder()) / FILE_NAME
+
+
+def _state_folder() -> Path:
+    return platformdirs.user_state_path("dejavu")
 
 
 def load_or_create(path: Path) -> Ed25519PrivateKey:
@@ -125,6 +129,8 @@ def _load(path: Path) -> Ed25519PrivateKey:
 
 def _create(path: Path) -> None:
     key = Ed25519PrivateKey.generate()
+    if path.parent == _state_folder():  # that of a ledger in a file exists, as the ledger does
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # creates it with mode 0600
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -262,14 +262,8 @@ def snapshot_read(connection: Connection) -> Iterator[None]:
     finally:
         # After some failures the connection or the transaction is gone. Skip the rollback, to keep the original error.
         raw = None if connection.invalidated else connection.connection.dbapi_connection
-        if raw is not None and _in_transaction(raw):
-            connection.exec_driver_sql("ROLLBACK")
-
-
-def _in_transaction(raw: Any) -> bool:
-    """Returns whether a connection of a driver, sqlite3 or psycopg, is in a transaction."""
-    in_transaction: bool | None = getattr(raw, "in_transaction", None)
-    return raw.info.transaction_status in _PSYCOPG_IN_TRANSACTION if in_transaction is None else in_transaction
+        if raw is not None:
+            raw.rollback()  # does nothing without a transaction
 
 
 def iter_after(
@@ -296,8 +290,6 @@ def newest(connection: Connection) -> int:
 
 
 _SNAPSHOT = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
-
-_PSYCOPG_IN_TRANSACTION = {2, 3}  # psycopg.pq.TransactionStatus: INTRANS, INERROR
 
 # Built once: building a statement costs SQLAlchemy as much as running it.
 _IDENTITY = select(ledger.c.ledger_id, ledger.c.epoch, ledger.c.pruned_through, ledger.c.pruned_hash)

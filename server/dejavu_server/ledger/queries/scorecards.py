@@ -155,8 +155,9 @@ def read_columns(connection: Connection, filter_: ScoreFilter, codes: Codes) -> 
     values = filter_.parameters() | {name: minute for name, minute in minutes.items() if minute is not None}
     statements = _statements(frozenset({*values, *(["real"] if filter_.real_only else [])}))
     parts: dict[str, list[NDArray[Any]]] = {name: [column] for name, column in _scored([], codes).items()}
-    streamed = connection.execution_options(yield_per=_PARTITION_ROWS)
-    with streamed.execute(statements.forecasts, values) as result:
+    # Not an option of the connection, which its later statements would have too.
+    streamed = {"yield_per": _PARTITION_ROWS}
+    with connection.execute(statements.forecasts, values, execution_options=streamed) as result:
         for rows in result.partitions():
             for name, column in _scored(rows, codes).items():
                 parts[name].append(column)

@@ -25,6 +25,8 @@ from dejavu_server.ledger.audit.entry_times import CLOCK_TOLERANCE, SignedTimes
 from dejavu_server.ledger.database.recorded_games import RecordingLimits
 from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome
 
+pytestmark = pytest.mark.sqlite
+
 FORECASTS = st.builds(
     full_ledger.recordable,
     st.integers(1, 2),

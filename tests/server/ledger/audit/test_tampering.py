@@ -23,6 +23,8 @@ from tests.support.harness.tampering import CHECKS, TABLES, Specimen, Tampering,
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerError, verify
 from dejavu_server.ledger.entries import codec
 
+pytestmark = pytest.mark.sqlite
+
 DOCUMENT = Path(__file__).parents[4] / "docs/verification.md"
 
 CACHES = {"checkpoints", "snapshots"}

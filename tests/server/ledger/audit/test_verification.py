@@ -15,6 +15,8 @@ from tests.support.builders.issued_forecasts import game, issued, recorded
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerSchemaError, LedgerUnavailable, verify
 from dejavu_server.ledger.database.recorded_games import RecordedGames
 
+pytestmark = pytest.mark.sqlite
+
 
 async def test_a_sound_ledger_is_told_by_its_last_hash(ledger: Ledger, url: str) -> None:
     empty = verify(url)

@@ -25,6 +25,8 @@ from dejavu_server.ledger.database.schema import forecasts
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.records import IssuedForecast
 
+pytestmark = pytest.mark.sqlite
+
 LATE = datetime(2026, 1, 2, 4, 30, tzinfo=UTC)
 """04:30 in London, which is the evening of the previous day in New York."""
 

@@ -22,6 +22,8 @@ from dejavu_server.ledger.database.recording import prepared
 from dejavu_server.ledger.queries import scorecards
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 
+pytestmark = pytest.mark.sqlite
+
 SCANNED = {
     "SCAN ledger",  # one row
     "SCAN snapshots",  # one row for many outcomes

@@ -27,6 +27,8 @@ from dejavu_server.ledger import (
 )
 from dejavu_server.ledger.database import alembic_runner, migrate, schema, sqlite, sqlite_engine
 
+pytestmark = pytest.mark.sqlite
+
 
 async def test_the_migrations_lead_to_the_schema_that_the_code_uses(ledger: Ledger, tmp_path: Path) -> None:
     writing = sqlite.writing_engine(tmp_path / "ledger.db", Durability.PROCESS)

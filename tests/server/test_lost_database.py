@@ -1,0 +1,237 @@
+"""A server of real processes whose PostgreSQL is stopped, killed, stalled, full, read-only or out of connections."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.builders.calls import PATTERN
+from tests.support.builders.issued_forecasts import game
+from tests.support.processes.postgres import PostgresServer, own_server
+from tests.support.processes.servers import SpawnedServer, spawned_server
+
+from dejavu_client import DejavuClient, HealthStatus, UnavailableError
+from dejavu_server.api.health import LEDGER
+from dejavu_server.ledger import verify
+
+WORKERS = 2
+
+ANSWERED_WITHIN = 30.0
+"""Bound for a refusal while the database does not answer: far above the 4 s it takes, for a machine under load."""
+
+
+class Server:
+    """A server on a database that the test may break, and a caller of it."""
+
+    def __init__(self, process: SpawnedServer, client: DejavuClient, database: PostgresServer, url: str) -> None:
+        self.process = process
+        self.client = client
+        self.database = database
+        self.url = url
+        self.recorded: list[int] = []
+
+    @property
+    def name(self) -> str:
+        """The name of the database."""
+        return self.url.rpartition("/")[2]
+
+    def predict(self, number: int) -> int:
+        """Records a forecast of a game."""
+        sequence = self.client.predict(PATTERN, game_id=game(number)).sequence
+        self.recorded.append(sequence)
+        return sequence
+
+    def predict_until_refused(self) -> None:
+        """Records forecasts of further games until one is refused: the first may come before the fault is felt."""
+        while True:
+            self.predict(900 + len(self.recorded))
+
+    def lives_without_a_ledger(self) -> str:
+        """Holds it to what it owes without its ledger; returns what its refusal says."""
+        began = time.monotonic()
+        with pytest.raises(UnavailableError) as caught:
+            self.predict_until_refused()
+        assert time.monotonic() - began < ANSWERED_WITHIN
+        assert caught.value.reason == "LEDGER_UNAVAILABLE"
+        assert caught.value.retry_after is not None
+        assert self.client.predict(PATTERN).sequence == 0
+        assert self.client.health() is HealthStatus.SERVING
+        self.until(lambda: self.client.health(LEDGER) is HealthStatus.NOT_SERVING)
+        return caught.value.message
+
+    def until_recovered(self) -> None:
+        """Waits until every worker records again."""
+        self.until(lambda: self.client.health(LEDGER) is HealthStatus.SERVING)
+        for worker in {entry["worker"] for entry in self.process.events if entry["event"] == "ledger_failing"}:
+            self.process.wait_for("ledger_recovered", partial(_is_of, worker), seconds=90)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 90
+        while not condition():
+            assert time.monotonic() < deadline, self.process.log()
+            time.sleep(0.05)
+
+    def holds_what_it_answered(self) -> None:
+        """Checks that each forecast that was answered is in the ledger, and that no worker was replaced."""
+        assert verify(self.url).entries >= len(set(self.recorded))
+        rows = self.database.execute("SELECT sequence FROM entries ORDER BY sequence", self.name)
+        assert set(self.recorded) <= {sequence for (sequence,) in rows}
+        assert [entry for entry in self.process.events if entry["event"] in {"worker_hung", "worker_died"}] == []
+
+
+def _is_of(worker: str, entry: dict[str, Any]) -> bool:
+    return bool(entry["worker"] == worker)
+
+
+@contextmanager
+def serving(
+    database: PostgresServer, folder: Path, statement: str = "CREATE DATABASE nba OWNER dejavu"
+) -> Iterator[Server]:
+    database.execute("CREATE ROLE dejavu LOGIN")
+    database.execute(statement)
+    url = database.url("nba", "dejavu")
+    options = ("--workers", str(WORKERS), "--ledger", url, "--signing-key", str(folder / "key.pem"))
+    with (
+        spawned_server(*options, makes_ledger=True) as process,
+        DejavuClient(process.address, timeout=30) as client,
+    ):
+        server = Server(process, client, database, url)
+        assert server.predict(0) == 1
+        yield server
+
+
+@pytest.fixture
+def database() -> Iterator[PostgresServer]:
+    with own_server() as server:
+        yield server
+
+
+def test_what_was_answered_outlives_a_killed_database_and_all_is_well_once_it_is_back(
+    database: PostgresServer, tmp_path: Path
+) -> None:
+    with serving(database, tmp_path) as server, DejavuClient(server.process.address, timeout=30) as subscriber:
+        stream = subscriber.stream_predictions(heartbeats=True)
+        assert next(stream).HasField("heartbeat")
+        assert server.predict(1) == 2
+        database.kill()
+        assert "not reachable" in server.lives_without_a_ledger()
+        database.start()
+        server.until_recovered()
+        last = server.predict(2)
+        forecasts = (event.forecast.sequence for event in stream if event.HasField("forecast"))
+        assert list(itertools.takewhile(lambda sequence: sequence < last, forecasts)) == list(range(2, last))
+        stream.close()
+        server.holds_what_it_answered()
+
+
+def _lock_out(database: PostgresServer) -> None:
+    database.execute("ALTER ROLE dejavu CONNECTION LIMIT 0")
+    _cut(database)
+
+
+def _cut(database: PostgresServer) -> None:
+    database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'dejavu'")
+
+
+def _become_standby(database: PostgresServer) -> None:
+    database.stop()
+    (database.folder / "data" / "standby.signal").touch()
+    database.start()
+
+
+FAULTS: dict[str, tuple[Callable[[PostgresServer], object], str, Callable[[PostgresServer], object]]] = {
+    "stopped": (PostgresServer.stop, "not reachable", PostgresServer.start),
+    "crashed": (lambda database: database.stop("immediate"), "not reachable", PostgresServer.start),
+    "stalled": (
+        lambda database: database.send(signal.SIGSTOP),
+        "not reachable",
+        lambda database: database.send(signal.SIGCONT),
+    ),
+    "children stalled": (
+        lambda database: [child.suspend() for child in database.processes()[1:]],
+        "not reachable",
+        lambda database: database.send(signal.SIGCONT),
+    ),
+    "out of connections": (
+        _lock_out,
+        "no free connection",
+        lambda database: database.execute("ALTER ROLE dejavu CONNECTION LIMIT -1"),
+    ),
+    "no longer allowed": (
+        lambda database: database.execute("REVOKE ALL ON entries FROM dejavu", "nba"),
+        "permission denied",
+        lambda database: database.execute("GRANT ALL ON entries TO dejavu", "nba"),
+    ),
+    "a standby": (_become_standby, "read-only", lambda database: database.execute("SELECT pg_promote()")),
+}
+"""Each fault: how it comes, what callers are told, and how it passes."""
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("fault", list(FAULTS))
+def test_whatever_befalls_the_database_passes_without_a_restart(
+    database: PostgresServer, tmp_path: Path, fault: str
+) -> None:
+    befall, told, pass_ = FAULTS[fault]
+    with serving(database, tmp_path) as server:
+        befall(database)
+        assert told in server.lives_without_a_ledger()
+        pass_(database)
+        server.until_recovered()
+        server.predict(2)
+        server.holds_what_it_answered()
+
+
+@pytest.mark.nightly
+def test_calls_go_on_over_new_connections_when_all_are_cut(database: PostgresServer, tmp_path: Path) -> None:
+    with serving(database, tmp_path) as server:
+        for number in range(1, 6):
+            _cut(database)
+            assert server.predict(number) == number + 1
+        server.holds_what_it_answered()
+
+
+@pytest.mark.nightly
+def test_a_full_disk_of_the_database_is_told_and_passes(database: PostgresServer, tmp_path: Path) -> None:
+    with small_disk(database) as disk:
+        database.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")
+        with serving(database, tmp_path, "CREATE DATABASE nba OWNER dejavu TABLESPACE small") as server:
+            filler = disk / "filler"
+            with contextlib.suppress(OSError), filler.open("wb") as file:
+                while True:
+                    file.write(bytes(4096))
+                    file.flush()
+            with pytest.raises(UnavailableError, match="full: no space left"):
+                server.predict_until_refused()
+            filler.unlink()
+            server.until_recovered()
+            server.predict(2)
+            server.holds_what_it_answered()
+
+
+@contextmanager
+def small_disk(database: PostgresServer) -> Iterator[Path]:
+    """Mounts a disk of 24 megabytes in the folder of a database."""
+    disk = database.folder / "small"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size=24m,uid={disk.parent.stat().st_uid}", "small", disk],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        yield disk
+    finally:
+        database.kill()
+        subprocess.run(["umount", disk], check=True)

@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WEB_NODE := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Number); if (a > 20 || (a === 20 && b >= 19)) console.log("yes")' 2>/dev/null)
 
 .PHONY: help install install-node web check-web gen lock audit sbom check check-gen release-image test test-fast test-protobuf6 demo demo-page format clean \
-  nightly nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres
+  nightly nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres nightly-images
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -136,7 +136,7 @@ test-protobuf6: $(GEN)/.installed
 	$(GEN)/bin/pytest -q -p no:cacheprovider tests/contract/test_calls.py tests/contract/test_messages.py
 
 # Each nightly part can be run separately. The rounds of bench/ measure time: run nothing else at the same time.
-nightly: nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres  ## tests that take too long for every change: the five parts below
+nightly: nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres nightly-images  ## tests that take too long for every change: the six parts below
 
 nightly-rounds: install install-node  ## rounds of kills, restarts, streams, fuzzing and measurements
 	$(PYTEST) -m nightly tests/bench
@@ -153,6 +153,9 @@ nightly-laws: install install-node  ## all other tests in a random order, proper
 nightly-postgres: install  ## the tests of ledger, streams and record on PostgreSQL
 	DEJAVU_TEST_LEDGER=postgresql $(PYTEST) -n 2 --dist worksteal -m "not nightly" --timeout 900 tests/server/ledger tests/server/streaming \
 	  tests/server/forecasting tests/server/api
+
+nightly-images: install  ## build the images and run them hardened; needs root, and Debian's buildah and mmdebstrap
+	$(PYTEST) -m nightly -s tests/deploy
 
 demo: install  ## forecast eight simulated games live, from the feed to the subscriber
 	$(BIN)/dejavu demo

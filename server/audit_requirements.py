@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 
 LOCKS = (
-    "server/requirements.txt",
+    "deploy/requirements-server.txt",  # has all of server/requirements.txt
     "client/requirements-dashboard.txt",
     "client/requirements-live.txt",
     "trainer/requirements.txt",

@@ -27,12 +27,14 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "server/requirements.txt": ("--extra", "server"),
     "server/requirements-postgres.txt": ("--extra", "postgres"),
     "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
+    # What the server's image has (deploy/Dockerfile): whatever its options may ask for.
+    "deploy/requirements-server.txt": ("--extra", "server", "--extra", "tracing"),
     "client/requirements.txt": (),
     "client/requirements-dashboard.txt": ("--extra", "dashboard"),
     "client/requirements-live.txt": ("--extra", "live"),
     "trainer/requirements.txt": ("--extra", "trainer"),
 }
-"""Each lock, with the part of pyproject.toml that it locks beside the base requirements."""
+"""Each lock, with the parts of pyproject.toml that it locks beside the base requirements."""
 
 
 class Locked(NamedTuple):
@@ -74,17 +76,14 @@ def pins(text: str) -> dict[str, str]:
 
 
 def requirements(project: dict[str, object], options: Sequence[str]) -> list[Requirement]:
-    """Returns what a part of pyproject.toml requires directly."""
+    """Returns what parts of pyproject.toml require directly."""
     table: dict[str, list[str]]
     match options:
         case ("--group", name):
             table = project["dependency-groups"]  # type: ignore[assignment]
             return [Requirement(text) for text in table[name.partition(":")[2]]]
-        case ("--extra", name):
-            table = project["project"]["optional-dependencies"]  # type: ignore[index]
-            more = table[name]
-        case _:
-            more = []
+    table = project["project"]["optional-dependencies"]  # type: ignore[index]
+    more = [text for name in options if name != "--extra" for text in table[name]]
     return [Requirement(text) for text in (*project["project"]["dependencies"], *more)]  # type: ignore[index]
 
 

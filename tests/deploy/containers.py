@@ -1,0 +1,200 @@
+"""Images built by buildah from a base that mmdebstrap makes, and their programs run as a hardened container runs them.
+
+with Images(folder) as images:
+    images.build("server")
+    with images.running("server", ["--workers", "1"], volume) as process: …
+
+Neither a registry nor a container runtime is needed: the base is a minimal Debian, and a program is started in
+namespaces of its own, with the command, environment and user of its image, a read-only root and no capability.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = ROOT / "deploy/Dockerfile"
+
+_BASE = "localhost/base"
+_FORWARDED = ("index-url", "extra-index-url", "trusted-host", "proxy")
+
+# The root becomes read-only but for /tmp and a volume; 0 of the capabilities are left when the program starts.
+_CONTAINER = """
+set -eu
+mount --bind "$1" "$1"
+mount -t tmpfs -o mode=1777,size=64m tmpfs "$1/tmp"
+mount -t proc proc "$1/proc"
+for device in null urandom; do
+  test -e "$1/dev/$device" || touch "$1/dev/$device"
+  mount --bind "/dev/$device" "$1/dev/$device"
+done
+if [ -n "$2" ]; then mount --bind "$2" "$1/var/lib/dejavu"; fi
+mount -o remount,bind,ro "$1"
+exec chroot "$1" /usr/bin/setpriv --reuid "$3" --regid "$3" --clear-groups --no-new-privs --bounding-set=-all \
+  --inh-caps=-all -- "$@"
+"""
+
+
+def require(program: str, package: str) -> str:
+    """Returns the path of a program; skips the test if it is missing, unless CI requires it."""
+    if (found := shutil.which(program)) is None:
+        if os.environ.get("DEJAVU_CI") == "1":
+            pytest.fail(f"{program} is missing; Debian's package is `{package}`")
+        pytest.skip(f"{program} is not installed")
+    return found
+
+
+def pip_configuration(certificates: str) -> str:
+    """Returns a pip.conf with this machine's index, proxy and certificates; its local folders are not in an image."""
+    command = [shutil.which("pip") or "pip3", "config", "list"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = {key: os.environ[f"PIP_{key.upper().replace('-', '_')}"] for key in _FORWARDED if _in_environment(key)}
+    for line in listed.splitlines():
+        name, _, value = line.partition("=")
+        key, value = name.rpartition(".")[2], value.strip("'\"")
+        if key in _FORWARDED and "file:" not in value:
+            found.setdefault(key, value)
+    return "\n".join(["[global]", f"cert = {certificates}", *(f"{key} = {value}" for key, value in found.items()), ""])
+
+
+def _in_environment(key: str) -> bool:
+    value = os.environ.get(f"PIP_{key.upper().replace('-', '_')}", "")
+    return bool(value) and "file:" not in value
+
+
+class Images:
+    """Images in a storage of their own, which is removed at the end.
+
+    Args:
+        folder: an existing folder for storage and secrets.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._buildah = [
+            require("buildah", "buildah"),
+            *("--root", str(folder / "storage"), "--runroot", str(folder / "run")),
+        ]
+        self._containers: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        if os.geteuid() != 0:
+            pytest.skip("only root can mount an image")
+        if given := os.environ.get("DEJAVU_IMAGE_BASE"):
+            self._base = given
+        else:
+            self._base = _BASE
+            tar = self._folder / "base.tar"
+            options = ("--quiet", "--variant=minbase", "--include=ca-certificates")
+            subprocess.run([require("mmdebstrap", "mmdebstrap"), *options, "bookworm", str(tar)], check=True)
+            (self._folder / "Base").write_text("FROM scratch\nADD base.tar /\n")
+            self.call("build", "--quiet", "-f", str(self._folder / "Base"), "-t", _BASE, str(self._folder))
+            tar.unlink()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.call("umount", "--all")
+        self.call("rm", "--all")
+        subprocess.run([*self._buildah, "rmi", "--all", "--force"], check=False, capture_output=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def call(self, *arguments: str) -> str:
+        """Runs buildah; returns what it prints.
+
+        Raises:
+            AssertionError: if it fails, with the end of its output.
+        """
+        run = subprocess.run([*self._buildah, *arguments], check=False, capture_output=True, text=True)
+        assert run.returncode == 0, f"buildah {arguments[0]}: {(run.stdout + run.stderr)[-3000:]}"
+        return run.stdout.strip()
+
+    def build(self, target: str) -> None:
+        """Builds a target of the Dockerfile."""
+        own = os.environ.get("PIP_CERT", "/etc/ssl/certs/ca-certificates.crt")
+        pip = self._folder / "pip.conf"
+        pip.write_text(pip_configuration("/etc/pip-certificates.pem"))
+        secrets = ("--secret", f"id=pip,src={pip}", "--secret", f"id=certificates,src={own}")
+        options = ("--layers", "--isolation", "chroot", "--format", "docker", "--build-arg", f"BASE={self._base}")
+        self.call(
+            "build",
+            *options,
+            *secrets,
+            "-f",
+            str(DOCKERFILE),
+            "--target",
+            target,
+            "-t",
+            f"localhost/{target}",
+            str(ROOT),
+        )
+
+    def configuration(self, target: str) -> dict[str, Any]:
+        """Returns the configuration of an image: User, Env, Entrypoint, Labels and so on."""
+        inspected = json.loads(self.call("inspect", "--type", "image", f"localhost/{target}"))
+        configuration: dict[str, Any] = inspected["Docker"]["config"]
+        return configuration
+
+    def bytes_without_base(self, target: str) -> int:
+        """Returns the size of an image's layers less that of its base."""
+        sizes = {
+            image["names"][0].rpartition("/")[2].partition(":")[0]: image["size"]
+            for image in json.loads(self.call("images", "--json"))
+            if image.get("names")
+        }
+        base = self._base.rpartition("/")[2].partition(":")[0]
+        return _bytes(sizes[target]) - _bytes(sizes[base])
+
+    def files(self, target: str) -> Path:
+        """Returns the folder at which an image's files are mounted."""
+        if target not in self._containers:
+            self._containers[target] = self.call("from", "--pull-never", f"localhost/{target}")
+        return Path(self.call("mount", self._containers[target]))
+
+    @contextmanager
+    def running(
+        self,
+        target: str,
+        arguments: Sequence[str],
+        volume: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Iterator[subprocess.Popen[str]]:
+        """Runs the command of an image, hardened; it shares the network of the machine.
+
+        Args:
+            target: the image.
+            arguments: of its command.
+            volume: what is mounted at /var/lib/dejavu; none if None.
+            environment: beside that of the image.
+        """
+        configuration = self.configuration(target)
+        user = configuration["User"].partition(":")[0]
+        settings = [*configuration["Env"], *(f"{name}={value}" for name, value in (environment or {}).items())]
+        program = ["/usr/bin/env", "-i", *settings, *configuration["Entrypoint"], *arguments]
+        inside = _CONTAINER.replace('"$@"', shlex.join(program))
+        namespaces = ("--mount", "--pid", "--ipc", "--uts", "--fork", "--propagation", "private")
+        command = ["unshare", *namespaces, "sh", "-c", inside, "sh", str(self.files(target)), str(volume or ""), user]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            yield process
+        finally:
+            # Not by --kill-child of unshare, which is lost when the program becomes its user. Process 1 ends them all.
+            for child in psutil.Process(process.pid).children() if process.poll() is None else []:
+                child.kill()
+            process.kill()
+            process.communicate()
+
+
+def _bytes(size: str) -> int:
+    number, _, unit = size.partition(" ")
+    return int(float(number) * {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}[unit.upper()])

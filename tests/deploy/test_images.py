@@ -1,0 +1,144 @@
+"""Images are small, hold nothing that they do not need, and run as their user with a read-only root."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.deploy.containers import Images
+from tests.support.builders.calls import PATTERN
+from tests.support.processes.servers import SpawnedServer
+
+from dejavu_client import DejavuClient
+
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3000)]
+
+MOST_MEGABYTES = {"server": 450, "client": 200, "poller": 450, "dashboard": 200}
+"""Most megabytes of each image, its base not counted."""
+
+TOOLS = {"cc", "c++", "g++", "gcc", "ld", "make", "pip", "pip3", "curl", "wget"}
+LOOPBACK = {"DEJAVU_LISTEN": "127.0.0.1:0", "DEJAVU_METRICS_LISTEN": "127.0.0.1:0"}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
+    with Images(tmp_path_factory.mktemp("images")) as built:
+        for target in MOST_MEGABYTES:
+            built.build(target)
+        yield built
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """A volume as a container finds it: of the image's user."""
+    tmp_path.chmod(0o711)
+    folder = tmp_path / "volume"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 10001, 10001)
+    return folder
+
+
+@pytest.mark.parametrize("target", MOST_MEGABYTES)
+def test_an_image_is_small_and_has_no_tools_caches_or_tests(images: Images, target: str) -> None:
+    megabytes = images.bytes_without_base(target) / 1e6
+    print(f"{target}: {megabytes:.0f} MB without its base")  # noqa: T201 - what docs/deployment.md tells
+    assert megabytes <= MOST_MEGABYTES[target]
+    root = images.files(target)
+    programs = {
+        path.name for folder in ("usr/bin", "usr/local/bin", "opt/dejavu/bin") for path in (root / folder).glob("*")
+    }
+    assert programs & TOOLS == set()
+    assert "python3" in programs
+    [packages] = (root / "opt/dejavu/lib").glob("python3*/site-packages")
+    installed = {path.name for path in packages.iterdir()}
+    assert {"dejavu_client", "dejavu_common"} <= installed
+    assert installed & {"torch", "pip", "pytest"} == set()
+    assert [str(path) for path in packages.rglob("tests") if path.is_dir()] == []
+    assert not any((root / "var/lib/apt/lists").iterdir())
+    assert not (root / "root/.cache").exists()
+    assert not (root / "src").exists()
+    everybody = [
+        str(path) for path in (root / "opt").rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o002
+    ]
+    assert everybody == []
+
+
+@pytest.mark.parametrize("target", MOST_MEGABYTES)
+def test_an_image_says_what_it_is_and_keeps_no_secret_of_its_build(images: Images, target: str) -> None:
+    configuration = images.configuration(target)
+    assert configuration["User"] == "10001:10001"
+    assert configuration["StopSignal"] == "SIGTERM"
+    assert configuration["Labels"]["org.opencontainers.image.title"] == f"dejavu-{target}"
+    assert not (images.files(target) / "etc/pip.conf").is_file()
+    history = images.call("inspect", "--type", "image", f"localhost/{target}")
+    assert "index-url" not in history
+
+
+def test_a_server_serves_with_a_read_only_root_as_its_user_and_drains(images: Images, volume: Path) -> None:
+    with images.running("server", ["--workers", "1"], volume, LOOPBACK) as process:
+        server = SpawnedServer(process)
+        try:
+            with DejavuClient(server.address, timeout=60.0) as client:
+                forecast = client.predict(PATTERN, game_id="9900000001")
+            assert forecast.sequence == 1
+            with images.running(
+                "client", ["predict", *map(str, PATTERN), "--target", server.address, "--json"]
+            ) as asked:
+                output, errors = asked.communicate(timeout=60)
+            assert json.loads(output)["pointForecast"] == pytest.approx(forecast.point_forecast), errors
+            # What the health check of the image runs.
+            with images.running("client", ["health", "--target", server.address]) as health:
+                assert health.wait(60) == 0
+            [supervisor] = psutil.Process(process.pid).children()
+            for each in (supervisor, *supervisor.children(recursive=True)):
+                status = dict(
+                    line.split(":\t", 1)
+                    for line in Path(f"/proc/{each.pid}/status").read_text().splitlines()
+                    if ":\t" in line
+                )
+                assert set(each.uids()) == {10001}
+                assert int(status["CapBnd"], 16) == int(status["CapEff"], 16) == 0
+                assert status["NoNewPrivs"] == "1"
+            supervisor.send_signal(signal.SIGTERM)
+            assert server.exit_code() == 0
+        finally:
+            server.close()
+    assert not server.troubles
+    written = {path.relative_to(volume).name for path in volume.rglob("*")}
+    assert "ledger.sqlite3" in written
+    assert not [path for path in (images.files("server") / "opt").rglob("*") if path.stat(follow_symlinks=False).st_uid]
+
+
+def test_a_server_refuses_to_serve_others_without_tls_and_tokens(images: Images, volume: Path) -> None:
+    """The image listens on all addresses, so nobody opens a server to a network by forgetting an option."""
+    with images.running("server", [], volume) as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "--tls-cert" in errors
+    assert not list(volume.iterdir())
+
+
+def test_a_dashboard_serves_the_page(images: Images) -> None:
+    listen = {"DEJAVU_DASHBOARD_LISTEN": "127.0.0.1:0", "DEJAVU_TARGET": "127.0.0.1:9"}
+    with images.running("dashboard", [], environment=listen) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "address" in (entry := json.loads(line)) and entry["event"] == "listening":
+                break
+        else:
+            pytest.fail("the dashboard ended")
+        with urllib.request.urlopen(f"http://{entry['address']}/", timeout=30) as page:
+            assert b"<!doctype html>" in page.read(1000).lower()
+
+
+def test_a_poller_finds_the_programs_that_it_needs(images: Images) -> None:
+    with images.running("poller", ["replay", "--listen", "127.0.0.1:0", "--json"]) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+    assert "127.0.0.1:" in first

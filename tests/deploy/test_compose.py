@@ -1,0 +1,141 @@
+"""The compose file is valid, agrees with the programs, and is as closed as it says; its secrets can be used."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.deploy.containers import ROOT, require
+from tests.deploy.manifests import VERSION, image_environment, settings, stages, variables
+from tests.support.processes.promtool import RULES, promtool
+
+from dejavu_common.address import Address
+from dejavu_server.ledger.audit.signing_key import load_or_create
+
+COMPOSE = ROOT / "deploy/compose.yaml"
+PROMETHEUS = ROOT / "deploy/prometheus.yaml"
+FILE: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
+SERVICES: dict[str, dict[str, Any]] = FILE["services"]
+OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("dejavu-")}
+
+
+def target(service: dict[str, Any]) -> str:
+    """Returns the target of the Dockerfile that a service of ours runs."""
+    return str(service["image"].removeprefix("dejavu-").partition(":")[0])
+
+
+def test_it_has_the_schema_of_compose_files(tmp_path: Path) -> None:
+    check = [str(Path(sys.executable).with_name("check-jsonschema")), "--builtin-schema", "vendor.compose-spec"]
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(COMPOSE.read_text().replace("read_only:", "readonly:"))
+    run = subprocess.run(
+        [*check, "--output-format", "json", str(COMPOSE), str(broken)], check=False, capture_output=True, text=True
+    )
+    assert {each["filename"] for each in json.loads(run.stdout)["errors"]} == {str(broken)}
+
+
+@pytest.mark.nightly
+def test_docker_compose_takes_it() -> None:
+    program = require("docker-compose", "docker-compose")
+    run = subprocess.run([program, "--file", str(COMPOSE), "config", "-q"], check=False, capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, ""), run.stderr
+
+
+def test_what_a_service_names_is_there() -> None:
+    for service in SERVICES.values():
+        assert set(service["networks"]) <= FILE["networks"].keys()
+        assert set(service.get("secrets", ())) <= FILE["secrets"].keys()
+        for volume in service.get("volumes", ()):
+            source, _, _ = volume.partition(":")
+            assert (COMPOSE.parent / source).is_file() if source.startswith(".") else source in FILE["volumes"]
+        assert set(service.get("depends_on", ())) <= {name for name in SERVICES if "healthcheck" in SERVICES[name]}
+
+
+def test_every_service_is_closed() -> None:
+    for name, service in SERVICES.items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert "cap_add" not in service or name == "postgres"
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+        assert "mem_limit" in service
+    assert FILE["networks"]["inside"] == {"internal": True}
+    assert SERVICES["postgres"]["networks"] == ["inside"]
+    for service in SERVICES.values():  # passwords come from files
+        assert not [name for name in service.get("environment", {}) if re.search("PASSWORD$|TOKEN$|SECRET$", name)]
+
+
+def test_services_run_the_images_of_this_version_with_variables_and_ports_that_they_know() -> None:
+    assert {target(service) for service in OURS.values()} == {"server", "poller", "dashboard"}
+    for service in OURS.values():
+        assert service["image"] == f"dejavu-{target(service)}:{VERSION}"
+        assert service["build"]["target"] == target(service)
+        assert service["build"]["target"] in stages()
+        given = {name for name in service.get("environment", {}) if name.startswith("DEJAVU_")}
+        assert given <= variables(target(service))
+        listened = {
+            Address.parse(value).port
+            for name, value in image_environment(target(service)).items()
+            if name.endswith("LISTEN")
+        }
+        assert {int(port.rpartition(":")[2]) for port in service.get("ports", ())} <= listened
+        if "DEJAVU_TARGET" in service.get("environment", {}):
+            assert service["environment"]["DEJAVU_TARGET"] == "server:50051"
+    feed, replay = SERVICES["replay-poller"]["environment"]["DEJAVU_FEED_URL"], SERVICES["replay"]["command"]
+    assert feed.removeprefix("http://replay:") == replay[replay.index("--listen") + 1].removeprefix("0.0.0.0:")
+
+
+def test_a_server_has_time_to_drain_and_memory_for_its_workers() -> None:
+    server = SERVICES["server"]
+    chosen = settings(server["environment"])
+    assert int(server["stop_grace_period"].removesuffix("s")) >= chosen.grace_seconds + 5
+    assert server["mem_limit"] == "1g"
+    assert chosen.workers * chosen.max_rss + 150 + 64 + 16 <= 1024  # supervisor and standby, /tmp, /var/lib/dejavu
+    [check] = [server["healthcheck"]["test"]]
+    assert check == ["CMD", "dejavu", "health"]
+
+
+def test_prometheus_reads_metrics_under_the_jobs_of_the_alerts(tmp_path: Path) -> None:
+    (tmp_path / "alerts.yaml").write_bytes(RULES.read_bytes())
+    configuration = tmp_path / "prometheus.yaml"
+    configuration.write_text(PROMETHEUS.read_text().replace("/etc/prometheus/alerts.yaml", "alerts.yaml"))
+    run = subprocess.run(
+        [promtool(), "check", "config", str(configuration)], check=False, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    jobs = {
+        each["job_name"]: each["dns_sd_configs"][0] for each in yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
+    }
+    assert set(re.findall(r'job="([\w-]+)"', RULES.read_text())) <= jobs.keys()
+    for found in jobs.values():
+        for name in found["names"]:
+            ports = image_environment(target(SERVICES[name])).values()
+            assert any(value.endswith(f":{found['port']}") for value in ports)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to the users of the containers")
+def test_secrets_are_made_once_for_the_users_that_read_them(tmp_path: Path) -> None:
+    make = [str(ROOT / "deploy/make_secrets.sh"), str(tmp_path / "secrets")]
+    subprocess.run(make, check=True, capture_output=True)
+    files = {path.name: path for path in (tmp_path / "secrets").iterdir()}
+    assert {f"./secrets/{name}" for name in files} == {each["file"] for each in FILE["secrets"].values()}
+    owners = {name: (path.stat().st_uid, path.stat().st_mode & 0o777) for name, path in files.items()}
+    assert owners == {
+        "postgres-password": (999, 0o400),
+        "pgpass": (10001, 0o400),
+        "signing-key.pem": (10001, 0o400),
+    }
+    password = files["postgres-password"].read_text().strip()
+    assert len(password) == 48
+    assert files["pgpass"].read_text() == f"postgres:5432:dejavu:dejavu:{password}\n"
+    load_or_create(files["signing-key.pem"])
+    before = {name: path.read_bytes() for name, path in files.items()}
+    subprocess.run(make, check=True, capture_output=True)
+    assert {name: path.read_bytes() for name, path in files.items()} == before

@@ -1,0 +1,235 @@
+"""The manifests for Kubernetes are valid, agree with the programs, and lose no call when pods are replaced."""
+
+from __future__ import annotations
+
+import copy
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.deploy.containers import ROOT
+from tests.deploy.manifests import (
+    KUBERNETES,
+    PROJECT,
+    VERSION,
+    Manifest,
+    containers,
+    image_environment,
+    of_kind,
+    rendered,
+    settings,
+    stages,
+    variables,
+)
+
+from dejavu_common.address import Address
+from dejavu_server.api.health import HEALTH_SERVICE, SERVICES
+
+OVERLAYS = ("small", "postgres", "small with TLS", "postgres with TLS")
+KILLED_AFTER_GRACE_SECONDS = 5
+"""How long after the grace time the supervisor kills workers."""
+
+
+@pytest.fixture(scope="module")
+def overlays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifest]]:
+    """What kustomize makes of every overlay, alone and with components/tls."""
+    folders = tmp_path_factory.mktemp("kubernetes") / "kubernetes"
+    shutil.copytree(KUBERNETES, folders)
+    found = {}
+    for name in OVERLAYS:
+        overlay, _, tls = name.partition(" with ")
+        folder = folders / "overlays" / overlay
+        if tls:
+            folder = folders / "overlays" / f"{overlay}-tls"
+            folder.mkdir()
+            own = {"resources": [f"../{overlay}"], "components": ["../../components/tls"], "namespace": "dejavu"}
+            (folder / "kustomization.yaml").write_text(yaml.safe_dump(own))
+        found[name] = rendered(folder)
+    return found
+
+
+@pytest.fixture(params=OVERLAYS)
+def objects(request: pytest.FixtureRequest, overlays: dict[str, list[Manifest]]) -> list[Manifest]:
+    return overlays[request.param]
+
+
+def environment(objects: list[Manifest], container: Manifest) -> dict[str, str]:
+    """Returns what a container sets by its configuration maps, beside its image."""
+    maps = {each["metadata"]["name"]: each["data"] for each in of_kind(objects, "ConfigMap")}
+    return {
+        name: value for source in container["envFrom"] for name, value in maps[source["configMapRef"]["name"]].items()
+    }
+
+
+def test_kubernetes_takes_them_and_a_field_that_it_does_not_know_would_be_noticed(
+    overlays: dict[str, list[Manifest]], tmp_path: Path
+) -> None:
+    [server] = copy.deepcopy(of_kind(overlays["small"], "Deployment", "dejavu-server"))
+    server["spec"]["template"]["spec"]["containers"][0]["readOnlyRoot"] = True
+    server["metadata"]["name"] = "broken"
+    paths = []
+    for name, objects in {**overlays, "broken": [server]}.items():
+        paths.append(tmp_path / f"{name}.yaml")
+        paths[-1].write_text(yaml.safe_dump_all(objects))
+    program = str(Path(sys.executable).with_name("kubernetes-validate"))
+    run = subprocess.run([program, "--strict", *map(str, paths)], check=False, capture_output=True, text=True)
+    wrong = [line for line in (run.stdout + run.stderr).splitlines() if line.startswith("ERROR")]
+    assert wrong
+    assert [line for line in wrong if "broken" not in line] == []
+
+
+def test_images_are_those_of_this_version_and_of_the_dockerfile(objects: list[Manifest]) -> None:
+    for _, container in containers(objects):
+        name, _, tag = container["image"].partition(":")
+        assert (tag, name.removeprefix("dejavu-") in stages()) == (VERSION, True), container["image"]
+        assert container["name"] == name.removeprefix("dejavu-")
+
+
+def test_every_variable_is_one_that_its_program_knows_with_a_valid_value(objects: list[Manifest]) -> None:
+    for _, container in containers(objects):
+        given = environment(objects, container)
+        assert {name for name in given if name.startswith("DEJAVU_")} <= variables(container["name"])
+        assert {each["name"] for each in container.get("env", [])} <= {"PGPASSWORD"}
+    [server] = [container for _, container in containers(objects) if container["name"] == "server"]
+    chosen = settings({**image_environment("server"), **environment(objects, server)})
+    assert chosen.insecure != bool(chosen.tls_cert and chosen.tokens)
+    [target] = {
+        environment(objects, container)["DEJAVU_TARGET"]
+        for _, container in containers(objects)
+        if container["name"] != "server"
+    }
+    [service] = of_kind(objects, "Service", "dejavu-server")
+    assert Address.parse(target) == Address(service["metadata"]["name"], Address.parse(chosen.listen).port)
+
+
+def test_ports_are_those_of_the_images_and_of_the_services(objects: list[Manifest]) -> None:
+    for _, container in containers(objects):
+        image = image_environment(container["name"])
+        listened = {Address.parse(value).port for name, value in image.items() if name.endswith("LISTEN")}
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        assert set(ports.values()) == listened
+        for service in of_kind(objects, "Service", f"dejavu-{container['name']}"):
+            assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports.keys()
+        for policy in of_kind(objects, "NetworkPolicy", f"dejavu-{container['name']}"):
+            rules = policy["spec"].get("ingress", [])
+            assert {port["port"] for rule in rules for port in rule["ports"]} <= ports.keys()
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            match container.get(probe, {}):
+                case {"grpc": checked}:
+                    assert checked["port"] == ports["grpc"]
+                    assert checked.get("service", "") in {"", *SERVICES, HEALTH_SERVICE.full_name}
+                case {"httpGet": checked}:
+                    assert checked["port"] in ports
+                    assert checked["path"] in {"/metrics", "/healthz"}
+                case {"exec": checked}:
+                    assert checked["command"][0] in PROJECT["scripts"]
+                    assert set(checked["command"][2:]) <= set(SERVICES)
+
+
+def test_grpc_probes_are_for_servers_without_tls_only(objects: list[Manifest]) -> None:
+    [server] = [container for _, container in containers(objects) if container["name"] == "server"]
+    secured = "DEJAVU_TLS_CERT" in environment(objects, server)
+    kinds = {
+        kind
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe")
+        for kind in ("grpc", "exec")
+        if kind in server[probe]
+    }
+    assert kinds == ({"exec"} if secured else {"grpc"})
+
+
+def test_pods_have_time_to_drain(objects: list[Manifest]) -> None:
+    for pod, container in containers(objects):
+        waits = [
+            int(word)
+            for word in container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ["", "0"])[1:]
+        ]
+        match container["name"]:
+            case "server":
+                grace = settings(environment(objects, container)).grace_seconds + KILLED_AFTER_GRACE_SECONDS
+                assert waits[0] >= 5  # until clients no longer find the pod
+            case "dashboard":
+                grace = float(container["args"][container["args"].index("--grace") + 1])
+            case _:
+                grace = 5
+        assert pod["terminationGracePeriodSeconds"] >= sum(waits) + grace
+
+
+def test_pods_are_replaced_without_a_gap_where_several_can_run(objects: list[Manifest]) -> None:
+    [server] = of_kind(objects, "Deployment", "dejavu-server")
+    strategy, replicas = server["spec"]["strategy"], server["spec"]["replicas"]
+    container = server["spec"]["template"]["spec"]["containers"][0]
+    budgets = {
+        each["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"]
+        for each in of_kind(objects, "PodDisruptionBudget")
+    }
+    if environment(objects, container)["DEJAVU_LEDGER"].startswith("sqlite:"):
+        assert (strategy, replicas) == ({"type": "Recreate"}, 1)  # a volume of one pod
+        # A budget of one pod would keep nodes from being drained.
+        assert not budgets
+        assert not of_kind(objects, "HorizontalPodAutoscaler")
+    else:
+        assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+        assert replicas >= 2
+        assert budgets == {"dejavu-server", "dejavu-poller", "dejavu-dashboard"}
+        [scaler] = of_kind(objects, "HorizontalPodAutoscaler")
+        assert scaler["spec"]["minReplicas"] >= 2
+        assert scaler["spec"]["scaleTargetRef"]["name"] == server["metadata"]["name"]
+
+
+def mebibytes(text: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", text).groups()  # type: ignore[union-attr]
+    return int(number) * (1024 if unit == "Gi" else 1)
+
+
+def test_workers_are_replaced_before_the_kernel_kills_them(objects: list[Manifest]) -> None:
+    [(pod, server)] = [(pod, container) for pod, container in containers(objects) if container["name"] == "server"]
+    chosen = settings(environment(objects, server))
+    [temporary] = [volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume]
+    others = 150  # MiB of the supervisor and of a standby worker: docs/deployment.md
+    most = chosen.workers * chosen.max_rss + others + mebibytes(temporary["sizeLimit"])
+    assert most <= mebibytes(server["resources"]["limits"]["memory"])
+
+
+def test_pods_satisfy_the_restricted_standard(objects: list[Manifest]) -> None:
+    [namespace] = of_kind(objects, "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for pod, container in containers(objects):
+        assert pod["automountServiceAccountToken"] is False
+        user = pod["securityContext"]
+        assert (user["runAsNonRoot"], user["runAsUser"], user["fsGroup"]) == (True, 10001, 10001)
+        assert user["seccompProfile"] == {"type": "RuntimeDefault"}
+        own = container["securityContext"]
+        assert (own["readOnlyRootFilesystem"], own["allowPrivilegeEscalation"]) == (True, False)
+        assert own["capabilities"] == {"drop": ["ALL"]}
+        assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
+        assert "memory" in container["resources"]["limits"]
+
+
+def test_every_secret_is_explained_and_none_is_in_the_manifests(objects: list[Manifest]) -> None:
+    assert of_kind(objects, "Secret") == []
+    text = yaml.safe_dump_all(objects)
+    named = set(re.findall(r"secretName: (\S+)", text)) | set(
+        re.findall(r"secretKeyRef:\s+key: \S+\s+name: (\S+)", text)
+    )
+    assert "dejavu-signing" in named
+    document = (ROOT / "docs/deployment.md").read_text()
+    assert [name for name in named if f"kubectl create secret generic {name} " not in document] == []
+
+
+def test_nothing_reaches_a_pod_that_no_policy_names(objects: list[Manifest]) -> None:
+    policies = of_kind(objects, "NetworkPolicy")
+    [default] = [each["spec"] for each in policies if each["spec"]["podSelector"] == {}]
+    assert default["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in default
+    deployed = {each["metadata"]["name"] for each in of_kind(objects, "Deployment")}
+    selected = {
+        each["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"]
+        for each in policies
+        if each["spec"]["podSelector"]
+    }
+    assert selected == deployed

@@ -1,14 +1,15 @@
-"""Repeated kill -9 of workers and of the supervisor, under publishing clients and subscribers.
+"""Repeated kill -9 of workers and of supervisors, under publishing clients and subscribers.
 
-Run with `python -m bench.kills` from the project's folder; `make nightly` runs `--rounds 50`. Each round kills a
-worker, or (one round in five) the supervisor, of a real server, while clients request forecasts and others subscribe to
-the stream: half of them with the Python client, half with bare stubs that hide nothing. At the end the results are
-checked against the ledger:
+Run with `python -m bench.kills` from the project's folder; `make nightly` runs `--rounds 50`, with one server and with
+`--servers 2` on one ledger. Each round kills a worker, or (one round in five) the supervisor, of a real server, while
+clients request forecasts and others subscribe to the stream: half of them with the Python client, half with bare stubs
+that hide nothing. At the end the results are checked against the ledger:
 
 - No acknowledged forecast is missing or duplicated.
 - Every stream has every forecast once and in the ledger's order.
-- A client with the documented retries sees no error when a worker dies. Between the death of a supervisor and the start
-  of the next server, calls do fail: they are counted separately and retried.
+- A client with the documented retries sees no error when a worker dies, nor, if there is another server, when a whole
+  server does. Between the death of the only supervisor and the start of the next server, calls do fail: they are
+  counted separately and retried.
 - The hash chain is intact, and no worker outlives its supervisor.
 
 Exits with 1 if a check fails.
@@ -26,7 +27,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, aclosing, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -60,6 +61,7 @@ class Publishers:
     Attributes:
         acknowledged: game → sequence in the response.
         calls: number of successful calls.
+        slowest: duration of the slowest of them, in seconds.
         changed: number of repeated requests that returned another sequence.
         errors: errors of calls while a server was running.
         without_server: types of errors of calls while no server was running.
@@ -70,6 +72,7 @@ class Publishers:
         self._seed = seed
         self.acknowledged: dict[str, int] = {}
         self.calls = 0
+        self.slowest = 0.0
         self.changed = 0
         self.errors = Counter[str]()
         self.without_server = Counter[str]()
@@ -120,7 +123,7 @@ class Publishers:
     async def _ask(self, client: AsyncDejavuClient, game_id: str, pattern: Sequence[float]) -> None:
         """Retries a request until it succeeds; unacknowledged requests are safe to retry."""
         while True:
-            before = self._outage, self._outages
+            before, start = (self._outage, self._outages), time.monotonic()
             try:
                 forecast = await client.predict(pattern, game_id=game_id)
             except DejavuClientError as error:
@@ -131,6 +134,7 @@ class Publishers:
                 await asyncio.sleep(THINKING_SECONDS)
                 continue
             self.calls += 1
+            self.slowest = max(self.slowest, time.monotonic() - start)
             self._answered.set()
             if game_id and self.acknowledged.setdefault(game_id, forecast.sequence) != forecast.sequence:
                 self.changed += 1
@@ -171,7 +175,8 @@ class Subscriber:
         """Follows the stream with a bare stub and resumes with the last token; sees every message."""
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 1000)]
         token = ""
-        async with grpc.aio.insecure_channel(self._address, options) as channel:
+        target = self._address if "," not in self._address else f"ipv4:{self._address}"
+        async with grpc.aio.insecure_channel(target, options) as channel:
             stub = PredictionServiceStub(channel)
             while True:
                 self.connections += 1
@@ -229,12 +234,15 @@ class Victim:
 
 async def run(options: argparse.Namespace, folder: Path) -> Result:
     """Runs the rounds and checks the results."""
-    url = f"sqlite:///{folder / 'ledger.sqlite3'}"
+    url = options.ledger or f"sqlite:///{folder / 'ledger.sqlite3'}"
     choose = random.Random(options.seed)
     with ExitStack() as stack:
-        victim = await asyncio.to_thread(Victim, stack, url, options.workers)
-        publishers = Publishers(victim.address, options.seed)
-        subscribers = [Subscriber(victim.address) for _ in range(options.subscribers)]
+        victims = [await asyncio.to_thread(Victim, stack, url, options.workers) for _ in range(options.servers)]
+        addresses = [each.address for each in victims]
+        publishers = Publishers(",".join(addresses), options.seed)
+        # Stubs use the first address that answers: half of them begin with the other end of the list.
+        turned = (",".join(addresses), ",".join(reversed(addresses)))
+        subscribers = [Subscriber(turned[number // 2 % 2]) for number in range(options.subscribers)]
         following = [
             asyncio.create_task(each.follow_by_client() if number % 2 else each.follow_by_stub())
             for number, each in enumerate(subscribers)
@@ -244,10 +252,11 @@ async def run(options: argparse.Namespace, folder: Path) -> Result:
         result = Result()
         rounds = Counter[str]()
         for number in range(options.rounds):
+            victim = victims[choose.randrange(len(victims))]
             await _unless_failed([*following, *publishing], publishers.answers(CALLS_BETWEEN_KILLS))
             if number % 5 == 4:
                 rounds["supervisor"] += 1
-                with publishers.outage():
+                with publishers.outage() if len(victims) == 1 else nullcontext():
                     await asyncio.to_thread(victim.kill_supervisor)
             else:
                 rounds["worker"] += 1
@@ -265,7 +274,7 @@ async def run(options: argparse.Namespace, folder: Path) -> Result:
         await asyncio.wait(following)
         await judge(result, url, publishers, subscribers)
         result.rounds = dict(rounds)
-        result.orphans = victim.orphans
+        result.orphans = sum(each.orphans for each in victims)
     return result
 
 
@@ -294,6 +303,7 @@ async def judge(result: Result, url: str, publishers: Publishers, subscribers: S
     counts = Counter(game_id for _, game_id in order)
     result.entries = len(order)
     result.calls = publishers.calls
+    result.slowest_seconds = publishers.slowest
     result.acknowledged = len(publishers.acknowledged)
     result.missing = sum(recorded.get(sequence) != game for game, sequence in publishers.acknowledged.items())
     result.twice = sum(count - 1 for count in counts.values())
@@ -320,7 +330,7 @@ def report(result: Result, seconds: float) -> str:
     rounds = ", ".join(f"{count} of a {process}" for process, count in result.rounds.items())
     lines = [
         ("kills", f"{sum(result.rounds.values())}: {rounds}; {seconds:.0f} s in all"),
-        ("calls answered", f"{result.calls}; failed: {result.errors or 0}"),
+        ("calls answered", f"{result.calls}; failed: {result.errors or 0}; slowest: {result.slowest_seconds:.2f} s"),
         ("  without a server", f"{sum(result.errors_without_server.values())} failed and were asked again"),
         ("acknowledged", f"{result.acknowledged}; missing: {result.missing}; twice: {result.twice}"),
         ("  asked again", f"answered otherwise: {result.changed_on_retry}"),
@@ -339,7 +349,13 @@ def report(result: Result, seconds: float) -> str:
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
     """Runs the program; returns the exit code."""
-    return program(arguments, show, description="kills workers and supervisors under load", run=run, report=report)
+
+    def add_options(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--servers", type=int, default=1, help="number of servers with one ledger")
+        parser.add_argument("--ledger", metavar="URL", default="", help="an empty ledger; by default a file of its own")
+
+    description = "kills workers and supervisors under load"
+    return program(arguments, show, description=description, run=run, report=report, add_options=add_options)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ class Result:
 
     rounds: dict[str, int] = field(default_factory=dict)
     calls: int = 0
+    slowest_seconds: float = 0.0
     errors_without_server: dict[str, int] = field(default_factory=dict)
     acknowledged: int = 0
     entries: int = 0

@@ -26,6 +26,7 @@ def program(
     description: str,
     run: Callable[[argparse.Namespace, Path], Coroutine[Any, Any, ResultT]],
     report: Callable[[ResultT, float], str],
+    add_options: Callable[[argparse.ArgumentParser], None] = lambda _: None,
 ) -> int:
     """Parses the options, runs the rounds in a temporary folder and prints the results.
 
@@ -35,6 +36,7 @@ def program(
         description: text for --help.
         run: runs the rounds.
         report: formats the results as text, given the total seconds.
+        add_options: adds options of this program.
 
     Returns:
         The exit code: 1 if a check failed; failed checks are printed on standard error.
@@ -46,6 +48,7 @@ def program(
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1, help="seed of the games and of all other random choices")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_options(parser)
     options = parser.parse_args(arguments)
     logging.getLogger("dejavu_client").setLevel(logging.CRITICAL)  # it logs every lost stream
     start = time.monotonic()

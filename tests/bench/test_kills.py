@@ -30,6 +30,15 @@ def test_fifty_rounds_of_kills_lose_nothing() -> None:
     assert result.messages == 100 * result.entries
 
 
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+def test_fifty_rounds_of_kills_of_two_servers_lose_nothing_and_fail_no_call() -> None:
+    result = rounds(main, Result, "--rounds", "50", "--publishers", "8", "--subscribers", "100", "--servers", "2")
+    assert result.rounds == {"worker": 40, "supervisor": 10}
+    assert result.messages == 100 * result.entries
+    assert not result.errors_without_server
+
+
 async def test_whatever_is_lost_or_doubled_is_found(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
     ledger = await Ledger.open(url)

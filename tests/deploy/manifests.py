@@ -29,7 +29,7 @@ def rendered(folder: Path) -> list[Manifest]:
     Raises:
         AssertionError: if it refuses the folder.
     """
-    command = [require("kubectl", "kubernetes-client"), "kustomize", str(folder)]
+    command = [require("kubectl", "none; that of Kubernetes, 1.27 or newer"), "kustomize", str(folder)]
     run = subprocess.run(command, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return list(yaml.safe_load_all(run.stdout))

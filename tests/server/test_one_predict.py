@@ -21,8 +21,8 @@ from dejavu.v1.market_pb2 import Market, Odds
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
 OWN = ("dejavu_server.", "dejavu_models.", "dejavu_feed.", "dejavu_common.")
-END = "dejavu_server.ledger.database.notify"
-"""Entered right after the commit."""
+END = ("dejavu_server.ledger.writer", "_answer")
+"""The function that is entered right after the commit."""
 
 REQUEST_ID = "traced"
 
@@ -44,7 +44,7 @@ class Trace:
                 return
         elif structlog.contextvars.get_contextvars().get("request_id") != REQUEST_ID:
             return
-        if module == END:
+        if (module, frame.f_code.co_name) == END:
             self.committed = True
             return
         self.entered.setdefault(module)

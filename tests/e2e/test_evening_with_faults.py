@@ -14,9 +14,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from tests.support.builders.empty_ledger import ledger_url
 from tests.support.harness.bad_days import SIX_MINUTES, BadDay
 from tests.support.harness.stream_recorder import following
+from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import spawned_server
 
 from dejavu.v1.forecast_pb2 import Horizon

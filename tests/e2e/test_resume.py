@@ -12,8 +12,8 @@ from typing import Any
 
 import grpc
 from tests.support.builders.calls import PATTERN
-from tests.support.builders.empty_ledger import ledger_url
 from tests.support.builders.issued_forecasts import game, issued
+from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import SpawnedServer, async_worker, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.support.builders.empty_ledger import ledger_url
+from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.load import load
 from tests.support.processes.servers import SpawnedServer, spawned_server
 

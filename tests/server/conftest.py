@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.support.builders.empty_ledger import ledger_url
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.subscribers import started
+from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub

@@ -15,7 +15,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.builders.calls import GAME, PATTERN
-from tests.support.builders.empty_ledger import ledger_url
+from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.load import load
 from tests.support.processes.servers import SpawnedServer, spawned_server
 

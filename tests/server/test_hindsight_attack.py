@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.builders.calls import current_game
-from tests.support.builders.empty_ledger import ledger_url
 from tests.support.fakes.clock import SteppedClock
 from tests.support.fakes.every_minute_model import EveryMinuteForecaster
+from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import running_worker, settings_in
 
 from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_MINUTE, LATE_REASON_TIME, LATE_REASON_UNSPECIFIED

@@ -148,6 +148,11 @@ def _become_standby(database: PostgresServer) -> None:
     database.start()
 
 
+def _stall_children(database: PostgresServer) -> None:
+    for child in database.processes()[1:]:
+        child.suspend()
+
+
 FAULTS: dict[str, tuple[Callable[[PostgresServer], object], str, Callable[[PostgresServer], object]]] = {
     "stopped": (PostgresServer.stop, "not reachable", PostgresServer.start),
     "crashed": (lambda database: database.stop("immediate"), "not reachable", PostgresServer.start),
@@ -157,7 +162,7 @@ FAULTS: dict[str, tuple[Callable[[PostgresServer], object], str, Callable[[Postg
         lambda database: database.send(signal.SIGCONT),
     ),
     "children stalled": (
-        lambda database: [child.suspend() for child in database.processes()[1:]],
+        _stall_children,
         "not reachable",
         lambda database: database.send(signal.SIGCONT),
     ),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.builders.calls import PATTERN, current_game
-from tests.support.builders.empty_ledger import ledger_url
+from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.market_pb2 import MARKET_SIDE_UNSPECIFIED

@@ -19,9 +19,9 @@ import psutil
 import pytest
 from tests.support.builders.bundles import copy_of_default, publish_variant
 from tests.support.builders.calls import PATTERN
-from tests.support.builders.empty_ledger import ledger_url
 from tests.support.harness.clients import CLIENTS, AnyClient
 from tests.support.processes.connections import connections_to
+from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.load import load
 from tests.support.processes.servers import SpawnedServer, spawned_server
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grpc
 from tests.support.builders.calls import PATTERN
-from tests.support.builders.empty_ledger import ledger_url
+from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb

@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.support.builders.calls import GAME, PATTERN
-from tests.support.builders.empty_ledger import ledger_url
+from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu.v1 import prediction_service_pb2 as prediction
 from dejavu.v1 import record_service_pb2 as record

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, select, update
 from structlog.testing import capture_logs
 from tests.support.builders.calls import current_game
-from tests.support.builders.empty_ledger import ledger_url
 from tests.support.builders.issued_forecasts import issued
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.fakes.unused_ledger import UnusedLedger
 from tests.support.harness.laws import examples
 from tests.support.harness.ledger_faults import add_unreadable_entry
+from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import async_worker
 from typing_extensions import override
 

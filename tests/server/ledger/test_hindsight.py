@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.builders.empty_ledger import empty_ledger
 from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
 from tests.support.builders.outcomes import outcome
 from tests.support.harness.laws import examples
+from tests.support.processes.empty_ledger import empty_ledger
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger, OutcomeAlreadyRecorded, verify

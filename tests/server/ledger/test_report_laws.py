@@ -9,10 +9,10 @@ from functools import partial
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.builders.empty_ledger import empty_ledger
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.outcomes import outcome
 from tests.support.harness.laws import examples
+from tests.support.processes.empty_ledger import empty_ledger
 
 from dejavu_models.errors import InvalidTeam
 from dejavu_server.ledger import Ledger

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
-from tests.support.builders.empty_ledger import ledger_url
 from tests.support.builders.issued_forecasts import game, issued
+from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu_models.errors import InvalidInput
 from dejavu_server.ledger import Durability, InvalidResumeToken, Ledger, ResumeTokenExpired, resume_tokens

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
-from tests.support.builders.empty_ledger import empty_ledger
 from tests.support.builders.issued_forecasts import GAME, game, issued, recorded
 from tests.support.builders.outcomes import outcome
 from tests.support.harness.laws import examples
+from tests.support.processes.empty_ledger import empty_ledger
 
 from dejavu_models.errors import InvalidInput
 from dejavu_models.live_ratings import LiveRatings

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.support.builders.calls import GAME, PATTERN
-from tests.support.processes.otlp_collector import otlp_collector
+from tests.support.fakes.otlp_collector import otlp_collector
 from tests.support.processes.servers import spawned_server
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest, StreamPredictionsRequest

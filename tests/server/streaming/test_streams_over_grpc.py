@@ -10,8 +10,8 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.support.builders import release_0_1_0
-from tests.support.builders.empty_ledger import ledger_url
 from tests.support.builders.issued_forecasts import game, issued
+from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import forecast_pb2

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.support.builders.empty_ledger import ledger_url, put_empty_ledger
 from tests.support.builders.made_once import FOLDER_VARIABLE
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes import preloaded
+from tests.support.processes.empty_ledger import ledger_url, put_empty_ledger
 from tests.support.processes.postgres import on_postgres
 from tests.support.processes.preloaded import Child, start_preloaded
 

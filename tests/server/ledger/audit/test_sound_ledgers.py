@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders import full_ledger
-from tests.support.builders.empty_ledger import put_empty_ledger
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.outcomes import outcome
 from tests.support.fakes.clock import SteppedClock
 from tests.support.harness.laws import examples
+from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger, LedgerCorrupt, verify

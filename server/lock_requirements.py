@@ -28,7 +28,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "server/requirements-postgres.txt": ("--extra", "postgres"),
     "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
     # What the server's image has (deploy/Dockerfile): whatever its options may ask for.
-    "deploy/requirements-server.txt": ("--extra", "server", "--extra", "tracing"),
+    "deploy/requirements-server.txt": ("--extra", "server", "--extra", "postgres", "--extra", "tracing"),
     "client/requirements.txt": (),
     "client/requirements-dashboard.txt": ("--extra", "dashboard"),
     "client/requirements-live.txt": ("--extra", "live"),

@@ -73,12 +73,11 @@ def variables(program: str) -> frozenset[str]:
 
 
 def settings(environment: dict[str, str]) -> Settings:
-    """Returns the settings of a server with this environment, but for the URL of a database: the operator's.
+    """Returns the settings of a server with this environment.
 
     Raises:
         pydantic.ValidationError: if a value is invalid.
     """
-    environment = {name: value for name, value in environment.items() if not value.startswith("postgresql:")}
     named = {option.variable: name for name, option in options().items()}
     given = {named[name]: value for name, value in environment.items() if name in named and value}
     return Settings.model_validate(given)

@@ -122,6 +122,7 @@ def test_the_record_shows_the_scorecard(browser: Browser, evening: Evening) -> N
     with DejavuClient(evening.server) as client, tab(browser, evening.origin) as opened:
         card = client.get_scorecard(horizon=FINAL, include_replays=True)
         opened.open("/record", ".stats")
+        opened.page.wait_for_selector(".checks")  # the checkpoint is asked for after the figures
         text = opened.page.locator("main").inner_text()
         assert f"{card.games} games, {card.forecasts} forecasts" in text
         for value, digits in ((card.mae.value, 2), (card.crps.value, 2), (card.brier.value, 3)):

@@ -20,7 +20,7 @@ from dejavu_models.errors import (
     BundleTooOld,
     BundleUnfit,
 )
-from dejavu_models.manifest import CALIBRATION, COMBINATION, COURSES, SCHEMA_VERSION, Manifest, file_names, version_of
+from dejavu_models.manifest import CALIBRATION, COMBINATION, COURSES, SCHEMA_VERSION, Manifest, version_of
 from dejavu_models.point.index import build_index, load_index
 from dejavu_models.registry import bundle
 from dejavu_models.registry.bundle import MANIFEST, load_bundle, publish, read_manifest
@@ -272,7 +272,7 @@ def test_publishing_replaces_the_old_bundle_whole(small_bundle: Path, tmp_path: 
     manifest = read_manifest(small_bundle)
     publish(target, manifest, contents(small_bundle))
     assert load_bundle(target).version == manifest.version
-    assert {path.name for path in target.iterdir()} == {MANIFEST, *file_names(manifest.dejavu.minutes)}
+    assert {path.name for path in target.iterdir()} == {MANIFEST, *manifest.all_files}
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 

@@ -144,15 +144,18 @@ async def create_ledger(ledger: str) -> None:
 
 
 @contextmanager
-def dejavu_server(cpus: set[int], bundle: Path, python: Path | None = None) -> Iterator[Server]:
-    """Runs a server with one worker and its own ledger; by another installation's interpreter, if given."""
+def dejavu_server(cpus: set[int], bundle: Path, *more: str, python: Path | None = None) -> Iterator[Server]:
+    """Runs a server with one worker and its own ledger; by another installation's interpreter, if given.
+
+    `more` are further options.
+    """
     # The shell leaves out the interpreter that it is told to run.
     within = () if python is None else ("sh", "-c", 'shift; exec "$0" "$@"', str(python))
     with ExitStack() as stack:
         ledger = f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/ledger.sqlite3"
         asyncio.run(create_ledger(ledger))  # so that the worker does not load what creating one needs
         with pinned_to(cpus):
-            arguments = ("--workers", "1", "--ledger", ledger, "--bundle", str(bundle), "--allow-unfit")
+            arguments = ("--workers", "1", "--ledger", ledger, "--bundle", str(bundle), "--allow-unfit", *more)
             server = stack.enter_context(spawned_server(*arguments, standby=True, within=within))
         address = server.address
         [worker] = server.workers
@@ -323,11 +326,11 @@ def main(arguments: list[str] | None = None) -> int:
     server_cpus, caller_cpus = {available[0]}, {available[-1]}
     with ExitStack() as stack:
         callers = Callers(stack.enter_context(helper("bench.load", caller_cpus)))
-        server = stack.enter_context(dejavu_server(server_cpus, options.bundle))
+        server = stack.enter_context(dejavu_server(server_cpus, options.bundle, "--cache", "off"))
         echo = stack.enter_context(echo_server(server_cpus, one_answer(server.address, options)))
         servers = {**dict.fromkeys(KINDS, server), ECHO: echo}
         if options.before is not None:
-            before = stack.enter_context(dejavu_server(server_cpus, options.bundle, options.before))
+            before = stack.enter_context(dejavu_server(server_cpus, options.bundle, python=options.before))
             servers |= dict.fromkeys(KINDS_BEFORE, before)
         warm_up, *rounds = measure(callers, servers, options)
         memory = {"worker": server.pss_mib(), "server": server.all_pss_mib(), "echo": echo.pss_mib()}

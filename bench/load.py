@@ -44,6 +44,7 @@ class Order:
         extras: whether they request every extra: explanation, team strength, nine quantiles.
         minutes: minutes of the game, used in turn; the horizon is halftime before the half, then the final.
         seed: seed of the patterns.
+        distinct: number of different requests, which are repeated in turn; 0: all are different.
     """
 
     address: str
@@ -54,6 +55,7 @@ class Order:
     extras: bool
     minutes: Sequence[int]
     seed: int
+    distinct: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def request(number: int, order: Order) -> pb.PredictRequest:
 
 async def ask(order: Order) -> Timings:
     """Runs an order; connects before the measurement starts."""
-    numbers = range(order.first, order.first + order.calls)
+    numbers = [order.first + number % (order.distinct or order.calls) for number in range(order.calls)]
     requests = iter([request(number, order).SerializeToString() for number in numbers])
     each: list[float] = []
     failed = 0

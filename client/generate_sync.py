@@ -16,6 +16,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent / "dejavu_client"
 SOURCES = {
     PACKAGE / "aio.py": PACKAGE / "client.py",
+    PACKAGE / "aio_cache.py": PACKAGE / "cache.py",
     PACKAGE / "aio_leases.py": PACKAGE / "leases.py",
     PACKAGE / "transport" / "aio_caller.py": PACKAGE / "transport" / "caller.py",
 }
@@ -26,6 +27,9 @@ TEXTS = {
     ),
     "Calls of the asynchronous client; caller.py, of the synchronous one, is generated from this file by `make gen`.": (
         "Calls of the synchronous client, generated from aio_caller.py by `make gen`: edit that file instead."
+    ),
+    "Cache calls of the asynchronous client; cache.py is generated from this file by `make gen`.": (
+        "Cache calls of the synchronous client, generated from aio_cache.py by `make gen`: edit that file instead."
     ),
     "Lease calls of the asynchronous client; leases.py is generated from this file by `make gen`.": (
         "Lease calls of the synchronous client, generated from aio_leases.py by `make gen`: edit that file instead."
@@ -55,6 +59,8 @@ NAMES = {
     "AsyncCaller": "Caller",
     "AsyncLeaseCalls": "LeaseCalls",
     "dejavu_client.aio_leases": "dejavu_client.leases",
+    "dejavu_client.aio_cache": "dejavu_client.cache",
+    "AsyncCacheCalls": "CacheCalls",
     "AsyncConnection": "Connection",
     "AsyncClosed": "Closed",
     "AsyncStreamReader": "StreamReader",

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCKS: dict[str, tuple[str, ...]] = {
     "server/requirements.txt": ("--extra", "server"),
     "server/requirements-postgres.txt": ("--extra", "postgres"),
+    "server/requirements-redis.txt": ("--extra", "redis"),
     "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
     # What the server's image has (deploy/Dockerfile): whatever its options may ask for.
     "deploy/requirements-server.txt": ("--extra", "server", "--extra", "postgres", "--extra", "tracing"),

@@ -39,6 +39,7 @@ from dejavu.v1.record_service_pb2 import (
     WithdrawOutcomeResponse,
 )
 from dejavu_client import config
+from dejavu_client.aio_cache import AsyncCacheCalls
 from dejavu_client.aio_leases import AsyncLeaseCalls
 from dejavu_client.recorded import AsyncRecordedPredictions
 from dejavu_client.requests import (
@@ -55,7 +56,7 @@ from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.subscription import StreamResumption
 
 
-class AsyncDejavuClient(AsyncLeaseCalls):
+class AsyncDejavuClient(AsyncCacheCalls, AsyncLeaseCalls):
     """Client of a Dejavu server for use in one event loop; connects on first use.
 
     ```python

@@ -38,6 +38,7 @@ from dejavu.v1.record_service_pb2 import (
     WithdrawOutcomeResponse,
 )
 from dejavu_client import config
+from dejavu_client.cache import CacheCalls
 from dejavu_client.leases import LeaseCalls
 from dejavu_client.recorded import RecordedPredictions
 from dejavu_client.requests import (
@@ -54,7 +55,7 @@ from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.subscription import StreamResumption
 
 
-class DejavuClient(LeaseCalls):
+class DejavuClient(CacheCalls, LeaseCalls):
     """Client of a Dejavu server. Thread-safe; connects on first use.
 
     ```python

@@ -9,6 +9,12 @@ _DAY_START: Final = timedelta(hours=11)
 """A game day starts at 11:00 UTC: 6 or 7 a.m. in New York, when no game is in progress."""
 
 
+def day_bounds(instant: datetime) -> tuple[datetime, datetime]:
+    """Returns when the `game_day` of an instant (aware, UTC) begins, and when the next one does."""
+    start = (instant - _DAY_START).replace(hour=0, minute=0, second=0, microsecond=0) + _DAY_START
+    return start, start + timedelta(days=1)
+
+
 def game_day(instant: datetime) -> date:
     """Returns the local calendar date of a game that is in progress at an instant (aware, UTC)."""
     return (instant - _DAY_START).date()

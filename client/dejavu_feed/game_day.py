@@ -1,5 +1,5 @@
 """The day of a game, as the feed, the models and the server import it; see `dejavu_common.game_day`."""
 
-from dejavu_common.game_day import game_day
+from dejavu_common.game_day import day_bounds, game_day
 
-__all__ = ["game_day"]
+__all__ = ["day_bounds", "game_day"]

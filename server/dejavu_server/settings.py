@@ -14,6 +14,7 @@ import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from dejavu_common.address import Address
+from dejavu_server.cache_location import check_location
 from dejavu_server.ledger_url import check_ledger_url
 
 MAX_SECONDS = 86_400
@@ -299,6 +300,36 @@ class Settings(ProcessMessage):
             le=3650,
         ),
     ] = 30
+    cache: Annotated[
+        str,
+        AfterValidator(check_location),
+        _option(
+            "Keep answers to what-ifs for equal ones: in each worker's memory, also in a Redis that servers share "
+            "(redis://, rediss://, unix://), or not at all.",
+            "off|memory|URL",
+        ),
+    ] = "memory"
+    cache_seconds: Annotated[
+        float,
+        _option(
+            f"How many seconds such an answer is kept at most, 1 to {MAX_SECONDS:,}; never longer than it is current.",
+            "SECONDS",
+            ge=1,
+            le=MAX_SECONDS,
+        ),
+    ] = 60.0
+    cache_mebibytes: Annotated[
+        int, _option("Memory of a worker that kept answers take at most, in MiB, 1 to 65,536.", "MIB", ge=1, le=65_536)
+    ] = 16
+    cache_secret: Annotated[
+        str,
+        AfterValidator(_path),
+        _option(
+            "Sign what is kept in Redis with this secret of 16 to 64 bytes, the same on all servers.",
+            "FILE",
+            default="off",
+        ),
+    ] = ""
     signing_key: Annotated[
         str,
         AfterValidator(_path),

@@ -103,6 +103,7 @@ async def _serve(order: WorkerStart, name: str) -> int:
         make_ledger=order.make_ledger,
         first=order.slot == 0,
         totals_folder=Path(order.totals_folder) if order.totals_folder else None,
+        counts_fd=order.counts_fd if order.counts_fd >= 0 else None,
     )
     async with contextlib.AsyncExitStack() as serving:
         starting = asyncio.create_task(serving.enter_async_context(worker))

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 import dejavu_client
 from dejavu.v1 import (
+    cache_service_pb2,
     lease_service_pb2,
     model_service_pb2,
     operations_service_pb2,
@@ -25,7 +26,14 @@ OF_THE_CLIENT_ALONE = {"close", "stats"}
 OF_THE_STANDARD_HEALTH_SERVICE = {"health"}
 OF_ANOTHER_ANSWER = {"quote"}
 """A variant of predict that returns the whole response."""
-FILES = (prediction_service_pb2, model_service_pb2, record_service_pb2, operations_service_pb2, lease_service_pb2)
+FILES = (
+    prediction_service_pb2,
+    model_service_pb2,
+    record_service_pb2,
+    operations_service_pb2,
+    lease_service_pb2,
+    cache_service_pb2,
+)
 
 
 def rpcs() -> set[str]:

@@ -206,6 +206,10 @@ def test_a_worker_reads_what_a_supervisor_of_the_previous_release_writes_and_the
         "max_edge": 0.15,
         "hang_seconds": 5.0,
         "max_rss": 0,
+        "cache": "memory",
+        "cache_seconds": 60.0,
+        "cache_mebibytes": 16,
+        "cache_secret": "",
     }
 
 

@@ -70,6 +70,7 @@ COMMANDS: dict[str, Command] = {
     "teams": Command(),
     "health": Command(),
     "stats": Command(),
+    "cache": Command(),
     "top": Command(needs={"live": ("prometheus_client",)}),
     "poll": Command(needs={"live": _LIVE}, handles_signals=True),
     "replay": Command(handles_signals=True),
@@ -157,7 +158,7 @@ def _module(name: str) -> Any:
             from dejavu_client.cli import stream as module
         case "predictions" | "prediction" | "scorecard" | "leaderboard" | "report" | "checkpoint":
             from dejavu_client.cli import record as module
-        case "models" | "health" | "stats" | "top":
+        case "models" | "health" | "stats" | "cache" | "top":
             from dejavu_client.cli import server as module
         case "teams":
             from dejavu_client.cli import teams as module

@@ -1,24 +1,30 @@
-"""`dejavu models`, `health`, `stats` and `top`: a server's models, health, statistics and metrics."""
+"""`dejavu models`, `health`, `stats`, `cache` and `top`: a server's models, health, statistics, cache and metrics."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import sys
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
+from google.protobuf import json_format
 from rich.console import Console
 from rich.live import Live
 
 from dejavu.v1.model_service_pb2 import ListModelsResponse
+from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_client.cli.access import client_options
-from dejavu_client.cli.errors import FAILED, NO_ANSWER
+from dejavu_client.cli.errors import FAILED, NO_ANSWER, exit_on_os_error
 from dejavu_client.cli.options import Json, Target, Timeout, address, connect
 from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.errors import NotFoundError, UnavailableError
+from dejavu_client.formatting import pluralize
+from dejavu_client.output.cache import print_cache_stats
 from dejavu_client.output.forecast import print_models, show
 from dejavu_client.output.service_stats import print_stats
 from dejavu_client.output.top import server_view, waiting_view
@@ -33,6 +39,14 @@ _SCRAPE_SECONDS: Final = 10.0
 _MAX_BYTES: Final = 16 * 1024 * 1024
 _FIRST_SECONDS: Final = 0.5
 """Time until the second look, without which there is nothing to show."""
+
+CacheAction = Literal["stats", "clear", "warm"]
+
+_MOST_REQUESTS: Final = 1000
+"""Most requests of a call."""
+
+_CONNECTIONS_A_WORKER: Final = 8
+"""Connections after which a worker that was not reached is given up: the kernel spreads them at random."""
 
 _BROKEN_LEDGER = "; forecasts with a game id, streams and the record fail, what-ifs do not; see the server's log"
 
@@ -125,6 +139,89 @@ def stats(
     with connect(target, timeout) as client:
         answer = client.get_service_stats()
     show(answer, partial(print_stats, length_seconds=_WINDOWS[minutes]), as_json=as_json)
+
+
+def cache(
+    action: Annotated[
+        CacheAction,
+        typer.Argument(help="stats: show what is in it; clear: empty it; warm: compute what-ifs in advance."),
+    ],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help='What-ifs to warm it with, one a line as JSON, for example {"pattern": [0, 2, 4], '
+            '"horizon": "HORIZON_FINAL"}; `-` for standard input.',
+        ),
+    ] = None,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Show, clear or warm the server's cache of what-ifs.
+
+    Clearing needs the scope admin where the server asks for tokens, and so does warming.
+    Each worker has a memory of its own: warming goes on over new connections until all workers have the answers.
+    """
+    if (file is None) == (action == "warm"):
+        problem = "warm needs a file of what-ifs" if file is None else f"{action} takes no file"
+        raise typer.BadParameter(problem, param_hint="FILE")
+    if file is not None:
+        _warm(_what_ifs(file), target, timeout, as_json=as_json)
+        return
+    with connect(target, timeout) as client:
+        if action == "clear":
+            cleared = client.clear_cache()
+            show(cleared, lambda each: typer.echo(f"cleared: {pluralize(each.entries, 'answer')}"), as_json=as_json)
+        else:
+            show(client.get_cache_stats(), print_cache_stats, as_json=as_json)
+
+
+def _what_ifs(file: Path) -> list[PredictRequest]:
+    """Reads what-ifs; raises typer.BadParameter if a line is none, typer.Exit if the file cannot be read."""
+    with exit_on_os_error(f"cannot read {file}"):
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8", errors="replace")
+    requests = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            request = json_format.Parse(line, PredictRequest())
+        except (json_format.ParseError, RecursionError) as error:
+            raise typer.BadParameter(f"line {number}: {error}", param_hint="FILE") from None
+        if request.game_id:
+            raise typer.BadParameter(f"line {number}: game_id is set; only what-ifs are kept", param_hint="FILE")
+        requests.append(request)
+    if not requests:
+        raise typer.BadParameter(f"{file} has no requests", param_hint="FILE")
+    return requests
+
+
+def _warm(requests: list[PredictRequest], target: str, timeout: float, *, as_json: bool) -> None:
+    """Warms worker after worker, until all have the answers; exit code 1 if not all, or if a request is refused."""
+    computed = known = 0
+    failures: dict[int, str] = {}
+    reached: set[str] = set()
+    workers = attempts = 1
+    while len(reached) < workers and attempts <= _CONNECTIONS_A_WORKER * workers:
+        attempts += 1
+        with connect(target, timeout) as client:  # a new connection, which any worker may get
+            for start in range(0, len(requests), _MOST_REQUESTS):
+                answer = client.warm_cache(requests[start : start + _MOST_REQUESTS])
+                reached.add(answer.worker)
+                computed, known = computed + answer.computed, known + answer.known
+                failures |= {start + each.index: each.error.message for each in answer.failures}
+            workers = max(1, client.get_cache_stats().workers)
+    result = {"requests": len(requests), "failed": len(failures), "workers_warmed": len(reached), "workers": workers}
+    if as_json:
+        typer.echo(json.dumps({**result, "computed": computed, "known": known}))
+    else:
+        kept = pluralize(len(requests) - len(failures), "answer")
+        typer.echo(f"{kept} kept by {len(reached)} of {pluralize(workers, 'worker')} ({computed} computed)")
+    for index, message in sorted(failures.items()):
+        typer.echo(f"request {index + 1}: {message}", err=True)
+    if failures or len(reached) < workers:
+        raise typer.Exit(FAILED)
 
 
 def top(

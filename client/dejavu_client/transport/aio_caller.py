@@ -13,6 +13,7 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from dejavu.v1.cache_service_pb2_grpc import CacheServiceStub
 from dejavu.v1.lease_service_pb2_grpc import LeaseServiceStub
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.operations_service_pb2_grpc import OperationsServiceStub
@@ -68,6 +69,7 @@ class AsyncConnection:
         self.record = RecordServiceStub(channel)
         self.operations = OperationsServiceStub(channel)
         self.leases = LeaseServiceStub(channel)
+        self.cache = CacheServiceStub(channel)
         check = HealthStub(channel).Check  # type: ignore[attr-defined] # its stub file lacks the method
         self.check_health: grpc.aio.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = check
 

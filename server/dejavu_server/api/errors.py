@@ -15,6 +15,8 @@
     LedgerUnavailable, LedgerReplaced          UNAVAILABLE           LEDGER_UNAVAILABLE, LEDGER_REPLACED
     DiskReserveReached                         UNAVAILABLE           DISK_RESERVE
     ServerDraining                             UNAVAILABLE           DRAINING
+    SharedCacheUnavailable                     UNAVAILABLE           SHARED_CACHE_UNAVAILABLE
+    CacheOff                                   FAILED_PRECONDITION   CACHE_OFF
     LedgerCorrupt                              DATA_LOSS             LEDGER_CORRUPT
     LedgerSchemaError                          FAILED_PRECONDITION   LEDGER_SCHEMA
     DeadlineExceeded                           DEADLINE_EXCEEDED     DEADLINE_PASSED
@@ -45,6 +47,7 @@ from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthentica
 from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded, Overloaded
 from dejavu_server.api.channelz import UnknownChannelzId
 from dejavu_server.api.health import UnknownService
+from dejavu_server.forecasting.cache.errors import CacheOff, SharedCacheUnavailable
 from dejavu_server.ledger.errors import (
     GameFull,
     LedgerCorrupt,
@@ -100,6 +103,8 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     LedgerSchemaError: grpc.StatusCode.FAILED_PRECONDITION,
     DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    CacheOff: grpc.StatusCode.FAILED_PRECONDITION,
+    SharedCacheUnavailable: grpc.StatusCode.UNAVAILABLE,
     ScopeMissing: grpc.StatusCode.PERMISSION_DENIED,
     MethodDenied: grpc.StatusCode.PERMISSION_DENIED,
     StreamFailed: grpc.StatusCode.INTERNAL,

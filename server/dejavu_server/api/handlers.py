@@ -22,7 +22,12 @@ Handlers = dict[str, Handler]
 
 
 def handlers(
-    service: ServiceDescriptor, servicer: object, *, encoded: Container[str] = (), complete: bool = True
+    service: ServiceDescriptor,
+    servicer: object,
+    *,
+    encoded: Container[str] = (),
+    raw: Container[str] = (),
+    complete: bool = True,
 ) -> Handlers:
     """Returns the handlers of the methods that a servicer has, by method name.
 
@@ -30,6 +35,7 @@ def handlers(
         service: the service; its methods take a single request.
         servicer: has the methods, with their names in snake_case.
         encoded: names of the methods whose responses are bytes already.
+        raw: names of the methods whose requests and responses are bytes; the servicer has them with `_raw` at the end.
         complete: whether the servicer must have all methods; grpc.health.v1 gains some with releases of its package.
 
     Raises:
@@ -40,10 +46,15 @@ def handlers(
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", method.name).lower()
         if not (complete or hasattr(servicer, name)):
             continue
-        behaviour = getattr(servicer, name)
+        behaviour = getattr(servicer, f"{name}_raw" if method.name in raw else name)
         make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
-        write = None if method.name in encoded else GetMessageClass(method.output_type).SerializeToString
-        methods[method.name] = make(behaviour, GetMessageClass(method.input_type).FromString, write)
+        write = (
+            None
+            if method.name in encoded or method.name in raw
+            else GetMessageClass(method.output_type).SerializeToString
+        )
+        read = None if method.name in raw else GetMessageClass(method.input_type).FromString
+        methods[method.name] = make(behaviour, read, write)
     return methods
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 from grpc_health.v1 import health_pb2 as pb
 
 from dejavu.v1 import (
+    cache_service_pb2,
     lease_service_pb2,
     model_service_pb2,
     operations_service_pb2,
@@ -37,6 +38,7 @@ SERVICES: Final = tuple(
         record_service_pb2,
         operations_service_pb2,
         lease_service_pb2,
+        cache_service_pb2,
     )
     for service in file.DESCRIPTOR.services_by_name.values()
 )

@@ -151,7 +151,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         task.cancel()
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
-        deserialize, write = _checked(handler.request_deserializer or bytes), handler.response_serializer
+        deserialize, write = checked(handler.request_deserializer or bytes), handler.response_serializer
         # Decode single requests here: gRPC itself answers malformed bytes with UNKNOWN and the text of an exception.
         if handler.unary_unary is not None:
             decoding = _decode_request(deserialize, handler.unary_unary)
@@ -332,7 +332,7 @@ def _decode_request(deserialize: Callable[[bytes], Any], behaviour: Behaviour) -
     return decoding
 
 
-def _checked(deserializer: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+def checked(deserializer: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     """Wraps a deserializer to raise MalformedRequest on bytes that do not decode."""
 
     def deserialize(data: bytes) -> Any:

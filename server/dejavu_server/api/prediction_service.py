@@ -16,9 +16,11 @@ from dejavu_feed.game_day import game_day
 from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
 from dejavu_server.access.caller import AccessScope, Principal, ScopeMissing, current_caller
+from dejavu_server.api.cached_what_ifs import CachedWhatIfs
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.errors import INTERNAL, batch_error, describe
 from dejavu_server.api.handlers import Context
+from dejavu_server.api.interceptors import checked
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.records import ForecastRequest, IssuedForecast
@@ -34,6 +36,8 @@ MESSAGES_PER_TURN = 32
 
 _T = TypeVar("_T")
 
+_read_request = checked(pb.PredictRequest.FromString)
+
 
 class PredictionService:
     """Serves single forecasts, batches, streams and risk assessments.
@@ -43,6 +47,7 @@ class PredictionService:
         ledger_manager: streams them.
         clock: returns the current time, aware and in UTC.
         course_of: returns courses of similar games; None: forecasts have none.
+        what_ifs: the cache of what-ifs; None: they are always computed.
     """
 
     def __init__(
@@ -51,11 +56,22 @@ class PredictionService:
         ledger_manager: LedgerManager,
         clock: Callable[[], datetime] = utc_now,
         course_of: prediction.CourseOf | None = None,
+        what_ifs: CachedWhatIfs | None = None,
     ) -> None:
         self._forecasts = forecast_service
         self._streams = ledger_manager
         self._clock = clock
         self._course_of = course_of
+        self._what_ifs = what_ifs
+
+    async def predict_raw(self, data: bytes, context: Context) -> bytes:
+        """Forecasts one game, from a serialized request to a serialized response: what-ifs from the cache if it can."""
+        if self._what_ifs is not None and (found := self._what_ifs.find(data)) is not None:
+            return found
+        request = _read_request(data)
+        if self._what_ifs is None or request.game_id:
+            return (await self.predict(request, context)).SerializeToString()
+        return await self._what_ifs.answer(data, request, context, self.predict)
 
     async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
         """Forecasts one game."""
@@ -117,7 +133,12 @@ def _result(request: pb.PredictRequest, outcome: Result[IssuedForecast]) -> pb.P
     if isinstance(outcome, IssuedForecast):
         message = prediction.forecast_message(outcome, explanation=request.return_explanation)
         return pb.PredictBatchResult(forecast=message, market=prediction.market_message_of(outcome))
-    failure = describe(outcome.error)
+    return pb.PredictBatchResult(error=item_error(outcome.error))
+
+
+def item_error(error: BaseException) -> pb.PredictError:
+    """Returns why one request of many was refused; logs an error that is not in the table."""
+    failure = describe(error)
     if failure.reason == INTERNAL:
-        _log.error("batch_item_failed", exc_info=outcome.error)
-    return pb.PredictBatchResult(error=batch_error(failure))
+        _log.error("batch_item_failed", exc_info=error)
+    return batch_error(failure)

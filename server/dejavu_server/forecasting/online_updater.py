@@ -124,10 +124,12 @@ class OnlineProjection:
 
     Attributes:
         newest: the newest outcomes when the ledger was last read.
+        history: names the ledger up to them; see `learning.history`.
     """
 
     def __init__(self, ratings: Mapping[str, LiveRatings], *, intervals: bool) -> None:
         self.newest = Newest(0, 0)
+        self.history = learning.NOTHING_LEARNED
         self._intervals = (
             Projection(AdaptiveState(), lambda state, game: state.after(game.observations)) if intervals else None
         )
@@ -154,6 +156,7 @@ class OnlineProjection:
             newest = learning.newest(connection)
             if newest == self.newest:
                 return []
+            history = learning.history(connection, newest.reported)
             projections: list[Projection[AdaptiveState] | Projection[LiveRatings]] = [*self._ratings.values()]
             if self._intervals is not None:
                 projections.append(self._intervals)
@@ -171,7 +174,7 @@ class OnlineProjection:
         for projection in self._ratings.values():
             projection.advance([game for game in games if game.sequence > projection.current.sequence])
         snapshots = [] if self._intervals is None else self._intervals.advance(observed_games)
-        self.newest = newest
+        self.newest, self.history = newest, history
         return snapshots
 
     @staticmethod
@@ -221,6 +224,8 @@ class OnlineUpdater:
         self._attempted = asyncio.Event()
         self._failure_log = FailureLog(_log, failed="learning_failed", recovered="learning_recovered")
         self._task = BackgroundTask()
+        self.history = self._projection.history
+        """Names what the models have learned: where it is equal, on any server, so are the answers of a model."""
 
     @property
     def sequence(self) -> int:
@@ -287,6 +292,7 @@ class OnlineUpdater:
                     ratings=projection.ratings(forecaster.version),
                 )
             )
+        self.history = projection.history
 
     async def _run(self) -> None:
         while True:

@@ -81,6 +81,13 @@ class Metrics:
         stalled: seconds for which a part of the worker has had work and made no progress, by part.
         finals_since: finals that a model's ratings know beyond those of its bundle, by model.
         registry: the registry of all of these.
+        cache_hits: what-ifs answered from the cache, or by a computation for an equal call; also among `forecasts`.
+        cache_misses: what-ifs computed while the cache is on.
+        cache_evictions: answers that left the worker's memory for others.
+        cache_entries: answers in the worker's memory.
+        cache_bytes: bytes that they take.
+        cache_shared: lookups in the cache that servers share, by result.
+        cache_shared_failed: 1 while that cache is not used because it fails or is slow.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
@@ -150,9 +157,27 @@ class Metrics:
         self.finals_since = most(
             "dejavu_finals_since", "Finals that ratings know beyond those of their bundle.", labelnames=["model"]
         )
-
+        self._add_cache(registry)
         for file in ("tokens", "jwks", "tls"):
             self.access_outdated.labels(file).set(0)
+
+    def _add_cache(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
+        self.cache_hits = counter("dejavu_cache_hits", "What-ifs answered without being computed again.")
+        self.cache_misses = counter("dejavu_cache_misses", "What-ifs computed while the cache is on.")
+        self.cache_evictions = counter("dejavu_cache_evictions", "Answers that left the cache for others.")
+        self.cache_entries = gauge("dejavu_cache_entries", "Answers in the memory of the workers.")
+        self.cache_bytes = gauge("dejavu_cache_bytes", "Bytes that these answers take.")
+        self.cache_shared = counter("dejavu_cache_shared_lookups", "Lookups in the shared cache.", ["result"])
+        for result in ("hit", "miss", "late", "invalid", "failed"):
+            self.cache_shared.labels(result)
+        self.cache_shared_failed = Gauge(
+            "dejavu_cache_shared_failed",
+            "1 while the shared cache is not used.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
 
     def set_access_reload(self, file: str, usable: bool) -> None:
         """Sets `access_outdated` after a file was replaced."""

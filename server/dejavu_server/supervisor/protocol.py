@@ -20,6 +20,7 @@ class WorkerStart(ProcessMessage):
         report_fd: file descriptor of the pipe for its status and heartbeats.
         make_ledger: whether to create a ledger if none exists.
         totals_folder: folder in which the workers share what they counted; empty: they do not.
+        counts_fd: file descriptor of the counts that the workers share; -1: the worker has its own.
     """
 
     settings: Settings
@@ -27,6 +28,7 @@ class WorkerStart(ProcessMessage):
     report_fd: int
     make_ledger: bool = True
     totals_folder: str = ""
+    counts_fd: int = -1
 
 
 class WorkerStatus(ProcessMessage):

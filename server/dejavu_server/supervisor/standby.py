@@ -28,10 +28,12 @@ class StandbyWorker:
 
     Args:
         environment: environment variables of the processes.
+        counts: descriptor of the counts that the workers share; -1: each has its own.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], counts: int = -1) -> None:
         self._environment = environment
+        self._counts = counts
         self._waiting: WorkerProcess | None = None
         self._keep_task: asyncio.Task[None] | None = None
 
@@ -67,7 +69,7 @@ class StandbyWorker:
             started = time.monotonic()
             try:
                 if self._waiting is None or self._waiting.ended:
-                    self._waiting = await WorkerProcess.spawn(self._environment)
+                    self._waiting = await WorkerProcess.spawn(self._environment, self._counts)
                 details: dict[str, str | int] = {
                     "pid": self._waiting.pid,
                     "ending": describe_exit(await self._waiting.wait()),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
+from dejavu_server.observability import shared_counts
 from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, SupervisorMetrics
 from dejavu_server.observability.shared_totals import SupervisorFiles
 from dejavu_server.settings import Settings
@@ -46,7 +47,8 @@ class WorkerPool:
         self._environment = {name: value for name, value in os.environ.items() if name != FOLDER_VARIABLE}
         if metrics.folder is not None:
             self._environment[FOLDER_VARIABLE] = str(metrics.folder)
-        self._standby = StandbyWorker(self._environment)
+        self._counts = shared_counts.create()
+        self._standby = StandbyWorker(self._environment, self._counts)
         # One start per core, because more would only delay each other. At least two, so that a hanging start does not
         # block the others.
         self._start_limit = asyncio.Semaphore(max(2, len(os.sched_getaffinity(0))))
@@ -92,7 +94,7 @@ class WorkerPool:
                 return await self._serve(standby, slot, on_end)
             except WorkerDiedOnStart as error:  # the standby may have died just before
                 _log.warning("no_spare", pid=standby.pid, reason=str(error), retry_seconds=0.0)
-        return await self._serve(await WorkerProcess.spawn(self._environment), slot, on_end)
+        return await self._serve(await WorkerProcess.spawn(self._environment, self._counts), slot, on_end)
 
     async def _serve(
         self, worker: WorkerProcess, slot: int, on_end: Callable[[WorkerProcess, float], None]

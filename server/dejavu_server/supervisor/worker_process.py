@@ -68,8 +68,9 @@ class WorkerProcess:
         end_requested: whether it was asked to end.
     """
 
-    def __init__(self, process: Process, report: int, report_to: int) -> None:
+    def __init__(self, process: Process, report: int, report_to: int, counts: int) -> None:
         self._process = process
+        self._counts = counts
         self._report = report
         self._report_to = report_to
         self._pipe: asyncio.BaseTransport | None = None
@@ -103,8 +104,12 @@ class WorkerProcess:
         return self._process.returncode is not None
 
     @classmethod
-    async def spawn(cls, environment: Mapping[str, str]) -> Self:
+    async def spawn(cls, environment: Mapping[str, str], counts: int = -1) -> Self:
         """Starts a process that does its imports and waits for `serve`.
+
+        Args:
+            environment: its environment variables.
+            counts: descriptor of the counts that the workers share; -1: it has its own.
 
         Raises:
             StartError: if no process can be started.
@@ -121,7 +126,7 @@ class WorkerProcess:
                         "dejavu_server.worker_main",
                         str(os.getpid()),
                         stdin=PIPE,
-                        pass_fds=(report_to,),
+                        pass_fds=(report_to,) if counts < 0 else (report_to, counts),
                         process_group=0,  # only the supervisor gets the terminal's Ctrl-C
                         env=environment,
                     )
@@ -130,7 +135,7 @@ class WorkerProcess:
             except OSError as error:
                 raise StartError(f"cannot start a process: {error.strerror}") from error
             pipe.pop_all()
-        return cls(process, report, report_to)
+        return cls(process, report, report_to, counts)
 
     async def serve(
         self, slot: int, settings: Settings, *, make_ledger: bool, totals_folder: Path | None = None
@@ -155,6 +160,7 @@ class WorkerProcess:
                 report_fd=self._report_to,
                 make_ledger=make_ledger,
                 totals_folder=str(totals_folder or ""),
+                counts_fd=self._counts,
             )
             self._process.stdin.write(f"{start.to_json()}\n".encode())
             self._process.stdin.close()

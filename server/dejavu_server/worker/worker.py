@@ -33,6 +33,7 @@ from dejavu_models.uncertainty.adaptive import AdaptationMethod
 from dejavu_server.access.configuration import authenticator, tls_credentials
 from dejavu_server.admission.callers import Callers
 from dejavu_server.admission.controller import AdmissionController, call_limits
+from dejavu_server.api.cache_service import CACHE_SERVICE, CacheService
 from dejavu_server.api.channelz import CHANNELZ_SERVICE, ChannelzService
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message
@@ -72,6 +73,7 @@ from dejavu_server.worker.ratings_age import RatingsAge
 from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
 from dejavu_server.worker.statistics import StatisticsReporter
 from dejavu_server.worker.unseen_calls import UnseenCalls
+from dejavu_server.worker.what_if_cache import new_cache
 
 _MEBIBYTE = 1024 * 1024
 
@@ -120,6 +122,7 @@ class Worker:
         make_ledger: whether to create a missing ledger.
         first: whether it is the first worker of its server, which logs what concerns all of them.
         totals_folder: folder in which the workers share what they counted; None: it is the only one.
+        counts_fd: descriptor of the counts that the workers of the server share; None: it has its own.
 
     Raises:
         AccessFileError: if a file of keys, certificates or tokens cannot be used.
@@ -141,6 +144,7 @@ class Worker:
         make_ledger: bool = True,
         first: bool = True,
         totals_folder: Path | None = None,
+        counts_fd: int | None = None,
     ) -> None:
         self._settings = settings
         self._name = name
@@ -151,6 +155,7 @@ class Worker:
         self._clock = clock
         self._make_ledger = make_ledger
         self._first = first
+        self._counts_fd = counts_fd
         self._resources = AsyncExitStack()
         self._health = HealthService(SERVICES, parts=[LEDGER])
         self._calls = CallInterceptor(name, self.metrics, workers=workers)
@@ -244,11 +249,12 @@ class Worker:
             clock=self._clock,
         )
 
-        self._add_service(
-            PREDICTION_SERVICE,
-            PredictionService(forecast_service, self._ledger_manager, self._clock, registry.course),
-            encoded={"StreamPredictions"},
-        )
+        history = partial(getattr, self._online_updater, "history")
+        what_ifs = await new_cache(stack, settings, registry, self.metrics, self._counts_fd, history, self._clock)
+        predictions = PredictionService(forecast_service, self._ledger_manager, self._clock, registry.course, what_ifs)
+        raw = {"Predict"} if what_ifs else ()
+        self._add_service(PREDICTION_SERVICE, predictions, encoded={"StreamPredictions"}, raw=raw)
+        self._add_service(CACHE_SERVICE, CacheService(what_ifs, predictions.predict, self._name))
         self._add_service(MODEL_SERVICE, ModelService(registry, self._clock))
         record_service = RecordService(self._ledger_manager, self._clock, signer.checkpoint, registry.course)
         self._add_service(RECORD_SERVICE, record_service)
@@ -352,9 +358,9 @@ class Worker:
         return tls.credentials
 
     def _add_service(
-        self, service: ServiceDescriptor, servicer: object, *, encoded: Container[str] = (), complete: bool = True
+        self, service: ServiceDescriptor, servicer: object, *, complete: bool = True, **as_bytes: Container[str]
     ) -> None:
-        self._server.add_methods(service.full_name, handlers(service, servicer, encoded=encoded, complete=complete))
+        self._server.add_methods(service.full_name, handlers(service, servicer, complete=complete, **as_bytes))
 
     @property
     def has_ledger(self) -> bool:

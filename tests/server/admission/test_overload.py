@@ -52,7 +52,7 @@ class Held:
 
 @pytest.fixture
 async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
-    async with async_worker(tmp_path, max_in_flight=LIMIT) as worker:
+    async with async_worker(tmp_path, max_in_flight=LIMIT, cache="off") as worker:
         yield worker
 
 

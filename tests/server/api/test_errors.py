@@ -23,6 +23,8 @@ ONLY_AT_THE_START = {
     "BundleError",
     "ExportError",
     "BindError",
+    "CacheNotInstalled",
+    "CacheSecretError",
     "InvalidCheckpoint",
     "InvalidLedgerUrl",
 }

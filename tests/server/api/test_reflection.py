@@ -36,6 +36,7 @@ def test_the_services_are_listed(address: str) -> None:
     assert listed.returncode == 0, listed.stderr
     assert set(listed.stdout.split()) == {
         "dejavu.v1.LeaseService",
+        "dejavu.v1.CacheService",
         "dejavu.v1.ModelService",
         "dejavu.v1.OperationsService",
         "dejavu.v1.PredictionService",

@@ -34,6 +34,7 @@ MAY_PASS = {
     "DISK_RESERVE",
     "SIGNING_UNAVAILABLE",
     "DRAINING",
+    "SHARED_CACHE_UNAVAILABLE",
 }
 """Reasons of the refusals after which the same request may succeed later."""
 

@@ -12,6 +12,13 @@ class InvalidBatch(InvalidInput):
     default_field = "requests"
 
 
+class NamesGame(InvalidInput):
+    """A request that has to be a what-if names a game."""
+
+    reason = "INVALID_WHAT_IF"
+    default_field = "requests"
+
+
 class TooManyGames(InvalidInput):
     """A stream request names too many games."""
 

@@ -29,7 +29,7 @@ from dejavu_models.uncertainty.adaptive import (
     static_score,
 )
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.schema import forecasts, outcomes, snapshots
+from dejavu_server.ledger.database.schema import entries, forecasts, outcomes, snapshots
 from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.scored_values import BYTES_WITHOUT_QUANTILES
@@ -83,6 +83,24 @@ def newest(connection: Connection) -> Newest:
     reported: int = connection.execute(_NEWEST).scalar_one() or 0
     standing: int = connection.execute(_NEWEST_STANDING).scalar_one_or_none() or 0
     return Newest(reported, standing)
+
+
+NOTHING_LEARNED = b""
+"""The `history` of a ledger without outcomes to learn from."""
+
+
+def history(connection: Connection, reported: int) -> bytes:
+    """Names the ledger up to the newest report: what was learned from it follows from that.
+
+    Ledgers of one origin that went apart, such as a copy that was restored, differ; also where the sequences are equal.
+    """
+    if not reported:
+        return NOTHING_LEARNED
+    digest: bytes | None = connection.execute(_HASH, {"sequence": reported}).scalar_one_or_none()
+    identity = store.identity(connection)
+    if digest is None:  # pruned: what the rest is chained to names all that was removed
+        return b"%s/%d/%d/%s" % (identity.ledger_id.encode(), reported, identity.pruned_through, identity.pruned_hash)
+    return b"%s/%d/%s" % (identity.ledger_id.encode(), reported, digest)
 
 
 def pending(connection: Connection, reported: int) -> int:
@@ -206,6 +224,8 @@ def _observations(connection: Connection, after: int, last: int) -> dict[int, li
 _COMPETITIVE = func.substr(outcomes.c.game_id, 1, 3).in_(sorted(COMPETITIVE))
 
 _NEWEST = select(func.max(outcomes.c.sequence)).where(_COMPETITIVE)
+
+_HASH = select(entries.c.hash).where(entries.c.sequence == bindparam("sequence"))
 
 _PENDING = select(func.count()).where(outcomes.c.sequence > bindparam("sequence"), _COMPETITIVE)
 

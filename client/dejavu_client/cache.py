@@ -1,0 +1,50 @@
+"""Cache calls of the synchronous client, generated from aio_cache.py by `make gen`: edit that file instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dejavu.v1.cache_service_pb2 import (
+    ClearCacheRequest,
+    ClearCacheResponse,
+    GetCacheStatsRequest,
+    GetCacheStatsResponse,
+    WarmCacheRequest,
+    WarmCacheResponse,
+)
+from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu_client.transport.caller import Caller
+
+
+class CacheCalls(Caller):
+    """The methods of DejavuClient for the server's cache of what-ifs."""
+
+    def get_cache_stats(self, *, timeout: float | None = None) -> GetCacheStatsResponse:
+        """Returns the statistics of the server's cache of what-ifs, over all of its workers.
+
+        Args:
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = GetCacheStatsRequest()
+        return self._unary("GetCacheStats", lambda stubs: stubs.cache.GetCacheStats, request, timeout)
+
+    def clear_cache(self, *, timeout: float | None = None) -> ClearCacheResponse:
+        """Clears the server's cache of what-ifs in all of its workers, and the one that servers share. Safe to repeat.
+
+        Args:
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        return self._unary("ClearCache", lambda stubs: stubs.cache.ClearCache, ClearCacheRequest(), timeout)
+
+    def warm_cache(self, requests: Iterable[PredictRequest], *, timeout: float | None = None) -> WarmCacheResponse:
+        """Has the answers to 1 to 1,000 what-ifs computed and kept by the worker that answers. Safe to repeat.
+
+        Args:
+            requests: requests created with `predict_request`, without a `game_id`.
+            timeout: deadline of this call, in seconds; None for the client's.
+
+        Raises:
+            FailedPreconditionError: if the cache is off.
+        """
+        request = WarmCacheRequest(requests=requests)
+        return self._unary("WarmCache", lambda stubs: stubs.cache.WarmCache, request, timeout)

@@ -1,0 +1,96 @@
+"""The cache of what-ifs as PredictionService uses it: from the bytes of requests to the bytes of answers.
+
+Equal bytes mean equal requests, so a hit decodes nothing. Clients may encode the same request in other ways, for
+example with fields in another order: that costs a computation and is never wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, timedelta
+from functools import partial
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_server.access.caller import current_caller
+from dejavu_server.admission.callers import address_of
+from dejavu_server.api.converters.fields import HORIZONS
+from dejavu_server.api.handlers import Context
+from dejavu_server.forecasting.cache.answer_cache import AnswerCache
+from dejavu_server.forecasting.cache.memory import Answer
+
+Predict = Callable[[pb.PredictRequest, Context], Awaitable[pb.PredictResponse]]
+"""Computes a response."""
+
+
+class CachedWhatIfs:
+    """Answers of what-ifs; a request that names a game must be given to none of its methods but `find`.
+
+    Args:
+        cache: the cache.
+        seconds: longest time for which an answer is kept.
+
+    Attributes:
+        cache: see above.
+        max_age: the same as `seconds`.
+    """
+
+    def __init__(self, cache: AnswerCache, seconds: float) -> None:
+        self.cache = cache
+        self.max_age = timedelta(seconds=seconds)
+
+    def find(self, data: bytes) -> bytes | None:
+        """Returns the serialized answer to a serialized request from memory; None if it is not there."""
+        found = self.cache.get(data)
+        return None if found is None else found.data
+
+    async def answer(self, data: bytes, request: pb.PredictRequest, context: Context, predict: Predict) -> bytes:
+        """Returns the serialized answer to a what-if that is not in memory.
+
+        Args:
+            data: the serialized request.
+            request: the request.
+            context: the context of the call.
+            predict: computes the answer.
+        """
+        answer, _ = await self._answer(data, request, context, predict)
+        return answer.data
+
+    async def warm(self, request: pb.PredictRequest, context: Context, predict: Predict) -> bool:
+        """Sees to it that the answer to a what-if is in the cache; returns whether it was.
+
+        Raises:
+            DejavuError: if it is refused.
+        """
+        data = request.SerializeToString()
+        if self.cache.has(data):
+            return True
+        _, found = await self._answer(data, request, context, predict)
+        return found
+
+    async def _answer(
+        self, data: bytes, request: pb.PredictRequest, context: Context, predict: Predict
+    ) -> tuple[Answer, bool]:
+        owner = current_caller.get().identity or address_of(context.peer())
+        return await self.cache.answer(data, owner, partial(self._compute, request, context, predict))
+
+    async def _compute(self, request: pb.PredictRequest, context: Context, predict: Predict) -> Answer:
+        return answer_of(await predict(request, context), self.max_age)
+
+
+def answer_of(response: pb.PredictResponse, longest: timedelta, data: bytes | None = None) -> Answer:
+    """Returns a response to a what-if as the cache keeps it.
+
+    Args:
+        response: the response.
+        longest: how long it may be kept; it is kept no longer than it is current.
+        data: the serialized response, if that is known.
+    """
+    forecast = response.forecast
+    generated = forecast.generated_time.ToDatetime(tzinfo=UTC)
+    return Answer(
+        data=response.SerializeToString() if data is None else data,
+        model_version=forecast.model_version,
+        horizon=HORIZONS[forecast.horizon].value,
+        generated=generated,
+        until=min(generated + longest, forecast.expires_time.ToDatetime(tzinfo=UTC)),
+    )

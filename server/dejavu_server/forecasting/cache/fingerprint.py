@@ -1,0 +1,84 @@
+"""Names everything but the request, the day and what was learned that determines an answer: release, models, settings.
+
+Servers that share a cache use each other's answers only if these are equal. A setting counts unless it is listed here,
+so that one that a later release adds separates servers rather than mixing their answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from dejavu_models.types import ModelInfo
+from dejavu_server.settings import Settings
+
+FORMAT: Final = 1
+"""Version of what is kept and how."""
+
+WITHOUT_EFFECT: Final = frozenset(
+    {
+        "listen",
+        "tls_cert",
+        "tls_key",
+        "tls_client_ca",
+        "tokens",
+        "jwks",
+        "jwt_issuer",
+        "jwt_audience",
+        "insecure",
+        "workers",
+        "standby",
+        "channelz",
+        "bundles",  # the versions of the loaded models count
+        "allow_unfit",  # whether a model is fit counts
+        "ledger",  # what was learned from it counts
+        "durability",
+        "metrics_listen",
+        "grace_seconds",
+        "hang_seconds",
+        "max_rss",
+        "heartbeat_seconds",
+        "late_seconds",
+        "max_game_forecasts",
+        "ledger_reserve_mib",
+        "max_in_flight",
+        "max_streams",
+        "caller_calls",
+        "caller_rate",
+        "caller_streams",
+        "caller_games",
+        "caller_ledger_mib",
+        "caller_loopback",
+        "connection_age_seconds",
+        "connection_grace_seconds",
+        "connection_idle_seconds",
+        "cache",
+        "cache_seconds",
+        "cache_mebibytes",
+        "cache_secret",
+        "signing_key",
+        "checkpoint_seconds",
+        "log_level",
+        "log_format",
+    }
+)
+"""Settings that do not change the answer to a what-if."""
+
+
+def fingerprint(release: str, settings: Settings, models: Sequence[ModelInfo]) -> bytes:
+    """Returns a digest of what determines the answers of a worker.
+
+    Args:
+        release: version of the server's software.
+        settings: its settings.
+        models: its models, the active one first: a request that names none is answered by that.
+    """
+    named = {
+        "format": FORMAT,
+        "release": release,
+        "settings": settings.model_dump(exclude=set(WITHOUT_EFFECT)),
+        "models": [(model.version, model.approved) for model in models],
+    }
+    return hashlib.blake2b(json.dumps(named, sort_keys=True, default=str).encode(), digest_size=16).digest()

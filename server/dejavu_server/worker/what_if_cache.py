@@ -1,0 +1,109 @@
+"""Composes the cache of a worker: its memory, what its server's workers share, and the Redis that servers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_models.registry.registry import Registry
+from dejavu_server.api.cached_what_ifs import CachedWhatIfs, answer_of
+from dejavu_server.forecasting.cache.answer_cache import AnswerCache
+from dejavu_server.forecasting.cache.errors import CacheNotInstalled, CacheSecretError
+from dejavu_server.forecasting.cache.fingerprint import fingerprint
+from dejavu_server.forecasting.cache.memory import Answer, MemoryCache
+from dejavu_server.forecasting.cache.shared_entries import SharedEntries
+from dejavu_server.observability.metrics import Metrics
+from dejavu_server.observability.shared_counts import SharedCounts
+from dejavu_server.settings import Settings
+
+_MEBIBYTE: Final = 1024 * 1024
+
+SECRET_BYTES: Final = (16, 64)
+"""Least and most bytes of the secret."""
+
+
+async def new_cache(
+    stack: AsyncExitStack,
+    settings: Settings,
+    registry: Registry,
+    metrics: Metrics,
+    counts_fd: int | None,
+    history: Callable[[], bytes],
+    clock: Callable[[], datetime],
+) -> CachedWhatIfs | None:
+    """Returns the cache of a worker, started; None if it is off.
+
+    Args:
+        stack: closes it.
+        settings: settings of the worker.
+        registry: its models.
+        metrics: its metrics.
+        counts_fd: descriptor of what the workers of the server share; None: the worker is alone.
+        history: returns what names what the models have learned.
+        clock: returns the current time, aware and in UTC.
+
+    Raises:
+        CacheSecretError: if the file of the secret cannot be used.
+        CacheNotInstalled: if redis-py is needed and not installed.
+    """
+    if settings.cache == "off":
+        return None
+    shared = None
+    if settings.cache != "memory":
+        if find_spec("redis") is None:
+            raise CacheNotInstalled("--cache with a URL needs redis: pip install 'dejavu-forecast[redis]'")
+        # Not at the top: an optional dependency, and 0.1 s.
+        from dejavu_server.forecasting.cache.redis_answers import RedisAnswers  # noqa: PLC0415
+
+        models = registry.models()
+        shared = RedisAnswers(
+            settings.cache,
+            SharedEntries(fingerprint(version("dejavu-forecast"), settings, models), _secret(settings.cache_secret)),
+            partial(_read, {model.version for model in models}, timedelta(seconds=settings.cache_seconds)),
+            metrics,
+            clock,
+        )
+        stack.push_async_callback(shared.close)
+        await shared.start()
+    counts = SharedCounts(counts_fd)
+    stack.callback(counts.close)
+    memory = MemoryCache(settings.cache_mebibytes * _MEBIBYTE)
+    cache = AnswerCache(memory, metrics, counts, history=history, clock=clock, shared=shared)
+    return CachedWhatIfs(cache, settings.cache_seconds)
+
+
+def _read(models: set[str], longest: timedelta, data: bytes) -> Answer:
+    """Reads an answer that another server kept; raises ValueError if it is none to a what-if by one of the models."""
+    try:
+        response = pb.PredictResponse.FromString(data)
+    except DecodeError:
+        raise ValueError("not a PredictResponse") from None
+    forecast = response.forecast
+    if forecast.game_id or forecast.sequence or forecast.model_version not in models:
+        raise ValueError("not the answer to a what-if by a model of this server")
+    try:
+        return answer_of(response, longest, data)
+    except (KeyError, OverflowError) as error:
+        raise ValueError(f"invalid horizon or time: {error}") from None
+
+
+def _secret(path: str) -> bytes:
+    if not path:
+        return b""
+    least, most = SECRET_BYTES
+    try:
+        secret = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise CacheSecretError(f"--cache-secret: cannot read {path}: {error.strerror}") from error
+    if not least <= len(secret) <= most:
+        raise CacheSecretError(f"--cache-secret: {path} has {len(secret)} bytes; expected {least} to {most}")
+    return secret

@@ -1,0 +1,178 @@
+"""What-ifs answered from the cache by a real worker: equal, never across a change, and only what-ifs."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from prometheus_client import Counter
+from tests.support.builders.calls import GAME, PATTERN, refusal
+from tests.support.fakes.clock import SteppedClock
+from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.fakes.what_ifs import untimed, what_if
+from tests.support.processes.servers import settings_in
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL
+from dejavu.v1.market_pb2 import Market, Odds
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_client import FINAL, AsyncDejavuClient
+from dejavu_models.registry.registry import Registry
+from dejavu_server.ledger.queries import learning
+from dejavu_server.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
+
+
+@asynccontextmanager
+async def worker_with(
+    folder: Path, clock: SteppedClock, model: PersistenceForecaster, **changes: Any
+) -> AsyncIterator[PredictionServiceAsyncStub]:
+    """Runs a worker with a clock; yields a stub of its service."""
+    async with (
+        Worker(settings_in(folder, **changes), registry=Registry([model]), clock=clock) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        yield PredictionServiceStub(channel)
+
+
+def count(counter: Counter) -> float:
+    """Returns the sum of a counter over its labels."""
+    return sum(each.value for metric in counter.collect() for each in metric.samples if each.name.endswith("_total"))
+
+
+async def test_an_equal_what_if_is_not_computed_again_and_says_when_it_was(
+    service: PredictionServiceAsyncStub, model: PersistenceForecaster, worker: Worker
+) -> None:
+    model.groups.clear()  # those of the start
+    first, *others = [await service.Predict(what_if()) for _ in range(3)]
+    assert others == [first, first], "times included"
+    assert model.groups == [1]
+    await service.Predict(what_if(1))
+    assert model.groups == [1, 1]
+    assert (count(worker.metrics.cache_hits), count(worker.metrics.cache_misses)) == (2, 2)
+    assert count(worker.metrics.forecasts) == 4, "every answer is counted"
+    assert count(worker.metrics.calls) == 4
+
+
+async def test_a_named_forecast_is_never_answered_from_the_cache(
+    service: PredictionServiceAsyncStub, model: PersistenceForecaster, worker: Worker
+) -> None:
+    named = pb.PredictRequest(pattern=PATTERN, game_id=GAME)
+    model.groups.clear()
+    await service.Predict(what_if())
+    sequences = {(await service.Predict(named)).forecast.sequence for _ in range(3)}
+    assert len(sequences) == 1
+    assert 0 not in sequences
+    assert model.groups == [1] * 4
+    assert not (await service.Predict(what_if())).forecast.sequence
+    assert count(worker.metrics.cache_hits) == 1
+
+
+async def test_what_is_refused_is_refused_again(service: PredictionServiceAsyncStub) -> None:
+    for _ in range(2):
+        assert (await refusal(service.Predict(pb.PredictRequest(pattern=[1, 2])))).reason == "UNSUPPORTED_SLOTS"
+
+
+async def test_bytes_that_are_no_message_are_refused(channel: grpc.aio.Channel) -> None:
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/dejavu.v1.PredictionService/Predict")
+    for _ in range(2):
+        assert (await refusal(call(b"\xff\xff"))).reason == "INVALID_MESSAGE"
+
+
+async def test_a_cached_answer_is_at_most_as_old_as_it_is_current(tmp_path: Path) -> None:
+    clock, model = SteppedClock(), PersistenceForecaster()
+    async with worker_with(tmp_path, clock, model, cache_seconds=3600, expires_seconds=300) as service:
+        model.groups.clear()
+        await service.Predict(what_if())
+        clock.step(299.9)
+        again = (await service.Predict(what_if())).forecast
+        assert model.groups == [1]
+        assert again.generated_time.ToDatetime() < again.expires_time.ToDatetime()
+        clock.step(0.2)
+        await service.Predict(what_if())
+        assert model.groups == [1, 1]
+
+
+async def test_without_the_cache_every_what_if_is_computed(tmp_path: Path) -> None:
+    model = PersistenceForecaster()
+    async with worker_with(tmp_path, SteppedClock(), model, cache="off") as service:
+        model.groups.clear()
+        assert await service.Predict(what_if()) == await service.Predict(what_if())
+        assert model.groups == [1, 1]
+
+
+WHAT_IFS = [
+    what_if(),
+    what_if(3),
+    pb.PredictRequest(pattern=PATTERN, horizon=HORIZON_FINAL, home_team="BOS", away_team="LAL", alpha=0.2),
+    pb.PredictRequest(
+        pattern=PATTERN,
+        horizon=HORIZON_FINAL,
+        home_team="BOS",
+        away_team="LAL",
+        return_explanation=True,
+        quantile_levels=[0.1, 0.5],
+        market=Market(line=-3.5, home=Odds(decimal=1.9), away=Odds(decimal=1.9)),
+    ),
+]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_answers_with_the_cache_equal_those_without_to_the_last_bit_across_outcomes(
+    tmp_path: Path, seed: int
+) -> None:
+    """Two workers on one ledger whose intervals and ratings learn; one of them has the cache."""
+    rng, clock = random.Random(seed), SteppedClock()
+    async with AsyncExitStack() as stack:
+        workers = [
+            await stack.enter_async_context(
+                Worker(settings_in(tmp_path, adaptive="on", cache=cache), clock=clock, name=cache)
+            )
+            for cache in ("memory", "off")
+        ]
+        clients = [await stack.enter_async_context(AsyncDejavuClient(each.address)) for each in workers]
+        stubs: list[PredictionServiceAsyncStub] = [
+            PredictionServiceStub(await stack.enter_async_context(grpc.aio.insecure_channel(each.address)))
+            for each in workers
+        ]
+        answers, reported = set[bytes](), []
+        for step in range(40):
+            match rng.choice(["ask"] * 6 + ["report", "report", "withdraw", "wait", "clear"]):
+                case "report":
+                    game = f"00225{step:05d}"
+                    client, differential = clients[step % 2], rng.randint(20, 30)
+                    await client.predict(PATTERN, game_id=game, horizon=FINAL, home_team="BOS", away_team="LAL")
+                    await client.report_outcome(game, differential, horizon=FINAL, home_team="BOS", away_team="LAL")
+                    reported.append(game)
+                case "withdraw" if reported:
+                    await clients[0].withdraw_outcome(reported.pop(), horizon=FINAL)
+                case "wait":
+                    clock.step(rng.choice([1, 61, 20_000]))
+                case "clear":
+                    await clients[0].clear_cache()
+            await learned(workers)
+            for request in rng.choices(WHAT_IFS, k=3):
+                cached, computed = [untimed(await stub.Predict(request)) for stub in stubs]
+                assert cached == computed
+                answers.add(computed)
+        assert len(answers) > len(WHAT_IFS), "nothing was learned"
+        stats = await clients[0].get_cache_stats()
+        assert stats.hits > 10
+        assert stats.hits + stats.misses == 120
+
+
+async def learned(workers: list[Worker]) -> None:
+    """Waits until the workers have learned from all outcomes of their ledger."""
+    async with asyncio.timeout(30):
+        for worker in workers:
+            newest = await worker._ledger_manager.read(learning.newest)
+            while worker._online_updater.reported != newest.reported:  # noqa: ASYNC110 - no event says so
+                await asyncio.sleep(0.01)

@@ -1,0 +1,287 @@
+"""A Redis that servers share: used where it works, never in the way, and believed only where it says what they said."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import redis
+from tests.support.builders.calls import refusal
+from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.fakes.what_ifs import what_if
+from tests.support.processes.servers import async_worker
+
+from dejavu.v1 import cache_service_pb2 as cache_pb
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.cache_service_pb2_grpc import CacheServiceStub
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_server.forecasting.cache import redis_answers
+from dejavu_server.forecasting.cache.shared_entries import PREFIX, SharedEntries
+
+pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs Debian's redis-server")
+
+
+class RedisProcess:
+    """A Redis server on a Unix socket, without persistence."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "redis.sock"
+        self.url = f"unix://{self.socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self.socket.parent)
+        deadline = time.monotonic() + 30
+        while not self.answers():
+            assert time.monotonic() < deadline, "Redis does not start"
+            time.sleep(0.02)
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.client().ping())
+        except redis.exceptions.RedisError:
+            return False
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(self.socket))
+
+    def value(self, key: bytes) -> bytes:
+        value = self.client().get(key)
+        assert isinstance(value, bytes)
+        return value
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def entries(self) -> list[bytes]:
+        return list(self.client().scan_iter(PREFIX + b"*"))
+
+
+class Server:
+    """A worker with stubs and the model that computes its answers."""
+
+    def __init__(self, address: str, model: PersistenceForecaster, channel: grpc.aio.Channel) -> None:
+        self.address = address
+        self.model = model
+        model.groups.clear()  # those of the start
+        self.predictions = PredictionServiceStub(channel)
+        self.cache = CacheServiceStub(channel)
+
+    async def ask(self, number: float = 0.0) -> pb.PredictResponse:
+        response: pb.PredictResponse = await self.predictions.Predict(what_if(number), timeout=30)
+        return response
+
+    async def stats(self) -> cache_pb.GetCacheStatsResponse:
+        response: cache_pb.GetCacheStatsResponse = await self.cache.GetCacheStats(cache_pb.GetCacheStatsRequest())
+        return response
+
+    async def until(self, state: cache_pb.SharedCacheState.ValueType) -> None:
+        async with asyncio.timeout(60):
+            while (await self.stats()).shared_state != state:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.02)
+
+
+USED, FAILED = cache_pb.SHARED_CACHE_STATE_USED, cache_pb.SHARED_CACHE_STATE_FAILED
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    process = RedisProcess(tmp_path_factory.mktemp("redis"))
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def shared(running: RedisProcess) -> RedisProcess:
+    if not running.answers():
+        running.start()
+    running.client().flushall()
+    return running
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits longer for Redis than a server does, so that a busy machine does not decide what is found."""
+    monkeypatch.setattr(redis_answers, "WAIT_SECONDS", 5.0)
+    monkeypatch.setattr(redis_answers, "EXCHANGE_SECONDS", 10.0)
+
+
+@asynccontextmanager
+async def servers(
+    folder: Path, *urls: str, version: str = "persistence", **changes: Any
+) -> AsyncIterator[list[Server]]:
+    """Runs a server for each URL, each with a ledger and a model of its own."""
+    async with AsyncExitStack() as stack:
+        made = []
+        for number, url in enumerate(urls):
+            (home := folder / f"{number}-{version}").mkdir()
+            model = PersistenceForecaster(version)
+            worker = await stack.enter_async_context(async_worker(home, model, cache=url, **changes))
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(worker.address))
+            made.append(Server(worker.address, model, channel))
+        yield made
+
+
+async def kept(shared: RedisProcess, number: int) -> None:
+    """Waits until Redis has so many answers: they are written without waiting."""
+    async with asyncio.timeout(30):
+        while len(shared.entries()) < number:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.02)
+
+
+async def found(server: Server, numbers: range) -> int:
+    """Returns how many of some what-ifs a server answers without computing them."""
+    before = len(server.model.groups)
+    for number in numbers:
+        await server.ask(number)
+    return len(numbers) - (len(server.model.groups) - before)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_what_one_server_computed_another_does_not_compute_again(tmp_path: Path, shared: RedisProcess) -> None:
+    async with servers(tmp_path, shared.url, shared.url) as (one, other):
+        answers = [await one.ask(number) for number in range(20)]
+        await kept(shared, 20)
+        assert await found(other, range(20)) == 20
+        assert [await other.ask(number) for number in range(20)] == answers, "times included"
+        assert 0 < shared.client().pttl(shared.entries()[0]) <= 60_000
+
+
+@pytest.mark.usefixtures("patient")
+async def test_servers_with_another_model_or_another_setting_share_nothing(
+    tmp_path: Path, shared: RedisProcess
+) -> None:
+    async with (
+        servers(tmp_path, shared.url) as (one,),
+        servers(tmp_path, shared.url, version="another") as (another,),
+    ):
+        (tmp_path / "more").mkdir()
+        async with servers(tmp_path / "more", shared.url, adaptive="on") as (adaptive,):
+            await found(one, range(10))
+            await kept(shared, 10)
+            assert await found(another, range(10)) == 0
+            assert await found(adaptive, range(10)) == 0
+            assert {(await another.ask(number)).forecast.model_version for number in range(10)} == {"another"}
+
+
+@pytest.mark.usefixtures("patient")
+async def test_clearing_on_one_server_clears_both(tmp_path: Path, shared: RedisProcess) -> None:
+    async with servers(tmp_path, shared.url, shared.url) as (one, other):
+        await found(one, range(5))
+        await found(other, range(5))
+        cleared = await one.cache.ClearCache(cache_pb.ClearCacheRequest())
+        assert cleared.entries == 5, "those of its own workers"
+        assert await found(one, range(5)) == 0
+        token = shared.client().get("dejavu:cache:token")
+        async with asyncio.timeout(30):
+            while (await other.stats()).entries:  # noqa: ASYNC110 - it reads the token once a second
+                await asyncio.sleep(0.05)
+        assert shared.client().get("dejavu:cache:token") == token
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: b"",
+        lambda value: value[:-1],
+        lambda value: value[:50] + bytes([value[50] ^ 1]) + value[51:],
+        lambda _: b"DJV1" + bytes(200),
+        lambda _: b"\x80\x04garbage of another program",
+    ],
+)
+async def test_damaged_and_foreign_entries_count_as_missing(
+    tmp_path: Path, shared: RedisProcess, change: Callable[[bytes], bytes]
+) -> None:
+    async with servers(tmp_path, shared.url, shared.url) as (one, other):
+        answers = [await one.ask(number) for number in range(5)]
+        await kept(shared, 5)
+        client = shared.client()
+        for key in shared.entries():
+            client.set(key, change(shared.value(key)), keepttl=True)
+        assert await found(other, range(5)) == 0
+        assert [(await other.ask(n)).forecast.point_forecast for n in range(5)] == [
+            answer.forecast.point_forecast for answer in answers
+        ]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_with_a_secret_nobody_else_can_make_up_or_move_answers(tmp_path: Path, shared: RedisProcess) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"sixteen bytes or more")
+    async with servers(tmp_path, shared.url, shared.url, cache_secret=str(secret)) as (one, other):
+        await found(one, range(4))
+        await kept(shared, 4)
+        client, keys = shared.client(), shared.entries()
+        values = [shared.value(key) for key in keys]
+        for key, value in zip(keys, values[1:] + values[:1], strict=True):  # moved
+            client.set(key, value)
+        assert await found(other, range(4)) == 0
+        assert [(await other.ask(n)).forecast.point_forecast for n in range(4)] == [11, 12, 13, 14]
+    forged = SharedEntries(b"", b"").value(keys[0], values[0][36:])
+    with pytest.raises(ValueError, match="code"):
+        SharedEntries(b"", secret.read_bytes()).answer(keys[0], forged)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_while_redis_is_gone_the_server_answers_and_uses_it_again_once_it_is_back(
+    tmp_path: Path, shared: RedisProcess
+) -> None:
+    async with servers(tmp_path, shared.url) as (server,):
+        await server.until(USED)
+        shared.kill()
+        for number in range(10):
+            assert (await server.ask(number)).forecast.point_forecast == 11 + number
+        await server.until(FAILED)
+        assert await found(server, range(10)) == 10, "what is in memory stays"
+        cleared = await refusal(server.cache.ClearCache(cache_pb.ClearCacheRequest()))
+        assert (cleared.code, cleared.reason) == (grpc.StatusCode.UNAVAILABLE, "SHARED_CACHE_UNAVAILABLE")
+        assert (await server.stats()).entries == 0
+        shared.start()
+        await server.until(USED)
+        await server.ask()
+        await kept(shared, 1)
+
+
+async def test_a_redis_that_does_not_answer_is_left_alone_and_delays_nothing_then(
+    tmp_path: Path, shared: RedisProcess
+) -> None:
+    async with servers(tmp_path, shared.url) as (server,):
+        await server.until(USED)
+        shared.client().client_pause(5000)
+        for number in range(6):
+            assert (await server.ask(number)).forecast.point_forecast == 11 + number
+        await server.until(FAILED)
+        await server.until(USED)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_full_redis_still_answers(tmp_path: Path, shared: RedisProcess) -> None:
+    async with servers(tmp_path, shared.url) as (server,):
+        await server.ask()
+        await kept(shared, 1)
+        shared.client().config_set("maxmemory", 1)
+        try:
+            for number in range(1, 5):
+                assert (await server.ask(number)).forecast.point_forecast == 11 + number
+            assert len(shared.entries()) == 1
+        finally:
+            shared.client().config_set("maxmemory", 0)
+
+
+async def test_a_server_starts_without_the_redis_that_it_is_told(tmp_path: Path) -> None:
+    async with servers(tmp_path, f"unix://{tmp_path}/none.sock") as (server,):
+        assert (await server.stats()).shared_state == FAILED
+        assert (await server.ask()) == (await server.ask())

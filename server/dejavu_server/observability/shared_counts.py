@@ -29,6 +29,8 @@ _GENERATION: Final = 0
 _ENDED: Final = 1
 _FIRST: Final = 2
 _PID: Final = 0
+_SET_AT: Final = 7
+"""Column of the generation of the numbers that were set."""
 
 
 class CacheCount(enum.IntEnum):
@@ -83,14 +85,24 @@ class SharedCounts:
         self._numbers[self._row + count] += number
 
     def set(self, count: CacheCount, number: int) -> None:
-        """Sets a number of this worker."""
+        """Sets a number of this worker, for the present generation."""
         self._numbers[self._row + count] = number
+        self._numbers[self._row + _SET_AT] = self.generation
 
     def total(self, count: CacheCount) -> int:
-        """Returns the sum of a number over the workers; counts include the workers that ended."""
-        rows = [row for row in self._used() if count in _LASTING or _lives(self._numbers[row * _COLUMNS + _PID])]
+        """Returns the sum of a number over the workers; counts include the workers that ended.
+
+        What was set before the cache was cleared does not count: a worker without calls drops its answers at its next.
+        """
+        numbers = self._numbers
         if count in _LASTING:
-            rows.append(_ENDED)
+            rows = [_ENDED, *self._used()]
+        else:
+            rows = [
+                row
+                for row in self._used()
+                if numbers[row * _COLUMNS + _SET_AT] == self.generation and _lives(numbers[row * _COLUMNS + _PID])
+            ]
         return sum(self._numbers[row * _COLUMNS + count] for row in rows)
 
     def workers(self) -> int:

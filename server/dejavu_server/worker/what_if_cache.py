@@ -57,6 +57,8 @@ async def new_cache(
     """
     if settings.cache == "off":
         return None
+    counts = SharedCounts(counts_fd)
+    stack.callback(counts.close)
     shared = None
     if settings.cache != "memory":
         if find_spec("redis") is None:
@@ -70,12 +72,11 @@ async def new_cache(
             SharedEntries(fingerprint(version("dejavu-forecast"), settings, models), _secret(settings.cache_secret)),
             partial(_read, {model.version for model in models}, timedelta(seconds=settings.cache_seconds)),
             metrics,
+            lambda: counts.generation,
             clock,
         )
         stack.push_async_callback(shared.close)
         await shared.start()
-    counts = SharedCounts(counts_fd)
-    stack.callback(counts.close)
     memory = MemoryCache(settings.cache_mebibytes * _MEBIBYTE)
     cache = AnswerCache(memory, metrics, counts, history=history, clock=clock, shared=shared)
     return CachedWhatIfs(cache, settings.cache_seconds)

@@ -8,37 +8,32 @@ from pathlib import Path
 import pytest
 from tests.support.builders.calls import PATTERN
 from tests.support.harness.clients import Run
-from tests.support.processes.servers import running_worker, spawned_server
+from tests.support.processes.servers import spawned_server
 
 WHAT_IF = json.dumps({"pattern": PATTERN})
 
 
-def test_the_cache_is_shown_warmed_and_cleared(tmp_path: Path, run: Run) -> None:
-    file = tmp_path / "what-ifs.jsonl"
-    file.write_text(f"{WHAT_IF}\n\n{WHAT_IF[:-2]}, 3]}}\n")
-    with running_worker(tmp_path) as address:
-        warmed = run("cache", "warm", str(file), target=address)
-        assert (warmed.exit_code, "2 requests" in warmed.output or "1 answer" in warmed.output) == (1, True)
-        assert "request 2" in warmed.stderr, "it has 19 minutes, which the model does not know"
-        shown = json.loads(run("cache", "stats", "--json", target=address).stdout)
-        assert (shown["backend"], int(shown["entries"])) == ("CACHE_BACKEND_MEMORY", 1)
-        text = run("cache", "stats", target=address).stdout
-        assert "memory of each worker" in text
-        assert "hit rate" in text
-        assert run("cache", "clear", target=address).stdout == "cleared: 1 answer\n"
-        assert int(json.loads(run("cache", "stats", "--json", target=address).stdout).get("entries", 0)) == 0
-
-
-def test_warming_reaches_all_workers_and_clearing_too(tmp_path: Path, run: Run) -> None:
+def test_all_workers_are_warmed_shown_and_cleared(tmp_path: Path, run: Run) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.sqlite3"
+    file = tmp_path / "what-ifs.jsonl"
+    file.write_text(f'{WHAT_IF}\n\n{{"pattern": [1], "alpha": 1e-9}}\n')
     with spawned_server("--workers", "2", "--ledger", ledger) as server:
         address = server.address
-        warmed = run("cache", "warm", "-", "--json", stdin=WHAT_IF, target=address)
+        warmed = run("cache", "warm", "-", "--json", "--timeout", "60", stdin=WHAT_IF, target=address)
         assert warmed.exit_code == 0, warmed.output
         told = json.loads(warmed.stdout)
         assert (told["workers"], told["workers_warmed"], told["computed"]) == (2, 2, 2)
-        assert json.loads(run("cache", "stats", "--json", target=address).stdout)["entries"] == "2"
+        shown = json.loads(run("cache", "stats", "--json", target=address).stdout)
+        assert (shown["backend"], shown["workers"], shown["entries"]) == ("CACHE_BACKEND_MEMORY", 2, "2")
+        text = run("cache", "stats", target=address).stdout
+        assert "memory of each worker" in text
+        assert "hit rate" in text
+        refused = run("cache", "warm", str(file), target=address)
+        assert refused.exit_code == 1
+        assert "1 answer kept by 2 of 2 workers (0 computed)" in refused.stdout
+        assert "request 2" in refused.stderr
         assert run("cache", "clear", target=address).stdout == "cleared: 2 answers\n"
+        assert json.loads(run("cache", "stats", "--json", target=address).stdout)["entries"] == "0"
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ import sys
 from dejavu_server.observability.shared_counts import CacheCount, SharedCounts
 counts = SharedCounts(int(sys.argv[1]))
 counts.add(CacheCount.HITS, 5)
-counts.set(CacheCount.ENTRIES, 7)
+counts.set(CacheCount.ENTRIES, 100)
 counts.clear()
+counts.set(CacheCount.ENTRIES, 7)
 print("counted", flush=True)
 sys.stdin.read()
 """

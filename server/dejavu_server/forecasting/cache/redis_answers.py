@@ -70,6 +70,7 @@ class RedisAnswers:
         entries: makes and reads what is kept.
         read: reads a serialized answer; raises ValueError if it is none that this server could have given.
         metrics: counts lookups.
+        cleared: returns how often the cache of this server was cleared.
         clock: returns the current time, aware and in UTC.
     """
 
@@ -79,6 +80,7 @@ class RedisAnswers:
         entries: SharedEntries,
         read: Callable[[bytes], Answer],
         metrics: Metrics,
+        cleared: Callable[[], int],
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._redis: Redis = Redis.from_url(
@@ -100,7 +102,7 @@ class RedisAnswers:
         self._wake = asyncio.Event()
         self._token: bytes | None = None
         self._cleared = -1
-        self._latest_cleared = 0
+        self._cleared_now = cleared
         self._used = False
         self._late = 0
         self._attempted = asyncio.Event()
@@ -179,7 +181,6 @@ class RedisAnswers:
     def _is_usable(self, request: bytes, validity: Validity) -> bool:
         """Returns whether Redis is used, and its token is known since the cache of this server was last cleared."""
         if validity.cleared != self._cleared:
-            self._latest_cleared = validity.cleared
             self._wake.set()
             return False
         return self._used and validity.token == self._token and len(request) <= MAX_REQUEST
@@ -244,7 +245,7 @@ class RedisAnswers:
             self._wake.clear()
             if not self._used:
                 raise TimeoutError(f"{MAX_LATE} answers in a row took more than {1000 * WAIT_SECONDS:g} ms")
-            if time.monotonic() - read_at >= TOKEN_SECONDS or self._latest_cleared != self._cleared:
+            if time.monotonic() - read_at >= TOKEN_SECONDS or self._cleared_now() != self._cleared:
                 await self._read_token()
                 read_at = time.monotonic()
             await self._exchange()
@@ -288,7 +289,7 @@ class RedisAnswers:
         return found, results
 
     async def _read_token(self) -> None:
-        cleared = self._latest_cleared
+        cleared = self._cleared_now()
         async with self._redis.pipeline(transaction=False) as together, asyncio.timeout(EXCHANGE_SECONDS):
             together.set(TOKEN_KEY, os.urandom(_TOKEN_BYTES), nx=True)
             together.get(TOKEN_KEY)

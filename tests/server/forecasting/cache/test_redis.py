@@ -136,7 +136,7 @@ async def servers(
 
 async def kept(shared: RedisProcess, number: int) -> None:
     """Waits until Redis has so many answers: they are written without waiting."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while len(shared.entries()) < number:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
 
@@ -185,7 +185,7 @@ async def test_clearing_on_one_server_clears_both(tmp_path: Path, shared: RedisP
         assert cleared.entries == 5, "those of its own workers"
         assert await found(one, range(5)) == 0
         token = shared.client().get("dejavu:cache:token")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while (await other.stats()).entries:  # noqa: ASYNC110 - it reads the token once a second
                 await asyncio.sleep(0.05)
         assert shared.client().get("dejavu:cache:token") == token

@@ -38,6 +38,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import grpc
+import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
@@ -120,6 +121,8 @@ RETRY_DELAYS = {
 
 PUSHBACK = "grpc-retry-pushback-ms"
 """Key of the trailing metadata with the milliseconds after which gRPC's own retries may try again."""
+
+_log = structlog.get_logger(__name__)
 
 INTERNAL = "INTERNAL"
 """Reason of errors that are not in the table."""
@@ -207,6 +210,14 @@ def batch_error(failure: Failure) -> pb.PredictError:
     for field, description in failure.violations:
         error.field_violations.add(field=field, description=description)
     return error
+
+
+def item_error(error: BaseException) -> pb.PredictError:
+    """Returns why one request of many was refused; logs an error that is not in the table."""
+    failure = describe(error)
+    if failure.reason == INTERNAL:
+        _log.error("batch_item_failed", exc_info=error)
+    return batch_error(failure)
 
 
 def status_number(code: grpc.StatusCode) -> int:

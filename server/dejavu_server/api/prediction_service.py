@@ -8,17 +8,15 @@ from datetime import date, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-import structlog
-
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_common.clock import utc_now
 from dejavu_feed.game_day import game_day
 from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
 from dejavu_server.access.caller import AccessScope, Principal, ScopeMissing, current_caller
-from dejavu_server.api.cached_what_ifs import CachedWhatIfs
+from dejavu_server.api.cache.what_ifs import CachedWhatIfs
 from dejavu_server.api.converters import prediction
-from dejavu_server.api.errors import INTERNAL, batch_error, describe
+from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.interceptors import checked
 from dejavu_server.forecasting.batcher import CHUNK
@@ -28,8 +26,6 @@ from dejavu_server.results import Failed, Result
 from dejavu_server.streaming.ledger_manager import LedgerManager
 
 PREDICTION_SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"]
-
-_log = structlog.get_logger(__name__)
 
 MESSAGES_PER_TURN = 32
 """Messages of a batch to convert before yielding to other calls."""
@@ -134,11 +130,3 @@ def _result(request: pb.PredictRequest, outcome: Result[IssuedForecast]) -> pb.P
         message = prediction.forecast_message(outcome, explanation=request.return_explanation)
         return pb.PredictBatchResult(forecast=message, market=prediction.market_message_of(outcome))
     return pb.PredictBatchResult(error=item_error(outcome.error))
-
-
-def item_error(error: BaseException) -> pb.PredictError:
-    """Returns why one request of many was refused; logs an error that is not in the table."""
-    failure = describe(error)
-    if failure.reason == INTERNAL:
-        _log.error("batch_item_failed", exc_info=error)
-    return batch_error(failure)

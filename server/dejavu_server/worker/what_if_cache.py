@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_models.registry.registry import Registry
-from dejavu_server.api.cached_what_ifs import CachedWhatIfs, answer_of
+from dejavu_server.api.cache.what_ifs import CachedWhatIfs, answer_of
 from dejavu_server.forecasting.cache.answer_cache import AnswerCache
 from dejavu_server.forecasting.cache.errors import CacheNotInstalled, CacheSecretError
 from dejavu_server.forecasting.cache.fingerprint import fingerprint

@@ -33,7 +33,7 @@ from dejavu_models.uncertainty.adaptive import AdaptationMethod
 from dejavu_server.access.configuration import authenticator, tls_credentials
 from dejavu_server.admission.callers import Callers
 from dejavu_server.admission.controller import AdmissionController, call_limits
-from dejavu_server.api.cache_service import CACHE_SERVICE, CacheService
+from dejavu_server.api.cache.service import CACHE_SERVICE, CacheService
 from dejavu_server.api.channelz import CHANNELZ_SERVICE, ChannelzService
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message

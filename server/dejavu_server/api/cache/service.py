@@ -8,11 +8,11 @@ from typing import Final
 
 from dejavu.v1 import cache_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_server.api.cached_what_ifs import CachedWhatIfs, Predict
+from dejavu_server.api.cache.what_ifs import CachedWhatIfs, Predict
 from dejavu_server.api.converters.errors import InvalidBatch, NamesGame
 from dejavu_server.api.converters.prediction import MAX_BATCH
+from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
-from dejavu_server.api.prediction_service import item_error
 from dejavu_server.forecasting.cache.errors import CacheOff
 
 CACHE_SERVICE = pb.DESCRIPTOR.services_by_name["CacheService"]

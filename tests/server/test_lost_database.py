@@ -142,15 +142,15 @@ def _cut(database: PostgresServer) -> None:
     database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'dejavu'")
 
 
+def _stall_children(database: PostgresServer) -> None:
+    for child in database.processes()[1:]:
+        child.suspend()
+
+
 def _become_standby(database: PostgresServer) -> None:
     database.stop()
     (database.folder / "data" / "standby.signal").touch()
     database.start()
-
-
-def _stall_children(database: PostgresServer) -> None:
-    for child in database.processes()[1:]:
-        child.suspend()
 
 
 FAULTS: dict[str, tuple[Callable[[PostgresServer], object], str, Callable[[PostgresServer], object]]] = {
@@ -158,11 +158,6 @@ FAULTS: dict[str, tuple[Callable[[PostgresServer], object], str, Callable[[Postg
     "crashed": (lambda database: database.stop("immediate"), "not reachable", PostgresServer.start),
     "stalled": (
         lambda database: database.send(signal.SIGSTOP),
-        "not reachable",
-        lambda database: database.send(signal.SIGCONT),
-    ),
-    "children stalled": (
-        _stall_children,
         "not reachable",
         lambda database: database.send(signal.SIGCONT),
     ),
@@ -202,6 +197,17 @@ def test_calls_go_on_over_new_connections_when_all_are_cut(database: PostgresSer
         for number in range(1, 6):
             _cut(database)
             assert server.predict(number) == number + 1
+        server.holds_what_it_answered()
+
+
+@pytest.mark.nightly
+def test_calls_go_on_over_new_connections_when_the_old_ones_are_stuck(database: PostgresServer, tmp_path: Path) -> None:
+    with serving(database, tmp_path) as server:
+        _stall_children(database)
+        assert server.predict(1) == 2
+        database.send(signal.SIGCONT)
+        server.until(lambda: server.client.health(LEDGER) is HealthStatus.SERVING)
+        assert server.predict(2) == 3
         server.holds_what_it_answered()
 
 

@@ -151,6 +151,7 @@ async def test_a_tail_ends_when_the_ledger_cannot_be_read(
     await other.close()
 
 
+@pytest.mark.sqlite
 async def test_a_tail_ends_at_an_entry_that_cannot_be_read_back(ledger: Ledger, tmp_path: Path) -> None:
     await ledger.commit([issued()])
     async with aclosing(ledger.tail(1, poll_seconds=0.01)) as pages:
@@ -161,6 +162,7 @@ async def test_a_tail_ends_at_an_entry_that_cannot_be_read_back(ledger: Ledger, 
             await waiting
 
 
+@pytest.mark.sqlite
 async def test_a_waiting_tail_holds_no_transaction(ledger: Ledger, tmp_path: Path) -> None:
     async with aclosing(ledger.tail(0, poll_seconds=NEVER)) as pages:
         waiting = asyncio.create_task(collect(pages, 1))

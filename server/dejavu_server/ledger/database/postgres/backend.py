@@ -7,6 +7,7 @@ Decision: docs/decisions/0042-postgresql.md.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -43,7 +44,7 @@ NOTIFY_SECONDS: Final = 1.0
 OFFLINE_SECONDS: Final = 600.0
 """How long a command that reads a whole ledger waits for the next part of an answer."""
 
-_BEGIN: Final = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT ledger_id FROM ledger WHERE id = 1 FOR UPDATE"
+_BEGIN: Final = b"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT ledger_id FROM ledger WHERE id = 1 FOR UPDATE"
 
 _SIZE: Final = text(
     "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c"
@@ -51,6 +52,8 @@ _SIZE: Final = text(
 )
 
 _PAGE: Final = 20_000
+
+_AT_ONCE_SECONDS: Final = 1.0
 
 _READ_ROWS: Final = "SELECT sum(length(t::text)) FROM TABLE t WHERE sequence > :after AND sequence <= :last"
 
@@ -98,10 +101,9 @@ class PostgresBackend:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """See `Backend.write`."""
-        with database_errors(), self._writing.connect() as connection:
+        with database_errors(), self._begun() as connection:
             raw = driver_connection(connection)
             try:
-                self._begin(raw)
                 yield connection
                 if raw.info.transaction_status != TransactionStatus.INTRANS:
                     raise LedgerUnavailable("the ledger could not be written: a statement of the transaction failed")
@@ -109,6 +111,25 @@ class PostgresBackend:
             except BaseException as error:
                 _roll_back(connection, raw, error)
                 raise
+
+    def _begun(self) -> Connection:
+        """Returns a connection in a transaction that holds the write lock."""
+        began = time.monotonic()
+        while True:
+            connection = self._writing.connect()
+            raw = driver_connection(connection)
+            try:
+                self._begin(raw)
+            except BaseException as error:
+                _roll_back(connection, raw, error)
+                lost = connection.invalidated and isinstance(error, psycopg.Error)
+                connection.close()
+                # Lost, or no longer the primary's, while it was idle: try a new one. Once: each may take seconds.
+                if lost and time.monotonic() - began < _AT_ONCE_SECONDS:
+                    began -= _AT_ONCE_SECONDS
+                    continue
+                raise
+            return connection
 
     def _begin(self, raw: GuardedConnection) -> None:
         """Starts a transaction and locks the head of the chain."""

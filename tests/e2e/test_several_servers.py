@@ -1,0 +1,207 @@
+"""Several servers with one ledger: whichever dies, calls, streams and pollers go on, and all servers know the same."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from operator import attrgetter
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.support.builders.calls import PATTERN, current_game
+from tests.support.processes.load import load
+from tests.support.processes.servers import SpawnedServer, async_worker, spawned_server
+from tests.support.programs.poller import PollerProcess, poller_process
+
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu_client import FINAL, AsyncDejavuClient, DejavuClient
+from dejavu_client.requests import PredictOptions
+from dejavu_feed.replay.games import simulated_evening
+from dejavu_feed.replay.http_server import LocalServer
+from dejavu_feed.replay.replay import Replay
+
+TAKE_OVER_SECONDS = 15.0
+
+
+class Servers:
+    """Two servers with one ledger, each of which can be started again on its port."""
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self._stack = stack
+        self._arguments = ("--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}", "--workers", "1")
+        self.running = [stack.enter_context(spawned_server(*self._arguments)) for _ in range(2)]
+        self.addresses = [server.address for server in self.running]
+        self.target = ",".join(self.addresses)
+
+    def kill(self, index: int) -> None:
+        """Kills a supervisor and its workers."""
+        processes = [each.process for each in self.running[index : index + 1]]
+        workers = psutil.Process(processes[0].pid).children()
+        processes[0].kill()
+        for worker in workers:
+            worker.kill()
+        processes[0].wait()
+        psutil.wait_procs(workers, timeout=20)
+
+    def drain(self, index: int) -> int:
+        """Ends a server with SIGTERM; returns its exit code."""
+        return self.running[index].stop()
+
+    def start(self, index: int) -> SpawnedServer:
+        """Starts a server again; returns once it serves."""
+        arguments = ("--listen", self.addresses[index], *self._arguments)
+        server = self.running[index] = self._stack.enter_context(spawned_server(*arguments))
+        server.wait_for("serving")
+        return server
+
+
+@contextmanager
+def two_servers(folder: Path) -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(stack, folder)
+
+
+async def test_calls_and_streams_go_on_when_one_of_two_servers_is_killed(tmp_path: Path) -> None:
+    with two_servers(tmp_path) as servers:
+        async with load(servers.target) as clients:
+            await clients.answers(50)
+            await asyncio.to_thread(servers.kill, 0)
+            await clients.answers(50)
+        clients.check()
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+async def test_calls_and_streams_go_on_while_either_server_is_killed_and_comes_back(tmp_path: Path) -> None:
+    with two_servers(tmp_path) as servers:
+        async with load(servers.target) as clients:
+            for index in (0, 1, 0):
+                await clients.answers(60)
+                await asyncio.to_thread(servers.kill, index)
+                await clients.answers(60)
+                await asyncio.to_thread(servers.start, index)
+        clients.check()
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+async def test_no_call_fails_and_no_stream_skips_while_both_servers_are_replaced_one_by_one(tmp_path: Path) -> None:
+    with two_servers(tmp_path) as servers:
+        async with load(servers.target) as clients:
+            for index in (0, 1, 0, 1):
+                await clients.answers(60)
+                assert await asyncio.to_thread(servers.drain, index) == 0
+                await clients.answers(60)
+                await asyncio.to_thread(servers.start, index)
+            await clients.answers(60)
+        clients.check()
+
+
+def bytes_of(forecast: Forecast) -> bytes:
+    """Returns a forecast without the times at which it was made and expires."""
+    forecast.ClearField("generated_time")
+    forecast.ClearField("expires_time")
+    return forecast.SerializeToString(deterministic=True)
+
+
+async def test_an_outcome_reported_to_one_server_teaches_the_other_the_same_to_the_bit(tmp_path: Path) -> None:
+    options = PredictOptions(home_team="BOS", away_team="LAL", horizon=FINAL, quantile_levels=[0.1, 0.9])
+    async with (
+        async_worker(tmp_path, shipped=True, adaptive="on") as one,
+        async_worker(tmp_path, shipped=True, adaptive="on") as other,
+        AsyncDejavuClient(one.address, timeout=60.0) as reporter,
+        AsyncDejavuClient(other.address, timeout=60.0) as reader,
+    ):
+        game = current_game(1)
+        await reporter.predict(PATTERN, **PredictOptions(**options, game_id=game))
+        before = await reader.predict(PATTERN, **options)
+        reported = await reporter.report_outcome(game, 25, horizon=FINAL, home_team="BOS", away_team="LAL")
+        learned = [before, before]
+        async with asyncio.timeout(60):
+            for index, client in enumerate((reporter, reader)):
+                while learned[index].calibration_sequence < reported.outcome.sequence:
+                    learned[index] = await client.predict(PATTERN, **options)
+        assert bytes_of(learned[0]) == bytes_of(learned[1]) != bytes_of(before)
+
+
+@contextmanager
+def two_pollers(servers: Servers) -> Iterator[tuple[PollerProcess, PollerProcess]]:
+    """Yields the poller that leads and the one that stands by, on an evening at twenty times the speed of life."""
+    games = simulated_evening(random.Random(3), 3)
+    with LocalServer(Replay(games, speed=20.0).respond) as feed, ExitStack() as stack:
+        arguments = ("--feed-url", feed.url, "--interval", "0.5", "--target", servers.target)
+        leader = stack.enter_context(poller_process(*arguments))
+        leader.leads()
+        follower = stack.enter_context(poller_process(*arguments))
+        follower.stands_by()
+        yield leader, follower
+
+
+def took_over(follower: PollerProcess, since: float) -> float:
+    """Waits until a follower leads and has made a forecast; returns the seconds from a time to its taking over."""
+    index = follower.leads()
+    follower.wait_for("forecast", after=index)
+    return float(follower.events[index]["arrived"]) - since
+
+
+def recorded_once(servers: Servers) -> int:
+    """Checks that nothing was made twice; returns the number of recorded forecasts."""
+    with DejavuClient(servers.target, timeout=60.0) as client:
+        forecasts = [each.forecast for each in client.list_predictions(page_size=500, include_replays=True)]
+    made = Counter((each.game_id, each.horizon, each.elapsed_minutes) for each in forecasts)
+    assert set(made.values()) == {1}
+    assert {each.revision for each in forecasts} == {0}
+    return len(forecasts)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_second_poller_takes_over_from_one_that_ends_or_is_killed(
+    tmp_path: Path, ending: signal.Signals
+) -> None:
+    with two_servers(tmp_path) as servers, two_pollers(servers) as (leader, follower):
+        await asyncio.to_thread(leader.wait_for, "forecast")
+        ended = leader.send(ending)
+        seconds = await asyncio.to_thread(took_over, follower, ended)
+        assert seconds < TAKE_OVER_SECONDS
+        assert await asyncio.to_thread(recorded_once, servers) > 0
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(300)
+async def test_a_poller_that_was_stopped_publishes_nothing_when_it_goes_on(tmp_path: Path) -> None:
+    with two_servers(tmp_path) as servers, two_pollers(servers) as (leader, follower):
+        await asyncio.to_thread(leader.wait_for, "forecast")
+        stopped = leader.send(signal.SIGSTOP)
+        seconds = await asyncio.to_thread(took_over, follower, stopped)
+        assert seconds < TAKE_OVER_SECONDS
+        before = len(leader.events)
+        woken = leader.send(signal.SIGCONT)
+        index = await asyncio.to_thread(leader.stands_by, after=before)
+        published = [each["event"] for each in leader.events[before:index] if each["event"] in {"forecast", "reported"}]
+        assert published == [], f"{leader.events[index]['arrived'] - woken:.1f} s after it went on it stood by"
+        ended = follower.send(signal.SIGTERM)
+        first = await asyncio.to_thread(leader.leads, after=index)
+        assert leader.events[first]["arrived"] - ended < TAKE_OVER_SECONDS
+        assert await asyncio.to_thread(recorded_once, servers) > 0
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(300)
+async def test_pollers_go_on_with_the_other_server(tmp_path: Path) -> None:
+    with two_servers(tmp_path) as servers, two_pollers(servers) as (leader, _):
+        for index in range(2):
+            await asyncio.to_thread(servers.kill, index)
+            seen = len(leader.events)
+            await asyncio.to_thread(leader.wait_for, "forecast", after=seen)
+            restarted = await asyncio.to_thread(servers.start, index)
+            assert await asyncio.to_thread(attrgetter("address"), restarted) == servers.addresses[index]
+        roles = [each["role"] for each in leader.events if each["event"] == "leadership"]
+        assert roles == ["leading"], "its lease is in the ledger, which both servers have"
+        assert await asyncio.to_thread(recorded_once, servers) > 0

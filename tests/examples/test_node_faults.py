@@ -141,3 +141,17 @@ def test_a_silent_stream_is_considered_dead(node: str, server: FakeServer) -> No
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.splitlines()) == {"UNAVAILABLE: no message for 2 s"}
     assert server.of("StreamPredictions")[0].gone.wait(10)
+
+
+def test_calls_and_streams_go_on_with_another_server(node: str, server: FakeServer) -> None:
+    with FakeServer() as other, FakeServer() as gone:
+        targets = ",".join((gone.target, server.target, other.target))
+        gone.stop()
+        for each in (server, other):  # whichever is asked first ends after one event
+            each.answers("StreamPredictions", [heartbeat("start"), event(1), Ended()], [event(2)])
+        done = examples.run(node, NODE_PROGRAMS / "stream.js", "--json", "--count", "2", address=targets)
+        assert done.returncode == 0, done.stderr
+        streams = server.of("StreamPredictions") + other.of("StreamPredictions")
+        assert "after-1" in {call.request.resume_token for call in streams}
+        done = examples.run(node, NODE_PROGRAMS / "predict.js", "--json", address=targets)
+        assert done.returncode == 0, done.stderr

@@ -81,6 +81,7 @@ function isSet(name: string): boolean {
   return ["1", "true", "yes", "on"].includes((process.env[name] ?? "").toLowerCase());
 }
 
-function isLoopback(address: string): boolean {
-  return /^(unix:.*|localhost(:\d+)?|127(\.\d+){3}(:\d+)?|\[::1\](:\d+)?)$/i.test(address);
+function isLoopback(addresses: string): boolean {
+  const local = /^(unix:.*|localhost(:\d+)?|127(\.\d+){3}(:\d+)?|\[::1\](:\d+)?)$/i;
+  return addresses.split(",").every((address) => local.test(address));
 }

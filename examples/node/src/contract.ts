@@ -10,11 +10,12 @@ import type { ProtoGrpcType as ErrorModelTypes } from "./gen/error_model.js";
 import type { ProtoGrpcType as ModelTypes } from "./gen/model_service.js";
 import type { ProtoGrpcType as PredictionTypes } from "./gen/prediction_service.js";
 
-// In your own project: copy protos/dejavu, error_model.proto and service_config.json, and set their paths here.
+// In your own project: copy protos/dejavu, error_model.proto and service_config*.json, and set their paths here.
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const DEJAVU_PROTOS = here("../../../protos");
 const OWN_PROTOS = here("../protos");
 const SERVICE_CONFIG = here("../../../client/dejavu_client/service_config.json");
+const SERVERS_CONFIG = here("../../../client/dejavu_client/service_config_servers.json");
 
 // Must match the script "types" of package.json, which generates the types. 64-bit integers such as `sequence` do not
 // fit into a JavaScript number and are strings.
@@ -40,3 +41,6 @@ export const { Status, ErrorInfo, BadRequest, RetryInfo } = loaded.google.rpc;
 
 /** The documented retry policy: which calls, which codes, how many attempts. */
 export const serviceConfig: string = readFileSync(SERVICE_CONFIG, "utf8");
+
+/** The same for several servers of one ledger: calls go round those that are connected. */
+export const serversConfig: string = readFileSync(SERVERS_CONFIG, "utf8");

@@ -13,7 +13,7 @@ import { status, type ChannelCredentials, type ChannelOptions, type Metadata } f
 import type { CallOptions, requestCallback } from "@grpc/grpc-js";
 
 import { credentialsFromEnvironment, metadataSource, tokenFromEnvironment, type Token } from "./access.js";
-import { ModelService, PredictionService, serviceConfig } from "./contract.js";
+import { ModelService, PredictionService, serversConfig, serviceConfig } from "./contract.js";
 import { DejavuError, fromCall } from "./errors.js";
 import type { Forecast__Output } from "./gen/dejavu/v1/Forecast.js";
 import type { ListModelsResponse__Output } from "./gen/dejavu/v1/ListModelsResponse.js";
@@ -32,7 +32,6 @@ export type { PredictRequest } from "./gen/dejavu/v1/PredictRequest.js";
 export const DEFAULT_ADDRESS = "127.0.0.1:50051";
 
 const CHANNEL_OPTIONS: ChannelOptions = {
-  "grpc.service_config": serviceConfig,
   "grpc.service_config_disable_resolution": 1, // use the client's retry policy, not one from name resolution
   "grpc.use_local_subchannel_pool": 1, // own connection for each client, so that clients are spread over workers
   "grpc.keepalive_time_ms": 12_000, // the server allows a ping every 10 s
@@ -42,6 +41,17 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   "grpc.max_reconnect_backoff_ms": 800,
   "grpc.max_receive_message_length": 64 * 1024 * 1024, // a thousand explained forecasts exceed the default 4 MiB
 };
+
+/**
+ * Returns what gRPC is to connect to, and how: round robin over several servers of one ledger, each of which has the
+ * others' forecasts and resume tokens. They are a list of IP addresses with ports, or the records of a DNS name.
+ */
+function servers(address: string): [target: string, options: ChannelOptions] {
+  const list = /^[\d[]/.test(address) && address.includes(",");
+  const several = list || address.startsWith("dns:");
+  const target = list ? `${address.startsWith("[") ? "ipv6" : "ipv4"}:${address}` : address;
+  return [target, { ...CHANNEL_OPTIONS, "grpc.service_config": several ? serversConfig : serviceConfig }];
+}
 
 export interface ClientOptions {
   /** Deadline of a call in milliseconds, including retries; not for streams. Default: DEJAVU_TIMEOUT, or 3 s. */
@@ -62,7 +72,8 @@ export interface StreamOptions extends StreamSelection {
 }
 
 /**
- * Client of a Dejavu server, by default the one at DEJAVU_TARGET. Connects on first use.
+ * Client of a Dejavu server, by default the one at DEJAVU_TARGET, or of several: HOST:PORT,HOST:PORT with IP addresses,
+ * or dns:///NAME:PORT. Connects on first use.
  *
  * Failed calls throw a DejavuError.
  */
@@ -76,9 +87,10 @@ export class DejavuClient {
   constructor(address: string = process.env["DEJAVU_TARGET"] ?? DEFAULT_ADDRESS, options: ClientOptions = {}) {
     const security = options.credentials ?? credentialsFromEnvironment();
     this.#metadata = metadataSource(address, options.token ?? tokenFromEnvironment(), security._isSecure());
-    this.#prediction = new PredictionService(address, security, CHANNEL_OPTIONS);
-    // Both services share one connection.
-    this.#models = new ModelService(address, security, { channelOverride: this.#prediction.getChannel() });
+    const [target, channelOptions] = servers(address);
+    this.#prediction = new PredictionService(target, security, channelOptions);
+    // Both services share one channel.
+    this.#models = new ModelService(target, security, { channelOverride: this.#prediction.getChannel() });
     this.#timeoutMs = options.timeoutMs ?? 1000 * Number(process.env["DEJAVU_TIMEOUT"] ?? 3);
     if (!(this.#timeoutMs > 0 && this.#timeoutMs < Infinity)) {
       throw new RangeError("the timeout must be a positive, finite number: see timeoutMs and DEJAVU_TIMEOUT");

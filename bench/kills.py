@@ -1,7 +1,8 @@
 """Repeated kill -9 of workers and of supervisors, under publishing clients and subscribers.
 
 Run with `python -m bench.kills` from the project's folder; `make nightly` runs `--rounds 50`, with one server and with
-`--servers 2` on one ledger. Each round kills a worker, or (one round in five) the supervisor, of a real server, while
+`--servers 2` on one ledger. Each round kills a worker, or (one round in five) the supervisor, of a real server, or
+(with `--postgres`, whose ledger is in a PostgreSQL server of its own, one round in ten) that server, while
 clients request forecasts and others subscribe to the stream: half of them with the Python client, half with bare stubs
 that hide nothing. At the end the results are checked against the ledger:
 
@@ -9,7 +10,7 @@ that hide nothing. At the end the results are checked against the ledger:
 - Every stream has every forecast once and in the ledger's order.
 - A client with the documented retries sees no error when a worker dies, nor, if there is another server, when a whole
   server does. Between the death of the only supervisor and the start of the next server, calls do fail: they are
-  counted separately and retried.
+  counted separately and retried. So are those while the database is down.
 - The hash chain is intact, and no worker outlives its supervisor.
 
 Exits with 1 if a check fails.
@@ -36,6 +37,7 @@ import grpc
 import psutil
 from bench.result import Result
 from bench.rounds import program
+from tests.support.processes.postgres import own_server
 from tests.support.processes.servers import spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -234,9 +236,12 @@ class Victim:
 
 async def run(options: argparse.Namespace, folder: Path) -> Result:
     """Runs the rounds and checks the results."""
-    url = options.ledger or f"sqlite:///{folder / 'ledger.sqlite3'}"
     choose = random.Random(options.seed)
     with ExitStack() as stack:
+        database = await asyncio.to_thread(stack.enter_context, own_server()) if options.postgres else None
+        url = f"sqlite:///{folder / 'ledger.sqlite3'}"
+        if database is not None:
+            url = database.url(await asyncio.to_thread(database.new_database))
         victims = [await asyncio.to_thread(Victim, stack, url, options.workers) for _ in range(options.servers)]
         addresses = [each.address for each in victims]
         publishers = Publishers(",".join(addresses), options.seed)
@@ -254,7 +259,13 @@ async def run(options: argparse.Namespace, folder: Path) -> Result:
         for number in range(options.rounds):
             victim = victims[choose.randrange(len(victims))]
             await _unless_failed([*following, *publishing], publishers.answers(CALLS_BETWEEN_KILLS))
-            if number % 5 == 4:
+            if database is not None and number % 10 == 9:
+                rounds["database"] += 1
+                with publishers.outage():
+                    await asyncio.to_thread(database.kill)
+                    await asyncio.to_thread(database.start)
+                    await publishers.answers(1)  # the ledger is open again
+            elif number % 5 == 4:
                 rounds["supervisor"] += 1
                 with publishers.outage() if len(victims) == 1 else nullcontext():
                     await asyncio.to_thread(victim.kill_supervisor)
@@ -352,7 +363,7 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = p
 
     def add_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--servers", type=int, default=1, help="number of servers with one ledger")
-        parser.add_argument("--ledger", metavar="URL", default="", help="an empty ledger; by default a file of its own")
+        parser.add_argument("--postgres", action="store_true", help="keep the ledger in PostgreSQL, and kill that too")
 
     description = "kills workers and supervisors under load"
     return program(arguments, show, description=description, run=run, report=report, add_options=add_options)

@@ -39,6 +39,15 @@ def test_fifty_rounds_of_kills_of_two_servers_lose_nothing_and_fail_no_call() ->
     assert not result.errors_without_server
 
 
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+def test_fifty_rounds_of_kills_of_two_servers_and_postgresql_lose_nothing() -> None:
+    options = ("--rounds", "50", "--publishers", "8", "--subscribers", "100", "--servers", "2", "--postgres")
+    result = rounds(main, Result, *options)
+    assert result.rounds == {"worker": 40, "supervisor": 5, "database": 5}
+    assert result.messages == 100 * result.entries
+
+
 async def test_whatever_is_lost_or_doubled_is_found(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
     ledger = await Ledger.open(url)

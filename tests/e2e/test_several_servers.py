@@ -1,4 +1,7 @@
-"""Several servers with one ledger: whichever dies, calls, streams and pollers go on, and all servers know the same."""
+"""Several servers with one ledger: whichever dies, calls, streams and pollers go on, and all servers know the same.
+
+On PostgreSQL too, with DEJAVU_TEST_LEDGER=postgresql.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ import psutil
 import pytest
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.load import load
+from tests.support.processes.postgres import on_postgres, postgres_ledger
 from tests.support.processes.servers import SpawnedServer, async_worker, spawned_server
 from tests.support.programs.poller import PollerProcess, poller_process
 
@@ -33,7 +37,8 @@ class Servers:
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
         self._stack = stack
-        self._arguments = ("--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}", "--workers", "1")
+        ledger = stack.enter_context(postgres_ledger()) if on_postgres() else f"sqlite:///{folder / 'ledger.sqlite3'}"
+        self._arguments = ("--ledger", ledger, "--workers", "1")
         self.running = [stack.enter_context(spawned_server(*self._arguments)) for _ in range(2)]
         self.addresses = [server.address for server in self.running]
         self.target = ",".join(self.addresses)
@@ -111,9 +116,15 @@ def bytes_of(forecast: Forecast) -> bytes:
 
 async def test_an_outcome_reported_to_one_server_teaches_the_other_the_same_to_the_bit(tmp_path: Path) -> None:
     options = PredictOptions(home_team="BOS", away_team="LAL", horizon=FINAL, quantile_levels=[0.1, 0.9])
+    with ExitStack() as stack:
+        ledger = {"ledger": stack.enter_context(postgres_ledger())} if on_postgres() else {}
+        await _teach_one_of_two(tmp_path, options, ledger)
+
+
+async def _teach_one_of_two(folder: Path, options: PredictOptions, ledger: dict[str, str]) -> None:
     async with (
-        async_worker(tmp_path, shipped=True, adaptive="on") as one,
-        async_worker(tmp_path, shipped=True, adaptive="on") as other,
+        async_worker(folder, shipped=True, adaptive="on", **ledger) as one,
+        async_worker(folder, shipped=True, adaptive="on", **ledger) as other,
         AsyncDejavuClient(one.address, timeout=60.0) as reporter,
         AsyncDejavuClient(other.address, timeout=60.0) as reader,
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 _DAY_START: Final = timedelta(hours=11)
@@ -18,3 +18,8 @@ def day_bounds(instant: datetime) -> tuple[datetime, datetime]:
 def game_day(instant: datetime) -> date:
     """Returns the local calendar date of a game that is in progress at an instant (aware, UTC)."""
     return (instant - _DAY_START).date()
+
+
+def day_start(day: date) -> datetime:
+    """Returns when a game day begins (UTC): no game of an earlier day is in progress any more."""
+    return datetime.combine(day, time(), UTC) + _DAY_START

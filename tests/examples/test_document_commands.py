@@ -29,6 +29,9 @@ ELSEWHERE = {
         f"{STUBS}; test_node.py and test_go.py run the programs"
     ),
     r"dejavu-server --listen 127\.0\.0\.1:50051 --workers 4 ": "writes to /var/lib",
+    r"dejavu-server ledger (prune|copy --ledger) ": (
+        "needs a ledger of last season, or a PostgreSQL server: tests/server/ledger/retention"
+    ),
     r"dejavu replay --speed 60 --faults all": "tests/e2e/test_evening_with_faults.py polls it",
     r"dejavu-server --listen 127\.0\.0\.1:50051 --ledger": "the examples are run on a server of tests/examples",
     r"dejavu predict [^\0]* --home BOS --away LAL --horizon final\s+--game-date 2023-11-01$": (
@@ -46,7 +49,7 @@ READERS: dict[str, dict[str, str | None]] = {
         "docs/record.md": None,
         "docs/recompute.md": None,
         "docs/clients.md": r"grpcurl ",
-        "docs/operations.md": r"dejavu stats|grpcurl [^\0]*OperationsService",
+        "docs/operations.md": r"dejavu stats|grpcurl [^\0]*OperationsService|dejavu-server ledger (backup|restore|copy) ",
     },
 }
 """Name → the documents whose commands a reader runs, and which of them; None for all."""

@@ -1,6 +1,6 @@
-"""Commands of `dejavu-server ledger`, which read ledger files whether or not a server is using them.
+"""Commands of `dejavu-server ledger` that read a ledger, whether or not a server is using it; others: `retention`.
 
-No command writes to a ledger. Commands import their dependencies when they run, because serving does not need them.
+None of them writes to a ledger. Commands import their dependencies when they run, because serving does not need them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ app = typer.Typer(
     cls=FullHelp,
     rich_markup_mode=None,
     name="ledger",
-    help="Verify the ledger, sign its head, export its entries, or its games as training data.",
+    help="Verify the ledger, sign its head, export its entries or games, back it up, restore, copy or prune it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done and valid · 1 refused, failed or invalid, with the reason on stderr · 2 wrong usage.",
@@ -89,6 +89,9 @@ def verify(
             help="How far the times of entries may contradict checkpoints; more if the clock was set back.",
         ),
     ] = 120.0,
+    restored: Annotated[
+        bool, typer.Option("--restored", help="The ledger was restored from a backup since the checkpoint.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Verifies every row of the ledger, and its history against a checkpoint.
@@ -101,11 +104,12 @@ def verify(
     from dejavu_server.ledger import verify as verify_ledger  # noqa: PLC0415
     from dejavu_server.ledger.audit.signing_key import read_public_key  # noqa: PLC0415
 
-    with _exit_on_error(as_json=as_json):
+    with exit_on_ledger_error(as_json=as_json):
         keys = [read_public_key(path) for path in public_key or ()]
         expected = None if checkpoint is None else checkpoint_files.read(checkpoint)
         url = ledger or default_ledger()
-        result = verify_ledger(url, expected, public_keys=keys, clock_tolerance=timedelta(seconds=clock_tolerance))
+        tolerance = timedelta(seconds=clock_tolerance)
+        result = verify_ledger(url, expected, public_keys=keys, clock_tolerance=tolerance, restored=restored)
     if as_json:
         document = {"failed": False, "ledger": url, **asdict(result), "checkpoint": expected and expected.sequence}
         typer.echo(json.dumps(document))
@@ -132,7 +136,7 @@ def checkpoint(
     from dejavu_server.ledger.audit import checkpoints  # noqa: PLC0415
     from dejavu_server.ledger.audit.signing_key import key_path, load_or_create  # noqa: PLC0415
 
-    with _exit_on_error():
+    with exit_on_ledger_error():
         if str(out) != "-" and out.exists() and not force:
             raise ValueError(f"{out} exists, and an earlier checkpoint proves more: use another name, or --force")
         url = ledger or default_ledger()
@@ -172,7 +176,7 @@ def export(
     """
     from dejavu_server.cli.export_games import export_games  # noqa: PLC0415 - see the module docstring
 
-    with _exit_on_error(as_json=as_json):
+    with exit_on_ledger_error(as_json=as_json):
         result = export_games(
             ledger or default_ledger(),
             out,
@@ -202,30 +206,34 @@ def export_entries(
     from dejavu_server.cli.export_entries import STANDARD_OUTPUT  # noqa: PLC0415 - see the module docstring
     from dejavu_server.cli.export_entries import export_entries as export  # noqa: PLC0415
 
-    with _exit_on_error():
+    with exit_on_ledger_error():
         result = export(ledger or default_ledger(), out, overwrite=overwrite)
     if out != STANDARD_OUTPUT:
         typer.echo(f"{out}: {result.entries:,} entries up to sequence {result.sequence:,}, hash {result.hash}")
 
 
 @contextmanager
-def _exit_on_error(*, as_json: bool = False) -> Iterator[None]:
-    """Like `exit_on_error`; turns an invalid URL into exit code 2."""
+def exit_on_ledger_error(*, as_json: bool = False, option: str = "--ledger") -> Iterator[None]:
+    """Like `exit_on_error`; turns an invalid URL, which `option` gave, into exit code 2."""
     from dejavu_server.ledger import InvalidLedgerUrl  # noqa: PLC0415 - see the module docstring
 
     with exit_on_error(as_json=as_json):
         try:
             yield
         except InvalidLedgerUrl as error:
-            raise typer.BadParameter(str(error), param_hint="--ledger") from None
+            raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def _verification_lines(url: str, result: Verification, expected: Checkpoint | None) -> Iterator[str]:
     yield f"{url}: valid"
-    removed = f"; entries up to {result.pruned_through:,} were pruned" if result.pruned_through else ""
     kinds = f"{result.forecasts:,} forecasts, {result.outcomes:,} outcomes, {result.markets:,} markets"
     yield f"  ledger       {result.ledger_id}"
-    yield f"  entries      {result.entries:,} up to sequence {result.sequence:,} ({kinds}){removed}"
+    yield f"  entries      {result.entries:,} up to sequence {result.sequence:,} ({kinds})"
+    if result.pruned_time:
+        yield (
+            f"  pruned       entries up to {result.pruned_through:,}, recorded before {result.recorded_before[:16]}, "
+            f"on {result.pruned_time[:10]}"
+        )
     yield f"  hash         {result.hash}"
     yield f"  settled      {result.settled:,} forecasts, whose outcome stands"
     yield f"  checkpoints  {result.checkpoints:,} in the ledger" + (", signed with" if result.keys else "")

@@ -28,6 +28,7 @@ from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection
+from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries import learning
 from dejavu_server.ledger.queries.learning import INTERVALS, Newest, SettledGame
 from dejavu_server.observability.failure_log import FailureLog
@@ -164,8 +165,10 @@ class OnlineProjection:
             if corrected is not None:
                 for projection in projections:
                     projection.rewind(corrected)
-            if self._intervals is not None and not self._intervals.current.sequence:
-                self._begin(connection, self._intervals, corrected or newest.reported + 1)
+            if self._intervals is not None:
+                first = learning.first_snapshot(connection)
+                if not self._intervals.current.sequence or self._intervals.current.sequence < first:
+                    self._begin(connection, self._intervals, corrected or newest.reported + 1, first)
             # Ratings have no stored snapshots: read all outcomes for them, but not the observations, which are slow.
             after = min((projection.current.sequence for projection in self._ratings.values()), default=newest.reported)
             games = list(learning.settled_games_after(connection, after, with_observations=False))
@@ -178,17 +181,32 @@ class OnlineProjection:
         return snapshots
 
     @staticmethod
-    def _begin(connection: Connection, intervals: Projection[AdaptiveState], before: int) -> None:
-        stored = learning.read_snapshot(connection, INTERVALS, before)
-        if stored is None:
+    def _begin(connection: Connection, intervals: Projection[AdaptiveState], before: int, first: int) -> None:
+        """Continues from the newest readable snapshot before a sequence.
+
+        Args:
+            connection: a read connection.
+            intervals: what continues.
+            before: the sequence.
+            first: sequence of the snapshot that stands for pruned outcomes; 0 if none were.
+
+        Raises:
+            LedgerCorrupt: if the snapshot that stands for pruned outcomes is needed and cannot be read.
+        """
+        for end in (before, first + 1):
+            stored = learning.read_snapshot(connection, INTERVALS, end)
+            if stored is None:
+                continue
+            sequence, data = stored
+            try:
+                state = AdaptiveState.from_bytes(data)
+            except ValueError as error:  # damaged or of another release; it is a cache, so compute it again
+                _log.warning("snapshot_unreadable", place=sequence, error=str(error), effect="more outcomes are read")
+                continue
+            intervals.restore(Snapshot(sequence, learning.count(connection, sequence), state))
             return
-        sequence, data = stored
-        try:
-            state = AdaptiveState.from_bytes(data)
-        except ValueError as error:  # damaged or of another release; it is a cache, so compute it again
-            _log.warning("snapshot_unreadable", place=sequence, error=str(error), effect="all outcomes are read again")
-            return
-        intervals.restore(Snapshot(sequence, learning.count(connection, sequence), state))
+        if first:
+            raise LedgerCorrupt("the ledger is damaged: the snapshot that stands for pruned outcomes cannot be read")
 
 
 class OnlineUpdater:

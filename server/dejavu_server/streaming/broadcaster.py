@@ -58,7 +58,8 @@ class _Page(NamedTuple):
 
     Attributes:
         events: the messages, in order of sequence; taken out as they are sent.
-        through: every entry up to this sequence is among the events or was filtered out.
+        through: every entry up to this sequence is among the events or was filtered out. Where the subscriber is, if
+            what follows was pruned.
     """
 
     events: deque[StreamEvent]
@@ -176,7 +177,7 @@ class Broadcaster:
             yield self._heartbeat(subscription)
             while not attached:
                 page = await self._query(partial(self._page, subscription))
-                if page.through == subscription.sequence:  # the tail is ahead, so what is in between was pruned
+                if page.through == subscription.sequence:  # what follows was pruned
                     raise ResumeTokenExpired("a token whose following forecasts have been removed meanwhile")
                 while page.events:
                     subscription.sequence, message = page.events.popleft()
@@ -293,6 +294,9 @@ class Broadcaster:
                     page.events.append(StreamEvent(entry.sequence, self._serialize(entry)))
                     if len(page.events) == PAGE_MESSAGES:
                         break
+        # Look after reading: then nothing before the page was pruned while it was read either.
+        if store.identity(connection).pruned_through > subscription.sequence:
+            return _Page(deque(), subscription.sequence)
         return page
 
     def _current_page(self, current: CurrentFilter, after: int, connection: Connection) -> _Page:

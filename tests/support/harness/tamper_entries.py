@@ -300,7 +300,7 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     cut_off(database, 6)
 
 
-@KINDS.step("entries", "entries removed from the start, as if pruned", None, "kept checkpoint")
+@KINDS.step("entries", "entries removed from the start, as if pruned", "snapshot")
 def _(database: sqlite3.Connection, _: Path) -> None:
     [(hash_,)] = database.execute("SELECT hash FROM entries WHERE sequence = 2")
     database.execute("DELETE FROM markets WHERE forecast_sequence <= 2")

@@ -13,18 +13,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
+from dejavu_common.clock import from_microseconds
 from dejavu_models.uncertainty.adaptive import AdaptiveState
-from dejavu_server.ledger.audit import checkpoints, revisions, stored_checkpoints
+from dejavu_server.ledger.audit import checkpoints, pruned_statement, revisions, stored_checkpoints
 from dejavu_server.ledger.audit.chain import ChainVerifier
 from dejavu_server.ledger.audit.entry_times import CLOCK_TOLERANCE, SignedTimes
 from dejavu_server.ledger.audit.stored_checkpoints import is_hex
 from dejavu_server.ledger.database import schema, store
-from dejavu_server.ledger.database.backend import Connection
+from dejavu_server.ledger.database.backend import Backend, Connection
 from dejavu_server.ledger.database.backends import read_only_ledger
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError
-from dejavu_server.ledger.queries import learning, raw_rows
+from dejavu_server.ledger.queries import learning, pruned, raw_rows
 from dejavu_server.records import Checkpoint
 
 
@@ -49,6 +50,8 @@ class Verification:
         checkpoints: number of signed heads in the ledger.
         snapshots: number of snapshots of the online state.
         keys: public keys of the checkpoints in the ledger, in hexadecimal.
+        recorded_before: the entries that were removed were recorded before this time, ISO 8601; empty: none were.
+        pruned_time: when the newest of them were removed, as above.
     """
 
     ledger_id: str
@@ -63,6 +66,8 @@ class Verification:
     checkpoints: int = 0
     snapshots: int = 0
     keys: tuple[str, ...] = ()
+    recorded_before: str = ""
+    pruned_time: str = ""
 
 
 def verify(
@@ -71,6 +76,7 @@ def verify(
     *,
     public_keys: Collection[bytes] = (),
     clock_tolerance: timedelta = CLOCK_TOLERANCE,
+    restored: bool = False,
 ) -> Verification:
     """Verifies every row of a ledger, and that it continues from an earlier checkpoint; see the module's docstring.
 
@@ -81,19 +87,38 @@ def verify(
         checkpoint: a checkpoint that was stored elsewhere.
         public_keys: the only keys that checkpoints may be signed with, 32 bytes each; empty: any key.
         clock_tolerance: by how much the times of entries may contradict those of checkpoints.
+        restored: whether the ledger may have been restored from a backup since the checkpoint, which is then compared
+            with what the backup had.
 
     Raises:
         LedgerCorrupt: at the first row that was altered; the message names it and the reason.
         InvalidCheckpoint: if `checkpoint` itself is not validly signed.
         InvalidLedgerUrl, LedgerSchemaError, LedgerUnavailable: if it cannot be read as a ledger of this release.
     """
+    with read_only_ledger(url) as backend:
+        return verify_backend(
+            backend, checkpoint, public_keys=public_keys, clock_tolerance=clock_tolerance, restored=restored
+        )
+
+
+def verify_backend(
+    backend: Backend,
+    checkpoint: Checkpoint | None = None,
+    *,
+    public_keys: Collection[bytes] = (),
+    clock_tolerance: timedelta = CLOCK_TOLERANCE,
+    restored: bool = False,
+) -> Verification:
+    """Verifies every row of a ledger that is open; see `verify`."""
     if checkpoint is not None:
         if not checkpoints.is_signed(checkpoint):
             raise InvalidCheckpoint("the checkpoint's signature is not valid: the checkpoint was altered")
         if public_keys and checkpoint.public_key not in public_keys:
             raise InvalidCheckpoint(f"the checkpoint is signed with another key: {checkpoint.public_key.hex()}")
-    with read_only_ledger(url) as backend, backend.read() as connection:
+    with backend.read() as connection:
         backend.check_integrity(connection, thorough=True)
+        if checkpoint is not None:
+            _check_same_ledger(_identity(connection), checkpoint, restored=restored)
         return _verify(connection, checkpoint, public_keys, clock_tolerance)
 
 
@@ -106,16 +131,18 @@ def _verify(
     if raw_rows.schema_versions(connection) != [schema.REVISION]:
         raise LedgerCorrupt("the ledger's schema version was changed")
     identity = _identity(connection)
-    if checkpoint is not None:
-        _check_same_ledger(identity, checkpoint)
     own = list(stored_checkpoints.read(connection, identity, public_keys))
-    external = [] if checkpoint is None else [checkpoint]
+    # One of before a restore says nothing of the times of what follows its entry here.
+    external = [] if checkpoint is None or checkpoint.epoch != identity.epoch else [checkpoint]
     verifier = ChainVerifier(connection, identity, SignedTimes([*own, *external], clock_tolerance))
     verifier.run()
     revisions.check(connection, pruned=identity.pruned_through > 0)
     if checkpoint is not None:
         _check_external(connection, identity, verifier, checkpoint)
     stored_checkpoints.check_hashes(connection, identity, max((each.sequence for each in own), default=0))
+    removed = pruned.read_statement(connection)
+    times = () if removed is None else (removed.before_us, removed.pruned_us)
+    recorded_before, pruned_time = (from_microseconds(each).isoformat() for each in times) if times else ("", "")
     return Verification(
         ledger_id=identity.ledger_id,
         entries=verifier.counts.total(),
@@ -127,8 +154,10 @@ def _verify(
         markets=verifier.counts[codec.MARKET],
         settled=raw_rows.count_settled(connection),
         checkpoints=len(own),
-        snapshots=_check_snapshots(connection),
+        snapshots=_check_snapshots(connection, identity, public_keys),
         keys=tuple(sorted({each.public_key.hex() for each in own})),
+        recorded_before=recorded_before,
+        pruned_time=pruned_time,
     )
 
 
@@ -155,15 +184,15 @@ def _identity(connection: Connection) -> Identity:
     return Identity(ledger_id, epoch, through, hash_)
 
 
-def _check_same_ledger(identity: Identity, checkpoint: Checkpoint) -> None:
+def _check_same_ledger(identity: Identity, checkpoint: Checkpoint, *, restored: bool) -> None:
     if checkpoint.ledger_id != identity.ledger_id:
         raise LedgerCorrupt(
             f"the checkpoint is of another ledger: this ledger's id is {identity.ledger_id}, not {checkpoint.ledger_id}"
         )
-    if checkpoint.epoch != identity.epoch:
+    if checkpoint.epoch != identity.epoch and not restored:
         raise LedgerCorrupt(
             f"the ledger was restored or altered since the checkpoint: its epoch is {identity.epoch}, "
-            f"not {checkpoint.epoch}"
+            f"not {checkpoint.epoch} (--restored compares it with what was restored)"
         )
 
 
@@ -174,12 +203,14 @@ def _check_external(
         raise LedgerCorrupt(
             f"entries were removed: the ledger ends at {verifier.sequence}, the checkpoint is at {checkpoint.sequence}"
         )
-    if identity.pruned_through:
+    if checkpoint.sequence < identity.pruned_through:
         raise LedgerCorrupt(
-            f"entries up to {identity.pruned_through} were removed: the checkpoint can't be verified against them"
+            f"entries up to {identity.pruned_through} were removed: the checkpoint at {checkpoint.sequence} can't be "
+            f"verified against them; expected one at {identity.pruned_through} or later"
         )
-    # Sequence 0 stands for the hash that the first entry is chained to.
-    signed_hash = raw_rows.hash_at(connection, checkpoint.sequence) if checkpoint.sequence else identity.pruned_hash
+    # The hash at the end of what was pruned is that of the last entry removed; without any, what the chain starts from.
+    at_start = checkpoint.sequence == identity.pruned_through
+    signed_hash = identity.pruned_hash if at_start else raw_rows.hash_at(connection, checkpoint.sequence)
     if signed_hash != checkpoint.hash:
         raise LedgerCorrupt(
             f"history was rewritten: the entry at {checkpoint.sequence}, or one before it, differs from the one that "
@@ -187,18 +218,27 @@ def _check_external(
         )
 
 
-def _check_snapshots(connection: Connection) -> int:
-    """Computes the online state from the outcomes, compares each snapshot with it, and returns their number."""
+def _check_snapshots(connection: Connection, identity: Identity, public_keys: Collection[bytes]) -> int:
+    """Computes the online state from the outcomes, compares each snapshot with it, and returns their number.
+
+    Where entries were pruned, the computation starts from the snapshot that stands for them, which is signed.
+    """
     with store.snapshot_read(connection):
         remaining: dict[int, bytes] = {}
         for row in raw_rows.all_snapshots(connection):
+            if row["snapshot_part"] in {pruned.STATEMENT, pruned.OUTCOMES}:
+                continue
             if row["snapshot_part"] != learning.INTERVALS or not isinstance(row["snapshot_sequence"], int):
                 raise LedgerCorrupt(f"a snapshot has an unknown part: {row['snapshot_part']!r}")
             remaining[row["snapshot_sequence"]] = row["snapshot_state"]
-        if not remaining:
-            return 0
-        count, last = len(remaining), max(remaining)
         state = AdaptiveState()
+        count = len(remaining)
+        removed = pruned_statement.check(connection, identity, public_keys)
+        if removed is not None and removed.intervals:
+            state = pruned_statement.read_state(remaining.pop(removed.intervals, b""))
+        if not remaining:
+            return count
+        last = max(remaining)
         for game in learning.settled_games_after(connection, 0):
             if game.sequence > last:
                 break

@@ -15,8 +15,13 @@ from dejavu_server.ledger_url import is_postgres
 _NO_DRIVER = "PostgreSQL needs its driver: pip install 'dejavu-forecast[server,postgres]'"
 
 
-def new_backend(url: str, durability: Durability = Durability.PROCESS) -> Backend:
+def new_backend(url: str, durability: Durability = Durability.PROCESS, *, patient: bool = False) -> Backend:
     """Returns the backend of a ledger, not opened yet.
+
+    Args:
+        url: URL of the ledger.
+        durability: what a committed transaction survives.
+        patient: whether to wait minutes for an answer of the database, for a command that goes through a whole ledger.
 
     Raises:
         InvalidLedgerUrl: if the URL cannot name a ledger, or the driver of its database is not installed.
@@ -24,10 +29,12 @@ def new_backend(url: str, durability: Durability = Durability.PROCESS) -> Backen
     if not is_postgres(url):
         return sqlite.SqliteBackend(url, durability)
     try:
-        from dejavu_server.ledger.database.postgres.backend import PostgresBackend  # noqa: PLC0415 - see above
+        from dejavu_server.ledger.database.postgres import backend as postgres  # noqa: PLC0415 - see above
     except ImportError as error:
         raise InvalidLedgerUrl(_NO_DRIVER) from error
-    return PostgresBackend(url, durability)
+    if patient:
+        return postgres.PostgresBackend(url, durability, answer_seconds=postgres.OFFLINE_SECONDS)
+    return postgres.PostgresBackend(url, durability)
 
 
 @contextmanager

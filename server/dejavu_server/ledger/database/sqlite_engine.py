@@ -161,7 +161,11 @@ def primary_code(error: BaseException | None) -> int:
 
 def from_database(error: SQLAlchemyError) -> LedgerError:
     """Converts a database error to a ledger error. The original error must only go to the log."""
-    cause = error.orig if isinstance(error, DBAPIError) else None
+    return from_driver(error.orig if isinstance(error, DBAPIError) else None)
+
+
+def from_driver(cause: BaseException | None) -> LedgerError:
+    """Converts an error of SQLite's driver to a ledger error; see `from_database`."""
     code, text = primary_code(cause), str(cause)
     if code in _DAMAGE:
         return LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")

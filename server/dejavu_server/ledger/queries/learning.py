@@ -33,6 +33,7 @@ from dejavu_server.ledger.database.schema import entries, forecasts, outcomes, s
 from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.scored_values import BYTES_WITHOUT_QUANTILES
+from dejavu_server.ledger.queries import pruned
 from dejavu_server.ledger.queries.predictions import canonical_forms, superseded
 
 PAGE = 200
@@ -79,10 +80,24 @@ class Newest(NamedTuple):
 
 
 def newest(connection: Connection) -> Newest:
-    """Returns the sequences of the newest outcomes to learn from."""
+    """Returns the sequences of the newest outcomes to learn from, pruned ones included."""
     reported: int = connection.execute(_NEWEST).scalar_one() or 0
     standing: int = connection.execute(_NEWEST_STANDING).scalar_one_or_none() or 0
-    return Newest(reported, standing)
+    if reported and standing:
+        return Newest(reported, standing)
+    removed = pruned.read_statement(connection)
+    if removed is None:
+        return Newest(reported, standing)
+    return Newest(reported or removed.reported, standing or removed.standing)
+
+
+def newest_up_to(connection: Connection, sequence: int) -> Newest:
+    """Returns what `newest` returned when the ledger ended at a sequence, of whose games nothing was recorded since."""
+    reported: int | None = connection.execute(_NEWEST.where(outcomes.c.sequence <= sequence)).scalar_one()
+    standing: int | None = connection.execute(_NEWEST_STANDING.where(outcomes.c.sequence <= sequence)).scalar()
+    removed = pruned.read_statement(connection)
+    before = Newest(0, 0) if removed is None else Newest(removed.reported, removed.standing)
+    return Newest(reported or before.reported, standing or before.standing)
 
 
 NOTHING_LEARNED = b""
@@ -120,8 +135,12 @@ def corrected_since(connection: Connection, sequence: int) -> int | None:
 
 def count(connection: Connection, sequence: int) -> int:
     """Returns the number of standing outcomes to learn from that were first reported up to a sequence."""
-    rows = connection.execute(_FIRST_REPORTS, {"place": sequence})
-    return sum(is_of_season(game_id, date.fromordinal(day)) for game_id, day in rows)
+    removed = pruned.read_outcomes(connection)
+    rows = connection.execute(_FIRST_REPORTS, {"place": sequence, "after": pruned.through(connection)})
+    again = {(each.game_id, each.horizon.value) for each in removed}
+    return sum(each.sequence <= sequence for each in removed) + sum(
+        is_of_season(row.game_id, date.fromordinal(row.day)) and (row.game_id, row.horizon) not in again for row in rows
+    )
 
 
 def settled_games_after(
@@ -129,17 +148,26 @@ def settled_games_after(
 ) -> Iterator[SettledGame]:
     """Yields the standing outcomes to learn from that were first reported after a sequence, in order.
 
+    Pruned outcomes are among them without observations, and are left out with these: the state of the intervals
+    starts from the snapshot that stands for them (`first_snapshot`). A pruned outcome that was reported again is not
+    learned from twice.
+
     Args:
         connection: a read connection.
         sequence: where to start.
         with_observations: whether to read their observations, which takes most of the time.
     """
+    removed = pruned.read_outcomes(connection)
+    if not with_observations:
+        yield from (SettledGame(*each, observations=()) for each in removed if each.sequence > sequence)
+    again = {(each.game_id, each.horizon.value) for each in removed}
+    sequence = max(sequence, pruned.through(connection))
     while rows := connection.execute(_OUTCOMES, {"place": sequence, "limit": PAGE}).all():
         last = rows[-1].first_sequence
         observations = _observations(connection, sequence, last) if with_observations else {}
         for row in rows:
             day = date.fromordinal(row.first_day)
-            if not is_of_season(row.game_id, day):
+            if not is_of_season(row.game_id, day) or (row.game_id, row.horizon) in again:
                 continue
             yield SettledGame(
                 sequence=row.first_sequence,
@@ -154,6 +182,12 @@ def settled_games_after(
         sequence = last
 
 
+def first_snapshot(connection: Connection) -> int:
+    """Returns the sequence of the snapshot of the intervals that stands for pruned outcomes; 0 if there is none."""
+    removed = pruned.read_statement(connection)
+    return 0 if removed is None else removed.intervals
+
+
 def read_snapshot(connection: Connection, part: str, before: int) -> tuple[int, bytes] | None:
     """Returns sequence and state of the newest snapshot before a sequence; None if there is none."""
     row = connection.execute(_SNAPSHOT, {"part": part, "before": before}).one_or_none()
@@ -162,6 +196,8 @@ def read_snapshot(connection: Connection, part: str, before: int) -> tuple[int, 
 
 def write_snapshot(connection: Connection, part: str, sequence: int, state: bytes, *, read_at: int) -> None:
     """Writes a snapshot, unless an outcome that it includes was corrected or withdrawn after its input was read.
+
+    Nor is one written among those that were pruned, by a worker that had not noticed.
 
     A stored snapshot is replaced only if it differs, because it was damaged or written by another release.
 
@@ -173,7 +209,7 @@ def write_snapshot(connection: Connection, part: str, sequence: int, state: byte
         read_at: `Newest.reported` when its input was read.
     """
     corrected = corrected_since(connection, read_at)
-    if corrected is not None and corrected <= sequence:
+    if (corrected is not None and corrected <= sequence) or sequence <= pruned.through(connection):
         return
     stored = connection.execute(_SNAPSHOT_AT, {"of_part": part, "at": sequence}).scalar()
     if stored is None:
@@ -182,9 +218,18 @@ def write_snapshot(connection: Connection, part: str, sequence: int, state: byte
         connection.execute(_REPLACE_SNAPSHOT, {"of_part": part, "at": sequence, "new_state": state})
 
 
+def keep_snapshot(connection: Connection, part: str, sequence: int, state: bytes) -> None:
+    """Writes a snapshot, in place of the one at the same sequence; see `write_snapshot`."""
+    connection.execute(delete(snapshots).where(snapshots.c.part == part, snapshots.c.sequence == sequence))
+    connection.execute(_ADD_SNAPSHOT, {"part": part, "sequence": sequence, "state": state})
+
+
 def drop_snapshots(connection: Connection, first_sequence: int) -> None:
-    """Deletes the snapshots that include a corrected outcome, given the sequence of its first report."""
-    connection.execute(_DROP_SNAPSHOTS, {"place": first_sequence})
+    """Deletes the snapshots that include a corrected outcome, given the sequence of its first report.
+
+    Those that stand for pruned outcomes stay: a pruned outcome cannot be corrected.
+    """
+    connection.execute(_DROP_SNAPSHOTS, {"place": first_sequence, "pruned_through": pruned.through(connection)})
 
 
 def _observations(connection: Connection, after: int, last: int) -> dict[int, list[Observation]]:
@@ -231,8 +276,13 @@ _PENDING = select(func.count()).where(outcomes.c.sequence > bindparam("sequence"
 
 _NEWEST_STANDING = select(outcomes.c.sequence).where(_COMPETITIVE, STANDS).order_by(outcomes.c.sequence.desc()).limit(1)
 
+_PRUNED_THROUGH = (
+    select(func.coalesce(func.max(snapshots.c.sequence), 0)).where(snapshots.c.part == pruned.STATEMENT)
+).scalar_subquery()
+
 _CORRECTED = select(func.min(outcomes.c.first_sequence)).where(
     outcomes.c.sequence > bindparam("sequence"),
+    outcomes.c.first_sequence > _PRUNED_THROUGH,
     outcomes.c.first_sequence <= bindparam("sequence"),
     _COMPETITIVE,
 )
@@ -240,9 +290,14 @@ _CORRECTED = select(func.min(outcomes.c.first_sequence)).where(
 _first = outcomes.alias("first")
 
 _FIRST_REPORTS = (
-    select(outcomes.c.game_id, _first.c.day)
+    select(outcomes.c.game_id, outcomes.c.horizon, _first.c.day)
     .join(_first, _first.c.sequence == outcomes.c.first_sequence)
-    .where(outcomes.c.first_sequence <= bindparam("place"), _COMPETITIVE, STANDS)
+    .where(
+        outcomes.c.first_sequence <= bindparam("place"),
+        outcomes.c.first_sequence > bindparam("after"),
+        _COMPETITIVE,
+        STANDS,
+    )
 )
 
 _OUTCOMES = (
@@ -291,4 +346,6 @@ _SNAPSHOT_AT = select(snapshots.c.state).where(_ONE_SNAPSHOT)
 _ADD_SNAPSHOT = insert(snapshots)
 _REPLACE_SNAPSHOT = update(snapshots).where(_ONE_SNAPSHOT).values(state=bindparam("new_state"))
 
-_DROP_SNAPSHOTS = delete(snapshots).where(snapshots.c.sequence >= bindparam("place"))
+_DROP_SNAPSHOTS = delete(snapshots).where(
+    snapshots.c.sequence >= bindparam("place"), snapshots.c.sequence > bindparam("pruned_through")
+)

@@ -1,0 +1,100 @@
+"""Backs up a ledger to one file, and restores a ledger from such a file, each while servers run.
+
+A backup is itself a SQLite ledger: the same entries, rows, checkpoints and identity. It is verified before it gets its
+name, so a file with that name is complete and sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from dejavu_server.ledger.audit.verification import Verification, verify
+from dejavu_server.ledger.database.sqlite import SqliteBackend
+from dejavu_server.ledger.database.sqlite_backup import copy_pages, make_single_file, new_ledger_file
+from dejavu_server.ledger.database.sqlite_engine import database_path, file_bytes, free_bytes
+from dejavu_server.ledger.database.store import Identity, identity
+from dejavu_server.ledger.retention import stored_rows
+from dejavu_server.ledger.retention.databases import MARGIN_BYTES, open_source, open_target, too_small
+from dejavu_server.ledger.retention.ledger_copy import CopiedLedger, Report, StepProgress, copy_ledger
+from dejavu_server.ledger_url import is_postgres
+
+
+def back_up(url: str, path: Path, report: Report = lambda _: None) -> Verification:
+    """Writes a ledger, as of now, to a new file.
+
+    Args:
+        url: the ledger; servers may record in it.
+        path: the file; its folder exists.
+        report: called while it is copied.
+
+    Returns:
+        What the backup contains.
+
+    Raises:
+        InvalidLedgerUrl: if the URL names no database that can hold a ledger.
+        FileExistsError: if the file exists.
+        LedgerError: if the ledger cannot be read, is damaged, or there is no space for its copy.
+        OSError: if the file cannot be written.
+    """
+    return _write_ledger(url, path.resolve(), report)
+
+
+def restore(path: Path, url: str, report: Report = lambda _: None) -> CopiedLedger:
+    """Writes the ledger of a backup to a new ledger, with a new epoch.
+
+    The epoch makes every resume token expire that a server handed out before, or another server goes on to hand out:
+    entries after the backup are not in the new ledger, and others will get their sequences.
+
+    Args:
+        path: the backup.
+        url: the new ledger: nothing is there yet, or an empty ledger, or one that an interrupted restore left.
+        report: called while it is copied.
+
+    Raises:
+        InvalidLedgerUrl: if the URL names no database that can hold a ledger.
+        TargetRefused: if the ledger contains something else.
+        LedgerError: if the backup is damaged or cannot be read, or there is no space.
+        OSError: if the file cannot be read or written.
+    """
+    backup = f"sqlite:///{path.resolve()}"
+    epoch = stored_rows.new_epoch()
+    report(StepProgress("verifying", 0, 0))
+    verify(backup)
+    target = None if is_postgres(url) else database_path(url)
+    if target is None or file_bytes(target):
+        with open_source(backup) as source, open_target(url, source) as backend:
+            return copy_ledger(source, backend, epoch=epoch, report=report)
+    target.unlink(missing_ok=True)  # an empty file is no ledger
+    target.parent.mkdir(parents=True, exist_ok=True)
+    found = _write_ledger(backup, target, report, change=lambda backend: _set_epoch(backend, epoch))
+    return CopiedLedger(found.ledger_id, epoch, found.sequence, found.hash, found.entries, found.entries)
+
+
+def _write_ledger(
+    url: str, path: Path, report: Report, change: Callable[[SqliteBackend], None] | None = None
+) -> Verification:
+    with open_source(url) as source, new_ledger_file(path) as new:
+        needed, free = source.size_bytes() + MARGIN_BYTES, free_bytes(path)
+        if free is not None and free < needed:
+            raise too_small(needed, free)
+        if is_postgres(url):
+            with closing(SqliteBackend(f"sqlite:///{new}")) as target:
+                target.open(make=True)
+                copy_ledger(source, target, report=report)
+        else:
+            copy_pages(database_path(url), new, lambda done, pages: report(StepProgress("copying pages", done, pages)))
+        if change is not None:
+            with closing(SqliteBackend(f"sqlite:///{new}")) as target:
+                target.open(make=False)
+                change(target)
+        make_single_file(new)
+        report(StepProgress("verifying", 0, 0))
+        return verify(f"sqlite:///{new}")
+
+
+def _set_epoch(backend: SqliteBackend, epoch: str) -> None:
+    with backend.write() as connection:
+        now = identity(connection)
+        stored_rows.set_identity(connection, Identity(now.ledger_id, epoch, now.pruned_through, now.pruned_hash))

@@ -1,0 +1,82 @@
+"""Opens the two ledgers of a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dejavu_server.ledger.database.backend import Backend
+from dejavu_server.ledger.database.backends import new_backend, read_only_ledger
+from dejavu_server.ledger.database.sqlite_engine import database_path
+from dejavu_server.ledger.errors import LedgerUnavailable
+from dejavu_server.ledger_url import is_postgres
+
+MARGIN_BYTES = 4 * 1024 * 1024
+"""Space that is left free beside a copy: a server on the same disk records meanwhile."""
+
+
+@contextmanager
+def open_source(url: str) -> Iterator[Backend]:
+    """Opens a ledger to read it, while servers may record in it; creates and migrates nothing.
+
+    Raises:
+        InvalidLedgerUrl: if the URL names no database that can hold a ledger.
+        LedgerError: if it cannot be read as a ledger of this release.
+    """
+    with read_only_ledger(url) as backend:
+        yield backend
+
+
+@contextmanager
+def open_target(url: str, source: Backend) -> Iterator[Backend]:
+    """Opens the ledger at a URL to copy another to it, and creates it if there is none.
+
+    Raises:
+        InvalidLedgerUrl: if the URL names no database that can hold a ledger.
+        LedgerError: if it cannot be opened, or has no space for the source.
+    """
+    backend = new_backend(url, patient=True)
+    try:
+        backend.open(make=True)
+        check_space(source, backend)
+        yield backend
+    finally:
+        backend.close()
+
+
+@contextmanager
+def open_existing(url: str) -> Iterator[Backend]:
+    """Opens a ledger to write to it; creates none.
+
+    Raises:
+        InvalidLedgerUrl: if the URL names no database that can hold a ledger.
+        LedgerError: if there is none, or it cannot be opened.
+    """
+    backend = new_backend(url, patient=True)
+    try:
+        backend.open(make=False)
+        yield backend
+    finally:
+        backend.close()
+
+
+def same_database(first: str, second: str) -> bool:
+    """Returns whether two URLs name one database; two names of one PostgreSQL server are not recognized."""
+    if is_postgres(first) or is_postgres(second):
+        return first == second
+    paths = database_path(first), database_path(second)
+    return paths[0] == paths[1] or (all(path.exists() for path in paths) and paths[0].samefile(paths[1]))
+
+
+def check_space(source: Backend, target: Backend) -> None:
+    """Raises LedgerUnavailable if a database has less space left than it needs to hold what another one holds."""
+    needed, free = source.size_bytes() - target.size_bytes() + MARGIN_BYTES, target.free_bytes()
+    if free is not None and free < needed:
+        raise too_small(needed, free)
+
+
+def too_small(needed: int, free: int) -> LedgerUnavailable:
+    """Returns the error of a copy for which there is no space; both in bytes."""
+    return LedgerUnavailable(
+        f"no space for the copy: it takes {needed / 2**20:,.0f} MiB, and the disk has {free / 2**20:,.0f} MiB left"
+    )

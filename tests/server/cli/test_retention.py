@@ -1,0 +1,125 @@
+"""`dejavu-server ledger backup|restore|copy|prune`: text and JSON output, refusals and exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.server.ledger.retention.evenings import KEY, rows_at, write_evenings
+from typer.testing import CliRunner
+
+from dejavu_server.cli import serve
+from dejavu_server.ledger import verify
+from dejavu_server.ledger.retention import pruning
+
+
+def run(*args: object, **environment: str) -> Any:
+    texts = ["ledger", *(str(each) for each in args)]
+    return CliRunner().invoke(serve.app, texts, env={"COLUMNS": "200", "TERM": "dumb", **environment})
+
+
+@pytest.fixture
+def sequences(tmp_path: Path) -> list[int]:
+    """Sequences at the ends of the evenings of a ledger at `url`, beside its key."""
+    key = tmp_path / "signing-key.pem"
+    key.write_bytes(KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    key.chmod(0o600)
+    return [each.sequence for each in write_evenings(tmp_path / "ledger.db", 3).signed]
+
+
+def test_a_backup_is_restored_and_copied_and_each_says_what_it_has(
+    url: str, sequences: list[int], tmp_path: Path
+) -> None:
+    made = run("backup", "--out", tmp_path / "backup.db", "--ledger", url)
+    assert made.exit_code == 0, made.output
+    assert f"{sequences[-1]} entries up to sequence {sequences[-1]}, verified" in made.stdout
+    assert "verifying" in made.stderr
+    restored = run("restore", "--backup", tmp_path / "backup.db", DEJAVU_LEDGER=f"sqlite:///{tmp_path}/restored.db")
+    assert restored.exit_code == 0, restored.output
+    assert "resume tokens of before expire" in restored.stdout
+    copied = run("copy", "--to", f"sqlite:///{tmp_path}/copy.db", "--ledger", url, "--json")
+    assert copied.exit_code == 0, copied.output
+    told = json.loads(copied.stdout)
+    assert (told["failed"], told["added"], told["sequence"]) == (False, sequences[-1], sequences[-1])
+    assert copied.stderr == "", "a program reads no progress"
+    assert rows_at(tmp_path / "copy.db") == rows_at(tmp_path / "backup.db")
+
+
+def test_a_name_that_is_taken_is_one_line_and_exit_code_1(url: str, sequences: list[int], tmp_path: Path) -> None:
+    (tmp_path / "backup.db").write_text("mine")
+    refused = run("backup", "--out", tmp_path / "backup.db", "--ledger", url, "--json")
+    assert refused.exit_code == 1
+    assert refused.stderr == f"dejavu-server: {tmp_path}/backup.db already exists; expected a name that is free\n"
+    assert json.loads(refused.stdout)["failed"] is True
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (["copy", "--to", "nonsense"], "Invalid value for --to"),
+        (["copy", "--to", "sqlite:///{folder}/ledger.db"], "is the ledger itself; expected another database"),
+        (["backup", "--out", "{folder}/b.db", "--ledger", "/tmp/x.db"], "Invalid value for --ledger"),
+        (["prune"], "expected --before DATE, --through SEQUENCE, or both"),
+        (["prune", "--before", "yesterday"], "'yesterday' is not a date; expected YYYY-MM-DD"),
+        (["prune", "--through", "0"], "greater than or equal to 1"),
+        (["restore"], "Missing option '--backup'"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_names_the_option(
+    url: str, sequences: list[int], tmp_path: Path, args: list[str], why: str
+) -> None:
+    result = run(*(each.format(folder=tmp_path) for each in args), DEJAVU_LEDGER=url)
+    assert (result.exit_code, why in result.stderr) == (2, True), result.output
+
+
+@pytest.mark.parametrize(
+    "command", [["backup", "--out", "b.db"], ["copy", "--to", "sqlite:///c.db"], ["prune", "--through", "9"]]
+)
+def test_a_ledger_that_is_not_there_is_not_made(
+    tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*command, "--ledger", f"sqlite:///{tmp_path}/ledger.db")
+    assert (result.exit_code, "there is no ledger at" in result.stderr) == (1, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pruning_removes_nothing_until_told_to(url: str, sequences: list[int], tmp_path: Path) -> None:
+    before = rows_at(tmp_path / "ledger.db")
+    shown = run("prune", "--before", "2026-01-06", "--ledger", url)
+    assert shown.exit_code == 0, shown.output
+    assert f"would remove {sequences[1]} entries of 4 games, 2026-01-04 to 2026-01-05" in shown.stdout
+    assert "nothing was removed: take a backup, then repeat with --yes" in shown.stdout
+    assert rows_at(tmp_path / "ledger.db") == before
+    done = run("prune", "--before", "2026-01-06", "--ledger", url, "--yes", "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert (told["done"], told["removed"], told["through"], told["games"]) == (True, sequences[1], sequences[1], 4)
+    assert verify(url).pruned_through == sequences[1]
+    checked = run("verify", "--ledger", url)
+    assert f"pruned       entries up to {sequences[1]}, recorded before 2026-01-06T04:00" in checked.stdout
+    again = run("prune", "--through", sequences[1], "--ledger", url)
+    assert (again.exit_code, f"entries up to {sequences[1]} were removed before" in again.stderr) == (1, True)
+
+
+def test_an_interrupted_removal_is_shown_and_completed(
+    url: str, sequences: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(pruning, "remove", lambda *_, **__: (_ for _ in ()).throw(OSError("killed")))
+        assert run("prune", "--through", sequences[0], "--ledger", url, "--yes").exit_code == 1
+    shown = run("prune", "--through", sequences[2], "--ledger", url)
+    assert f"the removal of entries up to {sequences[0]} was interrupted" in shown.stdout
+    done = run("prune", "--through", sequences[2], "--ledger", url, "--yes")
+    assert (done.exit_code, f"removed the {sequences[0]} that were left" in done.stdout) == (0, True)
+    assert verify(url).pruned_through == sequences[0]
+
+
+def test_pruning_needs_the_key_that_signs(url: str, sequences: list[int], tmp_path: Path) -> None:
+    (tmp_path / "signing-key.pem").unlink()
+    refused = run("prune", "--through", sequences[0], "--ledger", url, "--yes")
+    assert (refused.exit_code, "there is no signing key at" in refused.stderr) == (1, True)
+    assert verify(url).pruned_through == 0

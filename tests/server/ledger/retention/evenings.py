@@ -1,0 +1,167 @@
+"""Ledgers of past evenings, with a signed checkpoint after each, and what can be compared of two ledgers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import select
+from tests.support.builders import full_ledger
+from tests.support.builders.empty_ledger import put_empty_ledger
+
+from dejavu_models.types import Horizon
+from dejavu_server.ledger import outcomes
+from dejavu_server.ledger.audit import checkpoints as signing
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.backend import Backend, Connection
+from dejavu_server.ledger.database.schema import metadata
+from dejavu_server.ledger.database.sqlite import SqliteBackend
+from dejavu_server.ledger.database.store import Identity
+from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.queries import checkpoints
+from dejavu_server.ledger.retention import stored_rows
+from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome
+from dejavu_server.results import Failed
+
+FIRST = datetime(2026, 1, 5, 1, 0, tzinfo=UTC)
+"""Tip-off of the first evening: local date 4 January, in the season of the games."""
+
+TEAMS = ("ATL", "BKN", "BOS", "CHA", "CHI", "CLE", "DAL", "DEN")
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+@dataclass
+class Evenings:
+    """A ledger that is filled evening by evening.
+
+    Attributes:
+        backend: the ledger.
+        signed: the checkpoint after each evening.
+        games: the games of each evening.
+        number: number of the next game.
+    """
+
+    backend: Backend
+    seed: int = 0
+
+    signed: list[Checkpoint] = field(default_factory=list)
+    games: list[list[str]] = field(default_factory=list)
+    number: int = 0
+
+    def __post_init__(self) -> None:
+        self.backend.open(make=True)
+        self._random = random.Random(self.seed)
+
+    def play(self, *, games: int = 2, settled: bool = True) -> None:
+        """Records an evening: forecasts with revisions and markets, halves, finals, corrections, a checkpoint."""
+        start = FIRST + timedelta(days=len(self.signed))
+        numbers = [self.number + each for each in range(games)]
+        self.number += games
+        ids = [f"00225{number:05}" for number in numbers]
+        self.games.append(ids)
+        with self.backend.write() as connection:
+            for minute in (6, 18, 30):
+                horizons = [Horizon.HALFTIME, Horizon.FINAL] if minute < 24 else [Horizon.FINAL]
+                for number, game in zip(numbers, ids, strict=True):
+                    now = start + timedelta(minutes=minute)
+                    last = float(self._random.randint(-9, 9))
+                    made = [self._forecast(number, game, minute, each, last, now) for each in horizons]
+                    if self._random.random() < 0.3:
+                        made.append(self._forecast(number, game, minute, Horizon.FINAL, last + 1.0, now))
+                    stored = store.append(connection, [codec.prepare(each) for each in made])
+                    assert not any(isinstance(each, Failed) for each in stored)
+                if minute == 18:
+                    for number, game in zip(numbers, ids, strict=True):
+                        self._report(connection, number, game, Horizon.HALFTIME, start + timedelta(minutes=70))
+            for number, game in zip(numbers, ids, strict=True):
+                if settled:
+                    self._report(connection, number, game, Horizon.FINAL, start + timedelta(minutes=150))
+                if settled and self._random.random() < 0.3:
+                    self._report(connection, number, game, Horizon.FINAL, start + timedelta(minutes=155))
+            identity, head = checkpoints.head(connection)
+            self.signed.append(signing.sign(KEY, identity, head, start + timedelta(hours=3)))
+            checkpoints.add(connection, self.signed[-1])
+
+    def correct(self, game: str, differential: int) -> None:
+        """Corrects a final, after the newest evening."""
+        number = int(game[5:])
+        with self.backend.write() as connection:
+            now = self.signed[-1].signed_time + timedelta(minutes=10)
+            self._report(connection, number, game, Horizon.FINAL, now, differential)
+
+    def _forecast(
+        self, number: int, game: str, minute: int, horizon: Horizon, last: float, now: datetime
+    ) -> IssuedForecast:
+        market = self._random.random() < 0.2
+        made = full_ledger.recordable(number, slots=minute, horizon=horizon, last=last, market=market)
+        home, away = self._teams(number)
+        return replace(
+            made,
+            game_id=game,
+            home_team=home,
+            away_team=away,
+            generated_time=now,
+            expires_time=now + timedelta(minutes=5),
+        )
+
+    def _report(
+        self,
+        connection: Connection,
+        number: int,
+        game: str,
+        horizon: Horizon,
+        now: datetime,
+        differential: int | None = None,
+    ) -> None:
+        value = self._random.choice([each for each in range(-20, 21) if each]) if differential is None else differential
+        reported = ReportedOutcome(game, horizon, value, *self._teams(number), now, now)
+        assert not isinstance(outcomes.record_outcome(connection, reported, now), Failed)
+
+    def _teams(self, number: int) -> tuple[str, str]:
+        home = number % len(TEAMS)
+        return TEAMS[home], TEAMS[(home + 1 + number // len(TEAMS) % (len(TEAMS) - 1)) % len(TEAMS)]
+
+
+def evenings_at(path: Path, count: int, *, games: int = 2, seed: int = 0) -> Evenings:
+    """Returns a SQLite ledger of evenings; close its backend."""
+    made = not path.exists()
+    if made:
+        put_empty_ledger(path)
+    result = Evenings(SqliteBackend(f"sqlite:///{path}"), seed)
+    if made:
+        ledger_id = uuid4().hex
+        with result.backend.write() as connection:
+            stored_rows.set_identity(connection, Identity(ledger_id, "00" * 8, 0, codec.genesis_hash(ledger_id)))
+    for _ in range(count):
+        result.play(games=games)
+    return result
+
+
+def write_evenings(path: Path, count: int, *, games: int = 2, seed: int = 0) -> Evenings:
+    """Writes a SQLite ledger of evenings, and closes it."""
+    result = evenings_at(path, count, games=games, seed=seed)
+    result.backend.close()
+    return result
+
+
+def rows(backend: Backend) -> Mapping[str, list[dict[str, Any]]]:
+    """Returns every row of a ledger, by table."""
+    with backend.read() as connection:
+        return {
+            table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]
+            for table in metadata.sorted_tables
+        }
+
+
+def rows_at(path: Path) -> Mapping[str, list[dict[str, Any]]]:
+    """Returns every row of a SQLite ledger, by table."""
+    with closing(SqliteBackend(f"sqlite:///{path}")) as backend:
+        return rows(backend)

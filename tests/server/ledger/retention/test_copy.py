@@ -1,0 +1,214 @@
+"""A copy of a ledger equals it row by row, whatever it contains, and goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from tests.server.ledger.retention.evenings import Evenings, evenings_at, rows, rows_at, write_evenings
+from tests.support.builders.empty_ledger import put_empty_ledger
+from tests.support.fakes.memory_backend import MemoryBackend
+from tests.support.harness.laws import examples
+
+from dejavu_server.ledger import LedgerCorrupt, LedgerUnavailable, verify
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.backend import Backend
+from dejavu_server.ledger.database.sqlite import SqliteBackend
+from dejavu_server.ledger.retention import databases, stored_rows
+from dejavu_server.ledger.retention.databases import open_source, open_target
+from dejavu_server.ledger.retention.ledger_copy import StepProgress, TargetRefused, copy_ledger
+
+
+class Interrupted(Exception):
+    """Ends a copy."""
+
+
+@contextmanager
+def opened(source: Path, target: Path) -> Iterator[tuple[Backend, Backend]]:
+    with ExitStack() as stack:
+        reading = stack.enter_context(open_source(f"sqlite:///{source}"))
+        if not target.exists():
+            put_empty_ledger(target)  # faster than migrations
+        yield reading, stack.enter_context(open_target(f"sqlite:///{target}", reading))
+
+
+def epoch(path: Path) -> str:
+    return str(rows_at(path)["ledger"][0]["epoch"])
+
+
+@settings(max_examples=examples(5), deadline=None)
+@given(evenings=st.integers(0, 3), games=st.integers(1, 3), seed=st.integers(0, 1000), page=st.integers(1, 40))
+def test_a_copy_and_the_copy_of_it_equal_the_source_row_by_row(evenings: int, games: int, seed: int, page: int) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(MemoryBackend()) as memory,
+        pytest.MonkeyPatch.context() as fix,
+    ):
+        fix.setattr(stored_rows, "PAGE", page)
+        first, last = Path(folder, "first.db"), Path(folder, "last.db")
+        write_evenings(first, evenings, games=games, seed=seed)
+        memory.open(make=True)
+        with open_source(f"sqlite:///{first}") as source:
+            there = copy_ledger(source, memory)
+        assert rows(memory) == rows_at(first)
+        with open_target(f"sqlite:///{last}", memory) as target:
+            back = copy_ledger(memory, target)
+        assert rows_at(last) == rows_at(first)
+        assert (
+            (there.hash, there.sequence) == (back.hash, back.sequence) == (verify(f"sqlite:///{last}").hash, back.added)
+        )
+
+
+def test_an_interrupted_copy_has_another_epoch_until_a_later_one_completes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_rows, "PAGE", 10)
+    source, target = tmp_path / "source.db", tmp_path / "target.db"
+    write_evenings(source, 2)
+
+    def interrupt(progress: StepProgress) -> None:
+        if progress.sequence == 20:
+            raise Interrupted
+
+    with pytest.raises(Interrupted), opened(source, target) as both:
+        copy_ledger(*both, report=interrupt)
+    assert len(rows_at(target)["entries"]) == 20
+    assert epoch(target) != epoch(source)
+    with opened(source, target) as both:
+        copied = copy_ledger(*both)
+    assert copied.added == copied.entries - 20
+    assert rows_at(target) == rows_at(source)
+
+
+def test_a_later_copy_adds_what_was_recorded_since(tmp_path: Path) -> None:
+    source, target = tmp_path / "source.db", tmp_path / "target.db"
+    evenings = evenings_at(source, 1)
+    with opened(source, target) as both:
+        first = copy_ledger(*both)
+        assert copy_ledger(*both).added == 0
+        evenings.play()
+        second = copy_ledger(*both)
+    evenings.backend.close()
+    assert second.added == second.sequence - first.sequence > 0
+    assert rows_at(target) == rows_at(source)
+
+
+def test_a_copy_goes_on_until_it_has_what_a_server_records_meanwhile(tmp_path: Path) -> None:
+    source, target = tmp_path / "source.db", tmp_path / "target.db"
+    evenings = evenings_at(source, 1)
+
+    def record(progress: StepProgress) -> None:
+        if progress.step in {"comparing", "verifying"} and len(evenings.signed) < 5:
+            evenings.play()
+
+    with opened(source, target) as both:
+        copied = copy_ledger(*both, report=record)
+    evenings.backend.close()
+    assert len(evenings.signed) == 5
+    assert copied.sequence == evenings.signed[-1].sequence
+    assert rows_at(target) == rows_at(source)
+
+
+@pytest.mark.parametrize("shorter", [True, False])
+def test_a_target_that_holds_anything_else_is_refused_and_stays_as_it_was(tmp_path: Path, shorter: bool) -> None:
+    source, target = tmp_path / "source.db", tmp_path / "target.db"
+    write_evenings(source, 2)
+    write_evenings(target, 1 if shorter else 3, seed=1)
+    before = rows_at(target)
+    with pytest.raises(TargetRefused, match="the target holds another ledger"), opened(source, target) as both:
+        copy_ledger(*both)
+    assert rows_at(target) == before
+
+
+@pytest.mark.parametrize("more_in_source", [0, 2])
+def test_a_copy_that_was_recorded_in_is_refused(tmp_path: Path, more_in_source: int) -> None:
+    source, target = tmp_path / "source.db", tmp_path / "target.db"
+    evenings = evenings_at(source, 1)
+    with opened(source, target) as both:
+        copy_ledger(*both)
+    for _ in range(more_in_source):
+        evenings.play()
+    evenings.backend.close()
+    with closing(SqliteBackend(f"sqlite:///{target}")) as backend:
+        Evenings(backend, 5, evenings.signed[:1], number=50).play(games=1)
+    before = rows_at(target)
+    with pytest.raises(TargetRefused, match="is not that of the source"), opened(source, target) as both:
+        copy_ledger(*both)
+    assert rows_at(target) == before
+
+
+def test_a_damaged_source_is_copied_up_to_the_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_rows, "PAGE", 5)
+    source, target = tmp_path / "source.db", tmp_path / "target.db"
+    write_evenings(source, 1)
+    with closing(sqlite3.connect(source)) as database, database:
+        database.execute("UPDATE entries SET canonical = replace(canonical, '\"BKN\"', '\"LAL\"') WHERE sequence = 12")
+        database.execute("UPDATE entries SET canonical = canonical || ' ' WHERE sequence = 12")
+    with pytest.raises(LedgerCorrupt, match="entry 12 or the one before"), opened(source, target) as both:
+        copy_ledger(*both)
+    assert len(rows_at(target)["entries"]) == 10
+
+
+def test_a_copy_of_an_altered_row_is_not_completed(tmp_path: Path) -> None:
+    source, target = tmp_path / "source.db", tmp_path / "target.db"
+    write_evenings(source, 1)
+    with closing(sqlite3.connect(source)) as database, database:
+        database.execute("UPDATE forecasts SET confidence = 0.9 WHERE sequence = 1")
+    with pytest.raises(LedgerCorrupt, match="entry 1: the row in forecasts"), opened(source, target) as both:
+        copy_ledger(*both)
+    assert epoch(target) != epoch(source)
+
+
+def test_a_row_that_the_target_changed_is_found(tmp_path: Path) -> None:
+    source, target = tmp_path / "source.db", tmp_path / "target.db"
+    write_evenings(source, 1)
+    with opened(source, target) as (reading, writing):
+        copy_ledger(reading, writing)
+        with writing.write() as connection:
+            connection.execute(text("UPDATE forecasts SET confidence = 0.9 WHERE sequence = 1"))
+        with pytest.raises(LedgerCorrupt, match="the row at 1 in forecasts differs"):
+            copy_ledger(reading, writing)
+
+
+def test_a_disk_without_space_for_the_copy_is_refused_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "source.db", tmp_path / "target.db"
+    write_evenings(source, 1)
+    monkeypatch.setattr(databases, "MARGIN_BYTES", 2**62)
+    with pytest.raises(LedgerUnavailable, match="no space for the copy: it takes"), opened(source, target):
+        pass
+
+
+def test_one_database_by_two_names_is_one(tmp_path: Path) -> None:
+    write_evenings(tmp_path / "ledger.db", 0)
+    (tmp_path / "link.db").symlink_to(tmp_path / "ledger.db")
+    (tmp_path / "hard.db").hardlink_to(tmp_path / "ledger.db")
+    for name in ("ledger.db", "link.db", "hard.db", "../" + tmp_path.name + "/ledger.db"):
+        assert databases.same_database(f"sqlite:///{tmp_path}/ledger.db", f"sqlite:///{tmp_path}/{name}")
+    assert not databases.same_database(f"sqlite:///{tmp_path}/ledger.db", f"sqlite:///{tmp_path}/other.db")
+
+
+def test_the_identity_of_the_source_is_not_written_to_the_target_while_it_is_incomplete(tmp_path: Path) -> None:
+    source, target = tmp_path / "source.db", tmp_path / "target.db"
+    evenings = evenings_at(source, 1)
+    with opened(source, target) as (reading, writing):
+        copy_ledger(reading, writing)
+        evenings.play()
+        seen = list[str]()
+
+        def look(_: StepProgress) -> None:
+            with writing.read() as connection:
+                seen.append(store.identity(connection).epoch)
+
+        copied = copy_ledger(reading, writing, report=look)
+    evenings.backend.close()
+    assert copied.epoch not in seen[:-1]
+    assert seen[-1] == copied.epoch == epoch(source)

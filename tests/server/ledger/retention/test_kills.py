@@ -1,0 +1,123 @@
+"""Backup, copy and pruning are killed at random moments; what they leave is sound, and the next run completes it.
+
+The processes are forks: nothing of them but files is left after SIGKILL.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.server.ledger.retention.evenings import KEY, evenings_at, rows_at, write_evenings
+from tests.server.ledger.retention.test_pruning import NOW, learned, planned, state
+from tests.support.builders.empty_ledger import put_empty_ledger
+from tests.support.harness.laws import examples
+
+from dejavu_server.ledger import verify
+from dejavu_server.ledger.database.sqlite import SqliteBackend
+from dejavu_server.ledger.retention import pruning, stored_rows
+from dejavu_server.ledger.retention.backup import back_up
+from dejavu_server.ledger.retention.databases import open_source, open_target
+from dejavu_server.ledger.retention.ledger_copy import copy_ledger
+
+ROUNDS = examples(2)
+SEED = 46
+
+
+def killed(work: Callable[[], object], after: float) -> bool:
+    """Runs a function in a process that is killed after some seconds; returns whether it had not ended before."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    time.sleep(after)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return True
+    assert os.waitstatus_to_exitcode(status) == 0, "it failed by itself"
+    return False
+
+
+def duration(work: Callable[[], object]) -> float:
+    """Returns how long a function takes, in seconds."""
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_rows, "PAGE", 6)
+
+
+def test_a_killed_copy_is_completed_by_the_next(tmp_path: Path) -> None:
+    source, chance = tmp_path / "source.db", random.Random(SEED)
+    write_evenings(source, 2)
+
+    def copy(target: Path) -> None:
+        with open_source(f"sqlite:///{source}") as reading, open_target(f"sqlite:///{target}", reading) as writing:
+            copy_ledger(reading, writing)
+
+    put_empty_ledger(tmp_path / "0.db")
+    whole = duration(lambda: copy(tmp_path / "0.db"))
+    for number in range(1, ROUNDS + 1):
+        target = tmp_path / f"{number}.db"
+        put_empty_ledger(target)
+        while killed(lambda: copy(target), chance.uniform(0.0, whole)):  # noqa: B023 - it runs at once
+            held = rows_at(target)
+            complete = held["ledger"] == rows_at(source)["ledger"]
+            assert not complete or held == rows_at(source), "it has the source's epoch once it is complete"
+        assert rows_at(target) == rows_at(source)
+
+
+def test_a_killed_backup_leaves_no_file_by_that_name_unless_it_is_complete(tmp_path: Path) -> None:
+    chance = random.Random(SEED)
+    write_evenings(tmp_path / "ledger.db", 3)
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    whole = duration(lambda: back_up(url, tmp_path / "0.db"))
+    for number in range(1, ROUNDS + 1):
+        target = tmp_path / f"{number}.db"
+        killed(lambda: back_up(url, target), chance.uniform(0.0, whole))  # noqa: B023 - it runs at once
+        if not target.exists():
+            back_up(url, target)
+        assert rows_at(target) == rows_at(tmp_path / "ledger.db")
+
+
+def test_a_killed_removal_leaves_a_valid_ledger_and_is_completed_by_the_next(tmp_path: Path) -> None:
+    chance, path = random.Random(SEED), tmp_path / "ledger.db"
+    url = f"sqlite:///{path}"
+    evenings = evenings_at(path, 3)
+    before, through = state(learned(evenings.backend)), evenings.signed[1].sequence
+    evenings.backend.close()
+    content = path.read_bytes()
+
+    def prune() -> None:
+        with closing(SqliteBackend(url)) as backend:
+            with backend.read() as connection:
+                statement = pruning.unfinished(connection)
+            statement = statement or pruning.begin(backend, planned(backend, through), KEY, NOW)
+            pruning.remove(backend, statement, step=4, pause=lambda _: None)
+
+    whole = duration(prune)
+    seen = set[int]()
+    for _ in range(ROUNDS):
+        path.write_bytes(content)
+        while killed(prune, chance.uniform(0.0, whole)):
+            found = verify(url)
+            seen.add(found.pruned_through)
+            with closing(SqliteBackend(url)) as backend:
+                assert state(learned(backend)) == before
+            if found.pruned_through == through:
+                break
+        assert verify(url, evenings.signed[2]).pruned_through == through
+    assert seen, "none was killed in time"

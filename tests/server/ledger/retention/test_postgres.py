@@ -1,0 +1,95 @@
+"""A ledger moves from SQLite to PostgreSQL and back unchanged, is backed up, restored and pruned there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.server.ledger.retention.evenings import KEY, evenings_at, rows, rows_at, write_evenings
+from tests.server.ledger.retention.test_pruning import NOW, learned, planned, prune, state
+from tests.support.processes.postgres import postgres_ledger
+
+from dejavu_server.ledger import verify
+from dejavu_server.ledger.database.postgres.backend import PostgresBackend
+from dejavu_server.ledger.retention import pruning, stored_rows
+from dejavu_server.ledger.retention.backup import back_up, restore
+from dejavu_server.ledger.retention.databases import open_source, open_target
+from dejavu_server.ledger.retention.ledger_copy import StepProgress, TargetRefused, copy_ledger
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    with postgres_ledger() as url:
+        yield url
+
+
+def copy(source: str, target: str) -> int:
+    with open_source(source) as reading, open_target(target, reading) as writing:
+        return copy_ledger(reading, writing).added
+
+
+def test_a_ledger_comes_back_from_postgresql_row_by_row(database: str, tmp_path: Path) -> None:
+    first, last = tmp_path / "first.db", tmp_path / "last.db"
+    evenings = evenings_at(first, 2)
+    prune(evenings.backend, evenings.signed[0].sequence)
+    evenings.play()
+    evenings.backend.close()
+    assert copy(f"sqlite:///{first}", database) == evenings.signed[2].sequence - evenings.signed[0].sequence
+    assert copy(database, f"sqlite:///{last}") > 0
+    assert rows_at(last) == rows_at(first)
+    assert verify(database, evenings.signed[1]) == verify(f"sqlite:///{last}", evenings.signed[1])
+    assert copy(database, f"sqlite:///{last}") == 0
+
+
+def test_an_interrupted_copy_to_postgresql_goes_on(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_rows, "PAGE", 10)
+    write_evenings(tmp_path / "ledger.db", 2)
+    url = f"sqlite:///{tmp_path}/ledger.db"
+
+    def interrupt(progress: StepProgress) -> None:
+        if progress.sequence == 20:
+            raise KeyboardInterrupt
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        open_source(url) as reading,
+        open_target(database, reading) as writing,
+    ):
+        copy_ledger(reading, writing, report=interrupt)
+    assert copy(url, database) == len(rows_at(tmp_path / "ledger.db")["entries"]) - 20
+    with closing(PostgresBackend(database)) as backend:
+        assert rows(backend) == rows_at(tmp_path / "ledger.db")
+
+
+def test_a_ledger_in_postgresql_is_backed_up_to_a_file_and_restored_from_it(database: str, tmp_path: Path) -> None:
+    write_evenings(tmp_path / "ledger.db", 2)
+    copy(f"sqlite:///{tmp_path}/ledger.db", database)
+    back_up(database, tmp_path / "backup.db")
+    assert rows_at(tmp_path / "backup.db") == rows_at(tmp_path / "ledger.db")
+    with postgres_ledger() as other:
+        restored = restore(tmp_path / "backup.db", other)
+        with closing(PostgresBackend(other)) as backend:
+            there = dict(rows(backend))
+        assert there["ledger"][0]["epoch"] == restored.epoch
+        here = dict(rows_at(tmp_path / "backup.db"))
+        assert here.pop("ledger")[0]["epoch"] != restored.epoch
+        assert there | {"ledger": None} == here | {"ledger": None}
+    write_evenings(tmp_path / "other.db", 1, seed=4)
+    with pytest.raises(TargetRefused, match="another ledger"):
+        restore(tmp_path / "other.db", database)
+
+
+def test_a_ledger_in_postgresql_is_pruned_and_models_know_what_they_knew(database: str, tmp_path: Path) -> None:
+    evenings = write_evenings(tmp_path / "ledger.db", 3)
+    copy(f"sqlite:///{tmp_path}/ledger.db", database)
+    with closing(PostgresBackend(database)) as backend:
+        backend.open(make=False)
+        before = state(learned(backend))
+        statement = pruning.begin(backend, planned(backend, evenings.signed[1].sequence), KEY, NOW)
+        pruning.remove(backend, statement, step=9, pause=lambda _: None)
+        assert state(learned(backend)) == before
+    assert verify(database, evenings.signed[2]).pruned_through == statement.through

@@ -1,0 +1,297 @@
+"""Pruning removes whole evenings from the start; what is left verifies, and models know what they knew before."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.server.ledger.retention.evenings import FIRST, KEY, TEAMS, Evenings, evenings_at, rows_at
+
+from dejavu_models.live_ratings import LiveRatings
+from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_server.forecasting.online_updater import OnlineProjection
+from dejavu_server.ledger import Ledger, LedgerCorrupt, ResumeTokenExpired, verify
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.backend import Backend
+from dejavu_server.ledger.queries import learning, pruned
+from dejavu_server.ledger.queries.pruned import PrunedStatement
+from dejavu_server.ledger.retention import pruning
+from dejavu_server.ledger.retention.databases import open_source, open_target
+from dejavu_server.ledger.retention.ledger_copy import copy_ledger
+from dejavu_server.ledger.retention.prune_plan import NothingToPrune, PrunePlan, plan
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+START = LiveRatings.start(
+    RatingFilter.start(RatingSettings()).predict(2025, np.datetime64("2025-06-17")).update("BOS", "NYK", 18)
+)
+
+
+@pytest.fixture
+def evenings(tmp_path: Path) -> Iterator[Evenings]:
+    made = evenings_at(tmp_path / "ledger.db", 4, seed=2)
+    yield made
+    made.backend.close()
+
+
+def planned(backend: Backend, through: int | None = None, before: datetime | None = None) -> PrunePlan:
+    with backend.read() as connection:
+        return plan(connection, through=through, before=before, now=NOW)
+
+
+def begin(backend: Backend, through: int) -> PrunedStatement:
+    return pruning.begin(backend, planned(backend, through), KEY, NOW)
+
+
+def prune(backend: Backend, through: int, *, step: int = 7) -> int:
+    return pruning.remove(backend, begin(backend, through), step=step, pause=lambda _: None)
+
+
+def learned(backend: Backend, known: OnlineProjection | None = None) -> OnlineProjection:
+    projection = known or OnlineProjection({"v1": START}, intervals=True)
+    with backend.read() as connection:
+        projection.read(connection)
+    return projection
+
+
+def state(projection: OnlineProjection) -> tuple[object, ...]:
+    ratings = projection.ratings("v1")
+    assert ratings is not None
+    table = ratings.filter.ratings()
+    margins = [table.expected_margin(home, away) for home in TEAMS for away in TEAMS if home != away]
+    return projection.newest, projection.intervals.to_bytes(), margins
+
+
+@pytest.mark.parametrize("evening", range(4))
+def test_models_know_what_they_knew_before_and_learn_on_as_if_nothing_was_removed(
+    evenings: Evenings, evening: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dejavu_server.forecasting.online_updater.SNAPSHOT_EVERY", 3)
+    running = learned(evenings.backend)
+    before = state(running)
+    assert running.intervals.to_bytes() != OnlineProjection({}, intervals=True).intervals.to_bytes()
+    prune(evenings.backend, evenings.signed[evening].sequence)
+    assert state(learned(evenings.backend)) == before
+    assert state(learned(evenings.backend, running)) == before
+    twin = evenings_at(tmp_path / "whole.db", 4, seed=2)
+    for each in (evenings, twin):
+        each.play()
+        each.correct(each.games[4][0], 33)
+    whole = state(learned(twin.backend))
+    twin.backend.close()
+    # Fresh, and one that has run since before: the two ledgers differ in nothing but what was removed.
+    assert state(learned(evenings.backend)) == whole
+    assert state(learned(evenings.backend, running)) == whole
+    assert verify(f"sqlite:///{tmp_path}/ledger.db").pruned_through == evenings.signed[evening].sequence
+
+
+def test_each_step_leaves_a_ledger_that_is_valid_and_whose_models_know_the_same(
+    evenings: Evenings, tmp_path: Path
+) -> None:
+    before, seen = state(learned(evenings.backend)), list[int]()
+
+    def look(at: int) -> None:
+        found = verify(f"sqlite:///{tmp_path}/ledger.db")
+        assert (found.pruned_through, found.entries) == (at, evenings.signed[3].sequence - at)
+        assert state(learned(evenings.backend)) == before
+        seen.append(at)
+
+    statement = begin(evenings.backend, evenings.signed[1].sequence)
+    look(0)
+    pruning.remove(evenings.backend, statement, look, step=11, pause=lambda _: None)
+    assert len(seen) > 3
+    assert seen[-1] == statement.through
+
+
+def test_checkpoints_from_the_last_entry_removed_on_still_prove_the_rest(evenings: Evenings, tmp_path: Path) -> None:
+    prune(evenings.backend, evenings.signed[1].sequence)
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with pytest.raises(LedgerCorrupt, match=r"can't be verified against them; expected one at \d+ or later"):
+        verify(url, evenings.signed[0])
+    for kept in evenings.signed[1:]:
+        assert verify(url, kept).pruned_through == evenings.signed[1].sequence
+
+
+def test_a_ledger_is_pruned_again_and_again(evenings: Evenings, tmp_path: Path) -> None:
+    before = state(learned(evenings.backend))
+    for kept in evenings.signed:
+        prune(evenings.backend, kept.sequence)
+        assert verify(f"sqlite:///{tmp_path}/ledger.db", kept).pruned_through == kept.sequence
+        assert state(learned(evenings.backend)) == before
+    assert rows_at(tmp_path / "ledger.db")["entries"] == []
+
+
+def test_less_than_asked_for_is_removed_where_a_game_goes_on_and_the_plan_says_why(evenings: Evenings) -> None:
+    game = evenings.games[2][0]
+    evenings.correct(game, 41)
+    evenings.play()
+    found = planned(evenings.backend, evenings.signed[3].sequence)
+    assert found.through.sequence == evenings.signed[1].sequence
+    assert f"the entries of game {game} go on until {evenings.signed[3].sequence + 1}" in found.limited_by
+    assert planned(evenings.backend, evenings.signed[4].sequence).through.sequence == evenings.signed[4].sequence
+
+
+def test_games_without_an_outcome_stay_unless_asked_for(evenings: Evenings) -> None:
+    evenings.play(settled=False)
+    evenings.play()
+    found = planned(evenings.backend, evenings.signed[5].sequence)
+    assert found.through.sequence == evenings.signed[3].sequence
+    assert f"the outcome of {', '.join(evenings.games[4])} is missing" in found.limited_by
+    with evenings.backend.read() as connection:
+        everything = plan(connection, through=evenings.signed[5].sequence, include_unsettled=True, now=NOW)
+    assert everything.through.sequence == evenings.signed[5].sequence
+    assert everything.unsettled == tuple(evenings.games[4])
+
+
+def test_the_plan_is_by_date_and_never_of_the_last_week(evenings: Evenings) -> None:
+    second = evenings.signed[1]
+    found = planned(evenings.backend, before=second.signed_time + timedelta(hours=1))
+    assert found.through.sequence == second.sequence
+    assert (found.first_day, found.last_day) == (FIRST.date() - timedelta(days=1), FIRST.date())
+    assert len(found.games) == 4
+    with evenings.backend.read() as connection:
+        young = second.signed_time + timedelta(days=7)
+        assert plan(connection, through=10**6, now=young).through.sequence == second.sequence
+        with pytest.raises(NothingToPrune, match="there is no signed checkpoint of 2026-01-05"):
+            plan(connection, through=10**6, now=FIRST + timedelta(days=7))
+        with pytest.raises(NothingToPrune, match="at 3 or before"):
+            plan(connection, through=3, now=NOW)
+
+
+def test_a_game_that_is_corrected_while_the_ledger_is_verified_is_not_removed(evenings: Evenings) -> None:
+    found = planned(evenings.backend, evenings.signed[1].sequence)
+    evenings.correct(evenings.games[0][0], 40)
+    with pytest.raises(NothingToPrune, match=f"game {evenings.games[0][0]} was changed"):
+        pruning.begin(evenings.backend, found, KEY, NOW)
+
+
+def test_a_removed_game_that_is_reported_again_is_not_learned_from_twice(evenings: Evenings, tmp_path: Path) -> None:
+    prune(evenings.backend, evenings.signed[1].sequence)
+    before = state(learned(evenings.backend))
+    game = evenings.games[0][0]
+    evenings.correct(game, 55)
+    evenings.correct(game, 56)
+    after = learned(evenings.backend)
+    assert state(after)[1:] == before[1:]
+    assert after.newest.reported > evenings.signed[3].sequence
+    verify(f"sqlite:///{tmp_path}/ledger.db")
+    with evenings.backend.read() as connection:
+        assert pruned.read_statement(connection) is not None
+
+
+def test_a_correction_of_what_is_being_removed_leaves_what_stands_for_it(evenings: Evenings) -> None:
+    statement = begin(evenings.backend, evenings.signed[1].sequence)
+    before = state(learned(evenings.backend))
+    evenings.correct(evenings.games[0][0], 40)
+    pruning.remove(evenings.backend, statement, pause=lambda _: None)
+    assert state(learned(evenings.backend))[1:] == before[1:]
+
+
+async def test_tokens_of_before_expire_and_others_stay_valid(evenings: Evenings, tmp_path: Path) -> None:
+    ledger = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    tokens = {sequence: ledger.token(sequence) for sequence in (0, 5, evenings.signed[1].sequence)}
+    prune(evenings.backend, evenings.signed[1].sequence)
+    for sequence, token in tokens.items():
+        if sequence < evenings.signed[1].sequence:
+            with pytest.raises(ResumeTokenExpired, match="whose following forecasts were removed"):
+                await ledger.resume_position(token)
+        else:
+            assert await ledger.resume_position(token) == sequence
+    await ledger.close()
+
+
+def test_an_interrupted_removal_is_known_and_goes_on(evenings: Evenings, tmp_path: Path) -> None:
+    statement = begin(evenings.backend, evenings.signed[1].sequence)
+
+    def interrupt(at: int) -> None:
+        if at > 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pruning.remove(evenings.backend, statement, interrupt, step=7, pause=lambda _: None)
+    with evenings.backend.read() as connection:
+        assert pruning.unfinished(connection) == statement
+    assert pruning.remove(evenings.backend, statement, pause=lambda _: None) == statement.through - 14
+    with evenings.backend.read() as connection:
+        assert pruning.unfinished(connection) is None
+    assert verify(f"sqlite:///{tmp_path}/ledger.db").pruned_through == statement.through
+
+
+def test_a_pruned_ledger_is_copied_with_what_stands_for_the_rest(evenings: Evenings, tmp_path: Path) -> None:
+    prune(evenings.backend, evenings.signed[1].sequence)
+    with (
+        open_source(f"sqlite:///{tmp_path}/ledger.db") as source,
+        open_target(f"sqlite:///{tmp_path}/copy.db", source) as target,
+    ):
+        copied = copy_ledger(source, target)
+        assert state(learned(target)) == state(learned(evenings.backend))
+    assert rows_at(tmp_path / "copy.db") == rows_at(tmp_path / "ledger.db")
+    assert copied.entries == evenings.signed[3].sequence - evenings.signed[1].sequence
+
+
+def change_statement(database: sqlite3.Connection) -> None:
+    database.execute(
+        "UPDATE snapshots SET state = replace(state, '\"standing\": ', '\"standing\": 1') WHERE part = 'pruned'"
+    )
+
+
+def change_outcomes(database: sqlite3.Connection) -> None:
+    outcomes = pruned.encode_outcomes([])
+    database.execute("UPDATE snapshots SET state = ? WHERE part = 'pruned-outcomes'", (outcomes,))
+
+
+def change_intervals(database: sqlite3.Connection) -> None:
+    empty = OnlineProjection({}, intervals=True).intervals.to_bytes()
+    database.execute("UPDATE snapshots SET state = ? WHERE part = 'intervals'", (empty,))
+
+
+def drop_statement(database: sqlite3.Connection) -> None:
+    database.execute("DELETE FROM snapshots WHERE part = 'pruned'")
+
+
+def drop_outcomes(database: sqlite3.Connection) -> None:
+    database.execute("DELETE FROM snapshots WHERE part = 'pruned-outcomes'")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (change_statement, "signature is not valid|cannot be read"),
+        (change_outcomes, "that stand for what was pruned were altered"),
+        (change_intervals, "that stand for what was pruned were altered"),
+        (drop_statement, "were removed, and no signed snapshot says so"),
+        (drop_outcomes, "that stand for what was pruned were altered"),
+    ],
+)
+def test_verification_finds_what_was_changed_of_what_stands_for_the_rest(
+    evenings: Evenings, tmp_path: Path, change: Callable[[sqlite3.Connection], None], why: str
+) -> None:
+    prune(evenings.backend, evenings.signed[1].sequence)
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
+        change(database)
+    with pytest.raises(LedgerCorrupt, match=why):
+        verify(f"sqlite:///{tmp_path}/ledger.db")
+
+
+def test_another_key_than_the_known_ones_is_found(evenings: Evenings, tmp_path: Path) -> None:
+    found = planned(evenings.backend, evenings.signed[1].sequence)
+    other = Ed25519PrivateKey.generate()
+    pruning.remove(evenings.backend, pruning.begin(evenings.backend, found, other, NOW), pause=lambda _: None)
+    known = KEY.public_key().public_bytes_raw()
+    with pytest.raises(LedgerCorrupt, match="what was pruned is signed with another key"):
+        verify(f"sqlite:///{tmp_path}/ledger.db", public_keys=[known])
+    verify(f"sqlite:///{tmp_path}/ledger.db", public_keys=[known, other.public_key().public_bytes_raw()])
+
+
+def test_the_head_of_a_ledger_without_entries_is_the_last_one_removed(evenings: Evenings) -> None:
+    prune(evenings.backend, evenings.signed[3].sequence)
+    with evenings.backend.read() as connection:
+        assert store.head(connection) == (evenings.signed[3].sequence, evenings.signed[3].hash)
+        assert learning.newest(connection).standing > 0
+    evenings.play()
+    assert evenings.signed[4].sequence > evenings.signed[3].sequence

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -22,6 +23,7 @@ from dejavu.v1.record_service_pb2 import (
     Scorecard,
     ScoreFilter,
 )
+from dejavu.v1.retention_pb2 import PrunedEntries
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.formatting import horizon_label, percent, pluralize, signed
 from dejavu_client.output.record import REPLAYS_LEFT_OUT
@@ -109,7 +111,15 @@ def _figures(scorecard: Scorecard) -> Table:
     ):
         if count:
             rows.add_row("left out", f"{count:,}", "", why)
+    if scorecard.HasField("pruned"):
+        rows.add_row("record from", *_record_start(scorecard.pruned))
     return rows
+
+
+def _record_start(pruned: PrunedEntries) -> tuple[str, str, str]:
+    """Returns value, interval and note of the row that says what was removed."""
+    since, removed = (each.ToDatetime(UTC).date() for each in (pruned.recorded_before, pruned.pruned_time))
+    return f"{since}", "", f"entries up to {pruned.through_sequence:,}, from before, were removed on {removed}"
 
 
 def _market(market: MarketRecord) -> Table:

@@ -24,8 +24,9 @@ from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.shared_reads import LatestRead, SharedReads
 from dejavu_server.ledger.access import LedgerAccess
-from dejavu_server.ledger.database.backend import Query, StopSignal
-from dejavu_server.ledger.queries import pages, predictions, scorecards
+from dejavu_server.ledger.database.backend import Connection, Query, StopSignal
+from dejavu_server.ledger.queries import pages, predictions, pruned, scorecards
+from dejavu_server.ledger.queries.pruned import PrunedStatement
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.ledger.queries.settled_cache import SettledCache
 from dejavu_server.records import Checkpoint
@@ -99,8 +100,8 @@ class RecordService:
         """Scores settled forecasts."""
         score_filter = record_requests.scorecard_filter(request)
 
-        def response(settled: scorecards.SettledByModel) -> pb.GetScorecardResponse:
-            return pb.GetScorecardResponse(scorecard=record.scorecard_message(scorecard(settled.forecasts)))
+        def response(settled: scorecards.SettledByModel, removed: PrunedStatement | None) -> pb.GetScorecardResponse:
+            return pb.GetScorecardResponse(scorecard=record.scorecard_message(scorecard(settled.forecasts), removed))
 
         return await self._share(score_filter, score_filter, response)
 
@@ -108,31 +109,38 @@ class RecordService:
         """Ranks the model versions."""
         asked = record_requests.leaderboard_query(request)
 
-        def response(settled: scorecards.SettledByModel) -> pb.GetLeaderboardResponse:
+        def response(settled: scorecards.SettledByModel, removed: PrunedStatement | None) -> pb.GetLeaderboardResponse:
             cards = {
                 version: scorecard(settled.forecasts.where(settled.model == index))
                 for index, version in enumerate(settled.models)
             }
             entries = leaderboard(cards, asked.metric, asked.min_games)
-            return record.leaderboard_message(entries, asked.metric, asked.min_games)
+            return record.leaderboard_message(entries, asked.metric, asked.min_games, removed)
 
         return await self._share(asked, asked.filter, response)
 
     async def get_checkpoint(self, _: pb.GetCheckpointRequest, __: Context) -> pb.GetCheckpointResponse:
         """Returns the signed head of the ledger."""
-        return pb.GetCheckpointResponse(checkpoint=record.checkpoint_message(await self._signer()))
+        signed = await self._signer()
+        removed = await self._ledger.read(pruned.read_statement)
+        return pb.GetCheckpointResponse(checkpoint=record.checkpoint_message(signed, removed))
 
     async def _share(
-        self, query: Hashable, filter_: ScoreFilter, response: Callable[[scorecards.SettledByModel], _M]
+        self,
+        query: Hashable,
+        filter_: ScoreFilter,
+        response: Callable[[scorecards.SettledByModel, PrunedStatement | None], _M],
     ) -> _M:
         """Returns the response to a query, computed from the settled forecasts of a filter as they are by now."""
         is_small = partial(self._ledger.read, partial(scorecards.is_small, filter_=filter_))
 
+        def build(connection: Connection, small: bool) -> _M:
+            settled = self._settled.settled(connection, filter_, renew=not small)
+            return response(settled, pruned.read_statement(connection))
+
         async def read(stop: StopSignal, small: bool) -> _M:
             # One large read runs at a time, so that one thread renews what is in memory.
-            return await self._ledger.read(
-                lambda connection: response(self._settled.settled(connection, filter_, renew=not small)), stop=stop
-            )
+            return await self._ledger.read(partial(build, small=small), stop=stop)
 
         return await self._scorecards.get((await self._position.get(), query), is_small, read)
 

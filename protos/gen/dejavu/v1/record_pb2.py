@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from dejavu.v1 import forecast_pb2 as dejavu_dot_v1_dot_forecast__pb2
 from dejavu.v1 import market_pb2 as dejavu_dot_v1_dot_market__pb2
+from dejavu.v1 import retention_pb2 as dejavu_dot_v1_dot_retention__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x64\x65javu/v1/record.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x16\x64\x65javu/v1/market.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x02\n\x07Outcome\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x14\n\x0c\x64ifferential\x18\x03 \x01(\x11\x12\x11\n\thome_team\x18\x04 \x01(\t\x12\x11\n\taway_team\x18\x05 \x01(\t\x12\x31\n\robserved_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rrecorded_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\x08 \x01(\x04\x12\x10\n\x08revision\x18\t \x01(\r\x12\x11\n\twithdrawn\x18\n \x01(\x08\x12\x13\n\x0brecorded_by\x18\x0b \x01(\t\"\xab\x02\n\nSettlement\x12\x18\n\x10outcome_sequence\x18\x01 \x01(\x04\x12\r\n\x05\x65rror\x18\x02 \x01(\x01\x12\x16\n\x0e\x61\x62solute_error\x18\x03 \x01(\x01\x12\"\n\x1apersistence_absolute_error\x18\x04 \x01(\x01\x12\x0f\n\x07\x63overed\x18\x05 \x01(\x08\x12\r\n\x05\x62rier\x18\x06 \x01(\x01\x12\x11\n\x04\x63rps\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x1e\n\x16\x66irst_outcome_sequence\x18\x08 \x01(\x04\x12.\n\rmarket_result\x18\t \x01(\x0e\x32\x17.dejavu.v1.MarketResult\x12\x1a\n\rmarket_profit\x18\n \x01(\x01H\x01\x88\x01\x01\x42\x07\n\x05_crpsB\x10\n\x0e_market_profit\"\x98\x02\n\x12RecordedPrediction\x12%\n\x08\x66orecast\x18\x01 \x01(\x0b\x32\x13.dejavu.v1.Forecast\x12\x0f\n\x07pattern\x18\x02 \x03(\x02\x12#\n\x07outcome\x18\x03 \x01(\x0b\x32\x12.dejavu.v1.Outcome\x12)\n\nsettlement\x18\x04 \x01(\x0b\x32\x15.dejavu.v1.Settlement\x12\x12\n\nsuperseded\x18\x05 \x01(\x08\x12!\n\x06market\x18\x06 \x01(\x0b\x32\x11.dejavu.v1.Market\x12.\n\rmarket_answer\x18\x07 \x01(\x0b\x32\x17.dejavu.v1.MarketAnswer\x12\x13\n\x0brecorded_by\x18\x08 \x01(\t\"\xa6\x01\n\nCheckpoint\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0c\n\x04hash\x18\x04 \x01(\x0c\x12/\n\x0bsigned_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\npublic_key\x18\x06 \x01(\x0c\x12\x11\n\tsignature\x18\x07 \x01(\x0c*t\n\x0cMarketResult\x12\x1d\n\x19MARKET_RESULT_UNSPECIFIED\x10\x00\x12\x15\n\x11MARKET_RESULT_WON\x10\x01\x12\x16\n\x12MARKET_RESULT_LOST\x10\x02\x12\x16\n\x12MARKET_RESULT_PUSH\x10\x03\x42>\n\rcom.dejavu.v1B\x0bRecordProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x64\x65javu/v1/record.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x16\x64\x65javu/v1/market.proto\x1a\x19\x64\x65javu/v1/retention.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x02\n\x07Outcome\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x14\n\x0c\x64ifferential\x18\x03 \x01(\x11\x12\x11\n\thome_team\x18\x04 \x01(\t\x12\x11\n\taway_team\x18\x05 \x01(\t\x12\x31\n\robserved_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rrecorded_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08sequence\x18\x08 \x01(\x04\x12\x10\n\x08revision\x18\t \x01(\r\x12\x11\n\twithdrawn\x18\n \x01(\x08\x12\x13\n\x0brecorded_by\x18\x0b \x01(\t\"\xab\x02\n\nSettlement\x12\x18\n\x10outcome_sequence\x18\x01 \x01(\x04\x12\r\n\x05\x65rror\x18\x02 \x01(\x01\x12\x16\n\x0e\x61\x62solute_error\x18\x03 \x01(\x01\x12\"\n\x1apersistence_absolute_error\x18\x04 \x01(\x01\x12\x0f\n\x07\x63overed\x18\x05 \x01(\x08\x12\r\n\x05\x62rier\x18\x06 \x01(\x01\x12\x11\n\x04\x63rps\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x1e\n\x16\x66irst_outcome_sequence\x18\x08 \x01(\x04\x12.\n\rmarket_result\x18\t \x01(\x0e\x32\x17.dejavu.v1.MarketResult\x12\x1a\n\rmarket_profit\x18\n \x01(\x01H\x01\x88\x01\x01\x42\x07\n\x05_crpsB\x10\n\x0e_market_profit\"\x98\x02\n\x12RecordedPrediction\x12%\n\x08\x66orecast\x18\x01 \x01(\x0b\x32\x13.dejavu.v1.Forecast\x12\x0f\n\x07pattern\x18\x02 \x03(\x02\x12#\n\x07outcome\x18\x03 \x01(\x0b\x32\x12.dejavu.v1.Outcome\x12)\n\nsettlement\x18\x04 \x01(\x0b\x32\x15.dejavu.v1.Settlement\x12\x12\n\nsuperseded\x18\x05 \x01(\x08\x12!\n\x06market\x18\x06 \x01(\x0b\x32\x11.dejavu.v1.Market\x12.\n\rmarket_answer\x18\x07 \x01(\x0b\x32\x17.dejavu.v1.MarketAnswer\x12\x13\n\x0brecorded_by\x18\x08 \x01(\t\"\xd0\x01\n\nCheckpoint\x12\x11\n\tledger_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0c\n\x04hash\x18\x04 \x01(\x0c\x12/\n\x0bsigned_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\npublic_key\x18\x06 \x01(\x0c\x12\x11\n\tsignature\x18\x07 \x01(\x0c\x12(\n\x06pruned\x18\x08 \x01(\x0b\x32\x18.dejavu.v1.PrunedEntries*t\n\x0cMarketResult\x12\x1d\n\x19MARKET_RESULT_UNSPECIFIED\x10\x00\x12\x15\n\x11MARKET_RESULT_WON\x10\x01\x12\x16\n\x12MARKET_RESULT_LOST\x10\x02\x12\x16\n\x12MARKET_RESULT_PUSH\x10\x03\x42>\n\rcom.dejavu.v1B\x0bRecordProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,14 +36,14 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.v1.record_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rcom.dejavu.v1B\013RecordProtoP\001Z\022dejavu/v1;dejavuv1\252\002\tDejavu.V1'
-  _globals['_MARKETRESULT']._serialized_start=1178
-  _globals['_MARKETRESULT']._serialized_end=1294
-  _globals['_OUTCOME']._serialized_start=121
-  _globals['_OUTCOME']._serialized_end=422
-  _globals['_SETTLEMENT']._serialized_start=425
-  _globals['_SETTLEMENT']._serialized_end=724
-  _globals['_RECORDEDPREDICTION']._serialized_start=727
-  _globals['_RECORDEDPREDICTION']._serialized_end=1007
-  _globals['_CHECKPOINT']._serialized_start=1010
-  _globals['_CHECKPOINT']._serialized_end=1176
+  _globals['_MARKETRESULT']._serialized_start=1247
+  _globals['_MARKETRESULT']._serialized_end=1363
+  _globals['_OUTCOME']._serialized_start=148
+  _globals['_OUTCOME']._serialized_end=449
+  _globals['_SETTLEMENT']._serialized_start=452
+  _globals['_SETTLEMENT']._serialized_end=751
+  _globals['_RECORDEDPREDICTION']._serialized_start=754
+  _globals['_RECORDEDPREDICTION']._serialized_end=1034
+  _globals['_CHECKPOINT']._serialized_start=1037
+  _globals['_CHECKPOINT']._serialized_end=1245
 # @@protoc_insertion_point(module_scope)

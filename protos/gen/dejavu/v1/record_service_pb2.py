@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from dejavu.v1 import forecast_pb2 as dejavu_dot_v1_dot_forecast__pb2
 from dejavu.v1 import record_pb2 as dejavu_dot_v1_dot_record__pb2
+from dejavu.v1 import retention_pb2 as dejavu_dot_v1_dot_retention__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x64\x65javu/v1/record_service.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x16\x64\x65javu/v1/record.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x01\n\x14ReportOutcomeRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x14\n\x0c\x64ifferential\x18\x03 \x01(\x11\x12\x11\n\thome_team\x18\x04 \x01(\t\x12\x11\n\taway_team\x18\x05 \x01(\t\x12\x31\n\robserved_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11refuse_correction\x18\x07 \x01(\x08\"W\n\x15ReportOutcomeResponse\x12#\n\x07outcome\x18\x01 \x01(\x0b\x32\x12.dejavu.v1.Outcome\x12\x19\n\x11settled_forecasts\x18\x02 \x01(\r\"N\n\x16WithdrawOutcomeRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\"[\n\x17WithdrawOutcomeResponse\x12#\n\x07outcome\x18\x01 \x01(\x0b\x32\x12.dejavu.v1.Outcome\x12\x1b\n\x13unsettled_forecasts\x18\x02 \x01(\r\"\x95\x01\n\x14GetPredictionRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x1c\n\x0f\x65lapsed_minutes\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x15\n\rmodel_version\x18\x04 \x01(\tB\x12\n\x10_elapsed_minutes\"\xa2\x01\n\x15GetPredictionResponse\x12\x31\n\nprediction\x18\x01 \x01(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12\x30\n\trevisions\x18\x02 \x03(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12$\n\x08outcomes\x18\x03 \x03(\x0b\x32\x12.dejavu.v1.Outcome\"\xa0\x03\n\x16ListPredictionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07game_id\x18\x03 \x01(\t\x12\x11\n\tfrom_date\x18\x04 \x01(\t\x12\x0f\n\x07to_date\x18\x05 \x01(\t\x12\x0c\n\x04team\x18\x06 \x01(\t\x12#\n\x07horizon\x18\x07 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x1b\n\x0emin_confidence\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07settled\x18\t \x01(\x08H\x01\x88\x01\x01\x12\x15\n\rmodel_version\x18\n \x01(\t\x12\x1c\n\x0f\x65lapsed_minutes\x18\x0b \x01(\rH\x02\x88\x01\x01\x12\x1a\n\x12include_superseded\x18\x0c \x01(\x08\x12\x17\n\x0finclude_replays\x18\r \x01(\x08\x12\'\n\x04view\x18\x0e \x01(\x0e\x32\x19.dejavu.v1.PredictionViewB\x11\n\x0f_min_confidenceB\n\n\x08_settledB\x12\n\x10_elapsed_minutes\"f\n\x17ListPredictionsResponse\x12\x32\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x02\n\x0bScoreFilter\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x11\n\tfrom_date\x18\x03 \x01(\t\x12\x0f\n\x07to_date\x18\x04 \x01(\t\x12\x18\n\x0bmin_minutes\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0bmax_minutes\x18\x06 \x01(\rH\x01\x88\x01\x01\x12\x17\n\x0finclude_replays\x18\x07 \x01(\x08\x12\x0c\n\x04team\x18\x08 \x01(\t\x12\x0f\n\x07game_id\x18\t \x01(\t\x12\x1b\n\x0emin_confidence\x18\n \x01(\x01H\x02\x88\x01\x01\x42\x0e\n\x0c_min_minutesB\x0e\n\x0c_max_minutesB\x11\n\x0f_min_confidence\"=\n\x13GetScorecardRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.dejavu.v1.ScoreFilter\"?\n\x14GetScorecardResponse\x12\'\n\tscorecard\x18\x01 \x01(\x0b\x32\x14.dejavu.v1.Scorecard\"S\n\x06\x46igure\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x12\n\x05lower\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05upper\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_lowerB\x08\n\x06_upper\"\x85\x01\n\x0e\x43overageFigure\x12\r\n\x05\x61lpha\x18\x01 \x01(\x01\x12\r\n\x05games\x18\x02 \x01(\r\x12\x11\n\tforecasts\x18\x03 \x01(\r\x12\x10\n\x08\x63overage\x18\x04 \x01(\x01\x12\r\n\x05lower\x18\x05 \x01(\x01\x12\r\n\x05upper\x18\x06 \x01(\x01\x12\x12\n\nmean_width\x18\x07 \x01(\x01\"\xeb\x02\n\x0cMarketRecord\x12\x0c\n\x04\x62\x65ts\x18\x01 \x01(\r\x12\x0f\n\x07markets\x18\x02 \x01(\r\x12\x0e\n\x06staked\x18\x03 \x01(\x01\x12\x0e\n\x06profit\x18\x04 \x01(\x01\x12\x10\n\x03roi\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0ctotal_return\x18\x06 \x01(\x01\x12\x13\n\x06sharpe\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x0cmax_drawdown\x18\x08 \x01(\x01\x12\x16\n\troi_lower\x18\t \x01(\x01H\x02\x88\x01\x01\x12\x16\n\troi_upper\x18\n \x01(\x01H\x03\x88\x01\x01\x12\x1c\n\x0f\x65xpected_profit\x18\x0b \x01(\x01H\x04\x88\x01\x01\x12\x0b\n\x03won\x18\x0c \x01(\r\x12\x0c\n\x04lost\x18\r \x01(\r\x12\x0e\n\x06pushed\x18\x0e \x01(\r\x12\r\n\x05games\x18\x0f \x01(\rB\x06\n\x04_roiB\t\n\x07_sharpeB\x0c\n\n_roi_lowerB\x0c\n\n_roi_upperB\x12\n\x10_expected_profit\"\xf6\x03\n\tScorecard\x12\r\n\x05games\x18\x01 \x01(\r\x12\x11\n\tforecasts\x18\x02 \x01(\r\x12\x1e\n\x03mae\x18\x03 \x01(\x0b\x32\x11.dejavu.v1.Figure\x12*\n\x0fpersistence_mae\x18\x04 \x01(\x0b\x32\x11.dejavu.v1.Figure\x12)\n\x0emae_difference\x18\x05 \x01(\x0b\x32\x11.dejavu.v1.Figure\x12+\n\x08\x63overage\x18\x06 \x03(\x0b\x32\x19.dejavu.v1.CoverageFigure\x12\x1f\n\x04\x63rps\x18\x07 \x01(\x0b\x32\x11.dejavu.v1.Figure\x12 \n\x05\x62rier\x18\x08 \x01(\x0b\x32\x11.dejavu.v1.Figure\x12\x0b\n\x03\x65\x63\x65\x18\t \x01(\x01\x12\'\n\x06market\x18\n \x01(\x0b\x32\x17.dejavu.v1.MarketRecord\x12$\n\x08left_out\x18\x0b \x01(\x0b\x32\x12.dejavu.v1.LeftOut\x12\'\n\x0cleader_brier\x18\x0c \x01(\x0b\x32\x11.dejavu.v1.Figure\x12+\n\x10\x62rier_difference\x18\r \x01(\x0b\x32\x11.dejavu.v1.Figure\x12.\n\x0breliability\x18\x0e \x03(\x0b\x32\x19.dejavu.v1.ReliabilityBin\"\xaa\x01\n\x0eReliabilityBin\x12\x18\n\x10\x66rom_probability\x18\x01 \x01(\x01\x12\x16\n\x0eto_probability\x18\x02 \x01(\x01\x12\r\n\x05games\x18\x03 \x01(\r\x12\x11\n\tforecasts\x18\x04 \x01(\r\x12\x18\n\x10mean_probability\x18\x05 \x01(\x01\x12\x0c\n\x04rate\x18\x06 \x01(\x01\x12\r\n\x05lower\x18\x07 \x01(\x01\x12\r\n\x05upper\x18\x08 \x01(\x01\"F\n\x07LeftOut\x12\x12\n\nsuperseded\x18\x01 \x01(\r\x12\x14\n\x0clater_minute\x18\x02 \x01(\r\x12\x11\n\tlate_time\x18\x03 \x01(\r\"\x80\x01\n\x15GetLeaderboardRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.dejavu.v1.ScoreFilter\x12,\n\x06metric\x18\x02 \x01(\x0e\x32\x1c.dejavu.v1.LeaderboardMetric\x12\x11\n\tmin_games\x18\x03 \x01(\r\"\x82\x01\n\x16GetLeaderboardResponse\x12\'\n\x04rows\x18\x01 \x03(\x0b\x32\x19.dejavu.v1.LeaderboardRow\x12,\n\x06metric\x18\x02 \x01(\x0e\x32\x1c.dejavu.v1.LeaderboardMetric\x12\x11\n\tmin_games\x18\x03 \x01(\r\"m\n\x0eLeaderboardRow\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\x12\'\n\tscorecard\x18\x04 \x01(\x0b\x32\x14.dejavu.v1.Scorecard\"\x16\n\x14GetCheckpointRequest\"B\n\x15GetCheckpointResponse\x12)\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x15.dejavu.v1.Checkpoint*f\n\x0ePredictionView\x12\x1f\n\x1bPREDICTION_VIEW_UNSPECIFIED\x10\x00\x12\x19\n\x15PREDICTION_VIEW_BASIC\x10\x01\x12\x18\n\x14PREDICTION_VIEW_FULL\x10\x02*\xda\x01\n\x11LeaderboardMetric\x12\"\n\x1eLEADERBOARD_METRIC_UNSPECIFIED\x10\x00\x12\x1b\n\x17LEADERBOARD_METRIC_CRPS\x10\x01\x12\x1a\n\x16LEADERBOARD_METRIC_MAE\x10\x02\x12\x1c\n\x18LEADERBOARD_METRIC_BRIER\x10\x03\x12%\n!LEADERBOARD_METRIC_MAE_DIFFERENCE\x10\x04\x12#\n\x1fLEADERBOARD_METRIC_COVERAGE_GAP\x10\x05\x32\xe7\x04\n\rRecordService\x12R\n\rReportOutcome\x12\x1f.dejavu.v1.ReportOutcomeRequest\x1a .dejavu.v1.ReportOutcomeResponse\x12X\n\x0fWithdrawOutcome\x12!.dejavu.v1.WithdrawOutcomeRequest\x1a\".dejavu.v1.WithdrawOutcomeResponse\x12R\n\rGetPrediction\x12\x1f.dejavu.v1.GetPredictionRequest\x1a .dejavu.v1.GetPredictionResponse\x12X\n\x0fListPredictions\x12!.dejavu.v1.ListPredictionsRequest\x1a\".dejavu.v1.ListPredictionsResponse\x12O\n\x0cGetScorecard\x12\x1e.dejavu.v1.GetScorecardRequest\x1a\x1f.dejavu.v1.GetScorecardResponse\x12U\n\x0eGetLeaderboard\x12 .dejavu.v1.GetLeaderboardRequest\x1a!.dejavu.v1.GetLeaderboardResponse\x12R\n\rGetCheckpoint\x12\x1f.dejavu.v1.GetCheckpointRequest\x1a .dejavu.v1.GetCheckpointResponseBE\n\rcom.dejavu.v1B\x12RecordServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x64\x65javu/v1/record_service.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x16\x64\x65javu/v1/record.proto\x1a\x19\x64\x65javu/v1/retention.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x01\n\x14ReportOutcomeRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x14\n\x0c\x64ifferential\x18\x03 \x01(\x11\x12\x11\n\thome_team\x18\x04 \x01(\t\x12\x11\n\taway_team\x18\x05 \x01(\t\x12\x31\n\robserved_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11refuse_correction\x18\x07 \x01(\x08\"W\n\x15ReportOutcomeResponse\x12#\n\x07outcome\x18\x01 \x01(\x0b\x32\x12.dejavu.v1.Outcome\x12\x19\n\x11settled_forecasts\x18\x02 \x01(\r\"N\n\x16WithdrawOutcomeRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\"[\n\x17WithdrawOutcomeResponse\x12#\n\x07outcome\x18\x01 \x01(\x0b\x32\x12.dejavu.v1.Outcome\x12\x1b\n\x13unsettled_forecasts\x18\x02 \x01(\r\"\x95\x01\n\x14GetPredictionRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x1c\n\x0f\x65lapsed_minutes\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x15\n\rmodel_version\x18\x04 \x01(\tB\x12\n\x10_elapsed_minutes\"\xa2\x01\n\x15GetPredictionResponse\x12\x31\n\nprediction\x18\x01 \x01(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12\x30\n\trevisions\x18\x02 \x03(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12$\n\x08outcomes\x18\x03 \x03(\x0b\x32\x12.dejavu.v1.Outcome\"\xa0\x03\n\x16ListPredictionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07game_id\x18\x03 \x01(\t\x12\x11\n\tfrom_date\x18\x04 \x01(\t\x12\x0f\n\x07to_date\x18\x05 \x01(\t\x12\x0c\n\x04team\x18\x06 \x01(\t\x12#\n\x07horizon\x18\x07 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x1b\n\x0emin_confidence\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07settled\x18\t \x01(\x08H\x01\x88\x01\x01\x12\x15\n\rmodel_version\x18\n \x01(\t\x12\x1c\n\x0f\x65lapsed_minutes\x18\x0b \x01(\rH\x02\x88\x01\x01\x12\x1a\n\x12include_superseded\x18\x0c \x01(\x08\x12\x17\n\x0finclude_replays\x18\r \x01(\x08\x12\'\n\x04view\x18\x0e \x01(\x0e\x32\x19.dejavu.v1.PredictionViewB\x11\n\x0f_min_confidenceB\n\n\x08_settledB\x12\n\x10_elapsed_minutes\"f\n\x17ListPredictionsResponse\x12\x32\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x02\n\x0bScoreFilter\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x11\n\tfrom_date\x18\x03 \x01(\t\x12\x0f\n\x07to_date\x18\x04 \x01(\t\x12\x18\n\x0bmin_minutes\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0bmax_minutes\x18\x06 \x01(\rH\x01\x88\x01\x01\x12\x17\n\x0finclude_replays\x18\x07 \x01(\x08\x12\x0c\n\x04team\x18\x08 \x01(\t\x12\x0f\n\x07game_id\x18\t \x01(\t\x12\x1b\n\x0emin_confidence\x18\n \x01(\x01H\x02\x88\x01\x01\x42\x0e\n\x0c_min_minutesB\x0e\n\x0c_max_minutesB\x11\n\x0f_min_confidence\"=\n\x13GetScorecardRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.dejavu.v1.ScoreFilter\"?\n\x14GetScorecardResponse\x12\'\n\tscorecard\x18\x01 \x01(\x0b\x32\x14.dejavu.v1.Scorecard\"S\n\x06\x46igure\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x12\n\x05lower\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05upper\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_lowerB\x08\n\x06_upper\"\x85\x01\n\x0e\x43overageFigure\x12\r\n\x05\x61lpha\x18\x01 \x01(\x01\x12\r\n\x05games\x18\x02 \x01(\r\x12\x11\n\tforecasts\x18\x03 \x01(\r\x12\x10\n\x08\x63overage\x18\x04 \x01(\x01\x12\r\n\x05lower\x18\x05 \x01(\x01\x12\r\n\x05upper\x18\x06 \x01(\x01\x12\x12\n\nmean_width\x18\x07 \x01(\x01\"\xeb\x02\n\x0cMarketRecord\x12\x0c\n\x04\x62\x65ts\x18\x01 \x01(\r\x12\x0f\n\x07markets\x18\x02 \x01(\r\x12\x0e\n\x06staked\x18\x03 \x01(\x01\x12\x0e\n\x06profit\x18\x04 \x01(\x01\x12\x10\n\x03roi\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0ctotal_return\x18\x06 \x01(\x01\x12\x13\n\x06sharpe\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x0cmax_drawdown\x18\x08 \x01(\x01\x12\x16\n\troi_lower\x18\t \x01(\x01H\x02\x88\x01\x01\x12\x16\n\troi_upper\x18\n \x01(\x01H\x03\x88\x01\x01\x12\x1c\n\x0f\x65xpected_profit\x18\x0b \x01(\x01H\x04\x88\x01\x01\x12\x0b\n\x03won\x18\x0c \x01(\r\x12\x0c\n\x04lost\x18\r \x01(\r\x12\x0e\n\x06pushed\x18\x0e \x01(\r\x12\r\n\x05games\x18\x0f \x01(\rB\x06\n\x04_roiB\t\n\x07_sharpeB\x0c\n\n_roi_lowerB\x0c\n\n_roi_upperB\x12\n\x10_expected_profit\"\xa0\x04\n\tScorecard\x12\r\n\x05games\x18\x01 \x01(\r\x12\x11\n\tforecasts\x18\x02 \x01(\r\x12\x1e\n\x03mae\x18\x03 \x01(\x0b\x32\x11.dejavu.v1.Figure\x12*\n\x0fpersistence_mae\x18\x04 \x01(\x0b\x32\x11.dejavu.v1.Figure\x12)\n\x0emae_difference\x18\x05 \x01(\x0b\x32\x11.dejavu.v1.Figure\x12+\n\x08\x63overage\x18\x06 \x03(\x0b\x32\x19.dejavu.v1.CoverageFigure\x12\x1f\n\x04\x63rps\x18\x07 \x01(\x0b\x32\x11.dejavu.v1.Figure\x12 \n\x05\x62rier\x18\x08 \x01(\x0b\x32\x11.dejavu.v1.Figure\x12\x0b\n\x03\x65\x63\x65\x18\t \x01(\x01\x12\'\n\x06market\x18\n \x01(\x0b\x32\x17.dejavu.v1.MarketRecord\x12$\n\x08left_out\x18\x0b \x01(\x0b\x32\x12.dejavu.v1.LeftOut\x12\'\n\x0cleader_brier\x18\x0c \x01(\x0b\x32\x11.dejavu.v1.Figure\x12+\n\x10\x62rier_difference\x18\r \x01(\x0b\x32\x11.dejavu.v1.Figure\x12.\n\x0breliability\x18\x0e \x03(\x0b\x32\x19.dejavu.v1.ReliabilityBin\x12(\n\x06pruned\x18\x0f \x01(\x0b\x32\x18.dejavu.v1.PrunedEntries\"\xaa\x01\n\x0eReliabilityBin\x12\x18\n\x10\x66rom_probability\x18\x01 \x01(\x01\x12\x16\n\x0eto_probability\x18\x02 \x01(\x01\x12\r\n\x05games\x18\x03 \x01(\r\x12\x11\n\tforecasts\x18\x04 \x01(\r\x12\x18\n\x10mean_probability\x18\x05 \x01(\x01\x12\x0c\n\x04rate\x18\x06 \x01(\x01\x12\r\n\x05lower\x18\x07 \x01(\x01\x12\r\n\x05upper\x18\x08 \x01(\x01\"F\n\x07LeftOut\x12\x12\n\nsuperseded\x18\x01 \x01(\r\x12\x14\n\x0clater_minute\x18\x02 \x01(\r\x12\x11\n\tlate_time\x18\x03 \x01(\r\"\x80\x01\n\x15GetLeaderboardRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.dejavu.v1.ScoreFilter\x12,\n\x06metric\x18\x02 \x01(\x0e\x32\x1c.dejavu.v1.LeaderboardMetric\x12\x11\n\tmin_games\x18\x03 \x01(\r\"\x82\x01\n\x16GetLeaderboardResponse\x12\'\n\x04rows\x18\x01 \x03(\x0b\x32\x19.dejavu.v1.LeaderboardRow\x12,\n\x06metric\x18\x02 \x01(\x0e\x32\x1c.dejavu.v1.LeaderboardMetric\x12\x11\n\tmin_games\x18\x03 \x01(\r\"m\n\x0eLeaderboardRow\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\x12\'\n\tscorecard\x18\x04 \x01(\x0b\x32\x14.dejavu.v1.Scorecard\"\x16\n\x14GetCheckpointRequest\"B\n\x15GetCheckpointResponse\x12)\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x15.dejavu.v1.Checkpoint*f\n\x0ePredictionView\x12\x1f\n\x1bPREDICTION_VIEW_UNSPECIFIED\x10\x00\x12\x19\n\x15PREDICTION_VIEW_BASIC\x10\x01\x12\x18\n\x14PREDICTION_VIEW_FULL\x10\x02*\xda\x01\n\x11LeaderboardMetric\x12\"\n\x1eLEADERBOARD_METRIC_UNSPECIFIED\x10\x00\x12\x1b\n\x17LEADERBOARD_METRIC_CRPS\x10\x01\x12\x1a\n\x16LEADERBOARD_METRIC_MAE\x10\x02\x12\x1c\n\x18LEADERBOARD_METRIC_BRIER\x10\x03\x12%\n!LEADERBOARD_METRIC_MAE_DIFFERENCE\x10\x04\x12#\n\x1fLEADERBOARD_METRIC_COVERAGE_GAP\x10\x05\x32\xe7\x04\n\rRecordService\x12R\n\rReportOutcome\x12\x1f.dejavu.v1.ReportOutcomeRequest\x1a .dejavu.v1.ReportOutcomeResponse\x12X\n\x0fWithdrawOutcome\x12!.dejavu.v1.WithdrawOutcomeRequest\x1a\".dejavu.v1.WithdrawOutcomeResponse\x12R\n\rGetPrediction\x12\x1f.dejavu.v1.GetPredictionRequest\x1a .dejavu.v1.GetPredictionResponse\x12X\n\x0fListPredictions\x12!.dejavu.v1.ListPredictionsRequest\x1a\".dejavu.v1.ListPredictionsResponse\x12O\n\x0cGetScorecard\x12\x1e.dejavu.v1.GetScorecardRequest\x1a\x1f.dejavu.v1.GetScorecardResponse\x12U\n\x0eGetLeaderboard\x12 .dejavu.v1.GetLeaderboardRequest\x1a!.dejavu.v1.GetLeaderboardResponse\x12R\n\rGetCheckpoint\x12\x1f.dejavu.v1.GetCheckpointRequest\x1a .dejavu.v1.GetCheckpointResponseBE\n\rcom.dejavu.v1B\x12RecordServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,54 +36,54 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.v1.record_service_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rcom.dejavu.v1B\022RecordServiceProtoP\001Z\022dejavu/v1;dejavuv1\252\002\tDejavu.V1'
-  _globals['_PREDICTIONVIEW']._serialized_start=3679
-  _globals['_PREDICTIONVIEW']._serialized_end=3781
-  _globals['_LEADERBOARDMETRIC']._serialized_start=3784
-  _globals['_LEADERBOARDMETRIC']._serialized_end=4002
-  _globals['_REPORTOUTCOMEREQUEST']._serialized_start=129
-  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=343
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=345
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=432
-  _globals['_WITHDRAWOUTCOMEREQUEST']._serialized_start=434
-  _globals['_WITHDRAWOUTCOMEREQUEST']._serialized_end=512
-  _globals['_WITHDRAWOUTCOMERESPONSE']._serialized_start=514
-  _globals['_WITHDRAWOUTCOMERESPONSE']._serialized_end=605
-  _globals['_GETPREDICTIONREQUEST']._serialized_start=608
-  _globals['_GETPREDICTIONREQUEST']._serialized_end=757
-  _globals['_GETPREDICTIONRESPONSE']._serialized_start=760
-  _globals['_GETPREDICTIONRESPONSE']._serialized_end=922
-  _globals['_LISTPREDICTIONSREQUEST']._serialized_start=925
-  _globals['_LISTPREDICTIONSREQUEST']._serialized_end=1341
-  _globals['_LISTPREDICTIONSRESPONSE']._serialized_start=1343
-  _globals['_LISTPREDICTIONSRESPONSE']._serialized_end=1445
-  _globals['_SCOREFILTER']._serialized_start=1448
-  _globals['_SCOREFILTER']._serialized_end=1745
-  _globals['_GETSCORECARDREQUEST']._serialized_start=1747
-  _globals['_GETSCORECARDREQUEST']._serialized_end=1808
-  _globals['_GETSCORECARDRESPONSE']._serialized_start=1810
-  _globals['_GETSCORECARDRESPONSE']._serialized_end=1873
-  _globals['_FIGURE']._serialized_start=1875
-  _globals['_FIGURE']._serialized_end=1958
-  _globals['_COVERAGEFIGURE']._serialized_start=1961
-  _globals['_COVERAGEFIGURE']._serialized_end=2094
-  _globals['_MARKETRECORD']._serialized_start=2097
-  _globals['_MARKETRECORD']._serialized_end=2460
-  _globals['_SCORECARD']._serialized_start=2463
-  _globals['_SCORECARD']._serialized_end=2965
-  _globals['_RELIABILITYBIN']._serialized_start=2968
-  _globals['_RELIABILITYBIN']._serialized_end=3138
-  _globals['_LEFTOUT']._serialized_start=3140
-  _globals['_LEFTOUT']._serialized_end=3210
-  _globals['_GETLEADERBOARDREQUEST']._serialized_start=3213
-  _globals['_GETLEADERBOARDREQUEST']._serialized_end=3341
-  _globals['_GETLEADERBOARDRESPONSE']._serialized_start=3344
-  _globals['_GETLEADERBOARDRESPONSE']._serialized_end=3474
-  _globals['_LEADERBOARDROW']._serialized_start=3476
-  _globals['_LEADERBOARDROW']._serialized_end=3585
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=3587
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=3609
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=3611
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=3677
-  _globals['_RECORDSERVICE']._serialized_start=4005
-  _globals['_RECORDSERVICE']._serialized_end=4620
+  _globals['_PREDICTIONVIEW']._serialized_start=3748
+  _globals['_PREDICTIONVIEW']._serialized_end=3850
+  _globals['_LEADERBOARDMETRIC']._serialized_start=3853
+  _globals['_LEADERBOARDMETRIC']._serialized_end=4071
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_start=156
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=370
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=372
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=459
+  _globals['_WITHDRAWOUTCOMEREQUEST']._serialized_start=461
+  _globals['_WITHDRAWOUTCOMEREQUEST']._serialized_end=539
+  _globals['_WITHDRAWOUTCOMERESPONSE']._serialized_start=541
+  _globals['_WITHDRAWOUTCOMERESPONSE']._serialized_end=632
+  _globals['_GETPREDICTIONREQUEST']._serialized_start=635
+  _globals['_GETPREDICTIONREQUEST']._serialized_end=784
+  _globals['_GETPREDICTIONRESPONSE']._serialized_start=787
+  _globals['_GETPREDICTIONRESPONSE']._serialized_end=949
+  _globals['_LISTPREDICTIONSREQUEST']._serialized_start=952
+  _globals['_LISTPREDICTIONSREQUEST']._serialized_end=1368
+  _globals['_LISTPREDICTIONSRESPONSE']._serialized_start=1370
+  _globals['_LISTPREDICTIONSRESPONSE']._serialized_end=1472
+  _globals['_SCOREFILTER']._serialized_start=1475
+  _globals['_SCOREFILTER']._serialized_end=1772
+  _globals['_GETSCORECARDREQUEST']._serialized_start=1774
+  _globals['_GETSCORECARDREQUEST']._serialized_end=1835
+  _globals['_GETSCORECARDRESPONSE']._serialized_start=1837
+  _globals['_GETSCORECARDRESPONSE']._serialized_end=1900
+  _globals['_FIGURE']._serialized_start=1902
+  _globals['_FIGURE']._serialized_end=1985
+  _globals['_COVERAGEFIGURE']._serialized_start=1988
+  _globals['_COVERAGEFIGURE']._serialized_end=2121
+  _globals['_MARKETRECORD']._serialized_start=2124
+  _globals['_MARKETRECORD']._serialized_end=2487
+  _globals['_SCORECARD']._serialized_start=2490
+  _globals['_SCORECARD']._serialized_end=3034
+  _globals['_RELIABILITYBIN']._serialized_start=3037
+  _globals['_RELIABILITYBIN']._serialized_end=3207
+  _globals['_LEFTOUT']._serialized_start=3209
+  _globals['_LEFTOUT']._serialized_end=3279
+  _globals['_GETLEADERBOARDREQUEST']._serialized_start=3282
+  _globals['_GETLEADERBOARDREQUEST']._serialized_end=3410
+  _globals['_GETLEADERBOARDRESPONSE']._serialized_start=3413
+  _globals['_GETLEADERBOARDRESPONSE']._serialized_end=3543
+  _globals['_LEADERBOARDROW']._serialized_start=3545
+  _globals['_LEADERBOARDROW']._serialized_end=3654
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=3656
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=3678
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=3680
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=3746
+  _globals['_RECORDSERVICE']._serialized_start=4074
+  _globals['_RECORDSERVICE']._serialized_end=4689
 # @@protoc_insertion_point(module_scope)

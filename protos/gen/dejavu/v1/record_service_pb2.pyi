@@ -6,6 +6,7 @@ The track record: outcomes to report, and queries of recorded and scored forecas
 from collections import abc as _abc
 from dejavu.v1 import forecast_pb2 as _forecast_pb2
 from dejavu.v1 import record_pb2 as _record_pb2
+from dejavu.v1 import retention_pb2 as _retention_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -744,6 +745,7 @@ class Scorecard(_message.Message):
     LEADER_BRIER_FIELD_NUMBER: _builtins.int
     BRIER_DIFFERENCE_FIELD_NUMBER: _builtins.int
     RELIABILITY_FIELD_NUMBER: _builtins.int
+    PRUNED_FIELD_NUMBER: _builtins.int
     games: _builtins.int
     """Number of games."""
     forecasts: _builtins.int
@@ -800,6 +802,10 @@ class Scorecard(_message.Message):
     def reliability(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReliabilityBin]:
         """Reliability of that probability: 10 equal bins, closed below, ascending; bins without forecasts are left out."""
 
+    @_builtins.property
+    def pruned(self) -> _retention_pb2.PrunedEntries:
+        """What was removed from the start of the ledger, and so does not count; absent if nothing was."""
+
     def __init__(
         self,
         *,
@@ -817,10 +823,11 @@ class Scorecard(_message.Message):
         leader_brier: Global___Figure | None = ...,
         brier_difference: Global___Figure | None = ...,
         reliability: _abc.Iterable[Global___ReliabilityBin] | None = ...,
+        pruned: _retention_pb2.PrunedEntries | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "crps", b"crps", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "crps", b"crps", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "coverage", b"coverage", "crps", b"crps", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "reliability", b"reliability"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "coverage", b"coverage", "crps", b"crps", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned", "reliability", b"reliability"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dejavu.v1 import record_pb2
+from dejavu.v1 import record_pb2, retention_pb2
 from dejavu.v1 import record_service_pb2 as pb
+from dejavu_common.clock import from_microseconds
 from dejavu_models.scorecard import LeaderboardEntry, LeaderboardMetric, Scorecard, ScoreEstimate
 from dejavu_server.api.converters.fields import HORIZON_VALUES, message_of, timestamp
 from dejavu_server.api.converters.market import market_answer_message, market_message
 from dejavu_server.api.converters.prediction import CourseOf, forecast_message
 from dejavu_server.api.converters.reliability import market_warnings
 from dejavu_server.ledger.queries.predictions import RecordedGame
+from dejavu_server.ledger.queries.pruned import PrunedStatement
 from dejavu_server.records import Checkpoint, MarketResult, RecordedForecast, ReportedOutcome, Settlement
 
 METRIC_VALUES = {
@@ -62,13 +64,29 @@ def game_message(game: RecordedGame, course_of: CourseOf | None = None) -> pb.Ge
     )
 
 
-def checkpoint_message(checkpoint: Checkpoint) -> record_pb2.Checkpoint:
-    """Converts a checkpoint to a message."""
-    return message_of(record_pb2.Checkpoint, checkpoint, signed_time=timestamp(checkpoint.signed_time))
+def checkpoint_message(checkpoint: Checkpoint, removed: PrunedStatement | None = None) -> record_pb2.Checkpoint:
+    """Converts a checkpoint, and what was removed before, to a message."""
+    return message_of(
+        record_pb2.Checkpoint,
+        checkpoint,
+        signed_time=timestamp(checkpoint.signed_time),
+        pruned=pruned_message(removed),
+    )
 
 
-def scorecard_message(card: Scorecard) -> pb.Scorecard:
-    """Converts a scorecard to a message."""
+def pruned_message(removed: PrunedStatement | None) -> retention_pb2.PrunedEntries | None:
+    """Converts the statement of what was removed to a message; None if nothing was."""
+    if removed is None:
+        return None
+    return retention_pb2.PrunedEntries(
+        through_sequence=removed.through,
+        recorded_before=timestamp(from_microseconds(removed.before_us)),
+        pruned_time=timestamp(from_microseconds(removed.pruned_us)),
+    )
+
+
+def scorecard_message(card: Scorecard, removed: PrunedStatement | None = None) -> pb.Scorecard:
+    """Converts a scorecard, and what was removed of the record, to a message."""
     return message_of(
         pb.Scorecard,
         card,
@@ -83,15 +101,22 @@ def scorecard_message(card: Scorecard) -> pb.Scorecard:
         leader_brier=_estimate_message(card.leader_brier),
         brier_difference=_estimate_message(card.brier_difference),
         reliability=[message_of(pb.ReliabilityBin, each) for each in card.reliability],
+        pruned=pruned_message(removed),
     )
 
 
 def leaderboard_message(
-    entries: Iterable[LeaderboardEntry], metric: LeaderboardMetric, min_games: int
+    entries: Iterable[LeaderboardEntry],
+    metric: LeaderboardMetric,
+    min_games: int,
+    removed: PrunedStatement | None = None,
 ) -> pb.GetLeaderboardResponse:
-    """Converts a leaderboard to a message."""
+    """Converts a leaderboard, and what was removed of the record, to a message."""
     return pb.GetLeaderboardResponse(
-        rows=[message_of(pb.LeaderboardRow, each, scorecard=scorecard_message(each.scorecard)) for each in entries],
+        rows=[
+            message_of(pb.LeaderboardRow, each, scorecard=scorecard_message(each.scorecard, removed))
+            for each in entries
+        ],
         metric=METRIC_VALUES[metric],
         min_games=min_games,
     )

@@ -52,6 +52,9 @@ def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
     console = Console()
     if not scorecard.games:
         console.print(f"No settled forecasts: {_scope(scope)}.{_without_replays(scope)}", highlight=False)
+        if scorecard.HasField("pruned"):
+            since, _, what = _record_start(scorecard.pruned)
+            console.print(f"The record begins on {since}: {what}.", highlight=False)
         return
     parts: list[RenderableType] = [_figures(scorecard)]
     if scorecard.HasField("market"):

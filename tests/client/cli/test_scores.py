@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from pyarrow import parquet
 from tests.support.fakes.recorded import card
 from tests.support.fakes.service import FakeServer
@@ -20,8 +21,10 @@ from dejavu.v1.record_service_pb2 import (
     GetScorecardResponse,
     LeaderboardRow,
     MarketRecord,
+    Scorecard,
     ScoreFilter,
 )
+from dejavu.v1.retention_pb2 import PrunedEntries
 from dejavu_client import FINAL
 
 
@@ -91,6 +94,23 @@ def test_a_scorecard_of_few_games_says_so(server: FakeServer, run: Run) -> None:
         shown = run("scorecard").stdout
         assert said in shown
         assert "better than" not in shown
+
+
+@pytest.mark.parametrize("games", [312, 0])
+def test_a_scorecard_says_what_was_removed_of_the_record(server: FakeServer, run: Run, games: int) -> None:
+    pruned = PrunedEntries(
+        through_sequence=7893,
+        recorded_before=Timestamp(seconds=1768708800),
+        pruned_time=Timestamp(seconds=1793491200),
+    )
+    shown = Scorecard()
+    shown.CopyFrom(card())
+    shown.games = games
+    shown.pruned.CopyFrom(pruned)
+    server.answers("GetScorecard", GetScorecardResponse(scorecard=shown))
+    text = " ".join(run("scorecard").stdout.replace("│", " ").split())
+    assert "2026-01-18" in text
+    assert "entries up to 7,893, from before, were removed on 2026-11-01" in text
 
 
 def test_the_interval_of_an_error_is_shown_to_0_at_the_least(server: FakeServer, run: Run) -> None:

@@ -277,9 +277,14 @@ async def run(options: argparse.Namespace, folder: Path) -> Result:
         await publishers.answers(CALLS_BETWEEN_KILLS)
         publishers.stop()
         await asyncio.gather(*publishing)
-        async with asyncio.timeout(CATCH_UP_SECONDS):
-            last = max(publishers.acknowledged.values())
-            await _unless_failed(following, asyncio.gather(*(each.reaches(last) for each in subscribers)))
+        last = max(publishers.acknowledged.values())
+        try:
+            async with asyncio.timeout(CATCH_UP_SECONDS):
+                await _unless_failed(following, asyncio.gather(*(each.reaches(last) for each in subscribers)))
+        except TimeoutError:  # the judge counts what they lack
+            behind = [(n, each.sequences[-1:], each.connections) for n, each in enumerate(subscribers)]
+            behind = [each for each in behind if each[1] < [last]]
+            print(f"\nsubscribers that did not reach {last}, where they are, connections: {behind}", file=sys.stderr)
         for task in following:
             task.cancel()
         await asyncio.wait(following)

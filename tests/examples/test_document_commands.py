@@ -49,7 +49,7 @@ READERS: dict[str, dict[str, str | None]] = {
         "docs/record.md": None,
         "docs/recompute.md": None,
         "docs/clients.md": r"grpcurl ",
-        "docs/operations.md": r"dejavu stats|grpcurl [^\0]*OperationsService|dejavu-server ledger (backup|restore|copy) ",
+        "docs/operations.md": r"dejavu stats|grpcurl [^\0]*OperationsService|dejavu-server ledger (backup|restore|cop)",
     },
 }
 """Name → the documents whose commands a reader runs, and which of them; None for all."""

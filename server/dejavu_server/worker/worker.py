@@ -248,7 +248,6 @@ class Worker:
             named=self.metrics.named,
             clock=self._clock,
         )
-
         history = partial(getattr, self._online_updater, "history")
         what_ifs = await new_cache(stack, settings, registry, self.metrics, self._counts_fd, history, self._clock)
         predictions = PredictionService(forecast_service, self._ledger_manager, self._clock, registry.course, what_ifs)
@@ -258,8 +257,8 @@ class Worker:
         self._add_service(MODEL_SERVICE, ModelService(registry, self._clock))
         record_service = RecordService(self._ledger_manager, self._clock, signer.checkpoint, registry.course)
         self._add_service(RECORD_SERVICE, record_service)
-        statistics = self._statistics
-        operations = OperationsService(statistics.server, settings.workers, COVERAGE_DAYS, statistics.report_feed)
+        shared = self._statistics
+        operations = OperationsService(shared.server, settings.workers, COVERAGE_DAYS, shared.report_feed)
         self._add_service(OPERATIONS_SERVICE, operations)
         self._add_service(LEASE_SERVICE, LeaseService(self._ledger_manager))
         self._add_service(HEALTH_SERVICE, self._health, complete=False)

@@ -14,7 +14,7 @@ from uuid import uuid4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 from tests.support.builders import full_ledger
-from tests.support.builders.empty_ledger import put_empty_ledger
+from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import outcomes

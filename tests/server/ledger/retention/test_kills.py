@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from tests.server.ledger.retention.evenings import KEY, evenings_at, rows_at, write_evenings
 from tests.server.ledger.retention.test_pruning import NOW, learned, planned, state
-from tests.support.builders.empty_ledger import put_empty_ledger
+from tests.support.processes.empty_ledger import put_empty_ledger
 from tests.support.harness.laws import examples
 
 from dejavu_server.ledger import verify

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 from tests.server.ledger.retention.evenings import Evenings, evenings_at, rows, rows_at, write_evenings
-from tests.support.processes.empty_ledger import put_empty_ledger
 from tests.support.fakes.memory_backend import MemoryBackend
 from tests.support.harness.laws import examples
+from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_server.ledger import LedgerCorrupt, LedgerUnavailable, verify
 from dejavu_server.ledger.database import store

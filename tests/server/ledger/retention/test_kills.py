@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from tests.server.ledger.retention.evenings import KEY, evenings_at, rows_at, write_evenings
 from tests.server.ledger.retention.test_pruning import NOW, learned, planned, state
-from tests.support.processes.empty_ledger import put_empty_ledger
 from tests.support.harness.laws import examples
+from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_server.ledger import verify
 from dejavu_server.ledger.database.sqlite import SqliteBackend

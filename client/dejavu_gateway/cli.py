@@ -41,8 +41,8 @@ def _one_of(*values: str) -> Any:
 
 
 def _option(variable: str, text: str, metavar: str, **settings: Any) -> Any:
-    """Returns an option that is also the environment variable DEJAVU_DASHBOARD_<variable>."""
-    return typer.Option(metavar=metavar, envvar=f"DEJAVU_DASHBOARD_{variable}", help=text, **settings)
+    """Returns an option that is an environment variable too."""
+    return typer.Option(metavar=metavar, envvar=variable, help=text, **settings)
 
 
 def _count(variable: str, text: str) -> Any:
@@ -55,13 +55,13 @@ def _seconds(variable: str, text: str) -> Any:
 
 def dashboard(  # noqa: PLR0917 - each is an option
     listen: Annotated[
-        str, _option("LISTEN", "Where to listen; port 0 picks a free port.", "HOST:PORT")
+        str, _option("DEJAVU_DASHBOARD_LISTEN", "Where to listen; port 0 picks a free port.", "HOST:PORT")
     ] = "127.0.0.1:8080",
     target: Target = DEFAULT_TARGET,
     host: Annotated[
         list[str] | None,
         _option(
-            "HOST",
+            "DEJAVU_DASHBOARD_HOST",
             "Host name under which the page is reached, through a reverse proxy for example; repeatable.",
             "NAME",
         ),
@@ -69,7 +69,9 @@ def dashboard(  # noqa: PLR0917 - each is an option
     trusted_proxy: Annotated[
         list[str] | None,
         _option(
-            "TRUSTED_PROXY", "Address of a reverse proxy whose X-Forwarded-For is believed; repeatable.", "ADDRESS"
+            "DEJAVU_DASHBOARD_TRUSTED_PROXY",
+            "Address of a reverse proxy whose X-Forwarded-For is believed; repeatable.",
+            "ADDRESS",
         ),
     ] = None,
     allow_record: Annotated[
@@ -84,19 +86,27 @@ def dashboard(  # noqa: PLR0917 - each is an option
         bool,
         typer.Option("--demo", envvar="DEJAVU_DASHBOARD_DEMO", help="Show games of replays as games: a demonstration."),
     ] = False,
-    web: Annotated[Path | None, _option("WEB", "Folder of another build of the page.", "DIR")] = None,
-    max_connections: Annotated[int, _count("MAX_CONNECTIONS", "Most connections.")] = GatewayLimits().connections,
+    web: Annotated[Path | None, _option("DEJAVU_DASHBOARD_WEB", "Folder of another build of the page.", "DIR")] = None,
+    max_connections: Annotated[
+        int, _count("DEJAVU_DASHBOARD_MAX_CONNECTIONS", "Most connections.")
+    ] = GatewayLimits().connections,
     max_connections_per_address: Annotated[
-        int, _count("MAX_CONNECTIONS_PER_ADDRESS", "Most connections of one address, trusted proxies apart.")
+        int,
+        _count(
+            "DEJAVU_DASHBOARD_MAX_CONNECTIONS_PER_ADDRESS", "Most connections of one address, trusted proxies apart."
+        ),
     ] = GatewayLimits().connections_per_address,
     max_streams_per_address: Annotated[
-        int, _count("MAX_STREAMS_PER_ADDRESS", "Most live streams of one address.")
+        int, _count("DEJAVU_DASHBOARD_MAX_STREAMS_PER_ADDRESS", "Most live streams of one address.")
     ] = GatewayLimits().streams_per_address,
     request_seconds: Annotated[
-        float, _seconds("REQUEST_SECONDS", "Within how long a request must have arrived.")
+        float, _seconds("DEJAVU_DASHBOARD_REQUEST_SECONDS", "Within how long a request must have arrived.")
     ] = GatewayLimits().request_seconds,
     stalled_seconds: Annotated[
-        float, _seconds("STALLED_SECONDS", "After how long a browser that reads nothing is cut off; it resumes.")
+        float,
+        _seconds(
+            "DEJAVU_DASHBOARD_STALLED_SECONDS", "After how long a browser that reads nothing is cut off; it resumes."
+        ),
     ] = GatewayLimits().stalled_seconds,
     grace: Annotated[
         float,

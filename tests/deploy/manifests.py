@@ -69,7 +69,7 @@ def variables(program: str) -> frozenset[str]:
         # The server's image has the client too, whose `dejavu health` the probes run.
         return frozenset(option.variable for option in options().values()) | {"DEJAVU_CA"}
     sources = [path for name in ("dejavu_client", "dejavu_gateway") for path in (ROOT / "client" / name).rglob("*.py")]
-    return frozenset(name for path in sources for name in re.findall(r'envvar="(DEJAVU_\w+)"', path.read_text()))
+    return frozenset(name for path in sources for name in re.findall(r'"(DEJAVU_[A-Z_]+)"', path.read_text()))
 
 
 def settings(environment: dict[str, str]) -> Settings:

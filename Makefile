@@ -39,7 +39,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(GEN)/.installed: pyproject.toml constraints.txt constraints-gen.txt
 	test -x $(GEN)/bin/python || $(PYTHON) -m venv $(GEN)
 	$(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt pip
-	HNSWLIB_NO_NATIVE=1 $(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt --group gen -e '.[server]'
+	HNSWLIB_NO_NATIVE=1 $(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt --group gen -e '.[postgres,redis,server]'
 	@touch $@
 
 install: $(VENV)/.installed  ## create .venv with all extras and development tools

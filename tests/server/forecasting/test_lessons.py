@@ -134,6 +134,7 @@ async def test_a_ledger_with_preseason_games_of_an_earlier_release_is_verified_a
         database.execute("ALTER TABLE forecasts DROP COLUMN scored_values")
         database.execute("ALTER TABLE outcomes DROP COLUMN withdrawn")
         database.execute("CREATE TABLE settlements (forecast_sequence INTEGER PRIMARY KEY)")
+        database.execute("DROP TABLE leases")
         database.execute("UPDATE alembic_version SET version_num = 'ledger_0004'")
         database.execute("INSERT INTO snapshots VALUES (?, ?, ?)", (INTERVALS, place, tracked.to_bytes()))
     ledger = await Ledger.open(url)

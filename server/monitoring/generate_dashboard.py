@@ -126,6 +126,20 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             (Query(rate("dejavu_forecasts_recorded_total", "outcome"), "{{outcome}}"),),
             "Forecasts of named games handed to the ledger.",
         ),
+        Panel(
+            "Cache of what-ifs",
+            "cps",
+            (
+                Query(rate("dejavu_cache_hits_total"), "hits"),
+                Query(rate("dejavu_cache_misses_total"), "misses"),
+                Query(rate("dejavu_cache_evictions_total"), "evictions"),
+                Query(rate("dejavu_cache_shared_lookups_total", "result"), "shared: {{result}}"),
+                Query(f"max({selector('dejavu_cache_shared_failed')})", "shared cache fails"),
+            ),
+            "What-ifs answered without being computed, and computed while the cache is on.",
+        ),
+        Panel("Answers in the cache", "none", (Query(f"sum({selector('dejavu_cache_entries')})", "answers"),)),
+        Panel("Memory of the cache", "bytes", (Query(f"sum({selector('dejavu_cache_bytes')})", "bytes"),)),
         Panel("Wait in the queue", "s", quantiles("dejavu_queue_seconds")),
         Panel("Compute", "s", quantiles("dejavu_compute_seconds"), "Time of the models for a batch."),
         Panel(

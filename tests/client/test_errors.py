@@ -163,7 +163,9 @@ def test_only_what_is_safe_to_repeat_is_retried() -> None:
         "dejavu.v1.PredictionService/AssessRisk",
         "dejavu.v1.RecordService/*",
         "dejavu.v1.ModelService/*",
+        "dejavu.v1.OperationsService/*",
         "dejavu.v1.LeaseService/*",
+        "dejavu.v1.CacheService/*",
     ]
     assert method_config["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "CANCELLED"]
     of_several = json.loads(config.service_config(several=True))

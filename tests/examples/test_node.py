@@ -38,12 +38,15 @@ def answers(node: str, program: str, address: str, *args: str) -> Any:
     return json.loads(done.stdout)
 
 
-def as_decoded_by_node(forecast: Forecast) -> dict[str, Any]:
+def as_decoded_by_node(forecast: Forecast, *, courses: bool = True) -> dict[str, Any]:
     """Returns a forecast as proto-loader decodes it: 64-bit numbers as text, Timestamps as seconds and nanos.
 
     Each optional field that is present adds a field with an underscore.
     """
     fields = MessageToDict(forecast, always_print_fields_with_no_presence=True)
+    similar = forecast.explanation.similar_games
+    for game, as_text in zip(similar, fields["explanation"]["similarGames"] if similar else (), strict=True):
+        as_text["course"] = list(game.course) if courses else []  # as doubles, where MessageToDict has short decimals
     if forecast.HasField("expected_margin"):
         fields["_expectedMargin"] = "expectedMargin"
     for name in MADE:
@@ -146,10 +149,11 @@ def node_stream(node: str, address: str, *args: str) -> Iterator[NodeStream]:
 
 
 def record(address: str, first: int, last: int) -> list[dict[str, Any]]:
-    """Records a forecast for each game; returns them as proto-loader decodes them."""
+    """Records a forecast for each game; returns them as proto-loader decodes them from a stream, without courses."""
     with DejavuClient(address, timeout=20.0) as client:
         games = [current_game(number) for number in range(first, last + 1)]
-        return [as_decoded_by_node(client.predict(PATTERN, game_id=game, explain=True)) for game in games]
+        forecasts = [client.predict(PATTERN, game_id=game, explain=True) for game in games]
+        return [as_decoded_by_node(forecast, courses=False) for forecast in forecasts]
 
 
 def test_a_stream_resumes_after_a_drain_and_a_kill_with_every_forecast_once_and_in_order(

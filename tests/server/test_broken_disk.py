@@ -168,7 +168,7 @@ async def test_a_ledger_that_is_lost_while_in_use_is_noticed_and_taken_up_again(
         token = (await stream.read()).resume_token
         undo = fault.befall(path)
         refused = await refusal(stream.read())  # nobody calls: the loss is noticed all the same
-        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "LEDGER_UNAVAILABLE")
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "LEDGER_REPLACED")
         await caller.lives_without_a_ledger(fault)
         undo()
         await caller.is_well()
@@ -213,7 +213,7 @@ async def test_another_ledger_in_its_place_is_taken_up_and_told(path: Path, tmp_
         for each in sorted(path.parent.glob(f"{path.name}?*")):
             each.unlink()
         (tmp_path / "other.sqlite3").replace(path)
-        assert (await refusal(stream.read())).reason == "LEDGER_UNAVAILABLE"
+        assert (await refusal(stream.read())).reason == "LEDGER_REPLACED"
         await caller.is_well(recorded=10)
         refused = await refusal(caller.stream(pb.StreamPredictionsRequest(resume_token=token)).read())
         assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_RESUME_TOKEN")

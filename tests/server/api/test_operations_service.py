@@ -10,7 +10,6 @@ from typing import Any
 
 import grpc
 import pytest
-from prometheus_client import Counter
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.servers import settings_in
@@ -82,7 +81,7 @@ async def test_every_number_is_what_a_known_load_did(tmp_path: Path) -> None:
             assert [quantile.share for quantile in latency.quantiles] == [0.5, 0.95, 0.99]
             for quantile in latency.quantiles:
                 assert quantile.lower_seconds < quantile.seconds or not quantile.HasField("upper_seconds")
-            assert not window.HasField("cache")  # this server has none
+            assert window.cache.hits == 4
         assert stats.server.configured_workers == 2  # by its settings; the only one that runs has no supervisor
         [worker] = stats.server.workers
         assert (worker.name, bool(worker.version), worker.grpc_version) == ("0", True, grpc.__version__)
@@ -114,18 +113,15 @@ async def test_the_coverage_is_that_of_the_settled_forecasts(tmp_path: Path) -> 
         assert coverage.model_version == forecasts[0].model_version
 
 
-async def test_the_hit_rate_is_there_if_the_server_counts_hits(tmp_path: Path) -> None:
-    metrics = Metrics()
-    hits = Counter("dejavu_cache_hits", "Hits.", ["backend"], registry=metrics.registry)
-    misses = Counter("dejavu_cache_misses", "Misses.", registry=metrics.registry)
-    async with client_of(tmp_path, metrics) as client:
+async def test_the_hit_rate_is_that_of_the_what_ifs_looked_up(tmp_path: Path) -> None:
+    async with client_of(tmp_path) as client:
         stats = await client.get_service_stats()
-        assert all(window.HasField("cache") and not window.cache.hit_rate for window in stats.windows)
-        hits.labels("memory").inc(2)
-        hits.labels("redis").inc(1)
-        misses.inc()
+        assert not any(window.HasField("cache") for window in stats.windows)
+        for pattern in (PATTERN, PATTERN, PATTERN, PATTERN, [*PATTERN[:-1], 1]):
+            await client.predict(pattern)
+        await client.predict(PATTERN, game_id=current_game(1))  # is never answered from the cache
         stats = await stats_when(client, lambda stats: stats.windows[0].cache.hits == 3)
-        assert (stats.windows[0].cache.misses, stats.windows[0].cache.hit_rate) == (1, 0.75)
+        assert (stats.windows[0].cache.misses, stats.windows[0].cache.hit_rate) == (2, 0.6)
 
 
 async def test_a_stream_that_stands_still_lags_behind_by_entries_and_seconds(

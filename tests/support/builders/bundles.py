@@ -48,7 +48,7 @@ def publish_variant(folder: Path, dejavu_weight: float) -> str:
     linear, combination = ensemble_from_bytes(contents[COMBINATION])
     weights = np.full_like(combination.dejavu_weights, dejavu_weight)
     contents[COMBINATION] = ensemble_to_bytes(linear, EnsembleWeights(weights, combination.shrinkage))
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in manifest.files}
     version = version_of(manifest.dejavu, manifest.ratings, hashes)
     variant = _with(manifest, files=hashes, version=version)
     with tempfile.TemporaryDirectory() as workshop:

@@ -183,7 +183,7 @@ class StatsWindow(_message.Message):
 
     @_builtins.property
     def cache(self) -> Global___CacheCounts:
-        """What-ifs that were looked up in the cache; absent if the server has none."""
+        """What-ifs that were looked up in the cache; absent if there were none, or the cache is off."""
 
     def __init__(
         self,

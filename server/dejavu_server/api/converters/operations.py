@@ -99,10 +99,9 @@ def _window(window: CountedWindow) -> pb.StatsWindow:
         methods=_methods(window.counts),
     )
     looked_up = counted.by_labels(window.counts, counted.CACHE)
-    if looked_up:
+    if any(looked_up.values()):
         hits, misses = (round(looked_up.get((name,), 0)) for name in ("hits", "misses"))
-        rate = hits / (hits + misses) if hits + misses else 0.0
-        message.cache.CopyFrom(pb.CacheCounts(hits=hits, misses=misses, hit_rate=rate))
+        message.cache.CopyFrom(pb.CacheCounts(hits=hits, misses=misses, hit_rate=hits / (hits + misses)))
     return message
 
 

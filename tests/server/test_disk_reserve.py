@@ -24,7 +24,7 @@ from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_models.registry.registry import Registry
 from dejavu_server.api.health import LEDGER
 from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.database import sqlite
+from dejavu_server.ledger.database import sqlite, sqlite_engine
 from dejavu_server.ledger.database.recorded_games import RecordingLimits
 from dejavu_server.ledger.errors import DiskReserveReached
 from dejavu_server.observability import failure_log
@@ -43,18 +43,20 @@ Log = list[MutableMapping[str, Any]]
 
 
 class Disk:
-    """The free space that the ledger sees."""
+    """The free space that the ledgers in a folder see; workers of other tests may live in this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.free: int | None = 300 * MIB
+        self._folder = folder
+        self._of_others = sqlite_engine.free_bytes
 
-    def free_bytes(self, _: Path) -> int | None:
-        return self.free
+    def free_bytes(self, path: Path) -> int | None:
+        return self.free if path.is_relative_to(self._folder.resolve()) else self._of_others(path)
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    disk = Disk()
+def disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Disk:
+    disk = Disk(tmp_path)
     monkeypatch.setattr(sqlite, "free_bytes", disk.free_bytes)
     monkeypatch.setattr(ledger_manager, "WATCH_SECONDS", 0.02)
     monkeypatch.setattr(failure_log, "SETTLED_SECONDS", 0.0)

@@ -41,8 +41,9 @@ IDLE_SECONDS = 0.25
 LOG_SECONDS = 60.0
 """Interval at which closed connections are logged at most."""
 
-# struct tcp_info in linux/tcp.h: milliseconds since data was last sent, and received.
-_DATA_TIMES = struct.Struct("=44xI4xI")
+# struct tcp_info in linux/tcp.h: the state, and milliseconds since data was last sent, and received.
+_STATE_AND_DATA_TIMES = struct.Struct("=B43xI4xI")
+_ESTABLISHED = 1
 
 _log = structlog.get_logger(__name__)
 
@@ -127,8 +128,11 @@ def _silence(descriptor: int, port: int) -> SilentConnection | None:
     with _connection(descriptor) as connection:
         if connection is None or not (peer := _peer(connection, port)):
             return None
-        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _DATA_TIMES.size)
-        return SilentConnection(min(_DATA_TIMES.unpack(info)), descriptor, peer)
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _STATE_AND_DATA_TIMES.size)
+        state, *data_times = _STATE_AND_DATA_TIMES.unpack(info)
+        if state != _ESTABLISHED:  # ends already, maybe since it was closed here
+            return None
+        return SilentConnection(min(data_times), descriptor, peer)
 
 
 @contextlib.contextmanager

@@ -171,17 +171,19 @@ async def test_cancelled_and_expired_calls_give_their_room_back(worker: Worker, 
 async def test_calls_that_send_headers_and_no_request_make_room_again(worker: Worker, stub: Any) -> None:
     """Otherwise an anonymous caller could hold the place of every forecast with a few hundred bytes."""
     writers = [await send_headers_only(worker) for _ in range(MOST)]
-    async with asyncio.timeout(20):
-        while worker.admission.in_progress(CallKind.PREDICT) < LIMIT:  # noqa: ASYNC110 - a number of the server
-            await asyncio.sleep(0.01)
-        assert await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.RESOURCE_EXHAUSTED
-        while await code_of(stub.Predict(REQUEST)) is not grpc.StatusCode.OK:  # noqa: ASYNC110 - an answer
-            await asyncio.sleep(0.05)
-        while worker.admission.in_progress(CallKind.PREDICT):  # noqa: ASYNC110 - a number of the server
-            await asyncio.sleep(0.01)
-    assert counted(worker.metrics.refused, PREDICT, "NO_REQUEST") == 0, "a call that was ended counts twice"
-    for writer in writers:
-        writer.close()
+    try:
+        async with asyncio.timeout(20):
+            # Not at once: a few calls beyond the limit are admitted for a moment.
+            while await code_of(stub.Predict(REQUEST)) is not grpc.StatusCode.RESOURCE_EXHAUSTED:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            while await code_of(stub.Predict(REQUEST)) is not grpc.StatusCode.OK:  # noqa: ASYNC110 - an answer
+                await asyncio.sleep(0.05)
+            while worker.admission.in_progress(CallKind.PREDICT):  # noqa: ASYNC110 - a number of the server
+                await asyncio.sleep(0.01)
+        assert counted(worker.metrics.refused, PREDICT, "NO_REQUEST") == 0, "a call that was ended counts twice"
+    finally:
+        for writer in writers:
+            writer.close()
 
 
 async def test_a_call_that_takes_longer_than_its_request_may_is_answered(

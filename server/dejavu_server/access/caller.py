@@ -25,6 +25,9 @@ class AccessScope(enum.Enum):
     OUTCOME = "outcome"
     """Report and withdraw outcomes, which teach the models."""
 
+    MODELS = "models"
+    """Register models, and change which of them answers."""
+
     ADMIN = "admin"
     """Look into the server itself."""
 

@@ -37,7 +37,22 @@ POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
         "/dejavu.v1.LeaseService/AcquireLease": _needs(AccessScope.RECORD),
         "/dejavu.v1.LeaseService/GetLease": _needs(AccessScope.READ),
         "/dejavu.v1.LeaseService/ReleaseLease": _needs(AccessScope.RECORD),
-        "/dejavu.v1.ModelService/ListModels": _needs(AccessScope.READ),
+        **{
+            f"/dejavu.v1.ModelService/{method}": _needs(AccessScope.READ)
+            for method in ("ListModels", "GetModel", "CompareModels", "ListModelChanges")
+        },
+        **{
+            f"/dejavu.v1.ModelService/{method}": _needs(AccessScope.MODELS)
+            for method in (
+                "RegisterBundle",
+                "LoadModel",
+                "UnloadModel",
+                "PromoteModel",
+                "RollbackModel",
+                "RetireModel",
+                "RouteGames",
+            )
+        },
         "/dejavu.v1.OperationsService/GetServiceStats": _needs(AccessScope.READ),
         "/dejavu.v1.OperationsService/ReportFeed": _needs(AccessScope.RECORD),
         # A request that names a game also needs RECORD: see PredictionService.

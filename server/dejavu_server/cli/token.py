@@ -43,7 +43,8 @@ def create(
         list[AccessScope],
         typer.Option(
             help="What the token allows; repeatable. read: the record and streams; predict: what-ifs; record: recorded "
-            "forecasts of named games (with predict); outcome: report and withdraw outcomes; admin: the server itself."
+            "forecasts of named games (with predict); outcome: report and withdraw outcomes; models: "
+            "register models and change which one answers; admin: the server itself."
         ),
     ],
     days: Annotated[

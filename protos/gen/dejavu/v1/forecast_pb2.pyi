@@ -190,6 +190,7 @@ class Forecast(_message.Message):
     RATINGS_DATE_FIELD_NUMBER: _builtins.int
     FINALS_SINCE_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
@@ -249,6 +250,8 @@ class Forecast(_message.Message):
     """
     finals_since: _builtins.int
     """How many finals reported to this server the ratings know beyond those that the model's own ratings came with."""
+    arm: _builtins.str
+    """The arm of an A/B test that the game is in: "champion" or "challenger"; empty if there was no test."""
     @_builtins.property
     def generated_time(self) -> _timestamp_pb2.Timestamp:
         """When the forecast was made."""
@@ -309,10 +312,11 @@ class Forecast(_message.Message):
         ratings_date: _builtins.str = ...,
         finals_since: _builtins.int = ...,
         warnings: _abc.Iterable[Global___Warning] | None = ...,
+        arm: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "adaptation", b"adaptation", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "adaptation", b"adaptation", "alpha", b"alpha", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_margin: _TypeAlias = _typing.Literal["expected_margin"]  # noqa: Y015
     _WhichOneofArgType__expected_margin: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin"]  # noqa: Y015

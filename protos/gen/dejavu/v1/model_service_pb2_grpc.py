@@ -26,7 +26,15 @@ if _version_not_supported:
 
 
 class ModelServiceStub(object):
-    """Lists the loaded models and their capabilities.
+    """Lists models, and changes which of them answers.
+
+    A model has a stage: none (registered in the store), staged (loaded by every worker, makes every recorded forecast in
+    the shadow), serving (answers requests that name no model) or retired. Every change is an entry of the ledger, which
+    all workers of all its servers follow in order. Where a model_version is expected, an alias can stand for it: champion
+    (the model that serves), challenger (the newest staged one) or previous (the one that served before).
+
+    Every change is idempotent: one that would change nothing answers with the models as they are. A server without a
+    model store refuses all but ListModels and GetModel with FAILED_PRECONDITION, NO_MODEL_STORE.
     """
 
     def __init__(self, channel):
@@ -40,14 +48,147 @@ class ModelServiceStub(object):
                 request_serializer=dejavu_dot_v1_dot_model__service__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=dejavu_dot_v1_dot_model__service__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.GetModel = channel.unary_unary(
+                '/dejavu.v1.ModelService/GetModel',
+                request_serializer=dejavu_dot_v1_dot_model__service__pb2.GetModelRequest.SerializeToString,
+                response_deserializer=dejavu_dot_v1_dot_model__service__pb2.GetModelResponse.FromString,
+                _registered_method=True)
+        self.RegisterBundle = channel.stream_stream(
+                '/dejavu.v1.ModelService/RegisterBundle',
+                request_serializer=dejavu_dot_v1_dot_model__service__pb2.RegisterBundleRequest.SerializeToString,
+                response_deserializer=dejavu_dot_v1_dot_model__service__pb2.RegisterBundleResponse.FromString,
+                _registered_method=True)
+        self.LoadModel = channel.unary_unary(
+                '/dejavu.v1.ModelService/LoadModel',
+                request_serializer=dejavu_dot_v1_dot_model__service__pb2.LoadModelRequest.SerializeToString,
+                response_deserializer=dejavu_dot_v1_dot_model__service__pb2.LoadModelResponse.FromString,
+                _registered_method=True)
+        self.UnloadModel = channel.unary_unary(
+                '/dejavu.v1.ModelService/UnloadModel',
+                request_serializer=dejavu_dot_v1_dot_model__service__pb2.UnloadModelRequest.SerializeToString,
+                response_deserializer=dejavu_dot_v1_dot_model__service__pb2.UnloadModelResponse.FromString,
+                _registered_method=True)
+        self.PromoteModel = channel.unary_unary(
+                '/dejavu.v1.ModelService/PromoteModel',
+                request_serializer=dejavu_dot_v1_dot_model__service__pb2.PromoteModelRequest.SerializeToString,
+                response_deserializer=dejavu_dot_v1_dot_model__service__pb2.PromoteModelResponse.FromString,
+                _registered_method=True)
+        self.RollbackModel = channel.unary_unary(
+                '/dejavu.v1.ModelService/RollbackModel',
+                request_serializer=dejavu_dot_v1_dot_model__service__pb2.RollbackModelRequest.SerializeToString,
+                response_deserializer=dejavu_dot_v1_dot_model__service__pb2.RollbackModelResponse.FromString,
+                _registered_method=True)
+        self.RetireModel = channel.unary_unary(
+                '/dejavu.v1.ModelService/RetireModel',
+                request_serializer=dejavu_dot_v1_dot_model__service__pb2.RetireModelRequest.SerializeToString,
+                response_deserializer=dejavu_dot_v1_dot_model__service__pb2.RetireModelResponse.FromString,
+                _registered_method=True)
+        self.RouteGames = channel.unary_unary(
+                '/dejavu.v1.ModelService/RouteGames',
+                request_serializer=dejavu_dot_v1_dot_model__service__pb2.RouteGamesRequest.SerializeToString,
+                response_deserializer=dejavu_dot_v1_dot_model__service__pb2.RouteGamesResponse.FromString,
+                _registered_method=True)
+        self.CompareModels = channel.unary_unary(
+                '/dejavu.v1.ModelService/CompareModels',
+                request_serializer=dejavu_dot_v1_dot_model__service__pb2.CompareModelsRequest.SerializeToString,
+                response_deserializer=dejavu_dot_v1_dot_model__service__pb2.CompareModelsResponse.FromString,
+                _registered_method=True)
+        self.ListModelChanges = channel.unary_unary(
+                '/dejavu.v1.ModelService/ListModelChanges',
+                request_serializer=dejavu_dot_v1_dot_model__service__pb2.ListModelChangesRequest.SerializeToString,
+                response_deserializer=dejavu_dot_v1_dot_model__service__pb2.ListModelChangesResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer(object):
-    """Lists the loaded models and their capabilities.
+    """Lists models, and changes which of them answers.
+
+    A model has a stage: none (registered in the store), staged (loaded by every worker, makes every recorded forecast in
+    the shadow), serving (answers requests that name no model) or retired. Every change is an entry of the ledger, which
+    all workers of all its servers follow in order. Where a model_version is expected, an alias can stand for it: champion
+    (the model that serves), challenger (the newest staged one) or previous (the one that served before).
+
+    Every change is idempotent: one that would change nothing answers with the models as they are. A server without a
+    model store refuses all but ListModels and GetModel with FAILED_PRECONDITION, NO_MODEL_STORE.
     """
 
     def ListModels(self, request, context):
-        """Lists the models, the active one first.
+        """Lists the models, the active one first: those that this worker has loaded and, with a store, all registered ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModel(self, request, context):
+        """Returns a model, its lineage, and which workers have it loaded. NOT_FOUND if it is not registered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RegisterBundle(self, request_iterator, context):
+        """Uploads a bundle into the store and registers its model. The first message has the manifest; the server answers with
+        the files that it lacks and how much of each it has; the client sends these in chunks, file by file, and the server
+        answers with the model. An upload that was cut off continues where it ended. A bundle is verified before it is
+        registered: one that is incomplete, altered or does not reproduce its golden queries leaves nothing behind.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LoadModel(self, request, context):
+        """Stages a registered model: every worker loads it, and makes every recorded forecast with it in the shadow. Returns
+        once all workers have it; fails, and changes nothing, if one cannot load it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadModel(self, request, context):
+        """Takes a staged model back to the stage none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteModel(self, request, context):
+        """Makes a staged model the champion on all workers, at one position of the ledger. Asks for evidence that it is not
+        worse than the champion (see CompareModels), unless forced: FAILED_PRECONDITION, MODEL_NOT_PROVEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackModel(self, request, context):
+        """Makes the previous model the champion again, and retires the one that replaced it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetireModel(self, request, context):
+        """Retires a model that answers no requests.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RouteGames(self, request, context):
+        """Sets the shares of games that staged models answer instead of the champion (A/B test).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareModels(self, request, context):
+        """Compares a staged model with the champion, or any two models, on exactly the same games and minutes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModelChanges(self, request, context):
+        """Lists the changes of models in the ledger, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +202,56 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     request_deserializer=dejavu_dot_v1_dot_model__service__pb2.ListModelsRequest.FromString,
                     response_serializer=dejavu_dot_v1_dot_model__service__pb2.ListModelsResponse.SerializeToString,
             ),
+            'GetModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModel,
+                    request_deserializer=dejavu_dot_v1_dot_model__service__pb2.GetModelRequest.FromString,
+                    response_serializer=dejavu_dot_v1_dot_model__service__pb2.GetModelResponse.SerializeToString,
+            ),
+            'RegisterBundle': grpc.stream_stream_rpc_method_handler(
+                    servicer.RegisterBundle,
+                    request_deserializer=dejavu_dot_v1_dot_model__service__pb2.RegisterBundleRequest.FromString,
+                    response_serializer=dejavu_dot_v1_dot_model__service__pb2.RegisterBundleResponse.SerializeToString,
+            ),
+            'LoadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadModel,
+                    request_deserializer=dejavu_dot_v1_dot_model__service__pb2.LoadModelRequest.FromString,
+                    response_serializer=dejavu_dot_v1_dot_model__service__pb2.LoadModelResponse.SerializeToString,
+            ),
+            'UnloadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadModel,
+                    request_deserializer=dejavu_dot_v1_dot_model__service__pb2.UnloadModelRequest.FromString,
+                    response_serializer=dejavu_dot_v1_dot_model__service__pb2.UnloadModelResponse.SerializeToString,
+            ),
+            'PromoteModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteModel,
+                    request_deserializer=dejavu_dot_v1_dot_model__service__pb2.PromoteModelRequest.FromString,
+                    response_serializer=dejavu_dot_v1_dot_model__service__pb2.PromoteModelResponse.SerializeToString,
+            ),
+            'RollbackModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackModel,
+                    request_deserializer=dejavu_dot_v1_dot_model__service__pb2.RollbackModelRequest.FromString,
+                    response_serializer=dejavu_dot_v1_dot_model__service__pb2.RollbackModelResponse.SerializeToString,
+            ),
+            'RetireModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetireModel,
+                    request_deserializer=dejavu_dot_v1_dot_model__service__pb2.RetireModelRequest.FromString,
+                    response_serializer=dejavu_dot_v1_dot_model__service__pb2.RetireModelResponse.SerializeToString,
+            ),
+            'RouteGames': grpc.unary_unary_rpc_method_handler(
+                    servicer.RouteGames,
+                    request_deserializer=dejavu_dot_v1_dot_model__service__pb2.RouteGamesRequest.FromString,
+                    response_serializer=dejavu_dot_v1_dot_model__service__pb2.RouteGamesResponse.SerializeToString,
+            ),
+            'CompareModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareModels,
+                    request_deserializer=dejavu_dot_v1_dot_model__service__pb2.CompareModelsRequest.FromString,
+                    response_serializer=dejavu_dot_v1_dot_model__service__pb2.CompareModelsResponse.SerializeToString,
+            ),
+            'ListModelChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModelChanges,
+                    request_deserializer=dejavu_dot_v1_dot_model__service__pb2.ListModelChangesRequest.FromString,
+                    response_serializer=dejavu_dot_v1_dot_model__service__pb2.ListModelChangesResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'dejavu.v1.ModelService', rpc_method_handlers)
@@ -70,7 +261,15 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService(object):
-    """Lists the loaded models and their capabilities.
+    """Lists models, and changes which of them answers.
+
+    A model has a stage: none (registered in the store), staged (loaded by every worker, makes every recorded forecast in
+    the shadow), serving (answers requests that name no model) or retired. Every change is an entry of the ledger, which
+    all workers of all its servers follow in order. Where a model_version is expected, an alias can stand for it: champion
+    (the model that serves), challenger (the newest staged one) or previous (the one that served before).
+
+    Every change is idempotent: one that would change nothing answers with the models as they are. A server without a
+    model store refuses all but ListModels and GetModel with FAILED_PRECONDITION, NO_MODEL_STORE.
     """
 
     @staticmethod
@@ -90,6 +289,276 @@ class ModelService(object):
             '/dejavu.v1.ModelService/ListModels',
             dejavu_dot_v1_dot_model__service__pb2.ListModelsRequest.SerializeToString,
             dejavu_dot_v1_dot_model__service__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dejavu.v1.ModelService/GetModel',
+            dejavu_dot_v1_dot_model__service__pb2.GetModelRequest.SerializeToString,
+            dejavu_dot_v1_dot_model__service__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RegisterBundle(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/dejavu.v1.ModelService/RegisterBundle',
+            dejavu_dot_v1_dot_model__service__pb2.RegisterBundleRequest.SerializeToString,
+            dejavu_dot_v1_dot_model__service__pb2.RegisterBundleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dejavu.v1.ModelService/LoadModel',
+            dejavu_dot_v1_dot_model__service__pb2.LoadModelRequest.SerializeToString,
+            dejavu_dot_v1_dot_model__service__pb2.LoadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dejavu.v1.ModelService/UnloadModel',
+            dejavu_dot_v1_dot_model__service__pb2.UnloadModelRequest.SerializeToString,
+            dejavu_dot_v1_dot_model__service__pb2.UnloadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dejavu.v1.ModelService/PromoteModel',
+            dejavu_dot_v1_dot_model__service__pb2.PromoteModelRequest.SerializeToString,
+            dejavu_dot_v1_dot_model__service__pb2.PromoteModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dejavu.v1.ModelService/RollbackModel',
+            dejavu_dot_v1_dot_model__service__pb2.RollbackModelRequest.SerializeToString,
+            dejavu_dot_v1_dot_model__service__pb2.RollbackModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetireModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dejavu.v1.ModelService/RetireModel',
+            dejavu_dot_v1_dot_model__service__pb2.RetireModelRequest.SerializeToString,
+            dejavu_dot_v1_dot_model__service__pb2.RetireModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RouteGames(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dejavu.v1.ModelService/RouteGames',
+            dejavu_dot_v1_dot_model__service__pb2.RouteGamesRequest.SerializeToString,
+            dejavu_dot_v1_dot_model__service__pb2.RouteGamesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dejavu.v1.ModelService/CompareModels',
+            dejavu_dot_v1_dot_model__service__pb2.CompareModelsRequest.SerializeToString,
+            dejavu_dot_v1_dot_model__service__pb2.CompareModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModelChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dejavu.v1.ModelService/ListModelChanges',
+            dejavu_dot_v1_dot_model__service__pb2.ListModelChangesRequest.SerializeToString,
+            dejavu_dot_v1_dot_model__service__pb2.ListModelChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,338 @@
+"""Stages of models, and the changes between them.
+
+Which model answers is a pure fold over the model changes in a ledger: whoever has read equally far has the same roster.
+
+    none ──load──▶ staged ──promote──▶ serving ──promote another──▶ staged (previous) ──promote another──▶ retired
+      ◀──unload──┘    └─────retire─────▶ retired ◀──rollback───┘
+
+A promotion keeps the model that served until then as `previous`: loaded, watched like a challenger, and the one that a
+rollback returns to. A retired model can be loaded again.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+from dejavu_models.errors import DejavuError, FieldError, InvalidInput, quoted
+
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
+PREVIOUS: Final = "previous"
+ALIASES: Final = (CHAMPION, CHALLENGER, PREVIOUS)
+"""Names that a request can use for a version: the model that serves, the newest challenger, the one that served before."""
+
+MAX_CHALLENGERS: Final = 4
+"""Most staged models at a time: each costs every worker its memory, and every recorded forecast its computation."""
+
+MAX_REASON: Final = 500
+"""Most characters of the reason for a change."""
+
+
+class ModelStage(enum.Enum):
+    """Where a model is in its life."""
+
+    NONE = "none"
+    """Registered: in the store, loaded by no worker unless asked for."""
+
+    STAGED = "staged"
+    """Loaded by every worker, and makes every recorded forecast in the shadow."""
+
+    SERVING = "serving"
+    """Answers requests that name no model."""
+
+    RETIRED = "retired"
+    """No longer considered."""
+
+
+class ModelAction(enum.Enum):
+    """What a change does."""
+
+    REGISTER = "register"
+    LOAD = "load"
+    UNLOAD = "unload"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+    RETIRE = "retire"
+    ROUTE = "route"
+    """Sets the shares of games that challengers answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEvidence:
+    """What a promotion, rollback or retirement by the gate rests on.
+
+    Attributes:
+        against: version of the model it was compared with.
+        games: settled games compared.
+        crps_e_value, brier_e_value: e-values of the statement that decided, for each score.
+        crps_difference, brier_difference: mean paired difference a game, model − against; below 0 is better.
+        coverage: share of the model's intervals that held, of those at the largest alpha of the gate.
+    """
+
+    against: str
+    games: int
+    crps_e_value: float
+    brier_e_value: float
+    crps_difference: float
+    brier_difference: float
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChange:
+    """One change of models: an entry of the ledger.
+
+    Attributes:
+        action: what it does.
+        model_version: version of the model; empty for ROUTE.
+        from_version: the champion until then, for PROMOTE and ROLLBACK; empty if there was none.
+        reason: why, for people; empty if none was given.
+        forced: whether the gate would have refused it.
+        evidence: what it rests on; None if on nothing measured.
+        shares: for ROUTE, the share of games of each model that is not the champion, in order; empty: none.
+        changed_time: when; aware, UTC, whole microseconds.
+        changed_by: identity of the caller; empty if it is not known.
+        sequence: sequence number in the ledger; 0 if not recorded yet.
+    """
+
+    action: ModelAction
+    model_version: str
+    changed_time: datetime
+    from_version: str = ""
+    reason: str = ""
+    forced: bool = False
+    evidence: ModelEvidence | None = None
+    shares: tuple[tuple[str, float], ...] = ()
+    changed_by: str = ""
+    sequence: int = 0
+
+
+class NotRegistered(FieldError):
+    """The store has no model of a version, or no model has the alias."""
+
+    reason = "MODEL_NOT_REGISTERED"
+    default_field = "model_version"
+
+
+class ModelInUse(DejavuError):
+    """A model cannot be unloaded or retired, since it answers requests."""
+
+    reason = "MODEL_IN_USE"
+
+
+class WrongStage(DejavuError):
+    """A change does not fit the stage of its model."""
+
+    reason = "WRONG_MODEL_STAGE"
+
+
+class TooManyChallengers(DejavuError):
+    """As many models are staged as workers load."""
+
+    reason = "TOO_MANY_CHALLENGERS"
+
+
+class InvalidShares(InvalidInput):
+    """The shares of games are not between 0 and 1, or more than all of them, or of a model that is not staged."""
+
+    reason = "INVALID_SHARES"
+    default_field = "shares"
+
+
+class InvalidReason(InvalidInput):
+    """The reason for a change is too long."""
+
+    reason = "INVALID_REASON"
+    default_field = "reason"
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """The models of a ledger and which of them answers, after some of its changes.
+
+    Attributes:
+        stages: stage by version, in the order in which the models came to it.
+        champion: version of the model that serves; empty if there is none yet.
+        previous: version of the one that served before, which a rollback returns to; empty if there is none.
+        shares: share of games of each model that is not the champion, in order.
+        sequence: sequence number of the last change; 0 without any.
+    """
+
+    stages: Mapping[str, ModelStage] = field(default_factory=lambda: MappingProxyType({}))
+    champion: str = ""
+    previous: str = ""
+    shares: tuple[tuple[str, float], ...] = ()
+    sequence: int = 0
+
+    @property
+    def challengers(self) -> tuple[str, ...]:
+        """Versions of the staged models, `previous` included, in the order in which they were staged."""
+        return tuple(version for version, stage in self.stages.items() if stage is ModelStage.STAGED)
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Versions that every worker has loaded: the champion first, then the challengers."""
+        return (*([self.champion] if self.champion else []), *self.challengers)
+
+    def route(self, game_id: str) -> str:
+        """Returns the version that answers for a game: the same one for as long as the shares stay the same.
+
+        A share that grows takes games from the champion only: a game moves to or from an arm once at most.
+
+        Args:
+            game_id: the game; empty for a what-if, which the champion answers.
+        """
+        if not self.shares or not game_id:
+            return self.champion
+        digest = hashlib.sha256(f"dejavu arm {game_id}".encode()).digest()
+        place = int.from_bytes(digest[:8], "big") / 2.0**64
+        for version, share in self.shares:
+            if place < share:
+                return version
+            place -= share
+        return self.champion
+
+    def version_of(self, name: str) -> str:
+        """Returns the version that an alias stands for; a name that is no alias is a version.
+
+        Raises:
+            NotRegistered: if no model has the alias.
+        """
+        if name not in ALIASES:
+            return name
+        newest = next((each for each in reversed(self.challengers) if each != self.previous), "")
+        version = {CHAMPION: self.champion, PREVIOUS: self.previous, CHALLENGER: newest}[name]
+        if not version:
+            raise NotRegistered(quoted(name), "an alias that a model has: there is none at present")
+        return version
+
+    def stage_of(self, version: str) -> ModelStage:
+        """Returns the stage of a model.
+
+        Raises:
+            NotRegistered: if there is no such model.
+        """
+        try:
+            return self.stages[version]
+        except KeyError:
+            raise NotRegistered(quoted(version), "the version of a registered model") from None
+
+    def changes_nothing(self, change: ModelChange) -> bool:
+        """Returns whether the roster is already as a change would leave it, so that it need not be recorded."""
+        stage = self.stages.get(change.model_version)
+        match change.action:
+            case ModelAction.REGISTER:
+                return stage is not None
+            case ModelAction.LOAD:
+                return stage in {ModelStage.STAGED, ModelStage.SERVING}
+            case ModelAction.UNLOAD:
+                return stage is ModelStage.NONE
+            case ModelAction.PROMOTE:
+                return change.model_version == self.champion
+            case ModelAction.RETIRE:
+                return stage is ModelStage.RETIRED
+            case ModelAction.ROUTE:
+                return change.shares == self.shares
+            case ModelAction.ROLLBACK:
+                return False
+
+    def check(self, change: ModelChange) -> None:
+        """Checks that a change is possible.
+
+        Raises:
+            NotRegistered: if its model is not registered; for a rollback, if there is no previous model.
+            ModelInUse: if it would take a model away that answers requests.
+            WrongStage: if the stage of its model does not allow it.
+            TooManyChallengers: if it would stage more than MAX_CHALLENGERS models, `previous` not counted.
+            InvalidShares: if its shares cannot be.
+            InvalidReason: if its reason is too long.
+        """
+        if len(change.reason) > MAX_REASON:
+            raise InvalidReason(f"a text of {len(change.reason)} characters", f"at most {MAX_REASON} characters")
+        version = change.model_version
+        match change.action:
+            case ModelAction.REGISTER:
+                return
+            case ModelAction.ROUTE:
+                self._check_shares(change.shares)
+            case ModelAction.ROLLBACK:
+                if not self.previous or version != self.previous:
+                    raise WrongStage("there is no previous model to return to; expected a promotion before")
+            case ModelAction.LOAD:
+                self.stage_of(version)
+                staged = [each for each in self.challengers if each != self.previous]
+                if len(staged) >= MAX_CHALLENGERS:
+                    raise TooManyChallengers(
+                        f"{len(staged)} models are staged, which is the limit: retire or unload one"
+                    )
+            case ModelAction.PROMOTE:
+                stage = self.stage_of(version)
+                if stage not in {ModelStage.STAGED, ModelStage.SERVING} and self.champion:
+                    raise WrongStage(f"model {version} is in stage {stage.value}; expected staged: load it first")
+            case ModelAction.UNLOAD | ModelAction.RETIRE:
+                self.stage_of(version)
+                if version == self.champion or version in dict(self.shares):
+                    raise ModelInUse(f"model {version} answers requests; expected one that does not")
+                if change.action is ModelAction.UNLOAD and self.stages[version] is ModelStage.RETIRED:
+                    raise WrongStage(f"model {version} is retired; expected a staged one")
+
+    def _check_shares(self, shares: tuple[tuple[str, float], ...]) -> None:
+        for index, (version, share) in enumerate(shares):
+            place = f"shares[{index}]"
+            if self.stages.get(version) is not ModelStage.STAGED:
+                raise InvalidShares(quoted(version), "a staged model", field=f"{place}.model_version")
+            if not 0.0 < share <= 1.0:
+                raise InvalidShares(f"{share}", "more than 0 and at most 1", field=f"{place}.share")
+        if len(dict(shares)) < len(shares):
+            raise InvalidShares("a model twice", "each model once")
+        if sum(share for _, share in shares) > 1.0 + 1e-9:
+            raise InvalidShares(f"{sum(share for _, share in shares):g} in all", "at most 1 in all")
+
+    def after(self, change: ModelChange) -> Roster:
+        """Returns the roster after a recorded change, which `check` accepts.
+
+        Raises:
+            DejavuError: as `check`.
+        """
+        self.check(change)
+        stages, version = dict(self.stages), change.model_version
+        roster = replace(self, sequence=change.sequence)
+        match change.action:
+            case ModelAction.REGISTER:
+                stages.setdefault(version, ModelStage.NONE)
+            case ModelAction.LOAD if stages[version] in {ModelStage.NONE, ModelStage.RETIRED}:
+                _move(stages, version, ModelStage.STAGED)
+            case ModelAction.UNLOAD:
+                stages[version] = ModelStage.NONE
+                roster = replace(roster, previous="" if self.previous == version else self.previous)
+            case ModelAction.RETIRE:
+                stages[version] = ModelStage.RETIRED
+                roster = replace(roster, previous="" if self.previous == version else self.previous)
+            case ModelAction.PROMOTE if version != self.champion:
+                if self.previous and self.previous != version and self.previous not in dict(self.shares):
+                    stages[self.previous] = ModelStage.RETIRED
+                if self.champion:
+                    _move(stages, self.champion, ModelStage.STAGED)
+                stages[version] = ModelStage.SERVING
+                shares = tuple(each for each in self.shares if each[0] != version)
+                roster = replace(roster, champion=version, previous=self.champion, shares=shares)
+            case ModelAction.ROLLBACK:
+                stages[self.champion] = ModelStage.RETIRED
+                stages[version] = ModelStage.SERVING
+                shares = tuple(each for each in self.shares if each[0] != version)
+                roster = replace(roster, champion=version, previous="", shares=shares)
+            case ModelAction.ROUTE:
+                roster = replace(roster, shares=change.shares)
+        return replace(roster, stages=MappingProxyType(stages))
+
+
+def _move(stages: dict[str, ModelStage], version: str, stage: ModelStage) -> None:
+    """Gives a model a stage, as the newest of it."""
+    del stages[version]
+    stages[version] = stage

@@ -17,6 +17,10 @@
     ServerDraining                             UNAVAILABLE           DRAINING
     SharedCacheUnavailable                     UNAVAILABLE           SHARED_CACHE_UNAVAILABLE
     CacheOff                                   FAILED_PRECONDITION   CACHE_OFF
+    NotRegistered                              NOT_FOUND             MODEL_NOT_REGISTERED
+    NoModelStore, NotLoaded, ModelLoadFailed   FAILED_PRECONDITION   NO_MODEL_STORE, MODEL_NOT_LOADED, MODEL_LOAD_FAILED
+    ModelInUse, WrongStage                     FAILED_PRECONDITION   MODEL_IN_USE, WRONG_MODEL_STAGE
+    TooManyChallengers, NotProven              FAILED_PRECONDITION   TOO_MANY_CHALLENGERS, MODEL_NOT_PROVEN
     LedgerCorrupt                              DATA_LOSS             LEDGER_CORRUPT
     LedgerSchemaError                          FAILED_PRECONDITION   LEDGER_SCHEMA
     DeadlineExceeded                           DEADLINE_EXCEEDED     DEADLINE_PASSED
@@ -44,11 +48,13 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_models.errors import DejavuError, FieldError, InvalidInput, UnknownModel, Unsupported
+from dejavu_models.registry.stages import ModelInUse, NotRegistered, TooManyChallengers, WrongStage
 from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthenticated
 from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded, Overloaded
 from dejavu_server.api.channelz import UnknownChannelzId
 from dejavu_server.api.health import UnknownService
 from dejavu_server.forecasting.cache.errors import CacheOff, SharedCacheUnavailable
+from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NoModelStore, NotLoaded, NotProven
 from dejavu_server.ledger.errors import (
     GameFull,
     LedgerCorrupt,
@@ -106,6 +112,14 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     CacheOff: grpc.StatusCode.FAILED_PRECONDITION,
     SharedCacheUnavailable: grpc.StatusCode.UNAVAILABLE,
+    NoModelStore: grpc.StatusCode.FAILED_PRECONDITION,
+    NotRegistered: grpc.StatusCode.NOT_FOUND,
+    NotLoaded: grpc.StatusCode.FAILED_PRECONDITION,
+    ModelLoadFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    ModelInUse: grpc.StatusCode.FAILED_PRECONDITION,
+    WrongStage: grpc.StatusCode.FAILED_PRECONDITION,
+    TooManyChallengers: grpc.StatusCode.FAILED_PRECONDITION,
+    NotProven: grpc.StatusCode.FAILED_PRECONDITION,
     ScopeMissing: grpc.StatusCode.PERMISSION_DENIED,
     MethodDenied: grpc.StatusCode.PERMISSION_DENIED,
     StreamFailed: grpc.StatusCode.INTERNAL,

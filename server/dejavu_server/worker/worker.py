@@ -41,7 +41,7 @@ from dejavu_server.api.handlers import REFLECTION_SERVICE, handlers, reflection_
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, SERVICES, HealthService
 from dejavu_server.api.interceptors import CallInterceptor, worker_metadata
 from dejavu_server.api.lease_service import LEASE_SERVICE, LeaseService
-from dejavu_server.api.model_service import MODEL_SERVICE, ModelService
+from dejavu_server.api.models.service import MODEL_SERVICE, ModelService
 from dejavu_server.api.operations_service import OPERATIONS_SERVICE, OperationsService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
 from dejavu_server.api.record_service import RECORD_SERVICE, RecordService

@@ -86,7 +86,7 @@ class LedgerManager:
         durability: what a recorded forecast survives.
         new_broadcaster: creates a broadcaster for a ledger.
         on_change: called with the first health status and with every change.
-        committed: set when a ledger is opened, and after every commit to it, by whichever process.
+        committed: set when a ledger is opened, and after every commit to it, by whichever process; each for one reader.
         make: whether to create a ledger if none exists.
         limits: what is recorded of a game.
         on_free_bytes: called with the free space of the ledger's disk, every WATCH_SECONDS while the ledger works.
@@ -104,7 +104,7 @@ class LedgerManager:
         durability: Durability,
         new_broadcaster: BroadcasterFactory,
         on_change: Callable[[LedgerHealth], None] = lambda _: None,
-        committed: asyncio.Event | None = None,
+        committed: Sequence[asyncio.Event] = (),
         make: bool = True,
         limits: RecordingLimits = DEFAULT_LIMITS,
         on_free_bytes: Callable[[int], None] = lambda _: None,
@@ -116,7 +116,7 @@ class LedgerManager:
         self._durability = durability
         self._new_broadcaster = new_broadcaster
         self._on_change = on_change
-        self._committed = committed or asyncio.Event()
+        self._committed = committed
         self._make = make
         self._limits = limits
         self._disk = DiskWatch(limits.reserve_bytes, on_free_bytes, on_size_bytes)
@@ -300,8 +300,9 @@ class LedgerManager:
         )
         self._ledger, self._identity, self._make = ledger, ledger.identity, False
         self.activities = ledger.activities
-        ledger.listen(self._committed)
-        self._committed.set()
+        for event in self._committed:
+            ledger.listen(event)
+            event.set()
         if last is not None and not last.same_ledger(ledger.identity):
             self._position = None
             _log.warning(

@@ -26,7 +26,7 @@ from dejavu_server.forecasting.lifecycle.models import Models
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"]
 
 
-class BundleReceiver(Protocol):
+class BundleUploads(Protocol):
     """Receives uploads of bundles."""
 
     def register_bundle(
@@ -63,7 +63,7 @@ class ModelService:
         lifecycle: ModelLifecycle | None = None,
         store: BundleStore | None = None,
         history: ModelHistory | None = None,
-        receiver: BundleReceiver | None = None,
+        receiver: BundleUploads | None = None,
         comparer: ModelComparer | None = None,
     ) -> None:
         self._loaded = loaded

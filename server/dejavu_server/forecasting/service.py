@@ -86,14 +86,16 @@ class ForecastService:
             OutcomeAlreadyRecorded: if the forecast is new and the outcome is already recorded.
             Overloaded, LedgerUnavailable, ModelsChanged: if the server can't answer at present.
         """
-        for _ in range(CHANGES_FOLLOWED):
-            result = await self._forecast(request)
-            if not isinstance(result, Failed):
-                return result
-            if not isinstance(result.error, ModelsChanged):
+        result = await self._forecast(request)
+        for _ in range(CHANGES_FOLLOWED - 1):
+            sequence = _changed(result)
+            if sequence is None:
                 break
-            await self._models.wait_for(result.error.sequence)
-        raise result.error
+            await self._models.wait_for(sequence)
+            result = await self._forecast(request)
+        if isinstance(result, Failed):
+            raise result.error
+        return result
 
     async def _forecast(self, request: ForecastRequest) -> Result[IssuedForecast]:
         """Answers one request with the model that answers now, unless that changes meanwhile."""

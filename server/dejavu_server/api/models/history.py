@@ -8,8 +8,8 @@ from typing import Final
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_models.registry.stages import ModelChange
-from dejavu_server.api.converters.models import change_message
 from dejavu_server.api.converters.errors import InvalidPageSize
+from dejavu_server.api.converters.models import change_message
 from dejavu_server.api.converters.record_requests import DEFAULT_PAGE, MAX_PAGE
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database import store

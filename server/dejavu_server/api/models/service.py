@@ -51,8 +51,10 @@ class ModelService:
         lifecycle: changes the models; None: the server has no model store.
         store: has their bundles.
         history: lists the changes.
-        receiver: receives bundles.
         comparer: compares models.
+
+    Attributes:
+        receiver: receives bundles, and has their models registered by `registered`; None: none are received.
     """
 
     def __init__(
@@ -63,7 +65,6 @@ class ModelService:
         lifecycle: ModelLifecycle | None = None,
         store: BundleStore | None = None,
         history: ModelHistory | None = None,
-        receiver: BundleUploads | None = None,
         comparer: ModelComparer | None = None,
     ) -> None:
         self._loaded = loaded
@@ -71,7 +72,7 @@ class ModelService:
         self._lifecycle_or_none = lifecycle
         self._store = store
         self._history = history
-        self._receiver = receiver
+        self.receiver: BundleUploads | None = None
         self._comparer = comparer
         self._manifests: dict[str, tuple[Manifest, str]] = {}
 
@@ -134,9 +135,9 @@ class ModelService:
         self, requests: AsyncIterator[pb.RegisterBundleRequest], context: Context
     ) -> AsyncGenerator[pb.RegisterBundleResponse, None]:
         """Uploads a bundle."""
-        if self._receiver is None:
+        if self.receiver is None:
             raise NoModelStore
-        return self._receiver.register_bundle(requests, context)
+        return self.receiver.register_bundle(requests, context)
 
     async def registered(self, version: str, reason: str) -> pb.RegisteredModel:
         """Registers a model whose bundle is in the store; returns the answer to its upload."""
@@ -194,9 +195,7 @@ class ModelService:
             raise NoModelStore
         return await self._comparer.compare_models(request, context)
 
-    async def list_model_changes(
-        self, request: pb.ListModelChangesRequest, _: Context
-    ) -> pb.ListModelChangesResponse:
+    async def list_model_changes(self, request: pb.ListModelChangesRequest, _: Context) -> pb.ListModelChangesResponse:
         """Lists the changes of models."""
         if self._history is None:
             raise NoModelStore

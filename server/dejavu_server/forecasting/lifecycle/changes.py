@@ -165,7 +165,7 @@ class ModelLifecycle:
             except WrongStage:
                 if not judged.outdated:
                     raise
-        raise WrongStage(f"the champion changes faster than model {version} can be judged; expected it to stay")
+        raise WrongStage("the champion changes faster than a model can be judged against it; expected it to stay")
 
     async def _judge(self, version: str, against: str, *, forced: bool) -> tuple[bool, ModelEvidence | None, str]:
         """Asks the gate; a forced promotion goes on if that fails."""

@@ -10,7 +10,6 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from dejavu_server.ledger import model_workers
@@ -51,7 +50,7 @@ class Replicas:
     worker: str
     pid: int
     loaded: frozenset[str]
-    failed: Mapping[str, LoadFailure] = MappingProxyType({})
+    failed: Mapping[str, LoadFailure]
 
     def state(self) -> str:
         """Returns what it reports of itself, as JSON."""

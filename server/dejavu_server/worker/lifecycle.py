@@ -30,12 +30,18 @@ class Lifecycle(NamedTuple):
         models: the loaded models and the roster in force.
         follower: loads models and puts changes in force.
         changes: records changes.
+        updater: keeps the online state of the models.
     """
 
     store: ModelStore
     models: ServingModels
     follower: ModelFollower
     changes: ModelLifecycle
+    updater: OnlineUpdater
+
+    def history(self) -> bytes:
+        """Returns what names what the models have learned, and which of them answer to which name."""
+        return self.updater.history + self.models.token
 
 
 async def follow_roster(
@@ -88,7 +94,7 @@ async def follow_roster(
     stack.push_async_callback(follower.close)
     await follower.start()
     changes = ModelLifecycle(ledger, store, models, follower, allow_unfit=settings.allow_unfit)
-    return Lifecycle(store, models, follower, changes)
+    return Lifecycle(store, models, follower, changes, updater)
 
 
 def server_name() -> str:

@@ -224,7 +224,10 @@ class Worker:
             named=self.metrics.named,
             clock=self._clock,
         )
-        what_ifs = await new_cache(stack, settings, models, self.metrics, self._counts_fd, self._history, self._clock)
+        history = partial(getattr, self._online_updater, "history")
+        if self._lifecycle is not None:
+            history = self._lifecycle.history
+        what_ifs = await new_cache(stack, settings, models, self.metrics, self._counts_fd, history, self._clock)
         predictions = PredictionService(forecast_service, self._ledger_manager, self._clock, models.course, what_ifs)
         raw = {"Predict"} if what_ifs else ()
         self._add_service(PREDICTION_SERVICE, predictions, encoded={"StreamPredictions"}, raw=raw)
@@ -287,11 +290,6 @@ class Worker:
             on_ready=self._health.set_models_loaded,
         )
         return self._lifecycle.models
-
-    def _history(self) -> bytes:
-        """Returns what names what the models have learned, and which of them answer to which name."""
-        learned = self._online_updater.history
-        return learned if self._lifecycle is None else learned + self._lifecycle.models.token
 
     def _model_service(self, models: Models) -> ModelService:
         if self._lifecycle is None:

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable, Container
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -224,9 +225,8 @@ class Worker:
             named=self.metrics.named,
             clock=self._clock,
         )
-        history = partial(getattr, self._online_updater, "history")
-        if self._lifecycle is not None:
-            history = self._lifecycle.history
+        learned = partial(getattr, self._online_updater, "history")
+        history = learned if self._lifecycle is None else self._lifecycle.history
         what_ifs = await new_cache(stack, settings, models, self.metrics, self._counts_fd, history, self._clock)
         predictions = PredictionService(forecast_service, self._ledger_manager, self._clock, models.course, what_ifs)
         raw = {"Predict"} if what_ifs else ()

@@ -54,6 +54,7 @@ class ModelLoader:
         self._lock = asyncio.Lock()
         self._tried: dict[str, float] = {}
         self._demanded = -DEMAND_SECONDS
+        self._coming = set[str]()  # loaded on demand
         self.failures: dict[str, LoadFailure] = {}
 
     def is_due(self, version: str, wish: str) -> bool:
@@ -96,12 +97,16 @@ class ModelLoader:
             Overloaded: if another one was loaded for a caller just now.
             ModelLoadFailed: if it cannot be loaded.
         """
-        if self.is_due(version, ""):
+        if version not in self._coming and self.is_due(version, ""):
             now = time.monotonic()
             if now - self._demanded < DEMAND_SECONDS:
                 raise Overloaded(f"a model was loaded on demand within the last {DEMAND_SECONDS:g} s")
             self._demanded = now
-            await self.load(version)
+            self._coming.add(version)
+            try:
+                await self.load(version)
+            finally:
+                self._coming.discard(version)
         async with self._lock:  # another caller may have begun to load it
             failure = self.failures.get(version)
         if failure is not None and not self._models.is_loaded([version]):

@@ -19,18 +19,20 @@ import structlog
 from dejavu_common.backoff import Backoff
 from dejavu_common.clock import wait_until_set
 from dejavu_models.errors import DejavuError
+from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
-from dejavu_server.ledger.database.backend import Query, StopSignal
+from dejavu_server.ledger.database.backend import Connection, Query, StopSignal
 from dejavu_server.ledger.database.backends import check_url
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
 from dejavu_server.ledger.database.store import Identity
-from dejavu_server.ledger.errors import DiskReserveReached, LedgerReplaced, copy_of
+from dejavu_server.ledger.errors import LedgerReplaced, copy_of
 from dejavu_server.observability.activity import Activity
 from dejavu_server.observability.failure_log import FailureLog
-from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
 from dejavu_server.results import Result
 from dejavu_server.streaming.broadcaster import Broadcaster
+from dejavu_server.streaming.disk_watch import DiskWatch
 from dejavu_server.streaming.errors import ServerDraining, StreamFailed
 
 WATCH_SECONDS = 1.0
@@ -117,12 +119,9 @@ class LedgerManager:
         self._committed = committed or asyncio.Event()
         self._make = make
         self._limits = limits
-        self._on_free_bytes = on_free_bytes
-        self._on_size_bytes = on_size_bytes
+        self._disk = DiskWatch(limits.reserve_bytes, on_free_bytes, on_size_bytes)
         self._commit_timer = commit_timer
         self._read_timer = read_timer
-        self._below_reserve = False
-        self._disk_log = FailureLog(_log, failed="ledger_disk_low", recovered="ledger_disk_recovered")
         self._ledger: Ledger | None = None
         self.activities: tuple[Activity, ...] = ()
         self._broadcaster: Broadcaster | None = None
@@ -186,6 +185,16 @@ class LedgerManager:
         """Withdraws an outcome; see `Ledger.withdraw_outcome`."""
         return await self._open_ledger().withdraw_outcome(game_id, horizon, recorded_by)
 
+    async def change_models(
+        self, prepare: Callable[[Connection, Roster], ModelChange]
+    ) -> tuple[Roster, ModelChange | None]:
+        """Appends a change of models; see `Ledger.change_models`."""
+        return await self._open_ledger().change_models(prepare)
+
+    async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
+        """Records forecasts of challengers; see `Ledger.record_shadows`."""
+        return await self._open_ledger().record_shadows(shadows)
+
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
         """Returns the result of a query; see `Ledger.read`."""
         with self._read_timer():
@@ -238,7 +247,8 @@ class LedgerManager:
             except Exception as error:
                 self._fail(error)
             else:
-                await self._watch_disk()
+                if self._ledger is not None:
+                    await self._disk.look(self._ledger)
                 self._succeed()
             self._first_attempt_done.set()
             if self._error is None:
@@ -278,31 +288,6 @@ class LedgerManager:
             except Exception:
                 self._writable, self._damaged = False, damaged
                 raise
-
-    async def _watch_disk(self) -> None:
-        """Reports the free space of the ledger's disk, and an alarm while it is below the reserve.
-
-        The writer itself refuses forecasts then (see `Writer`), at once and in every worker.
-        """
-        if self._ledger is None:
-            return
-        self._on_size_bytes(await self._ledger.size_bytes())
-        free = await self._ledger.free_bytes()
-        if free is None:
-            return
-        self._on_free_bytes(free)
-        reserve = self._limits.reserve_bytes
-        self._below_reserve = free < reserve
-        if self._below_reserve:
-            self._disk_log.failed(
-                DiskReserveReached("the disk of the ledger is nearly full"),
-                traceback=False,
-                free_bytes=free,
-                reserve_bytes=reserve,
-                effect="forecasts of named games are refused, outcomes are recorded",
-            )
-        else:
-            self._disk_log.succeeded(free_bytes=free)
 
     async def _open(self) -> Ledger:
         last = self._identity
@@ -387,7 +372,7 @@ class LedgerManager:
     def _report_health(self) -> None:
         if self._streams_ended:
             return  # a drain is not a failure
-        recording = self._ledger is not None and self._writable and not self._below_reserve
+        recording = self._ledger is not None and self._writable and not self._disk.below_reserve
         health = LedgerHealth(recording=recording, streaming=self._streaming)
         if health != self._health:
             self._health = health

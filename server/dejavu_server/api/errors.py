@@ -14,6 +14,7 @@
     CallerLimit                                RESOURCE_EXHAUSTED    CALLER_LIMIT
     LedgerUnavailable, LedgerReplaced          UNAVAILABLE           LEDGER_UNAVAILABLE, LEDGER_REPLACED
     DiskReserveReached                         UNAVAILABLE           DISK_RESERVE
+    ModelsChanged                              UNAVAILABLE           MODELS_CHANGED
     ServerDraining                             UNAVAILABLE           DRAINING
     SharedCacheUnavailable                     UNAVAILABLE           SHARED_CACHE_UNAVAILABLE
     CacheOff                                   FAILED_PRECONDITION   CACHE_OFF
@@ -82,6 +83,7 @@ from dejavu_server.ledger.errors import (
     LedgerCorrupt,
     LedgerSchemaError,
     LedgerUnavailable,
+    ModelsChanged,
     OutcomeAlreadyRecorded,
     OutcomeStands,
     ResumeTokenExpired,
@@ -127,6 +129,7 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     CallerLimit: grpc.StatusCode.RESOURCE_EXHAUSTED,
     SubscriberTooSlow: grpc.StatusCode.RESOURCE_EXHAUSTED,
     LedgerUnavailable: grpc.StatusCode.UNAVAILABLE,
+    ModelsChanged: grpc.StatusCode.UNAVAILABLE,
     ServerDraining: grpc.StatusCode.UNAVAILABLE,
     LedgerCorrupt: grpc.StatusCode.DATA_LOSS,
     LedgerSchemaError: grpc.StatusCode.FAILED_PRECONDITION,

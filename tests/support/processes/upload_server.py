@@ -1,6 +1,7 @@
 """A server of RegisterBundle alone, in a process of its own: killed in the middle, and started again on its store.
 
-Run as a program with the folder of the store, and seconds after which an idle upload ends; prints its address.
+Run as a program with the folder of the store, the seconds after which an idle upload ends, and a port (0: any); prints
+its address.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dejavu_server.worker.grpc_server import GrpcServer
 _SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"]
 
 
-async def serve(store: ModelStore, idle_seconds: float) -> None:
+async def serve(store: ModelStore, idle_seconds: float, port: int) -> None:
     """Serves until the process ends."""
     registered: set[str] = set()
 
@@ -37,7 +38,7 @@ async def serve(store: ModelStore, idle_seconds: float) -> None:
     )
     receiver = BundleReceiver(store, register, idle_seconds=idle_seconds)
     server.add_methods(_SERVICE.full_name, handlers(_SERVICE, receiver, complete=False))
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     sys.stdout.write(f"127.0.0.1:{port}\n")
     sys.stdout.flush()
@@ -45,9 +46,11 @@ async def serve(store: ModelStore, idle_seconds: float) -> None:
 
 
 @contextmanager
-def upload_server(store: Path, idle_seconds: float = IDLE_SECONDS) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def upload_server(
+    store: Path, idle_seconds: float = IDLE_SECONDS, port: int = 0
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Runs the server; yields its address and its process, which is killed afterwards."""
-    command = (sys.executable, "-m", __name__, str(store), str(idle_seconds))
+    command = (sys.executable, "-m", __name__, str(store), str(idle_seconds), str(port))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as process:
         try:
             assert process.stdout is not None
@@ -59,4 +62,4 @@ def upload_server(store: Path, idle_seconds: float = IDLE_SECONDS) -> Iterator[t
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(ModelStore.open(sys.argv[1]), float(sys.argv[2])))
+    asyncio.run(serve(ModelStore.open(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])))

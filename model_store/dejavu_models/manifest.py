@@ -25,6 +25,10 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*\.[a-z
 """File name without a path, so a manifest cannot refer to files outside its bundle."""
 
 
+MAX_LINEAGE_TEXT = 500
+"""Most characters of a text in the lineage."""
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -127,6 +131,20 @@ class RefreshRecord(_Record):
     data_fingerprint: Sha256
 
 
+class LineageRecord(_Record):
+    """Where a bundle comes from, for people and for the record; determines no forecast.
+
+    Attributes:
+        parent_version: version of the model that it was made from or is meant to replace; empty if it has none.
+        reason: why it was made, such as "new season"; empty if it was not said.
+        code_version: version of the code that fitted it, such as 0.2.0+g1a2b3c4; empty if it was not said.
+    """
+
+    parent_version: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{16})?$")] = ""
+    reason: Annotated[str, StringConstraints(max_length=MAX_LINEAGE_TEXT)] = ""
+    code_version: Annotated[str, StringConstraints(max_length=MAX_LINEAGE_TEXT)] = ""
+
+
 class MetricRecord(_Record):
     """A metric with its 95 % bootstrap interval over games, if available."""
 
@@ -146,6 +164,8 @@ class Manifest(_Record):
         files: name → SHA-256 of every file that determines forecasts.
         refresh: later games in the ratings; None if they end with the games of all parts.
         courses: SHA-256 of the courses of the entries, which determine no forecast; None if the bundle has none.
+        lineage: where the bundle comes from; None if it was not said. Written only if it was: earlier releases, which
+            do not know the field, read a bundle without it.
     """
 
     schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
@@ -164,6 +184,7 @@ class Manifest(_Record):
     files: dict[FileName, Sha256]
     refresh: RefreshRecord | None = None
     courses: Sha256 | None = None
+    lineage: LineageRecord | None = None
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
@@ -181,7 +202,7 @@ class Manifest(_Record):
 
     def to_json(self) -> str:
         """Returns the content of manifest.json."""
-        return self.model_dump_json(indent=2) + "\n"
+        return self.model_dump_json(indent=2, exclude={"lineage"} if self.lineage is None else None) + "\n"
 
 
 LSTM, COMBINATION, ENTRIES, CALIBRATION, RATINGS = (

@@ -151,6 +151,7 @@ def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool 
             "ratings": record,
             "files": files,
             "refresh": added,
+            "lineage": before.lineage and before.lineage.model_copy(update={"parent_version": before.version}),
         }
     )
     refreshed = Forecaster(manifest, old.models, old.calibration, state)

@@ -81,7 +81,7 @@ def load_bundle(folder: Path, *, allow_unfit: bool = False) -> Forecaster:
         manifest, contents = newer, _read_files(folder, newer)
     if not (manifest.verdict.fit or allow_unfit):
         raise BundleUnfit(f"{folder}: model {manifest.version} is marked unfit: {manifest.verdict.reason}")
-    return _load(folder, manifest, contents)
+    return load_contents(folder, manifest, contents)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -96,26 +96,39 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleNotFound(f"{folder}: no bundle found: no {MANIFEST}") from None
     except OSError as error:
         raise BundleCorrupt(f"{folder}: {MANIFEST} cannot be read: {error.strerror}") from error
+    return parse_manifest(text, folder)
+
+
+def parse_manifest(text: bytes, source: object) -> Manifest:
+    """Parses the content of manifest.json.
+
+    Args:
+        text: the content.
+        source: what it is of, for messages.
+
+    Raises:
+        BundleCorrupt, BundleTooNew, BundleTooOld: if it is not a manifest that this code reads.
+    """
     try:
         # Check the version before validating: a newer schema may have entirely different fields.
         schema = dict(json.loads(text)).get("schema_version")
         if isinstance(schema, int) and schema > SCHEMA_VERSION:
             raise BundleTooNew(
-                f"{folder}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: update it"
+                f"{source}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: update it"
             )
         if isinstance(schema, int) and 1 <= schema < SCHEMA_VERSION:
             raise BundleTooOld(
-                f"{folder}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: refit it"
+                f"{source}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: refit it"
             )
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         location = ".".join(map(str, first["loc"])) or "document"
-        raise BundleCorrupt(f"{folder}: {MANIFEST} is not a valid manifest: {location}: {first['msg']}") from error
+        raise BundleCorrupt(f"{source}: {MANIFEST} is not a valid manifest: {location}: {first['msg']}") from error
     except (ValueError, TypeError) as error:
-        raise BundleCorrupt(f"{folder}: {MANIFEST} is not a JSON object: {error}") from error
+        raise BundleCorrupt(f"{source}: {MANIFEST} is not a JSON object: {error}") from error
     except RecursionError:  # omit the traceback, which is as long as the nesting is deep
-        raise BundleCorrupt(f"{folder}: {MANIFEST} is not a valid manifest: it is nested too deeply") from None
+        raise BundleCorrupt(f"{source}: {MANIFEST} is not a valid manifest: it is nested too deeply") from None
 
 
 def _read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
@@ -127,41 +140,61 @@ def _read_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
             raise BundleIncomplete(f"{folder}: {name} is missing") from None
         except OSError as error:
             raise BundleCorrupt(f"{folder}: {name} cannot be read: {error.strerror}") from error
-        if hashlib.sha256(contents[name]).hexdigest() != sha256:
-            raise BundleCorrupt(f"{folder}: {name} does not match the manifest: its SHA-256 differs")
+        check_hash(folder, name, contents[name], sha256)
     return contents
 
 
-def _load(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
+def check_hash(source: object, name: str, content: bytes, sha256: str) -> None:
+    """Checks that a file is the one that its manifest means.
+
+    Raises:
+        BundleCorrupt: if it is not; the message names the source and the file.
+    """
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise BundleCorrupt(f"{source}: {name} does not match the manifest: its SHA-256 differs")
+
+
+def load_contents(source: object, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
+    """Loads a forecaster from the contents of a bundle's files.
+
+    Args:
+        source: what they are of, for messages.
+        manifest: the manifest.
+        contents: content of each of its files (`all_files`), whose hashes the caller has checked: some libraries do not
+            validate what they load.
+
+    Raises:
+        BundleCorrupt: if a file cannot be read; the message names it.
+    """
     record = manifest.dejavu
-    with _refusing(folder, LSTM):
+    with _refusing(source, LSTM):
         lstm = Lstm(contents[LSTM])
-    with _refusing(folder, COMBINATION):
+    with _refusing(source, COMBINATION):
         linear, combination = ensemble_from_bytes(contents[COMBINATION])
-    with _refusing(folder, CALIBRATION):
+    with _refusing(source, CALIBRATION):
         calibration = Calibration.from_bytes(contents[CALIBRATION])
         if stray := {situation.minute for situation in calibration.distributions} ^ set(record.minutes):
             raise ValueError(f"it and the manifest differ in minutes {sorted(stray)}")
         for horizon, minute, _ in calibration.distributions:
             if any(Situation(horizon, minute, source) not in calibration.distributions for source in MarginSource):
                 raise ValueError(f"for {horizon.value} from minute {minute} it lacks a margin source")
-    with _refusing(folder, RATINGS):
+    with _refusing(source, RATINGS):
         state, season, day = from_npz(contents[RATINGS]), manifest.ratings.season, manifest.ratings.date
         settings = RatingSettings(**manifest.ratings.model_dump(exclude={"season", "date"}))
         ratings = RatingFilter(settings, state["mean"], state["covariance"], season, np.datetime64(day))
-    with _refusing(folder, ENTRIES):
+    with _refusing(source, ENTRIES):
         entries = Entries.from_bytes(contents[ENTRIES])
         if len(entries) != sum(record.entries):
             raise ValueError(f"it holds {len(entries)} entries, the manifest says {sum(record.entries)}")
     courses: dict[int, Tenths] = {}
     if manifest.courses is not None:
-        with _refusing(folder, COURSES):
+        with _refusing(source, COURSES):
             courses = courses_from_bytes(contents[COURSES], dict(zip(record.minutes, record.entries, strict=True)))
     minutes, start = {}, 0
     for minute, count in zip(record.minutes, record.entries, strict=True):
         # After a minute or two there are few distinct patterns, so a database may have fewer entries than neighbours.
         query_settings = DejavuSettings(record.recency, min(record.neighbours, count), record.kernel)
-        with _refusing(folder, name := index_name(minute)):
+        with _refusing(source, name := index_name(minute)):
             index = load_index(contents[name], minute, count)
             minutes[minute] = Dejavu(index, entries.rows(start, start + count), query_settings, courses.get(minute))
         start += count
@@ -169,12 +202,12 @@ def _load(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Fo
 
 
 @contextlib.contextmanager
-def _refusing(folder: Path, name: str) -> Iterator[None]:
+def _refusing(source: object, name: str) -> Iterator[None]:
     """Converts errors while parsing a file to BundleCorrupt with the file name."""
     try:
         yield
     except (ValueError, KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-        raise BundleCorrupt(f"{folder}: {name} cannot be read: {error}") from error
+        raise BundleCorrupt(f"{source}: {name} cannot be read: {error}") from error
 
 
 def ensemble_to_bytes(linear: LinearModels, combination: EnsembleWeights) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -21,6 +21,14 @@ Handlers = dict[str, Handler]
 """Handlers of methods, by method name."""
 
 
+_MAKERS: Final = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+"""What makes the handler of a method, by whether its requests and its responses are streams."""
+
+
 def handlers(
     service: ServiceDescriptor,
     servicer: object,
@@ -32,7 +40,7 @@ def handlers(
     """Returns the handlers of the methods that a servicer has, by method name.
 
     Args:
-        service: the service; its methods take a single request.
+        service: the service; a method of it that takes many requests returns many responses.
         servicer: has the methods, with their names in snake_case.
         encoded: names of the methods whose responses are bytes already.
         raw: names of the methods whose requests and responses are bytes; the servicer has them with `_raw` at the end.
@@ -47,7 +55,7 @@ def handlers(
         if not (complete or hasattr(servicer, name)):
             continue
         behaviour = getattr(servicer, f"{name}_raw" if method.name in raw else name)
-        make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
+        make = _MAKERS[method.client_streaming, method.server_streaming]
         write = (
             None
             if method.name in encoded or method.name in raw

@@ -22,7 +22,7 @@ from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_server.api.model_service import MODEL_SERVICE
+from dejavu_server.api.models.service import MODEL_SERVICE
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE
 from dejavu_server.api.record_service import RECORD_SERVICE
 
@@ -50,9 +50,11 @@ async def every_minute_service(
 @pytest.mark.parametrize("descriptor", [PREDICTION_SERVICE, MODEL_SERVICE, RECORD_SERVICE])
 async def test_every_rpc_of_the_contract_is_served(channel: grpc.aio.Channel, descriptor: ServiceDescriptor) -> None:
     for method in descriptor.methods:
-        assert not method.client_streaming
         open_call: Any = channel.unary_stream if method.server_streaming else channel.unary_unary
-        call = open_call(f"/{descriptor.full_name}/{method.name}")(b"\xff", timeout=5)  # invalid for every message type
+        request: Any = b"\xff"  # invalid for every message type
+        if method.client_streaming:
+            open_call, request = channel.stream_stream, [request]
+        call = open_call(f"/{descriptor.full_name}/{method.name}")(request, timeout=5)
         assert await call.code() not in {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 

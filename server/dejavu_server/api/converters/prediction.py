@@ -194,6 +194,7 @@ def forecast_message(
         ratings_date="" if forecast.ratings_date is None else forecast.ratings_date.isoformat(),
         finals_since=forecast.finals_since,
         warnings=forecast_warnings(issued),
+        arm=issued.arm,
     )
 
 
@@ -226,6 +227,11 @@ def model_message(info: ModelInfo, today: date, *, active: bool) -> model_servic
         ratings_age_days=playing_days(info.ratings_date, today),
         warnings=model_warnings(info, today),
         verdict=model_service_pb2.VERDICT_FIT if info.approved else model_service_pb2.VERDICT_UNFIT,
+        stage=model_service_pb2.MODEL_STAGE_UNSPECIFIED,
+        aliases=(),
+        loaded=True,
+        share=0.0,
+        lineage=None,
     )
 
 

@@ -1,0 +1,1 @@
+"""Stores of bundles by version, in a folder or in storage that several servers share."""

@@ -1,0 +1,52 @@
+"""Errors of model stores and of uploads into them.
+
+DejavuError
+├── InvalidModelStore         the address of a store cannot be used
+├── ModelStoreUnavailable     the storage cannot be read or written at present
+├── TooManyUploads            as many uploads are in progress as a server takes
+├── UploadInProgress          another upload of the same bundle is in progress
+├── UploadTooLarge            a bundle, or its manifest, is larger than a server takes
+└── InvalidInput
+    └── InvalidChunk          a chunk is of no file that is missing, or not the next piece of it
+"""
+
+from __future__ import annotations
+
+from dejavu_models.errors import DejavuError, InvalidInput
+
+
+class InvalidModelStore(DejavuError):
+    """The address of a model store cannot be used."""
+
+    reason = "INVALID_MODEL_STORE"
+
+
+class ModelStoreUnavailable(DejavuError):
+    """The storage of the models cannot be read or written at present."""
+
+    reason = "MODEL_STORE_UNAVAILABLE"
+
+
+class TooManyUploads(DejavuError):
+    """As many uploads are in progress as a server takes; it may pass."""
+
+    reason = "TOO_MANY_UPLOADS"
+
+
+class UploadInProgress(DejavuError):
+    """Another upload of the same bundle is in progress; it may pass."""
+
+    reason = "UPLOAD_IN_PROGRESS"
+
+
+class UploadTooLarge(DejavuError):
+    """A bundle, or its manifest, is larger than a server takes."""
+
+    reason = "UPLOAD_TOO_LARGE"
+
+
+class InvalidChunk(InvalidInput):
+    """A chunk of an upload is of no file that is missing, or not the next piece of it."""
+
+    reason = "INVALID_CHUNK"
+    default_field = "chunk"

@@ -1,0 +1,172 @@
+"""Files of a store in a folder."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+from dejavu_common.files import sync
+from dejavu_models.errors import BundleCorrupt, BundleIncomplete
+from dejavu_models.registry.store.errors import ModelStoreUnavailable
+
+_UNFINISHED: Final = ".new"
+"""End of the name of a file while it is written; it begins with a dot."""
+
+
+class StoredFiles(Protocol):
+    """Files by path, `/` between its parts. Readers see a file whole or not at all."""
+
+    name: str
+    """What the files are in, for messages."""
+
+    def read(self, path: str) -> bytes | None:
+        """Returns the content of a file; None if there is none.
+
+        Raises:
+            ModelStoreUnavailable: if the storage fails.
+        """
+
+    def write(self, path: str, content: bytes, *, replace: bool) -> bool:
+        """Writes a file, so that it survives a power loss; returns whether it did.
+
+        Args:
+            path: the file.
+            content: its content.
+            replace: whether to replace the file if it is there, which otherwise stays.
+
+        Raises:
+            ModelStoreUnavailable: if the storage fails.
+        """
+
+    def names(self, path: str) -> list[str]:
+        """Returns the names of the files in a folder, in no order; none if there is no such folder.
+
+        Raises:
+            ModelStoreUnavailable: if the storage fails.
+        """
+
+
+class FolderFiles:
+    """Files in a folder, which is made when the first is written. See `StoredFiles`.
+
+    Any number of processes may read and write them at once.
+
+    Args:
+        folder: the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.name = str(folder)
+
+    def read(self, path: str) -> bytes | None:
+        """See `StoredFiles`."""
+        with disk(self.name):
+            try:
+                return (self._folder / path).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def write(self, path: str, content: bytes, *, replace: bool) -> bool:
+        """See `StoredFiles`."""
+        target = self._folder / path
+        with disk(self.name):
+            if not replace and target.exists():
+                return False
+            make_folders(target.parent)
+            new = target.with_name(f".{secrets.token_hex(8)}{_UNFINISHED}")
+            try:
+                new.write_bytes(content)
+                sync(new)
+                if replace or not _link(new, target):
+                    if not replace and target.exists():
+                        return False
+                    new.replace(target)
+            finally:
+                new.unlink(missing_ok=True)
+            sync(target.parent)
+        return True
+
+    def names(self, path: str) -> list[str]:
+        """See `StoredFiles`."""
+        with disk(self.name):
+            try:
+                return [file.name for file in (self._folder / path).iterdir() if not file.name.startswith(".")]
+            except FileNotFoundError:
+                return []
+
+    def remove_unfinished(self, path: str, age: float) -> None:
+        """Removes what processes that were killed left in a folder.
+
+        Args:
+            path: the folder.
+            age: seconds after which nobody writes an unfinished file any more.
+        """
+        oldest = time.time() - age
+        for file in (self._folder / path).glob(f".*{_UNFINISHED}"):
+            with suppress(OSError):  # another process removed it
+                if file.stat().st_mtime < oldest:
+                    file.unlink()
+
+
+@contextmanager
+def disk(name: object) -> Iterator[None]:
+    """Turns an OSError into a ModelStoreUnavailable that names what fails."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelStoreUnavailable(f"{name} fails: {error.strerror or error}") from error
+
+
+class FolderContents(Mapping[str, bytes]):
+    """Contents of files in a folder, by name; each is read when it is asked for, so that not all are in memory at once.
+
+    Reading one raises BundleIncomplete if it is missing, and BundleCorrupt if it cannot be read.
+
+    Args:
+        folder: the folder.
+        names: the names of the files.
+        source: what they are of, for messages.
+    """
+
+    def __init__(self, folder: Path, names: Iterable[str], source: str) -> None:
+        self._folder = folder
+        self._names = tuple(names)
+        self._source = source
+
+    def __getitem__(self, name: str) -> bytes:
+        if name not in self._names:
+            raise KeyError(name)
+        try:
+            return (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            raise BundleIncomplete(f"{self._source}: {name} is missing") from None
+        except OSError as error:
+            raise BundleCorrupt(f"{self._source}: {name} cannot be read: {error.strerror}") from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _link(new: Path, target: Path) -> bool:
+    """Gives a file its name unless another has it, which a rename would replace; returns whether that worked."""
+    try:
+        target.hardlink_to(new)
+    except OSError:  # another file has the name, or the file system knows no hard links
+        return False
+    return True
+
+
+def make_folders(folder: Path) -> None:
+    """Makes a folder and those above it, so that they survive a power loss."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync(each.parent)

@@ -1,0 +1,78 @@
+"""Files of a store in storage that several servers share, through fsspec (extra model-store)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import fsspec
+
+from dejavu_models.registry.store.errors import InvalidModelStore, ModelStoreUnavailable
+
+_OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    "s3": {
+        # Listings would otherwise be kept, and not show what other servers stored.
+        "use_listings_cache": False,
+        "config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 3}},
+    }
+}
+
+
+class RemoteFiles:
+    """Files under a URL. See `StoredFiles`.
+
+    Files appear whole only if the storage writes whole objects, as S3 and its like do. If two servers write the same
+    file at once, the later one stays.
+
+    Args:
+        url: URL of a kind that fsspec knows, such as s3://BUCKET/FOLDER. Credentials come from the environment.
+
+    Raises:
+        InvalidModelStore: if fsspec does not know this kind of URL, or lacks the library for it.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # without a password
+        try:
+            self._files, root = fsspec.url_to_fs(url, **_OPTIONS.get(parts.scheme, {}))
+        except (ImportError, ValueError, TypeError) as error:
+            raise InvalidModelStore(f"{self.name} cannot be used as a model store: {error}") from error
+        self._root = str(root).rstrip("/")
+
+    def read(self, path: str) -> bytes | None:
+        """See `StoredFiles`."""
+        with self._reported():
+            try:
+                return bytes(self._files.cat_file(f"{self._root}/{path}"))
+            except FileNotFoundError:
+                return None
+
+    def write(self, path: str, content: bytes, *, replace: bool) -> bool:
+        """See `StoredFiles`."""
+        target = f"{self._root}/{path}"
+        with self._reported():
+            if not replace and self._files.exists(target):
+                return False
+            self._files.pipe_file(target, content)
+        return True
+
+    def names(self, path: str) -> list[str]:
+        """See `StoredFiles`."""
+        with self._reported():
+            self._files.invalidate_cache()
+            try:
+                return [str(each).rpartition("/")[2] for each in self._files.ls(f"{self._root}/{path}", detail=False)]
+            except FileNotFoundError:
+                return []
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Turns any error of a storage library, which has classes of its own, into one of ours."""
+        try:
+            yield
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            raise ModelStoreUnavailable(f"the model store {self.name} fails: {reason}") from error

@@ -1,0 +1,298 @@
+"""Bundles by version: their files by SHA-256, and a manifest for each version, written last.
+
+    files/SHA-256              content of a file, of any number of bundles
+    manifests/VERSION.json     a bundle is in the store once its manifest is
+    uploads/                   what was received of bundles that are not complete (see uploads.py)
+
+Files never change, so that any number of processes may read and write a store at once, and a process that ends at any
+point leaves files that no manifest names, or a whole bundle. A manifest that is there stays, also if another bundle of
+the same version comes with other words in it: the version determines all forecasts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, BundleNotFound, BundleUnfit, quoted
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.manifest import Manifest
+from dejavu_models.registry.bundle import MANIFEST, check_hash, load_contents, parse_manifest, read_manifest
+from dejavu_models.registry.store.cache import CachedFiles
+from dejavu_models.registry.store.errors import InvalidModelStore
+from dejavu_models.registry.store.folder import FolderContents, FolderFiles, StoredFiles, disk, make_folders
+from dejavu_models.registry.store.uploads import Uploads
+from dejavu_models.registry.store.verification import verify
+
+FILES, MANIFESTS, UPLOADS = "files", "manifests", "uploads"
+
+_VERSION: Final = re.compile(r"[0-9a-f]{16}")
+_LEFT_SECONDS: Final = 86_400.0
+"""Age after which what a process left that was killed while it wrote is removed, in seconds."""
+
+
+class ModelStore:
+    """Stores bundles. Safe to use from several threads.
+
+    Args:
+        files: the files.
+        work: local folder for uploads in progress and for bundles that are being verified.
+        allow_unfit: whether to accept and to load bundles whose recipe failed its backtest.
+        check: verifies the bundle in a folder before it is stored; raises a BundleError to refuse it.
+    """
+
+    def __init__(
+        self,
+        files: StoredFiles,
+        work: Path,
+        *,
+        allow_unfit: bool = False,
+        check: Callable[[Path], None] = verify,
+    ) -> None:
+        self._files = files
+        self._work = work
+        self._allow_unfit = allow_unfit
+        self._check = check
+        self.name = files.name
+        """What it is in, for messages: a path, or a URL without credentials."""
+        self.uploads = Uploads(work)
+        """Uploads in progress."""
+
+    @classmethod
+    def open(cls, url: str | Path, *, cache: Path | None = None, allow_unfit: bool = False) -> ModelStore:
+        """Opens a store, which is made when the first bundle is put into it.
+
+        Args:
+            url: a folder, file:///FOLDER, or a URL that fsspec knows, such as s3://BUCKET/FOLDER, for which the extra
+                model-store is needed.
+            cache: local folder for copies of remote files, and for uploads; by default one of the user's cache.
+            allow_unfit: whether to accept and to load bundles whose recipe failed its backtest.
+
+        Raises:
+            InvalidModelStore: if the URL cannot be used.
+        """
+        text = str(url)
+        folder = text.removeprefix("file://")
+        if "://" not in folder:
+            return cls(FolderFiles(Path(folder)), Path(folder) / UPLOADS, allow_unfit=allow_unfit)
+        remote = _remote_files(text)
+        local = cache or _user_cache() / hashlib.sha256(text.encode()).hexdigest()[:16]
+        return cls(CachedFiles(remote, local / FILES), local / UPLOADS, allow_unfit=allow_unfit)
+
+    def versions(self) -> list[str]:
+        """Returns the versions of all bundles, sorted.
+
+        Raises:
+            ModelStoreUnavailable: if the storage fails.
+        """
+        names = (name.removesuffix(".json") for name in self._files.names(MANIFESTS) if name.endswith(".json"))
+        return sorted(name for name in names if _VERSION.fullmatch(name))
+
+    def has(self, version: str) -> bool:
+        """Returns whether there is a bundle of a version.
+
+        Raises:
+            ModelStoreUnavailable: if the storage fails.
+        """
+        try:
+            self._manifest_text(version)
+        except BundleNotFound:
+            return False
+        return True
+
+    def manifest(self, version: str) -> Manifest:
+        """Returns the manifest of a bundle.
+
+        Raises:
+            BundleNotFound: if there is no bundle of that version.
+            BundleCorrupt, BundleTooNew, BundleTooOld: if it cannot be read.
+            ModelStoreUnavailable: if the storage fails.
+        """
+        manifest = parse_manifest(self._manifest_text(version), f"model {version}")
+        if manifest.version != version:
+            raise BundleCorrupt(f"the manifest of model {version} in {self.name} is of model {manifest.version}")
+        return manifest
+
+    def manifest_sha256(self, version: str) -> str:
+        """Returns the SHA-256 of the manifest of a bundle, in hexadecimal.
+
+        Raises:
+            BundleNotFound: if there is no bundle of that version.
+            ModelStoreUnavailable: if the storage fails.
+        """
+        return hashlib.sha256(self._manifest_text(version)).hexdigest()
+
+    def load(self, version: str) -> Forecaster:
+        """Loads a bundle. Verifies the hash of each file.
+
+        Raises:
+            BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit: if it cannot be
+                loaded; the message names the version and the file.
+            ModelStoreUnavailable: if the storage fails.
+        """
+        manifest = self.manifest(version)
+        self.check_fit(manifest)
+        contents = {}
+        for name, sha256 in manifest.all_files.items():
+            content = self._files.read(f"{FILES}/{sha256}")
+            if content is None:
+                raise BundleIncomplete(f"model {version}: {name} is missing in {self.name}")
+            check_hash(f"model {version}", name, content, sha256)
+            contents[name] = content
+        return load_contents(f"model {version}", manifest, contents)
+
+    def missing(self, manifest: Manifest) -> dict[str, str]:
+        """Returns the files of a bundle that the store lacks, or has altered: name → SHA-256.
+
+        Raises:
+            ModelStoreUnavailable: if the storage fails.
+        """
+        return {name: sha256 for name, sha256 in manifest.all_files.items() if not self._has_file(sha256)}
+
+    def is_complete(self, version: str) -> bool:
+        """Returns whether there is a bundle of a version, with all its files as they were.
+
+        Raises:
+            ModelStoreUnavailable: if the storage fails.
+        """
+        try:
+            return not self.missing(self.manifest(version))
+        except BundleError:
+            return False
+
+    def put(self, folder: Path) -> str:
+        """Stores the bundle in a folder, unless there is one of the same version; returns its version.
+
+        Raises:
+            BundleError: if the bundle is incomplete, altered or unfit, or does not reproduce its golden queries;
+                nothing of it is stored then.
+            ModelStoreUnavailable: if the storage fails.
+        """
+        manifest, text = read_manifest(folder), (folder / MANIFEST).read_bytes()
+        return self.put_contents(text, FolderContents(folder, manifest.all_files, str(folder)), str(folder))
+
+    def put_contents(self, manifest_text: bytes, contents: Mapping[str, bytes], source: str = "the bundle") -> str:
+        """Stores a bundle from the contents of its files, unless there is one of the same version.
+
+        Args:
+            manifest_text: the content of its manifest.json.
+            contents: content of each of its files that the store lacks (see `missing`).
+            source: what they are of, for messages.
+
+        Returns:
+            Its version.
+
+        Raises:
+            BundleError: if the bundle is incomplete, altered or unfit, or does not reproduce its golden queries;
+                nothing of it is stored then.
+            ModelStoreUnavailable: if the storage fails.
+        """
+        manifest = parse_manifest(manifest_text, source)
+        self.check_fit(manifest, source)
+        if self.is_complete(manifest.version):
+            return manifest.version
+        missing = self.missing(manifest)
+        for name in missing:
+            if name not in contents:
+                raise BundleIncomplete(f"{source}: {name} is missing")
+        self._verify(manifest, manifest_text, contents, source)
+        for name, sha256 in missing.items():
+            content = contents[name]
+            check_hash(source, name, content, sha256)  # it may have changed since it was verified
+            self._files.write(f"{FILES}/{sha256}", content, replace=True)
+        self._files.write(_manifest_path(manifest.version), manifest_text, replace=self._is_corrupt(manifest.version))
+        return manifest.version
+
+    def check_fit(self, manifest: Manifest, source: str = "") -> None:
+        """Checks that the recipe of a bundle passed its backtest, or need not.
+
+        Raises:
+            BundleUnfit: if not.
+        """
+        if not (manifest.verdict.fit or self._allow_unfit):
+            start = f"{source}: " if source else ""
+            raise BundleUnfit(f"{start}model {manifest.version} is marked unfit: {manifest.verdict.reason}")
+
+    def _verify(self, manifest: Manifest, text: bytes, contents: Mapping[str, bytes], source: str) -> None:
+        """Verifies a bundle that is not stored yet, put together in a folder of its own."""
+        with self._new_folder() as folder:
+            with disk(self._work):
+                (folder / MANIFEST).write_bytes(text)
+            for name, sha256 in manifest.all_files.items():
+                content = self._files.read(f"{FILES}/{sha256}") if name not in contents else contents[name]
+                check_hash(source, name, content or b"", sha256)
+                with disk(self._work):
+                    (folder / name).write_bytes(content or b"")
+            try:
+                self._check(folder)
+            except BundleCorrupt as error:
+                raise BundleCorrupt(f"{source}: {error}") from error
+
+    @contextmanager
+    def _new_folder(self) -> Iterator[Path]:
+        """Yields a new folder, which is removed afterwards, and removes those that killed processes left."""
+        with disk(self._work):
+            make_folders(self._work)
+            self.uploads.remove_left(_LEFT_SECONDS)
+            if isinstance(self._files, FolderFiles):
+                for path in (FILES, MANIFESTS):
+                    self._files.remove_unfinished(path, _LEFT_SECONDS)
+            folder = Path(tempfile.mkdtemp(prefix=Uploads.CHECKED, dir=self._work))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _is_corrupt(self, version: str) -> bool:
+        """Returns whether there is a manifest of a version that is none."""
+        try:
+            self.manifest(version)
+        except BundleCorrupt:
+            return True
+        except BundleError:
+            return False
+        return False
+
+    def _has_file(self, sha256: str) -> bool:
+        content = self._files.read(f"{FILES}/{sha256}")
+        return content is not None and hashlib.sha256(content).hexdigest() == sha256
+
+    def _manifest_text(self, version: str) -> bytes:
+        text = self._files.read(_manifest_path(version)) if _VERSION.fullmatch(version) else None
+        if text is None:
+            raise BundleNotFound(f"{self.name} has no model {quoted(version)}")
+        return text
+
+
+def _manifest_path(version: str) -> str:
+    return f"{MANIFESTS}/{version}.json"
+
+
+def _user_cache() -> Path:
+    """Returns the folder for copies of remote models in the user's cache (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(base if Path(base).is_absolute() else Path.home() / ".cache") / "dejavu" / "models"
+
+
+def _remote_files(url: str) -> StoredFiles:
+    """Returns the files under a URL.
+
+    Raises:
+        InvalidModelStore: if the extra is missing, or the URL cannot be used.
+    """
+    try:
+        # Imported late: the extra is needed for remote stores only.
+        from dejavu_models.registry.store.remote import RemoteFiles  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise InvalidModelStore(
+            f"a model store at a URL needs {error.name}, which is not installed: "
+            "pip install 'dejavu-forecast[model-store]'"
+        ) from None
+    return RemoteFiles(url)

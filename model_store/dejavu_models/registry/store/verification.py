@@ -1,0 +1,77 @@
+"""Verifies a bundle in a process of its own: what it does to that process, it does to no other.
+
+The libraries that read a bundle's files trust them: a file made to harm can crash a process or fill its memory. So a
+bundle that comes in is loaded first by `python -m dejavu_models.registry.store.verification FOLDER`, whose time and
+memory are limited. It exits with 0, or prints the reason for the refusal and exits with 1.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from dejavu_models.errors import BundleCorrupt, BundleError
+
+MAX_MEMORY: Final = 4 * 1024**3
+"""Most bytes of address space for loading a bundle and answering its golden queries."""
+
+MAX_SECONDS: Final = 60
+"""Most seconds of CPU for that; the same again is allowed for waiting."""
+
+_REFUSED: Final = 1
+
+
+def verify(folder: Path) -> None:
+    """Loads the bundle in a folder in another process, and compares its answers with its golden queries.
+
+    Raises:
+        BundleCorrupt: if it does not load, gives other answers, or takes more time or memory than a bundle may.
+    """
+    command = (sys.executable, "-m", __name__, str(folder))
+    try:
+        ended = subprocess.run(  # noqa: S603 - our own program
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=2 * MAX_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise BundleCorrupt(f"loading it takes longer than {2 * MAX_SECONDS} s") from None
+    if ended.returncode == 0:
+        return
+    if ended.returncode == _REFUSED and ended.stdout.strip():
+        raise BundleCorrupt(ended.stdout.strip().replace(f"{folder}: ", ""))
+    if ended.returncode < 0:
+        raise BundleCorrupt(f"loading it ends the process: {_signal_name(-ended.returncode)}")
+    last = (ended.stderr.strip().splitlines() or ["no reason given"])[-1]
+    raise BundleCorrupt(f"loading it fails: {last}")
+
+
+def _signal_name(number: int) -> str:
+    return signal.strsignal(number) or f"signal {number}"
+
+
+def main() -> None:
+    """Verifies the bundle in the folder that the first argument names.
+
+    Raises:
+        SystemExit: with 1 if it is refused.
+    """
+    os.nice(10)  # the calls of a server come first
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Imported under the limits: they take most of the memory.
+    from dejavu_models.registry.bundle import check_golden, load_bundle  # noqa: PLC0415
+
+    try:
+        check_golden(load_bundle(Path(sys.argv[1]), allow_unfit=True))
+    except BundleError as error:
+        print(error)  # noqa: T201 - its result
+        sys.exit(_REFUSED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The store of bundles, as workers use it, and the first model of a ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+
+from dejavu_common.clock import utc_now
+from dejavu_models.errors import DejavuError
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.manifest import Manifest
+from dejavu_models.registry.bundle import read_manifest
+from dejavu_models.registry.stages import ModelAction, ModelChange, Roster
+from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.ledger.database.backend import Connection
+
+FIRST_MODEL: Final = "first model"
+"""Reason of the promotion of the first champion of a ledger."""
+
+_log = structlog.get_logger(__name__)
+
+
+class BundleStore(Protocol):
+    """Bundles by version; see `dejavu_models.registry.store.store.ModelStore`. All methods block."""
+
+    def load(self, version: str) -> Forecaster:
+        """Loads a bundle; raises a DejavuError that says why it cannot."""
+
+    def manifest(self, version: str) -> Manifest:
+        """Returns the manifest of a bundle; raises a BundleError if there is none."""
+
+    def manifest_sha256(self, version: str) -> str:
+        """Returns the SHA-256 of a manifest, in hexadecimal; raises a BundleError if there is none."""
+
+    def is_complete(self, version: str) -> bool:
+        """Returns whether there is a bundle of a version, with all its files."""
+
+    def put(self, folder: Path) -> str:
+        """Stores the bundle in a folder, unless it is there; returns its version."""
+
+
+def put_first(store: BundleStore, bundles: Sequence[Path]) -> str:
+    """Stores the first of some bundles, unless it is there; returns its version.
+
+    Raises:
+        DejavuError: if it cannot be read or stored.
+    """
+    version = read_manifest(bundles[0]).version
+    if not store.is_complete(version):
+        store.put(bundles[0])
+        _log.info("bundle_stored", model=version, bundle=str(bundles[0]))
+    return version
+
+
+def put_known(store: BundleStore, bundles: Sequence[Path], roster: Roster) -> None:
+    """Stores those of some bundles that the roster knows and the store lacks: each server may have a store of its own.
+
+    One that cannot be read or stored is logged: the store may have what is needed.
+    """
+    for folder in bundles:
+        try:
+            version = read_manifest(folder).version
+            if version in roster.stages and not store.is_complete(version):
+                store.put(folder)
+                _log.info("bundle_stored", model=version, bundle=str(folder))
+        except DejavuError as error:
+            _log.warning("bundle_not_stored", bundle=str(folder), reason=str(error))
+
+
+async def promote_first(ledger: LedgerAccess, version: str) -> Roster:
+    """Makes a model the first champion, unless there is a champion by now; returns the roster after it."""
+
+    def prepare(action: ModelAction) -> ModelChange:
+        return ModelChange(action, version, utc_now(), reason=FIRST_MODEL)
+
+    def register(_: Connection, roster: Roster) -> ModelChange:
+        return prepare(ModelAction.REGISTER)
+
+    def promote(_: Connection, roster: Roster) -> ModelChange:
+        if roster.champion:
+            return ModelChange(ModelAction.PROMOTE, roster.champion, utc_now())
+        return prepare(ModelAction.PROMOTE)
+
+    await ledger.change_models(register)
+    roster, change = await ledger.change_models(promote)
+    if change is not None:
+        _log.info("first_model", model=version, sequence=change.sequence)
+    return roster

@@ -25,7 +25,8 @@ CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 PREVIOUS: Final = "previous"
 ALIASES: Final = (CHAMPION, CHALLENGER, PREVIOUS)
-"""Names that a request can use for a version: the model that serves, the newest challenger, the one that served before."""
+"""Names that a request can use for a version: of the model that serves, the newest challenger, the one that served
+before."""
 
 MAX_CHALLENGERS: Final = 4
 """Most staged models at a time: each costs every worker its memory, and every recorded forecast its computation."""
@@ -258,29 +259,37 @@ class Roster:
         version = change.model_version
         match change.action:
             case ModelAction.REGISTER:
-                return
+                pass
             case ModelAction.ROUTE:
                 self._check_shares(change.shares)
             case ModelAction.ROLLBACK:
                 if not self.previous or version != self.previous:
                     raise WrongStage("there is no previous model to return to; expected a promotion before")
             case ModelAction.LOAD:
-                self.stage_of(version)
-                staged = [each for each in self.challengers if each != self.previous]
-                if len(staged) >= MAX_CHALLENGERS:
-                    raise TooManyChallengers(
-                        f"{len(staged)} models are staged, which is the limit: retire or unload one"
-                    )
+                self._check_load(version)
             case ModelAction.PROMOTE:
-                stage = self.stage_of(version)
-                if stage not in {ModelStage.STAGED, ModelStage.SERVING} and self.champion:
-                    raise WrongStage(f"model {version} is in stage {stage.value}; expected staged: load it first")
+                self._check_promotion(version)
             case ModelAction.UNLOAD | ModelAction.RETIRE:
-                self.stage_of(version)
-                if version == self.champion or version in dict(self.shares):
-                    raise ModelInUse(f"model {version} answers requests; expected one that does not")
-                if change.action is ModelAction.UNLOAD and self.stages[version] is ModelStage.RETIRED:
-                    raise WrongStage(f"model {version} is retired; expected a staged one")
+                self._check_removal(version, change.action)
+
+    def _check_load(self, version: str) -> None:
+        if self.stage_of(version) in {ModelStage.STAGED, ModelStage.SERVING}:
+            return
+        staged = [each for each in self.challengers if each != self.previous]
+        if len(staged) >= MAX_CHALLENGERS:
+            raise TooManyChallengers(f"{len(staged)} models are staged, which is the limit: retire or unload one")
+
+    def _check_promotion(self, version: str) -> None:
+        stage = self.stage_of(version)
+        if stage not in {ModelStage.STAGED, ModelStage.SERVING} and self.champion:
+            raise WrongStage(f"model {version} is in stage {stage.value}; expected staged: load it first")
+
+    def _check_removal(self, version: str, action: ModelAction) -> None:
+        stage = self.stage_of(version)
+        if version == self.champion or version in dict(self.shares):
+            raise ModelInUse(f"model {version} answers requests; expected one that does not")
+        if action is ModelAction.UNLOAD and stage is ModelStage.RETIRED:
+            raise WrongStage(f"model {version} is retired; expected a staged one")
 
     def _check_shares(self, shares: tuple[tuple[str, float], ...]) -> None:
         for index, (version, share) in enumerate(shares):

@@ -1,0 +1,156 @@
+"""The roster of models after any sequence of changes: who answers, who is watched, who may go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_models.errors import DejavuError
+from dejavu_models.registry.stages import (
+    CHALLENGER,
+    CHAMPION,
+    MAX_CHALLENGERS,
+    PREVIOUS,
+    InvalidReason,
+    InvalidShares,
+    ModelAction,
+    ModelChange,
+    ModelInUse,
+    ModelStage,
+    NotRegistered,
+    Roster,
+    TooManyChallengers,
+    WrongStage,
+)
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+VERSIONS = tuple("abcdefg")
+GAMES = [f"00226{number:05d}" for number in range(400)]
+
+
+def change(action: ModelAction, version: str = "", *shares: tuple[str, float]) -> ModelChange:
+    return ModelChange(action, version, NOW, shares=shares)
+
+
+def roster_of(*changes: ModelChange) -> Roster:
+    roster = Roster()
+    for number, each in enumerate(changes, start=1):
+        roster = roster.after(replace(each, sequence=number))
+    return roster
+
+
+def served(*versions: str) -> list[ModelChange]:
+    """Registers and loads models, and makes the first the champion."""
+    steps = [change(action, each) for each in versions for action in (ModelAction.REGISTER, ModelAction.LOAD)]
+    return [*steps, change(ModelAction.PROMOTE, versions[0])]
+
+
+changes = st.builds(
+    lambda action, version, share: change(
+        action, "" if action is ModelAction.ROUTE else version, *([(version, share)] if share else [])
+    ),
+    st.sampled_from(ModelAction),
+    st.sampled_from(VERSIONS),
+    st.one_of(st.none(), st.floats(0.01, 1.0)),
+)
+
+
+@given(st.lists(changes, max_size=60))
+def test_after_any_changes_one_model_serves_and_nothing_that_answers_is_gone(steps: list[ModelChange]) -> None:
+    roster = Roster()
+    for number, step in enumerate(steps, start=1):
+        numbered = replace(step, sequence=number)
+        try:
+            after = roster.after(numbered)
+        except DejavuError:
+            continue
+        if roster.changes_nothing(numbered):
+            assert replace(after, sequence=roster.sequence) == roster
+        roster = after
+        assert roster.sequence == number
+        stages = Counter(roster.stages.values())
+        assert stages[ModelStage.SERVING] == (1 if roster.champion else 0)
+        assert not roster.champion or roster.stages[roster.champion] is ModelStage.SERVING
+        assert not roster.previous or roster.stages[roster.previous] is ModelStage.STAGED
+        arms = dict(roster.shares)
+        assert all(roster.stages[version] is ModelStage.STAGED for version in arms)
+        assert sum(arms.values()) <= 1.0 + 1e-9
+        assert len(roster.challengers) <= MAX_CHALLENGERS + 1 + len(arms)
+        assert {roster.route(game) for game in GAMES[:20]} <= {roster.champion, *arms}
+        assert set(roster.loaded) == {roster.champion, *roster.challengers} - {""}
+
+
+def test_a_promotion_keeps_the_model_before_it_to_return_to() -> None:
+    steps = [*served("a", "b", "c"), change(ModelAction.PROMOTE, "b")]
+    roster = roster_of(*steps)
+    assert (roster.champion, roster.previous) == ("b", "a")
+    assert roster.challengers == ("c", "a")
+    assert [roster.version_of(alias) for alias in (CHAMPION, CHALLENGER, PREVIOUS)] == ["b", "c", "a"]
+    returned = roster_of(*steps, change(ModelAction.ROLLBACK, "a"))
+    assert (returned.champion, returned.previous) == ("a", "")
+    assert returned.stages["b"] is ModelStage.RETIRED
+    again = roster_of(*steps, change(ModelAction.PROMOTE, "c"))
+    assert (again.champion, again.previous) == ("c", "b")
+    assert again.stages["a"] is ModelStage.RETIRED, "it was two promotions ago"
+
+
+def test_shares_are_kept_to_within_chance_and_a_larger_one_moves_games_one_way_only() -> None:
+    base = served("a", "b")
+    assert {roster_of(*base).route(game) for game in GAMES} == {"a"}
+    small, large = (roster_of(*base, change(ModelAction.ROUTE, "", ("b", share))) for share in (0.2, 0.5))
+    of_small, of_large = ({game for game in GAMES if roster.route(game) == "b"} for roster in (small, large))
+    assert of_small < of_large
+    assert 50 <= len(of_small) <= 110
+    assert 160 <= len(of_large) <= 240
+    assert small.route("") == "a", "a what-if is answered by the champion"
+    whole = roster_of(*base, change(ModelAction.ROUTE, "", ("b", 1.0)))
+    assert {whole.route(game) for game in GAMES} == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "refused", "error"),
+    [
+        (served("a"), change(ModelAction.RETIRE, "a"), ModelInUse),
+        (served("a"), change(ModelAction.UNLOAD, "a"), ModelInUse),
+        (
+            [*served("a", "b"), change(ModelAction.ROUTE, "", ("b", 0.5))],
+            change(ModelAction.RETIRE, "b"),
+            ModelInUse,
+        ),
+        (served("a"), change(ModelAction.PROMOTE, "z"), NotRegistered),
+        (served("a"), change(ModelAction.LOAD, "z"), NotRegistered),
+        ([*served("a"), change(ModelAction.REGISTER, "b")], change(ModelAction.PROMOTE, "b"), WrongStage),
+        (served("a"), change(ModelAction.ROLLBACK, "a"), WrongStage),
+        (
+            [*served("a", "b"), change(ModelAction.RETIRE, "b")],
+            change(ModelAction.UNLOAD, "b"),
+            WrongStage,
+        ),
+        ([*served(*"abcde"), change(ModelAction.REGISTER, "f")], change(ModelAction.LOAD, "f"), TooManyChallengers),
+        (served("a", "b"), change(ModelAction.ROUTE, "", ("a", 0.5)), InvalidShares),
+        (served("a", "b"), change(ModelAction.ROUTE, "", ("b", 0.0)), InvalidShares),
+        (served("a", "b"), change(ModelAction.ROUTE, "", ("b", float("nan"))), InvalidShares),
+        (served("a", "b"), change(ModelAction.ROUTE, "", ("b", 0.4), ("b", 0.4)), InvalidShares),
+        (served("a", "b", "c"), change(ModelAction.ROUTE, "", ("b", 0.6), ("c", 0.6)), InvalidShares),
+        (served("a"), replace(change(ModelAction.REGISTER, "b"), reason="x" * 501), InvalidReason),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_reason(
+    steps: list[ModelChange], refused: ModelChange, error: type[DejavuError]
+) -> None:
+    with pytest.raises(error) as caught:
+        roster_of(*steps).check(refused)
+    assert type(caught.value).reason
+
+
+def test_an_alias_that_no_model_has_is_refused() -> None:
+    assert Roster().version_of("abc") == "abc"
+    with pytest.raises(NotRegistered, match="alias"):
+        Roster().version_of(PREVIOUS)
+    with pytest.raises(NotRegistered, match="alias"):
+        roster_of(*served("a")).version_of(CHALLENGER)

@@ -27,6 +27,9 @@ points, 0.06); the mean of the clipped differences had the sign of the mean in e
 more than their standard error (`bench/lifecycle/gate.py --spread`).
 """
 
+MAX_ALPHAS: Final = 20
+"""Most alphas of which coverage is computed, those with the most forecasts: a caller can ask for any number."""
+
 _MAX_LOG: Final = 600.0
 """Natural logarithm of the largest e-value that is returned: the largest float is exp(709)."""
 
@@ -108,7 +111,7 @@ class Comparison:
 
     Attributes:
         games, forecasts: number of games, and of forecasts of each model.
-        coverage: of the model's intervals, by alpha, ascending.
+        coverage: of the model's intervals, by alpha, ascending; of at most MAX_ALPHAS.
     """
 
     games: int
@@ -139,7 +142,7 @@ def compare(pairs: PairedForecasts, crps_margin: float, brier_margin: float) -> 
         forecasts=len(pairs),
         crps=_compared(units.means(pairs.crps), units.means(pairs.against_crps), crps_margin),
         brier=_compared(units.means(pairs.brier), units.means(pairs.against_brier), brier_margin),
-        coverage=tuple(_coverage(pairs, alpha) for alpha in np.unique(pairs.alpha)),
+        coverage=tuple(_coverage(pairs, alpha) for alpha in _usual_alphas(pairs)),
     )
 
 
@@ -157,6 +160,12 @@ def _compared(scores: Floats, against: Floats, margin: float) -> ScoreComparison
         not_worse=not_worse,
         worse=worse,
     )
+
+
+def _usual_alphas(pairs: PairedForecasts) -> list[float]:
+    alphas, counts = np.unique(pairs.alpha, return_counts=True)
+    usual: list[float] = np.sort(alphas[np.argsort(-counts, kind="stable")[:MAX_ALPHAS]]).tolist()
+    return usual
 
 
 def _coverage(pairs: PairedForecasts, alpha: float) -> IntervalCoverage:

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable, Container
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self

@@ -43,9 +43,8 @@ def all_models(
         list_models(target, timeout, as_json)
     elif given := [each for each in ctx.command.params if _is_given(ctx, each.name)]:
         # It would be read before the command, whose own option, with its default, is the one that counts.
-        raise typer.BadParameter(
-            f"give it after the command: dejavu models {ctx.invoked_subcommand} …", param_hint=given
-        )
+        where = f"give it after the command: dejavu models {ctx.invoked_subcommand} …"
+        raise typer.BadParameter(where, param_hint=[each.opts[0] for each in given])
 
 
 def _is_given(ctx: typer.Context, name: str | None) -> bool:

@@ -1,7 +1,7 @@
 """Repeated kill -9 of a retrain at random moments: each ends with the challenger of an undisturbed one.
 
-Run with `python -m bench.faults.retrain_kills` from the project's folder; `make nightly` runs `--kills 20`. The games are
-simulated, the recipe is small, and every run starts a new process, so that a round takes seconds. A round begins with
+Run with `python -m bench.faults.retrain_kills` from the project's folder; `make nightly` runs `--kills 20`. The games
+are simulated, the recipe is small, and every run is a new process, so that a round takes seconds. A round begins with
 nothing, kills the retrain once at a moment drawn evenly over the time that an undisturbed one takes, and looks at the
 model store; then it starts the retrain again and lets it end. Checked:
 

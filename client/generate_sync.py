@@ -1,4 +1,4 @@
-"""Generates the synchronous client: client.py, leases.py and transport/caller.py from their asynchronous counterparts.
+"""Generates the synchronous client: client.py, calls/ and transport/caller.py from their asynchronous counterparts.
 
 `make gen` runs it. With --check it only compares: `make check` fails if a file is not what its source gives.
 
@@ -16,8 +16,9 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent / "dejavu_client"
 SOURCES = {
     PACKAGE / "aio.py": PACKAGE / "client.py",
-    PACKAGE / "aio_cache.py": PACKAGE / "cache.py",
-    PACKAGE / "aio_leases.py": PACKAGE / "leases.py",
+    PACKAGE / "calls" / "aio_cache.py": PACKAGE / "calls" / "cache.py",
+    PACKAGE / "calls" / "aio_leases.py": PACKAGE / "calls" / "leases.py",
+    PACKAGE / "calls" / "aio_models.py": PACKAGE / "calls" / "models.py",
     PACKAGE / "transport" / "aio_caller.py": PACKAGE / "transport" / "caller.py",
 }
 
@@ -33,6 +34,9 @@ TEXTS = {
     ),
     "Lease calls of the asynchronous client; leases.py is generated from this file by `make gen`.": (
         "Lease calls of the synchronous client, generated from aio_leases.py by `make gen`: edit that file instead."
+    ),
+    "Model calls of the asynchronous client; models.py is generated from this file by `make gen`.": (
+        "Model calls of the synchronous client, generated from aio_models.py by `make gen`: edit that file instead."
     ),
     "# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one\n": "",
     "over a pool of connections.": "over a pool of connections. Thread-safe.",
@@ -58,12 +62,13 @@ NAMES = {
     "AsyncRecordedPredictions": "RecordedPredictions",
     "AsyncCaller": "Caller",
     "AsyncLeaseCalls": "LeaseCalls",
-    "dejavu_client.aio_leases": "dejavu_client.leases",
-    "dejavu_client.aio_cache": "dejavu_client.cache",
+    "dejavu_client.calls.aio_": "dejavu_client.calls.",
     "AsyncCacheCalls": "CacheCalls",
+    "AsyncModelCalls": "ModelCalls",
     "AsyncConnection": "Connection",
     "AsyncClosed": "Closed",
     "AsyncStreamReader": "StreamReader",
+    "AsyncUploadRequests": "UploadRequests",
     "AsyncAttempt": "Attempt",
     "AsyncRepeatable": "Repeatable",
     "async_send_probe": "send_probe",

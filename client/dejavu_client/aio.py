@@ -11,7 +11,6 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.market_pb2 import Market
-from dejavu.v1.model_service_pb2 import ListModelsRequest, Model
 from dejavu.v1.operations_service_pb2 import GetServiceStatsRequest, GetServiceStatsResponse, ReportFeedRequest
 from dejavu.v1.prediction_service_pb2 import (
     AssessRiskRequest,
@@ -39,8 +38,9 @@ from dejavu.v1.record_service_pb2 import (
     WithdrawOutcomeResponse,
 )
 from dejavu_client import config
-from dejavu_client.aio_cache import AsyncCacheCalls
-from dejavu_client.aio_leases import AsyncLeaseCalls
+from dejavu_client.calls.aio_cache import AsyncCacheCalls
+from dejavu_client.calls.aio_leases import AsyncLeaseCalls
+from dejavu_client.calls.aio_models import AsyncModelCalls
 from dejavu_client.recorded import AsyncRecordedPredictions
 from dejavu_client.requests import (
     HALFTIME,
@@ -56,7 +56,7 @@ from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.subscription import StreamResumption
 
 
-class AsyncDejavuClient(AsyncCacheCalls, AsyncLeaseCalls):
+class AsyncDejavuClient(AsyncCacheCalls, AsyncLeaseCalls, AsyncModelCalls):
     """Client of a Dejavu server for use in one event loop; connects on first use.
 
     ```python
@@ -156,15 +156,6 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncLeaseCalls):
         request = PredictBatchRequest(requests=requests)
         response = await self._unary("PredictBatch", lambda stubs: stubs.prediction.PredictBatch, request, timeout)
         return list(response.results)
-
-    async def list_models(self, *, timeout: float | None = None) -> list[Model]:
-        """Lists the models loaded on the server, the active one first.
-
-        Args:
-            timeout: deadline of this call, in seconds; None for the client's.
-        """
-        response = await self._unary("ListModels", lambda stubs: stubs.models.ListModels, ListModelsRequest(), timeout)
-        return list(response.models)
 
     async def get_service_stats(self, *, timeout: float | None = None) -> GetServiceStatsResponse:
         """Returns what the server did lately and since its start, and how it is: over all its workers.

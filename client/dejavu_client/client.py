@@ -10,7 +10,6 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.market_pb2 import Market
-from dejavu.v1.model_service_pb2 import ListModelsRequest, Model
 from dejavu.v1.operations_service_pb2 import GetServiceStatsRequest, GetServiceStatsResponse, ReportFeedRequest
 from dejavu.v1.prediction_service_pb2 import (
     AssessRiskRequest,
@@ -38,8 +37,9 @@ from dejavu.v1.record_service_pb2 import (
     WithdrawOutcomeResponse,
 )
 from dejavu_client import config
-from dejavu_client.cache import CacheCalls
-from dejavu_client.leases import LeaseCalls
+from dejavu_client.calls.cache import CacheCalls
+from dejavu_client.calls.leases import LeaseCalls
+from dejavu_client.calls.models import ModelCalls
 from dejavu_client.recorded import RecordedPredictions
 from dejavu_client.requests import (
     HALFTIME,
@@ -55,7 +55,7 @@ from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.subscription import StreamResumption
 
 
-class DejavuClient(CacheCalls, LeaseCalls):
+class DejavuClient(CacheCalls, LeaseCalls, ModelCalls):
     """Client of a Dejavu server. Thread-safe; connects on first use.
 
     ```python
@@ -153,15 +153,6 @@ class DejavuClient(CacheCalls, LeaseCalls):
         request = PredictBatchRequest(requests=requests)
         response = self._unary("PredictBatch", lambda stubs: stubs.prediction.PredictBatch, request, timeout)
         return list(response.results)
-
-    def list_models(self, *, timeout: float | None = None) -> list[Model]:
-        """Lists the models loaded on the server, the active one first.
-
-        Args:
-            timeout: deadline of this call, in seconds; None for the client's.
-        """
-        response = self._unary("ListModels", lambda stubs: stubs.models.ListModels, ListModelsRequest(), timeout)
-        return list(response.models)
 
     def get_service_stats(self, *, timeout: float | None = None) -> GetServiceStatsResponse:
         """Returns what the server did lately and since its start, and how it is: over all its workers.

@@ -21,6 +21,10 @@ DEFAULT_TARGET = "127.0.0.1:50051"
 DEFAULT_TIMEOUT = 3.0
 SCORES_TIMEOUT = 60.0
 """Deadline of scorecard calls. They take a few seconds per million settled forecasts and run one at a time."""
+MODELS_TIMEOUT = 75.0
+"""Deadline of changes of models. A server waits up to a minute until all its workers have loaded one."""
+UPLOAD_TIMEOUT = 600.0
+"""Deadline of the upload of a bundle, with all its attempts."""
 DEFAULT_CHANNELS = 4
 DEFAULT_SILENCE = 60.0
 DEFAULT_SLOW = 0.2

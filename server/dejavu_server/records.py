@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -86,6 +87,9 @@ class IssuedForecast:
         rated_for: the date to which the age of the ratings was counted; None: `day`. Not recorded.
         market_forecast: the forecast that evaluated the market, if it is not `forecast`: the model has learned since
             that was recorded, so the two differ. Not recorded.
+        roster_sequence: sequence of the newest change of models known when the roster chose the model; None if the
+            request named a version, or there is no model store. Not recorded.
+        arm: which arm the game was routed to; empty unless shares of games were set.
     """
 
     game_id: str
@@ -106,6 +110,8 @@ class IssuedForecast:
     recorded_by: str = ""
     rated_for: date | None = field(default=None, compare=False)
     market_forecast: Forecast | None = None
+    roster_sequence: int | None = field(default=None, compare=False)
+    arm: str = ""
 
     @property
     def day(self) -> date:
@@ -116,6 +122,57 @@ class IssuedForecast:
     def rated_day(self) -> date:
         """Local date to which the age of the ratings was counted."""
         return self.day if self.rated_for is None else self.rated_for
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowForecast:
+    """A forecast that another model made beside a recorded one, from the same input; it answers nobody.
+
+    Attributes:
+        forecast_sequence: sequence number of the recorded forecast.
+        forecast: the forecast; horizon, alpha and minute are those of the recorded one. Neither its explanation nor its
+            quantiles are recorded.
+        generated_time, expires_time: aware, UTC, whole microseconds.
+        sequence: sequence number in the ledger; 0 if not recorded yet.
+    """
+
+    forecast_sequence: int
+    forecast: Forecast
+    generated_time: datetime
+    expires_time: datetime
+    sequence: int = 0
+
+
+class ShadowRefusal(enum.Enum):
+    """Why a shadow was not recorded."""
+
+    OUTCOME_KNOWN = "outcome_known"
+    """The outcome of its forecast was known by then: it could have been made with hindsight."""
+
+    RECORDED = "recorded"
+    """The ledger has one of the same model and forecast."""
+
+    NO_FORECAST = "no_forecast"
+    """There is no forecast with its sequence number: it was pruned, or the ledger was restored."""
+
+    OTHER_FORECAST = "other_forecast"
+    """The forecast is of the same model, or of another horizon, minute or alpha."""
+
+    DISK_RESERVE = "disk_reserve"
+    """The disk has less space left than is kept for outcomes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowsRecorded:
+    """What became of shadows that were to be recorded together.
+
+    Attributes:
+        recorded: those that were, in order, with their sequence numbers.
+        refused: number of the others, by reason.
+    """
+
+    recorded: tuple[ShadowForecast, ...]
+    refused: Mapping[ShadowRefusal, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,41 +6,18 @@ variables, their help and the table in docs/operations.md are derived from them.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from dejavu_common.address import Address
 from dejavu_server.cache_location import check_location
 from dejavu_server.ledger_url import check_ledger_url
+from dejavu_server.options import ProcessMessage, check_address, check_path, option
 
 MAX_SECONDS = 86_400
 """Maximum of a duration, in seconds: a day."""
-
-
-class ProcessMessage(BaseModel):
-    """Values that pass between processes as one line of JSON; the two processes may run different releases.
-
-    Fields that this release does not have are dropped, and missing ones get their defaults. A release may therefore add
-    fields that have defaults, but must not remove any.
-
-    Raises:
-        pydantic.ValidationError: if a value is invalid.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
-
-    def to_json(self) -> str:
-        """Serializes the values as one line of JSON."""
-        return json.dumps(self.model_dump(), default=str)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Parses the output of `to_json` of any release."""
-        return cls.model_validate(json.loads(text), extra="ignore")
 
 
 def default_ledger() -> str:
@@ -48,87 +25,62 @@ def default_ledger() -> str:
     return f"sqlite:///{platformdirs.user_state_path('dejavu') / 'ledger.sqlite3'}"
 
 
-def _address(text: str) -> str:
-    Address.parse(text)
-    return text
-
-
-def _path(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("a path cannot contain a NUL character")
-    return text
-
-
-def _option(meaning: str, value: str = "", *, default: str = "", flag: bool = True, **constraints: Any) -> Any:
-    """Describes an option.
-
-    Args:
-        meaning: what it does.
-        value: stands for its value in the help; by default the values of a Literal, or nothing.
-        default: describes its default; by default the value itself.
-        flag: whether it is an option of the command line; if not, it is an environment variable only.
-        constraints: limits of its value, and `validation_alias` if its name is not that of the field.
-    """
-    shown: dict[str, Any] = {"value": value, "default": default, "flag": flag}
-    return Field(description=meaning, json_schema_extra=shown, **constraints)
-
-
 class Settings(ProcessMessage):
-    """Settings of a server; see `_option` for what a field says."""
+    """Settings of a server; see `option` for what a field says."""
 
-    listen: Annotated[str, AfterValidator(_address), _option("gRPC address; port 0 picks a free one.", "HOST:PORT")] = (
-        "127.0.0.1:50051"
-    )
+    listen: Annotated[
+        str, AfterValidator(check_address), option("gRPC address; port 0 picks a free one.", "HOST:PORT")
+    ] = "127.0.0.1:50051"
     tls_cert: Annotated[
         str,
-        AfterValidator(_path),
-        _option("Serve TLS with this certificate (PEM, issuers included); needs --tls-key.", "FILE", default="off"),
+        AfterValidator(check_path),
+        option("Serve TLS with this certificate (PEM, issuers included); needs --tls-key.", "FILE", default="off"),
     ] = ""
     tls_key: Annotated[
-        str, AfterValidator(_path), _option("The private key of the certificate (PEM).", "FILE", default="off")
+        str, AfterValidator(check_path), option("The private key of the certificate (PEM).", "FILE", default="off")
     ] = ""
     tls_client_ca: Annotated[
         str,
-        AfterValidator(_path),
-        _option("Accept clients only with a certificate of these authorities (PEM).", "FILE", default="off"),
+        AfterValidator(check_path),
+        option("Accept clients only with a certificate of these authorities (PEM).", "FILE", default="off"),
     ] = ""
     tokens: Annotated[
         str,
-        AfterValidator(_path),
-        _option("Require a token of this file; `dejavu-server token` makes them.", "FILE", default="off"),
+        AfterValidator(check_path),
+        option("Require a token of this file; `dejavu-server token` makes them.", "FILE", default="off"),
     ] = ""
     jwks: Annotated[
         str,
-        AfterValidator(_path),
-        _option("Accept JSON Web Tokens that a key of this file has signed (JWKS).", "FILE", default="off"),
+        AfterValidator(check_path),
+        option("Accept JSON Web Tokens that a key of this file has signed (JWKS).", "FILE", default="off"),
     ] = ""
     jwt_issuer: Annotated[
-        str, _option("The issuer (iss) of accepted JSON Web Tokens.", "TEXT", default="none; needed with --jwks")
+        str, option("The issuer (iss) of accepted JSON Web Tokens.", "TEXT", default="none; needed with --jwks")
     ] = ""
     jwt_audience: Annotated[
-        str, _option("The audience (aud) of accepted JSON Web Tokens.", "TEXT", default="none; needed with --jwks")
+        str, option("The audience (aud) of accepted JSON Web Tokens.", "TEXT", default="none; needed with --jwks")
     ] = ""
     insecure: Annotated[
         bool,
-        _option("Serve other machines without TLS or without tokens.", default="off"),
+        option("Serve other machines without TLS or without tokens.", default="off"),
     ] = False
-    workers: Annotated[int, _option("Worker processes that share the port, 1 to 64.", "N", ge=1, le=64)] = 2
+    workers: Annotated[int, option("Worker processes that share the port, 1 to 64.", "N", ge=1, le=64)] = 2
     standby: Annotated[
         Literal["on", "off"],
-        _option(
+        option(
             "Keep a standby worker, which replaces a dead one a second sooner; off saves its memory.",
             flag=False,
         ),
     ] = "on"
     channelz: Annotated[
         Literal["on", "off"],
-        _option(
+        option(
             "Serve grpc.channelz.v1, with the peers and calls of each connection, to callers of scope admin", flag=False
         ),
     ] = "off"
     bundles: Annotated[
         tuple[Path, ...],
-        _option(
+        option(
             "A model bundle; repeatable, the first one is active.",
             "DIR",
             default="the shipped one",
@@ -136,12 +88,34 @@ class Settings(ProcessMessage):
         ),
     ] = ()
     allow_unfit: Annotated[
-        bool, _option("Also serve a bundle whose backtest verdict is negative (see ListModels).", default="off")
+        bool, option("Also serve a bundle whose backtest verdict is negative (see ListModels).", default="off")
     ] = False
+    model_store: Annotated[
+        str,
+        AfterValidator(check_path),
+        option(
+            "Store of model bundles, a folder or a URL: models are staged, promoted and rolled back while it serves.",
+            "PATH|URL",
+            default="off: the bundles given, unchanged",
+        ),
+    ] = ""
+    load_on_demand: Annotated[
+        Literal["off", "on"],
+        option("Load a registered model that is asked for by name; off: refuse it until it is staged."),
+    ] = "off"
+    max_models: Annotated[
+        int,
+        option(
+            "Most models in a worker's memory, 8 to 64; of those loaded on demand, the least recently asked goes.",
+            "N",
+            ge=8,
+            le=64,
+        ),
+    ] = 8
     ledger: Annotated[
         str,
         AfterValidator(check_ledger_url),
-        _option(
+        option(
             "Ledger that records forecasts of named games: sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
             "URL",
             default="a file in the user's state folder",
@@ -149,16 +123,16 @@ class Settings(ProcessMessage):
     ] = Field(default_factory=default_ledger)
     durability: Annotated[
         Literal["process", "power"],
-        _option("What a recorded forecast survives: a process kill, or also power loss."),
+        option("What a recorded forecast survives: a process kill, or also power loss."),
     ] = "process"
     metrics_listen: Annotated[
         str,
-        AfterValidator(lambda text: text and _address(text)),
-        _option("Address for Prometheus metrics, at /metrics.", "HOST:PORT", default="off"),
+        AfterValidator(lambda text: text and check_address(text)),
+        option("Address for Prometheus metrics, at /metrics.", "HOST:PORT", default="off"),
     ] = ""
     grace_seconds: Annotated[
         float,
-        _option(
+        option(
             f"How long a drain waits for calls in progress, 0 to {MAX_SECONDS:,}.",
             "SECONDS",
             validation_alias="grace",
@@ -168,7 +142,7 @@ class Settings(ProcessMessage):
     ] = 10.0
     hang_seconds: Annotated[
         float,
-        _option(
+        option(
             "How many seconds a worker, or a thread of it that has work, may make no progress before the worker is "
             "replaced, 2 to 3,600.",
             "SECONDS",
@@ -178,7 +152,7 @@ class Settings(ProcessMessage):
     ] = 5.0
     max_rss: Annotated[
         int,
-        _option(
+        option(
             "Memory (RSS) in MiB above which a worker is drained once its successor serves, 0 to 1,048,576; 0: off.",
             "MIB",
             ge=0,
@@ -188,11 +162,11 @@ class Settings(ProcessMessage):
     heartbeat_seconds: Annotated[
         float,
         # Clients treat a stream as dead after 60 s of silence.
-        _option("Idle seconds before a stream sends a heartbeat, 0.01 to 30.", "SECONDS", flag=False, ge=0.01, le=30),
+        option("Idle seconds before a stream sends a heartbeat, 0.01 to 30.", "SECONDS", flag=False, ge=0.01, le=30),
     ] = 15.0
     expires_seconds: Annotated[
         float,
-        _option(
+        option(
             f"How many seconds a forecast stays current, 1 to {MAX_SECONDS:,}.",
             "SECONDS",
             flag=False,
@@ -202,7 +176,7 @@ class Settings(ProcessMessage):
     ] = 300.0
     late_seconds: Annotated[
         float,
-        _option(
+        option(
             "How many seconds after the newest minute of its game a forecast is recorded as late and does not count, "
             f"1 to {MAX_SECONDS:,}.",
             "SECONDS",
@@ -212,11 +186,11 @@ class Settings(ProcessMessage):
     ] = 600.0
     max_game_forecasts: Annotated[
         int,
-        _option("Most forecasts recorded of one game, revisions included, 100 to 100,000.", "N", ge=100, le=100_000),
+        option("Most forecasts recorded of one game, revisions included, 100 to 100,000.", "N", ge=100, le=100_000),
     ] = 5000
     ledger_reserve_mib: Annotated[
         int,
-        _option(
+        option(
             "Free space of the ledger's disk below which only outcomes are recorded, 0 to 1,048,576.",
             "MIB",
             ge=0,
@@ -224,36 +198,36 @@ class Settings(ProcessMessage):
         ),
     ] = 256
     max_in_flight: Annotated[
-        int, _option("Single forecasts in progress in a worker; more are refused, 1 to 10,000.", "N", ge=1, le=10_000)
+        int, option("Single forecasts in progress in a worker; more are refused, 1 to 10,000.", "N", ge=1, le=10_000)
     ] = 64
     max_streams: Annotated[
-        int, _option("Streams of forecasts in a worker; more are refused, 1 to 100,000.", "N", ge=1, le=100_000)
+        int, option("Streams of forecasts in a worker; more are refused, 1 to 100,000.", "N", ge=1, le=100_000)
     ] = 4000
     caller_calls: Annotated[
         int,
-        _option("Calls of one caller in progress in a worker; 0: any, to 10,000.", "N", flag=False, ge=0, le=10_000),
+        option("Calls of one caller in progress in a worker; 0: any, to 10,000.", "N", flag=False, ge=0, le=10_000),
     ] = 64
     caller_rate: Annotated[
-        float, _option("Calls of one caller a second in a worker; 0: any, to 1,000,000.", "N", flag=False, ge=0, le=1e6)
+        float, option("Calls of one caller a second in a worker; 0: any, to 1,000,000.", "N", flag=False, ge=0, le=1e6)
     ] = 1000.0
     caller_streams: Annotated[
-        int, _option("Streams of one caller in a worker; 0: any, to 100,000.", "N", flag=False, ge=0, le=100_000)
+        int, option("Streams of one caller in a worker; 0: any, to 100,000.", "N", flag=False, ge=0, le=100_000)
     ] = 100
     caller_games: Annotated[
-        int, _option("Games that one caller records in a day by a worker; 0: any, to 10,000.", "N", ge=0, le=10_000)
+        int, option("Games that one caller records in a day by a worker; 0: any, to 10,000.", "N", ge=0, le=10_000)
     ] = 200
     caller_ledger_mib: Annotated[
         int,
-        _option(
+        option(
             "MiB of entries that one caller records in a day by a worker; 0: any, to 1,000,000.", "N", ge=0, le=10**6
         ),
     ] = 64
     caller_loopback: Annotated[
-        Literal["off", "on"], _option("Limit callers of this machine too, by their tokens or as one.", flag=False)
+        Literal["off", "on"], option("Limit callers of this machine too, by their tokens or as one.", flag=False)
     ] = "off"
     connection_age_seconds: Annotated[
         float,
-        _option(
+        option(
             "Age at which a connection is closed, so that its calls go on over another; 0: none, to 86,400.",
             "SECONDS",
             ge=0,
@@ -262,7 +236,7 @@ class Settings(ProcessMessage):
     ] = 3600.0
     connection_grace_seconds: Annotated[
         float,
-        _option(
+        option(
             "How long calls and streams may still use a connection that reached its age, 1 to 86,400.",
             "SECONDS",
             flag=False,
@@ -272,7 +246,7 @@ class Settings(ProcessMessage):
     ] = 60.0
     connection_idle_seconds: Annotated[
         float,
-        _option(
+        option(
             "How long a connection without calls is kept; 0: for ever, to 86,400.",
             "SECONDS",
             flag=False,
@@ -282,18 +256,18 @@ class Settings(ProcessMessage):
     ] = 900.0
     adaptive: Annotated[
         Literal["off", "on", "shadow"],
-        _option("Adapt intervals to outcomes; shadow: return them beside the model's own, which stay the answer."),
+        option("Adapt intervals to outcomes; shadow: return them beside the model's own, which stay the answer."),
     ] = "shadow"
     adaptive_method: Annotated[
         Literal["pid", "aci"],
-        _option("Adaptation method: pid (conformal PID control) or aci (adaptive conformal inference).", flag=False),
+        option("Adaptation method: pid (conformal PID control) or aci (adaptive conformal inference).", flag=False),
     ] = "pid"
-    ratings: Annotated[
-        Literal["carried", "frozen"], _option("Whether reported finals update the ratings of teams.")
-    ] = "carried"
+    ratings: Annotated[Literal["carried", "frozen"], option("Whether reported finals update the ratings of teams.")] = (
+        "carried"
+    )
     max_ratings_days: Annotated[
         int,
-        _option(
+        option(
             "Days after the newest known final, summers not counted, from which teams count as unknown, 0 to 3,650.",
             "DAYS",
             ge=0,
@@ -303,7 +277,7 @@ class Settings(ProcessMessage):
     cache: Annotated[
         str,
         AfterValidator(check_location),
-        _option(
+        option(
             "Keep answers to what-ifs for equal ones: in each worker's memory, also in a Redis that servers share "
             "(redis://, rediss://, unix://), or not at all.",
             "off|memory|URL",
@@ -311,7 +285,7 @@ class Settings(ProcessMessage):
     ] = "memory"
     cache_seconds: Annotated[
         float,
-        _option(
+        option(
             f"How many seconds such an answer is kept at most, 1 to {MAX_SECONDS:,}; never longer than it is current.",
             "SECONDS",
             ge=1,
@@ -319,12 +293,12 @@ class Settings(ProcessMessage):
         ),
     ] = 60.0
     cache_mebibytes: Annotated[
-        int, _option("Memory of a worker that kept answers take at most, in MiB, 1 to 65,536.", "MIB", ge=1, le=65_536)
+        int, option("Memory of a worker that kept answers take at most, in MiB, 1 to 65,536.", "MIB", ge=1, le=65_536)
     ] = 16
     cache_secret: Annotated[
         str,
-        AfterValidator(_path),
-        _option(
+        AfterValidator(check_path),
+        option(
             "Sign what is kept in Redis with this secret of 16 to 64 bytes, the same on all servers.",
             "FILE",
             default="off",
@@ -332,8 +306,8 @@ class Settings(ProcessMessage):
     ] = ""
     signing_key: Annotated[
         str,
-        AfterValidator(_path),
-        _option(
+        AfterValidator(check_path),
+        option(
             "The ed25519 key (PEM) that signs the ledger's head; created if absent.",
             "PATH",
             default="signing-key.pem beside the ledger's file, or in the user's state folder",
@@ -341,7 +315,7 @@ class Settings(ProcessMessage):
     ] = ""
     checkpoint_seconds: Annotated[
         float,
-        _option(
+        option(
             f"How often to store a signed head in the ledger, if it changed, 1 to {MAX_SECONDS:,}.",
             "SECONDS",
             ge=1,
@@ -349,11 +323,11 @@ class Settings(ProcessMessage):
         ),
     ] = 60.0
     kelly_fraction: Annotated[
-        float, _option("Fraction of the full Kelly stake to bet, above 0, at most 1.", "SHARE", gt=0, le=1)
+        float, option("Fraction of the full Kelly stake to bet, above 0, at most 1.", "SHARE", gt=0, le=1)
     ] = 0.25
     kelly_cap: Annotated[
         float,
-        _option(
+        option(
             "Maximum stake of one bet, as a share of the bankroll, above 0, at most 1; bets on one game add up.",
             "SHARE",
             gt=0,
@@ -362,7 +336,7 @@ class Settings(ProcessMessage):
     ] = 0.05
     confidence_threshold: Annotated[
         float,
-        _option(
+        option(
             "Win probability with which a bet's is compared, 0 to below 1; stakes do not depend on it.",
             "PROBABILITY",
             ge=0,
@@ -371,14 +345,14 @@ class Settings(ProcessMessage):
     ] = 0.55
     max_edge: Annotated[
         float,
-        _option(
+        option(
             "Largest plausible edge over the odds without their margin, 0 to 1; beyond it there is no stake.",
             "PROBABILITY",
             ge=0,
             le=1,
         ),
     ] = 0.15
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], _option("Minimum level to log.")] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], option("Minimum level to log.")] = "info"
     log_format: Annotated[
-        Literal["auto", "json", "console"], _option("Log format; auto: console on a terminal, json elsewhere.")
+        Literal["auto", "json", "console"], option("Log format; auto: console on a terminal, json elsewhere.")
     ] = "auto"

@@ -34,7 +34,7 @@ from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, OVERALL
 from dejavu_server.ledger.errors import LedgerUnavailable
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.broadcaster import Broadcaster
-from dejavu_server.worker import worker
+from dejavu_server.worker import limits
 
 DOCUMENT = "docs/clients.md"
 MEBIBYTE = 1024 * 1024
@@ -80,9 +80,9 @@ def test_every_call_of_the_contract_is_described() -> None:
 @pytest.mark.parametrize(
     ("limit", "value"),
     [
-        ("a request", f"{worker.CHANNEL_OPTIONS['grpc.max_receive_message_length'] // MEBIBYTE} MiB"),
-        ("an answer", f"{worker.CHANNEL_OPTIONS['grpc.max_send_message_length'] // MEBIBYTE} MiB;"),
-        ("calls open on a connection", f"{worker.CHANNEL_OPTIONS['grpc.max_concurrent_streams']:,},"),
+        ("a request", f"{limits.CHANNEL_OPTIONS['grpc.max_receive_message_length'] // MEBIBYTE} MiB"),
+        ("an answer", f"{limits.CHANNEL_OPTIONS['grpc.max_send_message_length'] // MEBIBYTE} MiB;"),
+        ("calls open on a connection", f"{limits.CHANNEL_OPTIONS['grpc.max_concurrent_streams']:,},"),
         ("requests in a batch", f"{prediction.MAX_BATCH:,}"),
         ("quantile levels in a request", f"{MAX_QUANTILES}"),
         ("games named in a stream", f"{prediction.MAX_GAMES:,}"),
@@ -93,7 +93,7 @@ def test_every_call_of_the_contract_is_described() -> None:
         ("a unary call without", f"{interceptors.MAX_CALL_SECONDS:g} s"),
         (
             "keepalive pings",
-            f"one every {worker.CHANNEL_OPTIONS['grpc.http2.min_ping_interval_without_data_ms'] // 1000} s",
+            f"one every {limits.CHANNEL_OPTIONS['grpc.http2.min_ping_interval_without_data_ms'] // 1000} s",
         ),
         ("a stream's silence", f"{Settings().heartbeat_seconds:g} s,"),
     ],

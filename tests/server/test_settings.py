@@ -179,6 +179,9 @@ def test_a_worker_reads_what_a_supervisor_of_the_previous_release_writes_and_the
     assert json.loads(settings.to_json()) == {
         **json.loads(PREVIOUS_RELEASE),
         "channelz": "off",
+        "model_store": "",
+        "load_on_demand": "off",
+        "max_models": 8,
         "tls_cert": "",
         "tls_key": "",
         "tls_client_ca": "",

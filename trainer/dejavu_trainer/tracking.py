@@ -163,6 +163,15 @@ class MlflowTracker:
             raise TrackingError(f"MLflow at {self._uri}: {reason[0]}") from error
 
 
+def manifest_document(bundle: Path) -> dict[str, Any]:
+    """Returns the manifest of a bundle as JSON: the report of a fit that is not at hand any more.
+
+    Raises:
+        BundleError: if it cannot be read.
+    """
+    return read_manifest(bundle).model_dump(mode="json")
+
+
 def parameters(manifest: Manifest) -> dict[str, str]:
     """Returns what MLflow shows as parameters of a fit: what went into it."""
     lineage = manifest.lineage

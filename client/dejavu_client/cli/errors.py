@@ -7,6 +7,7 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import typer
 
@@ -56,8 +57,18 @@ def report_bug(error: Exception) -> None:
     typer.echo(f"Error: {message}\n  This is a bug in dejavu; set DEJAVU_DEBUG=1 to see the traceback.", err=True)
 
 
+_ADVICE: Final = {
+    "NO_MODEL_STORE": "its operator starts it with --model-store to let its models change",
+    "MODEL_NOT_PROVEN": "`dejavu models compare` shows the evidence; --force promotes without it, which is recorded",
+    "MODEL_NOT_REGISTERED": "`dejavu models list` shows the registered models",
+    "MODEL_IN_USE": "promote another model, or take its games with `dejavu models route`",
+    "BUNDLE_INCOMPLETE": "register it again: the upload continues where it ended",
+}
+"""What to do about a refusal, by its reason."""
+
+
 def advice(error: DejavuClientError) -> str:
-    """Returns what to do about refused access; "" for any other error."""
+    """Returns what to do about refused access, or another refusal that a command can help with; "" otherwise."""
     match error:
         case UnauthenticatedError():
             return "name a file with a valid token by --token-file; the operator of the server makes tokens"
@@ -65,7 +76,7 @@ def advice(error: DejavuClientError) -> str:
             return f"needs scope {error.scope}: ask the operator for a token with it"
         case PermissionDeniedError():
             return "ask the operator for a token that allows this call"
-    return ""
+    return _ADVICE.get(error.reason, "")
 
 
 def as_text(error: DejavuClientError) -> str:

@@ -137,8 +137,20 @@ class _Command(typer.core.TyperCommand):
             return super().invoke(ctx)
 
 
+class CommandFamily(typer.core.TyperGroup):
+    """A command with commands of its own."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command that is named, or the one for none."""
+        interrupts.raise_again()
+        with options_given(ctx):
+            return super().invoke(ctx)
+
+
 def _load(name: str) -> Any:
     function = getattr(_module(name), name)
+    if isinstance(function, typer.Typer):
+        return _load_family(function)
     settings = {"help_option_names": ["-h", "--help"], "ignore_unknown_options": COMMANDS[name].negative_numbers}
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     single.command(name, cls=_Command, context_settings=settings)(function)
@@ -146,6 +158,14 @@ def _load(name: str) -> Any:
     add_options(command)
     command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())  # else cut at the terminal's width
     return command
+
+
+def _load_family(family: typer.Typer) -> Any:
+    group: Any = typer.main.get_command(family)
+    for command in (group, *group.commands.values()):
+        add_options(command)
+        command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
+    return group
 
 
 def _module(name: str) -> Any:
@@ -158,7 +178,9 @@ def _module(name: str) -> Any:
             from dejavu_client.cli import stream as module
         case "predictions" | "prediction" | "scorecard" | "leaderboard" | "report" | "checkpoint":
             from dejavu_client.cli import record as module
-        case "models" | "health" | "stats" | "cache" | "top":
+        case "models":
+            from dejavu_client.cli.models import app as module
+        case "health" | "stats" | "cache" | "top":
             from dejavu_client.cli import server as module
         case "teams":
             from dejavu_client.cli import teams as module

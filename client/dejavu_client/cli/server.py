@@ -1,4 +1,4 @@
-"""`dejavu models`, `health`, `stats`, `cache` and `top`: a server's models, health, statistics, cache and metrics."""
+"""`dejavu health`, `stats`, `cache` and `top`: a server's health, statistics, cache and metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from google.protobuf import json_format
 from rich.console import Console
 from rich.live import Live
 
-from dejavu.v1.model_service_pb2 import ListModelsResponse
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_client.cli.access import client_options
 from dejavu_client.cli.errors import FAILED, NO_ANSWER, exit_on_os_error
@@ -25,7 +24,7 @@ from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.errors import NotFoundError, UnavailableError
 from dejavu_client.formatting import pluralize
 from dejavu_client.output.cache import print_cache_stats
-from dejavu_client.output.forecast import print_models, show
+from dejavu_client.output.forecast import show
 from dejavu_client.output.service_stats import print_stats
 from dejavu_client.output.top import server_view, waiting_view
 from dejavu_client.transport.health import LEDGER, HealthStatus
@@ -59,13 +58,6 @@ def _known_window(minutes: str) -> str:
     if minutes not in _WINDOWS:
         raise typer.BadParameter(f"{minutes!r} is not one of {', '.join(_WINDOWS)}")
     return minutes
-
-
-def models(target: Target = DEFAULT_TARGET, timeout: Timeout = DEFAULT_TIMEOUT, as_json: Json = False) -> None:
-    """List the models loaded by the server, the active one first."""
-    with connect(target, timeout) as client:
-        loaded = client.list_models()
-    show(ListModelsResponse(models=loaded), print_models, as_json=as_json)
 
 
 def health(

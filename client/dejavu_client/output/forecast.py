@@ -1,4 +1,4 @@
-"""Prints forecasts with their explanations and models for people, and messages for programs."""
+"""Prints forecasts with their explanations for people, and messages for programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich.console import Console, Group
+from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -23,11 +23,10 @@ from dejavu.v1.forecast_pb2 import (
     Forecast,
 )
 from dejavu.v1.forecast_pb2 import Warning as Caution
-from dejavu.v1.model_service_pb2 import ListModelsResponse, Model, Verdict
+from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_client.formatting import (
     chance,
-    enum_word,
     horizon_label,
     outcome_verb,
     percent,
@@ -123,45 +122,6 @@ def ratings_text(rated: Forecast | Model) -> str:
     return f"as of {rated.ratings_date}{since}"
 
 
-def print_models(answer: ListModelsResponse) -> None:
-    """Prints each model's description, capabilities and metrics."""
-    for model in answer.models:
-        _print_model(model)
-
-
-def _print_model(model: Model) -> None:
-    rows, measured = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2))
-    rows.add_column(style="dim", no_wrap=True)
-    rows.add_column(overflow="fold")
-    measured.add_column(style="dim", overflow="fold")
-    measured.add_column(no_wrap=True)
-    for support in model.horizons:
-        slots = f"{support.min_slots}"
-        if support.max_slots != support.min_slots:
-            slots += f" to {support.max_slots}"
-        rows.add_row("forecasts", f"the {horizon_label(support.horizon)}, from {slots} minutes")
-    if verdict := enum_word(Verdict.DESCRIPTOR, model.verdict):
-        reason = f": {model.verdict_reason}" if model.verdict_reason else ""
-        rows.add_row("verdict", Text(f"{verdict}{reason}"))
-    if model.ratings_date:
-        age = pluralize(model.ratings_age_days, "day")
-        rows.add_row("team ratings", f"{ratings_text(model)} · {age} old, summers not counted")
-    rows.add_row("smallest alpha", f"{model.smallest_alpha:.2g}")
-    rows.add_row("trained on", f"{model.train_games:,} games of {_seasons(model.train_seasons)}")
-    rows.add_row("calibrated on", f"{model.calibration_games:,} games of {_seasons(model.calibration_seasons)}")
-    rows.add_row("database", f"{model.database_entries:,} entries")
-    if model.HasField("created_time"):
-        rows.add_row("created", f"{model.created_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M} UTC")
-    for metric in model.metrics:
-        bounds = f"  ({metric.lower:.3f} to {metric.upper:.3f})" if metric.HasField("lower") else ""
-        measured.add_row(metric.name, f"{metric.value:.3f}{bounds}")
-    name = f"{model.version}{' · active' if model.active else ''}"
-    parts = Group(rows, "", measured) if model.metrics else rows
-    console = Console()
-    console.print(Panel(parts, title=name, title_align="left", expand=False))
-    print_warnings(console, model.warnings)
-
-
 def title(forecast: Forecast | Outcome) -> str:
     """Returns the teams and the game id, if there is one. Returns only the id if no team is named."""
     if not forecast.game_id:
@@ -187,16 +147,6 @@ def lead(differential: float, of: Forecast | Outcome) -> str:
 def lead_with_sign(differential: float, of: Forecast | Outcome) -> str:
     """Says who was ahead, and by how much, with the differential home − away beside it: LAL by 4 (−4); level (0)."""
     return f"{lead(differential, of)} ({signed(differential, 0)})"
-
-
-def _seasons(years: Sequence[int]) -> str:
-    """Lists seasons by the year in which they end, as a range if they are consecutive."""
-    if not years:
-        return "no season"
-    ordered = sorted(years)
-    if len(ordered) > 1 and ordered == list(range(ordered[0], ordered[-1] + 1)):
-        return f"{ordered[0]}–{ordered[-1]}"
-    return ", ".join(map(str, ordered))
 
 
 def _add_date(rows: Table, forecast: Forecast) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from dejavu_models.errors import UnknownModel
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.stages import Roster
 from dejavu_models.types import Forecast, ModelInfo, SimilarGame
 
 
@@ -16,6 +18,20 @@ def default_bundle() -> Path:
     package = Path(__file__).parents[1]
     installed = package / "bundles" / "default"
     return installed if installed.is_dir() else package.parent / "bundles" / "default"
+
+
+class Chosen(NamedTuple):
+    """The model that answers for a game.
+
+    Attributes:
+        forecaster: the model.
+        roster_sequence: sequence number of the last change of the roster that chose it; None: no roster did.
+        arm: "champion" or "challenger" while games are routed to several models; else empty.
+    """
+
+    forecaster: Forecaster
+    roster_sequence: int | None = None
+    arm: str = ""
 
 
 class Registry:
@@ -32,6 +48,9 @@ class Registry:
         if len(self._loaded) < len(forecasters):
             raise ValueError("two bundles have the same version and would give the same forecasts: list each only once")
         self._active = forecasters[0]
+        self._chosen = Chosen(self._active)
+        self.roster = Roster()
+        """Empty: these models have no stages, and do not change."""
 
     @classmethod
     def load(cls, bundles: Sequence[Path], *, allow_unfit: bool = False) -> Registry:
@@ -59,6 +78,26 @@ class Registry:
             return self._loaded[version]
         except KeyError:
             raise UnknownModel(version, tuple(self._loaded)) from None
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Versions of the loaded models, the active one first."""
+        return tuple(self._loaded)
+
+    def choose(self, _: str) -> Chosen:
+        """Returns the model that answers for a game: the active one."""
+        return self._chosen
+
+    async def obtain(self, version: str) -> Forecaster:
+        """Returns the model of a version; see `get`."""
+        return self.get(version)
+
+    async def wait_for(self, sequence: int) -> None:
+        """Does nothing: these models do not change."""
+
+    def challengers(self) -> list[Forecaster]:
+        """Returns none: these models have no challengers."""
+        return []
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
         """Returns the course that a similar game of a forecast took.

@@ -30,7 +30,7 @@ class CallKind(enum.Enum):
     """Batches of forecasts."""
 
     RECORD = "record"
-    """Reads and writes of the record, and leases."""
+    """Reads and writes of the record, leases, and changes of models."""
 
     STREAM = "stream"
     """Streams of forecasts, which last."""
@@ -44,6 +44,19 @@ _KINDS: Final = {
     "/dejavu.v1.PredictionService/AssessRisk": CallKind.PREDICT,
     "/dejavu.v1.PredictionService/PredictBatch": CallKind.BATCH,
     "/dejavu.v1.CacheService/WarmCache": CallKind.BATCH,
+    **{
+        f"/dejavu.v1.ModelService/{method}": CallKind.RECORD
+        for method in (
+            "LoadModel",
+            "UnloadModel",
+            "PromoteModel",
+            "RollbackModel",
+            "RetireModel",
+            "RouteGames",
+            "CompareModels",
+            "ListModelChanges",
+        )
+    },
     "/dejavu.v1.PredictionService/StreamPredictions": CallKind.STREAM,
     "/grpc.health.v1.Health/Watch": CallKind.WATCH,
 }

@@ -14,6 +14,7 @@
     CallerLimit                                RESOURCE_EXHAUSTED    CALLER_LIMIT
     LedgerUnavailable, LedgerReplaced          UNAVAILABLE           LEDGER_UNAVAILABLE, LEDGER_REPLACED
     DiskReserveReached                         UNAVAILABLE           DISK_RESERVE
+    ModelsChanged                              UNAVAILABLE           MODELS_CHANGED
     ServerDraining                             UNAVAILABLE           DRAINING
     SharedCacheUnavailable                     UNAVAILABLE           SHARED_CACHE_UNAVAILABLE
     CacheOff                                   FAILED_PRECONDITION   CACHE_OFF
@@ -21,6 +22,10 @@
     NoModelStore, NotLoaded, ModelLoadFailed   FAILED_PRECONDITION   NO_MODEL_STORE, MODEL_NOT_LOADED, MODEL_LOAD_FAILED
     ModelInUse, WrongStage                     FAILED_PRECONDITION   MODEL_IN_USE, WRONG_MODEL_STAGE
     TooManyChallengers, NotProven              FAILED_PRECONDITION   TOO_MANY_CHALLENGERS, MODEL_NOT_PROVEN
+    BundleCorrupt, BundleIncomplete and so on  FAILED_PRECONDITION   BUNDLE_CORRUPT, BUNDLE_INCOMPLETE and so on
+    UploadTooLarge                             FAILED_PRECONDITION   UPLOAD_TOO_LARGE
+    TooManyUploads, UploadInProgress           RESOURCE_EXHAUSTED    TOO_MANY_UPLOADS, UPLOAD_IN_PROGRESS
+    ModelStoreUnavailable                      UNAVAILABLE           MODEL_STORE_UNAVAILABLE
     LedgerCorrupt                              DATA_LOSS             LEDGER_CORRUPT
     LedgerSchemaError                          FAILED_PRECONDITION   LEDGER_SCHEMA
     DeadlineExceeded                           DEADLINE_EXCEEDED     DEADLINE_PASSED
@@ -47,8 +52,26 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_models.errors import DejavuError, FieldError, InvalidInput, UnknownModel, Unsupported
+from dejavu_models.errors import (
+    BundleCorrupt,
+    BundleIncomplete,
+    BundleNotFound,
+    BundleTooNew,
+    BundleTooOld,
+    BundleUnfit,
+    DejavuError,
+    FieldError,
+    InvalidInput,
+    UnknownModel,
+    Unsupported,
+)
 from dejavu_models.registry.stages import ModelInUse, NotRegistered, TooManyChallengers, WrongStage
+from dejavu_models.registry.store.errors import (
+    ModelStoreUnavailable,
+    TooManyUploads,
+    UploadInProgress,
+    UploadTooLarge,
+)
 from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthenticated
 from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded, Overloaded
 from dejavu_server.api.channelz import UnknownChannelzId
@@ -60,6 +83,7 @@ from dejavu_server.ledger.errors import (
     LedgerCorrupt,
     LedgerSchemaError,
     LedgerUnavailable,
+    ModelsChanged,
     OutcomeAlreadyRecorded,
     OutcomeStands,
     ResumeTokenExpired,
@@ -105,6 +129,7 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     CallerLimit: grpc.StatusCode.RESOURCE_EXHAUSTED,
     SubscriberTooSlow: grpc.StatusCode.RESOURCE_EXHAUSTED,
     LedgerUnavailable: grpc.StatusCode.UNAVAILABLE,
+    ModelsChanged: grpc.StatusCode.UNAVAILABLE,
     ServerDraining: grpc.StatusCode.UNAVAILABLE,
     LedgerCorrupt: grpc.StatusCode.DATA_LOSS,
     LedgerSchemaError: grpc.StatusCode.FAILED_PRECONDITION,
@@ -120,6 +145,16 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     WrongStage: grpc.StatusCode.FAILED_PRECONDITION,
     TooManyChallengers: grpc.StatusCode.FAILED_PRECONDITION,
     NotProven: grpc.StatusCode.FAILED_PRECONDITION,
+    BundleCorrupt: grpc.StatusCode.FAILED_PRECONDITION,
+    BundleIncomplete: grpc.StatusCode.FAILED_PRECONDITION,
+    BundleNotFound: grpc.StatusCode.FAILED_PRECONDITION,
+    BundleTooNew: grpc.StatusCode.FAILED_PRECONDITION,
+    BundleTooOld: grpc.StatusCode.FAILED_PRECONDITION,
+    BundleUnfit: grpc.StatusCode.FAILED_PRECONDITION,
+    UploadTooLarge: grpc.StatusCode.FAILED_PRECONDITION,
+    TooManyUploads: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    UploadInProgress: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ModelStoreUnavailable: grpc.StatusCode.UNAVAILABLE,
     ScopeMissing: grpc.StatusCode.PERMISSION_DENIED,
     MethodDenied: grpc.StatusCode.PERMISSION_DENIED,
     StreamFailed: grpc.StatusCode.INTERNAL,

@@ -71,6 +71,7 @@ class HealthService:
         self._working |= dict.fromkeys(parts, False)
         self._serving = False
         self._ready = True
+        self._has_models = True
         self._draining = False
         self._changed = asyncio.Event()
 
@@ -82,6 +83,11 @@ class HealthService:
     def set_ready(self, ready: bool) -> None:
         """Sets whether all threads of the server make progress; it applies while the server serves."""
         self._ready = ready
+        self._notify()
+
+    def set_models_loaded(self, loaded: bool) -> None:
+        """Sets whether the models that answer are loaded; it applies while the server serves."""
+        self._has_models = loaded
         self._notify()
 
     def set_part(self, name: str, *, serving: bool) -> None:
@@ -118,7 +124,7 @@ class HealthService:
     def _response(self, service: str) -> pb.HealthCheckResponse:
         if service not in self._working:
             return pb.HealthCheckResponse(status=pb.HealthCheckResponse.SERVICE_UNKNOWN)
-        if self._serving and self._ready and self._working[service]:
+        if self._serving and self._ready and self._has_models and self._working[service]:
             return pb.HealthCheckResponse(status=pb.HealthCheckResponse.SERVING)
         return pb.HealthCheckResponse(status=pb.HealthCheckResponse.NOT_SERVING)
 

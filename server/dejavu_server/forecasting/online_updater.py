@@ -135,6 +135,16 @@ class OnlineProjection:
             Projection(AdaptiveState(), lambda state, game: state.after(game.observations)) if intervals else None
         )
         self._ratings = {version: Projection(start, update_ratings) for version, start in ratings.items()}
+        self._is_behind = False
+
+    def add(self, version: str, ratings: LiveRatings) -> None:
+        """Takes in a model version with its ratings before the first outcome; `read` folds in the outcomes."""
+        self._ratings[version] = Projection(ratings, update_ratings)
+        self._is_behind = True
+
+    def remove(self, version: str) -> None:
+        """Gives up the ratings of a model version; allowed while another thread reads."""
+        self._ratings = {each: ratings for each, ratings in self._ratings.items() if each != version}
 
     @property
     def sequence(self) -> int:
@@ -155,7 +165,7 @@ class OnlineProjection:
         """Folds in new outcomes and corrections; returns the interval snapshots to store."""
         with store.snapshot_read(connection):
             newest = learning.newest(connection)
-            if newest == self.newest:
+            if newest == self.newest and not self._is_behind:
                 return []
             history = learning.history(connection, newest.reported)
             projections: list[Projection[AdaptiveState] | Projection[LiveRatings]] = [*self._ratings.values()]
@@ -177,7 +187,7 @@ class OnlineProjection:
         for projection in self._ratings.values():
             projection.advance([game for game in games if game.sequence > projection.current.sequence])
         snapshots = [] if self._intervals is None else self._intervals.advance(observed_games)
-        self.newest, self.history = newest, history
+        self.newest, self.history, self._is_behind = newest, history, False
         return snapshots
 
     @staticmethod
@@ -232,7 +242,8 @@ class OnlineUpdater:
         committed: asyncio.Event | None = None,
     ) -> None:
         self._ledger = ledger
-        self._forecasters = forecasters
+        self._forecasters = list(forecasters)
+        self._changing = asyncio.Lock()  # a model comes, or the outcomes are read
         self._mode = mode
         self._method = method
         self._carry_ratings = carry_ratings
@@ -257,7 +268,7 @@ class OnlineUpdater:
 
     async def start(self) -> None:
         """Applies the existing outcomes, then follows new ones in a task. Retries a ledger that can't be read."""
-        if self._mode is None and not self._carry_ratings:
+        if not self._learns:
             return
         self._task.start(self._run(), "online-updater")
         # Wait without cancelling: the reading thread would continue beside the next one.
@@ -267,12 +278,43 @@ class OnlineUpdater:
         """Stops updating. Safe to call more than once."""
         await self._task.end()
 
+    async def add(self, forecaster: Forecaster) -> None:
+        """Takes in a model that was just loaded, with the state that it would have had it been there from the start.
+
+        Raises:
+            DejavuError: if the ledger can't be read at present; then it is not taken in.
+        """
+        if not self._learns:
+            return
+        async with self._changing:
+            self._forecasters.append(forecaster)
+            if self._carry_ratings:
+                self._projection.add(forecaster.version, LiveRatings.start(forecaster.rating_filter))
+            try:
+                await self._update()
+            except BaseException:
+                self.remove(forecaster.version)
+                raise
+
+    def remove(self, version: str) -> None:
+        """Gives up a model."""
+        self._forecasters = [each for each in self._forecasters if each.version != version]
+        self._projection.remove(version)
+
+    @property
+    def _learns(self) -> bool:
+        return self._mode is not None or self._carry_ratings
+
     async def update(self) -> None:
         """Reads new outcomes, updates the models and stores snapshots.
 
         Raises:
             DejavuError: if the ledger can't be read or written at present.
         """
+        async with self._changing:
+            await self._update()
+
+    async def _update(self) -> None:
         before = self._projection.newest
         snapshots = await self._ledger.read(self._read)
         self._apply()

@@ -16,12 +16,17 @@ from dejavu_common.clock import utc_now
 from dejavu_common.tracing import span
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.registry import Registry
+from dejavu_models.registry.registry import Chosen
 from dejavu_models.types import Forecast, Horizon
 from dejavu_server.forecasting.batcher import Batcher
+from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.ledger.errors import ModelsChanged
 from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording
 from dejavu_server.results import Failed, Result
+
+CHANGES_FOLLOWED: Final = 5
+"""How often a forecast is computed at most because the models changed before it was recorded."""
 
 _SAME_PROBABILITY: Final = 0.0005
 _SAME_POINTS: Final = 0.1
@@ -33,7 +38,7 @@ class ForecastService:
     """Computes forecasts, and records those of named games before it returns them.
 
     Args:
-        registry: the models.
+        models: the models.
         batcher: computes forecasts.
         ledger: records forecasts.
         recorded: counts them by outcome (new; known: recorded before; refused: their outcome is known; failed) and
@@ -41,22 +46,24 @@ class ForecastService:
         answered: counts the forecasts by model and horizon, recorded or not.
         named: counts those of them that name a game, by horizon.
         lifetime: how long a forecast stays current.
+        on_new: called with each forecast that was recorded as new and was made by a model that the roster chose.
         clock: returns the current time, aware and in UTC.
     """
 
     def __init__(
         self,
-        registry: Registry,
+        models: Models,
         batcher: Batcher,
         ledger: LedgerAccess,
         recorded: Counter,
         *,
         lifetime: timedelta,
+        on_new: Callable[[IssuedForecast], object] | None = None,
         answered: Counter | None = None,
         named: MutableMapping[str, int] | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._registry = registry
+        self._models = models
         self._batcher = batcher
         self._ledger = ledger
         # Created at once, so that they are exported as 0 before the first forecast.
@@ -68,48 +75,83 @@ class ForecastService:
         self._answered = None if answered is None else cache(partial(_labelled, answered))
         self._named = Counts[str]() if named is None else named
         self._lifetime = lifetime
+        self._on_new = on_new
         self._clock = clock
 
     async def forecast(self, request: ForecastRequest) -> IssuedForecast:
         """Answers one request.
 
         Raises:
-            UnknownModel, Unsupported: if no model can answer it.
+            UnknownModel, NotLoaded, Unsupported: if no model can answer it.
             OutcomeAlreadyRecorded: if the forecast is new and the outcome is already recorded.
-            Overloaded, LedgerUnavailable: if the server can't answer at present.
+            Overloaded, LedgerUnavailable, ModelsChanged: if the server can't answer at present.
         """
-        forecaster = self._registry.get(request.model_version)
+        result = await self._forecast(request)
+        for _ in range(CHANGES_FOLLOWED - 1):
+            sequence = _changed(result)
+            if sequence is None:
+                break
+            await self._models.wait_for(sequence)
+            result = await self._forecast(request)
+        if isinstance(result, Failed):
+            raise result.error
+        return result
+
+    async def _forecast(self, request: ForecastRequest) -> Result[IssuedForecast]:
+        """Answers one request with the model that answers now, unless that changes meanwhile."""
+        chosen = await self._chosen(request)
         with span("forecast"):
-            answer = await self._batcher.forecast(forecaster, request.query)
-        issued = self._stamp(request, answer)
-        if request.game_id:
-            [recorded] = await self._commit([issued])
-            day = _other_day(issued, recorded)
-            if day is not None:
-                recorded = await self._for_day(request, day)
-            if isinstance(recorded, Failed):
-                raise recorded.error
-            return recorded
-        return issued
+            answer = await self._batcher.forecast(chosen.forecaster, request.query)
+        issued = self._stamp(request, chosen, answer)
+        if not request.game_id:
+            return issued
+        [recorded] = await self._commit([issued])
+        day = _other_day(issued, recorded)
+        return recorded if day is None else await self._for_day(request, chosen, day)
+
+    async def _chosen(self, request: ForecastRequest) -> Chosen:
+        if request.model_version:
+            return Chosen(await self._models.obtain(request.model_version))
+        return self._models.choose(request.game_id)
 
     async def forecast_many(self, requests: Sequence[ForecastRequest]) -> list[Result[IssuedForecast]]:
         """Answers many requests in order; each fails on its own. Forecasts of named games are recorded together."""
+        results = await self._forecast_many(requests)
+        for _ in range(CHANGES_FOLLOWED - 1):
+            changed = {
+                index: sequence for index, each in enumerate(results) if (sequence := _changed(each)) is not None
+            }
+            if not changed:
+                break
+            try:
+                await self._models.wait_for(max(changed.values()))
+            except DejavuError as error:
+                results = [Failed(error) if index in changed else each for index, each in enumerate(results)]
+                break
+            again = await self._forecast_many([requests[index] for index in changed])
+            for index, each in zip(changed, again, strict=True):
+                results[index] = each
+        return results
+
+    async def _forecast_many(self, requests: Sequence[ForecastRequest]) -> list[Result[IssuedForecast]]:
+        """Answers many requests with the models that answer now, unless those change meanwhile."""
         results: dict[int, Result[IssuedForecast]] = {}
+        chosen: dict[int, Chosen] = {}
         groups: dict[Forecaster, list[int]] = {}
         for index, request in enumerate(requests):
             try:
-                forecaster = self._registry.get(request.model_version)
-                forecaster.check(request.query)
-                groups.setdefault(forecaster, []).append(index)
+                chosen[index] = await self._chosen(request)
+                chosen[index].forecaster.check(request.query)
+                groups.setdefault(chosen[index].forecaster, []).append(index)
             except DejavuError as error:
                 results[index] = Failed(error)
         for forecaster, indices in groups.items():
-            answers = await self._compute(forecaster, [requests[index] for index in indices])
+            answers = await self._compute(forecaster, [(requests[index], chosen[index]) for index in indices])
             results.update(zip(indices, answers, strict=True))
         computed = dict(results)
         await self._record(results)
         again = {
-            index: self._for_day(requests[index], day)
+            index: self._for_day(requests[index], chosen[index], day)
             for index, result in results.items()
             if (day := _other_day(computed[index], result)) is not None
         }
@@ -117,16 +159,16 @@ class ForecastService:
         return [results[index] for index in range(len(requests))]
 
     async def _compute(
-        self, forecaster: Forecaster, requests: Sequence[ForecastRequest]
+        self, forecaster: Forecaster, requests: Sequence[tuple[ForecastRequest, Chosen]]
     ) -> list[Result[IssuedForecast]]:
         try:
             with span("forecast", queries=len(requests)):
-                answers = await self._batcher.forecast_many(forecaster, [request.query for request in requests])
+                answers = await self._batcher.forecast_many(forecaster, [request.query for request, _ in requests])
         except DejavuError as error:
             return [Failed(error)] * len(requests)
         return [
-            answer if isinstance(answer, Failed) else self._stamp(request, answer)
-            for request, answer in zip(requests, answers, strict=True)
+            answer if isinstance(answer, Failed) else self._stamp(request, chosen, answer)
+            for (request, chosen), answer in zip(requests, answers, strict=True)
         ]
 
     async def _record(self, results: dict[int, Result[IssuedForecast]]) -> None:
@@ -144,15 +186,15 @@ class ForecastService:
         except DejavuError as error:
             results.update(dict.fromkeys(named, Failed(error)))
 
-    async def _for_day(self, request: ForecastRequest, day: date) -> Result[IssuedForecast]:
+    async def _for_day(self, request: ForecastRequest, chosen: Chosen, day: date) -> Result[IssuedForecast]:
         """Answers a request again, for the day of the recorded forecast: by that day its market is weighed.
 
         The request itself keeps its date, or none, so this is not a correction.
         """
         dated = replace(request, query=replace(request.query, game_date=day))
         try:
-            answer = await self._batcher.forecast(self._registry.get(request.model_version), dated.query)
-            [again] = await self._commit([self._stamp(dated, answer)], counted=True)
+            answer = await self._batcher.forecast(chosen.forecaster, dated.query)
+            [again] = await self._commit([self._stamp(dated, chosen, answer)], counted=True)
         except DejavuError as error:
             return Failed(error)
         return again
@@ -182,12 +224,18 @@ class ForecastService:
 
     def _count(self, requested: IssuedForecast, stored: Result[IssuedForecast]) -> None:
         if isinstance(stored, Failed):
+            if isinstance(stored.error, ModelsChanged):  # it is computed again, and counted then
+                return
             counters = self._refused
+        elif requested.generated_time == stored.generated_time:
+            counters = self._new
+            if self._on_new is not None and requested.roster_sequence is not None:
+                self._on_new(stored)
         else:
-            counters = self._new if requested.generated_time == stored.generated_time else self._known
+            counters = self._known
         counters[requested.forecast.horizon].inc()
 
-    def _stamp(self, request: ForecastRequest, forecast: Forecast) -> IssuedForecast:
+    def _stamp(self, request: ForecastRequest, chosen: Chosen, forecast: Forecast) -> IssuedForecast:
         generated = self._clock()
         if self._answered is not None:
             self._answered(forecast.model_version, forecast.horizon).inc()
@@ -207,7 +255,16 @@ class ForecastService:
             recorded_by=request.caller,
             market_recording=None if request.game_id or request.query.market is None else MarketRecording.WHAT_IF,
             rated_for=request.query.game_date,
+            roster_sequence=chosen.roster_sequence,
+            arm=chosen.arm,
         )
+
+
+def _changed(result: Result[IssuedForecast]) -> int | None:
+    """Returns the sequence of the change of models because of which a forecast was not recorded; None if it was not."""
+    if isinstance(result, Failed) and isinstance(result.error, ModelsChanged):
+        return result.error.sequence
+    return None
 
 
 def _labelled(counter: Counter, model: str, horizon: Horizon) -> Counter:

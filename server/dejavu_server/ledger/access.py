@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
+from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.database.backend import Query, StopSignal
-from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.ledger.database.backend import Connection, Query, StopSignal
+from dejavu_server.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
 from dejavu_server.results import Result
 
 _T = TypeVar("_T")
@@ -26,6 +27,14 @@ class LedgerAccess(Protocol):
         self, game_id: str, horizon: Horizon, recorded_by: str = ""
     ) -> tuple[ReportedOutcome, int]:
         """Withdraws an outcome; returns the revision that does, and the number of forecasts that it had settled."""
+
+    async def change_models(
+        self, prepare: Callable[[Connection, Roster], ModelChange]
+    ) -> tuple[Roster, ModelChange | None]:
+        """Appends the change of models that `prepare` returns; returns the roster after it, and what was recorded."""
+
+    async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
+        """Records forecasts that other models made beside recorded ones; returns what became of them."""
 
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
         """Returns the result of a query of `ledger.queries`; each of its statements sees the newest commit.

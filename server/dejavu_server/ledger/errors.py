@@ -13,6 +13,7 @@ DejavuError
 ├── OutcomeStands                a report that would correct an outcome, of a caller who asked not to
 ├── UnknownOutcome               no outcome to withdraw (also a FieldError)
 ├── GameFull                     a forecast of a game of which as many are recorded as the limit allows
+├── ModelsChanged                a forecast whose model was chosen before a change of models that stands by now
 └── InvalidInput
     ├── InvalidResumeToken       not a token, or a token of another ledger
     └── InvalidDifferential      out of bounds, 0 at the end, or too far from that of the game's other horizon
@@ -117,6 +118,22 @@ class GameFull(DejavuError):
     """A new forecast or revision of a game of which the ledger has as many as the limit allows."""
 
     reason = "GAME_FULL"
+
+
+class ModelsChanged(DejavuError):
+    """A new forecast whose model was chosen by a roster that another change of models has replaced by now.
+
+    The server computes such a forecast again, with the model that answers since.
+
+    Args:
+        sequence: sequence number of the newest change of models; 0 if there is none.
+    """
+
+    reason = "MODELS_CHANGED"
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(f"the models have changed at {sequence:,} in the ledger since the one to answer was chosen")
+        self.sequence = sequence
 
 
 class InvalidResumeToken(InvalidInput):

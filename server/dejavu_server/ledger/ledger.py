@@ -13,21 +13,23 @@ from typing import TypeVar
 import structlog
 
 from dejavu_models.errors import quoted
+from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_models.types import Horizon
 from dejavu_server.admission.callers import current_recording
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.backend import Backend, CommitListener, Durability, Query, StopSignal
+from dejavu_server.ledger.database.backend import Backend, Connection, Durability, Query, StopSignal
 from dejavu_server.ledger.database.backends import new_backend
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
-from dejavu_server.ledger.database.recording.known_record import Appended
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import InvalidResumeToken, LedgerError, LedgerUnavailable, ResumeTokenExpired
-from dejavu_server.ledger.tail import Tail
+from dejavu_server.ledger.followers import Followers
+from dejavu_server.ledger.queries import model_changes
+from dejavu_server.ledger.shadows import prepare_in_turns
 from dejavu_server.ledger.writer import Writer
 from dejavu_server.observability.activity import Activity
-from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
 from dejavu_server.results import Failed, Result
 
 _log = structlog.get_logger(__name__)
@@ -64,14 +66,12 @@ class Ledger:
         self._backend = backend
         self.identity = identity
         self._on_failure = on_failure
-        self._writer = Writer(backend, self._on_own_commit, limits)
+        self._followers = Followers(backend)
+        self._writer = Writer(backend, self._followers.appended, limits)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-reader")
         self._reading = Activity("ledger-reader", may_run_long=True)
         self.activities = (self._writer.activity, self._reading)
         self._closed = False
-        self._woken: set[asyncio.Event] = set()
-        self._tails: set[Tail] = set()
-        self._listener: CommitListener | None = None
 
     @classmethod
     async def open(
@@ -210,10 +210,45 @@ class Ledger:
             raise answer.error
         return answer
 
+    async def change_models(
+        self, prepare: Callable[[Connection, Roster], ModelChange]
+    ) -> tuple[Roster, ModelChange | None]:
+        """Appends a change of models, unless the roster is already as it would leave it; durable when this returns.
+
+        Args:
+            prepare: returns the change, given the roster that stands, on a connection that holds the write lock; raises
+                a DejavuError if there is to be none. It may be called more than once. Time, sequence and the champion
+                until then are filled in.
+
+        Returns:
+            The roster after it, and the change as recorded; None if nothing was.
+
+        Raises:
+            LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be recorded.
+            DejavuError: if it is not possible (`Roster.check`), or what `prepare` raises.
+        """
+        return await self.write(partial(model_changes.change_models, prepare=prepare))
+
+    async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
+        """Records forecasts that other models made beside recorded ones; durable when this returns.
+
+        Returns:
+            Those that were recorded, and how many were not, by reason.
+
+        Raises:
+            LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the write failed; then none of them is recorded.
+            ValueError: if one cannot be encoded.
+        """
+        if not shadows:
+            return ShadowsRecorded((), {})
+        prepared = await prepare_in_turns(shadows)
+        with self._reporting_failures():
+            return await self._writer.submit_shadows(prepared)
+
     async def write(self, change: Query[_T]) -> _T:
         """Returns the result of a change, in its own transaction that holds the write lock.
 
-        It may be called more than once. It must not write entries: use `commit` and `record_outcome`.
+        It may be called more than once. It must not write entries: use the methods for their kinds.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be written.
@@ -286,41 +321,14 @@ class Ledger:
             LedgerError: if the ledger cannot be read; LedgerCorrupt at an entry that cannot be decoded, because later
                 entries could no longer be returned in order.
         """
-        tail = Tail(self, after)
-        self._tails.add(tail)
-        self._start_listening()
-        try:
+        with self._followers.tail(self, after) as tail:
             async with contextlib.aclosing(tail.pages(poll_seconds, lambda: self._closed)) as pages:
                 async for page in pages:
                     yield page
-        finally:
-            self._tails.discard(tail)
 
     def listen(self, committed: asyncio.Event) -> None:
         """Sets an event after every commit of any process, until the ledger is closed; see `Backend.listen`."""
-        self._woken.add(committed)
-        self._start_listening()
-
-    def _start_listening(self) -> None:
-        if self._listener is None:
-            self._listener = self._backend.listen(self._on_foreign_commit)
-
-    def _on_own_commit(self, appended: Appended | None) -> None:
-        for tail in self._tails:
-            if appended is None:
-                tail.wake()
-            else:
-                tail.hand(appended)
-        self._set_events()
-
-    def _on_foreign_commit(self) -> None:
-        for tail in self._tails:
-            tail.wake()
-        self._set_events()
-
-    def _set_events(self) -> None:
-        for event in self._woken:
-            event.set()
+        self._followers.listen(committed)
 
     async def check(self) -> None:
         """Checks that the ledger's files are still at the path where they were opened.
@@ -360,8 +368,7 @@ class Ledger:
         if self._closed:
             return
         self._closed = True
-        if self._listener is not None:
-            self._listener.close()
+        self._followers.close()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:

@@ -22,10 +22,12 @@ from dejavu_server.ledger.database.backend import Backend, Connection, Query
 from dejavu_server.ledger.database.recorded_games import RecordingLimits
 from dejavu_server.ledger.database.recording.known_record import Appended, KnownRecord
 from dejavu_server.ledger.entries.codec import PreparedForecast
+from dejavu_server.ledger.entries.shadows import PreparedShadow
 from dejavu_server.ledger.errors import DiskReserveReached, LedgerError, LedgerUnavailable, copy_of
+from dejavu_server.ledger.shadows import append_shadows
 from dejavu_server.observability.activity import Activity
 from dejavu_server.observability.failure_log import FailureLog
-from dejavu_server.records import IssuedForecast
+from dejavu_server.records import IssuedForecast, ShadowsRecorded
 from dejavu_server.results import Result
 
 _log = structlog.get_logger(__name__)
@@ -41,17 +43,19 @@ GROUP_SIZE = 2000
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A queued write: forecasts to record, or a function that writes.
+    """A queued write: forecasts to record, shadows to record, or a function that writes.
 
     Attributes:
         answer: receives the result or the error.
-        drafts: forecasts to record; empty if `work` is set.
+        drafts: forecasts to record.
+        shadows: shadows to record, in their own transaction.
         work: function to call in the transaction.
         alone: whether the call needs its own transaction.
     """
 
     answer: asyncio.Future[Any]
     drafts: Sequence[PreparedForecast] = ()
+    shadows: Sequence[PreparedShadow] = ()
     work: Query[Any] | None = None
     alone: bool = False
 
@@ -93,6 +97,16 @@ class Writer:
         """
         answer: asyncio.Future[list[Result[IssuedForecast]]] = self._loop.create_future()
         self._put(_Call(answer, drafts))
+        return answer
+
+    def submit_shadows(self, shadows: Sequence[PreparedShadow]) -> asyncio.Future[ShadowsRecorded]:
+        """Queues shadows to record together. They come after all other calls that are queued by their turn.
+
+        Raises:
+            LedgerUnavailable: if the writer was closed.
+        """
+        answer: asyncio.Future[ShadowsRecorded] = self._loop.create_future()
+        self._put(_Call(answer, shadows=shadows))
         return answer
 
     def run(self, work: Query[_T], *, alone: bool = False) -> asyncio.Future[_T]:
@@ -168,7 +182,7 @@ class Writer:
             self._backend.notify()  # only now: it takes as long as a small commit, and the callers wait
 
     def _appended(self, group: list[_Call]) -> Appended | None:
-        """Returns what a transaction appended; None if it did more than to record forecasts."""
+        """Returns what a transaction appended; None if it did more than to record forecasts or shadows."""
         return None if any(call.work is not None for call in group) else self._known.appended
 
     def _answer(
@@ -215,13 +229,15 @@ class Writer:
 
 
 def _size(call: _Call) -> int:
-    return max(1, len(call.drafts))
+    return max(1, len(call.drafts), len(call.shadows))
 
 
 def _transactions(group: list[_Call]) -> Iterator[list[_Call]]:
-    """Splits the calls, in order, so that calls with `alone` get their own transaction."""
+    """Splits the calls, in order, so that calls with `alone` get their own transaction, and shadows come last."""
     part: list[_Call] = []
     for call in group:
+        if call.shadows:
+            continue
         if call.alone:
             yield part
             yield [call]
@@ -229,6 +245,7 @@ def _transactions(group: list[_Call]) -> Iterator[list[_Call]]:
         else:
             part.append(call)
     yield part
+    yield from ([call] for call in group if call.shadows)
 
 
 def _write(
@@ -239,6 +256,8 @@ def _write(
     known: KnownRecord,
 ) -> list[Any]:
     """Executes the calls in order, recording the drafts of adjacent calls together; returns their results."""
+    if shadows := group[0].shadows:
+        return [append_shadows(connection, shadows, known, full=refusal is not None)]
     results: list[Any] = []
     for work, calls in groupby(group, key=lambda call: call.work):
         adjacent = list(calls)

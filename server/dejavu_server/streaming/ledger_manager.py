@@ -19,18 +19,20 @@ import structlog
 from dejavu_common.backoff import Backoff
 from dejavu_common.clock import wait_until_set
 from dejavu_models.errors import DejavuError
+from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Durability, Ledger, LedgerCorrupt, LedgerError, LedgerUnavailable
-from dejavu_server.ledger.database.backend import Query, StopSignal
+from dejavu_server.ledger.database.backend import Connection, Query, StopSignal
 from dejavu_server.ledger.database.backends import check_url
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
 from dejavu_server.ledger.database.store import Identity
-from dejavu_server.ledger.errors import DiskReserveReached, LedgerReplaced, copy_of
+from dejavu_server.ledger.errors import LedgerReplaced, copy_of
 from dejavu_server.observability.activity import Activity
 from dejavu_server.observability.failure_log import FailureLog
-from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
 from dejavu_server.results import Result
 from dejavu_server.streaming.broadcaster import Broadcaster
+from dejavu_server.streaming.disk_watch import DiskWatch
 from dejavu_server.streaming.errors import ServerDraining, StreamFailed
 
 WATCH_SECONDS = 1.0
@@ -84,7 +86,7 @@ class LedgerManager:
         durability: what a recorded forecast survives.
         new_broadcaster: creates a broadcaster for a ledger.
         on_change: called with the first health status and with every change.
-        committed: set when a ledger is opened, and after every commit to it, by whichever process.
+        committed: set when a ledger is opened, and after every commit to it, by whichever process; each for one reader.
         make: whether to create a ledger if none exists.
         limits: what is recorded of a game.
         on_free_bytes: called with the free space of the ledger's disk, every WATCH_SECONDS while the ledger works.
@@ -102,7 +104,7 @@ class LedgerManager:
         durability: Durability,
         new_broadcaster: BroadcasterFactory,
         on_change: Callable[[LedgerHealth], None] = lambda _: None,
-        committed: asyncio.Event | None = None,
+        committed: Sequence[asyncio.Event] = (),
         make: bool = True,
         limits: RecordingLimits = DEFAULT_LIMITS,
         on_free_bytes: Callable[[int], None] = lambda _: None,
@@ -114,15 +116,12 @@ class LedgerManager:
         self._durability = durability
         self._new_broadcaster = new_broadcaster
         self._on_change = on_change
-        self._committed = committed or asyncio.Event()
+        self._committed = committed
         self._make = make
         self._limits = limits
-        self._on_free_bytes = on_free_bytes
-        self._on_size_bytes = on_size_bytes
+        self._disk = DiskWatch(limits.reserve_bytes, on_free_bytes, on_size_bytes)
         self._commit_timer = commit_timer
         self._read_timer = read_timer
-        self._below_reserve = False
-        self._disk_log = FailureLog(_log, failed="ledger_disk_low", recovered="ledger_disk_recovered")
         self._ledger: Ledger | None = None
         self.activities: tuple[Activity, ...] = ()
         self._broadcaster: Broadcaster | None = None
@@ -186,6 +185,16 @@ class LedgerManager:
         """Withdraws an outcome; see `Ledger.withdraw_outcome`."""
         return await self._open_ledger().withdraw_outcome(game_id, horizon, recorded_by)
 
+    async def change_models(
+        self, prepare: Callable[[Connection, Roster], ModelChange]
+    ) -> tuple[Roster, ModelChange | None]:
+        """Appends a change of models; see `Ledger.change_models`."""
+        return await self._open_ledger().change_models(prepare)
+
+    async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
+        """Records forecasts of challengers; see `Ledger.record_shadows`."""
+        return await self._open_ledger().record_shadows(shadows)
+
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
         """Returns the result of a query; see `Ledger.read`."""
         with self._read_timer():
@@ -238,7 +247,8 @@ class LedgerManager:
             except Exception as error:
                 self._fail(error)
             else:
-                await self._watch_disk()
+                if self._ledger is not None:
+                    await self._disk.look(self._ledger)
                 self._succeed()
             self._first_attempt_done.set()
             if self._error is None:
@@ -279,31 +289,6 @@ class LedgerManager:
                 self._writable, self._damaged = False, damaged
                 raise
 
-    async def _watch_disk(self) -> None:
-        """Reports the free space of the ledger's disk, and an alarm while it is below the reserve.
-
-        The writer itself refuses forecasts then (see `Writer`), at once and in every worker.
-        """
-        if self._ledger is None:
-            return
-        self._on_size_bytes(await self._ledger.size_bytes())
-        free = await self._ledger.free_bytes()
-        if free is None:
-            return
-        self._on_free_bytes(free)
-        reserve = self._limits.reserve_bytes
-        self._below_reserve = free < reserve
-        if self._below_reserve:
-            self._disk_log.failed(
-                DiskReserveReached("the disk of the ledger is nearly full"),
-                traceback=False,
-                free_bytes=free,
-                reserve_bytes=reserve,
-                effect="forecasts of named games are refused, outcomes are recorded",
-            )
-        else:
-            self._disk_log.succeeded(free_bytes=free)
-
     async def _open(self) -> Ledger:
         last = self._identity
         ledger = await Ledger.open(
@@ -315,8 +300,9 @@ class LedgerManager:
         )
         self._ledger, self._identity, self._make = ledger, ledger.identity, False
         self.activities = ledger.activities
-        ledger.listen(self._committed)
-        self._committed.set()
+        for event in self._committed:
+            ledger.listen(event)
+            event.set()
         if last is not None and not last.same_ledger(ledger.identity):
             self._position = None
             _log.warning(
@@ -387,7 +373,7 @@ class LedgerManager:
     def _report_health(self) -> None:
         if self._streams_ended:
             return  # a drain is not a failure
-        recording = self._ledger is not None and self._writable and not self._below_reserve
+        recording = self._ledger is not None and self._writable and not self._disk.below_reserve
         health = LedgerHealth(recording=recording, streaming=self._streaming)
         if health != self._health:
             self._health = health

@@ -8,7 +8,8 @@ ProcessMessage.
 
 from __future__ import annotations
 
-from dejavu_server.settings import ProcessMessage, Settings
+from dejavu_server.options import ProcessMessage
+from dejavu_server.settings import Settings
 
 
 class WorkerStart(ProcessMessage):

@@ -1,4 +1,4 @@
-"""Limits of callers and connections, from the settings."""
+"""Limits of callers and connections, most of them from the settings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,24 @@ _MEBIBYTE = 1024 * 1024
 
 MAX_CONCURRENT_STREAMS = 128
 """Open calls of a connection, for which HTTP/2 recommends at least 100; further calls wait in the client."""
+
+CHANNEL_OPTIONS = {
+    # A full batch is about 1 MiB at most; its response, with explanations and all quantiles, about 3 MiB.
+    "grpc.max_receive_message_length": 4 * _MEBIBYTE,
+    "grpc.max_send_message_length": 16 * _MEBIBYTE,
+    # Further calls wait in the client, where they cost nothing here, and can't crowd out those of other connections.
+    "grpc.max_concurrent_streams": MAX_CONCURRENT_STREAMS,
+    "grpc.enable_channelz": 1,  # counts calls; the service is a setting
+    "grpc.max_channel_trace_event_memory_per_node": 0,
+    # Clients may send a keepalive ping every 10 s, with or without calls; the server sends one every minute.
+    "grpc.http2.min_ping_interval_without_data_ms": 10_000,
+    "grpc.keepalive_permit_without_calls": 1,
+    "grpc.keepalive_time_ms": 60_000,
+    "grpc.keepalive_timeout_ms": 20_000,
+    "grpc.http2.ping_timeout_ms": 20_000,  # without it gRPC waits a minute for the answer to a ping
+    # A connection on which no client begins HTTP/2 is closed after this time.
+    "grpc.server_handshake_timeout_ms": 10_000,
+}
 
 
 def caller_limits(settings: Settings) -> CallerLimits:

@@ -6,6 +6,7 @@ so. The log and the metrics tell the operator.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import datetime
 
@@ -14,8 +15,8 @@ import structlog
 from dejavu_feed.game_day import game_day
 from dejavu_feed.off_season import playing_days
 from dejavu_models.ratings import ratings_warnings
-from dejavu_models.registry.registry import Registry
 from dejavu_models.types import WarningReason
+from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask
 
@@ -29,19 +30,20 @@ class RatingsAge(PeriodicTask):
     """Keeps the metrics of the ratings' age up to date while a worker serves.
 
     Args:
-        registry: the models.
+        models: the models.
         metrics: metrics of the worker.
         clock: returns the current time, aware and in UTC.
         logs: whether to log outdated ratings; one worker of a server does.
     """
 
-    def __init__(self, registry: Registry, metrics: Metrics, clock: Callable[[], datetime], *, logs: bool) -> None:
+    def __init__(self, models: Models, metrics: Metrics, clock: Callable[[], datetime], *, logs: bool) -> None:
         super().__init__("ratings-age", REFRESH_SECONDS, self._refresh_again)
-        self._registry = registry
+        self._models = models
         self._metrics = metrics
         self._clock = clock
         self._logs = logs
         self._outdated = set[str]()
+        self._known = set[str]()
 
     def start(self) -> None:
         """Sets the metrics now, and again every REFRESH_SECONDS in a task."""
@@ -50,8 +52,13 @@ class RatingsAge(PeriodicTask):
 
     def refresh(self) -> None:
         """Sets the metrics for today's games; logs each model whose ratings became too old, or current again."""
-        today = game_day(self._clock())
-        for info in self._registry.models():
+        today, infos = game_day(self._clock()), self._models.models()
+        for gone in self._known - {info.version for info in infos}:  # labels cannot be removed in several processes
+            self._metrics.ratings_age.labels(gone).set(math.nan)
+            self._metrics.finals_since.labels(gone).set(math.nan)
+            self._outdated.discard(gone)
+        self._known = {info.version for info in infos}
+        for info in infos:
             days = playing_days(info.ratings_date, today)
             self._metrics.ratings_age.labels(info.version).set(days)
             self._metrics.finals_since.labels(info.version).set(info.finals_since)

@@ -66,7 +66,8 @@ class MetricsSampler:
         batcher: has the queue.
         ledger: has ledger and streams.
         updater: teaches the models.
-        model: version of the model that answers by default; empty: no coverage is computed.
+        model: returns the version of the model that answers by default, empty if it is not known; None: no coverage is
+            computed.
         clock: returns the current time, aware and in UTC.
     """
 
@@ -77,7 +78,7 @@ class MetricsSampler:
         ledger: LedgerManager,
         updater: OnlineUpdater,
         *,
-        model: str,
+        model: Callable[[], str] | None,
         clock: Callable[[], datetime],
     ) -> None:
         self._metrics = metrics
@@ -86,7 +87,7 @@ class MetricsSampler:
         self._updater = updater
         self._model = model
         self._clock = clock
-        self._covered_position: scorecards.Position | None = None
+        self._covered: tuple[str, scorecards.Position] | None = None
         self._unsigned_since: float | None = None
         self._seen = deque[tuple[int, float]](maxlen=_SEEN_ENTRIES)
         self._tasks: list[PeriodicTask] = []
@@ -95,7 +96,7 @@ class MetricsSampler:
         """Samples in tasks of its own, now and then at intervals."""
         self._repeat("queue-sampler", SAMPLE_SECONDS, self._sample_queue)
         self._repeat("ledger-sampler", SAMPLE_SECONDS, self.sample_ledger)
-        if self._model:
+        if self._model is not None:
             self._repeat("coverage-sampler", COVERAGE_SECONDS, self.sample_coverage)
 
     async def close(self) -> None:
@@ -151,23 +152,27 @@ class MetricsSampler:
         return max(0.0, now - (unsigned_since_us / 1e6 or self._unsigned_since))
 
     async def sample_coverage(self) -> None:
-        """Sets how many intervals of recent games held, if another outcome was recorded.
+        """Sets how many intervals of recent games held, if another outcome was recorded or another model answers.
 
         Raises:
             LedgerError: if the ledger can't be read; the metrics then stay.
         """
+        model = "" if self._model is None else self._model()
         position = await self._ledger.read(scorecards.position)
-        if position == self._covered_position:
+        if not model or self._covered == (model, position):
             return
+        if self._covered is not None and self._covered[0] != model:
+            for horizon in Horizon:  # labels cannot be removed in several processes
+                self._metrics.coverage.labels(self._covered[0], horizon.value).set(float("nan"))
         first_day = game_day(self._clock()).toordinal() - COVERAGE_DAYS
         for horizon in Horizon:
-            filter_ = ScoreFilter(horizon=horizon, model_version=self._model, first_day=first_day)
+            filter_ = ScoreFilter(horizon=horizon, model_version=model, first_day=first_day)
             covered, nominal, games, forecasts = await self._ledger.read(partial(_coverage, filter_=filter_))
-            self._metrics.coverage.labels(self._model, horizon.value).set(covered)
-            self._metrics.nominal_coverage.labels(self._model, horizon.value).set(nominal)
-            self._metrics.coverage_games.labels(self._model, horizon.value).set(games)
-            self._metrics.coverage_forecasts.labels(self._model, horizon.value).set(forecasts)
-        self._covered_position = position
+            self._metrics.coverage.labels(model, horizon.value).set(covered)
+            self._metrics.nominal_coverage.labels(model, horizon.value).set(nominal)
+            self._metrics.coverage_games.labels(model, horizon.value).set(games)
+            self._metrics.coverage_forecasts.labels(model, horizon.value).set(forecasts)
+        self._covered = (model, position)
 
 
 def _status(connection: Connection, reported: int | None) -> _LedgerStatus:

@@ -14,13 +14,13 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_models.registry.registry import Registry
 from dejavu_server.api.cache.what_ifs import CachedWhatIfs, answer_of
 from dejavu_server.forecasting.cache.answer_cache import AnswerCache
 from dejavu_server.forecasting.cache.errors import CacheNotInstalled, CacheSecretError
 from dejavu_server.forecasting.cache.fingerprint import fingerprint
 from dejavu_server.forecasting.cache.memory import Answer, MemoryCache
 from dejavu_server.forecasting.cache.shared_entries import SharedEntries
+from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.shared_counts import SharedCounts
 from dejavu_server.settings import Settings
@@ -34,7 +34,7 @@ SECRET_BYTES: Final = (16, 64)
 async def new_cache(
     stack: AsyncExitStack,
     settings: Settings,
-    registry: Registry,
+    models: Models,
     metrics: Metrics,
     counts_fd: int | None,
     history: Callable[[], bytes],
@@ -45,10 +45,10 @@ async def new_cache(
     Args:
         stack: closes it.
         settings: settings of the worker.
-        registry: its models.
+        models: its models.
         metrics: its metrics.
         counts_fd: descriptor of what the workers of the server share; None: the worker is alone.
-        history: returns what names what the models have learned.
+        history: returns what names what the models have learned, and which of them answer to which name.
         clock: returns the current time, aware and in UTC.
 
     Raises:
@@ -66,11 +66,11 @@ async def new_cache(
         # Not at the top: an optional dependency, and 0.1 s.
         from dejavu_server.forecasting.cache.redis_answers import RedisAnswers  # noqa: PLC0415
 
-        models = registry.models()
+        lasting = [] if settings.model_store else models.models()  # which models there are may change with a store
         shared = RedisAnswers(
             settings.cache,
-            SharedEntries(fingerprint(version("dejavu-forecast"), settings, models), _secret(settings.cache_secret)),
-            partial(_read, {model.version for model in models}, timedelta(seconds=settings.cache_seconds)),
+            SharedEntries(fingerprint(version("dejavu-forecast"), settings, lasting), _secret(settings.cache_secret)),
+            partial(_read, models, timedelta(seconds=settings.cache_seconds)),
             metrics,
             lambda: counts.generation,
             clock,
@@ -82,14 +82,14 @@ async def new_cache(
     return CachedWhatIfs(cache, settings.cache_seconds)
 
 
-def _read(models: set[str], longest: timedelta, data: bytes) -> Answer:
+def _read(models: Models, longest: timedelta, data: bytes) -> Answer:
     """Reads an answer that another server kept; raises ValueError if it is none to a what-if by one of the models."""
     try:
         response = pb.PredictResponse.FromString(data)
     except DecodeError:
         raise ValueError("not a PredictResponse") from None
     forecast = response.forecast
-    if forecast.game_id or forecast.sequence or forecast.model_version not in models:
+    if forecast.game_id or forecast.sequence or forecast.model_version not in models.versions:
         raise ValueError("not the answer to a what-if by a model of this server")
     try:
         return answer_of(response, longest, data)

@@ -11,7 +11,7 @@ The supervisor starts worker_main.py, which runs a Worker.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,42 +26,39 @@ from google.protobuf.descriptor import ServiceDescriptor
 from dejavu_common import descriptors
 from dejavu_common.clock import utc_now
 from dejavu_models.errors import DejavuError
-from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Registry
-from dejavu_models.types import AdaptationMode
-from dejavu_models.uncertainty.adaptive import AdaptationMethod
 from dejavu_server.access.configuration import authenticator, tls_credentials
 from dejavu_server.admission.callers import Callers
 from dejavu_server.admission.controller import AdmissionController, call_limits
 from dejavu_server.api.cache.service import CACHE_SERVICE, CacheService
 from dejavu_server.api.channelz import CHANNELZ_SERVICE, ChannelzService
-from dejavu_server.api.converters.prediction import forecast_message
-from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.handlers import REFLECTION_SERVICE, handlers, reflection_handlers
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, SERVICES, HealthService
 from dejavu_server.api.interceptors import CallInterceptor, worker_metadata
 from dejavu_server.api.lease_service import LEASE_SERVICE, LeaseService
+from dejavu_server.api.models.history import ModelHistory
 from dejavu_server.api.models.service import MODEL_SERVICE, ModelService
+from dejavu_server.api.models.upload import BundleReceiver
 from dejavu_server.api.operations_service import OPERATIONS_SERVICE, OperationsService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
 from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
 from dejavu_server.api.refusals import Admissions
 from dejavu_server.forecasting.batcher import Batcher
+from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.forecasting.service import ForecastService
-from dejavu_server.ledger import Durability
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.signing_key import key_path
-from dejavu_server.ledger.database.recorded_games import RecordingLimits
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
-from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
 from dejavu_server.worker.connections import ACCEPTED_SHARE, ConnectionCloser
 from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.grpc_server import GrpcServer
+from dejavu_server.worker.ledger import new_ledger_manager, new_updater
+from dejavu_server.worker.lifecycle import Lifecycle, follow_roster
 from dejavu_server.worker.limits import (
-    MAX_CONCURRENT_STREAMS,
+    CHANNEL_OPTIONS,
     caller_limits,
     connection_options,
     max_waiting,
@@ -74,26 +71,6 @@ from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
 from dejavu_server.worker.statistics import StatisticsReporter
 from dejavu_server.worker.unseen_calls import UnseenCalls
 from dejavu_server.worker.what_if_cache import new_cache
-
-_MEBIBYTE = 1024 * 1024
-
-CHANNEL_OPTIONS = {
-    # A full batch is about 1 MiB at most; its response, with explanations and all quantiles, about 3 MiB.
-    "grpc.max_receive_message_length": 4 * _MEBIBYTE,
-    "grpc.max_send_message_length": 16 * _MEBIBYTE,
-    # Further calls wait in the client, where they cost nothing here, and can't crowd out those of other connections.
-    "grpc.max_concurrent_streams": MAX_CONCURRENT_STREAMS,
-    "grpc.enable_channelz": 1,  # counts calls; the service is a setting
-    "grpc.max_channel_trace_event_memory_per_node": 0,
-    # Clients may send a keepalive ping every 10 s, with or without calls; the server sends one every minute.
-    "grpc.http2.min_ping_interval_without_data_ms": 10_000,
-    "grpc.keepalive_permit_without_calls": 1,
-    "grpc.keepalive_time_ms": 60_000,
-    "grpc.keepalive_timeout_ms": 20_000,
-    "grpc.http2.ping_timeout_ms": 20_000,  # without it gRPC waits a minute for the answer to a ping
-    # A connection on which no client begins HTTP/2 is closed after this time.
-    "grpc.server_handshake_timeout_ms": 10_000,
-}
 
 _MAX_CONNECTIONS = 2**31 - 1
 """The core takes no larger number."""
@@ -179,11 +156,12 @@ class Worker:
         self._ledger_manager: LedgerManager
         self._progress: ProgressMonitor
         self._online_updater: OnlineUpdater
+        self._lifecycle: Lifecycle | None = None
         self._draining: asyncio.Task[None] | None = None
         self.address = settings.listen
         """HOST:PORT that it serves on."""
         self.models: tuple[str, ...] = ()
-        """Versions of its loaded models, the active one first; empty before the start."""
+        """Versions of its loaded models, the active one first; empty before the start, and with a model store."""
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -200,9 +178,8 @@ class Worker:
         settings = self._settings
         stack.push_async_callback(self._statistics.close)
         self._statistics.start()
-        registry = await self._load_models()
-        await self._open_ledger(stack, [registry.get(version) for version in self.models])
-        ratings_age = RatingsAge(registry, self.metrics, self._clock, logs=self._first)
+        models = await self._open_models(stack)
+        ratings_age = RatingsAge(models, self.metrics, self._clock, logs=self._first)
         stack.push_async_callback(ratings_age.close)
         ratings_age.start()
         signer = Signer(
@@ -233,13 +210,13 @@ class Worker:
             batcher,
             self._ledger_manager,
             self._online_updater,
-            model=self.models[0] if self._first else "",
+            model=(lambda: models.versions[0] if models.versions else "") if self._first else None,
             clock=self._clock,
         )
         stack.push_async_callback(sampler.close)
         sampler.start()
         forecast_service = ForecastService(
-            registry,
+            models,
             batcher,
             self._ledger_manager,
             self.metrics.recorded,
@@ -249,13 +226,15 @@ class Worker:
             clock=self._clock,
         )
         history = partial(getattr, self._online_updater, "history")
-        what_ifs = await new_cache(stack, settings, registry, self.metrics, self._counts_fd, history, self._clock)
-        predictions = PredictionService(forecast_service, self._ledger_manager, self._clock, registry.course, what_ifs)
+        if self._lifecycle is not None:
+            history = self._lifecycle.history
+        what_ifs = await new_cache(stack, settings, models, self.metrics, self._counts_fd, history, self._clock)
+        predictions = PredictionService(forecast_service, self._ledger_manager, self._clock, models.course, what_ifs)
         raw = {"Predict"} if what_ifs else ()
         self._add_service(PREDICTION_SERVICE, predictions, encoded={"StreamPredictions"}, raw=raw)
         self._add_service(CACHE_SERVICE, CacheService(what_ifs, predictions.predict, self._name))
-        self._add_service(MODEL_SERVICE, ModelService(registry, self._clock))
-        record_service = RecordService(self._ledger_manager, self._clock, signer.checkpoint, registry.course)
+        self._add_service(MODEL_SERVICE, self._model_service(models))
+        record_service = RecordService(self._ledger_manager, self._clock, signer.checkpoint, models.course)
         self._add_service(RECORD_SERVICE, record_service)
         shared = self._statistics
         operations = OperationsService(shared.server, settings.workers, COVERAGE_DAYS, shared.report_feed)
@@ -269,7 +248,7 @@ class Worker:
         self._server.add_methods(REFLECTION_SERVICE, reflection_handlers(services))
         await self._listen(stack)
         self._health.serve()
-        _log.info("serving", address=self.address, models=list(self.models))
+        _log.info("serving", address=self.address, models=list(models.versions))
 
     async def _load_models(self) -> Registry:
         """Returns the models, warmed up and with the settings of this server."""
@@ -282,44 +261,50 @@ class Worker:
         configure(registry, settings)
         return registry
 
-    async def _open_ledger(self, stack: AsyncExitStack, forecasters: Sequence[Forecaster]) -> None:
-        """Starts what keeps the ledger open, and what lets the models learn from it."""
+    async def _open_models(self, stack: AsyncExitStack) -> Models:
+        """Opens the ledger and loads the models; with a model store, the ledger says which ones."""
         settings = self._settings
-        reserve = settings.ledger_reserve_mib * _MEBIBYTE
-        self.metrics.ledger_reserve.set(reserve)
-        self.metrics.max_ratings_age.set(settings.max_ratings_days)
-        self.metrics.checkpoint_interval.set(settings.checkpoint_seconds)
-        committed = asyncio.Event()
-        self._ledger_manager = LedgerManager(
-            settings.ledger,
-            durability=Durability(settings.durability),
-            new_broadcaster=partial(
-                Broadcaster,
-                encode=partial(forecast_message, explanation=True),
-                encode_outcome=outcome_message,
-                heartbeat_seconds=settings.heartbeat_seconds,
-            ),
-            on_change=self._on_ledger_health,
-            committed=committed,
+        registry = None if settings.model_store else await self._load_models()
+        learned, changed = asyncio.Event(), asyncio.Event()
+        self._ledger_manager = new_ledger_manager(
+            settings,
+            self.metrics,
+            self._on_ledger_health,
+            (learned,) if registry is not None else (learned, changed),
             make=self._make_ledger,
-            limits=RecordingLimits(timedelta(seconds=settings.late_seconds), settings.max_game_forecasts, reserve),
-            on_free_bytes=self.metrics.ledger_free.set,
-            on_size_bytes=self.metrics.ledger_bytes.set,
-            commit_timer=self.metrics.commit_seconds.time,
-            read_timer=self.metrics.read_seconds.time,
         )
-        self._online_updater = OnlineUpdater(
-            self._ledger_manager,
-            forecasters,
-            mode=None if settings.adaptive == "off" else AdaptationMode(settings.adaptive),
-            method=AdaptationMethod(settings.adaptive_method),
-            carry_ratings=settings.ratings == "carried",
-            committed=committed,
-        )
+        forecasters = [] if registry is None else [registry.get(version) for version in self.models]
+        self._online_updater = new_updater(settings, self._ledger_manager, forecasters, learned)
         stack.push_async_callback(self._ledger_manager.close)
         await self._ledger_manager.start()
         stack.push_async_callback(self._online_updater.close)
         await self._online_updater.start()
+        if registry is not None:
+            return registry
+        self._lifecycle = await follow_roster(
+            stack,
+            settings,
+            self._ledger_manager,
+            self._online_updater,
+            worker=self._name,
+            committed=changed,
+            on_ready=self._health.set_models_loaded,
+        )
+        return self._lifecycle.models
+
+    def _model_service(self, models: Models) -> ModelService:
+        if self._lifecycle is None:
+            return ModelService(models, self._clock)
+        store = self._lifecycle.store
+        service = ModelService(
+            models,
+            self._clock,
+            lifecycle=self._lifecycle.changes,
+            store=store,
+            history=ModelHistory(self._ledger_manager),
+        )
+        service.receiver = BundleReceiver(store, service.registered)
+        return service
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         """Starts to accept calls."""
@@ -390,6 +375,8 @@ class Worker:
         await asyncio.sleep(0)  # the server now stops accepting connections, so that no stream reconnects here
         await self._ledger_manager.end_streams()
         await self._calls.end_streams()
+        if self._lifecycle is not None:
+            await self._lifecycle.follower.stop_reporting()
         await stopping
         await self._resources.aclose()
         _log.info("drained")

@@ -24,6 +24,7 @@ ONLY_AT_THE_START = {
     "ExportError",
     "BindError",
     "CacheNotInstalled",
+    "ChampionUnavailable",
     "CacheSecretError",
     "InvalidCheckpoint",
     "InvalidLedgerUrl",

@@ -55,7 +55,8 @@ async def asleep(*ledgers: Ledger) -> None:
     """Waits until the tail of each ledger waits to be woken, having found nothing more."""
     async with asyncio.timeout(20):
         for ledger in ledgers:
-            while not ledger._tails or not all(map(_waits, ledger._tails)):  # noqa: ASYNC110 - a wait is not announced
+            tails = ledger._followers.tails
+            while not tails or not all(map(_waits, tails)):  # noqa: ASYNC110 - a wait is not announced
                 await asyncio.sleep(0)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.database.backend import Query, StopSignal
-from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.ledger.database.backend import Connection, Query, StopSignal
+from dejavu_server.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
 from dejavu_server.results import Result
 
 _T = TypeVar("_T")
@@ -26,6 +27,14 @@ class UnusedLedger:
         self, game_id: str, horizon: Horizon, recorded_by: str = ""
     ) -> tuple[ReportedOutcome, int]:
         raise AssertionError("no outcome is withdrawn here")
+
+    async def change_models(
+        self, prepare: Callable[[Connection, Roster], ModelChange]
+    ) -> tuple[Roster, ModelChange | None]:
+        raise AssertionError("no models are changed here")
+
+    async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
+        raise AssertionError("no shadows are recorded here")
 
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
         raise AssertionError("nothing is read here")

@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             fetch,
             fit,
             import_games,
+            publish,
             ratings,
             retrain,
         )

@@ -117,6 +117,8 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
                     " on the calibration games"
                 ),
             )
+    if run := document.get("mlflow_run"):
+        table.add_row("[bold]MLflow", Text(f"run {run}"))
     console.print(table)
     console.print(f"Done in {document['seconds']:.0f} s.", highlight=False)
 

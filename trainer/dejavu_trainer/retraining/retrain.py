@@ -9,7 +9,6 @@ and everything outside the work folder changes in one move that can be repeated.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,24 +20,25 @@ import numpy as np
 
 from dejavu_common.files import write_atomic
 from dejavu_models.manifest import MAX_LINEAGE_TEXT, LineageRecord
-from dejavu_models.registry.bundle import MANIFEST, read_manifest
+from dejavu_models.registry.bundle import read_manifest
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.store.store import ModelStore
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Progress
 from dejavu_trainer.lineage import code_version, libraries
+from dejavu_trainer.publish import publish_bundle
 from dejavu_trainer.retraining.basis import Basis
 from dejavu_trainer.retraining.coverage import server_coverages
 from dejavu_trainer.retraining.data_checks import problems
 from dejavu_trainer.retraining.drift import drifts
 from dejavu_trainer.retraining.errors import ChallengerUnfit, GamesRefused
 from dejavu_trainer.retraining.seasons import SeasonPlan, plan_seasons
-from dejavu_trainer.retraining.server import serving_model, stage_bundle
+from dejavu_trainer.retraining.server import serving_model
 from dejavu_trainer.retraining.settings import Challenger, Due, RetrainSettings
 from dejavu_trainer.retraining.sources import games_to_bytes, gather
 from dejavu_trainer.retraining.triggers import Trigger, TriggerKind, standing_triggers
 from dejavu_trainer.retraining.work_folder import WorkFolder, open_work_folder
-from dejavu_trainer.tracking import MlflowTracker, TrackedRun
+from dejavu_trainer.tracking import MlflowTracker, TrackedRun, manifest_document
 
 
 class Retrain:
@@ -117,7 +117,7 @@ class Retrain:
                 f"model {manifest.version} is unfit and was not published: {manifest.verdict.reason}"
                 f" It stays in {bundle}"
             )
-        tracked = self._publish(bundle, manifest.version, manifest.lineage.reason if manifest.lineage else "")
+        tracked = self._publish(bundle)
         challenger = Challenger(
             due, bundle, manifest.version, asdict(plan), manifest.verdict.model_dump(mode="json"), found, tracked
         )
@@ -228,23 +228,18 @@ class Retrain:
             )
         return bundle
 
-    def _publish(self, bundle: Path, version: str, reason: str) -> TrackedRun | None:
+    def _publish(self, bundle: Path) -> TrackedRun | None:
         """Publishes a bundle everywhere. Each place takes it whole or not at all, and a second time changes nothing."""
         settings = self._settings
-        places = [name for name in (settings.store, settings.server, settings.mlflow) if name]
-        tracked = None
-        with self._progress.step("Publish", max(1, len(places))) as advance:
-            if settings.store:
-                ModelStore.open(settings.store, allow_unfit=settings.allow_unfit).put(bundle)
-                advance(1)
-            if settings.server:
-                stage_bundle(settings.server, bundle, version, reason)
-                advance(1)
-            if settings.mlflow:
-                report = json.loads((bundle / MANIFEST).read_bytes())
-                tracked = MlflowTracker(settings.mlflow).register(bundle, report)
-                advance(1)
-        return tracked
+        with self._progress.step("Publish", 2) as advance:
+            if settings.store or settings.server:
+                publish_bundle(
+                    bundle, store=settings.store, server=settings.server, stage=True, allow_unfit=settings.allow_unfit
+                )
+            advance(1)
+            if not settings.mlflow:
+                return None
+            return MlflowTracker(settings.mlflow).register(bundle, manifest_document(bundle))
 
 
 @contextmanager

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any, Final
 
 from dejavu_trainer.retraining.errors import RetrainError
 
-_SECONDS: Final = 900
-"""Most seconds of one command: an upload of a bundle over a slow line, and the loading by all workers."""
+_SECONDS: Final = 120
+"""Most seconds of one command."""
 
 
 def run_client(*arguments: str, server: str) -> str:
@@ -46,13 +45,3 @@ def serving_model(server: str) -> dict[str, Any]:
     if not serving:
         raise RetrainError(f"{server} has no model that serves")
     return dict(serving[0])
-
-
-def stage_bundle(server: str, bundle: Path, version: str, reason: str) -> None:
-    """Registers a bundle at a server and has all its workers load it, as a challenger. Again changes nothing.
-
-    Raises:
-        RetrainError: if the server refuses it or does not answer.
-    """
-    run_client("models", "register", str(bundle), server=server)
-    run_client("models", "load", version, "--reason", reason, server=server)

@@ -77,10 +77,10 @@ class Upload:
         return {name: size for name, size in self._sizes.items() if not self._is_complete(name)}
 
     def write(self, name: str, offset: int, data: bytes) -> None:
-        """Adds the next piece of a file.
+        """Adds the next piece of a file, or its first one again.
 
         Raises:
-            InvalidChunk: if the file is not missing, or the piece is not the next one of it.
+            InvalidChunk: if the file is not missing, or the piece is neither.
             BundleCorrupt: if the file before it is not the one that the manifest means; it is removed.
             UploadTooLarge: if the chunk or the bundle is too large.
             ModelStoreUnavailable: if the disk fails.
@@ -89,14 +89,18 @@ class Upload:
             raise UploadTooLarge(f"a chunk of {len(data):,} bytes; expected at most {self._limits.chunk_bytes:,}")
         if name not in self._sizes or self._is_complete(name):
             raise InvalidChunk(quoted(name), "a file that is missing", field="chunk.file")
+        if offset == 0 and self._sizes[name]:
+            self._remove(name)
         if offset != self._sizes[name]:
-            raise InvalidChunk(f"{offset}", f"{self._sizes[name]}, where {name} goes on", field="chunk.offset")
+            expected = f"{self._sizes[name]}, where {name} goes on, or 0 to begin it again"
+            raise InvalidChunk(f"{offset}", expected, field="chunk.offset")
         if sum(self._sizes.values()) + len(data) > self._limits.bundle_bytes:
             self._remove(name)
             raise UploadTooLarge(f"the bundle is larger than {self._limits.bundle_bytes:,} bytes, which is the limit")
         with disk(self._folder):
             file = self._file(name)
             file.write(data)
+            file.flush()
             self._hashes[name].update(data)
             self._sizes[name] += len(data)
             if self._is_complete(name):
@@ -106,15 +110,14 @@ class Upload:
         """Returns the files, once all are complete; they can be read until the upload ends.
 
         Raises:
-            BundleCorrupt: if one is not the one that the manifest means; it is removed.
-            BundleIncomplete: if nothing of one was received.
+            BundleIncomplete: if one is not complete. It stays, since nobody can tell the beginning of a file from
+                another one: a caller that has no more of it begins it again.
             ModelStoreUnavailable: if the disk fails.
         """
         self.close()
         for name, size in self.offsets.items():
-            if not size:
-                raise BundleIncomplete(f"{name} was not sent")
-            self._refuse(name)
+            got = f"the {size:,} bytes of {name} do not have the SHA-256 in the manifest"
+            raise BundleIncomplete(f"the upload is incomplete: {got if size else f'{name} was not sent'}")
         return FolderContents(self._folder, self._missing, "the upload")
 
     def close(self) -> None:

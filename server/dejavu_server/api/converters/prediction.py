@@ -194,6 +194,7 @@ def forecast_message(
         ratings_date="" if forecast.ratings_date is None else forecast.ratings_date.isoformat(),
         finals_since=forecast.finals_since,
         warnings=forecast_warnings(issued),
+        arm=issued.arm,
     )
 
 

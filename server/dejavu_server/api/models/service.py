@@ -2,81 +2,201 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import datetime
+from functools import partial
+from typing import Protocol
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_common.clock import utc_now
 from dejavu_feed.game_day import game_day
-from dejavu_models.registry.registry import Registry
-from dejavu_server.api.converters import prediction
+from dejavu_models.errors import BundleError
+from dejavu_models.manifest import Manifest
+from dejavu_models.registry.stages import Roster
+from dejavu_server.access.caller import current_caller
+from dejavu_server.api.converters import models, prediction
 from dejavu_server.api.handlers import Context
+from dejavu_server.api.models.history import ModelHistory
+from dejavu_server.forecasting.lifecycle.bundles import BundleStore
+from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
 from dejavu_server.forecasting.lifecycle.errors import NoModelStore
+from dejavu_server.forecasting.lifecycle.models import Models
 
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"]
 
 
+class BundleUploads(Protocol):
+    """Receives uploads of bundles."""
+
+    def register_bundle(
+        self, requests: AsyncIterator[pb.RegisterBundleRequest], context: Context
+    ) -> AsyncGenerator[pb.RegisterBundleResponse, None]:
+        """Serves RegisterBundle."""
+
+
+class ModelComparer(Protocol):
+    """Compares models."""
+
+    async def compare_models(self, request: pb.CompareModelsRequest, context: Context) -> pb.CompareModelsResponse:
+        """Serves CompareModels."""
+
+
 class ModelService:
-    """Lists the loaded models.
+    """Lists the models, and changes which of them answers.
 
     Args:
-        registry: the models.
+        loaded: the models of this worker.
         clock: returns the current time, aware and in UTC.
+        lifecycle: changes the models; None: the server has no model store.
+        store: has their bundles.
+        history: lists the changes.
+        comparer: compares models.
+
+    Attributes:
+        receiver: receives bundles, and has their models registered by `registered`; None: none are received.
     """
 
-    def __init__(self, registry: Registry, clock: Callable[[], datetime] = utc_now) -> None:
-        self._registry = registry
+    def __init__(
+        self,
+        loaded: Models,
+        clock: Callable[[], datetime] = utc_now,
+        *,
+        lifecycle: ModelLifecycle | None = None,
+        store: BundleStore | None = None,
+        history: ModelHistory | None = None,
+        comparer: ModelComparer | None = None,
+    ) -> None:
+        self._loaded = loaded
         self._clock = clock
+        self._lifecycle_or_none = lifecycle
+        self._store = store
+        self._history = history
+        self.receiver: BundleUploads | None = None
+        self._comparer = comparer
+        self._manifests: dict[str, tuple[Manifest, str]] = {}
+
+    @property
+    def _lifecycle(self) -> ModelLifecycle:
+        if self._lifecycle_or_none is None:
+            raise NoModelStore
+        return self._lifecycle_or_none
 
     async def list_models(self, _: pb.ListModelsRequest, __: Context) -> pb.ListModelsResponse:
         """Lists the models, the active one first."""
-        today = game_day(self._clock())
-        infos = self._registry.models()
-        return pb.ListModelsResponse(
-            models=[prediction.model_message(info, today, active=index == 0) for index, info in enumerate(infos)]
-        )
+        today, infos = game_day(self._clock()), self._loaded.models()
+        if self._lifecycle_or_none is None:
+            return pb.ListModelsResponse(
+                models=[prediction.model_message(info, today, active=index == 0) for index, info in enumerate(infos)]
+            )
+        roster = await self._lifecycle.roster()
+        versions = dict.fromkeys((*roster.loaded, *(info.version for info in infos), *roster.stages))
+        return pb.ListModelsResponse(models=[await self._model(version, roster) for version in versions])
 
     async def get_model(self, request: pb.GetModelRequest, _: Context) -> pb.GetModelResponse:
-        """Returns a loaded model."""
-        today, version = game_day(self._clock()), request.model_version
-        info = self._registry.get(version).info
-        active = info.version == self._registry.get().version
-        return pb.GetModelResponse(model=prediction.model_message(info, today, active=active))
+        """Returns a model, and which workers have it loaded."""
+        if self._lifecycle_or_none is None:
+            info = self._loaded.get(request.model_version).info
+            active = info.version == self._loaded.get().version
+            model = prediction.model_message(info, game_day(self._clock()), active=active)
+            return pb.GetModelResponse(model=model)
+        roster = await self._lifecycle.roster()
+        version = roster.version_of(request.model_version) if request.model_version else roster.champion
+        roster.stage_of(version)
+        replicas = models.replica_messages(version, await self._lifecycle.replicas())
+        return pb.GetModelResponse(model=await self._model(version, roster), replicas=replicas)
+
+    async def _model(self, version: str, roster: Roster) -> pb.Model:
+        """Describes a model by what is loaded of it, or by its manifest."""
+        info = next((each for each in self._loaded.models() if each.version == version), None)
+        manifest, sha256 = await self._manifest(version)
+        if info is not None:
+            message = models.describe_loaded(info, roster, game_day(self._clock()))
+        else:
+            message = models.describe_stored(manifest, version, roster)
+        if manifest is not None:
+            models.set_lineage(message, manifest, sha256)
+        return message
+
+    async def _manifest(self, version: str) -> tuple[Manifest | None, str]:
+        """Returns a manifest of the store and its hash, read once; None if the store lacks it."""
+        if version not in self._manifests:
+            if self._store is None:
+                return None, ""
+            try:
+                manifest = await asyncio.to_thread(self._store.manifest, version)
+                sha256 = await asyncio.to_thread(self._store.manifest_sha256, version)
+            except BundleError:
+                return None, ""
+            self._manifests[version] = (manifest, sha256)
+        return self._manifests[version]
 
     def register_bundle(
-        self, _: AsyncIterator[pb.RegisterBundleRequest], __: Context
+        self, requests: AsyncIterator[pb.RegisterBundleRequest], context: Context
     ) -> AsyncGenerator[pb.RegisterBundleResponse, None]:
         """Uploads a bundle."""
-        raise NoModelStore
+        if self.receiver is None:
+            raise NoModelStore
+        return self.receiver.register_bundle(requests, context)
 
-    async def load_model(self, _: pb.LoadModelRequest, __: Context) -> pb.LoadModelResponse:
+    async def registered(self, version: str, reason: str) -> pb.RegisteredModel:
+        """Registers a model whose bundle is in the store; returns the answer to its upload."""
+        change = await self._lifecycle.register(version, reason, current_caller.get().identity)
+        roster = await self._lifecycle.roster()
+        return pb.RegisteredModel(model=await self._model(version, roster), created=change is not None)
+
+    async def load_model(self, request: pb.LoadModelRequest, _: Context) -> pb.LoadModelResponse:
         """Stages a model."""
-        raise NoModelStore
+        lifecycle, version = self._lifecycle, request.model_version
+        change = await lifecycle.load(version, request.reason, current_caller.get().identity)
+        model = await self._model(version, await lifecycle.roster())
+        return pb.LoadModelResponse(model=model, change=models.change_message(change))
 
-    async def unload_model(self, _: pb.UnloadModelRequest, __: Context) -> pb.UnloadModelResponse:
+    async def unload_model(self, request: pb.UnloadModelRequest, _: Context) -> pb.UnloadModelResponse:
         """Takes a staged model back."""
-        raise NoModelStore
+        version, change = await self._lifecycle.unload(
+            request.model_version, request.reason, current_caller.get().identity
+        )
+        model = await self._model(version, await self._lifecycle.roster())
+        return pb.UnloadModelResponse(model=model, change=models.change_message(change))
 
-    async def promote_model(self, _: pb.PromoteModelRequest, __: Context) -> pb.PromoteModelResponse:
+    async def promote_model(self, request: pb.PromoteModelRequest, _: Context) -> pb.PromoteModelResponse:
         """Makes a model the champion."""
-        raise NoModelStore
+        promote = partial(self._lifecycle.promote, force=request.force)
+        version, change = await promote(request.model_version, request.reason, current_caller.get().identity)
+        model = await self._model(version, await self._lifecycle.roster())
+        return pb.PromoteModelResponse(model=model, change=models.change_message(change))
 
-    async def rollback_model(self, _: pb.RollbackModelRequest, __: Context) -> pb.RollbackModelResponse:
+    async def rollback_model(self, request: pb.RollbackModelRequest, _: Context) -> pb.RollbackModelResponse:
         """Makes the previous model the champion again."""
-        raise NoModelStore
+        version, change = await self._lifecycle.rollback(
+            request.from_version, request.reason, current_caller.get().identity
+        )
+        model = await self._model(version, await self._lifecycle.roster())
+        return pb.RollbackModelResponse(model=model, change=models.change_message(change))
 
-    async def retire_model(self, _: pb.RetireModelRequest, __: Context) -> pb.RetireModelResponse:
+    async def retire_model(self, request: pb.RetireModelRequest, _: Context) -> pb.RetireModelResponse:
         """Retires a model."""
-        raise NoModelStore
+        version, change = await self._lifecycle.retire(
+            request.model_version, request.reason, current_caller.get().identity
+        )
+        model = await self._model(version, await self._lifecycle.roster())
+        return pb.RetireModelResponse(model=model, change=models.change_message(change))
 
-    async def route_games(self, _: pb.RouteGamesRequest, __: Context) -> pb.RouteGamesResponse:
+    async def route_games(self, request: pb.RouteGamesRequest, _: Context) -> pb.RouteGamesResponse:
         """Sets the shares of games."""
-        raise NoModelStore
+        requested = [(each.model_version, each.share) for each in request.shares]
+        shares, change = await self._lifecycle.route(requested, request.reason, current_caller.get().identity)
+        return pb.RouteGamesResponse(shares=models.share_messages(shares), change=models.change_message(change))
 
-    async def compare_models(self, _: pb.CompareModelsRequest, __: Context) -> pb.CompareModelsResponse:
+    async def compare_models(self, request: pb.CompareModelsRequest, context: Context) -> pb.CompareModelsResponse:
         """Compares two models."""
-        raise NoModelStore
+        if self._comparer is None:
+            raise NoModelStore
+        return await self._comparer.compare_models(request, context)
 
-    async def list_model_changes(self, _: pb.ListModelChangesRequest, __: Context) -> pb.ListModelChangesResponse:
+    async def list_model_changes(self, request: pb.ListModelChangesRequest, _: Context) -> pb.ListModelChangesResponse:
         """Lists the changes of models."""
-        raise NoModelStore
+        if self._history is None:
+            raise NoModelStore
+        return await self._history.list_model_changes(request)

@@ -33,6 +33,9 @@ WITHOUT_EFFECT: Final = frozenset(
         "channelz",
         "bundles",  # the versions of the loaded models count
         "allow_unfit",  # whether a model is fit counts
+        "model_store",  # which version answers counts
+        "load_on_demand",
+        "max_models",
         "ledger",  # what was learned from it counts
         "durability",
         "metrics_listen",

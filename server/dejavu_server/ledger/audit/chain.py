@@ -21,8 +21,8 @@ from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.errors import LedgerCorrupt
-from dejavu_server.ledger.queries import raw_rows
-from dejavu_server.ledger.queries.raw_rows import Raw
+from dejavu_server.ledger.queries.verification import raw_rows
+from dejavu_server.ledger.queries.verification.raw_rows import Raw
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 _FORECASTS, _OUTCOMES, _MARKETS = raw_rows.DERIVED

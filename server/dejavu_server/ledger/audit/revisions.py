@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.errors import LedgerCorrupt
-from dejavu_server.ledger.queries import revisions
-from dejavu_server.ledger.queries.revisions import Revision
+from dejavu_server.ledger.queries.verification import revisions
+from dejavu_server.ledger.queries.verification.revisions import Revision
 
 
 def check(connection: Connection, *, pruned: bool) -> None:

@@ -11,8 +11,8 @@ from dejavu_server.ledger.audit import checkpoints
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.errors import LedgerCorrupt
-from dejavu_server.ledger.queries import raw_rows
-from dejavu_server.ledger.queries.raw_rows import Raw
+from dejavu_server.ledger.queries.verification import raw_rows
+from dejavu_server.ledger.queries.verification.raw_rows import Raw
 from dejavu_server.records import Checkpoint
 
 

@@ -25,7 +25,8 @@ from dejavu_server.ledger.database.backends import read_only_ledger
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError
-from dejavu_server.ledger.queries import learning, pruned, raw_rows
+from dejavu_server.ledger.queries import learning, pruned
+from dejavu_server.ledger.queries.verification import raw_rows
 from dejavu_server.records import Checkpoint
 
 

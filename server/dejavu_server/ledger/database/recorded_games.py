@@ -67,12 +67,12 @@ class RecordedGames:
         """Returns whether any forecast of a game is recorded."""
         return self._counts[game_id] > 0
 
-    def known_outcome(self, issued: IssuedForecast) -> Failed | None:
-        """Returns a failure if the outcome of a forecast, or of an earlier horizon, is known, otherwise None."""
-        for horizon, sequence in self._outcomes.get(issued.game_id, {}).items():
-            if issued.forecast.elapsed_minutes <= horizon.last_slot:
+    def known_outcome(self, game_id: str, minute: int) -> Failed | None:
+        """Returns a failure if an outcome that a forecast after a minute would precede is known, otherwise None."""
+        for horizon, sequence in self._outcomes.get(game_id, {}).items():
+            if minute <= horizon.last_slot:
                 error = OutcomeAlreadyRecorded(
-                    f"the outcome of game {issued.game_id} at {horizon.value} is known: it stands in the ledger at "
+                    f"the outcome of game {game_id} at {horizon.value} is known: it stands in the ledger at "
                     f"{sequence}, and no forecast from before that point is recorded any more"
                 )
                 return Failed(error)

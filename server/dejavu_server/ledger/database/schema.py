@@ -1,10 +1,12 @@
 """Tables of the ledger, as created by the newest migration.
 
-`entries` is the ledger itself: one row per event of any kind, in one order, chained by hashes. `forecasts`, `outcomes`
-and `markets` index the entries of those kinds; all their columns are derived from the canonical form of the entries.
+`entries` is the ledger itself: one row per event of any kind, in one order, chained by hashes. `forecasts`, `outcomes`,
+`markets`, `shadows` and `model_changes` index the entries of those kinds; all their columns are derived from the
+canonical form of the entries, those of a shadow also from that of its forecast.
 Scores are not stored: they are computed from a forecast and the outcome that stands when they are read.
 `snapshots` caches the online state computed from the outcomes. `checkpoints` holds signed heads of the chain. `ledger`
-has one row that identifies the ledger. `leases` is no part of the record: it says which program does a piece of work.
+has one row that identifies the ledger. `leases` and `model_workers` are no part of the record: they say which program
+does a piece of work, and which models each worker has loaded.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISION = "ledger_0007"
+REVISION = "ledger_0008"
 """Revision id of the newest migration, as stored in a database with this schema."""
 
 metadata = MetaData(
@@ -134,6 +136,30 @@ markets = Table(
     UniqueConstraint("forecast_sequence"),
 )
 
+shadows = Table(
+    "shadows",
+    metadata,
+    Column("sequence", _Sequence, ForeignKey(entries.c.sequence), primary_key=True, autoincrement=False),
+    Column("forecast_sequence", _Sequence, nullable=False),  # the forecast that it was made beside
+    Column("model_version", _Text, nullable=False),  # the model that made it
+    Column("game_id", _Text, nullable=False),  # this and the next three as in the row of the forecast
+    Column("horizon", _Text, nullable=False),
+    Column("minute", Integer, nullable=False),
+    Column("replay", Boolean, nullable=False),
+    Column("scored_values", LargeBinary, nullable=False),  # as in forecasts
+    UniqueConstraint("forecast_sequence", "model_version"),
+    Index("ix_shadows_model", "model_version", "sequence"),
+)
+
+model_changes = Table(
+    "model_changes",
+    metadata,
+    Column("sequence", _Sequence, ForeignKey(entries.c.sequence), primary_key=True, autoincrement=False),
+    Column("action", _Text, nullable=False),  # dejavu_models.registry.stages.ModelAction
+    Column("model_version", _Text, nullable=False),  # empty for a change of shares
+    Column("changed_us", BigInteger, nullable=False),
+)
+
 checkpoints = Table(
     "checkpoints",
     metadata,
@@ -161,4 +187,13 @@ leases = Table(
     Column("caller", Text, nullable=False),  # identity of the caller who acquired it; empty if it is not known
     Column("acquired_us", BigInteger, nullable=False),  # microseconds since 1970, UTC, by the database's clock
     Column("expires_us", BigInteger, nullable=False),
+)
+
+model_workers = Table(
+    "model_workers",
+    metadata,
+    Column("server", Text, primary_key=True),
+    Column("worker", Text, primary_key=True),
+    Column("state", Text, nullable=False),  # JSON: what the worker has loaded, or failed to load
+    Column("seen_us", BigInteger, nullable=False),  # when it last said so, by the database's clock
 )

@@ -24,7 +24,7 @@ from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.market_recording import market_recording
 from dejavu_server.ledger.entries.rows import Row, forecast_row, market_row
 from dejavu_server.ledger.entries.settlement import Bet
-from dejavu_server.ledger.errors import LedgerCorrupt, copy_of
+from dejavu_server.ledger.errors import LedgerCorrupt, ModelsChanged, copy_of
 from dejavu_server.records import IssuedForecast, LateReason, MarketRecording, ReportedOutcome
 from dejavu_server.results import Failed, Result
 
@@ -108,6 +108,9 @@ def append(
     marked as late; its market is not recorded, nor one that now comes late for a forecast that was in time, nor one
     that was evaluated for another day than the recorded forecast.
 
+    A new forecast whose model was chosen by a roster is recorded only if no other change of models stands by now, so
+    that every writer of the ledger answers with the same model at the same sequence.
+
     Args:
         connection: a connection in a transaction that holds the write lock.
         drafts: the forecasts.
@@ -138,13 +141,18 @@ def _append(
     batch = _EntryBatch(position.sequence, position.hash)
     results: list[Result[IssuedForecast]] = []
     for draft in drafts:
-        outcome, late = known.games.known_outcome(draft.issued), known.games.late(draft.issued, limits.late_after)
+        issued = draft.issued
+        outcome = known.games.known_outcome(issued.game_id, issued.forecast.elapsed_minutes)
+        late = known.games.late(issued, limits.late_after)
         revisions = known.revisions.get(draft.key, [])
         stored = next((each.issued for each in revisions if each.matches(draft)), None)
         if stored is None:
-            refused = outcome or known.games.full(draft.issued.game_id, limits)
+            refused = outcome or known.games.full(issued.game_id, limits)
             if refused is None and refusal is not None:
                 refused = Failed(copy_of(refusal))
+            if refused is None and issued.roster_sequence is not None:
+                roster = known.roster_sequence(connection, position)
+                refused = None if issued.roster_sequence == roster else Failed(ModelsChanged(roster))
             if refused is not None:
                 results.append(refused)
                 continue
@@ -152,7 +160,7 @@ def _append(
             stored, revision = batch.forecast(draft, number, late)
             known.revisions[draft.key] = [*(each for each in revisions if late and not each.issued.late), revision]
             known.games.add(stored)
-        results.append(_with_market(batch, known.markets, stored, draft.issued, outcome is not None, late is not None))
+        results.append(_with_market(batch, known.markets, stored, issued, outcome is not None, late is not None))
     batch.execute(connection)
     sequence, hash_, recorded = batch.end
     known.advance(

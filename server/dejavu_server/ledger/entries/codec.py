@@ -6,15 +6,19 @@
     {"kind":"forecast","late":"time","payload":{"forecast":{…},"request":{…}},"revision":1,"sequence":4}
     {"kind":"outcome","payload":{"differential":-3,"game_id":…,…,"withdrawn":true},"revision":1,"sequence":5}
     {"kind":"forecast","made_by":"token:poller","payload":{"forecast":{…},"request":{…}},"revision":0,"sequence":6}
+    {"kind":"shadow","payload":{"forecast":{…},"of":6},"revision":0,"sequence":7}
+    {"kind":"model","payload":{"action":"promote","changed_us":…,…},"revision":0,"sequence":8}
+
+`shadows` and `model_changes` have the payloads of the last two.
 
 It is deterministic JSON: keys sorted, no spaces, unescaped UTF-8, floats in their shortest round-tripping form, no NaN.
 
 Parsing returns exactly what was written, except for what is not recorded of a forecast: the quantiles that a caller
 requested, and the market, which has its own entry. Unknown keys, written by a later release, are ignored. Keys that an
 earlier release did not write get their type's default. What 0.2.0 did not write is written only if a forecast has it:
-the date of the game if the request gave one, that of the ratings with the finals since, warnings, and that the edge
-over a market is implausible. Ledgers outlive releases, and two releases share a ledger while workers are replaced one
-by one. Who made an entry is written if the server knew it: it asks for tokens then.
+the date of the game if the request gave one, that of the ratings with the finals since, warnings, the arm that the game
+was routed to, and that the edge over a market is implausible. Ledgers outlive releases, and two releases share a ledger
+while workers are replaced one by one. Who made an entry is written if the server knew it: it asks for tokens then.
 
 An entry's hash covers the hash of the entry before it, so that no entry can be changed, removed or inserted later
 without changing every hash after it.
@@ -34,32 +38,18 @@ from dejavu_common.clock import from_microseconds, microseconds
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
 from dejavu_models.errors import InvalidInput
 from dejavu_models.forecast_query import ScorePattern
-from dejavu_models.types import (
-    Forecast,
-    Horizon,
-    Interval,
-    WarningReason,
-)
-from dejavu_server.ledger.entries.explanations import (
-    encode_adaptation,
-    encode_explanation,
-    floats,
-    optional,
-    read_adaptation,
-    read_explanation,
-    values,
-)
+from dejavu_models.types import Horizon
+from dejavu_server.ledger.entries.explanations import floats, optional, values
+from dejavu_server.ledger.entries.forecast_fields import encode_forecast, read_forecast, rounded_scores
 from dejavu_server.records import IssuedForecast, LateReason, ReportedOutcome
 
 FORECAST: Final = "forecast"
 OUTCOME: Final = "outcome"
 MARKET: Final = "market"
-
-_ARTICLES = {FORECAST: "a", OUTCOME: "an", MARKET: "a"}
+SHADOW: Final = "shadow"
+MODEL: Final = "model"
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-_SCORE_DIGITS = 6  # decimals of static scores; with more, insignificant digits would make up half of an entry
 
 # Numbers that an entry has as floats, under the names of their fields.
 _ODDS = ("line", "home_odds", "away_odds", "bankroll")
@@ -133,13 +123,16 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
     if not issued.game_id:
         raise ValueError("cannot record a forecast without a game")
     if issued.forecast.static_scores:
-        scores = tuple(round(float(score), _SCORE_DIGITS) for score in issued.forecast.static_scores)
+        scores = rounded_scores(issued.forecast.static_scores)
         issued = replace(issued, forecast=replace(issued.forecast, static_scores=scores))
     forecast, request = issued.forecast, _request(issued)
     key = [issued.game_id, request["horizon"], int(forecast.elapsed_minutes), request["alpha"], forecast.model_version]
     margin = optional(lambda given: given + 0.0, request["pregame_margin"])  # −0 + 0 is 0
     pattern = dumps([value + 0.0 for value in request["pattern"]])
-    payload = dumps({"forecast": _forecast(issued), "request": request})
+    fields = encode_forecast(forecast, issued.generated_time, issued.expires_time)
+    if issued.arm:
+        fields["arm"] = issued.arm
+    payload = dumps({"forecast": fields, "request": request})
     return PreparedForecast(issued, dumps([*key, margin]), pattern, payload)
 
 
@@ -156,6 +149,7 @@ def as_read(issued: IssuedForecast) -> IssuedForecast:
         standing_market=None,
         rated_for=None,
         market_forecast=None,
+        roster_sequence=None,
     )
 
 
@@ -165,7 +159,7 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
     Raises:
         ValueError: if the text is not one.
     """
-    with _entry(FORECAST, canonical) as entry:
+    with entry_of(FORECAST, canonical) as entry:
         request, forecast = entry["payload"]["request"], entry["payload"]["forecast"]
         return IssuedForecast(
             game_id=request["game_id"],
@@ -173,32 +167,15 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
             away_team=request["away_team"],
             pattern=ScorePattern(tuple(request["pattern"])),
             pregame_margin=request["pregame_margin"],
-            forecast=Forecast(
-                horizon=Horizon(request["horizon"]),
-                elapsed_minutes=forecast["elapsed_minutes"],
-                alpha=request["alpha"],
-                point=forecast["point"],
-                interval=Interval(forecast["interval_lower"], forecast["interval_upper"]),
-                home_lead_probability=forecast["home_lead_probability"],
-                model_version=forecast["model_version"],
-                explanation=optional(read_explanation, forecast["explanation"]) if explanation else None,
-                expected_margin=forecast.get("expected_margin"),
-                calibration_sequence=forecast.get("calibration_sequence", 0),
-                adaptation=optional(read_adaptation, forecast.get("adaptation")),
-                distribution=tuple(forecast.get("distribution", ())),
-                static_scores=tuple(forecast.get("static_scores", ())),
-                ratings_date=optional(date.fromisoformat, forecast.get("ratings_date")),
-                finals_since=forecast.get("finals_since", 0),
-                warnings=tuple(map(WarningReason, forecast.get("warnings", ()))),
-                outdated_teams=tuple(forecast.get("outdated_teams", ())),
-            ),
+            forecast=read_forecast(forecast, Horizon(request["horizon"]), request["alpha"], explanation=explanation),
             generated_time=from_microseconds(forecast["generated_us"]),
             expires_time=from_microseconds(forecast["expires_us"]),
             sequence=entry["sequence"],
             revision=entry["revision"],
             late=optional(LateReason, entry.get("late")),
             game_date=optional(date.fromisoformat, request.get("game_date")),
-            recorded_by=_text(entry.get("made_by", "")),
+            recorded_by=text_of(entry.get("made_by", "")),
+            arm=text_of(forecast.get("arm", "")),
         )
 
 
@@ -232,7 +209,7 @@ def parse_outcome(canonical: str) -> ReportedOutcome:
     Raises:
         ValueError: if the text is not one.
     """
-    with _entry(OUTCOME, canonical) as entry:
+    with entry_of(OUTCOME, canonical) as entry:
         payload = entry["payload"]
         if payload.get("withdrawn", True) is not True:
             raise ValueError(f"withdrawn is {payload['withdrawn']!r}; expected true, or nothing")
@@ -247,7 +224,7 @@ def parse_outcome(canonical: str) -> ReportedOutcome:
             sequence=entry["sequence"],
             revision=entry["revision"],
             withdrawn="withdrawn" in payload,
-            recorded_by=_text(entry.get("made_by", "")),
+            recorded_by=text_of(entry.get("made_by", "")),
         )
 
 
@@ -293,7 +270,7 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
     Raises:
         ValueError: if the text is not one.
     """
-    with _entry(MARKET, canonical) as entry:
+    with entry_of(MARKET, canonical) as entry:
         payload = entry["payload"]
         odds, evaluated = payload["market"], payload["answer"]
         market = Market(
@@ -321,12 +298,17 @@ def market_calibration(canonical: str) -> int | None:
     Raises:
         ValueError: if the text is not the canonical form of a market entry.
     """
-    with _entry(MARKET, canonical) as entry:
+    with entry_of(MARKET, canonical) as entry:
         sequence: int | None = entry["payload"].get("calibration_sequence")
         return sequence
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Returns a value that is a text.
+
+    Raises:
+        ValueError: if it is none.
+    """
     if type(value) is not str:
         raise ValueError(f"{value!r}; expected a text")
     return value
@@ -339,15 +321,19 @@ def _whole(value: Any) -> int:
 
 
 @contextmanager
-def _entry(kind: str, canonical: str) -> Iterator[dict[str, Any]]:
+def entry_of(kind: str, canonical: str) -> Iterator[dict[str, Any]]:
     """Gives the JSON object of an entry; raises a ValueError if it, or what is read of it, is not of the kind."""
     try:
         entry: dict[str, Any] = json.loads(canonical)
         if entry["kind"] != kind:
-            raise ValueError(f"not {_ARTICLES[kind]} {kind}: {entry['kind']!r}")
+            raise ValueError(f"not {_article(kind)} {kind}: {entry['kind']!r}")
         yield entry
     except (KeyError, TypeError, AttributeError, InvalidInput) as error:
-        raise ValueError(f"not the canonical form of {_ARTICLES[kind]} {kind}: {error!r}") from error
+        raise ValueError(f"not the canonical form of {_article(kind)} {kind}: {error!r}") from error
+
+
+def _article(kind: str) -> str:
+    return "an" if kind == OUTCOME else "a"
 
 
 def _request(issued: IssuedForecast) -> dict[str, Any]:
@@ -361,36 +347,3 @@ def _request(issued: IssuedForecast) -> dict[str, Any]:
         "pattern": [float(value) for value in issued.pattern.differentials],
         "pregame_margin": optional(float, issued.pregame_margin),
     }
-
-
-def _forecast(issued: IssuedForecast) -> dict[str, Any]:
-    forecast = issued.forecast
-    return {
-        "adaptation": optional(encode_adaptation, forecast.adaptation),
-        "calibration_sequence": int(forecast.calibration_sequence),
-        "distribution": [float(value) for value in forecast.distribution],
-        "elapsed_minutes": int(forecast.elapsed_minutes),
-        "expected_margin": optional(float, forecast.expected_margin),
-        "expires_us": microseconds(issued.expires_time),
-        "explanation": optional(encode_explanation, forecast.explanation),
-        "generated_us": microseconds(issued.generated_time),
-        "home_lead_probability": float(forecast.home_lead_probability),
-        "interval_lower": float(forecast.interval.lower),
-        "interval_upper": float(forecast.interval.upper),
-        "model_version": forecast.model_version,
-        "point": float(forecast.point),
-        "static_scores": [float(score) for score in forecast.static_scores],
-        **_late_additions(forecast),
-    }
-
-
-def _late_additions(forecast: Forecast) -> dict[str, Any]:
-    """Returns what earlier releases did not write and not every forecast has."""
-    added: dict[str, Any] = {}
-    if forecast.ratings_date is not None:
-        added |= {"finals_since": int(forecast.finals_since), "ratings_date": forecast.ratings_date.isoformat()}
-    if forecast.warnings:
-        added["warnings"] = [reason.value for reason in forecast.warnings]
-    if forecast.outdated_teams:
-        added["outdated_teams"] = list(forecast.outdated_teams)
-    return added

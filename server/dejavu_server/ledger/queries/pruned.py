@@ -1,8 +1,11 @@
-"""What stands for entries that were removed: a signed statement of the removal, and the outcomes to learn from.
+"""What stands for entries that were removed: a signed statement of the removal, what to learn from, and the models.
 
 Ratings are computed from all outcomes, and with other bundles than those of today, so pruning keeps the outcomes
 themselves, some 30 bytes each. Intervals are computed from forecasts as well, which are gone; their state as of the
 last outcome that was removed stays as a snapshot. With both, the online state is the same as before.
+
+Which model answers follows from every change of models since the first, so all that were removed are kept word for
+word.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from dejavu_models.types import Horizon
+from dejavu_server.ledger.database import pruned_changes
 from dejavu_server.ledger.database.schema import snapshots
 from dejavu_server.ledger.errors import LedgerCorrupt
 
@@ -52,7 +56,7 @@ class PrunedStatement:
         pruned_us: when the statement was signed, as above.
         reported, standing: `learning.Newest` as of `through`.
         intervals: sequence of the snapshot of the intervals that stands for what was removed; 0: none was learned.
-        digest: SHA-256 of that snapshot's state and of the removed outcomes, in hexadecimal.
+        digest: SHA-256 of that snapshot's state, of the removed outcomes and changes of models, in hexadecimal.
         public_key: ed25519 public key: 32 bytes.
         signature: ed25519 signature over `signed_text`: 64 bytes.
     """
@@ -128,14 +132,16 @@ def encode_outcomes(outcomes: Sequence[PrunedOutcome]) -> bytes:
     return zlib.compress(_text(outcomes), 9)
 
 
-def digest(intervals: bytes, outcomes: Sequence[PrunedOutcome]) -> str:
+def digest(intervals: bytes, outcomes: Sequence[PrunedOutcome], changes: Sequence[str] = ()) -> str:
     """Returns the digest of what stands for removed entries.
 
     Args:
         intervals: the state of the intervals; empty if nothing was learned.
         outcomes: the outcomes.
+        changes: canonical forms of the changes of models. Without any, the digest is as in releases without them.
     """
-    return hashlib.sha256(hashlib.sha256(intervals).digest() + _text(outcomes)).hexdigest()
+    models = b"\n" + pruned_changes.text(changes) if changes else b""
+    return hashlib.sha256(hashlib.sha256(intervals).digest() + _text(outcomes) + models).hexdigest()
 
 
 def _text(outcomes: Sequence[PrunedOutcome]) -> bytes:
@@ -143,18 +149,25 @@ def _text(outcomes: Sequence[PrunedOutcome]) -> bytes:
     return json.dumps(rows, separators=(",", ":")).encode()
 
 
-def write(connection: Connection, statement: PrunedStatement, outcomes: Sequence[PrunedOutcome]) -> None:
-    """Stores statement and outcomes in place of those before, in a transaction that holds the write lock.
+def write(
+    connection: Connection,
+    statement: PrunedStatement,
+    outcomes: Sequence[PrunedOutcome],
+    changes: Sequence[str] = (),
+) -> None:
+    """Stores statement, outcomes and changes in place of those before, in a transaction that holds the write lock.
 
     Removes the snapshots of the intervals that belong to removed outcomes, save the one that stands for them.
     """
     values: dict[str, Any] = {name: getattr(statement, name) for name in PrunedStatement.__dataclass_fields__}
     values |= {name: values[name].hex() for name in ("hash", "public_key", "signature")}
-    connection.execute(delete(snapshots).where(snapshots.c.part.in_([STATEMENT, OUTCOMES])))
+    connection.execute(delete(snapshots).where(snapshots.c.part.in_([STATEMENT, OUTCOMES, pruned_changes.PART])))
     connection.execute(
         delete(snapshots).where(snapshots.c.sequence <= statement.through, snapshots.c.sequence != statement.intervals)
     )
-    rows = ((STATEMENT, json.dumps(values).encode()), (OUTCOMES, encode_outcomes(outcomes)))
+    rows = [(STATEMENT, json.dumps(values).encode()), (OUTCOMES, encode_outcomes(outcomes))]
+    if changes:
+        rows.append((pruned_changes.PART, pruned_changes.encode(changes)))
     connection.execute(
         insert(snapshots), [{"part": part, "sequence": statement.through, "state": state} for part, state in rows]
     )

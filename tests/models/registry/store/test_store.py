@@ -19,6 +19,7 @@ from dejavu_models.registry.bundle import MANIFEST, load_bundle, read_manifest
 from dejavu_models.registry.store.errors import ModelStoreUnavailable
 from dejavu_models.registry.store.folder import FolderFiles
 from dejavu_models.registry.store.store import ModelStore
+from dejavu_models.registry.store.verification import verify
 
 
 def accept(_: Path) -> None:
@@ -143,13 +144,11 @@ def test_a_file_that_ends_the_loading_process_is_refused(copy: Path, tmp_path: P
     """The verification runs in another process: whatever a bundle does to it is a refusal, and nothing else."""
 
     def crash(folder: Path) -> None:
-        from dejavu_models.registry.store import verification
-
         program = f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})"
-        run = subprocess.run
+        run = subprocess.run  # the module's own is the same function
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(verification.subprocess, "run", lambda _, **kw: run((sys.executable, "-c", program), **kw))
-            verification.verify(folder)
+            patch.setattr(subprocess, "run", lambda _, **kw: run((sys.executable, "-c", program), **kw))
+            verify(folder)
 
     folder = tmp_path / "store"
     store = ModelStore(FolderFiles(folder), folder / "uploads", check=crash)

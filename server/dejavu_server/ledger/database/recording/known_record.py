@@ -8,12 +8,13 @@ head forgets everything and reads again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
 from dejavu_models.betting import Market
+from dejavu_server.ledger.database import pruned_changes
 from dejavu_server.ledger.database.recorded_games import RecordedGames
 from dejavu_server.ledger.database.recording.statements import (
     NEWEST_OF_KEYS,
@@ -36,12 +37,14 @@ class LedgerPosition(NamedTuple):
     Attributes:
         epoch, pruned_through: see `store.Identity`.
         sequence, hash: of the newest entry; without entries, those of the last pruned one, or sequence 0.
+        model_change: sequence of the newest change of models that was not pruned; 0 if there is none.
     """
 
     epoch: str
     pruned_through: int
     sequence: int
     hash: bytes
+    model_change: int = 0
 
 
 class KnownRevision(NamedTuple):
@@ -89,6 +92,7 @@ class KnownRecord:
     """
 
     def __init__(self) -> None:
+        self._pruned_change: tuple[tuple[str, int], int] | None = None
         self.forget()
 
     def forget(self) -> None:
@@ -112,16 +116,20 @@ class KnownRecord:
         if position != self._position or len(self.revisions) > MAX_KEPT:
             self.forget()
         self._position = self.appended = None  # until `advance`
-        games = sorted({draft.issued.game_id for draft in drafts} - self._games)
-        if games:
-            self.games.take(STATE_OF_GAMES.rows(connection, games))
-            self._games.update(games)
-            self._all_known.update(game_id for game_id in games if not self.games.has_forecasts(game_id))
+        self.read_games(connection, {draft.issued.game_id for draft in drafts})
         self._read_revisions(
             connection, sorted({draft.key for draft in drafts if draft.issued.game_id not in self._all_known})
         )
         self._read_markets(connection, {draft.key for draft in drafts if draft.issued.market is not None})
         return position
+
+    def read_games(self, connection: Connection, game_ids: Set[str]) -> None:
+        """Reads of some games what is not known; call it after `read`, in the same transaction."""
+        games = sorted(game_ids - self._games)
+        if games:
+            self.games.take(STATE_OF_GAMES.rows(connection, games))
+            self._games.update(games)
+            self._all_known.update(game_id for game_id in games if not self.games.has_forecasts(game_id))
 
     def advance(self, position: LedgerPosition, appended: Appended) -> None:
         """Takes note of what was appended, and that all that is known holds at a position."""
@@ -130,6 +138,21 @@ class KnownRecord:
         self._without_market.update(
             issued.sequence for issued in appended.forecasts if issued.sequence not in self.markets
         )
+
+    def roster_sequence(self, connection: Connection, position: LedgerPosition) -> int:
+        """Returns the sequence of the newest change of models, pruned or not, at a position; 0 if there is none.
+
+        Raises:
+            LedgerCorrupt: if what stands for pruned changes cannot be read.
+        """
+        if position.model_change or not position.pruned_through:
+            return position.model_change
+        # All changes were pruned, and no more are: what stands for them stays the same up to the next removal.
+        of = position.epoch, position.pruned_through
+        if self._pruned_change is None or self._pruned_change[0] != of:
+            changes = pruned_changes.read(connection)
+            self._pruned_change = of, changes[-1].sequence if changes else 0
+        return self._pruned_change[1]
 
     def _read_revisions(self, connection: Connection, keys: Iterable[str]) -> None:
         unknown = [key for key in keys if key not in self.revisions]
@@ -162,10 +185,10 @@ def read_position(connection: Connection) -> LedgerPosition:
     Raises:
         LedgerCorrupt: if the row of its identity is missing.
     """
-    for epoch, pruned_through, pruned_hash, sequence, hash_ in POSITION.rows(connection):
+    for epoch, pruned_through, pruned_hash, sequence, hash_, model_change in POSITION.rows(connection):
         if sequence is None:
             return LedgerPosition(epoch, pruned_through, pruned_through, pruned_hash)
-        return LedgerPosition(epoch, pruned_through, sequence, hash_)
+        return LedgerPosition(epoch, pruned_through, sequence, hash_, model_change or 0)
     raise LedgerCorrupt("the ledger is damaged: its identity is missing")
 
 

@@ -8,14 +8,19 @@ from typing import Final
 from sqlalchemy import ClauseElement, ColumnElement, func, literal, select, union_all
 
 from dejavu_server.ledger.database.recording.prepared import PreparedQuery
-from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets, outcomes
+from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets, model_changes, outcomes
 from dejavu_server.ledger.database.standing import STANDS
 
 
 def _position(_: Sequence[ColumnElement[str]]) -> ClauseElement:
     newest = select(func.max(entries.c.sequence)).scalar_subquery()
     return select(
-        ledger.c.epoch, ledger.c.pruned_through, ledger.c.pruned_hash, entries.c.sequence, entries.c.hash
+        ledger.c.epoch,
+        ledger.c.pruned_through,
+        ledger.c.pruned_hash,
+        entries.c.sequence,
+        entries.c.hash,
+        select(func.max(model_changes.c.sequence)).scalar_subquery(),
     ).select_from(ledger.outerjoin(entries, entries.c.sequence == newest))
 
 
@@ -66,7 +71,9 @@ def _state(games: Sequence[ColumnElement[str]]) -> ClauseElement:
 
 
 POSITION: Final = PreparedQuery(_position)
-"""Epoch, pruned_through, pruned_hash; sequence and hash of the newest entry, or NULL. No list."""
+"""Epoch, pruned_through, pruned_hash; sequence and hash of the newest entry, or NULL; sequence of the newest change of
+models, or NULL. No list.
+"""
 
 NEWEST_OF_KEYS: Final = PreparedQuery(_newest_of_keys)
 """By keys: key, pattern and entry of the newest revision and of the newest recorded in time, the older one first."""

@@ -1,0 +1,1 @@
+"""Calls of the clients beyond forecasts and the record: of the cache, of leases and of models."""

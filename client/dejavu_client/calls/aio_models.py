@@ -1,0 +1,249 @@
+"""Model calls of the asynchronous client; models.py is generated from this file by `make gen`."""
+# ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED, Horizon
+from dejavu.v1.model_service_pb2 import (
+    CompareModelsRequest,
+    GameShare,
+    GetModelRequest,
+    GetModelResponse,
+    ListModelChangesRequest,
+    ListModelChangesResponse,
+    ListModelsRequest,
+    LoadModelRequest,
+    LoadModelResponse,
+    Model,
+    ModelComparison,
+    PromoteModelRequest,
+    PromoteModelResponse,
+    RegisteredModel,
+    RetireModelRequest,
+    RetireModelResponse,
+    RollbackModelRequest,
+    RollbackModelResponse,
+    RouteGamesRequest,
+    RouteGamesResponse,
+    UnloadModelRequest,
+    UnloadModelResponse,
+)
+from dejavu_client import config
+from dejavu_client.transport.aio_caller import AsyncCaller
+from dejavu_client.transport.bundle_folder import BundleFolder
+
+ALIASES: Final = frozenset({"champion", "challenger", "previous"})
+"""Names that stand for a version."""
+
+
+class AsyncModelCalls(AsyncCaller):
+    """The methods of AsyncDejavuClient for a server's models.
+
+    A model is named by its version or by an alias: champion, challenger or previous. Every change is safe to repeat:
+    one that would change nothing answers with the models as they are, without a `change`. A change of the model of an
+    alias looks its version up first, so that a request that is sent again does not mean another model.
+    """
+
+    async def _version(self, name: str, timeout: float | None) -> str:
+        """Returns the version of a model that is named by an alias; of any other name, the name."""
+        return (await self.get_model(name, timeout=timeout)).model.version if name in ALIASES else name
+
+    async def list_models(self, *, timeout: float | None = None) -> list[Model]:
+        """Lists the models, the active one first: those that are loaded and, with a model store, all registered ones.
+
+        Args:
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        response = await self._unary("ListModels", lambda stubs: stubs.models.ListModels, ListModelsRequest(), timeout)
+        return list(response.models)
+
+    async def get_model(self, model_version: str = "", *, timeout: float | None = None) -> GetModelResponse:
+        """Returns a model, where it comes from, and which workers have it loaded.
+
+        Args:
+            model_version: its version, or an alias; empty for the champion.
+            timeout: deadline of this call, in seconds; None for the client's.
+
+        Raises:
+            NotFoundError: if it is not registered.
+        """
+        request = GetModelRequest(model_version=model_version)
+        return await self._unary("GetModel", lambda stubs: stubs.models.GetModel, request, timeout)
+
+    async def register_bundle(
+        self, folder: Path | str, *, reason: str = "", timeout: float | None = config.UPLOAD_TIMEOUT
+    ) -> RegisteredModel:
+        """Uploads a bundle into the server's store and registers its model. Continues an upload that was cut off.
+
+        Args:
+            folder: folder of the bundle.
+            reason: why it is registered, for people; at most 500 characters.
+            timeout: deadline of the whole upload, in seconds; longer by default than for other calls. None for the
+                client's.
+
+        Raises:
+            OSError: if the folder has no bundle, or a file cannot be read.
+            FailedPreconditionError: if the bundle is incomplete, altered, unfit or too large.
+            ResourceExhaustedError: if other uploads are in progress until the deadline.
+        """
+        return await self._upload(BundleFolder(Path(folder), reason), timeout)
+
+    async def load_model(
+        self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
+    ) -> LoadModelResponse:
+        """Stages a registered model: every worker loads it, and makes every recorded forecast with it in the shadow.
+
+        Args:
+            model_version: its version.
+            reason: why, for people; at most 500 characters.
+            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
+
+        Raises:
+            FailedPreconditionError: if a worker cannot load it; nothing is changed then.
+        """
+        request = LoadModelRequest(model_version=model_version, reason=reason)
+        return await self._unary("LoadModel", lambda stubs: stubs.models.LoadModel, request, timeout)
+
+    async def unload_model(
+        self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
+    ) -> UnloadModelResponse:
+        """Takes a staged model back to the stage none.
+
+        Args:
+            model_version: its version, or an alias.
+            reason: why, for people; at most 500 characters.
+            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
+
+        Raises:
+            FailedPreconditionError: if it answers requests.
+        """
+        version = await self._version(model_version, timeout)
+        request = UnloadModelRequest(model_version=version, reason=reason)
+        return await self._unary("UnloadModel", lambda stubs: stubs.models.UnloadModel, request, timeout)
+
+    async def promote_model(
+        self,
+        model_version: str,
+        *,
+        reason: str = "",
+        force: bool = False,
+        timeout: float | None = config.MODELS_TIMEOUT,
+    ) -> PromoteModelResponse:
+        """Makes a staged model the champion on all workers, at one position of the ledger.
+
+        Args:
+            model_version: its version, or an alias.
+            reason: why, for people; at most 500 characters.
+            force: whether to promote it without evidence, which is recorded as such.
+            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
+
+        Raises:
+            FailedPreconditionError: if the evidence does not suffice, or it is not staged.
+        """
+        version = await self._version(model_version, timeout)
+        request = PromoteModelRequest(model_version=version, reason=reason, force=force)
+        return await self._unary("PromoteModel", lambda stubs: stubs.models.PromoteModel, request, timeout)
+
+    async def rollback_model(
+        self, *, from_version: str = "", reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
+    ) -> RollbackModelResponse:
+        """Makes the previous model the champion again, and retires the one that replaced it.
+
+        Args:
+            from_version: the champion that is to be replaced, so that a repeated call does not roll back twice; empty
+                for the one at the time of the call.
+            reason: why, for people; at most 500 characters.
+            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
+
+        Raises:
+            FailedPreconditionError: if there is no previous model.
+        """
+        champion = from_version or await self._version("champion", timeout)
+        request = RollbackModelRequest(from_version=champion, reason=reason)
+        return await self._unary("RollbackModel", lambda stubs: stubs.models.RollbackModel, request, timeout)
+
+    async def retire_model(
+        self, model_version: str, *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
+    ) -> RetireModelResponse:
+        """Retires a model that answers no requests.
+
+        Args:
+            model_version: its version, or an alias.
+            reason: why, for people; at most 500 characters.
+            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
+
+        Raises:
+            FailedPreconditionError: if it answers requests.
+        """
+        version = await self._version(model_version, timeout)
+        request = RetireModelRequest(model_version=version, reason=reason)
+        return await self._unary("RetireModel", lambda stubs: stubs.models.RetireModel, request, timeout)
+
+    async def route_games(
+        self, shares: Mapping[str, float], *, reason: str = "", timeout: float | None = config.MODELS_TIMEOUT
+    ) -> RouteGamesResponse:
+        """Sets the shares of games that staged models answer instead of the champion (A/B test).
+
+        Args:
+            shares: share by version or alias, each in (0, 1], at most 1 in all; empty: the champion answers all games.
+            reason: why, for people; at most 500 characters.
+            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
+
+        Raises:
+            InvalidArgumentError: if a share is out of bounds, or its model not staged.
+        """
+        arms = [
+            GameShare(model_version=await self._version(name, timeout), share=share) for name, share in shares.items()
+        ]
+        request = RouteGamesRequest(shares=arms, reason=reason)
+        return await self._unary("RouteGames", lambda stubs: stubs.models.RouteGames, request, timeout)
+
+    async def compare_models(
+        self,
+        model_version: str = "",
+        against_version: str = "",
+        *,
+        horizon: Horizon.ValueType = HORIZON_UNSPECIFIED,
+        include_replays: bool = False,
+        timeout: float | None = config.SCORES_TIMEOUT,
+    ) -> ModelComparison:
+        """Compares two models on exactly the same games and minutes.
+
+        Args:
+            model_version: version of the model, or an alias; empty for the challenger.
+            against_version: what to compare it with: a version, an alias or "persistence"; empty for the champion.
+            horizon: `HALFTIME` or `FINAL`; `HALFTIME` by default.
+            include_replays: whether to include games of replays and simulated seasons.
+            timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
+        """
+        request = CompareModelsRequest(
+            model_version=model_version,
+            against_version=against_version,
+            horizon=horizon,
+            include_replays=include_replays,
+        )
+        response = await self._unary("CompareModels", lambda stubs: stubs.models.CompareModels, request, timeout)
+        return response.comparison
+
+    async def list_model_changes(
+        self,
+        *,
+        model_version: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> ListModelChangesResponse:
+        """Returns a page of the changes of models in the ledger, newest first.
+
+        Args:
+            model_version: version of the model, or an alias; empty for all.
+            page_size: changes on the page, 1 to 500; 0 for the server's default, 50.
+            page_token: `next_page_token` of the page before; empty for the newest changes.
+            timeout: deadline of this call, in seconds; None for the client's.
+        """
+        request = ListModelChangesRequest(model_version=model_version, page_size=page_size, page_token=page_token)
+        return await self._unary("ListModelChanges", lambda stubs: stubs.models.ListModelChanges, request, timeout)

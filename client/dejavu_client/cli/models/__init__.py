@@ -1,0 +1,1 @@
+"""`dejavu models`: a server's models, and the changes between them."""

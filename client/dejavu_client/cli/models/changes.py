@@ -1,0 +1,181 @@
+"""`dejavu models register`, `load`, `unload`, `promote`, `rollback`, `retire` and `route`: change models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from dejavu.v1 import model_service_pb2 as pb
+from dejavu_client import config
+from dejavu_client.cli.errors import exit_on_os_error, failure
+from dejavu_client.cli.models.options import CHANGE_TIMEOUT, ModelName, Reason
+from dejavu_client.cli.options import Json, Target, Timeout, connect
+from dejavu_client.config import DEFAULT_TARGET
+from dejavu_client.output.forecast import show
+from dejavu_client.output.models.changes import change_text, print_line, print_registered, shares_text
+
+_Changed: TypeAlias = (
+    pb.LoadModelResponse
+    | pb.UnloadModelResponse
+    | pb.PromoteModelResponse
+    | pb.RollbackModelResponse
+    | pb.RetireModelResponse
+    | pb.RouteGamesResponse
+)
+
+
+def add_commands(group: typer.Typer) -> None:
+    """Adds the commands to the group."""
+    for command in (register, load, unload, promote, rollback, retire, route):
+        group.command(command.__name__)(command)
+
+
+def register(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
+    load: Annotated[
+        bool, typer.Option("--load", help="Stage it too: every worker loads it and forecasts in the shadow.")
+    ] = False,
+    reason: Reason = "",
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = config.UPLOAD_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Upload a bundle into the server's store and register its model.
+
+    An upload that was cut off goes on where it ended: run the command again.
+    A bundle that is registered already is not sent.
+    """
+    with connect(target, timeout) as client:
+        with exit_on_os_error(f"cannot read the bundle {bundle}"):
+            try:
+                answer = client.register_bundle(bundle, reason=reason, timeout=timeout)
+            except ValueError as error:
+                raise failure(error) from None
+        show(answer, print_registered, as_json=as_json)
+        if load:
+            show(client.load_model(answer.model.version, reason=reason), _print_change, as_json=as_json)
+
+
+def load(
+    model: ModelName,
+    reason: Reason = "",
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = CHANGE_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Stage a registered model: every worker loads it, and makes every recorded forecast with it in the shadow.
+
+    Changes nothing if a worker cannot load it.
+    """
+    with connect(target, timeout) as client:
+        show(client.load_model(model, reason=reason, timeout=timeout), _print_change, as_json=as_json)
+
+
+def unload(
+    model: ModelName,
+    reason: Reason = "",
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = CHANGE_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Take a staged model back: no worker keeps it loaded."""
+    with connect(target, timeout) as client:
+        show(client.unload_model(model, reason=reason, timeout=timeout), _print_change, as_json=as_json)
+
+
+def promote(
+    model: ModelName,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote it without evidence that it is not worse; recorded as such.")
+    ] = False,
+    reason: Reason = "",
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = CHANGE_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Make a staged model the champion on all workers, at one position of the ledger.
+
+    Refused without evidence that it is not worse than the champion: see `dejavu models compare`.
+    """
+    with connect(target, timeout) as client:
+        answer = client.promote_model(model, reason=reason, force=force, timeout=timeout)
+    show(answer, _print_change, as_json=as_json)
+
+
+def rollback(
+    from_version: Annotated[
+        str,
+        typer.Option(
+            "--from", metavar="VERSION", help="Roll back only if this is the champion, so that it is done once."
+        ),
+    ] = "",
+    reason: Reason = "",
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = CHANGE_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Make the previous model the champion again, and retire the one that replaced it."""
+    with connect(target, timeout) as client:
+        answer = client.rollback_model(from_version=from_version, reason=reason, timeout=timeout)
+    show(answer, _print_change, as_json=as_json)
+
+
+def retire(
+    model: ModelName,
+    reason: Reason = "",
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = CHANGE_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Retire a model that answers no requests."""
+    with connect(target, timeout) as client:
+        show(client.retire_model(model, reason=reason, timeout=timeout), _print_change, as_json=as_json)
+
+
+def route(
+    shares: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL=SHARE", help="Share of the games, from 0 to 1, that a staged model answers."),
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="Let the champion answer all games.")] = False,
+    reason: Reason = "",
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = CHANGE_TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Let staged models answer shares of the games instead of the champion (A/B test).
+
+    Which games, follows from their ids: the same ones always.
+    """
+    if bool(shares) == off:
+        raise typer.BadParameter("give one or more MODEL=SHARE, or --off", param_hint="MODEL=SHARE")
+    parsed = dict(_share(each) for each in shares or ())
+    if len(parsed) < len(shares or ()):
+        raise typer.BadParameter("names a model twice", param_hint="MODEL=SHARE")
+    with connect(target, timeout) as client:
+        show(client.route_games(parsed, reason=reason, timeout=timeout), _print_routed, as_json=as_json)
+
+
+def _share(text: str) -> tuple[str, float]:
+    model, found, share = text.rpartition("=")
+    try:
+        value = float(share)
+    except ValueError:
+        value = 0.0
+    if not (found and model and 0.0 < value <= 1.0):
+        raise typer.BadParameter(
+            f"{text!r} is not MODEL=SHARE with a share above 0 and at most 1", param_hint="MODEL=SHARE"
+        )
+    return model, value
+
+
+def _print_change(answer: _Changed) -> None:
+    done = change_text(answer.change) if answer.HasField("change") else "nothing to change: it is so already"
+    print_line(done)
+
+
+def _print_routed(answer: pb.RouteGamesResponse) -> None:
+    _print_change(answer)
+    print_line(f"games: {shares_text(answer.shares)}")

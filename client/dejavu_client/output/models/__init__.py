@@ -1,0 +1,1 @@
+"""Text output of models, of their changes and of comparisons."""

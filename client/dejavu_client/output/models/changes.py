@@ -1,0 +1,84 @@
+"""Prints changes of models: what a command did, and the history of a ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC
+from typing import Final
+
+from rich.console import Console
+
+from dejavu.v1 import model_service_pb2 as pb
+from dejavu_client.formatting import percent, pluralize, signed
+from dejavu_client.output.responsive_table import ListingColumn, listing
+
+_DONE: Final = {
+    pb.MODEL_ACTION_REGISTER: "registered",
+    pb.MODEL_ACTION_LOAD: "staged",
+    pb.MODEL_ACTION_UNLOAD: "unloaded",
+    pb.MODEL_ACTION_PROMOTE: "promoted",
+    pb.MODEL_ACTION_ROLLBACK: "rolled back to",
+    pb.MODEL_ACTION_RETIRE: "retired",
+    pb.MODEL_ACTION_ROUTE: "routed games",
+}
+
+
+def shares_text(shares: Iterable[pb.GameShare]) -> str:
+    """Returns the shares of games in words."""
+    return ", ".join(f"{share.model_version} {percent(share.share)}" for share in shares) or "all to the champion"
+
+
+def evidence_text(evidence: pb.ModelEvidence) -> str:
+    """Returns what a change rests on in words."""
+    return (
+        f"{pluralize(evidence.games, 'game')} against {evidence.against_version}: "
+        f"CRPS {signed(evidence.crps_difference, 3)} (E {evidence.crps_e_value:.3g}), "
+        f"Brier {signed(evidence.brier_difference, 4)} (E {evidence.brier_e_value:.3g}), "
+        f"{percent(evidence.coverage)} held"
+    )
+
+
+def change_text(change: pb.ModelChange) -> str:
+    """Returns what a change did in words, in one line."""
+    subject = change.model_version or shares_text(change.shares)
+    instead = f", instead of {change.from_version}" if change.from_version else ""
+    return f"{_done(change)} {subject}{instead} (sequence {change.sequence:,})"
+
+
+def print_registered(answer: pb.RegisteredModel) -> None:
+    """Prints a model that was registered."""
+    what = "registered" if answer.created else "was registered before:"
+    print_line(f"{what} {answer.model.version}")
+
+
+def print_history(answer: pb.ListModelChangesResponse) -> None:
+    """Prints changes, newest first."""
+    if not answer.changes:
+        print_line("No changes of models.")
+        return
+    Console().print(listing(_HISTORY, answer.changes))
+
+
+def print_line(text: str) -> None:
+    """Prints a line as it is."""
+    Console().print(text, highlight=False, markup=False)
+
+
+def _done(change: pb.ModelChange) -> str:
+    return f"{_DONE.get(change.action, 'changed')}{' by force' if change.forced else ''}"
+
+
+def _moment(change: pb.ModelChange) -> str:
+    return f"{change.changed_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M}"
+
+
+_HISTORY: Final[Sequence[ListingColumn[pb.ModelChange]]] = (
+    ListingColumn("sequence", "right", 6, lambda change: f"{change.sequence:,}"),
+    ListingColumn("when", "left", 9, _moment, of="changed_time"),
+    ListingColumn("change", "left", 9, _done, "bold"),
+    ListingColumn("model", "left", 9, lambda change: change.model_version or shares_text(change.shares)),
+    ListingColumn("instead of", "left", 5, lambda change: change.from_version),
+    ListingColumn("by", "left", 4, lambda change: change.changed_by),
+    ListingColumn("why", "left", 8, lambda change: change.reason),
+    ListingColumn("evidence", "left", 3, lambda change: evidence_text(change.evidence), of="evidence"),
+)

@@ -1,0 +1,117 @@
+"""Prints the comparison of two models: scores, e-values over the games as a chart, and the decision of the gate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from dejavu.v1 import model_service_pb2 as pb
+from dejavu_client.formatting import percent, pluralize, signed
+
+THRESHOLD: Final = 20.0
+"""E-value at which a statement is shown, with an error rate of at most 1 in 20 over all looks."""
+
+_NOT_WORSE, _WORSE, _BOTH = "●", "○", "◉"
+_CHART_ROWS: Final = 11
+_MOST_COLUMNS: Final = 64
+_LEAST, _MOST = -3.0, 6.0
+"""Bounds of the chart, as powers of 10."""
+
+_DECISIONS: Final = {
+    pb.GATE_DECISION_PROMOTE: ("promote: it is not worse, and its intervals hold", "green"),
+    pb.GATE_DECISION_RETIRE: ("retire: it is worse", "red"),
+    pb.GATE_DECISION_CONTINUE: ("go on: there is not enough evidence yet", "yellow"),
+}
+
+
+def print_comparison(comparison: pb.ModelComparison) -> None:
+    """Prints a comparison."""
+    title = f"{comparison.model_version} against {comparison.against_version}"
+    parts: list[RenderableType] = [_scores(comparison)]
+    for name, score in (("CRPS", comparison.crps), ("Brier score", comparison.brier)):
+        if len(score.path) > 1:
+            parts += ["", Text(f"e-values by the {name}, after each game", style="dim"), *_chart(score.path)]
+    if any(len(score.path) > 1 for score in (comparison.crps, comparison.brier)):
+        parts.append(Text(f"{_NOT_WORSE} it is not worse by the margin   {_WORSE} it is worse", style="dim"))
+    parts += ["", _decision(comparison)]
+    Console().print(Panel(Group(*parts), title=title, title_align="left", expand=False))
+
+
+def _scores(comparison: pb.ModelComparison) -> Table:
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column(justify="right", no_wrap=True)
+    rows.add_column(style="dim")
+    rows.add_row("games", f"{comparison.games:,}", pluralize(comparison.forecasts, "forecast"))
+    for name, score, digits in (("CRPS", comparison.crps, 3), ("Brier score", comparison.brier, 4)):
+        between = ""
+        if score.HasField("lower") and score.HasField("upper"):
+            between = f"{signed(score.lower, digits)} to {signed(score.upper, digits)}, "
+        rows.add_row(name, f"{score.score:.{digits}f}", f"of the other {score.against_score:.{digits}f}")
+        rows.add_row("  difference", signed(score.difference, digits), f"{between}may be {score.margin:g} worse")
+        rows.add_row("  not worse", e_value_text(score.not_worse_e_value), _shown_by(score.not_worse_e_value))
+        rows.add_row("  worse", e_value_text(score.worse_e_value), _shown_by(score.worse_e_value))
+    for each in comparison.coverage:
+        rows.add_row(
+            f"{percent(1 - each.alpha)} intervals", percent(each.coverage), f"held; {percent(each.bound)} needed"
+        )
+    return rows
+
+
+def _shown_by(e_value: float) -> str:
+    return f"e-value; shown from {THRESHOLD:g} on{': it is' if e_value >= THRESHOLD else ''}"
+
+
+def _decision(comparison: pb.ModelComparison) -> Text:
+    words, style = _DECISIONS.get(comparison.decision, ("the server did not say what to do", "dim"))
+    reason = f" ({comparison.decision_reason})" if comparison.decision_reason else ""
+    return Text(f"The gate says {words}{reason}.", style=style)
+
+
+def e_value_text(value: float) -> str:
+    """Returns an e-value in a few characters."""
+    return f"{value:.2f}" if 0.01 <= value < 1000 else f"{value:.1e}"
+
+
+def _chart(path: Sequence[pb.EValuePoint]) -> list[Text]:
+    return [Text(line) for line in chart_lines(path)]
+
+
+def chart_lines(path: Sequence[pb.EValuePoint], columns: int = _MOST_COLUMNS) -> list[str]:
+    """Draws e-values over games, on a logarithmic scale from 1/1,000 to 1,000,000 at most, with the threshold.
+
+    Args:
+        path: the e-values, at least two.
+        columns: most columns of points.
+    """
+    columns = min(columns, len(path))
+    points = [path[round(index * (len(path) - 1) / (columns - 1))] for index in range(columns)]
+    series = [[_power(each.not_worse_e_value) for each in points], [_power(each.worse_e_value) for each in points]]
+    threshold = math.log10(THRESHOLD)
+    low, high = min(-1.0, *series[0], *series[1]), max(threshold + 0.5, *series[0], *series[1])
+
+    def row_of(power: float) -> int:
+        return round((high - power) / (high - low) * (_CHART_ROWS - 1))
+
+    grid = [[" "] * columns for _ in range(_CHART_ROWS)]
+    labels = [""] * _CHART_ROWS
+    for power, label in ((0.0, "1"), (threshold, f"{THRESHOLD:g}")):
+        grid[row_of(power)] = ["·" if label == "1" else "─"] * columns
+        labels[row_of(power)] = label
+    for column, (not_worse, worse) in enumerate(zip(*series, strict=True)):
+        rows = row_of(not_worse), row_of(worse)
+        grid[rows[1]][column] = _WORSE
+        grid[rows[0]][column] = _BOTH if rows[0] == rows[1] else _NOT_WORSE
+    lines = [f"{label:>4} ┤{''.join(row)}" for label, row in zip(labels, grid, strict=True)]
+    last = pluralize(path[-1].games, "game")
+    return [*lines, f"     └{'─' * columns}", f"      {path[0].games:<{max(1, columns - len(last))}}{last}"]
+
+
+def _power(value: float) -> float:
+    return min(_MOST, max(_LEAST, math.log10(value))) if value > 0 else _LEAST

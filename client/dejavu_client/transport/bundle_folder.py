@@ -1,0 +1,106 @@
+"""The bundle that an upload sends, and when an upload that failed is tried again.
+
+This module does no calls, so the synchronous and the asynchronous client use it in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from dejavu.v1.model_service_pb2 import BundleChunk, BundleHeader, MissingFiles, RegisterBundleRequest
+from dejavu_client.errors import (
+    PASSING,
+    DeadlineExceededError,
+    DejavuClientError,
+    ResourceExhaustedError,
+)
+
+CHUNK_BYTES: Final = 512 * 1024
+"""Size of a chunk; the server takes twice as much."""
+
+MOST_FAILURES: Final = 4
+"""How often an upload fails, without anything sent in between, until it is given up."""
+
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 4.0
+_COURSES: Final = "courses.npz"
+
+
+class BundleFolder:
+    """A bundle's folder.
+
+    Args:
+        folder: the folder.
+        reason: why it is registered.
+
+    Raises:
+        OSError: if it has no manifest that can be read.
+        ValueError: if its manifest is none.
+    """
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        self._folder = folder
+        self._manifest = (folder / "manifest.json").read_bytes()
+        self._reason = reason
+        try:
+            self._names = {*json.loads(self._manifest)["files"], _COURSES}
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ValueError(f"{folder / 'manifest.json'} is not the manifest of a bundle") from error
+
+    @property
+    def header(self) -> RegisterBundleRequest:
+        """The first message of an upload."""
+        return RegisterBundleRequest(header=BundleHeader(manifest=self._manifest, reason=self._reason))
+
+    def chunks(self, missing: MissingFiles) -> Iterator[RegisterBundleRequest]:
+        """Yields the further messages: the files that the server lacks, from where it has them.
+
+        Raises:
+            ValueError: if the server asks for a file that is not of the bundle.
+            OSError: if a file cannot be read.
+        """
+        for each in missing.files:
+            if each.file not in self._names or Path(each.file).name != each.file:
+                raise ValueError(f"the server asks for {each.file!r}, which is no file of the bundle")
+            path = self._folder / each.file
+            size = path.stat().st_size
+            # A file that is there as a whole and yet missing begins with other bytes than this one.
+            offset = each.offset if each.offset < size else 0
+            with path.open("rb") as file:
+                file.seek(offset)
+                while True:
+                    data = file.read(CHUNK_BYTES)
+                    yield RegisterBundleRequest(chunk=BundleChunk(file=each.file, offset=offset, data=data))
+                    offset += len(data)
+                    if offset >= size or not data:
+                        break
+
+
+class UploadRetries:
+    """Decides whether an upload that failed goes on. One for each upload."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def went_on(self) -> None:
+        """Takes note that the server answered: the upload has made progress, or is about to."""
+        self._failures = 0
+
+    def pause(self, error: DejavuClientError, left: float) -> float | None:
+        """Returns the seconds to wait until the next attempt; None if there is none.
+
+        Args:
+            error: why the attempt failed.
+            left: seconds until the deadline of the upload.
+        """
+        self._failures += 1
+        waits = isinstance(error, ResourceExhaustedError)  # for another upload, which takes a while
+        if not isinstance(error, PASSING) or (self._failures >= MOST_FAILURES and not waits):
+            return None
+        if isinstance(error, DeadlineExceededError) and not error.reason:  # the deadline of this client
+            return None
+        pause = error.retry_after or min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (self._failures - 1))
+        return pause if pause < left else None

@@ -1,0 +1,115 @@
+"""Converts models, their changes and what these rest on to messages, and shares of games from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+from dejavu.v1 import model_service_pb2 as pb
+from dejavu_models.manifest import Manifest
+from dejavu_models.registry.stages import ALIASES, ModelChange, ModelEvidence, NotRegistered, Roster
+from dejavu_models.types import ModelInfo
+from dejavu_server.api.converters.fields import message_of, timestamp
+from dejavu_server.api.converters.prediction import model_message
+from dejavu_server.forecasting.lifecycle.replicas import Replicas
+
+
+def describe_loaded(info: ModelInfo, roster: Roster, today: date) -> pb.Model:
+    """Converts the description of a loaded model, with its place in the roster."""
+    message = model_message(info, today, active=info.version == roster.champion)
+    _set_place(message, roster)
+    return message
+
+
+def describe_stored(manifest: Manifest | None, version: str, roster: Roster) -> pb.Model:
+    """Describes a model that is not loaded by its manifest, without its ratings and capabilities.
+
+    Args:
+        manifest: the manifest; None if the store lacks it.
+        version: the model.
+        roster: the roster.
+    """
+    message = pb.Model(version=version, active=version == roster.champion)
+    _set_place(message, roster)
+    if manifest is None:
+        return message
+    message.train_seasons.extend(manifest.train.seasons)
+    message.calibration_seasons.extend(manifest.calibrate.seasons)
+    message.train_games, message.calibration_games = manifest.train.games, manifest.calibrate.games
+    message.database_entries = sum(manifest.dejavu.entries)
+    message.created_time.CopyFrom(timestamp(manifest.created_time))
+    message.metrics.extend(message_of(pb.Metric, metric) for metric in manifest.metrics)
+    message.verdict = pb.VERDICT_FIT if manifest.verdict.fit else pb.VERDICT_UNFIT
+    message.verdict_reason = manifest.verdict.reason
+    return message
+
+
+def set_lineage(message: pb.Model, manifest: Manifest, manifest_sha256: str) -> None:
+    """Sets where a model comes from."""
+    message.lineage.data_fingerprint = manifest.data_fingerprint
+    message.lineage.manifest_sha256 = manifest_sha256
+    for name in ("parent_version", "reason", "code_version"):
+        setattr(message.lineage, name, getattr(manifest, name, None) or "")
+
+
+def _set_place(message: pb.Model, roster: Roster) -> None:
+    stage = roster.stages.get(message.version)
+    if stage is not None:
+        message.stage = pb.ModelStage.Value(f"MODEL_STAGE_{stage.name}")
+    message.aliases.extend(_aliases(message.version, roster))
+    shares = dict(roster.shares)
+    message.share = shares.get(message.version, 1.0 - sum(shares.values()) if message.active else 0.0)
+
+
+def _aliases(version: str, roster: Roster) -> list[str]:
+    aliases = []
+    for alias in ALIASES:
+        try:
+            if roster.version_of(alias) == version:
+                aliases.append(alias)
+        except NotRegistered:
+            continue
+    return aliases
+
+
+def replica_messages(version: str, workers: Iterable[Replicas]) -> list[pb.ModelReplica]:
+    """Returns which workers have a model loaded."""
+    return [
+        pb.ModelReplica(
+            server=each.server,
+            worker=each.worker,
+            loaded=version in each.loaded,
+            error=each.failed[version].error if version in each.failed else "",
+        )
+        for each in workers
+    ]
+
+
+def share_messages(shares: Iterable[tuple[str, float]]) -> list[pb.GameShare]:
+    """Converts shares of games."""
+    return [pb.GameShare(model_version=version, share=share) for version, share in shares]
+
+
+def change_message(change: ModelChange | None) -> pb.ModelChange | None:
+    """Converts a recorded change of models; None if there is none."""
+    if change is None:
+        return None
+    return pb.ModelChange(
+        action=pb.ModelAction.Value(f"MODEL_ACTION_{change.action.name}"),
+        model_version=change.model_version,
+        from_version=change.from_version,
+        reason=change.reason,
+        forced=change.forced,
+        evidence=evidence_message(change.evidence),
+        shares=share_messages(change.shares),
+        changed_time=timestamp(change.changed_time),
+        changed_by=change.changed_by,
+        sequence=change.sequence,
+    )
+
+
+def evidence_message(evidence: ModelEvidence | None) -> pb.ModelEvidence | None:
+    """Converts what a change rests on; None if it rests on nothing measured."""
+    if evidence is None:
+        return None
+    return message_of(pb.ModelEvidence, evidence, against_version=evidence.against)

@@ -1,0 +1,165 @@
+"""RegisterBundle: receives a bundle in pieces, which a later attempt continues, and registers its model.
+
+An upload is bounded in size, time and number, and holds no more than a chunk in memory. The bundle is verified in
+another process before it is stored (dejavu_models/registry/store), and registered once it is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Final, TypeVar
+
+from dejavu.v1 import model_service_pb2 as pb
+from dejavu_models.errors import quoted
+from dejavu_models.manifest import Manifest
+from dejavu_models.registry.bundle import parse_manifest
+from dejavu_models.registry.stages import MAX_REASON, InvalidReason
+from dejavu_models.registry.store.errors import InvalidChunk, UploadTooLarge
+from dejavu_models.registry.store.store import ModelStore
+from dejavu_models.registry.store.uploads import Upload
+from dejavu_server.admission.errors import DeadlineExceeded
+from dejavu_server.api.handlers import Context
+
+ResultT = TypeVar("ResultT")
+
+IDLE_SECONDS: Final = 30.0
+"""Seconds without a message after which an upload ends."""
+
+MAX_UPLOAD_SECONDS: Final = 900.0
+"""Seconds after which an upload ends, however it goes: the next one continues it."""
+
+_SOURCE: Final = "the upload"
+
+
+class BundleReceiver:
+    """Receives bundles into a store.
+
+    Args:
+        store: the store.
+        register: registers the stored model of a version, with the reason given, unless it is registered; returns it.
+        idle_seconds: seconds without a message after which an upload ends.
+        max_seconds: seconds after which it ends in any case.
+    """
+
+    def __init__(
+        self,
+        store: ModelStore,
+        register: Callable[[str, str], Awaitable[pb.RegisteredModel]],
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        max_seconds: float = MAX_UPLOAD_SECONDS,
+    ) -> None:
+        self._store = store
+        self._register = register
+        self._idle_seconds = idle_seconds
+        self._max_seconds = max_seconds
+
+    async def register_bundle(
+        self, requests: AsyncIterator[pb.RegisterBundleRequest], _: Context
+    ) -> AsyncGenerator[pb.RegisterBundleResponse, None]:
+        """Receives one bundle.
+
+        Raises:
+            BundleError, DejavuError: if it is refused; see docs/clients.md. What was received until then stays, as far
+                as it can be part of the bundle.
+        """
+        messages = _Messages(requests, self._idle_seconds, self._max_seconds)
+        header = await self._header(messages)
+        manifest = await asyncio.to_thread(parse_manifest, header.manifest, _SOURCE)
+        self._store.check_fit(manifest, _SOURCE)
+        if not await asyncio.to_thread(self._store.is_complete, manifest.version):
+            async with AsyncExitStack() as stack:
+                upload = await self._begin(stack, header.manifest, manifest)
+                if offsets := upload.offsets:
+                    files = [pb.MissingFile(file=name, offset=offset) for name, offset in offsets.items()]
+                    yield pb.RegisterBundleResponse(missing=pb.MissingFiles(files=files))
+                    await self._receive(messages, upload)
+                contents = await _in_thread(upload.contents)
+                await _in_thread(self._store.put_contents, header.manifest, contents, _SOURCE)
+                await _in_thread(self._store.uploads.finish, header.manifest, manifest.version)
+        yield pb.RegisterBundleResponse(registered=await self._register(manifest.version, header.reason))
+
+    async def _header(self, messages: _Messages) -> pb.BundleHeader:
+        """Returns the first message.
+
+        Raises:
+            InvalidChunk: if there is none, or it is no header.
+            UploadTooLarge: if the manifest is too large.
+            InvalidReason: if the reason is too long.
+        """
+        message = await messages.next()
+        if message is None or message.WhichOneof("part") != "header":
+            raise InvalidChunk("another message, or none", "the header of the bundle first", field="header")
+        most = self._store.uploads.limits.chunk_bytes
+        if len(message.header.manifest) > most:
+            raise UploadTooLarge(f"a manifest of {len(message.header.manifest):,} bytes; expected at most {most:,}")
+        if len(message.header.reason) > MAX_REASON:
+            raise InvalidReason(
+                quoted(message.header.reason), f"at most {MAX_REASON} characters", field="header.reason"
+            )
+        return message.header
+
+    async def _begin(self, stack: AsyncExitStack, text: bytes, manifest: Manifest) -> Upload:
+        """Begins or continues an upload, until the stack is closed."""
+        missing = await asyncio.to_thread(self._store.missing, manifest)
+        upload = self._store.uploads.begin(text, manifest.version, missing)
+        stack.push_async_callback(_in_thread, upload.__exit__, None, None, None)
+        return await _in_thread(upload.__enter__)
+
+    async def _receive(self, messages: _Messages, upload: Upload) -> None:
+        """Receives chunks until no file is missing, or the caller sends no more.
+
+        Raises:
+            InvalidChunk: if a message is no chunk, or not the next one.
+        """
+        while upload.offsets and (message := await messages.next()) is not None:
+            if message.WhichOneof("part") != "chunk":
+                raise InvalidChunk("another message", "a chunk of a file that is missing")
+            chunk = message.chunk
+            await _in_thread(upload.write, chunk.file, chunk.offset, chunk.data)
+
+
+class _Messages:
+    """The messages of a call, each waited for no longer than a caller may pause.
+
+    Args:
+        requests: the messages.
+        idle_seconds: seconds to wait for the next one.
+        max_seconds: seconds from now to wait for all.
+    """
+
+    def __init__(
+        self, requests: AsyncIterator[pb.RegisterBundleRequest], idle_seconds: float, max_seconds: float
+    ) -> None:
+        self._requests = aiter(requests)
+        self._idle_seconds = idle_seconds
+        self._max_seconds = max_seconds
+        self._end = time.monotonic() + max_seconds
+
+    async def next(self) -> pb.RegisterBundleRequest | None:
+        """Returns the next message; None if the caller sends no more.
+
+        Raises:
+            DeadlineExceeded: if none comes in time.
+        """
+        left = self._end - time.monotonic()
+        try:
+            async with asyncio.timeout(max(0.0, min(self._idle_seconds, left))):
+                return await anext(self._requests, None)
+        except TimeoutError:
+            if left < self._idle_seconds:
+                raise DeadlineExceeded(f"the upload took more than {self._max_seconds:g} s; continue it") from None
+            raise DeadlineExceeded(f"no message for {self._idle_seconds:g} s; continue the upload") from None
+
+
+async def _in_thread(work: Callable[..., ResultT], *arguments: object) -> ResultT:
+    """Runs what uses the disk on a thread, to its end also if the call is cancelled: it may hold files."""
+    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.gather(running, return_exceptions=True)
+        raise

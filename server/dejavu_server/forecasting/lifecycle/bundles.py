@@ -1,0 +1,86 @@
+"""The store of bundles, as workers use it, and the first model of a ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+
+from dejavu_common.clock import utc_now
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.manifest import Manifest
+from dejavu_models.registry.bundle import read_manifest
+from dejavu_models.registry.stages import ModelAction, ModelChange, Roster
+from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.ledger.database.backend import Connection
+
+FIRST_MODEL: Final = "first model"
+"""Reason of the promotion of the first champion of a ledger."""
+
+_log = structlog.get_logger(__name__)
+
+
+class BundleStore(Protocol):
+    """Bundles by version; see `dejavu_models.registry.store.store.ModelStore`. All methods block."""
+
+    def load(self, version: str) -> Forecaster:
+        """Loads a bundle; raises a DejavuError that says why it cannot."""
+
+    def manifest(self, version: str) -> Manifest:
+        """Returns the manifest of a bundle; raises a BundleError if there is none."""
+
+    def manifest_sha256(self, version: str) -> str:
+        """Returns the SHA-256 of a manifest, in hexadecimal; raises a BundleError if there is none."""
+
+    def is_complete(self, version: str) -> bool:
+        """Returns whether there is a bundle of a version, with all its files."""
+
+    def put(self, folder: Path) -> str:
+        """Stores the bundle in a folder, unless it is there; returns its version."""
+
+
+def put_bundles(store: BundleStore, bundles: Sequence[Path], roster: Roster) -> str:
+    """Stores the first of some bundles if there is no champion; if there is, those that the roster knows and it lacks.
+
+    Args:
+        store: the store; each server may have its own.
+        bundles: folders of the bundles.
+        roster: the roster.
+
+    Returns:
+        The version of the first bundle.
+
+    Raises:
+        DejavuError: if the first cannot be read, or one cannot be stored.
+    """
+    first = read_manifest(bundles[0]).version
+    for index, folder in enumerate(bundles):
+        version = read_manifest(folder).version
+        known = version in roster.stages or (index == 0 and not roster.champion)
+        if known and not store.is_complete(version):
+            store.put(folder)
+            _log.info("bundle_stored", model=version, bundle=str(folder))
+    return first
+
+
+async def promote_first(ledger: LedgerAccess, version: str) -> Roster:
+    """Makes a model the first champion, unless there is a champion by now; returns the roster after it."""
+
+    def prepare(action: ModelAction) -> ModelChange:
+        return ModelChange(action, version, utc_now(), reason=FIRST_MODEL)
+
+    def register(_: Connection, roster: Roster) -> ModelChange:
+        return prepare(ModelAction.REGISTER)
+
+    def promote(_: Connection, roster: Roster) -> ModelChange:
+        if roster.champion:
+            return ModelChange(ModelAction.PROMOTE, roster.champion, utc_now())
+        return prepare(ModelAction.PROMOTE)
+
+    await ledger.change_models(register)
+    roster, change = await ledger.change_models(promote)
+    if change is not None:
+        _log.info("first_model", model=version, sequence=change.sequence)
+    return roster

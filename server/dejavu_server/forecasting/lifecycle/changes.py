@@ -1,0 +1,347 @@
+"""Changes of models, independent of gRPC: what must hold before one is recorded, and what a caller waits for.
+
+A model is staged or promoted only while every live worker of the ledger reports it loaded; that is checked again in the
+transaction that records the change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final, Protocol
+
+from dejavu_common.clock import utc_now
+from dejavu_models.errors import BundleUnfit, DejavuError
+from dejavu_models.registry.stages import (
+    ModelAction,
+    ModelChange,
+    ModelEvidence,
+    Roster,
+    WrongStage,
+)
+from dejavu_server.forecasting.lifecycle.bundles import BundleStore
+from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NotProven
+from dejavu_server.forecasting.lifecycle.follower import ModelFollower
+from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.forecasting.lifecycle.replicas import Replicas
+from dejavu_server.forecasting.lifecycle.rollout import LOAD_SECONDS, Rollout, lacking
+from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.ledger.database.backend import Connection
+from dejavu_server.ledger.queries import model_changes
+
+ATTEMPTS: Final = 5
+"""How often a change is tried while workers come or the champion changes in between."""
+
+
+class Gate(Protocol):
+    """Says whether a model may replace another."""
+
+    async def judge(self, version: str, against: str) -> tuple[bool, ModelEvidence | None, str]:
+        """Returns whether the evidence suffices, the evidence, and what it says, for people.
+
+        Args:
+            version: the model.
+            against: the one that it would replace.
+        """
+
+
+class ModelLifecycle:
+    """Changes which models are staged, serve and answer for which games.
+
+    Args:
+        ledger: records the changes.
+        store: has the bundles.
+        models: the models of this worker.
+        follower: puts changes in force here.
+        gate: judges promotions; None: they need no evidence.
+        allow_unfit: whether models may be staged whose recipe failed its backtest.
+    """
+
+    def __init__(
+        self,
+        ledger: LedgerAccess,
+        store: BundleStore,
+        models: ServingModels,
+        follower: ModelFollower,
+        *,
+        gate: Gate | None = None,
+        allow_unfit: bool = False,
+    ) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._models = models
+        self._rollout = Rollout(ledger, follower)
+        self._gate = gate
+        self._allow_unfit = allow_unfit
+
+    async def roster(self) -> Roster:
+        """Returns the roster that stands in the ledger.
+
+        Raises:
+            LedgerError: if the ledger cannot be read.
+        """
+        return await self._ledger.read(model_changes.read_roster)
+
+    async def replicas(self) -> list[Replicas]:
+        """Returns the live workers of the ledger, and which models they have.
+
+        Raises:
+            LedgerError: if the ledger cannot be read.
+        """
+        return await self._rollout.workers()
+
+    async def register(self, version: str, reason: str = "", caller: str = "") -> ModelChange | None:
+        """Registers a model whose bundle is in the store; returns the change, None if it was registered.
+
+        Raises:
+            BundleError: if its bundle is not in the store.
+            InvalidReason: if the reason is too long.
+            LedgerError: if it cannot be recorded.
+        """
+        await asyncio.to_thread(self._store.manifest, version)
+        return await self._record(
+            lambda _: ModelChange(ModelAction.REGISTER, version, utc_now(), reason=reason), caller
+        )
+
+    async def load(self, version: str, reason: str = "", caller: str = "") -> ModelChange | None:
+        """Stages a model once every worker has it loaded; returns the change, None if it was staged.
+
+        Raises:
+            NotRegistered, WrongStage, TooManyChallengers, InvalidReason: if that is not possible.
+            BundleUnfit: if it is marked unfit.
+            ModelLoadFailed: if a worker cannot load it.
+            DeadlineExceeded: if a worker does not answer.
+            LedgerError: if it cannot be recorded.
+        """
+        change = ModelChange(ModelAction.LOAD, version, utc_now(), reason=reason)
+        roster = await self.roster()
+        if roster.changes_nothing(change):
+            return None
+        roster.check(change)
+        await self._check_fit(version)
+        return await self._with_all_workers(version, lambda _: change, caller)
+
+    async def promote(
+        self, name: str, reason: str = "", caller: str = "", *, force: bool = False
+    ) -> tuple[str, ModelChange | None]:
+        """Makes a model the champion on all workers, at one position of the ledger.
+
+        Args:
+            name: its version or alias.
+            reason: why.
+            caller: identity of the caller.
+            force: whether to promote it without evidence.
+
+        Returns:
+            Its version, and the change; None if it was the champion.
+
+        Raises:
+            NotRegistered, WrongStage, InvalidReason: if that is not possible.
+            NotProven: if the evidence does not suffice, and it is not forced.
+            ModelLoadFailed, DeadlineExceeded: if a worker does not have it loaded.
+            LedgerError: if it cannot be recorded.
+        """
+        for _ in range(ATTEMPTS):
+            roster = await self.roster()
+            version, against = roster.version_of(name), roster.champion
+            change = ModelChange(ModelAction.PROMOTE, version, utc_now(), reason=reason)
+            if roster.changes_nothing(change):
+                return version, None
+            roster.check(change)
+            allowed, evidence, why = True, None, ""
+            if self._gate is not None and against:
+                allowed, evidence, why = await self._judge(version, against, forced=force)
+            if not (allowed or force):
+                raise NotProven(f"model {version} is not proven against {against}: {why}")
+            forced = force and not (self._gate is not None and allowed)
+            change = ModelChange(
+                ModelAction.PROMOTE, version, utc_now(), reason=reason, forced=forced, evidence=evidence
+            )
+            judged = _Judged(against, change)
+            try:
+                return version, await self._with_all_workers(version, judged, caller)
+            except WrongStage:
+                if not judged.outdated:
+                    raise
+        raise WrongStage("the champion changes faster than a model can be judged against it; expected it to stay")
+
+    async def _judge(self, version: str, against: str, *, forced: bool) -> tuple[bool, ModelEvidence | None, str]:
+        """Asks the gate; a forced promotion goes on if that fails."""
+        if self._gate is None:
+            return True, None, ""
+        try:
+            return await self._gate.judge(version, against)
+        except DejavuError:
+            if not forced:
+                raise
+            return False, None, ""
+
+    async def rollback(
+        self, from_version: str = "", reason: str = "", caller: str = ""
+    ) -> tuple[str, ModelChange | None]:
+        """Makes the previous model the champion again.
+
+        Args:
+            from_version: the champion that is to be replaced; empty: whichever it is.
+            reason: why.
+            caller: identity of the caller.
+
+        Returns:
+            The version of the champion, and the change; None if `from_version` was not the champion any more.
+
+        Raises:
+            NotRegistered, WrongStage, InvalidReason: if that is not possible.
+            ModelLoadFailed, DeadlineExceeded: if a worker does not have the previous model loaded.
+            LedgerError: if it cannot be recorded.
+        """
+        for _ in range(ATTEMPTS):
+            roster = await self.roster()
+            against = roster.champion
+            if from_version:
+                roster.stage_of(from_version)
+                if from_version != against:
+                    return against, None
+            if not roster.previous:
+                raise WrongStage("there is no previous model to return to; expected a promotion before")
+            change = ModelChange(ModelAction.ROLLBACK, roster.previous, utc_now(), reason=reason)
+            roster.check(change)
+            judged = _Judged(against, change)
+            try:
+                return roster.previous, await self._with_all_workers(roster.previous, judged, caller)
+            except WrongStage:
+                if not judged.outdated:
+                    raise
+        raise WrongStage("the champion changes all the time; expected it to stay")
+
+    async def unload(self, name: str, reason: str = "", caller: str = "") -> tuple[str, ModelChange | None]:
+        """Takes a staged model back to the stage none; returns its version, and the change, None if there was none.
+
+        Raises:
+            NotRegistered, ModelInUse, WrongStage, InvalidReason: if that is not possible.
+            LedgerError: if it cannot be recorded.
+        """
+        return await self._remove(ModelAction.UNLOAD, name, reason, caller)
+
+    async def retire(self, name: str, reason: str = "", caller: str = "") -> tuple[str, ModelChange | None]:
+        """Retires a model; returns its version, and the change, None if there was none.
+
+        Raises:
+            NotRegistered, ModelInUse, InvalidReason: if that is not possible.
+            LedgerError: if it cannot be recorded.
+        """
+        return await self._remove(ModelAction.RETIRE, name, reason, caller)
+
+    async def _remove(self, action: ModelAction, name: str, reason: str, caller: str) -> tuple[str, ModelChange | None]:
+        version = (await self.roster()).version_of(name)
+        return version, await self._record(lambda _: ModelChange(action, version, utc_now(), reason=reason), caller)
+
+    async def route(
+        self, shares: Sequence[tuple[str, float]], reason: str = "", caller: str = ""
+    ) -> tuple[tuple[tuple[str, float], ...], ModelChange | None]:
+        """Sets the shares of games that staged models answer; returns those that stand, and the change, None if equal.
+
+        Args:
+            shares: version or alias of each model, and its share.
+            reason: why.
+            caller: identity of the caller.
+
+        Raises:
+            NotRegistered, InvalidShares, InvalidReason: if that is not possible.
+            ModelLoadFailed: if a worker does not have one of them loaded.
+            LedgerError: if it cannot be recorded.
+        """
+
+        def prepare(roster: Roster) -> ModelChange:
+            named = tuple((roster.version_of(name), share) for name, share in shares)
+            return ModelChange(ModelAction.ROUTE, "", utc_now(), reason=reason, shares=named)
+
+        def change(connection: Connection, roster: Roster) -> ModelChange:
+            prepared = prepare(roster)
+            if not roster.changes_nothing(prepared):
+                roster.check(prepared)
+                if (missing := lacking(connection, [version for version, _ in prepared.shares])) is not None:
+                    raise ModelLoadFailed(missing)
+            return prepared
+
+        roster, recorded = await self._change(change, caller)
+        return roster.shares, recorded
+
+    async def _check_fit(self, version: str) -> None:
+        verdict = (await asyncio.to_thread(self._store.manifest, version)).verdict
+        if not (verdict.fit or self._allow_unfit):
+            raise BundleUnfit(
+                f"model {version} is marked unfit: {verdict.reason} (use --allow-unfit to serve it anyway)"
+            )
+
+    async def _with_all_workers(
+        self, version: str, prepare: Callable[[Roster], ModelChange], caller: str
+    ) -> ModelChange | None:
+        """Records a change while all live workers have a model loaded."""
+        began = time.monotonic()
+        everywhere = True
+
+        def change(connection: Connection, roster: Roster) -> ModelChange:
+            nonlocal everywhere
+            prepared = prepare(roster)
+            everywhere = roster.changes_nothing(prepared) or lacking(connection, [version]) is None
+            if not everywhere:
+                raise ModelLoadFailed(f"a worker has not loaded model {version}")
+            return prepared
+
+        async with self._rollout.wish(version) as token:
+            while True:
+                await self._rollout.loaded_everywhere(version, token, LOAD_SECONDS - (time.monotonic() - began))
+                try:
+                    _, recorded = await self._change(change, caller)
+                except ModelLoadFailed:
+                    if everywhere:
+                        raise
+                    continue  # a worker came between the look and the transaction
+                return recorded
+
+    async def _record(self, prepare: Callable[[Roster], ModelChange], caller: str) -> ModelChange | None:
+        _, recorded = await self._change(lambda _, roster: prepare(roster), caller)
+        return recorded
+
+    async def _change(
+        self, prepare: Callable[[Connection, Roster], ModelChange], caller: str
+    ) -> tuple[Roster, ModelChange | None]:
+        """Records a change and waits until it is in force in this worker."""
+
+        def by_caller(connection: Connection, roster: Roster) -> ModelChange:
+            return replace(prepare(connection, roster), changed_by=caller)
+
+        roster, recorded = await self._ledger.change_models(by_caller)
+        if recorded is not None:
+            await self._models.wait_for(recorded.sequence)
+        return roster, recorded
+
+
+class _Judged:
+    """A change that rests on which model is the champion.
+
+    Args:
+        champion: the champion that its evidence is against.
+        change: the change.
+
+    Attributes:
+        outdated: whether it was refused because that is another one by now.
+    """
+
+    def __init__(self, champion: str, change: ModelChange) -> None:
+        self._champion = champion
+        self._change = change
+        self.outdated = False
+
+    def __call__(self, roster: Roster) -> ModelChange:
+        """Returns the change.
+
+        Raises:
+            WrongStage: if the champion is another one.
+        """
+        self.outdated = roster.champion != self._champion and not roster.changes_nothing(self._change)
+        if self.outdated:
+            raise WrongStage(f"the champion is {roster.champion}; expected {self._champion}")
+        return self._change

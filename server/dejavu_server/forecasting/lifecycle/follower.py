@@ -1,0 +1,282 @@
+"""Follows the roster in the ledger: loads what it names, and puts each change in force once its models are loaded.
+
+Every worker of every server does so. A promotion is recorded only when all of them have the model loaded, so that it
+takes effect within milliseconds wherever its entry is read; and the ledger refuses a forecast whose model was chosen
+before it, so that no worker can be late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import structlog
+
+from dejavu_common.clock import wait_until_set
+from dejavu_common.tasks import BackgroundTask
+from dejavu_models.errors import DejavuError
+from dejavu_models.registry.stages import Roster
+from dejavu_server.forecasting.lifecycle import replicas
+from dejavu_server.forecasting.lifecycle.bundles import BundleStore, promote_first, put_bundles
+from dejavu_server.forecasting.lifecycle.loader import ModelLoader
+from dejavu_server.forecasting.lifecycle.models import ServingModels, answering
+from dejavu_server.forecasting.lifecycle.replicas import Replicas
+from dejavu_server.ledger import model_workers
+from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.ledger.database import store as ledger_store
+from dejavu_server.ledger.database.backend import Connection
+from dejavu_server.ledger.errors import LedgerError
+from dejavu_server.ledger.queries import model_changes
+from dejavu_server.observability.failure_log import FailureLog
+
+POLL_SECONDS: Final = 1.0
+"""How often to look for changes without a notification of a commit."""
+
+BURST_SECONDS: Final = 0.1
+"""Pause after each look: commits of forecasts come in bursts, and few of them are changes of models."""
+
+REPORT_SECONDS: Final = 10.0
+"""How often a worker repeats its report."""
+
+START_SECONDS: Final = 60.0
+"""Longest time that a start waits for the models that answer."""
+
+_log = structlog.get_logger(__name__)
+
+
+class ChampionUnavailable(DejavuError):
+    """A worker cannot start, since it cannot load the models that answer."""
+
+    reason = "CHAMPION_UNAVAILABLE"
+
+
+class _Known(NamedTuple):
+    """How far a ledger was read."""
+
+    ledger_id: str
+    epoch: str
+    newest: int
+
+
+class _Reading(NamedTuple):
+    known: _Known
+    roster: Roster | None  # None: as known
+    workers: Sequence[Replicas]
+    wishes: Mapping[str, str]
+
+
+class ModelFollower:
+    """Keeps the models of a worker as the roster says.
+
+    Args:
+        ledger: the ledger.
+        store: the bundles.
+        models: the models.
+        loader: loads them.
+        bundles: folders of the bundles of the settings, for a ledger without a champion.
+        name: server and worker, under which it reports.
+        keeps: whether models that were asked for by name stay loaded.
+        on_ready: called when that changes: whether the models that answer are loaded.
+        committed: set by the ledger's owner after every commit.
+
+    Attributes:
+        newest: the newest roster that was read; the one in force may be older while models are loaded.
+    """
+
+    def __init__(
+        self,
+        ledger: LedgerAccess,
+        store: BundleStore,
+        models: ServingModels,
+        loader: ModelLoader,
+        *,
+        bundles: Sequence[Path],
+        name: tuple[str, str],
+        keeps: bool = False,
+        on_ready: Callable[[bool], None] = lambda _: None,
+        committed: asyncio.Event | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._models = models
+        self._loader = loader
+        self._bundles = bundles
+        self._server, self._worker = name
+        self._keeps = keeps
+        self._on_ready = on_ready
+        self._committed = committed or asyncio.Event()
+        self.newest = Roster()
+        self._known: _Known | None = None
+        self._workers: Sequence[Replicas] = ()
+        self._error: Exception | None = None
+        self._reports = True
+        self._reported = ("", -REPORT_SECONDS)
+        self._ready: bool | None = None
+        self._pass = asyncio.Lock()
+        self._loading = BackgroundTask()
+        self._loading_done = asyncio.Event()
+        self._task = BackgroundTask()
+        self._settled = asyncio.Event()
+        self._failure_log = FailureLog(_log, failed="models_not_followed", recovered="models_followed")
+        models.follow = self.follow
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the models that answer are loaded."""
+        return bool(self.newest.champion) and self._models.is_loaded(answering(self.newest))
+
+    async def start(self) -> None:
+        """Follows the roster in a task; returns once the models that answer are loaded.
+
+        While the ledger cannot be read, returns too: the worker is not ready then.
+
+        Raises:
+            ChampionUnavailable: if they cannot be loaded.
+        """
+        self._task.start(self._run(), "model-follower")
+        await wait_until_set(self._settled, START_SECONDS)
+        if self.is_ready or isinstance(self._error, LedgerError):
+            return
+        causes = [f"{version}: {failure.error}" for version, failure in self._loader.failures.items()]
+        if self._error is not None:
+            causes.append(str(self._error))
+        cause = "; ".join(causes) or f"it takes longer than {START_SECONDS:g} s"
+        raise ChampionUnavailable(f"the models that answer cannot be loaded: {cause}") from self._error
+
+    async def stop_reporting(self) -> None:
+        """Takes back the report of a worker that drains, so that nobody waits for it; it goes on to follow."""
+        self._reports = False
+        try:
+            await self._ledger.write(partial(model_workers.withdraw, server=self._server, worker=self._worker))
+        except DejavuError as error:  # it expires
+            _log.warning("report_not_withdrawn", error=str(error))
+
+    async def close(self) -> None:
+        """Stops following. Safe to call more than once."""
+        await self._task.end()
+        await self._loading.end()
+
+    async def follow(self) -> bool:
+        """Reads the roster and puts it in force if its models are loaded; returns whether that is the newest one.
+
+        Raises:
+            DejavuError: if the ledger can't be read or written at present.
+        """
+        async with self._pass:
+            reading = await self._ledger.read(partial(_read, known=self._known))
+            if reading.roster is not None:
+                self.newest, self._known = reading.roster, reading.known
+                _log.debug("roster", sequence=self.newest.sequence, champion=self.newest.champion)
+            if not self.newest.champion:
+                first = await asyncio.to_thread(put_bundles, self._store, self._bundles, self.newest)
+                self.newest = await promote_first(self._ledger, first)
+            self._workers = reading.workers
+            self._switch()
+            self._load(reading.wishes)
+            self._set_ready()
+            return self._models.roster is self.newest
+
+    def _switch(self) -> None:
+        if self._models.roster is self.newest or not self.is_ready:
+            return
+        before = self._models.roster
+        self._models.switch(self.newest)
+        if before.champion != self.newest.champion:
+            _log.info("champion", model=self.newest.champion, was=before.champion, sequence=self.newest.sequence)
+
+    def _load(self, wishes: Mapping[str, str]) -> None:
+        """Begins to load the next model that is wanted, unless one is being loaded; gives up those that are not."""
+        wanted = dict.fromkeys((*answering(self.newest), *wishes, *self.newest.loaded))
+        self._loader.forget_failures(wanted)
+        kept = {*wanted, *answering(self._models.roster)}
+        if self._keeps:
+            self._loader.unload(self._models.superfluous(kept))
+        else:
+            self._loader.unload([version for version in self._models.versions if version not in kept])
+        if self._loading.is_started and not self._loading_done.is_set():
+            return
+        for version in wanted:
+            if self._loader.is_due(version, wishes.get(version, "")):
+                self._loading_done.clear()
+                self._loading.start(self._load_one(version, wishes.get(version, "")), f"load-{version}")
+                return
+
+    async def _load_one(self, version: str, wish: str) -> None:
+        try:
+            await self._loader.load(version, wish)
+        finally:
+            self._loading_done.set()
+            self._committed.set()  # look again
+
+    def _set_ready(self) -> None:
+        if self._ready != self.is_ready:
+            self._ready = self.is_ready
+            self._on_ready(self._ready)
+        if self._ready or any(version in self._loader.failures for version in answering(self.newest)):
+            self._settled.set()
+
+    async def _report(self) -> None:
+        """Writes the report if it changed or is due, and removes those of workers of this server that have died."""
+        if not self._reports:
+            return
+        own = Replicas(self._server, self._worker, os.getpid(), frozenset(self._models.versions), self._loader.failures)
+        state, now = own.state(), time.monotonic()
+        if state != self._reported[0] or now - self._reported[1] >= REPORT_SECONDS:
+            await self._ledger.write(
+                partial(model_workers.report, server=self._server, worker=self._worker, state=state)
+            )
+            self._reported = (state, now)
+        await self.remove_dead(self._workers)
+
+    async def remove_dead(self, workers: Sequence[Replicas]) -> None:
+        """Removes the reports of workers of this server whose processes have ended without taking them back."""
+        for each in workers:
+            if each.server == self._server and not _is_alive(each.pid):
+                await self._ledger.write(partial(model_workers.withdraw, server=each.server, worker=each.worker))
+
+    async def _run(self) -> None:
+        while True:
+            wait = POLL_SECONDS if await self._try() else 2 * POLL_SECONDS
+            await asyncio.sleep(BURST_SECONDS)
+            await wait_until_set(self._committed, wait)
+
+    async def _try(self) -> bool:
+        self._committed.clear()  # before reading, so that a later change triggers another read
+        try:
+            await self.follow()
+            await self._report()
+        except Exception as error:
+            expected = isinstance(error, DejavuError)
+            self._error = error
+            self._settled.set()
+            self._failure_log.failed(error, traceback=not expected, effect="the models stay as they are")
+            return False
+        self._error = None
+        self._failure_log.succeeded()
+        return True
+
+
+def _read(connection: Connection, known: _Known | None) -> _Reading:
+    with ledger_store.snapshot_read(connection):
+        identity = ledger_store.identity(connection)
+        newest = _Known(identity.ledger_id, identity.epoch, model_changes.newest_change(connection))
+        roster = None if newest == known else model_changes.read_roster(connection)
+        workers, wishes = replicas.live(connection)
+    return _Reading(newest, roster, workers, wishes)
+
+
+def _is_alive(pid: int) -> bool:
+    if pid <= 0:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

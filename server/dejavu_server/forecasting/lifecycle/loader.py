@@ -1,0 +1,120 @@
+"""Loads models in a thread, one at a time, and gives them up again, while the others answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from typing import Final
+
+import structlog
+
+from dejavu_models.errors import DejavuError
+from dejavu_models.forecaster import Forecaster
+from dejavu_server.admission.errors import Overloaded
+from dejavu_server.forecasting.lifecycle.bundles import BundleStore
+from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed
+from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.forecasting.lifecycle.replicas import MAX_ERROR, LoadFailure
+from dejavu_server.forecasting.online_updater import OnlineUpdater
+
+RETRY_SECONDS: Final = 30.0
+"""Pause before a model that could not be loaded is tried again, unless a new wish asks for it."""
+
+DEMAND_SECONDS: Final = 5.0
+"""Least time between two models loaded on demand: loading takes a second of a processor, and anybody may ask."""
+
+_log = structlog.get_logger(__name__)
+
+
+class ModelLoader:
+    """Loads models, warms them up, gives them settings and online state.
+
+    Args:
+        store: has the bundles.
+        models: takes the loaded models.
+        updater: keeps their online state.
+        prepare: warms a model up and gives it the settings of the server; called in a thread.
+
+    Attributes:
+        failures: why models could not be loaded, by version.
+    """
+
+    def __init__(
+        self,
+        store: BundleStore,
+        models: ServingModels,
+        updater: OnlineUpdater,
+        prepare: Callable[[Forecaster], None],
+    ) -> None:
+        self._store = store
+        self._models = models
+        self._updater = updater
+        self._prepare = prepare
+        self._lock = asyncio.Lock()
+        self._tried: dict[str, float] = {}
+        self._demanded = -DEMAND_SECONDS
+        self.failures: dict[str, LoadFailure] = {}
+
+    def is_due(self, version: str, wish: str) -> bool:
+        """Returns whether to load a model now: it is not loaded, and was not tried lately or for this wish."""
+        if self._models.is_loaded([version]):
+            return False
+        failure = self.failures.get(version)
+        again = time.monotonic() - self._tried.get(version, -RETRY_SECONDS) >= RETRY_SECONDS
+        return failure is None or again or wish not in ("", failure.wish)
+
+    async def load(self, version: str, wish: str = "") -> None:
+        """Loads a model, unless it is loaded; a failure is kept and logged."""
+        async with self._lock:
+            if self._models.is_loaded([version]):
+                return
+            began = time.monotonic()
+            try:
+                forecaster = await asyncio.to_thread(self._load_now, version)
+                await self._updater.add(forecaster)
+            except Exception as error:
+                self._tried[version] = time.monotonic()
+                expected = isinstance(error, DejavuError)
+                text = str(error) if expected else f"{type(error).__name__}: {error}"
+                self.failures[version] = LoadFailure(wish, text[:MAX_ERROR])
+                _log.error("model_load_failed", model=version, reason=text, exc_info=None if expected else error)
+                return
+            self.failures.pop(version, None)
+            self._models.add(forecaster)
+            _log.info("model_loaded", model=version, seconds=round(time.monotonic() - began, 3))
+
+    def _load_now(self, version: str) -> Forecaster:
+        forecaster = self._store.load(version)
+        self._prepare(forecaster)
+        return forecaster
+
+    async def load_on_demand(self, version: str) -> None:
+        """Loads a model because a caller asks for it.
+
+        Raises:
+            Overloaded: if another one was loaded for a caller just now.
+            ModelLoadFailed: if it cannot be loaded.
+        """
+        if self.is_due(version, ""):
+            now = time.monotonic()
+            if now - self._demanded < DEMAND_SECONDS:
+                raise Overloaded(f"a model was loaded on demand within the last {DEMAND_SECONDS:g} s")
+            self._demanded = now
+            await self.load(version)
+        async with self._lock:  # another caller may have begun to load it
+            failure = self.failures.get(version)
+        if failure is not None and not self._models.is_loaded([version]):
+            raise ModelLoadFailed(f"model {version} cannot be loaded: {failure.error}")
+
+    def unload(self, versions: Collection[str]) -> None:
+        """Gives models up; calls that have one go on with it."""
+        for version in versions:
+            self._models.remove(version)
+            self._updater.remove(version)
+            _log.info("model_unloaded", model=version)
+
+    def forget_failures(self, wanted: Collection[str]) -> None:
+        """Forgets why models could not be loaded that nobody wants any more."""
+        for version in self.failures.keys() - set(wanted):
+            del self.failures[version]

@@ -1,0 +1,212 @@
+"""The models of a worker, as those see them who use them: which one answers for a game, and which are loaded.
+
+A `dejavu_models.registry.registry.Registry` is such a set of models that never changes; `ServingModels` is one that
+follows the roster of the ledger (follower.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, Protocol
+
+from dejavu_models.errors import UnknownModel, quoted
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.registry.registry import Chosen
+from dejavu_models.registry.stages import ALIASES, CHALLENGER, CHAMPION, ModelStage, NotRegistered, Roster
+from dejavu_models.types import Forecast, ModelInfo, SimilarGame
+from dejavu_server.forecasting.lifecycle.errors import NotLoaded
+from dejavu_server.ledger.errors import LedgerUnavailable, ModelsChanged
+
+WAIT_SECONDS: Final = 10.0
+"""Longest time that a call waits until its worker follows a change of models."""
+
+RETRY_SECONDS: Final = 0.05
+"""Pause before it looks again, if a model of the change is still being loaded."""
+
+
+class Models(Protocol):
+    """Models of a worker."""
+
+    @property
+    def roster(self) -> Roster:
+        """The roster in force; empty without a model store."""
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Versions of the loaded models, the one that answers by default first."""
+
+    def get(self, version: str = "") -> Forecaster:
+        """Returns a loaded model by its version or an alias; the one that answers by default, if that is empty.
+
+        Raises:
+            UnknownModel, NotRegistered: if there is no such model.
+            NotLoaded: if it is not loaded.
+        """
+
+    async def obtain(self, version: str) -> Forecaster:
+        """Returns a model as `get` does; loads it if that is set up.
+
+        Raises:
+            UnknownModel, NotRegistered, NotLoaded: as `get`.
+            Overloaded: if too many models are asked for that are not loaded.
+        """
+
+    def choose(self, game_id: str) -> Chosen:
+        """Returns the model that answers for a game, or for a what-if if the id is empty."""
+
+    def models(self) -> list[ModelInfo]:
+        """Describes the loaded models, the one that answers by default first."""
+
+    def challengers(self) -> list[Forecaster]:
+        """Returns the loaded challengers, `previous` included, in the order in which they were staged."""
+
+    def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
+        """Returns the course that a similar game of a forecast took; see `Registry.course`."""
+
+    async def wait_for(self, sequence: int) -> None:
+        """Waits until the change of models with a sequence number, or a later one, is in force.
+
+        Raises:
+            ModelsChanged: if that takes too long.
+            LedgerError: if the ledger cannot be read.
+        """
+
+
+class ServingModels:
+    """Loaded models and the roster in force, of one event loop; see `Models`.
+
+    Args:
+        max_models: most models to keep; the least recently asked ones go first, and none that the roster names.
+
+    Attributes:
+        follow: reads the roster and puts it in force; returns whether the newest one is.
+        load: loads a registered model on demand; None: such a model is refused.
+        token: names what determines which model answers a request of whatever name, beside the request.
+    """
+
+    def __init__(self, max_models: int) -> None:
+        self._max_models = max_models
+        self._loaded: dict[str, Forecaster] = {}  # the most recently asked last
+        self._roster = Roster()
+        self._chosen: Chosen | None = None
+        self.follow: Callable[[], Awaitable[bool]] | None = None
+        self.load: Callable[[str], Awaitable[None]] | None = None
+        self.token = b""
+
+    @property
+    def roster(self) -> Roster:
+        """See `Models`."""
+        return self._roster
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """See `Models`."""
+        return tuple(sorted(self._loaded, key=lambda version: version != self._roster.champion))
+
+    def get(self, version: str = "") -> Forecaster:
+        """See `Models`."""
+        if not version:
+            return self.choose("").forecaster
+        name = self._version_of(version)
+        forecaster = self._loaded.pop(name, None)
+        if forecaster is None:
+            raise NotLoaded(quoted(version), f"a model that is loaded: {', '.join(self.versions)}")
+        self._loaded[name] = forecaster
+        return forecaster
+
+    async def obtain(self, version: str) -> Forecaster:
+        """See `Models`."""
+        if self.load is not None:
+            name = self._version_of(version)
+            if name not in self._loaded:
+                await self.load(name)
+        return self.get(version)
+
+    def _version_of(self, name: str) -> str:
+        version = self._roster.version_of(name)
+        if version not in self._roster.stages and version not in self._loaded:
+            raise UnknownModel(name, tuple(self._roster.stages))
+        return version
+
+    def choose(self, game_id: str) -> Chosen:
+        """See `Models`.
+
+        Raises:
+            LedgerUnavailable: if it is not known yet, because the ledger could not be read since the worker started.
+        """
+        if self._chosen is None:
+            raise LedgerUnavailable("the models are not known until the ledger can be read")
+        roster = self._roster
+        if not roster.shares or not game_id:
+            return self._chosen
+        version = roster.route(game_id)
+        return Chosen(self._loaded[version], roster.sequence, CHAMPION if version == roster.champion else CHALLENGER)
+
+    def models(self) -> list[ModelInfo]:
+        """See `Models`."""
+        return [self._loaded[version].info for version in self.versions]
+
+    def challengers(self) -> list[Forecaster]:
+        """See `Models`."""
+        return [self._loaded[version] for version in self._roster.challengers if version in self._loaded]
+
+    def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
+        """See `Models`."""
+        return next((found for each in self._loaded.values() if (found := each.course(forecast, game))), ())
+
+    async def wait_for(self, sequence: int) -> None:
+        """See `Models`."""
+        if self.follow is None:
+            return
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while self._roster.sequence != sequence and not await self.follow():  # noqa: ASYNC110 - it looks itself
+                    await asyncio.sleep(RETRY_SECONDS)
+        except TimeoutError:
+            raise ModelsChanged(sequence) from None
+
+    def is_loaded(self, versions: Iterable[str]) -> bool:
+        """Returns whether all of some models are loaded."""
+        return all(version in self._loaded for version in versions)
+
+    def add(self, forecaster: Forecaster) -> None:
+        """Takes in a model."""
+        self._loaded[forecaster.version] = forecaster
+
+    def remove(self, version: str) -> None:
+        """Gives up a model; calls that have it go on with it."""
+        self._loaded.pop(version, None)
+
+    def switch(self, roster: Roster) -> None:
+        """Puts a roster in force, of which the models that answer are loaded."""
+        chosen = Chosen(self._loaded[roster.champion], roster.sequence, "")
+        self._roster, self._chosen = roster, chosen
+        self.token = _token(roster)
+
+    def superfluous(self, kept: Iterable[str]) -> list[str]:
+        """Returns the models to give up, least recently asked first, so that there are no more than there may be.
+
+        Args:
+            kept: versions of those that stay.
+        """
+        others = [version for version in self._loaded if version not in set(kept)]
+        return others[: max(0, len(self._loaded) - self._max_models)]
+
+
+def answering(roster: Roster) -> tuple[str, ...]:
+    """Returns the versions that answer requests of no version: the champion first, then those with a share of games."""
+    return (*([roster.champion] if roster.champion else []), *(version for version, _ in roster.shares))
+
+
+def _token(roster: Roster) -> bytes:
+    """Names which version each alias stands for, and which versions there are."""
+    versions = []
+    for alias in ALIASES:
+        try:
+            versions.append(roster.version_of(alias))
+        except NotRegistered:
+            versions.append("")
+    known = sorted(version for version, stage in roster.stages.items() if stage is not ModelStage.RETIRED)
+    return hashlib.blake2b(" ".join([*versions, "|", *known]).encode(), digest_size=16).digest()

@@ -1,0 +1,102 @@
+"""Has all live workers of a ledger load a model, and waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+from dejavu_models.errors import DejavuError
+from dejavu_server.admission.errors import DeadlineExceeded
+from dejavu_server.forecasting.lifecycle import replicas
+from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed
+from dejavu_server.forecasting.lifecycle.follower import ModelFollower
+from dejavu_server.forecasting.lifecycle.replicas import Replicas
+from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.ledger.database.backend import Connection
+
+LOAD_SECONDS: Final = 55.0
+"""Longest time to wait until all workers have a model: less than the deadline of a call that has none."""
+
+_LOOK_SECONDS: Final = 0.05
+_WISH_SECONDS: Final = 5.0
+"""How often a wish is repeated, which expires after half a minute."""
+
+
+class Rollout:
+    """Lets all live workers load a model.
+
+    Args:
+        ledger: the ledger of the workers.
+        follower: that of this worker.
+    """
+
+    def __init__(self, ledger: LedgerAccess, follower: ModelFollower) -> None:
+        self._ledger = ledger
+        self._follower = follower
+
+    async def workers(self) -> list[Replicas]:
+        """Returns the live workers of the ledger, and which models they have.
+
+        Raises:
+            LedgerError: if the ledger cannot be read.
+        """
+        workers, _ = await self._ledger.read(replicas.live)
+        return workers
+
+    @asynccontextmanager
+    async def wish(self, version: str) -> AsyncIterator[str]:
+        """Lets all workers load a model until the end of the block; yields the token of the wish."""
+        token = await self._ledger.write(partial(replicas.wish, version=version))
+        repeating = asyncio.create_task(self._repeat_wish(version, token), name=f"wish-{version}")
+        try:
+            yield token
+        finally:
+            repeating.cancel()
+            await asyncio.wait([repeating])
+            with contextlib.suppress(DejavuError):  # it expires
+                await self._ledger.write(partial(replicas.withdraw_wish, version=version))
+
+    async def _repeat_wish(self, version: str, token: str) -> None:
+        while True:
+            await asyncio.sleep(_WISH_SECONDS)
+            with contextlib.suppress(DejavuError):
+                await self._ledger.write(partial(replicas.wish, version=version, token=token))
+
+    async def loaded_everywhere(self, version: str, token: str, seconds: float) -> None:
+        """Waits until all live workers have a model loaded.
+
+        Raises:
+            ModelLoadFailed: if one could not load it since the wish.
+            DeadlineExceeded: if one does not say in time.
+        """
+        missing: list[Replicas] = []
+        try:
+            async with asyncio.timeout(max(seconds, 0.0)):
+                while True:
+                    workers = await self.workers()
+                    await self._follower.remove_dead(workers)
+                    for each in workers:
+                        failure = each.failed.get(version)
+                        if failure is not None and failure.wish == token:
+                            where = f"worker {each.worker} of server {each.server}"
+                            raise ModelLoadFailed(f"{where} cannot load model {version}: {failure.error}")
+                    missing = [each for each in workers if version not in each.loaded]
+                    if workers and not missing:
+                        return
+                    await asyncio.sleep(_LOOK_SECONDS)
+        except TimeoutError:
+            names = ", ".join(f"{each.worker} of server {each.server}" for each in missing[:3]) or "any"
+            raise DeadlineExceeded(f"not loaded in time by worker {names}; nothing was changed") from None
+
+
+def lacking(connection: Connection, versions: Sequence[str]) -> str | None:
+    """Says which live worker has not loaded one of some models, in words; None if all have."""
+    workers, _ = replicas.live(connection)
+    for each in workers:
+        if missing := [version for version in versions if version not in each.loaded]:
+            return f"worker {each.worker} of server {each.server} has not loaded model {missing[0]}"
+    return None

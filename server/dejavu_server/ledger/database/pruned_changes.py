@@ -1,0 +1,62 @@
+"""Changes of models whose entries were removed: their canonical forms, kept beside the other summaries of a ledger.
+
+They are part of what the signed statement of the removal covers (see `queries.pruned`).
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from dejavu_models.registry.stages import ModelChange
+from dejavu_server.ledger.database.schema import snapshots
+from dejavu_server.ledger.entries.codec import text_of
+from dejavu_server.ledger.entries.model_changes import parse_change
+from dejavu_server.ledger.errors import LedgerCorrupt
+
+PART: Final = "pruned-models"
+"""Part of the snapshot with them, at the last sequence to remove; there is none if no change was removed."""
+
+
+def read(connection: Connection) -> list[ModelChange]:
+    """Returns the changes of models that were, or are being, removed, in order.
+
+    Raises:
+        LedgerCorrupt: if they cannot be read.
+    """
+    try:
+        return [parse_change(text) for text in read_texts(connection)]
+    except ValueError as error:
+        raise LedgerCorrupt("the ledger is damaged: a pruned change of models cannot be read") from error
+
+
+def read_texts(connection: Connection) -> list[str]:
+    """Returns the canonical forms of those changes.
+
+    Raises:
+        LedgerCorrupt: if they cannot be read.
+    """
+    state = connection.execute(_STATE).scalar_one_or_none()
+    if state is None:
+        return []
+    try:
+        return [text_of(each) for each in json.loads(zlib.decompress(state))]
+    except (ValueError, TypeError, zlib.error) as error:
+        raise LedgerCorrupt("the ledger is damaged: the snapshot of pruned changes of models cannot be read") from error
+
+
+def encode(changes: Sequence[str]) -> bytes:
+    """Returns canonical forms as they are stored."""
+    return zlib.compress(text(changes), 9)
+
+
+def text(changes: Sequence[str]) -> bytes:
+    """Returns canonical forms as the digest of what was removed has them."""
+    return json.dumps(list(changes), separators=(",", ":"), ensure_ascii=False).encode()
+
+
+_STATE = select(snapshots.c.state).where(snapshots.c.part == PART)

@@ -1,0 +1,84 @@
+"""A forecast in the canonical form of its entry (see `codec`), without the request that it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+from dejavu_common.clock import microseconds
+from dejavu_models.types import Forecast, Horizon, Interval, WarningReason
+from dejavu_server.ledger.entries.explanations import (
+    encode_adaptation,
+    encode_explanation,
+    optional,
+    read_adaptation,
+    read_explanation,
+)
+
+_SCORE_DIGITS = 6  # decimals of static scores; with more, insignificant digits would make up half of an entry
+
+
+def rounded_scores(scores: Sequence[float]) -> tuple[float, ...]:
+    """Returns static scores as they are recorded."""
+    return tuple(round(float(score), _SCORE_DIGITS) for score in scores)
+
+
+def encode_forecast(forecast: Forecast, generated_time: datetime, expires_time: datetime) -> dict[str, Any]:
+    """Returns the JSON object of a forecast.
+
+    Raises:
+        ValueError: if a time is not UTC.
+    """
+    return {
+        "adaptation": optional(encode_adaptation, forecast.adaptation),
+        "calibration_sequence": int(forecast.calibration_sequence),
+        "distribution": [float(value) for value in forecast.distribution],
+        "elapsed_minutes": int(forecast.elapsed_minutes),
+        "expected_margin": optional(float, forecast.expected_margin),
+        "expires_us": microseconds(expires_time),
+        "explanation": optional(encode_explanation, forecast.explanation),
+        "generated_us": microseconds(generated_time),
+        "home_lead_probability": float(forecast.home_lead_probability),
+        "interval_lower": float(forecast.interval.lower),
+        "interval_upper": float(forecast.interval.upper),
+        "model_version": forecast.model_version,
+        "point": float(forecast.point),
+        "static_scores": [float(score) for score in forecast.static_scores],
+        **_late_additions(forecast),
+    }
+
+
+def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, explanation: bool = True) -> Forecast:
+    """Returns the forecast of a JSON object, given what its request has, with its explanation if requested."""
+    return Forecast(
+        horizon=horizon,
+        elapsed_minutes=value["elapsed_minutes"],
+        alpha=alpha,
+        point=value["point"],
+        interval=Interval(value["interval_lower"], value["interval_upper"]),
+        home_lead_probability=value["home_lead_probability"],
+        model_version=value["model_version"],
+        explanation=optional(read_explanation, value["explanation"]) if explanation else None,
+        expected_margin=value.get("expected_margin"),
+        calibration_sequence=value.get("calibration_sequence", 0),
+        adaptation=optional(read_adaptation, value.get("adaptation")),
+        distribution=tuple(value.get("distribution", ())),
+        static_scores=tuple(value.get("static_scores", ())),
+        ratings_date=optional(date.fromisoformat, value.get("ratings_date")),
+        finals_since=value.get("finals_since", 0),
+        warnings=tuple(map(WarningReason, value.get("warnings", ()))),
+        outdated_teams=tuple(value.get("outdated_teams", ())),
+    )
+
+
+def _late_additions(forecast: Forecast) -> dict[str, Any]:
+    """Returns what earlier releases did not write and not every forecast has."""
+    added: dict[str, Any] = {}
+    if forecast.ratings_date is not None:
+        added |= {"finals_since": int(forecast.finals_since), "ratings_date": forecast.ratings_date.isoformat()}
+    if forecast.warnings:
+        added["warnings"] = [reason.value for reason in forecast.warnings]
+    if forecast.outdated_teams:
+        added["outdated_teams"] = list(forecast.outdated_teams)
+    return added

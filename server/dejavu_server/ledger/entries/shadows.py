@@ -1,0 +1,120 @@
+"""Forecasts of challengers in the canonical form of their entries, and the rows derived from them.
+
+    {"kind":"shadow","payload":{"forecast":{…},"of":6},"revision":0,"sequence":7}
+
+The payload has the forecast as the entry of a forecast does, without explanation. What was requested is in the entry of
+the forecast that it was made beside, which came before.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from dejavu_common.clock import from_microseconds
+from dejavu_models.types import Horizon
+from dejavu_server.ledger.entries import codec, scored_values
+from dejavu_server.ledger.entries.forecast_fields import encode_forecast, read_forecast, rounded_scores
+from dejavu_server.ledger.entries.rows import Row
+from dejavu_server.records import ShadowForecast
+
+_LAST_KNOWN: Final = struct.Struct("<8xd")
+"""The last known differential within the scored values of a forecast."""
+
+
+class ForecastRow(NamedTuple):
+    """What the row of a forecast has that its shadows share or are checked against.
+
+    Attributes:
+        sequence: of the forecast.
+        model_version: of the model that made it.
+        scored_values: see `scored_values`.
+    """
+
+    sequence: int
+    game_id: str
+    horizon: str
+    minute: int
+    alpha: float
+    replay: bool
+    model_version: str
+    scored_values: bytes
+
+
+class PreparedShadow(NamedTuple):
+    """A shadow ready to be recorded: the shadow as it will be read back, and the payload of its canonical form."""
+
+    shadow: ShadowForecast
+    payload: str
+
+
+def prepare(shadow: ShadowForecast) -> PreparedShadow:
+    """Prepares a shadow for the ledger.
+
+    Raises:
+        ValueError: if a time is not UTC, or a value has no canonical form.
+    """
+    forecast = replace(
+        shadow.forecast,
+        explanation=None,
+        quantiles=(),
+        market=None,
+        static_scores=rounded_scores(shadow.forecast.static_scores),
+    )
+    shadow = replace(shadow, forecast=forecast)
+    fields = encode_forecast(forecast, shadow.generated_time, shadow.expires_time)
+    return PreparedShadow(shadow, codec.dumps({"forecast": fields, "of": int(shadow.forecast_sequence)}))
+
+
+def parse_shadow(canonical: str, horizon: Horizon, alpha: float) -> ShadowForecast:
+    """Parses the canonical form of a shadow entry.
+
+    Args:
+        canonical: the text.
+        horizon: that of the forecast that it was made beside, whose entry alone has it.
+        alpha: likewise.
+
+    Raises:
+        ValueError: if the text is not one.
+    """
+    with codec.entry_of(codec.SHADOW, canonical) as entry:
+        fields, of = entry["payload"]["forecast"], entry["payload"]["of"]
+        if type(of) is not int or of < 1:
+            raise ValueError(f"of is {of!r}; expected the sequence of a forecast")
+        if fields["explanation"] is not None or entry["revision"] != 0:
+            raise ValueError("a shadow has an explanation, or is a revision; expected neither")
+        return ShadowForecast(
+            forecast_sequence=of,
+            forecast=read_forecast(fields, horizon, alpha),
+            generated_time=from_microseconds(fields["generated_us"]),
+            expires_time=from_microseconds(fields["expires_us"]),
+            sequence=entry["sequence"],
+        )
+
+
+def shadow_row(shadow: ShadowForecast, of: ForecastRow) -> Row:
+    """Returns the row of `shadows` for a recorded shadow, given the row of the forecast that it was made beside.
+
+    Raises:
+        ValueError: if a value is not a number.
+    """
+    forecast = shadow.forecast
+    (last_known,) = _LAST_KNOWN.unpack_from(of.scored_values)
+    interval = forecast.interval.lower, forecast.interval.upper
+    try:
+        scored = scored_values.pack(
+            forecast.point, last_known, interval, forecast.home_lead_probability, forecast.distribution
+        )
+    except struct.error as error:
+        raise ValueError(f"a value of the forecast is not a number: {error}") from error
+    return {
+        "sequence": shadow.sequence,
+        "forecast_sequence": shadow.forecast_sequence,
+        "model_version": forecast.model_version,
+        "game_id": of.game_id,
+        "horizon": of.horizon,
+        "minute": of.minute,
+        "replay": bool(of.replay),
+        "scored_values": scored,
+    }

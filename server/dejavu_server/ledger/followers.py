@@ -1,0 +1,71 @@
+"""Who follows a ledger in this process: they are told of every commit, of this process and of others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dejavu_server.ledger.database.backend import Backend, CommitListener
+from dejavu_server.ledger.database.recording.known_record import Appended
+from dejavu_server.ledger.tail import EntrySource, Tail
+
+
+class Followers:
+    """Tails and events that commits wake. Use it in one event loop.
+
+    Args:
+        backend: the database of the ledger.
+
+    Attributes:
+        tails: those that are open.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._woken: set[asyncio.Event] = set()
+        self.tails: set[Tail] = set()
+        self._listener: CommitListener | None = None
+
+    @contextmanager
+    def tail(self, source: EntrySource, after: int) -> Iterator[Tail]:
+        """Gives a tail of the ledger that starts after a sequence; it is woken until the end of the block."""
+        tail = Tail(source, after)
+        self.tails.add(tail)
+        self._start_listening()
+        try:
+            yield tail
+        finally:
+            self.tails.discard(tail)
+
+    def listen(self, committed: asyncio.Event) -> None:
+        """Sets an event after every commit, until this is closed."""
+        self._woken.add(committed)
+        self._start_listening()
+
+    def appended(self, appended: Appended | None) -> None:
+        """Tells of a transaction of this process: of what it appended, or of None if that is not known."""
+        for tail in self.tails:
+            if appended is None:
+                tail.wake()
+            else:
+                tail.hand(appended)
+        self._set_events()
+
+    def close(self) -> None:
+        """Ends the subscription to the commits of other processes."""
+        if self._listener is not None:
+            self._listener.close()
+
+    def _start_listening(self) -> None:
+        if self._listener is None:
+            self._listener = self._backend.listen(self._on_foreign_commit)
+
+    def _on_foreign_commit(self) -> None:
+        for tail in self.tails:
+            tail.wake()
+        self._set_events()
+
+    def _set_events(self) -> None:
+        for event in self._woken:
+            event.set()

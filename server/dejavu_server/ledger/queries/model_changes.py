@@ -1,0 +1,170 @@
+"""Changes of models: the roster that follows from them, and the appending of the next one.
+
+The roster is a fold over all changes in the order of the ledger, pruned ones included, so every reader that has read
+equally far has the same roster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import reduce
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, func, insert, select
+
+from dejavu_models.errors import DejavuError
+from dejavu_models.registry.stages import ModelAction, ModelChange, Roster
+from dejavu_server.ledger.database import pruned_changes, store
+from dejavu_server.ledger.database.schema import entries, model_changes
+from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries.model_changes import change_payload, change_row, parse_change
+from dejavu_server.ledger.errors import LedgerCorrupt
+
+_REPLACING: Final = frozenset({ModelAction.PROMOTE, ModelAction.ROLLBACK})
+"""Changes that replace the champion, and say which one."""
+
+
+def read_roster(connection: Connection) -> Roster:
+    """Returns the roster that stands.
+
+    Raises:
+        LedgerCorrupt: if a change cannot be read, or does not follow from those before it.
+    """
+    return fold(Roster(), read_changes(connection))
+
+
+def fold(roster: Roster, changes: list[ModelChange]) -> Roster:
+    """Returns a roster after recorded changes.
+
+    Raises:
+        LedgerCorrupt: if one of them is not possible.
+    """
+    try:
+        return reduce(Roster.after, changes, roster)
+    except DejavuError as error:
+        raise LedgerCorrupt(
+            f"the ledger is damaged: a change of models does not follow from the others: {error}"
+        ) from error
+
+
+def newest_change(connection: Connection) -> int:
+    """Returns the sequence of the newest change of models; 0 if there is none."""
+    newest: int | None = connection.execute(_NEWEST).scalar()
+    if newest is None:
+        removed = pruned_changes.read(connection)
+        return removed[-1].sequence if removed else 0
+    return newest
+
+
+def read_changes(connection: Connection, after: int = 0) -> list[ModelChange]:
+    """Returns the changes of models after a sequence, pruned ones included, in order.
+
+    Raises:
+        LedgerCorrupt: if one cannot be read.
+    """
+    # The table first: what is pruned between the two reads is found in the second.
+    with store.decoding():
+        found = {
+            sequence: parse_change(text) for sequence, text in connection.execute(_CHANGES_AFTER, {"after": after})
+        }
+    removed = {each.sequence: each for each in pruned_changes.read(connection) if each.sequence > after}
+    return [change for _, change in sorted({**removed, **found}.items())]
+
+
+def newest_changes(
+    connection: Connection, limit: int, before: int | None = None, model_version: str = ""
+) -> list[ModelChange]:
+    """Returns the newest changes of models, newest first, pruned ones included.
+
+    Args:
+        connection: a read connection.
+        limit: most changes to return.
+        before: only those before this sequence; None: all.
+        model_version: only those of this model, as the model or as the champion until then; empty: of any.
+
+    Raises:
+        LedgerCorrupt: if one cannot be read.
+    """
+    found = [
+        each
+        for each in reversed(read_changes(connection))
+        if (before is None or each.sequence < before)
+        and model_version in {"", each.model_version, each.from_version, *dict(each.shares)}
+    ]
+    return found[:limit]
+
+
+def change_models(
+    connection: Connection, prepare: Callable[[Connection, Roster], ModelChange]
+) -> tuple[Roster, ModelChange | None]:
+    """Appends the change that `prepare` returns; see `Ledger.change_models`."""
+    change = prepare(connection, read_roster(connection))
+    return append_change(connection, change, datetime.now(UTC), change.changed_by)
+
+
+def append_change(
+    connection: Connection, change: ModelChange, now: datetime, recorded_by: str = ""
+) -> tuple[Roster, ModelChange | None]:
+    """Appends a change of models, unless the roster is already as it would leave it.
+
+    Args:
+        connection: a connection in a transaction that holds the write lock.
+        change: the change; its time, caller, `from_version` and sequence are ignored.
+        now: the current time, UTC.
+        recorded_by: identity of the caller; empty if it is not known.
+
+    Returns:
+        The roster after it, and the change as recorded; None if nothing was.
+
+    Raises:
+        DejavuError: if it is not possible; see `Roster.check`.
+        LedgerCorrupt: if the recorded changes cannot be read.
+    """
+    roster = read_roster(connection)
+    if roster.changes_nothing(change):
+        return roster, None
+    roster.check(change)
+    head = store.head(connection)
+    change = replace(
+        change,
+        from_version=roster.champion if change.action in _REPLACING else "",
+        changed_time=now,
+        changed_by=recorded_by,
+        sequence=head.sequence + 1,
+    )
+    after = roster.after(change)
+    row, _ = store.entry_row(codec.MODEL, change_payload(change), 0, change.sequence, head.hash, recorded_by)
+    connection.execute(store.ADD_ENTRIES, [row])
+    connection.execute(_ADD, [change_row(change)])
+    return after, change
+
+
+def check_next(roster: Roster, change: ModelChange) -> Roster:
+    """Returns the roster after a recorded change, which must be one that `append_change` appends.
+
+    Raises:
+        LedgerCorrupt: if it is not.
+    """
+    at = f"entry {change.sequence}"
+    if change.from_version != (roster.champion if change.action in _REPLACING else ""):
+        raise LedgerCorrupt(f"{at}: it replaces another champion than the one that served, or replaces none")
+    if roster.changes_nothing(change):
+        raise LedgerCorrupt(f"{at}: it changes nothing of the models")
+    try:
+        return roster.after(change)
+    except DejavuError as error:
+        raise LedgerCorrupt(f"{at}: the change of models is not possible: {error}") from error
+
+
+_NEWEST = select(func.max(model_changes.c.sequence))
+
+_CHANGES_AFTER = (
+    select(entries.c.sequence, entries.c.canonical)
+    .join(model_changes, model_changes.c.sequence == entries.c.sequence)
+    .where(model_changes.c.sequence > bindparam("after"))
+    .order_by(entries.c.sequence)
+)
+
+_ADD = insert(model_changes)

@@ -1,0 +1,134 @@
+"""Appends the forecasts of challengers.
+
+They go through what is known of the record, as forecasts do: a writer that has recorded shadows still knows all that it
+knew of games and keys, and the next forecast costs no more than without them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from sqlalchemy import ClauseElement, ColumnElement, Connection, select
+
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.recording.known_record import Appended, KnownRecord
+from dejavu_server.ledger.database.recording.prepared import PreparedInsert, PreparedQuery
+from dejavu_server.ledger.database.schema import entries, forecasts, shadows
+from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries.rows import Row
+from dejavu_server.ledger.entries.shadows import ForecastRow, PreparedShadow, prepare, shadow_row
+from dejavu_server.records import ShadowForecast, ShadowRefusal, ShadowsRecorded
+
+AT_ONCE: Final = 8
+"""Shadows that are encoded in one turn of the event loop: less than half a millisecond."""
+
+
+async def prepare_in_turns(shadows: Sequence[ShadowForecast]) -> list[PreparedShadow]:
+    """Prepares shadows for the ledger, and lets callers go first every now and then.
+
+    Raises:
+        ValueError: if one cannot be encoded.
+    """
+    prepared: list[PreparedShadow] = []
+    for index, shadow in enumerate(shadows, start=1):
+        prepared.append(prepare(shadow))
+        if index % AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return prepared
+
+
+def append_shadows(
+    connection: Connection, drafts: Sequence[PreparedShadow], known: KnownRecord | None = None, *, full: bool = False
+) -> ShadowsRecorded:
+    """Records shadows in order, except those that must not be, which are left out and counted.
+
+    None is recorded with hindsight, by the rule for forecasts (`store.append`), at the time when the shadow is
+    recorded. One of a forecast that was recorded late, or that a later revision replaced, is recorded, and counts no
+    more than that forecast does.
+
+    Args:
+        connection: a connection in a transaction that holds the write lock.
+        drafts: the shadows.
+        known: what earlier calls knew, in the same ledger; None to read everything.
+        full: whether the disk has less space than its reserve, so that none are recorded.
+
+    Raises:
+        ValueError: if a value of a shadow is not a number.
+    """
+    known = KnownRecord() if known is None else known
+    try:
+        return _append(connection, drafts, known, full)
+    except BaseException:
+        known.forget()
+        raise
+
+
+def _append(
+    connection: Connection, drafts: Sequence[PreparedShadow], known: KnownRecord, full: bool
+) -> ShadowsRecorded:
+    position = known.read(connection, [])
+    of = sorted({draft.shadow.forecast_sequence for draft in drafts})
+    beside = {row[0]: ForecastRow(*row) for row in _FORECASTS.rows(connection, of)}
+    recorded = {(sequence, version) for sequence, version in _SHADOWS.rows(connection, of)}
+    known.read_games(connection, {row.game_id for row in beside.values()})
+    sequence, hash_ = position.sequence, position.hash
+    refused = Counter[ShadowRefusal]()
+    added: list[ShadowForecast] = []
+    entry_rows: list[Row] = []
+    shadow_rows: list[Row] = []
+    for draft in drafts:
+        row = beside.get(draft.shadow.forecast_sequence)
+        key = draft.shadow.forecast_sequence, draft.shadow.forecast.model_version
+        refusal = ShadowRefusal.DISK_RESERVE if full else _refusal(draft, row, known, exists=key in recorded)
+        if row is None or refusal is not None:
+            refused[refusal or ShadowRefusal.NO_FORECAST] += 1
+            continue
+        sequence += 1
+        recorded.add(key)
+        shadow = replace(draft.shadow, sequence=sequence)
+        entry, hash_ = store.entry_row(codec.SHADOW, draft.payload, 0, sequence, hash_, "")
+        entry_rows.append(entry)
+        shadow_rows.append(shadow_row(shadow, row))
+        added.append(shadow)
+    _ADD_ENTRIES.execute(connection, entry_rows)
+    _ADD_SHADOWS.execute(connection, shadow_rows)
+    known.advance(position._replace(sequence=sequence, hash=hash_), Appended(position.sequence, (), sequence))
+    return ShadowsRecorded(tuple(added), refused)
+
+
+def _refusal(
+    draft: PreparedShadow, row: ForecastRow | None, known: KnownRecord, *, exists: bool
+) -> ShadowRefusal | None:
+    """Returns why a shadow is not recorded, given the row of its forecast, if there is one; None if it is."""
+    forecast = draft.shadow.forecast
+    if row is None:
+        return ShadowRefusal.NO_FORECAST
+    if exists:
+        return ShadowRefusal.RECORDED
+    asked = forecast.horizon.value, forecast.elapsed_minutes, forecast.alpha
+    if row.model_version == forecast.model_version or asked != (row.horizon, row.minute, row.alpha):
+        return ShadowRefusal.OTHER_FORECAST
+    if known.games.known_outcome(row.game_id, row.minute) is not None:
+        return ShadowRefusal.OUTCOME_KNOWN
+    return None
+
+
+def _forecasts(sequences: Sequence[ColumnElement[int]]) -> ClauseElement:
+    columns = [forecasts.c[name] for name in ForecastRow._fields]
+    return select(*columns).where(forecasts.c.sequence.in_(sequences))
+
+
+def _shadows(sequences: Sequence[ColumnElement[int]]) -> ClauseElement:
+    return select(shadows.c.forecast_sequence, shadows.c.model_version).where(
+        shadows.c.forecast_sequence.in_(sequences)
+    )
+
+
+_FORECASTS = PreparedQuery(_forecasts)
+_SHADOWS = PreparedQuery(_shadows)
+_ADD_ENTRIES = PreparedInsert(entries)
+_ADD_SHADOWS = PreparedInsert(shadows)

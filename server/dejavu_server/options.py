@@ -1,0 +1,59 @@
+"""What settings are made of: how an option is described, and how settings pass between processes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dejavu_common.address import Address
+
+
+class ProcessMessage(BaseModel):
+    """Values that pass between processes as one line of JSON; the two processes may run different releases.
+
+    Fields that this release does not have are dropped, and missing ones get their defaults. A release may therefore add
+    fields that have defaults, but must not remove any.
+
+    Raises:
+        pydantic.ValidationError: if a value is invalid.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
+
+    def to_json(self) -> str:
+        """Serializes the values as one line of JSON."""
+        return json.dumps(self.model_dump(), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Parses the output of `to_json` of any release."""
+        return cls.model_validate(json.loads(text), extra="ignore")
+
+
+def check_address(text: str) -> str:
+    """Returns a text that is HOST:PORT; raises ValueError if it is not."""
+    Address.parse(text)
+    return text
+
+
+def check_path(text: str) -> str:
+    """Returns a text that can be a path; raises ValueError if it cannot."""
+    if "\0" in text:
+        raise ValueError("a path cannot contain a NUL character")
+    return text
+
+
+def option(meaning: str, value: str = "", *, default: str = "", flag: bool = True, **constraints: Any) -> Any:
+    """Describes an option.
+
+    Args:
+        meaning: what it does.
+        value: stands for its value in the help; by default the values of a Literal, or nothing.
+        default: describes its default; by default the value itself.
+        flag: whether it is an option of the command line; if not, it is an environment variable only.
+        constraints: limits of its value, and `validation_alias` if its name is not that of the field.
+    """
+    shown: dict[str, Any] = {"value": value, "default": default, "flag": flag}
+    return Field(description=meaning, json_schema_extra=shown, **constraints)

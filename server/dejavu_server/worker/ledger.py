@@ -1,0 +1,80 @@
+"""Composes the ledger of a worker, and what lets its models learn from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.types import AdaptationMode
+from dejavu_models.uncertainty.adaptive import AdaptationMethod
+from dejavu_server.api.converters.prediction import forecast_message
+from dejavu_server.api.converters.record import outcome_message
+from dejavu_server.forecasting.online_updater import OnlineUpdater
+from dejavu_server.ledger import Durability
+from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.ledger.database.recorded_games import RecordingLimits
+from dejavu_server.observability.metrics import Metrics
+from dejavu_server.settings import Settings
+from dejavu_server.streaming.broadcaster import Broadcaster
+from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
+
+_MEBIBYTE: Final = 1024 * 1024
+
+
+def new_ledger_manager(
+    settings: Settings,
+    metrics: Metrics,
+    on_change: Callable[[LedgerHealth], None],
+    committed: Sequence[asyncio.Event],
+    *,
+    make: bool,
+) -> LedgerManager:
+    """Returns what keeps the ledger open, not started.
+
+    Args:
+        settings: settings of the worker.
+        metrics: its metrics.
+        on_change: called when the health of the ledger changes.
+        committed: set after every commit, each for one reader.
+        make: whether to create a missing ledger.
+    """
+    reserve = settings.ledger_reserve_mib * _MEBIBYTE
+    metrics.ledger_reserve.set(reserve)
+    metrics.max_ratings_age.set(settings.max_ratings_days)
+    metrics.checkpoint_interval.set(settings.checkpoint_seconds)
+    return LedgerManager(
+        settings.ledger,
+        durability=Durability(settings.durability),
+        new_broadcaster=partial(
+            Broadcaster,
+            encode=partial(forecast_message, explanation=True),
+            encode_outcome=outcome_message,
+            heartbeat_seconds=settings.heartbeat_seconds,
+        ),
+        on_change=on_change,
+        committed=committed,
+        make=make,
+        limits=RecordingLimits(timedelta(seconds=settings.late_seconds), settings.max_game_forecasts, reserve),
+        on_free_bytes=metrics.ledger_free.set,
+        on_size_bytes=metrics.ledger_bytes.set,
+        commit_timer=metrics.commit_seconds.time,
+        read_timer=metrics.read_seconds.time,
+    )
+
+
+def new_updater(
+    settings: Settings, ledger: LedgerAccess, forecasters: Sequence[Forecaster], committed: asyncio.Event
+) -> OnlineUpdater:
+    """Returns what lets models learn from outcomes, not started."""
+    return OnlineUpdater(
+        ledger,
+        forecasters,
+        mode=None if settings.adaptive == "off" else AdaptationMode(settings.adaptive),
+        method=AdaptationMethod(settings.adaptive_method),
+        carry_ratings=settings.ratings == "carried",
+        committed=committed,
+    )

@@ -1,0 +1,102 @@
+"""Composes what follows the roster of models in the ledger, for a server with a model store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import NamedTuple
+
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.registry.store.store import ModelStore
+from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
+from dejavu_server.forecasting.lifecycle.follower import ModelFollower
+from dejavu_server.forecasting.lifecycle.loader import ModelLoader
+from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.forecasting.online_updater import OnlineUpdater
+from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.settings import Settings
+from dejavu_server.worker.models import configure_model, warm_up_model
+
+
+class Lifecycle(NamedTuple):
+    """What follows and changes the models of a worker.
+
+    Attributes:
+        store: the bundles.
+        models: the loaded models and the roster in force.
+        follower: loads models and puts changes in force.
+        changes: records changes.
+        updater: keeps the online state of the models.
+    """
+
+    store: ModelStore
+    models: ServingModels
+    follower: ModelFollower
+    changes: ModelLifecycle
+    updater: OnlineUpdater
+
+    def history(self) -> bytes:
+        """Returns what names what the models have learned, and which of them answer to which name."""
+        return self.updater.history + self.models.token
+
+
+async def follow_roster(
+    stack: AsyncExitStack,
+    settings: Settings,
+    ledger: LedgerAccess,
+    updater: OnlineUpdater,
+    *,
+    worker: str,
+    committed: asyncio.Event,
+    on_ready: Callable[[bool], None],
+) -> Lifecycle:
+    """Starts to follow the roster; returns once the models that answer are loaded.
+
+    Args:
+        stack: stops it.
+        settings: settings of the worker.
+        ledger: the ledger, which is open if it can be.
+        updater: keeps the online state of the models.
+        worker: name of the worker.
+        committed: set after every commit.
+        on_ready: called with whether the models that answer are loaded.
+
+    Raises:
+        InvalidModelStore: if the store's address cannot be used.
+        ChampionUnavailable: if they cannot be loaded.
+    """
+    store = await asyncio.to_thread(ModelStore.open, settings.model_store, allow_unfit=settings.allow_unfit)
+    models = ServingModels(settings.max_models)
+
+    def prepare(forecaster: Forecaster) -> None:
+        configure_model(forecaster, settings)
+        warm_up_model(forecaster)
+
+    loader = ModelLoader(store, models, updater, prepare)
+    keeps = settings.load_on_demand == "on"
+    if keeps:
+        models.load = loader.load_on_demand
+    follower = ModelFollower(
+        ledger,
+        store,
+        models,
+        loader,
+        bundles=settings.bundles or (default_bundle(),),
+        name=(server_name(), worker),
+        keeps=keeps,
+        on_ready=on_ready,
+        committed=committed,
+    )
+    stack.push_async_callback(follower.close)
+    await follower.start()
+    changes = ModelLifecycle(ledger, store, models, follower, allow_unfit=settings.allow_unfit)
+    return Lifecycle(store, models, follower, changes, updater)
+
+
+def server_name() -> str:
+    """Returns the name under which the workers of this server report: host and process of their supervisor."""
+    return f"{socket.gethostname()}:{os.getppid()}"

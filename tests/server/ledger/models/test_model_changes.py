@@ -1,0 +1,123 @@
+"""Changes of models in the ledger: one order for all, nothing twice, nothing impossible, and who made them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from tests.support.builders.issued_forecasts import issued, recorded
+from tests.support.builders.model_changes import champion, change_models
+
+from dejavu_models.registry.stages import (
+    ModelAction,
+    ModelChange,
+    ModelEvidence,
+    ModelInUse,
+    ModelStage,
+    Roster,
+    WrongStage,
+)
+from dejavu_server.ledger import Ledger
+from dejavu_server.ledger.database.backend import Connection
+from dejavu_server.ledger.entries.model_changes import parse_change
+from dejavu_server.ledger.errors import ModelsChanged
+from dejavu_server.ledger.queries import model_changes
+from dejavu_server.records import IssuedForecast
+from dejavu_server.results import Failed
+
+
+async def test_the_roster_is_what_the_changes_make_of_it_for_whoever_reads_them(ledger: Ledger, url: str) -> None:
+    made = await champion(ledger, "v1", "v2")
+    assert (made.champion, made.challengers, made.sequence) == ("v1", ("v2",), 4)
+    other = await Ledger.open(url)
+    assert await other.read(model_changes.read_roster) == made
+    assert await other.read(model_changes.newest_change) == 4
+    await other.close()
+
+
+async def test_a_change_says_who_made_it_when_and_from_what_to_what(ledger: Ledger, url: str) -> None:
+    await champion(ledger, "v1", "v2")
+    evidence = ModelEvidence("v1", 140, 21.5, 33.0, -0.11, -0.002, 0.94)
+    fields = {"by": "token:ops", "reason": "better", "evidence": evidence, "from_version": "not looked at"}
+    roster, recorded_ = await change_models(ledger, ModelAction.PROMOTE, "v2", **fields)
+    assert recorded_ is not None
+    assert (recorded_.from_version, recorded_.changed_by, recorded_.sequence) == ("v1", "token:ops", 5)
+    assert (roster.champion, roster.previous) == ("v2", "v1")
+    assert (await ledger.read(model_changes.read_changes))[-1] == recorded_
+    assert (await ledger.read(partial(model_changes.read_changes, after=4))) == [recorded_]
+
+
+async def test_what_changes_nothing_is_not_recorded(ledger: Ledger, url: str) -> None:
+    before = await champion(ledger, "v1")
+    for action in (ModelAction.REGISTER, ModelAction.LOAD, ModelAction.PROMOTE):
+        assert await change_models(ledger, action, "v1") == (before, None)
+    assert await ledger.head() == before.sequence
+
+
+async def test_what_is_not_possible_is_refused_and_leaves_nothing_behind(ledger: Ledger, url: str) -> None:
+    await champion(ledger, "v1")
+    with pytest.raises(ModelInUse):
+        await change_models(ledger, ModelAction.RETIRE, "v1")
+
+    def refuse(_: Connection, __: Roster) -> ModelChange:
+        raise WrongStage("the gate says no")
+
+    with pytest.raises(WrongStage, match="the gate says no"):
+        await ledger.change_models(refuse)
+    assert await ledger.head() == 2
+
+
+async def test_all_that_a_change_has_is_read_back(ledger: Ledger, url: str) -> None:
+    await champion(ledger, "v1", "v2", "v3")
+    shares = (("v2", 0.25), ("v3", 0.125))
+    roster, _ = await change_models(ledger, ModelAction.ROUTE, shares=shares, forced=True, reason="A/B")
+    assert roster.shares == shares
+    [change] = (await ledger.read(model_changes.read_changes))[-1:]
+    assert (change.shares, change.forced, change.reason, change.model_version) == (shares, True, "A/B", "")
+    ended, _ = await change_models(ledger, ModelAction.ROUTE)
+    assert ended.shares == ()
+    assert ended.stages == {"v1": ModelStage.SERVING, "v2": ModelStage.STAGED, "v3": ModelStage.STAGED}
+
+
+async def test_the_newest_changes_are_read_page_by_page(ledger: Ledger, url: str) -> None:
+    await champion(ledger, "v1", "v2")
+    await change_models(ledger, ModelAction.PROMOTE, "v2")
+    first = await ledger.read(partial(model_changes.newest_changes, limit=2))
+    rest = await ledger.read(partial(model_changes.newest_changes, limit=9, before=first[-1].sequence))
+    assert [each.sequence for each in (*first, *rest)] == [5, 4, 3, 2, 1]
+    of_first = await ledger.read(partial(model_changes.newest_changes, limit=9, model_version="v1"))
+    assert [each.sequence for each in of_first] == [5, 2, 1]
+
+
+async def test_a_forecast_is_recorded_only_while_the_roster_stands_that_chose_its_model(
+    ledger: Ledger, url: str
+) -> None:
+    roster = await champion(ledger, "v1", "v2")
+    chosen = replace(issued(), roster_sequence=roster.sequence)
+    [first] = await recorded(ledger, chosen)
+    await change_models(ledger, ModelAction.PROMOTE, "v2")
+    late = replace(issued(pattern=(0.0, 1.0, 2.0, 3.0)), roster_sequence=roster.sequence)
+    by_name = issued(pattern=(0.0, 1.0))
+    stored, refused, named = await ledger.commit([chosen, late, by_name])
+    assert isinstance(stored, IssuedForecast)
+    assert stored.sequence == first.sequence, "what is stored is returned as before"
+    assert isinstance(refused, Failed)
+    assert isinstance(refused.error, ModelsChanged)
+    assert refused.error.sequence == first.sequence + 1
+    assert isinstance(named, IssuedForecast), "of a model that was named, and of no other, it does not matter"
+    [again] = await recorded(ledger, replace(late, roster_sequence=refused.error.sequence))
+    assert again.sequence == named.sequence + 1
+
+
+async def test_without_changes_the_roster_is_empty(ledger: Ledger, url: str) -> None:
+    assert await ledger.read(model_changes.read_roster) == Roster()
+    assert await ledger.read(model_changes.newest_change) == 0
+    [kept] = await recorded(ledger, replace(issued(), roster_sequence=0))
+    assert kept.sequence == 1
+
+
+def test_what_is_no_change_is_not_read() -> None:
+    text = '{"kind":"model","payload":{"action":"load","changed_us":1,"model_version":2},"revision":0,"sequence":1}'
+    with pytest.raises(ValueError, match="expected a text"):
+        parse_change(text)

@@ -1,0 +1,65 @@
+"""A server of RegisterBundle alone, in a process of its own: killed in the middle, and started again on its store.
+
+Run as a program with the folder of the store, the seconds after which an idle upload ends, and a port (0: any); prints
+its address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dejavu.v1 import model_service_pb2 as pb
+from dejavu_models.registry.store.store import ModelStore
+from dejavu_server.api.handlers import handlers
+from dejavu_server.api.interceptors import CallInterceptor
+from dejavu_server.api.models.upload import IDLE_SECONDS, BundleReceiver
+from dejavu_server.observability.metrics import Metrics
+from dejavu_server.worker.grpc_server import GrpcServer
+
+_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"]
+
+
+async def serve(store: ModelStore, idle_seconds: float, port: int) -> None:
+    """Serves until the process ends."""
+    registered: set[str] = set()
+
+    async def register(version: str, reason: str) -> pb.RegisteredModel:
+        created = version not in registered
+        registered.add(version)
+        return pb.RegisteredModel(model=pb.Model(version=version, verdict_reason=reason), created=created)
+
+    server = GrpcServer(
+        interceptors=[CallInterceptor("0", Metrics())], options=[("grpc.max_receive_message_length", 4 * 1024 * 1024)]
+    )
+    receiver = BundleReceiver(store, register, idle_seconds=idle_seconds)
+    server.add_methods(_SERVICE.full_name, handlers(_SERVICE, receiver, complete=False))
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    sys.stdout.write(f"127.0.0.1:{port}\n")
+    sys.stdout.flush()
+    await server.wait_for_termination()
+
+
+@contextmanager
+def upload_server(
+    store: Path, idle_seconds: float = IDLE_SECONDS, port: int = 0
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Runs the server; yields its address and its process, which is killed afterwards."""
+    command = (sys.executable, "-m", __name__, str(store), str(idle_seconds), str(port))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            assert address, "the server did not start"
+            yield address, process
+        finally:
+            process.kill()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(ModelStore.open(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])))

@@ -44,7 +44,7 @@ async def test_replaced_and_killed_workers_go_on_with_the_champion_of_the_ledger
             assert (await client.predict(PATTERN, game_id="9900000001")).model_version == new
         server.process.send_signal(signal.SIGHUP)
         server.wait_for("reloaded")
-        [one, other] = server.workers
+        one, *_ = server.workers
         os.kill(one.pid, signal.SIGKILL)
         psutil.wait_procs([one], timeout=20)
         async with grpc.aio.insecure_channel(server.address) as channel, AsyncDejavuClient(server.address) as client:

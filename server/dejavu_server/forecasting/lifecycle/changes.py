@@ -318,7 +318,7 @@ class ModelLifecycle:
     async def _change(
         self, prepare: Callable[[Connection, Roster], ModelChange], caller: str
     ) -> tuple[Roster, ModelChange | None]:
-        """Records a change and waits until it is in force in this worker."""
+        """Records a change and waits until it is in force, in all workers if they are quick."""
 
         def by_caller(connection: Connection, roster: Roster) -> ModelChange:
             return replace(prepare(connection, roster), changed_by=caller)
@@ -326,6 +326,7 @@ class ModelLifecycle:
         roster, recorded = await self._ledger.change_models(by_caller)
         if recorded is not None:
             await self._models.wait_for(recorded.sequence)
+            await self._rollout.followed_everywhere(recorded.sequence)
         return roster, recorded
 
 

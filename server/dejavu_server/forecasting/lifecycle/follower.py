@@ -229,7 +229,14 @@ class ModelFollower:
         """Writes the report if it changed or is due, and removes those of workers of this server that have died."""
         if not self._reports:
             return
-        own = Replicas(self._server, self._worker, os.getpid(), frozenset(self._models.versions), self._loader.failures)
+        own = Replicas(
+            self._server,
+            self._worker,
+            os.getpid(),
+            frozenset(self._models.versions),
+            self._loader.failures,
+            self._models.roster.sequence,
+        )
         state, now = own.state(), time.monotonic()
         if state != self._reported[0] or now - self._reported[1] >= REPORT_SECONDS:
             await self._ledger.write(

@@ -22,8 +22,8 @@ BOUND_IN_MARGINS: Final = 25.0
 With a smaller one, evidence grows faster if models differ little: at least 100 equal games are needed with this one.
 With a larger one, fewer games are clipped. On the season 2018, walk-forward, no game was clipped of two models of one
 recipe with other seeds (standard deviations of differences: 0.02 points of CRPS, 0.0008 of the Brier score), 4 to 12 %
-of two that were fitted on other seasons (0.23 to 0.30 points, 0.015 to 0.016), and 44 to 66 % against persistence (0.9 to
-1.6 points, 0.06 to 0.08), where the mean of the clipped differences has the sign of the mean, and half its size or less.
+of two that were fitted on other seasons (0.23 to 0.30 points, 0.015 to 0.016), and 44 to 66 % against persistence (0.9
+to 1.6 points, 0.06 to 0.08), where the mean of the clipped differences is smaller and has the same sign.
 """
 
 MAX_ALPHAS: Final = 20

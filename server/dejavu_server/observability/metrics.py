@@ -206,6 +206,10 @@ class Metrics:
         self.champion_worse = most(
             "dejavu_champion_worse", "1 while the champion is shown to be worse than another.", ["against"]
         )
+        for outcome in ("recorded", "refused", "failed", "unsupported"):
+            self.shadows.labels(outcome)
+        for against in ("persistence", "previous"):
+            self.champion_worse.labels(against).set(0)
 
     def set_access_reload(self, file: str, usable: bool) -> None:
         """Sets `access_outdated` after a file was replaced."""

@@ -91,7 +91,6 @@ class ShadowForecaster:
         self._work = asyncio.Event()
         self._task = BackgroundTask()
         self._shed, self._queue = metrics.shadows_shed, metrics.shadows_waiting
-        # Created at once, so that they are exported as 0 before the first shadow.
         self._recorded, self._refused, self._failed, self._unsupported = (
             metrics.shadows.labels(outcome) for outcome in ("recorded", "refused", "failed", "unsupported")
         )

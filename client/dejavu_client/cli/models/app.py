@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model
-from dejavu_client.cli.group import CommandFamily
 from dejavu_client.cli.models import changes, evidence
+from dejavu_client.cli.models.family import CommandFamily
 from dejavu_client.cli.models.options import ModelName
 from dejavu_client.cli.options import Json, Target, Timeout, connect
 from dejavu_client.client import DejavuClient

@@ -12,13 +12,13 @@ import grpc
 import psutil
 from bench.promotions.run import run
 from tests.support.builders.calls import PATTERN, refusal
-from tests.support.processes.model_servers import (
+from tests.support.processes.servers import spawned_server
+from tests.support.programs.model_servers import (
     CHAMPION,
     challenger_version,
     register,
     store_with_challenger,
 )
-from tests.support.processes.servers import spawned_server
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub

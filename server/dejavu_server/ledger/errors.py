@@ -132,7 +132,7 @@ class ModelsChanged(DejavuError):
     reason = "MODELS_CHANGED"
 
     def __init__(self, sequence: int) -> None:
-        super().__init__(f"the models have changed at {sequence:,} in the ledger since the one to answer was chosen")
+        super().__init__(f"the models have changed at {sequence} in the ledger since the one to answer was chosen")
         self.sequence = sequence
 
 

@@ -29,6 +29,7 @@ ONLY_AT_THE_START = {
     "CacheSecretError",
     "InvalidCheckpoint",
     "InvalidLedgerUrl",
+    "InvalidModelStore",
 }
 # Base classes that are never raised.
 ONLY_BASES = {"BundleError", "FieldError", "LedgerError"}

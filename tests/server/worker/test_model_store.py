@@ -8,8 +8,8 @@ from pathlib import Path
 import grpc
 from tests.support.builders.calls import PATTERN, refusal
 from tests.support.fakes.forecasters import PersistenceForecaster
-from tests.support.processes.model_servers import CHAMPION, challenger_version, workers_with_store
 from tests.support.processes.servers import async_worker
+from tests.support.programs.model_servers import CHAMPION, challenger_version, workers_with_store
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub

@@ -101,9 +101,11 @@ class Rollout:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FOLLOW_SECONDS):
-                while any(  # noqa: ASYNC110 - it looks itself
-                    each.roster_sequence < sequence for each in await self.workers()
-                ):
+                while True:
+                    workers = await self.workers()
+                    if all(each.roster_sequence >= sequence for each in workers):
+                        return
+                    await self._follower.remove_dead(workers)
                     await asyncio.sleep(_LOOK_SECONDS)
 
 

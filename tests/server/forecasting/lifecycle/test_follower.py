@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.support.fakes.bundle_store import FIRST, ModelsInMemory
+from tests.server.forecasting.lifecycle.models_in_memory import FIRST, ModelsInMemory
 from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu_models.errors import BundleUnfit

@@ -215,6 +215,22 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
         ),
         Panel(
+            "Shadows",
+            "cps",
+            (
+                Query(rate("dejavu_shadows_total", "outcome"), "{{outcome}}"),
+                Query(rate("dejavu_shadows_shed_total"), "shed"),
+                Query(f"sum({selector('dejavu_shadows_waiting')})", "waiting"),
+            ),
+            "Forecasts that challengers made beside recorded ones; shed: too many waited, so that some have none.",
+        ),
+        Panel(
+            "Champion worse",
+            "none",
+            (Query(f"max by (against) ({selector('dejavu_champion_worse')})", "than {{against}}"),),
+            "1 while the gate has shown that the model that serves is worse.",
+        ),
+        Panel(
             "Age of the ratings",
             "d",
             (

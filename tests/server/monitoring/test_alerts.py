@@ -113,6 +113,18 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [f"{of('dejavu_ratings_age_days', model='m')} 30x40", *gauges(ratings_max_age_days=30)],
     ),
     "DejavuCoverageOff": (coverage(0.78, 40), coverage(0.78, 39)),
+    "DejavuShadowsShed": (
+        [f"{of('dejavu_shadows_shed_total')} 0x10 1x30"],
+        [f"{of('dejavu_shadows_shed_total')} 3x40", f"{of('dejavu_shadows_total', outcome='recorded')} 0+9x40"],
+    ),
+    "DejavuShadowsFailed": (
+        [f"{of('dejavu_shadows_total', outcome='failed')} 0x10 1x30"],
+        [f"{of('dejavu_shadows_total', outcome=each)} 0+9x40" for each in ("recorded", "refused", "unsupported")],
+    ),
+    "DejavuChampionWorse": (
+        [f"{of('dejavu_champion_worse', against='previous')} 1x40"],
+        [f"{of('dejavu_champion_worse', against='previous')} 0x40"],
+    ),
     "DejavuAccessFileOutdated": (
         [f"{of('dejavu_access_file_outdated', file='tls')} 1x40"],
         [f"{of('dejavu_access_file_outdated', file='tls')} 0x40"],

@@ -173,9 +173,9 @@ def evenings_at(path: Path, count: int, *, games: int = 2, seed: int = 0, lifecy
     return result
 
 
-def write_evenings(path: Path, count: int, *, games: int = 2, seed: int = 0) -> Evenings:
+def write_evenings(path: Path, count: int, *, games: int = 2, seed: int = 0, lifecycle: bool = False) -> Evenings:
     """Writes a SQLite ledger of evenings, and closes it."""
-    result = evenings_at(path, count, games=games, seed=seed)
+    result = evenings_at(path, count, games=games, seed=seed, lifecycle=lifecycle)
     result.backend.close()
     return result
 

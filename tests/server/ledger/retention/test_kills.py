@@ -65,7 +65,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_killed_copy_is_completed_by_the_next(tmp_path: Path) -> None:
     source, chance = tmp_path / "source.db", random.Random(SEED)
-    write_evenings(source, 2)
+    write_evenings(source, 2, lifecycle=True)
 
     def copy(target: Path) -> None:
         with open_source(f"sqlite:///{source}") as reading, open_target(f"sqlite:///{target}", reading) as writing:
@@ -87,7 +87,7 @@ def test_a_killed_copy_is_completed_by_the_next(tmp_path: Path) -> None:
 
 def test_a_killed_backup_leaves_no_file_by_that_name_unless_it_is_complete(tmp_path: Path) -> None:
     chance = random.Random(SEED)
-    write_evenings(tmp_path / "ledger.db", 3)
+    write_evenings(tmp_path / "ledger.db", 3, lifecycle=True)
     url = f"sqlite:///{tmp_path}/ledger.db"
     whole = duration(lambda: back_up(url, tmp_path / "0.db"))
     for number in range(1, ROUNDS + 1):
@@ -101,7 +101,7 @@ def test_a_killed_backup_leaves_no_file_by_that_name_unless_it_is_complete(tmp_p
 def test_a_killed_removal_leaves_a_valid_ledger_and_is_completed_by_the_next(tmp_path: Path) -> None:
     chance, path = random.Random(SEED), tmp_path / "ledger.db"
     url = f"sqlite:///{path}"
-    evenings = evenings_at(path, 3)
+    evenings = evenings_at(path, 3, lifecycle=True)
     before, through = state(learned(evenings.backend)), evenings.signed[1].sequence
     evenings.backend.close()
     content = path.read_bytes()

@@ -30,9 +30,10 @@ def copy(source: str, target: str) -> int:
         return copy_ledger(reading, writing).added
 
 
-def test_a_ledger_comes_back_from_postgresql_row_by_row(database: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lifecycle", [False, True])
+def test_a_ledger_comes_back_from_postgresql_row_by_row(database: str, tmp_path: Path, lifecycle: bool) -> None:
     first, last = tmp_path / "first.db", tmp_path / "last.db"
-    evenings = evenings_at(first, 2)
+    evenings = evenings_at(first, 2, lifecycle=lifecycle)
     prune(evenings.backend, evenings.signed[0].sequence)
     evenings.play()
     evenings.backend.close()
@@ -83,8 +84,11 @@ def test_a_ledger_in_postgresql_is_backed_up_to_a_file_and_restored_from_it(data
         restore(tmp_path / "other.db", database)
 
 
-def test_a_ledger_in_postgresql_is_pruned_and_models_know_what_they_knew(database: str, tmp_path: Path) -> None:
-    evenings = write_evenings(tmp_path / "ledger.db", 3)
+@pytest.mark.parametrize("lifecycle", [False, True])
+def test_a_ledger_in_postgresql_is_pruned_and_models_know_what_they_knew(
+    database: str, tmp_path: Path, lifecycle: bool
+) -> None:
+    evenings = write_evenings(tmp_path / "ledger.db", 3, lifecycle=lifecycle)
     copy(f"sqlite:///{tmp_path}/ledger.db", database)
     with closing(PostgresBackend(database)) as backend:
         backend.open(make=False)

@@ -112,6 +112,24 @@ class Settings(ProcessMessage):
             le=64,
         ),
     ] = 8
+    gate: Annotated[
+        Literal["off", "advise", "auto"],
+        option("Judge challengers by their record: off, for promotions by others only, or to promote and retire them."),
+    ] = "advise"
+    gate_rollback: Annotated[
+        Literal["off", "on"],
+        option("Roll a champion back by itself that is shown to be worse than the one before it."),
+    ] = "off"
+    gate_crps_margin: Annotated[
+        float,
+        option(
+            "By how much a challenger may be worse in CRPS, above 0, at most 1; the same for all of its games.",
+            "POINTS",
+            flag=False,
+            gt=0,
+            le=1,
+        ),
+    ] = 0.02
     ledger: Annotated[
         str,
         AfterValidator(check_ledger_url),

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.support.builders.bundles import small_bundle
-from tests.support.processes.upload_server import upload_server
+from tests.support.programs.upload_server import upload_server
 
 from dejavu.v1.model_service_pb2 import MissingFile, MissingFiles
 from dejavu_client import AsyncDejavuClient, DejavuClient

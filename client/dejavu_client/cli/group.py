@@ -137,16 +137,6 @@ class _Command(typer.core.TyperCommand):
             return super().invoke(ctx)
 
 
-class CommandFamily(typer.core.TyperGroup):
-    """A command with commands of its own."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Runs the command that is named, or the one for none."""
-        interrupts.raise_again()
-        with options_given(ctx):
-            return super().invoke(ctx)
-
-
 def _load(name: str) -> Any:
     function = getattr(_module(name), name)
     if isinstance(function, typer.Typer):

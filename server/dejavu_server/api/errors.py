@@ -22,7 +22,9 @@
     NoModelStore, NotLoaded, ModelLoadFailed   FAILED_PRECONDITION   NO_MODEL_STORE, MODEL_NOT_LOADED, MODEL_LOAD_FAILED
     ModelInUse, WrongStage                     FAILED_PRECONDITION   MODEL_IN_USE, WRONG_MODEL_STAGE
     TooManyChallengers, NotProven              FAILED_PRECONDITION   TOO_MANY_CHALLENGERS, MODEL_NOT_PROVEN
-    BundleCorrupt, BundleIncomplete and so on  FAILED_PRECONDITION   BUNDLE_CORRUPT, BUNDLE_INCOMPLETE and so on
+    BundleCorrupt, BundleIncomplete            FAILED_PRECONDITION   BUNDLE_CORRUPT, BUNDLE_INCOMPLETE
+    BundleNotFound, BundleUnfit                FAILED_PRECONDITION   BUNDLE_NOT_FOUND, BUNDLE_UNFIT
+    BundleTooNew, BundleTooOld                 FAILED_PRECONDITION   BUNDLE_TOO_NEW, BUNDLE_TOO_OLD
     UploadTooLarge                             FAILED_PRECONDITION   UPLOAD_TOO_LARGE
     TooManyUploads, UploadInProgress           RESOURCE_EXHAUSTED    TOO_MANY_UPLOADS, UPLOAD_IN_PROGRESS
     ModelStoreUnavailable                      UNAVAILABLE           MODEL_STORE_UNAVAILABLE

@@ -201,7 +201,7 @@ def export_entries(
 
     With the file, others recompute the chain of hashes and compare it with a
     checkpoint: examples/python/check_ledger.py does. It contains the record
-    as it is: forecasts, outcomes and markets.
+    as it is: forecasts, outcomes, markets, shadows and changes of models.
     """
     from dejavu_server.cli.export_entries import STANDARD_OUTPUT  # noqa: PLC0415 - see the module docstring
     from dejavu_server.cli.export_entries import export_entries as export  # noqa: PLC0415
@@ -227,6 +227,8 @@ def exit_on_ledger_error(*, as_json: bool = False, option: str = "--ledger") -> 
 def _verification_lines(url: str, result: Verification, expected: Checkpoint | None) -> Iterator[str]:
     yield f"{url}: valid"
     kinds = f"{result.forecasts:,} forecasts, {result.outcomes:,} outcomes, {result.markets:,} markets"
+    if result.shadows or result.model_changes:
+        kinds += f", {result.shadows:,} shadows, {result.model_changes:,} changes of models"
     yield f"  ledger       {result.ledger_id}"
     yield f"  entries      {result.entries:,} up to sequence {result.sequence:,} ({kinds})"
     if result.pruned_time:

@@ -197,6 +197,10 @@ def _plan_document(plan: PrunePlan) -> dict[str, Any]:
 
 def _plan_lines(url: str, plan: PrunePlan, *, done: bool) -> Iterator[str]:
     kinds = f"{plan.forecasts:,} forecasts, {plan.outcomes:,} outcomes, {plan.markets:,} markets"
+    if plan.shadows or plan.model_changes:
+        kinds += (
+            f", {plan.shadows:,} shadows, {plan.model_changes:,} changes of models, which are kept beside the entries"
+        )
     days = f", {plan.first_day} to {plan.last_day}" if plan.first_day else ""
     yield f"{url}: {'removed' if done else 'would remove'} {plan.entries:,} entries of {len(plan.games):,} games{days}"
     remain = plan.head.sequence - plan.through.sequence

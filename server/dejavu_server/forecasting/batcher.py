@@ -133,6 +133,15 @@ class Batcher:
             self._unanswered -= len(queries)
         return answers
 
+    async def forecast_aside(self, forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
+        """Answers queries that no caller waits for, in order, on the thread; each fails on its own.
+
+        They are no part of the waiting queries or of the metrics of batches. The next large group of calls waits until
+        they are computed, so they should be few at a time.
+        """
+        computing = self._thread.submit(self.activity.run, compute, forecaster, queries)
+        return await asyncio.wrap_future(computing)
+
     async def close(self) -> None:
         """Answers the waiting queries and stops the thread."""
         self._flush()

@@ -88,6 +88,14 @@ class Metrics:
         cache_bytes: bytes that they take.
         cache_shared: lookups in the cache that servers share, by result.
         cache_shared_failed: 1 while that cache is not used because it fails or is slow.
+        shadows: shadows that challengers made, by outcome: recorded, refused by the ledger, failed, or unsupported by
+            the model.
+        shadows_shed: recorded forecasts that no challenger forecast, because too many waited.
+        shadows_waiting: recorded forecasts that wait for their shadows.
+        gate_e_value: least e-value of any horizon that a challenger is not worse than the champion, by model and score.
+        gate_games: games that they rest on, by model.
+        champion_worse: 1 while the champion is shown to be worse than what it is compared with, by that
+            (persistence or previous).
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
@@ -158,6 +166,7 @@ class Metrics:
             "dejavu_finals_since", "Finals that ratings know beyond those of their bundle.", labelnames=["model"]
         )
         self._add_cache(registry)
+        self._add_lifecycle(registry)
         for file in ("tokens", "jwks", "tls"):
             self.access_outdated.labels(file).set(0)
 
@@ -177,6 +186,25 @@ class Metrics:
             "1 while the shared cache is not used.",
             registry=registry,
             multiprocess_mode="livemax",
+        )
+
+    def _add_lifecycle(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        most = partial(Gauge, registry=registry, multiprocess_mode="livemax")
+        self.shadows = counter("dejavu_shadows", "Forecasts of challengers beside recorded ones.", ["outcome"])
+        self.shadows_shed = counter("dejavu_shadows_shed", "Recorded forecasts without shadows: too many waited.")
+        self.shadows_waiting = Gauge(
+            "dejavu_shadows_waiting",
+            "Recorded forecasts that wait for their shadows.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.gate_e_value = most(
+            "dejavu_gate_e_value", "E-value that a challenger is not worse than the champion.", ["model", "score"]
+        )
+        self.gate_games = most("dejavu_gate_games", "Games on which a challenger was compared.", ["model"])
+        self.champion_worse = most(
+            "dejavu_champion_worse", "1 while the champion is shown to be worse than another.", ["against"]
         )
 
     def set_access_reload(self, file: str, usable: bool) -> None:

@@ -9,15 +9,21 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 
+from dejavu_models.comparison import GateSettings
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.store.store import ModelStore
+from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
+from dejavu_server.forecasting.lifecycle.evidence import LedgerGate
 from dejavu_server.forecasting.lifecycle.follower import ModelFollower
+from dejavu_server.forecasting.lifecycle.gatekeeper import Gatekeeper, GateMode
 from dejavu_server.forecasting.lifecycle.loader import ModelLoader
 from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.forecasting.lifecycle.shadow import ShadowForecaster
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.worker.models import configure_model, warm_up_model
 
@@ -31,6 +37,7 @@ class Lifecycle(NamedTuple):
         follower: loads models and puts changes in force.
         changes: records changes.
         updater: keeps the online state of the models.
+        gate: judges them by what was recorded.
     """
 
     store: ModelStore
@@ -38,6 +45,7 @@ class Lifecycle(NamedTuple):
     follower: ModelFollower
     changes: ModelLifecycle
     updater: OnlineUpdater
+    gate: LedgerGate
 
     def history(self) -> bytes:
         """Returns what names what the models have learned, and which of them answer to which name."""
@@ -71,6 +79,7 @@ async def follow_roster(
     """
     store = await asyncio.to_thread(ModelStore.open, settings.model_store, allow_unfit=settings.allow_unfit)
     models = ServingModels(settings.max_models)
+    gate = LedgerGate(ledger, gate_settings(settings))
 
     def prepare(forecaster: Forecaster) -> None:
         configure_model(forecaster, settings)
@@ -93,8 +102,64 @@ async def follow_roster(
     )
     stack.push_async_callback(follower.close)
     await follower.start()
-    changes = ModelLifecycle(ledger, store, models, follower, allow_unfit=settings.allow_unfit)
-    return Lifecycle(store, models, follower, changes, updater)
+    changes = ModelLifecycle(
+        ledger,
+        store,
+        models,
+        follower,
+        gate=None if settings.gate == "off" else gate,
+        allow_unfit=settings.allow_unfit,
+    )
+    return Lifecycle(store, models, follower, changes, updater, gate)
+
+
+def watch_challengers(
+    stack: AsyncExitStack,
+    settings: Settings,
+    lifecycle: Lifecycle,
+    ledger: LedgerAccess,
+    batcher: Batcher,
+    metrics: Metrics,
+    *,
+    worker: str,
+) -> ShadowForecaster:
+    """Starts to make the forecasts of challengers beside recorded ones, and to judge by them; returns what makes them.
+
+    Args:
+        stack: stops it.
+        settings: settings of the worker.
+        lifecycle: its models.
+        ledger: the ledger.
+        batcher: computes forecasts.
+        metrics: metrics of the worker.
+        worker: name of the worker.
+    """
+    models = lifecycle.models
+
+    def making() -> list[Forecaster]:
+        return [models.choose("").forecaster, *models.challengers()]
+
+    shadows = ShadowForecaster(ledger, batcher, making, metrics)
+    stack.push_async_callback(shadows.close)
+    shadows.start()
+    if settings.gate != "off":
+        gatekeeper = Gatekeeper(
+            ledger,
+            lifecycle.gate,
+            lifecycle.changes,
+            metrics,
+            holder=f"{server_name()}/{worker}"[-64:],
+            mode=GateMode(settings.gate),
+            rollback=settings.gate_rollback == "on",
+        )
+        stack.push_async_callback(gatekeeper.close)
+        gatekeeper.start()
+    return shadows
+
+
+def gate_settings(settings: Settings) -> GateSettings:
+    """Returns what the gate of a server asks for."""
+    return GateSettings(crps_margin=settings.gate_crps_margin)
 
 
 def server_name() -> str:

@@ -36,6 +36,7 @@ from dejavu_server.api.handlers import REFLECTION_SERVICE, handlers, reflection_
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, SERVICES, HealthService
 from dejavu_server.api.interceptors import CallInterceptor, worker_metadata
 from dejavu_server.api.lease_service import LEASE_SERVICE, LeaseService
+from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.models.history import ModelHistory
 from dejavu_server.api.models.service import MODEL_SERVICE, ModelService
 from dejavu_server.api.models.upload import BundleReceiver
@@ -56,7 +57,7 @@ from dejavu_server.worker.connections import ACCEPTED_SHARE, ConnectionCloser
 from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.grpc_server import GrpcServer
 from dejavu_server.worker.ledger import new_ledger_manager, new_updater
-from dejavu_server.worker.lifecycle import Lifecycle, follow_roster
+from dejavu_server.worker.lifecycle import Lifecycle, follow_roster, gate_settings, watch_challengers
 from dejavu_server.worker.limits import (
     CHANNEL_OPTIONS,
     caller_limits,
@@ -215,19 +216,24 @@ class Worker:
         )
         stack.push_async_callback(sampler.close)
         sampler.start()
+        on_new = None
+        if self._lifecycle is not None:
+            on_new = watch_challengers(
+                stack, settings, self._lifecycle, self._ledger_manager, batcher, self.metrics, worker=self._name
+            ).put
         forecast_service = ForecastService(
             models,
             batcher,
             self._ledger_manager,
             self.metrics.recorded,
             lifetime=timedelta(seconds=settings.expires_seconds),
+            on_new=on_new,
             answered=self.metrics.forecasts,
             named=self.metrics.named,
             clock=self._clock,
         )
-        history = partial(getattr, self._online_updater, "history")
-        if self._lifecycle is not None:
-            history = self._lifecycle.history
+        learned = partial(getattr, self._online_updater, "history")
+        history = learned if self._lifecycle is None else self._lifecycle.history
         what_ifs = await new_cache(stack, settings, models, self.metrics, self._counts_fd, history, self._clock)
         predictions = PredictionService(forecast_service, self._ledger_manager, self._clock, models.course, what_ifs)
         raw = {"Predict"} if what_ifs else ()
@@ -302,6 +308,7 @@ class Worker:
             lifecycle=self._lifecycle.changes,
             store=store,
             history=ModelHistory(self._ledger_manager),
+            comparer=ModelComparisons(self._ledger_manager, gate_settings(self._settings)),
         )
         service.receiver = BundleReceiver(store, service.registered)
         return service

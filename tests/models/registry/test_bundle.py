@@ -25,7 +25,6 @@ from dejavu_models.manifest import (
     COMBINATION,
     COURSES,
     SCHEMA_VERSION,
-    LineageRecord,
     Manifest,
     version_of,
 )
@@ -382,21 +381,3 @@ def test_the_bundle_that_ships_is_whole_small_and_as_described() -> None:
     assert info.approved
     assert {golden.horizon for golden in forecaster.manifest.golden} == set(Horizon)
     assert sum(path.stat().st_size for path in default_bundle().iterdir()) < 8_000_000
-
-
-def test_lineage_is_written_only_if_it_is_known(copy: Path) -> None:
-    """An earlier release refuses a manifest with a field that it does not know, so that nobody's is written in vain."""
-    manifest = read_manifest(copy)
-    assert "lineage" not in json.loads(manifest.to_json())
-    lineage = LineageRecord(parent_version="0123456789abcdef", reason="new season", code_version="0.2.0+g1a2b3c4")
-    descendant = manifest.model_copy(update={"lineage": lineage})
-    (copy / MANIFEST).write_text(descendant.to_json())
-    assert read_manifest(copy) == descendant
-    assert descendant.version == manifest.version
-
-
-@pytest.mark.parametrize("wrong", [{"parent_version": "champion"}, {"reason": "x" * 501}, {"author": "me"}])
-def test_a_lineage_that_is_not_one_is_refused(copy: Path, wrong: dict[str, str]) -> None:
-    rewrite(copy, lambda manifest: manifest.update(lineage=wrong))
-    with pytest.raises(BundleCorrupt, match="lineage"):
-        read_manifest(copy)

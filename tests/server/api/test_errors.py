@@ -20,8 +20,9 @@ importlib.import_module("dejavu_server.worker.worker")  # imports all modules th
 # Raised only when a worker starts or by a command, so never sent to a caller.
 ONLY_AT_THE_START = {
     "AccessFileError",
-    "BundleError",
+    "DuplicateBundle",
     "ExportError",
+    "InvalidModelStore",
     "BindError",
     "CacheNotInstalled",
     "ChampionUnavailable",
@@ -30,7 +31,7 @@ ONLY_AT_THE_START = {
     "InvalidLedgerUrl",
 }
 # Base classes that are never raised.
-ONLY_BASES = {"FieldError", "LedgerError"}
+ONLY_BASES = {"BundleError", "FieldError", "LedgerError"}
 
 
 def kin(base: type[DejavuError]) -> Iterator[type[DejavuError]]:

@@ -61,6 +61,8 @@ EVERY_OPTION = {
     "model-store": ("/srv/models", "/srv/models"),
     "load-on-demand": ("on", "on"),
     "max-models": ("12", 12),
+    "gate": ("auto", "auto"),
+    "gate-rollback": ("on", "on"),
     "ledger": ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
     "durability": ("power", "power"),
     "metrics-listen": ("127.0.0.1:9", "127.0.0.1:9"),

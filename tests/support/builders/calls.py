@@ -26,6 +26,10 @@ GAME = current_game(90001)
 """A game that may be played today."""
 
 MAY_PASS = {
+    "MODELS_CHANGED",
+    "MODEL_STORE_UNAVAILABLE",
+    "TOO_MANY_UPLOADS",
+    "UPLOAD_IN_PROGRESS",
     "OVERLOADED",
     "CALLER_LIMIT",
     "SUBSCRIBER_TOO_SLOW",

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.support.builders.issued_forecasts import game, issued
+from tests.support.builders.model_changes import champion, shadow
 
 from dejavu_models.betting import Market, MarketAnswer, evaluate_market
 from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon
@@ -72,6 +73,8 @@ async def fill(ledger: Ledger, path: Path) -> Checkpoint:
         await ledger.commit([recordable(number, market=number == 1), recordable(number, slots=18, last=float(number))])
         await ledger.commit([recordable(number, slots=30, horizon=Horizon.FINAL)])
     await ledger.commit([recordable(2, last=4.0)])  # a revision, late
+    await champion(ledger, "v1", "v2")
+    await _add_shadows(ledger)
     await signer.write_checkpoint()
     for number in range(1, 4):
         await ledger.record_outcome(outcome(number, 3 - number))
@@ -83,6 +86,14 @@ async def fill(ledger: Ledger, path: Path) -> Checkpoint:
     await ledger.commit([recordable(4)])
     await ledger.commit([recordable(4, last=2.0)])  # a revision in time
     return await signer.checkpoint()
+
+
+async def _add_shadows(ledger: Ledger) -> None:
+    """Has v2 forecast beside the champion of what the ledger has."""
+    entries = await ledger.read_after(0, 100)
+    made = await ledger.record_shadows([shadow(each) for each in entries if isinstance(each, IssuedForecast)])
+    assert made.recorded
+    assert not made.refused
 
 
 async def _snapshot(ledger: Ledger) -> None:

@@ -6,8 +6,7 @@ with FakeServer() as server:
     client = DejavuClient(server.target)
 ```
 
-Without a queued answer it returns a plausible one. The answer to a stream is a script: messages, then its end.
-"""
+Without a queued answer it returns a plausible one."""
 
 from __future__ import annotations
 
@@ -17,6 +16,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
+from functools import partialmethod
 from typing import Any, Self
 
 import grpc
@@ -294,15 +294,6 @@ class FakeServer:
         return (("dejavu-worker", self.worker), *workers, ("x-request-id", f"request-{len(self.calls)}"))
 
 
-def _scripted(method: str, answer: type[Message]) -> Callable[[Any, Any, Any], Any]:
-    """Returns a method that gives the queued answers, or an empty one."""
-
-    def called(servicer: _Servicer, request: Any, context: Any) -> Any:
-        return servicer._answer(method, request, context, answer)
-
-    return called
-
-
 class _Servicer(
     prediction_service_pb2_grpc.PredictionServiceServicer,
     model_service_pb2_grpc.ModelServiceServicer,
@@ -314,6 +305,9 @@ class _Servicer(
     def _answer(self, method: str, request: Message, context: Any, default: Callable[[], Message]) -> Any:
         answer = self._fake.arrived(method, request, context)
         return default() if answer is None else self._fake.carry_out(answer, request, context)
+
+    def _scripted(self, method: str, default: Callable[[], Message], request: Message, context: Any) -> Any:
+        return self._answer(method, request, context, default)
 
     def Predict(self, request: PredictRequest, context: Any) -> Any:  # noqa: N802 - the contract's name
         return self._answer("Predict", request, context, lambda: PredictResponse(forecast=forecast(request)))
@@ -402,4 +396,5 @@ class _Servicer(
 
 for _method in model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].methods:
     if not _method.client_streaming and _method.name not in vars(_Servicer):
-        setattr(_Servicer, _method.name, _scripted(_method.name, GetMessageClass(_method.output_type)))
+        _answer = GetMessageClass(_method.output_type)
+        setattr(_Servicer, _method.name, partialmethod(_Servicer._scripted, _method.name, _answer))

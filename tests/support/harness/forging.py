@@ -11,9 +11,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dejavu_common.clock import microseconds
+from dejavu_models.types import Horizon
 from dejavu_server.ledger.audit import checkpoints
 from dejavu_server.ledger.database.store import ChainHead, Identity
-from dejavu_server.ledger.entries import codec, rows
+from dejavu_server.ledger.entries import codec, rows, shadows
+from dejavu_server.ledger.entries.model_changes import change_row, parse_change
 from dejavu_server.ledger.entries.settlement import Bet
 
 
@@ -52,6 +54,16 @@ def put_derived(database: sqlite3.Connection, kind: str, text: str) -> None:
         ).fetchone()
         first = outcome.sequence if before is None or before[1] else before[0]
         table, row = "outcomes", rows.outcome_row(outcome, first)
+    elif kind == codec.MODEL:
+        table, row = "model_changes", change_row(parse_change(text))
+    elif kind == codec.SHADOW:
+        columns = ", ".join(shadows.ForecastRow._fields)
+        target = shadows.forecast_sequence(text)
+        found = database.execute(f"SELECT {columns} FROM forecasts WHERE sequence = ?", (target,)).fetchone()
+        # Beside no forecast: as if it were beside the first one.
+        beside = shadows.ForecastRow(*(found or database.execute(f"SELECT {columns} FROM forecasts").fetchone()))
+        shadow = shadows.parse_shadow(text, Horizon(beside.horizon), beside.alpha)
+        table, row = "shadows", shadows.shadow_row(shadow, beside)
     else:
         target, market, answer = codec.parse_market(text)
         sequence = json.loads(text)["sequence"]
@@ -116,7 +128,7 @@ def own_checkpoint(database: sqlite3.Connection) -> int:
 
 def cut_off(database: sqlite3.Connection, sequence: int, *, checkpoints: bool = True) -> None:
     """Removes the entries after a sequence, and everything derived from them."""
-    tables = ["markets", "outcomes", "forecasts", "entries"] + ["checkpoints"] * checkpoints
+    tables = ["shadows", "model_changes", "markets", "outcomes", "forecasts", "entries"] + ["checkpoints"] * checkpoints
     database.execute("DELETE FROM snapshots")
     for table in tables:
         database.execute(f"DELETE FROM {table} WHERE sequence > ?", (sequence,))

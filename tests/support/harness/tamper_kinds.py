@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from tests.support.harness import tamper_entries
+from tests.support.harness import tamper_entries, tamper_models
 from tests.support.harness.forging import own_checkpoint, sign
 from tests.support.harness.tampering import Kinds
 
 from dejavu_server.ledger.audit.signing_key import load_or_create
 
-KINDS: Final = Kinds(tamper_entries.KINDS)
+KINDS: Final = Kinds([*tamper_entries.KINDS, *tamper_models.KINDS])
 
 _DAYS = timedelta(days=5)
 
@@ -42,6 +42,8 @@ for table, column, value in (
     ("forecasts", "confidence", "0.99"),
     ("outcomes", "differential", "differential + 1"),
     ("markets", "stake_fraction", "stake_fraction / 2"),
+    ("shadows", "minute", "minute + 1"),
+    ("model_changes", "changed_us", "changed_us + 1"),
 ):
     first = f"sequence = (SELECT min(sequence) FROM {table})"
     KINDS.sql(table, "a value", f"UPDATE {table} SET {column} = {value} WHERE {first}", "rows")
@@ -77,6 +79,11 @@ KINDS.sql(
     "UPDATE markets SET stake_fraction = 0.0 WHERE stake_fraction > 0",
     "rows",
 )
+
+KINDS.sql(
+    "shadows", "the values that scores are computed from", "UPDATE shadows SET scored_values = zeroblob(40)", "rows"
+)
+KINDS.sql("shadows", "the forecast that it is beside", "UPDATE shadows SET forecast_sequence = 1 - sequence", "rows")
 
 # Checkpoints and snapshots.
 

@@ -24,6 +24,8 @@ TABLES = (
     "forecasts",
     "outcomes",
     "markets",
+    "shadows",
+    "model_changes",
     "checkpoints",
     "snapshots",
 )
@@ -39,6 +41,8 @@ CHECKS = {
     "hindsight": "with hindsight|marked as late",
     "revision": "revisions count from 0|changes nothing|has no revisions|it withdraws",
     "answer": "the market's answer is not that|needs an earlier forecast|the American form of decimal",
+    "shadow": "the shadow (needs|is of)",
+    "models": "of models is not possible|changes nothing of the models|another champion",
     "own checkpoints": "the ledger's (own )?checkpoint",
     "kept checkpoint": "that was signed$|entries were removed: the ledger ends|entries up to|was restored",
     "snapshot": "snapshot",

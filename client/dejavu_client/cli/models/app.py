@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model
-from dejavu_client.cli.group import CommandFamily
 from dejavu_client.cli.models import changes, evidence
+from dejavu_client.cli.models.family import CommandFamily
 from dejavu_client.cli.models.options import ModelName
 from dejavu_client.cli.options import Json, Target, Timeout, connect
 from dejavu_client.client import DejavuClient
@@ -43,9 +43,8 @@ def all_models(
         list_models(target, timeout, as_json)
     elif given := [each for each in ctx.command.params if _is_given(ctx, each.name)]:
         # It would be read before the command, whose own option, with its default, is the one that counts.
-        raise typer.BadParameter(
-            f"give it after the command: dejavu models {ctx.invoked_subcommand} …", param_hint=given
-        )
+        where = f"give it after the command: dejavu models {ctx.invoked_subcommand} …"
+        raise typer.BadParameter(where, param_hint=[each.opts[0] for each in given])
 
 
 def _is_given(ctx: typer.Context, name: str | None) -> bool:

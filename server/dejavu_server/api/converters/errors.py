@@ -80,3 +80,10 @@ class InvalidScoreFilter(InvalidInput):
 
     reason = "INVALID_FILTER"
     default_field = "filter"
+
+
+class InvalidComparison(InvalidInput):
+    """A model would be compared with itself."""
+
+    reason = "INVALID_COMPARISON"
+    default_field = "against_version"

@@ -36,6 +36,9 @@ WITHOUT_EFFECT: Final = frozenset(
         "model_store",  # which version answers counts
         "load_on_demand",
         "max_models",
+        "gate",
+        "gate_rollback",
+        "gate_crps_margin",
         "ledger",  # what was learned from it counts
         "durability",
         "metrics_listen",

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import structlog
 
 from dejavu_common.clock import utc_now
+from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
 from dejavu_models.registry.bundle import read_manifest
@@ -41,28 +42,32 @@ class BundleStore(Protocol):
         """Stores the bundle in a folder, unless it is there; returns its version."""
 
 
-def put_bundles(store: BundleStore, bundles: Sequence[Path], roster: Roster) -> str:
-    """Stores the first of some bundles if there is no champion; if there is, those that the roster knows and it lacks.
-
-    Args:
-        store: the store; each server may have its own.
-        bundles: folders of the bundles.
-        roster: the roster.
-
-    Returns:
-        The version of the first bundle.
+def put_first(store: BundleStore, bundles: Sequence[Path]) -> str:
+    """Stores the first of some bundles, unless it is there; returns its version.
 
     Raises:
-        DejavuError: if the first cannot be read, or one cannot be stored.
+        DejavuError: if it cannot be read or stored.
     """
-    first = read_manifest(bundles[0]).version
-    for index, folder in enumerate(bundles):
-        version = read_manifest(folder).version
-        known = version in roster.stages or (index == 0 and not roster.champion)
-        if known and not store.is_complete(version):
-            store.put(folder)
-            _log.info("bundle_stored", model=version, bundle=str(folder))
-    return first
+    version = read_manifest(bundles[0]).version
+    if not store.is_complete(version):
+        store.put(bundles[0])
+        _log.info("bundle_stored", model=version, bundle=str(bundles[0]))
+    return version
+
+
+def put_known(store: BundleStore, bundles: Sequence[Path], roster: Roster) -> None:
+    """Stores those of some bundles that the roster knows and the store lacks: each server may have a store of its own.
+
+    One that cannot be read or stored is logged: the store may have what is needed.
+    """
+    for folder in bundles:
+        try:
+            version = read_manifest(folder).version
+            if version in roster.stages and not store.is_complete(version):
+                store.put(folder)
+                _log.info("bundle_stored", model=version, bundle=str(folder))
+        except DejavuError as error:
+            _log.warning("bundle_not_stored", bundle=str(folder), reason=str(error))
 
 
 async def promote_first(ledger: LedgerAccess, version: str) -> Roster:

@@ -179,7 +179,7 @@ class ModelLifecycle:
             return False, None, ""
 
     async def rollback(
-        self, from_version: str = "", reason: str = "", caller: str = ""
+        self, from_version: str = "", reason: str = "", caller: str = "", *, evidence: ModelEvidence | None = None
     ) -> tuple[str, ModelChange | None]:
         """Makes the previous model the champion again.
 
@@ -187,6 +187,7 @@ class ModelLifecycle:
             from_version: the champion that is to be replaced; empty: whichever it is.
             reason: why.
             caller: identity of the caller.
+            evidence: what it rests on; None if on nothing measured.
 
         Returns:
             The version of the champion, and the change; None if `from_version` was not the champion any more.
@@ -205,7 +206,7 @@ class ModelLifecycle:
                     return against, None
             if not roster.previous:
                 raise WrongStage("there is no previous model to return to; expected a promotion before")
-            change = ModelChange(ModelAction.ROLLBACK, roster.previous, utc_now(), reason=reason)
+            change = ModelChange(ModelAction.ROLLBACK, roster.previous, utc_now(), reason=reason, evidence=evidence)
             roster.check(change)
             judged = _Judged(against, change)
             try:
@@ -222,20 +223,29 @@ class ModelLifecycle:
             NotRegistered, ModelInUse, WrongStage, InvalidReason: if that is not possible.
             LedgerError: if it cannot be recorded.
         """
-        return await self._remove(ModelAction.UNLOAD, name, reason, caller)
+        return await self._remove(name, ModelChange(ModelAction.UNLOAD, "", utc_now(), reason=reason), caller)
 
-    async def retire(self, name: str, reason: str = "", caller: str = "") -> tuple[str, ModelChange | None]:
+    async def retire(
+        self, name: str, reason: str = "", caller: str = "", *, evidence: ModelEvidence | None = None
+    ) -> tuple[str, ModelChange | None]:
         """Retires a model; returns its version, and the change, None if there was none.
+
+        Args:
+            name: its version or alias.
+            reason: why.
+            caller: identity of the caller.
+            evidence: what it rests on; None if on nothing measured.
 
         Raises:
             NotRegistered, ModelInUse, InvalidReason: if that is not possible.
             LedgerError: if it cannot be recorded.
         """
-        return await self._remove(ModelAction.RETIRE, name, reason, caller)
+        change = ModelChange(ModelAction.RETIRE, "", utc_now(), reason=reason, evidence=evidence)
+        return await self._remove(name, change, caller)
 
-    async def _remove(self, action: ModelAction, name: str, reason: str, caller: str) -> tuple[str, ModelChange | None]:
+    async def _remove(self, name: str, change: ModelChange, caller: str) -> tuple[str, ModelChange | None]:
         version = (await self.roster()).version_of(name)
-        return version, await self._record(lambda _: ModelChange(action, version, utc_now(), reason=reason), caller)
+        return version, await self._record(lambda _: replace(change, model_version=version), caller)
 
     async def route(
         self, shares: Sequence[tuple[str, float]], reason: str = "", caller: str = ""
@@ -308,7 +318,7 @@ class ModelLifecycle:
     async def _change(
         self, prepare: Callable[[Connection, Roster], ModelChange], caller: str
     ) -> tuple[Roster, ModelChange | None]:
-        """Records a change and waits until it is in force in this worker."""
+        """Records a change and waits until it is in force, in all workers if they are quick."""
 
         def by_caller(connection: Connection, roster: Roster) -> ModelChange:
             return replace(prepare(connection, roster), changed_by=caller)
@@ -316,6 +326,7 @@ class ModelLifecycle:
         roster, recorded = await self._ledger.change_models(by_caller)
         if recorded is not None:
             await self._models.wait_for(recorded.sequence)
+            await self._rollout.followed_everywhere(recorded.sequence)
         return roster, recorded
 
 

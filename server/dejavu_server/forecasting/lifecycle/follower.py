@@ -22,7 +22,7 @@ from dejavu_common.tasks import BackgroundTask
 from dejavu_models.errors import DejavuError
 from dejavu_models.registry.stages import Roster
 from dejavu_server.forecasting.lifecycle import replicas
-from dejavu_server.forecasting.lifecycle.bundles import BundleStore, promote_first, put_bundles
+from dejavu_server.forecasting.lifecycle.bundles import BundleStore, promote_first, put_first, put_known
 from dejavu_server.forecasting.lifecycle.loader import ModelLoader
 from dejavu_server.forecasting.lifecycle.models import ServingModels, answering
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
@@ -114,6 +114,7 @@ class ModelFollower:
         self._known: _Known | None = None
         self._workers: Sequence[Replicas] = ()
         self._error: Exception | None = None
+        self._gave_bundles = False
         self._reports = True
         self._reported = ("", -REPORT_SECONDS)
         self._ready: bool | None = None
@@ -138,6 +139,7 @@ class ModelFollower:
         Raises:
             ChampionUnavailable: if they cannot be loaded.
         """
+        self._set_ready()
         self._task.start(self._run(), "model-follower")
         await wait_until_set(self._settled, START_SECONDS)
         if self.is_ready or isinstance(self._error, LedgerError):
@@ -173,8 +175,11 @@ class ModelFollower:
                 self.newest, self._known = reading.roster, reading.known
                 _log.debug("roster", sequence=self.newest.sequence, champion=self.newest.champion)
             if not self.newest.champion:
-                first = await asyncio.to_thread(put_bundles, self._store, self._bundles, self.newest)
+                first = await asyncio.to_thread(put_first, self._store, self._bundles)
                 self.newest = await promote_first(self._ledger, first)
+            elif not self._ready and not self._gave_bundles:
+                self._gave_bundles = True
+                await asyncio.to_thread(put_known, self._store, self._bundles, self.newest)
             self._workers = reading.workers
             self._switch()
             self._load(reading.wishes)
@@ -224,7 +229,14 @@ class ModelFollower:
         """Writes the report if it changed or is due, and removes those of workers of this server that have died."""
         if not self._reports:
             return
-        own = Replicas(self._server, self._worker, os.getpid(), frozenset(self._models.versions), self._loader.failures)
+        own = Replicas(
+            self._server,
+            self._worker,
+            os.getpid(),
+            frozenset(self._models.versions),
+            self._loader.failures,
+            self._models.roster.sequence,
+        )
         state, now = own.state(), time.monotonic()
         if state != self._reported[0] or now - self._reported[1] >= REPORT_SECONDS:
             await self._ledger.write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Collection
 from typing import Final
@@ -23,6 +24,10 @@ RETRY_SECONDS: Final = 30.0
 
 DEMAND_SECONDS: Final = 5.0
 """Least time between two models loaded on demand: loading takes a second of a processor, and anybody may ask."""
+
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""Held while a thread of this process loads a bundle: numpy parses the headers of arrays with `ast`, and CPython 3.11
+raises SystemError if two threads do that at once."""
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +59,7 @@ class ModelLoader:
         self._lock = asyncio.Lock()
         self._tried: dict[str, float] = {}
         self._demanded = -DEMAND_SECONDS
+        self._coming = set[str]()  # loaded on demand
         self.failures: dict[str, LoadFailure] = {}
 
     def is_due(self, version: str, wish: str) -> bool:
@@ -85,7 +91,8 @@ class ModelLoader:
             _log.info("model_loaded", model=version, seconds=round(time.monotonic() - began, 3))
 
     def _load_now(self, version: str) -> Forecaster:
-        forecaster = self._store.load(version)
+        with _ONE_AT_A_TIME:
+            forecaster = self._store.load(version)
         self._prepare(forecaster)
         return forecaster
 
@@ -96,12 +103,16 @@ class ModelLoader:
             Overloaded: if another one was loaded for a caller just now.
             ModelLoadFailed: if it cannot be loaded.
         """
-        if self.is_due(version, ""):
+        if version not in self._coming and self.is_due(version, ""):
             now = time.monotonic()
             if now - self._demanded < DEMAND_SECONDS:
                 raise Overloaded(f"a model was loaded on demand within the last {DEMAND_SECONDS:g} s")
             self._demanded = now
-            await self.load(version)
+            self._coming.add(version)
+            try:
+                await self.load(version)
+            finally:
+                self._coming.discard(version)
         async with self._lock:  # another caller may have begun to load it
             failure = self.failures.get(version)
         if failure is not None and not self._models.is_loaded([version]):

@@ -44,6 +44,7 @@ class Replicas:
         pid: its process.
         loaded: versions that it has loaded and warmed up.
         failed: those that it could not load.
+        roster_sequence: sequence of the newest change of models that is in force there.
     """
 
     server: str
@@ -51,11 +52,13 @@ class Replicas:
     pid: int
     loaded: frozenset[str]
     failed: Mapping[str, LoadFailure]
+    roster_sequence: int = 0
 
     def state(self) -> str:
         """Returns what it reports of itself, as JSON."""
         failed = {version: [failure.wish, failure.error] for version, failure in sorted(self.failed.items())}
-        return json.dumps({"pid": self.pid, "loaded": sorted(self.loaded), "failed": failed})
+        state = {"pid": self.pid, "roster": self.roster_sequence, "loaded": sorted(self.loaded), "failed": failed}
+        return json.dumps(state)
 
 
 def live(connection: Connection) -> tuple[list[Replicas], dict[str, str]]:
@@ -71,7 +74,14 @@ def _replicas(reports: Iterable[WorkerReport]) -> Iterable[Replicas]:
             continue
         state = json.loads(each.state)
         failed = {version: LoadFailure(*failure[:2]) for version, failure in state.get("failed", {}).items()}
-        yield Replicas(each.server, each.worker, state.get("pid", 0), frozenset(state.get("loaded", ())), failed)
+        yield Replicas(
+            each.server,
+            each.worker,
+            state.get("pid", 0),
+            frozenset(state.get("loaded", ())),
+            failed,
+            state.get("roster", 0),
+        )
 
 
 def wish(connection: Connection, version: str, token: str = "") -> str:

@@ -21,6 +21,9 @@ from dejavu_server.ledger.database.backend import Connection
 LOAD_SECONDS: Final = 55.0
 """Longest time to wait until all workers have a model: less than the deadline of a call that has none."""
 
+FOLLOW_SECONDS: Final = 3.0
+"""Longest time to wait until a recorded change is in force in all workers."""
+
 _LOOK_SECONDS: Final = 0.05
 _WISH_SECONDS: Final = 5.0
 """How often a wish is repeated, which expires after half a minute."""
@@ -89,8 +92,23 @@ class Rollout:
                         return
                     await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:
-            names = ", ".join(f"{each.worker} of server {each.server}" for each in missing[:3]) or "any"
-            raise DeadlineExceeded(f"not loaded in time by worker {names}; nothing was changed") from None
+            raise DeadlineExceeded(f"not loaded in time by worker {_names(missing)}; nothing was changed") from None
+
+    async def followed_everywhere(self, sequence: int) -> None:
+        """Waits until a change of models is in force in all live workers, FOLLOW_SECONDS at most.
+
+        Named forecasts need no such wait: the ledger refuses what came too late. It is for what-ifs and aliases.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FOLLOW_SECONDS):
+                while any(  # noqa: ASYNC110 - it looks itself
+                    each.roster_sequence < sequence for each in await self.workers()
+                ):
+                    await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _names(workers: Sequence[Replicas]) -> str:
+    return ", ".join(f"{each.worker} of server {each.server}" for each in workers[:3]) or "any"
 
 
 def lacking(connection: Connection, versions: Sequence[str]) -> str | None:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 
+from dejavu_feed.game_ids import is_replay
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.audit import market_answers
@@ -18,15 +19,24 @@ from dejavu_server.ledger.audit.entry_times import SignedTimes
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.recorded_games import RecordedGames
 from dejavu_server.ledger.database.store import Identity
-from dejavu_server.ledger.entries import codec, rows
+from dejavu_server.ledger.entries import codec, rows, shadows
+from dejavu_server.ledger.entries.model_changes import change_row, parse_change
 from dejavu_server.ledger.entries.settlement import Bet
+from dejavu_server.ledger.entries.shadows import ForecastRow
 from dejavu_server.ledger.errors import LedgerCorrupt
+from dejavu_server.ledger.queries import model_changes
 from dejavu_server.ledger.queries.verification import raw_rows
 from dejavu_server.ledger.queries.verification.raw_rows import Raw
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
-_FORECASTS, _OUTCOMES, _MARKETS = raw_rows.DERIVED
-_TABLES = {codec.FORECAST: _FORECASTS, codec.OUTCOME: _OUTCOMES, codec.MARKET: _MARKETS}
+_FORECASTS, _OUTCOMES, _MARKETS, _SHADOWS, _CHANGES = raw_rows.DERIVED
+_TABLES = {
+    codec.FORECAST: _FORECASTS,
+    codec.OUTCOME: _OUTCOMES,
+    codec.MARKET: _MARKETS,
+    codec.SHADOW: _SHADOWS,
+    codec.MODEL: _CHANGES,
+}
 """The table with one row for each entry of a kind."""
 
 
@@ -52,6 +62,7 @@ class ChainVerifier:
         # Game → horizon → sequence of the first report, of outcomes that stand.
         self._outcomes: dict[str, dict[Horizon, int]] = {}
         self._recorded = RecordedGames()
+        self._roster = model_changes.pruned_roster(connection, identity.pruned_through)
 
     def run(self) -> None:
         """Verifies every entry.
@@ -113,6 +124,13 @@ class ChainVerifier:
             self._times.check(outcome.sequence, outcome.recorded_time)
         elif kind == codec.MARKET:
             self._check_market(row)
+        elif kind == codec.SHADOW:
+            self._check_shadow(row)
+        elif kind == codec.MODEL:
+            change = parse_change(row["entry_canonical"])
+            _check_row(row, _CHANGES, change_row(change))
+            self._times.check(change.sequence, change.changed_time)
+            self._roster = model_changes.check_next(self._roster, change)
 
     def _check_market(self, row: Raw) -> None:
         sequence = row["entry_sequence"]
@@ -137,6 +155,34 @@ class ChainVerifier:
         )
         fault = market_answers.fault_of(forecast, market, answer, learned_since=learned is not None)
         _check(fault is None, f"entry {sequence}: the market's answer is not that to the forecast at {target}: {fault}")
+
+    def _check_shadow(self, row: Raw) -> None:
+        sequence = row["entry_sequence"]
+        target = shadows.forecast_sequence(row["entry_canonical"])
+        _check(row[raw_rows.KEYS[_SHADOWS]] is not None, f"entry {sequence}: the row in {_SHADOWS} is missing")
+        _check(
+            equals_stored(row["shadows_forecast_sequence"], target),
+            f"entry {sequence}: the row in {_SHADOWS} does not match the entry: column forecast_sequence differs",
+        )
+        pruned = target <= self._identity.pruned_through
+        beside = _pruned_forecast(row, target) if pruned else _forecast_beside(row)
+        _check(
+            pruned or beside.sequence == target < sequence,
+            f"entry {sequence}: the shadow needs an earlier forecast at {target}",
+        )
+        shadow = shadows.parse_shadow(row["entry_canonical"], Horizon(beside.horizon), beside.alpha)
+        _check_row(row, _SHADOWS, shadows.shadow_row(shadow, beside))
+        # It may have waited for its turn while a checkpoint was signed.
+        self._times.check(sequence, shadow.generated_time, may_be_older=True)
+        _check(
+            shadow.forecast.elapsed_minutes == beside.minute,
+            f"entry {sequence}: the shadow is of another minute than the forecast at {target}",
+        )
+        _check(
+            shadow.forecast.model_version != beside.model_version,
+            f"entry {sequence}: the shadow is of the model that made the forecast at {target}",
+        )
+        self._check_hindsight(row, beside.game_id, beside.minute)
 
     def _first_sequence(self, row: Raw, outcome: ReportedOutcome) -> int:
         """Returns the sequence of the first report of an outcome's game and horizon since none stood."""
@@ -164,6 +210,18 @@ class ChainVerifier:
         justified = issued.late is None or pruned or self._recorded.late(issued, timedelta(0)) is issued.late
         _check(justified, f"entry {row['entry_sequence']}: marked as late, but nothing before it makes it late")
         self._recorded.add(issued)
+
+
+def _forecast_beside(row: Raw) -> ForecastRow:
+    """Returns the row of the forecast that a shadow was made beside, which was compared with its entry before."""
+    return ForecastRow(*(row[f"beside_{name}"] for name in ForecastRow._fields))
+
+
+def _pruned_forecast(row: Raw, sequence: int) -> ForecastRow:
+    """Returns what the row of a shadow says of its forecast, which was removed: the shadow is about to be, too."""
+    game_id, scored = row["shadows_game_id"], row["shadows_scored_values"]
+    replay, minute = is_replay(game_id), row["shadows_minute"]
+    return ForecastRow(sequence, game_id, row["shadows_horizon"], minute, 0.5, replay, "", scored)
 
 
 def equals_stored(stored: object, expected: object) -> bool:

@@ -46,15 +46,20 @@ class SignedTimes:
         for index in range(len(signed) - 2, -1, -1):
             self._up_to[index] = min(self._up_to[index], self._up_to[index + 1])
 
-    def check(self, sequence: int, time: datetime) -> None:
+    def check(self, sequence: int, time: datetime, *, may_be_older: bool = False) -> None:
         """Checks the time of an entry: when its forecast was made or its outcome recorded, in UTC.
+
+        Args:
+            sequence: sequence of the entry.
+            time: its time.
+            may_be_older: whether it may have waited before it was recorded.
 
         Raises:
             LedgerCorrupt: if a checkpoint before it was signed later, or one that contains it was signed earlier.
         """
         time_us = microseconds(time)
         index = bisect_left(self._sequences, sequence)  # of the first checkpoint that contains the entry
-        if index and time_us < self._after[index - 1] - self._tolerance_us:
+        if index and not may_be_older and time_us < self._after[index - 1] - self._tolerance_us:
             signed = _text(self._after[index - 1])
             raise _differs(sequence, time, f"but was recorded after a checkpoint that was signed at {signed}")
         if index < len(self._sequences) and time_us > self._up_to[index] + self._tolerance_us:

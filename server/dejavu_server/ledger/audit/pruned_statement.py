@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.ledger.audit import signing_key
+from dejavu_server.ledger.database import pruned_changes
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.errors import LedgerCorrupt
@@ -65,7 +66,8 @@ def check(connection: Connection, identity: Identity, public_keys: Collection[by
         raise LedgerCorrupt(f"the snapshot of what was pruned is signed with another key: {statement.public_key.hex()}")
     stored = learning.read_snapshot(connection, learning.INTERVALS, statement.intervals + 1)
     state = stored[1] if statement.intervals and stored is not None and stored[0] == statement.intervals else b""
-    if pruned.digest(state, pruned.read_outcomes(connection)) != statement.digest:
+    removed = pruned.read_outcomes(connection), pruned_changes.read_texts(connection)
+    if pruned.digest(state, *removed) != statement.digest:
         raise LedgerCorrupt("the snapshots that stand for what was pruned were altered")
     return statement
 

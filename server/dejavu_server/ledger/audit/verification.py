@@ -19,7 +19,7 @@ from dejavu_server.ledger.audit import checkpoints, pruned_statement, revisions,
 from dejavu_server.ledger.audit.chain import ChainVerifier
 from dejavu_server.ledger.audit.entry_times import CLOCK_TOLERANCE, SignedTimes
 from dejavu_server.ledger.audit.stored_checkpoints import is_hex
-from dejavu_server.ledger.database import schema, store
+from dejavu_server.ledger.database import pruned_changes, schema, store
 from dejavu_server.ledger.database.backend import Backend, Connection
 from dejavu_server.ledger.database.backends import read_only_ledger
 from dejavu_server.ledger.database.store import Identity
@@ -46,7 +46,7 @@ class Verification:
         sequence: sequence of the last entry.
         hash: hash of the last entry, in hexadecimal. Stored elsewhere, it proves later that nothing before it changed.
         pruned_through: entries up to this sequence were removed; 0: none.
-        forecasts, outcomes, markets: number of entries of each kind.
+        forecasts, outcomes, markets, shadows, model_changes: number of entries of each kind.
         settled: number of forecasts whose outcome stands.
         checkpoints: number of signed heads in the ledger.
         snapshots: number of snapshots of the online state.
@@ -63,6 +63,8 @@ class Verification:
     forecasts: int = 0
     outcomes: int = 0
     markets: int = 0
+    shadows: int = 0
+    model_changes: int = 0
     settled: int = 0
     checkpoints: int = 0
     snapshots: int = 0
@@ -153,6 +155,8 @@ def _verify(
         forecasts=verifier.counts[codec.FORECAST],
         outcomes=verifier.counts[codec.OUTCOME],
         markets=verifier.counts[codec.MARKET],
+        shadows=verifier.counts[codec.SHADOW],
+        model_changes=verifier.counts[codec.MODEL],
         settled=raw_rows.count_settled(connection),
         checkpoints=len(own),
         snapshots=_check_snapshots(connection, identity, public_keys),
@@ -227,7 +231,7 @@ def _check_snapshots(connection: Connection, identity: Identity, public_keys: Co
     with store.snapshot_read(connection):
         remaining: dict[int, bytes] = {}
         for row in raw_rows.all_snapshots(connection):
-            if row["snapshot_part"] in {pruned.STATEMENT, pruned.OUTCOMES}:
+            if row["snapshot_part"] in {pruned.STATEMENT, pruned.OUTCOMES, pruned_changes.PART}:
                 continue
             if row["snapshot_part"] != learning.INTERVALS or not isinstance(row["snapshot_sequence"], int):
                 raise LedgerCorrupt(f"a snapshot has an unknown part: {row['snapshot_part']!r}")

@@ -78,10 +78,9 @@ def parse_shadow(canonical: str, horizon: Horizon, alpha: float) -> ShadowForeca
     Raises:
         ValueError: if the text is not one.
     """
+    of = forecast_sequence(canonical)
     with codec.entry_of(codec.SHADOW, canonical) as entry:
-        fields, of = entry["payload"]["forecast"], entry["payload"]["of"]
-        if type(of) is not int or of < 1:
-            raise ValueError(f"of is {of!r}; expected the sequence of a forecast")
+        fields = entry["payload"]["forecast"]
         if fields["explanation"] is not None or entry["revision"] != 0:
             raise ValueError("a shadow has an explanation, or is a revision; expected neither")
         return ShadowForecast(
@@ -93,6 +92,19 @@ def parse_shadow(canonical: str, horizon: Horizon, alpha: float) -> ShadowForeca
         )
 
 
+def forecast_sequence(canonical: str) -> int:
+    """Returns the sequence of the forecast that the shadow of an entry was made beside.
+
+    Raises:
+        ValueError: if the text is not the canonical form of a shadow entry.
+    """
+    with codec.entry_of(codec.SHADOW, canonical) as entry:
+        of = entry["payload"]["of"]
+        if type(of) is not int or of < 1:
+            raise ValueError(f"of is {of!r}; expected the sequence of a forecast")
+        return of
+
+
 def shadow_row(shadow: ShadowForecast, of: ForecastRow) -> Row:
     """Returns the row of `shadows` for a recorded shadow, given the row of the forecast that it was made beside.
 
@@ -100,9 +112,9 @@ def shadow_row(shadow: ShadowForecast, of: ForecastRow) -> Row:
         ValueError: if a value is not a number.
     """
     forecast = shadow.forecast
-    (last_known,) = _LAST_KNOWN.unpack_from(of.scored_values)
     interval = forecast.interval.lower, forecast.interval.upper
     try:
+        (last_known,) = _LAST_KNOWN.unpack_from(of.scored_values)
         scored = scored_values.pack(
             forecast.point, last_known, interval, forecast.home_lead_probability, forecast.distribution
         )

@@ -1,5 +1,8 @@
 """Observations for the online state: one per outcome, model version and quarter, in order of first report.
 
+A model learns from its forecasts, and as a challenger from those that it made beside recorded ones. The minute and the
+margin of such a shadow, and whether it was late or replaced, are those of the forecast beside it.
+
 A corrected outcome keeps the sequence of its first report, so the online state is a function of the ledger alone: every
 reader that has read equally far has the same state. A withdrawn one is left out; reported again, it is a first report.
 
@@ -17,7 +20,7 @@ from datetime import date
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, Table, and_, bindparam, delete, func, insert, literal, select, update
 
 from dejavu_feed.game_ids import COMPETITIVE, is_of_season
 from dejavu_models.types import Horizon
@@ -29,10 +32,11 @@ from dejavu_models.uncertainty.adaptive import (
     static_score,
 )
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.schema import entries, forecasts, outcomes, snapshots
+from dejavu_server.ledger.database.schema import entries, forecasts, outcomes, shadows, snapshots
 from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.scored_values import BYTES_WITHOUT_QUANTILES
+from dejavu_server.ledger.entries.shadows import parse_shadow
 from dejavu_server.ledger.queries import pruned
 from dejavu_server.ledger.queries.predictions import canonical_forms, superseded
 
@@ -235,7 +239,7 @@ def drop_snapshots(connection: Connection, first_sequence: int) -> None:
 def _observations(connection: Connection, after: int, last: int) -> dict[int, list[Observation]]:
     """Returns the observations of the outcomes that were first reported after a sequence, up to another, by outcome.
 
-    There is one for each model version and quarter, of the first forecast in this order of preference: no
+    There is one for each model version and quarter, of the first forecast, or shadow, in this order of preference: no
     pregame_margin in the request, nearest to the quarter's middle minute, earlier minute, recorded earlier.
     """
 
@@ -248,19 +252,27 @@ def _observations(connection: Connection, after: int, last: int) -> dict[int, li
             row.margin_given,
             abs(row.minute - QUARTER_MIDPOINTS[quarter]),
             row.minute,
-            row.forecast_sequence,
+            row.sequence,
         )
 
     def key(row: Any) -> tuple[int, TrackerKey]:
         return row.first_sequence, TrackerKey(row.model_version, Horizon(row.horizon), quarter_of(row.minute))
 
-    candidates = connection.execute(_SETTLED, {"after": after, "last": last}).all()
+    between = {"after": after, "last": last}
+    candidates = list(connection.execute(_SETTLED, between))
+    if connection.execute(_ANY_SHADOW).first() is not None:
+        candidates += connection.execute(_SETTLED_SHADOWS, between)
     chosen = [(key, next(group)) for key, group in groupby(sorted(candidates, key=order), key=key)]
-    texts = canonical_forms(connection, [row.forecast_sequence for _, row in chosen])
+    texts = canonical_forms(connection, [row.sequence for _, row in chosen])
     result: defaultdict[int, list[Observation]] = defaultdict(list)
     with store.decoding():
         for (first, tracker), row in chosen:
-            forecast = codec.parse(texts[row.forecast_sequence], explanation=False).forecast
+            text, horizon = texts[row.sequence], Horizon(row.horizon)
+            forecast = (
+                parse_shadow(text, horizon, row.alpha).forecast
+                if row.shadow
+                else codec.parse(text, explanation=False).forecast
+            )
             score = static_score(forecast.distribution, forecast.static_scores, row.differential)
             result[first].append(Observation(tracker, score))
     return result
@@ -308,31 +320,40 @@ _OUTCOMES = (
     .limit(bindparam("limit"))
 )
 
-_SETTLED = (
-    select(
+
+def _settled(made: Table, *, shadow: bool) -> Select[Any]:
+    """Selects the settled forecasts that were recorded in time and not replaced, or what was made in their shadow."""
+    selected = select(
         outcomes.c.first_sequence,
         outcomes.c.differential,
-        forecasts.c.sequence.label("forecast_sequence"),
+        made.c.sequence,
+        made.c.model_version,
+        literal(shadow).label("shadow"),
         forecasts.c.horizon,
         forecasts.c.minute,
-        forecasts.c.model_version,
+        forecasts.c.alpha,
         forecasts.c.margin_given,
-    )
-    .join_from(
+    ).join_from(
         outcomes,
         forecasts,
         and_(forecasts.c.game_id == outcomes.c.game_id, forecasts.c.horizon == outcomes.c.horizon),
     )
-    .where(
+    if shadow:
+        selected = selected.join(shadows, shadows.c.forecast_sequence == forecasts.c.sequence)
+    return selected.where(
         outcomes.c.first_sequence > bindparam("after"),
         outcomes.c.first_sequence <= bindparam("last"),
         _COMPETITIVE,
         STANDS,
         forecasts.c.late == "",
-        func.length(forecasts.c.scored_values) > BYTES_WITHOUT_QUANTILES,
+        func.length(made.c.scored_values) > BYTES_WITHOUT_QUANTILES,
         ~superseded,
     )
-)
+
+
+_SETTLED = _settled(forecasts, shadow=False)
+_SETTLED_SHADOWS = _settled(shadows, shadow=True)
+_ANY_SHADOW = select(shadows.c.sequence).limit(1)
 
 _SNAPSHOT = (
     select(snapshots.c.sequence, snapshots.c.state)

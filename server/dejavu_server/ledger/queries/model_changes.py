@@ -66,11 +66,22 @@ def read_changes(connection: Connection, after: int = 0) -> list[ModelChange]:
     """
     # The table first: what is pruned between the two reads is found in the second.
     with store.decoding():
-        found = {
-            sequence: parse_change(text) for sequence, text in connection.execute(_CHANGES_AFTER, {"after": after})
-        }
-    removed = {each.sequence: each for each in pruned_changes.read(connection) if each.sequence > after}
-    return [change for _, change in sorted({**removed, **found}.items())]
+        found = [parse_change(text) for text in connection.execute(_CHANGES_AFTER, {"after": after}).scalars()]
+    first = found[0].sequence if found else None
+    removed = [each for each in pruned_changes.read(connection) if each.sequence > after]
+    return [each for each in removed if first is None or each.sequence < first] + found
+
+
+def change_texts(connection: Connection, through: int) -> list[str]:
+    """Returns the canonical forms of the changes of models up to a sequence, pruned ones included, in order.
+
+    Raises:
+        LedgerCorrupt: if one cannot be read.
+    """
+    texts = [*pruned_changes.read_texts(connection), *connection.execute(_CHANGES_AFTER, {"after": 0}).scalars()]
+    with store.decoding():
+        by_sequence = {parse_change(text).sequence: text for text in texts}
+    return [text for sequence, text in sorted(by_sequence.items()) if sequence <= through]
 
 
 def newest_changes(
@@ -141,6 +152,16 @@ def append_change(
     return after, change
 
 
+def pruned_roster(connection: Connection, through: int) -> Roster:
+    """Returns the roster after the changes that were removed up to a sequence.
+
+    Raises:
+        LedgerCorrupt: if one of them cannot be read, or is not possible.
+    """
+    removed = (each for each in pruned_changes.read(connection) if each.sequence <= through)
+    return reduce(check_next, removed, Roster())
+
+
 def check_next(roster: Roster, change: ModelChange) -> Roster:
     """Returns the roster after a recorded change, which must be one that `append_change` appends.
 
@@ -161,7 +182,7 @@ def check_next(roster: Roster, change: ModelChange) -> Roster:
 _NEWEST = select(func.max(model_changes.c.sequence))
 
 _CHANGES_AFTER = (
-    select(entries.c.sequence, entries.c.canonical)
+    select(entries.c.canonical)
     .join(model_changes, model_changes.c.sequence == entries.c.sequence)
     .where(model_changes.c.sequence > bindparam("after"))
     .order_by(entries.c.sequence)

@@ -16,7 +16,15 @@ from sqlalchemy import Connection, Table, exists, func, select
 from dejavu_common.clock import from_microseconds, microseconds
 from dejavu_server.ledger.audit import checkpoints as audit_checkpoints
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.schema import checkpoints, entries, forecasts, markets, outcomes
+from dejavu_server.ledger.database.schema import (
+    checkpoints,
+    entries,
+    forecasts,
+    markets,
+    model_changes,
+    outcomes,
+    shadows,
+)
 from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.database.store import ChainHead, Identity
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError
@@ -45,7 +53,8 @@ class PrunePlan:
         through: the last entry to remove.
         before: when the checkpoint there was signed.
         head: the ledger's newest entry when the plan was made.
-        entries, forecasts, outcomes, markets: numbers of entries to remove, by kind.
+        entries, forecasts, outcomes, markets, shadows: numbers of entries to remove, by kind.
+        model_changes: number of changes of models to remove from the entries; they are kept beside them.
         games: the games to remove, by id.
         first_day, last_day: days of the forecasts to remove; None without any.
         unsettled: games among them whose outcome is missing.
@@ -61,6 +70,8 @@ class PrunePlan:
     forecasts: int
     outcomes: int
     markets: int
+    shadows: int
+    model_changes: int
     games: frozenset[str]
     first_day: date | None
     last_day: date | None
@@ -145,7 +156,7 @@ def _candidates(connection: Connection, identity: Identity, through: int | None,
 def _spans(connection: Connection) -> Iterator[_Span]:
     """Yields first and last entry of each game and of each evening."""
     of_game: dict[str, tuple[int, int]] = {}
-    for table in (forecasts, outcomes):
+    for table in (forecasts, outcomes, shadows):
         rows = select(table.c.game_id, func.min(table.c.sequence), func.max(table.c.sequence)).group_by(table.c.game_id)
         for game_id, first, last in connection.execute(rows):
             known = of_game.get(game_id, (first, last))
@@ -217,6 +228,8 @@ def _plan(
         forecasts=_count(connection, forecasts, end.sequence),
         outcomes=_count(connection, outcomes, end.sequence),
         markets=_count(connection, markets, end.sequence),
+        shadows=_count(connection, shadows, end.sequence),
+        model_changes=_count(connection, model_changes, end.sequence),
         games=games,
         first_day=None if first is None else date.fromordinal(first),
         last_day=None if last is None else date.fromordinal(last),

@@ -20,9 +20,10 @@ from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.ledger.audit import pruned_statement
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection
-from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets, outcomes
+from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets, model_changes, outcomes, shadows
 from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries import learning, pruned
+from dejavu_server.ledger.queries.model_changes import change_texts
 from dejavu_server.ledger.queries.pruned import PrunedOutcome, PrunedStatement
 from dejavu_server.ledger.retention.prune_plan import NothingToPrune, PrunePlan
 
@@ -54,6 +55,7 @@ def begin(backend: Backend, plan: PrunePlan, key: Ed25519PrivateKey, now: dateti
     with backend.read() as connection, store.snapshot_read(connection):
         state, intervals, removed = _learned(connection, plan.through.sequence)
         newest = learning.newest_up_to(connection, plan.through.sequence)
+        changes = change_texts(connection, plan.through.sequence)
     data = state.to_bytes() if intervals else b""
     statement = PrunedStatement(
         through=plan.through.sequence,
@@ -63,7 +65,7 @@ def begin(backend: Backend, plan: PrunePlan, key: Ed25519PrivateKey, now: dateti
         reported=newest.reported,
         standing=newest.standing,
         intervals=intervals,
-        digest=pruned.digest(data, removed),
+        digest=pruned.digest(data, removed, changes),
     )
     statement = pruned_statement.sign(key, statement, plan.ledger_id)
     with backend.write() as connection:
@@ -74,7 +76,7 @@ def begin(backend: Backend, plan: PrunePlan, key: Ed25519PrivateKey, now: dateti
             raise NothingToPrune(f"game {late} was changed while the ledger was verified; try again in a week")
         if intervals:
             learning.keep_snapshot(connection, learning.INTERVALS, intervals, data)
-        pruned.write(connection, statement, removed)
+        pruned.write(connection, statement, removed, changes)
     return statement
 
 
@@ -141,7 +143,7 @@ def _learned(connection: Connection, through: int) -> tuple[AdaptiveState, int, 
 
 def _recorded_since(connection: Connection, plan: PrunePlan) -> str | None:
     """Returns a game of the plan of which something was recorded after the plan was made; None if there is none."""
-    for table in (forecasts, outcomes):
+    for table in (forecasts, outcomes, shadows):
         rows = select(table.c.game_id).where(table.c.sequence > plan.head.sequence).distinct()
         for game_id in connection.execute(rows).scalars():
             if game_id in plan.games:
@@ -153,7 +155,8 @@ _HASH = select(entries.c.hash).where(entries.c.sequence == bindparam("at"))
 
 # In this order: the others refer to entries.
 _DELETE = tuple(
-    delete(table).where(table.c.sequence <= bindparam("through")) for table in (markets, outcomes, forecasts, entries)
+    delete(table).where(table.c.sequence <= bindparam("through"))
+    for table in (shadows, markets, outcomes, forecasts, model_changes, entries)
 )
 
 _MOVE = update(ledger).values(pruned_through=bindparam("through"), pruned_hash=bindparam("new_hash"))

@@ -1,6 +1,6 @@
 """Reads and writes the rows of a ledger as they are stored, to move them to another database.
 
-Rows of entries, forecasts, outcomes and markets never change, so they may be read page by page while a server records.
+Rows of entries, and those derived from them, never change, so they may be read page by page while a server records.
 """
 
 from __future__ import annotations
@@ -11,14 +11,24 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 
-from dejavu_server.ledger.database.schema import checkpoints, entries, forecasts, ledger, markets, outcomes, snapshots
+from dejavu_server.ledger.database.schema import (
+    checkpoints,
+    entries,
+    forecasts,
+    ledger,
+    markets,
+    model_changes,
+    outcomes,
+    shadows,
+    snapshots,
+)
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.errors import LedgerCorrupt
 
 PAGE: Final = 500
 """Entries that are read, and written in one transaction, at a time."""
 
-CHAIN: Final = (entries, forecasts, outcomes, markets)
+CHAIN: Final = (entries, forecasts, outcomes, markets, shadows, model_changes)
 """Tables whose rows belong to one entry each; the entries first, since the others refer to them."""
 
 _SUMMARIES: Final = (checkpoints, snapshots)

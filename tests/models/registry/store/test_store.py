@@ -19,7 +19,6 @@ from dejavu_models.registry.bundle import MANIFEST, load_bundle, read_manifest
 from dejavu_models.registry.store.errors import ModelStoreUnavailable
 from dejavu_models.registry.store.folder import FolderFiles
 from dejavu_models.registry.store.store import ModelStore
-from dejavu_models.registry.store.verification import verify
 
 
 def accept(_: Path) -> None:
@@ -138,23 +137,6 @@ def test_a_bundle_that_is_not_sound_leaves_nothing_behind(
     assert "checked-" not in str(refused.value)
     assert store.versions() == []
     assert not [file for file in (tmp_path / "store").rglob("*") if file.is_file()]
-
-
-def test_a_file_that_ends_the_loading_process_is_refused(copy: Path, tmp_path: Path) -> None:
-    """The verification runs in another process: whatever a bundle does to it is a refusal, and nothing else."""
-
-    def crash(folder: Path) -> None:
-        program = f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})"
-        run = subprocess.run  # the module's own is the same function
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(subprocess, "run", lambda _, **kw: run((sys.executable, "-c", program), **kw))
-            verify(folder)
-
-    folder = tmp_path / "store"
-    store = ModelStore(FolderFiles(folder), folder / "uploads", check=crash)
-    with pytest.raises(BundleCorrupt, match="ends the process: Segmentation fault"):
-        store.put(copy)
-    assert store.versions() == []
 
 
 def test_an_unfit_bundle_is_refused_unless_allowed(copy: Path, tmp_path: Path) -> None:

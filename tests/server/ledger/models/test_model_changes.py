@@ -18,7 +18,7 @@ from dejavu_models.registry.stages import (
     Roster,
     WrongStage,
 )
-from dejavu_server.ledger import Ledger
+from dejavu_server.ledger import Ledger, verify
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.entries.model_changes import parse_change
 from dejavu_server.ledger.errors import ModelsChanged
@@ -34,6 +34,7 @@ async def test_the_roster_is_what_the_changes_make_of_it_for_whoever_reads_them(
     assert await other.read(model_changes.read_roster) == made
     assert await other.read(model_changes.newest_change) == 4
     await other.close()
+    assert verify(url).model_changes == 4
 
 
 async def test_a_change_says_who_made_it_when_and_from_what_to_what(ledger: Ledger, url: str) -> None:
@@ -78,6 +79,7 @@ async def test_all_that_a_change_has_is_read_back(ledger: Ledger, url: str) -> N
     ended, _ = await change_models(ledger, ModelAction.ROUTE)
     assert ended.shares == ()
     assert ended.stages == {"v1": ModelStage.SERVING, "v2": ModelStage.STAGED, "v3": ModelStage.STAGED}
+    verify(url)
 
 
 async def test_the_newest_changes_are_read_page_by_page(ledger: Ledger, url: str) -> None:

@@ -10,7 +10,7 @@ from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.model_changes import shadow
 from tests.support.builders.outcomes import outcome
 
-from dejavu_server.ledger import Ledger
+from dejavu_server.ledger import Ledger, verify
 from dejavu_server.ledger.database.schema import forecasts, shadows
 from dejavu_server.records import ShadowRefusal
 
@@ -22,6 +22,7 @@ async def test_it_is_recorded_once_beside_its_forecast(ledger: Ledger, url: str)
     again = await ledger.record_shadows([shadow(first), shadow(first, "v4")])
     assert [each.sequence for each in again.recorded] == [6]
     assert again.refused == {ShadowRefusal.RECORDED: 1}
+    assert verify(url).shadows == 4
 
 
 async def test_its_row_is_found_by_model_and_scored_as_a_forecast_is(ledger: Ledger, url: str) -> None:

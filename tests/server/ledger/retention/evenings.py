@@ -14,8 +14,10 @@ from uuid import uuid4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 from tests.support.builders import full_ledger
+from tests.support.builders.model_changes import change, shadow
 from tests.support.processes.empty_ledger import put_empty_ledger
 
+from dejavu_models.registry.stages import ModelAction
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import outcomes
 from dejavu_server.ledger.audit import checkpoints as signing
@@ -25,9 +27,11 @@ from dejavu_server.ledger.database.schema import metadata
 from dejavu_server.ledger.database.sqlite import SqliteBackend
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
-from dejavu_server.ledger.queries import checkpoints
+from dejavu_server.ledger.entries.shadows import prepare
+from dejavu_server.ledger.queries import checkpoints, model_changes
 from dejavu_server.ledger.retention import stored_rows
-from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome
+from dejavu_server.ledger.shadows import append_shadows
+from dejavu_server.records import Checkpoint, IssuedForecast, ReportedOutcome, ShadowForecast
 from dejavu_server.results import Failed
 
 FIRST = datetime(2026, 1, 5, 1, 0, tzinfo=UTC)
@@ -47,6 +51,7 @@ class Evenings:
         signed: the checkpoint after each evening.
         games: the games of each evening.
         number: number of the next game.
+        lifecycle: whether models change each evening, and a challenger forecasts beside the champion.
     """
 
     backend: Backend
@@ -55,6 +60,7 @@ class Evenings:
     signed: list[Checkpoint] = field(default_factory=list)
     games: list[list[str]] = field(default_factory=list)
     number: int = 0
+    lifecycle: bool = False
 
     def __post_init__(self) -> None:
         self.backend.open(make=True)
@@ -68,6 +74,8 @@ class Evenings:
         ids = [f"00225{number:05}" for number in numbers]
         self.games.append(ids)
         with self.backend.write() as connection:
+            if self.lifecycle:
+                self._change_models(connection, start)
             for minute in (6, 18, 30):
                 horizons = [Horizon.HALFTIME, Horizon.FINAL] if minute < 24 else [Horizon.FINAL]
                 for number, game in zip(numbers, ids, strict=True):
@@ -78,6 +86,7 @@ class Evenings:
                         made.append(self._forecast(number, game, minute, Horizon.FINAL, last + 1.0, now))
                     stored = store.append(connection, [codec.prepare(each) for each in made])
                     assert not any(isinstance(each, Failed) for each in stored)
+                    self._add_shadows(connection, [each for each in stored if isinstance(each, IssuedForecast)], last)
                 if minute == 18:
                     for number, game in zip(numbers, ids, strict=True):
                         self._report(connection, number, game, Horizon.HALFTIME, start + timedelta(minutes=70))
@@ -96,6 +105,25 @@ class Evenings:
         with self.backend.write() as connection:
             now = self.signed[-1].signed_time + timedelta(minutes=10)
             self._report(connection, number, game, Horizon.FINAL, now, differential)
+
+    def _change_models(self, connection: Connection, start: datetime) -> None:
+        """Promotes v1 on the first evening, then loads v2 and takes it away in turns."""
+        evening = len(self.signed)
+        actions = [(ModelAction.REGISTER, "v1"), (ModelAction.PROMOTE, "v1"), (ModelAction.REGISTER, "v2")]
+        if evening:
+            actions = [(ModelAction.LOAD if evening % 2 else ModelAction.UNLOAD, "v2")]
+        for action, version in actions:
+            made = model_changes.append_change(connection, change(action, version), start, "token:ops")
+            assert made[1] is not None
+
+    def _add_shadows(self, connection: Connection, of: list[IssuedForecast], last: float) -> None:
+        if self.lifecycle:
+            append_shadows(connection, [prepare(self._varied(shadow(each), last)) for each in of])
+
+    def _varied(self, made: ShadowForecast, last: float) -> ShadowForecast:
+        """Returns a shadow with another distribution than its forecast."""
+        moved = tuple(round(each + self._random.randint(-3, 3), 3) for each in made.forecast.distribution)
+        return replace(made, forecast=replace(made.forecast, distribution=tuple(sorted(moved)), point=last))
 
     def _forecast(
         self, number: int, game: str, minute: int, horizon: Horizon, last: float, now: datetime
@@ -130,12 +158,12 @@ class Evenings:
         return TEAMS[home], TEAMS[(home + 1 + number // len(TEAMS) % (len(TEAMS) - 1)) % len(TEAMS)]
 
 
-def evenings_at(path: Path, count: int, *, games: int = 2, seed: int = 0) -> Evenings:
+def evenings_at(path: Path, count: int, *, games: int = 2, seed: int = 0, lifecycle: bool = False) -> Evenings:
     """Returns a SQLite ledger of evenings; close its backend."""
     made = not path.exists()
     if made:
         put_empty_ledger(path)
-    result = Evenings(SqliteBackend(f"sqlite:///{path}"), seed)
+    result = Evenings(SqliteBackend(f"sqlite:///{path}"), seed, lifecycle=lifecycle)
     if made:
         ledger_id = uuid4().hex
         with result.backend.write() as connection:

@@ -14,10 +14,13 @@ from dejavu_server.ledger.database.schema import (
     forecasts,
     ledger,
     markets,
+    model_changes,
     outcomes,
+    shadows,
     snapshots,
 )
 from dejavu_server.ledger.database.standing import STANDS
+from dejavu_server.ledger.entries.shadows import ForecastRow
 
 PAGE = 1000
 """Rows per query. Short reads do not block checkpoints of the write-ahead log."""
@@ -25,10 +28,10 @@ PAGE = 1000
 Raw = RowMapping
 """A row with its values as stored; a label is the name of the table and of the column, as in `forecasts_minute`."""
 
-_DERIVED = (forecasts, outcomes, markets)
+_DERIVED = (forecasts, outcomes, markets, shadows, model_changes)
 
 DERIVED = tuple(table.name for table in _DERIVED)
-"""Names of the tables whose rows follow from the entries: forecasts, outcomes, markets."""
+"""Names of the tables whose rows follow from the entries: forecasts, outcomes, markets, shadows, model_changes."""
 
 KEYS = {table.name: f"{table.name}_{next(iter(table.primary_key)).name}" for table in _DERIVED}
 """Label of each table's primary key in a row."""
@@ -43,14 +46,15 @@ LABELS = {
 def entries_after(connection: Connection, sequence: int) -> Sequence[Raw]:
     """Returns the first PAGE entries after a sequence, with all rows that follow from each; labels begin with entry_.
 
-    Beside a market stands the entry of its forecast, `market_forecast_canonical`.
+    Beside a market stands the entry of its forecast, `market_forecast_canonical`, beside a shadow the row of its
+    forecast, under labels that begin with beside_.
     """
     return connection.execute(_ENTRIES.where(entries.c.sequence > sequence)).mappings().all()
 
 
 def orphans(connection: Connection) -> Iterator[tuple[str, str]]:
     """Yields tables with rows that follow from nothing, and what these rows lack."""
-    for table in (forecasts, outcomes, markets):
+    for table in _DERIVED:
         if connection.execute(select(func.count()).where(table.c.sequence.not_in(select(entries.c.sequence)))).scalar():
             yield table.name, "an entry"
 
@@ -107,6 +111,7 @@ def _raw_value(column: ColumnElement[Any], name: str) -> Any:
 
 _market_forecast = forecasts.alias("asked")
 _market_entry = entries.alias("market_entry")
+_beside = forecasts.alias("beside")
 
 # With the rows derived from each, in one consistent read.
 _ENTRIES = (
@@ -114,13 +119,17 @@ _ENTRIES = (
         *_raw(entries, "entry"),
         *(column for table in _DERIVED for column in _raw(table, table.name)),
         _raw_value(_market_entry.c.canonical, "market_forecast_canonical"),
+        *(_raw_value(_beside.c[name], f"beside_{name}") for name in ForecastRow._fields),
     )
     .select_from(entries)
     .outerjoin(forecasts, forecasts.c.sequence == entries.c.sequence)
     .outerjoin(outcomes, outcomes.c.sequence == entries.c.sequence)
     .outerjoin(markets, markets.c.sequence == entries.c.sequence)
+    .outerjoin(shadows, shadows.c.sequence == entries.c.sequence)
+    .outerjoin(model_changes, model_changes.c.sequence == entries.c.sequence)
     .outerjoin(_market_forecast, _market_forecast.c.sequence == markets.c.forecast_sequence)
     .outerjoin(_market_entry, _market_entry.c.sequence == _market_forecast.c.sequence)
+    .outerjoin(_beside, _beside.c.sequence == shadows.c.forecast_sequence)
     .order_by(entries.c.sequence)
     .limit(PAGE)
 )

@@ -1,0 +1,183 @@
+"""Measures how often the gate is wrong, and how many games it takes to decide, by simulation and on real seasons.
+
+    python -m bench.lifecycle.gate                                  # 1,000 seasons of 2,600 games for each challenger
+    python -m bench.lifecycle.gate --walk WALK --other WALK1        # the folds of two walk-forwards, real games
+    python -m bench.lifecycle.gate --walk WALK --scores FILE        # one of them against the scores of another program
+    python -m bench.lifecycle.gate --walk WALK --other WALK1 --spread
+
+In the simulation, differences of the CRPS and of the Brier score are drawn for each game from Student's t with four
+degrees of freedom, scaled to a standard deviation, with a correlation of 0.7 between the two; the spreads are those
+measured on the season 2018 (--spread): of two models of one recipe with other seeds (0.02 points of CRPS), four times
+that, and of two models fitted on other seasons (0.25). It counts games until the first decision, each game looked at. A
+z-test for the same statement, looked at after each evening of seven games, is shown beside it.
+
+WALK is the folder that `dejavu-trainer backtest --out` writes. FILE is a .npz with game_id, season, crps, brier and
+covered of forecasts of the half from minute 18 (`bench/lifecycle/release_0_1_0.py`), compared on that minute alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import NormalDist
+from typing import Final, NamedTuple
+
+import numpy as np
+from bench.lifecycle import folds
+
+from dejavu_models.arrays import Floats
+from dejavu_models.comparison import GateDecision, GateSettings, eprocess, judge
+from dejavu_models.comparison.scores import BOUND_IN_MARGINS
+
+SETTINGS: Final = GateSettings()
+GAMES: Final = 2600
+EVENING: Final = 7
+"""Games of an evening: the z-test and the study look once an evening."""
+
+BRIER_SHARE: Final = 0.055
+"""Spread of the differences of the Brier score for each point of spread of the CRPS, on the season 2018."""
+
+_LIMIT: Final = float(np.log(SETTINGS.threshold))
+
+
+class Challenger(NamedTuple):
+    """What a simulated challenger is like: how much worse, in margins, in each score."""
+
+    name: str
+    crps: float
+    brier: float
+
+
+CHALLENGERS: Final = (
+    Challenger("better by the margin", -1.0, -1.0),
+    Challenger("equal", 0.0, 0.0),
+    Challenger("worse by half the margin", 0.5, 0.5),
+    Challenger("worse by the margin", 1.0, 1.0),
+    Challenger("worse by it in CRPS alone", 1.0, 0.0),
+    Challenger("worse by twice the margin", 2.0, 2.0),
+)
+
+SPREADS: Final = (0.02, 0.08, 0.25)
+
+
+class Outcome(NamedTuple):
+    """What became of a simulated challenger: after how many games it was promoted or retired; 0: never.
+
+    Attributes:
+        z_promoted: after how many games a z-test that is looked at every evening would have promoted it; 0: never.
+    """
+
+    promoted: int
+    retired: int
+    z_promoted: int
+
+
+def season(random: np.random.Generator, challenger: Challenger, spread: float) -> tuple[Floats, Floats]:
+    """Returns the differences of CRPS and Brier score of a season of games."""
+    shared, own = random.standard_normal((2, GAMES))
+    # One chi-square for both: a game that surprises does so in both scores. The variance of t(4) is 2.
+    scale = spread / np.sqrt(random.chisquare(4, GAMES) / 4.0) / np.sqrt(2.0)
+    crps = challenger.crps * SETTINGS.crps_margin + scale * shared
+    brier = challenger.brier * SETTINGS.brier_margin + BRIER_SHARE * scale * (0.7 * shared + np.sqrt(0.51) * own)
+    return crps, brier
+
+
+def outcome(crps: Floats, brier: Floats) -> Outcome:
+    """Returns what the gate decides about a season, and when."""
+    counts = np.arange(1, GAMES + 1)
+    not_worse, worse, below, above, z_test = [], [], [], [], []
+    for differences, margin in ((crps, SETTINGS.crps_margin), (brier, SETTINGS.brier_margin)):
+        bound = BOUND_IN_MARGINS * margin
+        not_worse.append(eprocess.not_worse(differences, margin, bound))
+        worse.append(eprocess.worse(differences, margin, bound))
+        mean = np.cumsum(differences) / counts
+        below.append(mean < margin)
+        above.append(mean > margin)
+        deviation = np.sqrt(np.maximum(np.cumsum(np.square(differences)) / counts - np.square(mean), 1e-18))
+        z_test.append((margin - mean) / deviation * np.sqrt(counts) > NormalDist().inv_cdf(0.95))
+    enough = counts >= SETTINGS.min_games
+    promoted = enough & (np.minimum(*not_worse) >= _LIMIT) & below[0] & below[1]
+    # Without games at the other horizon, its two e-values are 1.
+    mean_worse = (np.exp(np.minimum(worse[0], 600.0)) + np.exp(np.minimum(worse[1], 600.0)) + 2.0) / 4.0
+    retired = enough & (mean_worse >= SETTINGS.threshold) & np.where(worse[0] >= worse[1], *above)
+    evenings = enough & (counts % EVENING == 0)
+    first = _first(promoted), _first(retired)
+    # Whichever decision comes first ends it.
+    kept = [each if each and not 0 < other < each else 0 for each, other in (first, first[::-1])]
+    return Outcome(kept[0], kept[1], _first(evenings & z_test[0] & z_test[1]))
+
+
+def _first(shown: np.ndarray) -> int:
+    return int(shown.argmax()) + 1 if shown.any() else 0
+
+
+def simulate(runs: int, seed: int) -> Iterator[str]:
+    """Yields a table, line by line."""
+    yield "| spread of the CRPS | challenger | promoted | within 400 | median | retired | median | z-test |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for spread in SPREADS:
+        for number, challenger in enumerate(CHALLENGERS):
+            random = np.random.default_rng([seed, number, round(1000 * spread)])
+            found = [outcome(*season(random, challenger, spread)) for _ in range(runs)]
+            promoted = [each.promoted for each in found if each.promoted]
+            retired = [each.retired for each in found if each.retired]
+            shares = len(promoted), sum(each <= 400 for each in promoted), len(retired)
+            z_test = sum(each.z_promoted > 0 for each in found)
+            of_promoted, within, of_retired, of_z = (f"{each / runs:.1%}" for each in (*shares, z_test))
+            medians = [f"{np.median(each):.0f}" if each else "–" for each in (promoted, retired)]
+            yield (
+                f"| {spread} | {challenger.name} | {of_promoted} | {within} | {medians[0]} |"
+                f" {of_retired} | {medians[1]} | {of_z} |"
+            )
+
+
+def study(name: str, seasons: Sequence[folds.SeasonPairs]) -> Iterator[str]:
+    """Yields what the gate says of one model against another, evening by evening, in each season and in all."""
+    yield f"### {name}"
+    yield "| season | games | half: CRPS | Brier | end: CRPS | Brier | decision | after games | why |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for each in [*seasons, folds.joined(seasons)]:
+        games = each.games
+        count = min(SETTINGS.min_games, games)
+        judgement = judge(each.compared(SETTINGS, count), SETTINGS)
+        while judgement.decision is GateDecision.CONTINUE and count < games:
+            count = min(count + EVENING, games)
+            judgement = judge(each.compared(SETTINGS, count), SETTINGS)
+        whole = each.compared(SETTINGS, games)
+        differences = " | ".join(
+            f"{score.difference.value:+.5f} (sd {folds.spread(score):.4f})"
+            for comparison in whole.values()
+            if comparison is not None
+            for score in (comparison.crps, comparison.brier)
+        )
+        differences += " | – | –" * (2 - len(whole))
+        yield f"| {each.name} | {games} | {differences} | {judgement.decision.value} | {count} | {judgement.reason} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the simulation, or the study of the given folders."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=17)
+    parser.add_argument("--walk", type=Path, help="folds of the challenger")
+    parser.add_argument("--other", type=Path, help="folds of what it is compared with")
+    parser.add_argument("--scores", type=Path, help="scores of another program that it is compared with")
+    parser.add_argument("--spread", action="store_true", help="print the spread of differences instead")
+    given = parser.parse_args(arguments)
+    if given.walk is None:
+        lines = simulate(given.runs, given.seed)
+    elif given.spread:
+        lines = folds.spreads(given.walk, given.other, SETTINGS)
+    elif given.scores is not None:
+        lines = study("against the scores, half from minute 18", folds.against_scores(given.walk, given.scores))
+    else:
+        lines = study("against the other", folds.against_walk(given.walk, given.other))
+    for line in lines:
+        print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,17 @@
+"""Comparison of two models on the same games, and the gate that decides from it."""
+
+from dejavu_models.comparison.gate import PERSISTENCE, GateDecision, GateSettings, Judgement, judge
+from dejavu_models.comparison.scores import Comparison, IntervalCoverage, PairedForecasts, ScoreComparison, compare
+
+__all__ = [
+    "PERSISTENCE",
+    "Comparison",
+    "GateDecision",
+    "GateSettings",
+    "IntervalCoverage",
+    "Judgement",
+    "PairedForecasts",
+    "ScoreComparison",
+    "compare",
+    "judge",
+]

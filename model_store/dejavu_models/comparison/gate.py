@@ -1,0 +1,184 @@
+"""The gate: decides from a comparison whether a challenger is promoted, retired, or goes on.
+
+Each statement has its own e-process, which may be looked at after every game (`eprocess`). A challenger that is worse
+than the champion by the margin, in any score at any horizon that counts, is ever promoted with a probability of at most
+1 / threshold: it would need that statement too (an intersection-union test, which needs no correction: Berger,
+Technometrics 24, 1982). It is retired once the mean of all e-values that it is worse reaches the threshold; a mean of
+e-values is one (Vovk & Wang, E-values: calibration, combination and applications, Annals of Statistics 49, 2021), so
+that the chance of ever retiring one that is worse by the margin in nothing is at most 1 / threshold too. These are the
+chances of one comparison; they add up over challengers.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from dejavu_models.comparison.scores import Comparison, PairedForecasts, ScoreComparison, compare
+from dejavu_models.types import HORIZONS, Horizon
+
+PERSISTENCE: Final = "persistence"
+"""Stands for a model version in a comparison with the last known differential, as a certain forecast."""
+
+BRIER_MARGIN_SHARE: Final = 0.05
+"""Margin of the Brier score, for each point of the margin of the CRPS: both are then about 0.5 % of the scores (4.2 to
+5.3 points, 0.160 to 0.169 on the season 2018)."""
+
+_STATEMENTS: Final = 2 * len(HORIZONS)
+"""Number of e-values that a model is worse: of each score at each horizon."""
+
+_NAMES: Final = {Horizon.HALFTIME: "half", Horizon.FINAL: "end"}
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """What the gate asks for; fixed before the first game is compared.
+
+    Attributes:
+        crps_margin: by how much a challenger may be worse in CRPS, in points.
+        threshold: e-value at which a statement counts as shown.
+        coverage_slack: how far below its nominal rate the coverage of the usual intervals may be.
+        min_games: number of games below which nothing is decided.
+    """
+
+    crps_margin: float = 0.02
+    threshold: float = 20.0
+    coverage_slack: float = 0.03
+    min_games: int = 100
+
+    @property
+    def brier_margin(self) -> float:
+        """By how much a challenger may be worse in the Brier score."""
+        return self.crps_margin * BRIER_MARGIN_SHARE
+
+    def coverage_bound(self, alpha: float) -> float:
+        """Returns the coverage of intervals below which the gate does not promote."""
+        return max(0.0, 1.0 - alpha - self.coverage_slack)
+
+    def compare(self, pairs: PairedForecasts) -> Comparison | None:
+        """Compares two models with these margins; None without pairs."""
+        return compare(pairs, self.crps_margin, self.brier_margin)
+
+
+class GateDecision(enum.Enum):
+    """What the gate does with a challenger."""
+
+    CONTINUE = "continue"
+    PROMOTE = "promote"
+    RETIRE = "retire"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Decision of the gate, and what it rests on.
+
+    Attributes:
+        decision: what it does.
+        reason: why, for people.
+        games: number of games compared at the horizon with the most.
+        crps_e_value, brier_e_value: the least evidence of any horizon that the model is not worse; for a retirement,
+            the most that it is. 1 without games.
+        crps_difference, brier_difference: mean difference a game at the horizon with the most games.
+        coverage: share of the model's usual intervals that held at that horizon.
+    """
+
+    decision: GateDecision
+    reason: str
+    games: int = 0
+    crps_e_value: float = 1.0
+    brier_e_value: float = 1.0
+    crps_difference: float = 0.0
+    brier_difference: float = 0.0
+    coverage: float = 0.0
+
+
+def judge(comparisons: Mapping[Horizon, Comparison | None], settings: GateSettings) -> Judgement:
+    """Decides about a model that was compared with another.
+
+    A horizon counts for a promotion if it has at least half as many games as the other: a few forecasts of one that a
+    server is hardly asked for cannot hold up a promotion. Besides the e-values, which are about clipped differences
+    (`eprocess.not_worse`), the plain mean differences have to lie below the margin, or above it for a retirement.
+
+    Args:
+        comparisons: by horizon; None without pairs.
+        settings: what the gate asks for.
+    """
+    known = {horizon: each for horizon in HORIZONS if (each := comparisons.get(horizon)) is not None}
+    most = max((each.games for each in known.values()), default=0)
+    if not most:
+        return Judgement(GateDecision.CONTINUE, "no game was forecast by both models and settled")
+    counted = {horizon: each for horizon, each in known.items() if 2 * each.games >= most}
+    if most < settings.min_games:
+        reason = f"{most} of at least {settings.min_games} games were compared"
+        return _judgement(GateDecision.CONTINUE, reason, counted)
+    if (shown := _worse(known, settings)) is not None:
+        return _judgement(GateDecision.RETIRE, shown, known)
+    if (lacking := _not_proven(counted, settings)) is not None:
+        return _judgement(GateDecision.CONTINUE, lacking, counted)
+    reason = f"not worse by {_margins(settings)}, {_games(counted)}"
+    return _judgement(GateDecision.PROMOTE, reason, counted)
+
+
+def _worse(known: Mapping[Horizon, Comparison], settings: GateSettings) -> str | None:
+    """Returns why a model is worse; None if that is not shown."""
+    scores = [score for each in known.values() for score in (each.crps, each.brier)]
+    e_values = [score.worse_e_value for score in scores]
+    mean = (sum(e_values) + _STATEMENTS - len(e_values)) / _STATEMENTS  # without games, an e-value is 1
+    decisive = scores[e_values.index(max(e_values))]
+    if mean < settings.threshold or decisive.difference.value <= decisive.margin:
+        return None
+    return f"worse by more than {_margins(settings)}: mean e-value {mean:.1f}, {_games(known)}"
+
+
+def _not_proven(counted: Mapping[Horizon, Comparison], settings: GateSettings) -> str | None:
+    """Returns what keeps a model from being promoted; None if nothing does."""
+    for horizon, each in counted.items():
+        place = f"at the {_NAMES[horizon]}, {each.games} games"
+        if each.games < settings.min_games:
+            return f"{each.games} of at least {settings.min_games} games were compared at the {_NAMES[horizon]}"
+        for name, score in (("CRPS", each.crps), ("Brier score", each.brier)):
+            if score.not_worse_e_value < settings.threshold or score.difference.value >= score.margin:
+                return (
+                    f"not shown to be no worse by {score.margin:g} in {name} ({place}): e-value"
+                    f" {score.not_worse_e_value:.1f} of {settings.threshold:g}, mean difference"
+                    f" {score.difference.value:+.4f}"
+                )
+        usual = each.usual_coverage
+        bound = settings.coverage_bound(usual.alpha)
+        if usual.coverage < bound:
+            return (
+                f"{usual.coverage:.1%} of its {1.0 - usual.alpha:.0%} intervals held ({place}); expected at least"
+                f" {bound:.1%}"
+            )
+    return None
+
+
+def _judgement(decision: GateDecision, reason: str, of: Mapping[Horizon, Comparison]) -> Judgement:
+    main = max(of.values(), key=lambda each: each.games)
+
+    def e_value(score_of: str) -> float:
+        scores: list[ScoreComparison] = [getattr(each, score_of) for each in of.values()]
+        if decision is GateDecision.RETIRE:
+            return max(each.worse_e_value for each in scores)
+        return min(each.not_worse_e_value for each in scores)
+
+    return Judgement(
+        decision=decision,
+        reason=reason,
+        games=main.games,
+        crps_e_value=e_value("crps"),
+        brier_e_value=e_value("brier"),
+        crps_difference=main.crps.difference.value,
+        brier_difference=main.brier.difference.value,
+        coverage=main.usual_coverage.coverage,
+    )
+
+
+def _margins(settings: GateSettings) -> str:
+    return f"{settings.crps_margin:g} points of CRPS or {settings.brier_margin:g} of the Brier score"
+
+
+def _games(of: Mapping[Horizon, Comparison]) -> str:
+    return ", ".join(f"{each.games} games at the {_NAMES[horizon]}" for horizon, each in of.items())

@@ -1,0 +1,90 @@
+"""CompareModels: compares two models on the games that both forecast.
+
+The forecasts of a season are read, so comparisons run on the reader threads of the ledger, and are shared and kept as
+scorecards are (`api/shared_reads.py`).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from dejavu.v1 import model_service_pb2 as pb
+from dejavu_models.comparison import PERSISTENCE, GateSettings, judge
+from dejavu_models.registry.stages import CHALLENGER, CHAMPION, NotRegistered, Roster
+from dejavu_server.api.converters.comparison import comparison_message
+from dejavu_server.api.converters.errors import InvalidComparison
+from dejavu_server.api.converters.fields import horizon_of
+from dejavu_server.api.handlers import Context
+from dejavu_server.api.shared_reads import LatestRead, SharedReads
+from dejavu_server.forecasting.lifecycle.evidence import ModelPair, compare_models
+from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.ledger.database.backend import Connection, StopSignal
+from dejavu_server.ledger.queries import comparisons, model_changes, scorecards
+
+
+class ModelComparisons:
+    """Serves CompareModels.
+
+    Args:
+        ledger: the ledger.
+        settings: what the gate asks for; its margins are those of comparisons.
+        reads: runs comparisons and keeps the newest; those of the scorecards, so that few reads run at a time.
+    """
+
+    def __init__(self, ledger: LedgerAccess, settings: GateSettings, reads: SharedReads | None = None) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._reads = SharedReads() if reads is None else reads
+        self._position = LatestRead(partial(ledger.read, scorecards.position))
+
+    async def compare_models(self, request: pb.CompareModelsRequest, _: Context) -> pb.CompareModelsResponse:
+        """Compares two models.
+
+        Raises:
+            InvalidInput: if the horizon is unknown, or a model would be compared with itself.
+            NotRegistered: if there is no such model.
+            Overloaded: if too many reads wait.
+            LedgerError: if the ledger cannot be read.
+        """
+        horizon = horizon_of(request.horizon)
+        roster = await self._ledger.read(model_changes.read_roster)
+        pair = _pair(request, roster)
+
+        def build(connection: Connection) -> pb.CompareModelsResponse:
+            compared = compare_models(connection, pair, self._settings)
+            message = comparison_message(pair, compared[horizon], judge(compared, self._settings), self._settings)
+            return pb.CompareModelsResponse(comparison=message)
+
+        async def is_small() -> bool:
+            return await self._ledger.read(partial(comparisons.is_small, filter_=pair.at(horizon)))
+
+        async def read(stop: StopSignal, _: bool) -> pb.CompareModelsResponse:
+            return await self._ledger.read(build, stop=stop)
+
+        # Settled pairs change only with the outcomes, since no shadow is recorded once the outcome is.
+        return await self._reads.get((await self._position.get(), pair, horizon), is_small, read)
+
+
+def _pair(request: pb.CompareModelsRequest, roster: Roster) -> ModelPair:
+    """Returns the models of a request by their versions."""
+    model = _version(request.model_version or CHALLENGER, roster, "model_version")
+    against = request.against_version or CHAMPION
+    if against != PERSISTENCE:
+        against = _version(against, roster, "against_version")
+    if model == against:
+        raise InvalidComparison(f"{model}, the same model", "another one", field="against_version")
+    return ModelPair(model, against, request.include_replays)
+
+
+def _version(name: str, roster: Roster, field: str) -> str:
+    """Returns the version of a registered model.
+
+    Raises:
+        NotRegistered: if there is none; names the field.
+    """
+    try:
+        version = roster.version_of(name)
+        roster.stage_of(version)
+    except NotRegistered as error:
+        raise NotRegistered(error.found, error.expected, field=field) from None
+    return version

@@ -1,0 +1,109 @@
+"""Evidence about models from the ledger: how two of them compare at each horizon, and what the gate says to that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from dejavu_models.comparison import Comparison, GateDecision, GateSettings, Judgement, judge
+from dejavu_models.registry.stages import ModelEvidence
+from dejavu_models.types import HORIZONS, Horizon
+from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.ledger.database.backend import Connection, StopSignal
+from dejavu_server.ledger.queries import comparisons
+from dejavu_server.ledger.queries.comparisons import PairFilter
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPair:
+    """Two models to compare, and on which games.
+
+    Attributes:
+        model_version: the model.
+        against_version: the other one, or "persistence".
+        replays: include games of replays and simulated seasons.
+        since: sequence of the ledger after which forecasts count.
+    """
+
+    model_version: str
+    against_version: str
+    replays: bool = False
+    since: int = 0
+
+    def at(self, horizon: Horizon) -> PairFilter:
+        """Returns the filter of their forecasts at a horizon."""
+        return PairFilter(self.model_version, self.against_version, horizon, self.replays, self.since)
+
+
+def compare_models(
+    connection: Connection, pair: ModelPair, settings: GateSettings
+) -> Mapping[Horizon, Comparison | None]:
+    """Compares two models at each horizon.
+
+    Raises:
+        LedgerCorrupt: if a forecast cannot be read back.
+    """
+    return {horizon: settings.compare(comparisons.pairs(connection, pair.at(horizon))) for horizon in HORIZONS}
+
+
+def evidence_of(judgement: Judgement, against_version: str) -> ModelEvidence | None:
+    """Returns what a change by the gate rests on, as recorded; None if no game was compared."""
+    if not judgement.games:
+        return None
+    return ModelEvidence(
+        against=against_version,
+        games=judgement.games,
+        crps_e_value=judgement.crps_e_value,
+        brier_e_value=judgement.brier_e_value,
+        crps_difference=judgement.crps_difference,
+        brier_difference=judgement.brier_difference,
+        coverage=judgement.coverage,
+    )
+
+
+class LedgerGate:
+    """Judges models by their forecasts in the ledger.
+
+    Args:
+        ledger: the ledger.
+        settings: what the gate asks for.
+        replays: whether games of replays and simulated seasons count.
+    """
+
+    def __init__(self, ledger: LedgerAccess, settings: GateSettings, *, replays: bool = False) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._replays = replays
+
+    async def judge(self, version: str, against: str) -> tuple[bool, ModelEvidence | None, str]:
+        """Returns whether a model may replace another, what that rests on, and why, for people.
+
+        Args:
+            version: the model.
+            against: the one that it would replace.
+
+        Raises:
+            LedgerError: if the ledger cannot be read.
+        """
+        judgement = await self.judgement(version, against)
+        return judgement.decision is GateDecision.PROMOTE, evidence_of(judgement, against), judgement.reason
+
+    async def judgement(self, version: str, against: str, since: int = 0, stop: StopSignal | None = None) -> Judgement:
+        """Returns what the gate decides about a model, compared with another one or with "persistence".
+
+        Args:
+            version: the model.
+            against: the other one.
+            since: sequence of the ledger after which forecasts count.
+            stop: ends the read early.
+
+        Raises:
+            LedgerError: if the ledger cannot be read.
+        """
+        pair = ModelPair(version, against, self._replays, since)
+        return await self._ledger.read(partial(_judged, pair=pair, settings=self._settings), stop=stop)
+
+
+def _judged(connection: Connection, pair: ModelPair, settings: GateSettings) -> Judgement:
+    return judge(compare_models(connection, pair, settings), settings)

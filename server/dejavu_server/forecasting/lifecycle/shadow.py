@@ -1,0 +1,198 @@
+"""Makes the forecasts of challengers beside recorded ones, at no cost to those who wait for an answer.
+
+What was recorded is put into a bounded queue after it was answered for. A task takes it from there in small groups, has
+each model forecast it that did not make it, and records these shadows together. After each group it rests for as long
+as the group took, so that it takes at most half of the time of the worker; what it cannot keep up with is shed, the
+oldest first, and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from dejavu_common.clock import utc_now
+from dejavu_common.tasks import BackgroundTask
+from dejavu_models.errors import DejavuError
+from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.types import Forecast
+from dejavu_server.ledger.access import LedgerAccess
+from dejavu_server.observability.failure_log import FailureLog
+from dejavu_server.records import IssuedForecast, ShadowForecast
+from dejavu_server.results import Failed, Result
+
+MAX_WAITING: Final = 2000
+"""Most recorded forecasts that wait for their shadows: a second of a worker that records as fast as it can."""
+
+GROUP: Final = 32
+"""Most forecasts that a model makes at a time: some two milliseconds on the thread of large groups of calls."""
+
+GATHER_SECONDS: Final = 0.25
+"""Pause before the first of some forecasts is taken: many at a time cost a third of what they cost one by one."""
+
+CLOSE_SECONDS: Final = 1.0
+"""Time for the shadows of what waits when a worker stops; the others are lost."""
+
+_log = structlog.get_logger(__name__)
+
+
+class ShadowMetrics(Protocol):
+    """What becomes of shadows."""
+
+    shadows: Counter
+    shadows_shed: Counter
+    shadows_waiting: Gauge
+
+
+class ComputesAside(Protocol):
+    """Computes forecasts that nobody waits for; a Batcher does."""
+
+    async def forecast_aside(self, forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
+        """Returns forecasts in order; each may fail on its own."""
+
+
+class ShadowForecaster:
+    """Makes and records shadows, in a task; use it from one event loop.
+
+    Args:
+        ledger: records them.
+        batcher: computes them.
+        models: returns the loaded models that make shadows, also of the champion's forecasts: the champion, whose
+            shadows stand beside what the others answered, and the challengers.
+        metrics: counts them.
+        clock: returns the current time, aware and in UTC.
+        rest: rests for some seconds.
+    """
+
+    def __init__(
+        self,
+        ledger: LedgerAccess,
+        batcher: ComputesAside,
+        models: Callable[[], Sequence[Forecaster]],
+        metrics: ShadowMetrics,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._ledger = ledger
+        self._batcher = batcher
+        self._models = models
+        self._clock = clock
+        self._rest = rest
+        self._waiting: deque[IssuedForecast] = deque()
+        self._work = asyncio.Event()
+        self._task = BackgroundTask()
+        self._shed, self._queue = metrics.shadows_shed, metrics.shadows_waiting
+        # Created at once, so that they are exported as 0 before the first shadow.
+        self._recorded, self._refused, self._failed, self._unsupported = (
+            metrics.shadows.labels(outcome) for outcome in ("recorded", "refused", "failed", "unsupported")
+        )
+        self._shedding = FailureLog(_log, failed="shadows_shed", recovered="shadows_kept_up")
+        self._failing = FailureLog(_log, failed="shadows_failed", recovered="shadows_recorded")
+
+    def put(self, recorded: IssuedForecast) -> None:
+        """Takes a forecast that was recorded as new; called for each one, so it only puts it into the queue."""
+        if all(model.version == recorded.forecast.model_version for model in self._models()):
+            return
+        if len(self._waiting) >= MAX_WAITING:
+            self._waiting.popleft()
+            self._shed.inc()
+            self._shedding.failed(
+                OverflowError(f"{MAX_WAITING} forecasts wait for their shadows; the oldest one has none"),
+                traceback=False,
+            )
+        self._waiting.append(recorded)
+        self._work.set()
+
+    def start(self) -> None:
+        """Starts the task."""
+        self._task.start(self._run(), "shadows")
+
+    async def close(self) -> None:
+        """Ends the task, after the shadows of what waits, or of what CLOSE_SECONDS suffice for."""
+        await self._task.end()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while self._waiting:
+                    await self._make()
+        except TimeoutError:
+            self._shed.inc(len(self._waiting))
+            self._waiting.clear()
+        self._queue.set(0)
+
+    async def _run(self) -> None:
+        while True:
+            await self._work.wait()
+            await self._rest(GATHER_SECONDS)
+            self._work.clear()
+            while self._waiting:
+                began = time.perf_counter()
+                await self._make()
+                self._queue.set(len(self._waiting))
+                await self._rest(time.perf_counter() - began)
+
+    async def _make(self) -> None:
+        """Makes the shadows of some of what waits."""
+        group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
+        try:
+            shadows = [shadow for model in self._models() for shadow in await self._forecast(model, group)]
+            if shadows:
+                done = await self._ledger.record_shadows(shadows)
+                self._recorded.inc(len(done.recorded))
+                self._refused.inc(sum(done.refused.values()))
+            self._failing.succeeded()
+            if len(self._waiting) < MAX_WAITING // 2:
+                self._shedding.succeeded()
+        except Exception as error:  # whatever fails, the next forecasts are to have shadows
+            self._failed.inc(len(group))
+            self._failing.failed(error, traceback=not isinstance(error, DejavuError))
+
+    async def _forecast(self, model: Forecaster, group: Sequence[IssuedForecast]) -> list[ShadowForecast]:
+        """Returns a model's forecasts beside those of others."""
+        beside, queries = [], []
+        for recorded in group:
+            if recorded.forecast.model_version == model.version:
+                continue
+            query = _query(recorded)
+            try:
+                model.check(query)
+            except DejavuError:
+                self._unsupported.inc()
+                continue
+            beside.append(recorded)
+            queries.append(query)
+        if not queries:
+            return []
+        answers = await self._batcher.forecast_aside(model, queries)
+        shadows = []
+        for recorded, answer in zip(beside, answers, strict=True):
+            if isinstance(answer, Failed):
+                self._failed.inc()
+                self._failing.failed(answer.error, model=model.version)
+                continue
+            now = self._clock()
+            expires = now + (recorded.expires_time - recorded.generated_time)
+            shadows.append(ShadowForecast(recorded.sequence, answer, now, expires))
+        return shadows
+
+
+def _query(recorded: IssuedForecast) -> ForecastQuery:
+    """Returns what a recorded forecast answered, without what is not scored."""
+    return ForecastQuery(
+        pattern=recorded.pattern,
+        horizon=recorded.forecast.horizon,
+        alpha=recorded.forecast.alpha,
+        home_team=recorded.home_team,
+        away_team=recorded.away_team,
+        pregame_margin=recorded.pregame_margin,
+        record=True,
+        game_date=recorded.rated_day,
+    )

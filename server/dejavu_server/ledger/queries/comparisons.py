@@ -1,0 +1,210 @@
+"""Reads the forecasts that two models made of the same games and minutes, with the outcomes that stand.
+
+A model's forecast is its own, or its shadow beside that of another model. Two forecasts are a pair if they answer the
+same question: game, horizon, minute, alpha, expected margin and pattern. They count as on a scorecard: not recorded
+late, not superseded by a later revision; a shadow counts if the forecast that it was made beside does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, false, func, literal, select, true
+
+from dejavu_models.arrays import Floats
+from dejavu_models.comparison import PERSISTENCE, PairedForecasts
+from dejavu_models.types import Horizon
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.schema import forecasts, outcomes, shadows
+from dejavu_server.ledger.database.standing import STANDS
+from dejavu_server.ledger.entries import scored_values
+from dejavu_server.ledger.errors import LedgerCorrupt
+from dejavu_server.ledger.queries.filters import unindexed
+from dejavu_server.ledger.queries.scorecards import SMALL_READ
+
+_PARTITION_ROWS: Final = 5000
+"""Rows held as Python objects at a time."""
+
+
+class PairFilter(NamedTuple):
+    """Selects pairs of forecasts.
+
+    Attributes:
+        model_version: the model.
+        against_version: the other model, or PERSISTENCE.
+        horizon: the horizon.
+        replays: include games of replays and simulated seasons.
+        since: sequence after which forecasts count; those beside which shadows were made.
+    """
+
+    model_version: str
+    against_version: str
+    horizon: Horizon = Horizon.HALFTIME
+    replays: bool = False
+    since: int = 0
+
+
+def is_small(connection: Connection, filter_: PairFilter) -> bool:
+    """Returns whether an index leads to at most SMALL_READ forecasts of the two models."""
+    versions = [version for version in filter_[:2] if version != PERSISTENCE]
+    counts = (
+        connection.execute(count, {"version": version, "most": SMALL_READ + 1}).scalar_one()
+        for version in versions
+        for count in _COUNTS
+    )
+    return sum(counts) <= SMALL_READ
+
+
+def pairs(connection: Connection, filter_: PairFilter) -> PairedForecasts:
+    """Returns the pairs that match a filter, in the order in which their games were settled.
+
+    A game is numbered by the sequence of its outcome's first report. Forecasts of release 0.1.0, which have no CRPS,
+    are left out.
+
+    Raises:
+        LedgerCorrupt: if a row cannot be read back.
+    """
+    with store.snapshot_read(connection):
+        superseded = set(connection.execute(_SUPERSEDED, {"horizon": filter_.horizon.value}).scalars())
+        model = _forecasts_of(connection, filter_, filter_.model_version, superseded)
+        if filter_.against_version == PERSISTENCE:
+            return _pairs(model, model, model["persistence_crps"], model["leader_brier"])
+        other = _forecasts_of(connection, filter_, filter_.against_version, superseded)
+    _, left, right = np.intersect1d(model["question"], other["question"], assume_unique=True, return_indices=True)
+    model, other = _selected(model, left), _selected(other, right)
+    return _pairs(model, other, other["crps"], other["brier"])
+
+
+_Columns = dict[str, NDArray[Any]]
+
+
+def _selected(columns: _Columns, chosen: NDArray[np.intp]) -> _Columns:
+    return {name: column[chosen] for name, column in columns.items()}
+
+
+def _pairs(model: _Columns, other: _Columns, crps: Floats, brier: Floats) -> PairedForecasts:
+    # Sort, whatever order the database returns: a sum of floats depends on the order.
+    order = np.lexsort((model["sequence"], other["sequence"], model["minute"], model["game"]))
+    chosen = order[~(np.isnan(model["crps"]) | np.isnan(crps))[order]]
+    return PairedForecasts(
+        game=model["game"][chosen],
+        minute=model["minute"][chosen],
+        alpha=model["alpha"][chosen],
+        crps=model["crps"][chosen],
+        against_crps=crps[chosen],
+        brier=model["brier"][chosen],
+        against_brier=brier[chosen],
+        covered=model["covered"][chosen],
+    )
+
+
+def _forecasts_of(connection: Connection, filter_: PairFilter, version: str, superseded: set[int]) -> _Columns:
+    """Reads the forecasts of a model that count, its own or shadows: one for each question, its own if there is one."""
+    values = {"horizon": filter_.horizon.value, "version": version, "since": filter_.since}
+    parts = [_scored([], version)]
+    for statement in _STATEMENTS[filter_.replays]:
+        # Not an option of the connection, which its later statements would have too.
+        with connection.execute(statement, values, execution_options={"yield_per": _PARTITION_ROWS}) as result:
+            parts.extend(
+                _scored([row for row in rows if row.sequence not in superseded], version)
+                for rows in result.partitions()
+            )
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    order = np.lexsort((columns["sequence"], columns["shadow"], columns["question"]))
+    questions = columns["question"][order]
+    first = order[np.append(True, questions[1:] != questions[:-1])[: len(questions)]]
+    return _selected(columns, first)
+
+
+def _scored(rows: Sequence[Any], version: str) -> _Columns:
+    """Returns what pairs are made of, for some rows of a model."""
+    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 9
+    sequence, game, differentials, minute, alpha, key, made_by, pattern, values = raw[:9]
+    shadow = [maker != version for maker in made_by]
+    try:
+        scored = scored_values.unpack(values)
+    except ValueError as error:
+        raise LedgerCorrupt("the ledger is damaged: a forecast cannot be scored") from error
+    differential = np.array(differentials, dtype=np.float64)
+    home_led = differential > 0
+    # The key has the version of the model that made the recorded forecast, which is no part of the question.
+    asked = (
+        hash((text.replace(f'"{maker}"', '""'), slots))
+        for text, maker, slots in zip(key, made_by, pattern, strict=True)
+    )
+    return {
+        "sequence": np.array(sequence, dtype=np.int64),
+        "question": np.fromiter(asked, dtype=np.int64, count=len(rows)),
+        "shadow": np.array(shadow, dtype=np.bool_),
+        "game": np.array(game, dtype=np.int64),
+        "minute": np.array(minute, dtype=np.int64),
+        "alpha": np.array(alpha, dtype=np.float64),
+        "crps": scored.crps(differential),
+        "brier": np.square(scored.probability - home_led),
+        "covered": (scored.lower <= differential) & (differential <= scored.upper),
+        "persistence_crps": np.abs(scored.last_known - differential),
+        "leader_brier": np.square((np.sign(scored.last_known) + 1.0) / 2.0 - home_led),
+    }
+
+
+_OF_HORIZON: Final = and_(outcomes.c.horizon == bindparam("horizon"), STANDS, forecasts.c.late == "")
+
+
+def _statement(
+    made_by: ColumnElement[bool], values: ColumnElement[bytes], *, shadow: bool, replays: bool
+) -> Select[Any]:
+    columns = (
+        forecasts.c.sequence,
+        outcomes.c.first_sequence,
+        outcomes.c.differential,
+        forecasts.c.minute,
+        forecasts.c.alpha,
+        forecasts.c.key,
+        forecasts.c.model_version,
+        forecasts.c.pattern,
+        values,
+    )
+    of_game = and_(outcomes.c.game_id == forecasts.c.game_id, outcomes.c.horizon == forecasts.c.horizon)
+    source = forecasts.join(shadows, shadows.c.forecast_sequence == forecasts.c.sequence) if shadow else forecasts
+    real = true() if replays else forecasts.c.replay == false()
+    return (
+        select(*columns)
+        .select_from(source.join(outcomes, of_game))
+        .where(made_by, _OF_HORIZON, forecasts.c.sequence > bindparam("since"), real)
+    )
+
+
+def _statements(*, replays: bool) -> tuple[Select[Any], Select[Any]]:
+    """Returns the statements that read the forecasts of a model: its own, and its shadows."""
+    own, beside = (table.c.model_version == bindparam("version") for table in (forecasts, shadows))
+    return (
+        _statement(own, forecasts.c.scored_values, shadow=False, replays=replays),
+        _statement(beside, shadows.c.scored_values, shadow=True, replays=replays),
+    )
+
+
+_STATEMENTS: Final = {replays: _statements(replays=replays) for replays in (False, True)}
+
+_COUNTS: Final = tuple(
+    select(func.count()).select_from(
+        select(literal(1))
+        .select_from(table)
+        .where(table.c.model_version == bindparam("version"))
+        .limit(bindparam("most"))
+        .subquery()
+    )
+    for table in (forecasts, shadows)
+)
+
+_later = forecasts.alias("later")
+
+_SUPERSEDED: Final = (
+    select(forecasts.c.sequence)
+    .join_from(
+        forecasts, _later, and_(unindexed(_later.c.key) == forecasts.c.key, _later.c.revision > forecasts.c.revision)
+    )
+    .where(_later.c.revision > 0, _later.c.late == "", _later.c.horizon == bindparam("horizon"))
+)

@@ -1,0 +1,49 @@
+"""The verification of a bundle in a process of its own."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dejavu_models.errors import BundleCorrupt
+from dejavu_models.registry.store import verification
+from dejavu_models.registry.store.folder import FolderFiles
+from dejavu_models.registry.store.store import ModelStore
+from dejavu_models.registry.store.verification import verify
+
+
+@pytest.fixture
+def copy(small_bundle: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(small_bundle, tmp_path / "bundle")
+
+
+def test_a_file_that_ends_the_loading_process_is_refused(copy: Path, tmp_path: Path) -> None:
+    """The verification runs in another process: whatever a bundle does to it is a refusal, and nothing else."""
+
+    def crash(folder: Path) -> None:
+        program = f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})"
+        run = subprocess.run  # the module's own is the same function
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(subprocess, "run", lambda _, **kw: run((sys.executable, "-c", program), **kw))
+            verify(folder)
+
+    folder = tmp_path / "store"
+    store = ModelStore(FolderFiles(folder), folder / "uploads", check=crash)
+    with pytest.raises(BundleCorrupt, match="ends the process: Segmentation fault"):
+        store.put(copy)
+    assert store.versions() == []
+
+
+def test_a_sound_bundle_passes(small_bundle: Path) -> None:
+    verify(small_bundle)
+
+
+def test_loading_that_takes_too_long_is_refused(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "MAX_SECONDS", 0.001)
+    with pytest.raises(BundleCorrupt, match="longer than"):
+        verify(small_bundle)

@@ -1,0 +1,271 @@
+"""Workers follow the roster of one ledger: each loads what it names, and a change waits until all have it loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.support.fakes.bundle_store import FIRST, ModelsInMemory
+from tests.support.processes.empty_ledger import ledger_url
+
+from dejavu_models.errors import BundleUnfit
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.registry.stages import ModelAction, ModelEvidence, ModelStage, WrongStage
+from dejavu_models.types import AdaptationMode
+from dejavu_models.uncertainty.adaptive import AdaptationMethod
+from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
+from dejavu_server.forecasting.lifecycle import changes as changes_module
+from dejavu_server.forecasting.lifecycle import loader as loader_module
+from dejavu_server.forecasting.lifecycle.changes import Gate, ModelLifecycle
+from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NotProven
+from dejavu_server.forecasting.lifecycle.follower import ChampionUnavailable, ModelFollower
+from dejavu_server.forecasting.lifecycle.loader import ModelLoader
+from dejavu_server.forecasting.lifecycle.models import ServingModels
+from dejavu_server.forecasting.lifecycle.replicas import Replicas
+from dejavu_server.forecasting.online_updater import OnlineUpdater
+from dejavu_server.ledger import Ledger, model_workers
+
+SECONDS = 20.0
+
+
+class Node:
+    """A worker that follows the roster, without a server."""
+
+    def __init__(
+        self, ledger: Ledger, store: ModelsInMemory, name: str, *, on_demand: bool = False, gate: Gate | None = None
+    ) -> None:
+        self.store = store
+        self.ready: list[bool] = []
+        self.models = ServingModels(8)
+        committed = asyncio.Event()
+        ledger.listen(committed)
+        updater = OnlineUpdater(ledger, [], mode=AdaptationMode.SHADOW, method=AdaptationMethod.PID, carry_ratings=True)
+        self.loader = ModelLoader(store, self.models, updater, lambda _: None)
+        if on_demand:
+            self.models.load = self.loader.load_on_demand
+        self.follower = ModelFollower(
+            ledger,
+            store,
+            self.models,
+            self.loader,
+            bundles=(default_bundle(),),
+            name=("host:1", name),
+            keeps=on_demand,
+            on_ready=self.ready.append,
+            committed=committed,
+        )
+        self.changes = ModelLifecycle(ledger, store, self.models, self.follower, gate=gate)
+
+    @property
+    def champion(self) -> str:
+        return self.models.choose("").forecaster.version
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Waits until something holds."""
+        async with asyncio.timeout(SECONDS):
+            while not holds():  # noqa: ASYNC110 - no one event ends the wait
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def started(node: Node) -> AsyncIterator[Node]:
+    try:
+        await node.follower.start()
+        yield node
+    finally:
+        await node.follower.close()
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    opened = await Ledger.open(ledger_url(tmp_path))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def nodes(ledger: Ledger) -> AsyncIterator[tuple[Node, Node]]:
+    one = Node(ledger, ModelsInMemory("b", "c"), "0")
+    other = Node(ledger, ModelsInMemory("b", "c"), "1")
+    async with started(one), started(other):
+        yield one, other
+
+
+async def test_a_ledger_begins_with_the_first_bundle_of_the_settings(nodes: tuple[Node, Node]) -> None:
+    for node in nodes:
+        assert (node.champion, node.models.roster.sequence, node.ready) == (FIRST, 2, [False, True])
+    one, _ = nodes
+    assert {each.worker: each.loaded for each in await one.changes.replicas()} == {name: {FIRST} for name in "01"}
+
+
+async def test_a_promotion_is_in_force_on_all_workers_and_a_rollback_too(nodes: tuple[Node, Node]) -> None:
+    one, other = nodes
+    assert await one.changes.register("b") is not None
+    assert await one.changes.register("b") is None
+    loaded = await one.changes.load("b", "better", "token:x")
+    assert loaded is not None
+    assert (loaded.action, loaded.reason, loaded.changed_by) == (ModelAction.LOAD, "better", "token:x")
+    assert "b" in other.models.versions
+    assert await one.changes.load("b") is None
+    version, change = await other.changes.promote("challenger", "won")
+    assert change is not None
+    assert (version, change.from_version, other.champion) == ("b", FIRST, "b")
+    sequence = change.sequence
+    await one.until(lambda: one.models.roster.sequence == sequence)
+    assert one.champion == "b"
+    assert await one.changes.promote("b") == ("b", None)
+    version, back = await one.changes.rollback("b", "worse")
+    assert back is not None
+    assert (version, one.champion) == (FIRST, FIRST)
+    assert one.models.roster.stages["b"] is ModelStage.RETIRED
+    assert await one.changes.rollback("b") == (FIRST, None)
+    with pytest.raises(WrongStage):
+        await one.changes.rollback()
+    await other.until(lambda: other.models.versions == (FIRST,))
+
+
+async def test_a_bundle_that_one_worker_cannot_load_changes_nothing(nodes: tuple[Node, Node]) -> None:
+    one, other = nodes
+    await one.changes.register("b")
+    other.store.broken.add("b")
+    before = await one.changes.roster()
+    for _ in range(2):
+        with pytest.raises(ModelLoadFailed, match=r"worker 1 of server host:1 cannot load model b: .*lstm\.onnx"):
+            await one.changes.load("b")
+    assert await one.changes.roster() == before
+    await one.until(lambda: one.models.versions == (FIRST,))
+    other.store.broken.clear()
+    assert await one.changes.load("b") is not None
+
+
+async def test_a_promotion_asks_again_whether_all_have_the_model(ledger: Ledger, nodes: tuple[Node, Node]) -> None:
+    one, _ = nodes
+    await one.changes.register("b")
+    await one.changes.load("b")
+    store = ModelsInMemory("b")
+    store.broken.add("b")
+    async with started(Node(ledger, store, "2")) as late:
+        assert late.ready == [False, True]
+        with pytest.raises(ModelLoadFailed, match="worker 2 "):
+            await one.changes.promote("b", force=True)
+        assert one.champion == FIRST
+        await late.follower.stop_reporting()
+        assert (await one.changes.promote("b", force=True))[1] is not None
+        await late.until(lambda: late.ready == [False, True, False])
+        assert late.champion == FIRST
+        store.broken.clear()
+        await late.loader.load("b")
+        await late.until(lambda: late.ready[3:] == [True])
+        assert late.champion == "b"
+
+
+async def test_a_worker_that_does_not_answer_ends_the_wait(
+    ledger: Ledger, nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = nodes
+    await one.changes.register("b")
+    silent = Replicas("elsewhere:1", "7", os.getpid(), frozenset({FIRST}), {})
+    await ledger.write(partial(model_workers.report, server="elsewhere:1", worker="7", state=silent.state()))
+    monkeypatch.setattr(changes_module, "LOAD_SECONDS", 1.0)
+    with pytest.raises(DeadlineExceeded, match="worker 7 of server elsewhere:1"):
+        await one.changes.load("b")
+    assert (await one.changes.roster()).stages["b"] is ModelStage.NONE
+
+
+async def test_nobody_waits_for_a_worker_of_the_server_that_has_died(ledger: Ledger, nodes: tuple[Node, Node]) -> None:
+    one, _ = nodes
+    await one.changes.register("b")
+    ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await ended.wait()
+    dead = Replicas("host:1", "9", ended.pid, frozenset({FIRST}), {})
+    await ledger.write(partial(model_workers.report, server="host:1", worker="9", state=dead.state()))
+    async with asyncio.timeout(SECONDS):
+        assert await one.changes.load("b") is not None
+
+
+async def test_a_worker_whose_champion_cannot_be_loaded_does_not_start(
+    ledger: Ledger, nodes: tuple[Node, Node]
+) -> None:
+    store = ModelsInMemory(FIRST)
+    store.broken.add(FIRST)
+    node = Node(ledger, store, "2")
+    with pytest.raises(ChampionUnavailable, match=r"lstm\.onnx"):
+        async with started(node):
+            pass
+
+
+async def test_shares_of_games_are_set_by_alias_and_hold_a_model(nodes: tuple[Node, Node]) -> None:
+    one, other = nodes
+    await one.changes.register("b")
+    await one.changes.load("b")
+    shares, change = await one.changes.route([("challenger", 0.25)], "test")
+    assert shares == (("b", 0.25),)
+    assert change is not None
+    sequence = change.sequence
+    await other.until(lambda: other.models.roster.sequence == sequence)
+    assert {other.models.choose(f"00225{number:05d}").arm for number in range(100)} == {"champion", "challenger"}
+    assert (await one.changes.route([("b", 0.25)]))[1] is None
+    assert (await one.changes.route([]))[1] is not None
+    assert (await one.changes.retire("b"))[1] is not None
+
+
+async def test_a_model_is_loaded_on_demand_and_not_too_often(
+    ledger: Ledger, nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = nodes
+    for version in "bc":
+        await one.changes.register(version)
+    async with started(Node(ledger, ModelsInMemory(*"bc"), "2", on_demand=True)) as node:
+        found = await asyncio.gather(*(node.models.obtain("b") for _ in range(5)))
+        assert {each.version for each in found} == {"b"}
+        assert node.store.loads == [FIRST, "b"]
+        with pytest.raises(Overloaded):
+            await node.models.obtain("c")
+        monkeypatch.setattr(loader_module, "DEMAND_SECONDS", 0.0)
+        assert (await node.models.obtain("c")).version == "c"
+        await node.follower.follow()
+        assert set(node.models.versions) == {FIRST, "b", "c"}
+
+
+class Verdict:
+    """A gate with a fixed verdict."""
+
+    def __init__(self, *, allowed: bool) -> None:
+        self.allowed = allowed
+        self.asked: list[tuple[str, str]] = []
+
+    async def judge(self, version: str, against: str) -> tuple[bool, ModelEvidence | None, str]:
+        self.asked.append((version, against))
+        return self.allowed, ModelEvidence(against, 140, 31.0, 22.0, -0.01, 0.0, 0.95), "E 3.1 of 20 after 12 games"
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_a_promotion_needs_evidence_unless_it_is_forced(ledger: Ledger, allowed: bool) -> None:
+    gate = Verdict(allowed=allowed)
+    async with started(Node(ledger, ModelsInMemory("b"), "0", gate=gate)) as node:
+        assert gate.asked == []
+        await node.changes.register("b")
+        await node.changes.load("b")
+        if not allowed:
+            with pytest.raises(NotProven, match=r"E 3\.1 of 20 after 12 games"):
+                await node.changes.promote("b")
+        _, change = await node.changes.promote("b", force=not allowed)
+        assert change is not None
+        assert (change.forced, change.evidence is not None) == (not allowed, True)
+        assert set(gate.asked) == {("b", FIRST)}
+
+
+async def test_an_unfit_model_is_not_staged(nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, _ = nodes
+    await one.changes.register("b")
+    manifest = one.store.manifest("b")
+    unfit = manifest.model_copy(update={"verdict": manifest.verdict.model_copy(update={"fit": False})})
+    monkeypatch.setattr(one.store, "manifest", lambda _: unfit)
+    with pytest.raises(BundleUnfit):
+        await one.changes.load("b")

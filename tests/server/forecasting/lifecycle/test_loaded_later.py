@@ -1,0 +1,90 @@
+"""A model that is loaded while outcomes come in has the online state of one that was there from the start."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.support.builders.issued_forecasts import issued
+from tests.support.builders.outcomes import outcome
+from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.processes.empty_ledger import ledger_url
+
+from dejavu_models.online_state import OnlineState
+from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
+from dejavu_models.uncertainty.adaptive import AdaptationMethod
+from dejavu_server.forecasting.online_updater import OnlineUpdater
+from dejavu_server.ledger import Ledger
+from dejavu_server.ledger.errors import LedgerUnavailable
+
+DISTRIBUTION = tuple(round(20 * (level - 0.5), 3) for level in DISTRIBUTION_LEVELS)
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    opened = await Ledger.open(ledger_url(tmp_path))
+    yield opened
+    await opened.close()
+
+
+def updater_of(ledger: Ledger, *forecasters: PersistenceForecaster) -> OnlineUpdater:
+    return OnlineUpdater(ledger, forecasters, mode=AdaptationMode.ON, method=AdaptationMethod.PID, carry_ratings=True)
+
+
+async def play(ledger: Ledger, number: int) -> None:
+    """Records forecasts of both models of a game, and its outcome."""
+    game = f"00225{number:05d}"
+    for version in ("early", "late"):
+        made = issued(game, (0.0,) * 18, horizon=Horizon.FINAL, model_version=version)
+        await ledger.commit([replace(made, forecast=replace(made.forecast, distribution=DISTRIBUTION))])
+    await ledger.record_outcome(outcome(1 + number % 20, game, horizon=Horizon.FINAL))
+
+
+def values(state: OnlineState) -> object:
+    assert state.ratings is not None
+    ratings = state.ratings.filter
+    return state.sequence, ratings.date, ratings.mean.tobytes(), state.ratings.finals, state.trackers
+
+
+@pytest.mark.parametrize("games_before", [0, 60])
+@pytest.mark.parametrize("games_after", [0, 5])
+async def test_a_model_that_comes_later_knows_what_one_from_the_start_knows(
+    ledger: Ledger, games_before: int, games_after: int
+) -> None:
+    late = PersistenceForecaster("late")
+    grown = updater_of(ledger, PersistenceForecaster("early"))
+    for number in range(games_before):
+        await play(ledger, number)
+    await grown.update()
+    await grown.add(late)
+    for number in range(games_before, games_before + games_after):
+        await play(ledger, number)
+    await grown.update()
+    there = PersistenceForecaster("late")
+    whole = updater_of(ledger, there)
+    await whole.update()
+    assert values(late.state) == values(there.state)
+    assert grown.history == whole.history
+
+
+async def test_a_model_that_was_given_up_learns_no_more(ledger: Ledger) -> None:
+    gone = PersistenceForecaster("early")
+    updater = updater_of(ledger, gone)
+    await play(ledger, 1)
+    await updater.update()
+    before = gone.state
+    updater.remove("early")
+    await play(ledger, 2)
+    await updater.update()
+    assert gone.state is before
+    assert updater.sequence > before.sequence
+
+
+async def test_a_model_is_not_taken_in_without_its_state(ledger: Ledger) -> None:
+    updater, model = updater_of(ledger), PersistenceForecaster("late")
+    await ledger.close()
+    with pytest.raises(LedgerUnavailable):
+        await updater.add(model)
+    assert model.state.sequence == 0

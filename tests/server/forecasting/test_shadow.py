@@ -1,0 +1,246 @@
+"""Shadows are made beside every recorded forecast, by the models that did not make it, and cost its caller nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Connection, select
+from structlog.testing import capture_logs
+from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.builders.outcomes import outcome
+from tests.support.fakes.forecasters import PersistenceForecaster
+
+from dejavu_models.comparison import PairedForecasts
+from dejavu_models.forecaster import Forecaster
+from dejavu_server.forecasting.batcher import Batcher
+from dejavu_server.forecasting.lifecycle import shadow
+from dejavu_server.forecasting.lifecycle.shadow import ShadowForecaster
+from dejavu_server.ledger import Ledger, LedgerUnavailable
+from dejavu_server.ledger.database.schema import shadows
+from dejavu_server.ledger.queries import comparisons
+from dejavu_server.ledger.queries.comparisons import PairFilter
+from dejavu_server.observability.metrics import Metrics
+from dejavu_server.records import IssuedForecast, ShadowForecast, ShadowsRecorded
+
+_PATTERN = (0.0,) * 17 + (6.0,)
+"""A pattern that the models of these tests forecast."""
+
+
+class _Models:
+    """The loaded models; a test replaces them."""
+
+    def __init__(self, *models: Forecaster) -> None:
+        self.loaded: Sequence[Forecaster] = models
+
+    def __call__(self) -> Sequence[Forecaster]:
+        return self.loaded
+
+
+async def _at_once(_: float) -> None:
+    await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def batcher() -> AsyncIterator[Batcher]:
+    made = Batcher()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def models() -> _Models:
+    return _Models(PersistenceForecaster("v1"), PersistenceForecaster("v2"))
+
+
+@pytest.fixture
+async def made(ledger: Ledger, batcher: Batcher, models: _Models, metrics: Metrics) -> AsyncIterator[ShadowForecaster]:
+    running = ShadowForecaster(ledger, batcher, models, metrics, rest=_at_once)
+    yield running
+    await running.close()
+
+
+def _forecast(number: int = 1, **fields: object) -> IssuedForecast:
+    return issued(game(number), **{"pattern": _PATTERN, **fields})  # type: ignore[arg-type]
+
+
+async def _rows(ledger: Ledger) -> list[tuple[int, str]]:
+    def read(connection: Connection) -> list[tuple[int, str]]:
+        statement = select(shadows.c.forecast_sequence, shadows.c.model_version).order_by(shadows.c.sequence)
+        return [tuple(row) for row in connection.execute(statement)]
+
+    return await ledger.read(read)
+
+
+def _count(metrics: Metrics, outcome_: str) -> float:
+    count: float = metrics.shadows.labels(outcome_)._value.get()
+    return count
+
+
+async def test_every_recorded_forecast_has_the_shadow_of_the_challenger(
+    ledger: Ledger, made: ShadowForecaster, metrics: Metrics
+) -> None:
+    stored = await recorded(ledger, *(_forecast(number) for number in range(1, 4)))
+    for each in stored:
+        made.put(each)
+    await made.close()
+    assert await _rows(ledger) == [(1, "v2"), (2, "v2"), (3, "v2")]
+    assert _count(metrics, "recorded") == 3
+
+
+async def test_the_task_makes_them_without_being_asked(ledger: Ledger, made: ShadowForecaster) -> None:
+    made.start()
+    [stored] = await recorded(ledger, _forecast())
+    committed = asyncio.Event()
+    ledger.listen(committed)
+    committed.clear()
+    made.put(stored)
+    async with asyncio.timeout(10):
+        while not await _rows(ledger):
+            await committed.wait()
+            committed.clear()
+
+
+async def test_a_shadow_answers_the_same_question_and_is_a_pair_of_its_forecast(
+    ledger: Ledger, made: ShadowForecaster
+) -> None:
+    [stored] = await recorded(ledger, _forecast(alpha=0.2, pregame_margin=3.5))
+    stored = replace(stored, forecast=replace(stored.forecast, distribution=(1.0,) * 50))
+    made.put(stored)
+    await made.close()
+    await ledger.record_outcome(outcome(4, game(1)))
+
+    def read(connection: Connection) -> PairedForecasts:
+        return comparisons.pairs(connection, PairFilter("v2", "persistence"))
+
+    pairs = await ledger.read(read)
+    assert (pairs.minute.tolist(), pairs.alpha.tolist()) == ([18], [0.2])
+    assert pairs.covered.tolist() == [True]
+
+
+async def test_the_champion_makes_shadows_of_what_a_challenger_answered(ledger: Ledger, made: ShadowForecaster) -> None:
+    stored = await recorded(ledger, _forecast(1, model_version="v2"), _forecast(2))
+    for each in stored:
+        made.put(each)
+    await made.close()
+    assert sorted(await _rows(ledger)) == [(1, "v1"), (2, "v2")]
+
+
+async def test_without_a_challenger_nothing_is_kept(
+    ledger: Ledger, made: ShadowForecaster, models: _Models, metrics: Metrics
+) -> None:
+    models.loaded = [PersistenceForecaster("v1")]
+    [stored] = await recorded(ledger, _forecast())
+    made.put(stored)
+    await made.close()
+    assert await _rows(ledger) == []
+    assert _count(metrics, "recorded") == 0
+
+
+async def test_what_cannot_be_kept_up_with_is_shed_oldest_first_and_said_once(
+    ledger: Ledger, made: ShadowForecaster, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow, "MAX_WAITING", 3)
+    stored = await recorded(ledger, *(_forecast(number) for number in range(1, 7)))
+    with capture_logs() as logs:
+        for each in stored:
+            made.put(each)
+    assert [entry["event"] for entry in logs] == ["shadows_shed"]
+    await made.close()
+    assert await _rows(ledger) == [(4, "v2"), (5, "v2"), (6, "v2")]
+    assert metrics.shadows_shed._value.get() == 3
+
+
+async def test_a_shadow_is_not_made_with_hindsight(ledger: Ledger, made: ShadowForecaster, metrics: Metrics) -> None:
+    [stored] = await recorded(ledger, _forecast())
+    await ledger.record_outcome(outcome(4, game(1)))
+    made.put(stored)
+    await made.close()
+    assert await _rows(ledger) == []
+    assert _count(metrics, "refused") == 1
+
+
+async def test_what_a_challenger_cannot_forecast_is_left_to_the_others(
+    ledger: Ledger, made: ShadowForecaster, metrics: Metrics, models: _Models
+) -> None:
+    [stored, supported] = await recorded(ledger, _forecast(1, pattern=(1.0, 2.0)), _forecast(2))
+    for each in (stored, supported):
+        made.put(each)
+    await made.close()
+    assert await _rows(ledger) == [(2, "v2")]
+    assert _count(metrics, "unsupported") == 1
+
+
+async def test_a_failing_challenger_costs_only_its_own_shadows(
+    ledger: Ledger, made: ShadowForecaster, metrics: Metrics, models: _Models
+) -> None:
+    broken = PersistenceForecaster("v3")
+
+    def fail(_: object) -> None:
+        raise RuntimeError("broken")
+
+    broken.before = fail
+    models.loaded = [*models.loaded, broken]
+    [stored] = await recorded(ledger, _forecast())
+    with capture_logs() as logs:
+        made.put(stored)
+        await made.close()
+    assert await _rows(ledger) == [(1, "v2")]
+    assert _count(metrics, "failed") == 1
+    assert "shadows_failed" in [entry["event"] for entry in logs]
+
+
+async def test_a_ledger_that_fails_costs_shadows_and_the_next_are_made(
+    ledger: Ledger, batcher: Batcher, models: _Models, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ShadowForecaster(ledger, batcher, models, metrics, rest=_at_once)
+    first, second = await recorded(ledger, _forecast(1), _forecast(2))
+    record = ledger.record_shadows
+
+    async def fail(_: Sequence[ShadowForecast]) -> ShadowsRecorded:
+        raise LedgerUnavailable("the disk is full")
+
+    monkeypatch.setattr(ledger, "record_shadows", fail)
+    made.put(first)
+    await made.close()
+    monkeypatch.setattr(ledger, "record_shadows", record)
+    made.put(second)
+    await made.close()
+    assert await _rows(ledger) == [(2, "v2")]
+    assert (_count(metrics, "failed"), _count(metrics, "recorded")) == (1, 1)
+
+
+async def test_calls_go_on_while_shadows_are_computed(
+    ledger: Ledger, batcher: Batcher, models: _Models, metrics: Metrics
+) -> None:
+    """A challenger that takes long holds up no call: it computes on the thread, and calls are answered on the loop."""
+    computing, release = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    challenger = PersistenceForecaster("v2")
+
+    def block(_: object) -> None:
+        loop.call_soon_threadsafe(computing.set)
+        asyncio.run_coroutine_threadsafe(_wait(release), loop).result()
+
+    challenger.before = block
+    models.loaded = [models.loaded[0], challenger]
+    made = ShadowForecaster(ledger, batcher, models, metrics, rest=_at_once)
+    made.start()
+    [stored] = await recorded(ledger, _forecast())
+    made.put(stored)
+    await asyncio.wait_for(computing.wait(), 10)
+    answer = await asyncio.wait_for(batcher.forecast(models.loaded[0], shadow._query(stored)), 10)
+    assert answer.model_version == "v1"
+    release.set()
+    await made.close()
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()

@@ -1,0 +1,131 @@
+"""The life of a model over gRPC, on real workers with one ledger and one store."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import grpc
+from tests.support.builders.calls import PATTERN, refusal
+from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.processes.model_servers import CHAMPION, challenger_version, workers_with_store
+from tests.support.processes.servers import async_worker
+
+from dejavu.v1 import model_service_pb2 as pb
+from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
+from dejavu.v1.prediction_service_pb2 import PredictRequest
+
+GAMES = [f"99{number:08d}" for number in range(40)]
+
+
+async def test_without_a_store_models_do_not_change(tmp_path: Path) -> None:
+    async with (
+        async_worker(tmp_path, PersistenceForecaster("one"), PersistenceForecaster("two")) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        models = ModelServiceStub(channel)
+        listed = (await models.ListModels(pb.ListModelsRequest())).models
+        assert [(each.version, each.active, each.stage) for each in listed] == [("one", True, 0), ("two", False, 0)]
+        assert (await models.GetModel(pb.GetModelRequest(model_version="two"))).model == listed[1]
+        for call in (
+            models.LoadModel(pb.LoadModelRequest(model_version="two")),
+            models.UnloadModel(pb.UnloadModelRequest(model_version="two")),
+            models.PromoteModel(pb.PromoteModelRequest(model_version="two")),
+            models.RollbackModel(pb.RollbackModelRequest()),
+            models.RetireModel(pb.RetireModelRequest(model_version="two")),
+            models.RouteGames(pb.RouteGamesRequest()),
+            models.CompareModels(pb.CompareModelsRequest()),
+            models.ListModelChanges(pb.ListModelChangesRequest()),
+        ):
+            refused = await refusal(call)
+            assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "NO_MODEL_STORE")
+
+
+async def test_the_life_of_a_model(tmp_path: Path) -> None:
+    new = challenger_version()
+    async with workers_with_store(tmp_path) as (one, other):
+        registered = await one.register()
+        assert (registered.created, registered.model.stage) == (True, pb.MODEL_STAGE_NONE)
+        assert not (await other.register()).created
+        listed = {each.version: each for each in (await other.models.ListModels(pb.ListModelsRequest())).models}
+        assert (listed[CHAMPION].stage, list(listed[CHAMPION].aliases)) == (pb.MODEL_STAGE_SERVING, ["champion"])
+        assert (listed[new].loaded, listed[new].lineage.manifest_sha256 != "") == (False, True)
+        assert (
+            await refusal(one.predictions.Predict(PredictRequest(pattern=PATTERN, model_version=new)))
+        ).reason == "MODEL_NOT_LOADED"
+
+        loaded = await one.models.LoadModel(pb.LoadModelRequest(model_version=new, reason="try it"))
+        assert (loaded.model.stage, loaded.change.reason) == (pb.MODEL_STAGE_STAGED, "try it")
+        assert not (await other.models.LoadModel(pb.LoadModelRequest(model_version=new))).HasField("change")
+        for each in (one, other):
+            what_if = PredictRequest(pattern=PATTERN, model_version="challenger")
+            assert (await each.predictions.Predict(what_if)).forecast.model_version == new
+            assert (await each.predictions.Predict(PredictRequest(pattern=PATTERN))).forecast.model_version == CHAMPION
+        found = await one.models.GetModel(pb.GetModelRequest(model_version="challenger"))
+        assert [(each.worker, each.loaded) for each in found.replicas] == [("0", True), ("1", True)]
+
+        assert (
+            await refusal(one.models.PromoteModel(pb.PromoteModelRequest(model_version=new)))
+        ).reason == "MODEL_NOT_PROVEN"
+        promoted = await one.models.PromoteModel(pb.PromoteModelRequest(model_version=new, force=True))
+        assert (promoted.change.forced, promoted.change.from_version) == (True, CHAMPION)
+        for number, each in enumerate((other, one)):  # at once: the ledger tells a worker that has not read it
+            named = PredictRequest(pattern=PATTERN, game_id=GAMES[number])
+            answer = (await each.predictions.Predict(named)).forecast
+            assert (answer.model_version, answer.sequence > promoted.change.sequence) == (new, True)
+            unnamed = await each.predictions.Predict(PredictRequest(pattern=PATTERN))
+            assert unnamed.forecast.model_version == new  # that of the old champion was in the cache
+            old = await each.predictions.Predict(PredictRequest(pattern=PATTERN, model_version="previous"))
+            assert old.forecast.model_version == CHAMPION
+
+        back = await other.models.RollbackModel(pb.RollbackModelRequest(from_version=new))
+        assert (back.model.version, back.change.action) == (CHAMPION, pb.MODEL_ACTION_ROLLBACK)
+        assert not (await one.models.RollbackModel(pb.RollbackModelRequest(from_version=new))).HasField("change")
+        page = await one.models.ListModelChanges(pb.ListModelChangesRequest(page_size=4))
+        last = await one.models.ListModelChanges(
+            pb.ListModelChangesRequest(page_size=4, page_token=page.next_page_token)
+        )
+        actions = [change.action for change in (*page.changes, *last.changes)]
+        assert actions == [5, 4, 2, 1, 4, 1]
+        assert last.next_page_token == ""
+
+
+async def test_games_are_routed_and_answers_say_which_arm(tmp_path: Path) -> None:
+    new = challenger_version()
+    async with workers_with_store(tmp_path) as (one, other):
+        await one.register()
+        await one.models.LoadModel(pb.LoadModelRequest(model_version=new))
+        share = pb.GameShare(model_version="challenger", share=0.5)
+        routed = await one.models.RouteGames(pb.RouteGamesRequest(shares=[share]))
+        assert [(each.model_version, each.share) for each in routed.shares] == [(new, 0.5)]
+        answers = [
+            (await (one, other)[number % 2].predictions.Predict(PredictRequest(pattern=PATTERN, game_id=game))).forecast
+            for number, game in enumerate(GAMES)
+        ]
+        arms = {CHAMPION: "champion", new: "challenger"}
+        assert {(each.model_version, each.arm) for each in answers} == set(arms.items())
+        again = await other.predictions.Predict(PredictRequest(pattern=PATTERN, game_id=GAMES[0]))
+        assert again.forecast == answers[0]
+        assert (
+            await refusal(one.models.RetireModel(pb.RetireModelRequest(model_version=new)))
+        ).reason == "MODEL_IN_USE"
+        unnamed = (await one.predictions.Predict(PredictRequest(pattern=PATTERN))).forecast
+        assert (unnamed.model_version, unnamed.arm) == (CHAMPION, "")
+
+
+async def test_a_restarted_worker_goes_on_with_the_champion_of_the_ledger(tmp_path: Path) -> None:
+    new = challenger_version()
+    async with workers_with_store(tmp_path, 1) as (one,):
+        await one.register()
+        await one.models.LoadModel(pb.LoadModelRequest(model_version=new))
+        await one.models.PromoteModel(pb.PromoteModelRequest(model_version=new, force=True))
+    async with workers_with_store(tmp_path, 1) as (one,):
+        answer = await one.predictions.Predict(PredictRequest(pattern=PATTERN, game_id=GAMES[0]))
+        assert answer.forecast.model_version == new
+        async with asyncio.timeout(20):
+            while not {CHAMPION, new} <= {  # noqa: ASYNC110 - it is loaded beside
+                each.version for each in (await one.models.ListModels(pb.ListModelsRequest())).models if each.loaded
+            }:
+                await asyncio.sleep(0.05)
+        replicas = (await one.models.GetModel(pb.GetModelRequest())).replicas
+        assert len(replicas) == 1

@@ -1,0 +1,62 @@
+"""A store of hand-written models instead of bundles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.fakes.forecasters import PersistenceForecaster
+
+from dejavu_models.errors import BundleCorrupt, BundleNotFound
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.manifest import Manifest
+from dejavu_models.registry.bundle import read_manifest
+from dejavu_models.registry.registry import default_bundle
+
+FIRST = read_manifest(default_bundle()).version
+"""Version of the bundle with which a ledger without a champion begins."""
+
+
+class ModelsInMemory:
+    """A store of PersistenceForecasters; see `forecasting.lifecycle.bundles.BundleStore`.
+
+    Args:
+        versions: versions that it has.
+
+    Attributes:
+        broken: versions that cannot be loaded.
+        loads: versions in the order in which they were loaded.
+    """
+
+    def __init__(self, *versions: str) -> None:
+        self._versions = set(versions)
+        self.broken = set[str]()
+        self.loads: list[str] = []
+
+    def load(self, version: str) -> Forecaster:
+        """Returns a model; raises BundleCorrupt if it is broken."""
+        self.manifest(version)
+        if version in self.broken:
+            raise BundleCorrupt(f"model {version}: lstm.onnx does not match the manifest")
+        self.loads.append(version)
+        return PersistenceForecaster(version)
+
+    def manifest(self, version: str) -> Manifest:
+        """Returns the manifest of the shipped bundle, with another version."""
+        if version not in self._versions:
+            raise BundleNotFound(f"no model {version}")
+        return read_manifest(default_bundle()).model_copy(update={"version": version})
+
+    def manifest_sha256(self, version: str) -> str:
+        """Returns 64 zeros."""
+        self.manifest(version)
+        return "0" * 64
+
+    def is_complete(self, version: str) -> bool:
+        """Returns whether it has a version."""
+        return version in self._versions
+
+    def put(self, folder: Path) -> str:
+        """Takes in the version of a bundle."""
+        version = read_manifest(folder).version
+        self._versions.add(version)
+        return version

@@ -1,0 +1,81 @@
+"""Servers with a model store, and the shipped bundle with a challenger to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from tests.support.builders.bundles import publish_variant
+from tests.support.builders.made_once import made_once
+from tests.support.processes.servers import settings_in
+
+from dejavu.v1 import model_service_pb2 as pb
+from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_models.registry.bundle import read_manifest
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.registry.store.store import ModelStore
+from dejavu_server.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from dejavu.v1.model_service_pb2_grpc import ModelServiceAsyncStub
+    from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
+
+CHAMPION = read_manifest(default_bundle()).version
+"""Version of the bundle with which a ledger begins."""
+
+
+def challenger() -> Path:
+    """Returns the folder of another bundle."""
+    return made_once("challenger", lambda folder: publish_variant(folder, 0.3))
+
+
+def challenger_version() -> str:
+    """Returns its version."""
+    return read_manifest(challenger()).version
+
+
+def store_with_challenger(folder: Path) -> str:
+    """Puts the challenger into a store; returns its address."""
+    ModelStore.open(folder / "store").put(challenger())
+    return str(folder / "store")
+
+
+class ServedModels:
+    """A worker and its stubs."""
+
+    def __init__(self, worker: Worker, channel: grpc.aio.Channel) -> None:
+        self.worker = worker
+        self.models: ModelServiceAsyncStub = ModelServiceStub(channel)
+        self.predictions: PredictionServiceAsyncStub = PredictionServiceStub(channel)
+
+    async def register(self) -> pb.RegisteredModel:
+        """Registers the challenger, whose bundle is in the store."""
+        return await register(self.models)
+
+
+async def register(stub: ModelServiceAsyncStub) -> pb.RegisteredModel:
+    """Registers the challenger, whose bundle is in the store."""
+
+    async def header() -> AsyncIterator[pb.RegisterBundleRequest]:
+        manifest = (challenger() / "manifest.json").read_bytes()
+        yield pb.RegisterBundleRequest(header=pb.BundleHeader(manifest=manifest, reason="a test"))
+
+    [answer] = [answer async for answer in stub.RegisterBundle(header())]
+    return answer.registered
+
+
+@asynccontextmanager
+async def workers_with_store(folder: Path, number: int = 2, **changes: Any) -> AsyncIterator[list[ServedModels]]:
+    """Runs workers on one ledger and store, in the test's loop."""
+    settings = settings_in(folder, model_store=store_with_challenger(folder), **changes)
+    async with AsyncExitStack() as stack:
+        served = []
+        for name in range(number):
+            worker = await stack.enter_async_context(Worker(settings, name=f"{name}"))
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(worker.address))
+            served.append(ServedModels(worker, channel))
+        yield served

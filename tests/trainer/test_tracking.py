@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.support.builders.bundles import small_bundle
 from tests.support.harness.documents import ROOT
-from tests.support.processes.mlflow_server import mlflow_server
+from tests.support.programs.mlflow_server import mlflow_server
 
 from dejavu_models.registry.bundle import load_bundle, read_manifest
 from dejavu_trainer.tracking import CHALLENGER, EXPERIMENT, MODEL, MlflowTracker, TrackingError, metrics, parameters

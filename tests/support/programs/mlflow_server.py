@@ -22,7 +22,7 @@ START_SECONDS = 120
 
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[str]:
-    """Starts a tracking server that keeps all in a folder; yields its address. Skips the test if it is not installed."""
+    """Starts a tracking server that keeps all in a folder; yields its address. Skips the test without it."""
     if not PROGRAM.exists():
         if os.environ.get("DEJAVU_CI") == "1":
             pytest.fail("no .venv-mlflow: run make .venv-mlflow/.installed")

@@ -1,0 +1,76 @@
+"""The command `retrain`: what it says, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.builders.bundles import simulated_seasons
+from tests.support.harness.documents import ROOT
+from tests.trainer.retraining.test_retrain import parent
+
+from dejavu_trainer.cli.main import main
+from dejavu_trainer.retraining.work_folder import open_work_folder
+
+
+def run(*arguments: object) -> int | str | None:
+    with pytest.raises(SystemExit) as ended:
+        main(["retrain", *map(str, arguments)])
+    return ended.value.code
+
+
+def options(work: Path) -> tuple[object, ...]:
+    return ("--from", simulated_seasons(), "--work", work, "--parent", parent())
+
+
+def test_check_says_which_trigger_stands_and_exits_as_grep_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*options(tmp_path), "--check", "--new-games", 400) == 0
+    assert "Due: new games" in capsys.readouterr().out
+    assert run(*options(tmp_path), "--check", "--new-games", 401, "--json") == 1
+    document = json.loads(capsys.readouterr().out)
+    assert (document["due"], document["newer_games"], document["triggers"]) == (False, 400, [])
+    assert run("--from", "nowhere", "--work", tmp_path, "--check") == 2
+    assert "nowhere: cannot be read" in capsys.readouterr().err
+
+
+def test_without_a_trigger_it_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*options(tmp_path / "work"), "--store", tmp_path / "store", "--new-games", 401) == 0
+    assert "no trigger stands" in capsys.readouterr().out
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_work_folder(tmp_path):
+        assert run(*options(tmp_path)) == 1
+    assert f"another retrain is running there, process {os.getpid()}" in capsys.readouterr().err
+
+
+def test_a_server_that_is_not_there_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = run("--from", simulated_seasons(), "--work", tmp_path, "--server", "127.0.0.1:1", "--check")
+    error = capsys.readouterr().err
+    assert code == 2
+    assert "dejavu models list" in error
+    assert "Traceback" not in error
+
+
+def test_a_problem_that_does_not_exist_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*options(tmp_path), "--accept", "late-games") == 2
+    assert "missing-teams" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_watch_ends_with_sigterm(tmp_path: Path) -> None:
+    arguments = [str(each) for each in (*options(tmp_path), "--watch", "--new-games", 401, "--json")]
+    command = [sys.executable, "-u", "-m", "dejavu_trainer", "retrain", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "{\n"  # it has looked once
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        assert process.wait(30) == 0

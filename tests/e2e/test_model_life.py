@@ -17,19 +17,21 @@ from pathlib import Path
 
 import pytest
 from tests.support.builders.bundles import copy_of_default, publish_variant
-from tests.support.builders.calls import PATTERN, current_game
+from tests.support.builders.calls import current_game
 from tests.support.processes.load import load
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1.model_service_pb2 import MODEL_STAGE_RETIRED, MODEL_STAGE_SERVING, MODEL_STAGE_STAGED, ModelAction
 from dejavu_client import FINAL, AsyncDejavuClient, FailedPreconditionError, predict_request
-from dejavu_client.requests import PredictOptions
+from dejavu_models.manifest import LSTM
+from dejavu_models.registry.stages import ModelAction as Action
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.audit.verification import verify
 from dejavu_server.ledger.queries.model_changes import read_changes
+from dejavu_server.records import IssuedForecast
 
-GAMES = 130
-"""Games of a part of the season: enough for the gate to tell a bad model from a good one."""
+GAMES, MOST_GAMES = 130, 115
+"""Games of a part of the season, and how many are compared at least: a killed worker takes its shadows along."""
 
 LEVELS = tuple(step / 100 for step in range(5, 100, 5))
 
@@ -46,23 +48,21 @@ class Season:
         self._client = client
         self._truth = truth
         self._played = 0
-        self._random = random.Random(1)  # noqa: S311 - the same games in every run
+        self._random = random.Random(1)
 
     async def play(self, games: int) -> None:
-        """Has some games forecast at the half, and reports an outcome of each by the distribution of the shipped model."""
+        """Has games forecast at the half, and reports an end of each by the distribution of the shipped model."""
         numbers = range(self._played, self._played + games)
         self._played += games
         courses = [self._course() for _ in numbers]
         named = [
-            predict_request(course, PredictOptions(game_id=current_game(number + 1), horizon=FINAL))
+            predict_request(course, game_id=current_game(number + 1), horizon=FINAL)
             for number, course in zip(numbers, courses, strict=True)
         ]
         answers = await self._client.predict_batch(named, timeout=60.0)
         assert [each.WhichOneof("result") for each in answers] == ["forecast"] * games
         asked = [
-            predict_request(
-                course, PredictOptions(horizon=FINAL, model_version=self._truth, quantile_levels=LEVELS)
-            )
+            predict_request(course, horizon=FINAL, model_version=self._truth, quantile_levels=LEVELS)
             for course in courses
         ]
         for number, answer in zip(numbers, await self._client.predict_batch(asked, timeout=60.0), strict=True):
@@ -87,20 +87,98 @@ def two_servers(folder: Path, first: Path) -> Iterator[list[SpawnedServer]]:
             stack.enter_context(
                 spawned_server(
                     *("--workers", "2", "--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}", "--bundle", str(first)),
-                    *("--model-store", str(folder / "store"), "--max-game-forecasts", "5000"),
+                    *("--model-store", str(folder / "store")),
                 )
             )
             for _ in range(2)
         ]
 
 
-def kill_a_worker(servers: list[SpawnedServer], step: int) -> None:
-    """Kills one of the workers, another one at each step."""
-    workers = [worker for server in servers for worker in server.workers]
-    os.kill(workers[step % len(workers)].pid, signal.SIGKILL)
+class Story:
+    """The two servers, a client of both, and the bundles of the season.
+
+    Attributes:
+        bad, good, worse: versions: of the first champion, of the shipped model, of one that is worse than both.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bad = publish_variant(folder / "bad", 0.5, lost=0.8)
+        self.good = copy_of_default(folder / "good")
+        self.worse = publish_variant(folder / "worse", 0.5, lost=1.2)
+        self.broken = Path(shutil.copytree(folder / "good", folder / "broken"))
+        content = (self.broken / LSTM).read_bytes()
+        (self.broken / LSTM).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        self.servers: list[SpawnedServer] = []
+        self._kills = 0
+
+    @property
+    def target(self) -> str:
+        """The addresses of both servers."""
+        return ",".join(server.address for server in self.servers)
+
+    def kill_a_worker(self) -> None:
+        """Kills one of the workers, another one each time."""
+        workers = [worker for server in self.servers for worker in server.workers]
+        os.kill(workers[self._kills % len(workers)].pid, signal.SIGKILL)
+        self._kills += 1
+
+    async def october(self, client: AsyncDejavuClient) -> None:
+        """Registers and stages a challenger; unproven, it is not promoted."""
+        [champion] = await client.list_models()
+        assert (champion.version, champion.stage) == (self.bad, MODEL_STAGE_SERVING)
+        assert (await client.register_bundle(self.folder / "good", reason="new season")).created
+        self.kill_a_worker()
+        assert (await client.load_model(self.good, reason="watch it")).model.stage == MODEL_STAGE_STAGED
+        with pytest.raises(FailedPreconditionError) as refused:
+            await client.promote_model(self.good)
+        assert refused.value.reason == "MODEL_NOT_PROVEN"
+
+    async def november(self, client: AsyncDejavuClient, season: Season) -> None:
+        """The challenger proves itself in the shadow, and is promoted."""
+        self.kill_a_worker()
+        await season.play(GAMES)
+        await compared(client, self.good, MOST_GAMES)
+        comparison = await client.compare_models(self.good, horizon=FINAL)
+        assert comparison.crps.difference < 0
+        promoted = await client.promote_model(self.good, reason="proven")
+        assert not promoted.change.forced
+        assert promoted.change.evidence.games >= MOST_GAMES
+        assert promoted.change.evidence.against_version == self.bad
+        self.kill_a_worker()
+
+    async def january(self, client: AsyncDejavuClient, season: Season) -> None:
+        """A challenger that is worse is not promoted but by force, and is rolled back."""
+        await client.register_bundle(self.folder / "worse", reason="drift")
+        await client.load_model(self.worse)
+        self.kill_a_worker()
+        await season.play(GAMES)
+        await compared(client, self.worse, MOST_GAMES)
+        with pytest.raises(FailedPreconditionError) as refused:
+            await client.promote_model(self.worse)
+        assert refused.value.reason == "MODEL_NOT_PROVEN"
+        assert (await client.promote_model(self.worse, force=True, reason="I know better")).change.forced
+        self.kill_a_worker()
+
+    async def february(self, client: AsyncDejavuClient) -> None:
+        """The operator returns to the previous model; a repeated request does not do so twice."""
+        assert (await client.rollback_model(from_version=self.worse, reason="I did not")).model.version == self.good
+        assert not (await client.rollback_model(from_version=self.worse)).HasField("change")
+        self.kill_a_worker()
+
+    async def march(self, client: AsyncDejavuClient) -> None:
+        """A broken bundle is refused, and leaves nothing behind."""
+        with pytest.raises(FailedPreconditionError):
+            await client.register_bundle(self.broken)
+        stages = {each.version: each.stage for each in await client.list_models()}
+        assert stages == {
+            self.bad: MODEL_STAGE_RETIRED,
+            self.good: MODEL_STAGE_SERVING,
+            self.worse: MODEL_STAGE_RETIRED,
+        }
 
 
-async def shadows_of(client: AsyncDejavuClient, version: str, games: int) -> None:
+async def compared(client: AsyncDejavuClient, version: str, games: int) -> None:
     """Waits until a challenger was compared on so many games."""
     async with asyncio.timeout(60):
         while (await client.compare_models(version, horizon=FINAL)).games < games:  # noqa: ASYNC110 - no event
@@ -109,92 +187,41 @@ async def shadows_of(client: AsyncDejavuClient, version: str, games: int) -> Non
 
 @pytest.mark.timeout(300)
 async def test_a_season_with_a_better_a_worse_and_a_broken_challenger(tmp_path: Path) -> None:
-    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
-    bad = publish_variant(first, 25.0)
-    good = copy_of_default(second)
-    worse = publish_variant(third, 40.0)
-    broken = Path(shutil.copytree(second, tmp_path / "broken"))
-    (broken / "lstm.onnx").write_bytes((broken / "lstm.onnx").read_bytes()[:-1] + b"?")
-
-    with two_servers(tmp_path, first) as servers:
-        target = ",".join(server.address for server in servers)
-        async with AsyncDejavuClient(target, timeout=30.0) as client, load(target) as callers:
-            season = Season(client, good)
-            [champion] = await client.list_models()
-            assert (champion.version, champion.stage) == (bad, MODEL_STAGE_SERVING)
-
-            # October: a challenger is registered and staged. A worker dies meanwhile.
-            assert (await client.register_bundle(second, reason="new season")).created
-            kill_a_worker(servers, 0)
-            assert (await client.load_model(good, reason="watch it")).model.stage == MODEL_STAGE_STAGED
-            with pytest.raises(FailedPreconditionError) as refused:
-                await client.promote_model(good)
-            assert refused.value.reason == "MODEL_NOT_PROVEN"
-
-            # November: it proves itself.
-            kill_a_worker(servers, 1)
-            await season.play(GAMES)
-            await shadows_of(client, good, GAMES * 9 // 10)
-            comparison = await client.compare_models(good, horizon=FINAL)
-            assert comparison.crps.difference < 0 < comparison.crps.not_worse_e_value
-            promoted = await client.promote_model(good, reason="proven")
-            assert not promoted.change.forced
-            assert promoted.change.evidence.games >= 100
-            kill_a_worker(servers, 2)
-            await callers.answered_by(good)
-
-            # January: a retrained one is worse, and cannot be promoted; the operator forces it, and regrets it.
-            await client.register_bundle(third, reason="drift")
-            await client.load_model(worse)
-            kill_a_worker(servers, 3)
-            await season.play(GAMES)
-            await shadows_of(client, worse, GAMES * 9 // 10)
-            with pytest.raises(FailedPreconditionError) as refused:
-                await client.promote_model(worse)
-            assert refused.value.reason == "MODEL_NOT_PROVEN"
-            assert (await client.promote_model(worse, force=True, reason="I know better")).change.forced
-            kill_a_worker(servers, 4)
-            await callers.answered_by(worse)
-            assert (await client.rollback_model(from_version=worse, reason="no")).model.version == good
-            assert not (await client.rollback_model(from_version=worse)).HasField("change"), "rolled back twice"
-            kill_a_worker(servers, 5)
-
-            # March: a broken bundle leaves nothing behind.
-            with pytest.raises(FailedPreconditionError):
-                await client.register_bundle(broken)
-            stages = {each.version: each.stage for each in await client.list_models()}
-            assert stages[good] == MODEL_STAGE_SERVING
-            assert stages[worse] == MODEL_STAGE_RETIRED
-            assert len(stages) == 3
-            await callers.answers(50)
-        callers.check()
-        history = [each async for each in _changes(target)]
+    story = Story(tmp_path)
+    with two_servers(tmp_path, tmp_path / "bad") as story.servers:
+        async with AsyncDejavuClient(story.target, timeout=30.0) as client:
+            season = Season(client, story.good)
+            async with load(story.target) as callers:
+                await story.october(client)
+                await story.november(client, season)
+                await callers.answered_by(story.good)
+                await story.january(client, season)
+                await callers.answered_by(story.worse)
+                await story.february(client)
+                await story.march(client)
+                await callers.answers(50)
+            callers.check()
+            history = [each.action for each in reversed((await client.list_model_changes()).changes)]
     assert [ModelAction.Name(each).removeprefix("MODEL_ACTION_") for each in history] == [
         *("REGISTER", "PROMOTE", "REGISTER", "LOAD", "PROMOTE"),
         *("REGISTER", "LOAD", "PROMOTE", "ROLLBACK"),
     ]
-    await _check_champions(tmp_path)
+    await check_champions(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
 
 
-async def _changes(target: str) -> Iterator[int]:  # type: ignore[misc]
-    async with AsyncDejavuClient(target) as client:
-        for change in reversed((await client.list_model_changes()).changes):
-            yield change.action
-
-
-async def _check_champions(folder: Path) -> None:
+async def check_champions(url: str) -> None:
     """Checks the ledger, and that each forecast in it was made by the champion at its sequence."""
-    url = f"sqlite:///{folder / 'ledger.sqlite3'}"
     assert verify(url).entries > 0
     ledger = await Ledger.open(url)
     try:
-        champions = [(each.sequence, each.model_version) for each in await ledger.read(read_changes) if each.action.value in {"promote", "rollback"}]
+        changes = await ledger.read(read_changes)
+        served = [each for each in changes if each.action in {Action.PROMOTE, Action.ROLLBACK}]
         after = 0
         while page := await ledger.read_after(after, 500):
             after = page[-1].sequence
             for entry in page:
-                if hasattr(entry, "forecast"):
-                    made_by = [version for sequence, version in champions if sequence < entry.sequence][-1]
-                    assert entry.forecast.model_version == made_by, entry.sequence
+                if isinstance(entry, IssuedForecast):
+                    champion = [each.model_version for each in served if each.sequence < entry.sequence][-1]
+                    assert entry.forecast.model_version == champion, entry.sequence
     finally:
         await ledger.close()

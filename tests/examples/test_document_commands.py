@@ -21,7 +21,10 @@ ELSEWHERE = {
     r"dejavu-trainer .*--data DIR ": SEASONS,
     r"python -m bench\.index --data DIR ": SEASONS,
     r"python -m bench\.": HOURS,
-    r"dejavu-trainer (simulate|fit|evaluate|backtest|adapt|import|ratings|retrain) |dejavu-server (ledger export|--bundle) ": (
+    r"dejavu-trainer (simulate|fit|evaluate|backtest|adapt|import|ratings|retrain) ": (
+        "trains for minutes: test_the_trainers_commands_run_in_order does so nightly, or tests/trainer"
+    ),
+    r"dejavu-server (ledger export|--bundle) ": (
         "trains for minutes: test_the_trainers_commands_run_in_order does so nightly, or tests/trainer and "
         "tests/server/cli on smaller seasons"
     ),

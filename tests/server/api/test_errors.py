@@ -29,7 +29,6 @@ ONLY_AT_THE_START = {
     "CacheSecretError",
     "InvalidCheckpoint",
     "InvalidLedgerUrl",
-    "InvalidModelStore",
 }
 # Base classes that are never raised.
 ONLY_BASES = {"BundleError", "FieldError", "LedgerError"}

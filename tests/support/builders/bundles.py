@@ -18,6 +18,7 @@ from tests.support.builders.made_once import made_once
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.manifest import COMBINATION, Golden, Manifest, version_of
 from dejavu_models.point.ensemble import EnsembleWeights
+from dejavu_models.point.linear import SLOPE
 from dejavu_models.registry.bundle import (
     MANIFEST,
     ensemble_from_bytes,
@@ -40,13 +41,22 @@ def copy_of_default(folder: Path) -> str:
     return read_manifest(folder).version
 
 
-def publish_variant(folder: Path, dejavu_weight: float) -> str:
-    """Publishes the default bundle with another Dejavu weight, as a trainer does; returns its version."""
+def publish_variant(folder: Path, dejavu_weight: float, *, lost: float = 0.0) -> str:
+    """Publishes the default bundle with another Dejavu weight, as a trainer does; returns its version.
+
+    Args:
+        folder: folder of the bundle.
+        dejavu_weight: weight of Dejavu, in [0, 1].
+        lost: share of the lead that it expects to be lost until the horizon, more than the default bundle does.
+    """
     base = default_bundle()
     manifest = read_manifest(base)
     contents = {name: (base / name).read_bytes() for name in manifest.all_files}
     linear, combination = ensemble_from_bytes(contents[COMBINATION])
     weights = np.full_like(combination.dejavu_weights, dejavu_weight)
+    coefficients = linear.coefficients.copy()
+    coefficients[..., SLOPE] -= lost
+    linear = replace(linear, coefficients=coefficients)
     contents[COMBINATION] = ensemble_to_bytes(linear, EnsembleWeights(weights, combination.shrinkage))
     hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in manifest.files}
     version = version_of(manifest.dejavu, manifest.ratings, hashes)

@@ -39,10 +39,6 @@ MAY_PASS = {
     "SIGNING_UNAVAILABLE",
     "DRAINING",
     "SHARED_CACHE_UNAVAILABLE",
-    "MODELS_CHANGED",
-    "MODEL_STORE_UNAVAILABLE",
-    "TOO_MANY_UPLOADS",
-    "UPLOAD_IN_PROGRESS",
 }
 """Reasons of the refusals after which the same request may succeed later."""
 

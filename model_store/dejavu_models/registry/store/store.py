@@ -277,8 +277,13 @@ def _manifest_path(version: str) -> str:
 
 def _user_cache() -> Path:
     """Returns the folder for copies of remote models in the user's cache (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(base if Path(base).is_absolute() else Path.home() / ".cache") / "dejavu" / "models"
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError:  # the user of a container may have no home
+            base = Path(tempfile.gettempdir())
+    return base / "dejavu" / "models"
 
 
 def _remote_files(url: str) -> StoredFiles:

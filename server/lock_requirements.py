@@ -30,7 +30,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
     # What the server's image has (deploy/Dockerfile): whatever its options may ask for.
     "deploy/requirements-server.txt": ("--extra", "server", "--extra", "postgres", "--extra", "tracing"),
-    # What the trainer's image has: the server's command exports ledgers, and challengers go to shared stores and MLflow.
+    # What the trainer's image has: the server exports ledgers, and challengers go to shared stores and MLflow.
     "deploy/requirements-trainer.txt": tuple(
         each for extra in ("trainer", "server", "postgres", "model-store", "mlflow") for each in ("--extra", extra)
     ),

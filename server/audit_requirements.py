@@ -23,7 +23,7 @@ LOCKS = (
     "deploy/requirements-server.txt",  # has all of server/requirements.txt
     "client/requirements-dashboard.txt",
     "client/requirements-live.txt",
-    "trainer/requirements.txt",
+    "deploy/requirements-trainer.txt",  # has all of trainer/requirements.txt
 )
 
 TIMEOUT_SECONDS = 600.0

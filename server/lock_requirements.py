@@ -29,15 +29,12 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "server/requirements-redis.txt": ("--extra", "redis"),
     "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
     # What the server's image has (deploy/Dockerfile): whatever its options may ask for.
-    "deploy/requirements-server.txt": (
-        "--extra",
-        "server",
-        "--extra",
-        "postgres",
-        "--extra",
-        "redis",
-        "--extra",
-        "tracing",
+    "deploy/requirements-server.txt": tuple(
+        each for extra in ("server", "postgres", "redis", "tracing") for each in ("--extra", extra)
+    ),
+    # What the trainer's image has: the server exports ledgers, and challengers go to shared stores and MLflow.
+    "deploy/requirements-trainer.txt": tuple(
+        each for extra in ("trainer", "server", "postgres", "model-store", "mlflow") for each in ("--extra", extra)
     ),
     "client/requirements.txt": (),
     "client/requirements-dashboard.txt": ("--extra", "dashboard"),

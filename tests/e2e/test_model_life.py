@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -106,7 +105,8 @@ class Story:
         self.bad = publish_variant(folder / "bad", 0.5, lost=0.8)
         self.good = copy_of_default(folder / "good")
         self.worse = publish_variant(folder / "worse", 0.5, lost=1.2)
-        self.broken = Path(shutil.copytree(folder / "good", folder / "broken"))
+        self.broken = folder / "broken"
+        publish_variant(self.broken, 0.7)
         content = (self.broken / LSTM).read_bytes()
         (self.broken / LSTM).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         self.servers: list[SpawnedServer] = []

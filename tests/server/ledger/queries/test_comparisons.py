@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 from tests.support.builders.issued_forecasts import game, issued, recorded
@@ -41,8 +42,8 @@ def _beside(of: IssuedForecast, point: float, version: str = "v2") -> ShadowFore
     return ShadowForecast(of.sequence, forecast, of.generated_time, of.expires_time)
 
 
-async def _pairs(ledger: Ledger, model: str, against: str, **fields: object) -> PairedForecasts:
-    filter_ = PairFilter(model, against)._replace(**fields)
+async def _pairs(ledger: Ledger, model: str, against: str, **fields: Any) -> PairedForecasts:
+    filter_ = PairFilter(model, against, **fields)
     return await ledger.read(partial(comparisons.pairs, filter_=filter_))
 
 

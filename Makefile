@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 GEN    := .venv-gen
+MLFLOW := .venv-mlflow
 NODE   := examples/node
 WEB    := client/dejavu_gateway/web
 PIP     = $(BIN)/pip --disable-pip-version-check -q
@@ -40,6 +41,12 @@ $(GEN)/.installed: pyproject.toml constraints.txt constraints-gen.txt
 	test -x $(GEN)/bin/python || $(PYTHON) -m venv $(GEN)
 	$(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt pip
 	HNSWLIB_NO_NATIVE=1 $(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt --group gen -e '.[postgres,redis,server]'
+	@touch $@
+
+# A real tracking server for the tests, far from what ships: it needs some hundred megabytes of libraries of its own.
+$(MLFLOW)/.installed: constraints-mlflow.txt
+	test -x $(MLFLOW)/bin/python || $(PYTHON) -m venv $(MLFLOW)
+	$(MLFLOW)/bin/pip --disable-pip-version-check -q install -c constraints-mlflow.txt mlflow
 	@touch $@
 
 install: $(VENV)/.installed  ## create .venv with all extras and development tools
@@ -127,6 +134,7 @@ FAST   = tests/test_structure.py tests/models tests/feed tests/contract/test_mes
 # Node is optional: without it, or without npm's registry, its tests are skipped. CI requires it.
 test: install test-protobuf6  ## all tests except the nightly ones
 	@! command -v node >/dev/null || $(MAKE) --no-print-directory install-node $(WEB)/node_modules/.installed || test "$(DEJAVU_CI)" != 1
+	@$(MAKE) --no-print-directory $(MLFLOW)/.installed || test "$(DEJAVU_CI)" != 1
 	$(ALL) -p no:randomly
 
 test-fast: install  ## quick tests while developing: models, feed and units, about a minute
@@ -164,4 +172,4 @@ demo-page: install  ## the same with the page in a browser, until Ctrl-C
 	$(BIN)/dejavu demo --page
 
 clean:  ## remove all files that the targets created
-	rm -rf $(VENV) $(GEN) $(NODE)/node_modules $(NODE)/dist $(NODE)/src/gen $(WEB)/node_modules $(WEB)/src/gen .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) $(GEN) $(MLFLOW) $(NODE)/node_modules $(NODE)/dist $(NODE)/src/gen $(WEB)/node_modules $(WEB)/src/gen .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

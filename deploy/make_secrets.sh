@@ -11,7 +11,8 @@ if [ ! -e postgres-password ]; then
   printf 'postgres:5432:dejavu:dejavu:%s\n' "$(cat postgres-password)" >pgpass
 fi
 if [ ! -e signing-key.pem ]; then openssl genpkey -algorithm ed25519 -out signing-key.pem; fi
+if [ ! -e cache-secret ]; then openssl rand -hex 24 >cache-secret; fi
 # Of the users of the images, ours and that of PostgreSQL; libpq and the server refuse files that others can read.
-chown 10001:10001 pgpass signing-key.pem
+chown 10001:10001 pgpass signing-key.pem cache-secret
 chown 999:999 postgres-password
-chmod 0400 pgpass signing-key.pem postgres-password
+chmod 0400 pgpass signing-key.pem cache-secret postgres-password

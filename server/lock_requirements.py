@@ -29,7 +29,16 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "server/requirements-redis.txt": ("--extra", "redis"),
     "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
     # What the server's image has (deploy/Dockerfile): whatever its options may ask for.
-    "deploy/requirements-server.txt": ("--extra", "server", "--extra", "postgres", "--extra", "tracing"),
+    "deploy/requirements-server.txt": (
+        "--extra",
+        "server",
+        "--extra",
+        "postgres",
+        "--extra",
+        "redis",
+        "--extra",
+        "tracing",
+    ),
     "client/requirements.txt": (),
     "client/requirements-dashboard.txt": ("--extra", "dashboard"),
     "client/requirements-live.txt": ("--extra", "live"),

@@ -42,6 +42,9 @@ def main() -> int:
         identity, *lines = options.entries.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         entries, hashes = check_chain(json.loads(identity), lines)
         print(f"{len(entries)} entries, chained; the last hash is {hashes[max(hashes)].hex()}")
+        for line in (check_shadows(entries), check_models(json.loads(identity), entries)):
+            if line:
+                print(line)
         if options.checkpoint:
             print(check_checkpoint(json.loads(options.checkpoint.read_text()), json.loads(identity), hashes))
         if options.target:
@@ -79,6 +82,50 @@ def check_chain(identity: dict[str, Any], lines: list[str]) -> tuple[dict[int, E
         last = sequence
         entries[sequence], hashes[sequence] = entry, hash_
     return entries, hashes
+
+
+def check_shadows(entries: dict[int, Entry]) -> str:
+    """Checks that each shadow stands beside an earlier forecast of another model, and none was made with hindsight."""
+    known: dict[tuple[str, int], int] = {}  # by game and the last minute before an outcome that stands: its entry
+    count = 0
+    for sequence, entry in entries.items():
+        payload = entry["payload"]
+        if entry["kind"] == "outcome":
+            place = payload["game_id"], {"halftime": 23, "final": 47}[payload["horizon"]]
+            known.pop(place, None) if payload.get("withdrawn") else known.setdefault(place, sequence)
+        if entry["kind"] != "shadow":
+            continue
+        count += 1
+        beside = entries.get(payload["of"])
+        if beside is None and payload["of"] < min(entries):
+            continue  # it was pruned
+        if beside is None or beside["kind"] != "forecast" or payload["of"] >= sequence:
+            raise ChangedError(f"entry {sequence}: a shadow beside entry {payload['of']}, no forecast before it")
+        mine, other, game_id = (
+            payload["forecast"],
+            beside["payload"]["forecast"],
+            beside["payload"]["request"]["game_id"],
+        )
+        if mine["model_version"] == other["model_version"] or mine["elapsed_minutes"] != other["elapsed_minutes"]:
+            raise ChangedError(f"entry {sequence}: a shadow of the model of its forecast, or of another minute")
+        for (of_game, minute), outcome in known.items():
+            if of_game == game_id and mine["elapsed_minutes"] <= minute:
+                raise ChangedError(f"entry {sequence}: a shadow after the outcome at entry {outcome}")
+    return f"{count} shadows, each beside an earlier forecast of another model" if count else ""
+
+
+def check_models(identity: dict[str, Any], entries: dict[int, Entry]) -> str:
+    """Follows the champion from the first change of models, pruned ones included."""
+    pruned = [json.loads(text) for text in identity.get("pruned_models", ())]
+    champion, since, count = "", 0, 0
+    for entry in [*pruned, *(each for each in entries.values() if each["kind"] == "model")]:
+        change, count = entry["payload"], count + 1
+        if change["action"] not in {"promote", "rollback"}:
+            continue
+        if change.get("from_version", "") != champion:
+            raise ChangedError(f"entry {entry['sequence']}: it replaces {change.get('from_version')}, not {champion}")
+        champion, since = change["model_version"], entry["sequence"]
+    return f"{count} changes of models; {champion or 'no model'} is champion since entry {since}" if count else ""
 
 
 def check_checkpoint(kept: dict[str, Any], identity: dict[str, Any], hashes: dict[int, bytes]) -> str:

@@ -114,9 +114,7 @@ class Settings(ProcessMessage):
     ] = 8
     gate: Annotated[
         Literal["off", "advise", "auto"],
-        option(
-            "Judge challengers by their record: off, for promotions by others only, or to promote and retire them."
-        ),
+        option("Judge challengers by their record: off, for promotions by others only, or to promote and retire them."),
     ] = "advise"
     gate_rollback: Annotated[
         Literal["off", "on"],

@@ -99,7 +99,8 @@ def test_every_call_that_may_be_made_again_is_in_the_retry_policy() -> None:
         for service in file.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 covered = {(service.full_name, None), (service.full_name, method.name)} & names
-                assert bool(covered) != method.server_streaming, method.full_name
+                subscribes = method.server_streaming and not method.client_streaming  # the client resumes it
+                assert bool(covered) != subscribes, method.full_name
 
 
 def test_the_public_surface_is_this() -> None:

@@ -67,9 +67,11 @@ def test_every_service_is_closed() -> None:
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
         assert "mem_limit" in service
     assert FILE["networks"]["inside"] == {"internal": True}
-    assert SERVICES["postgres"]["networks"] == ["inside"]
+    assert SERVICES["postgres"]["networks"] == SERVICES["redis"]["networks"] == ["inside"]
     for service in SERVICES.values():  # passwords come from files
-        assert not [name for name in service.get("environment", {}) if re.search("PASSWORD$|TOKEN$|SECRET$", name)]
+        given = service.get("environment", {})
+        named = [name for name in given if re.search("PASSWORD$|TOKEN$|SECRET$", name)]
+        assert all(given[name].startswith("/run/secrets/") for name in named)
 
 
 def test_services_run_the_images_of_this_version_with_variables_and_ports_that_they_know() -> None:
@@ -131,6 +133,7 @@ def test_secrets_are_made_once_for_the_users_that_read_them(tmp_path: Path) -> N
         "postgres-password": (999, 0o400),
         "pgpass": (10001, 0o400),
         "signing-key.pem": (10001, 0o400),
+        "cache-secret": (10001, 0o400),
     }
     password = files["postgres-password"].read_text().strip()
     assert len(password) == 48

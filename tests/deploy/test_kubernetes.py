@@ -30,24 +30,32 @@ from dejavu_client.transport.servers import parse_servers
 from dejavu_common.address import Address
 from dejavu_server.api.health import HEALTH_SERVICE, SERVICES
 
-OVERLAYS = ("small", "postgres", "small with TLS", "postgres with TLS")
+OVERLAYS = (
+    "small",
+    "postgres",
+    "small with tls",
+    "postgres with tls",
+    "postgres with redis",
+    "postgres with tls, redis",
+)
 KILLED_AFTER_GRACE_SECONDS = 5
 """How long after the grace time the supervisor kills workers."""
 
 
 @pytest.fixture(scope="module")
 def overlays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifest]]:
-    """What kustomize makes of every overlay, alone and with components/tls."""
+    """What kustomize makes of every overlay, alone and with components."""
     folders = tmp_path_factory.mktemp("kubernetes") / "kubernetes"
     shutil.copytree(KUBERNETES, folders)
     found = {}
     for name in OVERLAYS:
-        overlay, _, tls = name.partition(" with ")
+        overlay, _, added = name.partition(" with ")
         folder = folders / "overlays" / overlay
-        if tls:
-            folder = folders / "overlays" / f"{overlay}-tls"
+        if added:
+            folder = folders / "overlays" / name.replace(", ", "-").replace(" ", "-")
             folder.mkdir()
-            own = {"resources": [f"../{overlay}"], "components": ["../../components/tls"], "namespace": "dejavu"}
+            components = [f"../../components/{each}" for each in added.split(", ")]
+            own = {"resources": [f"../{overlay}"], "components": components, "namespace": "dejavu"}
             (folder / "kustomization.yaml").write_text(yaml.safe_dump(own))
         found[name] = rendered(folder)
     return found
@@ -98,6 +106,7 @@ def test_every_variable_is_one_that_its_program_knows_with_a_valid_value(objects
     [server] = [container for _, container in containers(objects) if container["name"] == "server"]
     chosen = settings({**image_environment("server"), **environment(objects, server)})
     assert chosen.insecure != bool(chosen.tls_cert and chosen.tokens)
+    assert bool(chosen.cache_secret) == chosen.cache.startswith("redis:")
     [target] = {
         environment(objects, container)["DEJAVU_TARGET"]
         for _, container in containers(objects)

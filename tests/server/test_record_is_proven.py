@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from google.protobuf.json_format import MessageToJson
 from tests.support.builders.calls import current_game
-from tests.support.harness.tampering import tampered
 from tests.support.processes.servers import running_worker
+from tests.support.tampering.tampering import tampered
 
 from dejavu_client import FINAL, HALFTIME, DejavuClient
 from dejavu_client.requests import market

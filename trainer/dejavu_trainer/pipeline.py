@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from dejavu_models.manifest import (
     SCHEMA_VERSION,
     DejavuRecord,
     Golden,
+    LineageRecord,
     Manifest,
     MetricRecord,
     Part,
@@ -41,6 +40,7 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import split_seasons
 from dejavu_trainer.evaluation.gate import holdout_verdict, verdict_of
 from dejavu_trainer.execution import Progress
+from dejavu_trainer.lineage import code_version, libraries
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe, measure
 from dejavu_trainer.training.ensemble import WeightSelection
 from dejavu_trainer.training.ratings import rating_errors
@@ -53,9 +53,6 @@ _GOLDEN = (
     (Horizon.FINAL, 41, False),
 )
 """Golden queries, replayed when a bundle is checked: horizon, minute, whether the teams are given."""
-
-_LIBRARIES = ("dejavu-forecast", "hnswlib", "numpy", "onnx", "onnxruntime", "scipy", "torch")
-"""Libraries whose versions are recorded in a bundle."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +87,7 @@ def fit(
     backtest: Path | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
+    lineage: LineageRecord | None = None,
 ) -> FitReport:
     """Trains, calibrates and publishes a bundle that forecasts both horizons from every minute.
 
@@ -106,6 +104,8 @@ def fit(
             evaluated once, on the last of the calibration games.
         progress: receives progress updates.
         workers: number of threads, by default one per core; does not change the result.
+        lineage: where the bundle comes from; by default, only the version of the code. Does not change the model
+            version.
 
     Raises:
         DataError: if the games can't be split as requested or are too few, or the backtest has another recipe or other
@@ -143,7 +143,7 @@ def fit(
             calibrate=_part(to_calibrate),
             data_fingerprint=used.fingerprint,
             seed=seed,
-            libraries={"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES},
+            libraries=libraries(),
             dejavu=dejavu,
             ratings=ratings_record,
             verdict=verdict,
@@ -151,6 +151,7 @@ def fit(
             golden=tuple(_golden(fitted, ratings)),
             files=hashes,
             courses=courses,
+            lineage=lineage or LineageRecord(code_version=code_version()),
         )
         forecaster = publish(out, manifest, contents)
         advance(1)

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
@@ -24,10 +18,6 @@ from dejavu_models.registry.bundle import check_target, load_bundle, publish, ra
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.data.import_plays import SEASON_ENDS
 from dejavu_trainer.data.plays import DataError, season_of_file
-
-_LEDGER: Final = "sqlite:///"
-_REPLAYS_HINT: Final = "; replays are skipped without --include-replays"
-_SQLITE_HEADER: Final = b"SQLite format 3\0"
 
 
 @dataclass(frozen=True)
@@ -48,37 +38,6 @@ class Refresh:
     games: RefreshRecord
     bundle: Path
     missing_seasons: tuple[int, ...]
-
-
-@contextmanager
-def games_folder(source: str) -> Iterator[Path]:
-    """Gives the folder or file with the games of a source: its own path, or a temporary export of a ledger.
-
-    A ledger is exported by the server's own command in another process: it decides which games count, and which
-    revision of an outcome.
-
-    Args:
-        source: a folder of plays_{season}.parquet, one such file, or a ledger: its path, or sqlite:///PATH.
-
-    Raises:
-        DataError: if there is no such source, or the ledger cannot be exported.
-    """
-    path = Path(source.removeprefix(_LEDGER))
-    if not source.startswith(_LEDGER) and not _is_sqlite(path):
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="dejavu-ratings-") as folder:
-        url = _LEDGER + str(path.absolute())
-        # As few minutes as the export allows: the ratings need the result only.
-        options = ("--ledger", url, "--out", folder, "--min-minutes", "37")
-        command = (sys.executable, "-m", "dejavu_server", "ledger", "export", *options)
-        exported = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
-        if exported.returncode:
-            # An option of the export, not of this command.
-            reason = (exported.stderr.strip().splitlines() or ["dejavu-server ended without a reason"])[-1]
-            reason = reason.replace(_REPLAYS_HINT, "; games of replays do not count")
-            raise DataError(f"{source}: cannot be exported: {reason}")
-        yield Path(folder)
 
 
 def load_later_games(path: Path, season: int) -> Games:
@@ -196,13 +155,3 @@ def _answered(forecaster: Forecaster, golden: Golden) -> Golden:
             "home_lead_probability": answer.home_lead_probability,
         }
     )
-
-
-def _is_sqlite(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_SQLITE_HEADER)) == _SQLITE_HEADER
-    except IsADirectoryError:
-        return False
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error

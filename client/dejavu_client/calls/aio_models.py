@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED, Horizon
 from dejavu.v1.model_service_pb2 import (
@@ -35,13 +36,21 @@ from dejavu_client import config
 from dejavu_client.transport.aio_caller import AsyncCaller
 from dejavu_client.transport.bundle_folder import BundleFolder
 
+ALIASES: Final = frozenset({"champion", "challenger", "previous"})
+"""Names that stand for a version."""
+
 
 class AsyncModelCalls(AsyncCaller):
     """The methods of AsyncDejavuClient for a server's models.
 
     A model is named by its version or by an alias: champion, challenger or previous. Every change is safe to repeat:
-    one that would change nothing answers with the models as they are, without a `change`.
+    one that would change nothing answers with the models as they are, without a `change`. A change of the model of an
+    alias looks its version up first, so that a request that is sent again does not mean another model.
     """
+
+    async def _version(self, name: str, timeout: float | None) -> str:
+        """Returns the version of a model that is named by an alias; of any other name, the name."""
+        return (await self.get_model(name, timeout=timeout)).model.version if name in ALIASES else name
 
     async def list_models(self, *, timeout: float | None = None) -> list[Model]:
         """Lists the models, the active one first: those that are loaded and, with a model store, all registered ones.
@@ -112,7 +121,8 @@ class AsyncModelCalls(AsyncCaller):
         Raises:
             FailedPreconditionError: if it answers requests.
         """
-        request = UnloadModelRequest(model_version=model_version, reason=reason)
+        version = await self._version(model_version, timeout)
+        request = UnloadModelRequest(model_version=version, reason=reason)
         return await self._unary("UnloadModel", lambda stubs: stubs.models.UnloadModel, request, timeout)
 
     async def promote_model(
@@ -134,7 +144,8 @@ class AsyncModelCalls(AsyncCaller):
         Raises:
             FailedPreconditionError: if the evidence does not suffice, or it is not staged.
         """
-        request = PromoteModelRequest(model_version=model_version, reason=reason, force=force)
+        version = await self._version(model_version, timeout)
+        request = PromoteModelRequest(model_version=version, reason=reason, force=force)
         return await self._unary("PromoteModel", lambda stubs: stubs.models.PromoteModel, request, timeout)
 
     async def rollback_model(
@@ -144,14 +155,15 @@ class AsyncModelCalls(AsyncCaller):
 
         Args:
             from_version: the champion that is to be replaced, so that a repeated call does not roll back twice; empty
-                for whichever it is.
+                for the one at the time of the call.
             reason: why, for people; at most 500 characters.
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.
 
         Raises:
             FailedPreconditionError: if there is no previous model.
         """
-        request = RollbackModelRequest(from_version=from_version, reason=reason)
+        champion = from_version or await self._version("champion", timeout)
+        request = RollbackModelRequest(from_version=champion, reason=reason)
         return await self._unary("RollbackModel", lambda stubs: stubs.models.RollbackModel, request, timeout)
 
     async def retire_model(
@@ -167,7 +179,8 @@ class AsyncModelCalls(AsyncCaller):
         Raises:
             FailedPreconditionError: if it answers requests.
         """
-        request = RetireModelRequest(model_version=model_version, reason=reason)
+        version = await self._version(model_version, timeout)
+        request = RetireModelRequest(model_version=version, reason=reason)
         return await self._unary("RetireModel", lambda stubs: stubs.models.RetireModel, request, timeout)
 
     async def route_games(
@@ -183,7 +196,9 @@ class AsyncModelCalls(AsyncCaller):
         Raises:
             InvalidArgumentError: if a share is out of bounds, or its model not staged.
         """
-        arms = [GameShare(model_version=version, share=share) for version, share in shares.items()]
+        arms = [
+            GameShare(model_version=await self._version(name, timeout), share=share) for name, share in shares.items()
+        ]
         request = RouteGamesRequest(shares=arms, reason=reason)
         return await self._unary("RouteGames", lambda stubs: stubs.models.RouteGames, request, timeout)
 

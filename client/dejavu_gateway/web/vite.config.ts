@@ -14,6 +14,8 @@ const UNUSED: [RegExp, string][] = [
   [/return fmtDate\(stampCfg\);/, "return () => stampCfg;"],
   [/, _fmtDate\)\);\s*const _timeSeriesVal/, ", () => String));\n\tconst _timeSeriesVal"],
   [/uPlot\.join = join;/, ""], // tables of several charts
+  [/sc\.distr == 3 \? logAxisSplits : sc\.distr == 4 \? asinhAxisSplits : numAxisSplits/, "numAxisSplits"], // other scales
+  [/sc\.distr >= 3 && sc\.log == 10 \? log10AxisValsFilt : sc\.distr == 3 && sc\.log == 2 \? log2AxisValsFilt : /, ""],
   [/\(paths\.spline\s*= monotoneCubic\);/, ""], // smooth curves
 ];
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict, MessageToJson
-from tests.support.harness.tampering import Specimen, full_specimen
+from tests.support.tampering.tampering import Specimen, full_specimen
 from typer.testing import CliRunner
 
 from dejavu.v1 import record_service_pb2 as pb

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support.builders.issued_forecasts import issued
-from tests.support.harness.tampering import tampered
 from tests.support.processes.empty_ledger import ledger_url
+from tests.support.tampering.tampering import tampered
 
 from dejavu_models.live_ratings import LiveRatings
 from dejavu_models.ratings import RatingFilter, RatingSettings

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market
-from tests.support.harness.tampering import tampered
+from tests.support.tampering.tampering import tampered
 
 from dejavu_models.scorecard import LeftOut, Scorecard, scorecard
 from dejavu_models.types import Horizon

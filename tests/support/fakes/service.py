@@ -22,12 +22,13 @@ from typing import Any, Self
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from dejavu.v1 import model_service_pb2_grpc, prediction_service_pb2_grpc, record_service_pb2_grpc
+from dejavu.v1 import model_service_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc, record_service_pb2_grpc
 from dejavu.v1.forecast_pb2 import (
     HORIZON_FINAL,
     HORIZON_HALFTIME,
@@ -211,7 +212,7 @@ class FakeServer:
         """Starts the server; after a stop, on the same port."""
         self._stopping.clear()
         server = grpc.server(futures.ThreadPoolExecutor(32), options=[("grpc.so_reuseport", 0)])
-        fake = _Servicer(self)
+        fake = _Servicer(self)  # type: ignore[abstract] # it gets the other methods of ModelService below
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(fake, server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(fake, server)
         record_service_pb2_grpc.add_RecordServiceServicer_to_server(fake, server)
@@ -291,6 +292,15 @@ class FakeServer:
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         workers = (("dejavu-workers", str(self.workers)),) if self.workers else ()
         return (("dejavu-worker", self.worker), *workers, ("x-request-id", f"request-{len(self.calls)}"))
+
+
+def _scripted(method: str, answer: type[Message]) -> Callable[[Any, Any, Any], Any]:
+    """Returns a method that gives the queued answers, or an empty one."""
+
+    def called(servicer: _Servicer, request: Any, context: Any) -> Any:
+        return servicer._answer(method, request, context, answer)
+
+    return called
 
 
 class _Servicer(
@@ -388,3 +398,8 @@ class _Servicer(
                 return
             yield self._fake.carry_out(answer, request, context)
         self._fake.carry_out(Silence(), request, context)
+
+
+for _method in model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].methods:
+    if not _method.client_streaming and _method.name not in vars(_Servicer):
+        setattr(_Servicer, _method.name, _scripted(_method.name, GetMessageClass(_method.output_type)))

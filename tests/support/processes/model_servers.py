@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from tests.support.builders.bundles import publish_variant
@@ -13,12 +13,16 @@ from tests.support.builders.made_once import made_once
 from tests.support.processes.servers import settings_in
 
 from dejavu.v1 import model_service_pb2 as pb
-from dejavu.v1.model_service_pb2_grpc import ModelServiceAsyncStub, ModelServiceStub
-from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub, PredictionServiceStub
+from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_models.registry.bundle import read_manifest
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.store.store import ModelStore
 from dejavu_server.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from dejavu.v1.model_service_pb2_grpc import ModelServiceAsyncStub
+    from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
 
 CHAMPION = read_manifest(default_bundle()).version
 """Version of the bundle with which a ledger begins."""

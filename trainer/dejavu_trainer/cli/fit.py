@@ -49,17 +49,22 @@ def fit(
             help="Result of a backtest with the same recipe, to take the verdict from; by default, one holdout test."
         ),
     ] = None,
+    mlflow: Annotated[
+        str, typer.Option(metavar="URI", help="MLflow server to log parameters, metrics, report and bundle to.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Train and calibrate the models, and publish them as a bundle."""
     # Imported late: torch takes seconds to load, and only this command needs it.
     from dejavu_trainer import pipeline
+    from dejavu_trainer.tracking import MlflowTracker, TrackingError
     from dejavu_trainer.training import lstm_config, recipe
 
     to_train = parsed("--train", parse_seasons, train)
     to_calibrate = parsed("--calibrate", parse_seasons, calibrate)
     started = time.monotonic()
-    with exit_on_error(lstm_config.FitError):
+    with exit_on_error(lstm_config.FitError, TrackingError):
+        tracker = MlflowTracker(mlflow) if mlflow else None  # first of all: what is missing is told before the work
         with ProgressBars() as bars:
             seasons = sorted({*to_train, *to_calibrate})
             with bars.step("Read the games", len(seasons)) as advance:
@@ -75,6 +80,8 @@ def fit(
                 progress=bars,
             )
         document = fit_report.fit_document(report, seconds=time.monotonic() - started)
+        if tracker is not None:
+            document["mlflow_run"] = tracker.log(report.bundle, document).run_id
         if as_json:
             print_json(document)
         else:

@@ -14,7 +14,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     try:
         # Imported late: the commands need numpy and pyarrow, which are not in the base installation.
-        from dejavu_trainer.cli import evaluate, fetch, fit, import_games, ratings  # noqa: F401 - registers the commands
+        from dejavu_trainer.cli import (  # noqa: F401 - registers the commands
+            evaluate,
+            fetch,
+            fit,
+            import_games,
+            publish,
+            ratings,
+            retrain,
+        )
         from dejavu_trainer.cli.app import app
 
         app(None if arguments is None else list(arguments))

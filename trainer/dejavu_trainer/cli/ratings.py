@@ -34,7 +34,8 @@ def ratings(
 ) -> None:
     """Update the teams' ratings of a bundle with later games, without fitting anything else."""
     from dejavu_models.registry.bundle import read_manifest
-    from dejavu_trainer.refresh import games_folder, load_later_games, refresh_ratings
+    from dejavu_trainer.data.ledger_export import games_folder
+    from dejavu_trainer.refresh import load_later_games, refresh_ratings
 
     with exit_on_error():
         manifest = read_manifest(bundle)

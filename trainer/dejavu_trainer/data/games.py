@@ -24,7 +24,7 @@ from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_trainer.data.plays import DATE, DataError, plays_file, read_plays
 from dejavu_trainer.execution import Advance, ignore
 
-__all__ = ["DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons"]
+__all__ = ["DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons", "ranges"]
 
 _GAME_ID = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})0[A-Z]{3}", re.ASCII)
 _SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}))?", re.ASCII)
@@ -252,3 +252,14 @@ def parse_seasons(text: str) -> tuple[int, ...]:
             raise ValueError(f"{part.strip()!r} is a backwards range")
         seasons.update(range(first, last + 1))
     return tuple(sorted(seasons))
+
+
+def ranges(seasons: list[int]) -> str:
+    """Formats ascending seasons in the syntax of `parse_seasons`: 2015-2017,2019."""
+    runs = list[list[int]]()
+    for season in seasons:
+        if runs and season == runs[-1][-1] + 1:
+            runs[-1].append(season)
+        else:
+            runs.append([season])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)

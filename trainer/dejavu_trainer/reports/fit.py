@@ -13,6 +13,7 @@ from rich.text import Text
 
 from dejavu_feed.pattern import QUARTER_MINUTES
 from dejavu_models.types import HORIZONS
+from dejavu_trainer.data.games import ranges
 
 if TYPE_CHECKING:
     from dejavu_trainer.pipeline import FitReport  # imports torch, which reports do not need
@@ -116,6 +117,8 @@ def print_fit(console: Console, document: dict[str, Any]) -> None:
                     " on the calibration games"
                 ),
             )
+    if run := document.get("mlflow_run"):
+        table.add_row("[bold]MLflow", Text(f"run {run}"))
     console.print(table)
     console.print(f"Done in {document['seconds']:.0f} s.", highlight=False)
 
@@ -142,14 +145,3 @@ def print_season(console: Console, document: dict[str, Any]) -> None:
         highlight=False,
         soft_wrap=True,
     )
-
-
-def ranges(seasons: list[int]) -> str:
-    """Formats ascending seasons in the syntax of `parse_seasons`: 2015-2017,2019."""
-    runs = list[list[int]]()
-    for season in seasons:
-        if runs and season == runs[-1][-1] + 1:
-            runs[-1].append(season)
-        else:
-            runs.append([season])
-    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)

@@ -41,15 +41,14 @@ def all_models(
     """
     if ctx.invoked_subcommand is None:
         list_models(target, timeout, as_json)
-    elif given := [name for name in ctx.params if _is_given(ctx, name)]:
+    elif given := [each for each in ctx.command.params if _is_given(ctx, each.name)]:
         # It would be read before the command, whose own option, with its default, is the one that counts.
-        raise typer.BadParameter(
-            f"give it after the command: dejavu models {ctx.invoked_subcommand} …", param_hint=given
-        )
+        where = f"give it after the command: dejavu models {ctx.invoked_subcommand} …"
+        raise typer.BadParameter(where, param_hint=[each.opts[0] for each in given])
 
 
-def _is_given(ctx: typer.Context, name: str) -> bool:
-    source: Any = ctx.get_parameter_source(name)
+def _is_given(ctx: typer.Context, name: str | None) -> bool:
+    source: Any = ctx.get_parameter_source(name or "")
     return source is not None and source.name == "COMMANDLINE"
 
 

@@ -118,9 +118,7 @@ def rollback(
 ) -> None:
     """Make the previous model the champion again, and retire the one that replaced it."""
     with connect(target, timeout) as client:
-        # Read first: a request that is repeated must not roll back twice.
-        champion = from_version or client.get_model().model.version
-        answer = client.rollback_model(from_version=champion, reason=reason, timeout=timeout)
+        answer = client.rollback_model(from_version=from_version, reason=reason, timeout=timeout)
     show(answer, _print_change, as_json=as_json)
 
 

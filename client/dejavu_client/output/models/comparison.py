@@ -44,27 +44,28 @@ def print_comparison(comparison: pb.ModelComparison) -> None:
 
 
 def _scores(comparison: pb.ModelComparison) -> Table:
-    rows = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for header in ("", "model", "other", "difference", "margin", "not worse: E", "worse: E"):
-        rows.add_column(header, style="dim" if not header else "", justify="right" if header else "left", no_wrap=True)
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column(justify="right", no_wrap=True)
+    rows.add_column(style="dim")
+    rows.add_row("games", f"{comparison.games:,}", pluralize(comparison.forecasts, "forecast"))
     for name, score, digits in (("CRPS", comparison.crps, 3), ("Brier score", comparison.brier, 4)):
         between = ""
         if score.HasField("lower") and score.HasField("upper"):
-            between = f" ({signed(score.lower, digits)} to {signed(score.upper, digits)})"
-        rows.add_row(
-            name,
-            f"{score.score:.{digits}f}",
-            f"{score.against_score:.{digits}f}",
-            f"{signed(score.difference, digits)}{between}",
-            f"{score.margin:g}",
-            e_value_text(score.not_worse_e_value),
-            e_value_text(score.worse_e_value),
-        )
+            between = f"{signed(score.lower, digits)} to {signed(score.upper, digits)}, "
+        rows.add_row(name, f"{score.score:.{digits}f}", f"of the other {score.against_score:.{digits}f}")
+        rows.add_row("  difference", signed(score.difference, digits), f"{between}may be {score.margin:g} worse")
+        rows.add_row("  not worse", e_value_text(score.not_worse_e_value), _shown_by(score.not_worse_e_value))
+        rows.add_row("  worse", e_value_text(score.worse_e_value), _shown_by(score.worse_e_value))
     for each in comparison.coverage:
-        held = f"{percent(each.coverage)} held; at least {percent(each.bound)}"
-        rows.add_row(f"{percent(1 - each.alpha)} intervals", "", "", held)
-    rows.add_row("games", f"{comparison.games:,}", "", pluralize(comparison.forecasts, "forecast"))
+        rows.add_row(
+            f"{percent(1 - each.alpha)} intervals", percent(each.coverage), f"held; {percent(each.bound)} needed"
+        )
     return rows
+
+
+def _shown_by(e_value: float) -> str:
+    return f"e-value; shown from {THRESHOLD:g} on{': it is' if e_value >= THRESHOLD else ''}"
 
 
 def _decision(comparison: pb.ModelComparison) -> Text:
@@ -74,9 +75,8 @@ def _decision(comparison: pb.ModelComparison) -> Text:
 
 
 def e_value_text(value: float) -> str:
-    """Returns an e-value in a few characters; the threshold and more is marked."""
-    shown = f"{value:.2f}" if 0.01 <= value < 100 else f"{value:.1e}"
-    return f"{shown} ≥ {THRESHOLD:g}" if value >= THRESHOLD else shown
+    """Returns an e-value in a few characters."""
+    return f"{value:.2f}" if 0.01 <= value < 1000 else f"{value:.1e}"
 
 
 def _chart(path: Sequence[pb.EValuePoint]) -> list[Text]:

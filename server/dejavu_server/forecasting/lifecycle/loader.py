@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Collection
 from typing import Final
@@ -23,6 +24,10 @@ RETRY_SECONDS: Final = 30.0
 
 DEMAND_SECONDS: Final = 5.0
 """Least time between two models loaded on demand: loading takes a second of a processor, and anybody may ask."""
+
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""Held while a thread of this process loads a bundle: numpy parses the headers of arrays with `ast`, and CPython 3.11
+raises SystemError if two threads do that at once."""
 
 _log = structlog.get_logger(__name__)
 
@@ -86,7 +91,8 @@ class ModelLoader:
             _log.info("model_loaded", model=version, seconds=round(time.monotonic() - began, 3))
 
     def _load_now(self, version: str) -> Forecaster:
-        forecaster = self._store.load(version)
+        with _ONE_AT_A_TIME:
+            forecaster = self._store.load(version)
         self._prepare(forecaster)
         return forecaster
 

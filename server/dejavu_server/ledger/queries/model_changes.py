@@ -84,6 +84,16 @@ def change_texts(connection: Connection, through: int) -> list[str]:
     return [text for sequence, text in sorted(by_sequence.items()) if sequence <= through]
 
 
+def pruned_texts(connection: Connection, through: int) -> list[str]:
+    """Returns the canonical forms of the changes of models that were removed up to a sequence, in order.
+
+    Raises:
+        LedgerCorrupt: if one cannot be read.
+    """
+    with store.decoding():
+        return [text for text in pruned_changes.read_texts(connection) if parse_change(text).sequence <= through]
+
+
 def newest_changes(
     connection: Connection, limit: int, before: int | None = None, model_version: str = ""
 ) -> list[ModelChange]:

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders import full_ledger
-from tests.support.harness.forging import cut_off
 from tests.support.harness.laws import examples
-from tests.support.harness.tamper_kinds import KINDS
-from tests.support.harness.tampering import CHECKS, TABLES, Specimen, Tampering, full_specimen, rows
+from tests.support.tampering.forging import cut_off
+from tests.support.tampering.tamper_kinds import KINDS
+from tests.support.tampering.tampering import CHECKS, TABLES, Specimen, Tampering, full_specimen, rows
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerError, verify
 from dejavu_server.ledger.entries import codec

@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
 from sqlalchemy import text
-from tests.support.builders.issued_forecasts import current, game, issued
+from tests.support.builders.issued_forecasts import current, game, issued, recorded
+from tests.support.builders.model_changes import champion, change_models, shadow
 from tests.support.builders.outcomes import outcome
 
 from dejavu_models.errors import DejavuError
+from dejavu_models.registry.stages import ModelAction
 from dejavu_models.types import Horizon
-from dejavu_server.ledger import Ledger, LedgerError, LedgerUnavailable, OutcomeAlreadyRecorded, leases
+from dejavu_server.ledger import Ledger, LedgerError, LedgerUnavailable, OutcomeAlreadyRecorded, leases, model_workers
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection
-from dejavu_server.ledger.errors import ReadStopped
-from dejavu_server.ledger.queries import learning, predictions
-from dejavu_server.records import IssuedForecast
+from dejavu_server.ledger.errors import ModelsChanged, ReadStopped
+from dejavu_server.ledger.queries import learning, model_changes, predictions
+from dejavu_server.records import IssuedForecast, ShadowRefusal
 from dejavu_server.results import Failed
 
 _SINCE = datetime(2000, 1, 1, tzinfo=UTC)
@@ -245,6 +248,42 @@ class BackendConformance:
             await ledger.commit([issued(game(1))])
         with pytest.raises(DejavuError, match="closed"):
             await ledger.head()
+
+    async def test_models_change_in_one_order_and_a_forecast_knows_the_change_that_stands(
+        self, backend: Backend
+    ) -> None:
+        ledger = await Ledger.open_backend(backend)
+        roster = await champion(ledger, "v1", "v2")
+        assert await ledger.read(model_changes.read_roster) == roster
+        [first] = await ledger.commit([replace(issued(game(1)), roster_sequence=roster.sequence)])
+        assert isinstance(first, IssuedForecast)
+        promoted, _ = await change_models(ledger, ModelAction.PROMOTE, "v2")
+        [refused] = await ledger.commit([replace(issued(game(2)), roster_sequence=roster.sequence)])
+        assert isinstance(refused, Failed)
+        assert isinstance(refused.error, ModelsChanged)
+        assert refused.error.sequence == promoted.sequence == first.sequence + 1
+        await ledger.close()
+
+    async def test_a_challenger_forecasts_beside_a_forecast_once_and_not_with_hindsight(self, backend: Backend) -> None:
+        ledger = await Ledger.open_backend(backend)
+        first, second = await recorded(ledger, issued("0022300001"), issued(game(2)))
+        made = await ledger.record_shadows([shadow(first), shadow(first, "v3"), shadow(first)])
+        assert [each.sequence for each in made.recorded] == [3, 4]
+        assert made.refused == {ShadowRefusal.RECORDED: 1}
+        await ledger.record_outcome(outcome(7, "0022300001", observed_time=_EVENING))
+        late = await ledger.record_shadows([shadow(first, "v4"), shadow(second)])
+        assert ([each.sequence for each in late.recorded], late.refused) == ([6], {ShadowRefusal.OUTCOME_KNOWN: 1})
+        assert [each.sequence for each in await ledger.read_after(0, 10)] == [1, 2, 5]
+        await ledger.close()
+
+    async def test_workers_report_what_they_have_loaded_until_they_are_not_heard_of(self, backend: Backend) -> None:
+        ledger = await Ledger.open_backend(backend)
+        await ledger.write(partial(model_workers.report, server="a", worker="1", state="{}"))
+        await ledger.write(partial(model_workers.report, server="a", worker="1", state='{"loaded":[]}'))
+        [live] = await ledger.read(model_workers.live)
+        assert (live.server, live.worker, live.state) == ("a", "1", '{"loaded":[]}')
+        assert live.age < model_workers.REPORT_COUNTS
+        await ledger.close()
 
     async def test_a_lease_has_one_holder_by_the_clock_of_the_database(self, backend: Backend) -> None:
         ledger = await Ledger.open_backend(backend)

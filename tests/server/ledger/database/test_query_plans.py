@@ -13,20 +13,23 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 from tests.support.builders.issued_forecasts import GAME, current, game, issued
+from tests.support.builders.model_changes import champion, shadow
 from tests.support.builders.outcomes import answered, asked, outcome
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.recording import prepared
-from dejavu_server.ledger.queries import scorecards
+from dejavu_server.ledger.queries import model_changes, scorecards
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
+from dejavu_server.records import IssuedForecast
 
 pytestmark = pytest.mark.sqlite
 
 SCANNED = {
     "SCAN ledger",  # one row
     "SCAN snapshots",  # one row for many outcomes
+    "SCAN model_changes",  # all of them, which are few, for the roster
     "SCAN entries",  # from the newest entry back to the first match
 }
 
@@ -60,7 +63,13 @@ async def test_every_statement_finds_its_rows_by_an_index(
     for differential in (3, 3, 4):
         await ledger.record_outcome(replace(outcome(differential), home_team="", away_team=""))
     await ledger.commit([issued(pattern=(9.0,))])
-    await ledger.read_after(0, 10)
+    [first, *_] = await ledger.read_after(0, 1)
+    assert isinstance(first, IssuedForecast)
+    await ledger.record_shadows([shadow(first)])
+    await champion(ledger, "v1", "v2")
+    await ledger.commit([replace(issued(game(30)), roster_sequence=0)])
+    await ledger.read(model_changes.newest_change)
+    await ledger.read(partial(model_changes.read_changes, after=3))
     await ledger.newest()
     await ledger.head()
     for games in (frozenset[str](), frozenset({game(1)})):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 
+import pytest
 from sqlalchemy import select
 from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.model_changes import shadow
 from tests.support.builders.outcomes import outcome
 
 from dejavu_server.ledger import Ledger, verify
+from dejavu_server.ledger.database.recorded_games import RecordingLimits
 from dejavu_server.ledger.database.schema import forecasts, shadows
+from dejavu_server.ledger.entries.shadows import parse_shadow
+from dejavu_server.ledger.queries.predictions import canonical_forms
 from dejavu_server.records import ShadowRefusal
 
 
@@ -78,3 +83,23 @@ async def test_the_writer_still_knows_the_record_after_it(ledger: Ledger, url: s
     [again] = await recorded(ledger, issued(game(1)))
     assert again.sequence == 1
     assert known.revisions is before
+
+
+async def test_none_is_recorded_while_the_disk_is_kept_for_outcomes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with asyncio.timeout(30):
+        ledger = await Ledger.open(url, limits=RecordingLimits(reserve_bytes=1000))
+        monkeypatch.setattr(ledger._backend, "free_bytes", lambda: 1000)
+        [first] = await recorded(ledger, issued(game(1)))
+        monkeypatch.setattr(ledger._backend, "free_bytes", lambda: 999)
+        made = await ledger.record_shadows([shadow(first)])
+        assert (made.recorded, made.refused) == ((), {ShadowRefusal.DISK_RESERVE: 1})
+        await ledger.close()
+
+
+async def test_no_explanation_is_recorded_of_it(ledger: Ledger) -> None:
+    [first] = await recorded(ledger, issued(game(1)))
+    [made] = (await ledger.record_shadows([shadow(first)])).recorded
+    text = await ledger.read(lambda connection: canonical_forms(connection, [made.sequence])[made.sequence])
+    read = parse_shadow(text, first.forecast.horizon, first.forecast.alpha)
+    assert read == made
+    assert (read.forecast.explanation, read.forecast.model_version) == (None, "v2")

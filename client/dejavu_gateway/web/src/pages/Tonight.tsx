@@ -1,5 +1,5 @@
 /** The board: tonight's games live, or those of an evening before. */
-import { createMemo, createSignal, For, onCleanup, Show } from "solid-js";
+import { batch, createEffect, createMemo, createSignal, For, onCleanup, Show } from "solid-js";
 import { api } from "../api/client";
 import { GameCard } from "../components/GameCard";
 import { Heading, Pending } from "../components/Frame";
@@ -17,6 +17,10 @@ const said = strings.tonight;
 /** So long the cards wait for the whole board, so that they are not moved about; then what the stream told is shown. */
 const WAIT_MS = 3000;
 
+/** Cards that fill a phone, drawn at once; the others follow a few at a time, so that a slow phone answers meanwhile. */
+const FIRST_CARDS = 4;
+const FURTHER_CARDS = 2;
+
 /** In steps of a tenth, so that cards do not change places with every point. */
 function order(game: Game): number {
   return Math.round(10 * openness(game.newest.final?.probability ?? 0.5));
@@ -26,7 +30,7 @@ export default function Tonight() {
   const chosen = () => query("date");
   const evening = createLoaded(chosen, async (date) => {
     const answer = await api.board(date);
-    answer.games.forEach(takeBoardGame);
+    batch(() => answer.games.forEach(takeBoardGame));
     return answer;
   });
   const board = () => (chosen() ? (evening.value()?.date === chosen() ? evening.value() : undefined) : tonight());
@@ -51,6 +55,17 @@ export default function Tonight() {
     { name: said.inPlay, ids: createMemo(() => sorted(false)) },
     { name: said.over, ids: createMemo(() => sorted(true)) },
   ];
+  const [room, setRoom] = createSignal(FIRST_CARDS);
+  let further: ReturnType<typeof setTimeout> | undefined;
+  createEffect(() => {
+    if (room() < shown().length) further = setTimeout(() => setRoom(room() + FURTHER_CARDS));
+  });
+  onCleanup(() => clearTimeout(further));
+  /** The cards of a group that have room: those of the groups before it come first. */
+  const drawn = (place: number) => {
+    const before = groups.slice(0, place).reduce((sum, group) => sum + group.ids().length, 0);
+    return groups[place]?.ids().slice(0, Math.max(0, room() - before)) ?? [];
+  };
   const dates = () => board()?.dates;
   return (
     <>
@@ -70,14 +85,14 @@ export default function Tonight() {
       <Show when={board() || ((error() || waited()) && shown().length)} fallback={<Pending error={error()} retry={retry} />}>
         <Show when={shown().length} fallback={<p class="pending">{said.empty} {said.emptyHint}</p>}>
           <For each={groups}>
-            {(group) => (
-              <Show when={group.ids().length}>
+            {(group, place) => (
+              <Show when={drawn(place()).length}>
                 <section class="board-group">
                   <h2>
                     {group.name} <span class="count">{group.ids().length}</span>
                   </h2>
                   <div class="board">
-                    <For each={group.ids()}>{(id) => <Show when={known(id)}>{(game) => <GameCard game={game()} />}</Show>}</For>
+                    <For each={drawn(place())}>{(id) => <Show when={known(id)}>{(game) => <GameCard game={game()} />}</Show>}</For>
                   </div>
                 </section>
               </Show>

@@ -1,5 +1,5 @@
 /** Tonight's games as the record has them, loaded once and again after a break: the stream alone tells no outcome of before. */
-import { createSignal } from "solid-js";
+import { batch, createSignal } from "solid-js";
 import { api, type Board } from "../api/client";
 import { takeBoardGame } from "./games";
 import { onRestart } from "./live";
@@ -17,9 +17,11 @@ export async function loadTonight(): Promise<void> {
   loading = true;
   try {
     const board = await api.board();
-    board.games.forEach(takeBoardGame);
-    setTonight(board);
-    setFailure(undefined);
+    batch(() => {
+      board.games.forEach(takeBoardGame);
+      setTonight(board);
+      setFailure(undefined);
+    });
   } catch (error) {
     setFailure(error);
     setTimeout(() => void loadTonight(), RETRY_MS);

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.harness.forging import append, entries, last, rewrite
-from tests.support.harness.tampering import Kinds
+from tests.support.tampering.forging import append, entries, last, rewrite
+from tests.support.tampering.tampering import Kinds
 
 from dejavu_common.clock import microseconds
 from dejavu_server.ledger.entries import codec

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from tests.support.harness import tamper_entries, tamper_models
-from tests.support.harness.forging import own_checkpoint, sign
-from tests.support.harness.tampering import Kinds
+from tests.support.tampering import tamper_entries, tamper_models
+from tests.support.tampering.forging import own_checkpoint, sign
+from tests.support.tampering.tampering import Kinds
 
 from dejavu_server.ledger.audit.signing_key import load_or_create
 

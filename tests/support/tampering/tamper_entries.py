@@ -11,7 +11,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.builders import full_ledger
 from tests.support.builders.issued_forecasts import game
-from tests.support.harness.forging import (
+from tests.support.tampering.forging import (
     append,
     cut_off,
     entries,
@@ -21,7 +21,7 @@ from tests.support.harness.forging import (
     rewrite,
     sign_again,
 )
-from tests.support.harness.tampering import Kinds
+from tests.support.tampering.tampering import Kinds
 
 from dejavu_common.clock import microseconds
 from dejavu_server.ledger.audit.signing_key import load_or_create

@@ -1,0 +1,187 @@
+"""Repeated kill -9 of a retrain at random moments: each ends with the challenger of an undisturbed one.
+
+Run with `python -m bench.faults.retrain_kills` from the project's folder; `make nightly` runs `--kills 20`. The games
+are simulated, the recipe is small, and every run is a new process, so that a round takes seconds. A round begins with
+nothing, kills the retrain once at a moment drawn evenly over the time that an undisturbed one takes, and looks at the
+model store; then it starts the retrain again and lets it end. Checked:
+
+- The challenger has the same model version as that of the undisturbed retrain.
+- At the kill, the store has that bundle whole or none; at the end it has that one alone.
+- Nothing but results is left in the work folder: no partial file, and no process.
+
+Exits with 1 if a check fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+from tests.support.builders.bundles import quick_recipe
+
+from dejavu_models.registry.store.store import ModelStore
+from dejavu_trainer.data.games import load_games
+from dejavu_trainer.data.plays import write_plays
+from dejavu_trainer.data.simulate import simulate_season
+
+SEASONS = range(2031, 2035)
+GAMES = 200
+
+PROGRAM = "import sys; from bench.faults.retrain_kills import retrain_once; retrain_once(*sys.argv[1:])"
+
+
+@dataclass
+class KillResult:
+    """Result of the rounds.
+
+    Attributes:
+        version: model version of the undisturbed retrain.
+        seconds: how long that took.
+        kills: number of kills by the last step that was complete then.
+        published: number of kills after which the store had the bundle.
+        problems: what did not hold; empty if everything did.
+    """
+
+    version: str = ""
+    seconds: float = 0.0
+    kills: dict[str, int] = field(default_factory=dict)
+    published: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def retrain_once(data: str, parent: str, folder: str) -> None:
+    """Retrains in this process, in a folder with the work folder and the store; prints the version."""
+    from dejavu_trainer.retraining.retrain import open_retrain
+    from dejavu_trainer.retraining.settings import RetrainSettings
+
+    settings = RetrainSettings(
+        sources=(data,),
+        work=Path(folder, "work"),
+        store=str(Path(folder, "store")),
+        parent=Path(parent),
+        reason="to try kills",
+        recipe=quick_recipe(),
+        calibration_games=GAMES,
+        test_seasons=1,
+        test_games=GAMES,
+        allow_unfit=True,
+    )
+    with open_retrain(settings) as retrain:
+        print(retrain.run(retrain.due()).model_version)
+
+
+def prepare(folder: Path) -> tuple[Path, Path]:
+    """Simulates the games and fits the model that serves; returns their folders."""
+    from dejavu_trainer.pipeline import fit
+
+    data, parent = folder / "games", folder / "parent"
+    for season in SEASONS:
+        write_plays(data, season, simulate_season(season, games=GAMES))
+    known = load_games(data, SEASONS[:-1])
+    fit(known, train=SEASONS[:-2], calibrate=[SEASONS[-2]], out=parent, recipe=quick_recipe())
+    return data, parent
+
+
+def start(data: Path, parent: Path, folder: Path) -> subprocess.Popen[str]:
+    """Starts a retrain in a new process."""
+    command = [sys.executable, "-c", PROGRAM, str(data), str(parent), str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def complete(data: Path, parent: Path, folder: Path) -> str:
+    """Retrains to the end; returns the version.
+
+    Raises:
+        RuntimeError: if it fails.
+    """
+    with start(data, parent, folder) as process:
+        out, error = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"a retrain ended with {process.returncode}: {error}")
+    return out.strip()
+
+
+def last_step(work: Path) -> str:
+    """Returns the last step whose result is in a work folder."""
+    names = [path.name for path in work.glob("*")] + [path.name for path in work.glob("folds-*/*.npz")]
+    for step in ("last", "bundle", "backtest", "fold-", "games", "check"):
+        if any(name.startswith(step) for name in names):
+            return step.removesuffix("-")
+    return "nothing"
+
+
+def one_round(result: KillResult, data: Path, parent: Path, folder: Path, delay: float) -> None:
+    """Kills a retrain after some seconds, checks what it left, lets another end, and checks that."""
+    with start(data, parent, folder) as process:
+        time.sleep(delay)
+        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.kill()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    if alive:
+        result.problems.append(f"{len(alive)} processes outlive the retrain")
+    store = ModelStore.open(folder / "store", allow_unfit=True)
+    step = last_step(folder / "work")
+    result.kills[step] = result.kills.get(step, 0) + 1
+    for version in store.versions():
+        result.published += 1
+        if version != result.version or not store.is_complete(version):
+            result.problems.append(f"the store has {version}, half or of other games, after a kill at {delay:.2f} s")
+    version = complete(data, parent, folder)
+    if version != result.version:
+        result.problems.append(f"killed at {delay:.2f} s it ended with {version}, not {result.version}")
+    if store.versions() != [result.version] or not store.is_complete(result.version):
+        result.problems.append(f"at the end the store has {store.versions()}")
+    if left := [path.name for path in (folder / "work").glob(".*") if path.name != ".lock"]:
+        result.problems.append(f"left in the work folder: {', '.join(left)}")
+    published = json.loads((folder / "work/last.json").read_bytes())["model_version"]
+    if published != result.version:
+        result.problems.append(f"last.json names {published}")
+
+
+def report(result: KillResult) -> str:
+    """Formats the result for people."""
+    steps = ", ".join(f"{count} after {step}" for step, count in result.kills.items())
+    return "\n".join(
+        (
+            f"undisturbed      model {result.version} in {result.seconds:.1f} s",
+            f"kills            {sum(result.kills.values())}: {steps}",
+            f"in the store     {result.published} times at the kill, whole",
+            f"same challenger  {'no' if result.problems else 'each time'}",
+        )
+    )
+
+
+def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
+    """Runs the program; returns the exit code."""
+    parser = argparse.ArgumentParser(description="kills retrains at random moments")
+    parser.add_argument("--kills", type=int, default=20, help="number of rounds")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the moments")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+    draw = random.Random(options.seed)
+    result = KillResult()
+    with tempfile.TemporaryDirectory(prefix="dejavu-retrain-") as temporary:
+        folder = Path(temporary)
+        data, parent = prepare(folder)
+        started = time.monotonic()
+        result.version = complete(data, parent, folder / "undisturbed")
+        result.seconds = time.monotonic() - started
+        for number in range(options.kills):
+            one_round(result, data, parent, folder / f"round-{number}", draw.uniform(0, result.seconds))
+    show(json.dumps(asdict(result)) if options.json else report(result))
+    for problem in result.problems:
+        print(f"broken: {problem}", file=sys.stderr)
+    return 1 if result.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

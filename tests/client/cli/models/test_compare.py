@@ -1,0 +1,111 @@
+"""`dejavu models compare`: the e-values over the games as a chart, and the decision in words."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.fakes.service import FakeServer
+from tests.support.harness.clients import Run
+
+from dejavu.v1 import model_service_pb2 as pb
+from dejavu_client.output.models.comparison import chart_lines
+
+
+def point(games: int, not_worse: float, worse: float = 0.5) -> pb.EValuePoint:
+    return pb.EValuePoint(games=games, not_worse_e_value=not_worse, worse_e_value=worse)
+
+
+def comparison(decision: pb.GateDecision.ValueType = pb.GATE_DECISION_PROMOTE) -> pb.ModelComparison:
+    score = pb.ScoreComparison(
+        score=4.401,
+        against_score=4.412,
+        difference=-0.011,
+        lower=-0.02,
+        upper=-0.002,
+        margin=0.02,
+        not_worse_e_value=24.5,
+        worse_e_value=0.003,
+        path=[point(games, 1.024**games, 0.98**games) for games in range(1, 136)],
+    )
+    return pb.ModelComparison(
+        model_version="b" * 16,
+        against_version="a" * 16,
+        games=135,
+        forecasts=2_565,
+        crps=score,
+        brier=score,
+        coverage=[pb.IntervalCoverage(alpha=0.05, coverage=0.951, bound=0.93)],
+        decision=decision,
+        decision_reason="CRPS and Brier at E ≥ 20",
+    )
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_comparison_shows_scores_chart_and_decision(server: FakeServer, run: Run, width: int) -> None:
+    server.answers("CompareModels", pb.CompareModelsResponse(comparison=comparison()))
+    shown = run("models", "compare", "--against", "previous", "--replays", width=width).stdout
+    for part in (
+        f"{'b' * 16} against {'a' * 16}",
+        "135",
+        "2,565 forecasts",
+        "4.401",
+        "−0.011",
+        "95.1 %",
+        "135 games",
+    ):
+        assert part in shown
+    assert "promote: it is not worse, and its intervals hold (CRPS and Brier at E ≥ 20)" in " ".join(
+        shown.replace("│", " ").split()
+    )
+    assert max(map(len, shown.splitlines())) <= width
+    request = server.calls[-1].request
+    assert (request.model_version, request.against_version, request.include_replays) == ("", "previous", True)
+
+
+@pytest.mark.parametrize(
+    ("decision", "words"),
+    [
+        (pb.GATE_DECISION_RETIRE, "retire: it is worse"),
+        (pb.GATE_DECISION_CONTINUE, "go on: there is not enough evidence yet"),
+        (99, "the server did not say what to do"),
+    ],
+)
+def test_each_decision_has_its_words(
+    server: FakeServer, run: Run, decision: pb.GateDecision.ValueType, words: str
+) -> None:
+    server.answers("CompareModels", pb.CompareModelsResponse(comparison=comparison(decision)))
+    assert words in run("models", "compare").stdout
+
+
+def test_a_comparison_without_games_and_as_json(server: FakeServer, run: Run) -> None:
+    empty = pb.CompareModelsResponse(comparison=pb.ModelComparison(decision=pb.GATE_DECISION_CONTINUE))
+    server.answers("CompareModels", empty, pb.CompareModelsResponse(comparison=comparison()))
+    assert "┤" not in run("models", "compare").stdout
+    assert json.loads(run("models", "compare", "--json").stdout)["crps"]["path"][-1]["games"] == 135
+
+
+def test_a_chart_crosses_the_threshold_where_the_e_value_does() -> None:
+    lines = chart_lines([point(games, float(games)) for games in range(1, 41)], columns=40)
+    rows = [line[6:] for line in lines[:-2]]
+    (threshold,) = [index for index, line in enumerate(lines) if line.startswith("  20 ┤")]
+    above = {column for row in rows[:threshold] for column, sign in enumerate(row) if sign == "●"}
+    below = {column for row in rows[threshold + 1 :] for column, sign in enumerate(row) if sign == "●"}
+    assert min(above) > 19  # the column of 20 games
+    assert max(below) < 19
+    assert lines[-1].split() == ["1", "40", "games"]
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.0, 1e300), st.floats(0.0, math.inf)), min_size=2, max_size=500),
+    st.integers(2, 100),
+)
+def test_any_path_gives_a_chart_of_the_same_size(path: list[tuple[float, float]], columns: int) -> None:
+    points = [point(games + 1, *values) for games, values in enumerate(path)]
+    lines = chart_lines(points, columns)
+    width = min(columns, len(path))
+    assert all(len(line) == 6 + width for line in lines[:-2])
+    assert sum(line.count("●") + line.count("◉") for line in lines) == width

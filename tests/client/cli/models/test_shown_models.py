@@ -1,0 +1,129 @@
+"""`dejavu models list`, `show` and `history`, against a fake server."""
+
+from __future__ import annotations
+
+import json
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from tests.support.fakes.service import Abort, FakeServer
+from tests.support.harness.clients import Run
+
+from dejavu.v1 import model_service_pb2 as pb
+
+CREATED = Timestamp(seconds=1_900_000_000)
+CHAMPION = pb.Model(
+    version="aaaaaaaaaaaaaaaa",
+    active=True,
+    stage=pb.MODEL_STAGE_SERVING,
+    aliases=["champion"],
+    share=0.75,
+    loaded=True,
+    created_time=CREATED,
+    verdict=pb.VERDICT_FIT,
+)
+CHALLENGER = pb.Model(
+    version="bbbbbbbbbbbbbbbb",
+    stage=pb.MODEL_STAGE_STAGED,
+    aliases=["challenger"],
+    share=0.25,
+    created_time=CREATED,
+    lineage=pb.ModelLineage(
+        parent_version="aaaaaaaaaaaaaaaa",
+        reason="new season",
+        data_fingerprint="d" * 64,
+        code_version="0.2.0+g1a2b3c4",
+        manifest_sha256="e" * 64,
+    ),
+)
+
+
+def test_a_store_s_models_are_a_table_and_others_are_shown_as_ever(server: FakeServer, run: Run) -> None:
+    server.answers("ListModels", pb.ListModelsResponse(models=[CHAMPION, CHALLENGER]))
+    header, _, first, second = run("models", "list").stdout.splitlines()
+    assert header.split() == ["model", "stage", "alias", "games", "verdict", "created", "why", "here"]
+    assert first.split()[:5] == ["aaaaaaaaaaaaaaaa", "serving", "champion", "75", "%"]
+    assert second.split()[:5] == ["bbbbbbbbbbbbbbbb", "staged", "challenger", "25", "%"]
+    assert "new season" in second
+    assert run("models").stdout == run("models", "list").stdout
+    assert "fake · active" in run("models").stdout
+
+
+def test_a_model_is_shown_with_the_workers_that_have_it(server: FakeServer, run: Run) -> None:
+    replicas = [
+        pb.ModelReplica(server="host:1", worker="0", loaded=True),
+        pb.ModelReplica(server="host:1", worker="1", error="lstm.onnx cannot be read"),
+    ]
+    server.answers("GetModel", pb.GetModelResponse(model=CHALLENGER, replicas=replicas))
+    shown = run("models", "show", "challenger").stdout
+    assert server.calls[-1].request.model_version == "challenger"
+    assert "bbbbbbbbbbbbbbbb · challenger" in shown
+    assert "staged · answers 25 % of the games" in shown
+    assert "loaded by 1 of 2 workers" in shown
+    assert "host:1, worker 1 cannot load it: lstm.onnx cannot be read" in shown
+
+
+def test_the_lineage_goes_back_as_far_as_models_are_registered(server: FakeServer, run: Run) -> None:
+    orphan = pb.Model(version="aaaaaaaaaaaaaaaa", lineage=pb.ModelLineage(parent_version="0" * 16, reason="first"))
+    answers = [
+        pb.GetModelResponse(model=CHALLENGER),
+        pb.GetModelResponse(model=orphan),
+        Abort(grpc.StatusCode.NOT_FOUND, "none", "MODEL_NOT_REGISTERED"),
+    ]
+    server.answers("GetModel", *answers)
+    shown = run("models", "show", "--lineage", "challenger").stdout
+    for part in ("new season", "0.2.0+g1a2b3c4", "d" * 64, "e" * 64, "first", "not registered here"):
+        assert part in shown
+    assert [call.request.model_version for call in server.calls] == ["challenger", "a" * 16, "0" * 16]
+    server.answers("GetModel", *answers)
+    lines = run("models", "show", "--lineage", "--json", "challenger").stdout.splitlines()
+    assert [json.loads(line)["version"] for line in lines] == ["b" * 16, "a" * 16]
+
+
+def test_a_lineage_that_names_itself_ends(server: FakeServer, run: Run) -> None:
+    own = pb.Model(version="a" * 16, lineage=pb.ModelLineage(parent_version="a" * 16))
+    server.answers("GetModel", pb.GetModelResponse(model=own))
+    assert run("models", "show", "--lineage").exit_code == 0
+    assert len(server.calls) == 1
+
+
+def test_the_history_says_what_was_done_by_whom_and_why(server: FakeServer, run: Run) -> None:
+    evidence = pb.ModelEvidence(
+        against_version="a" * 16,
+        games=135,
+        crps_e_value=24.0,
+        brier_e_value=31.0,
+        crps_difference=-0.01,
+        coverage=0.951,
+    )
+    changes = [
+        pb.ModelChange(
+            action=pb.MODEL_ACTION_PROMOTE,
+            model_version="b" * 16,
+            from_version="a" * 16,
+            reason="new season",
+            forced=True,
+            evidence=evidence,
+            changed_time=CREATED,
+            changed_by="token:operator",
+            sequence=12_345,
+        ),
+        pb.ModelChange(action=pb.MODEL_ACTION_ROUTE, shares=[pb.GameShare(model_version="b" * 16, share=0.1)]),
+    ]
+    server.answers("ListModelChanges", pb.ListModelChangesResponse(changes=changes))
+    shown = run("models", "history", "--limit", "2", width=250).stdout
+    for part in ("12,345", "2030-03-17 17:46", "promoted by force", "token:operator", "new season", "135 games"):
+        assert part in shown
+    assert f"{'b' * 16} 10 %" in shown
+    assert server.calls[-1].request.page_size == 2
+    server.answers("ListModelChanges", pb.ListModelChangesResponse())
+    assert run("models", "history").stdout == "No changes of models.\n"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_line_is_wider_than_the_terminal(server: FakeServer, run: Run, width: int) -> None:
+    server.answers("ListModels", pb.ListModelsResponse(models=[CHAMPION, CHALLENGER]))
+    shown = run("models", "list", width=width).stdout.splitlines()
+    assert max(map(len, shown)) <= width
+    assert "aaaaaaaaaaaaaaaa serving champion" in " ".join(shown[2].split())

@@ -1,0 +1,155 @@
+"""A store in shared storage: a real HTTP server that stands for S3, and fsspec's memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dejavu_models.errors import BundleCorrupt, BundleIncomplete, BundleNotFound
+from dejavu_models.registry.bundle import read_manifest
+from dejavu_models.registry.store.cache import CachedFiles
+from dejavu_models.registry.store.errors import InvalidModelStore, ModelStoreUnavailable
+from dejavu_models.registry.store.folder import FolderFiles
+from dejavu_models.registry.store.store import ModelStore
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """The URL of an S3 server, which the environment names as AWS's."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3: str) -> str:
+    import s3fs
+
+    name = f"models-{uuid.uuid4().hex}"
+    s3fs.S3FileSystem().mkdir(name)
+    return name
+
+
+def test_two_servers_share_a_store_in_s3(bucket: str, small_bundle: Path, tmp_path: Path) -> None:
+    """Each has copies of its own; what one stores, the other finds at once."""
+    one, other = (ModelStore.open(f"s3://{bucket}/dejavu", cache=tmp_path / name) for name in ("one", "other"))
+    assert other.versions() == []
+    assert not other.has("0" * 16)
+    version = one.put(small_bundle)
+    assert other.versions() == [version]
+    assert other.load(version).manifest == read_manifest(small_bundle)
+    assert other.missing(read_manifest(small_bundle)) == {}
+    assert other.put(small_bundle) == version
+    with pytest.raises(BundleNotFound):
+        other.load("0" * 16)
+
+
+def test_a_bucket_that_is_not_there_is_unavailable(s3: str, small_bundle: Path, tmp_path: Path) -> None:
+    store = ModelStore.open("s3://no-such-bucket/dejavu", cache=tmp_path)
+    with pytest.raises(ModelStoreUnavailable, match="no-such-bucket"):
+        store.put(small_bundle)
+
+
+@pytest.fixture
+def memory() -> str:
+    return f"memory://{uuid.uuid4().hex}"
+
+
+def test_a_copy_that_was_altered_is_read_again(memory: str, small_bundle: Path, tmp_path: Path) -> None:
+    store = ModelStore.open(memory, cache=tmp_path / "cache")
+    version = store.put(small_bundle)
+    for copy in (tmp_path / "cache").rglob("files/*"):
+        if copy.is_file():
+            copy.write_bytes(b"altered")
+    assert store.load(version).version == version
+    sha256 = read_manifest(small_bundle).files["lstm.onnx"]
+    [again] = (tmp_path / "cache").rglob(sha256)
+    assert hashlib.sha256(again.read_bytes()).hexdigest() == sha256
+
+
+def test_a_file_altered_in_the_storage_is_noticed(memory: str, small_bundle: Path, tmp_path: Path) -> None:
+    import fsspec
+
+    version = ModelStore.open(memory, cache=tmp_path / "writer").put(small_bundle)
+    path = f"{memory}/files/{read_manifest(small_bundle).files['lstm.onnx']}"
+    files, _ = fsspec.url_to_fs(memory)
+    files.pipe_file(path, b"altered")
+    with pytest.raises(BundleCorrupt, match=r"lstm\.onnx"):
+        ModelStore.open(memory, cache=tmp_path / "reader").load(version)
+    files.rm(path)
+    with pytest.raises(BundleIncomplete, match=r"lstm\.onnx"):
+        ModelStore.open(memory, cache=tmp_path / "reader").load(version)
+
+
+class Failing(FolderFiles):
+    """Storage that cannot be reached."""
+
+    fails = False
+
+    def read(self, path: str) -> bytes | None:
+        if self.fails:
+            raise ModelStoreUnavailable("no storage")
+        return super().read(path)
+
+
+def test_a_model_that_was_loaded_before_loads_while_the_storage_fails(small_bundle: Path, tmp_path: Path) -> None:
+    remote = Failing(tmp_path / "remote")
+    store = ModelStore(CachedFiles(remote, tmp_path / "cache"), tmp_path / "work", check=lambda _: None)
+    version = store.put(small_bundle)
+    store.load(version)
+    remote.fails = True
+    assert store.load(version).version == version
+    with pytest.raises(ModelStoreUnavailable):
+        store.load("0" * 16)
+
+
+def test_copies_that_were_not_used_lately_make_room(tmp_path: Path) -> None:
+    files = CachedFiles(FolderFiles(tmp_path / "remote"), tmp_path / "cache", max_bytes=250)
+    contents = [bytes([number]) * 100 for number in range(3)]
+    paths = [f"files/{hashlib.sha256(content).hexdigest()}" for content in contents]
+    for age, (path, content) in enumerate(zip(paths[:2], contents[:2], strict=True)):
+        files.write(path, content, replace=True)
+        os.utime(tmp_path / "cache" / path, (age, age))
+    files.read(paths[0])
+    files.write(paths[2], contents[2], replace=True)
+    assert [(tmp_path / "cache" / path).exists() for path in paths] == [True, False, True]
+    assert files.read(paths[1]) == contents[1]
+
+
+def test_a_cache_that_cannot_be_written_only_costs_time(small_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("no folder")
+    files = CachedFiles(FolderFiles(tmp_path / "remote"), tmp_path / "cache")
+    store = ModelStore(files, tmp_path / "work", check=lambda _: None)
+    version = store.put(small_bundle)
+    assert store.load(version).version == version
+
+
+@pytest.mark.parametrize("url", ["nothing://bucket", "s3n-x://bucket"])
+def test_a_url_that_nothing_knows_is_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidModelStore, match="cannot be used as a model store"):
+        ModelStore.open(url, cache=tmp_path)
+
+
+def test_a_password_in_a_url_is_in_no_message(tmp_path: Path) -> None:
+    with pytest.raises(InvalidModelStore) as refused:
+        ModelStore.open("nothing://user:secret@host/models", cache=tmp_path)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_file_url_is_a_folder(small_bundle: Path, tmp_path: Path) -> None:
+    version = ModelStore.open(f"file://{tmp_path}/store").put(small_bundle)
+    assert ModelStore.open(tmp_path / "store").versions() == [version]

@@ -1,0 +1,48 @@
+"""Games made for tests, with chosen differentials."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from itertools import combinations
+
+import numpy as np
+
+from dejavu_feed.teams import TEAMS
+from dejavu_trainer.data.games import Games
+
+PAIRS = list(combinations(TEAMS, 2))
+
+
+def made_games(count: int, *, season: int = 2031, seed: int = 0, scale: float = 1.0) -> Games:
+    """Returns games of random walks, fourteen a day; `scale` multiplies how far they move."""
+    rng = np.random.default_rng(seed)
+    moves = np.rint(scale * rng.normal(0.05, 2.2, (count, 48))).astype(np.int16)
+    differentials = np.cumsum(moves, axis=1).astype(np.int16)
+    differentials[:, -1] += (differentials[:, -1] == 0).astype(np.int16)
+    start = date(season - 1, 10, 20)
+    days, home, away = [], [], []
+    for number in range(count):
+        day, place = divmod(number, 14)
+        teams = np.random.default_rng((season, day)).permutation(list(TEAMS)).tolist()
+        days.append(start + timedelta(days=day))
+        home.append(teams[2 * place])
+        away.append(teams[2 * place + 1])
+    order = np.lexsort((np.array(home), np.array(days, dtype="datetime64[D]")))
+    games = Games(
+        game_id=np.array([f"{day:%Y%m%d}0{team}" for day, team in zip(days, home, strict=True)]),
+        season=np.full(count, season, dtype=np.int16),
+        date=np.array(days, dtype="datetime64[D]"),
+        phase=np.full(count, "RS"),
+        home=np.array(home),
+        away=np.array(away),
+        differentials=differentials,
+        final=differentials[:, -1],
+    )
+    return games.select(order)
+
+
+def changed(games: Games, **columns: object) -> Games:
+    """Returns games with other columns."""
+    from dataclasses import replace
+
+    return replace(games, **columns)  # type: ignore[arg-type]

@@ -1,0 +1,167 @@
+"""A retrain publishes one challenger, the same however often it is stopped, or nothing."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.builders.bundles import quick_recipe, simulated_games, simulated_seasons
+from tests.support.builders.made_once import made_once
+
+from dejavu_models.manifest import LineageRecord
+from dejavu_models.registry.bundle import read_manifest
+from dejavu_models.registry.store.store import ModelStore
+from dejavu_trainer.lineage import code_version
+from dejavu_trainer.pipeline import fit
+from dejavu_trainer.retraining.errors import ChallengerUnfit, GamesRefused
+from dejavu_trainer.retraining.retrain import open_retrain
+from dejavu_trainer.retraining.settings import Challenger, RetrainSettings
+from dejavu_trainer.retraining.triggers import TriggerKind, TriggerSettings
+
+
+def parent() -> Path:
+    """Returns the folder of a bundle that knows the seasons 2031 and 2032."""
+
+    def make(folder: Path) -> None:
+        fit(simulated_games(), train=[2031], calibrate=[2032], out=folder, recipe=quick_recipe())
+
+    return made_once("parent-of-retrains", make)
+
+
+def settings_in(folder: Path, **changes: Any) -> RetrainSettings:
+    settings = RetrainSettings(
+        sources=(str(simulated_seasons()),),
+        work=folder / "work",
+        store=str(folder / "store"),
+        parent=parent(),
+        recipe=quick_recipe(),
+        calibration_games=200,
+        test_seasons=1,
+        test_games=200,
+        triggers=TriggerSettings(new_games=400, season_games=200),
+        allow_unfit=True,
+        today=lambda: date(2034, 1, 1),
+    )
+    return replace(settings, **changes)
+
+
+def retrained(settings: RetrainSettings) -> Challenger | None:
+    with open_retrain(settings) as retrain:
+        due = retrain.due()
+        return retrain.run(due) if due.triggers else None
+
+
+def undisturbed() -> Path:
+    """Returns a folder in which a retrain has ended, with its work folder and its store."""
+
+    def make(folder: Path) -> None:
+        assert retrained(settings_in(folder)) is not None
+
+    return made_once("undisturbed-retrain", make)
+
+
+def store_of(folder: Path) -> ModelStore:
+    return ModelStore.open(folder / "store", allow_unfit=True)
+
+
+def test_the_challenger_is_in_the_store_and_says_where_it_comes_from() -> None:
+    [version] = store_of(undisturbed()).versions()
+    manifest = store_of(undisturbed()).manifest(version)
+    reason = "new season 2033; new games"
+    assert manifest.lineage == LineageRecord(
+        parent_version=read_manifest(parent()).version, reason=reason, code_version=code_version()
+    )
+    assert manifest.train.seasons == (2031, 2032, 2033)
+    assert manifest.calibrate.seasons == (2034,)
+    assert manifest.data_fingerprint == simulated_games().fingerprint
+    assert manifest.verdict.seasons == (2034,)
+    assert store_of(undisturbed()).load(version).version == version
+
+
+def test_a_challenger_that_was_published_is_not_made_again_until_there_are_newer_games(tmp_path: Path) -> None:
+    shutil.copytree(undisturbed(), tmp_path / "again")
+    with open_retrain(settings_in(tmp_path / "again")) as retrain:
+        due = retrain.due()
+    assert not due.triggers
+    assert due.newer == 0
+    assert [due.compared_with] == store_of(undisturbed()).versions()
+    assert due.parent == read_manifest(parent()).version
+
+
+class Killed(BaseException):
+    """Stands in for a kill at any point; no code of the retrain may clean up after it."""
+
+
+@pytest.mark.timeout(300)
+def test_killed_at_any_move_it_goes_on_to_the_same_challenger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moves = [0.0]
+
+    def counted(name: str) -> None:
+        original = getattr(Path, name)
+
+        def move(path: Path, target: Path) -> Any:
+            # A move of the store is one of many small ones; one of the work folder ends a step.
+            moves[0] -= 1 if tmp_path / "work" in Path(target).parents else 0
+            moves[0] -= 0.03 if tmp_path / "store" in Path(target).parents else 0
+            if moves[0] < 0:
+                raise Killed
+            return original(path, target)
+
+        monkeypatch.setattr(Path, name, move)
+
+    for name in ("replace", "rename"):
+        counted(name)
+    [version] = store_of(undisturbed()).versions()
+    kills = 0
+    for _ in range(20):
+        moves[0] = 1
+        try:
+            challenger = retrained(settings_in(tmp_path))
+        except Killed:
+            assert store_of(tmp_path).versions() in ([], [version])
+            kills += 1
+            continue
+        break
+    else:
+        pytest.fail("it got nowhere")
+    assert kills >= 4
+    assert challenger is None or challenger.model_version == version
+    assert store_of(tmp_path).versions() == [version]
+    assert store_of(tmp_path).is_complete(version)
+    assert {path.name for path in (tmp_path / "work").iterdir()} == {
+        path.name for path in (undisturbed() / "work").iterdir()
+    }
+
+
+def test_an_unfit_model_is_not_published_unless_that_is_allowed(tmp_path: Path) -> None:
+    shutil.copytree(undisturbed() / "work", tmp_path / "work")
+    (tmp_path / "work/last.json").unlink()
+    with pytest.raises(ChallengerUnfit, match="is unfit and was not published"):
+        retrained(settings_in(tmp_path, allow_unfit=False))
+    assert not (tmp_path / "store").exists()
+
+
+def test_games_with_a_problem_are_refused_before_anything_is_fitted(tmp_path: Path) -> None:
+    from dejavu_trainer.data.plays import read_plays, write_plays
+
+    for season in range(2031, 2035):
+        plays = read_plays(simulated_seasons() / f"plays_{season}.parquet")
+        rows = [row for row in plays.to_pylist() if season < 2034 or "BOS" not in {row["home"], row["away"]}]
+        write_plays(tmp_path / "games", season, plays.from_pylist(rows, plays.schema))
+    settings = settings_in(tmp_path, sources=(str(tmp_path / "games"),), triggers=TriggerSettings(new_games=300))
+    with pytest.raises(GamesRefused, match=r"missing-teams: season 2034.*BOS 0"):
+        retrained(settings)
+    assert not list((tmp_path / "work").glob("bundle-*"))
+
+
+def test_without_a_trigger_it_can_be_asked_for_with_a_reason(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, triggers=TriggerSettings(new_games=9999), today=lambda: date(2030, 1, 1))
+    with open_retrain(settings) as retrain:
+        assert not retrain.due().triggers
+    with open_retrain(replace(settings, reason="a try")) as retrain:
+        [trigger] = retrain.due().triggers
+    assert (trigger.kind, trigger.reason) == (TriggerKind.ASKED_FOR, "a try")

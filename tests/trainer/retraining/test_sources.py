@@ -1,0 +1,98 @@
+"""Games of several sources count once; a ledger is exported by the server's own command."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.support.builders.bundles import simulated_games, simulated_seasons
+from tests.support.builders.issued_forecasts import issued
+
+from dejavu_models.types import Horizon
+from dejavu_server.ledger import Ledger
+from dejavu_server.records import ReportedOutcome
+from dejavu_trainer.data.plays import DataError
+from dejavu_trainer.retraining.sources import SourceGames, games_from_bytes, games_to_bytes, gather
+from dejavu_trainer.retraining.work_folder import open_work_folder
+
+
+async def ledger_of(path: Path, games: int) -> str:
+    """Writes a ledger with games of BKN against GSW, with all their minutes; returns its URL."""
+    url = f"sqlite:///{path}"
+    evening = datetime(2023, 11, 2, 3, 30, tzinfo=UTC)
+    ledger = await Ledger.open(url)
+    for number in range(games):
+        game, time = f"002230000{number}", evening + timedelta(days=number)
+        pattern = [float((minute * (number + 1)) % 7) for minute in range(47)]
+        await ledger.commit([issued(game, pattern, horizon=Horizon.FINAL, generated_time=time)])
+        await ledger.record_outcome(ReportedOutcome(game, Horizon.FINAL, 25, "BKN", "GSW", time, time))
+    await ledger.close()
+    return url
+
+
+def test_a_game_that_two_sources_have_is_taken_from_the_first(tmp_path: Path) -> None:
+    folder = simulated_seasons()
+    with open_work_folder(tmp_path) as work:
+        games, read = gather([str(folder / "plays_2032.parquet"), str(folder)], work)
+        alone, _ = gather([str(folder)], work)
+        chosen, _ = gather([str(folder)], work, seasons=[2032, 2034])
+    assert read == [SourceGames(str(folder / "plays_2032.parquet"), 200, 200), SourceGames(str(folder), 800, 600)]
+    assert games.fingerprint == alone.fingerprint == simulated_games().fingerprint
+    assert chosen.fingerprint == simulated_games().of_seasons([2032, 2034]).fingerprint
+
+
+async def test_a_ledger_is_a_source_by_its_path_and_its_url(tmp_path: Path) -> None:
+    url = await ledger_of(tmp_path / "ledger.sqlite3", 3)
+    for number, source in enumerate((url, str(tmp_path / "ledger.sqlite3"))):
+        with open_work_folder(tmp_path / f"work{number}") as work:
+            games, _ = gather([source], work)
+        assert games.season.tolist() == [2024] * 3
+        assert games.final.tolist() == [25] * 3
+
+
+async def test_a_ledgers_games_join_those_of_fetched_seasons(tmp_path: Path) -> None:
+    url = await ledger_of(tmp_path / "ledger.sqlite3", 2)
+    with open_work_folder(tmp_path / "work") as work:
+        games, read = gather([str(simulated_seasons()), url], work)
+    assert [each.added for each in read] == [800, 2]
+    assert games.season[:2].tolist() == [2024, 2024]
+
+
+async def test_the_same_ledger_has_the_same_games(tmp_path: Path) -> None:
+    url = await ledger_of(tmp_path / "ledger.sqlite3", 2)
+    prints = set()
+    for number in range(2):
+        with open_work_folder(tmp_path / f"{number}") as work:
+            prints.add(gather([url], work)[0].fingerprint)
+    assert len(prints) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("nowhere", "nowhere: cannot be read: No such file or directory"),
+        ("empty", r"empty: contains no plays_\{season\}.parquet and is no ledger"),
+        ("sqlite:///nowhere.sqlite3", "cannot be exported"),
+    ],
+)
+def test_an_unusable_source_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, reason: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with open_work_folder(tmp_path / "work") as work, pytest.raises(DataError, match=reason):
+        gather([source], work)
+
+
+def test_no_password_of_a_database_is_in_an_error(tmp_path: Path) -> None:
+    url = "postgresql://me:secret@127.0.0.1:1/games"
+    with open_work_folder(tmp_path) as work, pytest.raises(DataError, match="cannot be exported") as failed:
+        gather([url], work)
+    assert "secret" not in str(failed.value)
+
+
+def test_games_survive_as_bytes_and_other_bytes_are_refused() -> None:
+    games = simulated_games()
+    assert games_from_bytes(games_to_bytes(games), "x").fingerprint == games.fingerprint
+    assert games_to_bytes(games) == games_to_bytes(games)
+    with pytest.raises(DataError, match="x: are not the games"):
+        games_from_bytes(b"PK", "x")

@@ -1,0 +1,111 @@
+"""Fits are tracked by a real MLflow server, once each, and nothing of it is needed without one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.builders.bundles import small_bundle
+from tests.support.harness.documents import ROOT
+from tests.support.processes.mlflow_server import mlflow_server
+
+from dejavu_models.registry.bundle import load_bundle, read_manifest
+from dejavu_trainer.tracking import CHALLENGER, EXPERIMENT, MODEL, MlflowTracker, TrackingError, metrics, parameters
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
+        yield address
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    small_bundle(tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def client(server: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(server, server)
+
+
+@pytest.mark.timeout(300)
+def test_a_bundle_is_logged_and_registered_once_and_comes_back_as_it_was(
+    server: str, bundle: Path, tmp_path: Path
+) -> None:
+    tracker, manifest = MlflowTracker(server), read_manifest(bundle)
+    logged = tracker.log(bundle, {"seconds": 1.5})
+    assert tracker.log(bundle, {"seconds": 2.5}).run_id == logged.run_id
+    first, second = (tracker.register(bundle, {}) for _ in range(2))
+    assert first == second
+    assert (first.run_id, first.registered_version) == (logged.run_id, "1")
+
+    mlflow = client(server)
+    run = mlflow.get_run(logged.run_id)
+    assert run.data.params == {name: value[:500] for name, value in parameters(manifest).items()}
+    assert run.data.metrics == pytest.approx(metrics(manifest))
+    assert run.data.params["data_fingerprint"] == manifest.data_fingerprint
+    version = mlflow.get_model_version_by_alias(MODEL, CHALLENGER)
+    assert (version.version, version.tags["dejavu.model_version"]) == ("1", manifest.version)
+    [experiment] = [each for each in mlflow.search_experiments() if each.name == EXPERIMENT]
+    assert len(mlflow.search_runs([experiment.experiment_id])) == 1
+
+    back = Path(mlflow.download_artifacts(logged.run_id, "bundle", str(tmp_path)))
+    assert load_bundle(back, allow_unfit=True).version == manifest.version
+    report = Path(mlflow.download_artifacts(logged.run_id, "report.json", str(tmp_path)))
+    assert json.loads(report.read_bytes()) == {"seconds": 1.5}
+
+
+@pytest.mark.timeout(300)
+def test_a_run_that_was_cut_off_is_not_taken_for_a_complete_one(server: str, tmp_path: Path) -> None:
+    from tests.support.builders.bundles import quick_recipe, simulated_games
+
+    from dejavu_trainer.pipeline import fit
+
+    folder = tmp_path / "other"
+    fit(simulated_games(), train=[2031], calibrate=[2032], out=folder, seed=9, recipe=quick_recipe())
+    version, mlflow = read_manifest(folder).version, client(server)
+    found = mlflow.get_experiment_by_name(EXPERIMENT)
+    experiment = mlflow.create_experiment(EXPERIMENT) if found is None else found.experiment_id
+    cut = mlflow.create_run(experiment, tags={"dejavu.model_version": version}).info.run_id
+    logged = MlflowTracker(server).log(folder, {})
+    assert logged.run_id != cut
+    assert mlflow.get_run(cut).info.status == "KILLED"
+    assert mlflow.get_run(logged.run_id).info.status == "FINISHED"
+
+
+def test_a_server_that_does_not_answer_is_told_in_a_line(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:1: ") as failed:
+        MlflowTracker("http://127.0.0.1:1").log(bundle, {})
+    assert "\n" not in str(failed.value)
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "mlruns", "file:///tmp/runs"])
+def test_only_servers_are_taken(uri: str) -> None:
+    with pytest.raises(TrackingError, match="is no tracking server; expected http://HOST:PORT"):
+        MlflowTracker(uri)
+
+
+def test_without_the_extra_the_trainer_works_and_names_it() -> None:
+    program = """
+import sys
+sys.modules["mlflow"] = None
+from dejavu_trainer.cli import fit, retrain
+from dejavu_trainer.tracking import MlflowTracker, TrackingError
+try:
+    MlflowTracker("http://127.0.0.1:1")
+except TrackingError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert (
+        "mlflow is not installed; install the extra mlflow: pip install 'dejavu-forecast[trainer,mlflow]'" in run.stdout
+    )

@@ -1,0 +1,67 @@
+"""The command `publish`: puts a bundle into a model store, and registers it with a server."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dejavu_trainer.cli.app import Json, app, exit_on_error, print_json
+
+
+@app.command()
+def publish(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    store: Annotated[
+        str, typer.Option(metavar="URL", help="Model store to put it into: a folder, or a URL such as s3://BUCKET/DIR.")
+    ] = "",
+    server: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Server to register it with, by `dejavu models register`.")
+    ] = "",
+    stage: Annotated[
+        bool, typer.Option("--stage", help="Have the server stage it: it forecasts in the shadow, as a challenger.")
+    ] = False,
+    mlflow: Annotated[
+        str, typer.Option(metavar="URI", help="MLflow server to register it with, with the alias challenger.")
+    ] = "",
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why, for people; by default the reason in the bundle's lineage.")
+    ] = "",
+    allow_unfit: Annotated[
+        bool, typer.Option("--allow-unfit", help="Store a bundle whose recipe failed its backtest.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Put a bundle into a model store, and register it with a running server.
+
+    The bundle is verified first: hashes, and answers to its golden queries. Repeating the command changes nothing.
+    """
+    if not (store or server or mlflow):
+        raise typer.BadParameter("give --store, --server or --mlflow", param_hint="'--store'")
+    if stage and not server:
+        raise typer.BadParameter("needs --server", param_hint="'--stage'")
+    from dejavu_trainer.publish import publish_bundle
+    from dejavu_trainer.tracking import MlflowTracker, TrackingError, manifest_document
+
+    with exit_on_error(TrackingError):
+        done = publish_bundle(bundle, store=store, server=server, reason=reason, stage=stage, allow_unfit=allow_unfit)
+        tracked = MlflowTracker(mlflow).register(bundle, manifest_document(bundle)) if mlflow else None
+    document = {
+        "model_version": done.manifest.version,
+        "store": done.store,
+        "added": done.added,
+        "server": done.server,
+        "staged": done.staged,
+        "mlflow": None if tracked is None else asdict(tracked),
+    }
+    if as_json:
+        print_json(document)
+        return
+    if done.store:
+        typer.echo(f"{done.manifest.version} {'is' if done.added else 'was'} in {done.store}")
+    if done.server:
+        typer.echo(f"{done.manifest.version} is registered with {done.server}{', and staged' if done.staged else ''}")
+    if tracked is not None:
+        typer.echo(f"{done.manifest.version} is version {tracked.registered_version} at {tracked.uri}")

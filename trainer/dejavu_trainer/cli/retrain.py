@@ -1,0 +1,214 @@
+"""The command `retrain`: a new model when one is due."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from dejavu_trainer.cli.app import Json, ProgressBars, Seed, app, exit_on_error, parsed, print_json
+from dejavu_trainer.data.games import parse_seasons
+from dejavu_trainer.execution import cores
+
+if TYPE_CHECKING:  # scipy takes seconds to load
+    from dejavu_trainer.retraining.settings import RetrainSettings
+
+NOT_DUE: Final = 1
+FAILED_CHECK: Final = 2
+"""Exit codes of --check, as grep has them: 0 a trigger stands, 1 none does, 2 it could not be found out."""
+
+
+@app.command()
+def retrain(
+    *,
+    source: Annotated[
+        list[str],
+        typer.Option(
+            "--from",
+            metavar="LEDGER|GAMES",
+            help="Where games are: a ledger (its path, sqlite:///PATH or postgresql://USER@HOST/DATABASE), a folder"
+            " with plays_{season}.parquet, or one such file; repeatable. The first that has a game gives it.",
+        ),
+    ],
+    work: Annotated[Path, typer.Option(help="Folder for the results of its steps, from which a killed run goes on.")],
+    store: Annotated[
+        str, typer.Option(metavar="URL", help="Model store that gets the challenger: a folder, or s3://BUCKET/FOLDER.")
+    ] = "",
+    server: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="Server that registers and loads it. Its scorecards give the coverage."),
+    ] = "",
+    mlflow: Annotated[
+        str, typer.Option(metavar="URI", help="MLflow server that gets it, as a version with the alias challenger.")
+    ] = "",
+    parent: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the bundle that serves; by default the model that the server serves, or the shipped bundle."
+        ),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Only say which trigger stands. Exit codes: 0 one does, 1 none, 2 failed."),
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on: look again every --every hours.")] = False,
+    every: Annotated[float, typer.Option(metavar="HOURS", min=0.01, help="Time between two looks.")] = 24.0,
+    reason: Annotated[
+        str, typer.Option(help="Retrain whatever the triggers say, for this reason, which the bundle then names.")
+    ] = "",
+    seasons: Annotated[str, typer.Option(help="Seasons to use, such as 2015-2023; by default all.")] = "",
+    new_games: Annotated[int, typer.Option(min=1, help="New games that make a new model due.")] = 400,
+    coverage_tolerance: Annotated[
+        float,
+        typer.Option(min=0.0, max=0.5, help="How far coverage may be from the nominal one, beyond its own interval."),
+    ] = 0.02,
+    calibration_games: Annotated[
+        int,
+        typer.Option(min=1, help="Fewest games of the newest seasons to calibrate on; earlier ones are trained on."),
+    ] = 2000,
+    test_seasons: Annotated[
+        int, typer.Option(min=0, help="Seasons to backtest, each about as long as a fit; 0: one holdout test.")
+    ] = 2,
+    prototypes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Cluster each minute's past games into this many prototypes; by default all are kept."
+        ),
+    ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PROBLEM", help="Problem of the games that does not stop it, as its message names it; repeatable."
+        ),
+    ] = None,
+    allow_unfit: Annotated[
+        bool, typer.Option("--allow-unfit", help="Publish a model whose recipe failed its backtest.")
+    ] = False,
+    include_replays: Annotated[
+        bool, typer.Option("--include-replays", help="Use games of replays and simulated seasons in ledgers too.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Folds of the backtest in parallel; by default one per core.")
+    ] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Make a new model when one is due, and publish it as a challenger.
+
+    One is due after a season or enough new games, when coverage is off, or
+    when newer games differ from those that the model knows. A run that was
+    killed goes on where it ended, with the same result. No challenger answers
+    anybody until the server promotes it.
+    """
+    from dejavu_trainer.retraining.settings import RetrainSettings
+    from dejavu_trainer.retraining.triggers import TriggerSettings
+    from dejavu_trainer.training.recipe import TrainingConfig
+
+    settings = RetrainSettings(
+        sources=tuple(source),
+        work=work,
+        store=store,
+        server=server,
+        mlflow=mlflow,
+        parent=parent,
+        reason=reason,
+        seasons=parsed("--seasons", parse_seasons, seasons) if seasons else (),
+        include_replays=include_replays,
+        seed=seed,
+        recipe=TrainingConfig(prototypes=prototypes),
+        calibration_games=calibration_games,
+        test_seasons=test_seasons,
+        jobs=jobs or cores(),
+        triggers=TriggerSettings(new_games=new_games, coverage_tolerance=coverage_tolerance),
+        accepted=parsed("--accept", _problem_kinds, accept or []),
+        allow_unfit=allow_unfit,
+    )
+    if check and watch:
+        raise typer.BadParameter("it goes on, --check ends", param_hint="'--watch'")
+    if check:
+        _check(settings, as_json=as_json)
+    elif watch:
+        _watch(settings, every * 3600, as_json=as_json)
+    else:
+        _once(settings, as_json=as_json)
+
+
+def _problem_kinds(names: list[str]) -> Any:
+    """Returns the kinds of problems by their names.
+
+    Raises:
+        ValueError: if there is no such kind.
+    """
+    from dejavu_trainer.retraining.data_checks import ProblemKind
+
+    known = {kind.value: kind for kind in ProblemKind}
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"{unknown[0]!r} is not a problem; expected one of {', '.join(known)}")
+    return frozenset(known[name] for name in names)
+
+
+def _check(settings: RetrainSettings, *, as_json: bool) -> None:
+    from dejavu_trainer.reports.retrain import due_document, print_due
+    from dejavu_trainer.retraining.errors import RetrainError
+    from dejavu_trainer.retraining.retrain import open_retrain
+
+    try:
+        with exit_on_error(RetrainError), open_retrain(settings) as opened:
+            due = opened.due()
+    except typer.Exit:
+        raise typer.Exit(FAILED_CHECK) from None
+    if as_json:
+        print_json(due_document(due))
+    else:
+        print_due(Console(), due)
+    if not due.triggers:
+        raise typer.Exit(NOT_DUE)
+
+
+def _once(settings: RetrainSettings, *, as_json: bool) -> None:
+    from dejavu_trainer.reports.retrain import challenger_document, due_document, print_challenger, print_due
+    from dejavu_trainer.retraining.errors import RetrainError
+    from dejavu_trainer.retraining.retrain import open_retrain
+    from dejavu_trainer.tracking import TrackingError
+    from dejavu_trainer.training.lstm_config import FitError
+
+    with (
+        exit_on_error(RetrainError, TrackingError, FitError),
+        ProgressBars() as bars,
+        open_retrain(settings, bars) as opened,
+    ):
+        due = opened.due()
+        challenger = opened.run(due) if due.triggers else None
+    if as_json:
+        print_json(due_document(due) if challenger is None else challenger_document(challenger))
+    elif challenger is None:
+        print_due(Console(), due)
+    else:
+        print_challenger(Console(), challenger)
+
+
+def _watch(settings: RetrainSettings, seconds: float, *, as_json: bool) -> None:
+    """Looks again and again, until SIGTERM or Ctrl-C; what fails is said, and tried again at the next look."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    try:
+        while True:
+            with contextlib.suppress(typer.Exit):  # the reason is on stderr
+                _once(settings, as_json=as_json)
+            time.sleep(seconds)
+    except _Stopped:
+        return
+
+
+class _Stopped(BaseException):
+    """The watch was told to end while it worked: the next run goes on from its work folder."""
+
+
+def _stop(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough
+    raise _Stopped

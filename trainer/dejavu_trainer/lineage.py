@@ -1,0 +1,42 @@
+"""What a bundle was made with: versions of the libraries and of the code."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import dejavu_feed
+import dejavu_models
+import dejavu_trainer
+
+_LIBRARIES: Final = ("dejavu-forecast", "hnswlib", "numpy", "onnx", "onnxruntime", "scipy", "torch")
+"""Libraries whose versions are recorded in a bundle."""
+
+_PACKAGES: Final = (dejavu_feed, dejavu_models, dejavu_trainer)
+"""Packages whose code makes a bundle."""
+
+
+def libraries() -> dict[str, str]:
+    """Returns the versions of Python and of the libraries that determine a bundle, by name."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
+
+
+@cache
+def code_version() -> str:
+    """Returns the version of the code that makes bundles, such as 0.2.0+sha256.1a2b3c4d5e6f.
+
+    It ends with a hash of the sources, since a release's number stays the same while they are developed. The same
+    sources have the same version, whether they are installed or in a repository.
+    """
+    digest = hashlib.sha256()
+    for package in _PACKAGES:
+        root = Path(next(iter(package.__path__)))
+        for file in sorted(root.rglob("*.py")):
+            content = file.read_bytes()
+            digest.update(f"{package.__name__}/{file.relative_to(root).as_posix()} {len(content)}\n".encode())
+            digest.update(content)
+    return f"{version('dejavu-forecast')}+sha256.{digest.hexdigest()[:12]}"

@@ -1,0 +1,79 @@
+"""Output of `retrain`: JSON documents and text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dejavu_trainer.data.games import ranges
+
+if TYPE_CHECKING:  # scipy, which reports do not need, takes seconds to load
+    from dejavu_trainer.retraining.settings import Challenger, Due
+
+
+def due_document(due: Due) -> dict[str, Any]:
+    """Returns whether a new model is due; docs/training.md lists the keys."""
+    return {
+        "due": bool(due.triggers),
+        "triggers": [
+            {"kind": each.kind.value, "reason": each.reason, "details": each.details} for each in due.triggers
+        ],
+        "parent": due.parent,
+        "compared_with": due.compared_with,
+        "games": due.games,
+        "newer_games": due.newer,
+        "sources": [asdict(each) for each in due.sources],
+    }
+
+
+def challenger_document(challenger: Challenger) -> dict[str, Any]:
+    """Returns a challenger that was published; docs/training.md lists the keys."""
+    return {
+        **due_document(challenger.due),
+        "model_version": challenger.model_version,
+        "bundle": str(challenger.bundle),
+        "seasons": challenger.plan,
+        "verdict": challenger.verdict,
+        "drift": challenger.drifts,
+        "mlflow": None if challenger.tracked is None else asdict(challenger.tracked),
+    }
+
+
+def print_due(console: Console, due: Due) -> None:
+    """Prints the triggers that stand, or that none does."""
+    console.print(_rows(_due_rows(due)))
+
+
+def print_challenger(console: Console, challenger: Challenger) -> None:
+    """Prints what was published, and why."""
+    plan, verdict, tracked = challenger.plan, challenger.verdict, challenger.tracked
+    rows = _due_rows(challenger.due)
+    rows += [
+        ("Trained on", ranges(list(plan["train"]))),
+        ("Calibrated on", ranges(list(plan["calibrate"]))),
+        ("Tested on", ranges(list(plan["test"])) or "a part of the calibration games"),
+        ("Verdict", f"{'fit' if verdict['fit'] else 'UNFIT'}: {verdict['reason']}"),
+        ("Challenger", challenger.model_version),
+        ("Bundle", str(challenger.bundle)),
+    ]
+    if tracked is not None:
+        rows.append(("MLflow", f"run {tracked.run_id}, version {tracked.registered_version} at {tracked.uri}"))
+    console.print(_rows(rows))
+
+
+def _due_rows(due: Due) -> list[tuple[str, str]]:
+    games = f"{due.games:,}, {due.newer:,} of them newer than those of {due.compared_with or 'no model'}"
+    rows = [("Games", games)]
+    rows += [(f"Due: {each.kind.value}", each.details) for each in due.triggers]
+    return rows if due.triggers else [*rows, ("Due", "no: no trigger stands")]
+
+
+def _rows(rows: list[tuple[str, str]]) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, text in rows:
+        table.add_row(f"[bold]{name}", Text(text))
+    return table

@@ -1,0 +1,76 @@
+"""What a retrain is compared with: the model that serves, or the last challenger that was published, if it is newer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from dejavu_models.manifest import Manifest
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.data.import_plays import season_window
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """The games that a model was made from, as far as the triggers need them.
+
+    Attributes:
+        model_version: version of the model; empty if there is none.
+        seasons: seasons that it knows, by the year in which they end.
+        calibrated: those of them that its intervals were calibrated on.
+        last_day: local date of the newest game that it was made from.
+    """
+
+    model_version: str
+    seasons: frozenset[int]
+    calibrated: frozenset[int]
+    last_day: date
+
+    @classmethod
+    def of_manifest(cls, manifest: Manifest) -> Basis:
+        """Returns the basis that a bundle is."""
+        calibrated = frozenset(manifest.calibrate.seasons)
+        return cls(manifest.version, calibrated | set(manifest.train.seasons), calibrated, manifest.calibrate.last_date)
+
+    @classmethod
+    def of_server_model(cls, model: dict[str, Any]) -> Basis:
+        """Returns the basis that a model is, as `dejavu models list --json` describes it.
+
+        The date of its newest game is not known: the end of its newest season is taken.
+        """
+        calibrated = frozenset(int(season) for season in model.get("calibrationSeasons", ()))
+        seasons = calibrated | {int(season) for season in model.get("trainSeasons", ())}
+        last_day = season_window(max(seasons))[1] if seasons else date.min
+        return cls(str(model["version"]), seasons, calibrated, last_day)
+
+    @classmethod
+    def of_document(cls, document: dict[str, Any]) -> Basis:
+        """Returns the basis that `document` described."""
+        return cls(
+            document["model_version"],
+            frozenset(document["seasons"]),
+            frozenset(document["calibrated"]),
+            date.fromisoformat(document["last_day"]),
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Returns the basis as JSON."""
+        return {
+            "model_version": self.model_version,
+            "seasons": sorted(self.seasons),
+            "calibrated": sorted(self.calibrated),
+            "last_day": self.last_day.isoformat(),
+        }
+
+    def known(self, games: Games) -> Games:
+        """Returns the games that its intervals were calibrated on, of those given."""
+        return games.select(
+            np.isin(games.season, sorted(self.calibrated)) & (games.date <= np.datetime64(self.last_day))
+        )
+
+    def newer(self, games: Games) -> Games:
+        """Returns the games after those that it was made from."""
+        return games.select(games.date > np.datetime64(self.last_day))

@@ -1,0 +1,73 @@
+"""Coverage of the model that serves, as a server's scorecards measure it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dejavu_models.types import HORIZONS
+from dejavu_trainer.retraining.server import run_client
+
+MIN_GAMES: Final = 100
+"""Fewest games of a scorecard whose coverage is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageFigure:
+    """Coverage of the intervals at one level.
+
+    Attributes:
+        horizon: name of the horizon.
+        alpha: nominal miscoverage.
+        games: number of settled games.
+        coverage: share of intervals that held.
+        lower, upper: its 95 % interval.
+    """
+
+    horizon: str
+    alpha: float
+    games: int
+    coverage: float
+    lower: float
+    upper: float
+
+    def misses(self, tolerance: float) -> bool:
+        """Returns whether the interval of the coverage lies further than a tolerance from the nominal coverage."""
+        nominal = 1 - self.alpha
+        missed = self.upper < nominal - tolerance or self.lower > nominal + tolerance
+        return self.games >= MIN_GAMES and missed
+
+    def __str__(self) -> str:
+        return (
+            f"{self.horizon}: {100 * self.coverage:.1f} % [{100 * self.lower:.1f}, {100 * self.upper:.1f}] of the"
+            f" intervals at {100 * (1 - self.alpha):.4g} % held in {self.games:,} games"
+        )
+
+
+def server_coverages(server: str, model_version: str) -> list[CoverageFigure]:
+    """Returns the coverages of a model on the settled forecasts of a server, of both horizons.
+
+    Raises:
+        RetrainError: if the server does not answer.
+    """
+    found = list[CoverageFigure]()
+    for horizon in HORIZONS:
+        options = ("--horizon", horizon.value, "--model", model_version, "--json")
+        text = run_client("scorecard", *options, server=server)
+        found += _figures(horizon.value, json.loads(text or "{}"))
+    return found
+
+
+def _figures(horizon: str, scorecard: dict[str, Any]) -> Iterator[CoverageFigure]:
+    """Yields the coverages of a scorecard in protobuf's JSON, which leaves out zeros."""
+    for each in scorecard.get("coverage", ()):
+        yield CoverageFigure(
+            horizon=horizon,
+            alpha=float(each.get("alpha", 0)),
+            games=int(each.get("games", 0)),
+            coverage=float(each.get("coverage", 0)),
+            lower=float(each.get("lower", 0)),
+            upper=float(each.get("upper", 0)),
+        )

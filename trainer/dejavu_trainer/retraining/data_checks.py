@@ -1,0 +1,116 @@
+"""Checks of games before a model is made from them: a wrong game would silently make a wrong model."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from dejavu_feed.teams import TEAMS
+from dejavu_models.arrays import Floats
+from dejavu_trainer.data.games import Games
+
+LARGEST_MARGIN: Final = 80
+"""Largest plausible final margin, in points; the record is 73 (Memphis on 2 December 2021)."""
+
+LARGEST_CHANGE: Final = 18
+"""Largest plausible change of the differential in one minute, in points."""
+
+RARE: Final = 1e-4
+"""Probability that a complete season is taken for one that lacks a team's games."""
+
+DOUBTFUL_SHARE: Final = 0.001
+"""Share of games whose final may contradict the end of regulation: in the seasons 2015 to 2023, 4 of 11,508 do."""
+
+SHOWN: Final = 3
+"""Most games that a message names."""
+
+
+class ProblemKind(enum.Enum):
+    """What is wrong with games."""
+
+    DUPLICATE_GAMES = "duplicate-games"
+    IMPLAUSIBLE_SCORES = "implausible-scores"
+    MISSING_TEAMS = "missing-teams"
+
+
+@dataclass(frozen=True, slots=True)
+class GameProblem:
+    """Something wrong with games, for people; `kind` names it in `--accept`."""
+
+    kind: ProblemKind
+    message: str
+
+
+def problems(games: Games) -> list[GameProblem]:
+    """Returns what is wrong with games; empty if nothing is.
+
+    That two games of one source have the same date and teams is refused when they are loaded.
+    """
+    return [*_duplicates(games), *_implausible(games), *_missing_teams(games)]
+
+
+def _duplicates(games: Games) -> Iterator[GameProblem]:
+    days = Counter[tuple[str, str]]()
+    for day, home, away in zip(games.date.astype(str).tolist(), games.home.tolist(), games.away.tolist(), strict=True):
+        days.update([(day, home), (day, away)])
+    if twice := [f"{team} on {day}" for (day, team), count in days.items() if count > 1]:
+        yield GameProblem(ProblemKind.DUPLICATE_GAMES, f"teams that play twice on a day: {_named(twice)}")
+    # No two games ever took the same course, minute by minute: it is one game under two dates or teams.
+    courses = np.column_stack([games.differentials, games.final])
+    _, first, counts = np.unique(courses, axis=0, return_index=True, return_counts=True)
+    same = []
+    for index in first[counts > 1].tolist():
+        ids = games.game_id[(courses == courses[index]).all(axis=1)].tolist()
+        same.append(" and ".join(ids))
+    if same:
+        message = f"games with the same differentials in every minute: {_named(sorted(same))}"
+        yield GameProblem(ProblemKind.DUPLICATE_GAMES, message)
+
+
+def _implausible(games: Games) -> Iterator[GameProblem]:
+    changes: Floats = np.abs(np.diff(games.differentials.astype(np.float64), axis=1, prepend=0.0))
+    end = games.differentials[:, -1]
+    tolerated = 1 + int(DOUBTFUL_SHARE * len(games))
+    for wrong, most, what in (
+        (np.abs(games.final) > LARGEST_MARGIN, 0, f"final margins above {LARGEST_MARGIN} points"),
+        (
+            changes.max(axis=1) > LARGEST_CHANGE,
+            0,
+            f"differentials that change by over {LARGEST_CHANGE} points in a minute",
+        ),
+        (
+            (end != 0) & (end != games.final),
+            tolerated,
+            "finals other than the score at the end of regulation, which was no tie",
+        ),
+    ):
+        if wrong.sum() > most:
+            message = f"{what}: {_named(games.game_id[wrong].tolist())}"
+            yield GameProblem(ProblemKind.IMPLAUSIBLE_SCORES, message)
+
+
+def _missing_teams(games: Games) -> Iterator[GameProblem]:
+    """Finds teams with fewer games in a season than a Poisson distribution gives, all teams looked at together."""
+    from scipy.stats import poisson
+
+    for season in np.unique(games.season).tolist():
+        played = games.of_seasons([season])
+        counts = Counter(dict.fromkeys(TEAMS, 0))
+        counts.update(played.home.tolist())
+        counts.update(played.away.tolist())
+        expected = 2 * len(played) / len(TEAMS)
+        few = [team for team in TEAMS if poisson.cdf(counts[team], expected) < RARE / len(TEAMS)]
+        if few:
+            named = _named([f"{team} {counts[team]}" for team in few])
+            message = f"season {season}, {expected:.0f} games a team: too few of {named}"
+            yield GameProblem(ProblemKind.MISSING_TEAMS, message)
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,145 @@
+"""Tests whether newer games differ from those that a model was made from.
+
+A game is one observation: its minutes are dependent. Only differentials are compared, since a ledger has nothing else;
+they are also all that a model sees. Each quantity is one value a game, and its means are compared by Welch's test
+(Biometrika 34, 1947), which assumes no equal variances. For spreads, the value is the distance from the median of its
+group, which makes it the test of Brown and Forsythe (JASA 69, 1974). The tests are looked at together, so their
+p-values are corrected by the method of Holm (Scandinavian Journal of Statistics 6, 1979).
+
+With thousands of games a difference that matters to nobody is significant. So an alarm also takes an effect: a
+difference of the means by at least 0.2 standard deviations, which Cohen (Statistical Power Analysis, 1988) calls small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from dejavu_models.arrays import Floats
+from dejavu_models.types import Horizon
+from dejavu_trainer.data.games import Games
+
+LEVEL: Final = 0.01
+"""Probability of any alarm if nothing has changed, at most."""
+
+SMALLEST_EFFECT: Final = 0.2
+"""Fewest standard deviations by which means differ in an alarm."""
+
+MIN_GAMES: Final = 100
+"""Fewest games on each side."""
+
+
+def _minutes(games: Games) -> Floats:
+    """Returns (n, 48), by how much the differential changed in each minute, in points."""
+    return np.diff(games.differentials.astype(np.float64), axis=1, prepend=0.0)
+
+
+def _scoring(games: Games) -> Floats:
+    points: Floats = np.abs(_minutes(games)).sum(axis=1)
+    return points
+
+
+def _pace(games: Games) -> Floats:
+    minutes: Floats = (_minutes(games) != 0).sum(axis=1).astype(np.float64)
+    return minutes
+
+
+def _home_edge(games: Games) -> Floats:
+    return games.final.astype(np.float64)
+
+
+def _spread(games: Games) -> Floats:
+    final = games.final.astype(np.float64)
+    distance: Floats = np.abs(final - np.median(final))
+    return distance
+
+
+def _half_spread(games: Games) -> Floats:
+    halftime = games.differentials[:, Horizon.HALFTIME.minutes - 1].astype(np.float64)
+    return np.abs(halftime - np.median(halftime))
+
+
+QUANTITIES: Final[dict[str, Callable[[Games], Floats]]] = {
+    "scoring": _scoring,
+    "pace": _pace,
+    "home edge": _home_edge,
+    "spread at the half": _half_spread,
+    "spread at the end": _spread,
+}
+"""What is compared, one value a game.
+
+scoring: points that move the differential, over all minutes (of a minute, the fewest that explain its change).
+pace: minutes in which it changes. home edge: final home − away. spread: |differential − median| at the half or the end.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Difference of a quantity between older and newer games.
+
+    Attributes:
+        quantity: one of QUANTITIES.
+        before, after: its means.
+        effect: their difference, after − before, in standard deviations of a game (root of the mean variance).
+        p_value: of Welch's test, corrected for the number of quantities.
+        alarm: whether it is both significant and not negligible.
+    """
+
+    quantity: str
+    before: float
+    after: float
+    effect: float
+    p_value: float
+    alarm: bool
+
+    def __str__(self) -> str:
+        return (
+            f"{self.quantity} {self.before:.2f} → {self.after:.2f} a game ({self.effect:+.2f} standard deviations,"
+            f" p = {self.p_value:.2g})"
+        )
+
+
+def drifts(before: Games, after: Games) -> list[Drift]:
+    """Compares newer games with older ones; nothing if one side has fewer than MIN_GAMES.
+
+    Returns:
+        One element for each of QUANTITIES, in their order.
+    """
+    if min(len(before), len(after)) < MIN_GAMES:
+        return []
+    samples = [(quantity(before), quantity(after)) for quantity in QUANTITIES.values()]
+    p_values = [_welch(old, new) for old, new in samples]
+    found = []
+    for name, (old, new), p_value in zip(QUANTITIES, samples, holm(p_values), strict=True):
+        deviation = float(np.sqrt((old.var(ddof=1) + new.var(ddof=1)) / 2))
+        difference = float(new.mean() - old.mean())
+        effect = difference / deviation if deviation else 0.0
+        alarm = p_value < LEVEL and abs(effect) >= SMALLEST_EFFECT
+        found.append(Drift(name, float(old.mean()), float(new.mean()), effect, p_value, alarm))
+    return found
+
+
+def _welch(old: Floats, new: Floats) -> float:
+    """Returns the two-sided p-value of Welch's test, also if one side has no variance."""
+    from scipy.stats import t
+
+    parts = np.array([old.var(ddof=1) / len(old), new.var(ddof=1) / len(new)])
+    difference = float(new.mean() - old.mean())
+    if not parts.any():
+        return float(difference == 0)
+    freedom = parts.sum() ** 2 / (parts**2 / (np.array([len(old), len(new)]) - 1)).sum()
+    return float(2 * t.sf(abs(difference) / np.sqrt(parts.sum()), freedom))
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Corrects p-values of tests that are looked at together: if all null hypotheses hold, the smallest is at most x
+    with probability x at most.
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, p_values[index] * (len(p_values) - rank)))
+        corrected[index] = largest
+    return corrected

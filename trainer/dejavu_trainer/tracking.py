@@ -1,0 +1,203 @@
+"""Tracking of fits in MLflow, for teams that have it: parameters, metrics, report and bundle, and a model registry.
+
+The extra mlflow has the library, which is imported only if a server is named. Nothing at run time needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dejavu_models.manifest import Manifest
+from dejavu_models.registry.bundle import read_manifest
+
+EXPERIMENT: Final = "dejavu"
+MODEL: Final = "dejavu"
+"""Name of the registered model whose versions the bundles are."""
+
+CHALLENGER: Final = "challenger"
+"""Alias of the newest registered version. Which one serves is known by the servers only."""
+
+BUNDLE: Final = "bundle"
+"""Folder of the bundle in the artifacts of a run."""
+
+_VERSION_TAG: Final = "dejavu.model_version"
+_MOST_RUNS: Final = 100
+_LONGEST_VALUE: Final = 500
+"""Longest value of a parameter that every MLflow server takes."""
+
+
+class TrackingError(Exception):
+    """MLflow is not installed, or its server refuses or does not answer; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedRun:
+    """A run in MLflow.
+
+    Attributes:
+        uri: the tracking server.
+        run_id: id of the run.
+        registered_version: version of the registered model; empty if the run is not registered.
+    """
+
+    uri: str
+    run_id: str
+    registered_version: str = ""
+
+
+class MlflowTracker:
+    """Logs bundles to a tracking server. A bundle that is logged again is found by its model version.
+
+    Args:
+        uri: its address, such as http://mlflow:5000.
+
+    Raises:
+        TrackingError: if MLflow is not installed, or the address is no server.
+    """
+
+    def __init__(self, uri: str) -> None:
+        if not uri.startswith(("http://", "https://")):
+            raise TrackingError(f"{uri}: is no tracking server; expected http://HOST:PORT or https://HOST:PORT")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # only our result goes there
+        # An unreachable server is told after seconds, not after MLflow's own ten minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+        try:
+            # Imported late: it is optional, and takes seconds.
+            from mlflow import MlflowClient  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise TrackingError(
+                f"{error.name} is not installed; install the extra mlflow:"
+                " pip install 'dejavu-forecast[trainer,mlflow]'"
+            ) from None
+        self._uri = uri
+        self._client = MlflowClient(uri, uri)
+
+    def log(self, bundle: Path, report: Mapping[str, Any]) -> TrackedRun:
+        """Logs a bundle: parameters and metrics of its manifest, a report, and its files.
+
+        A run of the same model that was completed is returned instead; one that was cut off is marked as killed.
+
+        Args:
+            bundle: folder of the bundle.
+            report: a JSON document about the fit, logged as report.json.
+
+        Raises:
+            TrackingError: if the server refuses it or does not answer.
+        """
+        manifest = read_manifest(bundle)
+        with self._reported():
+            experiment = self._experiment()
+            for run in self._runs(experiment, manifest.version):
+                if run.info.status == "FINISHED":
+                    return TrackedRun(self._uri, run.info.run_id)
+                if run.info.status == "RUNNING":
+                    self._client.set_terminated(run.info.run_id, "KILLED")
+            tags = {_VERSION_TAG: manifest.version}
+            run_id: str = self._client.create_run(experiment, tags=tags, run_name=manifest.version).info.run_id
+            for name, value in parameters(manifest).items():
+                self._client.log_param(run_id, name, value[:_LONGEST_VALUE])
+            for name, number in metrics(manifest).items():
+                self._client.log_metric(run_id, name, number)
+            with tempfile.TemporaryDirectory(prefix="dejavu-mlflow-") as folder:
+                path = Path(folder, "report.json")
+                path.write_text(json.dumps(report, indent=2) + "\n")
+                self._client.log_artifact(run_id, str(path))
+            self._client.log_artifacts(run_id, str(bundle), BUNDLE)
+            self._client.set_terminated(run_id)
+        return TrackedRun(self._uri, run_id)
+
+    def register(self, bundle: Path, report: Mapping[str, Any]) -> TrackedRun:
+        """Logs a bundle unless it is, and gives the alias `challenger` to its version of the registered model.
+
+        Raises:
+            TrackingError: if the server refuses it or does not answer.
+        """
+        run = self.log(bundle, report)
+        manifest = read_manifest(bundle)
+        with self._reported():
+            if not self._client.search_registered_models(f"name = '{MODEL}'"):
+                self._client.create_registered_model(MODEL)
+            found = self._client.search_model_versions(f"run_id = '{run.run_id}'")
+            if found:
+                version = str(min(found, key=lambda each: int(each.version)).version)
+            else:
+                source = f"{self._client.get_run(run.run_id).info.artifact_uri}/{BUNDLE}"
+                created = self._client.create_model_version(
+                    MODEL,
+                    source,
+                    run.run_id,
+                    tags={_VERSION_TAG: manifest.version},
+                    description=manifest.verdict.reason,
+                    await_creation_for=0,
+                )
+                version = str(created.version)
+            self._client.set_registered_model_alias(MODEL, CHALLENGER, version)
+        return TrackedRun(self._uri, run.run_id, version)
+
+    def _experiment(self) -> str:
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        return str(self._client.create_experiment(EXPERIMENT) if found is None else found.experiment_id)
+
+    def _runs(self, experiment: str, version: str) -> list[Any]:
+        where = f"tags.`{_VERSION_TAG}` = '{version}'"
+        return list(self._client.search_runs([experiment], where, max_results=_MOST_RUNS))
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Turns MLflow's errors into ours, on one line."""
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - see __init__
+
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise TrackingError(f"MLflow at {self._uri}: {reason[0]}") from error
+
+
+def manifest_document(bundle: Path) -> dict[str, Any]:
+    """Returns the manifest of a bundle as JSON: the report of a fit that is not at hand any more.
+
+    Raises:
+        BundleError: if it cannot be read.
+    """
+    return read_manifest(bundle).model_dump(mode="json")
+
+
+def parameters(manifest: Manifest) -> dict[str, str]:
+    """Returns what MLflow shows as parameters of a fit: what went into it."""
+    lineage = manifest.lineage
+    values: dict[str, Any] = {
+        "train_seasons": ",".join(map(str, manifest.train.seasons)),
+        "train_games": manifest.train.games,
+        "calibration_seasons": ",".join(map(str, manifest.calibrate.seasons)),
+        "calibration_games": manifest.calibrate.games,
+        "seed": manifest.seed,
+        "recipe": manifest.verdict.recipe,
+        "data_fingerprint": manifest.data_fingerprint,
+        **{f"dejavu.{name}": getattr(manifest.dejavu, name) for name in ("prototypes", "recency", "neighbours")},
+        "dejavu.kernel": manifest.dejavu.kernel.value,
+        **{f"ratings.{name}": value for name, value in manifest.ratings.model_dump(mode="json").items()},
+        **{f"libraries.{name}": value for name, value in manifest.libraries.items()},
+    }
+    if lineage is not None:
+        values |= lineage.model_dump()
+    return {name: str(value) for name, value in values.items() if value != ""}
+
+
+def metrics(manifest: Manifest) -> dict[str, float]:
+    """Returns what MLflow shows as metrics of a fit: those of its manifest with their intervals, and the verdict."""
+    values = {"verdict.fit": float(manifest.verdict.fit)}
+    for metric in manifest.metrics:
+        values[metric.name] = metric.value
+        if metric.lower is not None and metric.upper is not None:
+            values |= {f"{metric.name}.lower": metric.lower, f"{metric.name}.upper": metric.upper}
+    return values

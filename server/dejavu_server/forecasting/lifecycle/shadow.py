@@ -1,9 +1,9 @@
 """Makes the forecasts of challengers beside recorded ones, at no cost to those who wait for an answer.
 
 What was recorded is put into a bounded queue after it was answered for. A task takes it from there in small groups, has
-each model forecast it that did not make it, and records these shadows together. After each group it rests for as long
-as the group took, so that it takes at most half of the time of the worker; what it cannot keep up with is shed, the
-oldest first, and counted.
+each model forecast it that did not make it, and records these shadows together. After each group it rests for nine
+times as long as the group took, so that it takes at most a tenth of the time of a worker, however busy; what it cannot
+keep up with is shed, the oldest first, and counted.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ GROUP: Final = 32
 
 GATHER_SECONDS: Final = 0.25
 """Pause before the first of some forecasts is taken: many at a time cost a third of what they cost one by one."""
+
+REST: Final = 9.0
+"""Rest after each group, as a multiple of the time that it took: callers have the rest of the worker's time."""
 
 CLOSE_SECONDS: Final = 1.0
 """Time for the shadows of what waits when a worker stops; the others are lost."""
@@ -136,7 +139,7 @@ class ShadowForecaster:
                 began = time.perf_counter()
                 await self._make()
                 self._queue.set(len(self._waiting))
-                await self._rest(time.perf_counter() - began)
+                await self._rest(REST * (time.perf_counter() - began))
 
     async def _make(self) -> None:
         """Makes the shadows of some of what waits."""

@@ -43,7 +43,7 @@ def _beside(of: IssuedForecast, point: float, version: str = "v2") -> ShadowFore
 
 
 async def _pairs(ledger: Ledger, model: str, against: str, **fields: Any) -> PairedForecasts:
-    filter_ = PairFilter(model, against)._replace(**fields)
+    filter_ = PairFilter(model, against, **fields)
     return await ledger.read(partial(comparisons.pairs, filter_=filter_))
 
 

@@ -1,0 +1,43 @@
+"""A challenger on a real server: it forecasts beside the champion, answers nobody, and is compared with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.builders.bundles import publish_variant
+from tests.support.builders.calls import PATTERN, current_game
+from tests.support.processes.scrapes import scrape_when, value_in
+from tests.support.processes.servers import spawned_server
+
+from dejavu.v1 import model_service_pb2 as pb
+from dejavu_client import DejavuClient, DejavuClientError
+
+_GAMES = 3
+
+
+def test_a_challenger_is_compared_on_what_the_champion_answered(tmp_path: Path) -> None:
+    challenger = publish_variant(tmp_path / "challenger", 0.3)
+    ledger, store = f"sqlite:///{tmp_path}/ledger.sqlite3", str(tmp_path / "store")
+    arguments = ("--workers", "2", "--ledger", ledger, "--model-store", store, "--metrics-listen", "127.0.0.1:0")
+    with spawned_server(*arguments) as server, DejavuClient(server.address, timeout=60.0) as client:
+        client.register_bundle(tmp_path / "challenger")
+        client.load_model(challenger)
+        games = [current_game(number) for number in range(_GAMES)]
+        answers = [client.predict(PATTERN, game_id=game, home_team="BOS", away_team="LAL") for game in games]
+        champion = answers[0].model_version
+        assert {answer.model_version for answer in answers} == {champion} != {challenger}
+        scrape_when(server, lambda text: value_in(text, "dejavu_shadows_total", outcome="recorded") == _GAMES)
+        for game in games:
+            client.report_outcome(game, 7)
+        found = client.compare_models()
+        assert (found.model_version, found.against_version, found.games) == (challenger, champion, _GAMES)
+        assert found.crps.score > 0.0
+        assert found.crps.score != found.crps.against_score
+        assert found.decision == pb.GATE_DECISION_CONTINUE
+        with pytest.raises(DejavuClientError) as refused:
+            client.promote_model(challenger)
+        assert refused.value.reason == "MODEL_NOT_PROVEN"
+        assert "3 of at least 100 games were compared" in str(refused.value)
+        forced = client.promote_model(challenger, force=True)
+        assert (forced.change.forced, forced.change.evidence.games) == (True, _GAMES)

@@ -31,7 +31,7 @@ ELSEWHERE = {
     r"(python -m grpc_tools|buf build|proto-loader-gen-types|protoc |npm |GO111MODULE)": (
         f"{STUBS}; test_node.py and test_go.py run the programs"
     ),
-    r"dejavu-server --listen 127\.0\.0\.1:50051 --workers 4 ": "writes to /var/lib",
+    r"dejavu-server (--listen 127\.0\.0\.1:50051 --workers 4|--model-store) ": "writes to /var/lib",
     r"dejavu-server ledger (prune|copy --ledger) ": (
         "needs a ledger of last season, or a PostgreSQL server: tests/server/ledger/retention"
     ),

@@ -73,7 +73,7 @@ class ModelEvidence:
         games: settled games compared.
         crps_e_value, brier_e_value: e-values of the statement that decided, for each score.
         crps_difference, brier_difference: mean paired difference a game, model − against; below 0 is better.
-        coverage: share of the model's intervals that held, of those at the largest alpha of the gate.
+        coverage: share of the model's intervals that held, at the alpha with the most forecasts.
     """
 
     against: str
@@ -259,7 +259,8 @@ class Roster:
         version = change.model_version
         match change.action:
             case ModelAction.REGISTER:
-                pass
+                if not version or version in ALIASES:
+                    raise NotRegistered(quoted(version), "the version of a bundle: an alias stands for one")
             case ModelAction.ROUTE:
                 self._check_shares(change.shares)
             case ModelAction.ROLLBACK:

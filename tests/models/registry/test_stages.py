@@ -124,6 +124,8 @@ def test_shares_are_kept_to_within_chance_and_a_larger_one_moves_games_one_way_o
         ),
         (served("a"), change(ModelAction.PROMOTE, "z"), NotRegistered),
         (served("a"), change(ModelAction.LOAD, "z"), NotRegistered),
+        ([], change(ModelAction.REGISTER, CHAMPION), NotRegistered),
+        ([], change(ModelAction.REGISTER), NotRegistered),
         ([*served("a"), change(ModelAction.REGISTER, "b")], change(ModelAction.PROMOTE, "b"), WrongStage),
         (served("a"), change(ModelAction.ROLLBACK, "a"), WrongStage),
         (

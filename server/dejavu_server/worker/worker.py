@@ -53,7 +53,7 @@ from dejavu_server.ledger.audit.signing_key import key_path
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
-from dejavu_server.worker.connections import ACCEPTED_SHARE, ConnectionCloser
+from dejavu_server.worker.connection_closer import ACCEPTED_SHARE, ConnectionCloser
 from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.grpc_server import GrpcServer
 from dejavu_server.worker.ledger import new_ledger_manager, new_updater

@@ -10,6 +10,7 @@ from tests.models.comparison.pairs import joined, pairs
 
 from dejavu_models.comparison import GateDecision, GateSettings, Judgement, PairedForecasts, judge
 from dejavu_models.types import Horizon
+from dejavu_server.settings import Settings
 
 _SETTINGS = GateSettings()
 _RANDOM = np.random.default_rng(3)
@@ -123,3 +124,7 @@ def test_e_values_stay_finite_after_thousands_of_games() -> None:
     assert comparison is not None
     assert np.isfinite(comparison.crps.not_worse).all()
     assert comparison.crps.worse_e_value >= 0.0
+
+
+def test_a_server_asks_for_the_same_margin_unless_it_is_told_otherwise() -> None:
+    assert Settings.model_fields["gate_crps_margin"].default == GateSettings().crps_margin

@@ -26,7 +26,7 @@ from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NotProve
 from dejavu_server.forecasting.lifecycle.follower import ModelFollower
 from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
-from dejavu_server.forecasting.lifecycle.rollout import LOAD_SECONDS, Rollout, lacking
+from dejavu_server.forecasting.lifecycle.worker_agreement import LOAD_SECONDS, WorkerAgreement, lacking
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.queries import model_changes
@@ -72,7 +72,7 @@ class ModelLifecycle:
         self._ledger = ledger
         self._store = store
         self._models = models
-        self._rollout = Rollout(ledger, follower)
+        self._workers = WorkerAgreement(ledger, follower)
         self._gate = gate
         self._allow_unfit = allow_unfit
 
@@ -90,7 +90,7 @@ class ModelLifecycle:
         Raises:
             LedgerError: if the ledger cannot be read.
         """
-        return await self._rollout.workers()
+        return await self._workers.workers()
 
     async def register(self, version: str, reason: str = "", caller: str = "") -> ModelChange | None:
         """Registers a model whose bundle is in the store; returns the change, None if it was registered.
@@ -300,9 +300,9 @@ class ModelLifecycle:
                 raise ModelLoadFailed(f"a worker has not loaded model {version}")
             return prepared
 
-        async with self._rollout.wish(version) as token:
+        async with self._workers.wish(version) as token:
             while True:
-                await self._rollout.loaded_everywhere(version, token, LOAD_SECONDS - (time.monotonic() - began))
+                await self._workers.loaded_everywhere(version, token, LOAD_SECONDS - (time.monotonic() - began))
                 try:
                     _, recorded = await self._change(change, caller)
                 except ModelLoadFailed:
@@ -326,7 +326,7 @@ class ModelLifecycle:
         roster, recorded = await self._ledger.change_models(by_caller)
         if recorded is not None:
             await self._models.wait_for(recorded.sequence)
-            await self._rollout.followed_everywhere(recorded.sequence)
+            await self._workers.followed_everywhere(recorded.sequence)
         return roster, recorded
 
 

@@ -20,8 +20,8 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_common import descriptors
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.worker import connections
-from dejavu_server.worker.connections import CLOSED_SHARE, CLOSING_SHARE, ConnectionCloser
+from dejavu_server.worker import connection_closer
+from dejavu_server.worker.connection_closer import CLOSED_SHARE, CLOSING_SHARE, ConnectionCloser
 from dejavu_server.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def test_idle_connections_are_closed_when_descriptors_run_low_and_those_wi
     reading = [asyncio.create_task(reader.read()) for reader in silent]
     stream = service.StreamPredictions(pb.StreamPredictionsRequest())
     assert (await stream.read()).WhichOneof("event") == "heartbeat"  # type: ignore[attr-defined]  # a message
-    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(connection_closer, "IDLE_SECONDS", 0.0)
     monkeypatch.setattr(descriptors, "limit", lambda: 1000)
     metrics = Metrics()
     watched = closer(worker, metrics)
@@ -86,8 +86,8 @@ async def test_no_more_connections_are_closed_than_needed_and_the_most_silent_fi
     port = int(worker.address.rpartition(":")[2])
     reading = [asyncio.create_task(each.read()) for each in silent]
     last = asyncio.create_task(reader.read())
-    assert connections.close_idle(port, (), 10, 60.0) == 0  # none has been silent for a minute
-    assert connections.close_idle(port, (), 10, 0.0) == 10
+    assert connection_closer.close_idle(port, (), 10, 60.0) == 0  # none has been silent for a minute
+    assert connection_closer.close_idle(port, (), 10, 0.0) == 10
     async with asyncio.timeout(60):
         while sum(each.done() for each in reading) < 10:
             await asyncio.wait([each for each in reading if not each.done()], return_when=asyncio.FIRST_COMPLETED)
@@ -106,9 +106,9 @@ def test_peers_are_named_as_grpc_names_them() -> None:
             listener.listen()
             port = listener.getsockname()[1]
             with socket.create_connection((host, port)) as near, listener.accept()[0] as far:
-                assert connections._peer(far, port) == f"{named}:{near.getsockname()[1]}"
-                assert connections._peer(near, port) == ""
-                assert connections._peer(listener, port) == ""
+                assert connection_closer._peer(far, port) == f"{named}:{near.getsockname()[1]}"
+                assert connection_closer._peer(near, port) == ""
+                assert connection_closer._peer(listener, port) == ""
 
 
 async def test_a_call_in_progress_has_its_peer_counted_and_none_is_left_behind(

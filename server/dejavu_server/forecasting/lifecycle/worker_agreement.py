@@ -29,7 +29,7 @@ _WISH_SECONDS: Final = 5.0
 """How often a wish is repeated, which expires after half a minute."""
 
 
-class Rollout:
+class WorkerAgreement:
     """Lets all live workers load a model.
 
     Args:

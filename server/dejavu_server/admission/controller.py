@@ -47,6 +47,7 @@ _KINDS: Final = {
     **{
         f"/dejavu.v1.ModelService/{method}": CallKind.RECORD
         for method in (
+            "GetModel",
             "LoadModel",
             "UnloadModel",
             "PromoteModel",

@@ -27,7 +27,7 @@ READ_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
-FILE_BYTES = 1 << 19
+FILE_BYTES = 1 << 20
 """Size of a metrics file: the histograms of all methods take half of it if each ends with six codes."""
 
 UNKNOWN_METHOD = "unknown"

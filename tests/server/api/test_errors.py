@@ -29,6 +29,8 @@ ONLY_AT_THE_START = {
     "CacheSecretError",
     "InvalidCheckpoint",
     "InvalidLedgerUrl",
+    "NothingToPrune",
+    "TargetRefused",
 }
 # Base classes that are never raised.
 ONLY_BASES = {"BundleError", "FieldError", "LedgerError"}

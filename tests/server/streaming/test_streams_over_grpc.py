@@ -21,7 +21,7 @@ from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.ledger import Ledger
 from dejavu_server.records import IssuedForecast
 from dejavu_server.streaming.broadcaster import Broadcaster
-from dejavu_server.worker import worker as worker_module
+from dejavu_server.worker import ledger as ledger_module
 
 FORECASTS = 100
 
@@ -36,7 +36,7 @@ def bulky(number: int) -> IssuedForecast:
 
 @pytest.fixture
 async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    monkeypatch.setattr(worker_module, "Broadcaster", partial(Broadcaster, queue_size=20))
+    monkeypatch.setattr(ledger_module, "Broadcaster", partial(Broadcaster, queue_size=20))
     async with async_worker(tmp_path, ledger=ledger_url(tmp_path, "ledger.db")) as worker:
         yield worker.address
 

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
 
 
+@pytest.fixture(autouse=True)
+def _only_the_closer_of_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker's own closer, in the same process, would see the same patched descriptors."""
+    monkeypatch.setattr(connection_closer, "CHECK_SECONDS", 3600.0)
+
+
 async def dial(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Opens a connection on which nothing is sent."""
     host, _, port = address.rpartition(":")

@@ -312,8 +312,10 @@ class Caller:
                         self._pool.answered(pooled, worker_identity(call.initial_metadata()))
                         return response.registered
                     requests.send(response.missing)
-            except grpc.RpcError:
+            except grpc.RpcError as error:
                 requests.check()
+                if error.code() is grpc.StatusCode.INTERNAL:  # what gRPC says of a message to a call that just ended
+                    raise UnavailableError("the upload was cut off") from error
                 raise
             finally:
                 requests.close()

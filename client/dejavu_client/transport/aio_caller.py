@@ -40,7 +40,7 @@ from dejavu_client.transport.aio_connection import (
     AsyncUploadRequests,
     async_send_probe,
 )
-from dejavu_client.transport.bundle_folder import BundleFolder, UploadRetries
+from dejavu_client.transport.bundle_folder import ENDED_CALL, BundleFolder, UploadRetries
 from dejavu_client.transport.channel_pool import FIRST_REPLACEMENT_PAUSE, PROBE_SECONDS, ChannelPool
 from dejavu_client.transport.dns import DnsWatch
 from dejavu_client.transport.pooled_channel import PooledChannel
@@ -318,7 +318,7 @@ class AsyncCaller:
                     requests.send(response.missing)
             except grpc.RpcError as error:
                 requests.check()
-                if error.code() is grpc.StatusCode.INTERNAL:  # what gRPC says of a message to a call that just ended
+                if error.details() == ENDED_CALL:
                     raise UnavailableError("the upload was cut off") from error
                 raise
             finally:

@@ -24,6 +24,9 @@ CHUNK_BYTES: Final = 512 * 1024
 MOST_FAILURES: Final = 4
 """How often an upload fails, without anything sent in between, until it is given up."""
 
+ENDED_CALL: Final = "Internal error from Core"
+"""What gRPC says of a message that is written to a call which the server has just ended."""
+
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 4.0
 _COURSES: Final = "courses.npz"

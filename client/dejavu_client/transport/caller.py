@@ -31,7 +31,7 @@ from dejavu_client.errors import (
     UnavailableError,
     from_rpc_error,
 )
-from dejavu_client.transport.bundle_folder import BundleFolder, UploadRetries
+from dejavu_client.transport.bundle_folder import ENDED_CALL, BundleFolder, UploadRetries
 from dejavu_client.transport.channel_pool import FIRST_REPLACEMENT_PAUSE, PROBE_SECONDS, ChannelPool
 from dejavu_client.transport.connection import (
     Attempt,
@@ -314,7 +314,7 @@ class Caller:
                     requests.send(response.missing)
             except grpc.RpcError as error:
                 requests.check()
-                if error.code() is grpc.StatusCode.INTERNAL:  # what gRPC says of a message to a call that just ended
+                if error.details() == ENDED_CALL:
                     raise UnavailableError("the upload was cut off") from error
                 raise
             finally:

@@ -121,17 +121,19 @@ def change_models(
     connection: Connection, prepare: Callable[[Connection, Roster], ModelChange]
 ) -> tuple[Roster, ModelChange | None]:
     """Appends the change that `prepare` returns; see `Ledger.change_models`."""
-    change = prepare(connection, read_roster(connection))
-    return append_change(connection, change, datetime.now(UTC), change.changed_by)
+    roster = read_roster(connection)
+    change = prepare(connection, roster)
+    return append_change(connection, roster, change, datetime.now(UTC), change.changed_by)
 
 
 def append_change(
-    connection: Connection, change: ModelChange, now: datetime, recorded_by: str = ""
+    connection: Connection, roster: Roster, change: ModelChange, now: datetime, recorded_by: str = ""
 ) -> tuple[Roster, ModelChange | None]:
     """Appends a change of models, unless the roster is already as it would leave it.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
+        roster: the roster that stands, as read in that transaction.
         change: the change; its time, caller, `from_version` and sequence are ignored.
         now: the current time, UTC.
         recorded_by: identity of the caller; empty if it is not known.
@@ -141,9 +143,7 @@ def append_change(
 
     Raises:
         DejavuError: if it is not possible; see `Roster.check`.
-        LedgerCorrupt: if the recorded changes cannot be read.
     """
-    roster = read_roster(connection)
     if roster.changes_nothing(change):
         return roster, None
     roster.check(change)

@@ -46,7 +46,9 @@ def test_what_is_recorded_is_what_the_roster_allows_and_every_reader_has_the_sam
         for each in [change(ModelAction.REGISTER, version) for version in VERSIONS] + asked:
             with suppress(DejavuError), backend.write() as connection:
                 before = expected
-                expected, added = model_changes.append_change(connection, each, NOW)
+                expected, added = model_changes.append_change(
+                    connection, model_changes.read_roster(connection), each, NOW
+                )
                 recorded += added is not None
                 assert (added is None) == before.changes_nothing(each)
         with backend.read() as connection:

@@ -113,7 +113,9 @@ class Evenings:
         if evening:
             actions = [(ModelAction.LOAD if evening % 2 else ModelAction.UNLOAD, "v2")]
         for action, version in actions:
-            made = model_changes.append_change(connection, change(action, version), start, "token:ops")
+            made = model_changes.append_change(
+                connection, model_changes.read_roster(connection), change(action, version), start, "token:ops"
+            )
             assert made[1] is not None
 
     def _add_shadows(self, connection: Connection, of: list[IssuedForecast], last: float) -> None:

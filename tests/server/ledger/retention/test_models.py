@@ -81,7 +81,9 @@ def test_a_pruned_ledger_still_knows_every_change_and_its_roster(evenings: Eveni
             assert model_changes.newest_change(connection) == before.sequence
         assert verify(f"sqlite:///{tmp_path}/ledger.db").model_changes == left
     with evenings.backend.write() as connection:
-        after, added = model_changes.append_change(connection, change(ModelAction.UNLOAD, "v2"), NOW)
+        after, added = model_changes.append_change(
+            connection, model_changes.read_roster(connection), change(ModelAction.UNLOAD, "v2"), NOW
+        )
     assert added is not None
     assert roster(evenings.backend) == after != before
     assert verify(f"sqlite:///{tmp_path}/ledger.db").model_changes == 1

@@ -76,14 +76,16 @@ class ServerReports(PeriodicTask):
         self._failures = FailureLog(_log, failed="server_report_not_written", recovered="server_report_written")
 
     async def exchange(self) -> None:
-        """Reads the reports, and then writes that of this server if it is time."""
+        """Reads the reports, and then writes that of this server if it is time; the first time it only reads."""
         try:
             reports = await self._ledger.read(partial(_live, known=self._reports))
         except DejavuError as error:  # the ledger manager logs it
             self._reports, self._missing = {}, str(error)
             return
+        started = bool(self._missing)
         self._reports, self._read, self._missing = reports, time.monotonic(), ""
-        await self._report()
+        if not started:  # nor when the ledger has just come back: the calls that waited for it go first
+            await self._report()
 
     async def _report(self) -> None:
         totals = self._statistics.whole_server()

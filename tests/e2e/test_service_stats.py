@@ -107,13 +107,14 @@ def test_two_servers_of_a_ledger_tell_of_both_and_one_that_was_killed_is_not_tol
             assert [len(each.server.workers) for each in stats.servers] == [2, 2]
             assert stats.servers[1].server.name.endswith(f":{servers[1 - number].process.pid}")
             assert max(each.sampled_seconds_ago for each in stats.servers) < REPORT_COUNTS.total_seconds()
-        processes = [servers[0].process, *servers[0].workers]
-        for process in processes:
-            process.kill()
+        workers = servers[0].workers
+        servers[0].process.kill()
+        for worker in workers:
+            worker.kill()
         killed = time.monotonic()
         assert len(clients[1].get_service_stats().servers) == 2
         stats = stats_when(clients[1], lambda stats: len(stats.servers) == 1)
-        assert time.monotonic() - killed < REPORT_COUNTS.total_seconds() + 5
+        assert time.monotonic() - killed < REPORT_COUNTS.total_seconds() + 15
         assert (predicts(stats.all_servers), stats.others_missing) == ((6, 0), "")
         assert servers[1].stop() == 0
         assert not servers[1].troubles

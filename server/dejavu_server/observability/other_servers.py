@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from dejavu_models.errors import DejavuError
 from dejavu_server.observability.metrics import LATENCY_BUCKETS
 from dejavu_server.observability.totals import MAX_FEEDS, WINDOW_SECONDS, CountedWindow, FeedReport, ServerTotals
 
@@ -19,10 +18,8 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 """Longest report that is read, in bytes of JSON; one of a server with 18 methods in use has 60,000."""
 
 
-class UnreadableReport(DejavuError):
+class UnreadableReport(ValueError):
     """The report of another server cannot be read."""
-
-    reason = "UNREADABLE_SERVER_REPORT"
 
 
 class ServerSample(BaseModel):

@@ -28,9 +28,9 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "server/requirements-postgres.txt": ("--extra", "postgres"),
     "server/requirements-redis.txt": ("--extra", "redis"),
     "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
-    # What the server's image has (deploy/Dockerfile): whatever its options may ask for.
+    # What the server's image has (deploy/Dockerfile): whatever its options may ask for, stores in S3 among them.
     "deploy/requirements-server.txt": tuple(
-        each for extra in ("server", "postgres", "redis", "tracing") for each in ("--extra", extra)
+        each for extra in ("server", "postgres", "redis", "tracing", "model-store") for each in ("--extra", extra)
     ),
     # What the trainer's image has: the server exports ledgers, and challengers go to shared stores and MLflow.
     "deploy/requirements-trainer.txt": tuple(

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.builders.made_once import end_run, start_run
 from tests.support.harness.laws import EXAMPLES
 from tests.support.processes import preloaded
-from tests.support.processes.postgres import on_postgres, shared_server, stop_shared_server
+from tests.support.processes.postgres import named_ledgers, on_postgres, shared_server, stop_shared_server
 
 # No deadline: machines are shared. print_blob makes failures of CI reproducible locally.
 settings.register_profile(
@@ -115,10 +115,16 @@ plain_logs()
 
 @pytest.fixture(autouse=True)
 def dropped_databases() -> Iterator[None]:
-    """Drops the test's ledgers in PostgreSQL after each test, if it runs on PostgreSQL."""
+    """Drops the test's ledgers in PostgreSQL after each test, if it runs on PostgreSQL.
+
+    Those of fixtures that several tests share stay: such fixtures are set up before this one.
+    """
+    if not on_postgres():
+        yield
+        return
+    shared = named_ledgers()
     yield
-    if on_postgres():
-        shared_server().drop_named()
+    shared_server().drop_named(keep=shared)
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ DOCKERFILE = ROOT / "deploy/Dockerfile"
 _BASE = "localhost/base"
 _FORWARDED = ("index-url", "extra-index-url", "trusted-host", "proxy")
 
-# The root becomes read-only but for /tmp and a volume; 0 of the capabilities are left when the program starts.
+# The root becomes read-only but for /tmp and volumes; 0 of the capabilities are left when the program starts.
 _CONTAINER = """
 set -eu
 mount --bind "$1" "$1"
@@ -40,6 +40,7 @@ for device in null urandom; do
   mount --bind "/dev/$device" "$1/dev/$device"
 done
 if [ -n "$2" ]; then mount --bind "$2" "$1/var/lib/dejavu"; fi
+if [ -n "$4" ]; then mount --bind "$4" "$1/var/cache/dejavu"; fi
 mount -o remount,bind,ro "$1"
 exec chroot "$1" /usr/bin/setpriv --reuid "$3" --regid "$3" --clear-groups --no-new-privs --bounding-set=-all \
   --inh-caps=-all -- "$@"
@@ -168,6 +169,7 @@ class Images:
         arguments: Sequence[str],
         volume: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        cache: Path | None = None,
     ) -> Iterator[subprocess.Popen[str]]:
         """Runs the command of an image, hardened; it shares the network of the machine.
 
@@ -176,6 +178,7 @@ class Images:
             arguments: of its command.
             volume: what is mounted at /var/lib/dejavu; none if None.
             environment: beside that of the image.
+            cache: what is mounted at /var/cache/dejavu; none if None.
         """
         configuration = self.configuration(target)
         user = configuration["User"].partition(":")[0]
@@ -183,7 +186,8 @@ class Images:
         program = ["/usr/bin/env", "-i", *settings, *configuration["Entrypoint"], *arguments]
         inside = _CONTAINER.replace('"$@"', shlex.join(program))
         namespaces = ("--mount", "--pid", "--ipc", "--uts", "--fork", "--propagation", "private")
-        command = ["unshare", *namespaces, "sh", "-c", inside, "sh", str(self.files(target)), str(volume or ""), user]
+        mounted = (str(self.files(target)), str(volume or ""), user, str(cache or ""))
+        command = ["unshare", *namespaces, "sh", "-c", inside, "sh", *mounted]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             yield process

@@ -65,9 +65,12 @@ def test_the_ports_of_an_image_are_those_on_which_its_program_listens(target: st
     assert {port for value in values(target, "EXPOSE") for port in value.split()} == listened
 
 
-def test_the_server_keeps_its_ledger_on_the_volume() -> None:
-    chosen = settings(image_environment("server"))
-    assert values("server", "VOLUME") == [str(Path(chosen.ledger.removeprefix("sqlite:///")).parent)]
+def test_the_server_keeps_its_ledger_and_its_copies_of_models_on_volumes() -> None:
+    environment = image_environment("server")
+    ledger = str(Path(settings(environment).ledger.removeprefix("sqlite:///")).parent)
+    assert values("server", "VOLUME") == [f"{ledger} {environment['XDG_CACHE_HOME']}"]
+    made = next(line for line in values("runtime", "RUN") if "install -d" in line)
+    assert made.endswith(f"-m 0700 {ledger} {environment['XDG_CACHE_HOME']}")
 
 
 def test_no_secret_or_history_gets_into_the_context_of_a_build() -> None:

@@ -37,11 +37,37 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
     """A volume as a container finds it: of the image's user."""
+    return new_volume(tmp_path, "volume")
+
+
+def new_volume(tmp_path: Path, name: str) -> Path:
     tmp_path.chmod(0o711)
-    folder = tmp_path / "volume"
+    folder = tmp_path / name
     folder.mkdir(mode=0o700)
     os.chown(folder, 10001, 10001)
     return folder
+
+
+@pytest.fixture
+def store() -> Iterator[dict[str, str]]:
+    """Settings of a server whose model store is a bucket of S3, in this process."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        endpoint = f"http://{host}:{port}"
+        with urllib.request.urlopen(urllib.request.Request(f"{endpoint}/models", method="PUT"), timeout=30):
+            yield {
+                "DEJAVU_MODEL_STORE": "s3://models/dejavu",
+                "AWS_ENDPOINT_URL": endpoint,
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_DEFAULT_REGION": "us-east-1",
+            }
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("target", MOST_MEGABYTES)
@@ -58,6 +84,7 @@ def test_an_image_is_small_and_has_no_tools_caches_or_tests(images: Images, targ
     [packages] = (root / "opt/dejavu/lib").glob("python3*/site-packages")
     installed = {path.name for path in packages.iterdir()}
     assert {"dejavu_client", "dejavu_common"} <= installed
+    assert ("s3fs" in installed) == (target == "server")
     assert installed & {"torch", "pip", "pytest"} == set()
     assert [str(path) for path in packages.rglob("tests") if path.is_dir()] == []
     assert not any((root / "var/lib/apt/lists").iterdir())
@@ -113,6 +140,26 @@ def test_a_server_serves_with_a_read_only_root_as_its_user_and_drains(images: Im
     written = {path.relative_to(volume).name for path in volume.rglob("*")}
     assert "ledger.sqlite3" in written
     assert not [path for path in (images.files("server") / "opt").rglob("*") if path.stat(follow_symlinks=False).st_uid]
+
+
+def test_a_server_keeps_models_of_a_store_elsewhere_in_its_cache(
+    images: Images, volume: Path, tmp_path: Path, store: dict[str, str]
+) -> None:
+    cache = new_volume(tmp_path, "cache")
+    with images.running("server", ["--workers", "1"], volume, LOOPBACK | store, cache) as process:
+        server = SpawnedServer(process)
+        try:
+            with DejavuClient(server.address, timeout=60.0) as client:
+                version = client.predict(PATTERN).model_version
+            [supervisor] = psutil.Process(process.pid).children()
+            supervisor.send_signal(signal.SIGTERM)
+            assert server.exit_code() == 0
+        finally:
+            server.close()
+    assert not server.troubles
+    with urllib.request.urlopen(f"{store['AWS_ENDPOINT_URL']}/models?list-type=2", timeout=30) as listed:
+        assert version.encode() in listed.read()
+    assert [path for path in cache.rglob("*") if path.is_file()], "what it read again it has at hand"
 
 
 def test_a_server_refuses_to_serve_others_without_tls_and_tokens(images: Images, volume: Path) -> None:

@@ -28,6 +28,8 @@ from tests.deploy.manifests import (
 
 from dejavu_client.transport.servers import parse_servers
 from dejavu_common.address import Address
+from dejavu_models.registry.store.cache import MAX_CACHED_BYTES
+from dejavu_models.registry.store.uploads import UploadLimits
 from dejavu_server.api.health import HEALTH_SERVICE, SERVICES
 
 OVERLAYS = (
@@ -199,10 +201,22 @@ def mebibytes(text: str) -> int:
 def test_workers_are_replaced_before_the_kernel_kills_them(objects: list[Manifest]) -> None:
     [(pod, server)] = [(pod, container) for pod, container in containers(objects) if container["name"] == "server"]
     chosen = settings(environment(objects, server))
-    [temporary] = [volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume]
+    empty = [volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume]
+    [temporary] = [each for each in empty if each.get("medium") == "Memory"]
     others = 150  # MiB of the supervisor and of a standby worker: docs/deployment.md
     most = chosen.workers * chosen.max_rss + others + mebibytes(temporary["sizeLimit"])
     assert most <= mebibytes(server["resources"]["limits"]["memory"])
+
+
+def test_copies_of_models_have_room_on_a_disk(objects: list[Manifest]) -> None:
+    """A pod whose cache grows above its limit is evicted."""
+    [(pod, server)] = [(pod, container) for pod, container in containers(objects) if container["name"] == "server"]
+    mounts = {each["mountPath"]: each["name"] for each in server["volumeMounts"]}
+    name = mounts[image_environment("server")["XDG_CACHE_HOME"]]
+    [cache] = [each["emptyDir"] for each in pod["volumes"] if each["name"] == name]
+    assert "medium" not in cache
+    uploads = UploadLimits()
+    assert mebibytes(cache["sizeLimit"]) >= (MAX_CACHED_BYTES + uploads.unfinished * uploads.bundle_bytes) / 1024**2
 
 
 def test_pods_satisfy_the_restricted_standard(objects: list[Manifest]) -> None:

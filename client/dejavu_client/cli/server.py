@@ -126,7 +126,8 @@ def stats(
 ) -> None:
     """Show what a server did: forecasts, calls, errors, durations, coverage, lag; summed over its workers.
 
-    Needs no metrics; with tokens, the scope read.
+    Several servers with one ledger are shown one by one, with the forecasts and calls of all. Needs no metrics; with
+    tokens, the scope read.
     """
     with connect(target, timeout) as client:
         answer = client.get_service_stats()

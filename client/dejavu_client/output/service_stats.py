@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from dejavu.v1.operations_service_pb2 import (
     LatencyStats,
     MethodStats,
     RollingCoverage,
+    ServerStats,
     StatsWindow,
 )
 from dejavu_client.formatting import horizon_label, percent, pluralize, seconds_text
@@ -29,9 +30,23 @@ _METHODS: Final = (
     ResponsiveColumn("0.99", "right", 6, "p99", width=8),
 )
 
+_SERVERS: Final = (
+    ResponsiveColumn("server", "left", 9, width=18),
+    ResponsiveColumn("ago", "right", 7, width=7),
+    ResponsiveColumn("up", "right", 3, width=7),
+    ResponsiveColumn("workers", "right", 6, width=7),
+    ResponsiveColumn("streams", "right", 4, width=7),
+    ResponsiveColumn("behind", "right", 5, width=6),
+    ResponsiveColumn("forecasts", "right", 4, width=9),
+    ResponsiveColumn("calls", "right", 8, width=7),
+    ResponsiveColumn("failed", "right", 8, width=6),
+)
+
 
 def print_stats(stats: GetServiceStatsResponse, length_seconds: int) -> None:
-    """Prints the statistics of a server.
+    """Prints the statistics of a server, and of all servers of its ledger if there are others.
+
+    Forecasts and calls are then those of all servers together.
 
     Args:
         stats: the statistics.
@@ -40,10 +55,17 @@ def print_stats(stats: GetServiceStatsResponse, length_seconds: int) -> None:
     console = Console(highlight=False)
     for line in _lines(stats):
         console.print(line)
+    together = len(stats.servers) > 1
+    windows = stats.all_servers.windows if together else stats.windows
+    of_all = f" of all {len(stats.servers)} servers" if together else ""
+    window = _window(windows, length_seconds)
+    if together:
+        console.print(f"\nservers of the ledger, {_window_name(window)}", style="bold")
+        console.print(ResponsiveTable(_SERVERS, [(_server(each, length_seconds), "") for each in stats.servers]))
     console.print()
-    console.print(_predictions(stats))
-    window = next((each for each in stats.windows if each.length_seconds == length_seconds), StatsWindow())
-    console.print(f"\ncalls, {_window_name(window)} ({seconds_text(window.covered_seconds)} of it)", style="bold")
+    console.print(_predictions(windows, f"forecasts{of_all}"))
+    covered = seconds_text(window.covered_seconds)
+    console.print(f"\ncalls{of_all}, {_window_name(window)} ({covered} of it)", style="bold")
     rows = [(_cells(method), "") for method in window.methods]
     console.print(ResponsiveTable(_METHODS, rows) if rows else Text("no calls", style="dim"))
     for method in window.methods:
@@ -69,7 +91,9 @@ def _lines(stats: GetServiceStatsResponse) -> Iterator[Text]:
     yield Text(f"{behind} · models behind by {lag.outcomes:,}")
     if lag.workers_without:
         yield Text(f"{pluralize(lag.workers_without, 'worker')} cannot record forecasts", style="bold red")
-    for feed in stats.feeds:
+    if stats.others_missing:
+        yield Text(f"other servers of the ledger are missing: {stats.others_missing}", style="bold red")
+    for feed in stats.all_servers.feeds or stats.feeds:
         data = f", data {seconds_text(feed.data_age_seconds)} old" if feed.HasField("data_age_seconds") else ""
         read = f"read {seconds_text(feed.read_age_seconds)} ago"
         yield Text(f"feed {feed.feed}: {pluralize(feed.live_games, 'game')} in play{data}, {read}")
@@ -89,13 +113,34 @@ def _coverage(coverage: RollingCoverage) -> str:
     )
 
 
-def _predictions(stats: GetServiceStatsResponse) -> Table:
+def _window(windows: Iterable[StatsWindow], length_seconds: int) -> StatsWindow:
+    return next((each for each in windows if each.length_seconds == length_seconds), StatsWindow())
+
+
+def _server(stats: ServerStats, length_seconds: int) -> Cells:
+    window, server = _window(stats.windows, length_seconds), stats.server
+    forecasts = sum(each.what_ifs + each.recorded + each.already_recorded for each in window.predictions)
+    failed = sum(error.calls for method in window.methods for error in method.errors)
+    short = len(server.workers) < server.configured_workers
+    return {
+        "server": Text(server.name),
+        "ago": Text(seconds_text(stats.sampled_seconds_ago)),
+        "up": Text(seconds_text(server.uptime_seconds)),
+        "workers": Text(f"{len(server.workers)} of {server.configured_workers}", style="yellow" if short else ""),
+        "streams": Text(f"{stats.open_streams:,}"),
+        "behind": Text(f"{stats.ledger_lag.entries:,}"),
+        "forecasts": Text(f"{forecasts:,}"),
+        "calls": Text(f"{sum(method.calls for method in window.methods):,}"),
+        "failed": Text(f"{failed:,}", style="red" if failed else "dim"),
+    }
+
+
+def _predictions(windows: Iterable[StatsWindow], title: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("forecasts")
-    for window in stats.windows:
-        table.add_column(_window_name(window), justify="right")
+    table.add_column(title)
     rows: dict[str, list[str]] = {}
-    for window in stats.windows:
+    for window in windows:
+        table.add_column(_window_name(window), justify="right")
         for counts in window.predictions:
             horizon = horizon_label(counts.horizon)
             rows.setdefault(f"{horizon}, what-ifs", []).append(f"{counts.what_ifs:,}")

@@ -134,6 +134,6 @@ CALLS: Final = (
         also=("metric", "minGames"),
     ),
     CallEndpoint("GET", "/api/models", upstream.LIST_MODELS, "The loaded models, the active one first."),
-    CallEndpoint("GET", "/api/stats", upstream.GET_SERVICE_STATS, "What the server did, over all its workers."),
+    CallEndpoint("GET", "/api/stats", upstream.GET_SERVICE_STATS, "What the server and the others of its ledger did."),
     CallEndpoint("GET", "/api/checkpoint", upstream.GET_CHECKPOINT, "The signed head of the ledger."),
 )

@@ -245,15 +245,16 @@ class Ledger:
         with self._reporting_failures():
             return await self._writer.submit_shadows(prepared)
 
-    async def write(self, change: Query[_T]) -> _T:
+    async def write(self, change: Query[_T], *, aside: bool = False) -> _T:
         """Returns the result of a change, in its own transaction that holds the write lock.
 
-        It may be called more than once. It must not write entries: use the methods for their kinds.
+        It may be called more than once. It must not write entries: use the methods for their kinds. One `aside`, for
+        which nobody waits, does not report its failure.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be written.
         """
-        with self._reporting_failures():
+        with contextlib.nullcontext() if aside else self._reporting_failures():
             return await self._writer.run(change, alone=True)
 
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:

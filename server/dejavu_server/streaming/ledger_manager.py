@@ -200,9 +200,9 @@ class LedgerManager:
         with self._read_timer():
             return await self._open_ledger().read(query, stop=stop)
 
-    async def write(self, change: Query[_T]) -> _T:
+    async def write(self, change: Query[_T], *, aside: bool = False) -> _T:
         """Returns the result of a change; see `Ledger.write`."""
-        return await self._open_ledger().write(change)
+        return await self._open_ledger().write(change, aside=aside)
 
     def _open_ledger(self) -> Ledger:
         if self._ledger is None:

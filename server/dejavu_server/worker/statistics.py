@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +33,7 @@ class StatisticsReporter(PeriodicTask):
         self._versions = {package: version(package) for package in ("dejavu-forecast", "grpcio")}
         self._versions["python"] = platform.python_version()
         self._files = None if folder is None else WorkerFiles(folder, os.getpid())
-        self._history = TotalsHistory(name, self._started, time.monotonic, time.time)
+        self._history = TotalsHistory(secrets.token_hex(8), self._started, time.monotonic, time.time)
         self._alone = self._history.sum([])
         self._feeds: dict[str, FeedReport] = {}
 
@@ -67,5 +68,8 @@ class StatisticsReporter(PeriodicTask):
 
     def server(self) -> ServerTotals:
         """Returns what all workers of the server counted; only this one, if the supervisor does not tell."""
-        shared = None if self._files is None else self._files.server()
-        return self._alone if shared is None else shared
+        return self.whole_server() or self._alone
+
+    def whole_server(self) -> ServerTotals | None:
+        """Returns what all workers of the server counted; None if the supervisor does not tell, or not any more."""
+        return self._alone if self._files is None else self._files.server()

@@ -40,7 +40,7 @@ from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.models.history import ModelHistory
 from dejavu_server.api.models.service import MODEL_SERVICE, ModelService
 from dejavu_server.api.models.upload import BundleReceiver
-from dejavu_server.api.operations_service import OPERATIONS_SERVICE, OperationsService
+from dejavu_server.api.operations_service import OPERATIONS_SERVICE
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
 from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
 from dejavu_server.api.refusals import Admissions
@@ -68,7 +68,8 @@ from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, gate_
 from dejavu_server.worker.models import configure, load_models, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age import RatingsAge
-from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
+from dejavu_server.worker.sampler import MetricsSampler
+from dejavu_server.worker.server_reports import start_statistics
 from dejavu_server.worker.statistics import StatisticsReporter
 from dejavu_server.worker.unseen_calls import UnseenCalls
 from dejavu_server.worker.what_if_cache import new_cache
@@ -242,8 +243,7 @@ class Worker:
         self._add_service(MODEL_SERVICE, self._model_service(models))
         record_service = RecordService(self._ledger_manager, self._clock, signer.checkpoint, models.course)
         self._add_service(RECORD_SERVICE, record_service)
-        shared = self._statistics
-        operations = OperationsService(shared.server, settings.workers, COVERAGE_DAYS, shared.report_feed)
+        operations = start_statistics(stack, settings, self._ledger_manager, self._statistics)
         self._add_service(OPERATIONS_SERVICE, operations)
         self._add_service(LEASE_SERVICE, LeaseService(self._ledger_manager))
         self._add_service(HEALTH_SERVICE, self._health, complete=False)

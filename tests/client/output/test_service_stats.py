@@ -45,3 +45,33 @@ def test_what_is_wrong_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         "since the start (67 min of it)",
     ):
         assert said in shown
+
+
+def test_several_servers_are_shown_one_by_one_and_their_calls_together(capsys: pytest.CaptureFixture[str]) -> None:
+    def window(calls: int) -> pb.StatsWindow:
+        method = pb.MethodStats(method="dejavu.v1.PredictionService/Predict", calls=calls)
+        return pb.StatsWindow(length_seconds=300, covered_seconds=300, methods=[method])
+
+    servers = [
+        pb.ServerStats(
+            server=pb.ServerInfo(name=f"host-{number}:7", configured_workers=2, uptime_seconds=90),
+            sampled_seconds_ago=12.0 * number,
+            windows=[window(1000 + number)],
+        )
+        for number in range(2)
+    ]
+    together = pb.CombinedStats(servers=2, windows=[window(2001)], feeds=[pb.FeedStatus(feed="nba")])
+    answer = pb.GetServiceStatsResponse(windows=[window(1000)], servers=servers, all_servers=together)
+    print_stats(answer, 300)
+    shown = capsys.readouterr().out
+    for said in ("servers of the ledger, last 5 min", "calls of all 2 servers, last 5 min", "2,001", "feed nba"):
+        assert said in shown
+    [second] = [line.split() for line in shown.splitlines() if line.startswith("host-1:7")]
+    assert (second[1:3], second[-2:]) == (["12.0", "s"], ["1,001", "0"])
+
+
+def test_servers_that_cannot_be_known_are_said_to_be_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    print_stats(pb.GetServiceStatsResponse(servers=[pb.ServerStats()], others_missing="the disk is gone"), 0)
+    shown = capsys.readouterr().out
+    assert "other servers of the ledger are missing: the disk is gone" in shown
+    assert "servers of the ledger," not in shown

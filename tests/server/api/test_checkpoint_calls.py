@@ -30,6 +30,7 @@ async def test_a_checkpoint_is_of_what_was_answered_before(
     assert verify(ledger_url(tmp_path), checkpoint).hash == checkpoint.hash.hex()
 
 
+@pytest.mark.sqlite
 async def test_without_a_key_checkpoints_are_unavailable_and_forecasts_are_not(
     worker: object, channel: grpc.aio.Channel, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from google.rpc import code_pb2
 from tests.support.builders.calls import GAME, PATTERN, current_game, refusal
 from tests.support.builders.outcomes import outcome
+from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_server.ledger import Ledger
@@ -24,7 +25,7 @@ CORRECTED = (*PATTERN[:-1], 12)
 @pytest.fixture
 async def other(service: PredictionServiceAsyncStub, tmp_path: Path) -> AsyncIterator[Ledger]:
     """The ledger of the worker, opened as by another process."""
-    ledger = await Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite3'}", make=False)
+    ledger = await Ledger.open(ledger_url(tmp_path), make=False)
     yield ledger
     await ledger.close()
 

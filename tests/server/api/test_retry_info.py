@@ -55,6 +55,7 @@ async def test_an_unavailable_ledger(client: AsyncDejavuClient, monkeypatch: pyt
     ]
 
 
+@pytest.mark.sqlite
 async def test_a_signing_key_that_cannot_be_used(client: AsyncDejavuClient, tmp_path: Path) -> None:
     (tmp_path / "signing-key.pem").write_text("nonsense")
     assert await refusal_of(client.get_checkpoint()) == ("SIGNING_UNAVAILABLE", 0.5)

@@ -134,7 +134,7 @@ async def test_a_ledger_with_preseason_games_of_an_earlier_release_is_verified_a
         database.execute("ALTER TABLE forecasts DROP COLUMN scored_values")
         database.execute("ALTER TABLE outcomes DROP COLUMN withdrawn")
         database.execute("CREATE TABLE settlements (forecast_sequence INTEGER PRIMARY KEY)")
-        for table in ("leases", "shadows", "model_changes", "model_workers"):
+        for table in ("leases", "shadows", "model_changes", "model_workers", "server_reports"):
             database.execute(f"DROP TABLE {table}")
         database.execute("UPDATE alembic_version SET version_num = 'ledger_0004'")
         database.execute("INSERT INTO snapshots VALUES (?, ?, ?)", (INTERVALS, place, tracked.to_bytes()))

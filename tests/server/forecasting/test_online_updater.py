@@ -364,6 +364,7 @@ class Learner(PersistenceForecaster):
             self.learned.set()
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("woken", [True, False], ids=["woken by the commit", "looking by itself"])
 async def test_an_outcome_is_learned_within_a_second_while_streams_are_broken(
     woken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -6,18 +6,18 @@ import asyncio
 
 import pytest
 import structlog
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, insert, select
 from tests.support.builders.issued_forecasts import game, issued
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, OutcomeAlreadyRecorded
 from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.schema import snapshots
 
-ADD = text("INSERT INTO snapshots VALUES ('part', :place, x'00')")
-COUNT = text("SELECT count(*) FROM snapshots")
+COUNT = select(func.count()).select_from(snapshots)
 
 
 def added(connection: Connection, place: int) -> int:
-    connection.execute(ADD, {"place": place})
+    connection.execute(insert(snapshots).values(part="part", sequence=place, state=b"\0"))
     return place
 
 

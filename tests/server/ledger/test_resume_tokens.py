@@ -13,8 +13,8 @@ from tests.support.builders.issued_forecasts import game, issued
 from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu_models.errors import InvalidInput
-from dejavu_server.ledger import Durability, InvalidResumeToken, Ledger, ResumeTokenExpired, resume_tokens
-from dejavu_server.ledger.database import schema, sqlite
+from dejavu_server.ledger import InvalidResumeToken, Ledger, ResumeTokenExpired, resume_tokens
+from dejavu_server.ledger.database import schema
 
 law = settings(deadline=None)
 
@@ -67,6 +67,9 @@ async def test_a_token_names_its_place(ledger: Ledger) -> None:
 
 async def test_a_token_of_another_ledger_is_invalid(ledger: Ledger, tmp_path: Path) -> None:
     other = await Ledger.open(ledger_url(tmp_path, "other.db"))
+    await change(other, ledger_id=f"{1:032x}")  # empty ledgers in PostgreSQL are copies of one
+    await other.close()
+    other = await Ledger.open(ledger_url(tmp_path, "other.db"))
     with pytest.raises(InvalidResumeToken, match="another ledger"):
         await ledger.resume_position(other.token(0))
     await other.close()
@@ -78,24 +81,21 @@ async def test_a_place_that_is_not_reached_yet_is_expired(ledger: Ledger) -> Non
         await ledger.resume_position(ledger.token(2))
 
 
-async def test_a_token_from_before_a_restore_is_expired(ledger: Ledger, tmp_path: Path) -> None:
+async def test_a_token_from_before_a_restore_is_expired(ledger: Ledger) -> None:
     await ledger.commit([issued()])
-    change(tmp_path, epoch="00000000000000ff")
+    await change(ledger, epoch="00000000000000ff")
     with pytest.raises(ResumeTokenExpired, match="restored"):
         await ledger.resume_position(ledger.token(1))
 
 
-async def test_a_token_is_good_as_long_as_all_that_follows_it_is_kept(ledger: Ledger, tmp_path: Path) -> None:
+async def test_a_token_is_good_as_long_as_all_that_follows_it_is_kept(ledger: Ledger) -> None:
     await ledger.commit([issued(game(n)) for n in range(3)])
-    change(tmp_path, pruned_through=2)
+    await change(ledger, pruned_through=2)
     assert await ledger.resume_position(ledger.token(2)) == 2
     with pytest.raises(ResumeTokenExpired, match="removed"):
         await ledger.resume_position(ledger.token(1))
 
 
-def change(folder: Path, **values: object) -> None:
+async def change(ledger: Ledger, **values: object) -> None:
     """Changes the ledger's identity as a restore or pruning would."""
-    writing = sqlite.writing_engine(folder / "ledger.db", Durability.PROCESS)
-    with writing.begin() as connection:
-        connection.execute(update(schema.ledger).values(**values))
-    writing.dispose()
+    await ledger.write(lambda connection: connection.execute(update(schema.ledger).values(**values)))

@@ -20,6 +20,8 @@ from tests.support.processes.ledger_writer import Writer
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable
 from dejavu_server.ledger.database import notify, store
+from dejavu_server.ledger.database.postgres.listener import PostgresListener
+from dejavu_server.ledger.followers import Followers
 from dejavu_server.ledger.tail import Tail
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
@@ -55,13 +57,18 @@ async def asleep(*ledgers: Ledger) -> None:
     """Waits until the tail of each ledger waits to be woken, having found nothing more."""
     async with asyncio.timeout(20):
         for ledger in ledgers:
-            tails = ledger._followers.tails
-            while not tails or not all(map(_waits, tails)):  # noqa: ASYNC110 - a wait is not announced
+            followers = ledger._followers
+            while not followers.tails or not all(map(_waits, followers.tails)) or not _listens(followers):  # noqa: ASYNC110 - a wait is not announced
                 await asyncio.sleep(0)
 
 
 def _waits(tail: Tail) -> bool:
-    return bool(tail._woken._waiters)
+    return any(not waiter.done() for waiter in tail._woken._waiters)
+
+
+def _listens(followers: Followers) -> bool:
+    """Returns whether commits of other processes wake the tails: in PostgreSQL, that takes a connection first."""
+    return not isinstance(followers._listener, PostgresListener) or followers._listener.is_listening
 
 
 async def test_a_tail_begins_right_after_its_place_and_goes_on(ledger: Ledger) -> None:
@@ -182,6 +189,7 @@ def checkpoint_everything(path: Path) -> None:
     assert (busy, in_log, done) == (0, 0, 0)
 
 
+@pytest.mark.sqlite
 async def test_the_tails_of_a_ledger_share_a_socket_and_a_closed_ledger_leaves_nothing_behind(
     ledger: Ledger, runtime: Path
 ) -> None:
@@ -196,6 +204,7 @@ async def test_the_tails_of_a_ledger_share_a_socket_and_a_closed_ledger_leaves_n
     assert list_all(runtime) == [runtime / f"dejavu-{os.getuid()}"]
 
 
+@pytest.mark.sqlite
 async def test_the_socket_of_a_killed_process_is_removed(ledger: Ledger, runtime: Path) -> None:
     async with aclosing(ledger.tail(0, poll_seconds=NEVER)) as pages:
         waiting = asyncio.create_task(collect(pages, 1))

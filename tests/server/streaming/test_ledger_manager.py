@@ -130,6 +130,7 @@ async def test_outcomes_and_what_else_is_read_and_written_go_through_it_and_fail
     await manager.close()
 
 
+@pytest.mark.sqlite
 async def test_a_report_that_finds_the_ledger_gone_has_it_looked_at(url: str, tmp_path: Path) -> None:
     conditions = asyncio.Queue[LedgerHealth]()
     manager = new_manager(url, on_change=conditions.put_nowait)

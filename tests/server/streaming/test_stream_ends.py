@@ -92,6 +92,7 @@ async def test_streams_end_with_an_error_when_the_tail_breaks(ledger: Ledger) ->
     await broadcaster.close()
 
 
+@pytest.mark.sqlite
 async def test_streams_end_at_an_entry_that_cannot_be_read_back(ledger: Ledger, tmp_path: Path) -> None:
     failures: list[Exception] = []
     broadcaster = new_broadcaster(ledger, on_failure=failures.append)
@@ -137,6 +138,7 @@ async def test_a_hub_goes_on_where_the_last_one_stood(ledger: Ledger) -> None:
     await broadcaster.close()
 
 
+@pytest.mark.sqlite
 async def test_a_hub_does_not_start_before_what_it_cannot_read(ledger: Ledger, tmp_path: Path) -> None:
     await ledger.commit([issued()])
     add_unreadable_entry(tmp_path / "ledger.db")

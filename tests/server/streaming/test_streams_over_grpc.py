@@ -83,6 +83,7 @@ async def test_a_client_that_stops_reading_is_cut_off_alone_and_resumes_without_
     await ledger.close()
 
 
+@pytest.mark.sqlite
 async def test_what_release_0_1_0_recorded_is_streamed_before_what_came_later(tmp_path: Path) -> None:
     ledger = await Ledger.open(ledger_url(tmp_path, "ledger.db"))
     token = ledger.token(0)

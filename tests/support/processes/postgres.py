@@ -42,6 +42,11 @@ def on_postgres() -> bool:
     return os.environ.get(LEDGER_VARIABLE, "sqlite") == "postgresql"
 
 
+def named_ledgers() -> frozenset[str]:
+    """Returns the databases of the ledgers with names that this process has created."""
+    return frozenset(_named)
+
+
 def programs() -> Path:
     """Returns the folder of the newest installed programs; without one, skips the test, or fails it in CI."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
@@ -147,10 +152,11 @@ class PostgresServer:
             _named.add(database)
         return self.url(database)
 
-    def drop_named(self) -> None:
-        """Drops the ledgers with names."""
-        while _named:
-            self.execute(f"DROP DATABASE {_named.pop()} WITH (FORCE)")
+    def drop_named(self, keep: frozenset[str]) -> None:
+        """Drops the ledgers with names, but for some."""
+        for database in _named - keep:
+            self.execute(f"DROP DATABASE {database} WITH (FORCE)")
+            _named.remove(database)
 
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:

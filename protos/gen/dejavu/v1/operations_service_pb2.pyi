@@ -96,7 +96,7 @@ Global___GetServiceStatsRequest: _TypeAlias = GetServiceStatsRequest  # noqa: Y0
 
 @_typing.final
 class GetServiceStatsResponse(_message.Message):
-    """Returns the statistics."""
+    """Returns the statistics. Fields 1 to 8 are of the server that answered."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -108,10 +108,17 @@ class GetServiceStatsResponse(_message.Message):
     COVERAGE_FIELD_NUMBER: _builtins.int
     SERVER_FIELD_NUMBER: _builtins.int
     FEEDS_FIELD_NUMBER: _builtins.int
+    SERVERS_FIELD_NUMBER: _builtins.int
+    ALL_SERVERS_FIELD_NUMBER: _builtins.int
+    OTHERS_MISSING_FIELD_NUMBER: _builtins.int
     open_streams: _builtins.int
     """Streams of forecasts (StreamPredictions) that are open."""
     calls_in_flight: _builtins.int
     """Other calls in progress, this one included if it was in progress when the counts were summed."""
+    others_missing: _builtins.str
+    """Why servers of the ledger may be missing in servers and all_servers, for people: the ledger cannot be read, or a
+    report. Empty if none is missing.
+    """
     @_builtins.property
     def sampled_time(self) -> _timestamp_pb2.Timestamp:
         """When the counts were summed. They have all that ended about two seconds before. A worker that was killed takes what
@@ -136,7 +143,17 @@ class GetServiceStatsResponse(_message.Message):
 
     @_builtins.property
     def feeds(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeedStatus]:
-        """Feeds that pollers reported within the last 15 minutes, by name."""
+        """Feeds that pollers reported within the last 15 minutes, by name. A poller reports to one of several servers."""
+
+    @_builtins.property
+    def servers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServerStats]:
+        """Servers of the ledger: the one that answered, then those that reported to the ledger within the last 30 s, by name.
+        A server reports every 10 s; one that ended is listed for up to 30 s more.
+        """
+
+    @_builtins.property
+    def all_servers(self) -> Global___CombinedStats:
+        """All these servers together."""
 
     def __init__(
         self,
@@ -149,14 +166,128 @@ class GetServiceStatsResponse(_message.Message):
         coverage: _abc.Iterable[Global___RollingCoverage] | None = ...,
         server: Global___ServerInfo | None = ...,
         feeds: _abc.Iterable[Global___FeedStatus] | None = ...,
+        servers: _abc.Iterable[Global___ServerStats] | None = ...,
+        all_servers: Global___CombinedStats | None = ...,
+        others_missing: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger_lag", b"ledger_lag", "sampled_time", b"sampled_time", "server", b"server"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["all_servers", b"all_servers", "ledger_lag", b"ledger_lag", "sampled_time", b"sampled_time", "server", b"server"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_in_flight", b"calls_in_flight", "coverage", b"coverage", "feeds", b"feeds", "ledger_lag", b"ledger_lag", "open_streams", b"open_streams", "sampled_time", b"sampled_time", "server", b"server", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_servers", b"all_servers", "calls_in_flight", b"calls_in_flight", "coverage", b"coverage", "feeds", b"feeds", "ledger_lag", b"ledger_lag", "open_streams", b"open_streams", "others_missing", b"others_missing", "sampled_time", b"sampled_time", "server", b"server", "servers", b"servers", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetServiceStatsResponse: _TypeAlias = GetServiceStatsResponse  # noqa: Y015
+
+@_typing.final
+class ServerStats(_message.Message):
+    """What one of several servers did, and how it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVER_FIELD_NUMBER: _builtins.int
+    SAMPLED_TIME_FIELD_NUMBER: _builtins.int
+    SAMPLED_SECONDS_AGO_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    OPEN_STREAMS_FIELD_NUMBER: _builtins.int
+    CALLS_IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    LEDGER_LAG_FIELD_NUMBER: _builtins.int
+    sampled_seconds_ago: _builtins.float
+    """Time since then, in seconds: about 1 for the server that answered, up to about 16 for others that are well, and up
+    to about 30 for one that ended. Its windows ended so long ago.
+    """
+    open_streams: _builtins.int
+    """As in GetServiceStatsResponse."""
+    calls_in_flight: _builtins.int
+    """Other calls in progress."""
+    @_builtins.property
+    def server(self) -> Global___ServerInfo:
+        """The server."""
+
+    @_builtins.property
+    def sampled_time(self) -> _timestamp_pb2.Timestamp:
+        """When its counts were summed, by its clock."""
+
+    @_builtins.property
+    def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatsWindow]:
+        """As in GetServiceStatsResponse."""
+
+    @_builtins.property
+    def ledger_lag(self) -> Global___LedgerLag:
+        """How far its workers are behind the ledger; absent if none has it open."""
+
+    def __init__(
+        self,
+        *,
+        server: Global___ServerInfo | None = ...,
+        sampled_time: _timestamp_pb2.Timestamp | None = ...,
+        sampled_seconds_ago: _builtins.float = ...,
+        windows: _abc.Iterable[Global___StatsWindow] | None = ...,
+        open_streams: _builtins.int = ...,
+        calls_in_flight: _builtins.int = ...,
+        ledger_lag: Global___LedgerLag | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger_lag", b"ledger_lag", "sampled_time", b"sampled_time", "server", b"server"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_in_flight", b"calls_in_flight", "ledger_lag", b"ledger_lag", "open_streams", b"open_streams", "sampled_seconds_ago", b"sampled_seconds_ago", "sampled_time", b"sampled_time", "server", b"server", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServerStats: _TypeAlias = ServerStats  # noqa: Y015
+
+@_typing.final
+class CombinedStats(_message.Message):
+    """What several servers did together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVERS_FIELD_NUMBER: _builtins.int
+    OLDEST_SAMPLE_SECONDS_AGO_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    OPEN_STREAMS_FIELD_NUMBER: _builtins.int
+    CALLS_IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    LEDGER_LAG_FIELD_NUMBER: _builtins.int
+    FEEDS_FIELD_NUMBER: _builtins.int
+    servers: _builtins.int
+    """Number of servers."""
+    oldest_sample_seconds_ago: _builtins.float
+    """Of the oldest of their samples: time since it was taken, in seconds."""
+    open_streams: _builtins.int
+    """Streams of forecasts that are open."""
+    calls_in_flight: _builtins.int
+    """Other calls in progress."""
+    @_builtins.property
+    def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatsWindow]:
+        """Sums over the windows of the servers, which ended up to oldest_sample_seconds_ago ago; covered_seconds is that of
+        the server that covers most. Quantiles are those of the calls of all servers together, read from the sum of their
+        histograms. Unlike those of one server, counts since the start decrease when a server ends.
+        """
+
+    @_builtins.property
+    def ledger_lag(self) -> Global___LedgerLag:
+        """Of the worker that is behind most, and of all workers that cannot record forecasts."""
+
+    @_builtins.property
+    def feeds(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeedStatus]:
+        """The newest report about each feed, whichever server got it, by name; 8 at most."""
+
+    def __init__(
+        self,
+        *,
+        servers: _builtins.int = ...,
+        oldest_sample_seconds_ago: _builtins.float = ...,
+        windows: _abc.Iterable[Global___StatsWindow] | None = ...,
+        open_streams: _builtins.int = ...,
+        calls_in_flight: _builtins.int = ...,
+        ledger_lag: Global___LedgerLag | None = ...,
+        feeds: _abc.Iterable[Global___FeedStatus] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger_lag", b"ledger_lag"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_in_flight", b"calls_in_flight", "feeds", b"feeds", "ledger_lag", b"ledger_lag", "oldest_sample_seconds_ago", b"oldest_sample_seconds_ago", "open_streams", b"open_streams", "servers", b"servers", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CombinedStats: _TypeAlias = CombinedStats  # noqa: Y015
 
 @_typing.final
 class StatsWindow(_message.Message):
@@ -542,6 +673,7 @@ class ServerInfo(_message.Message):
     UPTIME_SECONDS_FIELD_NUMBER: _builtins.int
     CONFIGURED_WORKERS_FIELD_NUMBER: _builtins.int
     WORKERS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     server_id: _builtins.str
     """Identifies a run of the server: 16 hexadecimal digits; another one after each start."""
     version: _builtins.str
@@ -550,6 +682,8 @@ class ServerInfo(_message.Message):
     """Time since then, in seconds."""
     configured_workers: _builtins.int
     """Workers that it was started with."""
+    name: _builtins.str
+    """Where it runs: name of its host and process id of its supervisor, for example server-0:7."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it started."""
@@ -569,10 +703,11 @@ class ServerInfo(_message.Message):
         uptime_seconds: _builtins.float = ...,
         configured_workers: _builtins.int = ...,
         workers: _abc.Iterable[Global___WorkerInfo] | None = ...,
+        name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_workers", b"configured_workers", "server_id", b"server_id", "start_time", b"start_time", "uptime_seconds", b"uptime_seconds", "version", b"version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_workers", b"configured_workers", "name", b"name", "server_id", b"server_id", "start_time", b"start_time", "uptime_seconds", b"uptime_seconds", "version", b"version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,9 +16,16 @@ from dejavu_models.errors import InvalidInput, quoted
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters.fields import HORIZON_VALUES, timestamp
 from dejavu_server.observability import counted
-from dejavu_server.observability.metrics import LATENCY_BUCKETS
+from dejavu_server.observability.other_servers import (
+    KnownServer,
+    OtherServers,
+    combined_bounds,
+    combined_states,
+    combined_windows,
+    newest_feeds,
+)
 from dejavu_server.observability.quantiles import QuantileEstimate, quantile
-from dejavu_server.observability.totals import CountedWindow, FeedReport, RunningWorker, ServerTotals
+from dejavu_server.observability.totals import CountedWindow, FeedReport, RunningWorker
 
 SHARES: Final = (0.5, 0.95, 0.99)
 """Shares of the quantiles of durations."""
@@ -27,7 +34,6 @@ MAX_AGE_SECONDS: Final = 1_000_000
 """Largest age of a feed's data that can be reported, in seconds."""
 
 _FEED: Final = re.compile(r"[a-z0-9-]{1,32}")
-_BOUNDS: Final = (*LATENCY_BUCKETS, math.inf)
 _STREAM: Final = "/dejavu.v1.PredictionService/StreamPredictions"
 
 
@@ -37,36 +43,28 @@ class InvalidFeedReport(InvalidInput):
     reason = "INVALID_FEED_REPORT"
 
 
-def stats_message(totals: ServerTotals, configured_workers: int, coverage_days: int) -> pb.GetServiceStatsResponse:
-    """Converts what the workers of a server counted.
+def stats_message(own: KnownServer, others: OtherServers, coverage_days: int) -> pb.GetServiceStatsResponse:
+    """Converts what the servers of a ledger counted.
 
     Args:
-        totals: what they counted.
-        configured_workers: how many the server was started with.
+        own: the server that answers.
+        others: the other servers.
         coverage_days: days of the games whose intervals are counted.
     """
-    in_flight = {method: value for (method,), value in counted.by_labels(totals.levels, counted.IN_FLIGHT).items()}
-    streams = round(in_flight.pop(_STREAM, 0))
+    totals = own.sample.totals
+    server = _server(own)
     return pb.GetServiceStatsResponse(
-        sampled_time=_timestamp(totals.sampled),
-        windows=[_window(window) for window in totals.windows],
-        open_streams=streams,
-        calls_in_flight=round(sum(in_flight.values())),
-        ledger_lag=pb.LedgerLag(
-            entries=round(totals.peaks.get(counted.STREAM_LAG, 0)),
-            seconds=totals.peaks.get(counted.STREAM_LAG_SECONDS, 0),
-            outcomes=round(totals.peaks.get(counted.LEARNER_LAG, 0)),
-            workers_without=round(totals.levels.get(counted.WITHOUT_LEDGER, 0)),
-        ),
+        sampled_time=server.sampled_time,
+        windows=server.windows,
+        open_streams=server.open_streams,
+        calls_in_flight=server.calls_in_flight,
+        ledger_lag=server.ledger_lag,
         coverage=_coverage(totals.latest, coverage_days),
-        server=pb.ServerInfo(
-            server_id=totals.server,
-            start_time=_timestamp(totals.started),
-            uptime_seconds=max(0.0, totals.sampled - totals.started),
-            configured_workers=configured_workers,
-            workers=[_worker(worker) for worker in totals.workers],
-        ),
-        feeds=[_feed(name, report, totals.monotonic) for name, report in totals.feeds.items()],
+        server=server.server,
+        feeds=_feeds([own]),
+        servers=[server, *map(_server, others.servers)],
+        all_servers=_combined([own, *others.servers]),
+        others_missing=others.missing,
     )
 
 
@@ -91,12 +89,65 @@ def feed_report(request: pb.ReportFeedRequest, now: float) -> tuple[str, FeedRep
     )
 
 
-def _window(window: CountedWindow) -> pb.StatsWindow:
+def _server(server: KnownServer) -> pb.ServerStats:
+    sample, totals = server.sample, server.sample.totals
+    streams, calls = _open_calls(totals.levels)
+    return pb.ServerStats(
+        server=pb.ServerInfo(
+            server_id=totals.server,
+            name=sample.name,
+            start_time=_timestamp(totals.started),
+            uptime_seconds=max(0.0, totals.sampled - totals.started),
+            configured_workers=sample.configured_workers,
+            workers=[_worker(worker) for worker in totals.workers],
+        ),
+        sampled_time=_timestamp(totals.sampled),
+        sampled_seconds_ago=server.age,
+        windows=[_window(window, server.bounds) for window in totals.windows],
+        open_streams=streams,
+        calls_in_flight=calls,
+        ledger_lag=_lag(totals.levels, totals.peaks),
+    )
+
+
+def _combined(servers: Sequence[KnownServer]) -> pb.CombinedStats:
+    levels, peaks = combined_states(servers)
+    streams, calls = _open_calls(levels)
+    bounds = combined_bounds(servers)
+    return pb.CombinedStats(
+        servers=len(servers),
+        oldest_sample_seconds_ago=max(server.age for server in servers),
+        windows=[_window(window, bounds) for window in combined_windows(servers)],
+        open_streams=streams,
+        calls_in_flight=calls,
+        ledger_lag=_lag(levels, peaks),
+        feeds=_feeds(servers),
+    )
+
+
+def _open_calls(levels: Mapping[str, float]) -> tuple[int, int]:
+    """Returns how many streams of forecasts are open, and how many other calls are in progress."""
+    in_flight = {method: value for (method,), value in counted.by_labels(levels, counted.IN_FLIGHT).items()}
+    streams = round(in_flight.pop(_STREAM, 0))
+    return streams, round(sum(in_flight.values()))
+
+
+def _lag(levels: Mapping[str, float], peaks: Mapping[str, float]) -> pb.LedgerLag:
+    return pb.LedgerLag(
+        entries=round(peaks.get(counted.STREAM_LAG, 0)),
+        seconds=peaks.get(counted.STREAM_LAG_SECONDS, 0),
+        outcomes=round(peaks.get(counted.LEARNER_LAG, 0)),
+        workers_without=round(levels.get(counted.WITHOUT_LEDGER, 0)),
+    )
+
+
+def _window(window: CountedWindow, bounds: Sequence[float]) -> pb.StatsWindow:
+    """Converts a window; the histograms of its durations have these bounds."""
     message = pb.StatsWindow(
         length_seconds=window.length,
         covered_seconds=window.seconds,
         predictions=_predictions(window.counts),
-        methods=_methods(window.counts),
+        methods=_methods(window.counts, bounds),
     )
     looked_up = counted.by_labels(window.counts, counted.CACHE)
     if any(looked_up.values()):
@@ -115,7 +166,7 @@ def _predictions(counts: Mapping[str, float]) -> Iterator[pb.PredictionCounts]:
         )
 
 
-def _methods(counts: Mapping[str, float]) -> Iterator[pb.MethodStats]:
+def _methods(counts: Mapping[str, float], bounds: Sequence[float]) -> Iterator[pb.MethodStats]:
     codes: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for (method, code), calls in counted.by_labels(counts, counted.CALLS).items():
         codes[method][code] = round(calls)
@@ -127,25 +178,26 @@ def _methods(counts: Mapping[str, float]) -> Iterator[pb.MethodStats]:
             method=method.removeprefix("/"),
             calls=sum(by_code.values()),
             errors=[pb.ErrorCount(code=code, calls=calls) for code, calls in sorted(by_code.items()) if code != "OK"],
-            latency=_latency(buckets[method], counts.get(counted.key(counted.SECONDS_SUM, method), 0)),
+            latency=_latency(bounds, buckets[method], counts.get(counted.key(counted.SECONDS_SUM, method), 0)),
         )
 
 
-def _latency(buckets: Mapping[float, float], seconds: float) -> pb.LatencyStats | None:
+def _latency(bounds: Sequence[float], buckets: Mapping[float, float], seconds: float) -> pb.LatencyStats | None:
     """Returns the durations of a method's calls; None without any.
 
     Args:
+        bounds: upper bounds of the buckets to read, rising, the last one infinite.
         buckets: number of calls at or below each bound of the histogram, in seconds; none where a bound is missing.
         seconds: sum of the durations.
     """
-    cumulative = [buckets.get(bound, 0.0) for bound in _BOUNDS]
+    cumulative = [buckets.get(bound, 0.0) for bound in bounds]
     calls = cumulative[-1]
     if not calls:
         return None
     return pb.LatencyStats(
         calls=round(calls),
         mean_seconds=seconds / calls,
-        quantiles=[_quantile(share, quantile(_BOUNDS, cumulative, share)) for share in SHARES],
+        quantiles=[_quantile(share, quantile(bounds, cumulative, share)) for share in SHARES],
     )
 
 
@@ -174,15 +226,15 @@ def _coverage(latest: Mapping[str, float], days: int) -> Iterator[pb.RollingCove
         )
 
 
-def _feed(name: str, report: FeedReport, now: float) -> pb.FeedStatus:
-    since = max(0.0, now - report.reported)
-    return pb.FeedStatus(
-        feed=name,
-        reported_seconds_ago=since,
-        read_age_seconds=report.read_age + since,
-        data_age_seconds=None if report.data_age is None else report.data_age + since,
-        live_games=report.live_games,
-    )
+def _feeds(servers: Sequence[KnownServer]) -> Iterator[pb.FeedStatus]:
+    for name, (report, age) in newest_feeds(servers).items():
+        yield pb.FeedStatus(
+            feed=name,
+            reported_seconds_ago=age,
+            read_age_seconds=report.read_age + age,
+            data_age_seconds=None if report.data_age is None else report.data_age + age,
+            live_games=report.live_games,
+        )
 
 
 def _worker(worker: RunningWorker) -> pb.WorkerInfo:

@@ -150,12 +150,14 @@ def is_older(connection: Connection) -> bool:
         LedgerSchemaError: if the schema is newer or unknown, or the database is not a ledger.
     """
     revision = revision_of(connection)
+    if revision is None:
+        if not inspect(connection).get_table_names():
+            return True
+        revision = revision_of(connection)  # in PostgreSQL, another process may have made the ledger in between
+        if revision is None:
+            raise LedgerSchemaError("the database is not a ledger: it contains other tables")
     if revision == REVISION:
         return False
-    if revision is None:
-        if inspect(connection).get_table_names():
-            raise LedgerSchemaError("the database is not a ledger: it contains other tables")
-        return True
     from dejavu_server.ledger.database.alembic_runner import revisions  # noqa: PLC0415 - see there
 
     if revision not in revisions():

@@ -26,7 +26,7 @@ from dejavu_server.ledger import (
     LedgerUnavailable,
     verify,
 )
-from dejavu_server.ledger.database import schema, store
+from dejavu_server.ledger.database import migrate, schema, store
 from dejavu_server.ledger.database.postgres import errors, parameters
 from dejavu_server.ledger.database.postgres.backend import PostgresBackend
 from dejavu_server.ledger.errors import LedgerReplaced
@@ -56,6 +56,18 @@ async def test_many_may_open_a_new_ledger_at_once(empty: str) -> None:
     for ledger in ledgers:
         await ledger.close()
     assert verify(empty).entries == 4
+
+
+def test_a_ledger_that_another_process_makes_between_two_looks_is_one(
+    made: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str | None] = [None]  # the first one was before
+    revision_of = migrate.revision_of
+    monkeypatch.setattr(migrate, "revision_of", lambda at: looks.pop() if looks else revision_of(at))
+    opened = PostgresBackend(made)
+    opened.open(make=True)
+    opened.close()
+    assert not looks
 
 
 def test_the_migrations_lead_to_the_schema_that_the_code_uses(made: str) -> None:
@@ -172,7 +184,8 @@ def test_idle_connections_that_the_server_ended_fail_no_call(made: str) -> None:
     for _ in range(2):
         execute(
             made,
-            "SELECT pg_terminate_backend(pid, 9000) FROM pg_stat_activity WHERE application_name = 'dejavu-server'",
+            "SELECT pg_terminate_backend(pid, 9000) FROM pg_stat_activity WHERE application_name = 'dejavu-server'"
+            " AND datname = current_database()",
         )
         opened.probe()
         opened.check()

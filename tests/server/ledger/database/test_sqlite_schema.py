@@ -17,6 +17,8 @@ from dejavu_server.ledger.audit.checkpoints import read_head
 from dejavu_server.ledger.database import schema
 from dejavu_server.ledger.database.sqlite_schema import check_schema
 
+pytestmark = pytest.mark.sqlite
+
 ALTERED = [
     (
         "CREATE TRIGGER t BEFORE INSERT ON markets BEGIN SELECT RAISE(IGNORE); END",

@@ -70,6 +70,7 @@ async def read_to_end(subscriber: Subscriber, seen: list[int]) -> None:
                 seen.append(message.outcome.sequence)
 
 
+@pytest.mark.sqlite
 async def test_scorecards_leaderboards_and_checkpoints_say_what_was_removed(evenings: Evenings, tmp_path: Path) -> None:
     async with channel(tmp_path) as opened:
         stub = RecordServiceStub(opened)
@@ -110,6 +111,7 @@ async def test_a_subscriber_that_catches_up_while_entries_are_removed_skips_none
     assert seen[-1] <= evenings.signed[1].sequence, "it did not go on behind the gap"
 
 
+@pytest.mark.sqlite
 async def test_a_server_goes_on_with_a_restored_ledger_and_tells_who_resumes(
     evenings: Evenings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

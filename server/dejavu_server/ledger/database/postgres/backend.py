@@ -79,6 +79,7 @@ class PostgresBackend:
         self._writing = new_engine(self._parameters, writing=True, answer_seconds=answer_seconds)
         self._reading = new_engine(self._parameters, writing=False, answer_seconds=answer_seconds)
         self._identity: Identity | None = None
+        self._notifying_session = 0
         self._notify_failures = FailureLog(_log, failed="ledger_announcement_failed", recovered="ledger_announced")
 
     def open(self, *, make: bool) -> None:
@@ -207,6 +208,7 @@ class PostgresBackend:
             with self._writing.connect() as connection:
                 raw = driver_connection(connection)
                 patience, raw.answer_seconds = raw.answer_seconds, NOTIFY_SECONDS
+                self._notifying_session = raw.info.backend_pid
                 try:
                     raw.execute(b"NOTIFY " + channel_of(self._identity.ledger_id).encode())
                 finally:
@@ -222,7 +224,8 @@ class PostgresBackend:
         """See `Backend.listen`."""
         if self._identity is None:
             return None
-        return PostgresListener(self._parameters, channel_of(self._identity.ledger_id), committed)
+        channel = channel_of(self._identity.ledger_id)
+        return PostgresListener(self._parameters, channel, committed, lambda: self._notifying_session)
 
     def close(self) -> None:
         """See `Backend.close`."""

@@ -1,4 +1,4 @@
-"""Listens for the notifications of commits, over a connection of its own in the event loop.
+"""Listens for the notifications of others' commits, over a connection of its own in the event loop.
 
 After every (re)connect it reports a commit before any notification: whoever listens reads the ledger then, and misses
 nothing that was committed while nobody listened.
@@ -28,18 +28,31 @@ def channel_of(ledger_id: str) -> str:
 
 
 class PostgresListener:
-    """Calls a function after every commit. Create and close it in the event loop.
+    """Calls a function after every commit of others. Create and close it in the event loop.
 
     Args:
         parameters: of libpq.
         channel: the channel of the ledger.
-        committed: called at every notification, and after every connect.
+        committed: called at every notification but own ones, and after every connect.
+        own_session: returns the process id of the database's session that sends the notifications of this process,
+            which knows what it has committed; 0 if there is none.
+
+    Attributes:
+        is_listening: whether it is connected.
     """
 
-    def __init__(self, parameters: dict[str, Any], channel: str, committed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        parameters: dict[str, Any],
+        channel: str,
+        committed: Callable[[], None],
+        own_session: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._parameters = parameters
         self._channel = channel
         self._committed = committed
+        self._own_session = own_session
+        self.is_listening = False
         self._backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
         self._failures = FailureLog(_log, failed="ledger_listener_failing", recovered="ledger_listener_recovered")
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ledger-listener")
@@ -62,5 +75,10 @@ class PostgresListener:
             self._failures.succeeded()
             self._backoff.reset()
             self._committed()
-            async for _ in connection.notifies():
-                self._committed()
+            self.is_listening = True
+            try:
+                async for notification in connection.notifies():
+                    if notification.pid != self._own_session():
+                        self._committed()
+            finally:
+                self.is_listening = False

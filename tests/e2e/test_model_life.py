@@ -187,7 +187,7 @@ class Story:
             while games < FEWEST:
                 games += await self.season.play(version)
         found = await self.client.compare_models(version, horizon=FINAL)
-        assert (found.games, found.decision) == (games, decision), found
+        assert (found.games >= games, found.decision) == (True, decision), found
 
     async def october(self) -> None:
         """Registers and stages a challenger; unproven, it is not promoted."""

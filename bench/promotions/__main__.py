@@ -12,7 +12,8 @@ from bench.rounds import program
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(rounds=100)
-    parser.add_argument("--servers", type=int, default=2)
+    parser.add_argument("--servers", type=int, default=2, help="number of servers with one ledger")
+    parser.add_argument("--postgres", action="store_true", help="keep the ledger in PostgreSQL")
 
 
 def _report(result: PromotionResult, seconds: float) -> str:

@@ -3,7 +3,8 @@
 Every other round promotes the challenger, the others roll back; in each tenth round a worker is killed (kill -9) while
 the change is made. Publishers request forecasts of games, new ones and some again, and what-ifs; subscribers follow the
 stream. The results are compared with the ledger (judge.py): no call failed, every recorded forecast was made by the
-champion at its sequence, every answer is the one that the ledger has, and at the end all workers agree.
+champion at its sequence, every answer is the one that the ledger has, and at the end all workers agree. With
+`--postgres` the ledger is in a PostgreSQL server of its own.
 
 The challenger is a variant of the shipped bundle.
 """
@@ -27,6 +28,7 @@ import grpc
 from bench.kills import Subscriber
 from bench.promotions.judge import Answer, PromotionResult, judge, median_ms
 from tests.support.builders.bundles import publish_variant
+from tests.support.processes.postgres import own_server
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1 import model_service_pb2 as models_pb
@@ -42,6 +44,9 @@ PAUSE_SECONDS: Final = 0.03
 
 CALLS_BETWEEN: Final = 40
 """Calls that are answered between two changes."""
+
+CALL_SECONDS: Final = 30.0
+"""Deadline of a publisher's call."""
 
 KILL_EVERY: Final = 10
 SECONDS: Final = 120.0
@@ -86,7 +91,8 @@ class Load:
         """Runs a publisher until it is stopped."""
         choose = random.Random(f"{self._seed}-{number}")
         games: list[tuple[str, list[float]]] = []
-        async with AsyncDejavuClient(self._target) as client:
+        # A busy machine is not a failed call: how long the slowest one took is in the result.
+        async with AsyncDejavuClient(self._target, timeout=CALL_SECONDS) as client:
             while not self._stop.is_set():
                 pattern = [float(choose.randint(-20, 20)) for _ in range(18)]
                 kind = choose.random()
@@ -145,12 +151,24 @@ class Operator:
 
 async def run(options: argparse.Namespace, folder: Path) -> PromotionResult:
     """Runs the rounds and checks the results."""
-    choose = random.Random(options.seed)
     result = PromotionResult()
     challenger = await asyncio.to_thread(publish_variant, folder / "challenger", 0.3)
     store = ModelStore.open(folder / "store")
     await asyncio.to_thread(store.put, folder / "challenger")
-    url = f"sqlite:///{folder / 'ledger.sqlite3'}"
+    with ExitStack() as databases:
+        url = f"sqlite:///{folder / 'ledger.sqlite3'}"
+        if options.postgres:
+            database = await asyncio.to_thread(databases.enter_context, own_server())
+            url = database.url(await asyncio.to_thread(database.new_database))
+        await _run_rounds(options, folder, url, challenger, result)
+    return result
+
+
+async def _run_rounds(
+    options: argparse.Namespace, folder: Path, url: str, challenger: str, result: PromotionResult
+) -> None:
+    """Runs the rounds on a ledger and a store with the challenger, and checks the results."""
+    choose = random.Random(options.seed)
     arguments = ("--workers", str(options.workers), "--ledger", url, "--model-store", str(folder / "store"))
     with ExitStack() as servers_stack:
         servers = [
@@ -174,7 +192,7 @@ async def run(options: argparse.Namespace, folder: Path) -> PromotionResult:
             seconds = []
             for number in range(options.rounds):
                 await load.more(CALLS_BETWEEN)
-                kill = asyncio.create_task(_kill(servers, choose)) if number % KILL_EVERY == KILL_EVERY - 1 else None
+                kill = asyncio.create_task(_kill(servers, choose)) if _kills(number) else None
                 change = operator.roll_back if number % 2 else operator.promote
                 seconds.append(await _timed(_counted(result, change, challenger)))
                 if kill is not None:
@@ -190,13 +208,18 @@ async def run(options: argparse.Namespace, folder: Path) -> PromotionResult:
             for task in following:
                 task.cancel()
             await asyncio.wait(following)
-            served = await _served(addresses, options.workers)
+            served_by = await served(addresses, options.workers)
     result.errors = dict(load.errors)
     result.slowest_seconds = max(load.seconds, default=0.0)
     result.median_call_ms = median_ms(load.seconds)
     result.median_change_ms, result.slowest_change_ms = median_ms(seconds), 1000 * max(seconds, default=0.0)
-    await judge(result, url, load.answers, subscribers, served)
-    return result
+    await judge(result, url, load.answers, subscribers, served_by)
+
+
+def _kills(number: int) -> bool:
+    """Returns whether a worker is killed in a round: in one of KILL_EVERY, promotions and rollbacks in turn."""
+    tens, place = divmod(number, KILL_EVERY)
+    return place == KILL_EVERY - 1 - tens % 2
 
 
 def _counted(
@@ -232,7 +255,7 @@ async def _kill(servers: list[SpawnedServer], choose: random.Random) -> float:
     return time.monotonic() - began
 
 
-async def _served(addresses: list[str], workers: int) -> dict[str, str]:
+async def served(addresses: list[str], workers: int) -> dict[str, str]:
     """Returns the model with which each worker answers, by its name."""
     served: dict[str, str] = {}
     options = [("grpc.use_local_subchannel_pool", 1)]

@@ -1,43 +1,45 @@
-"""A season in the life of models, on two servers with one ledger and one store, with a worker killed at every step.
+"""A season in the life of models, on two servers with one ledger and one store, with a process killed at every step.
 
 A champion, a challenger that is better, one that is worse, a broken one, and a rollback; callers and streams all the
-while, of which no call fails and no stream loses anything.
+while, of which no call fails and no stream loses anything. Whoever makes a change is killed (kill -9) meanwhile: the
+change is then in the ledger or not at all, and repeated it is there once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
+import json
 import random
-import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from itertools import count
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from bench.promotions.run import served
+from sqlalchemy import func, select
 from tests.support.builders.bundles import copy_of_default, publish_variant
 from tests.support.builders.calls import current_game
 from tests.support.processes.load import load
-from tests.support.processes.servers import SpawnedServer, spawned_server
+from tests.support.programs.killed_changes import SECONDS, Change, KilledServers, killed_servers, upload
 
-from dejavu.v1.model_service_pb2 import (
-    MODEL_STAGE_RETIRED,
-    MODEL_STAGE_SERVING,
-    MODEL_STAGE_STAGED,
-    ModelAction,
-    PromoteModelResponse,
-)
+from dejavu.v1 import model_service_pb2 as pb
 from dejavu_client import FINAL, AsyncDejavuClient, FailedPreconditionError, predict_request
-from dejavu_models.manifest import LSTM
-from dejavu_models.registry.stages import ModelAction as Action
+from dejavu_models.manifest import COMBINATION
+from dejavu_models.registry.bundle import MANIFEST
+from dejavu_models.registry.stages import ModelAction, ModelChange
+from dejavu_models.registry.store.store import ModelStore
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.audit.verification import verify
-from dejavu_server.ledger.queries.model_changes import read_changes
+from dejavu_server.ledger.database.schema import shadows
+from dejavu_server.ledger.queries.model_changes import read_changes, read_roster
 from dejavu_server.records import IssuedForecast
 
-GAMES, MOST_GAMES = 130, 115
-"""Games of a part of the season, and how many are compared at least: a killed worker takes its shadows along."""
+GAMES, FEWEST = 130, 100
+"""Games of a part of the season, and how many the gate asks for at least."""
+
+KILLS = 2
+"""Most kills at one change: one that was made before the first kill needs no second one."""
 
 LEVELS = tuple(step / 100 for step in range(5, 100, 5))
 
@@ -47,36 +49,71 @@ class Season:
 
     Args:
         client: a client of the servers.
+        ledger: their ledger.
         truth: version of the shipped model.
+
+    Attributes:
+        acknowledged: the game of every sequence in an answer.
     """
 
-    def __init__(self, client: AsyncDejavuClient, truth: str) -> None:
+    def __init__(self, client: AsyncDejavuClient, ledger: Ledger, truth: str) -> None:
         self._client = client
+        self._ledger = ledger
         self._truth = truth
+        self.acknowledged: dict[int, str] = {}
         self._played = 0
         self._random = random.Random(1)
+        self._committed = asyncio.Event()
+        ledger.listen(self._committed)
 
-    async def play(self, games: int) -> None:
-        """Has games forecast at the half, and reports an end of each by the distribution of the shipped model."""
-        numbers = range(self._played, self._played + games)
-        self._played += games
+    async def play(self, challenger: str) -> int:
+        """Has GAMES games forecast at the half and ended; returns how many of them a challenger forecast in the shadow.
+
+        The games end once it has: a shadow that comes later is not recorded. Of a busy server some may never come.
+        """
+        numbers = range(self._played, self._played + GAMES)
+        self._played += GAMES
         courses = [self._course() for _ in numbers]
         named = [
             predict_request(course, game_id=current_game(number + 1), horizon=FINAL)
             for number, course in zip(numbers, courses, strict=True)
         ]
-        answers = await self._client.predict_batch(named, timeout=60.0)
-        assert [each.WhichOneof("result") for each in answers] == ["forecast"] * games
+        answers = await self._client.predict_batch(named, timeout=SECONDS)
+        assert [each.WhichOneof("result") for each in answers] == ["forecast"] * GAMES
+        sequences = {each.forecast.sequence: each.forecast.game_id for each in answers}
+        self.acknowledged |= sequences
         asked = [
             predict_request(course, horizon=FINAL, model_version=self._truth, quantile_levels=LEVELS)
             for course in courses
         ]
-        for number, answer in zip(numbers, await self._client.predict_batch(asked, timeout=60.0), strict=True):
-            quantiles = [each.value for each in answer.forecast.quantiles]
-            place = self._random.random() * (len(quantiles) - 1)
-            low = int(place)
-            drawn = quantiles[low] + (place - low) * (quantiles[min(low + 1, len(quantiles) - 1)] - quantiles[low])
-            await self._client.report_outcome(current_game(number + 1), round(drawn) or 1, horizon=FINAL)
+        ends = await self._client.predict_batch(asked, timeout=SECONDS)
+        made = await self._shadows(challenger, sequences)
+        async with asyncio.TaskGroup() as reporting:
+            for number, answer in zip(numbers, ends, strict=True):
+                end = self._drawn([each.value for each in answer.forecast.quantiles])
+                reporting.create_task(self._client.report_outcome(current_game(number + 1), end, horizon=FINAL))
+        return made
+
+    async def _shadows(self, version: str, sequences: Collection[int]) -> int:
+        """Waits until a model has made a shadow beside each of some forecasts; returns for how many, after a while."""
+        beside = select(func.count()).where(
+            shadows.c.model_version == version, shadows.c.forecast_sequence.in_(sequences)
+        )
+        made = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS / 2):
+                while made < len(sequences):
+                    self._committed.clear()
+                    made = await self._ledger.read(lambda connection: connection.execute(beside).scalar_one())
+                    if made < len(sequences):
+                        await self._committed.wait()
+        return made
+
+    def _drawn(self, quantiles: list[float]) -> int:
+        place = self._random.random() * (len(quantiles) - 1)
+        low = int(place)
+        drawn = quantiles[low] + (place - low) * (quantiles[min(low + 1, len(quantiles) - 1)] - quantiles[low])
+        return round(drawn) or 1
 
     def _course(self) -> list[float]:
         lead, course = 0.0, []
@@ -86,22 +123,11 @@ class Season:
         return course
 
 
-@contextmanager
-def two_servers(folder: Path, first: Path) -> Iterator[list[SpawnedServer]]:
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                spawned_server(
-                    *("--workers", "2", "--ledger", f"sqlite:///{folder / 'ledger.sqlite3'}", "--bundle", str(first)),
-                    *("--model-store", str(folder / "store")),
-                )
-            )
-            for _ in range(2)
-        ]
-
-
 class Story:
-    """The two servers, a client of both, and the bundles of the season.
+    """The servers, a client of both, and the bundles of the season.
+
+    Args:
+        folder: folder of the bundles, the ledger and the store.
 
     Attributes:
         bad, good, worse: versions: of the first champion, of the shipped model, of one that is worse than both.
@@ -109,142 +135,173 @@ class Story:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.bad = publish_variant(folder / "bad", 0.5, lost=0.8)
+        self.bad = publish_variant(folder / "bad", 0.5, lost=2.0)
         self.good = copy_of_default(folder / "good")
-        self.worse = publish_variant(folder / "worse", 0.5, lost=1.2)
-        self.broken = folder / "broken"
-        publish_variant(self.broken, 0.7)
-        content = (self.broken / LSTM).read_bytes()
-        (self.broken / LSTM).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        self.servers: list[SpawnedServer] = []
-        self._kills = 0
+        self.worse = publish_variant(folder / "worse", 0.5, lost=3.0)
+        self.servers: KilledServers
+        self.client: AsyncDejavuClient
+        self.season: Season
+        self.ledger: Ledger
 
     @property
     def target(self) -> str:
         """The addresses of both servers."""
-        return ",".join(server.address for server in self.servers)
+        return ",".join(self.servers.addresses)
 
-    def kill_a_worker(self) -> None:
-        """Kills one of the workers, another one each time."""
-        workers = [worker for server in self.servers for worker in server.workers]
-        os.kill(workers[self._kills % len(workers)].pid, signal.SIGKILL)
-        self._kills += 1
+    @asynccontextmanager
+    async def begins(self, servers: KilledServers) -> AsyncIterator[Story]:
+        """Opens a client of the servers and their ledger."""
+        self.servers = servers
+        async with AsyncDejavuClient(self.target, timeout=SECONDS) as self.client:
+            self.ledger = await Ledger.open(f"sqlite:///{self.folder / 'ledger.sqlite3'}")
+            self.season = Season(self.client, self.ledger, self.good)
+            try:
+                yield self
+            finally:
+                await self.ledger.close()
 
-    async def october(self, client: AsyncDejavuClient) -> None:
+    async def changes(self) -> list[ModelChange]:
+        """Returns the changes that are in the ledger."""
+        return await self.ledger.read(read_changes)
+
+    async def killed(self, expected: ModelAction, change: Change, seconds: float, *, supervisor: bool = False) -> None:
+        """Has a change made by processes that are killed meanwhile.
+
+        Checks after each kill that the change is in the ledger once, or not at all and nothing else is; that it is
+        there if it was acknowledged; and that the store has whole bundles only. Who calls this repeats the change.
+        """
+        before = await self.changes()
+        for _ in range(KILLS):
+            acknowledged = await self.servers.kill_during(change, seconds, supervisor=supervisor)
+            made = (await self.changes())[len(before) :]
+            assert [each.action for each in made] in ([expected], [] if not acknowledged else None)
+            store = ModelStore.open(self.folder / "store")
+            assert all(store.is_complete(version) for version in store.versions())
+            if made:
+                return
+
+    async def compared(self, version: str, decision: pb.GateDecision.ValueType) -> None:
+        """Plays games until the gate decides about a challenger, as expected."""
+        games = 0
+        async with asyncio.timeout(4 * SECONDS):
+            while games < FEWEST:
+                games += await self.season.play(version)
+        found = await self.client.compare_models(version, horizon=FINAL)
+        assert (found.games >= games, found.decision) == (True, decision), found
+
+    async def october(self) -> None:
         """Registers and stages a challenger; unproven, it is not promoted."""
-        [champion] = await client.list_models()
-        assert (champion.version, champion.stage) == (self.bad, MODEL_STAGE_SERVING)
-        assert (await client.register_bundle(self.folder / "good", reason="new season")).created
-        self.kill_a_worker()
-        assert (await client.load_model(self.good, reason="watch it")).model.stage == MODEL_STAGE_STAGED
+        [champion] = await self.client.list_models()
+        assert (champion.version, champion.stage) == (self.bad, pb.MODEL_STAGE_SERVING)
+        await self.killed(ModelAction.REGISTER, upload(self.folder / "good", "new season"), 2.0)
+        registered = await self.client.register_bundle(self.folder / "good", reason="new season")
+        assert registered.model.version == self.good
+        load_request = pb.LoadModelRequest(model_version=self.good, reason="watch it")
+        await self.killed(ModelAction.LOAD, lambda stub: stub.LoadModel(load_request), 1.0)
+        assert (await self.client.load_model(self.good)).model.stage == pb.MODEL_STAGE_STAGED
         with pytest.raises(FailedPreconditionError) as refused:
-            await client.promote_model(self.good)
+            await self.client.promote_model(self.good)
         assert refused.value.reason == "MODEL_NOT_PROVEN"
 
-    async def november(self, client: AsyncDejavuClient, season: Season) -> None:
+    async def november(self) -> None:
         """The challenger proves itself in the shadow, and is promoted."""
-        self.kill_a_worker()
-        await compared(client, season, self.good)
-        comparison = await client.compare_models(self.good, horizon=FINAL)
-        assert comparison.crps.difference < 0
-        promoted = await self._promoted(client, season)
-        assert not promoted.change.forced
-        assert promoted.change.evidence.games >= 100
-        assert promoted.change.evidence.against_version == self.bad
-        self.kill_a_worker()
+        await self.compared(self.good, pb.GATE_DECISION_PROMOTE)
+        request = pb.PromoteModelRequest(model_version=self.good, reason="proven")
+        await self.killed(ModelAction.PROMOTE, lambda stub: stub.PromoteModel(request), 0.5)
+        promoted = await self.client.promote_model(self.good, reason="proven")
+        assert promoted.model.stage == pb.MODEL_STAGE_SERVING
+        change = (await self.changes())[-1]
+        assert (change.action, change.model_version, change.forced) == (ModelAction.PROMOTE, self.good, False)
+        assert change.evidence is not None
+        assert (change.evidence.against, change.evidence.games >= FEWEST) == (self.bad, True)
+        assert change.evidence.crps_difference < 0
 
-    async def _promoted(self, client: AsyncDejavuClient, season: Season) -> PromoteModelResponse:
-        """Promotes the challenger once there is evidence enough; how many games that takes is chance."""
-        async with asyncio.timeout(120):
-            while True:
-                try:
-                    return await client.promote_model(self.good, reason="proven")
-                except FailedPreconditionError as error:
-                    if error.reason != "MODEL_NOT_PROVEN":
-                        raise
-                    await season.play(GAMES // 2)
-                    await asyncio.sleep(2)
-
-    async def january(self, client: AsyncDejavuClient, season: Season) -> None:
-        """A challenger that is worse is not promoted but by force, and is rolled back."""
-        await client.register_bundle(self.folder / "worse", reason="drift")
-        await client.load_model(self.worse)
-        self.kill_a_worker()
-        await compared(client, season, self.worse)
+    async def january(self) -> None:
+        """A challenger that is worse is not promoted but by force, through a server that ends."""
+        await self.client.register_bundle(self.folder / "worse", reason="drift")
+        await self.client.load_model(self.worse)
+        await self.compared(self.worse, pb.GATE_DECISION_RETIRE)
         with pytest.raises(FailedPreconditionError) as refused:
-            await client.promote_model(self.worse)
+            await self.client.promote_model(self.worse)
         assert refused.value.reason == "MODEL_NOT_PROVEN"
-        assert (await client.promote_model(self.worse, force=True, reason="I know better")).change.forced
-        self.kill_a_worker()
+        request = pb.PromoteModelRequest(model_version=self.worse, force=True, reason="I know better")
+        await self.killed(ModelAction.PROMOTE, lambda stub: stub.PromoteModel(request), 0.5, supervisor=True)
+        await self.client.promote_model(self.worse, force=True, reason="I know better")
+        assert (await self.changes())[-1].forced
 
-    async def february(self, client: AsyncDejavuClient) -> None:
+    async def february(self) -> None:
         """The operator returns to the previous model; a repeated request does not do so twice."""
-        assert (await client.rollback_model(from_version=self.worse, reason="I did not")).model.version == self.good
-        assert not (await client.rollback_model(from_version=self.worse)).HasField("change")
-        self.kill_a_worker()
+        request = pb.RollbackModelRequest(from_version=self.worse, reason="I did not")
+        await self.killed(ModelAction.ROLLBACK, lambda stub: stub.RollbackModel(request), 0.4)
+        assert (await self.client.rollback_model(from_version=self.worse)).model.version == self.good
+        assert not (await self.client.rollback_model(from_version=self.worse)).HasField("change")
 
-    async def march(self, client: AsyncDejavuClient) -> None:
-        """A broken bundle is refused, and leaves nothing behind."""
-        with pytest.raises(FailedPreconditionError):
-            await client.register_bundle(self.broken)
-        stages = {each.version: each.stage for each in await client.list_models()}
-        assert stages == {
-            self.bad: MODEL_STAGE_RETIRED,
-            self.good: MODEL_STAGE_SERVING,
-            self.worse: MODEL_STAGE_RETIRED,
+    async def march(self) -> None:
+        """A bundle with altered bytes and one with other answers than its own are refused, and leave nothing."""
+        publish_variant(self.folder / "altered", 0.7)
+        content = (self.folder / "altered" / COMBINATION).read_bytes()
+        (self.folder / "altered" / COMBINATION).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        publish_variant(self.folder / "other", 0.6)
+        manifest = json.loads((self.folder / "other" / MANIFEST).read_text())
+        manifest["golden"][0]["point_forecast"] += 9.0
+        (self.folder / "other" / MANIFEST).write_text(json.dumps(manifest))
+        for broken in ("altered", "other"):
+            with pytest.raises(FailedPreconditionError) as refused:
+                await self.client.register_bundle(self.folder / broken)
+            assert refused.value.reason in {"BUNDLE_CORRUPT", "BUNDLE_INCOMPLETE"}
+        store = ModelStore.open(self.folder / "store")
+        assert store.versions() == sorted([self.bad, self.good, self.worse])
+
+    async def june(self) -> None:
+        """The first champion is tried once more, and retired."""
+        await self.client.load_model(self.bad, reason="once more")
+        request = pb.RetireModelRequest(model_version=self.bad, reason="enough")
+        await self.killed(ModelAction.RETIRE, lambda stub: stub.RetireModel(request), 0.1)
+        await self.client.retire_model(self.bad, reason="enough")
+        assert {each.version: each.stage for each in await self.client.list_models()} == {
+            self.bad: pb.MODEL_STAGE_RETIRED,
+            self.good: pb.MODEL_STAGE_SERVING,
+            self.worse: pb.MODEL_STAGE_RETIRED,
         }
 
 
-async def compared(client: AsyncDejavuClient, season: Season, version: str) -> None:
-    """Plays games until a challenger was compared on enough of them: on a busy machine shadows are dropped."""
-    async with asyncio.timeout(200):
-        await season.play(GAMES)
-        for waited in count(1):
-            if (await client.compare_models(version, horizon=FINAL)).games >= MOST_GAMES:
-                return
-            if waited % 50 == 0:
-                await season.play(GAMES // 2)
-            await asyncio.sleep(0.2)
-
-
 @pytest.mark.nightly
-@pytest.mark.timeout(500)
-async def test_a_season_with_a_better_a_worse_and_a_broken_challenger(tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+async def test_a_season_with_a_process_killed_at_every_change(tmp_path: Path) -> None:
     story = Story(tmp_path)
-    with two_servers(tmp_path, tmp_path / "bad") as story.servers:
-        async with AsyncDejavuClient(story.target, timeout=30.0) as client:
-            season = Season(client, story.good)
+    with killed_servers(tmp_path, tmp_path / "bad", random.Random()) as servers:  # kills at other moments every night
+        async with story.begins(servers):
             async with load(story.target) as callers:
-                await story.october(client)
-                await story.november(client, season)
+                await story.october()
+                await story.november()
                 await callers.answered_by(story.good)
-                await story.january(client, season)
+                await story.january()
                 await callers.answered_by(story.worse)
-                await story.february(client)
-                await story.march(client)
+                await story.february()
+                await story.march()
+                await story.june()
                 await callers.answers(50)
+                callers.acknowledged |= story.season.acknowledged
             callers.check()
-            history = [each.action for each in reversed((await client.list_model_changes()).changes)]
-    assert [ModelAction.Name(each).removeprefix("MODEL_ACTION_") for each in history] == [
+            assert servers.kills >= 6
+            assert set((await served(servers.addresses, 2)).values()) == {story.good}
+            await check_history(story)
+    assert verify(f"sqlite:///{tmp_path / 'ledger.sqlite3'}").entries > 0
+
+
+async def check_history(story: Story) -> None:
+    """Checks that each change was made once, and that each forecast was made by the champion at its sequence."""
+    changes = await story.changes()
+    assert [each.action.name for each in changes] == [
         *("REGISTER", "PROMOTE", "REGISTER", "LOAD", "PROMOTE"),
-        *("REGISTER", "LOAD", "PROMOTE", "ROLLBACK"),
+        *("REGISTER", "LOAD", "PROMOTE", "ROLLBACK", "LOAD", "RETIRE"),
     ]
-    await check_champions(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
-
-
-async def check_champions(url: str) -> None:
-    """Checks the ledger, and that each forecast in it was made by the champion at its sequence."""
-    assert verify(url).entries > 0
-    ledger = await Ledger.open(url)
-    try:
-        changes = await ledger.read(read_changes)
-        served = [each for each in changes if each.action in {Action.PROMOTE, Action.ROLLBACK}]
-        after = 0
-        while page := await ledger.read_after(after, 500):
-            after = page[-1].sequence
-            for entry in page:
-                if isinstance(entry, IssuedForecast):
-                    champion = [each.model_version for each in served if each.sequence < entry.sequence][-1]
-                    assert entry.forecast.model_version == champion, entry.sequence
-    finally:
-        await ledger.close()
+    assert (await story.ledger.read(read_roster)).champion == story.good
+    switches = [each for each in changes if each.action in {ModelAction.PROMOTE, ModelAction.ROLLBACK}]
+    after = 0
+    while page := await story.ledger.read_after(after, 500):
+        after = page[-1].sequence
+        for entry in page:
+            if isinstance(entry, IssuedForecast):
+                champion = [each.model_version for each in switches if each.sequence < entry.sequence][-1]
+                assert entry.forecast.model_version == champion, entry.sequence

@@ -26,7 +26,7 @@ from dejavu_client import AsyncDejavuClient
 
 
 async def test_promotions_and_rollbacks_under_load_are_seen_by_no_caller(tmp_path: Path) -> None:
-    options = Namespace(rounds=4, publishers=3, subscribers=4, workers=2, servers=2, seed=1, json=True)
+    options = Namespace(rounds=4, publishers=3, subscribers=4, workers=2, servers=2, seed=1, json=True, postgres=False)
     result = await run(options, tmp_path)
     assert result.breaches() == [], {name: getattr(result, name) for name in result.breaches()}
     assert dict(result.rounds) == {"promote": 3, "rollback": 2}

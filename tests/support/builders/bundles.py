@@ -28,6 +28,7 @@ from dejavu_models.registry.bundle import (
     read_manifest,
 )
 from dejavu_models.registry.registry import default_bundle
+from dejavu_models.registry.store.store import ModelStore
 from dejavu_models.types import Forecast
 
 if TYPE_CHECKING:
@@ -50,6 +51,33 @@ def publish_variant(folder: Path, dejavu_weight: float, *, lost: float = 0.0) ->
         lost: share of the lead that it expects to be lost until the horizon, more than the default bundle does.
     """
     base = default_bundle()
+    variant, contents = _variant(dejavu_weight, lost)
+    with tempfile.TemporaryDirectory() as workshop:
+        draft = Path(shutil.copytree(base, Path(workshop) / "draft"))
+        (draft / COMBINATION).write_bytes(contents[COMBINATION])
+        (draft / MANIFEST).write_text(variant.to_json())
+        model = load_bundle(draft, allow_unfit=True)
+        golden = tuple(_updated(each, model.forecast(query_of(each))) for each in variant.golden)
+    publish(folder, _with(variant, golden=golden), contents)
+    return variant.version
+
+
+def store_variants(store: Path, number: int) -> list[Manifest]:
+    """Puts variants of the default bundle into a store; returns their manifests.
+
+    Their golden queries do not come out, and are not asked, which would take a second for each.
+    """
+    stored = []
+    for place in range(number):
+        variant, contents = _variant((place + 1) / (number + 1), 0.0)
+        ModelStore.open(store).put_contents(variant.to_json().encode(), contents, check=lambda _: None)
+        stored.append(variant)
+    return stored
+
+
+def _variant(dejavu_weight: float, lost: float) -> tuple[Manifest, dict[str, bytes]]:
+    """Returns the manifest of a variant, with the golden queries of the default bundle, and its files."""
+    base = default_bundle()
     manifest = read_manifest(base)
     contents = {name: (base / name).read_bytes() for name in manifest.all_files}
     linear, combination = ensemble_from_bytes(contents[COMBINATION])
@@ -60,15 +88,7 @@ def publish_variant(folder: Path, dejavu_weight: float, *, lost: float = 0.0) ->
     contents[COMBINATION] = ensemble_to_bytes(linear, EnsembleWeights(weights, combination.shrinkage))
     hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in manifest.files}
     version = version_of(manifest.dejavu, manifest.ratings, hashes)
-    variant = _with(manifest, files=hashes, version=version)
-    with tempfile.TemporaryDirectory() as workshop:
-        draft = Path(shutil.copytree(base, Path(workshop) / "draft"))
-        (draft / COMBINATION).write_bytes(contents[COMBINATION])
-        (draft / MANIFEST).write_text(variant.to_json())
-        model = load_bundle(draft, allow_unfit=True)
-        golden = tuple(_updated(each, model.forecast(query_of(each))) for each in manifest.golden)
-    publish(folder, _with(variant, golden=golden), contents)
-    return version
+    return _with(manifest, files=hashes, version=version), contents
 
 
 SEASONS = range(2031, 2035)

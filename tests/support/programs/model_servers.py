@@ -57,12 +57,12 @@ class ServedModels:
         return await register(self.models)
 
 
-async def register(stub: ModelServiceAsyncStub) -> pb.RegisteredModel:
-    """Registers the challenger, whose bundle is in the store."""
+async def register(stub: ModelServiceAsyncStub, manifest: bytes | None = None) -> pb.RegisteredModel:
+    """Registers a bundle that is in the store by its manifest, by default the challenger."""
+    text = (challenger() / "manifest.json").read_bytes() if manifest is None else manifest
 
     async def header() -> AsyncIterator[pb.RegisterBundleRequest]:
-        manifest = (challenger() / "manifest.json").read_bytes()
-        yield pb.RegisterBundleRequest(header=pb.BundleHeader(manifest=manifest, reason="a test"))
+        yield pb.RegisterBundleRequest(header=pb.BundleHeader(manifest=text, reason="a test"))
 
     [answer] = [answer async for answer in stub.RegisterBundle(header())]
     return answer.registered

@@ -23,7 +23,7 @@ from dejavu_models.types import Horizon
 from dejavu_trainer.data.games import Games
 
 LEVEL: Final = 0.01
-"""Probability of any alarm if nothing has changed, at most."""
+"""Probability of any alarm of one look if nothing has changed, at most; looks add up (`bench.lifecycle.drift`)."""
 
 SMALLEST_EFFECT: Final = 0.2
 """Fewest standard deviations by which means differ in an alarm."""
@@ -32,48 +32,50 @@ MIN_GAMES: Final = 100
 """Fewest games on each side."""
 
 
-def _minutes(games: Games) -> Floats:
-    """Returns (n, 48), by how much the differential changed in each minute, in points."""
-    return np.diff(games.differentials.astype(np.float64), axis=1, prepend=0.0)
+@dataclass(frozen=True, slots=True)
+class GameValues:
+    """What is compared of n games, one value of each a game.
+
+    Attributes:
+        scoring: points that move the differential, over all minutes (of a minute, the fewest that explain its change).
+        pace: minutes in which it changes.
+        halftime, final: the differential, home − away, at the half and at the end, in points.
+    """
+
+    scoring: Floats
+    pace: Floats
+    halftime: Floats
+    final: Floats
+
+    @classmethod
+    def of(cls, games: Games) -> GameValues:
+        """Returns the values of games."""
+        minutes = np.diff(games.differentials.astype(np.float64), axis=1, prepend=0.0)
+        return cls(
+            np.abs(minutes).sum(axis=1),
+            (minutes != 0).sum(axis=1).astype(np.float64),
+            games.differentials[:, Horizon.HALFTIME.minutes - 1].astype(np.float64),
+            games.final.astype(np.float64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.final)
 
 
-def _scoring(games: Games) -> Floats:
-    points: Floats = np.abs(_minutes(games)).sum(axis=1)
-    return points
+def _distance(values: Floats) -> Floats:
+    """Returns the distances from the median."""
+    return np.abs(values - np.median(values))
 
 
-def _pace(games: Games) -> Floats:
-    minutes: Floats = (_minutes(games) != 0).sum(axis=1).astype(np.float64)
-    return minutes
-
-
-def _home_edge(games: Games) -> Floats:
-    return games.final.astype(np.float64)
-
-
-def _spread(games: Games) -> Floats:
-    final = games.final.astype(np.float64)
-    distance: Floats = np.abs(final - np.median(final))
-    return distance
-
-
-def _half_spread(games: Games) -> Floats:
-    halftime = games.differentials[:, Horizon.HALFTIME.minutes - 1].astype(np.float64)
-    return np.abs(halftime - np.median(halftime))
-
-
-QUANTITIES: Final[dict[str, Callable[[Games], Floats]]] = {
-    "scoring": _scoring,
-    "pace": _pace,
-    "home edge": _home_edge,
-    "spread at the half": _half_spread,
-    "spread at the end": _spread,
+QUANTITIES: Final[dict[str, Callable[[GameValues], Floats]]] = {
+    "scoring": lambda games: games.scoring,
+    "pace": lambda games: games.pace,
+    "home edge": lambda games: games.final,
+    "spread at the half": lambda games: _distance(games.halftime),
+    "spread at the end": lambda games: _distance(games.final),
 }
-"""What is compared, one value a game.
-
-scoring: points that move the differential, over all minutes (of a minute, the fewest that explain its change).
-pace: minutes in which it changes. home edge: final home − away. spread: |differential − median| at the half or the end.
-"""
+"""What is compared: the values of GameValues; the home edge is the mean of the finals, a spread that of the distances
+from the median."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,11 @@ def drifts(before: Games, after: Games) -> list[Drift]:
     Returns:
         One element for each of QUANTITIES, in their order.
     """
+    return compare(GameValues.of(before), GameValues.of(after))
+
+
+def compare(before: GameValues, after: GameValues) -> list[Drift]:
+    """Compares newer games with older ones by their values; see `drifts`."""
     if min(len(before), len(after)) < MIN_GAMES:
         return []
     samples = [(quantity(before), quantity(after)) for quantity in QUANTITIES.values()]

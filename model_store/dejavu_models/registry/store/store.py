@@ -178,13 +178,21 @@ class ModelStore:
         manifest, text = read_manifest(folder), (folder / MANIFEST).read_bytes()
         return self.put_contents(text, FolderContents(folder, manifest.all_files, str(folder)), str(folder))
 
-    def put_contents(self, manifest_text: bytes, contents: Mapping[str, bytes], source: str = "the bundle") -> str:
+    def put_contents(
+        self,
+        manifest_text: bytes,
+        contents: Mapping[str, bytes],
+        source: str = "the bundle",
+        *,
+        check: Callable[[Path], None] | None = None,
+    ) -> str:
         """Stores a bundle from the contents of its files, unless there is one of the same version.
 
         Args:
             manifest_text: the content of its manifest.json.
             contents: content of each of its files that the store lacks (see `missing`).
             source: what they are of, for messages.
+            check: verifies the bundle in a folder instead of the check of this store.
 
         Returns:
             Its version.
@@ -202,7 +210,7 @@ class ModelStore:
         for name in missing:
             if name not in contents:
                 raise BundleIncomplete(f"{source}: {name} is missing")
-        self._verify(manifest, manifest_text, contents, source)
+        self._verify(manifest, manifest_text, contents, source, check or self._check)
         for name, sha256 in missing.items():
             content = contents[name]
             check_hash(source, name, content, sha256)  # it may have changed since it was verified
@@ -223,7 +231,14 @@ class ModelStore:
                 " (allow it by --allow-unfit)"
             )
 
-    def _verify(self, manifest: Manifest, text: bytes, contents: Mapping[str, bytes], source: str) -> None:
+    def _verify(
+        self,
+        manifest: Manifest,
+        text: bytes,
+        contents: Mapping[str, bytes],
+        source: str,
+        check: Callable[[Path], None],
+    ) -> None:
         """Verifies a bundle that is not stored yet, put together in a folder of its own."""
         with self._new_folder() as folder:
             with disk(self._work):
@@ -234,7 +249,7 @@ class ModelStore:
                 with disk(self._work):
                     (folder / name).write_bytes(content or b"")
             try:
-                self._check(folder)
+                check(folder)
             except BundleCorrupt as error:
                 raise BundleCorrupt(f"{source}: {error}") from error
 

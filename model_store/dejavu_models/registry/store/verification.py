@@ -1,8 +1,8 @@
 """Verifies a bundle in a process of its own: what it does to that process, it does to no other.
 
 The libraries that read a bundle's files trust them: a file made to harm can crash a process or fill its memory. So a
-bundle that comes in is loaded first by `python -m dejavu_models.registry.store.verification FOLDER`, whose time and
-memory are limited. It exits with 0, or prints the reason for the refusal and exits with 1.
+bundle that comes in is loaded first by `python -m dejavu_models.registry.store.verification FOLDER NICENESS`, whose
+time and memory are limited. It exits with 0, or prints the reason for the refusal and exits with 1.
 """
 
 from __future__ import annotations
@@ -21,24 +21,34 @@ MAX_MEMORY: Final = 4 * 1024**3
 """Most bytes of address space for loading a bundle and answering its golden queries."""
 
 MAX_SECONDS: Final = 60
-"""Most seconds of CPU for that; the same again is allowed for waiting."""
+"""Most seconds of CPU for that."""
+
+MAX_WAIT_SECONDS: Final = 300
+"""Most seconds until it ends: on a busy machine it waits for the CPU most of the time."""
+
+BACKGROUND_NICENESS: Final = 5
+"""Niceness of a verification beside calls: they come first, yet it ends, with a third of the weight of a worker."""
 
 _REFUSED: Final = 1
 
 
-def verify(folder: Path) -> None:
+def verify(folder: Path, niceness: int = 0) -> None:
     """Loads the bundle in a folder in another process, and compares its answers with its golden queries.
+
+    Args:
+        folder: the folder.
+        niceness: how much the process yields to others, from 0 to 19.
 
     Raises:
         BundleCorrupt: if it does not load, gives other answers, or takes more time or memory than a bundle may.
     """
-    command = (sys.executable, "-m", __name__, str(folder))
+    command = (sys.executable, "-m", __name__, str(folder), str(niceness))
     try:
         ended = subprocess.run(  # noqa: S603 - our own program
-            command, capture_output=True, text=True, errors="replace", check=False, timeout=2 * MAX_SECONDS
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=MAX_WAIT_SECONDS
         )
     except subprocess.TimeoutExpired:
-        raise BundleCorrupt(f"loading it takes longer than {2 * MAX_SECONDS} s") from None
+        raise BundleCorrupt(f"loading it takes longer than {MAX_WAIT_SECONDS} s") from None
     if ended.returncode == 0:
         return
     if ended.returncode == _REFUSED and ended.stdout.strip():
@@ -49,17 +59,22 @@ def verify(folder: Path) -> None:
     raise BundleCorrupt(f"loading it fails: {last}")
 
 
+def verify_in_background(folder: Path) -> None:
+    """Verifies a bundle as `verify` does, beside calls that come first."""
+    verify(folder, BACKGROUND_NICENESS)
+
+
 def _signal_name(number: int) -> str:
     return signal.strsignal(number) or f"signal {number}"
 
 
 def main() -> None:
-    """Verifies the bundle in the folder that the first argument names.
+    """Verifies the bundle in the folder that the first argument names; the second is the niceness.
 
     Raises:
         SystemExit: with 1 if it is refused.
     """
-    os.nice(10)  # the calls of a server come first
+    os.nice(int(sys.argv[2]))
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

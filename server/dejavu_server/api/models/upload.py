@@ -10,6 +10,8 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
 from typing import Final, TypeVar
 
 from dejavu.v1 import model_service_pb2 as pb
@@ -20,6 +22,7 @@ from dejavu_models.registry.stages import MAX_REASON, InvalidReason
 from dejavu_models.registry.store.errors import InvalidChunk, UploadTooLarge
 from dejavu_models.registry.store.store import ModelStore
 from dejavu_models.registry.store.uploads import Upload
+from dejavu_models.registry.store.verification import verify_in_background
 from dejavu_server.admission.errors import DeadlineExceeded
 from dejavu_server.api.handlers import Context
 
@@ -40,6 +43,7 @@ class BundleReceiver:
     Args:
         store: the store.
         register: registers the stored model of a version, with the reason given, unless it is registered; returns it.
+        check: verifies the bundle in a folder; raises a BundleError to refuse it.
         idle_seconds: seconds without a message after which an upload ends.
         max_seconds: seconds after which it ends in any case.
     """
@@ -49,11 +53,13 @@ class BundleReceiver:
         store: ModelStore,
         register: Callable[[str, str], Awaitable[pb.RegisteredModel]],
         *,
+        check: Callable[[Path], None] = verify_in_background,
         idle_seconds: float = IDLE_SECONDS,
         max_seconds: float = MAX_UPLOAD_SECONDS,
     ) -> None:
         self._store = store
         self._register = register
+        self._check = check
         self._idle_seconds = idle_seconds
         self._max_seconds = max_seconds
 
@@ -78,7 +84,8 @@ class BundleReceiver:
                     yield pb.RegisterBundleResponse(missing=pb.MissingFiles(files=files))
                     await self._receive(messages, upload)
                 contents = await _in_thread(upload.contents)
-                await _in_thread(self._store.put_contents, header.manifest, contents, _SOURCE)
+                put = partial(self._store.put_contents, check=self._check)
+                await _in_thread(put, header.manifest, contents, _SOURCE)
                 await _in_thread(self._store.uploads.finish, header.manifest, manifest.version)
         yield pb.RegisterBundleResponse(registered=await self._register(manifest.version, header.reason))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from dejavu_models.errors import BundleCorrupt
 from dejavu_models.registry.store import verification
 from dejavu_models.registry.store.folder import FolderFiles
 from dejavu_models.registry.store.store import ModelStore
-from dejavu_models.registry.store.verification import verify
+from dejavu_models.registry.store.verification import BACKGROUND_NICENESS, verify, verify_in_background
 
 
 def test_a_file_that_ends_the_loading_process_is_refused(copy: Path, tmp_path: Path) -> None:
@@ -33,11 +35,22 @@ def test_a_file_that_ends_the_loading_process_is_refused(copy: Path, tmp_path: P
     assert store.versions() == []
 
 
-def test_a_sound_bundle_passes(small_bundle: Path) -> None:
-    verify(small_bundle)
+@pytest.mark.parametrize(("check", "niceness"), [(verify, 0), (verify_in_background, BACKGROUND_NICENESS)])
+def test_a_sound_bundle_passes_and_only_beside_calls_its_process_yields(
+    check: Callable[[Path], None], niceness: int, small_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, commands = subprocess.run, list[tuple[str, ...]]()
+
+    def record(command: tuple[str, ...], **options: Any) -> Any:
+        commands.append(command)
+        return run(command, check=options.pop("check"), **options)
+
+    monkeypatch.setattr(subprocess, "run", record)
+    check(small_bundle)
+    assert [command[-1] for command in commands] == [str(niceness)]
 
 
 def test_loading_that_takes_too_long_is_refused(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verification, "MAX_SECONDS", 0.001)
+    monkeypatch.setattr(verification, "MAX_WAIT_SECONDS", 0.001)
     with pytest.raises(BundleCorrupt, match="longer than"):
         verify(small_bundle)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from dejavu_models.comparison import Comparison, GateSettings, PairedForecasts, ScoreComparison
-from dejavu_models.comparison.scores import BOUND_IN_MARGINS
+from dejavu_models.comparison.eprocess import clipping_bounds
+from dejavu_models.comparison.scores import FIRST_BOUND_IN_MARGINS
 from dejavu_models.metrics import student_quantile
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.backtest import read_fold
@@ -130,10 +131,10 @@ def spreads(folder: Path, other: Path, settings: GateSettings) -> Iterator[str]:
                 label = "the other" if name == "ensemble" else name
                 for score, margin in margins.items():
                     differences = (mine[score] - theirs[score]).mean(axis=1)
-                    bound = BOUND_IN_MARGINS * margin
-                    clipped = float((np.abs(differences) > bound).mean())
+                    bounds = clipping_bounds(differences, FIRST_BOUND_IN_MARGINS * margin)
+                    clipped = float((np.abs(differences) > bounds).mean())
                     yield (
                         f"| {season} | {horizon.value} | {label} | {score} | {differences.mean():+.5f} |"
-                        f" {differences.std():.5f} | {clipped:.0%} |"
-                        f" {np.clip(differences, -bound, bound).mean():+.5f} |"
+                        f" {differences.std():.5f} | {clipped:.1%} |"
+                        f" {np.clip(differences, -bounds, bounds).mean():+.5f} |"
                     )

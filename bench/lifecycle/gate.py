@@ -1,6 +1,7 @@
 """Measures how often the gate is wrong, and how many games it takes to decide, by simulation and on real seasons.
 
     python -m bench.lifecycle.gate                                  # 1,000 seasons of 2,600 games for each challenger
+    python -m bench.lifecycle.gate --limits                         # what no test of this error rate can do better
     python -m bench.lifecycle.gate --walk WALK --other WALK1        # the folds of two walk-forwards, real games
     python -m bench.lifecycle.gate --walk WALK --scores FILE        # one of them against the scores of another program
     python -m bench.lifecycle.gate --walk WALK --other WALK1 --spread
@@ -8,8 +9,10 @@
 In the simulation, differences of the CRPS and of the Brier score are drawn for each game from Student's t with four
 degrees of freedom, scaled to a standard deviation, with a correlation of 0.7 between the two; the spreads are those
 measured on the season 2018 (--spread): of two models of one recipe with other seeds (0.02 points of CRPS), four times
-that, and of two models fitted on other seasons (0.25). It counts games until the first decision, each game looked at. A
-z-test for the same statement, looked at after each evening of seven games, is shown beside it.
+that, and of two models fitted on other seasons (0.25). Two challengers equal the other but for large differences of the
+Brier score: by 0.5 in half of its games and by −0.45 in the others, 25 margins on average; and by 0.1 in one game of
+fifty, 2 margins on average. It counts games until the first decision, each game looked at. A z-test for the same
+statement, looked at after each evening of seven games, is shown beside it.
 
 WALK is the folder that `dejavu-trainer backtest --out` writes. FILE is a .npz with game_id, season, crps, brier and
 covered of forecasts of the half from minute 18 (`bench/lifecycle/release_0_1_0.py`), compared on that minute alone.
@@ -20,6 +23,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from math import ceil, exp
 from pathlib import Path
 from statistics import NormalDist
 from typing import Final, NamedTuple
@@ -29,7 +33,7 @@ from bench.lifecycle import folds
 
 from dejavu_models.arrays import Floats
 from dejavu_models.comparison import GateDecision, GateSettings, eprocess, judge
-from dejavu_models.comparison.scores import BOUND_IN_MARGINS
+from dejavu_models.comparison.scores import FIRST_BOUND_IN_MARGINS
 
 SETTINGS: Final = GateSettings()
 GAMES: Final = 2600
@@ -43,11 +47,18 @@ _LIMIT: Final = float(np.log(SETTINGS.threshold))
 
 
 class Challenger(NamedTuple):
-    """What a simulated challenger is like: how much worse, in margins, in each score."""
+    """What a simulated challenger is like: how much worse, in margins, in each score.
+
+    Attributes:
+        share, extremes: share of games in which the Brier score is worse by some margins more, and by how many more
+            there and in the others; no game if 0.
+    """
 
     name: str
     crps: float
     brier: float
+    share: float = 0.0
+    extremes: tuple[float, float] = (0.0, 0.0)
 
 
 CHALLENGERS: Final = (
@@ -57,6 +68,8 @@ CHALLENGERS: Final = (
     Challenger("worse by the margin", 1.0, 1.0),
     Challenger("worse by it in CRPS alone", 1.0, 0.0),
     Challenger("worse by twice the margin", 2.0, 2.0),
+    Challenger("grossly worse in half", 0.0, 0.0, 0.5, (500.0, -450.0)),
+    Challenger("a disaster in fifty", 0.0, 0.0, 0.02, (100.0, 0.0)),
 )
 
 SPREADS: Final = (0.02, 0.08, 0.25)
@@ -81,7 +94,44 @@ def season(random: np.random.Generator, challenger: Challenger, spread: float) -
     scale = spread / np.sqrt(random.chisquare(4, GAMES) / 4.0) / np.sqrt(2.0)
     crps = challenger.crps * SETTINGS.crps_margin + scale * shared
     brier = challenger.brier * SETTINGS.brier_margin + BRIER_SHARE * scale * (0.7 * shared + np.sqrt(0.51) * own)
+    if challenger.share:
+        brier += SETTINGS.brier_margin * np.where(random.random(GAMES) < challenger.share, *challenger.extremes)
     return crps, brier
+
+
+def limits(games: int = 400, power: float = 0.95) -> Iterator[str]:
+    """Yields what the best test can do that sees the CRPS of all games once, knows their spread and fixes its date.
+
+    By the lemma of Neyman and Pearson, for normal differences. A test that does not know the spread, or asks for two
+    scores, can only do worse; the best bet knows the spread and chooses its stake by it, and may be looked at daily.
+    """
+    normal, size, margin = NormalDist(), 1.0 / SETTINGS.threshold, SETTINGS.crps_margin
+    reach = normal.inv_cdf(1.0 - size) + normal.inv_cdf(power)
+    yield f"| spread of the CRPS | games for {power:.0%} | after {games} games | best bet | margin for {power:.0%} |"
+    yield "|---|---|---|---|---|"
+    for spread in SPREADS:
+        signal = margin * games**0.5 / spread
+        figures = (
+            f"{ceil(games * (reach / signal) ** 2):,}",
+            f"{normal.cdf(signal - normal.inv_cdf(1.0 - size)):.1%}",
+            f"{max(_hit(step / 20.0, signal) for step in range(2, 80)):.1%}",
+            f"{margin * reach / signal:.3f}",
+        )
+        yield f"| {spread} | {' | '.join(figures)} |"
+    yield f"\nlargest spread with a power of {power:.0%} after {games} games: {margin * games**0.5 / reach:.3f}"
+
+
+def _hit(stake: float, signal: float) -> float:
+    """Returns how often a bet on an equal challenger reaches the threshold: the passage time of a Brownian motion.
+
+    Args:
+        stake: in shares of margin / variance, the stake with the largest growth.
+        signal: margin / spread · √games.
+    """
+    drift, deviation = stake * signal**2 * (1.0 - stake / 2.0), stake * signal
+    normal = NormalDist()
+    late = normal.cdf((-_LIMIT - drift) / deviation)
+    return normal.cdf((drift - _LIMIT) / deviation) + (exp(2.0 * drift * _LIMIT / deviation**2) * late if late else 0.0)
 
 
 def outcome(crps: Floats, brier: Floats) -> Outcome:
@@ -89,7 +139,7 @@ def outcome(crps: Floats, brier: Floats) -> Outcome:
     counts = np.arange(1, GAMES + 1)
     not_worse, worse, below, above, z_test = [], [], [], [], []
     for differences, margin in ((crps, SETTINGS.crps_margin), (brier, SETTINGS.brier_margin)):
-        bound = BOUND_IN_MARGINS * margin
+        bound = FIRST_BOUND_IN_MARGINS * margin
         not_worse.append(eprocess.not_worse(differences, margin, bound))
         worse.append(eprocess.worse(differences, margin, bound))
         mean = np.cumsum(differences) / counts
@@ -164,9 +214,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--walk", type=Path, help="folds of the challenger")
     parser.add_argument("--other", type=Path, help="folds of what it is compared with")
     parser.add_argument("--scores", type=Path, help="scores of another program that it is compared with")
+    parser.add_argument("--limits", action="store_true", help="print what no test can do better instead")
     parser.add_argument("--spread", action="store_true", help="print the spread of differences instead")
     given = parser.parse_args(arguments)
-    if given.walk is None:
+    if given.limits:
+        lines = limits()
+    elif given.walk is None:
         lines = simulate(given.runs, given.seed)
     elif given.spread:
         lines = folds.spreads(given.walk, given.other, SETTINGS)

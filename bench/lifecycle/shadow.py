@@ -3,17 +3,23 @@
     python -m bench.lifecycle.shadow                     # callers at a rate, with and without, alternating
     python -m bench.lifecycle.shadow --rate 0            # callers that ask again at once
 
-A server with one worker and a model store, pinned to one CPU, and the callers on another. In every round the
-challenger, a variant of the shipped bundle, is unloaded and staged again; named calls, each a new game at minute 18
-with both teams, are made without and with it. CPU includes all of the worker until the shadows of the round are
-recorded. Compare the ratios of a run. Fails if a call fails, if p50 or CPU are above the given bounds, or if a
-forecast lacks its shadow without having been counted as shed.
+Two servers with one worker and a model store each, both pinned to one CPU, and the callers on another. One of them has
+a challenger, a variant of the shipped bundle. Blocks of named calls, each of a new game at minute 18 with both teams,
+go to them in turn, in the order A B B A, so that what else the machine does meets both alike; after half of the blocks
+they change roles, so that it does not matter which process is which. Each pair of neighbouring blocks gives a ratio.
+Printed is the median of these, with an interval that holds it in 95 % of runs whatever their distribution (order
+statistics), which says how far to trust it. CPU is all of the worker until the shadows of a block are recorded; calls
+of the first half second of a block, in which no shadow is made yet, do not count for the latency.
+
+Fails if a call fails, if the ratio of p50 or of CPU is above the given bound, or if a forecast lacks its shadow without
+having been counted as shed.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import random
 import statistics
@@ -21,11 +27,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import grpc
-import psutil
 from bench.promotions.run import Operator
 from sqlalchemy import create_engine, text
 from tests.support.builders.bundles import publish_variant
@@ -38,11 +45,14 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_models.registry.store.store import ModelStore
 
 CATCH_UP_SECONDS: Final = 60.0
-"""Longest time until the shadows of a phase are recorded."""
+"""Longest time until the shadows of a block are recorded."""
+
+WARM_UP_SECONDS: Final = 0.5
+"""Calls of the start of a block whose latency does not count: the shadows of a block begin a quarter second later."""
 
 
-class Phase(NamedTuple):
-    """What was measured with or without a challenger.
+class Block(NamedTuple):
+    """What was measured in a block of calls.
 
     Attributes:
         p50_ms, p99_ms: of the calls, as the callers see it.
@@ -58,22 +68,62 @@ class Phase(NamedTuple):
     shadows: int
 
 
+@dataclass
+class Side:
+    """A server under test.
+
+    Attributes:
+        service: stub of its predictions.
+        operator: changes its models.
+        worker: process id of its worker.
+        url: its ledger.
+        shadowed: whether it has a challenger at present.
+    """
+
+    service: Any
+    operator: Operator
+    worker: int
+    url: str
+    shadowed: bool = False
+
+    def cpu_seconds(self) -> float:
+        """Returns the CPU time of the worker: of its own clock, to the nanosecond."""
+        return time.clock_gettime((~self.worker << 3) | 2)
+
+    def shadows(self) -> int:
+        """Returns the number of shadows in its ledger."""
+        engine = create_engine(self.url)
+        try:
+            with engine.connect() as connection:
+                return int(connection.execute(text("SELECT count(*) FROM shadows")).scalar_one())
+        finally:
+            engine.dispose()
+
+    async def set_challenger(self, version: str, *, staged: bool) -> None:
+        """Stages the challenger, or takes it back."""
+        name, kind = (
+            ("LoadModel", models_pb.LoadModelRequest) if staged else ("UnloadModel", models_pb.UnloadModelRequest)
+        )
+        await self.operator.call(name, kind(model_version=version))
+        self.shadowed = staged
+
+
 class Load:
     """Callers of named calls, each of a new game."""
 
-    def __init__(self, service: Any, callers: int, rate: float) -> None:
-        self._service = service
+    def __init__(self, callers: int, rate: float) -> None:
         self._callers = callers
         self._pause = callers / rate if rate else 0.0
         self._game = 0
 
-    async def run(self, seconds: float) -> list[float]:
-        """Returns how long each call took, in milliseconds."""
-        taken: list[float] = []
-        end = time.monotonic() + seconds
+    async def run(self, service: Any, seconds: float) -> list[tuple[float, float]]:
+        """Returns when each call began, in seconds from the start, and how long it took, in milliseconds."""
+        taken: list[tuple[float, float]] = []
+        start = time.monotonic()
+        end = start + seconds
 
         async def call(number: int) -> None:
-            due = time.monotonic() + self._pause * number / self._callers
+            due = start + self._pause * number / self._callers
             while (now := time.monotonic()) < end:
                 if due > now:
                     await asyncio.sleep(due - now)
@@ -84,97 +134,102 @@ class Load:
                     pattern=pattern, game_id=f"99{self._game:08d}", home_team="BOS", away_team="LAL"
                 )
                 began = time.perf_counter()
-                await self._service.Predict(request, timeout=30.0)
-                taken.append(1000 * (time.perf_counter() - began))
+                await service.Predict(request, timeout=30.0)
+                taken.append((now - start, 1000 * (time.perf_counter() - began)))
 
         await asyncio.gather(*(call(number) for number in range(self._callers)))
         return taken
 
 
-def counted(url: str) -> tuple[int, int]:
-    """Returns the numbers of forecasts and shadows in a ledger."""
-    engine = create_engine(url)
-    try:
-        with engine.connect() as connection:
-            numbers = [
-                int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
-                for table in ("forecasts", "shadows")
-            ]
-    finally:
-        engine.dispose()
-    return numbers[0], numbers[1]
+async def measured(load: Load, seconds: float, side: Side) -> Block:
+    """Makes calls and returns what they cost; with a challenger, once all shadows are recorded."""
+    before, cpu = await asyncio.to_thread(side.shadows), side.cpu_seconds()
+    taken = await load.run(side.service, seconds)
+    recorded, deadline = 0, time.monotonic() + CATCH_UP_SECONDS
+    while side.shadowed and recorded < len(taken) and time.monotonic() < deadline:
+        await asyncio.sleep(0.1)
+        recorded = await asyncio.to_thread(side.shadows) - before
+    cpu = side.cpu_seconds() - cpu
+    counted = sorted(milliseconds for began, milliseconds in taken if began >= WARM_UP_SECONDS)
+    p99 = counted[round(0.99 * (len(counted) - 1))]
+    return Block(statistics.median(counted), p99, 1e6 * cpu / len(taken), len(taken), recorded)
 
 
-async def measured(load: Load, seconds: float, worker: psutil.Process, url: str, *, shadowed: bool) -> Phase:
-    """Makes calls and returns what they cost; with shadows, once all are recorded."""
-    _, shadows = await asyncio.to_thread(counted, url)
-    before = sum(worker.cpu_times()[:2])
-    taken = sorted(await load.run(seconds))
-    recorded = 0
-    if shadowed:
-        deadline = time.monotonic() + CATCH_UP_SECONDS
-        while recorded < len(taken) and time.monotonic() < deadline:
-            await asyncio.sleep(0.1)
-            _, now = await asyncio.to_thread(counted, url)
-            recorded = now - shadows
-    cpu = sum(worker.cpu_times()[:2]) - before
-    return Phase(
-        statistics.median(taken), taken[round(0.99 * (len(taken) - 1))], 1e6 * cpu / len(taken), len(taken), recorded
-    )
-
-
-async def run(options: argparse.Namespace, folder: Path) -> list[tuple[Phase, Phase]]:
-    """Returns what was measured in each round, without and with a challenger."""
-    challenger = await asyncio.to_thread(publish_variant, folder / "challenger", 0.3)
+async def started(stack: AsyncExitStack, folder: Path, manifest: bytes) -> Side:
+    """Starts a server with a store that has the challenger, and registers it."""
     store = ModelStore.open(folder / "store")
-    await asyncio.to_thread(store.put, folder / "challenger")
+    await asyncio.to_thread(store.put, folder.parent / "challenger")
     url = f"sqlite:///{folder / 'ledger.sqlite3'}"
     arguments = ("--workers", "1", "--ledger", url, "--model-store", str(folder / "store"), "--gate", "off")
-    rounds = []
-    with spawned_server(*arguments) as server:
-        address = await asyncio.to_thread(lambda: server.address)
-        [worker] = server.workers
-        cores = sorted(os.sched_getaffinity(0))
-        worker.cpu_affinity([cores[0]])
-        os.sched_setaffinity(0, {cores[-1]})
-        async with grpc.aio.insecure_channel(address) as channel:
-            operator = Operator([ModelServiceStub(channel)], random.Random(0))
-            await operator.register((folder / "challenger" / "manifest.json").read_bytes())
-            load = Load(PredictionServiceStub(channel), options.callers, options.rate)
-            await load.run(1.0)
-            for _ in range(options.rounds):
-                alone = await measured(load, options.seconds, worker, url, shadowed=False)
-                await operator.call("LoadModel", models_pb.LoadModelRequest(model_version=challenger))
-                shadowed = await measured(load, options.seconds, worker, url, shadowed=True)
-                await operator.call("UnloadModel", models_pb.UnloadModelRequest(model_version=challenger))
-                rounds.append((alone, shadowed))
-    return rounds
+    server = stack.enter_context(spawned_server(*arguments))
+    address = await asyncio.to_thread(lambda: server.address)
+    [worker] = server.workers
+    worker.cpu_affinity([min(os.sched_getaffinity(0))])
+    channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
+    operator = Operator([ModelServiceStub(channel)], random.Random(0))
+    await operator.register(manifest)
+    return Side(PredictionServiceStub(channel), operator, worker.pid, url)
+
+
+async def run(options: argparse.Namespace, folder: Path) -> list[tuple[Block, Block]]:
+    """Returns what was measured in each pair of blocks, without and with a challenger."""
+    challenger = await asyncio.to_thread(publish_variant, folder / "challenger", 0.3)
+    manifest = (folder / "challenger" / "manifest.json").read_bytes()
+    pairs = []
+    async with AsyncExitStack() as stack:
+        sides = []
+        for name in ("one", "other"):
+            (folder / name).mkdir()
+            sides.append(await started(stack, folder / name, manifest))
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        load = Load(options.callers, options.rate)
+        for alone, shadowed in (sides, sides[::-1]):
+            await shadowed.set_challenger(challenger, staged=True)
+            for side in sides:
+                await measured(load, 1.0, side)
+            for number in range(options.pairs // 2):
+                order = (alone, shadowed) if number % 2 == 0 else (shadowed, alone)
+                first, second = [await measured(load, options.seconds, side) for side in order]
+                pairs.append((first, second) if order[0] is alone else (second, first))
+            await shadowed.set_challenger(challenger, staged=False)
+    return pairs
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Returns the interval between two order statistics that holds the median in 95 % of samples, or nearly so."""
+    ordered, count = sorted(values), len(values)
+    below, left_out = 0.0, 0
+    while (below := below + math.comb(count, left_out) / 2.0**count) <= 0.025:
+        left_out += 1
+    left_out = max(left_out - 1, 0)
+    return ordered[left_out], ordered[-1 - left_out]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the rounds and prints the ratios."""
+    """Runs the blocks and prints the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each phase")
+    parser.add_argument("--pairs", type=int, default=40, help="of blocks, without and with a challenger")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each block")
     parser.add_argument("--callers", type=int, default=8)
     parser.add_argument("--rate", type=float, default=200.0, help="calls a second of all callers; 0: at once")
     parser.add_argument("--most-p50", type=float, default=1.05)
     parser.add_argument("--most-cpu", type=float, default=1.6)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="shadow-") as folder:
-        rounds = asyncio.run(run(options, Path(folder)))
+        pairs = asyncio.run(run(options, Path(folder)))
+    medians = {}
     for name in ("p50_ms", "p99_ms", "cpu_us"):
-        values = [[getattr(phase, name) for phase in each] for each in rounds]
-        ratio = statistics.median(shadowed / alone for alone, shadowed in values)
-        alone, shadowed = (statistics.median(each) for each in zip(*values, strict=True))
-        print(f"{name}: {alone:.2f} alone, {shadowed:.2f} with a challenger, ratio {ratio:.3f}")
-    calls, shadows = (sum(getattr(shadowed, name) for _, shadowed in rounds) for name in ("calls", "shadows"))
-    print(f"{calls} calls with a challenger, {shadows} shadows")
-    p50, cpu = (
-        statistics.median(getattr(shadowed, name) / getattr(alone, name) for alone, shadowed in rounds)
-        for name in ("p50_ms", "cpu_us")
-    )
-    return int(p50 > options.most_p50 or cpu > options.most_cpu or shadows < calls)
+        ratios = [getattr(shadowed, name) / getattr(alone, name) for alone, shadowed in pairs]
+        medians[name] = statistics.median(ratios)
+        alone, shadowed = (statistics.median(getattr(pair[side], name) for pair in pairs) for side in (0, 1))
+        low, high = interval(ratios)
+        print(
+            f"{name}: {alone:.2f} alone, {shadowed:.2f} with a challenger, ratio {medians[name]:.3f}"
+            f" ({low:.3f} to {high:.3f}), pairs from {min(ratios):.3f} to {max(ratios):.3f}"
+        )
+    calls, shadows = (sum(getattr(shadowed, name) for _, shadowed in pairs) for name in ("calls", "shadows"))
+    print(f"{calls} calls with a challenger, {shadows} shadows, {len(pairs)} pairs of blocks")
+    return int(medians["p50_ms"] > options.most_p50 or medians["cpu_us"] > options.most_cpu or shadows < calls)
 
 
 if __name__ == "__main__":

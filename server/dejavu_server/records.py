@@ -88,7 +88,7 @@ class IssuedForecast:
         market_forecast: the forecast that evaluated the market, if it is not `forecast`: the model has learned since
             that was recorded, so the two differ. Not recorded.
         roster_sequence: sequence of the newest change of models known when the roster chose the model; None if the
-            request named a version, or there is no model store. Not recorded.
+            request named a version, or there is no model store.
         arm: which arm the game was routed to; empty unless shares of games were set.
     """
 

@@ -231,6 +231,15 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "1 while the gate has shown that the model that serves is worse.",
         ),
         Panel(
+            "Models in force",
+            "none",
+            (
+                Query(selector("dejavu_roster_sequence"), "{{worker}}"),
+                Query(rate("dejavu_model_load_failures_total"), "failed loads"),
+            ),
+            "Place in the ledger of the change of models that each worker follows; equal but for moments.",
+        ),
+        Panel(
             "Age of the ratings",
             "d",
             (

@@ -122,6 +122,12 @@ MinConfidence = Annotated[
     typer.Option(metavar="P", help="Only forecasts that give the likelier side at least this probability."),
 ]
 Model = Annotated[str, typer.Option(metavar="VERSION", help="Only forecasts of this model version; all by default.")]
+Arm = Annotated[
+    Literal["", "champion", "challenger"],
+    typer.Option(
+        metavar="ARM", help="Only forecasts made in this arm of an A/B test: champion, challenger.", show_default=False
+    ),
+]
 Replays = Annotated[bool, typer.Option("--replays", help="Include games of replays and simulated seasons.")]
 PageOption = Annotated[
     bool,

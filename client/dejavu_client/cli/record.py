@@ -155,6 +155,7 @@ def scorecard(
     game: options.Game = "",
     horizon: Horizon = "half",
     model: options.Model = "",
+    arm: options.Arm = "",
     minute: options.Minute = None,
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
@@ -173,7 +174,7 @@ def scorecard(
     )
     scope["from_date"], scope["to_date"] = options.days(date, first, last)
     scope["min_minutes"], scope["max_minutes"] = options.minutes(minute, min_minute, max_minute)
-    scope["model_version"] = model
+    scope["model_version"], scope["arm"] = model, arm
     with connect(target, timeout) as client:
         card = client.get_scorecard(timeout=timeout, **scope)
     counted = score_filter(**scope)
@@ -189,6 +190,7 @@ def leaderboard(
     team: options.Team = "",
     game: options.Game = "",
     horizon: Horizon = "half",
+    arm: options.Arm = "",
     minute: options.Minute = None,
     min_minute: MinMinute = None,
     max_minute: MaxMinute = None,
@@ -214,6 +216,7 @@ def leaderboard(
     )
     scope["from_date"], scope["to_date"] = options.days(date, first, last)
     scope["min_minutes"], scope["max_minutes"] = options.minutes(minute, min_minute, max_minute)
+    scope["arm"] = arm
     code = LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.replace('-', '_').upper()}")
     with connect(target, timeout) as client:
         board = client.get_leaderboard(metric=code, min_games=min_games, timeout=timeout, **scope)

@@ -22,6 +22,7 @@ from dejavu.v1.record_service_pb2 import (
     MarketRecord,
     Scorecard,
     ScoreFilter,
+    ShadowRow,
 )
 from dejavu.v1.retention_pb2 import PrunedEntries
 from dejavu_client.aio import AsyncDejavuClient
@@ -72,10 +73,15 @@ def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None
     about = f"{_scope(scope)}; by {metric}, lower is better; versions with {pluralize(board.min_games, 'game')} or more"
     if not board.rows:
         console.print(f"No model version has enough games: {about}.{_without_replays(scope)}", highlight=False)
-        return
-    columns = [replace(each, header=metric) if each.header == _RANKED_BY else each for each in _LEADERS]
-    console.print(listing(columns, board.rows))
-    console.print(Text(about, style="dim"))
+    else:
+        columns = [replace(each, header=metric) if each.header == _RANKED_BY else each for each in _LEADERS]
+        console.print(listing(columns, board.rows))
+        console.print(Text(about, style="dim"))
+    if board.shadows:
+        console.print()
+        console.print(listing(_SHADOWS, board.shadows))
+        beside = "staged models beside the champion, {}, on the same games and minutes; differences below 0 are better"
+        console.print(Text(beside.format(board.shadows[0].against_version), style="dim"))
 
 
 def _without_replays(scope: ScoreFilter) -> str:
@@ -180,9 +186,22 @@ _LEADERS: Final[Sequence[ListingColumn[LeaderboardRow]]] = (
 )
 
 
-def _difference(difference: Figure) -> str:
-    interval = between(difference, 2, sign=True)
-    return signed(difference.value, 2) + (f" ({interval})" if interval else "")
+_SHADOWS: Final[Sequence[ListingColumn[ShadowRow]]] = (
+    ListingColumn("", "right", 9, lambda row: f"{row.rank}"),
+    ListingColumn("in the shadow", "left", 9, lambda row: row.model_version),
+    ListingColumn("games", "right", 8, lambda row: f"{row.games:,}"),
+    ListingColumn("CRPS", "right", 6, lambda row: f"{row.crps.score:.3f}"),
+    ListingColumn("champion's", "right", 3, lambda row: f"{row.crps.against_score:.3f}"),
+    ListingColumn("CRPS difference", "left", 7, lambda row: _difference(row.crps.difference, 3)),
+    ListingColumn("Brier", "right", 4, lambda row: f"{row.brier.score:.4f}"),
+    ListingColumn("champion's Brier", "right", 2, lambda row: f"{row.brier.against_score:.4f}"),
+    ListingColumn("Brier difference", "left", 5, lambda row: _difference(row.brier.difference, 4)),
+)
+
+
+def _difference(difference: Figure, digits: int = 2) -> str:
+    interval = between(difference, digits, sign=True)
+    return signed(difference.value, digits) + (f" ({interval})" if interval else "")
 
 
 def _held(scorecard: Scorecard) -> str:
@@ -221,6 +240,7 @@ def _signed_percent(share: float) -> str:
 def _scope(scope: ScoreFilter) -> str:
     parts = [f"the {horizon_label(scope.horizon)}"]
     parts += [f"model {scope.model_version}"] if scope.model_version else []
+    parts += [f"arm {scope.arm}"] if scope.arm else []
     parts += [f"games of {scope.team}"] if scope.team else []
     parts += [f"game {scope.game_id}"] if scope.game_id else []
     parts += _range("", scope.from_date, scope.to_date)

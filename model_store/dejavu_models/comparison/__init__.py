@@ -2,6 +2,7 @@
 
 from dejavu_models.comparison.gate import PERSISTENCE, GateDecision, GateSettings, Judgement, judge
 from dejavu_models.comparison.scores import Comparison, IntervalCoverage, PairedForecasts, ScoreComparison, compare
+from dejavu_models.comparison.shadow_rows import ShadowRow, shadow_rows
 
 __all__ = [
     "PERSISTENCE",
@@ -12,6 +13,8 @@ __all__ = [
     "Judgement",
     "PairedForecasts",
     "ScoreComparison",
+    "ShadowRow",
     "compare",
     "judge",
+    "shadow_rows",
 ]

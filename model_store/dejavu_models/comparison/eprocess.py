@@ -5,53 +5,88 @@ if the hypothesis holds. By Ville's inequality it ever reaches 20 with a probabi
 whenever somebody looks, and whatever he decides from what he sees (Ramdas, Grünwald, Vovk & Shafer, Game-theoretic
 statistics and safe anytime-valid inference, Statistical Science 38, 2023).
 
-The one here is a bet. A gambler with a capital of 1 stakes the same share of his capital on each game; after game t he
-has Π (1 + λ yᵢ), i ≤ t, with yᵢ at least −1/λ (a betting martingale: Waudby-Smith & Ramdas, Estimating means of bounded
+The one here is a bet. A gambler with a capital of 1 stakes a share of his capital on each game; after game t he has
+Π (1 + λᵢ yᵢ), i ≤ t, with yᵢ at least −1/λᵢ (a betting martingale: Waudby-Smith & Ramdas, Estimating means of bounded
 random variables by betting, JRSS B 86, 2024). The best λ depends on mean and variance, which nobody knows beforehand:
-the capital is divided among several λ from large to small, each bet for itself.
+the capital is divided between a large and a small stake, each bet for itself.
 
-No λ depends on games. That is why the hypothesis may be about averages: *after no game t is the average of the
-conditional means of y₁ … yₜ, each given what was known before its game, above 0*. It may be above 0 in some games and
-below in others, as with a model that is worse in few games by much (Choe & Ramdas, Comparing sequential forecasters,
-Operations Research 72, 2024, arXiv 2110.00115, call this the weak null). For μᵢ these means, Π (1 + λ yᵢ) / (1 + λ μᵢ)
-is a martingale, and Π (1 + λ μᵢ) ≤ exp(λ Σ μᵢ) ≤ 1. By Fan's inequality, 1 + x ≥ exp(x + x² (ln(1 − c) + c) / c²) for
-x ≥ −c, the bet is never less than the sub-exponential e-process of that paper with the same λ, centred at 0. Stakes
-that follow the data would be larger where models agree and smaller where they differ, and would show a model to be
-no worse that loses in the latter.
+The hypothesis is about averages: *after no game t is the average of the conditional means μ₁ … μₜ of y₁ … yₜ, each
+given what was known before its game, above 0*. It may be above 0 in some games and below in others, as with a model
+that is worse in few games by much (Choe & Ramdas, Comparing sequential forecasters, Operations Research 72, 2024, arXiv
+2110.00115, call this the weak null). Stakes that rise and fall with the data would weigh games: larger where models
+agree and smaller where they differ, they would show a model to be no worse that loses in the latter. Stakes that only
+fall do not: with λ₁ ≥ λ₂ ≥ … and all sums Sᵢ = μ₁ + … + μᵢ ≤ 0,
+
+    Σ λᵢ μᵢ = λₜ Sₜ + Σ (λᵢ − λᵢ₊₁) Sᵢ ≤ 0,
+
+and Π (1 + λᵢ yᵢ) / (1 + λᵢ μᵢ) is a martingale, with Π (1 + λᵢ μᵢ) ≤ exp(Σ λᵢ μᵢ) ≤ 1.
+
+A stake needs a bound of what a game can lose, and a bound that a model's worst game could ever reach would allow no
+stake of use. So differences are clipped, to a bound that is known before the game and grows with what was seen: the
+fifth largest difference so far. It never falls, so that stakes, which are shares of what the bound allows, never rise.
+A disaster counts in full from the sixth of its size on; all that clipping ever takes off differences is less than the
+sum of the five largest: each time that it takes something, that sum grows by as much. What it takes is what no evidence
+from few games can have: that something does not happen which happens in one game of fifty.
 """
 
 from __future__ import annotations
 
+import heapq
 from typing import Final
 
 import numpy as np
 
 from dejavu_models.arrays import Floats
 
-STAKES: Final = tuple(0.9 * 0.5**step for step in range(6))
+STAKES: Final = (0.5, 0.2)
 """Shares of the largest stake that cannot lose more than the capital."""
 
-WEIGHTS: Final = tuple(1.0 / (step + 1) / sum(1.0 / each for each in range(1, 7)) for step in range(6))
-"""Share of the capital given to each stake, in all 1: more to the larger ones, which decide early."""
+WEIGHTS: Final = (0.5, 0.5)
+"""Share of the capital given to each stake, in all 1."""
+
+LARGEST: Final = 5
+"""Differences are clipped to the fifth largest so far: with fewer, single games set the stakes for a season; with more,
+more of the first disasters is lost."""
 
 
-def log_e_process(gains: Floats, largest_loss: float) -> Floats:
+def clipping_bounds(differences: Floats, smallest: float) -> Floats:
+    """Returns the bound of each difference, from those before it: it never falls.
+
+    Args:
+        differences: (n,), in order.
+        smallest: bound of the first, above 0.
+
+    Returns:
+        (n,), the absolute difference that is number LARGEST in size of all before, at least `smallest`.
+    """
+    largest = [smallest] * LARGEST  # a heap
+    bounds = np.empty(len(differences))
+    for index, size in enumerate(np.abs(differences).tolist()):
+        bounds[index] = largest[0]
+        if size > largest[0]:
+            heapq.heapreplace(largest, size)
+    return bounds
+
+
+def log_e_process(gains: Floats, largest_losses: Floats) -> Floats:
     """Computes the e-process for the hypothesis that gains are not above 0 on average; see the module.
 
     Args:
         gains: (n,), in order, each at least −largest_loss.
-        largest_loss: bound of a loss, above 0, fixed before the first gain.
+        largest_losses: (n,), bound of the loss of each game, above 0, known before it; it never falls.
 
     Returns:
         (n,), natural logarithms of the e-values after each gain.
 
     Raises:
-        ValueError: if a gain is not a number or below −largest_loss.
+        ValueError: if a gain is not a number or below its bound, or a bound falls.
     """
-    if not (largest_loss > 0.0 and np.all(gains >= -largest_loss * (1.0 + 1e-9))):
-        raise ValueError(f"a loss is larger than {largest_loss}")
-    stakes = np.array(STAKES)[:, None] / largest_loss
-    capital = np.log(np.array(WEIGHTS))[:, None] + np.cumsum(np.log1p(stakes * gains[None, :]), axis=1)
+    if not np.all(gains >= -largest_losses * (1.0 + 1e-9)):
+        raise ValueError("a loss is larger than its bound")
+    if not (np.all(largest_losses > 0.0) and np.all(np.diff(largest_losses) >= 0.0)):
+        raise ValueError("a bound is not above 0, or falls")
+    stakes = np.array(STAKES)[:, None] / largest_losses
+    capital = np.log(np.array(WEIGHTS))[:, None] + np.cumsum(np.log1p(stakes * gains), axis=1)
     result: Floats = np.logaddexp.reduce(capital, axis=0)
     return result
 
@@ -59,20 +94,23 @@ def log_e_process(gains: Floats, largest_loss: float) -> Floats:
 def not_worse(differences: Floats, margin: float, bound: float) -> Floats:
     """Computes the evidence that a model is worse than another by less than a margin.
 
-    The hypothesis that it speaks against: the average over the games so far of the expected difference, given what was
-    known before each game, is at least the margin.
+    The hypothesis that it speaks against: the average over the games so far of the expected difference, clipped to its
+    bound, given what was known before each game, is at least the margin.
 
     Args:
         differences: (n,), score of the model − score of the other of each game, in the order in which games ended;
-            lower scores are better. Those beyond ±bound are clipped to it, so that the statement is about the mean of
-            the clipped differences: a game in which a model is worse by more than the bound counts as one by the bound.
+            lower scores are better.
         margin: by how much it may be worse, at least 0 and less than the bound.
-        bound: bound of a difference, fixed before the first game.
+        bound: what the difference of the first game is clipped to, fixed before it; see `clipping_bounds`.
 
     Returns:
         (n,), natural logarithms of the e-values after each game.
+
+    Raises:
+        ValueError: if a difference is not a number.
     """
-    return log_e_process(margin - np.clip(differences, -bound, bound), bound - margin)
+    bounds = clipping_bounds(differences, bound)
+    return log_e_process(margin - np.clip(differences, -bounds, bounds), bounds - margin)
 
 
 def worse(differences: Floats, margin: float, bound: float) -> Floats:
@@ -80,4 +118,5 @@ def worse(differences: Floats, margin: float, bound: float) -> Floats:
 
     The hypothesis that it speaks against: that average is at most the margin.
     """
-    return log_e_process(np.clip(differences, -bound, bound) - margin, bound + margin)
+    bounds = clipping_bounds(differences, bound)
+    return log_e_process(np.clip(differences, -bounds, bounds) - margin, bounds + margin)

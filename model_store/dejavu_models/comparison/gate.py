@@ -98,8 +98,9 @@ def judge(comparisons: Mapping[Horizon, Comparison | None], settings: GateSettin
     """Decides about a model that was compared with another.
 
     A horizon counts for a promotion if it has at least half as many games as the other: a few forecasts of one that a
-    server is hardly asked for cannot hold up a promotion. Besides the e-values, which are about clipped differences
-    (`eprocess.not_worse`), the plain mean differences have to lie below the margin, or above it for a retirement.
+    server is hardly asked for cannot hold up a promotion. Besides the e-values, which are about differences of which
+    the largest few are clipped (`eprocess`), the plain mean differences have to lie below the margin, or above it for a
+    retirement.
 
     Args:
         comparisons: by horizon; None without pairs.

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.tasks import retrieve
+from dejavu_models.comparison import shadow_rows
 from dejavu_models.scorecard import leaderboard, scorecard
 from dejavu_server.access.caller import current_caller
 from dejavu_server.api.converters import record, record_requests
@@ -25,9 +26,10 @@ from dejavu_server.api.handlers import Context
 from dejavu_server.api.shared_reads import LatestRead, SharedReads
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database.backend import Connection, Query, StopSignal
-from dejavu_server.ledger.queries import pages, predictions, pruned, scorecards
+from dejavu_server.ledger.queries import comparisons, model_changes, pages, predictions, pruned, scorecards
+from dejavu_server.ledger.queries.comparisons import PairFilter
 from dejavu_server.ledger.queries.pruned import PrunedStatement
-from dejavu_server.ledger.queries.scorecards import ScoreFilter
+from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel
 from dejavu_server.ledger.queries.settled_cache import SettledCache
 from dejavu_server.records import Checkpoint
 
@@ -100,24 +102,33 @@ class RecordService:
         """Scores settled forecasts."""
         score_filter = record_requests.scorecard_filter(request)
 
-        def response(settled: scorecards.SettledByModel, removed: PrunedStatement | None) -> pb.GetScorecardResponse:
+        def response(
+            _: Connection, settled: SettledByModel, removed: PrunedStatement | None
+        ) -> pb.GetScorecardResponse:
             return pb.GetScorecardResponse(scorecard=record.scorecard_message(scorecard(settled.forecasts), removed))
 
         return await self._share(score_filter, score_filter, response)
 
     async def get_leaderboard(self, request: pb.GetLeaderboardRequest, _: Context) -> pb.GetLeaderboardResponse:
-        """Ranks the model versions."""
+        """Ranks the model versions, and compares the staged models with the champion."""
         asked = record_requests.leaderboard_query(request)
+        roster = await self._ledger.read(model_changes.read_roster)
+        filter_ = PairFilter("", roster.champion, asked.filter.horizon, not asked.filter.real_only, scope=asked.filter)
 
-        def response(settled: scorecards.SettledByModel, removed: PrunedStatement | None) -> pb.GetLeaderboardResponse:
+        def response(
+            connection: Connection, settled: SettledByModel, removed: PrunedStatement | None
+        ) -> pb.GetLeaderboardResponse:
             cards = {
                 version: scorecard(settled.forecasts.where(settled.model == index))
                 for index, version in enumerate(settled.models)
             }
             entries = leaderboard(cards, asked.metric, asked.min_games)
-            return record.leaderboard_message(entries, asked.metric, asked.min_games, removed)
+            pairs = comparisons.pairs_of(connection, roster.challengers, filter_) if roster.challengers else {}
+            shadows = shadow_rows(pairs, roster.champion, asked.metric, asked.min_games)
+            return record.leaderboard_message(entries, asked.metric, asked.min_games, removed, shadows)
 
-        return await self._share(asked, asked.filter, response)
+        # Settled pairs change only with the outcomes, since no shadow is recorded once the outcome is.
+        return await self._share((asked, roster.sequence), asked.filter, response)
 
     async def get_checkpoint(self, _: pb.GetCheckpointRequest, __: Context) -> pb.GetCheckpointResponse:
         """Returns the signed head of the ledger."""
@@ -129,14 +140,14 @@ class RecordService:
         self,
         query: Hashable,
         filter_: ScoreFilter,
-        response: Callable[[scorecards.SettledByModel, PrunedStatement | None], _M],
+        response: Callable[[Connection, SettledByModel, PrunedStatement | None], _M],
     ) -> _M:
         """Returns the response to a query, computed from the settled forecasts of a filter as they are by now."""
         is_small = partial(self._ledger.read, partial(scorecards.is_small, filter_=filter_))
 
         def build(connection: Connection, small: bool) -> _M:
             settled = self._settled.settled(connection, filter_, renew=not small)
-            return response(settled, pruned.read_statement(connection))
+            return response(connection, settled, pruned.read_statement(connection))
 
         async def read(stop: StopSignal, small: bool) -> _M:
             # One large read runs at a time, so that one thread renews what is in memory.

@@ -94,6 +94,8 @@ class Metrics:
         shadows_waiting: recorded forecasts that wait for their shadows.
         gate_e_value: least e-value of any horizon that a challenger is not worse than the champion, by model and score.
         gate_games: games that they rest on, by model.
+        roster_sequence: sequence of the change of models in force, by worker.
+        load_failures: models that could not be loaded, each attempt.
         champion_worse: 1 while the champion is shown to be worse than what it is compared with, by that
             (persistence or previous).
     """
@@ -206,6 +208,8 @@ class Metrics:
         self.champion_worse = most(
             "dejavu_champion_worse", "1 while the champion is shown to be worse than another.", ["against"]
         )
+        self.roster_sequence = most("dejavu_roster_sequence", "Change of models in force.", ["worker"])
+        self.load_failures = counter("dejavu_model_load_failures", "Failed attempts to load a model.")
         for outcome in ("recorded", "refused", "failed", "unsupported"):
             self.shadows.labels(outcome)
         for against in ("persistence", "previous"):

@@ -57,6 +57,7 @@ async def follow_roster(
     settings: Settings,
     ledger: LedgerAccess,
     updater: OnlineUpdater,
+    metrics: Metrics,
     *,
     worker: str,
     committed: asyncio.Event,
@@ -69,6 +70,7 @@ async def follow_roster(
         settings: settings of the worker.
         ledger: the ledger, which is open if it can be.
         updater: keeps the online state of the models.
+        metrics: metrics of the worker.
         worker: name of the worker.
         committed: set after every commit.
         on_ready: called with whether the models that answer are loaded.
@@ -85,7 +87,7 @@ async def follow_roster(
         configure_model(forecaster, settings)
         warm_up_model(forecaster)
 
-    loader = ModelLoader(store, models, updater, prepare)
+    loader = ModelLoader(store, models, updater, prepare, metrics.load_failures.inc)
     keeps = settings.load_on_demand == "on"
     if keeps:
         models.load = loader.load_on_demand
@@ -98,6 +100,7 @@ async def follow_roster(
         name=(server_name(), worker),
         keeps=keeps,
         on_ready=on_ready,
+        on_roster=metrics.roster_sequence.labels(worker).set,
         committed=committed,
     )
     stack.push_async_callback(follower.close)

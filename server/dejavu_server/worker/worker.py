@@ -292,6 +292,7 @@ class Worker:
             settings,
             self._ledger_manager,
             self._online_updater,
+            self.metrics,
             worker=self._name,
             committed=changed,
             on_ready=self._health.set_models_loaded,

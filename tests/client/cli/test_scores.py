@@ -21,8 +21,10 @@ from dejavu.v1.record_service_pb2 import (
     GetScorecardResponse,
     LeaderboardRow,
     MarketRecord,
+    PairedFigure,
     Scorecard,
     ScoreFilter,
+    ShadowRow,
 )
 from dejavu.v1.retention_pb2 import PrunedEntries
 from dejavu_client import FINAL
@@ -146,6 +148,23 @@ def test_a_leaderboard_ranks_versions_and_says_by_what(server: FakeServer, run: 
     )
     written = list(csv.DictReader(io.StringIO(run("leaderboard", "--csv", "-").stdout)))
     assert {(row["rank"], row["model_version"]) for row in written} == {("1", "version1"), ("2", "version2")}
+
+
+def test_a_leaderboard_shows_staged_models_beside_the_champion(server: FakeServer, run: Run) -> None:
+    paired = PairedFigure(score=4.1, against_score=4.25, difference=Figure(value=-0.15, lower=-0.2, upper=-0.1))
+    shadow = ShadowRow(
+        rank=1, model_version="v2", against_version="v1", games=312, forecasts=624, crps=paired, brier=paired
+    )
+    server.answers(
+        "GetLeaderboard", GetLeaderboardResponse(metric=LEADERBOARD_METRIC_CRPS, min_games=1, shadows=[shadow])
+    )
+    shown = run("leaderboard", "--arm", "challenger").stdout
+    assert server.next_call().request.filter.arm == "challenger"
+    assert "arm challenger" in " ".join(shown.split())
+    line = next(each for each in shown.splitlines() if "v2" in each)
+    assert line.split()[:4] == ["1", "v2", "312", "4.100"]
+    assert "−0.150 (−0.200" in line
+    assert "staged models beside the champion, v1" in shown
 
 
 def test_an_empty_leaderboard_says_how_many_games_it_asks_for(server: FakeServer, run: Run) -> None:

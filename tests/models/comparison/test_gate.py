@@ -85,9 +85,12 @@ def test_one_score_alone_that_is_worse_is_enough_to_retire() -> None:
 
 
 def test_a_clipped_game_does_not_hide_a_mean_beyond_the_margin() -> None:
-    """40 games worse by 0.5 would not be shown to be worse; worse by 5 points, the plain mean speaks against it."""
+    """Nine games worse by 9 points are clipped; the plain mean speaks against it."""
     disasters = _NOISE.copy() - 0.1
-    disasters[::20] = 5.0
+    disasters[40::40] = 9.0
+    evidence = _SETTINGS.compare(pairs(disasters, _BRIER_NOISE))
+    assert evidence is not None
+    assert evidence.crps.not_worse_e_value >= 20.0
     assert _judge(pairs(disasters, _BRIER_NOISE)).decision is GateDecision.CONTINUE
 
 

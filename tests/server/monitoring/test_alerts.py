@@ -125,6 +125,17 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [f"{of('dejavu_champion_worse', against='previous')} 1x40"],
         [f"{of('dejavu_champion_worse', against='previous')} 0x40"],
     ),
+    "DejavuModelLoadFailed": (
+        [f"{of('dejavu_model_load_failures_total')} 0x10 1x30"],
+        [f"{of('dejavu_model_load_failures_total')} 3x40"],
+    ),
+    "DejavuModelsDiverge": (
+        [f"{of('dejavu_roster_sequence', worker=name)} {at}x40" for name, at in (("0", 12), ("1", 15))],
+        [
+            f"{of('dejavu_roster_sequence', worker='0')} 12x20 15x20",
+            f"{of('dejavu_roster_sequence', worker='1')} 12x21 15x19",
+        ],
+    ),
     "DejavuAccessFileOutdated": (
         [f"{of('dejavu_access_file_outdated', file='tls')} 1x40"],
         [f"{of('dejavu_access_file_outdated', file='tls')} 0x40"],

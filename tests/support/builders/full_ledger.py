@@ -73,7 +73,7 @@ async def fill(ledger: Ledger, path: Path) -> Checkpoint:
         await ledger.commit([recordable(number, market=number == 1), recordable(number, slots=18, last=float(number))])
         await ledger.commit([recordable(number, slots=30, horizon=Horizon.FINAL)])
     await ledger.commit([recordable(2, last=4.0)])  # a revision, late
-    await champion(ledger, "v1", "v2")
+    roster = await champion(ledger, "v1", "v2")
     await _add_shadows(ledger)
     await signer.write_checkpoint()
     for number in range(1, 4):
@@ -85,6 +85,7 @@ async def fill(ledger: Ledger, path: Path) -> Checkpoint:
     await signer.write_checkpoint()
     await ledger.commit([recordable(4)])
     await ledger.commit([recordable(4, last=2.0)])  # a revision in time
+    await ledger.commit([replace(recordable(5, last=2.0), roster_sequence=roster.sequence)])  # by the champion, unnamed
     return await signer.checkpoint()
 
 

@@ -355,7 +355,7 @@ def _(database: sqlite3.Connection, _: Path) -> None:
 
 @KINDS.step("entries", "the time of a forecast, set five days later than a checkpoint that covers it", "time")
 def _(database: sqlite3.Connection, key: Path) -> None:
-    rewrite(database, entries(database, codec.FORECAST)[-3][0], lambda entry: _dated(entry, _DAYS))
+    rewrite(database, entries(database, codec.FORECAST)[-4][0], lambda entry: _dated(entry, _DAYS))
     sign_again(database, load_or_create(key))
 
 

@@ -98,3 +98,44 @@ def _(database: sqlite3.Connection, _: Path) -> None:
 def _(database: sqlite3.Connection, _: Path) -> None:
     sequence = next(at for at, each in entries(database, codec.MODEL) if each["payload"]["action"] == "promote")
     rewrite(database, sequence, lambda each: each["payload"].update(model_version="v2"))
+
+
+@KINDS.step("entries", "the model that a forecast is of, and the chain rebuilt", "choice")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    _rewrite_newest(database, model_version="v2")
+
+
+@KINDS.step("entries", "the change of models that chose the model of a forecast, and the chain rebuilt", "choice")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    _rewrite_newest(database, roster_sequence=entries(database, codec.MODEL)[0][0])
+
+
+@KINDS.step("entries", "the arm of a forecast, and the chain rebuilt", "choice")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    _rewrite_newest(database, arm="challenger")
+
+
+@KINDS.step("entries", "a forecast appended of a model that is not the champion, as if it were", "choice")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    append(database, _change("promote", "v2", from_version="v1"))
+    promoted = last(database, codec.MODEL)["sequence"]
+    entry = last(database, codec.FORECAST)
+    entry["payload"]["forecast"].update(roster_sequence=promoted, generated_us=_now())
+    append(database, {**entry, "revision": entry["revision"] + 1})
+
+
+@KINDS.step(
+    "entries", "a forecast said to be of a model that the request named, and the chain rebuilt", None, "kept checkpoint"
+)
+def _(database: sqlite3.Connection, _: Path) -> None:
+    def by_name(entry: dict[str, Any]) -> None:
+        del entry["payload"]["forecast"]["roster_sequence"]
+        entry["payload"]["forecast"]["model_version"] = "v2"
+
+    rewrite(database, last(database, codec.FORECAST)["sequence"], by_name)
+
+
+def _rewrite_newest(database: sqlite3.Connection, **fields: Any) -> None:
+    """Changes fields of the newest forecast, whose model a roster chose."""
+    sequence = last(database, codec.FORECAST)["sequence"]
+    rewrite(database, sequence, lambda entry: entry["payload"]["forecast"].update(fields))

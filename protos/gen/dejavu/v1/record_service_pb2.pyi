@@ -427,6 +427,7 @@ class ScoreFilter(_message.Message):
     TEAM_FIELD_NUMBER: _builtins.int
     GAME_ID_FIELD_NUMBER: _builtins.int
     MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
     """The model version; empty: any."""
     horizon: _forecast_pb2.Horizon.ValueType
@@ -447,6 +448,11 @@ class ScoreFilter(_message.Message):
     """The NBA's id of the game."""
     min_confidence: _builtins.float
     """Minimum confidence: the probability of the likelier side, in [0.5, 1]."""
+    arm: _builtins.str
+    """The arm of an A/B test in which the forecast was made, "champion" or "challenger"; empty: any, and forecasts outside
+    of tests. It is that of the time of the forecast: a game that another arm answers since the shares were changed
+    counts in both, with the minutes of each.
+    """
     def __init__(
         self,
         *,
@@ -460,10 +466,11 @@ class ScoreFilter(_message.Message):
         team: _builtins.str = ...,
         game_id: _builtins.str = ...,
         min_confidence: _builtins.float | None = ...,
+        arm: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_minutes", b"min_minutes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_minutes", b"min_minutes", "model_version", b"model_version", "team", b"team", "to_date", b"to_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes", "_min_confidence", b"_min_confidence", "_min_minutes", b"_min_minutes", "arm", b"arm", "from_date", b"from_date", "game_id", b"game_id", "horizon", b"horizon", "include_replays", b"include_replays", "max_minutes", b"max_minutes", "min_confidence", b"min_confidence", "min_minutes", b"min_minutes", "model_version", b"model_version", "team", b"team", "to_date", b"to_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_minutes: _TypeAlias = _typing.Literal["max_minutes"]  # noqa: Y015
     _WhichOneofArgType__max_minutes: _TypeAlias = _typing.Literal["_max_minutes", b"_max_minutes"]  # noqa: Y015
@@ -958,6 +965,7 @@ class GetLeaderboardResponse(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     METRIC_FIELD_NUMBER: _builtins.int
     MIN_GAMES_FIELD_NUMBER: _builtins.int
+    SHADOWS_FIELD_NUMBER: _builtins.int
     metric: Global___LeaderboardMetric.ValueType
     """The metric that they are ranked by."""
     min_games: _builtins.int
@@ -966,20 +974,113 @@ class GetLeaderboardResponse(_message.Message):
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeaderboardRow]:
         """The model versions, best first."""
 
+    @_builtins.property
+    def shadows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowRow]:
+        """The staged models, the previous champion included, each compared with the champion on exactly the games and minutes
+        that both forecast, in the shadow or not; best first, by the Brier score if that is the metric, else by the CRPS.
+        Empty without a model store, and from earlier releases.
+        """
+
     def __init__(
         self,
         *,
         rows: _abc.Iterable[Global___LeaderboardRow] | None = ...,
         metric: Global___LeaderboardMetric.ValueType = ...,
         min_games: _builtins.int = ...,
+        shadows: _abc.Iterable[Global___ShadowRow] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric", "min_games", b"min_games", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric", "min_games", b"min_games", "rows", b"rows", "shadows", b"shadows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetLeaderboardResponse: _TypeAlias = GetLeaderboardResponse  # noqa: Y015
+
+@_typing.final
+class ShadowRow(_message.Message):
+    """A staged model beside the champion, on the same games and minutes: its forecasts were made in the shadow of those that
+    were answered, or answered a share of games. Ranked among the staged models, since the rows of the leaderboard are of
+    other games.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANK_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    AGAINST_VERSION_FIELD_NUMBER: _builtins.int
+    GAMES_FIELD_NUMBER: _builtins.int
+    FORECASTS_FIELD_NUMBER: _builtins.int
+    CRPS_FIELD_NUMBER: _builtins.int
+    BRIER_FIELD_NUMBER: _builtins.int
+    rank: _builtins.int
+    """Rank, starting at 1; equal values share a rank."""
+    model_version: _builtins.str
+    """The model version."""
+    against_version: _builtins.str
+    """Version of the champion."""
+    games: _builtins.int
+    """Number of games that both forecast in the same minutes."""
+    forecasts: _builtins.int
+    """Number of forecasts of each."""
+    @_builtins.property
+    def crps(self) -> Global___PairedFigure:
+        """The CRPS, in points."""
+
+    @_builtins.property
+    def brier(self) -> Global___PairedFigure:
+        """The Brier score of the probability that the home team leads."""
+
+    def __init__(
+        self,
+        *,
+        rank: _builtins.int = ...,
+        model_version: _builtins.str = ...,
+        against_version: _builtins.str = ...,
+        games: _builtins.int = ...,
+        forecasts: _builtins.int = ...,
+        crps: Global___PairedFigure | None = ...,
+        brier: Global___PairedFigure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "crps", b"crps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["against_version", b"against_version", "brier", b"brier", "crps", b"crps", "forecasts", b"forecasts", "games", b"games", "model_version", b"model_version", "rank", b"rank"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShadowRow: _TypeAlias = ShadowRow  # noqa: Y015
+
+@_typing.final
+class PairedFigure(_message.Message):
+    """A metric of two models on the same games and minutes; each is a mean over games of each game's mean over its minutes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORE_FIELD_NUMBER: _builtins.int
+    AGAINST_SCORE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    score: _builtins.float
+    """Of the model."""
+    against_score: _builtins.float
+    """Of the champion."""
+    @_builtins.property
+    def difference(self) -> Global___Figure:
+        """score − against_score, game by game; below 0 the model is better."""
+
+    def __init__(
+        self,
+        *,
+        score: _builtins.float = ...,
+        against_score: _builtins.float = ...,
+        difference: Global___Figure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["against_score", b"against_score", "difference", b"difference", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PairedFigure: _TypeAlias = PairedFigure  # noqa: Y015
 
 @_typing.final
 class LeaderboardRow(_message.Message):

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dejavu.v1 import record_pb2, retention_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
+from dejavu_models.comparison import ShadowRow
+from dejavu_models.comparison.shadow_rows import PairedScore
 from dejavu_models.scorecard import LeaderboardEntry, LeaderboardMetric, Scorecard, ScoreEstimate
 from dejavu_server.api.converters.fields import HORIZON_VALUES, message_of, timestamp
 from dejavu_server.api.converters.market import market_answer_message, market_message
@@ -110,8 +112,9 @@ def leaderboard_message(
     metric: LeaderboardMetric,
     min_games: int,
     removed: PrunedStatement | None = None,
+    shadows: Iterable[ShadowRow] = (),
 ) -> pb.GetLeaderboardResponse:
-    """Converts a leaderboard, and what was removed of the record, to a message."""
+    """Converts a leaderboard, what was removed of the record, and the staged models to a message."""
     return pb.GetLeaderboardResponse(
         rows=[
             message_of(pb.LeaderboardRow, each, scorecard=scorecard_message(each.scorecard, removed))
@@ -119,7 +122,15 @@ def leaderboard_message(
         ],
         metric=METRIC_VALUES[metric],
         min_games=min_games,
+        shadows=[
+            message_of(pb.ShadowRow, each, crps=_paired_message(each.crps), brier=_paired_message(each.brier))
+            for each in shadows
+        ],
     )
+
+
+def _paired_message(paired: PairedScore) -> pb.PairedFigure:
+    return message_of(pb.PairedFigure, paired, difference=_estimate_message(paired.difference))
 
 
 def _estimate_message(estimate: ScoreEstimate | None) -> pb.Figure | None:

@@ -16,9 +16,11 @@ from dejavu_common.clock import EPOCH
 from dejavu_feed.game_day import game_day
 from dejavu_feed.game_ids import is_of_season, season_days, season_of, seasons_on
 from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidInput, InvalidTeam, quoted
+from dejavu_models.registry.stages import CHALLENGER, CHAMPION
 from dejavu_models.scorecard import LeaderboardMetric
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
 from dejavu_server.api.converters.errors import (
+    InvalidArm,
     InvalidConfidence,
     InvalidDate,
     InvalidMetric,
@@ -218,7 +220,10 @@ def _score_filter(faults: FieldErrors, request: pb.ScoreFilter) -> ScoreFilter:
     faults.read(_check_minute, None, last, "filter.max_minutes")
     if first is not None and last is not None and last < first:
         faults.add(InvalidMinutes(f"{last}", f"min_minutes, {first}, or more", field="filter.max_minutes"))
-    return ScoreFilter(**common, horizon=horizon, min_minutes=first, max_minutes=last)
+    if request.arm not in {"", CHAMPION, CHALLENGER}:
+        expected = f"{CHAMPION} or {CHALLENGER}, or none for all"
+        faults.add(InvalidArm(quoted(request.arm), expected, field="filter.arm"))
+    return ScoreFilter(**common, horizon=horizon, min_minutes=first, max_minutes=last, arm=request.arm)
 
 
 def _common_fields(

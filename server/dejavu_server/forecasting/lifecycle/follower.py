@@ -82,6 +82,7 @@ class ModelFollower:
         name: server and worker, under which it reports.
         keeps: whether models that were asked for by name stay loaded.
         on_ready: called when that changes: whether the models that answer are loaded.
+        on_roster: called with the sequence of each change of models that is put in force.
         committed: set by the ledger's owner after every commit.
 
     Attributes:
@@ -99,6 +100,7 @@ class ModelFollower:
         name: tuple[str, str],
         keeps: bool = False,
         on_ready: Callable[[bool], None] = lambda _: None,
+        on_roster: Callable[[int], None] = lambda _: None,
         committed: asyncio.Event | None = None,
     ) -> None:
         self._ledger = ledger
@@ -109,6 +111,7 @@ class ModelFollower:
         self._server, self._worker = name
         self._keeps = keeps
         self._on_ready = on_ready
+        self._on_roster = on_roster
         self._committed = committed or asyncio.Event()
         self.newest = Roster()
         self._known: _Known | None = None
@@ -191,6 +194,7 @@ class ModelFollower:
             return
         before = self._models.roster
         self._models.switch(self.newest)
+        self._on_roster(self.newest.sequence)
         if before.champion != self.newest.champion:
             _log.info("champion", model=self.newest.champion, was=before.champion, sequence=self.newest.sequence)
 

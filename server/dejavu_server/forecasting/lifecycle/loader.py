@@ -40,6 +40,7 @@ class ModelLoader:
         models: takes the loaded models.
         updater: keeps their online state.
         prepare: warms a model up and gives it the settings of the server; called in a thread.
+        on_failure: called for each model that could not be loaded.
 
     Attributes:
         failures: why models could not be loaded, by version.
@@ -51,11 +52,13 @@ class ModelLoader:
         models: ServingModels,
         updater: OnlineUpdater,
         prepare: Callable[[Forecaster], None],
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._models = models
         self._updater = updater
         self._prepare = prepare
+        self._on_failure = on_failure
         self._lock = asyncio.Lock()
         self._tried: dict[str, float] = {}
         self._demanded = -DEMAND_SECONDS
@@ -81,6 +84,7 @@ class ModelLoader:
                 await self._updater.add(forecaster)
             except Exception as error:
                 self._tried[version] = time.monotonic()
+                self._on_failure()
                 expected = isinstance(error, DejavuError)
                 text = str(error) if expected else f"{type(error).__name__}: {error}"
                 self.failures[version] = LoadFailure(wish, text[:MAX_ERROR])

@@ -14,7 +14,7 @@ from datetime import timedelta
 from dejavu_feed.game_ids import is_replay
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.audit import market_answers
+from dejavu_server.ledger.audit import chosen_models, market_answers
 from dejavu_server.ledger.audit.entry_times import SignedTimes
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.recorded_games import RecordedGames
@@ -118,6 +118,8 @@ class ChainVerifier:
             self._times.check(issued.sequence, issued.generated_time)
             self._check_hindsight(row, issued.game_id, issued.forecast.elapsed_minutes)
             self._check_late(row, issued)
+            fault = chosen_models.fault_of(issued, self._roster)
+            _check(fault is None, f"entry {issued.sequence}: {fault}")
         elif kind == codec.OUTCOME:
             outcome = codec.parse_outcome(row["entry_canonical"])
             _check_row(row, _OUTCOMES, rows.outcome_row(outcome, self._first_sequence(row, outcome)))

@@ -29,7 +29,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISION = "ledger_0009"
+REVISION = "ledger_0010"
 """Revision id of the newest migration, as stored in a database with this schema."""
 
 metadata = MetaData(
@@ -92,6 +92,7 @@ forecasts = Table(
     Column("late", _Text, nullable=False, server_default=""),  # reason; empty: recorded in time
     # What its scores are computed from (entries/scored_values.py): one value, since a scorecard reads very many.
     Column("scored_values", LargeBinary, nullable=False, server_default=""),
+    Column("arm", _Text, nullable=False, server_default=""),  # of an A/B test; empty without one
     UniqueConstraint("key", "revision"),
     # Covering index of the query for the newest recent forecast of each game and horizon.
     Index("ix_forecasts_current", "generated_us", "game_id", "horizon", "sequence", "late"),

@@ -17,8 +17,9 @@ Parsing returns exactly what was written, except for what is not recorded of a f
 requested, and the market, which has its own entry. Unknown keys, written by a later release, are ignored. Keys that an
 earlier release did not write get their type's default. What 0.2.0 did not write is written only if a forecast has it:
 the date of the game if the request gave one, that of the ratings with the finals since, warnings, the arm that the game
-was routed to, and that the edge over a market is implausible. Ledgers outlive releases, and two releases share a ledger
-while workers are replaced one by one. Who made an entry is written if the server knew it: it asks for tokens then.
+was routed to, the change of models by which its model was chosen, and that the edge over a market is implausible.
+Ledgers outlive releases, and two releases share a ledger while workers are replaced one by one. Who made an entry is
+written if the server knew it: it asks for tokens then.
 
 An entry's hash covers the hash of the entry before it, so that no entry can be changed, removed or inserted later
 without changing every hash after it.
@@ -132,6 +133,8 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
     fields = encode_forecast(forecast, issued.generated_time, issued.expires_time)
     if issued.arm:
         fields["arm"] = issued.arm
+    if issued.roster_sequence:
+        fields["roster_sequence"] = int(issued.roster_sequence)
     payload = dumps({"forecast": fields, "request": request})
     return PreparedForecast(issued, dumps([*key, margin]), pattern, payload)
 
@@ -149,7 +152,7 @@ def as_read(issued: IssuedForecast) -> IssuedForecast:
         standing_market=None,
         rated_for=None,
         market_forecast=None,
-        roster_sequence=None,
+        roster_sequence=issued.roster_sequence or None,
     )
 
 
@@ -176,6 +179,7 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
             game_date=optional(date.fromisoformat, request.get("game_date")),
             recorded_by=text_of(entry.get("made_by", "")),
             arm=text_of(forecast.get("arm", "")),
+            roster_sequence=optional(_whole, forecast.get("roster_sequence")),
         )
 
 

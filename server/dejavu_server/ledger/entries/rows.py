@@ -43,6 +43,7 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
             forecast.home_lead_probability,
             forecast.distribution,
         ),
+        "arm": issued.arm,
     }
 
 

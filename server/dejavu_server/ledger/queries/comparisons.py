@@ -8,11 +8,12 @@ late, not superseded by a later revision; a shadow counts if the forecast that i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, false, func, literal, select, true
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, literal, select
 
 from dejavu_models.arrays import Floats
 from dejavu_models.comparison import PERSISTENCE, PairedForecasts
@@ -23,10 +24,13 @@ from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.entries import scored_values
 from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries.filters import unindexed
-from dejavu_server.ledger.queries.scorecards import SMALL_READ
+from dejavu_server.ledger.queries.scorecards import CONDITIONS, SMALL_READ, ScoreFilter
 
 _PARTITION_ROWS: Final = 5000
 """Rows held as Python objects at a time."""
+
+
+_Columns = dict[str, NDArray[Any]]
 
 
 class PairFilter(NamedTuple):
@@ -38,6 +42,7 @@ class PairFilter(NamedTuple):
         horizon: the horizon.
         replays: include games of replays and simulated seasons.
         since: sequence after which forecasts count; those beside which shadows were made.
+        scope: further conditions that the forecasts meet, whose horizon, replays and model are ignored; None: none.
     """
 
     model_version: str
@@ -45,6 +50,7 @@ class PairFilter(NamedTuple):
     horizon: Horizon = Horizon.HALFTIME
     replays: bool = False
     since: int = 0
+    scope: ScoreFilter | None = None
 
 
 def is_small(connection: Connection, filter_: PairFilter) -> bool:
@@ -67,18 +73,35 @@ def pairs(connection: Connection, filter_: PairFilter) -> PairedForecasts:
     Raises:
         LedgerCorrupt: if a row cannot be read back.
     """
+    return pairs_of(connection, [filter_.model_version], filter_)[filter_.model_version]
+
+
+def pairs_of(connection: Connection, versions: Sequence[str], filter_: PairFilter) -> dict[str, PairedForecasts]:
+    """Returns the pairs of several models with the other model of a filter, by model; see `pairs`.
+
+    Args:
+        connection: a read connection.
+        versions: the models; that of the filter is ignored.
+        filter_: the filter.
+    """
     with store.snapshot_read(connection):
         superseded = set(connection.execute(_SUPERSEDED, {"horizon": filter_.horizon.value}).scalars())
-        model = _forecasts_of(connection, filter_, filter_.model_version, superseded)
         if filter_.against_version == PERSISTENCE:
-            return _pairs(model, model, model["persistence_crps"], model["leader_brier"])
-        other = _forecasts_of(connection, filter_, filter_.against_version, superseded)
+            other = None
+        else:
+            other = _forecasts_of(connection, filter_, filter_.against_version, superseded)
+        return {
+            version: _paired(_forecasts_of(connection, filter_, version, superseded), other) for version in versions
+        }
+
+
+def _paired(model: _Columns, other: _Columns | None) -> PairedForecasts:
+    """Returns the pairs of a model with another one; with persistence, if that is None."""
+    if other is None:
+        return _pairs(model, model, model["persistence_crps"], model["leader_brier"])
     _, left, right = np.intersect1d(model["question"], other["question"], assume_unique=True, return_indices=True)
     model, other = _selected(model, left), _selected(other, right)
     return _pairs(model, other, other["crps"], other["brier"])
-
-
-_Columns = dict[str, NDArray[Any]]
 
 
 def _selected(columns: _Columns, chosen: NDArray[np.intp]) -> _Columns:
@@ -103,9 +126,11 @@ def _pairs(model: _Columns, other: _Columns, crps: Floats, brier: Floats) -> Pai
 
 def _forecasts_of(connection: Connection, filter_: PairFilter, version: str, superseded: set[int]) -> _Columns:
     """Reads the forecasts of a model that count, its own or shadows: one for each question, its own if there is one."""
-    values = {"horizon": filter_.horizon.value, "version": version, "since": filter_.since}
+    scope = {} if filter_.scope is None else filter_.scope.parameters()
+    values = {**scope, "horizon": filter_.horizon.value, "version": version, "since": filter_.since}
     parts = [_scored([], version)]
-    for statement in _STATEMENTS[filter_.replays]:
+    conditions = {*scope} - {"horizon", "model"} | (set() if filter_.replays else {"real"})
+    for statement in _statements(frozenset(conditions)):
         # Not an option of the connection, which its later statements would have too.
         with connection.execute(statement, values, execution_options={"yield_per": _PARTITION_ROWS}) as result:
             parts.extend(
@@ -153,7 +178,7 @@ _OF_HORIZON: Final = and_(outcomes.c.horizon == bindparam("horizon"), STANDS, fo
 
 
 def _statement(
-    made_by: ColumnElement[bool], values: ColumnElement[bytes], *, shadow: bool, replays: bool
+    made_by: ColumnElement[bool], values: ColumnElement[bytes], conditions: frozenset[str], *, shadow: bool
 ) -> Select[Any]:
     columns = (
         forecasts.c.sequence,
@@ -168,24 +193,23 @@ def _statement(
     )
     of_game = and_(outcomes.c.game_id == forecasts.c.game_id, outcomes.c.horizon == forecasts.c.horizon)
     source = forecasts.join(shadows, shadows.c.forecast_sequence == forecasts.c.sequence) if shadow else forecasts
-    real = true() if replays else forecasts.c.replay == false()
+    where = (CONDITIONS[name] for name in sorted(conditions))
     return (
         select(*columns)
         .select_from(source.join(outcomes, of_game))
-        .where(made_by, _OF_HORIZON, forecasts.c.sequence > bindparam("since"), real)
+        .where(made_by, _OF_HORIZON, forecasts.c.sequence > bindparam("since"), *where)
     )
 
 
-def _statements(*, replays: bool) -> tuple[Select[Any], Select[Any]]:
+@cache
+def _statements(conditions: frozenset[str]) -> tuple[Select[Any], Select[Any]]:
     """Returns the statements that read the forecasts of a model: its own, and its shadows."""
     own, beside = (table.c.model_version == bindparam("version") for table in (forecasts, shadows))
     return (
-        _statement(own, forecasts.c.scored_values, shadow=False, replays=replays),
-        _statement(beside, shadows.c.scored_values, shadow=True, replays=replays),
+        _statement(own, forecasts.c.scored_values, conditions, shadow=False),
+        _statement(beside, shadows.c.scored_values, conditions, shadow=True),
     )
 
-
-_STATEMENTS: Final = {replays: _statements(replays=replays) for replays in (False, True)}
 
 _COUNTS: Final = tuple(
     select(func.count()).select_from(

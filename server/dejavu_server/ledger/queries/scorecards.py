@@ -43,11 +43,19 @@ class ScoreFilter(CommonFilter):
 
     Attributes:
         min_minutes, max_minutes: bounds of the minute of play.
+        arm: arm of an A/B test in which the forecasts were made; empty: any, and none.
     """
 
     horizon: Horizon = Horizon.HALFTIME
     min_minutes: int | None = None
     max_minutes: int | None = None
+    arm: str = ""
+
+    def parameters(self) -> dict[str, object]:
+        """See `CommonFilter.parameters`."""
+        own = {"min_minutes": self.min_minutes, "max_minutes": self.max_minutes, "arm": self.arm or None}
+        # Not super(), which a dataclass with slots does not have.
+        return CommonFilter.parameters(self) | {name: value for name, value in own.items() if value is not None}
 
 
 class SettledByModel(NamedTuple):
@@ -96,22 +104,25 @@ class Codes:
     Attributes:
         models: those of model versions.
         teams: those of teams.
+        arms: those of arms.
     """
 
     def __init__(self) -> None:
         self.models: defaultdict[str, int] = defaultdict(lambda: len(self.models))
         self.teams: defaultdict[str, int] = defaultdict(lambda: len(self.teams))
+        self.arms: defaultdict[str, int] = defaultdict(lambda: len(self.arms))
 
     def copy(self) -> Codes:
         """Returns a copy, which gets codes of its own from here on."""
         copy = Codes()
         copy.models.update(self.models)
         copy.teams.update(self.teams)
+        copy.arms.update(self.arms)
         return copy
 
 
 Columns = dict[str, NDArray[Any]]
-"""Columns of `SettledForecasts`, and model, home, away (codes), day, confidence and replay: equal in length."""
+"""Columns of `SettledForecasts`, and model, home, away, arm (codes), day, confidence and replay: equal in length."""
 
 
 def is_small(connection: Connection, filter_: ScoreFilter) -> bool:
@@ -151,8 +162,7 @@ def read_columns(connection: Connection, filter_: ScoreFilter, codes: Codes) -> 
     Raises:
         LedgerCorrupt: if a row cannot be read back.
     """
-    minutes = {"min_minutes": filter_.min_minutes, "max_minutes": filter_.max_minutes}
-    values = filter_.parameters() | {name: minute for name, minute in minutes.items() if minute is not None}
+    values = filter_.parameters()
     statements = _statements(frozenset({*values, *(["real"] if filter_.real_only else [])}))
     parts: dict[str, list[NDArray[Any]]] = {name: [column] for name, column in _scored([], codes).items()}
     # Not an option of the connection, which its later statements would have too.
@@ -188,9 +198,9 @@ _LATE = {
 
 def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
     """Returns `Columns`, save those of bets, and sequence, first_sequence and differential, for some rows."""
-    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 13
+    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 14
     sequence, first_sequence, differentials, minute, alpha, late, version, values, *attributes = raw
-    home, away, day, confidence, replay = attributes
+    home, away, day, confidence, replay, arm = attributes
     differential = np.array(differentials, dtype=np.float64)
     try:
         exclusion = [_LATE[reason] for reason in late]
@@ -207,6 +217,7 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
         "day": np.array(day, dtype=np.int32),
         "confidence": np.array(confidence, dtype=np.float64),
         "replay": np.array(replay, dtype=np.bool_),
+        "arm": np.array([codes.arms[name] for name in arm], dtype=np.int8),
         "minute": np.array(minute, dtype=np.int64),
         "error": scored.point - differential,
         "persistence_error": scored.last_known - differential,
@@ -241,7 +252,7 @@ def _bets(rows: Sequence[Any], sequence: NDArray[np.int64], differential: Floats
     return {"stake": stake, "profit": profit, "expected_profit": expected}
 
 
-_CONDITIONS: dict[str, ColumnElement[bool]] = {
+CONDITIONS: dict[str, ColumnElement[bool]] = {
     "game": forecasts.c.game_id == bindparam("game"),
     "team": (forecasts.c.home_team == bindparam("team")) | (forecasts.c.away_team == bindparam("team")),
     "confidence": forecasts.c.confidence >= bindparam("confidence"),
@@ -252,6 +263,7 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "min_minutes": forecasts.c.minute >= bindparam("min_minutes"),
     "max_minutes": forecasts.c.minute <= bindparam("max_minutes"),
     "real": forecasts.c.replay == false(),
+    "arm": forecasts.c.arm == bindparam("arm"),
 }
 
 _SELECTIVE = frozenset({"game", "team", "model", "first_day", "last_day"})
@@ -271,11 +283,11 @@ def _count(*conditions: ColumnElement[bool]) -> Select[int]:
 
 _days = _count(forecasts.c.day >= bindparam("first_day"), forecasts.c.day <= bindparam("last_day"))
 _COUNTS: dict[str, Select[int]] = {
-    "game": _count(_CONDITIONS["game"]),
+    "game": _count(CONDITIONS["game"]),
     "first_day": _days,
     "last_day": _days,
-    "team": _count(_CONDITIONS["team"]),
-    "model": _count(_CONDITIONS["model"]),
+    "team": _count(CONDITIONS["team"]),
+    "model": _count(CONDITIONS["model"]),
     "all": _count(),
 }
 """Counts of the forecasts that a condition leads to; without any such condition, of all."""
@@ -296,7 +308,7 @@ class _Statements(NamedTuple):
 
 @cache
 def _statements(conditions: frozenset[str]) -> _Statements:
-    where = [condition for name, condition in _CONDITIONS.items() if name in conditions]
+    where = [condition for name, condition in CONDITIONS.items() if name in conditions]
 
     def driving(column: ColumnElement[Any]) -> ColumnElement[Any]:
         """Returns a column of the table to read first, unless a condition leads to few forecasts."""
@@ -317,6 +329,7 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             forecasts.c.day,
             forecasts.c.confidence,
             forecasts.c.replay,
+            forecasts.c.arm,
         )
         .join_from(
             forecasts,

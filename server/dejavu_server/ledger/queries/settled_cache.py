@@ -98,6 +98,8 @@ def _selected(kept: _Kept, filter_: ScoreFilter) -> SettledByModel:
         chosen &= columns["confidence"] >= filter_.min_confidence
     if filter_.model_version:
         chosen &= columns["model"] == codes.models.get(filter_.model_version, -1)
+    if filter_.arm:
+        chosen &= columns["arm"] == codes.arms.get(filter_.arm, -1)
     if filter_.min_minutes is not None:
         chosen &= columns["minute"] >= filter_.min_minutes
     if filter_.max_minutes is not None:

@@ -42,11 +42,13 @@ class Node:
     ) -> None:
         self.store = store
         self.ready: list[bool] = []
+        self.rosters: list[int] = []
+        self.failures = 0
         self.models = ServingModels(8)
         committed = asyncio.Event()
         ledger.listen(committed)
         updater = OnlineUpdater(ledger, [], mode=AdaptationMode.SHADOW, method=AdaptationMethod.PID, carry_ratings=True)
-        self.loader = ModelLoader(store, self.models, updater, lambda _: None)
+        self.loader = ModelLoader(store, self.models, updater, lambda _: None, self._count_failure)
         if on_demand:
             self.models.load = self.loader.load_on_demand
         self.follower = ModelFollower(
@@ -58,9 +60,13 @@ class Node:
             name=("host:1", name),
             keeps=on_demand,
             on_ready=self.ready.append,
+            on_roster=self.rosters.append,
             committed=committed,
         )
         self.changes = ModelLifecycle(ledger, store, self.models, self.follower, gate=gate)
+
+    def _count_failure(self) -> None:
+        self.failures += 1
 
     @property
     def champion(self) -> str:
@@ -100,6 +106,7 @@ async def nodes(ledger: Ledger) -> AsyncIterator[tuple[Node, Node]]:
 async def test_a_ledger_begins_with_the_first_bundle_of_the_settings(nodes: tuple[Node, Node]) -> None:
     for node in nodes:
         assert (node.champion, node.models.roster.sequence, node.ready) == (FIRST, 2, [False, True])
+        assert node.rosters == [2]
     one, _ = nodes
     loaded: dict[str, frozenset[str]] = {}
     async with asyncio.timeout(SECONDS):
@@ -142,6 +149,7 @@ async def test_a_bundle_that_one_worker_cannot_load_changes_nothing(nodes: tuple
         with pytest.raises(ModelLoadFailed, match=r"worker 1 of server host:1 cannot load model b: .*lstm\.onnx"):
             await one.changes.load("b")
     assert await one.changes.roster() == before
+    assert (one.failures, other.failures) == (0, 2)
     await one.until(lambda: one.models.versions == (FIRST,))
     other.store.broken.clear()
     assert await one.changes.load("b") is not None

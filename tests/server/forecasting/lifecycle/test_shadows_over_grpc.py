@@ -35,6 +35,16 @@ def test_a_challenger_is_compared_on_what_the_champion_answered(tmp_path: Path) 
         assert found.crps.score > 0.0
         assert found.crps.score != found.crps.against_score
         assert found.decision == pb.GATE_DECISION_CONTINUE
+        board = client.get_leaderboard(horizon="half", min_games=1, include_replays=True)
+        [row] = board.shadows
+        assert [each.model_version for each in board.rows] == [champion], "a shadow answered nobody"
+        assert (row.rank, row.model_version, row.against_version, row.games) == (1, challenger, champion, _GAMES)
+        assert (row.crps.score, row.crps.against_score) == (found.crps.score, found.crps.against_score)
+        assert (row.crps.difference.value, row.crps.difference.lower) == (found.crps.difference, found.crps.lower)
+        assert not client.get_leaderboard(include_replays=True).shadows, "100 games by default"
+        scrape = scrape_when(server, lambda text: "dejavu_roster_sequence" in text)
+        assert value_in(scrape, "dejavu_roster_sequence") == 2 * 4.0, "of each of two workers"
+        assert value_in(scrape, "dejavu_model_load_failures_total") == 0.0
         with pytest.raises(DejavuClientError) as refused:
             client.promote_model(challenger)
         assert refused.value.reason == "MODEL_NOT_PROVEN"

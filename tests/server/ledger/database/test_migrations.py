@@ -15,8 +15,10 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 from tests.support.builders import release_0_1_0
 from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.builders.model_changes import champion, change_models
 from tests.support.builders.outcomes import outcome
 
+from dejavu_models.registry.stages import ModelAction
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerSchemaError, verify
 from dejavu_server.ledger.audit.checkpoints import Signer
@@ -129,6 +131,25 @@ async def test_a_migration_is_logged_once_and_a_new_ledger_is_none(old: Path, ur
             await (await Ledger.open(each)).close()
     told = [(line["path"], line["before"]) for line in log if line["event"] == "ledger_migrated"]
     assert told == [(str(old), "ledger_0001")]
+
+
+async def test_the_arms_of_a_running_test_get_their_column(url: str, tmp_path: Path) -> None:
+    ledger = await Ledger.open(url)
+    await champion(ledger, "v1", "v2")
+    await recorded(ledger, issued(game(1)))
+    await change_models(ledger, ModelAction.ROUTE, shares=(("v2", 0.5),))
+    await recorded(ledger, replace(issued(game(2)), arm="champion"), issued(game(3)))
+    before = await index(ledger)
+    await ledger.close()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
+        database.execute("ALTER TABLE forecasts DROP COLUMN arm")
+        database.execute("UPDATE alembic_version SET version_num = 'ledger_0008'")
+        database.commit()
+    migrated = await Ledger.open(url)
+    assert [row["arm"] for row in await index(migrated)] == ["", "champion", ""]
+    assert await index(migrated) == before
+    await migrated.close()
+    verify(url)
 
 
 async def test_an_empty_one_is_migrated_too(old: Path, url: str) -> None:

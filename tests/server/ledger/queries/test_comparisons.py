@@ -15,6 +15,7 @@ from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.queries import comparisons
 from dejavu_server.ledger.queries.comparisons import PairFilter
+from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import IssuedForecast, ShadowForecast
 
 _PATTERN = (0.0, 2.0, -1.0)
@@ -140,6 +141,25 @@ async def test_replays_other_horizons_and_what_was_before_are_left_out(ledger: L
     assert len(await _pairs(ledger, "v2", "v1", replays=True)) == 3
     assert len(await _pairs(ledger, "v2", "v1", horizon=Horizon.FINAL)) == 1
     assert len(await _pairs(ledger, "v2", "v1", since=stored[0].sequence)) == 1
+
+
+async def test_models_are_compared_on_the_forecasts_of_a_scope(ledger: Ledger) -> None:
+    stored = await recorded(ledger, _forecast(game(1), 3.0), _forecast(game(2), 3.0), _forecast(_REPLAY, 3.0))
+    shadows = [_beside(each, 5.0 + number, f"v{number}") for each in stored for number in (2, 3)]
+    await ledger.record_shadows(shadows)
+    for each in stored:
+        await ledger.record_outcome(outcome(4, each.game_id))
+
+    async def found(**conditions: Any) -> dict[str, int]:
+        filter_ = PairFilter("", "v1", replays=True, scope=ScoreFilter(**conditions))
+        pairs = await ledger.read(partial(comparisons.pairs_of, versions=("v2", "v3", "v4"), filter_=filter_))
+        return {version: len(each) for version, each in pairs.items()}
+
+    assert await found() == {"v2": 3, "v3": 3, "v4": 0}
+    assert await found(game_id=game(2)) == {"v2": 1, "v3": 1, "v4": 0}
+    assert await found(max_minutes=3) == {"v2": 3, "v3": 3, "v4": 0}
+    for nothing in ({"min_minutes": 4}, {"team": "LAL"}, {"arm": "challenger"}, {"first_day": 800_000}):
+        assert await found(**nothing) == {"v2": 0, "v3": 0, "v4": 0}
 
 
 async def test_a_forecast_without_a_distribution_is_left_out(ledger: Ledger) -> None:

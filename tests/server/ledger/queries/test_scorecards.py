@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from functools import cache
 from statistics import mean
@@ -55,6 +55,9 @@ def book() -> Iterator[RecordBook]:
                         generated_time=EVENING + timedelta(days=number % 3),
                         distribution=minute != 6,
                     )
+                    # An A/B test on the odd games, until its shares are changed before minute 23 of all but three.
+                    if number % 2 and (minute < 23 or number < 6):
+                        told = replace(told, arm="challenger" if model == "v2" else "champion")
                     made.predict(with_market(told, stake=0.05 * (number % 2)) if minute == 18 else told)
                 if (game, minute) == (GAMES[3], 18):
                     made.predict(forecast(game, minute=18, lead=-20.0))  # a revision
@@ -87,6 +90,7 @@ def wanted_of(book: RecordBook, wanted: ScoreFilter) -> list[RecordedForecast]:
             and (wanted.first_day or 0) <= day <= (wanted.last_day or day)
             and (wanted.min_minutes or 0) <= told.elapsed_minutes <= (wanted.max_minutes or 99)
             and wanted.game_id in {"", each.issued.game_id}
+            and wanted.arm in {"", each.issued.arm}
             and wanted.team in {"", each.issued.home_team, each.issued.away_team}
             and max(told.home_lead_probability, 1.0 - told.home_lead_probability) >= (wanted.min_confidence or 0.0)
             and (wanted.replays or wanted.game_id != "" or not each.issued.game_id.startswith("99"))
@@ -117,6 +121,9 @@ def wanted_of(book: RecordBook, wanted: ScoreFilter) -> list[RecordedForecast]:
         ScoreFilter(team="BOS"),
         ScoreFilter(team="GSW", first_day=TODAY + 1, min_confidence=0.8),
         ScoreFilter(min_confidence=0.9, model_version="v1"),
+        ScoreFilter(arm="challenger"),
+        ScoreFilter(arm="champion", min_minutes=23),
+        ScoreFilter(arm="champion", model_version="v2"),
     ],
 )
 def test_the_columns_are_those_of_the_forecasts_that_count(book: RecordBook, wanted: ScoreFilter) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
 
@@ -35,6 +35,7 @@ FILTERS = st.builds(
     min_confidence=st.sampled_from([None, 0.5, 0.7]),
     model_version=st.sampled_from(["", "v1", "v2", "v3"]),
     replays=st.booleans(),
+    arm=st.sampled_from(["", "", "champion", "challenger"]),
     min_minutes=st.sampled_from([None, 10, 20]),
     max_minutes=st.sampled_from([None, 10, 20]),
 )
@@ -61,6 +62,7 @@ def play(book: RecordBook, rng: random.Random, *games: str) -> None:
                     away_team=away,
                     generated_time=when,
                 )
+                made = replace(made, arm=rng.choice(("", "champion", "challenger")))
                 book.predict(with_market(made, stake=0.05) if rng.random() < 0.3 else made)
                 if rng.random() < 0.2:
                     book.predict(forecast(game, minute=minute, horizon=horizon, lead=20.0, generated_time=when))

@@ -95,6 +95,29 @@ function Leaderboard(props: { answer: Loaded<GetLeaderboardResponseJson> }) {
   );
 }
 
+function Shadows(props: { answer: Loaded<GetLeaderboardResponseJson> }) {
+  const rows = () => props.answer.value()?.shadows ?? [];
+  const table = () => ({
+    columns: [said.columns.rank, said.columns.model, said.columns.games, said.shadowColumns.crps, said.shadowColumns.brier],
+    rows: rows().map(({ rank, modelVersion, games, crps, brier }) => [
+      `${rank}`,
+      modelVersion ?? "",
+      num(games).toLocaleString(),
+      figure(crps?.difference, 3, signed),
+      figure(brier?.difference, 4, signed),
+    ]),
+  });
+  return (
+    <Show when={rows().length}>
+      <section class="card">
+        <h2>{said.shadows}</h2>
+        <Table data={table()} caption={said.shadows} />
+        <p class="caption">{said.shadowsCaption(rows()[0]?.againstVersion ?? "")}</p>
+      </section>
+    </Show>
+  );
+}
+
 export default function Record_() {
   const [horizon, setHorizon] = createSignal<Filter["horizon"]>("final");
   const [period, setPeriod] = createSignal<Period>("all");
@@ -145,6 +168,7 @@ export default function Record_() {
                 <CoverageFigure title={said.byMonthTitle} caption={said.byMonthCaption} groups={months} />
               </div>
               <Leaderboard answer={leaders} />
+              <Shadows answer={leaders} />
             </Show>
           )}
         </Show>

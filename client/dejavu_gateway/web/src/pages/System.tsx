@@ -5,6 +5,7 @@ import { num } from "../api/convert";
 import { Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
 import { exact, span } from "../model/format";
+import { hasStore } from "../model/models";
 import { methodRows, stateRows } from "../model/stats";
 import { now, offset } from "../state/clock";
 import { connection, status } from "../state/live";
@@ -49,9 +50,12 @@ function Models() {
   return (
     <section class="card">
       <h2>{said.models}</h2>
+      <p>
+        <a href="/models">{strings.models.link}</a>
+      </p>
       <Show when={models.value()} fallback={<Pending error={models.error()} retry={() => void models.reload()} />}>
         {(ready) => (
-          <For each={ready().models ?? []}>
+          <For each={(ready().models ?? []).filter((model) => model.loaded || !hasStore([model]))}>
             {(model) => (
               <dl class="model">
                 <dt>
@@ -59,7 +63,7 @@ function Models() {
                 </dt>
                 <dd class="sub">{said.trained(num(model.trainGames).toLocaleString(), seasons(model.trainSeasons ?? []))}</dd>
                 <dd class="sub">{said.calibrated(num(model.calibrationGames).toLocaleString(), seasons(model.calibrationSeasons ?? []))}</dd>
-                <dd class="sub">{said.ratings(model.ratingsDate ?? "", num(model.finalsSince))}</dd>
+                <Show when={model.ratingsDate}>{(date) => <dd class="sub">{said.ratings(date(), num(model.finalsSince))}</dd>}</Show>
                 <For each={model.warnings ?? []}>{(warning) => <dd class="warning">{warning.text}</dd>}</For>
               </dl>
             )}

@@ -16,7 +16,9 @@ from dejavu_gateway.api.pages import WebBuild
 from dejavu_gateway.settings import WEB_DIST
 
 
-@pytest.mark.parametrize("path", ["/", "/game/0022300001", "/record", "/what-if", "/system", "/embed/game/0022300001"])
+@pytest.mark.parametrize(
+    "path", ["/", "/game/0022300001", "/record", "/what-if", "/system", "/models", "/embed/game/0022300001"]
+)
 def test_every_path_of_the_page_is_its_index(site: Site, build: Path, path: str) -> None:
     answer = site.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")

@@ -134,9 +134,7 @@ CALLS: Final = (
         also=("metric", "minGames"),
     ),
     CallEndpoint("GET", "/api/models", upstream.LIST_MODELS, "The models, the active one first."),
-    CallEndpoint(
-        "GET", "/api/models/{modelVersion}", upstream.GET_MODEL, "A model, and which workers have it loaded."
-    ),
+    CallEndpoint("GET", "/api/models/{modelVersion}", upstream.GET_MODEL, "A model, and which workers have it loaded."),
     CallEndpoint(
         "GET",
         "/api/comparison",

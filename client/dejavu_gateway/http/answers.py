@@ -18,7 +18,6 @@ from dejavu_gateway.messages.encode import dump
 from dejavu_gateway.messages.errors import RequestRefused
 
 
-
 def content_security_policy(*styles: str, embedded: bool = False) -> str:
     """Returns the policy of an answer, under which no script or style from elsewhere runs.
 
@@ -33,7 +32,6 @@ def content_security_policy(*styles: str, embedded: bool = False) -> str:
         f"default-src 'none'; script-src 'self'; style-src {allowed}; img-src 'self' data:; connect-src 'self'; "
         f"font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
     )
-
 
 
 SECURITY_HEADERS: Final = {

@@ -45,11 +45,12 @@ def challenged_server(folder: Path) -> Iterator[ChallengedServer]:
         version = client.register_bundle(challenger(), reason=REASON).model.version
         client.load_model(version, reason=REASON)
         games = [current_game(number) for number in range(GAMES)]
+        champion = client.get_model().model.version
         for game in games:
-            made = client.predict(PATTERN, game_id=game, horizon=FINAL, home_team="BOS", away_team="LAL")
+            client.predict(PATTERN, game_id=game, horizon=FINAL, home_team="BOS", away_team="LAL")
         scrape_when(server, lambda text: value_in(text, "dejavu_shadows_total", outcome="recorded") == GAMES)
         for number, game in enumerate(games):
             client.report_outcome(game, 7 + 3 * number, horizon=FINAL)
         with spawned_gateway("--target", server.address) as gateway:
             gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
-            yield ChallengedServer(server.address, f"http://{gateway.address}", made.model_version, version)
+            yield ChallengedServer(server.address, f"http://{gateway.address}", champion, version)

@@ -17,7 +17,7 @@ if (location.pathname === "/") void Promise.race([loadTonight(), new Promise((go
 else {
   start();
   // Other pages need the board for what they say of the feed only: their own answers come first.
-  setTimeout(() => void loadTonight(), LATER_MS);
+  setTimeout(() => void loadTonight(), location.pathname === "/system" ? 0 : LATER_MS);
 }
 const place = document.querySelector("#app") as HTMLElement;
 // In a task of its own: a slow phone takes long enough to read the script.

@@ -29,17 +29,18 @@ export interface ChartProps {
   /** Changes when the series change, so that the chart must be built again. */
   shape?: string;
   /** "tall" for a page's main chart. */
-  size?: "small" | "medium" | "tall";
+  size?: Size;
   onReady?: (chart: uPlot) => void;
 }
 
-const HEIGHT = { small: 0.28, medium: 0.42, tall: 0.56 };
-const BOUNDS = { small: [130, 260], medium: [200, 460], tall: [260, 760] } as const;
+const HEIGHT = { small: 0.28, medium: 0.42, tall: 0.56, square: 0.95 };
+const BOUNDS = { small: [130, 260], medium: [200, 460], tall: [260, 760], square: [260, 760] } as const;
+type Size = keyof typeof HEIGHT;
 
 /** Charts are built a little before they are scrolled to. */
 const AHEAD = { rootMargin: "25% 0px" };
 
-export function heightFor(size: "small" | "medium" | "tall", width: number): number {
+export function heightFor(size: Size, width: number): number {
   const [least, most] = BOUNDS[size];
   return Math.round(Math.max(least, Math.min(most, HEIGHT[size] * width)));
 }

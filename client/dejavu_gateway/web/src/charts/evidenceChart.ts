@@ -33,7 +33,7 @@ export function evidenceOptions(points: () => readonly EvidencePoint[]): (colors
   return (colors) => {
     const line = (extra: uPlot.Series): uPlot.Series => ({ width: 2 * colors.unit, points: { show: points().length === 1 }, ...extra });
     return {
-      ...quiet(),
+      ...quiet(colors),
       scales: {
         x: { time: false, range: (_chart, first, last) => [Math.min(first, 0), Math.max(last, 1)] },
         y: { range: (_chart, low, high) => [Math.min(-1, Math.floor(low)), Math.max(2, Math.ceil(high))] },

@@ -119,23 +119,23 @@ export default function Record_() {
         <Show when={!card.error() && card.value()} fallback={<Pending error={card.error()} retry={() => void card.reload()} />}>
           {(ready) => (
             <>
-            <RecordStart pruned={ready().pruned} />
-            <Show
-              when={num(ready().games)}
-              fallback={
-                <p class="pending">
-                  {said.empty} {replays() ? "" : said.emptyReplays}
-                </p>
-              }
-            >
-              <Overview card={ready()} />
-              <ReliabilityFigure filter={filter()} all={ready()} />
-              <div class="two-columns">
-                <CoverageFigure title={said.byMinuteTitle} caption={said.byMinuteCaption} groups={minutes} />
-                <CoverageFigure title={said.byMonthTitle} caption={said.byMonthCaption} groups={months} />
-              </div>
-              <Leaderboard answer={leaders} />
-            </Show>
+              <RecordStart pruned={ready().pruned} />
+              <Show
+                when={num(ready().games)}
+                fallback={
+                  <p class="pending">
+                    {said.empty} {replays() ? "" : said.emptyReplays}
+                  </p>
+                }
+              >
+                <Overview card={ready()} />
+                <div class="two-columns record-figures">
+                  <ReliabilityFigure filter={filter()} all={ready()} />
+                  <CoverageFigure title={said.byMinuteTitle} caption={said.byMinuteCaption} groups={minutes} />
+                  <CoverageFigure title={said.byMonthTitle} caption={said.byMonthCaption} groups={months} />
+                </div>
+                <Leaderboard answer={leaders} />
+              </Show>
             </>
           )}
         </Show>

@@ -7,6 +7,7 @@ import { Heading, Pending } from "../components/Frame";
 import { exact, span } from "../model/format";
 import { hasStore } from "../model/models";
 import { methodRows, stateRows } from "../model/stats";
+import { tonight } from "../state/board";
 import { now, offset } from "../state/clock";
 import { connection, status } from "../state/live";
 import { createLoaded } from "../state/load";
@@ -37,7 +38,8 @@ function checks(): Check[] {
       { name: said.newest, good: true, text: newest },
     );
   }
-  list.push({ name: said.feed, good: quiet === undefined, text: quiet === undefined ? said.feedActive : said.feedQuiet(span(quiet)) });
+  // Which games are in play is not known before the board is there.
+  if (tonight()) list.push({ name: said.feed, good: quiet === undefined, text: quiet === undefined ? said.feedActive : said.feedQuiet(span(quiet)) });
   if (skew !== undefined) {
     const good = Math.abs(skew) <= CLOCK_GOOD_MS;
     list.push({ name: said.clock, good, text: good ? said.clockGood(span(CLOCK_GOOD_MS)) : said.clockOff(span(Math.abs(skew))) });
@@ -108,7 +110,7 @@ export default function System() {
       </div>
       <div class="stack">
         <section class="card">
-          <h2>{problems().length ? said.overall : said.good}</h2>
+          <h2>{problems().length || !status() || !tonight() ? said.overall : said.good}</h2>
           <dl class="checks">
             <For each={checks()}>
               {(check) => (

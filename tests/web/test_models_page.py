@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import jsonschema
 import pytest
 from google.protobuf.json_format import MessageToDict
 from playwright.sync_api import Browser
@@ -127,6 +126,8 @@ def test_axe_finds_nothing_and_nothing_is_too_wide(browser: Browser, challenged:
 def test_what_the_page_asks_for_has_the_form_that_is_described(
     browser: Browser, challenged: ChallengedServer, path: str, template: str
 ) -> None:
+    import jsonschema  # makes its grammar of URIs: in no other process of a run
+
     with tab(browser, challenged.origin) as opened:
         request = opened.page.request
         document = request.get(f"{challenged.origin}/openapi.json").json()

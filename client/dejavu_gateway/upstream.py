@@ -57,6 +57,20 @@ ASSESS_RISK: Final = Rpc(
 LIST_MODELS: Final = Rpc(
     "ListModels", models.ListModelsRequest, models.ListModelsResponse, lambda c: c.models.ListModels
 )
+GET_MODEL: Final = Rpc("GetModel", models.GetModelRequest, models.GetModelResponse, lambda c: c.models.GetModel)
+COMPARE_MODELS: Final = Rpc(
+    "CompareModels",
+    models.CompareModelsRequest,
+    models.CompareModelsResponse,
+    lambda c: c.models.CompareModels,
+    SCORES_TIMEOUT,
+)
+LIST_MODEL_CHANGES: Final = Rpc(
+    "ListModelChanges",
+    models.ListModelChangesRequest,
+    models.ListModelChangesResponse,
+    lambda c: c.models.ListModelChanges,
+)
 GET_PREDICTION: Final = Rpc(
     "GetPrediction", record.GetPredictionRequest, record.GetPredictionResponse, lambda c: c.record.GetPrediction
 )

@@ -160,7 +160,9 @@ def test_a_day_has_its_games_with_the_newest_forecasts_outcomes_and_neighbours(s
     assert day["date"] == str(today)
     assert day["dates"] == {"previous": None, "next": None}
     assert [each["gameId"] for each in day["games"]] == [game(number) for number in range(GAMES)]
+    assert day["resumeToken"], "a stream goes on from here"
     first, second, *_ = day["games"]
+    assert first["newest"]["final"]["forecast"]["distribution"] == [], "the board draws no distribution"
     assert first["newest"]["half"] is None
     assert first["newest"]["final"]["forecast"]["elapsedMinutes"] == max(MINUTES)
     assert (first["homeTeam"], first["awayTeam"], first["forecasts"]) == ("BOS", "LAL", len(MINUTES))
@@ -171,6 +173,7 @@ def test_a_day_has_its_games_with_the_newest_forecasts_outcomes_and_neighbours(s
         "date": str(before),
         "games": [],
         "dates": {"previous": None, "next": str(today)},
+        "resumeToken": "",
     }
     assert site.get(f"/api/games?date={today + timedelta(days=1)}").json()["dates"]["previous"] == str(today)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from pathlib import Path
 
@@ -14,13 +16,30 @@ from dejavu_gateway.api.pages import WebBuild
 from dejavu_gateway.settings import WEB_DIST
 
 
-@pytest.mark.parametrize("path", ["/", "/game/0022300001", "/record", "/what-if", "/system", "/embed/game/0022300001"])
+@pytest.mark.parametrize(
+    "path", ["/", "/game/0022300001", "/record", "/what-if", "/system", "/models", "/embed/game/0022300001"]
+)
 def test_every_path_of_the_page_is_its_index(site: Site, build: Path, path: str) -> None:
     answer = site.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert answer.text == (build / "index.html").read_text()
     assert answer.headers["cache-control"] == "no-cache"
     assert site.get(path, headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+
+
+async def test_the_style_of_the_page_is_allowed_by_its_hash_and_no_other_is(tmp_path: Path) -> None:
+    style = "body { color: red }\n"
+    index = f'<style>{style}</style><div id="app"><header>Dejavu</header></div>'
+    (tmp_path / "index.html").write_text(index)
+    build = WebBuild(tmp_path)
+    expected = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    for path, shown in (("/", index), ("/embed/game/0022300001", f'<style>{style}</style><div id="app"></div>')):
+        answer = await build.page(
+            Request({"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""})
+        )
+        [policy] = re.findall(r"style-src ([^;]*);", answer.headers["content-security-policy"])
+        assert policy == f"'self' 'sha256-{expected}'"
+        assert answer.body == shown.encode(), "a chart in a frame has no head of the page"
 
 
 async def test_a_page_names_what_it_asks_for_next() -> None:

@@ -66,6 +66,20 @@ async def evening(folder: Path, *options: str, **settings: Any) -> AsyncIterator
             yield Recorder(client), await ready(gateway), gateway
 
 
+async def test_a_stream_that_goes_on_from_the_board_has_exactly_what_came_after_it(tmp_path: Path) -> None:
+    async with evening(tmp_path, "--demo") as (recorder, address, _), httpx.AsyncClient(timeout=60) as client:
+        await recorder.record(3)
+        async with following(address, "?current=1") as other:
+            await other.until(has_all(recorder))  # the gateway knows them
+        board = (await client.get(f"http://{address}/api/games")).json()
+        assert len(board["games"]) == 3
+        known = len(recorder.sequences)
+        await recorder.record(2)
+        async with following(address, f"?resume={board['resumeToken']}") as browser:
+            await browser.until(has_all(recorder))
+            assert browser.sequences == recorder.sequences[known:]
+
+
 async def test_every_event_comes_once_and_in_order_across_kills_of_a_worker_and_of_the_gateway(tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
     with spawned_server("--workers", "2", "--ledger", ledger) as server:

@@ -14,11 +14,24 @@ def test_the_page_has_less_than_60_kb() -> None:
     assert sum(len(gzip.compress(path.read_bytes(), 9)) for path in FILES) < 60_000
 
 
-def test_the_page_has_no_inline_script_or_style() -> None:
+def test_the_page_has_no_inline_script_and_one_style_that_asks_for_nothing() -> None:
     index = (DIST / "index.html").read_text()
     assert re.findall(r"<script[^>]*>", index) == re.findall(r"<script[^>]* src=[^>]*>", index)
-    assert "<style" not in index
+    [style] = re.findall(r"<style>(.*?)</style>", index, re.DOTALL)
+    assert not re.search(r"@import|url\(", style)
+    assert "stylesheet" not in index
     assert not re.search(r"\sstyle=|\son\w+=", index)
+
+
+def test_the_head_of_the_page_is_there_before_its_script() -> None:
+    index = (DIST / "index.html").read_text()
+    assert re.findall(r'<a href="([^"]+)">', index) == ["/", "/record", "/what-if", "/system"]
+
+
+def test_the_dark_theme_holds_before_the_script_has_chosen_one() -> None:
+    style = (DIST / "index.html").read_text()
+    [chosen] = re.findall(r":root\[data-theme=dark\]\{([^}]*)\}", style)
+    assert f"@media (prefers-color-scheme:dark){{:root:not([data-theme]){{{chosen}}}}}" in style
 
 
 def test_the_page_names_no_other_host() -> None:

@@ -18,6 +18,7 @@ PAGES = {
     "/record": ".stats",
     "/what-if": '[data-answer="point"]',
     "/system": ".model",
+    "/models": ".models",
     f"/embed/game/{OVER}": ".chart canvas",
     "/game/no-such-game": "h1",
 }

@@ -145,3 +145,28 @@ def test_a_quiet_feed_turns_the_badge(browser: Browser, evening: Evening) -> Non
         opened.page.evaluate("dispatchEvent(new Event('online'))")
         opened.page.wait_for_selector(f'[data-game="{IN_PLAY}"] .badge[data-state="stale"]')
         assert "The feed is quiet." in opened.problem("quiet")
+
+
+PRUNED = {"throughSequence": "12345", "recordedBefore": "2026-07-01T09:00:00Z", "prunedTime": "2026-09-15T08:00:00Z"}
+
+
+def test_a_record_that_was_pruned_says_from_when_on_it_reaches(browser: Browser, evening: Evening) -> None:
+    def pruned(route: Route) -> None:
+        response = route.fetch()
+        body = {name: {**value, "pruned": PRUNED} for name, value in response.json().items()}
+        route.fulfill(response=response, body=json.dumps(body))
+
+    with tab(browser, evening.origin) as opened:
+        for path in ("scorecard", "checkpoint"):
+            opened.page.route(f"**/api/{path}*", pruned)
+        opened.open("/record", ".stats")
+        said = opened.page.locator(".record-start").inner_text()
+        assert said.startswith("This record reaches back to Wednesday, July 1, 2026.")
+        assert "Tuesday, September 15, 2026" in said
+        opened.page.get_by_text("Entries up to 12,345 were removed.").wait_for()
+        for path in ("/?date=2026-03-02", "/game/0022500001"):
+            opened.open(path, ".record-start")
+            text = opened.page.locator("main").inner_text()
+            assert "reaches back to Wednesday, July 1, 2026" in text
+            assert "missing" not in text
+        assert not opened.page.locator("[role=alert], [data-problem]").count()

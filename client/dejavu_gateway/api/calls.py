@@ -133,7 +133,15 @@ CALLS: Final = (
         _leaderboard,
         also=("metric", "minGames"),
     ),
-    CallEndpoint("GET", "/api/models", upstream.LIST_MODELS, "The loaded models, the active one first."),
+    CallEndpoint("GET", "/api/models", upstream.LIST_MODELS, "The models, the active one first."),
+    CallEndpoint("GET", "/api/models/{modelVersion}", upstream.GET_MODEL, "A model, and which workers have it loaded."),
+    CallEndpoint(
+        "GET",
+        "/api/comparison",
+        upstream.COMPARE_MODELS,
+        "Two models on the same games; by default the challenger and the champion.",
+    ),
+    CallEndpoint("GET", "/api/model-changes", upstream.LIST_MODEL_CHANGES, "Changes of models, newest first."),
     CallEndpoint("GET", "/api/stats", upstream.GET_SERVICE_STATS, "What the server and the others of its ledger did."),
     CallEndpoint("GET", "/api/checkpoint", upstream.GET_CHECKPOINT, "The signed head of the ledger."),
 )

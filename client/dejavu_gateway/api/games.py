@@ -116,28 +116,33 @@ async def _day_answer(context: GatewayContext, day: date, replays: bool) -> byte
     request = ListPredictionsRequest(
         from_date=day.isoformat(), to_date=day.isoformat(), include_replays=replays, page_size=PAGE_SIZE
     )
+    # Before anything is read: what is recorded meanwhile is sent once more by a stream that resumes from there.
+    is_now = day == game_day(utc_now()) and context.feed.board.report.streaming
+    token = context.feed.log.token if is_now else ""
     games: dict[str, list[RecordedPrediction]] = {}
     async for each in _pages(context.client, request):  # newest first
         games.setdefault(each.forecast.game_id, []).append(each)
     previous = await _newest_day(context.client, None, day - timedelta(days=1), replays)
     following = await _first_day_after(context.client, day, replays)
-    return await run_in_threadpool(_dump_day, day, games, previous, following)
+    return await run_in_threadpool(_dump_day, day, games, (previous, following), token)
 
 
 def _dump_day(
-    day: date, games: dict[str, list[RecordedPrediction]], previous: date | None, following: date | None
+    day: date, games: dict[str, list[RecordedPrediction]], neighbours: tuple[date | None, date | None], token: str
 ) -> bytes:
+    previous, following = neighbours
     return dump(
         {
             "date": day.isoformat(),
             "games": [_summary(game_id, forecasts) for game_id, forecasts in sorted(games.items())],
             "dates": {"previous": previous and previous.isoformat(), "next": following and following.isoformat()},
+            "resumeToken": token,
         }
     )
 
 
 def _summary(game_id: str, forecasts: list[RecordedPrediction]) -> JsonObject:
-    """Returns a game of a day.
+    """Returns a game of a day. Its newest forecasts are without their distributions, two thirds of their bytes.
 
     Args:
         game_id: the game.
@@ -145,7 +150,7 @@ def _summary(game_id: str, forecasts: list[RecordedPrediction]) -> JsonObject:
     """
     teams = next((each.forecast for each in forecasts if each.forecast.home_team and each.forecast.away_team), None)
     newest = {
-        name: next((to_dict(each) for each in forecasts if each.forecast.horizon == horizon), None)
+        name: next((_brief(each) for each in forecasts if each.forecast.horizon == horizon), None)
         for name, horizon in _HORIZONS
     }
     return {
@@ -157,6 +162,11 @@ def _summary(game_id: str, forecasts: list[RecordedPrediction]) -> JsonObject:
         "forecasts": len(forecasts),
         "course": _course(forecasts),
     }
+
+
+def _brief(prediction: RecordedPrediction) -> JsonObject:
+    prediction.forecast.ClearField("distribution")
+    return to_dict(prediction)
 
 
 def _course(forecasts: list[RecordedPrediction]) -> list[JsonObject]:

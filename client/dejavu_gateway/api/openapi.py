@@ -184,6 +184,7 @@ def _own_schemas() -> dict[str, JsonObject]:
             date=_DAY,
             games={"type": "array", "items": game},
             dates=_object(previous=day_or_none, next=day_or_none),
+            resumeToken=_TEXT,
         ),
         "Game": _object(gameId=_GAME, predictions={"type": "array", "items": prediction}, outcomes=outcomes),
     }

@@ -18,10 +18,11 @@ from dejavu_gateway.http.answers import (
     accepts_gzip,
     compressed,
     content_response,
+    content_security_policy,
 )
 from dejavu_gateway.messages.errors import RequestRefused, not_found
 
-PAGE_PATHS: Final = ("/", "/game/{id}", "/record", "/what-if", "/system", "/embed/game/{id}")
+PAGE_PATHS: Final = ("/", "/game/{id}", "/record", "/what-if", "/system", "/models", "/embed/game/{id}")
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 REVALIDATED: Final = "no-cache"
 
@@ -39,6 +40,10 @@ _ANSWER: Final = "<{}>; rel=preload; as=fetch; crossorigin=anonymous"
 _CHARTS: Final = "assets/library-"
 _SCRIPTS: Final = re.compile(r"assets/(rest|library)-[\w-]+\.js")
 """Scripts of the build that the board does not need: of the other pages, and of the charts."""
+
+_STYLE: Final = re.compile(r"<style>(.*?)</style>", re.DOTALL)
+_SHELL: Final = re.compile(r'(<div id="app">).*?(</div>)', re.DOTALL)
+"""What index.html shows until the script has come: the head of the page, which a chart in a frame does not have."""
 
 _GAME_PATH: Final = re.compile(r"/game/([0-9]{10})$")
 
@@ -79,6 +84,18 @@ class WebBuild:
         self._folder = folder
         paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".gz"]
         self._files = {path.relative_to(folder).as_posix(): StaticFile.read(path) for path in paths}
+        index = self._files["index.html"].content.decode() if "index.html" in self._files else ""
+        styles = _STYLE.findall(index)
+        self._pages = {
+            embedded: (
+                (_SHELL.sub(r"\1\2", index) if embedded else index).encode(),
+                {
+                    **(EMBEDDED_HEADERS if embedded else {}),
+                    "content-security-policy": content_security_policy(*styles, embedded=embedded),
+                },
+            )
+            for embedded in (False, True)
+        }
 
     @property
     def is_missing(self) -> bool:
@@ -87,16 +104,16 @@ class WebBuild:
 
     async def page(self, request: Request) -> Response:
         """Answers a path of the page with index.html."""
-        file = self._files.get("index.html")
-        if file is None:
+        if self.is_missing:
             message = (
                 f"the web build is missing in {self._folder}: build it by npm in client/dejavu_gateway/web; "
                 "an installed package contains it. The interface under /api works without it."
             )
             raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", message, "WEB_BUILD_MISSING")
         path = request.url.path
-        headers = {**(EMBEDDED_HEADERS if path.startswith("/embed/") else {}), "link": ", ".join(self._needs(path))}
-        return await content_response(request, file.content, "text/html", REVALIDATED, headers)
+        content, headers = self._pages[path.startswith("/embed/")]
+        headers = {**headers, "link": ", ".join(self._needs(path))}
+        return await content_response(request, content, "text/html", REVALIDATED, headers)
 
     def _needs(self, path: str) -> list[str]:
         """Returns links to what a page asks for next, so that a browser asks at once and not after its scripts ran."""

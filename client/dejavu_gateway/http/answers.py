@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import math
@@ -16,16 +17,25 @@ from starlette.responses import Response
 from dejavu_gateway.messages.encode import dump
 from dejavu_gateway.messages.errors import RequestRefused
 
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
-)
-CONTENT_SECURITY_POLICY: Final = f"{_POLICY}'none'"
-EMBEDDED_POLICY: Final = f"{_POLICY}*"
-"""That of pages which other sites may show in a frame."""
+
+def content_security_policy(*styles: str, embedded: bool = False) -> str:
+    """Returns the policy of an answer, under which no script or style from elsewhere runs.
+
+    Args:
+        styles: the styles that its document contains, each allowed by its hash.
+        embedded: whether other sites may show it in a frame.
+    """
+    hashes = (base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() for style in styles)
+    allowed = " ".join(["'self'", *(f"'sha256-{each}'" for each in hashes)])
+    ancestors = "*" if embedded else "'none'"
+    return (
+        f"default-src 'none'; script-src 'self'; style-src {allowed}; img-src 'self' data:; connect-src 'self'; "
+        f"font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
+    )
+
 
 SECURITY_HEADERS: Final = {
-    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "content-security-policy": content_security_policy(),
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
@@ -36,11 +46,10 @@ SECURITY_HEADERS: Final = {
 """Headers of every answer."""
 
 EMBEDDED_HEADERS: Final = {
-    "content-security-policy": EMBEDDED_POLICY,
     "cross-origin-resource-policy": "cross-origin",
     "x-frame-options": "",
 }
-"""Headers of pages which other sites may show in a frame, in place of those; an empty one is left out."""
+"""Headers of pages which other sites may show in a frame, beside their policy; an empty one is left out."""
 
 COMPRESSED_FROM: Final = 1024
 """Bytes from which an answer is compressed."""

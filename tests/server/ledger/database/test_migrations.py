@@ -143,7 +143,7 @@ async def test_the_arms_of_a_running_test_get_their_column(url: str, tmp_path: P
     await ledger.close()
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
         database.execute("ALTER TABLE forecasts DROP COLUMN arm")
-        database.execute("UPDATE alembic_version SET version_num = 'ledger_0008'")
+        database.execute("UPDATE alembic_version SET version_num = 'ledger_0009'")
         database.commit()
     migrated = await Ledger.open(url)
     assert [row["arm"] for row in await index(migrated)] == ["", "champion", ""]

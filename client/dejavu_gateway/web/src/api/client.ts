@@ -1,5 +1,5 @@
 /** Calls of the gateway's JSON endpoints. */
-import type { ListModelsResponseJson } from "../gen/dejavu/v1/model_service_pb";
+import type { CompareModelsResponseJson, GetModelResponseJson, ListModelChangesResponseJson, ListModelsResponseJson } from "../gen/dejavu/v1/model_service_pb";
 import type { GetServiceStatsResponseJson } from "../gen/dejavu/v1/operations_service_pb";
 import type { PredictRequestJson, PredictResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
 import type { RecordedPredictionJson, OutcomeJson } from "../gen/dejavu/v1/record_pb";
@@ -53,6 +53,8 @@ export interface Board {
   date: string;
   games: BoardGame[];
   dates: { previous: string | null; next: string | null };
+  /** Position of the stream up to which today's board has everything; empty if the stream is interrupted. */
+  resumeToken: string;
 }
 
 export interface GameHistory {
@@ -94,6 +96,9 @@ export const api = {
   prediction: (id: string, query: Query) => call<GetPredictionResponseJson>(path(`/api/predictions/${id}`, query)),
   game: (id: string) => call<GameHistory>(`/api/games/${encodeURIComponent(id)}`),
   models: () => call<ListModelsResponseJson>("/api/models"),
+  model: (version: string) => call<GetModelResponseJson>(`/api/models/${encodeURIComponent(version)}`),
+  comparison: (query: Query) => call<CompareModelsResponseJson>(path("/api/comparison", query)),
+  modelChanges: (pageToken: string) => call<ListModelChangesResponseJson>(path("/api/model-changes", { pageToken })),
   stats: () => call<GetServiceStatsResponseJson>("/api/stats"),
   checkpoint: () => call<GetCheckpointResponseJson>("/api/checkpoint"),
   scorecard: (query: Query) => call<GetScorecardResponseJson>(path("/api/scorecard", query)),

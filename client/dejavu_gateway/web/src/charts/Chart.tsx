@@ -1,20 +1,24 @@
 /** A uPlot chart as wide as its place, built once it comes on screen; drawn again when its data, the theme or the width changes. */
 import { createEffect, on, onCleanup, onMount } from "solid-js";
 import type uPlot from "uplot";
-import { theme } from "../state/theme";
+import { printing, theme } from "../state/theme";
 import { strings } from "../strings";
 import { palette, type Palette } from "./theme";
 
 /** Ways to draw a series, which only the library has. */
 export type Paths = typeof uPlot.paths;
 
-/** The library, a third of the page's script: loaded with the first chart, and again after that failed. */
+/** The library, a fifth of the page's script: loaded with the first chart, and again after that failed. */
 let library: Promise<typeof uPlot> | undefined;
+let loaded: typeof uPlot | undefined;
 function load(): Promise<typeof uPlot> {
-  library ??= import("./library").then((found) => found.default);
+  library ??= import("./library").then((found) => (loaded = found.default));
   library.catch(() => (library = undefined));
   return library;
 }
+
+/** Runs when the browser has nothing else to do; not every one can tell. */
+const whenIdle = window.requestIdleCallback ?? ((run: () => void) => setTimeout(run, 1000));
 
 export interface ChartProps {
   /** What the chart shows, in a sentence, for who cannot see it. */
@@ -25,17 +29,18 @@ export interface ChartProps {
   /** Changes when the series change, so that the chart must be built again. */
   shape?: string;
   /** "tall" for a page's main chart. */
-  size?: "small" | "medium" | "tall";
+  size?: Size;
   onReady?: (chart: uPlot) => void;
 }
 
-const HEIGHT = { small: 0.28, medium: 0.42, tall: 0.56 };
-const BOUNDS = { small: [130, 260], medium: [200, 460], tall: [260, 760] } as const;
+const HEIGHT = { small: 0.28, medium: 0.42, tall: 0.56, square: 0.95 };
+const BOUNDS = { small: [130, 260], medium: [200, 460], tall: [260, 760], square: [260, 760] } as const;
+type Size = keyof typeof HEIGHT;
 
 /** Charts are built a little before they are scrolled to. */
 const AHEAD = { rootMargin: "25% 0px" };
 
-export function heightFor(size: "small" | "medium" | "tall", width: number): number {
+export function heightFor(size: Size, width: number): number {
   const [least, most] = BOUNDS[size];
   return Math.round(Math.max(least, Math.min(most, HEIGHT[size] * width)));
 }
@@ -47,32 +52,35 @@ export function Chart(props: ChartProps) {
     const width = Math.max(200, place.clientWidth);
     return { width, height: heightFor(props.size ?? "medium", width) };
   };
-  let made: typeof uPlot | undefined;
+  let seen = false;
   const build = () => {
-    if (!made) return;
+    if (!loaded || !seen) return;
+    if (!chart) place.textContent = "";
     chart?.destroy();
-    chart = new made({ ...props.options(palette(), made.paths), ...size() }, props.data, place);
+    chart = new loaded({ ...props.options(palette(), loaded.paths), ...size() }, props.data, place);
     props.onReady?.(chart);
   };
   onMount(() => {
     let gone = false;
     place.style.minHeight = `${size().height}px`; // what is below does not move when it is drawn
     const begin = async () => {
+      if (seen) return;
+      seen = true;
+      comes.disconnect();
+      if (loaded) return build(); // at once: paper does not wait
       try {
-        made = await load();
-        if (gone) return;
-        place.textContent = "";
-        build();
+        await load();
+        if (!gone) build();
       } catch {
+        seen = false;
         place.textContent = strings.failed;
       }
     };
-    const seen = new IntersectionObserver((entries) => {
-      if (!entries.some((entry) => entry.isIntersecting)) return;
-      seen.disconnect();
-      void begin();
-    }, AHEAD);
-    seen.observe(place);
+    const comes = new IntersectionObserver((entries) => void (entries.some((entry) => entry.isIntersecting) && begin()), AHEAD);
+    comes.observe(place);
+    // A chart may be printed before it was ever on screen.
+    whenIdle(() => void load().catch(() => undefined));
+    createEffect(on(printing, (now) => void (now && begin()), { defer: true }));
     const observer = new ResizeObserver(() => {
       const next = size();
       place.style.minHeight = `${next.height}px`;
@@ -83,7 +91,7 @@ export function Chart(props: ChartProps) {
     createEffect(on(() => props.data, (data) => chart?.setData(data), { defer: true }));
     onCleanup(() => {
       gone = true;
-      seen.disconnect();
+      comes.disconnect();
       observer.disconnect();
       chart?.destroy();
     });

@@ -59,7 +59,7 @@ export function names(colors: Palette, labels: readonly string[]): uPlot.Axis {
   };
 }
 
-/** Fixed, quiet options: no legend, no cursor, no selection. */
-export function quiet(): Pick<uPlot.Options, "legend" | "cursor" | "padding"> {
-  return { legend: { show: false }, cursor: { show: false }, padding: [12, 12, 0, 0] };
+/** Fixed, quiet options: no legend, no cursor; room for the halves of the last labels. */
+export function quiet({ unit }: Palette): Pick<uPlot.Options, "legend" | "cursor" | "padding"> {
+  return { legend: { show: false }, cursor: { show: false }, padding: [12 * unit, 18 * unit, 0, 0] };
 }

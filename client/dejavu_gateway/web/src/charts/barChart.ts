@@ -20,7 +20,7 @@ export function barOptions(bars: () => readonly Bar[], home: () => string, away:
     const axis = common(colors);
     const series = (color: string): uPlot.Series => ({ fill: color, width: 0, points: { show: false }, ...(drawn && { paths: drawn }) });
     return {
-      ...quiet(),
+      ...quiet(colors),
       scales: {
         x: { time: false, range: () => [-0.7, bars().length - 0.3] },
         y: { range: (_chart, low, high) => [Math.min(-1, low * 1.1), Math.max(1, high * 1.1)] },

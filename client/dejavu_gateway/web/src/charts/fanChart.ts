@@ -74,7 +74,7 @@ export function fanOptions(input: () => FanInput): (colors: Palette) => Omit<uPl
     const edge = line({ width: 0 });
     const shown = input();
     return {
-      ...quiet(),
+      ...quiet(colors),
       scales: { x: { time: false, range: [0, 48.6] }, y: { range: () => input().range } },
       axes: [minutes(colors), leads(colors, shown.home, shown.away)],
       series: [

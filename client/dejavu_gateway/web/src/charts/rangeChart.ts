@@ -42,7 +42,7 @@ export function rangeOptions(input: () => RangeInput): (colors: Palette) => Omit
       return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_unused, place) => (first + place) * step);
     };
     return {
-      ...quiet(),
+      ...quiet(colors),
       scales: {
         x: { time: false, range: labels ? [-0.5, labels.length - 0.5] : [-0.02, 1.02] },
         y: { range: () => [input().range[0] - 0.01, input().range[1] + 0.01] },

@@ -31,7 +31,7 @@ export function winOptions(input: () => WinInput): (colors: Palette, paths: Path
     const stepped = paths.stepped?.({ align: 1 });
     const series = (extra: uPlot.Series): uPlot.Series => ({ points: { show: false }, ...(stepped && { paths: stepped }), ...extra });
     return {
-      ...quiet(),
+      ...quiet(colors),
       scales: { x: { time: false, range: [0, 48.6] }, y: { range: [-0.02, 1.02] } },
       axes: [minutes(colors), percents(colors)],
       series: [

@@ -1,4 +1,5 @@
 /** How old what is shown is; it turns once the forecast no longer counts as current. */
+import { createMemo } from "solid-js";
 import { span, exact } from "../model/format";
 import type { Forecast } from "../model/types";
 import { now } from "../state/clock";
@@ -23,9 +24,10 @@ export function AgeBadge(props: { newest: Forecast; over: boolean }) {
     const said = strings.age;
     return { live: said.live(age()), stale: said.stale(age()), halftime: said.halftime, over: said.over }[state()];
   };
-  const title = () => `${state() === "stale" ? strings.age.staleTitle : strings.age.liveTitle} ${exact(props.newest.generated)}`;
+  const made = createMemo(() => exact(props.newest.generated));
+  const title = () => `${state() === "stale" ? strings.age.staleTitle : strings.age.liveTitle} ${made()}`;
   return (
-    <span class="badge" data-state={state()} title={state() === "over" ? exact(props.newest.generated) : title()}>
+    <span class="badge" data-state={state()} title={state() === "over" ? made() : title()}>
       {words()}
     </span>
   );

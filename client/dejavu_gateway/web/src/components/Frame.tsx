@@ -52,7 +52,7 @@ export function Frame(props: { children: JSX.Element }) {
         <nav aria-label={strings.nav.label}>
           <For each={LINKS}>
             {([path, name]) => (
-              <a href={path} aria-current={here().pathname === path ? "page" : undefined}>
+              <a href={path} aria-current={here().pathname === path ? "page" : path === "/record" && here().pathname === "/models" ? "true" : undefined}>
                 {name}
               </a>
             )}

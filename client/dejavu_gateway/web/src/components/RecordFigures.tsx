@@ -60,9 +60,7 @@ export function ReliabilityFigure(props: { filter: Filter; all: ScorecardJson })
   return (
     <Figure title={said.reliabilityTitle} caption={caption()} table={table} aside={select}>
       <Show when={card()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
-        <div class="square">
-          <Chart label={said.reliabilityLabel} size="tall" data={rangeData(input())} options={rangeOptions(input)} />
-        </div>
+        <Chart label={said.reliabilityLabel} size="square" data={rangeData(input())} options={rangeOptions(input)} />
       </Show>
     </Figure>
   );

@@ -64,5 +64,9 @@ export function openness(probability: number): number {
 
 /** The course with one more point, in the order of minutes; a point of a known minute replaces it. */
 export function withPoint(course: readonly CoursePoint[], point: CoursePoint): CoursePoint[] {
-  return [...course.filter((one) => one.minute !== point.minute), point].sort((a, b) => a.minute - b.minute);
+  return inMinutes([...course.filter((one) => one.minute !== point.minute), point]);
+}
+
+export function inMinutes(course: CoursePoint[]): CoursePoint[] {
+  return course.sort((a, b) => a.minute - b.minute);
 }

@@ -40,24 +40,30 @@ export function span(milliseconds: number): string {
   return `${Math.floor(seconds / 86_400)} d`;
 }
 
-const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
-const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric", timeZone: "UTC" });
+/** A format that is made when it is first used, as that takes some milliseconds. */
+function lazy(options: Intl.DateTimeFormatOptions): (instant: number) => string {
+  let made: Intl.DateTimeFormat | undefined;
+  return (instant) => (made ??= new Intl.DateTimeFormat(undefined, options)).format(instant);
+}
+
+const CLOCK = lazy({ hour: "2-digit", minute: "2-digit" });
+const EXACT = lazy({ dateStyle: "medium", timeStyle: "long" });
+const DAY = lazy({ weekday: "long", day: "numeric", month: "long", year: "numeric", timeZone: "UTC" });
 
 /** Time of day in the viewer's zone. */
 export function clock(instant: number): string {
-  return Number.isFinite(instant) ? CLOCK.format(instant) : "–";
+  return Number.isFinite(instant) ? CLOCK(instant) : "–";
 }
 
 /** Date and time with the name of the viewer's zone. */
 export function exact(instant: number): string {
-  return Number.isFinite(instant) ? EXACT.format(instant) : "–";
+  return Number.isFinite(instant) ? EXACT(instant) : "–";
 }
 
 /** A calendar day (ISO 8601), which belongs to no zone. */
 export function day(date: string): string {
   const instant = Date.parse(`${date}T00:00:00Z`);
-  return Number.isNaN(instant) ? date : DAY.format(instant);
+  return Number.isNaN(instant) ? date : DAY(instant);
 }
 
 /** The day of games at an instant: the date in UTC 11 hours earlier, by which the record counts its evenings. */

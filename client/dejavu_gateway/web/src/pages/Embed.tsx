@@ -15,7 +15,12 @@ export default function Embed(props: { id: string }) {
   return (
     <main class="embed">
       <Problems />
-      <Show when={history.predictions().length} fallback={<Pending error={history.loaded.error()} retry={history.reload} />}>
+      <Show when={history.predictions().length} fallback={
+          <Show when={history.loaded.value()} fallback={<Pending error={history.loaded.error()} retry={history.reload} />}>
+            <p class="pending">{strings.game.unknown}</p>
+          </Show>
+        }
+      >
         <div class="embed-head">
           <Heading>{strings.game.title(moment.away(), moment.home())}</Heading>
           <span>

@@ -8,6 +8,7 @@ import { winData, winOptions, type WinInput } from "../charts/winChart";
 import { FanFigure } from "../components/FanFigure";
 import { Figure, Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
+import { RecordStartHere } from "../components/RecordStart";
 import { Scoreboard } from "../components/Scoreboard";
 import { Scrubber } from "../components/Scrubber";
 import { corrections, covers, held } from "../model/course";
@@ -185,6 +186,7 @@ export default function Game(props: { id: string }) {
           <Heading>{props.id}</Heading>
           <Show when={unknown()} fallback={<Pending error={error()} retry={history.reload} />}>
             <p class="pending">{said.unknown}</p>
+            <RecordStartHere />
           </Show>
         </>
       }

@@ -6,7 +6,9 @@ import { Checkpoint } from "../components/Checkpoint";
 import { CoverageFigure, ReliabilityFigure } from "../components/RecordFigures";
 import { Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
+import { RecordStart } from "../components/RecordStart";
 import { HorizonChoice, Segmented } from "../components/Segmented";
+import { Stat } from "../components/Stat";
 import { TeamSelect } from "../components/TeamSelect";
 import type { GetLeaderboardResponseJson, ScorecardJson } from "../gen/dejavu/v1/record_service_pb";
 import { fixed, percent, signed } from "../model/format";
@@ -16,21 +18,6 @@ import { byMinutes, byMonths, conditions, figure, mainCoverage, type Filter, typ
 import { strings } from "../strings";
 
 const said = strings.record;
-
-function Stat(props: { name: string; value: string; notes: (string | undefined)[] }) {
-  return (
-    <div class="stat">
-      <dt>{props.name}</dt>
-      <dd>
-        <strong>{props.value.split(" [")[0]}</strong>
-        <Show when={props.value.includes("[")}>
-          <span class="sub">[{props.value.split("[")[1]}</span>
-        </Show>
-        <For each={props.notes}>{(note) => <span class="sub note">{note}</span>}</For>
-      </dd>
-    </div>
-  );
-}
 
 function Overview(props: { card: ScorecardJson }) {
   const card = () => props.card;
@@ -138,6 +125,7 @@ export default function Record_() {
           <Heading>{said.title}</Heading>
           <p class="intro">{said.intro}</p>
         </div>
+        <a href="/models">{strings.models.link}</a>
       </div>
       <div class="stack">
         <section class="card" aria-label={said.filters}>
@@ -153,23 +141,26 @@ export default function Record_() {
         </section>
         <Show when={!card.error() && card.value()} fallback={<Pending error={card.error()} retry={() => void card.reload()} />}>
           {(ready) => (
-            <Show
-              when={num(ready().games)}
-              fallback={
-                <p class="pending">
-                  {said.empty} {replays() ? "" : said.emptyReplays}
-                </p>
-              }
-            >
-              <Overview card={ready()} />
-              <ReliabilityFigure filter={filter()} all={ready()} />
-              <div class="two-columns">
-                <CoverageFigure title={said.byMinuteTitle} caption={said.byMinuteCaption} groups={minutes} />
-                <CoverageFigure title={said.byMonthTitle} caption={said.byMonthCaption} groups={months} />
-              </div>
-              <Leaderboard answer={leaders} />
-              <Shadows answer={leaders} />
-            </Show>
+            <>
+              <RecordStart pruned={ready().pruned} />
+              <Show
+                when={num(ready().games)}
+                fallback={
+                  <p class="pending">
+                    {said.empty} {replays() ? "" : said.emptyReplays}
+                  </p>
+                }
+              >
+                <Overview card={ready()} />
+                <div class="two-columns record-figures">
+                  <ReliabilityFigure filter={filter()} all={ready()} />
+                  <CoverageFigure title={said.byMinuteTitle} caption={said.byMinuteCaption} groups={minutes} />
+                  <CoverageFigure title={said.byMonthTitle} caption={said.byMonthCaption} groups={months} />
+                </div>
+                <Leaderboard answer={leaders} />
+                <Shadows answer={leaders} />
+              </Show>
+            </>
           )}
         </Show>
         <Show when={card.value() || card.error()}>

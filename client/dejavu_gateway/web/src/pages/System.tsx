@@ -5,7 +5,9 @@ import { num } from "../api/convert";
 import { Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
 import { exact, span } from "../model/format";
+import { hasStore } from "../model/models";
 import { methodRows, serverRows, servers, stateRows } from "../model/stats";
+import { tonight } from "../state/board";
 import { now, offset } from "../state/clock";
 import { connection, status } from "../state/live";
 import { createLoaded } from "../state/load";
@@ -36,7 +38,8 @@ function checks(): Check[] {
       { name: said.newest, good: true, text: newest },
     );
   }
-  list.push({ name: said.feed, good: quiet === undefined, text: quiet === undefined ? said.feedActive : said.feedQuiet(span(quiet)) });
+  // Which games are in play is not known before the board is there.
+  if (tonight()) list.push({ name: said.feed, good: quiet === undefined, text: quiet === undefined ? said.feedActive : said.feedQuiet(span(quiet)) });
   if (skew !== undefined) {
     const good = Math.abs(skew) <= CLOCK_GOOD_MS;
     list.push({ name: said.clock, good, text: good ? said.clockGood(span(CLOCK_GOOD_MS)) : said.clockOff(span(Math.abs(skew))) });
@@ -49,9 +52,12 @@ function Models() {
   return (
     <section class="card">
       <h2>{said.models}</h2>
+      <p>
+        <a href="/models">{strings.models.link}</a>
+      </p>
       <Show when={models.value()} fallback={<Pending error={models.error()} retry={() => void models.reload()} />}>
         {(ready) => (
-          <For each={ready().models ?? []}>
+          <For each={(ready().models ?? []).filter((model) => model.loaded || !hasStore([model]))}>
             {(model) => (
               <dl class="model">
                 <dt>
@@ -59,7 +65,7 @@ function Models() {
                 </dt>
                 <dd class="sub">{said.trained(num(model.trainGames).toLocaleString(), seasons(model.trainSeasons ?? []))}</dd>
                 <dd class="sub">{said.calibrated(num(model.calibrationGames).toLocaleString(), seasons(model.calibrationSeasons ?? []))}</dd>
-                <dd class="sub">{said.ratings(model.ratingsDate ?? "", num(model.finalsSince))}</dd>
+                <Show when={model.ratingsDate}>{(date) => <dd class="sub">{said.ratings(date(), num(model.finalsSince))}</dd>}</Show>
                 <For each={model.warnings ?? []}>{(warning) => <dd class="warning">{warning.text}</dd>}</For>
               </dl>
             )}
@@ -110,7 +116,7 @@ export default function System() {
       </div>
       <div class="stack">
         <section class="card">
-          <h2>{problems().length ? said.overall : said.good}</h2>
+          <h2>{problems().length || !status() || !tonight() ? said.overall : said.good}</h2>
           <dl class="checks">
             <For each={checks()}>
               {(check) => (

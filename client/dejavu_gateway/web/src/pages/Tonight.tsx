@@ -3,6 +3,7 @@ import { batch, createEffect, createMemo, createSignal, For, onCleanup, Show } f
 import { api } from "../api/client";
 import { GameCard } from "../components/GameCard";
 import { Heading, Pending } from "../components/Frame";
+import { RecordStartHere } from "../components/RecordStart";
 import { openness } from "../model/course";
 import { day, gameDay } from "../model/format";
 import { query } from "../router";
@@ -83,7 +84,13 @@ export default function Tonight() {
         </nav>
       </div>
       <Show when={board() || ((error() || waited()) && shown().length)} fallback={<Pending error={error()} retry={retry} />}>
-        <Show when={shown().length} fallback={<p class="pending">{said.empty} {said.emptyHint}</p>}>
+        <Show when={shown().length} fallback={
+            <Show when={chosen()} fallback={<p class="pending">{said.empty} {said.emptyHint}</p>}>
+              <p class="pending">{said.emptyThen}</p>
+              <RecordStartHere />
+            </Show>
+          }
+        >
           <For each={groups}>
             {(group, place) => (
               <Show when={drawn(place()).length}>

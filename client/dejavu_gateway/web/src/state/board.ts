@@ -2,7 +2,7 @@
 import { batch, createSignal } from "solid-js";
 import { api, type Board } from "../api/client";
 import { takeBoardGame } from "./games";
-import { onRestart } from "./live";
+import { loadedUpTo, onRestart } from "./live";
 
 const [tonight, setTonight] = createSignal<Board>();
 const [failure, setFailure] = createSignal<unknown>();
@@ -10,10 +10,14 @@ export { tonight, failure };
 
 const RETRY_MS = 3000;
 let loading = false;
+let again = false;
 
-/** Loads the board; tries again until it succeeds. */
+/** Loads the board, and tries again until it succeeds; resolves after the first attempt. */
 export async function loadTonight(): Promise<void> {
-  if (loading) return;
+  if (loading) {
+    again = true;
+    return;
+  }
   loading = true;
   try {
     const board = await api.board();
@@ -22,12 +26,17 @@ export async function loadTonight(): Promise<void> {
       setTonight(board);
       setFailure(undefined);
     });
+    loadedUpTo(board.resumeToken);
   } catch (error) {
     setFailure(error);
     setTimeout(() => void loadTonight(), RETRY_MS);
   } finally {
     loading = false;
+    if (again) {
+      again = false;
+      void loadTonight();
+    }
   }
 }
 
-onRestart(() => void loadTonight());
+onRestart(() => void ((tonight() || loading) && loadTonight()));

@@ -3,7 +3,7 @@ import { createSignal, type Signal } from "solid-js";
 import type { BoardGame } from "../api/client";
 import { forecast as toForecast, outcome as toOutcome } from "../api/convert";
 import type { StreamPredictionsResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
-import { withPoint } from "../model/course";
+import { inMinutes, withPoint } from "../model/course";
 import type { CoursePoint, Forecast, Horizon, Outcome } from "../model/types";
 
 /** What is known of a game. Values are replaced, never changed. */
@@ -67,10 +67,14 @@ export function withOutcome(game: Game, one: Outcome): Game {
 /** Takes a game as the board has it. */
 export function takeBoardGame(json: BoardGame): void {
   change(json.gameId, (before) => {
-    let next = { ...before, home: json.homeTeam || before.home, away: json.awayTeam || before.away };
-    for (const { elapsedMinutes: minute, lead, homeLeadProbability: probability } of json.course ?? [])
-      if (!next.course.some((one) => one.minute === minute))
-        next = { ...next, course: withPoint(next.course, { minute, lead, probability, sequence: 0 }) };
+    const known = new Set(before.course.map((one) => one.minute));
+    const course = (json.course ?? []).map((one) => ({ minute: one.elapsedMinutes, lead: one.lead, probability: one.homeLeadProbability, sequence: 0 }));
+    let next: Game = {
+      ...before,
+      home: json.homeTeam || before.home,
+      away: json.awayTeam || before.away,
+      course: inMinutes([...before.course, ...course.filter((one) => !known.has(one.minute))]),
+    };
     for (const recorded of [json.newest.half, json.newest.final])
       if (recorded?.forecast) next = withForecast(next, withLead(toForecast(recorded.forecast), recorded.pattern));
     return json.outcomes.map(toOutcome).reduce(withOutcome, next);

@@ -44,19 +44,28 @@ function takeStatus(one: GatewayStatus): void {
   serverSaid(one.serverTime);
 }
 
+/** What is shown has everything up to this position: a stream that has none yet goes on from there. */
+export function loadedUpTo(position: string): void {
+  token ||= position;
+}
+
 function connect(): void {
-  const url = token ? `/api/stream?resume=${encodeURIComponent(token)}` : "/api/stream?current=1";
-  const mine = new EventSource(url);
+  const resumed = token !== "";
+  const mine = new EventSource(resumed ? `/api/stream?resume=${encodeURIComponent(token)}` : "/api/stream");
   source = mine;
   mine.onopen = () => {
     refusals = 0;
+    if (!resumed) restart(); // what was loaded before may lack what came until now
     setConnection("open");
   };
   mine.addEventListener("prediction", (event: MessageEvent<string>) => {
     token = event.lastEventId || token;
     takeEvent(JSON.parse(event.data) as StreamPredictionsResponseJson);
   });
-  mine.addEventListener("status", (event: MessageEvent<string>) => takeStatus(JSON.parse(event.data) as GatewayStatus));
+  mine.addEventListener("status", (event: MessageEvent<string>) => {
+    token = event.lastEventId || token;
+    takeStatus(JSON.parse(event.data) as GatewayStatus);
+  });
   mine.addEventListener("reset", () => {
     // The server does not know the position, as after a restore: the newest forecasts follow.
     token = "";
@@ -71,10 +80,7 @@ function connect(): void {
 
 function again(): void {
   refusals += 1;
-  if (refusals >= REFUSALS && token) {
-    token = "";
-    restart();
-  }
+  if (refusals >= REFUSALS) token = "";
   clearTimeout(retry);
   retry = setTimeout(connect, Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (refusals - 1)));
 }
@@ -104,7 +110,7 @@ function followVisibility(): void {
   }
 }
 
-/** Starts the connection; to be called once. */
+/** Starts the connection, at the position that was loaded if there is one; to be called once. */
 export function start(): void {
   if (!document.hidden) connect();
   document.addEventListener("visibilitychange", followVisibility);

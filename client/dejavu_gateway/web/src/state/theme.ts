@@ -1,4 +1,4 @@
-/** Light or dark: as the system has it, unless the viewer chose. */
+/** Light or dark: as the system has it, unless the viewer chose. Paper is always light. */
 import { createSignal } from "solid-js";
 
 export type Theme = "light" | "dark";
@@ -15,11 +15,12 @@ function chosen(): Theme | undefined {
 }
 
 function current(): Theme {
-  return chosen() ?? (system.matches ? "dark" : "light");
+  return printing() ? "light" : (chosen() ?? (system.matches ? "dark" : "light"));
 }
 
+const [printing, setPrinting] = createSignal(false);
 const [theme, setTheme] = createSignal<Theme>(current());
-export { theme };
+export { printing, theme };
 
 function apply(): void {
   document.documentElement.dataset.theme = current();
@@ -28,6 +29,14 @@ function apply(): void {
 
 apply();
 system.addEventListener("change", apply);
+
+function print(now: boolean): void {
+  setPrinting(now);
+  apply();
+}
+addEventListener("beforeprint", () => print(true));
+addEventListener("afterprint", () => print(false));
+matchMedia("print").addEventListener("change", (event) => print(event.matches));
 
 export function toggleTheme(): void {
   try {

@@ -1,0 +1,132 @@
+/** Two models on the same games: what is shown so far, and the evidence game by game. */
+import { createMemo, createSignal, For, Show } from "solid-js";
+import { api } from "../api/client";
+import { num } from "../api/convert";
+import { Chart } from "../charts/Chart";
+import { evidenceData, evidenceLabel, evidenceOptions, type EvidencePoint } from "../charts/evidenceChart";
+import type { ModelComparisonJson, ModelJson, ScoreComparisonJson } from "../gen/dejavu/v1/model_service_pb";
+import { percent } from "../model/format";
+import { difference, evalue, pairs, score, verdict } from "../model/models";
+import type { Horizon } from "../model/types";
+import { status } from "../state/live";
+import { createLoaded } from "../state/load";
+import { strings } from "../strings";
+import { Figure } from "./Figure";
+import { Pending } from "./Frame";
+import { HorizonChoice } from "./Segmented";
+import { Stat } from "./Stat";
+
+const said = strings.models;
+const DIGITS = { crps: 3, brier: 4 } as const;
+type Score = keyof typeof DIGITS;
+const SCORES: readonly Score[] = ["crps", "brier"];
+
+function EvidenceFigure(props: { kind: Score; score: ScoreComparisonJson }) {
+  const points = createMemo((): EvidencePoint[] =>
+    (props.score.path ?? []).map((point) => ({ games: num(point.games), notWorse: num(point.notWorseEValue), worse: num(point.worseEValue) })),
+  );
+  const table = () => ({ columns: said.evidenceColumns, rows: points().map((point) => [`${point.games}`, evalue(point.notWorse), evalue(point.worse)]) });
+  const legend = (
+    <ul class="legend">
+      <For each={["notWorse", "worse"] as const}>
+        {(kind) => (
+          <li>
+            <i class="key" data-kind={kind} aria-hidden="true" />
+            {said.legend[kind]}
+          </li>
+        )}
+      </For>
+    </ul>
+  );
+  return (
+    <Figure title={said.evidenceTitle[props.kind]} caption={said.evidenceCaption} table={table} aside={legend}>
+      <Chart label={evidenceLabel(points(), evalue)} data={evidenceData(points())} options={evidenceOptions(points)} shape={`${points().length}`} />
+    </Figure>
+  );
+}
+
+function Result(props: { comparison: ModelComparisonJson; name: string; other: string; gate: boolean }) {
+  const found = () => props.comparison;
+  return (
+    <>
+      <p class="verdict">
+        <strong>{verdict(found(), props.name, props.other, props.gate)}</strong>
+        <Show when={props.gate && found().decisionReason}> {found().decisionReason}.</Show>
+      </p>
+      <Show when={num(found().games)} fallback={<p class="pending">{said.noGames}</p>}>
+        <p class="sub">{said.counts(num(found().games), num(found().forecasts))}</p>
+        <dl class="stats">
+          <For each={SCORES}>
+            {(kind) => (
+              <Show when={found()[kind]}>
+                {(one) => (
+                  <Stat
+                    name={said.scores[kind]}
+                    value={score(one().score, DIGITS[kind])}
+                    notes={[said.other(props.other, score(one().againstScore, DIGITS[kind])), strings.record.against(difference(one(), DIGITS[kind])), said.margin(`${num(one().margin)}`)]}
+                  />
+                )}
+              </Show>
+            )}
+          </For>
+          <For each={found().coverage ?? []}>
+            {(one) => <Stat name={said.intervals(percent(1 - num(one.alpha)))} value={percent(num(one.coverage), 1)} notes={[said.bound(percent(num(one.bound), 1))]} />}
+          </For>
+        </dl>
+      </Show>
+    </>
+  );
+}
+
+export function ModelComparison(props: { models: readonly ModelJson[] }) {
+  const [place, setPlace] = createSignal(0);
+  const [horizon, setHorizon] = createSignal<Horizon>("final");
+  const [ticked, setTicked] = createSignal<boolean>();
+  const replays = () => ticked() ?? status()?.demo ?? false;
+  const all = createMemo(() => pairs(props.models));
+  const pair = () => all()[place()] ?? all()[0];
+  const question = createMemo(() => {
+    const chosen = pair();
+    return chosen && { pair: chosen, horizon: horizon(), replays: replays() };
+  });
+  const answer = createLoaded(question, async ({ pair: { model, against }, horizon: at, replays: includeReplays }) => {
+    const query = { modelVersion: model, againstVersion: against, horizon: at === "final" ? "HORIZON_FINAL" : "HORIZON_HALFTIME", includeReplays };
+    return (await api.comparison(query)).comparison ?? {};
+  });
+  const challenges = () => props.models.find((model) => model.version === pair()?.model)?.stage === "MODEL_STAGE_STAGED";
+  return (
+    <>
+      <section class="card">
+        <h2>{said.comparison}</h2>
+        <div class="form-row">
+          <label class="field">
+            <span>{said.pair}</span>
+            <select value={place()} onChange={(event) => setPlace(Number(event.currentTarget.value))}>
+              <For each={all()}>{(one, index) => <option value={index()}>{said.against(one.name, one.other)}</option>}</For>
+            </select>
+          </label>
+          <HorizonChoice label={strings.record.horizon} value={horizon()} onChange={setHorizon} />
+          <label class="check">
+            <input type="checkbox" checked={replays()} onChange={(event) => setTicked(event.currentTarget.checked)} />
+            {strings.record.replays}
+          </label>
+        </div>
+        <Show when={!all().some((one) => props.models.some((model) => model.version === one.model && model.stage === "MODEL_STAGE_STAGED"))}>
+          <p class="caption">{said.none}</p>
+        </Show>
+        <Show when={!answer.error() && answer.value()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
+          {(comparison) => <Result comparison={comparison()} name={pair()?.name ?? ""} other={pair()?.other ?? ""} gate={challenges()} />}
+        </Show>
+      </section>
+      <Show when={!answer.error() && answer.value()}>
+        {(comparison) => (
+          <div class="two-columns">
+            <For each={SCORES.filter((kind) => comparison()[kind]?.path?.length)}>
+              {(kind) => <EvidenceFigure kind={kind} score={comparison()[kind] ?? {}} />}
+            </For>
+          </div>
+        )}
+      </Show>
+    </>
+  );
+}

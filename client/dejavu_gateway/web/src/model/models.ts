@@ -1,0 +1,102 @@
+/** Models, their changes and comparisons in words. */
+import type { ModelChangeJson, ModelComparisonJson, ModelEvidenceJson, ModelJson, ScoreComparisonJson } from "../gen/dejavu/v1/model_service_pb";
+import { num, time } from "../api/convert";
+import { strings } from "../strings";
+import { exact, fixed, percent, signed } from "./format";
+
+const said = strings.models;
+
+/** E-value from which a statement is shown, with an error rate of at most 1 in 20 over all looks. */
+export const THRESHOLD = 20;
+
+/** Which of two models to compare, by alias or version; "persistence" is the last known lead. */
+export interface Pair {
+  model: string;
+  against: string;
+  /** How the two are called. */
+  name: string;
+  other: string;
+}
+
+/** Whether the server has a store of models: without one no model has a stage. */
+export function hasStore(models: readonly ModelJson[]): boolean {
+  return models.some((model) => (model.stage ?? "MODEL_STAGE_UNSPECIFIED") !== "MODEL_STAGE_UNSPECIFIED");
+}
+
+/** A model by its role where it has one: "champion 24a8ff78". */
+function named(model: ModelJson): string {
+  const role = said.roles[model.aliases?.[0] ?? ""];
+  return [role, (model.version ?? "").slice(0, 8)].filter(Boolean).join(" ");
+}
+
+/** What may be compared: each challenger with the champion, newest first, then the champion with what it has to beat. */
+export function pairs(models: readonly ModelJson[]): Pair[] {
+  const has = (alias: string) => models.find((model) => model.aliases?.includes(alias));
+  const champion = has("champion");
+  if (!champion) return [];
+  const previous = has("previous");
+  const pair = (model: ModelJson, against: string, other: string): Pair => ({ model: model.version ?? "", against, name: named(model), other });
+  const challengers = models.filter((model) => model.stage === "MODEL_STAGE_STAGED" && !model.aliases?.includes("previous"));
+  challengers.sort((a, b) => Number(b.aliases?.includes("challenger") ?? false) - Number(a.aliases?.includes("challenger") ?? false));
+  return [
+    ...challengers.map((model) => pair(model, champion.version ?? "", named(champion))),
+    ...(previous ? [pair(champion, previous.version ?? "", named(previous))] : []),
+    pair(champion, "persistence", said.persistence),
+  ];
+}
+
+/** An e-value in a few characters. */
+export function evalue(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return "∞";
+  return value >= 0.01 && value < 1000 ? value.toFixed(2) : value ? value.toExponential(1).replace("e", "·10^").replace("+", "") : "0";
+}
+
+/** What a comparison shows, in a sentence; of a challenger and the champion, what the gate says. */
+export function verdict(comparison: ModelComparisonJson, name: string, other: string, gate: boolean): string {
+  if (gate) return said.decisions[comparison.decision ?? ""] ?? "";
+  const scores = [comparison.crps, comparison.brier].filter((score) => score !== undefined);
+  const shown = (value: (score: ScoreComparisonJson) => number) => scores.map((score) => value(score) >= THRESHOLD);
+  const words = said.verdicts;
+  if (shown((score) => num(score.worseEValue)).some(Boolean)) return words.worse(name, other);
+  if (scores.length && shown((score) => num(score.notWorseEValue)).every(Boolean)) return words.notWorse(name, other);
+  return words.open(name, other);
+}
+
+/** A difference with its interval: "−0.011 [−0.020, −0.002]". */
+export function difference(score: ScoreComparisonJson, digits: number): string {
+  const value = signed(num(score.difference), digits);
+  return score.lower === undefined || score.upper === undefined ? value : `${value} [${signed(num(score.lower), digits)}, ${signed(num(score.upper), digits)}]`;
+}
+
+export function modelRows(models: readonly ModelJson[]): string[][] {
+  return models.map((model) => [
+    model.version ?? "",
+    said.stages[model.stage ?? ""] ?? "–",
+    (model.aliases ?? []).map((alias) => said.roles[alias] ?? alias).join(", ") || "–",
+    model.share ? percent(num(model.share)) : "–",
+    said.fit[model.verdict ?? ""] ?? "–",
+    model.createdTime ? exact(time(model.createdTime)) : "–",
+  ]);
+}
+
+function evidence(found: ModelEvidenceJson | undefined): string {
+  if (!found) return "–";
+  const { crpsDifference, crpsEValue, brierDifference, brierEValue } = found;
+  return said.evidence(num(found.games), found.againstVersion ?? "", signed(num(crpsDifference), 3), evalue(num(crpsEValue)), signed(num(brierDifference), 4), evalue(num(brierEValue)));
+}
+
+export function changeRows(changes: readonly ModelChangeJson[]): string[][] {
+  return changes.map((change) => [
+    exact(time(change.changedTime)),
+    [said.actions[change.action ?? ""] ?? said.changed, change.forced ? said.forced : ""].filter(Boolean).join(" "),
+    change.modelVersion || (change.shares ?? []).map((each) => said.share(each.modelVersion ?? "", percent(num(each.share)))).join(", ") || said.allToChampion,
+    change.fromVersion || "–",
+    change.changedBy || "–",
+    change.reason || "–",
+    evidence(change.evidence),
+  ]);
+}
+
+export function score(value: number | string | undefined, digits: number): string {
+  return fixed(num(value), digits);
+}

@@ -1,0 +1,115 @@
+/** The models of a server: who answers, who challenges, on what evidence, and who changed what. */
+import { createSignal, For, Show } from "solid-js";
+import { api } from "../api/client";
+import { Table } from "../components/Figure";
+import { Heading, Pending } from "../components/Frame";
+import { ModelComparison } from "../components/ModelComparison";
+import type { ModelChangeJson, ModelJson } from "../gen/dejavu/v1/model_service_pb";
+import { changeRows, hasStore, modelRows } from "../model/models";
+import { createLoaded } from "../state/load";
+import { strings } from "../strings";
+
+const said = strings.models;
+
+/** Where a model comes from, and which workers have it loaded. */
+function Origin(props: { models: readonly ModelJson[] }) {
+  const newest = () => (props.models.find((model) => model.aliases?.includes("challenger")) ?? props.models[0])?.version ?? "";
+  const [chosen, setChosen] = createSignal<string>();
+  const version = () => chosen() ?? newest();
+  const answer = createLoaded(version, (one) => api.model(one));
+  const rows = () => {
+    const { model, replicas = [] } = answer.value() ?? {};
+    const lineage = Object.entries(said.lineage).flatMap(([name, title]) => {
+      const value = model?.lineage?.[name as keyof typeof said.lineage];
+      return value ? [[title, value]] : [];
+    });
+    const loaded = replicas.filter((one) => one.loaded).length;
+    return [...lineage, ...(replicas.length ? [[said.loadedBy, said.workers(loaded, replicas.length)]] : [])];
+  };
+  return (
+    <section class="card">
+      <h2>{said.origin}</h2>
+      <label class="field">
+        <span>{said.columns[0]}</span>
+        <select value={version()} onChange={(event) => setChosen(event.currentTarget.value)}>
+          <For each={props.models}>{(model) => <option value={model.version}>{model.version}</option>}</For>
+        </select>
+      </label>
+      <Show when={!answer.error() && answer.value()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
+        <dl class="checks">
+          <For each={rows()}>
+            {([name, value]) => (
+              <div>
+                <dt>{name}</dt>
+                <dd class="plain-value">{value}</dd>
+              </div>
+            )}
+          </For>
+        </dl>
+        <For each={(answer.value()?.replicas ?? []).filter((one) => one.error)}>{(one) => <p class="warning">{said.cannotLoad(one.worker ?? "", one.error ?? "")}</p>}</For>
+      </Show>
+    </section>
+  );
+}
+
+function Changes() {
+  const [page, setPage] = createSignal("");
+  const [before, setBefore] = createSignal<ModelChangeJson[]>([]);
+  const answer = createLoaded(page, async (token) => ({ token, ...(await api.modelChanges(token)) }));
+  const newest = () => (answer.value()?.token === page() ? answer.value() : undefined);
+  const changes = () => [...before(), ...(newest()?.changes ?? [])];
+  const older = () => {
+    const next = newest()?.nextPageToken;
+    if (!next) return;
+    setBefore(changes());
+    setPage(next);
+  };
+  return (
+    <section class="card">
+      <h2>{said.changes}</h2>
+      <Show when={answer.value()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
+        <Show when={changes().length} fallback={<p class="pending">{said.changesNone}</p>}>
+          <Table data={{ columns: said.changeColumns, rows: changeRows(changes()) }} caption={said.changes} />
+          <p class="caption">{said.changesCaption}</p>
+          <Show when={newest()?.nextPageToken}>
+            <button type="button" onClick={older}>
+              {said.older}
+            </button>
+          </Show>
+        </Show>
+      </Show>
+    </section>
+  );
+}
+
+export default function Models() {
+  const answer = createLoaded(() => true, () => api.models());
+  return (
+    <>
+      <div class="page-head">
+        <div>
+          <Heading>{said.title}</Heading>
+          <p class="intro">{said.intro}</p>
+        </div>
+        <a href="/record">{said.back}</a>
+      </div>
+      <div class="stack">
+        <Show when={answer.value()?.models} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
+          {(models) => (
+            <>
+              <section class="card models">
+                <h2>{said.list}</h2>
+                <Table data={{ columns: said.columns, rows: modelRows(models()) }} caption={said.list} />
+              </section>
+              <Show when={hasStore(models())} fallback={<p class="card">{said.noStore}</p>}>
+                <ModelComparison models={models()} />
+                <Origin models={models()} />
+                <Changes />
+              </Show>
+            </>
+          )}
+        </Show>
+      </div>
+    </>
+  );
+}

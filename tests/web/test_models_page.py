@@ -1,0 +1,151 @@
+"""The page of the models: what it shows is what the RPCs return, and a server without a store is no fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from playwright.sync_api import Browser
+from tests.support.processes.browser import Tab, tab
+from tests.support.programs.challenged_server import GAMES, REASON, ChallengedServer, challenged_server
+from tests.web.conftest import Evening
+from tests.web.test_pages import AXE, COLORS
+
+from dejavu_client import FINAL, DejavuClient
+
+
+@pytest.fixture(scope="module")
+def challenged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChallengedServer]:
+    with challenged_server(tmp_path_factory.mktemp("challenged")) as running:
+        yield running
+
+
+def shown(digits: int, value: float) -> str:
+    """A difference as the page writes it."""
+    text = f"{abs(value):.{digits}f}"
+    sign = "−" if value < 0 else "+"
+    return text if float(text) == 0 else sign + text
+
+
+def rows_of(opened: Tab, caption: str) -> list[list[str]]:
+    table = opened.page.get_by_role("region", name=caption, exact=True)
+    found: list[list[str]] = table.locator("tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.cells].map(cell => cell.innerText))"
+    )
+    return found
+
+
+def test_a_challenger_is_shown_with_what_is_known_of_it(browser: Browser, challenged: ChallengedServer) -> None:
+    with DejavuClient(challenged.server) as client, tab(browser, challenged.origin) as opened:
+        opened.open("/record", "h1")
+        opened.page.get_by_role("link", name="Models: who answers").click()
+        opened.page.wait_for_selector(".verdict")
+        found = client.compare_models(horizon=FINAL)
+        assert found.games == GAMES
+        main = opened.page.locator("main")
+        text = main.inner_text()
+        assert f"{GAMES} games, {found.forecasts} forecasts of each" in text
+        assert f"The gate waits: there is not enough evidence yet. {found.decision_reason}." in text
+        for score, digits in ((found.crps, 3), (found.brier, 4)):
+            assert f"{score.score:.{digits}f}" in text
+            assert f"champion {challenged.champion[:8]}: {score.against_score:.{digits}f}" in text
+            assert f"difference {shown(digits, score.difference)} [{shown(digits, score.lower)}" in text
+        for each in found.coverage:
+            assert f"{100 * each.coverage:.1f} %" in text
+            assert f"at least {100 * each.bound:.1f} % needed" in text
+        toggles = opened.page.get_by_role("button", name="Show as table")
+        while toggles.count():
+            toggles.first.click()
+        for caption, score in (("Evidence by the CRPS", found.crps), ("Evidence by the Brier score", found.brier)):
+            points = [[int(games), float(one), float(other)] for games, one, other in rows_of(opened, caption)]
+            expected = [[each.games, each.not_worse_e_value, each.worse_e_value] for each in score.path]
+            assert points == [pytest.approx(each, abs=0.005) for each in expected]
+        for place in range(2):
+            canvas = opened.page.locator(".chart canvas").nth(place)
+            canvas.scroll_into_view_if_needed()
+            assert canvas.evaluate(COLORS) > 10
+        listed = {row[0]: row[1:3] for row in rows_of(opened, "The models")}
+        assert listed == {
+            challenged.champion: ["answers", "champion"],
+            challenged.challenger: ["forecasts in the shadow", "challenger"],
+        }
+        changes = rows_of(opened, "Who changed what, and when")
+        recorded = client.list_model_changes().changes
+        assert [row[2] for row in changes] == [each.model_version for each in recorded]
+        assert [row[1] for row in changes[:2]] == ["staged", "registered"]
+        assert changes[0][5] == REASON
+        assert not opened.errors
+
+
+def test_the_champion_is_compared_with_persistence(browser: Browser, challenged: ChallengedServer) -> None:
+    with DejavuClient(challenged.server) as client, tab(browser, challenged.origin) as opened:
+        found = client.compare_models("champion", "persistence", horizon=FINAL)
+        opened.open("/models", ".verdict")
+        pair = f"champion {challenged.champion[:8]} with repeating the lead"
+        opened.page.get_by_label("Compare").select_option(pair)
+        name = f"champion {challenged.champion[:8]}"
+        verdict = opened.page.locator(".verdict", has_text=f"Whether {name} is worse than repeating the lead is not")
+        verdict.wait_for()
+        assert f"repeating the lead: {found.crps.against_score:.3f}" in opened.page.locator("main").inner_text()
+
+
+def test_a_server_without_a_store_says_so_and_asks_for_nothing_more(browser: Browser, evening: Evening) -> None:
+    asked = list[str]()
+    with tab(browser, evening.origin) as opened:
+        opened.page.on("request", lambda request: asked.append(request.url))
+        opened.open("/models", ".models")
+        opened.page.get_by_text("It has no store of models").wait_for()
+        assert opened.page.locator('[role="alert"], .problem').count() == 0
+        assert not [url for url in asked if "comparison" in url or "model-changes" in url]
+        assert not opened.errors
+
+
+def test_axe_finds_nothing_and_nothing_is_too_wide(browser: Browser, challenged: ChallengedServer) -> None:
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed: run make web")
+    with tab(browser, challenged.origin, viewport={"width": 320, "height": 900}) as opened:
+        opened.open("/models", ".verdict")
+        opened.page.wait_for_selector(".chart")
+        opened.page.evaluate(AXE.read_text())
+        violations = opened.page.evaluate("axe.run().then(result => result.violations)")
+        assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+@pytest.mark.parametrize(
+    ("path", "template"),
+    [
+        ("/api/models", "/api/models"),
+        ("/api/models/challenger", "/api/models/{modelVersion}"),
+        ("/api/comparison?horizon=HORIZON_FINAL", "/api/comparison"),
+        ("/api/comparison?modelVersion=champion&againstVersion=persistence", "/api/comparison"),
+        ("/api/model-changes?pageSize=1", "/api/model-changes"),
+    ],
+)
+def test_what_the_page_asks_for_has_the_form_that_is_described(
+    browser: Browser, challenged: ChallengedServer, path: str, template: str
+) -> None:
+    import jsonschema  # makes its grammar of URIs: in no other process of a run
+
+    with tab(browser, challenged.origin) as opened:
+        request = opened.page.request
+        document = request.get(f"{challenged.origin}/openapi.json").json()
+        answer = request.get(challenged.origin + path)
+        assert answer.status == 200, answer.text()
+        described = document["paths"][template]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        schema = {**described, "components": document["components"]}
+        jsonschema.validate(answer.json(), schema, cls=jsonschema.Draft202012Validator)
+
+
+def test_json_has_the_numbers_of_the_rpcs(browser: Browser, challenged: ChallengedServer) -> None:
+    with DejavuClient(challenged.server) as client, tab(browser, challenged.origin) as opened:
+        request = opened.page.request
+        found = request.get(f"{challenged.origin}/api/comparison?horizon=HORIZON_FINAL").json()
+        expected = MessageToDict(client.compare_models(horizon=FINAL), always_print_fields_with_no_presence=True)
+        assert found == {"comparison": expected}
+        refused = request.get(f"{challenged.origin}/api/comparison?modelVersion=nothing")
+        assert (refused.status, refused.json()["error"]["code"]) == (404, "NOT_FOUND")
+        changes = request.get(f"{challenged.origin}/api/model-changes").json()
+        listed = MessageToDict(client.list_model_changes(), always_print_fields_with_no_presence=True)
+        assert changes == listed

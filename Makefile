@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The page's tools need Node 20.19 or newer; without it, the committed build stays as it is.
 WEB_NODE := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Number); if (a > 20 || (a === 20 && b >= 19)) console.log("yes")' 2>/dev/null)
 
-.PHONY: help install install-node web check-web gen lock audit sbom check check-gen release-image test test-fast test-protobuf6 demo demo-page format clean \
+.PHONY: help install install-node web check-web gen lock audit sbom check check-style check-types check-contract check-imports check-gen release-image test test-fast test-protobuf6 demo demo-page format clean \
   nightly nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres nightly-images
 
 help:  ## list the targets
@@ -92,16 +92,25 @@ sbom: install  ## write a CycloneDX bill of materials of server, client and trai
 	for part in server client trainer; do $(BIN)/cyclonedx-py requirements $$part/requirements.txt --pyproject pyproject.toml \
 	  --output-reproducible --of JSON -o dist/sbom-$$part.cdx.json || exit 1; done
 
-check: install check-gen check-web  ## format, lint, strict types, contract lint and drift, import directions
+check: check-style check-types check-contract check-imports check-web  ## format, lint, strict types, contract lint and drift, import directions
+
+check-style: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python server/lock_requirements.py --check
+
+# What reads the generated code waits until it was generated again.
+check-types: install check-gen
 	$(BIN)/mypy
+
+check-contract: install check-gen
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/buf breaking --against '$(BASE)'
+
+check-imports: install check-gen
 	PYTHONPATH=. $(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/python server/lock_requirements.py --check
-	$(BIN)/pytest -q tests/test_structure.py
+	$(BIN)/pytest -q -p no:cacheprovider tests/test_structure.py
 
 check-gen: install
 	$(BIN)/python client/generate_sync.py --check

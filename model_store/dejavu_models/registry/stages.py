@@ -12,7 +12,6 @@ rollback returns to. A retired model can be loaded again.
 from __future__ import annotations
 
 import enum
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -20,6 +19,7 @@ from types import MappingProxyType
 from typing import Final
 
 from dejavu_models.errors import DejavuError, FieldError, InvalidInput, quoted
+from dejavu_models.registry.routing import arm
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
@@ -189,15 +189,7 @@ class Roster:
         Args:
             game_id: the game; empty for a what-if, which the champion answers.
         """
-        if not self.shares or not game_id:
-            return self.champion
-        digest = hashlib.sha256(f"dejavu arm {game_id}".encode()).digest()
-        place = int.from_bytes(digest[:8], "big") / 2.0**64
-        for version, share in self.shares:
-            if place < share:
-                return version
-            place -= share
-        return self.champion
+        return (arm(self.shares, game_id) if game_id else None) or self.champion
 
     def version_of(self, name: str) -> str:
         """Returns the version that an alias stands for; a name that is no alias is a version.

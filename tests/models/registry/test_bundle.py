@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.models.registry.manifests import rewrite
 
 from dejavu_models.errors import (
     BundleCorrupt,
@@ -37,19 +38,6 @@ from dejavu_models.uncertainty.calibration import Calibration
 
 FILES = ("lstm.onnx", "combination.npz", "entries.npz", "calibration.npz", "ratings.npz", "dejavu-18.index")
 """One file of each kind; every minute has an index."""
-
-
-@pytest.fixture
-def copy(small_bundle: Path, tmp_path: Path) -> Path:
-    """Copy of the small bundle that a test may modify."""
-    return shutil.copytree(small_bundle, tmp_path / "bundle")
-
-
-def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Applies a change to the manifest of a bundle."""
-    manifest = json.loads((folder / MANIFEST).read_text())
-    change(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.models.registry.manifests import rewrite
 
 from dejavu_models.errors import (
     BundleCorrupt,
@@ -17,19 +15,6 @@ from dejavu_models.manifest import (
     LineageRecord,
 )
 from dejavu_models.registry.bundle import MANIFEST, read_manifest
-
-
-@pytest.fixture
-def copy(small_bundle: Path, tmp_path: Path) -> Path:
-    """Copy of the small bundle that a test may modify."""
-    return shutil.copytree(small_bundle, tmp_path / "bundle")
-
-
-def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Applies a change to the manifest of a bundle."""
-    manifest = json.loads((folder / MANIFEST).read_text())
-    change(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
 def test_lineage_is_written_only_if_it_is_known(copy: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import structlog
 from sqlalchemy.exc import OperationalError
 from tests.support.builders.issued_forecasts import game, issued, recorded
-from tests.support.harness.ledger_faults import add_unreadable_entry
+from tests.support.harness.ledger_faults import add_unreadable_entry, something_else
 
 from dejavu_server.ledger import (
     InvalidResumeToken,
@@ -26,6 +26,7 @@ from dejavu_server.ledger import (
 )
 from dejavu_server.ledger.database import sqlite_engine, store
 from dejavu_server.ledger.database.sqlite import SqliteBackend
+from dejavu_server.ledger.errors import LedgerReplaced
 
 pytestmark = pytest.mark.sqlite
 
@@ -169,6 +170,14 @@ async def test_what_goes_into_a_file_that_was_taken_away_is_not_acknowledged(
     (tmp_path / "elsewhere").rename(tmp_path / taken)
     await ledger.check()
     assert [stored.sequence for stored in await recorded(ledger, issued(game(3)))] == [2]
+
+
+async def test_a_read_of_what_took_the_ledgers_place_says_so(ledger: Ledger, tmp_path: Path) -> None:
+    """Not that the schema is another one: that error would last, and this one goes away with its cause."""
+    await ledger.commit([issued()])
+    something_else(tmp_path / "ledger.db")
+    with pytest.raises(LedgerReplaced):
+        await ledger.read_after(0, 10)
 
 
 async def test_a_file_taken_away_during_a_commit_is_noticed_too(

@@ -226,7 +226,10 @@ class ModelStore:
         """
         if not (manifest.verdict.fit or self._allow_unfit):
             start = f"{source}: " if source else ""
-            raise BundleUnfit(f"{start}model {manifest.version} is marked unfit: {manifest.verdict.reason}")
+            raise BundleUnfit(
+                f"{start}model {manifest.version} is marked unfit: {manifest.verdict.reason}"
+                " (allow it by --allow-unfit)"
+            )
 
     def _verify(
         self,

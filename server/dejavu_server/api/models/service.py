@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import datetime
-from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_common.clock import utc_now
 from dejavu_feed.game_day import game_day
 from dejavu_models.errors import BundleError
 from dejavu_models.manifest import Manifest
-from dejavu_models.registry.stages import Roster
+from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_server.access.caller import current_caller
 from dejavu_server.api.converters import models, prediction
 from dejavu_server.api.handlers import Context
@@ -22,6 +21,15 @@ from dejavu_server.forecasting.lifecycle.bundles import BundleStore
 from dejavu_server.forecasting.lifecycle.changes import ModelLifecycle
 from dejavu_server.forecasting.lifecycle.errors import NoModelStore
 from dejavu_server.forecasting.lifecycle.models import Models
+
+_Changed = TypeVar(
+    "_Changed",
+    pb.LoadModelResponse,
+    pb.UnloadModelResponse,
+    pb.PromoteModelResponse,
+    pb.RollbackModelResponse,
+    pb.RetireModelResponse,
+)
 
 MODEL_SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"]
 
@@ -147,41 +155,38 @@ class ModelService:
 
     async def load_model(self, request: pb.LoadModelRequest, _: Context) -> pb.LoadModelResponse:
         """Stages a model."""
-        lifecycle, version = self._lifecycle, request.model_version
-        change = await lifecycle.load(version, request.reason, current_caller.get().identity)
-        model = await self._model(version, await lifecycle.roster())
-        return pb.LoadModelResponse(model=model, change=models.change_message(change))
+        version = request.model_version
+        change = await self._lifecycle.load(version, request.reason, current_caller.get().identity)
+        return await self._changed(pb.LoadModelResponse, version, change)
 
     async def unload_model(self, request: pb.UnloadModelRequest, _: Context) -> pb.UnloadModelResponse:
         """Takes a staged model back."""
-        version, change = await self._lifecycle.unload(
-            request.model_version, request.reason, current_caller.get().identity
-        )
-        model = await self._model(version, await self._lifecycle.roster())
-        return pb.UnloadModelResponse(model=model, change=models.change_message(change))
+        caller = current_caller.get().identity
+        changed = await self._lifecycle.unload(request.model_version, request.reason, caller)
+        return await self._changed(pb.UnloadModelResponse, *changed)
 
     async def promote_model(self, request: pb.PromoteModelRequest, _: Context) -> pb.PromoteModelResponse:
         """Makes a model the champion."""
-        promote = partial(self._lifecycle.promote, force=request.force)
-        version, change = await promote(request.model_version, request.reason, current_caller.get().identity)
-        model = await self._model(version, await self._lifecycle.roster())
-        return pb.PromoteModelResponse(model=model, change=models.change_message(change))
+        promote, caller = self._lifecycle.promote, current_caller.get().identity
+        changed = await promote(request.model_version, request.reason, caller, force=request.force)
+        return await self._changed(pb.PromoteModelResponse, *changed)
 
     async def rollback_model(self, request: pb.RollbackModelRequest, _: Context) -> pb.RollbackModelResponse:
         """Makes the previous model the champion again."""
-        version, change = await self._lifecycle.rollback(
-            request.from_version, request.reason, current_caller.get().identity
-        )
-        model = await self._model(version, await self._lifecycle.roster())
-        return pb.RollbackModelResponse(model=model, change=models.change_message(change))
+        caller = current_caller.get().identity
+        changed = await self._lifecycle.rollback(request.from_version, request.reason, caller)
+        return await self._changed(pb.RollbackModelResponse, *changed)
 
     async def retire_model(self, request: pb.RetireModelRequest, _: Context) -> pb.RetireModelResponse:
         """Retires a model."""
-        version, change = await self._lifecycle.retire(
-            request.model_version, request.reason, current_caller.get().identity
-        )
+        caller = current_caller.get().identity
+        changed = await self._lifecycle.retire(request.model_version, request.reason, caller)
+        return await self._changed(pb.RetireModelResponse, *changed)
+
+    async def _changed(self, response: type[_Changed], version: str, change: ModelChange | None) -> _Changed:
+        """Returns the answer to a change: the model as it is now, and the change."""
         model = await self._model(version, await self._lifecycle.roster())
-        return pb.RetireModelResponse(model=model, change=models.change_message(change))
+        return response(model=model, change=models.change_message(change))
 
     async def route_games(self, request: pb.RouteGamesRequest, _: Context) -> pb.RouteGamesResponse:
         """Sets the shares of games."""

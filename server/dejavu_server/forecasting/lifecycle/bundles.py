@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 class BundleStore(Protocol):
-    """Bundles by version; see `dejavu_models.registry.store.store.ModelStore`. All methods block."""
+    """Bundles by version; see `dejavu_models.registry.store.store.ModelStore`. All methods but `check_fit` block."""
 
     def load(self, version: str) -> Forecaster:
         """Loads a bundle; raises a DejavuError that says why it cannot."""
@@ -34,6 +34,9 @@ class BundleStore(Protocol):
 
     def manifest_sha256(self, version: str) -> str:
         """Returns the SHA-256 of a manifest, in hexadecimal; raises a BundleError if there is none."""
+
+    def check_fit(self, manifest: Manifest) -> None:
+        """Raises BundleUnfit if the recipe of a bundle failed its backtest, unless that is allowed."""
 
     def is_complete(self, version: str) -> bool:
         """Returns whether there is a bundle of a version, with all its files."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
 from dejavu_common.clock import utc_now
-from dejavu_models.errors import BundleUnfit, DejavuError
+from dejavu_models.errors import DejavuError
 from dejavu_models.registry.stages import (
     ModelAction,
     ModelChange,
@@ -56,7 +56,6 @@ class ModelLifecycle:
         models: the models of this worker.
         follower: puts changes in force here.
         gate: judges promotions; None: they need no evidence.
-        allow_unfit: whether models may be staged whose recipe failed its backtest.
     """
 
     def __init__(
@@ -67,14 +66,12 @@ class ModelLifecycle:
         follower: ModelFollower,
         *,
         gate: Gate | None = None,
-        allow_unfit: bool = False,
     ) -> None:
         self._ledger = ledger
         self._store = store
         self._models = models
         self._workers = WorkerAgreement(ledger, follower)
         self._gate = gate
-        self._allow_unfit = allow_unfit
 
     async def roster(self) -> Roster:
         """Returns the roster that stands in the ledger.
@@ -120,7 +117,7 @@ class ModelLifecycle:
         if roster.changes_nothing(change):
             return None
         roster.check(change)
-        await self._check_fit(version)
+        self._store.check_fit(await asyncio.to_thread(self._store.manifest, version))
         return await self._with_all_workers(version, lambda _: change, caller)
 
     async def promote(
@@ -143,36 +140,29 @@ class ModelLifecycle:
             ModelLoadFailed, DeadlineExceeded: if a worker does not have it loaded.
             LedgerError: if it cannot be recorded.
         """
-        for _ in range(ATTEMPTS):
-            roster = await self.roster()
-            version, against = roster.version_of(name), roster.champion
+
+        async def prepare(roster: Roster) -> tuple[str, ModelChange | None]:
+            version = roster.version_of(name)
             change = ModelChange(ModelAction.PROMOTE, version, utc_now(), reason=reason)
             if roster.changes_nothing(change):
                 return version, None
             roster.check(change)
-            allowed, evidence, why = True, None, ""
-            if self._gate is not None and against:
-                allowed, evidence, why = await self._judge(version, against, forced=force)
+            if self._gate is None:
+                return version, replace(change, forced=force)
+            if not roster.champion:
+                return version, change
+            allowed, evidence, why = await self._judge(self._gate, version, roster.champion, forced=force)
             if not (allowed or force):
-                raise NotProven(f"model {version} is not proven against {against}: {why}")
-            forced = force and not (self._gate is not None and allowed)
-            change = ModelChange(
-                ModelAction.PROMOTE, version, utc_now(), reason=reason, forced=forced, evidence=evidence
-            )
-            judged = _Judged(against, change)
-            try:
-                return version, await self._with_all_workers(version, judged, caller)
-            except WrongStage:
-                if not judged.outdated:
-                    raise
-        raise WrongStage("the champion changes faster than a model can be judged against it; expected it to stay")
+                raise NotProven(f"model {version} is not proven against {roster.champion}: {why}")
+            return version, replace(change, forced=force and not allowed, evidence=evidence)
 
-    async def _judge(self, version: str, against: str, *, forced: bool) -> tuple[bool, ModelEvidence | None, str]:
+        return await self._change_champion(prepare, caller)
+
+    @staticmethod
+    async def _judge(gate: Gate, version: str, against: str, *, forced: bool) -> tuple[bool, ModelEvidence | None, str]:
         """Asks the gate; a forced promotion goes on if that fails."""
-        if self._gate is None:
-            return True, None, ""
         try:
-            return await self._gate.judge(version, against)
+            return await gate.judge(version, against)
         except DejavuError:
             if not forced:
                 raise
@@ -197,24 +187,41 @@ class ModelLifecycle:
             ModelLoadFailed, DeadlineExceeded: if a worker does not have the previous model loaded.
             LedgerError: if it cannot be recorded.
         """
-        for _ in range(ATTEMPTS):
-            roster = await self.roster()
-            against = roster.champion
+
+        async def prepare(roster: Roster) -> tuple[str, ModelChange | None]:
             if from_version:
                 roster.stage_of(from_version)
-                if from_version != against:
-                    return against, None
+                if from_version != roster.champion:
+                    return roster.champion, None
             if not roster.previous:
                 raise WrongStage("there is no previous model to return to; expected a promotion before")
             change = ModelChange(ModelAction.ROLLBACK, roster.previous, utc_now(), reason=reason, evidence=evidence)
             roster.check(change)
-            judged = _Judged(against, change)
+            return roster.previous, change
+
+        return await self._change_champion(prepare, caller)
+
+    async def _change_champion(
+        self, prepare: Callable[[Roster], Awaitable[tuple[str, ModelChange | None]]], caller: str
+    ) -> tuple[str, ModelChange | None]:
+        """Records a change of the champion, prepared anew if the champion changes in between.
+
+        Args:
+            prepare: returns the version that is to be the champion, and the change; None if there is nothing to change.
+            caller: identity of the caller.
+        """
+        for _ in range(ATTEMPTS):
+            roster = await self.roster()
+            version, change = await prepare(roster)
+            if change is None:
+                return version, None
+            judged = _Judged(roster.champion, change)
             try:
-                return roster.previous, await self._with_all_workers(roster.previous, judged, caller)
+                return version, await self._with_all_workers(version, judged, caller)
             except WrongStage:
                 if not judged.outdated:
                     raise
-        raise WrongStage("the champion changes all the time; expected it to stay")
+        raise WrongStage("the champion changes faster than this change is made; expected it to stay")
 
     async def unload(self, name: str, reason: str = "", caller: str = "") -> tuple[str, ModelChange | None]:
         """Takes a staged model back to the stage none; returns its version, and the change, None if there was none.
@@ -277,13 +284,6 @@ class ModelLifecycle:
 
         roster, recorded = await self._change(change, caller)
         return roster.shares, recorded
-
-    async def _check_fit(self, version: str) -> None:
-        verdict = (await asyncio.to_thread(self._store.manifest, version)).verdict
-        if not (verdict.fit or self._allow_unfit):
-            raise BundleUnfit(
-                f"model {version} is marked unfit: {verdict.reason} (use --allow-unfit to serve it anyway)"
-            )
 
     async def _with_all_workers(
         self, version: str, prepare: Callable[[Roster], ModelChange], caller: str

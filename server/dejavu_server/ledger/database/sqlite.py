@@ -30,7 +30,7 @@ from dejavu_server.ledger.database.sqlite_engine import (
     stopping,
 )
 from dejavu_server.ledger.database.sqlite_schema import check_schema
-from dejavu_server.ledger.errors import LedgerCorrupt, LedgerReplaced, LedgerSchemaError, LedgerUnavailable
+from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError, LedgerReplaced, LedgerSchemaError, LedgerUnavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -164,12 +164,16 @@ class SqliteBackend:
     @contextmanager
     def read(self, stop: StopSignal | None = None) -> Iterator[Connection]:
         """See `Backend.read`."""
-        with (
-            database_errors(),
-            self._reading.connect() as connection,
-            nullcontext() if stop is None else stopping(connection, stop),
-        ):
-            yield connection
+        try:
+            with (
+                database_errors(),
+                self._reading.connect() as connection,
+                nullcontext() if stop is None else stopping(connection, stop),
+            ):
+                yield connection
+        except LedgerError:
+            self.check()  # a new connection may have opened another file in the place of the ledger's
+            raise
 
     def check(self) -> None:
         """See `Backend.check`."""

@@ -46,6 +46,18 @@ class Columns(NamedTuple):
             result[self.has_quantiles] = crps_of_quantiles(self.quantiles, differential[self.has_quantiles])
         return result
 
+    def covered(self, differential: Floats) -> NDArray[np.bool_]:
+        """Returns whether each interval holds a differential."""
+        return (self.lower <= differential) & (differential <= self.upper)
+
+    def brier(self, differential: Floats) -> Floats:
+        """Returns the Brier score of each P(home leads) at a differential."""
+        return np.square(self.probability - (differential > 0))
+
+    def leader_brier(self, differential: Floats) -> Floats:
+        """Returns the Brier score of the leader at the last known differential: 1/2 where it is 0."""
+        return np.square((np.sign(self.last_known) + 1.0) / 2.0 - (differential > 0))
+
 
 def pack(
     point: float, last_known: float, interval: tuple[float, float], probability: float, quantiles: Sequence[float]

@@ -129,7 +129,6 @@ def _scored(rows: Sequence[Any], version: str) -> _Columns:
     except ValueError as error:
         raise LedgerCorrupt("the ledger is damaged: a forecast cannot be scored") from error
     differential = np.array(differentials, dtype=np.float64)
-    home_led = differential > 0
     # The key has the version of the model that made the recorded forecast, which is no part of the question.
     asked = (
         hash((text.replace(f'"{maker}"', '""'), slots))
@@ -143,10 +142,10 @@ def _scored(rows: Sequence[Any], version: str) -> _Columns:
         "minute": np.array(minute, dtype=np.int64),
         "alpha": np.array(alpha, dtype=np.float64),
         "crps": scored.crps(differential),
-        "brier": np.square(scored.probability - home_led),
-        "covered": (scored.lower <= differential) & (differential <= scored.upper),
+        "brier": scored.brier(differential),
+        "covered": scored.covered(differential),
         "persistence_crps": np.abs(scored.last_known - differential),
-        "leader_brier": np.square((np.sign(scored.last_known) + 1.0) / 2.0 - home_led),
+        "leader_brier": scored.leader_brier(differential),
     }
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.models.registry.manifests import rewrite
 
 from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, BundleNotFound, BundleUnfit
 from dejavu_models.registry.bundle import MANIFEST, load_bundle, read_manifest
@@ -27,17 +27,6 @@ def accept(_: Path) -> None:
 
 def quick_store(folder: Path, **options: Any) -> ModelStore:
     return ModelStore(FolderFiles(folder), folder / "uploads", check=accept, **options)
-
-
-@pytest.fixture
-def copy(small_bundle: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(small_bundle, tmp_path / "bundle")
-
-
-def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    manifest = json.loads((folder / MANIFEST).read_text())
-    change(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
 def test_a_bundle_that_was_put_is_listed_and_gives_the_same_answers(small_bundle: Path, tmp_path: Path) -> None:

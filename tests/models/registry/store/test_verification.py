@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +16,6 @@ from dejavu_models.registry.store import verification
 from dejavu_models.registry.store.folder import FolderFiles
 from dejavu_models.registry.store.store import ModelStore
 from dejavu_models.registry.store.verification import BACKGROUND_NICENESS, verify, verify_in_background
-
-
-@pytest.fixture
-def copy(small_bundle: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(small_bundle, tmp_path / "bundle")
 
 
 def test_a_file_that_ends_the_loading_process_is_refused(copy: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.fakes.forecasters import PersistenceForecaster
 
-from dejavu_models.errors import BundleCorrupt, BundleNotFound
+from dejavu_models.errors import BundleCorrupt, BundleNotFound, BundleUnfit
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
 from dejavu_models.registry.bundle import read_manifest
@@ -50,6 +50,11 @@ class ModelsInMemory:
         """Returns 64 zeros."""
         self.manifest(version)
         return "0" * 64
+
+    def check_fit(self, manifest: Manifest) -> None:
+        """Raises BundleUnfit if a bundle is marked unfit."""
+        if not manifest.verdict.fit:
+            raise BundleUnfit(f"model {manifest.version} is marked unfit")
 
     def is_complete(self, version: str) -> bool:
         """Returns whether it has a version."""

@@ -101,7 +101,10 @@ async def test_a_ledger_begins_with_the_first_bundle_of_the_settings(nodes: tupl
     for node in nodes:
         assert (node.champion, node.models.roster.sequence, node.ready) == (FIRST, 2, [False, True])
     one, _ = nodes
-    assert {each.worker: each.loaded for each in await one.changes.replicas()} == {name: {FIRST} for name in "01"}
+    loaded: dict[str, frozenset[str]] = {}
+    async with asyncio.timeout(SECONDS):
+        while loaded != {name: {FIRST} for name in "01"}:  # a worker is ready shortly before it reports so
+            loaded = {each.worker: each.loaded for each in await one.changes.replicas()}
 
 
 async def test_a_promotion_is_in_force_on_all_workers_and_a_rollback_too(nodes: tuple[Node, Node]) -> None:

@@ -108,7 +108,6 @@ async def follow_roster(
         models,
         follower,
         gate=None if settings.gate == "off" else gate,
-        allow_unfit=settings.allow_unfit,
     )
     return Lifecycle(store, models, follower, changes, updater, gate)
 

@@ -1,0 +1,14 @@
+"""Fixtures of the tests of bundles."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def copy(small_bundle: Path, tmp_path: Path) -> Path:
+    """Copy of the small bundle that a test may modify."""
+    return shutil.copytree(small_bundle, tmp_path / "bundle")

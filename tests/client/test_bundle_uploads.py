@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.support.builders.bundles import small_bundle
-from tests.support.programs.upload_server import upload_server
+from tests.support.programs.upload_server import running_upload_server, upload_server
 
 from dejavu.v1.model_service_pb2 import MissingFile, MissingFiles
 from dejavu_client import AsyncDejavuClient, DejavuClient
@@ -35,7 +35,7 @@ def version_of(bundle: Path) -> str:
 
 
 async def test_both_clients_upload_a_bundle(bundle: Path, tmp_path: Path) -> None:
-    with upload_server(tmp_path / "store") as (address, _):
+    with running_upload_server(tmp_path / "store") as address:
         async with AsyncDejavuClient(address) as client:
             first = await client.register_bundle(bundle, reason="new season")
         assert (first.created, first.model.version) == (True, version_of(bundle))
@@ -43,7 +43,7 @@ async def test_both_clients_upload_a_bundle(bundle: Path, tmp_path: Path) -> Non
         with DejavuClient(address) as client:
             again = client.register_bundle(str(bundle))
         assert (again.created, again.model.version) == (False, version_of(bundle))
-    with upload_server(tmp_path / "another") as (address, _), DejavuClient(address) as client:
+    with running_upload_server(tmp_path / "another") as address, DejavuClient(address) as client:
         assert client.register_bundle(bundle).created
 
 
@@ -67,7 +67,7 @@ def test_an_upload_goes_on_after_the_server_was_killed(bundle: Path, tmp_path: P
 
 
 def test_two_uploads_of_one_bundle_at_once_both_end_well(bundle: Path, tmp_path: Path) -> None:
-    with upload_server(tmp_path / "store") as (address, _):
+    with running_upload_server(tmp_path / "store") as address:
         created: list[bool] = []
 
         def upload() -> None:
@@ -84,7 +84,7 @@ def test_two_uploads_of_one_bundle_at_once_both_end_well(bundle: Path, tmp_path:
 
 async def test_a_refused_bundle_says_why(bundle: Path, tmp_path: Path) -> None:
     (bundle / "ratings.npz").write_bytes(b"other bytes")
-    with upload_server(tmp_path / "store") as (address, _):
+    with running_upload_server(tmp_path / "store") as address:
         async with AsyncDejavuClient(address) as client:
             with pytest.raises(FailedPreconditionError) as refused:
                 await client.register_bundle(bundle)
@@ -103,7 +103,7 @@ async def test_a_folder_that_is_no_bundle_is_not_sent(bundle: Path, tmp_path: Pa
 
 async def test_a_file_that_vanishes_ends_the_upload_with_its_name(bundle: Path, tmp_path: Path) -> None:
     (bundle / "ratings.npz").unlink()
-    with upload_server(tmp_path / "store") as (address, _):
+    with running_upload_server(tmp_path / "store") as address:
         async with AsyncDejavuClient(address) as client:
             with pytest.raises(FileNotFoundError, match=r"ratings\.npz"):
                 await client.register_bundle(bundle)

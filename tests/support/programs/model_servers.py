@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -39,8 +40,13 @@ def challenger_version() -> str:
 
 
 def store_with_challenger(folder: Path) -> str:
-    """Puts the challenger into a store; returns its address."""
-    ModelStore.open(folder / "store").put(challenger())
+    """Makes a store of the shipped bundle and the challenger, which were verified once a run; returns its address."""
+
+    def make(store: Path) -> None:
+        for bundle in (default_bundle(), challenger()):
+            ModelStore.open(store).put(bundle)
+
+    shutil.copytree(made_once("store-with-challenger", make), folder / "store", dirs_exist_ok=True)
     return str(folder / "store")
 
 

@@ -1,4 +1,4 @@
-"""A server of RegisterBundle alone, in a process of its own: killed in the middle, and started again on its store.
+"""A server of RegisterBundle alone: in a thread, or in a process of its own, which can be killed in the middle.
 
 Run as a program with the folder of the store, the seconds after which an idle upload ends, and a port (0: any); prints
 its address.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_models.registry.store.store import ModelStore
@@ -21,11 +23,13 @@ from dejavu_server.api.models.upload import IDLE_SECONDS, BundleReceiver
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.worker.grpc_server import GrpcServer
 
+ResultT = TypeVar("ResultT")
+
 _SERVICE = pb.DESCRIPTOR.services_by_name["ModelService"]
 
 
-async def serve(store: ModelStore, idle_seconds: float, port: int) -> None:
-    """Serves until the process ends."""
+async def start(store: ModelStore, idle_seconds: float, port: int) -> tuple[GrpcServer, str]:
+    """Starts the server; returns it and its address."""
     registered: set[str] = set()
 
     async def register(version: str, reason: str) -> pb.RegisteredModel:
@@ -40,9 +44,38 @@ async def serve(store: ModelStore, idle_seconds: float, port: int) -> None:
     server.add_methods(_SERVICE.full_name, handlers(_SERVICE, receiver, complete=False))
     port = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
-    sys.stdout.write(f"127.0.0.1:{port}\n")
+    return server, f"127.0.0.1:{port}"
+
+
+async def serve(store: ModelStore, idle_seconds: float, port: int) -> None:
+    """Serves until the process ends."""
+    server, address = await start(store, idle_seconds, port)
+    sys.stdout.write(f"{address}\n")
     sys.stdout.flush()
     await server.wait_for_termination()
+
+
+@contextmanager
+def running_upload_server(store: Path, idle_seconds: float = IDLE_SECONDS) -> Iterator[str]:
+    """Runs the server in a loop and thread of its own; yields its address."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="upload-server")
+    thread.start()
+
+    def run(work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(30)
+
+    try:
+        server, address = run(start(ModelStore.open(store), idle_seconds, 0))
+        try:
+            yield address
+        finally:
+            run(server.stop(None))
+    finally:
+        run(loop.shutdown_default_executor())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(30)
+        loop.close()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.builders.bundles import small_bundle
-from tests.support.programs.upload_server import upload_server
+from tests.support.programs.upload_server import running_upload_server
 
 from dejavu_models.registry.store.store import ModelStore
 from dejavu_trainer.cli.main import main
@@ -41,7 +41,7 @@ def test_a_server_registers_it_with_the_reason_of_its_lineage(
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["lineage"] = {"parent_version": "", "reason": "new season", "code_version": ""}
     (bundle / "manifest.json").write_text(json.dumps(manifest))
-    with upload_server(tmp_path / "store") as (address, _):
+    with running_upload_server(tmp_path / "store") as address:
         assert run(str(bundle), "--server", address) == 0
     assert f"is registered with {address}" in capsys.readouterr().out
     assert ModelStore.open(tmp_path / "store").versions() == [manifest["version"]]
@@ -51,7 +51,7 @@ def test_a_refusal_of_the_server_is_told(bundle: Path, tmp_path: Path, capsys: p
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["golden"][0]["point_forecast"] = 99.0
     (bundle / "manifest.json").write_text(json.dumps(manifest))
-    with upload_server(tmp_path / "store") as (address, _):
+    with running_upload_server(tmp_path / "store") as address:
         assert run(str(bundle), "--server", address) == 1
     told = capsys.readouterr().err
     assert f"{address} did not take the bundle" in told

@@ -69,12 +69,12 @@ def _signal_name(number: int) -> str:
 
 
 def main() -> None:
-    """Verifies the bundle in the folder that the first argument names; the second is the niceness.
+    """Verifies the bundle in the folder that the first argument names; the second is the niceness, 0 by default.
 
     Raises:
         SystemExit: with 1 if it is refused.
     """
-    os.nice(int(sys.argv[2]))
+    os.nice(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

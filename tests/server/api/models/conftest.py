@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.builders.bundles import small_bundle
-from tests.support.programs.upload_server import upload_server
+from tests.support.programs.upload_server import running_upload_server
 
 
 @pytest.fixture
@@ -16,5 +16,5 @@ def bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
-    with upload_server(tmp_path / "store") as (address, _):
+    with running_upload_server(tmp_path / "store") as address:
         yield address

@@ -1,4 +1,4 @@
-"""RegisterBundle of a real server process: whole, cut, killed, and two at once."""
+"""RegisterBundle of a real server: whole, cut, killed, and two at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What RegisterBundle of a real server process refuses, with its reason and field."""
+"""What RegisterBundle of a real server refuses, with its reason and field."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.support.programs.upload_server import upload_server
+from tests.support.programs.upload_server import running_upload_server
 from tests.support.programs.uploading import Uploading
 
 from dejavu.v1 import model_service_pb2 as pb
@@ -115,7 +115,7 @@ def test_a_bundle_that_answers_otherwise_is_refused_and_leaves_nothing(
 
 
 def test_an_idle_upload_ends(bundle: Path, tmp_path: Path) -> None:
-    with upload_server(tmp_path / "store", idle_seconds=0.2) as (address, _), Uploading(address, bundle) as upload:
+    with running_upload_server(tmp_path / "store", idle_seconds=0.2) as address, Uploading(address, bundle) as upload:
         upload.begin()
         with pytest.raises(DeadlineExceededError, match=r"no message for 0\.2 s"):
             upload.answer()

@@ -35,7 +35,7 @@ _TYPES: Final = {
 _COMPRESSIBLE: Final = ("text/", "image/svg+xml", "application/json", "application/manifest+json")
 
 
-_SCRIPT: Final = "<{}>; rel=modulepreload"
+_SCRIPT: Final = "<{}>; rel=modulepreload; fetchpriority=low"
 _ANSWER: Final = "<{}>; rel=preload; as=fetch; crossorigin=anonymous"
 _CHARTS: Final = "assets/library-"
 _SCRIPTS: Final = re.compile(r"assets/(rest|library)-[\w-]+\.js")

@@ -34,7 +34,10 @@ export const shellInPage: Plugin = {
     // The gateway allows this style by its hash: a request less before anything is painted.
     const css = darkFromTheStart(`${style.source}`.trim());
     const before = `${page.source}`;
-    page.source = before.replace(/\s*<link rel="stylesheet"[^>]*>/, () => `\n    <style>${css}</style>`);
+    page.source = before
+      .replace(/\s*<link rel="stylesheet"[^>]*>/, () => `\n    <style>${css}</style>`)
+      // What is painted first does not need the script: nothing waits for it.
+      .replace('<script type="module"', '<script type="module" fetchpriority="low"');
     if (page.source === before) throw new Error("index.html does not ask for the style");
     delete bundle[style.fileName];
   },

@@ -23,6 +23,12 @@ def test_the_page_has_no_inline_script_and_one_style_that_asks_for_nothing() -> 
     assert not re.search(r"\sstyle=|\son\w+=", index)
 
 
+def test_nothing_that_is_painted_first_waits_for_a_script() -> None:
+    scripts = re.findall(r"<script[^>]*>", (DIST / "index.html").read_text())
+    assert scripts
+    assert all('type="module"' in each and 'fetchpriority="low"' in each for each in scripts)
+
+
 def test_the_head_of_the_page_is_there_before_its_script() -> None:
     index = (DIST / "index.html").read_text()
     assert re.findall(r'<a href="([^"]+)">', index) == ["/", "/record", "/what-if", "/system"]

@@ -1,5 +1,4 @@
 /** How old what is shown is; it turns once the forecast no longer counts as current. */
-import { createMemo } from "solid-js";
 import { span, exact } from "../model/format";
 import type { Forecast } from "../model/types";
 import { now } from "../state/clock";
@@ -24,10 +23,13 @@ export function AgeBadge(props: { newest: Forecast; over: boolean }) {
     const said = strings.age;
     return { live: said.live(age()), stale: said.stale(age()), halftime: said.halftime, over: said.over }[state()];
   };
-  const made = createMemo(() => exact(props.newest.generated));
-  const title = () => `${state() === "stale" ? strings.age.staleTitle : strings.age.liveTitle} ${made()}`;
+  /** Written once it is pointed at: the format of a time takes a phone longer to make than a card. */
+  const title = () => {
+    const made = exact(props.newest.generated);
+    return state() === "over" ? made : `${state() === "stale" ? strings.age.staleTitle : strings.age.liveTitle} ${made}`;
+  };
   return (
-    <span class="badge" data-state={state()} title={state() === "over" ? made() : title()}>
+    <span class="badge" data-state={state()} onPointerEnter={(event) => (event.currentTarget.title = title())}>
       {words()}
     </span>
   );

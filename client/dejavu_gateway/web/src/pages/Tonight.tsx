@@ -18,9 +18,8 @@ const said = strings.tonight;
 /** So long the cards wait for the whole board, so that they are not moved about; then what the stream told is shown. */
 const WAIT_MS = 3000;
 
-/** Cards that fill a phone, drawn at once; the others follow a few at a time, so that a slow phone answers meanwhile. */
-const FIRST_CARDS = 4;
-const FURTHER_CARDS = 2;
+/** Cards are drawn a few at a time, so that a slow phone answers meanwhile; the first ones nearly fill it. */
+const CARDS_A_TURN = 2;
 
 /** In steps of a tenth, so that cards do not change places with every point. */
 function order(game: Game): number {
@@ -56,10 +55,10 @@ export default function Tonight() {
     { name: said.inPlay, ids: createMemo(() => sorted(false)) },
     { name: said.over, ids: createMemo(() => sorted(true)) },
   ];
-  const [room, setRoom] = createSignal(FIRST_CARDS);
+  const [room, setRoom] = createSignal(CARDS_A_TURN);
   let further: ReturnType<typeof setTimeout> | undefined;
   createEffect(() => {
-    if (room() < shown().length) further = setTimeout(() => setRoom(room() + FURTHER_CARDS));
+    if (room() < shown().length) further = setTimeout(() => setRoom(room() + CARDS_A_TURN));
   });
   onCleanup(() => clearTimeout(further));
   /** The cards of a group that have room: those of the groups before it come first. */

@@ -150,7 +150,8 @@ async def measured(load: Load, seconds: float, side: Side) -> Block:
         await asyncio.sleep(0.1)
         recorded = await asyncio.to_thread(side.shadows) - before
     cpu = side.cpu_seconds() - cpu
-    counted = sorted(milliseconds for began, milliseconds in taken if began >= WARM_UP_SECONDS)
+    late = [milliseconds for began, milliseconds in taken if began >= WARM_UP_SECONDS]
+    counted = sorted(late or [milliseconds for _, milliseconds in taken])  # all, if the machine stood still
     p99 = counted[round(0.99 * (len(counted) - 1))]
     return Block(statistics.median(counted), p99, 1e6 * cpu / len(taken), len(taken), recorded)
 

@@ -29,7 +29,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 CI = os.environ.get("DEJAVU_CI") == "1"
 RUN = pytest.StashKey[Path]()
 
-SLOW_LIBRARIES = ("matplotlib", "scipy", "sklearn", "torch")
+SLOW_LIBRARIES = ("jsonschema", "matplotlib", "scipy", "sklearn", "torch")
 LOADED_SLOW_LIBRARIES = pytest.StashKey[list[str]]()
 """Those that were imported to collect the tests: every process of a run would import them."""
 

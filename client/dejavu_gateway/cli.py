@@ -16,8 +16,9 @@ from dejavu_client.cli.access import add_options, client_options, options_given
 from dejavu_client.cli.options import Target, address
 from dejavu_client.config import DEFAULT_TARGET
 from dejavu_common import descriptors
+from dejavu_gateway.limits import GatewayLimits
 from dejavu_gateway.logs import configure, get_logger
-from dejavu_gateway.settings import WEB_DIST, GatewayLimits, GatewaySettings
+from dejavu_gateway.settings import WEB_DIST, GatewaySettings
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("auto", "json", "console")

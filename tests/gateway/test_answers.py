@@ -8,10 +8,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import jsonschema
 import pytest
 from google.protobuf.json_format import MessageToDict
-from openapi_spec_validator import validate
 from tests.gateway.conftest import GAMES, MINUTES, OUTCOME, Site
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
@@ -38,6 +36,8 @@ def document(site: Site) -> dict[str, Any]:
 
 def check(document: dict[str, Any], method: str, path: str, status: str, body: object) -> None:
     """Checks a body against the schema of its answer."""
+    import jsonschema  # slow: it makes a grammar of URIs
+
     answer = document["paths"][path][method]["responses"][status]
     schema = {**answer["content"]["application/json"]["schema"], "components": document["components"]}
     jsonschema.validate(body, schema, cls=jsonschema.Draft202012Validator)
@@ -48,6 +48,8 @@ def as_dict(message: Any) -> Any:
 
 
 def test_the_document_is_openapi_and_has_every_route(site: Site) -> None:
+    from openapi_spec_validator import validate
+
     document = site.get("/openapi.json").json()
     validate(document)
     undescribed = {"/assets/{path:path}", "/{path}", *PAGE_PATHS}  # the page itself

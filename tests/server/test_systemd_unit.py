@@ -16,7 +16,7 @@ import pytest
 from tests.support.processes.servers import SpawnedServer
 
 from dejavu_client import DejavuClient
-from dejavu_gateway.settings import GatewayLimits
+from dejavu_gateway.limits import GatewayLimits
 from dejavu_server.cli.options import options
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.supervisor import FEW_DESCRIPTORS

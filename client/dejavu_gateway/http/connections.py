@@ -19,11 +19,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from dejavu_gateway.http.answers import JSON, SECURITY_HEADERS
+from dejavu_gateway.limits import GatewayLimits
 from dejavu_gateway.logs import get_logger
 from dejavu_gateway.messages.encode import dump
 from dejavu_gateway.messages.errors import RequestRefused
 from dejavu_gateway.metrics import GatewayMetrics
-from dejavu_gateway.settings import GatewayLimits
 
 CONNECTION_KEY: Final = "dejavu.connection"
 """Key of an ASGI scope under which the connection of a request is."""

@@ -57,7 +57,6 @@ from dejavu_server.worker.connection_closer import ACCEPTED_SHARE, ConnectionClo
 from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.grpc_server import GrpcServer
 from dejavu_server.worker.ledger import new_ledger_manager, new_updater
-from dejavu_server.worker.lifecycle import Lifecycle, follow_roster, gate_settings, watch_challengers
 from dejavu_server.worker.limits import (
     CHANNEL_OPTIONS,
     caller_limits,
@@ -65,6 +64,7 @@ from dejavu_server.worker.limits import (
     max_waiting,
     queue_options,
 )
+from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, gate_settings, watch_challengers
 from dejavu_server.worker.models import configure, load_models, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age import RatingsAge

@@ -1,0 +1,40 @@
+"""Limits of a gateway: how much browsers may use of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLimits:
+    """What browsers may use of a gateway. Times are in seconds, sizes in bytes.
+
+    Attributes:
+        connections: most connections.
+        connections_per_address: most connections of one address, unless it is that of a trusted proxy.
+        streams_per_address: most live streams of one address, or of one client of a trusted proxy.
+        header_bytes: largest request line with its headers.
+        body_bytes: largest body of a request.
+        request_seconds: within which a request must have arrived.
+        keep_alive_seconds: how long an idle connection is kept.
+        answer_seconds: within which a request is answered, live streams apart.
+        stalled_seconds: after which a browser that reads nothing is cut off; it resumes.
+        heartbeat_seconds: silence after which a live stream sends a comment.
+        replay_events: most events kept for browsers that resume.
+        replay_bytes: most bytes of them.
+        catching_up: most streams to the server for browsers that resume from before those events.
+    """
+
+    connections: int = 2000
+    connections_per_address: int = 64
+    streams_per_address: int = 32
+    header_bytes: int = 16 * 1024
+    body_bytes: int = 1024 * 1024
+    request_seconds: float = 15.0
+    keep_alive_seconds: int = 30
+    answer_seconds: float = 75.0
+    stalled_seconds: float = 15.0
+    heartbeat_seconds: float = 10.0
+    replay_events: int = 5000
+    replay_bytes: int = 64 * 1024 * 1024
+    catching_up: int = 16

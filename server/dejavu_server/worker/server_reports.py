@@ -23,7 +23,7 @@ from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_server.observability.totals import ServerTotals
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.ledger_manager import LedgerManager
-from dejavu_server.worker.lifecycle import server_name
+from dejavu_server.worker.model_lifecycle import server_name
 from dejavu_server.worker.sampler import COVERAGE_DAYS
 from dejavu_server.worker.statistics import StatisticsReporter
 

@@ -53,7 +53,7 @@ def store() -> Iterator[dict[str, str]]:
     """Settings of a server whose model store is a bucket of S3, in this process."""
     from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(port=0)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()
@@ -149,6 +149,7 @@ def test_a_server_keeps_models_of_a_store_elsewhere_in_its_cache(
     with images.running("server", ["--workers", "1"], volume, LOOPBACK | store, cache) as process:
         server = SpawnedServer(process)
         try:
+            server.wait_for("listening", seconds=300)  # it puts the shipped model into the store first
             with DejavuClient(server.address, timeout=60.0) as client:
                 version = client.predict(PATTERN).model_version
             [supervisor] = psutil.Process(process.pid).children()

@@ -64,6 +64,7 @@ class RecordService:
         # Lookups use at most one reader thread, scorecards two; the others stay free for streams.
         self._lookup_slot = asyncio.Semaphore(1)
         self._position = LatestRead(partial(ledger.read, scorecards.position))
+        self._roster = LatestRead(partial(ledger.read, model_changes.read_roster))
         self._scorecards = SharedReads()
         self._settled = SettledCache()
 
@@ -112,7 +113,7 @@ class RecordService:
     async def get_leaderboard(self, request: pb.GetLeaderboardRequest, _: Context) -> pb.GetLeaderboardResponse:
         """Ranks the model versions, and compares the staged models with the champion."""
         asked = record_requests.leaderboard_query(request)
-        roster = await self._ledger.read(model_changes.read_roster)
+        roster = await self._roster.get()
         filter_ = PairFilter("", roster.champion, asked.filter.horizon, not asked.filter.real_only, scope=asked.filter)
 
         def response(

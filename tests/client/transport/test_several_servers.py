@@ -173,7 +173,7 @@ async def test_the_certificate_must_have_the_dns_name_rather_than_the_address(
         looked_up.clear()
         # "other.invalid" is not in the certificate, though 127.0.0.1 is.
         other = f"dns:///other.invalid:{server.port}"
-        async with CLIENTS[kind](other, credentials=credentials, timeout=1.0) as client:
+        async with CLIENTS[kind](other, credentials=credentials, timeout=10.0) as client:
             await looked_up.wait()
             with pytest.raises(UnavailableError):
                 await client.call("predict", PATTERN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -71,7 +72,8 @@ async def answer(channel: Any, path: str, handler: Any, token: str | None) -> CO
             async with asyncio.timeout(5):
                 # Write only once it is accepted: grpc.aio reports a write to a call that was just refused as INTERNAL.
                 if WORKER in dict(await stream.initial_metadata()):
-                    await stream.write(data)
+                    with suppress(asyncio.InvalidStateError):  # refused since
+                        await stream.write(data)
                 await stream.read()
             stream.cancel()
         elif handler.response_streaming:

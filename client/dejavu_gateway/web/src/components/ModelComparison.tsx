@@ -89,11 +89,12 @@ export function ModelComparison(props: { models: readonly ModelJson[] }) {
     const chosen = pair();
     return chosen && { pair: chosen, horizon: horizon(), replays: replays() };
   });
-  const answer = createLoaded(question, async ({ pair: { model, against }, horizon: at, replays: includeReplays }) => {
-    const query = { modelVersion: model, againstVersion: against, horizon: at === "final" ? "HORIZON_FINAL" : "HORIZON_HALFTIME", includeReplays };
-    return (await api.comparison(query)).comparison ?? {};
+  const answer = createLoaded(question, async ({ pair: chosen, horizon: at, replays: includeReplays }) => {
+    const horizonName = at === "final" ? "HORIZON_FINAL" : "HORIZON_HALFTIME";
+    const query = { modelVersion: chosen.model, againstVersion: chosen.against, horizon: horizonName, includeReplays };
+    return { pair: chosen, comparison: (await api.comparison(query)).comparison ?? {} }; // names never stand beside another pair's figures
   });
-  const challenges = () => props.models.find((model) => model.version === pair()?.model)?.stage === "MODEL_STAGE_STAGED";
+  const challenges = (version: string) => props.models.find((model) => model.version === version)?.stage === "MODEL_STAGE_STAGED";
   return (
     <>
       <section class="card">
@@ -115,14 +116,14 @@ export function ModelComparison(props: { models: readonly ModelJson[] }) {
           <p class="caption">{said.none}</p>
         </Show>
         <Show when={!answer.error() && answer.value()} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
-          {(comparison) => <Result comparison={comparison()} name={pair()?.name ?? ""} other={pair()?.other ?? ""} gate={challenges()} />}
+          {(found) => <Result comparison={found().comparison} name={found().pair.name} other={found().pair.other} gate={challenges(found().pair.model)} />}
         </Show>
       </section>
       <Show when={!answer.error() && answer.value()}>
-        {(comparison) => (
+        {(found) => (
           <div class="two-columns">
-            <For each={SCORES.filter((kind) => comparison()[kind]?.path?.length)}>
-              {(kind) => <EvidenceFigure kind={kind} score={comparison()[kind] ?? {}} />}
+            <For each={SCORES.filter((kind) => found().comparison[kind]?.path?.length)}>
+              {(kind) => <EvidenceFigure kind={kind} score={found().comparison[kind] ?? {}} />}
             </For>
           </div>
         )}

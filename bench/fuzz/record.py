@@ -40,7 +40,7 @@ def _report(rng: random.Random, games: Sequence[str]) -> Message:
 
 
 def _prediction(rng: random.Random, games: Sequence[str]) -> Message:
-    minute = rng.choice([None, None, rng.randint(1, MOST_MINUTES)])
+    minute = rng.choice([*[None] * 7, rng.randint(1, MOST_MINUTES)])  # few minutes of a game are recorded in a run
     return pb.GetPredictionRequest(game_id=rng.choice(games), horizon=rng.choice(HORIZONS), elapsed_minutes=minute)
 
 

@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 GEN    := .venv-gen
-MLFLOW := .venv-mlflow
 NODE   := examples/node
 WEB    := client/dejavu_gateway/web
 PIP     = $(BIN)/pip --disable-pip-version-check -q
@@ -41,12 +40,6 @@ $(GEN)/.installed: pyproject.toml constraints.txt constraints-gen.txt
 	test -x $(GEN)/bin/python || $(PYTHON) -m venv $(GEN)
 	$(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt pip
 	HNSWLIB_NO_NATIVE=1 $(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt --group gen -e '.[postgres,redis,server]'
-	@touch $@
-
-# A real tracking server for the tests, far from what ships: it needs some hundred megabytes of libraries of its own.
-$(MLFLOW)/.installed: constraints-mlflow.txt
-	test -x $(MLFLOW)/bin/python || $(PYTHON) -m venv $(MLFLOW)
-	$(MLFLOW)/bin/pip --disable-pip-version-check -q install -c constraints-mlflow.txt mlflow
 	@touch $@
 
 install: $(VENV)/.installed  ## create .venv with all extras and development tools
@@ -143,7 +136,6 @@ FAST   = tests/test_structure.py tests/models tests/feed tests/contract/test_mes
 # Node is optional: without it, or without npm's registry, its tests are skipped. CI requires it.
 test: install test-protobuf6  ## all tests except the nightly ones
 	@! command -v node >/dev/null || $(MAKE) --no-print-directory install-node $(WEB)/node_modules/.installed || test "$(DEJAVU_CI)" != 1
-	@$(MAKE) --no-print-directory $(MLFLOW)/.installed || test "$(DEJAVU_CI)" != 1
 	$(ALL) -p no:randomly
 
 test-fast: install  ## quick tests while developing: models, feed and units, about a minute

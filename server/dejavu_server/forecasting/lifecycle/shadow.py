@@ -32,8 +32,11 @@ from dejavu_server.results import Failed, Result
 MAX_WAITING: Final = 2000
 """Most recorded forecasts that wait for their shadows: a second of a worker that records as fast as it can."""
 
-GROUP: Final = 32
-"""Most forecasts that a model makes at a time: some two milliseconds on the thread of large groups of calls."""
+GROUP: Final = 8
+"""Most forecasts that a model makes at a time.
+
+Callers wait for the interpreter meanwhile: with 32, their p99 was 1.8 × that without a challenger; with 8 it is 1.2 ×.
+"""
 
 GATHER_SECONDS: Final = 0.25
 """Pause before the first of some forecasts is taken: many at a time cost a third of what they cost one by one."""

@@ -10,31 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from functools import cache
 from typing import NamedTuple, Protocol
 
 from dejavu_common.clock import utc_now
 from dejavu_feed.game_day import day_bounds, game_day
+from dejavu_server.forecasting.cache.fingerprint import Validity
 from dejavu_server.forecasting.cache.memory import Answer, MemoryCache
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.shared_counts import CacheCount, SharedCounts
-
-
-class Validity(NamedTuple):
-    """What answers in memory are good for; if one differs, none of them is used.
-
-    Attributes:
-        history: names what the models have learned from outcomes.
-        cleared: how often the cache of the server was cleared.
-        token: names the content of the shared cache; None without one, or while it is not reached.
-        day: the day of games.
-    """
-
-    history: bytes
-    cleared: int
-    token: bytes | None
-    day: date
 
 
 class SharedCache(Protocol):

@@ -28,8 +28,8 @@ from redis.exceptions import RedisError
 from dejavu_common.backoff import Backoff
 from dejavu_common.clock import utc_now
 from dejavu_common.tasks import BackgroundTask
-from dejavu_server.forecasting.cache.answer_cache import Validity
 from dejavu_server.forecasting.cache.errors import SharedCacheUnavailable
+from dejavu_server.forecasting.cache.fingerprint import Validity
 from dejavu_server.forecasting.cache.memory import MAX_ANSWER, MAX_REQUEST, Answer
 from dejavu_server.forecasting.cache.shared_entries import TOKEN_KEY, SharedEntries
 from dejavu_server.observability.failure_log import FailureLog

@@ -49,6 +49,8 @@ def _scores(comparison: pb.ModelComparison) -> Table:
     rows.add_column(justify="right", no_wrap=True)
     rows.add_column(style="dim")
     rows.add_row("games", f"{comparison.games:,}", pluralize(comparison.forecasts, "forecast"))
+    if not comparison.games:  # zeros would read as equal scores
+        return rows
     for name, score, digits in (("CRPS", comparison.crps, 3), ("Brier score", comparison.brier, 4)):
         between = ""
         if score.HasField("lower") and score.HasField("upper"):

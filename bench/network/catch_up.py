@@ -50,7 +50,9 @@ async def run(options: argparse.Namespace, folder: Path) -> int:
     ledger = await Ledger.open(f"sqlite:///{folder / 'ledger.sqlite3'}")
     try:
         for first in range(0, options.behind, A_COMMIT):
-            await ledger.commit([issued(game(number)) for number in range(first, min(first + A_COMMIT, options.behind))])
+            await ledger.commit(
+                [issued(game(number)) for number in range(first, min(first + A_COMMIT, options.behind))]
+            )
         alone, together, incomplete = list[float](), list[float](), 0
         for _ in range(options.rounds):
             for subscribers, seconds in ((1, alone), (options.subscribers, together)):

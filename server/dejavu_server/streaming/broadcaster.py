@@ -37,7 +37,7 @@ from dejavu_server.ledger.queries.current_forecasts import CurrentFilter
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.streaming.catch_up import PAGE_MESSAGES, PAGE_SIZE, CatchUpPage, CatchUpPages
 from dejavu_server.streaming.errors import ServerDraining, StreamFailed
-from dejavu_server.streaming.subscription import StreamEvent, Subscription
+from dejavu_server.streaming.subscription import QUEUE_SIZE, StreamEvent, Subscription
 
 _T = TypeVar("_T")
 
@@ -71,7 +71,7 @@ class Broadcaster:
         encode: Callable[[IssuedForecast], forecast_pb2.Forecast],
         encode_outcome: Callable[[ReportedOutcome], record_pb2.Outcome],
         heartbeat_seconds: float = 15.0,
-        queue_size: int = 2000,
+        queue_size: int = QUEUE_SIZE,
         on_failure: Callable[[DejavuError], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger

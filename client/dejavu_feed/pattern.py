@@ -1,8 +1,14 @@
-"""Computes the slots of a pattern from a score timeline: the single definition for training and live games."""
+"""Computes the slots of a pattern, and the inputs beside it, from a score timeline.
+
+It is the single definition for training and live games.
+"""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 QUARTER_MINUTES = 12
@@ -19,6 +25,35 @@ class Score(NamedTuple):
     """Game seconds since tip-off."""
     home: int
     away: int
+
+
+class Side(enum.IntEnum):
+    """Team of a game; the value is the sign of its points in a differential."""
+
+    HOME = 1
+    AWAY = -1
+
+
+@dataclass(frozen=True, slots=True)
+class LastScore:
+    """The last points of a game up to the end of a minute.
+
+    Attributes:
+        side: the team that scored them.
+        seconds: whole game seconds from them to the end of the minute, rounded down.
+    """
+
+    side: Side
+    seconds: int
+
+
+class ScoreSummary(NamedTuple):
+    """What the plays say about the end of a minute beside the differential."""
+
+    total_points: int
+    """Points of both teams together."""
+    last_score: LastScore | None
+    """None while nobody has scored."""
 
 
 def slots(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple[int, ...]:
@@ -45,6 +80,51 @@ def slots(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple[int, 
             newest = entry
         result.append(newest[1])
     return tuple(result)
+
+
+def score_summaries(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple[ScoreSummary, ...]:
+    """Returns the total points and the last score at the end of each of the first `minutes` minutes.
+
+    Args:
+        scores: the score after each play and its time, as for `slots`.
+        minutes: number of minutes.
+
+    Uses the same rows as `slots`: for minute m those whose time is not after its end, in the given order. Points that a
+    later row takes back never were the last score. If one row adds points for both teams, the home team's are the last.
+    """
+    rows = [Score(*row) for row in scores]
+    if all(before.elapsed <= after.elapsed for before, after in pairwise(rows)):
+        return _summaries(rows, range(1, minutes + 1))
+    # A row with a wrong clock belongs to some minutes only, and not necessarily to the later ones alone.
+    return tuple(
+        _summaries([row for row in rows if row.elapsed <= 60 * minute], range(minute, minute + 1))[0]
+        for minute in range(1, minutes + 1)
+    )
+
+
+def _summaries(rows: list[Score], minutes: range) -> tuple[ScoreSummary, ...]:
+    """Summarizes rows at the end of each of some minutes; a minute takes the rows before the first that is after it."""
+    home: list[tuple[int, float]] = []  # one entry a point: number and time of the row that scored it
+    away: list[tuple[int, float]] = []
+    result = []
+    index = 0
+    for minute in minutes:
+        while index < len(rows) and rows[index].elapsed <= 60 * minute:
+            row = rows[index]
+            for points, score in ((home, row.home), (away, row.away)):
+                del points[score:]
+                points.extend([(index, row.elapsed)] * (score - len(points)))
+            index += 1
+        result.append(ScoreSummary(len(home) + len(away), _last_score(home, away, 60 * minute)))
+    return tuple(result)
+
+
+def _last_score(home: list[tuple[int, float]], away: list[tuple[int, float]], end: int) -> LastScore | None:
+    if not home and not away:
+        return None
+    by_home = not away or bool(home and home[-1] >= away[-1])
+    _, elapsed = (home if by_home else away)[-1]
+    return LastScore(Side.HOME if by_home else Side.AWAY, int(end - elapsed))
 
 
 def period_of(elapsed: float) -> int:

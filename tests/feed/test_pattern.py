@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_feed.pattern import Score, elapsed_seconds, period_of, slots
+from dejavu_feed.pattern import LastScore, Score, Side, elapsed_seconds, period_of, score_summaries, slots
 
 SCORES = st.lists(
     st.builds(
@@ -31,6 +31,38 @@ def test_a_slot_is_the_last_row_not_after_the_end_of_its_minute(scores: list[Sco
 @given(scores=SCORES, fewer=st.integers(1, 47))
 def test_a_longer_pattern_begins_with_the_shorter_one(scores: list[Score], fewer: int) -> None:
     assert slots(scores, 48)[:fewer] == slots(scores, fewer)
+
+
+@given(scores=SCORES, minutes=st.integers(1, 48), chronological=st.booleans())
+def test_totals_and_the_last_score_are_those_of_the_points_that_stand(
+    scores: list[Score], minutes: int, chronological: bool
+) -> None:
+    if chronological:
+        scores = sorted(scores, key=lambda score: score.elapsed)
+    for minute, (total, last) in enumerate(score_summaries(scores, minutes), start=1):
+        before = [score for score in scores if score.elapsed <= 60 * minute]
+        assert total == (sum(before[-1][1:]) if before else 0)
+        assert (last is None) == (total == 0)
+        if last is None:
+            continue
+        # The row since which a side has had its last point, for both sides.
+        since = []
+        for side in (1, 2):
+            points = before[-1][side]
+            lower = [index for index, score in enumerate(before) if score[side] < points]
+            since.append(-1 if not points else lower[-1] + 1 if lower else 0)
+        assert last.side == (Side.HOME if since[0] >= since[1] else Side.AWAY)
+        assert last.seconds <= 60 * minute - before[max(since)].elapsed < last.seconds + 1
+
+
+@given(scores=SCORES, fewer=st.integers(1, 47))
+def test_more_minutes_begin_with_the_same_totals_and_last_scores(scores: list[Score], fewer: int) -> None:
+    assert score_summaries(scores, 48)[:fewer] == score_summaries(scores, fewer)
+
+
+def test_points_that_are_taken_back_were_not_the_last_score() -> None:
+    scores = [(30.0, 2, 0), (50.0, 2, 3), (70.0, 2, 0), (100.0, 2, 0)]
+    assert score_summaries(scores, 2) == ((5, LastScore(Side.AWAY, 10)), (2, LastScore(Side.HOME, 90)))
 
 
 @given(period=st.integers(1, 8), left=st.integers(0, 299))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from tests.support.builders.made_once import computed_once
-from tests.support.builders.random_walks import random_walks
+from tests.support.builders.random_walks import random_walks, scoring_for
 from tests.support.fakes.linear_only_models import plain_calibration, plain_models
 
 from dejavu_models.point.ensemble import PointEnsemble
@@ -27,7 +27,9 @@ def rated_walks(games_a_season: int, seasons: range, seed: int, strength: float 
     drift = np.round(margins[:, None] * np.arange(1, 49) / 48).astype(np.int16)
     final = games.final + drift[:, -1]
     final[final == 0] = 1
-    return RatedGames(replace(games, differentials=games.differentials + drift, final=final), margins)
+    differentials = games.differentials + drift
+    scoring = scoring_for(differentials, final)
+    return RatedGames(replace(games, differentials=differentials, final=final, **scoring), margins)
 
 
 def walk_fold(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.games import Games
@@ -28,4 +31,24 @@ def random_walks(games_a_season: int, seasons: range, seed: int = 0) -> Games:
         away=teams[:, 1],
         differentials=differentials,
         final=final,
+        **scoring_for(differentials, final),
     )
+
+
+def scoring_for(differentials: NDArray[np.int16], final: NDArray[np.int16]) -> dict[str, Any]:
+    """Returns totals and last scores that fit differentials: two points a minute beside the changes.
+
+    The last points of a minute are scored 7 s before its end, by the side that the differential moved to.
+
+    Args:
+        differentials: (n, 48) home − away at the end of minutes 1 … 48, in points.
+        final: (n,) final home − away, in points.
+    """
+    changes = np.diff(differentials, axis=1, prepend=0)
+    totals = (np.abs(changes) + 2).cumsum(axis=1).astype(np.int16)
+    return {
+        "totals": totals,
+        "final_total": (totals[:, -1] + np.abs(final - differentials[:, -1])).astype(np.int16),
+        "last_side": np.where(changes >= 0, 1, -1).astype(np.int8),
+        "last_seconds": np.full(differentials.shape, 7, dtype=np.int16),
+    }

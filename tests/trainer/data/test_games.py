@@ -37,6 +37,61 @@ def test_a_slot_is_the_differential_at_the_end_of_its_minute(tmp_path: Path) -> 
     assert games.final.tolist() == [2]
 
 
+def test_totals_and_the_last_score_are_those_of_the_plays(tmp_path: Path) -> None:
+    save(tmp_path, 2023, [*game(), ("202301010BOS", "RS", "BOS", "BRK", 2900.0, 8, 9)])
+    games = load_games(tmp_path, [2023])
+    by_minute = {
+        minute: (total, side, seconds)
+        for minute, total, side, seconds in zip(
+            range(1, 49),
+            games.totals[0].tolist(),
+            games.last_side[0].tolist(),
+            games.last_seconds[0].tolist(),
+            strict=True,
+        )
+    }
+    assert by_minute[1] == (2, 1, 0)
+    assert by_minute[2] == (5, -1, 59)
+    assert by_minute[18] == (9, -1, 0)
+    assert by_minute[47] == (11, 1, 47 * 60 - 1500)
+    assert by_minute[48] == (14, 1, 0)
+    assert games.final_total.tolist() == [17]
+
+
+def test_before_the_first_points_the_seconds_are_those_since_tip_off(tmp_path: Path) -> None:
+    late = [(2, *row[1:4], row[4] + 130.0, *row[5:]) for row in game()[1:2]]
+    rows = [("202301010BOS", *row[1:]) for row in late]
+    save(tmp_path, 2023, rows + game()[3:])
+    games = load_games(tmp_path, [2023])
+    assert games.totals[0, :4].tolist() == [0, 0, 0, 2]
+    assert games.last_side[0, :4].tolist() == [0, 0, 0, 1]
+    assert games.last_seconds[0, :4].tolist() == [60, 120, 180, 50]
+
+
+def test_of_scores_at_the_ends_of_minutes_alone_totals_are_not_known(tmp_path: Path) -> None:
+    """Exports of earlier releases contain the lowest scores with a game's differentials, one row a minute."""
+    save(tmp_path, 2023, [(*row[:4], 60.0 * round(row[4] / 60), *row[5:]) for row in game()])
+    games = load_games(tmp_path, [2023])
+    assert games.differentials[0, 0] == 2 - 3, "the differentials are those of the rows"
+    assert np.unique(games.totals).tolist() == np.unique(games.last_seconds).tolist() == [-1]
+    assert games.final_total.tolist() == [-1]
+    assert not games.last_side.any()
+
+
+def test_recorded_totals_replace_those_of_the_rows(tmp_path: Path) -> None:
+    rows = [(*row[:4], 60.0 * round(row[4] / 60), *row[5:]) for row in game()]
+    table = dated(rows, date(2023, 1, 1))
+    recorded = {"total_points": pa.int16(), "last_side": pa.int8(), "last_seconds": pa.int16()}
+    values = {"total_points": [None, 6, 9, None], "last_side": [None, 0, -1, None], "last_seconds": [None, 60, 4, None]}
+    for name, kind in recorded.items():
+        table = table.append_column(name, pa.array(values[name] + [None] * 3, kind))
+    write_plays(tmp_path, 2023, table)
+    games = load_games(tmp_path, [2023])
+    assert games.totals[0, [0, 1, 16]].tolist() == [9, -1, -1], "of rows at one time the last counts"
+    assert (games.last_side[0, 0], games.last_seconds[0, 0]) == (-1, 4)
+    assert games.final_total.tolist() == [-1]
+
+
 def dated(rows: list[Row], day: date | None) -> pa.Table:
     names = ["game_id", "type", "home", "away", "elapsed_s", "home_score", "away_score"]
     plays = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
@@ -280,7 +335,10 @@ def test_slots_of_real_games_are_the_last_row_not_after_the_minute(data_dir: Pat
     ids = np.array(plays["game_id"].to_pylist())
     elapsed = plays["elapsed_s"].to_numpy()
     differential = plays["home_score"].to_numpy() - plays["away_score"].to_numpy()
+    total = plays["home_score"].to_numpy() + plays["away_score"].to_numpy()
     for index in range(0, len(games), 7):
         rows = ids == games.game_id[index]
         place = np.searchsorted(elapsed[rows], 60.0 * np.arange(1, 49), side="right") - 1
         assert (games.differentials[index] == differential[rows][place]).all()
+        assert (games.totals[index] == total[rows][place]).all()
+        assert games.final_total[index] == total[rows][-1]

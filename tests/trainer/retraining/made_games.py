@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from itertools import combinations
 
 import numpy as np
+from tests.support.builders.random_walks import scoring_for
 
 from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.games import Games
@@ -37,6 +38,7 @@ def made_games(count: int, *, season: int = 2031, seed: int = 0, scale: float = 
         away=np.array(away),
         differentials=differentials,
         final=differentials[:, -1],
+        **scoring_for(differentials, differentials[:, -1]),
     )
     return games.select(order)
 

@@ -21,7 +21,8 @@ from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
 from dejavu_feed.teams import team_code
 from dejavu_models.arrays import Floats
 from dejavu_models.types import MAX_SLOTS, Horizon
-from dejavu_trainer.data.plays import DATE, DataError, plays_file, read_plays
+from dejavu_trainer.data.plays import DATE, RECORDED_FIELDS, DataError, plays_file, read_plays
+from dejavu_trainer.data.scoring import UNKNOWN, recorded_scoring, scoring_of
 from dejavu_trainer.execution import Advance, ignore
 
 __all__ = ["DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons", "ranges"]
@@ -42,6 +43,11 @@ class Games:
         home, away: (n,) NBA codes of the teams.
         differentials: (n, 48) home − away at the end of minutes 1 … 48, in points.
         final: (n,) final home − away, overtime included, in points; never 0.
+        totals: (n, 48) points of both teams together at the end of minutes 1 … 48; −1 where unknown.
+        final_total: (n,) points of both teams together at the end, overtime included; −1 if unknown.
+        last_side: (n, 48) team that scored last before the end of a minute: 1 home, −1 away, 0 none yet or unknown.
+        last_seconds: (n, 48) whole game seconds from that score to the end of the minute; from tip-off while nobody
+            has scored; −1 where unknown.
     """
 
     game_id: NDArray[np.str_]
@@ -52,6 +58,10 @@ class Games:
     away: NDArray[np.str_]
     differentials: NDArray[np.int16]
     final: NDArray[np.int16]
+    totals: NDArray[np.int16]
+    final_total: NDArray[np.int16]
+    last_side: NDArray[np.int8]
+    last_seconds: NDArray[np.int16]
 
     def __len__(self) -> int:
         return len(self.game_id)
@@ -109,6 +119,10 @@ class _Game(NamedTuple):
     away: str
     differentials: tuple[int, ...]
     final: int
+    totals: tuple[int, ...]
+    final_total: int
+    last_side: tuple[int, ...]
+    last_seconds: tuple[int, ...]
 
 
 def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) -> Games:
@@ -138,7 +152,7 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) 
         seen.add(game.game_id)
     _refuse_second_ids(folder, games)
     columns: list[Any] = list(zip(*games, strict=True)) or [()] * len(_Game._fields)
-    dtypes: list[Any] = [np.str_, np.int16, "datetime64[D]", np.str_, np.str_, np.str_, np.int16, np.int16]
+    dtypes: list[Any] = [np.str_, np.int16, "datetime64[D]", *[np.str_] * 3, *[np.int16] * 4, np.int8, np.int16]
     return Games(*map(np.array, columns, dtypes))
 
 
@@ -184,6 +198,7 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
     no_away = plays["away"].is_null().to_numpy()[order]
     labels = ["type", "home", "away", *([DATE] if DATE in plays.column_names else [])]
     names = plays.select(labels).take(order[starts]).to_pylist()
+    recorded = _recorded(plays, order)
 
     games = []
     for game_id, team, start, end in zip(
@@ -200,10 +215,19 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
             raise DataError(f"{source}: game {game_id}: {error}") from None
         differentials = slots(scores, REGULATION_MINUTES)
         final = scores[-1].home - scores[-1].away
-        games.append(_Game(game_id, season, day, team["type"], home, away, differentials, final))
+        scoring = recorded_scoring(columns[0], recorded[rows]) if recorded else scoring_of(scores)
+        games.append(_Game(game_id, season, day, team["type"], home, away, differentials, final, *scoring))
     if not games:
         raise DataError(f"{source}: holds no complete game")
     return games
+
+
+def _recorded(plays: pa.Table, order: NDArray[np.intp]) -> list[tuple[int, int, int]]:
+    """Returns total points, last side and last seconds of each row, in an order; empty without these columns."""
+    if RECORDED_FIELDS[0].name not in plays.column_names:
+        return []
+    columns = [plays[field.name].fill_null(0 if field.name == "last_side" else UNKNOWN) for field in RECORDED_FIELDS]
+    return list(zip(*(column.to_numpy()[order].tolist() for column in columns), strict=True))
 
 
 @lru_cache(maxsize=4096)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -36,13 +37,31 @@ DATE = "game_date"
 DATED = SCHEMA.append(pa.field(DATE, pa.date32()))
 """SCHEMA with the local date of each game, which an id of the NBA does not contain."""
 
+RECORDED_FIELDS = (
+    pa.field("total_points", pa.int16()),
+    pa.field("last_side", pa.int8()),
+    pa.field("last_seconds", pa.int16()),
+)
+"""Columns of an export of a ledger, null where it does not know them: the points of both teams at the time of the row,
+the side that scored last (1 home, −1 away, 0 none yet) and how many game seconds before."""
+
+EXPORTED = pa.schema([*DATED, *RECORDED_FIELDS])
+"""DATED with RECORDED_FIELDS."""
+
 MAX_ELAPSED = 4 * 720 + 20 * 300
 """Upper bound of elapsed_s, in game seconds: twenty overtimes; the longest NBA game had six."""
 
 MAX_SCORE = 400
 """Upper bound of one team's score, in points; the record is 186."""
 
-
+_BOUNDS: Final = {
+    "elapsed_s": (0, MAX_ELAPSED),
+    "home_score": (0, MAX_SCORE),
+    "away_score": (0, MAX_SCORE),
+    "total_points": (0, 2 * MAX_SCORE),
+    "last_side": (-1, 1),
+    "last_seconds": (0, MAX_ELAPSED),
+}
 _NAME = re.compile(r"plays_([0-9]{4})\.parquet", re.ASCII)
 
 
@@ -91,9 +110,10 @@ def require_columns(path: Path, columns: Collection[str], required: Collection[s
 
 
 def read_plays(path: Path) -> pa.Table:
-    """Reads the rows of a file in file order, with the columns and types of `SCHEMA` (`DATED` if the file has dates).
+    """Reads the rows of a file in file order, with the columns and types of `SCHEMA`.
 
-    Only `away` may be null: some sources mark games that were never played in this way.
+    Those of `DATED` and `EXPORTED` are added if the file has them. Only they of `RECORDED_FIELDS` may be null, and
+    `away`: some sources mark games that were never played in this way.
 
     Raises:
         DataError: if the file is not parquet, lacks a column, or a value has a wrong type, is missing or out of bounds.
@@ -101,28 +121,36 @@ def read_plays(path: Path) -> pa.Table:
     try:
         columns = pq.read_schema(path).names
         require_columns(path, columns)
-        schema = DATED if DATE in columns else SCHEMA
+        schema = _schema(columns)
         table = pq.read_table(path, columns=schema.names).cast(schema)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: can't be read as plays: {error}") from error
-    for column in schema.names:
+    for column in schema.names[: len(DATED)]:
         if column != "away" and table[column].null_count:
             row = pc.index(pc.is_null(table[column]), value=True).as_py() + 1
             raise DataError(f"{path}: row {row}: {column} is missing")
-    for column, maximum in (("elapsed_s", MAX_ELAPSED), ("home_score", MAX_SCORE), ("away_score", MAX_SCORE)):
-        values: NDArray[np.float64] = table[column].to_numpy()
-        wrong = np.flatnonzero(~((values >= 0) & (values <= maximum)))  # NaN counts as wrong too
+    for column, (minimum, maximum) in _BOUNDS.items():
+        if column not in schema.names:
+            continue
+        values: NDArray[np.float64] = table[column].fill_null(0).to_numpy()
+        wrong = np.flatnonzero(~((values >= minimum) & (values <= maximum)))  # NaN counts as wrong too
         if len(wrong):
             row = int(wrong[0])
-            raise DataError(f"{path}: row {row + 1}: {column} is {values[row]}; expected 0 to {maximum:g}")
+            raise DataError(f"{path}: row {row + 1}: {column} is {values[row]}; expected {minimum} to {maximum:g}")
     return table
+
+
+def _schema(columns: Collection[str]) -> pa.Schema:
+    if all(field.name in columns for field in (*DATED, *RECORDED_FIELDS)):
+        return EXPORTED
+    return DATED if DATE in columns else SCHEMA
 
 
 def write_plays(folder: Path, season: int, table: pa.Table) -> Path:
     """Writes plays_{season}.parquet atomically into `folder`, which is created if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     target = season_path(folder, season)
-    schema = DATED if DATE in table.column_names else SCHEMA
+    schema = _schema(table.column_names)
     with atomic_replace(target) as new:
         pq.write_table(table.cast(schema), new, compression="zstd")
     return target

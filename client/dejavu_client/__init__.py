@@ -49,6 +49,7 @@ from dejavu_client.recorded import AsyncRecordedPredictions, RecordedPredictions
 from dejavu_client.requests import FINAL, HALFTIME, market, predict_request
 from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.statistics import CallStatistics, MethodStatistics
+from dejavu_feed.pattern import LastScore, Side
 
 __all__ = [
     "FINAL",
@@ -71,6 +72,7 @@ __all__ = [
     "HealthStatus",
     "InternalError",
     "InvalidArgumentError",
+    "LastScore",
     "LateReason",
     "LeaderboardMetric",
     "Market",
@@ -90,6 +92,7 @@ __all__ = [
     "ResourceExhaustedError",
     "Scorecard",
     "Settlement",
+    "Side",
     "StreamPredictionsResponse",
     "TokenFile",
     "UnauthenticatedError",

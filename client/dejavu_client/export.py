@@ -18,7 +18,7 @@ from typing import IO, Any, Final, Generic, TypeVar
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, AdaptationMode, Forecast, Horizon, LateReason
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, AdaptationMode, Forecast, Horizon, LateReason, Side
 from dejavu.v1.market_pb2 import MarketSide
 from dejavu.v1.record_pb2 import MarketResult, RecordedPrediction
 from dejavu.v1.record_service_pb2 import Figure, LeaderboardRow, Scorecard, ScoreFilter
@@ -291,6 +291,9 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("market_away_american", int, _american("away")),
     Column("market_result", str, _field("settlement.market_result", partial(enum_word, MarketResult.DESCRIPTOR))),
     Column("market_profit", float, _field("settlement.market_profit")),
+    Column("total_points", int, _field("forecast.total_points")),
+    Column("last_score_side", str, _field("forecast.last_score.side", partial(enum_word, Side.DESCRIPTOR))),
+    Column("last_score_seconds", int, _field("forecast.last_score.seconds")),
 )
 """Columns of a recorded forecast. Times are in UTC, differentials and errors in points."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Literal, TypedDict, Unpack
 
+from dejavu.v1 import forecast_pb2
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Horizon
 from dejavu.v1.market_pb2 import Market, Odds
 from dejavu.v1.prediction_service_pb2 import PredictRequest
@@ -16,6 +17,7 @@ from dejavu.v1.record_service_pb2 import (
     ListPredictionsRequest,
     ScoreFilter,
 )
+from dejavu_feed.pattern import LastScore, Side
 
 HALFTIME = HORIZON_HALFTIME
 FINAL = HORIZON_FINAL
@@ -41,6 +43,8 @@ class PredictOptions(TypedDict, total=False):
         quantile_levels: levels of the quantiles to return, in (0, 1); at most 99.
         game_date: local date of the game, as a date or YYYY-MM-DD; None or empty for today in US Eastern. The age of
             the teams' ratings is counted to it; see `warnings` of the forecast.
+        total_points: points of both teams together at the end of the pattern's last minute; None if not known.
+        last_score: the last score before that end, as `LastScore(Side.HOME, 12)`; None if not known, or nobody scored.
     """
 
     game_id: str
@@ -53,6 +57,8 @@ class PredictOptions(TypedDict, total=False):
     explain: bool
     quantile_levels: Sequence[float]
     game_date: date | str | None
+    total_points: int | None
+    last_score: LastScore | None
 
 
 def predict_request(
@@ -74,7 +80,15 @@ def predict_request(
     fields: dict[str, Any] = {"horizon": HALFTIME, **options}
     explain, day = fields.pop("explain", False), fields.pop("game_date", None)
     game_date = _iso_date("game_date", day)
-    return PredictRequest(pattern=pattern, market=market, return_explanation=explain, game_date=game_date, **fields)
+    last_score = _last_score(fields.pop("last_score", None))
+    return PredictRequest(
+        pattern=pattern,
+        market=market,
+        return_explanation=explain,
+        game_date=game_date,
+        last_score=last_score,
+        **fields,
+    )
 
 
 def market(
@@ -216,6 +230,15 @@ def _with_iso_dates(conditions: Mapping[str, object]) -> dict[str, Any]:
     """Returns the conditions as the fields of a request, with the dates as texts."""
     days = {name: _iso_date(name, conditions[name]) for name in ("from_date", "to_date") if name in conditions}
     return {**conditions, **days}
+
+
+def _last_score(given: object) -> forecast_pb2.LastScore | None:
+    if given is None:
+        return None
+    if not isinstance(given, LastScore):
+        raise TypeError(f"last_score: {given!r}; expected a LastScore, or None")
+    side = forecast_pb2.SIDE_HOME if given.side is Side.HOME else forecast_pb2.SIDE_AWAY
+    return forecast_pb2.LastScore(side=side, seconds=given.seconds)
 
 
 def _iso_date(name: str, day: object) -> str:

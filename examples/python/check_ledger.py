@@ -190,6 +190,8 @@ def _compare_listed(each: Any, entries: dict[int, Entry], markets: dict[int, Ent
         ("horizon", listed.horizon, {"halftime": 1, "final": 2}[request["horizon"]]),
         ("alpha", listed.alpha, request["alpha"]),
         ("pattern", list(each.pattern), request["pattern"]),
+        ("total_points", listed.total_points, request.get("total_points", 0)),
+        ("last_score.seconds", listed.last_score.seconds, request.get("last_score", {}).get("seconds", 0)),
         ("elapsed_minutes", listed.elapsed_minutes, forecast["elapsed_minutes"]),
         ("model_version", listed.model_version, forecast["model_version"]),
         ("generated_time", listed.generated_time.ToMicroseconds(), forecast["generated_us"]),

@@ -12,7 +12,8 @@ DejavuError
 │   │   ├── InvalidQuantile   a level not in (0, 1), or too many of them
 │   │   ├── InvalidHorizon    not a horizon of the contract
 │   │   ├── InvalidMarket     invalid line, odds, bankroll, threshold or horizon
-│   │   └── InvalidTotalPoints  fewer than the lead, or too many
+│   │   ├── InvalidTotalPoints  fewer than the lead, too many, or of another parity
+│   │   └── InvalidLastScore  longer ago than the game has been played, or by a side without points
 │   ├── Unsupported           valid, but not supported by this model: expected is what the model supports
 │   │   ├── UnsupportedHorizon
 │   │   ├── UnsupportedSlots  the model does not support this number of slots
@@ -184,10 +185,17 @@ class InvalidMarket(InvalidInput):
 
 
 class InvalidTotalPoints(InvalidInput):
-    """The total points of both teams are fewer than the lead, or too many."""
+    """The total points of both teams are fewer than the lead, too many, or odd where the lead is even or vice versa."""
 
     reason = "INVALID_TOTAL_POINTS"
     default_field = "total_points"
+
+
+class InvalidLastScore(InvalidInput):
+    """The last score has no side, was before tip-off, or is of a side that has no points."""
+
+    reason = "INVALID_LAST_SCORE"
+    default_field = "last_score"
 
 
 class Unsupported(FieldError):

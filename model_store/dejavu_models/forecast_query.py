@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import date
 
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
+from dejavu_feed.pattern import LastScore, Side
 from dejavu_feed.teams import TEAMS
 from dejavu_models.betting import Market
 from dejavu_models.errors import (
     FieldErrors,
     InvalidAlpha,
     InvalidGameDate,
+    InvalidLastScore,
     InvalidMargin,
     InvalidPattern,
     InvalidQuantile,
     InvalidTeam,
+    InvalidTotalPoints,
     quoted,
 )
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
@@ -25,6 +29,10 @@ DEFAULT_ALPHA = 0.05
 
 MAX_QUANTILES = 99
 """Maximum number of quantiles per query."""
+
+
+MAX_TOTAL_POINTS = 500
+"""Bound of the total points of both teams; the NBA record is 370."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,14 @@ def check_level_count(levels: int) -> None:
         raise InvalidQuantile(f"{levels} levels", f"at most {MAX_QUANTILES}")
 
 
+def check_total_points(total_points: int, lead: float) -> None:
+    """Raises InvalidTotalPoints if the points of both teams are fewer than the lead, or more than MAX_TOTAL_POINTS."""
+    minimum = math.ceil(abs(lead))
+    if not minimum <= total_points <= MAX_TOTAL_POINTS:
+        reason = " (the lead)" if minimum else ""
+        raise InvalidTotalPoints(f"{total_points}", f"{minimum}{reason} to {MAX_TOTAL_POINTS}")
+
+
 @dataclass(frozen=True, slots=True)
 class ForecastQuery:
     """Request for one forecast.
@@ -85,10 +101,13 @@ class ForecastQuery:
         record: whether to include the distribution, which the ledger uses for scoring.
         market: odds to evaluate; None if not given.
         game_date: local date of the game, to which the age of the ratings is counted; None: their age is not counted.
+        total_points: points of both teams together at the end of the pattern; None if not known.
+        last_score: the last score before the end of the pattern; None if not known, or nobody has scored.
 
     Raises:
-        InvalidPattern, InvalidAlpha, InvalidTeam, InvalidMargin, InvalidQuantile, InvalidGameDate: if a value is out of
-            bounds; `others` has the errors of further fields.
+        InvalidPattern, InvalidAlpha, InvalidTeam, InvalidMargin, InvalidQuantile, InvalidGameDate, InvalidTotalPoints,
+            InvalidLastScore: if a value is out of bounds or contradicts another; `others` has the errors of further
+            fields.
     """
 
     pattern: ScorePattern
@@ -102,6 +121,8 @@ class ForecastQuery:
     record: bool = False
     market: Market | None = None
     game_date: date | None = None
+    total_points: int | None = None
+    last_score: LastScore | None = None
 
     def __post_init__(self) -> None:
         check_slots(self.pattern.minutes, self.horizon)
@@ -125,4 +146,35 @@ class ForecastQuery:
                 break
         if self.game_date is not None and not FIRST_DAY <= self.game_date <= LAST_DAY:
             faults.add(InvalidGameDate(f"{self.game_date}", f"a date from {FIRST_DAY} to {LAST_DAY}"))
+        _add_score_faults(self, faults)
         faults.raise_first()
+
+
+def _add_score_faults(query: ForecastQuery, faults: FieldErrors) -> None:
+    if query.total_points is not None:
+        faults.read(_check_points, None, query.total_points, query.pattern.last)
+    if query.last_score is not None:
+        faults.read(_check_last_score, None, query.last_score, query.pattern, query.total_points)
+
+
+def _check_points(total_points: int, lead: float) -> None:
+    check_total_points(total_points, lead)
+    if lead == int(lead) and (total_points - int(lead)) % 2:
+        parity = "even" if total_points % 2 else "odd"
+        raise InvalidTotalPoints(
+            f"{total_points}", f"an {parity} number, as the last differential, {lead:g}, is {parity}"
+        )
+
+
+def _check_last_score(last_score: LastScore, pattern: ScorePattern, total_points: int | None) -> None:
+    longest = 60 * pattern.minutes
+    if not 0 <= last_score.seconds <= longest:
+        expected = f"0 to {longest}, the seconds since tip-off"
+        raise InvalidLastScore(f"{last_score.seconds}", expected, field="last_score.seconds")
+    if total_points is not None and total_points + last_score.side * pattern.last <= 0:
+        side = "home" if last_score.side is Side.HOME else "away"
+        raise InvalidLastScore(
+            side,
+            f"a side with points: by total_points, {total_points}, and the pattern {side} has none",
+            field="last_score.side",
+        )

@@ -19,16 +19,13 @@ from typing import Final
 
 from dejavu_feed.pattern import REGULATION_MINUTES
 from dejavu_models.betting import RiskLevel
-from dejavu_models.errors import InvalidPattern, InvalidTotalPoints
-from dejavu_models.forecast_query import ScorePattern
+from dejavu_models.errors import InvalidPattern
+from dejavu_models.forecast_query import ScorePattern, check_total_points
 from dejavu_models.risk_quantiles import MINUTES, SHARES, USUAL
 from dejavu_models.types import MAX_SLOTS
 
 MIN_SLOTS = 2
 """Minimum number of minutes for an assessment."""
-
-MAX_TOTAL_POINTS = 500
-"""Bound of the total points of both teams; the NBA record is 370."""
 
 WINDOW = 6
 """Look-back of swing and trend, in minutes."""
@@ -124,18 +121,6 @@ def check_slots(slots: int) -> None:
     """
     if not MIN_SLOTS <= slots <= MAX_SLOTS:
         raise InvalidPattern(f"{slots} slots", f"{MIN_SLOTS} to {MAX_SLOTS}")
-
-
-def check_total_points(total_points: int, lead: float = 0.0) -> None:
-    """Validates the total points of both teams against the lead.
-
-    Raises:
-        InvalidTotalPoints: if they are fewer than the lead, or more than MAX_TOTAL_POINTS.
-    """
-    minimum = math.ceil(abs(lead))
-    if not minimum <= total_points <= MAX_TOTAL_POINTS:
-        reason = " (the lead)" if minimum else ""
-        raise InvalidTotalPoints(f"{total_points}", f"{minimum}{reason} to {MAX_TOTAL_POINTS}")
 
 
 def measure(pattern: ScorePattern, total_points: int | None = None) -> dict[str, float]:

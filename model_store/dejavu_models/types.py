@@ -234,6 +234,7 @@ class ModelInfo:
         unseen_teams: NBA code → date on which they end for a team that has had no final since a gap.
         max_ratings_days: greatest age at which they are used; see `ratings.are_usable`.
         approved: whether the backtest of its recipe passed; `verdict_reason` states why.
+        inputs: optional inputs that its forecasts depend on: total_points, last_score.
     """
 
     version: str
@@ -252,6 +253,7 @@ class ModelInfo:
     finals_since: int = 0
     max_ratings_days: int = 30
     unseen_teams: Mapping[str, date] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
 
 
 class MarginSource(enum.IntEnum):

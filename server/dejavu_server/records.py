@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from dejavu_feed.game_day import game_day
+from dejavu_feed.pattern import LastScore
 from dejavu_models.betting import Market, MarketAnswer
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Forecast, Horizon
@@ -77,7 +78,7 @@ class IssuedForecast:
         generated_time, expires_time: aware, UTC, whole microseconds.
         sequence: sequence number in the ledger; 0 if not recorded yet.
         revision: 0, 1, … per game, horizon, minute, alpha, model version and pregame_margin: how often the pattern,
-            the teams or the game's date were corrected.
+            the teams, the game's date, the total points or the last score were corrected or added.
         market: the odds of the request; None if it had none. Their evaluation is `forecast.market`.
         market_recording: whether the ledger recorded them; None if the request had none.
         standing_market: the recorded market of this forecast, if that is another one.
@@ -90,6 +91,8 @@ class IssuedForecast:
         roster_sequence: sequence of the newest change of models known when the roster chose the model; None if the
             request named a version, or there is no model store.
         arm: which arm the game was routed to; empty unless shares of games were set.
+        total_points: points of both teams together at the end of the pattern; None if the request had none.
+        last_score: the last score before the end of the pattern; None if the request had none.
     """
 
     game_id: str
@@ -112,6 +115,8 @@ class IssuedForecast:
     market_forecast: Forecast | None = None
     roster_sequence: int | None = field(default=None, compare=False)
     arm: str = ""
+    total_points: int | None = None
+    last_score: LastScore | None = None
 
     @property
     def day(self) -> date:
@@ -122,6 +127,11 @@ class IssuedForecast:
     def rated_day(self) -> date:
         """Local date to which the age of the ratings was counted."""
         return self.day if self.rated_for is None else self.rated_for
+
+    @property
+    def optional_inputs(self) -> tuple[date, int | None, LastScore | None]:
+        """What a request may leave open although the forecast may depend on it; a recorded forecast has one of each."""
+        return self.rated_day, self.total_points, self.last_score
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,8 @@ def test_the_public_surface_is_this() -> None:
         "ResourceExhaustedError",
         "Scorecard",
         "Settlement",
+        "LastScore",
+        "Side",
         "WithdrawOutcomeResponse",
         "StreamPredictionsResponse",
         "TokenFile",

@@ -39,6 +39,7 @@ from dejavu_client.requests import HALFTIME, predictions_request, score_filter
 from dejavu_feed.game_day import game_day
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, read_scoreboard
+from dejavu_feed.pattern import ScoreSummary
 from dejavu_feed.replay.games import simulated_evening
 from dejavu_feed.replay.replay import Replay
 
@@ -193,6 +194,6 @@ class Recorder:
     ],
 )
 async def test_a_poller_sends_the_date_of_the_game(game: GameState, sent: str) -> None:
-    client = Recorder()
-    await request_forecasts(cast("PredictionClient", client), game, [DueForecast(HALFTIME, PATTERN, None)])
+    client, due = Recorder(), DueForecast(HALFTIME, PATTERN, None, ScoreSummary(0, None))
+    await request_forecasts(cast("PredictionClient", client), game, [due])
     assert [request.game_date for request in client.requests] == [sent]

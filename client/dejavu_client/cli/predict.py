@@ -21,12 +21,14 @@ from dejavu_client.output.market import print_market, print_risk
 from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
 from dejavu_client.requests import market as create_market
 from dejavu_feed import horizon as horizons
+from dejavu_feed.pattern import LastScore, Side
 
 _HINT = "PATTERN"
 MAX_MINUTES = {HALFTIME: horizons.Horizon.HALFTIME.last_slot, FINAL: horizons.Horizon.FINAL.last_slot}
 """Most minutes of a pattern, by horizon. A model may take fewer."""
 _LEAST_AMERICAN = 100
 _PRICE = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
+_LAST_SCORE = re.compile(r"(?P<side>home|away):(?P<seconds>[0-9]{1,5})", re.ASCII)
 _SPREAD = re.compile(r"(?P<team>.*?[A-Za-z]) *(?P<points>[+-] ?\d+(?:\.\d+)?)")
 
 Pattern = Annotated[
@@ -86,6 +88,16 @@ def predict(
             help="Local date of the game, today (US Eastern) by default; ratings too old for it are not used.",
         ),
     ] = "",
+    total_points: Annotated[
+        int | None, typer.Option(metavar="POINTS", help="Points of both teams at the end of the pattern.")
+    ] = None,
+    last_score: Annotated[
+        str,
+        typer.Option(
+            metavar="SIDE:SECONDS",
+            help="Who scored last, and how many seconds of play before the end of the pattern: home:12.",
+        ),
+    ] = "",
     quantiles: Annotated[
         str, typer.Option(metavar="LEVELS", help="Quantile levels to show, comma-separated: 0.1,0.5,0.9.")
     ] = "",
@@ -141,6 +153,8 @@ def predict(
         "explain": explain,
         "quantile_levels": _levels(quantiles),
         "game_date": game_date,
+        "total_points": _points(total_points),
+        "last_score": _last_score(last_score),
     }
     line = _line(spread, home, away, moneyline=moneyline)
     prices = _price(home_odds, "--home-odds"), _price(away_odds, "--away-odds")
@@ -174,10 +188,8 @@ def risk(
 ) -> None:
     """Show a game's risk score, 0 to 100, computed from its score differentials so far (2 minutes or more)."""
     values = _read_pattern(pattern or [], pattern_json)
-    if total_points is not None and not 0 <= total_points < 2**32:
-        raise typer.BadParameter(f"{total_points} is not a valid number of points", param_hint="--total-points")
     with connect(target, timeout) as client:
-        answer = client.assess_risk(values, total_points)
+        answer = client.assess_risk(values, _points(total_points))
     show(answer, print_risk, as_json=as_json)
 
 
@@ -247,6 +259,24 @@ def _print_quote(answer: PredictResponse, market: Market, pattern: list[float]) 
         print_market(answer.market, market, answer.forecast)
     else:
         typer.echo("The server does not evaluate odds: it runs an earlier release.")
+
+
+def _points(total_points: int | None) -> int | None:
+    """Returns a number of points that fits into a request; the server checks the rest."""
+    if total_points is not None and not 0 <= total_points < 2**32:
+        raise typer.BadParameter(f"{total_points} is not a valid number of points", param_hint="--total-points")
+    return total_points
+
+
+def _last_score(text: str) -> LastScore | None:
+    """Parses the last score of an option. The server checks the range of the seconds."""
+    if not text:
+        return None
+    parts = _LAST_SCORE.fullmatch(text.strip().lower())
+    if parts is None:
+        expected = "expected home or away, and seconds before the end of the pattern: home:12"
+        raise typer.BadParameter(f"{text!r} is not a last score; {expected}", param_hint="--last-score")
+    return LastScore(Side[parts["side"].upper()], int(parts["seconds"]))
 
 
 def _levels(text: str) -> list[float]:

@@ -18,6 +18,7 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import (
     ADAPTATION_MODE_ON,
     LATE_REASON_LATER_MINUTE,
+    SIDE_HOME,
     Attribution,
     Explanation,
     Forecast,
@@ -74,6 +75,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
         rows.add_row("before tip-off", f"{lead(forecast.expected_margin, forecast)} expected at the end")
     if pattern:
         rows.add_row(f"after {forecast.elapsed_minutes} minutes", lead(pattern[-1], forecast))
+    _add_points(rows, forecast)
     rows.add_row(
         f"at the {horizon_label(forecast.horizon)}", Text(lead(forecast.point_forecast, forecast), style="bold")
     )
@@ -147,6 +149,15 @@ def lead(differential: float, of: Forecast | Outcome) -> str:
 def lead_with_sign(differential: float, of: Forecast | Outcome) -> str:
     """Says who was ahead, and by how much, with the differential home − away beside it: LAL by 4 (−4); level (0)."""
     return f"{lead(differential, of)} ({signed(differential, 0)})"
+
+
+def _add_points(rows: Table, forecast: Forecast) -> None:
+    if forecast.HasField("total_points"):
+        rows.add_row("points of both teams", f"{forecast.total_points}")
+    if forecast.HasField("last_score"):
+        score = forecast.last_score
+        team = (forecast.home_team or "home") if score.side == SIDE_HOME else (forecast.away_team or "away")
+        rows.add_row("last score", f"{team}, {score.seconds} s before the end of minute {forecast.elapsed_minutes}")
 
 
 def _add_date(rows: Table, forecast: Forecast) -> None:

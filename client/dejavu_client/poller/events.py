@@ -11,6 +11,7 @@ from dejavu.v1.record_pb2 import Outcome as RecordedOutcome
 from dejavu_client.poller.leadership import Leadership
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed, StaleFeed
 from dejavu_feed.nba.live_payloads import GameState
+from dejavu_feed.pattern import ScoreSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,17 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class MinuteForecast:
-    """A forecast and the pattern that it was made from."""
+    """A forecast and what it was made from.
+
+    Attributes:
+        pattern: differentials (home − away, points), one per minute.
+        forecast: the forecast.
+        summary: total points and last score at the end of the pattern; None if it was made without them.
+    """
 
     pattern: tuple[int, ...]
     forecast: Forecast
+    summary: ScoreSummary | None = None
 
     @property
     def persistence(self) -> int:

@@ -1,9 +1,9 @@
 """State of one horizon of a game: forecast minutes, missed minutes and outcome.
 
 The newest completed minute that is configured and supported by the model is forecast once, and again if a correction
-changes its pattern. Forecasts of older minutes stay as they are. A minute that passes without a forecast, because the
-poller, the feed or the server was unavailable, is reported as missed and never forecast later: that would be a forecast
-in hindsight.
+changes its pattern, its total points or its last score. Forecasts of older minutes stay as they are. A minute that
+passes without a forecast, because the poller, the feed or the server was unavailable, is reported as missed and never
+forecast later: that would be a forecast in hindsight.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dejavu_client.poller.events import HorizonResult, MinuteForecast
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
 from dejavu_feed.nba.progress import earliest_end, final_score, halftime_score
-from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score
+from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, ScoreSummary
 
 FIRST_MINUTE: Final = 6
 """Default first minute to forecast; before it, the score says little."""
@@ -113,11 +113,11 @@ class HorizonState:
         until = self.minutes[: max(0, completed - self.minutes.start) // self.minutes.step + 1]
         return next((minute for minute in reversed(until) if minute <= completed and minute in supported), None)
 
-    def reached(self, pattern: tuple[int, ...]) -> tuple[HorizonState, bool]:
-        """Takes the pattern of the newest minute.
+    def reached(self, pattern: tuple[int, ...], summary: ScoreSummary) -> tuple[HorizonState, bool]:
+        """Takes the pattern of the newest minute, and the total points and the last score at its end.
 
         Returns:
-            The next state, and whether to request a forecast from the pattern.
+            The next state, and whether to request a forecast from them.
         """
         minute = len(pattern)
         if minute < self.closed:
@@ -128,14 +128,14 @@ class HorizonState:
             # latest minute.
             return self, False
         stored = self.forecasts.get(minute)
-        if stored is not None and stored.pattern == pattern:
+        if stored is not None and (stored.pattern, stored.summary) == (pattern, summary):
             # A clock error may have completed a much later minute, which no longer counts.
             return (self if stored is self.newest else replace(self, newest=stored)), False
         return self, pattern != self.refused
 
-    def accept(self, pattern: tuple[int, ...], forecast: Forecast) -> HorizonState:
+    def accept(self, pattern: tuple[int, ...], forecast: Forecast, summary: ScoreSummary | None = None) -> HorizonState:
         """Returns the state with one more forecast, which is the newest."""
-        made = MinuteForecast(pattern, forecast)
+        made = MinuteForecast(pattern, forecast, summary)
         return replace(
             self,
             newest=made,

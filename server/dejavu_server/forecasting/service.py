@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter as Counts
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Final
 
@@ -106,8 +106,8 @@ class ForecastService:
         if not request.game_id:
             return issued
         [recorded] = await self._commit([issued])
-        day = _other_day(issued, recorded)
-        return recorded if day is None else await self._for_day(request, chosen, day)
+        again = _as_recorded(request, issued, recorded)
+        return recorded if again is None else await self._answer_again(again, chosen)
 
     async def _chosen(self, request: ForecastRequest) -> Chosen:
         if request.model_version:
@@ -151,9 +151,9 @@ class ForecastService:
         computed = dict(results)
         await self._record(results)
         again = {
-            index: self._for_day(requests[index], chosen[index], day)
+            index: self._answer_again(completed, chosen[index])
             for index, result in results.items()
-            if (day := _other_day(computed[index], result)) is not None
+            if (completed := _as_recorded(requests[index], computed[index], result)) is not None
         }
         results.update(zip(again, await asyncio.gather(*again.values()), strict=True))
         return [results[index] for index in range(len(requests))]
@@ -186,15 +186,11 @@ class ForecastService:
         except DejavuError as error:
             results.update(dict.fromkeys(named, Failed(error)))
 
-    async def _for_day(self, request: ForecastRequest, chosen: Chosen, day: date) -> Result[IssuedForecast]:
-        """Answers a request again, for the day of the recorded forecast: by that day its market is weighed.
-
-        The request itself keeps its date, or none, so this is not a correction.
-        """
-        dated = replace(request, query=replace(request.query, game_date=day))
+    async def _answer_again(self, request: ForecastRequest, chosen: Chosen) -> Result[IssuedForecast]:
+        """Answers a request with the inputs of the recorded forecast: by these its market is weighed."""
         try:
-            answer = await self._batcher.forecast(chosen.forecaster, dated.query)
-            [again] = await self._commit([self._stamp(dated, chosen, answer)], counted=True)
+            answer = await self._batcher.forecast(chosen.forecaster, request.query)
+            [again] = await self._commit([self._stamp(request, chosen, answer)], counted=True)
         except DejavuError as error:
             return Failed(error)
         return again
@@ -257,6 +253,8 @@ class ForecastService:
             rated_for=request.query.game_date,
             roster_sequence=chosen.roster_sequence,
             arm=chosen.arm,
+            total_points=request.query.total_points,
+            last_score=request.query.last_score,
         )
 
 
@@ -271,13 +269,27 @@ def _labelled(counter: Counter, model: str, horizon: Horizon) -> Counter:
     return counter.labels(model, horizon.value)
 
 
-def _other_day(requested: Result[IssuedForecast], recorded: Result[IssuedForecast]) -> date | None:
-    """Returns the day of a recorded forecast, if what the ledger does not have was computed for another; else None."""
+def _as_recorded(
+    request: ForecastRequest, requested: Result[IssuedForecast], recorded: Result[IssuedForecast]
+) -> ForecastRequest | None:
+    """Returns a request with the inputs of the recorded forecast that it left open; None if nothing depends on them.
+
+    That is what the ledger does not have of a forecast, computed for other inputs than those of the recorded one. The
+    request itself keeps its date, or none, so this is not a correction.
+    """
     if isinstance(requested, Failed) or isinstance(recorded, Failed):
         return None
     known = recorded.generated_time != requested.generated_time
     computed = requested.market is not None or requested.forecast.quantiles != ()
-    return recorded.day if known and computed and recorded.rated_day != requested.rated_day else None
+    if not (known and computed) or recorded.optional_inputs == requested.optional_inputs:
+        return None
+    query = replace(
+        request.query,
+        game_date=recorded.day,
+        total_points=recorded.total_points,
+        last_score=recorded.last_score,
+    )
+    return replace(request, query=query)
 
 
 def _recorded(requested: IssuedForecast, stored: Result[IssuedForecast]) -> Result[IssuedForecast]:

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.poller.horizons import HorizonState, forecast_minutes
+from dejavu_feed.pattern import LastScore, ScoreSummary, Side
 
 ALL = range(1, 48)
+NO_POINTS = ScoreSummary(0, None)
 looks = st.lists(st.tuples(st.integers(0, 47), st.booleans()), max_size=60)
 """Sequence of reads of a poller: number of completed minutes, and whether the server answers."""
 
@@ -44,12 +46,12 @@ def test_every_minute_is_forecast_or_told_as_missed_and_none_twice(looks: list[t
         if minute is None:
             continue
         pattern = (0,) * minute
-        watched, due = watched.reached(pattern)
+        watched, due = watched.reached(pattern, NO_POINTS)
         watched, passed = watched.passed(minute, ALL)
         missed += passed
         if due and answered:
             asked.append(minute)
-            watched = watched.accept(pattern, Forecast())
+            watched = watched.accept(pattern, Forecast(), NO_POINTS)
     watched, passed = watched.passed(48, ALL)
     missed += passed
 
@@ -66,10 +68,10 @@ def test_no_pattern_is_asked_for_twice_in_whatever_order_minutes_come(looks: lis
         minute = watched.minute(completed, ALL)
         if minute is None:
             continue
-        watched, due = watched.reached((0,) * minute)
+        watched, due = watched.reached((0,) * minute, NO_POINTS)
         if due:
             asked.append(minute)
-            watched = watched.accept((0,) * minute, Forecast())
+            watched = watched.accept((0,) * minute, Forecast(), NO_POINTS)
 
     assert len(asked) == len(set(asked))
 
@@ -78,3 +80,13 @@ def test_what_the_model_does_not_know_is_not_missed() -> None:
     watched = HorizonState(HALFTIME, forecast_minutes(HALFTIME, 6, 1))
     assert watched.passed(24, range(18, 19))[1] == (18,)
     assert watched.passed(9, None)[1] == (6, 7, 8)
+
+
+def test_a_minute_is_forecast_again_if_its_points_or_its_last_score_were_corrected() -> None:
+    watched, pattern = HorizonState(FINAL, ALL), (1, 2, 2)
+    first = ScoreSummary(8, LastScore(Side.HOME, 4))
+    watched = watched.accept(pattern, Forecast(), first)
+    assert not watched.reached(pattern, first)[1]
+    for corrected in (ScoreSummary(10, first.last_score), ScoreSummary(8, LastScore(Side.HOME, 5))):
+        assert watched.reached(pattern, corrected)[1]
+        assert not watched.accept(pattern, Forecast(), corrected).reached(pattern, corrected)[1]

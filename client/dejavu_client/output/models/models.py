@@ -110,6 +110,8 @@ def _print_model(model: Model) -> None:
     if model.ratings_date:
         age = pluralize(model.ratings_age_days, "day")
         rows.add_row("team ratings", f"{ratings_text(model)} · {age} old, summers not counted")
+    if model.inputs:
+        rows.add_row("uses", ", ".join(model.inputs))
     rows.add_row("smallest alpha", f"{model.smallest_alpha:.2g}")
     rows.add_row("trained on", f"{model.train_games:,} games of {_seasons(model.train_seasons)}")
     rows.add_row("calibrated on", f"{model.calibration_games:,} games of {_seasons(model.calibration_seasons)}")

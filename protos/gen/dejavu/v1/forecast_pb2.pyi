@@ -49,6 +49,30 @@ HORIZON_FINAL: Horizon.ValueType  # 2
 """The end of the game, overtime included."""
 Global___Horizon: _TypeAlias = Horizon  # noqa: Y015
 
+class _Side:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Side.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SIDE_UNSPECIFIED: _Side.ValueType  # 0
+    """Not specified."""
+    SIDE_HOME: _Side.ValueType  # 1
+    """The home team."""
+    SIDE_AWAY: _Side.ValueType  # 2
+    """The away team."""
+
+class Side(_Side, metaclass=_SideEnumTypeWrapper):
+    """A team of a game."""
+
+SIDE_UNSPECIFIED: Side.ValueType  # 0
+"""Not specified."""
+SIDE_HOME: Side.ValueType  # 1
+"""The home team."""
+SIDE_AWAY: Side.ValueType  # 2
+"""The away team."""
+Global___Side: _TypeAlias = Side  # noqa: Y015
+
 class _WarningReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -191,6 +215,8 @@ class Forecast(_message.Message):
     FINALS_SINCE_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     ARM_FIELD_NUMBER: _builtins.int
+    TOTAL_POINTS_FIELD_NUMBER: _builtins.int
+    LAST_SCORE_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
@@ -224,8 +250,8 @@ class Forecast(_message.Message):
     sequence: _builtins.int
     """Position in the ledger, starting at 1, in commit order; gaps have no meaning. 0: not recorded."""
     revision: _builtins.int
-    """How often the pattern, the teams or the game_date were corrected, for one game, horizon, minute, alpha, model
-    version and pregame_margin: 0, 1, …
+    """How often the pattern, the teams, the game_date, total_points or last_score were corrected or added, for one game,
+    horizon, minute, alpha, model version and pregame_margin: 0, 1, …
     """
     expected_margin: _builtins.float
     """The expected final differential before the game that the forecast uses, in points (home − away): the request's
@@ -252,6 +278,8 @@ class Forecast(_message.Message):
     """How many finals reported to this server the ratings know beyond those that the model's own ratings came with."""
     arm: _builtins.str
     """The arm of an A/B test that the game is in: "champion" or "challenger"; empty if there was no test."""
+    total_points: _builtins.int
+    """Points of both teams together at the end of the pattern, as in the request that was recorded. Absent if it had none."""
     @_builtins.property
     def generated_time(self) -> _timestamp_pb2.Timestamp:
         """When the forecast was made."""
@@ -281,6 +309,10 @@ class Forecast(_message.Message):
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
         """What makes the forecast less reliable than usual."""
+
+    @_builtins.property
+    def last_score(self) -> Global___LastScore:
+        """The last score before the end of the pattern, as in the request that was recorded. Absent if it had none."""
 
     def __init__(
         self,
@@ -313,16 +345,51 @@ class Forecast(_message.Message):
         finals_since: _builtins.int = ...,
         warnings: _abc.Iterable[Global___Warning] | None = ...,
         arm: _builtins.str = ...,
+        total_points: _builtins.int | None = ...,
+        last_score: Global___LastScore | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "adaptation", b"adaptation", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "last_score", b"last_score", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_margin: _TypeAlias = _typing.Literal["expected_margin"]  # noqa: Y015
     _WhichOneofArgType__expected_margin: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin"]  # noqa: Y015
+    _WhichOneofReturnType__total_points: _TypeAlias = _typing.Literal["total_points"]  # noqa: Y015
+    _WhichOneofArgType__total_points: _TypeAlias = _typing.Literal["_total_points", b"_total_points"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_margin) -> _WhichOneofReturnType__expected_margin | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
 
 Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
+
+@_typing.final
+class LastScore(_message.Message):
+    """The last points of a game before the end of a pattern."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIDE_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    side: Global___Side.ValueType
+    """The team that scored them; never SIDE_UNSPECIFIED."""
+    seconds: _builtins.int
+    """Seconds of play from them to the end of the pattern's last minute, rounded down: 0 to 60 times the minutes of the
+    pattern.
+    """
+    def __init__(
+        self,
+        *,
+        side: Global___Side.ValueType = ...,
+        seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seconds", b"seconds", "side", b"side"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LastScore: _TypeAlias = LastScore  # noqa: Y015
 
 @_typing.final
 class Warning(_message.Message):

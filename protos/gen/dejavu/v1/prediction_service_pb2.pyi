@@ -41,6 +41,8 @@ class PredictRequest(_message.Message):
     QUANTILE_LEVELS_FIELD_NUMBER: _builtins.int
     MARKET_FIELD_NUMBER: _builtins.int
     GAME_DATE_FIELD_NUMBER: _builtins.int
+    TOTAL_POINTS_FIELD_NUMBER: _builtins.int
+    LAST_SCORE_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Empty: a what-if, which is not recorded."""
     alpha: _builtins.float
@@ -68,6 +70,11 @@ class PredictRequest(_message.Message):
     newest final is older than the server's limit (30 days by default, summers not counted), they are not used, and
     warnings says so.
     """
+    total_points: _builtins.int
+    """Points of both teams together at the end of the pattern's last minute: at least the lead, at most 500, and even
+    exactly if the last differential is (where that is whole). Absent: not known. Every model takes it; inputs of
+    ListModels says which use it.
+    """
     @_builtins.property
     def pattern(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Score differentials (home − away, in points) at the end of each minute of play, starting with the first. 1 to 47
@@ -84,6 +91,12 @@ class PredictRequest(_message.Message):
     def market(self) -> _market_pb2.Market:
         """Odds to evaluate. The first market sent with a recorded forecast is recorded too."""
 
+    @_builtins.property
+    def last_score(self) -> _forecast_pb2.LastScore:
+        """The last score before the end of the pattern's last minute. Absent: not known, or nobody has scored. Every model takes
+        it, as above.
+        """
+
     def __init__(
         self,
         *,
@@ -99,19 +112,25 @@ class PredictRequest(_message.Message):
         quantile_levels: _abc.Iterable[_builtins.float] | None = ...,
         market: _market_pb2.Market | None = ...,
         game_date: _builtins.str = ...,
+        total_points: _builtins.int | None = ...,
+        last_score: _forecast_pb2.LastScore | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "alpha", b"alpha", "market", b"market", "pregame_margin", b"pregame_margin"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "market", b"market", "pregame_margin", b"pregame_margin", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "market", b"market", "model_version", b"model_version", "pattern", b"pattern", "pregame_margin", b"pregame_margin", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "market", b"market", "model_version", b"model_version", "pattern", b"pattern", "pregame_margin", b"pregame_margin", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_points", b"total_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
     _WhichOneofReturnType__pregame_margin: _TypeAlias = _typing.Literal["pregame_margin"]  # noqa: Y015
     _WhichOneofArgType__pregame_margin: _TypeAlias = _typing.Literal["_pregame_margin", b"_pregame_margin"]  # noqa: Y015
+    _WhichOneofReturnType__total_points: _TypeAlias = _typing.Literal["total_points"]  # noqa: Y015
+    _WhichOneofArgType__total_points: _TypeAlias = _typing.Literal["_total_points", b"_total_points"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__alpha) -> _WhichOneofReturnType__alpha | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pregame_margin) -> _WhichOneofReturnType__pregame_margin | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
 
 Global___PredictRequest: _TypeAlias = PredictRequest  # noqa: Y015
 

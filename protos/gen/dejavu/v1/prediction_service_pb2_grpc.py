@@ -32,7 +32,8 @@ class PredictionServiceStub(object):
     where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
     forecast as stored. A request without a game_date agrees with every date; a forecast that was recorded without one has the
-    day on which it was made. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
+    day on which it was made. A request without total_points or last_score agrees with whatever was recorded; one that gives
+    what the newest revision lacks, or another value, makes a new revision. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
     the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
@@ -71,7 +72,8 @@ class PredictionServiceServicer(object):
     where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
     forecast as stored. A request without a game_date agrees with every date; a forecast that was recorded without one has the
-    day on which it was made. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
+    day on which it was made. A request without total_points or last_score agrees with whatever was recorded; one that gives
+    what the newest revision lacks, or another value, makes a new revision. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
     the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 
@@ -142,7 +144,8 @@ class PredictionService(object):
     where the same request may succeed later google.rpc.RetryInfo.
     Retries are safe: a repeated request with the pattern, teams and game_date of the newest revision returns the recorded
     forecast as stored. A request without a game_date agrees with every date; a forecast that was recorded without one has the
-    day on which it was made. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
+    day on which it was made. A request without total_points or last_score agrees with whatever was recorded; one that gives
+    what the newest revision lacks, or another value, makes a new revision. Once the outcome of a horizon is in the ledger, nothing new is recorded for earlier moments of
     the game: FAILED_PRECONDITION, OUTCOME_KNOWN.
     """
 

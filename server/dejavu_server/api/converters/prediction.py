@@ -13,9 +13,17 @@ from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_se
 from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, PredictRequest, RiskFactor
 from dejavu_feed.game_ids import is_of_season, season_days, season_of
 from dejavu_feed.off_season import playing_days
+from dejavu_feed.pattern import LastScore
 from dejavu_models import risk
 from dejavu_models.errors import FieldErrors, InvalidGameDate
-from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern, check_level_count, check_slots
+from dejavu_models.forecast_query import (
+    DEFAULT_ALPHA,
+    ForecastQuery,
+    ScorePattern,
+    check_level_count,
+    check_slots,
+    check_total_points,
+)
 from dejavu_models.types import (
     Adaptation,
     AdaptationMode,
@@ -34,6 +42,8 @@ from dejavu_server.api.converters.fields import (
     check_game_id,
     horizon_of,
     iso_date,
+    last_score_message,
+    last_score_of,
     message_of,
     team,
     timestamp,
@@ -95,6 +105,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     away_team = faults.read(team, "", request.away_team, "away_team") if request.away_team else ""
     levels = faults.read(_levels, (), request) if request.quantile_levels else ()
     game_date = faults.read(_game_date, None, request, today) if request.game_date or game_id else None
+    total_points, last_score = _score_inputs(request, pattern, faults)
     read_market = faults.read(market.market, None, request) if request.HasField("market") else None
     query = faults.read(
         ForecastQuery,
@@ -110,6 +121,8 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
         record=game_id != "",
         market=read_market,
         game_date=today if game_date is None else game_date,
+        total_points=total_points,
+        last_score=last_score,
     )
     faults.raise_first()
     return ForecastRequest(game_id, request.model_version, query, game_date, caller)
@@ -150,7 +163,7 @@ def risk_request(request: AssessRiskRequest) -> tuple[ScorePattern, int | None]:
     pattern = faults.read(_risk_pattern, _ANY_PATTERN, request)
     total = request.total_points if request.HasField("total_points") else None
     if total is not None:
-        faults.read(risk.check_total_points, None, total, pattern.last)
+        faults.read(check_total_points, None, total, pattern.last)
     faults.raise_first()
     return pattern, total
 
@@ -195,6 +208,8 @@ def forecast_message(
         finals_since=forecast.finals_since,
         warnings=forecast_warnings(issued),
         arm=issued.arm,
+        total_points=issued.total_points,
+        last_score=None if issued.last_score is None else last_score_message(issued.last_score),
     )
 
 
@@ -310,6 +325,19 @@ def _pattern(request: PredictRequest) -> ScorePattern:
     # Before the copy: a message can hold a million slots.
     check_slots(len(request.pattern), HORIZONS.get(request.horizon, Horizon.FINAL))
     return ScorePattern(tuple(request.pattern))
+
+
+def _score_inputs(
+    request: PredictRequest, pattern: ScorePattern, faults: FieldErrors
+) -> tuple[int | None, LastScore | None]:
+    """Reads total points and last score, None if not given; with an invalid pattern checks what does not need it."""
+    total_points = request.total_points if request.HasField("total_points") else None
+    last_score = faults.read(last_score_of, None, request.last_score) if request.HasField("last_score") else None
+    if pattern is not _ANY_PATTERN:
+        return total_points, last_score
+    if total_points is not None:
+        faults.read(check_total_points, None, total_points, 0.0)
+    return None, None
 
 
 def _risk_pattern(request: AssessRiskRequest) -> ScorePattern:

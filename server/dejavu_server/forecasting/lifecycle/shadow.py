@@ -200,4 +200,6 @@ def _query(recorded: IssuedForecast) -> ForecastQuery:
         pregame_margin=recorded.pregame_margin,
         record=True,
         game_date=recorded.rated_day,
+        total_points=recorded.total_points,
+        last_score=recorded.last_score,
     )

@@ -40,9 +40,7 @@ def _check(each: Revision, kind: str, pruned: bool) -> None:
         raise LedgerCorrupt(f"{entry} without revision {each.revision - 1}: revisions count from 0")
     if each.before_sequence > each.sequence:
         raise LedgerCorrupt(f"{entry} stands before revision {each.revision - 1}, which is at {each.before_sequence}")
-    same_as_before = each.content == each.before and each.game_date in {None, each.before_day}
-    same_as_in_time = each.content == each.in_time and each.game_date in {None, each.in_time_day}
-    if same_as_before or (each.late and same_as_in_time):
+    if each.repeats_before or (each.late and each.repeats_in_time):
         raise LedgerCorrupt(f"{entry} changes nothing: it has the values and teams of an earlier revision")
 
 

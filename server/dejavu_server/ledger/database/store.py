@@ -190,7 +190,9 @@ def _with_market(
     if told is MarketRecording.EARLIER_STANDS:
         return replace(stored, market_recording=told, standing_market=standing)
     if told is MarketRecording.RECORDED and standing is None:
-        if stored.rated_day != requested.rated_day:  # it is sent again, evaluated for the day of the stored forecast
+        if (
+            stored.optional_inputs != requested.optional_inputs
+        ):  # it is sent again, evaluated for those of the stored one
             return stored
         batch.market(stored, requested)
         markets_[stored.sequence] = market

@@ -17,9 +17,9 @@ Parsing returns exactly what was written, except for what is not recorded of a f
 requested, and the market, which has its own entry. Unknown keys, written by a later release, are ignored. Keys that an
 earlier release did not write get their type's default. What 0.2.0 did not write is written only if a forecast has it:
 the date of the game if the request gave one, that of the ratings with the finals since, warnings, the arm that the game
-was routed to, the change of models by which its model was chosen, and that the edge over a market is implausible.
-Ledgers outlive releases, and two releases share a ledger while workers are replaced one by one. Who made an entry is
-written if the server knew it: it asks for tokens then.
+was routed to, the change of models by which its model was chosen, that the edge over a market is implausible, and total
+points and last score of the request. Ledgers outlive releases, and two releases share a ledger while workers are
+replaced one by one. Who made an entry is written if the server knew it: it asks for tokens then.
 
 An entry's hash covers the hash of the entry before it, so that no entry can be changed, removed or inserted later
 without changing every hash after it.
@@ -41,7 +41,13 @@ from dejavu_models.errors import InvalidInput
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.entries.explanations import floats, optional, values
-from dejavu_server.ledger.entries.forecast_fields import encode_forecast, read_forecast, rounded_scores
+from dejavu_server.ledger.entries.forecast_fields import (
+    encode_forecast,
+    encode_last_score,
+    read_forecast,
+    read_last_score,
+    rounded_scores,
+)
 from dejavu_server.records import IssuedForecast, LateReason, ReportedOutcome
 
 FORECAST: Final = "forecast"
@@ -180,6 +186,8 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
             recorded_by=text_of(entry.get("made_by", "")),
             arm=text_of(forecast.get("arm", "")),
             roster_sequence=optional(_whole, forecast.get("roster_sequence")),
+            total_points=optional(_whole, request.get("total_points")),
+            last_score=optional(read_last_score, request.get("last_score")),
         )
 
 
@@ -348,6 +356,8 @@ def _request(issued: IssuedForecast) -> dict[str, Any]:
         "game_id": issued.game_id,
         "home_team": issued.home_team,
         "horizon": issued.forecast.horizon.value,
+        **({} if issued.last_score is None else {"last_score": encode_last_score(issued.last_score)}),
         "pattern": [float(value) for value in issued.pattern.differentials],
         "pregame_margin": optional(float, issued.pregame_margin),
+        **({} if issued.total_points is None else {"total_points": int(issued.total_points)}),
     }

@@ -1,4 +1,4 @@
-"""A forecast in the canonical form of its entry (see `codec`), without the request that it answers."""
+"""A forecast in the canonical form of its entry (see `codec`), and the last score of the request that it answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from dejavu_common.clock import microseconds
+from dejavu_feed.pattern import LastScore, Side
 from dejavu_models.types import Forecast, Horizon, Interval, WarningReason
 from dejavu_server.ledger.entries.explanations import (
     encode_adaptation,
@@ -70,6 +71,23 @@ def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, expl
         warnings=tuple(map(WarningReason, value.get("warnings", ()))),
         outdated_teams=tuple(value.get("outdated_teams", ())),
     )
+
+
+def encode_last_score(last_score: LastScore) -> dict[str, Any]:
+    """Returns the JSON object of a last score."""
+    return {"seconds": int(last_score.seconds), "side": last_score.side.name.lower()}
+
+
+def read_last_score(value: dict[str, Any]) -> LastScore:
+    """Returns the last score of a JSON object.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    sides = {side.name.lower(): side for side in Side}
+    if value["side"] not in sides or type(value["seconds"]) is not int:
+        raise ValueError(f"{value!r}; expected a side and seconds")
+    return LastScore(sides[value["side"]], value["seconds"])
 
 
 def _late_additions(forecast: Forecast) -> dict[str, Any]:

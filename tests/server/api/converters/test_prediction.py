@@ -13,6 +13,7 @@ from tests.support.builders.calls import GAME, PATTERN
 from tests.support.fakes.every_minute_model import HOME_EDGE, EveryMinuteForecaster
 
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
+from dejavu_feed.pattern import LastScore, Side
 from dejavu_models.betting import Market
 from dejavu_models.errors import (
     InvalidAlpha,
@@ -197,15 +198,9 @@ def test_a_bad_field_is_refused_by_its_name(fields: dict[str, Any], error: type[
 
 
 def test_every_field_that_is_wrong_is_named_once() -> None:
-    request = predict_request(
-        game_id="nope",
-        pattern=[0.0] * 24,
-        alpha=2.0,
-        home_team="XXX",
-        away_team="YYY",
-        pregame_margin=math.inf,
-        quantile_levels=[0.5, 0.0, 1.0],
-    )
+    teams = {"home_team": "XXX", "away_team": "YYY"}
+    numbers = {"alpha": 2.0, "pregame_margin": math.inf, "quantile_levels": [0.5, 0.0, 1.0]}
+    request = predict_request(game_id="nope", pattern=[0.0] * 24, **teams, **numbers)
     with pytest.raises(InvalidGameId) as refused:
         prediction.forecast_request(request)
     fields = [fault.field for fault in refused.value.others]
@@ -294,9 +289,10 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
 
 def test_every_field_of_the_contract_s_forecast_is_set() -> None:
     forecast = replace(
-        issued().forecast, ratings_date=date(2025, 12, 31), finals_since=3, warnings=(WarningReason.RATINGS_OUTDATED,)
+        issued().forecast, ratings_date=date(2025, 12, 31), finals_since=3, warnings=tuple(WarningReason)
     )
-    late = replace(issued(), late=LateReason.TIME, forecast=forecast, arm="challenger")
+    scored = replace(issued(), total_points=9, last_score=LastScore(Side.HOME, 7))
+    late = replace(scored, late=LateReason.TIME, forecast=forecast, arm="challenger")
     message = prediction.forecast_message(late, explanation=True, distribution=True)
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
     adaptation = message.adaptation
@@ -359,7 +355,7 @@ def test_an_explanation_that_was_not_asked_for_stays_here() -> None:
 
 def test_a_model_s_message_says_what_the_model_is() -> None:
     info = replace(EveryMinuteForecaster("v1").info, ratings_date=date(2024, 4, 14), approved=True, verdict_reason="so")
-    info = replace(info, finals_since=7)
+    info = replace(info, finals_since=7, inputs=("total_points",))
     message = prediction.model_message(info, NOW.date(), active=True)
     of_a_store = {"stage", "aliases", "share", "lineage"}
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name) - of_a_store

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select
 
 from dejavu_server.ledger.database.canonical_value import canonical_text
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
+
+_NOTHING_GIVEN: Final = (None, None, None)
 
 
 class Revision(NamedTuple):
@@ -19,13 +22,13 @@ class Revision(NamedTuple):
         sequence, revision: of its entry.
         content: what a revision changes: of a forecast pattern and teams, of an outcome differential, teams and
             whether it is withdrawn.
-        game_date: date of the game that a forecast was requested with (ISO 8601), which a revision may change too; None
-            if it had none, and for outcomes.
+        given: what a revision of a forecast may change too, if its request has it: date of the game (ISO 8601), total
+            points and last score; None for each that it has not, and for outcomes.
         late: whether it is marked as late; never for an outcome.
-        before_sequence, before, before_day: sequence, content and day of the game of the revision before it; None if
-            there is none. The day is the date of its request, or the day on which it was made.
-        in_time, in_time_day: content and day of the newest revision before it that is not marked as late; None if there
-            is none.
+        before_sequence, before, before_given: sequence, content and what was given of the revision before it; None if
+            there is none. A date that was not given is the day on which it was made.
+        in_time, in_time_given: the same of the newest revision before it that is not marked as late; None if there is
+            none.
         has_earlier: whether there is any revision before it.
     """
 
@@ -37,9 +40,22 @@ class Revision(NamedTuple):
     before: tuple[Any, ...]
     in_time: tuple[Any, ...] | None
     has_earlier: bool
-    game_date: str | None = None
-    before_day: str | None = None
-    in_time_day: str | None = None
+    given: tuple[Any, ...] = _NOTHING_GIVEN
+    before_given: tuple[Any, ...] = _NOTHING_GIVEN
+    in_time_given: tuple[Any, ...] = _NOTHING_GIVEN
+
+    @property
+    def repeats_before(self) -> bool:
+        """Whether it changes nothing of the revision before it."""
+        return self.content == self.before and self._agrees(self.before_given)
+
+    @property
+    def repeats_in_time(self) -> bool:
+        """Whether it changes nothing of the newest revision before it that is not marked as late."""
+        return self.content == self.in_time and self._agrees(self.in_time_given)
+
+    def _agrees(self, other: tuple[Any, ...]) -> bool:
+        return all(given is None or given == stored for given, stored in zip(self.given, other, strict=True))
 
 
 def forecast_revisions(connection: Connection) -> Iterator[Revision]:
@@ -47,8 +63,8 @@ def forecast_revisions(connection: Connection) -> Iterator[Revision]:
     for row in connection.execute(_FORECASTS):
         content, before, in_time = tuple(row[3:6]), tuple(row[7:10]), tuple(row[11:14])
         in_time_content = in_time if row[10] else None
-        days = _day(row[16], row[17]), _day(row[18], row[19])
-        yield Revision(row[0], row[1], content, row[2] != "", row[6], before, in_time_content, row[14], row[15], *days)
+        given = _given(row[15], None), _given(row[16], row[17]), _given(row[18], row[19])
+        yield Revision(row[0], row[1], content, row[2] != "", row[6], before, in_time_content, row[14], *given)
 
 
 def outcome_revisions(connection: Connection) -> Iterator[Revision]:
@@ -70,15 +86,19 @@ _before_outcome = outcomes.alias("before_outcome")
 _earlier_outcome = outcomes.alias("earlier_outcome")
 
 
-def _game_date(sequence: ColumnElement[int]) -> ColumnElement[str | None]:
-    """Returns the date of the game of the forecast at a sequence, from its entry: no row has it."""
-    text = canonical_text(entries.c.canonical, "payload", "request", "game_date")
+def _request(sequence: ColumnElement[int]) -> ColumnElement[str | None]:
+    """Returns the request of the forecast at a sequence as JSON, from its entry: no row has all of it."""
+    text = canonical_text(entries.c.canonical, "payload", "request")
     return select(text).where(entries.c.sequence == sequence).scalar_subquery()
 
 
-def _day(game_date: str | None, generated: int | None) -> str | None:
-    """Returns the day of a game (ISO 8601): as requested, or the day (an ordinal) on which the forecast was made."""
-    return game_date if game_date or generated is None else date.fromordinal(generated).isoformat()
+def _given(request: str | None, generated: int | None) -> tuple[Any, ...]:
+    """Returns date, total points and last score of a request; without a date the day (an ordinal) of the forecast."""
+    if request is None:
+        return _NOTHING_GIVEN
+    fields = json.loads(request)
+    day = None if generated is None else date.fromordinal(generated).isoformat()
+    return fields.get("game_date") or day, fields.get("total_points"), fields.get("last_score")
 
 
 def _forecasts() -> Select[Any]:
@@ -91,8 +111,8 @@ def _forecasts() -> Select[Any]:
             *(_before.c.sequence, _before.c.pattern, _before.c.home_team, _before.c.away_team),
             *(_in_time.c.sequence, _in_time.c.pattern, _in_time.c.home_team, _in_time.c.away_team),
             exists().where(_earlier.c.key == forecasts.c.key, _earlier.c.revision < forecasts.c.revision),
-            _game_date(forecasts.c.sequence),
-            *(_game_date(_before.c.sequence), _before.c.day, _game_date(_in_time.c.sequence), _in_time.c.day),
+            _request(forecasts.c.sequence),
+            *(_request(_before.c.sequence), _before.c.day, _request(_in_time.c.sequence), _in_time.c.day),
         )
         .select_from(forecasts)
         .outerjoin(_before, and_(_before.c.key == forecasts.c.key, _before.c.revision == forecasts.c.revision - 1))

@@ -12,7 +12,7 @@ probability 1 − 2·alpha at least, and in practice with 1 − alpha, which a w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -44,6 +44,9 @@ ROWS: Final = {case: row for row, case in enumerate(CASES)}
 """Row of a case (index of its horizon, minute) in the tables."""
 
 LATE_MINUTES: Final = tuple(range(CELLS_FROM, MAX_SLOTS + 1))
+
+TABLES: Final = ("point", "pace", "scale", "shapes", "late_shapes", "win")
+"""Names of the tables."""
 
 _SMALLEST: Final = 1e-6
 
@@ -146,15 +149,6 @@ class MarginModel:
         if self.live and live is None:
             raise ValueError("this model needs live inputs")
         return live if self.live else None
-
-    def arrays(self) -> dict[str, Any]:
-        """Returns the tables by name, for a file."""
-        names = ("point", "pace", "scale", "shapes", "late_shapes", "win")
-        return {
-            "live": np.array(self.live),
-            "games": np.array(self.games),
-            **{name: getattr(self, name) for name in names},
-        }
 
 
 def _mixed(shapes: Floats, standardized: Floats, leads: Floats) -> Floats:

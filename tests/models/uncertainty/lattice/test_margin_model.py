@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_models.types import CASES, Horizon
+from dejavu_models.types import CASES, Horizon, MarginSource
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES
 from dejavu_models.uncertainty.lattice.inputs import POINT_TERMS, SCALE_TERMS, WIN_TERMS, LiveInputs
-from dejavu_models.uncertainty.lattice.margin_model import CENTERS, LATE_MINUTES, MarginModel
+from dejavu_models.uncertainty.lattice.margin_model import CENTERS, LATE_MINUTES, TABLES, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
 HALF = len(SHAPE_LEVELS) // 2
@@ -116,3 +117,30 @@ def test_missing_inputs_and_broken_tables_are_refused() -> None:
         replace(MODEL, shapes=MODEL.shapes[:, ::-1].copy())
     with pytest.raises(ValueError, match="at least one game"):
         replace(MODEL, games=0)
+
+
+def calibration() -> LatticeCalibration:
+    with_live = symmetric_model(live=True)
+    return LatticeCalibration(
+        {**{(source, False): MODEL for source in MarginSource}, (MarginSource.KNOWN, True): with_live}
+    )
+
+
+def test_a_calibration_comes_back_as_it_was_written() -> None:
+    made = calibration().rounded()
+    assert made.to_bytes() == calibration().to_bytes()
+    for kind, model in made.models.items():
+        for name in TABLES:
+            assert getattr(model, name) == pytest.approx(getattr(calibration().models[kind], name), rel=1e-6)
+    assert made.games == 1000
+
+
+def test_requests_without_live_inputs_and_bundles_without_their_tables_have_the_others() -> None:
+    made = calibration()
+    assert made.model(MarginSource.KNOWN, live=True).live
+    assert not made.model(MarginSource.KNOWN, live=False).live
+    assert not made.model(MarginSource.RATED, live=True).live
+    with pytest.raises(ValueError, match="no tables for margins that are UNKNOWN"):
+        LatticeCalibration({(MarginSource.KNOWN, False): MODEL, (MarginSource.RATED, False): MODEL})
+    with pytest.raises(ValueError, match="not those with live inputs"):
+        LatticeCalibration({**made.models, (MarginSource.KNOWN, True): MODEL})

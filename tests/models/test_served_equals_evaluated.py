@@ -137,9 +137,9 @@ def test_an_opening_night_after_a_season_that_was_served_finds_regressed_ratings
     """Teams that were known in June are rated in October, with the intervals of ratings of before the season."""
     live = LiveRatings.start(shipped.rating_filter)
     assert live.filter.awaits_season
-    for game in range(2 * KNOWN_GAMES):  # the first is late in the season: until then nothing was reported
-        teams = ("BOS", "BKN") if game % 2 else CODES[2 + game : 4 + game]
-        live = live.after(GameResult(*teams, 2024, date(2024, 5, 20) + timedelta(game), 20.0))
+    for game in range(2 * KNOWN_GAMES):  # late in the season: the gap before them ends with each team's first game
+        home, away = ("BOS", "BKN") if game % 2 else ("LAL", "DEN")
+        live = live.after(GameResult(home, away, 2024, date(2024, 5, 20) + timedelta(game), 20.0))
     shipped.update(OnlineState(9, ratings=live))
     june = ForecastQuery(
         ScorePattern((0.0, 2.0, 3.0)), Horizon.FINAL, 0.2, "BOS", "BKN", game_date=date(2024, 6, 10)

@@ -28,7 +28,6 @@ def made_games(seed: int, count: int = GAMES, seasons: int = 4) -> MarginGames:
     final = differentials[:, -1] + np.where(differentials[:, -1] == 0, rng.choice([-3, 2], count), 0)
     points = rng.poisson(4.4 * pace[:, None], (count, 48)).cumsum(axis=1)
     live = LiveInputs(
-        np.full(count, 211.0),
         points[:, :47].astype(float),
         np.sign(steps[:, :47]).astype(float),
         rng.integers(0, 40, (count, 47)).astype(float),

@@ -20,6 +20,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon
 from dejavu_models.uncertainty.lattice.distribution import EDGES, LatticeDistribution, from_cumulative
 from dejavu_models.uncertainty.lattice.inputs import (
+    PACE_TERMS,
     POINT_TERMS,
     SCALE_TERMS,
     WIN_TERMS,
@@ -58,7 +59,7 @@ class MarginModel:
     Attributes:
         live: whether it uses live inputs.
         point: (cases, POINT_TERMS), coefficients of the point forecasts, in points.
-        pace: (cases, 4), see `pace_of`; 0 without live inputs.
+        pace: (cases, PACE_TERMS), see `pace_of`; 0 without live inputs.
         scale: (cases, SCALE_TERMS), coefficients of the logarithms of the scales.
         shapes: (cases, 107), quantiles of the standardised residuals; unused where there are late shapes.
         late_shapes: (LATE_MINUTES, CENTERS, 107), of the final margin by the size of the lead, towards the leader.
@@ -82,7 +83,7 @@ class MarginModel:
         levels = len(SHAPE_LEVELS)
         expected = {
             "point": (len(CASES), POINT_TERMS),
-            "pace": (len(CASES), 4),
+            "pace": (len(CASES), PACE_TERMS),
             "scale": (len(CASES), SCALE_TERMS),
             "shapes": (len(CASES), levels),
             "late_shapes": (len(LATE_MINUTES), len(CENTERS), levels),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dejavu_models.types import CASES, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES
-from dejavu_models.uncertainty.lattice.inputs import POINT_TERMS, SCALE_TERMS, WIN_TERMS, LiveInputs
+from dejavu_models.uncertainty.lattice.inputs import PACE_TERMS, POINT_TERMS, SCALE_TERMS, WIN_TERMS, LiveInputs
 from dejavu_models.uncertainty.lattice.margin_model import CENTERS, LATE_MINUTES, TABLES, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
@@ -37,7 +37,7 @@ def symmetric_model(*, live: bool = False) -> MarginModel:
     late[:, 0] = normal
     win = np.zeros(WIN_TERMS)
     win[2], win[6] = 2.0, 1.0
-    pace = np.tile([200.0, -1.0, 0.1, np.log(100.0)], (len(CASES), 1)) if live else np.zeros((len(CASES), 4))
+    pace = np.tile([220.0, -1.0, np.log(100.0)], (len(CASES), 1)) if live else np.zeros((len(CASES), PACE_TERMS))
     return MarginModel(live, point, pace, scale, np.tile(normal, (len(CASES), 1)), late, win, games=1000)
 
 
@@ -89,7 +89,7 @@ def test_games_of_a_batch_get_what_each_gets_alone() -> None:
 def test_pace_widens_and_the_last_scorer_moves_the_forecast() -> None:
     model = symmetric_model(live=True)
     lead, margin = np.zeros(2), np.zeros(2)
-    live = LiveInputs(np.array([230.0, 230.0]), np.array([80.0, 120.0]), np.array([1.0, -1.0]), np.array([2.0, 30.0]))
+    live = LiveInputs(np.array([80.0, 120.0]), np.array([1.0, -1.0]), np.array([2.0, 30.0]))
     points = model.points(Horizon.FINAL, 24, lead, margin, live)
     assert points[0] > 0 > points[1]
     made = model.distribution(Horizon.FINAL, 24, points * 0, lead, margin, live)

@@ -176,6 +176,10 @@ def _answer_faults(request: pb.PredictRequest, answer: pb.PredictResponse | pb.P
         yield f"a forecast for another request: {forecast}"
     if request.HasField("pregame_margin") and forecast.expected_margin != request.pregame_margin:
         yield f"another margin than in the request: {forecast}"
+    if request.HasField("total_points") and forecast.total_points != request.total_points:
+        yield f"other total points than in the request: {forecast}"
+    if request.HasField("last_score") and forecast.last_score != request.last_score:
+        yield f"another last score than in the request: {forecast}"
     yield from _forecast_faults(forecast)
 
 

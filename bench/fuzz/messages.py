@@ -21,7 +21,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from dejavu.v1 import model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED, LastScore
 from dejavu.v1.market_pb2 import Market, Odds
 
 MOST_SLOTS, HALFTIME_SLOTS = 47, 23
@@ -194,9 +194,11 @@ def _market(rng: random.Random) -> Market:
 def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
     horizon = rng.choice([HORIZON_UNSPECIFIED, HORIZON_HALFTIME, HORIZON_FINAL, HORIZON_FINAL])
     slots = rng.randint(1, MOST_SLOTS if horizon == HORIZON_FINAL else HALFTIME_SLOTS)
+    pattern = _pattern(rng, slots)
+    both = math.ceil(abs(pattern[-1])) + 2 * rng.randint(1, 100)
     return pb.PredictRequest(
         game_id=rng.choice(GAMES) if rng.random() < 0.25 else "",
-        pattern=_pattern(rng, slots),
+        pattern=pattern,
         market=_market(rng) if rng.random() < 0.25 else None,
         alpha=rng.choice([None, None, 0.5, 0.2, 0.01]),
         return_explanation=rng.random() < 0.5,
@@ -204,6 +206,8 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
         home_team=rng.choice(["", "BOS", "BOS", "brk"]),
         away_team=rng.choice(["", "LAL", "LAL", "gs"]),
         pregame_margin=rng.choice([None, None, None, 0.0, rng.uniform(-20, 20)]),
+        total_points=rng.choice([None, both]),
+        last_score=rng.choice([None, LastScore(side=rng.choice([1, 2]), seconds=rng.randint(0, 60 * slots))]),
         quantile_levels=[rng.uniform(0.01, 0.99) for _level in range(rng.choice([0, 0, 1, 9, 99]))],
     )
 

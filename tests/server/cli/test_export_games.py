@@ -18,7 +18,7 @@ from tests.support.builders.issued_forecasts import issued
 from tests.support.harness.real_games import real_games
 from typer.testing import CliRunner
 
-from dejavu_feed.pattern import slots
+from dejavu_feed.pattern import LastScore, Side, slots
 from dejavu_models.types import Horizon
 from dejavu_server.cli import serve
 from dejavu_server.cli.export_games import ExportError, export_games
@@ -112,10 +112,29 @@ async def test_the_file_is_as_the_trainer_writes_one(ledger: Ledger, url: str, t
     await lived(ledger, "0022300001", 1)
     [season] = export_games(url, tmp_path, min_minutes=47).seasons
     table = plays.read_plays(season.path)
-    assert table.schema.equals(plays.DATED)
+    assert table.schema.equals(plays.EXPORTED)
     assert (table.num_rows, season.rows) == (49, 49)
     assert season.path == plays.season_path(tmp_path, 2024)
     assert season.path.stat().st_mode & 0o777 == 0o644
+
+
+async def test_totals_and_last_scores_are_those_that_were_recorded(ledger: Ledger, url: str, tmp_path: Path) -> None:
+    pattern = [0.0, *walk(1, 46)]
+    known = {1: (0, None), 5: (21, LastScore(Side.AWAY, 9)), 6: (24, None), 47: (180, LastScore(Side.HOME, 75))}
+    for minute, (about, last) in known.items():
+        total = about + (about % 2 != abs(pattern[minute - 1]) % 2)
+        known[minute] = total, last
+        await ledger.commit([replace(at("0022300001", pattern[:minute]), total_points=total, last_score=last)])
+    await ledger.commit([replace(at("0022300001", [*pattern[:9], pattern[9] + 1]), total_points=60)])
+    await ledger.record_outcome(ended("0022300001", 5))
+    export_games(url, tmp_path, min_minutes=47)
+    games = load_games(tmp_path, [2024])
+    assert games.levels[0].tolist() == pattern
+    expected = {1: (0, 0, 60), 5: (known[5][0], -1, 9), 6: (known[6][0], 0, -1), 47: (known[47][0], 1, 75)}
+    for minute in range(1, 49):
+        found = (games.totals[0, minute - 1], games.last_side[0, minute - 1], games.last_seconds[0, minute - 1])
+        assert found == expected.get(minute, (-1, 0, -1)), minute
+    assert games.final_total.tolist() == [-1], "an outcome is a differential"
 
 
 async def test_of_a_games_patterns_the_longest_counts_and_of_those_the_newest(

@@ -29,6 +29,9 @@ from dejavu_server.results import Failed, Result
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
+TOTAL_POINTS = 80
+
+
 class Notebook(UnusedLedger):
     """An in-memory ledger."""
 
@@ -40,7 +43,7 @@ class Notebook(UnusedLedger):
         self.known = frozenset[str]()
         """Games with a recorded outcome."""
         self.recorded_before = frozenset[str]()
-        """Games whose forecast was recorded a day earlier."""
+        """Games whose forecast was recorded a day earlier, with TOTAL_POINTS."""
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
         if self.broken:
@@ -55,6 +58,7 @@ class Notebook(UnusedLedger):
                 market=None,
                 forecast=self.stored or each.forecast,
                 generated_time=each.generated_time - timedelta(each.game_id in self.recorded_before),
+                total_points=TOTAL_POINTS if each.game_id in self.recorded_before else each.total_points,
             )
             for place, each in enumerate(issued)
         ]
@@ -132,6 +136,30 @@ async def test_a_named_game_has_the_quantiles_of_this_call_whatever_the_ledger_k
     notebook.stored = (await ask(0.5)).forecast  # another worker's forecast was committed first in the transaction
     assert [each.level for each in (await ask(0.25)).forecast.quantiles] == [0.25]
     assert (await ask()).forecast.quantiles == ()
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_quantiles_are_of_the_total_points_that_were_recorded(
+    every_minute: ForecastService, notebook: Notebook, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    forecast_many, used = EveryMinuteForecaster.forecast_many, list[int | None]()
+
+    def noted(self: EveryMinuteForecaster, queries: Sequence[ForecastQuery]) -> list[Forecast]:
+        used.extend(query.total_points for query in queries)
+        return forecast_many(self, queries)
+
+    monkeypatch.setattr(EveryMinuteForecaster, "forecast_many", noted)
+    notebook.recorded_before = frozenset({GAME})
+    for levels, total_points, expected in (((), None, [None]), ((0.5,), None, [None, 80]), ((0.5,), 80, [80])):
+        asked = replace(question(game_id=GAME), game_date=NOW.date())
+        query = replace(asked.query, quantile_levels=levels, total_points=total_points, game_date=NOW.date())
+        asked = replace(asked, query=query)
+        [issued] = await every_minute.forecast_many([asked]) if many else [await every_minute.forecast(asked)]
+        assert isinstance(issued, IssuedForecast)
+        assert [each.level for each in issued.forecast.quantiles] == list(levels)
+        assert issued.total_points == TOTAL_POINTS
+        assert used == expected
+        used.clear()
 
 
 @pytest.mark.parametrize("many", [False, True])

@@ -1,26 +1,29 @@
 """Completed games of a ledger, minute by minute: enough to train on.
 
-The ledger stores only differentials. The scores are the lowest ones with these differentials: the home score rises by
-each rise of the differential, the away score by each fall.
+The ledger stores differentials, and the total points and the last score of a minute if its forecast was requested with
+them. The scores are the lowest ones with these differentials: the home score rises by each rise of the differential,
+the away score by each fall.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, select
+from sqlalchemy import Connection, Row, Select, bindparam, case, select
 
 from dejavu_feed.game_ids import COMPETITIVE, is_replay, season_of
-from dejavu_feed.pattern import REGULATION_MINUTES, Score
+from dejavu_feed.pattern import REGULATION_MINUTES, LastScore, Score
 from dejavu_feed.teams import team_code
 from dejavu_models.types import MAX_SLOTS, Horizon
-from dejavu_server.ledger.database.schema import forecasts, outcomes
+from dejavu_server.ledger.database.canonical_value import canonical_text
+from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
 from dejavu_server.ledger.database.standing import STANDS
+from dejavu_server.ledger.entries.forecast_fields import read_last_score
 
 MIN_MINUTES = 37
 """Fewest minutes that a pattern may cover: it must reach the last quarter; games with an empty quarter don't count."""
@@ -42,6 +45,8 @@ class CompletedGame:
         phase: RS (regular season), PI (play-in) or PO (playoffs); RS for replays.
         home, away: NBA codes.
         scores: at tip-off, at the end of each known minute, and the final score, dated at the end of regulation.
+        points: minute → total points and last score at its end, of the minutes for which either was recorded; None for
+            the other.
     """
 
     game_id: str
@@ -51,6 +56,7 @@ class CompletedGame:
     home: str
     away: str
     scores: tuple[Score, ...]
+    points: Mapping[int, tuple[int | None, LastScore | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,8 @@ def completed_games(
     while page := connection.execute(_FINALS.where(outcomes.c.first_sequence > sequence).limit(_PAGE)).all():
         for row in page:
             if include_replays or not is_replay(row.game_id):
-                yield _game(row, min_minutes)
+                game = _game(row, min_minutes)
+                yield game if isinstance(game, SkippedGame) else replace(game, points=_points(connection, game))
         sequence = page[-1].first_sequence
 
 
@@ -111,6 +118,18 @@ def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
     return CompletedGame(row.game_id, season, day, phase, home, away, scores)
 
 
+def _points(connection: Connection, game: CompletedGame) -> dict[int, tuple[int | None, LastScore | None]]:
+    """Returns what was recorded of each minute with the differential of the game's scores; the newest if it changed."""
+    differentials = {score.elapsed / 60: score.home - score.away for score in game.scores}
+    points = {}
+    for minute, pattern, text in connection.execute(_REQUESTS, {"game_id": game.game_id}):
+        request = json.loads(text)
+        given = request.get("total_points"), request.get("last_score")
+        if given != (None, None) and json.loads(pattern)[-1] == differentials.get(minute):
+            points[minute] = given[0], None if given[1] is None else read_last_score(given[1])
+    return points
+
+
 def _lowest_scores(differentials: list[int], final: int) -> tuple[Score, ...]:
     scores = [Score(0.0, 0, 0)]
     minutes = [*range(1, len(differentials) + 1), REGULATION_MINUTES]
@@ -119,6 +138,13 @@ def _lowest_scores(differentials: list[int], final: int) -> tuple[Score, ...]:
         scores.append(Score(60.0 * minute, home + max(after - before, 0), away + max(before - after, 0)))
     return tuple(scores)
 
+
+_REQUESTS: Select[Any] = (
+    select(forecasts.c.minute, forecasts.c.pattern, canonical_text(entries.c.canonical, "payload", "request"))
+    .join(entries, entries.c.sequence == forecasts.c.sequence)
+    .where(forecasts.c.game_id == bindparam("game_id"), forecasts.c.late == "")
+    .order_by(forecasts.c.sequence)
+)
 
 _half = outcomes.alias("half")
 _best = forecasts.alias("best")

@@ -21,7 +21,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from dejavu.v1 import model_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED, LastScore
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED, SIDE_AWAY, SIDE_HOME, LastScore
 from dejavu.v1.market_pb2 import Market, Odds
 
 MOST_SLOTS, HALFTIME_SLOTS = 47, 23
@@ -195,7 +195,8 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
     horizon = rng.choice([HORIZON_UNSPECIFIED, HORIZON_HALFTIME, HORIZON_FINAL, HORIZON_FINAL])
     slots = rng.randint(1, MOST_SLOTS if horizon == HORIZON_FINAL else HALFTIME_SLOTS)
     pattern = _pattern(rng, slots)
-    both = math.ceil(abs(pattern[-1])) + 2 * rng.randint(1, 100)
+    both = abs(pattern[-1]) + 2 * rng.randint(1, 100)
+    last = LastScore(side=rng.choice([SIDE_HOME, SIDE_AWAY]), seconds=rng.randint(0, 60 * slots))
     return pb.PredictRequest(
         game_id=rng.choice(GAMES) if rng.random() < 0.25 else "",
         pattern=pattern,
@@ -207,7 +208,7 @@ def _predict(rng: random.Random, _: str) -> pb.PredictRequest:
         away_team=rng.choice(["", "LAL", "LAL", "gs"]),
         pregame_margin=rng.choice([None, None, None, 0.0, rng.uniform(-20, 20)]),
         total_points=rng.choice([None, both]),
-        last_score=rng.choice([None, LastScore(side=rng.choice([1, 2]), seconds=rng.randint(0, 60 * slots))]),
+        last_score=rng.choice([None, last]),
         quantile_levels=[rng.uniform(0.01, 0.99) for _level in range(rng.choice([0, 0, 1, 9, 99]))],
     )
 

@@ -17,12 +17,13 @@ _COMPARED: Final = ("ensemble", "linear", "logistic", "diffusion", "hindsight")
 _CEILING_NOTE: Final = (
     "Linear and logistic: fitted on all earlier games. Diffusion: a Brownian motion with the expected margin as its"
     " drift and one volatility (Stern 1994). Linear, ratings in hindsight: the linear models with expected margins from"
-    " all other games of the season, later ones too, which no forecast can have; the gap to it is all that better"
-    " ratings of teams could bring, the gap beyond is line-ups and chance. Published models: of ESPN's win"
-    " probabilities, Yeh, Rice & Dubin (The American Statistician 76, 2022, abstract) found them well calibrated and"
-    " better than naive models, but not significantly better than logistic regressions on the teams' relative strength"
-    " and the score difference, which is what the logistic row is; their games are others, so no figure stands here."
-    " Relative columns: % of the reference's score, below 0 is better, paired 95 % bootstrap intervals over games."
+    " all other games of the season, later ones too, which no forecast can have: what perfect knowledge of each team's"
+    " mean strength would bring. It does not know who plays, how often a team rests or how its strength changes, and"
+    " uses nothing of the game but the lead. Published models: of ESPN's win probabilities, Yeh, Rice & Dubin (The"
+    " American Statistician 76, 2022, abstract) found that they are well calibrated and better than naive models, but"
+    " not significantly better than logistic regressions on the teams' relative strength and the score difference,"
+    " which is what the logistic row is; their games are others, so no figure stands here. Relative columns: % of the"
+    " reference's score, below 0 is better, paired 95 % bootstrap intervals over games."
 )
 
 

@@ -15,6 +15,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon
 from dejavu_models.uncertainty.lattice.inputs import (
     LATE,
+    PACE_TERMS,
     POINT_TERMS,
     SCALE_TERMS,
     WIN_TERMS,
@@ -53,7 +54,7 @@ class MarginGames(NamedTuple):
         leads: (n, 47), differentials after minutes 1 to 47, in points.
         outcomes: (n, 2), differentials by horizon, in points.
         margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
-        live: live inputs with columns by minute, (n, 47) each but for the expected total, (n,); None: do without.
+        live: live inputs with columns by minute, (n, 47) each; None: do without.
         totals: (n, 2), points of both teams by horizon; required with live inputs.
     """
 
@@ -68,8 +69,7 @@ class MarginGames(NamedTuple):
         """Returns the live inputs after a minute, (n,) each."""
         if self.live is None:
             return None
-        expected, *others = self.live
-        return LiveInputs(expected, *(each[:, minute - 1] for each in others))
+        return LiveInputs(*(each[:, minute - 1] for each in self.live))
 
     def select(self, which: NDArray[np.bool_]) -> MarginGames:
         """Selects games by a mask."""
@@ -120,7 +120,7 @@ def _folds(season: NDArray[np.integer]) -> list[NDArray[np.bool_]]:
 
 def _fit_coefficients(games: MarginGames) -> _Coefficients:
     point = np.zeros((len(CASES), POINT_TERMS))
-    pace = np.zeros((len(CASES), 4))
+    pace = np.zeros((len(CASES), PACE_TERMS))
     scale = np.zeros((len(CASES), SCALE_TERMS))
     terms: list[Floats] = []
     residuals: list[Floats] = []
@@ -151,7 +151,7 @@ def _least_squares(inputs: Floats, values: Floats) -> Floats:
 
 def _fit_pace(totals: Floats, live: LiveInputs) -> Floats:
     """Fits the points still to come until totals, (n,); see `pace_of`."""
-    inputs = np.stack([np.ones(len(totals)), live.points, live.expected_total], axis=1)
+    inputs = np.stack([np.ones(len(totals)), live.points], axis=1)
     coefficients = _least_squares(inputs, totals - live.points)
     return np.append(coefficients, np.log(np.maximum(inputs @ coefficients, 1.0).mean()))
 

@@ -10,6 +10,7 @@ import numpy as np
 from dejavu_models.arrays import Floats
 from dejavu_models.types import Horizon
 
+PACE_TERMS: Final = 3
 POINT_TERMS: Final = 6
 SCALE_TERMS: Final = 6
 WIN_TERMS: Final = 19
@@ -25,13 +26,11 @@ class LiveInputs(NamedTuple):
     """What is known of n games beside their differentials.
 
     Attributes:
-        expected_total: (n,), expected final points of both teams before tip-off.
         points: (n,), points of both teams after the minute.
         last_side: (n,), who scored last: 1 the home team, −1 the away team, 0 nobody yet.
         last_seconds: (n,), seconds since then.
     """
 
-    expected_total: Floats
     points: Floats
     last_side: Floats
     last_seconds: Floats
@@ -91,11 +90,11 @@ def pace_of(coefficients: Floats, live: LiveInputs) -> Floats:
     """Returns the logarithm of the points that are expected still to come over those of an average game, (n,).
 
     Args:
-        coefficients: (4,), of the points to come on 1, points and expected total, then the logarithm of their mean.
+        coefficients: (3,), of the points to come on 1 and points, then the logarithm of their mean.
         live: the inputs of n games.
     """
-    to_come = coefficients[0] + coefficients[1] * live.points + coefficients[2] * live.expected_total
-    result: Floats = np.log(np.maximum(to_come, 1.0)) - coefficients[3]
+    to_come = coefficients[0] + coefficients[1] * live.points
+    result: Floats = np.log(np.maximum(to_come, 1.0)) - coefficients[2]
     return result
 
 

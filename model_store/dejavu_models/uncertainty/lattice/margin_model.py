@@ -12,7 +12,7 @@ probability 1 − 2·alpha at least, and in practice with 1 − alpha, which a w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon
 from dejavu_models.uncertainty.lattice.distribution import EDGES, LatticeDistribution, from_cumulative
 from dejavu_models.uncertainty.lattice.inputs import (
+    PACE_TERMS,
     POINT_TERMS,
     SCALE_TERMS,
     WIN_TERMS,
@@ -45,6 +46,9 @@ ROWS: Final = {case: row for row, case in enumerate(CASES)}
 
 LATE_MINUTES: Final = tuple(range(CELLS_FROM, MAX_SLOTS + 1))
 
+TABLES: Final = ("point", "pace", "scale", "shapes", "late_shapes", "win")
+"""Names of the tables."""
+
 _SMALLEST: Final = 1e-6
 
 
@@ -55,7 +59,7 @@ class MarginModel:
     Attributes:
         live: whether it uses live inputs.
         point: (cases, POINT_TERMS), coefficients of the point forecasts, in points.
-        pace: (cases, 4), see `pace_of`; 0 without live inputs.
+        pace: (cases, PACE_TERMS), see `pace_of`; 0 without live inputs.
         scale: (cases, SCALE_TERMS), coefficients of the logarithms of the scales.
         shapes: (cases, 107), quantiles of the standardised residuals; unused where there are late shapes.
         late_shapes: (LATE_MINUTES, CENTERS, 107), of the final margin by the size of the lead, towards the leader.
@@ -79,7 +83,7 @@ class MarginModel:
         levels = len(SHAPE_LEVELS)
         expected = {
             "point": (len(CASES), POINT_TERMS),
-            "pace": (len(CASES), 4),
+            "pace": (len(CASES), PACE_TERMS),
             "scale": (len(CASES), SCALE_TERMS),
             "shapes": (len(CASES), levels),
             "late_shapes": (len(LATE_MINUTES), len(CENTERS), levels),
@@ -146,15 +150,6 @@ class MarginModel:
         if self.live and live is None:
             raise ValueError("this model needs live inputs")
         return live if self.live else None
-
-    def arrays(self) -> dict[str, Any]:
-        """Returns the tables by name, for a file."""
-        names = ("point", "pace", "scale", "shapes", "late_shapes", "win")
-        return {
-            "live": np.array(self.live),
-            "games": np.array(self.games),
-            **{name: getattr(self, name) for name in names},
-        }
 
 
 def _mixed(shapes: Floats, standardized: Floats, leads: Floats) -> Floats:

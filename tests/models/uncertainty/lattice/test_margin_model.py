@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_models.types import CASES, Horizon
+from dejavu_models.types import CASES, Horizon, MarginSource
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES
-from dejavu_models.uncertainty.lattice.inputs import POINT_TERMS, SCALE_TERMS, WIN_TERMS, LiveInputs
-from dejavu_models.uncertainty.lattice.margin_model import CENTERS, LATE_MINUTES, MarginModel
+from dejavu_models.uncertainty.lattice.inputs import PACE_TERMS, POINT_TERMS, SCALE_TERMS, WIN_TERMS, LiveInputs
+from dejavu_models.uncertainty.lattice.margin_model import CENTERS, LATE_MINUTES, TABLES, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
 HALF = len(SHAPE_LEVELS) // 2
@@ -36,7 +37,7 @@ def symmetric_model(*, live: bool = False) -> MarginModel:
     late[:, 0] = normal
     win = np.zeros(WIN_TERMS)
     win[2], win[6] = 2.0, 1.0
-    pace = np.tile([200.0, -1.0, 0.1, np.log(100.0)], (len(CASES), 1)) if live else np.zeros((len(CASES), 4))
+    pace = np.tile([220.0, -1.0, np.log(100.0)], (len(CASES), 1)) if live else np.zeros((len(CASES), PACE_TERMS))
     return MarginModel(live, point, pace, scale, np.tile(normal, (len(CASES), 1)), late, win, games=1000)
 
 
@@ -88,7 +89,7 @@ def test_games_of_a_batch_get_what_each_gets_alone() -> None:
 def test_pace_widens_and_the_last_scorer_moves_the_forecast() -> None:
     model = symmetric_model(live=True)
     lead, margin = np.zeros(2), np.zeros(2)
-    live = LiveInputs(np.array([230.0, 230.0]), np.array([80.0, 120.0]), np.array([1.0, -1.0]), np.array([2.0, 30.0]))
+    live = LiveInputs(np.array([80.0, 120.0]), np.array([1.0, -1.0]), np.array([2.0, 30.0]))
     points = model.points(Horizon.FINAL, 24, lead, margin, live)
     assert points[0] > 0 > points[1]
     made = model.distribution(Horizon.FINAL, 24, points * 0, lead, margin, live)
@@ -116,3 +117,30 @@ def test_missing_inputs_and_broken_tables_are_refused() -> None:
         replace(MODEL, shapes=MODEL.shapes[:, ::-1].copy())
     with pytest.raises(ValueError, match="at least one game"):
         replace(MODEL, games=0)
+
+
+def calibration() -> LatticeCalibration:
+    with_live = symmetric_model(live=True)
+    return LatticeCalibration(
+        {**{(source, False): MODEL for source in MarginSource}, (MarginSource.KNOWN, True): with_live}
+    )
+
+
+def test_a_calibration_comes_back_as_it_was_written() -> None:
+    made = calibration().rounded()
+    assert made.to_bytes() == calibration().to_bytes()
+    for kind, model in made.models.items():
+        for name in TABLES:
+            assert getattr(model, name) == pytest.approx(getattr(calibration().models[kind], name), rel=1e-6)
+    assert made.games == 1000
+
+
+def test_requests_without_live_inputs_and_bundles_without_their_tables_have_the_others() -> None:
+    made = calibration()
+    assert made.model(MarginSource.KNOWN, live=True).live
+    assert not made.model(MarginSource.KNOWN, live=False).live
+    assert not made.model(MarginSource.RATED, live=True).live
+    with pytest.raises(ValueError, match="no tables for margins that are UNKNOWN"):
+        LatticeCalibration({(MarginSource.KNOWN, False): MODEL, (MarginSource.RATED, False): MODEL})
+    with pytest.raises(ValueError, match="not those with live inputs"):
+        LatticeCalibration({**made.models, (MarginSource.KNOWN, True): MODEL})

@@ -115,6 +115,7 @@ async def request_forecasts(
             game_date=day,
             total_points=each.summary.total_points,
             last_score=each.summary.last_score,
+            explain=True,  # records the steps from minute to minute, which viewers see
         )
         for each in due
     ]

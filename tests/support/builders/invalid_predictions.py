@@ -14,7 +14,7 @@ import grpc
 from tests.support.builders.calls import GAME, PATTERN
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED, SIDE_AWAY, LastScore
 from dejavu.v1.market_pb2 import Market, Odds
 from dejavu_feed.teams import team_code
 
@@ -256,6 +256,29 @@ def _horizons_and_versions() -> list[BadRequest]:
     return rows
 
 
+def _score_inputs() -> list[BadRequest]:
+    cases: list[tuple[str, str, str, dict[str, Any]]] = [
+        ("total_points", "4", "5 (the lead) to 500", {"total_points": 4}),
+        ("total_points", "20", "an odd number, as the last differential, 5, is odd", {"total_points": 20}),
+        ("total_points", "501", "to 500", {"total_points": 501}),
+        ("last_score.side", "0", "a value of dejavu.v1.Side: 1, 2", {"last_score": LastScore(seconds=3)}),
+        ("last_score.side", "away", "a side with points", {"total_points": 5, "last_score": LastScore(side=SIDE_AWAY)}),
+        ("last_score.seconds", "61", "0 to 60", {"last_score": LastScore(side=SIDE_AWAY, seconds=61)}),
+    ]
+    return [
+        _predict(
+            f"{field} {found} of {number}",
+            "INVALID_TOTAL_POINTS" if field == "total_points" else "INVALID_LAST_SCORE",
+            field,
+            found,
+            expected,
+            pattern=[5.0],
+            **fields,
+        )
+        for number, (field, found, expected, fields) in enumerate(cases)
+    ]
+
+
 def _dates() -> list[BadRequest]:
     form, bounds = "a date as YYYY-MM-DD", "a date from 1946-08-01 to 2046-07-31"
     texts = ("2023-6-12", "20230612", "2023-02-30", "yesterday", " 2023-06-12", "2023-W24-1", "2023-06-12T20:00", "\0")
@@ -331,5 +354,6 @@ OF_PREDICT = [
     *_quantiles(),
     *_horizons_and_versions(),
     *_dates(),
+    *_score_inputs(),
     *_markets(),
 ]

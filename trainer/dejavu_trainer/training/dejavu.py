@@ -36,13 +36,13 @@ class DejavuGrid:
 
     Attributes:
         recencies: recency settings, in minutes.
-        neighbours: numbers of neighbours. A search in a graph costs in proportion to them; from 200 on, it would cost
-            a forecast more than all else, and explain no more (docs/decisions/0055-similar-games.md).
+        neighbours: numbers of neighbours. A search in a graph costs in proportion to them, and more of them explain no
+            more (docs/decisions/0055-similar-games.md).
         minutes: minutes of the game at which the candidates are evaluated.
     """
 
     recencies: tuple[float, ...] = (3.0, 6.0, 12.0, 24.0)
-    neighbours: tuple[int, ...] = (25, 50, 100)
+    neighbours: tuple[int, ...] = (25, 50)
     minutes: tuple[int, ...] = (6, 12, 18, 24, 30, 36, 42)
 
     @property

@@ -1,6 +1,6 @@
 """Compares distances between patterns by what the neighbours that they choose forecast.
 
-    python -m bench.similar_futures --data DIR --test 2017-2018
+    python -m bench.neighbours.futures --data DIR --test 2017-2018
 
 The distance in use weights the squared difference of each minute by how long ago it was. A learned one has a weight for
 each minute of the pattern, at least 0, fitted to pairs of past games such that the distance predicts the squared
@@ -61,7 +61,7 @@ class Distance:
     """
 
     name: str
-    neighbours: tuple[int, ...] = (25, 50, 100)
+    neighbours: tuple[int, ...] = (25, 50)
     learned_from: str = ""
     mixed: bool = False
 

@@ -252,13 +252,13 @@ async def run(options: argparse.Namespace, folder: Path) -> Result:
             asyncio.create_task(each.follow_by_client() if number % 2 else each.follow_by_stub())
             for number, each in enumerate(subscribers)
         ]
-        await _unless_failed(following, asyncio.gather(*(each.stands.wait() for each in subscribers)))
+        await unless_failed(following, asyncio.gather(*(each.stands.wait() for each in subscribers)))
         publishing = [asyncio.create_task(publishers.publish(number)) for number in range(options.publishers)]
         result = Result()
         rounds = Counter[str]()
         for number in range(options.rounds):
             victim = victims[choose.randrange(len(victims))]
-            await _unless_failed([*following, *publishing], publishers.answers(CALLS_BETWEEN_KILLS))
+            await unless_failed([*following, *publishing], publishers.answers(CALLS_BETWEEN_KILLS))
             if database is not None and number % 10 == 9:
                 rounds["database"] += 1
                 with publishers.outage():
@@ -280,11 +280,9 @@ async def run(options: argparse.Namespace, folder: Path) -> Result:
         last = max(publishers.acknowledged.values())
         try:
             async with asyncio.timeout(CATCH_UP_SECONDS):
-                await _unless_failed(following, asyncio.gather(*(each.reaches(last) for each in subscribers)))
+                await unless_failed(following, asyncio.gather(*(each.reaches(last) for each in subscribers)))
         except TimeoutError:  # the judge counts what they lack
-            behind = [(n, each.sequences[-1:], each.connections) for n, each in enumerate(subscribers)]
-            behind = [each for each in behind if each[1] < [last]]
-            print(f"\nsubscribers that did not reach {last}, where they are, connections: {behind}", file=sys.stderr)
+            print(f"\n{behind(subscribers, last)}", file=sys.stderr)
         for task in following:
             task.cancel()
         await asyncio.wait(following)
@@ -294,7 +292,7 @@ async def run(options: argparse.Namespace, folder: Path) -> Result:
     return result
 
 
-async def _unless_failed(tasks: Sequence[asyncio.Task[None]], awaitable: Awaitable[_T]) -> _T:
+async def unless_failed(tasks: Sequence[asyncio.Task[None]], awaitable: Awaitable[_T]) -> _T:
     """Waits for an awaitable; raises if one of the tasks ends first."""
     waiting = asyncio.ensure_future(awaitable)
     await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -304,6 +302,12 @@ async def _unless_failed(tasks: Sequence[asyncio.Task[None]], awaitable: Awaitab
             task.result()
             raise RuntimeError(f"{task.get_name()} ended too early")
     return await waiting
+
+
+def behind(subscribers: Sequence[Subscriber], last: int) -> str:
+    """Tells which subscribers have not reached a sequence, where they are, and their connections."""
+    lag = [(n, each.sequences[-1:], each.connections) for n, each in enumerate(subscribers)]
+    return f"subscribers that did not reach {last}, where they are, connections: {[x for x in lag if x[1] < [last]]}"
 
 
 async def judge(result: Result, url: str, publishers: Publishers, subscribers: Sequence[Subscriber]) -> None:

@@ -43,6 +43,12 @@ LOCKS: dict[str, tuple[str, ...]] = {
 }
 """Each lock, with the parts of pyproject.toml that it locks beside the base requirements."""
 
+OMITTED: dict[str, str] = {"deploy/requirements-trainer.txt": r"torch|triton|nvidia-.*|cuda-.*"}
+"""What a lock leaves out, as a pattern of names: PyPI's torch needs CUDA, so the image has TORCH_LOCK."""
+
+TORCH_LOCK = "deploy/requirements-torch.txt"
+"""The lock of PyTorch's own build without CUDA, from its own index; written by hand, since uv would mix the indexes."""
+
 
 class Locked(NamedTuple):
     """A locked requirement.
@@ -66,7 +72,7 @@ def parse(text: str) -> dict[str, Locked]:
     """
     found: dict[str, Locked] = {}
     for line in text.replace("\\\n", " ").splitlines():
-        if not line.strip() or line.startswith("#"):
+        if not line.strip() or line.startswith(("#", "--index-url")):
             continue
         match = re.fullmatch(r"([\w.-]+)==(\S+)\s*(;.*?)?((?:\s+--hash=sha256:[0-9a-f]{64})*)\s*", line)
         if match is None:
@@ -113,24 +119,25 @@ def needed(direct: Iterable[Requirement]) -> Iterator[str]:
             waiting += [each for each in parsed if each.marker is None or each.marker.evaluate({"extra": extra})]
 
 
-def problems(lock: str, direct: Sequence[Requirement], pinned: dict[str, str]) -> list[str]:
+def problems(lock: str, direct: Sequence[Requirement], pinned: dict[str, str], omitted: str = "") -> list[str]:
     """Returns in what a lock differs from what it locks; empty if it is up to date.
 
     Args:
         lock: its text.
         direct: what it locks.
         pinned: the versions of constraints.txt.
+        omitted: pattern of the names that it leaves out.
     """
     try:
         locked = parse(lock)
     except ValueError as error:
         return [str(error)]
-    names = set(needed(direct))
+    names = {name for name in needed(direct) if not re.fullmatch(omitted, name)}
     found = [f"{name} is needed and not locked" for name in sorted(names - locked.keys())]
     for name, each in locked.items():
         if not each.hashes:
             found.append(f"{name} has no hash")
-        if each.version != pinned.get(name, each.version):
+        if each.version.partition("+")[0] != pinned.get(name, each.version):
             found.append(f"{name} is {each.version}, but {pinned[name]} in constraints.txt")
         if each.everywhere and name not in names:
             found.append(f"{name} is locked and not needed")
@@ -139,6 +146,12 @@ def problems(lock: str, direct: Sequence[Requirement], pinned: dict[str, str]) -
         if name in locked and not requirement.specifier.contains(locked[name].version, prereleases=True):
             found.append(f"{name} is {locked[name].version}, but pyproject.toml requires {requirement.specifier}")
     return found
+
+
+def without(lock: str, omitted: str) -> str:
+    """Returns a lock without the requirements whose names match a pattern."""
+    blocks = re.split(r"(?m)^(?=[^\s#])", lock)
+    return "".join(block for block in blocks if not re.fullmatch(omitted, re.split(r"==", block)[0]))
 
 
 def write(name: str, options: Sequence[str]) -> None:
@@ -152,6 +165,7 @@ def write(name: str, options: Sequence[str]) -> None:
     command = [uv, "pip", "compile", *source, *options, "-c", "constraints.txt", "--generate-hashes"]
     command += ["--universal", "--python-version", "3.11", "--no-header", "--no-annotate", "--quiet"]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
+    output = without(output, OMITTED.get(name, ""))
     (ROOT / name).write_text(f"# Written by make lock: do not edit.\n{output}")
 
 
@@ -166,9 +180,14 @@ def main(arguments: Sequence[str]) -> int:
     for name, options in LOCKS.items():
         path = ROOT / name
         text = path.read_text() if path.exists() else ""
-        for problem in problems(text, requirements(project, options), pinned):
+        for problem in problems(text, requirements(project, options), pinned, OMITTED.get(name, "")):
             print(f"{name}: {problem}: run make lock", file=sys.stderr)
             code = 1
+    path = ROOT / TORCH_LOCK
+    torch = parse(path.read_text() if path.exists() else "").get("torch")
+    if torch is None or not torch.hashes or torch.version != f"{pinned['torch']}+cpu":
+        print(f"{TORCH_LOCK}: expected torch=={pinned['torch']}+cpu, with a hash", file=sys.stderr)
+        code = 1
     return code
 
 

@@ -16,7 +16,7 @@ from tests.support.harness.laws import NIGHTLY
 import audit_requirements
 import lock_requirements
 from audit_requirements import Findings, conclusion, findings
-from lock_requirements import LOCKS, parse, pins, problems, requirements
+from lock_requirements import LOCKS, OMITTED, TORCH_LOCK, parse, pins, problems, requirements, without
 
 ROOT = Path(__file__).parent.parent
 CONSTRAINTS = pins((ROOT / "constraints.txt").read_text())
@@ -26,7 +26,20 @@ HASH = f" \\\n    --hash=sha256:{'0' * 64}"
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_the_locks_are_up_to_date(lock: str) -> None:
-    assert problems((ROOT / lock).read_text(), requirements(PROJECT, LOCKS[lock]), CONSTRAINTS) == []
+    omitted = OMITTED.get(lock, "")
+    assert problems((ROOT / lock).read_text(), requirements(PROJECT, LOCKS[lock]), CONSTRAINTS, omitted) == []
+
+
+def test_the_image_of_the_trainer_has_torch_from_its_own_index_and_nothing_of_cuda() -> None:
+    [name] = OMITTED
+    text = (ROOT / "trainer/requirements.txt").read_text()
+    cuda = {each for each in parse(text) if each.startswith(("nvidia", "cuda"))}
+    assert cuda
+    assert parse(without(text, OMITTED[name])).keys() == parse(text).keys() - cuda - {"torch", "triton"}
+    assert parse((ROOT / name).read_text()).keys() & (cuda | {"torch", "triton"}) == set()
+    lock = (ROOT / TORCH_LOCK).read_text()
+    assert "--index-url https://download.pytorch.org/whl/cpu\n" in lock
+    assert parse(lock).keys() == {"torch"}
 
 
 def test_each_way_in_which_a_lock_can_differ_is_found() -> None:
@@ -61,7 +74,9 @@ def test_the_program_says_what_to_do_about_a_lock_that_is_out_of_date(
         (tmp_path / name).write_text((ROOT / name).read_text())
     monkeypatch.setattr(lock_requirements, "ROOT", tmp_path)
     assert lock_requirements.main(["--check"]) == 1
-    assert "server/requirements.txt: grpcio is needed and not locked: run make lock" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "server/requirements.txt: grpcio is needed and not locked: run make lock" in told
+    assert f"{TORCH_LOCK}: expected torch=={CONSTRAINTS['torch']}+cpu, with a hash" in told
 
 
 PACKAGES: list[dict[str, Any]] = [

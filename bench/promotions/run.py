@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
-from bench.kills import Subscriber
+from bench.kills import Subscriber, behind, unless_failed
 from bench.promotions.judge import Answer, PromotionResult, judge, median_ms
 from tests.support.builders.bundles import publish_variant
 from tests.support.processes.postgres import own_server
@@ -203,8 +203,13 @@ async def _run_rounds(
             load.stop()
             await asyncio.gather(*publishing)
             last = max((each.sequence for each in load.answers), default=0)
-            async with asyncio.timeout(SECONDS):
-                await asyncio.gather(*(each.reaches(last) for each in subscribers))
+            try:
+                async with asyncio.timeout(SECONDS):
+                    await unless_failed(following, asyncio.gather(*(each.reaches(last) for each in subscribers)))
+            except TimeoutError:  # the judge counts what they lack
+                print(f"\n{behind(subscribers, last)}", file=sys.stderr)
+                if os.environ.get("HANG"):
+                    await asyncio.sleep(3000)
             for task in following:
                 task.cancel()
             await asyncio.wait(following)

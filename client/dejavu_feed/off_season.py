@@ -26,6 +26,17 @@ def summer(year: int) -> tuple[date, date]:
     return _UNUSUAL.get(year) or (date(year, *_BEGINS), date(year, *_ENDS))
 
 
+@lru_cache(maxsize=1024)
+def season_on(day: date) -> int:
+    """Returns the season that a day belongs to, as the year in which it ends; a new one begins in mid-summer.
+
+    So a season whose Finals end late, or that begins early, has its own games. Where a game has an id of the NBA, that
+    names its season (`game_ids.season_of`); this is for what has only a date.
+    """
+    first, last = summer(day.year)
+    return day.year + (day > first + (last - first) / 2)
+
+
 def playing_days(after: date, until: date) -> int:
     """Returns the number of days after one day and up to another, without those of summers; 0 if that is not later."""
     days = max(0, (until - after).days)

@@ -21,7 +21,7 @@ from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.online_state import INITIAL, IntervalAdapter, OnlineState
 from dejavu_models.point.ensemble import PointEnsemble, Predictions
-from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, are_usable, ratings_warnings
+from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, RatingsByDate, are_usable, ratings_warnings
 from dejavu_models.types import (
     HORIZONS,
     Adaptation,
@@ -69,7 +69,7 @@ class Forecaster:
         self.ratings: Ratings = ratings.ratings()
         self._info = model_info(manifest, calibration)
         self._warnings = () if manifest.verdict.fit else (WarningReason.MODEL_UNFIT,)
-        self._active = _ActiveState(INITIAL, self.ratings)
+        self._active = _ActiveState(INITIAL, ratings)
 
     @property
     def info(self) -> ModelInfo:
@@ -90,7 +90,7 @@ class Forecaster:
 
     def update(self, state: OnlineState) -> None:
         """Replaces the online state; a batch in progress finishes with the state it started with."""
-        self._active = _ActiveState(state, self.ratings)
+        self._active = _ActiveState(state, self.rating_filter)
 
     def check(self, query: ForecastQuery) -> None:
         """Checks that this model supports a query.
@@ -209,7 +209,7 @@ class Forecaster:
 class _ActiveState:
     """Online state, prepared for answering queries; with the ratings of the bundle if it has none."""
 
-    def __init__(self, online: OnlineState, ratings: Ratings) -> None:
+    def __init__(self, online: OnlineState, bundled: RatingFilter) -> None:
         self.sequence = online.sequence
         self.mode = online.mode
         self.adapters: dict[tuple[Horizon, int], IntervalAdapter] = (
@@ -218,8 +218,8 @@ class _ActiveState:
             else {key: IntervalAdapter(tracker, online.method) for key, tracker in online.trackers.items()}
         )
         self._live = online.ratings
-        self._ratings = ratings if online.ratings is None else online.ratings.filter.ratings()
-        self.ratings_date = self._ratings.date
+        self._ratings = RatingsByDate(bundled if online.ratings is None else online.ratings.filter)
+        self.ratings_date = self._ratings.newest.date
         self.finals = 0 if online.ratings is None else online.ratings.finals
         self.unseen = {} if online.ratings is None else online.ratings.unseen
 
@@ -250,7 +250,7 @@ class _ActiveState:
         if query.pregame_margin is not None:
             return query.pregame_margin
         if self._uses_ratings(query, max_days):
-            return self._ratings.expected_margin(query.home_team, query.away_team)
+            return self._ratings.on(query.game_date).expected_margin(query.home_team, query.away_team)
         return None
 
     def margin_source(self, query: ForecastQuery, max_days: int) -> MarginSource:
@@ -259,8 +259,9 @@ class _ActiveState:
             return MarginSource.KNOWN
         if not self._uses_ratings(query, max_days):
             return MarginSource.UNKNOWN
-        known = self._live is not None and self._live.known(query.home_team, query.away_team)
-        return MarginSource.KNOWN if known else MarginSource.RATED
+        if self._live is None or self._ratings.are_of_earlier_season(query.game_date):
+            return MarginSource.RATED
+        return MarginSource.KNOWN if self._live.known(query.home_team, query.away_team) else MarginSource.RATED
 
 
 class _IssuedDistribution:

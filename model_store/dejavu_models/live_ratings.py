@@ -83,8 +83,6 @@ class LiveRatings:
         if result.day <= self.since or (state.season is not None and result.season < state.season):
             return self
         games = self.games if result.season == state.season else {}
-        for season in range(state.season or result.season, result.season):
-            state = state.predict(season + 1)  # apply the regression to the mean of each season without results, too
         day = np.datetime64(result.day)
         # `predict` adds the drift variance of the days since; pass the current date if `day` is not later.
         state = state.predict(result.season, day if state.date is None or day > state.date else state.date)
@@ -106,5 +104,5 @@ class LiveRatings:
         return unseen
 
     def known(self, home: str, away: str) -> bool:
-        """Returns whether both teams have at least KNOWN_GAMES reported games of this season."""
+        """Returns whether both teams have at least KNOWN_GAMES reported games of the filter's season."""
         return min(self.games.get(home, 0), self.games.get(away, 0)) >= KNOWN_GAMES

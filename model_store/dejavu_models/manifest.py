@@ -79,7 +79,7 @@ class RatingsRecord(_Record):
     """
 
     date: date
-    season: int
+    season: Annotated[int, Field(ge=1, le=9999)]
     noise: Annotated[float, Field(gt=0)]
     daily: Annotated[float, Field(ge=0)]
     carry: Annotated[float, Field(ge=0, le=1)]

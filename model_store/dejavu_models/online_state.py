@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from dejavu_models.live_ratings import LiveRatings
+from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptationMethod, ScoreMap, Tracker
 
@@ -25,6 +26,7 @@ class OnlineState:
         method: adaptation method.
         trackers: by horizon and quarter; without a tracker, intervals are those of the model as calibrated.
         ratings: None to use the ratings of the bundle.
+        schedule: games of the season, of which no forecast makes use yet; None if reported finals are not followed.
     """
 
     sequence: int = 0
@@ -32,6 +34,7 @@ class OnlineState:
     method: AdaptationMethod = AdaptationMethod.PID
     trackers: Mapping[tuple[Horizon, int], Tracker] = field(default_factory=dict)
     ratings: LiveRatings | None = None
+    schedule: ScheduleHistory | None = None
 
 
 INITIAL: Final = OnlineState()

@@ -15,7 +15,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_feed.off_season import days_around
+from dejavu_feed.off_season import days_around, season_on
 from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
 from dejavu_models.types import WarningReason
@@ -93,8 +93,9 @@ class RatingFilter:
     Attributes:
         mean: (31,), strengths in the order of CODES, then the home advantage, in points.
         covariance: (31, 31), in points squared.
-        season: season of the last game, as the year in which it ends; None before the first game.
+        season: season of the strengths, as the year in which it ends; None before the first game.
         date: date of the last game.
+        awaits_season: whether `season` begins after `date`, so that its change has been applied and no game of it has.
     """
 
     settings: RatingSettings
@@ -102,6 +103,7 @@ class RatingFilter:
     covariance: Floats
     season: int | None = None
     date: np.datetime64 | None = None
+    awaits_season: bool = False
 
     @classmethod
     def start(cls, settings: RatingSettings) -> Self:
@@ -112,23 +114,40 @@ class RatingFilter:
         return cls(settings, mean, covariance)
 
     def predict(self, season: int, day: np.datetime64 | None = None) -> Self:
-        """Predicts the state before a game of `season` on `day`: adds drift variance, and regresses in a new season."""
+        """Predicts the state before a game of `season` on `day`: adds drift variance, and regresses in a new season.
+
+        A new season counts instead of the drift since the last game, and each season in between counts too. So the
+        result is the same however many steps lead to it: first to a season, as a bundle is published, then to its
+        first game, or to that game at once.
+
+        Args:
+            season: the season, as the year in which it ends; one before the state's own changes nothing.
+            day: local date of the game; None if it is not known yet, only the season.
+        """
         mean, covariance, chosen = self.mean, self.covariance, self.settings
+        awaits_season = self.awaits_season
         teams = slice(0, _HOME)
-        if self.season is not None and season != self.season:
+        if self.season is not None and season > self.season:
             mean, covariance = mean.copy(), covariance.copy()
-            mean[teams] *= chosen.carry
-            covariance[teams] *= chosen.carry
-            covariance[:, teams] *= chosen.carry
-            covariance[teams, teams] += np.eye(_HOME) * chosen.seasonal
-            covariance[_HOME, _HOME] += _LONGEST_GAP * chosen.home_daily
-        elif self.date is not None and day is not None and day > self.date:
+            for _ in range(self.season, season):
+                mean[teams] *= chosen.carry
+                covariance[teams] *= chosen.carry
+                covariance[:, teams] *= chosen.carry
+                covariance[teams, teams] += np.eye(_HOME) * chosen.seasonal
+                covariance[_HOME, _HOME] += _LONGEST_GAP * chosen.home_daily
+            awaits_season = True
+        elif not awaits_season and self.date is not None and day is not None and day > self.date:
             days = min(int((day - self.date) / np.timedelta64(1, "D")), _LONGEST_GAP)
             covariance = covariance.copy()
             covariance[teams, teams] += np.eye(_HOME) * (days * chosen.daily)
             covariance[_HOME, _HOME] += days * chosen.home_daily
         return replace(
-            self, mean=mean, covariance=covariance, season=season, date=day if day is not None else self.date
+            self,
+            mean=mean,
+            covariance=covariance,
+            season=season if self.season is None else max(season, self.season),
+            date=self.date if day is None else day,
+            awaits_season=awaits_season and day is None,
         )
 
     def expected(self, home: str, away: str) -> tuple[float, float]:
@@ -166,6 +185,42 @@ class RatingFilter:
             raise ValueError("ratings include no game")
         strengths = dict(zip(CODES, self.mean[:_HOME].tolist(), strict=True))
         return Ratings(strengths, float(self.mean[_HOME]), self.date.astype("datetime64[D]").item())
+
+
+class RatingsByDate:
+    """The ratings of a filter by the date of a game; thread-safe.
+
+    A game of a season that the filter has not reached has the ratings that its first final will find: regressed to the
+    mean, as the trainer expects the games of an opening night.
+
+    Args:
+        state: the filter, with at least one game.
+
+    Attributes:
+        newest: the ratings for the filter's own season.
+
+    Raises:
+        ValueError: if the filter includes no game.
+    """
+
+    def __init__(self, state: RatingFilter) -> None:
+        self.newest = state.ratings()
+        self._filter = state
+        self._later = dict[int, Ratings]()
+
+    def are_of_earlier_season(self, game_date: date | None) -> bool:
+        """Returns whether a game is of a later season than the filter's; not if its date is unknown."""
+        season = self._filter.season
+        return game_date is not None and season is not None and season_on(game_date) > season
+
+    def on(self, game_date: date | None) -> Ratings:
+        """Returns the ratings for a game; for the filter's season if its date is unknown or earlier."""
+        if game_date is None or not self.are_of_earlier_season(game_date):
+            return self.newest
+        season = season_on(game_date)
+        if season not in self._later:  # two threads may both compute them: they are equal
+            self._later[season] = self._filter.predict(season).ratings()
+        return self._later[season]
 
 
 def carried_margins(

@@ -1,7 +1,6 @@
-"""Images built by buildah from a base that mmdebstrap makes, and their programs run as a hardened container runs them.
+"""Images built by buildah, when needed, from a base that mmdebstrap makes, and their programs run in a hardened way.
 
 with Images(folder) as images:
-    images.build("server")
     with images.running("server", ["--workers", "1"], volume) as process: …
 
 Neither a registry nor a container runtime is needed: the base is a minimal Debian, and a program is started in
@@ -57,7 +56,7 @@ def require(program: str, package: str) -> str:
 
 
 def pip_configuration(certificates: str) -> str:
-    """Returns a pip.conf with this machine's index, proxy and certificates; its local folders are not in an image."""
+    """Returns a pip.conf with this machine's index, proxy and certificates, and its folder of wheels if it has one."""
     command = [shutil.which("pip") or "pip3", "config", "list"]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = {key: os.environ[f"PIP_{key.upper().replace('-', '_')}"] for key in _FORWARDED if _in_environment(key)}
@@ -66,7 +65,15 @@ def pip_configuration(certificates: str) -> str:
         key, value = name.rpartition(".")[2], value.strip("'\"")
         if key in _FORWARDED and "file:" not in value:
             found.setdefault(key, value)
+    if wheels := _wheels():
+        found["find-links"] = str(wheels)
     return "\n".join(["[global]", f"cert = {certificates}", *(f"{key} = {value}" for key, value in found.items()), ""])
+
+
+def _wheels() -> Path | None:
+    """Returns the folder of wheels in which pip of this machine looks first; builds see it at the same place."""
+    folder = os.environ.get("PIP_FIND_LINKS", "")
+    return Path(folder) if folder and Path(folder).is_dir() else None
 
 
 def _in_environment(key: str) -> bool:
@@ -75,7 +82,7 @@ def _in_environment(key: str) -> bool:
 
 
 class Images:
-    """Images in a storage of their own, which is removed at the end.
+    """The images of the Dockerfile's targets in a storage of their own, which is removed at the end.
 
     Args:
         folder: an existing folder for storage and secrets.
@@ -87,6 +94,7 @@ class Images:
             require("buildah", "buildah"),
             *("--root", str(folder / "storage"), "--runroot", str(folder / "run")),
         ]
+        self._built = set[str]()
         self._containers: dict[str, str] = {}
 
     def __enter__(self) -> Self:
@@ -120,13 +128,17 @@ class Images:
         assert run.returncode == 0, f"buildah {arguments[0]}: {(run.stdout + run.stderr)[-3000:]}"
         return run.stdout.strip()
 
-    def build(self, target: str) -> None:
-        """Builds a target of the Dockerfile."""
+    def _build(self, target: str) -> None:
+        """Builds a target of the Dockerfile, once."""
+        if target in self._built:
+            return
         own = os.environ.get("PIP_CERT", "/etc/ssl/certs/ca-certificates.crt")
         pip = self._folder / "pip.conf"
         pip.write_text(pip_configuration("/etc/pip-certificates.pem"))
         secrets = ("--secret", f"id=pip,src={pip}", "--secret", f"id=certificates,src={own}")
-        options = ("--layers", "--isolation", "chroot", "--format", "docker", "--build-arg", f"BASE={self._base}")
+        options = ["--layers", "--isolation", "chroot", "--format", "docker", "--build-arg", f"BASE={self._base}"]
+        if wheels := _wheels():
+            options += ["--volume", f"{wheels}:{wheels}:ro"]
         self.call(
             "build",
             *options,
@@ -139,15 +151,18 @@ class Images:
             f"localhost/{target}",
             str(ROOT),
         )
+        self._built.add(target)
 
     def configuration(self, target: str) -> dict[str, Any]:
         """Returns the configuration of an image: User, Env, Entrypoint, Labels and so on."""
+        self._build(target)
         inspected = json.loads(self.call("inspect", "--type", "image", f"localhost/{target}"))
         configuration: dict[str, Any] = inspected["Docker"]["config"]
         return configuration
 
     def bytes_without_base(self, target: str) -> int:
         """Returns the size of an image's layers less that of its base."""
+        self._build(target)
         sizes = {
             image["names"][0].rpartition("/")[2].partition(":")[0]: image["size"]
             for image in json.loads(self.call("images", "--json"))
@@ -158,6 +173,7 @@ class Images:
 
     def files(self, target: str) -> Path:
         """Returns the folder at which an image's files are mounted."""
+        self._build(target)
         if target not in self._containers:
             self._containers[target] = self.call("from", "--pull-never", f"localhost/{target}")
         return Path(self.call("mount", self._containers[target]))

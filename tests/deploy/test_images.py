@@ -16,10 +16,13 @@ from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import SpawnedServer
 
 from dejavu_client import DejavuClient
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.types import Horizon
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3000)]
 
-MOST_MEGABYTES = {"server": 450, "client": 200, "poller": 450, "dashboard": 200}
+MOST_MEGABYTES = {"server": 450, "client": 200, "poller": 450, "dashboard": 200, "trainer": 2000}
 """Most megabytes of each image, its base not counted."""
 
 TOOLS = {"cc", "c++", "g++", "gcc", "ld", "make", "pip", "pip3", "curl", "wget"}
@@ -28,10 +31,8 @@ LOOPBACK = {"DEJAVU_LISTEN": "127.0.0.1:0", "DEJAVU_METRICS_LISTEN": "127.0.0.1:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
-    with Images(tmp_path_factory.mktemp("images")) as built:
-        for target in MOST_MEGABYTES:
-            built.build(target)
-        yield built
+    with Images(tmp_path_factory.mktemp("images")) as images:
+        yield images
 
 
 @pytest.fixture
@@ -84,8 +85,9 @@ def test_an_image_is_small_and_has_no_tools_caches_or_tests(images: Images, targ
     [packages] = (root / "opt/dejavu/lib").glob("python3*/site-packages")
     installed = {path.name for path in packages.iterdir()}
     assert {"dejavu_client", "dejavu_common"} <= installed
-    assert ("s3fs" in installed) == (target == "server")
-    assert installed & {"torch", "pip", "pytest"} == set()
+    assert ("s3fs" in installed) == (target in ("server", "trainer"))
+    assert ("torch" in installed) == (target == "trainer")
+    assert installed & {"nvidia", "triton", "pip", "pytest"} == set()
     assert [str(path) for path in packages.rglob("tests") if path.is_dir()] == []
     assert not any((root / "var/lib/apt/lists").iterdir())
     assert not (root / "root/.cache").exists()
@@ -161,6 +163,19 @@ def test_a_server_keeps_models_of_a_store_elsewhere_in_its_cache(
     with urllib.request.urlopen(f"{store['AWS_ENDPOINT_URL']}/models?list-type=2", timeout=30) as listed:
         assert version.encode() in listed.read()
     assert [path for path in cache.rglob("*") if path.is_file()], "what it read again it has at hand"
+
+
+def test_the_trainer_fits_a_bundle(images: Images, volume: Path) -> None:
+    games, bundle = "/var/lib/dejavu/games", "/var/lib/dejavu/bundle"
+    simulate = ["simulate", "--season", "2031-2033", "--games", "200", "--out", games]
+    fit = ["fit", "--data", games, "--train", "2031-2032", "--calibrate", "2033", "--prototypes", "60", "--out", bundle]
+    for arguments in (simulate, fit):
+        with images.running("trainer", arguments, volume) as process:
+            _, errors = process.communicate(timeout=1500)
+        assert process.returncode == 0, errors
+    forecaster = load_bundle(volume / "bundle", allow_unfit=True)
+    query = ForecastQuery(ScorePattern(tuple(PATTERN)), Horizon.HALFTIME, 0.2)
+    assert forecaster.forecast(query).interval.lower < forecaster.forecast(query).interval.upper
 
 
 def test_a_server_refuses_to_serve_others_without_tls_and_tokens(images: Images, volume: Path) -> None:

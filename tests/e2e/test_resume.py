@@ -20,7 +20,7 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import DejavuClient
 from dejavu_server.ledger import Ledger
-from dejavu_server.streaming.broadcaster import PAGE_SIZE
+from dejavu_server.streaming.catch_up import PAGE_SIZE
 
 SUBSCRIBERS = 6
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_feed.off_season import days_around, playing_days, summer
+from dejavu_feed.game_ids import seasons_on
+from dejavu_feed.off_season import days_around, playing_days, season_on, summer
 
 DAYS = st.dates(date(1990, 1, 1), date(2046, 7, 31))
 FINALS = {
@@ -33,6 +34,19 @@ FINALS = {
 def test_from_the_finals_to_the_next_season_it_is_a_few_days(last: date, first: date) -> None:
     assert playing_days(last, first) <= 12
     assert playing_days(last, first + timedelta(60)) >= 55
+
+
+@pytest.mark.parametrize(("season", "last", "first"), [(each, *days) for each, days in FINALS.items()])
+def test_the_last_game_and_the_next_season_s_first_are_of_different_seasons(
+    season: int, last: date, first: date
+) -> None:
+    assert (season_on(last), season_on(first)) == (season, season + 1)
+
+
+@given(DAYS)
+def test_a_day_is_of_a_season_that_may_have_games_on_it(day: date) -> None:
+    assert season_on(day) in seasons_on(day) or date(2020, 11, 1) <= day <= date(2020, 11, 15)  # the latest summer
+    assert season_on(day + timedelta(1)) - season_on(day) in {0, 1}
 
 
 def test_days_of_a_season_count_one_by_one() -> None:

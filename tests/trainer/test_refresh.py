@@ -57,6 +57,8 @@ def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
         final = int(games.final[index])
         live = live.after(GameResult(str(games.home[index]), str(games.away[index]), 2034, day, final))
     assert new.ratings == live.filter.ratings()
+    assert old.rating_filter.awaits_season
+    assert (new.rating_filter.season, new.rating_filter.awaits_season) == (2034, False)
     assert expected_margin(new) == live.filter.ratings().expected_margin("BOS", "LAL") != expected_margin(old)
     assert new.manifest.refresh is not None
     assert (new.manifest.refresh.games, new.manifest.refresh.of_version) == (len(games), old.version)
@@ -99,6 +101,7 @@ def test_for_the_next_season_the_ratings_are_nearer_to_each_other(bundle: Path, 
         assert run("ratings", "--from", simulated_seasons(), "--bundle", bundle, "--out", out, *option) == 0
         strengths = load_bundle(out).ratings.strengths.values()
         spreads.append((read_manifest(out).ratings.season, max(strengths) - min(strengths)))
+        assert load_bundle(out).rating_filter.awaits_season is bool(option)
     (season, spread), (next_season, regressed) = spreads
     assert (season, next_season) == (2034, 2035)
     assert regressed < spread

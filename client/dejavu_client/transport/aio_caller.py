@@ -41,9 +41,9 @@ from dejavu_client.transport.aio_connection import (
     async_send_probe,
 )
 from dejavu_client.transport.bundle_folder import ENDED_CALL, BundleFolder, UploadRetries
-from dejavu_client.transport.channel_pool import FIRST_REPLACEMENT_PAUSE, PROBE_SECONDS, ChannelPool
+from dejavu_client.transport.channel_pool import FIRST_REPLACEMENT_PAUSE, ChannelPool
 from dejavu_client.transport.dns import DnsWatch
-from dejavu_client.transport.pooled_channel import PooledChannel
+from dejavu_client.transport.pooled_channel import PROBE_SECONDS, PooledChannel
 from dejavu_client.transport.retry_budget import (
     MOST_FAILOVERS,
     MOST_REPEATS,

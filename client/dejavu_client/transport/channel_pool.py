@@ -27,7 +27,7 @@ from typing import Any, Generic, TypeVar
 
 from dejavu_client.errors import ClientClosedError
 from dejavu_client.logs import get_logger
-from dejavu_client.transport.pooled_channel import PooledChannel, SilenceCheck
+from dejavu_client.transport.pooled_channel import PROBE_SECONDS, QUIET_SECONDS, PooledChannel, SilenceCheck
 from dejavu_client.transport.servers import Server, ServerAddress
 from dejavu_client.transport.worker_identity import WorkerIdentity
 from dejavu_common.backoff import Backoff
@@ -43,12 +43,6 @@ LONGEST_PAUSE = 30.0
 
 The first twenty redials take about 3.5 seconds and reach the last of four workers with a probability of 99.7 %."""
 
-
-QUIET_SECONDS = 0.5
-"""How long a call waits on a connection from which nothing is heard before a probe is sent."""
-
-PROBE_SECONDS = 0.5
-"""How long a probe, a health check, may take before its connection counts as silent."""
 
 FIRST_REPLACEMENT_PAUSE = 1.0
 LONGEST_REPLACEMENT_PAUSE = 30.0

@@ -10,6 +10,12 @@ from dejavu_client.transport.servers import Server, ServerAddress
 
 ConnectionT = TypeVar("ConnectionT")
 
+QUIET_SECONDS = 0.5
+"""How long a call waits on a connection from which nothing is heard before a probe is sent."""
+
+PROBE_SECONDS = 0.5
+"""How long a probe, a health check, may take before its connection counts as silent."""
+
 
 class SilenceCheck(NamedTuple):
     """What a call that waits for its answer should do.

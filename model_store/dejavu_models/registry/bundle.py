@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from dejavu_common.files import sync
+from dejavu_feed.off_season import season_on
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.errors import (
     BundleCorrupt,
@@ -184,7 +185,14 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     with _refusing(source, RATINGS):
         state, season, day = from_npz(contents[RATINGS]), manifest.ratings.season, manifest.ratings.date
         settings = RatingSettings(**manifest.ratings.model_dump(exclude={"season", "date"}))
-        ratings = RatingFilter(settings, state["mean"], state["covariance"], season, np.datetime64(day))
+        ratings = RatingFilter(
+            settings,
+            state["mean"],
+            state["covariance"],
+            season,
+            np.datetime64(day),
+            awaits_season=season_on(day) < season,
+        )
     with _refusing(source, ENTRIES):
         entries = Entries.from_bytes(contents[ENTRIES])
         if len(entries) != sum(record.entries):

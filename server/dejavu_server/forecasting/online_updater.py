@@ -23,6 +23,7 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings
 from dejavu_models.online_state import OnlineState
+from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState
 from dejavu_server.ledger.access import LedgerAccess
@@ -116,6 +117,13 @@ def update_ratings(state: LiveRatings, game: SettledGame) -> LiveRatings:
     return state.after(GameResult(game.home_team, game.away_team, season, game.day, game.differential))
 
 
+def update_schedule(history: ScheduleHistory, game: SettledGame) -> ScheduleHistory:
+    """Returns the games played after an outcome; ignores all but finals of known teams."""
+    if game.horizon is not Horizon.FINAL or not game.home_team:
+        return history
+    return history.after(game.day, game.home_team, game.away_team)
+
+
 class OnlineProjection:
     """Online state computed from the outcomes of one ledger. Must be used by one thread at a time.
 
@@ -135,6 +143,7 @@ class OnlineProjection:
             Projection(AdaptiveState(), lambda state, game: state.after(game.observations)) if intervals else None
         )
         self._ratings = {version: Projection(start, update_ratings) for version, start in ratings.items()}
+        self._schedule = Projection(ScheduleHistory(), update_schedule)
         self._is_behind = False
 
     def add(self, version: str, ratings: LiveRatings) -> None:
@@ -161,6 +170,11 @@ class OnlineProjection:
         projection = self._ratings.get(version)
         return None if projection is None else projection.current.state
 
+    @property
+    def schedule(self) -> ScheduleHistory:
+        """The games of the season."""
+        return self._schedule.current.state
+
     def read(self, connection: Connection) -> list[Snapshot[AdaptiveState]]:
         """Folds in new outcomes and corrections; returns the interval snapshots to store."""
         with store.snapshot_read(connection):
@@ -168,9 +182,9 @@ class OnlineProjection:
             if newest == self.newest and not self._is_behind:
                 return []
             history = learning.history(connection, newest.reported)
-            projections: list[Projection[AdaptiveState] | Projection[LiveRatings]] = [*self._ratings.values()]
-            if self._intervals is not None:
-                projections.append(self._intervals)
+            of_results: list[Projection[LiveRatings] | Projection[ScheduleHistory]]
+            of_results = [*self._ratings.values(), self._schedule]
+            projections = [*of_results, *([] if self._intervals is None else [self._intervals])]
             corrected = learning.corrected_since(connection, self.newest.reported)
             if corrected is not None:
                 for projection in projections:
@@ -179,12 +193,12 @@ class OnlineProjection:
                 first = learning.first_snapshot(connection)
                 if not self._intervals.current.sequence or self._intervals.current.sequence < first:
                     self._begin(connection, self._intervals, corrected or newest.reported + 1, first)
-            # Ratings have no stored snapshots: read all outcomes for them, but not the observations, which are slow.
-            after = min((projection.current.sequence for projection in self._ratings.values()), default=newest.reported)
+            # They have no stored snapshots: read all outcomes for them, but not the observations, which are slow.
+            after = min(projection.current.sequence for projection in of_results)
             games = list(learning.settled_games_after(connection, after, with_observations=False))
             after = newest.reported if self._intervals is None else self._intervals.current.sequence
             observed_games = list(learning.settled_games_after(connection, after))
-        for projection in self._ratings.values():
+        for projection in of_results:
             projection.advance([game for game in games if game.sequence > projection.current.sequence])
         snapshots = [] if self._intervals is None else self._intervals.advance(observed_games)
         self.newest, self.history, self._is_behind = newest, history, False
@@ -350,6 +364,7 @@ class OnlineUpdater:
                     method=self._method,
                     trackers=projection.intervals.of(forecaster.version),
                     ratings=projection.ratings(forecaster.version),
+                    schedule=projection.schedule,
                 )
             )
         self.history = projection.history

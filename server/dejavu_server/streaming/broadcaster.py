@@ -4,7 +4,8 @@ One task follows the ledger. It serializes each forecast and outcome once, whate
 queues it for the subscribers of that game. A subscriber gets every entry after its start position exactly once, in
 order of sequence: it reads the ledger page by page until it has caught up with the tail, and is then attached. No other
 task runs between the check that it has caught up and attaching it. Pages are read as the subscriber reads, encoded
-where they are read, and small: one that stops reading holds at most PAGE_MESSAGES messages.
+where they are read, shared with others at the same place (catch_up.py), and small: one that stops reading holds at most
+PAGE_MESSAGES messages.
 
 A subscriber that stops reading is detached once its queue is full, and the queue is dropped at once. It receives the
 error only when it reads again: its call is blocked in the connection's flow control, which neither a status nor the end
@@ -16,11 +17,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -29,41 +30,22 @@ from dejavu_common.clock import microseconds
 from dejavu_common.tasks import BackgroundTask
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger import Ledger, LedgerError, ResumeTokenExpired
-from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection, Query
 from dejavu_server.ledger.errors import copy_of
 from dejavu_server.ledger.queries import current_forecasts
 from dejavu_server.ledger.queries.current_forecasts import CurrentFilter
 from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.streaming.catch_up import PAGE_MESSAGES, PAGE_SIZE, CatchUpPage, CatchUpPages
 from dejavu_server.streaming.errors import ServerDraining, StreamFailed
-from dejavu_server.streaming.subscription import StreamEvent, Subscription
+from dejavu_server.streaming.subscription import QUEUE_SIZE, StreamEvent, Subscription
 
 _T = TypeVar("_T")
 
 CURRENT_AGE = timedelta(hours=12)
 """How far back `include_current` reaches: one day of games."""
 
-PAGE_SIZE = 500
-"""Most entries that a subscriber's page covers while it catches up, whether it wants them or not."""
-
-PAGE_MESSAGES = 16
-"""Most messages of a page, a few kilobytes each: what a subscriber that stops reading holds."""
-
 MAX_CATCHING_UP = 2
 """Subscribers that read the ledger concurrently: fewer than its reader threads, so that the tail never waits."""
-
-
-class _Page(NamedTuple):
-    """Entries read for one subscriber.
-
-    Attributes:
-        events: the messages, in order of sequence; taken out as they are sent.
-        through: every entry up to this sequence is among the events or was filtered out. Where the subscriber is, if
-            what follows was pruned.
-    """
-
-    events: deque[StreamEvent]
-    through: int
 
 
 class Broadcaster:
@@ -89,7 +71,7 @@ class Broadcaster:
         encode: Callable[[IssuedForecast], forecast_pb2.Forecast],
         encode_outcome: Callable[[ReportedOutcome], record_pb2.Outcome],
         heartbeat_seconds: float = 15.0,
-        queue_size: int = 2000,
+        queue_size: int = QUEUE_SIZE,
         on_failure: Callable[[DejavuError], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
@@ -103,6 +85,7 @@ class Broadcaster:
         self._attached_to_all: set[Subscription] = set()
         self._attached_to_game: defaultdict[str, set[Subscription]] = defaultdict(set)
         self._reading = asyncio.Semaphore(MAX_CATCHING_UP)
+        self._pages = CatchUpPages(self._query, self._serialize)
         self._ended: DejavuError | None = None
         self._tail = BackgroundTask()
 
@@ -175,19 +158,10 @@ class Broadcaster:
                             yield message
             attached = self._attach(subscription)
             yield self._heartbeat(subscription)
-            while not attached:
-                page = await self._query(partial(self._page, subscription))
-                if page.through == subscription.sequence:  # what follows was pruned
-                    raise ResumeTokenExpired("a token whose following forecasts have been removed meanwhile")
-                while page.events:
-                    subscription.sequence, message = page.events.popleft()
-                    yield message
-                    subscription.check()
-                passed_over = subscription.sequence < page.through
-                subscription.sequence = page.through
-                attached = self._attach(subscription)
-                if attached or passed_over:  # advances the token even if the page had nothing for this subscriber
-                    yield self._heartbeat(subscription)
+            if not attached:
+                async with contextlib.aclosing(self._catch_up(subscription)) as messages:
+                    async for message in messages:
+                        yield message
             while True:
                 event = await subscription.next(self._heartbeat_seconds)
                 if event is not None:
@@ -197,6 +171,24 @@ class Broadcaster:
                     subscription.sequence = max(subscription.sequence, self.position)
                     yield self._heartbeat(subscription)
 
+    async def _catch_up(self, subscription: Subscription) -> AsyncGenerator[bytes, None]:
+        """Yields what follows a subscription's sequence, until it is attached."""
+        with self._pages.reading():
+            attached = False
+            while not attached:
+                page = await self._pages.get(subscription.game_ids, subscription.sequence)
+                if page.through == subscription.sequence:  # what follows was pruned
+                    raise ResumeTokenExpired("a token whose following forecasts have been removed meanwhile")
+                for event in page.events:
+                    subscription.sequence = event.sequence
+                    yield event.data
+                    subscription.check()
+                passed_over = subscription.sequence < page.through
+                subscription.sequence = page.through
+                attached = self._attach(subscription)
+                if attached or passed_over:  # advances the token even if the page had nothing for this subscriber
+                    yield self._heartbeat(subscription)
+
     async def _current(self, subscription: Subscription) -> AsyncGenerator[bytes, None]:
         """Yields the newest forecasts as of the sequence at which a subscription starts."""
         since_us = microseconds(datetime.now(UTC) - CURRENT_AGE)
@@ -204,8 +196,8 @@ class Broadcaster:
         after = await self._query(partial(current_forecasts.start, filter_=current))
         while after < current.up_to:
             page = await self._query(partial(self._current_page, current, after))
-            while page.events:
-                yield page.events.popleft().data
+            for event in page.events:
+                yield event.data
                 subscription.check()
             after = page.through
 
@@ -284,26 +276,11 @@ class Broadcaster:
     async def _query(self, query: Query[_T]) -> _T:
         return await self._read(partial(self._ledger.read, query))
 
-    def _page(self, subscription: Subscription, connection: Connection) -> _Page:
-        """Reads and encodes the next page of a subscriber that catches up; runs on a reader thread."""
-        page = _Page(deque(), subscription.sequence)
-        with contextlib.closing(store.iter_after(connection, subscription.sequence, PAGE_SIZE)) as entries:
-            for entry in entries:
-                page = page._replace(through=entry.sequence)
-                if subscription.wants(entry.game_id):
-                    page.events.append(StreamEvent(entry.sequence, self._serialize(entry)))
-                    if len(page.events) == PAGE_MESSAGES:
-                        break
-        # Look after reading: then nothing before the page was pruned while it was read either.
-        if store.identity(connection).pruned_through > subscription.sequence:
-            return _Page(deque(), subscription.sequence)
-        return page
-
-    def _current_page(self, current: CurrentFilter, after: int, connection: Connection) -> _Page:
+    def _current_page(self, current: CurrentFilter, after: int, connection: Connection) -> CatchUpPage:
         """Reads and encodes a page of the newest forecasts; runs on a reader thread."""
         page = current_forecasts.page(connection, current, after, PAGE_MESSAGES)
         events = (StreamEvent(issued.sequence, self._serialize(issued)) for issued in page.forecasts)
-        return _Page(deque(events), page.through)
+        return CatchUpPage(tuple(events), page.through)
 
     def _serialize(self, entry: IssuedForecast | ReportedOutcome) -> bytes:
         message = prediction_service_pb2.StreamPredictionsResponse(resume_token=self._ledger.token(entry.sequence))

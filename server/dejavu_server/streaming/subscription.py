@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from dejavu_common.clock import wait_until_set
 from dejavu_models.errors import DejavuError
 from dejavu_server.streaming.errors import SubscriberTooSlow
+
+QUEUE_SIZE: Final = 2000
+"""Forecasts and outcomes that may be queued for a subscriber before it is cut off."""
 
 
 class StreamEvent(NamedTuple):

@@ -67,7 +67,7 @@ from dejavu_server.worker.limits import (
 from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, gate_settings, watch_challengers
 from dejavu_server.worker.models import configure, load_models, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
-from dejavu_server.worker.ratings_age import RatingsAge
+from dejavu_server.worker.ratings_age_metrics import RatingsAge
 from dejavu_server.worker.sampler import MetricsSampler
 from dejavu_server.worker.server_reports import start_statistics
 from dejavu_server.worker.statistics import StatisticsReporter

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 from tests.support.builders.calls import PATTERN, current_game
 from tests.support.fakes.forecasters import PersistenceForecaster
+from tests.support.harness.service_stats import stats_when
 from tests.support.processes.servers import settings_in
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
-from dejavu.v1.operations_service_pb2 import GetServiceStatsResponse, MethodStats, StatsWindow
+from dejavu.v1.operations_service_pb2 import MethodStats, StatsWindow
 from dejavu_client import AsyncDejavuClient, InvalidArgumentError, predict_request
 from dejavu_models.registry.registry import Registry
 from dejavu_server.observability.metrics import Metrics
@@ -39,16 +38,6 @@ async def client_of(folder: Path, metrics: Metrics | None = None) -> AsyncIterat
         AsyncDejavuClient(worker.address, timeout=30.0) as client,
     ):
         yield client
-
-
-async def stats_when(
-    client: AsyncDejavuClient, condition: Callable[[GetServiceStatsResponse], Any]
-) -> GetServiceStatsResponse:
-    """Returns the first statistics that meet a condition."""
-    async with asyncio.timeout(30):
-        while not condition(stats := await client.get_service_stats()):  # noqa: ASYNC110 - no event says that it changed
-            await asyncio.sleep(0.02)
-    return stats
 
 
 def method(window: StatsWindow, name: str) -> MethodStats:

@@ -34,6 +34,7 @@ from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_models.live_ratings import LiveRatings
 from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState, TrackerKey
 from dejavu_server.forecasting import online_updater
@@ -114,10 +115,10 @@ def values(ratings: LiveRatings) -> object:
     )
 
 
-def state(learned: OnlineProjection) -> tuple[int, bytes, object]:
+def state(learned: OnlineProjection) -> tuple[int, bytes, object, ScheduleHistory]:
     ratings = learned.ratings("v1")
     assert ratings is not None
-    return learned.sequence, learned.intervals.to_bytes(), values(ratings)
+    return learned.sequence, learned.intervals.to_bytes(), values(ratings), learned.schedule
 
 
 @pytest.fixture
@@ -227,7 +228,7 @@ async def test_replays_teach_nothing_and_halves_no_ratings(ledger: Ledger) -> No
     await forecast(ledger, "9900000001")
     await report(ledger, "9900000001", 12)
     learned = await from_scratch(ledger)
-    assert state(learned) == (0, AdaptiveState().to_bytes(), values(START))
+    assert state(learned) == (0, AdaptiveState().to_bytes(), values(START), ScheduleHistory())
     await forecast(ledger, 2, horizon=Horizon.HALFTIME)
     half = await report(ledger, 2, 12, horizon=Horizon.HALFTIME)
     learned = await from_scratch(ledger)

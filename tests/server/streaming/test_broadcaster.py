@@ -16,6 +16,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger import InvalidResumeToken, Ledger, ResumeTokenExpired
 from dejavu_server.records import IssuedForecast
 from dejavu_server.streaming import broadcaster as broadcaster_module
+from dejavu_server.streaming import catch_up
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.streaming.errors import SubscriberTooSlow
 
@@ -110,7 +111,7 @@ async def test_a_token_goes_on_right_after_its_message(ledger: Ledger, broadcast
 async def test_a_stream_resumed_again_and_again_misses_nothing_while_forecasts_come_in(
     ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broadcaster_module, "PAGE_SIZE", 7)  # many pages, so that catching up and the tail interleave
+    monkeypatch.setattr(catch_up, "PAGE_SIZE", 7)  # many pages, so that catching up and the tail interleave
 
     async def write() -> None:
         for number in range(0, 300, 3):
@@ -225,6 +226,47 @@ async def test_a_subscriber_that_stops_reading_has_few_messages_made_for_it(ledg
         assert encoded == list(range(1, 33))  # two pages of 16
         assert await subscriber.forecasts(83) == list(range(18, 101))
     await broadcaster.close()
+
+
+@pytest.mark.parametrize(
+    "games", [frozenset[str](), frozenset({game(n) for n in range(0, 300, 3)})], ids=["all", "some"]
+)
+async def test_subscribers_that_catch_up_together_share_what_is_read_and_encoded(
+    ledger: Ledger, games: frozenset[str]
+) -> None:
+    encoded: list[int] = []
+
+    def noting(forecast: IssuedForecast) -> forecast_pb2.Forecast:
+        encoded.append(forecast.sequence)
+        return encode(forecast)
+
+    await ledger.commit([issued(game(n)) for n in range(300)])
+    broadcaster = new_broadcaster(ledger, encode=noting)
+    await broadcaster.start()
+    wanted = [n + 1 for n in range(300) if not games or game(n) in games]
+    subscribers = [Subscriber(broadcaster, games, token=ledger.token(start)) for start in range(40)]
+
+    async def check(subscriber: Subscriber, start: int) -> None:
+        expected = [sequence for sequence in wanted if sequence > start]
+        assert await subscriber.forecasts(len(expected)) == expected
+        await subscriber.stream.aclose()
+
+    await asyncio.gather(*(check(subscriber, start) for start, subscriber in enumerate(subscribers)))
+    # Each once for all, and the first page of each subscriber, which starts at a place of its own.
+    assert len(encoded) <= len(wanted) + len(subscribers) * catch_up.PAGE_MESSAGES
+    await broadcaster.close()
+
+
+async def test_a_subscriber_gets_everything_though_no_page_may_be_kept(
+    ledger: Ledger, broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catch_up, "MAX_PAGES_BYTES", 0)
+    await ledger.commit([issued(game(n)) for n in range(100)])
+    one, other = (Subscriber(broadcaster, token=ledger.token(start)) for start in (0, 30))
+    received = await asyncio.gather(one.forecasts(100), other.forecasts(70))
+    assert [*received] == [list(range(1, 101)), list(range(31, 101))]
+    for subscriber in (one, other):
+        await subscriber.stream.aclose()
 
 
 async def test_outcomes_and_their_corrections_are_sent_in_the_order_of_the_ledger(

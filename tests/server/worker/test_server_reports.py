@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from tests.support.builders.calls import PATTERN, current_game
+from tests.support.harness.service_stats import stats_when
 from tests.support.processes.servers import async_worker
 
-from dejavu.v1.operations_service_pb2 import GetServiceStatsResponse
 from dejavu_client import AsyncDejavuClient
 from dejavu_server.ledger import LedgerUnavailable, server_reports
 from dejavu_server.streaming.ledger_manager import LedgerManager
@@ -36,16 +36,6 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 async def client_of(worker: Worker) -> AsyncIterator[AsyncDejavuClient]:
     async with AsyncDejavuClient(worker.address, timeout=30.0) as client:
         yield client
-
-
-async def stats_when(
-    client: AsyncDejavuClient, condition: Callable[[GetServiceStatsResponse], Any]
-) -> GetServiceStatsResponse:
-    """Returns the first statistics that meet a condition."""
-    async with asyncio.timeout(30):
-        while not condition(stats := await client.get_service_stats()):  # noqa: ASYNC110 - no event says that it changed
-            await asyncio.sleep(0.02)
-    return stats
 
 
 def predicts(windows: Any) -> int:

@@ -16,15 +16,18 @@ import numpy as np
 from tests.support.builders.made_once import made_once
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.manifest import COMBINATION, Golden, Manifest, version_of
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.manifest import COMBINATION, RATINGS, Golden, Manifest, version_of
 from dejavu_models.point.ensemble import EnsembleWeights
 from dejavu_models.point.linear import SLOPE
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import (
     MANIFEST,
     ensemble_from_bytes,
     ensemble_to_bytes,
     load_bundle,
     publish,
+    ratings_to_bytes,
     read_manifest,
 )
 from dejavu_models.registry.registry import default_bundle
@@ -60,6 +63,21 @@ def publish_variant(folder: Path, dejavu_weight: float, *, lost: float = 0.0) ->
         golden = tuple(_updated(each, model.forecast(query_of(each))) for each in variant.golden)
     publish(folder, _with(variant, golden=golden), contents)
     return variant.version
+
+
+def publish_with_ratings(folder: Path, ratings: RatingFilter) -> Path:
+    """Publishes the default bundle with other ratings, as a trainer does; returns its folder."""
+    base = load_bundle(default_bundle())
+    assert ratings.season is not None
+    record = base.manifest.ratings.model_copy(update={"date": ratings.ratings().date, "season": ratings.season})
+    contents = {name: (default_bundle() / name).read_bytes() for name in base.manifest.all_files}
+    contents[RATINGS] = ratings_to_bytes(ratings)
+    hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in base.manifest.files}
+    version = version_of(base.manifest.dejavu, record, hashes)
+    model = Forecaster(base.manifest, base.models, base.calibration, ratings)
+    golden = tuple(_updated(each, model.forecast(query_of(each))) for each in base.manifest.golden)
+    publish(folder, _with(base.manifest, version=version, ratings=record, files=hashes, golden=golden), contents)
+    return folder
 
 
 def store_variants(store: Path, number: int) -> list[Manifest]:

@@ -12,6 +12,7 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_server.ledger import Ledger
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.streaming.broadcaster import Broadcaster
+from dejavu_server.streaming.subscription import QUEUE_SIZE
 
 ALL = frozenset[str]()
 
@@ -32,7 +33,7 @@ new_broadcaster = partial(Broadcaster, encode=encode, encode_outcome=encode_outc
 
 @asynccontextmanager
 async def started(
-    ledger: Ledger, *, heartbeat_seconds: float = 3600.0, queue_size: int = 2000
+    ledger: Ledger, *, heartbeat_seconds: float = 3600.0, queue_size: int = QUEUE_SIZE
 ) -> AsyncIterator[Broadcaster]:
     broadcaster = new_broadcaster(ledger, heartbeat_seconds=heartbeat_seconds, queue_size=queue_size)
     await broadcaster.start()

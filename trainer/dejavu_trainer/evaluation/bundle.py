@@ -84,10 +84,11 @@ def evaluate(
     ):
         if not len(selected.games):
             raise DataError(f"there are no games {description}")
-    ratings = forecaster.ratings
-    knows_results = ratings.date >= test.games.date[0].item()
+    frozen = forecaster.rating_filter
+    knows_results = forecaster.ratings.date >= test.games.date[0].item()
     if knows_results:  # ratings frozen before the season are those that such a bundle had then
-        ratings = carry(start, earlier.games)[1].predict(season).ratings()
+        _, frozen = carry(start, earlier.games)
+    ratings = frozen.predict(season).ratings()
     scored = score_fold(
         forecaster.models,
         forecaster.calibration,

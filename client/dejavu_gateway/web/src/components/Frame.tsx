@@ -80,6 +80,19 @@ export function Heading(props: { children: string; hidden?: boolean }) {
   );
 }
 
+/** Title and introduction of a page, with links or controls beside them. */
+export function PageHead(props: { title: string; intro: string; children?: JSX.Element }) {
+  return (
+    <div class="page-head">
+      <div>
+        <Heading>{props.title}</Heading>
+        <p class="intro">{props.intro}</p>
+      </div>
+      {props.children}
+    </div>
+  );
+}
+
 /** What stands in place of content that is not there: it loads, or it failed and why. */
 export function Pending(props: { error: unknown; retry: () => void }) {
   return (

@@ -2,7 +2,7 @@
 import { createSignal, For, Show } from "solid-js";
 import { api } from "../api/client";
 import { Table } from "../components/Figure";
-import { Heading, Pending } from "../components/Frame";
+import { PageHead, Pending } from "../components/Frame";
 import { ModelComparison } from "../components/ModelComparison";
 import type { ModelChangeJson, ModelJson } from "../gen/dejavu/v1/model_service_pb";
 import { changeRows, hasStore, modelRows } from "../model/models";
@@ -86,13 +86,9 @@ export default function Models() {
   const answer = createLoaded(() => true, () => api.models());
   return (
     <>
-      <div class="page-head">
-        <div>
-          <Heading>{said.title}</Heading>
-          <p class="intro">{said.intro}</p>
-        </div>
+      <PageHead title={said.title} intro={said.intro}>
         <a href="/record">{said.back}</a>
-      </div>
+      </PageHead>
       <div class="stack">
         <Show when={answer.value()?.models} fallback={<Pending error={answer.error()} retry={() => void answer.reload()} />}>
           {(models) => (

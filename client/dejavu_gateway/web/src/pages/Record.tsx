@@ -5,7 +5,7 @@ import { num } from "../api/convert";
 import { Checkpoint } from "../components/Checkpoint";
 import { CoverageFigure, ReliabilityFigure } from "../components/RecordFigures";
 import { Table } from "../components/Figure";
-import { Heading, Pending } from "../components/Frame";
+import { PageHead, Pending } from "../components/Frame";
 import { RecordStart } from "../components/RecordStart";
 import { HorizonChoice, Segmented } from "../components/Segmented";
 import { Stat } from "../components/Stat";
@@ -120,13 +120,9 @@ export default function Record_() {
   const periods = Object.entries(said.periods) as [Period, string][];
   return (
     <>
-      <div class="page-head">
-        <div>
-          <Heading>{said.title}</Heading>
-          <p class="intro">{said.intro}</p>
-        </div>
+      <PageHead title={said.title} intro={said.intro}>
         <a href="/models">{strings.models.link}</a>
-      </div>
+      </PageHead>
       <div class="stack">
         <section class="card" aria-label={said.filters}>
           <div class="form-row">

@@ -4,10 +4,9 @@ import { api } from "../api/client";
 import { GameCard } from "../components/GameCard";
 import { Heading, Pending } from "../components/Frame";
 import { RecordStartHere } from "../components/RecordStart";
-import { openness } from "../model/course";
 import { day, gameDay } from "../model/format";
 import { query } from "../router";
-import { failure, loadTonight, tonight } from "../state/board";
+import { byId, byOpenness, failure, loadTonight, tonight } from "../state/board";
 import { now } from "../state/clock";
 import { game as known, games, outcomeOf, takeBoardGame, type Game } from "../state/games";
 import { createLoaded } from "../state/load";
@@ -20,11 +19,6 @@ const WAIT_MS = 3000;
 
 /** Cards are drawn a few at a time, so that a slow phone answers meanwhile; the first ones nearly fill it. */
 const CARDS_A_TURN = 2;
-
-/** In steps of a tenth, so that cards do not change places with every point. */
-function order(game: Game): number {
-  return Math.round(10 * openness(game.newest.final?.probability ?? 0.5));
-}
 
 export default function Tonight() {
   const chosen = () => query("date");
@@ -49,7 +43,7 @@ export default function Tonight() {
   const sorted = (over: boolean) =>
     shown()
       .filter((game) => (outcomeOf(game, "final") !== undefined) === over)
-      .sort((a, b) => (over ? 0 : order(b) - order(a)) || a.id.localeCompare(b.id))
+      .sort(over ? byId : byOpenness)
       .map((game) => game.id);
   const groups = [
     { name: said.inPlay, ids: createMemo(() => sorted(false)) },

@@ -2,7 +2,7 @@
 import { createEffect, createSignal, For, onCleanup, Show } from "solid-js";
 import { api, ApiError } from "../api/client";
 import { forecast as toForecast } from "../api/convert";
-import { Heading } from "../components/Frame";
+import { PageHead } from "../components/Frame";
 import { PatternEditor } from "../components/PatternEditor";
 import { HorizonChoice, Segmented } from "../components/Segmented";
 import { TeamSelect } from "../components/TeamSelect";
@@ -85,12 +85,7 @@ export default function WhatIf() {
   const shown = () => (problem() ? undefined : answer());
   return (
     <>
-      <div class="page-head">
-        <div>
-          <Heading>{said.title}</Heading>
-          <p class="intro">{said.intro}</p>
-        </div>
-      </div>
+      <PageHead title={said.title} intro={said.intro} />
       <div class="stack">
         <section class="card">
           <div class="form-row">

@@ -1,7 +1,8 @@
 /** Tonight's games as the record has them, loaded once and again after a break: the stream alone tells no outcome of before. */
 import { batch, createSignal } from "solid-js";
 import { api, type Board } from "../api/client";
-import { takeBoardGame } from "./games";
+import { openness } from "../model/course";
+import { takeBoardGame, type Game } from "./games";
 import { loadedUpTo, onRestart } from "./live";
 
 const [tonight, setTonight] = createSignal<Board>();
@@ -40,3 +41,13 @@ export async function loadTonight(): Promise<void> {
 }
 
 onRestart(() => void ((tonight() || loading) && loadTonight()));
+
+/** The order of the board: open games first, in steps of a tenth, so that cards do not change places with every point. */
+export function byOpenness(a: Game, b: Game): number {
+  const of = (game: Game) => Math.round(10 * openness(game.newest.final?.probability ?? 0.5));
+  return of(b) - of(a) || byId(a, b);
+}
+
+export function byId(a: Game, b: Game): number {
+  return a.id.localeCompare(b.id);
+}

@@ -14,14 +14,14 @@ from tests.support.processes.servers import settings_in, spawned_server
 
 from dejavu_client import FINAL, AsyncDejavuClient, DejavuClient
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.worker import ratings_age
+from dejavu_server.worker import ratings_age_metrics
 from dejavu_server.worker.worker import Worker
 
 
 async def test_a_reported_final_ends_what_the_log_and_the_metrics_say_of_outdated_ratings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ratings_age, "REFRESH_SECONDS", 0.05)
+    monkeypatch.setattr(ratings_age_metrics, "REFRESH_SECONDS", 0.05)
     figures = CollectorRegistry()
 
     def age(model: str) -> float:

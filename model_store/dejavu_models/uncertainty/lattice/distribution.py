@@ -1,0 +1,130 @@
+"""Distribution of a differential on whole numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from dejavu_models.arrays import Floats, Integers
+from dejavu_models.types import Interval
+
+LARGEST: Final = 80
+"""Largest differential with a probability of its own; all beyond count as this one."""
+
+VALUES: Final[Integers] = np.arange(-LARGEST, LARGEST + 1)
+EDGES: Final[Floats] = np.arange(-LARGEST - 0.5, LARGEST + 1)
+"""Edges around VALUES, (162,)."""
+
+_TOLERANCE: Final = 1e-12
+
+
+class LatticeDistribution:
+    """Probabilities of n games' differentials on VALUES.
+
+    Probability, quantiles and intervals all come from it, so they never contradict each other.
+
+    Args:
+        mass: (n, 161), non-negative; each row sums to 1.
+    """
+
+    def __init__(self, mass: Floats) -> None:
+        self.mass = mass
+
+    def __len__(self) -> int:
+        return len(self.mass)
+
+    @cached_property
+    def below(self) -> Floats:
+        """(n, 161), probability of each value or less."""
+        result: Floats = np.cumsum(self.mass, axis=1)
+        return result
+
+    @property
+    def home_leads(self) -> Floats:
+        """(n,), probability that the differential is positive."""
+        result: Floats = self.mass[:, LARGEST + 1 :].sum(axis=1)
+        return result
+
+    def above(self, value: float) -> Floats:
+        """Returns the probability that the differential exceeds a value, (n,); non-increasing in it."""
+        index = int(np.floor(value)) + LARGEST
+        if index < 0:
+            return np.ones(len(self))
+        if index >= len(VALUES):
+            return np.zeros(len(self))
+        return 1 - self.below[:, index]
+
+    def quantiles(self, levels: Sequence[float]) -> Integers:
+        """Returns the least differentials with at least a level at or below them, (n, levels); non-decreasing.
+
+        Args:
+            levels: in (0, 1).
+        """
+        result = np.empty((len(self), len(levels)), dtype=np.int64)
+        for row, below in enumerate(self.below):
+            result[row] = np.searchsorted(below, np.asarray(levels) - _TOLERANCE)
+        return np.minimum(result, len(VALUES) - 1) - LARGEST
+
+    def intervals(self, alpha: float) -> tuple[Integers, Integers]:
+        """Returns the ends of the intervals at a miscoverage rate, (n,) each; whole numbers, both within.
+
+        At most alpha/2 lies beyond each end, so the interval holds at least as often as its level, on average a little
+        more: no interval with whole ends holds exactly as often.
+        """
+        ends = self.quantiles((alpha / 2, 1 - alpha / 2))
+        return ends[:, 0], ends[:, 1]
+
+    def interval(self, alpha: float) -> Interval:
+        """Returns the interval of the first game."""
+        lower, upper = self.intervals(alpha)
+        return Interval(float(lower[0]), float(upper[0]))
+
+    def crps(self, outcomes: Floats) -> Floats:
+        """Returns the continuous ranked probability scores, (n,), in points.
+
+        Exact for a distribution on whole numbers: the sum over all of them of the squared difference between the
+        distribution function and the outcome's (Epstein 1969; Gneiting & Raftery 2007).
+        """
+        result: Floats = np.square(self.below - (outcomes[:, None] <= VALUES)).sum(axis=1)
+        return result
+
+    def pit(self, outcomes: Floats) -> Floats:
+        """Returns the mid-probability integral transforms of outcomes, (n,), in (0, 1)."""
+        columns = np.clip(outcomes, -LARGEST, LARGEST).astype(np.int64) + LARGEST
+        rows = np.arange(len(self))
+        result: Floats = self.below[rows, columns] - self.mass[rows, columns] / 2
+        return result
+
+    def with_home_leads(self, probability: Floats) -> LatticeDistribution:
+        """Returns the distributions with another probability of a positive differential, (n,), in (0, 1).
+
+        Each side keeps its shape, so quantiles and intervals follow.
+        """
+        upper = probability / self.home_leads
+        lower = (1 - probability) / self.mass[:, : LARGEST + 1].sum(axis=1)
+        return LatticeDistribution(np.where(VALUES > 0, self.mass * upper[:, None], self.mass * lower[:, None]))
+
+
+def from_cumulative(below: Floats, *, ties: bool) -> LatticeDistribution:
+    """Returns the distributions of which the share below each edge is known.
+
+    Args:
+        below: (n, 162), by EDGES, non-decreasing.
+        ties: whether a differential of 0 can be; if not, its probability is shared among all others.
+    """
+    mass = np.diff(below, axis=1)
+    mass[:, 0] += below[:, 0]
+    mass[:, -1] += 1 - below[:, -1]
+    np.maximum(mass, 0, out=mass)
+    if not ties:
+        # No side is impossible, however certain the other one is.
+        mass += _FLOOR
+        mass[:, LARGEST] = 0.0
+    mass /= mass.sum(axis=1, keepdims=True)
+    return LatticeDistribution(mass)
+
+
+_FLOOR: Final[Floats] = 1e-7 * np.exp(-np.abs(VALUES) / 15)

@@ -1,0 +1,128 @@
+"""What a forecast on whole numbers depends on, and the terms that are made of it; shared by training and serving."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from dejavu_models.arrays import Floats
+from dejavu_models.types import Horizon
+
+PACE_TERMS: Final = 3
+POINT_TERMS: Final = 6
+SCALE_TERMS: Final = 6
+WIN_TERMS: Final = 19
+
+LATE: Final = 40
+"""Minute from which the scale of the final margin also depends on how one-sided or close the game is."""
+
+_LONGEST_SINCE: Final = 24.0
+"""Seconds of a possession: a score longer ago tells no more about who has the ball."""
+
+
+class LiveInputs(NamedTuple):
+    """What is known of n games beside their differentials.
+
+    Attributes:
+        points: (n,), points of both teams after the minute.
+        last_side: (n,), who scored last: 1 the home team, −1 the away team, 0 nobody yet.
+        last_seconds: (n,), seconds since then.
+    """
+
+    points: Floats
+    last_side: Floats
+    last_seconds: Floats
+
+    @property
+    def recency(self) -> Floats:
+        """(n,), in [0, 1]: 0 right after a score, 1 from a possession later on."""
+        return np.minimum(self.last_seconds, _LONGEST_SINCE) / _LONGEST_SINCE
+
+
+def point_terms(horizon: Horizon, leads: Floats, margins: Floats, live: LiveInputs | None) -> Floats:
+    """Returns the terms of the point forecast, (n, POINT_TERMS); without live inputs the last two are 0.
+
+    Large leads shrink more than in proportion until the end, hence the cube; whoever scored last has not the ball.
+
+    Args:
+        horizon: the horizon.
+        leads: (n,), differentials after the minute, in points.
+        margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
+        live: the live inputs, if they are used.
+    """
+    result = np.zeros((len(leads), POINT_TERMS))
+    result[:, 0] = 1.0
+    result[:, 1] = leads
+    result[:, 2] = margins
+    if horizon is Horizon.FINAL:
+        result[:, 3] = leads**3 / 1000
+    if live is not None:
+        result[:, 4] = live.last_side
+        result[:, 5] = live.last_side * live.recency
+    return result
+
+
+def scale_terms(horizon: Horizon, minute: int, leads: Floats, margins: Floats, pace: Floats) -> Floats:
+    """Returns the terms of the logarithm of the scale, (n, SCALE_TERMS).
+
+    Args:
+        horizon: the horizon.
+        minute: minute after which the games are.
+        leads: (n,), see `point_terms`.
+        margins: (n,), see there.
+        pace: (n,), see `pace_of`; 0 if unknown.
+    """
+    size = np.abs(leads)
+    result = np.zeros((len(leads), SCALE_TERMS))
+    result[:, 0] = 1.0
+    result[:, 1] = pace
+    result[:, 2] = size / 10
+    result[:, 3] = np.abs(margins) / 10
+    if horizon is Horizon.FINAL and minute >= LATE:
+        result[:, 4] = np.maximum(size - 10, 0) / 10
+        result[:, 5] = np.maximum(4 - size, 0) / 4
+    return result
+
+
+def pace_of(coefficients: Floats, live: LiveInputs) -> Floats:
+    """Returns the logarithm of the points that are expected still to come over those of an average game, (n,).
+
+    Args:
+        coefficients: (3,), of the points to come on 1 and points, then the logarithm of their mean.
+        live: the inputs of n games.
+    """
+    to_come = coefficients[0] + coefficients[1] * live.points
+    result: Floats = np.log(np.maximum(to_come, 1.0)) - coefficients[2]
+    return result
+
+
+def win_terms(minute: int, leads: Floats, margins: Floats, pace: Floats, live: LiveInputs | None) -> Floats:
+    """Returns the terms of the joint win probability, (n, WIN_TERMS).
+
+    Lead and expected margin count in units of a random walk over the time that is left; how much they count changes
+    smoothly over the game, and quickly in its last minutes. Without live inputs the last four are 0.
+
+    Args:
+        minute: minute after which the games are.
+        leads: (n,), see `scale_terms`.
+        margins: (n,), see there.
+        pace: (n,), see there.
+        live: the live inputs, if they are used.
+    """
+    left = (Horizon.FINAL.minutes - minute) / Horizon.FINAL.minutes
+    root, late = math.sqrt(left + 0.005), math.exp(-(Horizon.FINAL.minutes - minute) / 1.5)
+    walk, before = leads / (12 * root), margins * root / 12
+    result = np.zeros((len(leads), WIN_TERMS))
+    result[:, 0], result[:, 1] = 0.3, 0.3 * left
+    for column, basis in enumerate((1.0, left, left**2, late)):
+        result[:, 2 + column] = walk * basis
+        result[:, 6 + column] = before * basis
+    result[:, 10] = before * np.abs(walk)
+    others = [walk * np.abs(walk) / 3, 2 * walk * pace]
+    if live is not None:
+        others += [live.last_side / root / 4, live.last_side * live.recency / root / 4]
+    for column, each in enumerate(others):
+        result[:, 11 + 2 * column], result[:, 12 + 2 * column] = each, each * late
+    return result

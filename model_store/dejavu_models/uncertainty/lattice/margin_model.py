@@ -1,0 +1,173 @@
+"""Distribution of the differential at both horizons from every minute, on whole numbers.
+
+Small tables, fitted on all games before those that they forecast (`dejavu_trainer.training.lattice`): a linear point
+forecast; a scale that follows pace, lead and favourite (normalised conformal prediction: Papadopoulos, Gammerman &
+Vovk, 2008); the shape of the standardised residuals, late in a game by the size of the lead; and one win probability
+for all minutes, a logistic regression, averaged with that of the distribution in log-odds. The residuals are those of
+seasons that the coefficients have not seen (cross-conformal; Vovk 2015; CV+ of Barber, Candès, Ramdas & Tibshirani,
+Predictive inference with the jackknife+, 2021): for exchangeable games an interval at level 1 − alpha then holds with
+probability 1 − 2·alpha at least, and in practice with 1 − alpha, which a walk-forward shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from dejavu_models.arrays import Floats
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon
+from dejavu_models.uncertainty.lattice.distribution import EDGES, LatticeDistribution, from_cumulative
+from dejavu_models.uncertainty.lattice.inputs import (
+    PACE_TERMS,
+    POINT_TERMS,
+    SCALE_TERMS,
+    WIN_TERMS,
+    LiveInputs,
+    pace_of,
+    point_terms,
+    scale_terms,
+    win_terms,
+)
+from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, cumulative
+
+CELLS_FROM: Final = 36
+"""Minute from which the shape at the end depends on the lead: the trailing team fouls, a tie is played on."""
+
+CENTERS: Final[Floats] = np.array([0.0, 3.0, 6.0, 10.0, 15.0, 21.0])
+"""Sizes of the lead at which there is a shape, in points; between them shapes are mixed."""
+
+JOINT_WEIGHT: Final = 0.5
+"""Weight of the joint win probability, in log-odds; chosen on the seasons 2017 and 2018."""
+
+ROWS: Final = {case: row for row, case in enumerate(CASES)}
+"""Row of a case (index of its horizon, minute) in the tables."""
+
+LATE_MINUTES: Final = tuple(range(CELLS_FROM, MAX_SLOTS + 1))
+
+TABLES: Final = ("point", "pace", "scale", "shapes", "late_shapes", "win")
+"""Names of the tables."""
+
+_SMALLEST: Final = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class MarginModel:
+    """Tables of one kind of request: one source of the expected margin, with or without live inputs.
+
+    Attributes:
+        live: whether it uses live inputs.
+        point: (cases, POINT_TERMS), coefficients of the point forecasts, in points.
+        pace: (cases, PACE_TERMS), see `pace_of`; 0 without live inputs.
+        scale: (cases, SCALE_TERMS), coefficients of the logarithms of the scales.
+        shapes: (cases, 107), quantiles of the standardised residuals; unused where there are late shapes.
+        late_shapes: (LATE_MINUTES, CENTERS, 107), of the final margin by the size of the lead, towards the leader.
+        win: (WIN_TERMS,), coefficients of the joint win probability.
+        games: number of games behind the residuals.
+
+    Raises:
+        ValueError: if a shape is wrong, or a value is not finite, or quantiles do not ascend.
+    """
+
+    live: bool
+    point: Floats
+    pace: Floats
+    scale: Floats
+    shapes: Floats
+    late_shapes: Floats
+    win: Floats
+    games: int
+
+    def __post_init__(self) -> None:
+        levels = len(SHAPE_LEVELS)
+        expected = {
+            "point": (len(CASES), POINT_TERMS),
+            "pace": (len(CASES), PACE_TERMS),
+            "scale": (len(CASES), SCALE_TERMS),
+            "shapes": (len(CASES), levels),
+            "late_shapes": (len(LATE_MINUTES), len(CENTERS), levels),
+            "win": (WIN_TERMS,),
+        }
+        for name, shape in expected.items():
+            values = getattr(self, name)
+            if values.shape != shape or values.dtype != np.float64 or not np.isfinite(values).all():
+                raise ValueError(f"{name} must be finite float64 of shape {shape}, not {values.dtype} {values.shape}")
+        for quantiles in (self.shapes, self.late_shapes):
+            steps = np.diff(quantiles, axis=-1)
+            if (steps < 0).any() or (steps[..., [0, -1]] <= 0).any():
+                raise ValueError("the quantiles of a shape must ascend")
+        if self.games < 1:
+            raise ValueError("a shape needs at least one game")
+
+    def points(self, horizon: Horizon, minute: int, leads: Floats, margins: Floats, live: LiveInputs | None) -> Floats:
+        """Returns the point forecasts of n games, (n,), in points; see `distribution`."""
+        row = ROWS[HORIZONS.index(horizon), minute]
+        result: Floats = point_terms(horizon, leads, margins, self._used(live)) @ self.point[row]
+        return result
+
+    def distribution(
+        self,
+        horizon: Horizon,
+        minute: int,
+        points: Floats,
+        leads: Floats,
+        margins: Floats,
+        live: LiveInputs | None = None,
+        factor: float | Floats = 1.0,
+    ) -> LatticeDistribution:
+        """Returns the distributions of the differentials of n games at a horizon.
+
+        Args:
+            horizon: the horizon.
+            minute: minute after which the games are.
+            points: (n,), point forecasts, in points: those of `points`, corrected by other models.
+            leads: (n,), differentials after the minute, in points.
+            margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
+            live: the live inputs; required if and only if the model uses them.
+            factor: of the scales: that of the season.
+
+        Raises:
+            ValueError: if live inputs are missing.
+        """
+        live = self._used(live)
+        row = ROWS[HORIZONS.index(horizon), minute]
+        pace = np.zeros(len(leads)) if live is None else pace_of(self.pace[row], live)
+        scales = np.exp(scale_terms(horizon, minute, leads, margins, pace) @ self.scale[row]) * factor
+        standardized = (EDGES - points[:, None]) / scales[:, None]
+        if horizon is Horizon.FINAL and minute >= CELLS_FROM:
+            below = _mixed(self.late_shapes[minute - CELLS_FROM], standardized, leads)
+        else:
+            below = cumulative(self.shapes[row], standardized)
+        own = from_cumulative(below, ties=horizon is not Horizon.FINAL)
+        if horizon is not Horizon.FINAL:
+            return own
+        joint = win_terms(minute, leads, margins, pace, live) @ self.win
+        odds = (1 - JOINT_WEIGHT) * _log_odds(own.home_leads) + JOINT_WEIGHT * joint
+        return own.with_home_leads(np.clip(1 / (1 + np.exp(-odds)), _SMALLEST, 1 - _SMALLEST))
+
+    def _used(self, live: LiveInputs | None) -> LiveInputs | None:
+        if self.live and live is None:
+            raise ValueError("this model needs live inputs")
+        return live if self.live else None
+
+
+def _mixed(shapes: Floats, standardized: Floats, leads: Floats) -> Floats:
+    """Returns the shares below, (n, edges), for the sizes of the leads; mirrored where the away team leads."""
+    sizes, away = np.abs(leads), leads < 0
+    towards_leader = np.where(away[:, None], -standardized, standardized)
+    lower = np.clip(np.searchsorted(CENTERS, sizes, side="right") - 1, 0, len(CENTERS) - 2)
+    share = np.clip((sizes - CENTERS[lower]) / (CENTERS[lower + 1] - CENTERS[lower]), 0, 1)
+    result = np.zeros_like(standardized)
+    for index, shape in enumerate(shapes):
+        weight = np.where(lower == index, 1 - share, 0.0) + np.where(lower + 1 == index, share, 0.0)
+        some = weight > 0
+        if some.any():
+            result[some] += weight[some, None] * cumulative(shape, towards_leader[some])
+    return np.where(away[:, None], 1 - result, result)
+
+
+def _log_odds(probabilities: Floats) -> Floats:
+    bounded = np.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
+    result: Floats = np.log(bounded / (1 - bounded))
+    return result

@@ -1,0 +1,147 @@
+"""Pages of the ledger for subscribers that catch up, read and encoded once for all that are at the same place.
+
+When a worker ends, its subscribers come to another one together, a little behind. If each read the ledger for itself,
+the worker would encode every message once for each of them, and they might never catch up while forecasts come in.
+A page ends at a multiple of PAGE_MESSAGES, so that subscribers that start at different places soon
+share theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Final, NamedTuple
+
+from dejavu_common.tasks import retrieve
+from dejavu_models.errors import DejavuError
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.backend import Connection, Query
+from dejavu_server.ledger.errors import copy_of
+from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.streaming.subscription import StreamEvent
+
+PAGE_SIZE: Final = 500
+"""Most entries that a page covers, whether its subscribers want them or not."""
+
+PAGE_MESSAGES: Final = 16
+"""Most messages of a page, a few kilobytes each: what a subscriber that stops reading holds."""
+
+MAX_PAGES_BYTES: Final = 4 * 1024 * 1024
+"""Size of the messages that are kept for other subscribers, in bytes."""
+
+
+class CatchUpPage(NamedTuple):
+    """Entries after a sequence.
+
+    Attributes:
+        events: the messages, in order of sequence.
+        through: every entry up to this sequence is among the events or was filtered out. The sequence itself, if what
+            follows was pruned.
+    """
+
+    events: tuple[StreamEvent, ...]
+    through: int
+
+
+class _Key(NamedTuple):
+    """What identifies a page: the games that are wanted (empty: all), and the sequence after which it starts."""
+
+    game_ids: frozenset[str]
+    after: int
+
+
+class CatchUpPages:
+    """Reads pages for the subscribers of one event loop; must be used from that loop only.
+
+    Args:
+        query: runs a query on a reader thread.
+        serialize: converts an entry to a message of the stream; called on reader threads.
+    """
+
+    def __init__(
+        self,
+        query: Callable[[Query[CatchUpPage]], Awaitable[CatchUpPage]],
+        serialize: Callable[[IssuedForecast | ReportedOutcome], bytes],
+    ) -> None:
+        self._query = query
+        self._serialize = serialize
+        self._reads: dict[_Key, asyncio.Future[CatchUpPage]] = {}
+        self._pages: OrderedDict[_Key, CatchUpPage] = OrderedDict()
+        self._bytes = 0
+        self._readers = 0
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Marks the block as a time in which a subscriber catches up. Pages are kept while any does."""
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
+            if not self._readers:
+                self._pages.clear()
+                self._bytes = 0
+
+    async def get(self, game_ids: frozenset[str], after: int) -> CatchUpPage:
+        """Returns the page that starts after a sequence: one that is kept, one that is being read, or a new one.
+
+        Args:
+            game_ids: the games that are wanted; empty: all.
+            after: the sequence; at least one forecast or outcome must follow, unless it was pruned.
+
+        Raises:
+            LedgerError: if the ledger cannot be read.
+        """
+        key = _Key(game_ids, after)
+        if (page := self._pages.get(key)) is not None:
+            self._pages.move_to_end(key)
+            return page
+        read = self._reads.get(key)
+        if read is None:
+            read = self._reads[key] = asyncio.ensure_future(self._query(partial(self._read, key)))
+            read.add_done_callback(partial(self._finish, key))
+        try:
+            return await asyncio.shield(read)
+        except DejavuError as error:
+            raise copy_of(error) from error.__cause__
+
+    def _finish(self, key: _Key, read: asyncio.Future[CatchUpPage]) -> None:
+        del self._reads[key]
+        retrieve(read)  # also if all subscribers have gone
+        if not self._readers or read.cancelled() or read.exception() is not None:
+            return
+        page = read.result()
+        if page.through == key.after:  # pruned
+            return
+        self._pages[key] = page
+        self._bytes += _size(page)
+        while self._bytes > MAX_PAGES_BYTES:
+            _, dropped = self._pages.popitem(last=False)
+            self._bytes -= _size(dropped)
+
+    def _read(self, key: _Key, connection: Connection) -> CatchUpPage:
+        events: list[StreamEvent] = []
+        through = key.after
+        with contextlib.closing(store.iter_after(connection, key.after, PAGE_SIZE)) as entries:
+            for entry in entries:
+                if events and _aligned(entry) != _aligned(events[0]):
+                    break
+                through = entry.sequence
+                if not key.game_ids or entry.game_id in key.game_ids:
+                    events.append(StreamEvent(entry.sequence, self._serialize(entry)))
+        # Look after reading: then nothing before the page was pruned while it was read either.
+        if store.identity(connection).pruned_through > key.after:
+            return CatchUpPage((), key.after)
+        return CatchUpPage(tuple(events), through)
+
+
+def _aligned(entry: IssuedForecast | ReportedOutcome | StreamEvent) -> int:
+    """Returns the number of the page that an entry belongs to: of 1 to PAGE_MESSAGES, of the next ones, and so on."""
+    return (entry.sequence - 1) // PAGE_MESSAGES
+
+
+def _size(page: CatchUpPage) -> int:
+    return sum(len(event.data) for event in page.events)

@@ -1,0 +1,131 @@
+"""A whole real season over gRPC: what a server forecasts is what the trainer evaluates, of the same bundle."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support.builders.bundles import publish_with_ratings
+from tests.support.harness.real_games import SEASONS, real_games
+from tests.support.processes.servers import SpawnedServer, spawned_server
+
+from dejavu.v1.forecast_pb2 import Forecast
+from dejavu_client import FINAL, HALFTIME, DejavuClient, predict_request
+from dejavu_models.live_ratings import KNOWN_GAMES
+from dejavu_models.ratings import RatingFilter
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.types import CASES
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores, score_fold
+from dejavu_trainer.training.ratings import RatedGames, carry
+
+SEASON = SEASONS[-1]
+ASKED = [case for case in CASES if case[1] in {6, 18, 30, 46}]
+ALPHA = 0.2
+STORED = 1e-4
+"""Points by which a forecast may differ: evaluations are stored in single precision, and the LSTM's order of summation
+depends on how many games are in a batch."""
+
+
+@pytest.mark.real_data
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+def test_a_season_is_served_as_it_is_evaluated(data_dir: Path, tmp_path: Path) -> None:
+    """Finals are reported by the next day, those of a day in any order; each game is asked for before they are."""
+    bundle, rated, scored = published_before(SEASON, real_games(data_dir), tmp_path / "bundle")
+    ledger = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    options = ("--workers", "1", "--adaptive", "off", "--log-level", "debug")
+    with (
+        spawned_server("--bundle", str(bundle), "--ledger", ledger, *options) as server,
+        DejavuClient(server.address, timeout=60.0) as client,
+    ):
+        sources = played(server, client, rated, scored)
+    assert sources["frozen"] > 100, "games of teams that had hardly played"
+    assert sources["ensemble"] > 1000
+
+
+def published_before(season: int, games: Games, bundle: Path) -> tuple[Path, RatedGames, FoldScores]:
+    """Publishes the shipped models with ratings of before a season, and evaluates them on it.
+
+    The margins of the evaluation are carried throughout. Its forecasts "ensemble" have the intervals of carried
+    ratings, "frozen" those of ratings of before a season, which a server gives to teams that have hardly played.
+    """
+    start = RatingFilter.start(load_bundle(default_bundle()).rating_filter.settings)
+    rated, _ = carry(start, games)
+    _, before = carry(start, games.select(games.season < season))
+    forecaster = load_bundle(publish_with_ratings(bundle, before.predict(season)))
+    test = rated.of_seasons([season])
+    scored = score_fold(
+        forecaster.models,
+        forecaster.calibration,
+        earlier=rated.of_seasons([season - 2, season - 1]),
+        calibrate=rated.of_seasons([season - 1]),
+        test=test,
+        frozen_margins=test.margins,
+    )
+    return bundle, test, scored
+
+
+def played(server: SpawnedServer, client: DejavuClient, rated: RatedGames, scored: FoldScores) -> Counter[str]:
+    """Plays the season; returns how many games had which intervals."""
+    games, rng = rated.games, np.random.default_rng(0)
+    so_far, sources, sequence = Counter[str](), Counter[str](), 0
+    for day in np.unique(games.date):
+        tonight = np.flatnonzero(games.date == day)
+        if sequence:
+            wait_until_learned(server, sequence)
+        requests = [
+            predict_request(
+                games.levels[game, :minute].tolist(),
+                horizon=(HALFTIME, FINAL)[index],
+                alpha=ALPHA,
+                home_team=str(games.home[game]),
+                away_team=str(games.away[game]),
+                game_date=day.item(),
+            )
+            for game in tonight
+            for index, minute in ASKED
+        ]
+        results = iter(client.predict_batch(requests))
+        for game in tonight:
+            teams = str(games.home[game]), str(games.away[game])
+            source = "ensemble" if min(so_far[team] for team in teams) >= KNOWN_GAMES else "frozen"
+            sources[source] += 1
+            for case in ASKED:
+                check(next(results).forecast, scored, source, int(game), CASES.index(case), rated.margins[game])
+        for place, game in enumerate(rng.permutation(tonight)):
+            teams = str(games.home[game]), str(games.away[game])
+            so_far.update(teams)
+            midnight = datetime.combine(day.item(), datetime.min.time(), UTC)
+            reported = client.report_outcome(
+                f"002{(SEASON - 1) % 100:02d}{game:05d}",
+                int(games.final[game]),
+                horizon=FINAL,
+                home_team=teams[0],
+                away_team=teams[1],
+                observed_time=midnight + timedelta(hours=27, seconds=place),
+            )
+            sequence = reported.outcome.sequence
+    return sources
+
+
+def wait_until_learned(server: SpawnedServer, sequence: int) -> None:
+    server.wait_for("learned", lambda entry: bool(entry["sequence"] >= sequence))
+
+
+def check(forecast: Forecast, scored: FoldScores, source: str, game: int, case: int, margin: float) -> None:
+    """Compares what was served with what was evaluated."""
+    assert forecast.expected_margin == pytest.approx(margin, abs=1e-9)
+    assert not forecast.warnings
+    evaluated, level = scored.forecasts[source], ALPHAS.index(ALPHA)
+    assert evaluated.point is not None
+    assert evaluated.lower is not None
+    assert evaluated.upper is not None
+    due = (evaluated.point[game, case], evaluated.lower[game, case, level], evaluated.upper[game, case, level])
+    found = (forecast.point_forecast, forecast.interval_lower, forecast.interval_upper)
+    assert found == pytest.approx(due, abs=STORED)
+    assert forecast.home_lead_probability == pytest.approx(evaluated.probability[game, case], abs=STORED)

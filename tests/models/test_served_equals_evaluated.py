@@ -1,0 +1,155 @@
+"""Ratings as a server carries them are those that the trainer evaluates: the same margins before every game."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings
+from dejavu_models.online_state import OnlineState
+from dejavu_models.ratings import CODES, RatingFilter, RatingsByDate, RatingSettings, carried_margins
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.types import Horizon
+
+SETTINGS = RatingSettings(daily=0.04, carry=0.63, seasonal=6.9, home_daily=0.001)
+TOLERANCE = 1e-9
+"""In points."""
+
+
+class Evening(NamedTuple):
+    """The games of a day, in the order of the data and in that in which their finals are reported."""
+
+    season: int
+    day: date
+    games: list[GameResult]
+    reported: list[GameResult]
+
+
+def seasons_of(seed: int, first: int, number: int, days: int) -> list[Evening]:
+    """Simulates seasons: some days of each, at random in it, with up to seven games a day."""
+    rng = np.random.default_rng(seed)
+    evenings = []
+    for season in range(first, first + number):
+        opening = date(season - 1, 10, 16) + timedelta(int(rng.integers(0, 12)))
+        for offset in sorted(rng.choice(240, days, replace=False).tolist()):
+            day = opening + timedelta(offset)
+            teams = rng.permutation(CODES)[: 2 * int(rng.integers(1, 8))].tolist()
+            games = [
+                GameResult(home, away, season, day, float(round(rng.normal(2.5, 14)) or 1))
+                for home, away in zip(teams[::2], teams[1::2], strict=True)
+            ]
+            evenings.append(Evening(season, day, games, [games[index] for index in rng.permutation(len(games))]))
+    return evenings
+
+
+def evaluated(start: RatingFilter, evenings: list[Evening]) -> tuple[list[float], RatingFilter]:
+    """Returns the margins that the trainer expects of each game, in points, and its state at the end."""
+    games = [game for evening in evenings for game in evening.games]
+    means, _, after = carried_margins(
+        start,
+        np.array([game.season for game in games]),
+        np.array([game.day for game in games], dtype="datetime64[D]"),
+        np.array([game.home for game in games]),
+        np.array([game.away for game in games]),
+        np.array([game.differential for game in games]),
+    )
+    return means.tolist(), after
+
+
+def served(bundled: RatingFilter, evenings: list[Evening]) -> tuple[list[float], RatingFilter]:
+    """Returns the margins that a server expects to which the finals of a day are reported before the next day."""
+    live, margins = LiveRatings.start(bundled), []
+    for evening in evenings:
+        ratings = RatingsByDate(live.filter).on(evening.day)
+        margins += [ratings.expected_margin(game.home, game.away) for game in evening.games]
+        for game in evening.reported:
+            live = live.after(game)
+    return margins, live.filter
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    days=st.integers(2, 12),
+    share=st.floats(0.05, 0.5),
+    is_over=st.booleans(),
+    missing=st.integers(0, 1),
+)
+@example(seed=1, days=12, share=0.25, is_over=True, missing=0)  # published in summer, as the bundle that ships
+@example(seed=1, days=12, share=0.375, is_over=False, missing=0)  # refreshed during a season
+@example(seed=1, days=12, share=0.5, is_over=True, missing=1)  # a season of which no final was reported
+@example(seed=1, days=12, share=0.5, is_over=False, missing=0)  # the season was over, and nobody said so
+def test_a_server_expects_what_the_trainer_evaluates(
+    seed: int, days: int, share: float, is_over: bool, missing: int
+) -> None:
+    evenings = seasons_of(seed, 2031, 4, days)
+    before, later = evenings[: max(1, int(share * len(evenings)))], evenings[max(1, int(share * len(evenings))) :]
+    _, state = evaluated(RatingFilter.start(SETTINGS), before)
+    bundled, season = state, before[-1].season
+    if is_over:
+        bundled = state.predict(season + 1)
+        later = [evening for evening in later if evening.season > season + missing]
+    due, after = evaluated(state, later)
+    found, final = served(bundled, later)
+    assert found == pytest.approx(due, abs=TOLERANCE)
+    assert np.abs(final.mean - after.mean).max() < TOLERANCE
+    assert np.abs(final.covariance - after.covariance).max() < TOLERANCE
+    assert (final.season, final.date) == (after.season, after.date)
+
+
+def test_no_order_of_the_reports_of_a_day_changes_the_next_day() -> None:
+    evenings = seasons_of(5, 2031, 1, 10)
+    _, state = evaluated(RatingFilter.start(SETTINGS), evenings[:5])
+    in_order, _ = served(state, [evening._replace(reported=evening.games) for evening in evenings[5:]])
+    reversed_, _ = served(state, [evening._replace(reported=evening.games[::-1]) for evening in evenings[5:]])
+    assert reversed_ == pytest.approx(in_order, abs=TOLERANCE)
+
+
+def test_a_final_reported_after_one_of_a_later_day_counts_with_a_difference() -> None:
+    """What equality does not promise: then the trainer knew the final a day earlier."""
+    evenings = seasons_of(5, 2031, 1, 10)
+    _, state = evaluated(RatingFilter.start(SETTINGS), evenings[:5])
+    late = evenings[5].games[0]
+    punctual, after = served(state, evenings[5:8])
+    missed = evenings[5]._replace(reported=evenings[5].games[1:])
+    told = evenings[6]._replace(reported=[*evenings[6].games, late])
+    margins, final = served(state, [missed, told, evenings[7]])
+    first = len(missed.games)
+    assert margins[:first] == punctual[:first]
+    assert np.abs(final.mean - after.mean).max() == pytest.approx(0, abs=0.05)
+    assert not np.allclose(final.mean, after.mean, atol=TOLERANCE)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Forecaster:
+    return load_bundle(default_bundle())
+
+
+def test_an_opening_night_after_a_season_that_was_served_finds_regressed_ratings(shipped: Forecaster) -> None:
+    """Teams that were known in June are rated in October, with the intervals of ratings of before the season."""
+    live = LiveRatings.start(shipped.rating_filter)
+    assert live.filter.awaits_season
+    for game in range(2 * KNOWN_GAMES):  # late in the season: the gap before them ends with each team's first game
+        home, away = ("BOS", "BKN") if game % 2 else ("LAL", "DEN")
+        live = live.after(GameResult(home, away, 2024, date(2024, 5, 20) + timedelta(game), 20.0))
+    shipped.update(OnlineState(9, ratings=live))
+    june = ForecastQuery(
+        ScorePattern((0.0, 2.0, 3.0)), Horizon.FINAL, 0.2, "BOS", "BKN", game_date=date(2024, 6, 10)
+    )  # fmt: skip
+    october = replace(june, game_date=date(2024, 10, 22))
+    in_june, in_october = shipped.forecast(june), shipped.forecast(october)
+    now = live.filter.ratings().expected_margin("BOS", "BKN")
+    due = live.filter.predict(2025).ratings().expected_margin("BOS", "BKN")
+    assert (in_june.expected_margin, in_october.expected_margin) == (now, due)
+    assert due < now - 1
+    for forecast, query, is_known in ((in_june, june, True), (in_october, october, False)):
+        known = replace(query, home_team="", away_team="", pregame_margin=forecast.expected_margin)
+        assert (shipped.forecast(known).interval == forecast.interval) is is_known

@@ -1,0 +1,101 @@
+"""Distributions on whole numbers: everything that is said of a differential comes from one of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_models.uncertainty.lattice.distribution import (
+    EDGES,
+    LARGEST,
+    VALUES,
+    LatticeDistribution,
+    from_cumulative,
+)
+from dejavu_models.uncertainty.lattice.shapes import cumulative, weighted_quantiles
+
+
+def normal_shape() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return weighted_quantiles(rng.normal(size=20_000), np.ones(20_000))
+
+
+SHAPE = normal_shape()
+
+
+def distribution(center: float, scale: float, *, ties: bool) -> LatticeDistribution:
+    return from_cumulative(cumulative(SHAPE, (EDGES[None, :] - center) / scale), ties=ties)
+
+
+centers, scales = st.floats(-60, 60), st.floats(0.3, 20)
+
+
+@given(center=centers, scale=scales, ties=st.booleans(), alpha=st.floats(0.002, 0.99))
+def test_an_interval_has_whole_ends_and_at_most_half_of_alpha_beyond_each(
+    center: float, scale: float, ties: bool, alpha: float
+) -> None:
+    made = distribution(center, scale, ties=ties)
+    assert made.mass.sum() == pytest.approx(1)
+    assert (made.mass >= 0).all()
+    lower, upper = (int(end[0]) for end in made.intervals(alpha))
+    below, above = made.mass[0, lower > VALUES].sum(), made.mass[0, upper < VALUES].sum()
+    assert below <= alpha / 2 + 1e-9
+    assert above <= alpha / 2 + 1e-9
+    # One value less on either side would leave more than that outside.
+    assert made.mass[0, lower >= VALUES].sum() >= alpha / 2 - 1e-9
+    assert made.mass[0, upper <= VALUES].sum() >= alpha / 2 - 1e-9
+
+
+@given(center=centers, scale=scales)
+def test_no_game_ends_in_a_tie_and_no_side_is_impossible(center: float, scale: float) -> None:
+    made = distribution(center, scale, ties=False)
+    assert made.mass[0, LARGEST] == 0
+    assert 0 < made.home_leads[0] < 1
+    assert made.above(0.0)[0] == pytest.approx(made.above(0.9)[0]) == pytest.approx(made.home_leads[0])
+    assert made.above(-1)[0] == pytest.approx(made.home_leads[0])
+
+
+@given(center=centers, scale=scales, probability=st.floats(0.001, 0.999), ties=st.booleans())
+def test_another_probability_leaves_the_shape_of_each_side(
+    center: float, scale: float, probability: float, ties: bool
+) -> None:
+    made = distribution(center, scale, ties=ties)
+    given_side, other = made.mass[0, VALUES > 0], made.mass[0, VALUES <= 0]
+    if min(given_side.sum(), other.sum()) < 1e-12:
+        return
+    tilted = made.with_home_leads(np.array([probability]))
+    assert tilted.home_leads[0] == pytest.approx(probability)
+    assert tilted.mass[0, VALUES > 0] / probability == pytest.approx(given_side / given_side.sum())
+    assert tilted.mass[0, VALUES <= 0] / (1 - probability) == pytest.approx(other / other.sum())
+
+
+@given(center=st.floats(-30, 30), scale=st.floats(0.5, 15), outcome=st.integers(-60, 60), ties=st.booleans())
+def test_crps_is_the_expected_distance_less_half_of_that_of_two_draws(
+    center: float, scale: float, outcome: int, ties: bool
+) -> None:
+    made = distribution(center, scale, ties=ties)
+    mass = made.mass[0]
+    distances = np.abs(VALUES[:, None] - VALUES[None, :])
+    expected = mass @ np.abs(VALUES - outcome) - mass @ distances @ mass / 2
+    assert made.crps(np.array([float(outcome)]))[0] == pytest.approx(expected, abs=1e-9)
+
+
+@given(center=centers, scale=scales, levels=st.lists(st.floats(0.001, 0.999), min_size=2, max_size=5))
+def test_quantiles_rise_with_their_levels_and_agree_with_the_probabilities(
+    center: float, scale: float, levels: list[float]
+) -> None:
+    made = distribution(center, scale, ties=True)
+    levels = sorted(levels)
+    found = made.quantiles(levels)[0]
+    assert (np.diff(found) >= 0).all()
+    for level, value in zip(levels, found, strict=True):
+        assert made.above(value)[0] <= 1 - level + 1e-9
+        assert made.above(value - 1)[0] >= 1 - level - 1e-9
+
+
+def test_outcomes_of_the_distribution_itself_have_transforms_of_mean_one_half() -> None:
+    made = distribution(3.3, 6.0, ties=False)
+    rows = LatticeDistribution(np.repeat(made.mass, len(VALUES), axis=0))
+    assert made.mass[0] @ rows.pit(VALUES.astype(float)) == pytest.approx(0.5)

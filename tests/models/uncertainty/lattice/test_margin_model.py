@@ -1,0 +1,146 @@
+"""Distributions of margins: symmetric for home and away, and refused if their tables are broken."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_models.types import CASES, Horizon, MarginSource
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.uncertainty.lattice.distribution import VALUES
+from dejavu_models.uncertainty.lattice.inputs import PACE_TERMS, POINT_TERMS, SCALE_TERMS, WIN_TERMS, LiveInputs
+from dejavu_models.uncertainty.lattice.margin_model import CENTERS, LATE_MINUTES, TABLES, MarginModel
+from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
+
+HALF = len(SHAPE_LEVELS) // 2
+
+
+def symmetric_model(*, live: bool = False) -> MarginModel:
+    """A model that treats home and away alike: a random walk whose shape depends on the size of the lead."""
+    from statistics import NormalDist
+
+    normal = np.array([NormalDist().inv_cdf(level) for level in SHAPE_LEVELS])
+    point, scale = np.zeros((len(CASES), POINT_TERMS)), np.zeros((len(CASES), SCALE_TERMS))
+    point[:, 1], point[:, 2] = 1.0, 0.2
+    for row, (index, minute) in enumerate(CASES):
+        scale[row, 0] = np.log(2 * np.sqrt((24, 48)[index] - minute))
+        scale[row, 2] = 0.05
+    if live:
+        point[:, 4], scale[:, 1] = 0.3, 0.5
+    late = np.stack(
+        [np.stack([normal * (1 + 0.02 * center) + 0.01 * center for center in CENTERS])] * len(LATE_MINUTES)
+    )
+    late[:, 0] = normal
+    win = np.zeros(WIN_TERMS)
+    win[2], win[6] = 2.0, 1.0
+    pace = np.tile([220.0, -1.0, np.log(100.0)], (len(CASES), 1)) if live else np.zeros((len(CASES), PACE_TERMS))
+    return MarginModel(live, point, pace, scale, np.tile(normal, (len(CASES), 1)), late, win, games=1000)
+
+
+MODEL = symmetric_model()
+
+
+@given(
+    horizon=st.sampled_from([(Horizon.HALFTIME, minute) for minute in (1, 18, 23)] + [(Horizon.FINAL, 30)]),
+    lead=st.integers(-30, 30),
+    margin=st.floats(-12, 12),
+)
+def test_the_other_side_has_the_mirrored_distribution(horizon: tuple[Horizon, int], lead: int, margin: float) -> None:
+    assert_mirrored(*horizon, lead, margin)
+
+
+@given(minute=st.sampled_from(LATE_MINUTES), lead=st.integers(-30, 30), margin=st.floats(-12, 12))
+def test_the_other_side_has_the_mirrored_distribution_late_in_a_game(minute: int, lead: int, margin: float) -> None:
+    if lead:  # without a leader nothing is towards one
+        assert_mirrored(Horizon.FINAL, minute, lead, margin)
+
+
+def assert_mirrored(horizon: Horizon, minute: int, lead: int, margin: float) -> None:
+    leads, margins = np.array([lead, -lead], dtype=float), np.array([margin, -margin])
+    made = MODEL.distribution(horizon, minute, MODEL.points(horizon, minute, leads, margins, None), leads, margins)
+    assert made.mass[0] == pytest.approx(made.mass[1][::-1], abs=1e-9)
+
+
+@given(minute=st.integers(1, 47), margin=st.floats(-12, 12))
+def test_a_larger_lead_never_wins_less_often(minute: int, margin: float) -> None:
+    leads = np.arange(-30.0, 31.0)
+    margins = np.full(len(leads), margin)
+    points = MODEL.points(Horizon.FINAL, minute, leads, margins, None)
+    made = MODEL.distribution(Horizon.FINAL, minute, points, leads, margins)
+    assert (np.diff(made.home_leads) >= -1e-9).all()
+
+
+def test_games_of_a_batch_get_what_each_gets_alone() -> None:
+    rng = np.random.default_rng(2)
+    leads, margins = rng.integers(-25, 26, 40).astype(float), rng.normal(0, 5, 40)
+    for minute in (1, 20, 36, 47):
+        points = MODEL.points(Horizon.FINAL, minute, leads, margins, None)
+        together = MODEL.distribution(Horizon.FINAL, minute, points, leads, margins).mass
+        for row in range(40):
+            one = slice(row, row + 1)
+            alone = MODEL.distribution(Horizon.FINAL, minute, points[one], leads[one], margins[one]).mass
+            assert alone[0] == pytest.approx(together[row], abs=1e-12)
+
+
+def test_pace_widens_and_the_last_scorer_moves_the_forecast() -> None:
+    model = symmetric_model(live=True)
+    lead, margin = np.zeros(2), np.zeros(2)
+    live = LiveInputs(np.array([80.0, 120.0]), np.array([1.0, -1.0]), np.array([2.0, 30.0]))
+    points = model.points(Horizon.FINAL, 24, lead, margin, live)
+    assert points[0] > 0 > points[1]
+    made = model.distribution(Horizon.FINAL, 24, points * 0, lead, margin, live)
+    spread = made.mass @ np.square(VALUES)
+    assert spread[0] > spread[1]  # the first has more points still to come
+
+
+def test_a_factor_scales_the_spread() -> None:
+    lead, margin = np.zeros(1), np.zeros(1)
+    one = MODEL.distribution(Horizon.HALFTIME, 6, lead, lead, margin)
+    wider = MODEL.distribution(Horizon.HALFTIME, 6, lead, lead, margin, factor=1.2)
+    variances = [float(made.mass[0] @ np.square(VALUES)) for made in (one, wider)]
+    assert variances[1] / variances[0] == pytest.approx(1.44, rel=0.02)
+
+
+def test_missing_inputs_and_broken_tables_are_refused() -> None:
+    zero = np.zeros(1)
+    with pytest.raises(ValueError, match="live inputs"):
+        symmetric_model(live=True).points(Horizon.FINAL, 24, zero, zero, None)
+    with pytest.raises(ValueError, match="point must be finite"):
+        replace(MODEL, point=MODEL.point[:, :3])
+    with pytest.raises(ValueError, match="win must be finite"):
+        replace(MODEL, win=np.full(WIN_TERMS, np.nan))
+    with pytest.raises(ValueError, match="ascend"):
+        replace(MODEL, shapes=MODEL.shapes[:, ::-1].copy())
+    with pytest.raises(ValueError, match="at least one game"):
+        replace(MODEL, games=0)
+
+
+def calibration() -> LatticeCalibration:
+    with_live = symmetric_model(live=True)
+    return LatticeCalibration(
+        {**{(source, False): MODEL for source in MarginSource}, (MarginSource.KNOWN, True): with_live}
+    )
+
+
+def test_a_calibration_comes_back_as_it_was_written() -> None:
+    made = calibration().rounded()
+    assert made.to_bytes() == calibration().to_bytes()
+    for kind, model in made.models.items():
+        for name in TABLES:
+            assert getattr(model, name) == pytest.approx(getattr(calibration().models[kind], name), rel=1e-6)
+    assert made.games == 1000
+
+
+def test_requests_without_live_inputs_and_bundles_without_their_tables_have_the_others() -> None:
+    made = calibration()
+    assert made.model(MarginSource.KNOWN, live=True).live
+    assert not made.model(MarginSource.KNOWN, live=False).live
+    assert not made.model(MarginSource.RATED, live=True).live
+    with pytest.raises(ValueError, match="no tables for margins that are UNKNOWN"):
+        LatticeCalibration({(MarginSource.KNOWN, False): MODEL, (MarginSource.RATED, False): MODEL})
+    with pytest.raises(ValueError, match="not those with live inputs"):
+        LatticeCalibration({**made.models, (MarginSource.KNOWN, True): MODEL})

@@ -1,0 +1,20 @@
+"""Waits for what a server's statistics tell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from dejavu.v1.operations_service_pb2 import GetServiceStatsResponse
+from dejavu_client import AsyncDejavuClient
+
+
+async def stats_when(
+    client: AsyncDejavuClient, condition: Callable[[GetServiceStatsResponse], Any]
+) -> GetServiceStatsResponse:
+    """Returns the first statistics that meet a condition."""
+    async with asyncio.timeout(30):
+        while not condition(stats := await client.get_service_stats()):  # noqa: ASYNC110 - no event says that it changed
+            await asyncio.sleep(0.02)
+    return stats

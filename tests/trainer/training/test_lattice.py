@@ -1,0 +1,87 @@
+"""Fitted distributions on whole numbers hold as often as they say on games that they have not seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dejavu_models.types import CASES, HORIZONS, Horizon
+from dejavu_models.uncertainty.lattice.inputs import LiveInputs
+from dejavu_models.uncertainty.lattice.margin_model import ROWS, TABLES, MarginModel
+from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
+
+GAMES = 4000
+
+
+def made_games(seed: int, count: int = GAMES, seasons: int = 4) -> MarginGames:
+    """Random walks: the spread of a minute follows the game's pace, its drift the expected margin."""
+    rng = np.random.default_rng(seed)
+    margins = rng.normal(2, 5, count)
+    pace = np.exp(rng.normal(0, 0.15, count))
+    steps = rng.poisson(2.2 * pace[:, None] + 0.02, (count, 48)) - rng.poisson(2.2 * pace[:, None], (count, 48))
+    steps = (
+        steps
+        + rng.binomial(1, np.clip(0.5 + margins[:, None] / 48, 0, 1), (count, 48))
+        - rng.binomial(1, 0.5, (count, 48))
+    )
+    differentials = steps.cumsum(axis=1)
+    final = differentials[:, -1] + np.where(differentials[:, -1] == 0, rng.choice([-3, 2], count), 0)
+    points = rng.poisson(4.4 * pace[:, None], (count, 48)).cumsum(axis=1)
+    live = LiveInputs(
+        points[:, :47].astype(float),
+        np.sign(steps[:, :47]).astype(float),
+        rng.integers(0, 40, (count, 47)).astype(float),
+    )
+    outcomes = np.stack([differentials[:, 23], final], axis=1).astype(float)
+    totals = points[:, [23, 47]].astype(float)
+    season = np.sort(np.arange(count) % seasons) + 2030
+    return MarginGames(season, differentials[:, :47].astype(float), outcomes, margins, live, totals)
+
+
+@pytest.fixture(scope="module")
+def unseen() -> MarginGames:
+    return made_games(1, 2000)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> MarginModel:
+    return fit_margin_model(made_games(0))
+
+
+def test_intervals_and_probabilities_hold_on_games_that_were_not_seen(fitted: MarginModel, unseen: MarginGames) -> None:
+    for index, minute in ((0, 6), (0, 18), (1, 12), (1, 36), (1, 44), (1, 47)):
+        horizon, live, leads = HORIZONS[index], unseen.live_at(minute), unseen.leads[:, minute - 1]
+        points = fitted.points(horizon, minute, leads, unseen.margins, live)
+        made = fitted.distribution(horizon, minute, points, leads, unseen.margins, live)
+        outcomes = unseen.outcomes[:, index]
+        for alpha in (0.05, 0.2, 0.5):
+            lower, upper = made.intervals(alpha)
+            held = ((outcomes >= lower) & (outcomes <= upper)).mean()
+            # What its own distributions say of these whole ends, which hold a little more than 1 − alpha.
+            rows = np.arange(len(points))
+            said = (made.below[rows, upper + 80] - made.below[rows, lower + 80] + made.mass[rows, lower + 80]).mean()
+            assert said >= 1 - alpha - 1e-9
+            assert held == pytest.approx(said, abs=4 * np.sqrt(alpha * (1 - alpha) / len(points)))
+        assert made.home_leads.mean() == pytest.approx((outcomes > 0).mean(), abs=0.04)
+
+
+def test_the_scale_follows_the_pace_and_using_it_forecasts_better(fitted: MarginModel, unseen: MarginGames) -> None:
+    row = ROWS[HORIZONS.index(Horizon.FINAL), 12]
+    assert 0.1 < fitted.scale[row, 1] < 1.5  # the variance is in proportion to the points still to come
+    without = fit_margin_model(made_games(0)._replace(live=None, totals=None))
+    scores = []
+    for model, live in ((fitted, unseen.live_at(12)), (without, None)):
+        leads = unseen.leads[:, 11]
+        points = model.points(Horizon.FINAL, 12, leads, unseen.margins, live)
+        made = model.distribution(Horizon.FINAL, 12, points, leads, unseen.margins, live)
+        scores.append(made.crps(unseen.outcomes[:, 1]).mean())
+    assert scores[0] < scores[1]
+
+
+def test_one_season_is_fitted_in_parts_and_equal_games_give_equal_tables() -> None:
+    games = made_games(3, 900, seasons=1)
+    one, again = fit_margin_model(games), fit_margin_model(games)
+    for name in TABLES:
+        assert np.array_equal(getattr(one, name), getattr(again, name)), name
+    assert one.games == 900
+    assert len(one.shapes) == len(CASES)

@@ -2,8 +2,13 @@
 
 Minute contributions are asymmetric Shapley values for the only order in which a game can happen: the contribution of
 minute k is the change of the forecast when minute k became known (Frye, Rowat & Feige, Asymmetric Shapley values,
-NeurIPS 2020). They are exact: pregame forecast + minute contributions + contribution of similar games = forecast.
-Forecasts before the last minute use the linear models and the LSTM only, with the weights of the last minute.
+NeurIPS 2020). The forecasts are those that are issued minute by minute, by all models with the weights of their minute,
+so that the contributions are the steps that viewers saw. They are exact: pregame forecast + minute contributions =
+forecast.
+
+Dejavu's part of the steps takes a search for similar games at every earlier minute. Where it is not asked for, the
+steps are those of the linear models and the LSTM, and the similar games of the last minute are a term of their own:
+pregame forecast + minute contributions + contribution of similar games = forecast.
 """
 
 from __future__ import annotations
@@ -25,9 +30,8 @@ def explanation(
     predictions: Predictions,
     row: int,
     horizon: int,
-    pattern: Floats,
-    margin: float,
-    lstm_residuals: Floats,
+    earlier: Floats,
+    steps: bool,
 ) -> Explanation:
     """Builds the explanation of one forecast.
 
@@ -37,13 +41,13 @@ def explanation(
         predictions: predictions for several games at one minute.
         row: row of the game in `predictions`.
         horizon: index of the horizon in HORIZONS.
-        pattern: (minutes,), pattern of the game, in points.
-        margin: expected final differential before tip-off, in points; NaN if unknown.
-        lstm_residuals: (minutes, 2), LSTM output for the game after each minute, in points.
+        earlier: (minutes, 2), forecasts of the game before tip-off and after each minute but the last; see
+            `point.batch.earlier_forecasts`.
+        steps: whether `earlier` contains the similar games.
     """
-    minute = len(pattern)
-    weight = float(models.weights.dejavu_weights[horizon, minute])
-    lead, point = float(pattern[-1]), float(predictions.ensemble[row, horizon])
+    weight = float(models.weights.dejavu_weights[horizon, predictions.minute])
+    lead, point = float(predictions.persistence[row]), float(predictions.ensemble[row, horizon])
+    similar = 0.0 if steps else weight * float(predictions.dejavu[row, horizon] - predictions.linear[row, horizon])
     return Explanation(
         dejavu_prediction=float(predictions.dejavu[row, horizon]),
         lstm_prediction=float(predictions.lstm[row, horizon]),
@@ -54,22 +58,13 @@ def explanation(
         similar_games=_similar_games(models, predictions, row, horizon, lead),
         linear_prediction=float(predictions.linear[row, horizon]),
         calibration_games=distribution.scores(lead).games,
-        attribution=_attribution(models, horizon, pattern, margin, (1 - weight) * lstm_residuals[:, horizon], point),
+        attribution=_attribution(earlier[:, horizon], point, similar),
     )
 
 
-def _attribution(
-    models: PointEnsemble, horizon: int, pattern: Floats, margin: float, lstm_shares: Floats, point: float
-) -> Attribution:
-    leads = np.concatenate(([0.0], pattern))
-    margins = np.array([margin])
-    forecasts = leads + models.linear.increments(slice(len(leads)), leads[None, :], margins)[0, :, horizon]
-    forecasts[1:] += lstm_shares
-    return Attribution(
-        before_tipoff=float(forecasts[0]),
-        minutes=tuple(np.diff(forecasts).tolist()),
-        similar_games=point - float(forecasts[-1]),
-    )
+def _attribution(earlier: Floats, point: float, similar: float) -> Attribution:
+    steps = np.diff(np.append(earlier, point - similar))
+    return Attribution(before_tipoff=float(earlier[0]), minutes=tuple(steps.tolist()), similar_games=similar)
 
 
 def _similar_games(

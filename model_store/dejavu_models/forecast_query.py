@@ -81,6 +81,8 @@ class ForecastQuery:
         pregame_margin: expected final differential before the game, in points; overrides the teams' ratings. None
             if not given.
         explain: whether to include the explanation.
+        explain_steps: whether its minutes are the steps between the forecasts that are issued minute by minute, which
+            takes a search for similar games at every earlier minute; else similar games are a term of their own.
         quantile_levels: each in (0, 1), at most MAX_QUANTILES.
         record: whether to include the distribution, which the ledger uses for scoring.
         market: odds to evaluate; None if not given.
@@ -98,6 +100,7 @@ class ForecastQuery:
     away_team: str = ""
     pregame_margin: float | None = None
     explain: bool = False
+    explain_steps: bool = False
     quantile_levels: tuple[float, ...] = ()
     record: bool = False
     market: Market | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
@@ -10,17 +9,15 @@ from decimal import ROUND_CEILING, Context
 from statistics import NormalDist
 from typing import Final
 
-import numpy as np
-
 from dejavu_models import betting
-from dejavu_models.arrays import Floats
 from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.explanation import explanation
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.online_state import INITIAL, IntervalAdapter, OnlineState
-from dejavu_models.point.ensemble import PointEnsemble, Predictions
+from dejavu_models.point.batch import GameBatch
+from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, RatingsByDate, are_usable, ratings_warnings
 from dejavu_models.types import (
     HORIZONS,
@@ -143,12 +140,13 @@ class Forecaster:
             return []
         state = self._active
         margins = [state.expected_margin(query, self.max_ratings_days) for query in queries]
-        rows: dict[tuple[tuple[float, ...], float | None], int] = {}
+        rows: dict[tuple[tuple[float, ...], float | None, bool], int] = {}
         row_of = [
-            rows.setdefault((query.pattern.differentials, margin), len(rows))
+            rows.setdefault((query.pattern.differentials, margin, query.explain_steps), len(rows))
             for query, margin in zip(queries, margins, strict=True)
         ]
-        games = _Games(list(rows), self.models)
+        explained = {row: query.explain_steps for query, row in zip(queries, row_of, strict=True) if query.explain}
+        games = GameBatch([(pattern, margin) for pattern, margin, _ in rows], self.models, explained)
         return [
             self._forecast(query, margin, games, row, state)
             for query, margin, row in zip(queries, margins, row_of, strict=True)
@@ -160,7 +158,7 @@ class Forecaster:
         return () if dejavu is None else dejavu.course(game, HORIZONS.index(forecast.horizon))
 
     def _forecast(
-        self, query: ForecastQuery, margin: float | None, games: _Games, row: int, state: _ActiveState
+        self, query: ForecastQuery, margin: float | None, games: GameBatch, row: int, state: _ActiveState
     ) -> Forecast:
         horizon = HORIZONS.index(query.horizon)
         minute, lead = query.pattern.minutes, query.pattern.last
@@ -184,7 +182,7 @@ class Forecaster:
             home_lead_probability=issued.home_lead_probability(),
             model_version=self.version,
             explanation=(
-                explanation(self.models, distribution, predictions, index, horizon, *games.inputs(row))
+                explanation(self.models, distribution, predictions, index, horizon, *games.earlier(row))
                 if query.explain
                 else None
             ),
@@ -336,37 +334,6 @@ class _IssuedDistribution:
         if self._map is None:
             return probability
         return _NORMAL.cdf(self._map.inverse(_NORMAL.inv_cdf(probability)))
-
-
-class _Games:
-    """Distinct games of a batch: one LSTM run for all of them, the other models once per minute.
-
-    Attributes:
-        predictions: by row of a game, the predictions at its minute, and its index in them.
-    """
-
-    def __init__(self, games: Sequence[tuple[tuple[float, ...], float | None]], models: PointEnsemble) -> None:
-        minutes = [len(differentials) for differentials, _ in games]
-        self._minutes = minutes
-        # Shorter patterns are zero-padded; the LSTM is causal, so padding does not affect earlier minutes.
-        self._patterns = np.zeros((len(games), max(minutes)))
-        self._margins = np.array([math.nan if margin is None else margin for _, margin in games])
-        by_minute: dict[int, list[int]] = {}
-        for row, (differentials, _) in enumerate(games):
-            self._patterns[row, : len(differentials)] = differentials
-            by_minute.setdefault(len(differentials), []).append(row)
-        self._residuals = models.lstm.residuals(self._patterns, self._margins)
-        self.predictions: dict[int, tuple[Predictions, int]] = {}
-        for minute, rows in by_minute.items():
-            of_minute = models.predict_from_residuals(
-                self._patterns[rows, :minute], self._margins[rows], self._residuals[rows, minute - 1]
-            )
-            self.predictions.update((row, (of_minute, index)) for index, row in enumerate(rows))
-
-    def inputs(self, row: int) -> tuple[Floats, float, Floats]:
-        """Returns a game's pattern, its expected margin (NaN if unknown), and the LSTM's residuals by minute."""
-        minutes = self._minutes[row]
-        return self._patterns[row, :minutes], float(self._margins[row]), self._residuals[row, :minutes]
 
 
 def _limited_by(distribution: PredictiveDistribution) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dejavu_models.arrays import Floats
@@ -15,11 +15,13 @@ from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedH
 from dejavu_models.explanation import SIMILAR_GAMES
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.online_state import OnlineState
 from dejavu_models.point.dejavu import Dejavu, NeighborResult
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.types import HORIZONS, Forecast, Horizon, HorizonSupport
+from dejavu_models.types import AdaptationMode, Forecast, Horizon, HorizonSupport
+from dejavu_models.uncertainty.adaptive import Tracker
 from dejavu_models.uncertainty.calibration import Calibration
 
 ROUNDING = 1e-4
@@ -143,26 +145,80 @@ def test_the_explanation_adds_up(shipped: Forecaster, asked: ForecastQuery) -> N
     shares = told.attribution
     assert shares is not None
     assert len(shares.minutes) == asked.pattern.minutes
-    assert shares.before_tipoff + sum(shares.minutes) + shares.similar_games == pytest.approx(forecast.point)
+    assert shares.before_tipoff + sum(shares.minutes) + shares.similar_games == pytest.approx(forecast.point, abs=1e-9)
 
 
-@given(QUERIES, st.integers(1, 47))
-def test_a_minute_is_worth_what_it_moved_the_forecast_by_whatever_came_later(
-    shipped: Forecaster, asked: ForecastQuery, minute: int
+@settings(max_examples=30)
+@given(QUERIES, QUERIES, st.integers(-9, 9), st.booleans())
+def test_minutes_are_the_steps_between_the_forecasts_that_were_issued(
+    shipped: Forecaster, asked: ForecastQuery, other: ForecastQuery, correction: int, adaptive: bool
 ) -> None:
-    """Minutes that two patterns share have the same attribution if the model weights are the same."""
-    kept = asked.pattern.differentials[: min(minute, asked.pattern.minutes)]
-    weights = shipped.models.weights.dejavu_weights[HORIZONS.index(asked.horizon)]
-    if weights[len(kept)] != weights[asked.pattern.minutes]:
-        return
-    whole = shipped.forecast(replace(asked, explain=True)).explanation
-    part = shipped.forecast(replace(asked, pattern=ScorePattern(kept), explain=True)).explanation
-    assert whole is not None
-    assert part is not None
-    assert whole.attribution is not None
-    assert part.attribution is not None
-    assert whole.attribution.before_tipoff == pytest.approx(part.attribution.before_tipoff)
-    assert whole.attribution.minutes[: len(kept)] == pytest.approx(part.attribution.minutes, abs=ROUNDING)
+    """Explains, in a batch with others and after a correction of the last minute, what was issued one by one."""
+    forecaster = adapted(shipped) if adaptive else shipped
+    *known, last = asked.pattern.differentials
+    corrected = replace(asked, pattern=ScorePattern((*known, last + correction)), explain=True, explain_steps=True)
+    batch = [replace(asked, explain=True), corrected, replace(other, explain=True, explain_steps=True)]
+    for query_of_batch, forecast in zip(batch, forecaster.forecast_many(batch), strict=True):
+        assert forecast.explanation is not None
+        shares = forecast.explanation.attribution
+        assert shares is not None
+        assert len(shares.minutes) == query_of_batch.pattern.minutes
+        assert shares.before_tipoff + sum(shares.minutes) + shares.similar_games == pytest.approx(
+            forecast.point, abs=1e-9
+        )
+        if query_of_batch is not corrected:
+            continue
+        issued = [
+            shipped.forecast(replace(corrected, pattern=ScorePattern(corrected.pattern.differentials[:minutes]))).point
+            for minutes in range(1, corrected.pattern.minutes + 1)
+        ]
+        assert shares.similar_games == 0
+        assert shares.before_tipoff + shares.minutes[0] == pytest.approx(issued[0], abs=ROUNDING)
+        assert shares.minutes[1:] == pytest.approx(np.diff(issued).tolist(), abs=2 * ROUNDING)
+
+
+def adapted(forecaster: Forecaster) -> Forecaster:
+    """Returns the forecaster with intervals that surprising games have widened."""
+    tracker = Tracker()
+    for score in (3.0, -4.0, 3.5):
+        tracker = tracker.after(score)
+    result = Forecaster(forecaster.manifest, forecaster.models, forecaster.calibration, forecaster.rating_filter)
+    trackers = {(horizon, quarter): tracker for horizon in Horizon for quarter in range(4)}
+    result.update(OnlineState(mode=AdaptationMode.ON, trackers=trackers))
+    return result
+
+
+def test_a_minute_without_a_database_is_explained_without_similar_games(shipped: Forecaster) -> None:
+    """A bundle may have databases for some minutes only; the sum is the forecast nevertheless."""
+    few = replace(shipped.models, minutes={18: shipped.models.minutes[18]})
+    forecast = Forecaster(shipped.manifest, few, shipped.calibration, shipped.rating_filter).forecast(
+        query(explain=True, explain_steps=True)
+    )
+    assert forecast.explanation is not None
+    shares = forecast.explanation.attribution
+    assert shares is not None
+    assert forecast.point == shipped.forecast(query()).point
+    assert shares.before_tipoff + sum(shares.minutes) == pytest.approx(forecast.point, abs=1e-9)
+
+
+def test_only_steps_that_are_asked_for_cost_queries_of_earlier_minutes(
+    shipped: Forecaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queried = list[tuple[int, ...]]()
+    run = Dejavu.query
+
+    def watched(self: Dejavu, patterns: Floats) -> NeighborResult:
+        queried.append(patterns.shape)
+        return run(self, patterns)
+
+    monkeypatch.setattr(Dejavu, "query", watched)
+    shipped.forecast_many([query(*range(20)), query(*range(18), explain=True), query(*range(15))])
+    assert sorted(queried) == [(1, 15), (1, 18), (1, 20)]
+    queried.clear()
+    asked = [query(*range(minutes), explain=True, explain_steps=True) for minutes in (18, 15)]
+    shipped.forecast_many([query(*range(20), explain=True), *asked])
+    assert max(rows for rows, minutes in queried if minutes < 15) == 2  # both at once
+    assert [shape for shape in queried if shape[1] in (18, 20)] == [(1, 20), (1, 18)]
 
 
 @pytest.mark.parametrize("horizon", list(Horizon))

@@ -252,7 +252,8 @@ def _terms(terms: Attribution, pattern: Sequence[float]) -> Iterator[tuple[str, 
         name = f"{end}" if len(points) == 1 else f"{begin + 1}–{end}"
         lead = pattern[end - 1] if end <= len(pattern) else None
         yield name, "" if lead is None else signed(lead, 0 if lead == round(lead) else 1), sum(points)
-    yield "similar games", "", terms.similar_games
+    if terms.similar_games:  # otherwise they are in the minutes
+        yield "similar games", "", terms.similar_games
 
 
 def _bar(points: float, largest: float) -> str:

@@ -112,6 +112,7 @@ async def request_forecasts(
             home_team=home,
             away_team=away,
             game_date=day,
+            explain=True,  # records the steps from minute to minute, which viewers see
         )
         for each in due
     ]

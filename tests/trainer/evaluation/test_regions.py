@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_trainer.evaluation.regions import binomial_region, conformal_region
+from dejavu_trainer.evaluation.regions import binomial_region, conformal_region, detected_rates
 
 
 @given(st.integers(1, 120), st.sampled_from([0.5, 0.8, 0.95, 0.01]), st.sampled_from([0.9, 0.99]))
@@ -82,3 +82,28 @@ def test_several_tests_with_calibrations_of_their_own_have_the_region_of_their_s
 
 def test_the_region_of_one_test_is_the_same_alone_or_in_a_list() -> None:
     assert conformal_region([150], [1000], 0.05, 0.999) == conformal_region(150, 1000, 0.05, 0.999)
+
+
+@given(st.data(), st.integers(1, 120), st.sampled_from([0.5, 0.8, 0.95]))
+def test_a_region_excludes_the_rates_that_it_detects_with_the_stated_power(
+    data: st.DataObject, trials: int, power: float
+) -> None:
+    first = data.draw(st.integers(0, trials))
+    last = data.draw(st.integers(first, trials))
+    below, above = detected_rates(trials, first, last, power)
+
+    def between(low: int, high: int, rate: float) -> float:
+        return sum(math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(low, high + 1))
+
+    assert math.isnan(below) == (first == 0)
+    assert math.isnan(above) == (last == trials)
+    if first > 0:
+        assert between(0, first - 1, below) == pytest.approx(power)
+    if last < trials:
+        assert between(last + 1, trials, above) == pytest.approx(power)
+
+
+@pytest.mark.parametrize(("first", "last", "power"), [(-1, 5, 0.8), (6, 5, 0.8), (0, 11, 0.8), (0, 5, 1.0)])
+def test_what_is_no_region_has_no_power(first: int, last: int, power: float) -> None:
+    with pytest.raises(ValueError, match="no region of 10 trials"):
+        detected_rates(10, first, last, power)

@@ -10,17 +10,18 @@ from tests.support.builders.folds import result_of_two_folds, walk_fold
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
-from dejavu_trainer.evaluation.fold_scores import SERVED, FoldScores
-from dejavu_trainer.evaluation.regions import conformal_region
-from dejavu_trainer.evaluation.verdict import (
+from dejavu_trainer.evaluation.checks import coverage_check, groups_check
+from dejavu_trainer.evaluation.coverage import (
     MIN_GAMES,
     CoverageCheck,
     coverage,
-    coverage_check,
     coverage_groups,
     coverages,
-    judge,
+    group_powers,
 )
+from dejavu_trainer.evaluation.fold_scores import SERVED, FoldScores
+from dejavu_trainer.evaluation.regions import conformal_region
+from dejavu_trainer.evaluation.verdict import judge
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +75,25 @@ def test_every_promise_names_the_level_of_its_interval(good: list[FoldScores]) -
     promises = [check.promise for check in (*verdict.checks, *acceptance) if "interval" in check.promise]
     assert [each for each in promises if not re.search(r"\d %\D* interval|\d % interval", each)] == []
     levels = {
-        name: re.match(r"(\S+ %) interval contains", check.promise)
+        name: re.search(r"(\S+ %) interval contains", check.promise)
         for name, checks in (("verdict", verdict.checks), ("acceptance", acceptance))
         for check in checks
         if check.name.startswith("coverage at 95 %")
     }
     assert {name: found and found[1] for name, found in levels.items()} == {"verdict": "99.94 %", "acceptance": "99 %"}
+
+
+def test_seasons_that_err_oppositely_are_unfit_though_right_on_average(good: list[FoldScores]) -> None:
+    opposite = [walk_fold(2033, scale=0.8), walk_fold(2034, seed=5, scale=1.25)]
+    verdict = judge(opposite, resamples=300)
+    by_name = {check.name: check for check in verdict.checks}
+    assert by_name["coverage at 80 %, ensemble, final"].passed
+    assert not by_name["coverage by season"].passed
+    assert "times the" in by_name["coverage by season"].found
+    assert not verdict.fit
+    fair = judge(good, resamples=300).checks[-1]
+    assert (fair.name, fair.passed) == ("coverage by season", True)
+    assert "coverage by season" not in {check.name for check in judge(opposite[:1], resamples=50).checks}
 
 
 def test_a_coverage_is_shown_within_what_a_share_can_be() -> None:
@@ -158,6 +172,23 @@ def test_what_is_due_is_what_the_size_of_the_cells_allows(good: list[FoldScores]
     found = coverage(one_cell, "ensemble", Horizon.FINAL, [24], 95)
     assert found is not None
     assert found.due == pytest.approx(97 / 101)
+
+
+def test_what_a_test_of_groups_can_not_exclude_is_told_beside_it(good: list[FoldScores]) -> None:
+    groups = coverage_groups(good)
+    powers = group_powers(groups)
+    assert {power.level for power in powers} == {95, 80, 50}
+    for power in powers:
+        nominal = power.level / 100
+        assert power.passes_from < nominal < power.passes_to <= 1
+        assert power.excluded_below is not None
+        assert power.excluded_below < power.passes_from
+        assert power.excluded_above is None or power.passes_to < power.excluded_above
+    of_80 = [power for power in powers if power.level == 80]
+    assert [power.games for power in of_80] == sorted({power.games for power in of_80})
+    assert of_80[0].passes_from < of_80[-1].passes_from
+    smallest = powers[0]
+    assert f"a group of {smallest.games} games passes at 95 % from" in groups_check(groups).found
 
 
 def test_nothing_tested_has_no_verdict() -> None:

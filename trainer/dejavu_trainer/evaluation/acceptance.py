@@ -1,126 +1,121 @@
-"""Acceptance checks on the metrics of a walk-forward."""
+"""Acceptance checks on the metrics of a walk-forward: aims of the recipe, which do not decide the verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from dejavu_models.metrics import Estimate
 from dejavu_models.types import Horizon
-from dejavu_trainer.evaluation.fold_scores import FoldScores
-from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics, MetricsByForecaster
-from dejavu_trainer.evaluation.verdict import (
-    Check,
-    CoverageCheck,
-    CoverageGroup,
-    coverage,
-    coverage_check,
-    groups_check,
-)
+from dejavu_trainer.evaluation.checks import Check, groups_check, series_name
+from dejavu_trainer.evaluation.coverage import CoverageGroup
+from dejavu_trainer.evaluation.metrics import LATE, GroupMetrics, MetricsByForecaster
+from dejavu_trainer.evaluation.season_coverage import SeasonCoverage
 
-SHARE: Final = 0.005
-"""Largest accepted upper end of the interval of a relative difference, as a share of the reference's score."""
+CALIBRATION_ERROR: Final = 0.010
+"""Largest accepted expected calibration error of the winner."""
 
-CALIBRATION_ERROR: Final = 0.02
+SPREAD: Final = (80, 0.013)
+"""Level, in %, and the largest accepted standard deviation between seasons of the coverage of the final."""
+
 MINUTE: Final = "18"
 """Main minute for forecasting halftime: 6:00 of the second quarter."""
 
+_LATE: Final = f"{LATE[0]}–{LATE[1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Aim:
+    """A score's largest accepted difference from a reference's, as a share of it.
+
+    Attributes:
+        most: of the difference itself.
+        most_upper: of the upper end of its 95 % interval; None: not checked.
+    """
+
+    name: str
+    metric: str
+    reference: str
+    most: float
+    most_upper: float | None = None
+
 
 def acceptance_checks(
-    folds: Sequence[FoldScores],
-    figures: MetricsByForecaster,
-    coverages: Sequence[CoverageCheck],
-    groups: Sequence[CoverageGroup],
+    figures: MetricsByForecaster, seasons: Sequence[SeasonCoverage], groups: Sequence[CoverageGroup]
 ) -> tuple[Check, ...]:
-    """Returns all acceptance checks.
+    """Returns all acceptance checks; they are about the ensemble with teams.
 
     Args:
-        folds: folds of the walk-forward.
         figures: metrics of all folds.
-        coverages: coverages of all folds; only those of the ensemble with teams are checked.
-        groups: coverage by group, of all folds; only those of the ensemble with teams are checked.
+        seasons: coverage by season; without several seasons, it is not checked.
+        groups: coverage by group, of all folds.
     """
+    half, final = (figures[horizon.value] for horizon in (Horizon.HALFTIME, Horizon.FINAL))
+    at_18, overall, late = half["minute"][MINUTE], final["all"]["all"], final["late"][_LATE]
+    from_18, end = f"halftime from minute {MINUTE}", "final, all minutes"
     return (
-        *_half(figures),
-        *_final(figures),
-        *_rates(folds, coverages),
+        _relative(at_18, _Aim(f"{from_18}: CRPS", "crps", "linear", -0.002, 0.0)),
+        _relative(overall, _Aim(f"{end}: CRPS", "crps", "linear", -0.0025, 0.0)),
+        _relative(late, _Aim(f"final, minutes {_LATE}: CRPS", "crps", "linear", -0.007)),
+        _relative(overall, _Aim("winner, all minutes: Brier score", "brier", "logistic", -0.0025, 0.001)),
+        _relative(late, _Aim(f"winner, minutes {_LATE}: Brier score", "brier", "logistic", 0.0)),
+        _calibration_error(overall),
+        _relative(at_18, _Aim(f"{from_18}: Winkler score at 95 %", "winkler_95", "linear", 0.0)),
+        _relative(overall, _Aim(f"{end}: Winkler score at 95 %", "winkler_95", "linear", -0.005)),
+        *_seasons([each for each in seasons if each.forecaster == "ensemble"]),
         groups_check([group for group in groups if group.forecaster == "ensemble"]),
     )
 
 
-def _half(figures: MetricsByForecaster) -> Iterator[Check]:
-    by_kind = figures[Horizon.HALFTIME.value]
-    group, seasons = by_kind["minute"][MINUTE], by_kind["season at minute 18"]
-    for metric in ("mae", "crps"):
-        name = f"halftime from minute {MINUTE}: {metric.upper()}"
-        difference = _difference(group, "persistence", metric)
-        yield Check(
-            name=f"{name} minus persistence",
-            promise="95 % interval entirely below 0",
-            found=f"{difference:+.4f} points",
-            passed=difference.upper < 0,
+def missed(checks: Sequence[Check]) -> str:
+    """Says in a sentence how many checks are reached, and names those that are not."""
+    names = [check.name for check in checks if not check.passed]
+    reached = f"{len(checks) - len(names)} of {len(checks)} are reached"
+    return f"{reached}; not reached: {'; '.join(names)}." if names else f"{reached}."
+
+
+def _relative(group: GroupMetrics, aim: _Aim) -> Check:
+    ratio = group.relative["ensemble"].get(aim.reference, {}).get(aim.metric)
+    promise = f"at most {aim.most:+.2%}" if aim.most else "at most 0"
+    if aim.most_upper is not None:
+        promise += (
+            f", upper end of the 95 % interval {f'at most {aim.most_upper:+.1%}' if aim.most_upper else 'below 0'}"
         )
-        by_season = {
-            season: _difference(season_group, "persistence", metric).value for season, season_group in seasons.items()
-        }
-        yield Check(
-            name=f"{name} minus persistence, by season",
-            promise="at most 0 in every season",
-            found=", ".join(f"{season}: {value:+.3f}" for season, value in by_season.items()),
-            passed=max(by_season.values()) <= 0,
-        )
-        yield _within_share(f"{name} relative to the linear model", group, "linear", metric)
-    winkler = _difference(group, "persistence", "winkler_95")
-    yield Check(
-        name=f"halftime from minute {MINUTE}: Winkler score at 95 % minus persistence",
-        promise="below 0",
-        found=f"{winkler:+.4f} points",
-        passed=winkler.value < 0,
-    )
+    passed = ratio is not None and ratio.value <= aim.most
+    if ratio is not None and aim.most_upper is not None:
+        passed = passed and (ratio.upper <= aim.most_upper if aim.most_upper else ratio.upper < 0)
+    name = f"{aim.name} relative to the {'linear model' if aim.reference == 'linear' else 'logistic regression'}"
+    return Check(name, promise, "too few games" if ratio is None else f"{ratio:+.2%}", passed)
 
 
-def _final(figures: MetricsByForecaster) -> Iterator[Check]:
-    group = figures[Horizon.FINAL.value]["all"]["all"]
-    yield _within_share(
-        "winner, minutes 1–47: Brier score relative to the logistic regression", group, "logistic", "brier"
-    )
-    difference = _difference(group, "logistic", "brier")
-    ensemble, logistic = (group.values[name]["brier"].value for name in ("ensemble", "logistic"))
-    yield Check(
-        name="winner, minutes 1–47: Brier score minus the logistic regression",
-        promise="below 0",
-        found=f"{difference:+.5f}; {ensemble:.4f} vs. {logistic:.4f}",
-        passed=difference.value < 0,
-    )
-    for horizon, name in ((Horizon.FINAL, "winner"), (Horizon.HALFTIME, "leader at halftime")):
-        error = figures[horizon.value]["all"]["all"].values["ensemble"]["ece"]
-        yield Check(
-            name=f"{name}: expected calibration error, all minutes",
-            promise=f"at most {CALIBRATION_ERROR}",
-            found=f"{error:.4f}",
-            passed=error.value <= CALIBRATION_ERROR,
-        )
-
-
-def _rates(folds: Sequence[FoldScores], coverages: Sequence[CoverageCheck]) -> Iterator[Check]:
-    for check in coverages:
-        if check.forecaster == "ensemble":
-            yield coverage_check(f"coverage at {check.level} %, {check.horizon}, all minutes", check)
-    for level in LEVELS:
-        at_18 = coverage(folds, "ensemble", Horizon.HALFTIME, [int(MINUTE)], level)
-        if at_18 is not None:
-            yield coverage_check(f"coverage at {level} %, halftime from minute {MINUTE}", at_18)
-
-
-def _within_share(name: str, group: GroupMetrics, reference: str, metric: str) -> Check:
-    ratio = group.relative["ensemble"][reference][metric]
+def _calibration_error(group: GroupMetrics) -> Check:
+    error = group.values["ensemble"]["ece"]
     return Check(
-        name=name,
-        promise=f"upper end of the 95 % interval at most {SHARE:+.1%}",
-        found=f"{ratio:+.2%}",
-        passed=ratio.upper <= SHARE,
+        name="winner, all minutes: expected calibration error",
+        promise=f"at most {CALIBRATION_ERROR:.3f}",
+        found=f"{error:.4f}",
+        passed=error.value <= CALIBRATION_ERROR,
     )
 
 
-def _difference(group: GroupMetrics, reference: str, metric: str) -> Estimate:
-    return group.differences["ensemble"][reference][metric]
+def _seasons(seasons: Sequence[SeasonCoverage]) -> Iterator[Check]:
+    for each in seasons:
+        if each.horizon != Horizon.FINAL.value:
+            continue
+        name = f"coverage at {each.level} %, {series_name(each.forecaster, each.horizon)}"
+        if each.level == SPREAD[0]:
+            yield Check(
+                name=f"{name}: standard deviation between seasons",
+                promise=f"at most {100 * SPREAD[1]:.1f} points",
+                found=f"{100 * each.spread:.2f} points; {100 * each.chance:.2f} by chance alone",
+                passed=each.spread <= SPREAD[1],
+            )
+        yield Check(
+            name=f"{name}: each season",
+            promise="each season's 99 % interval contains the expected coverage",
+            found=", ".join(
+                f"{season}: {100 * found.value:.1f}{' ✗' if season in each.excluded else ''}"
+                for season, found in each.seasons.items()
+            ),
+            passed=not each.excluded,
+        )

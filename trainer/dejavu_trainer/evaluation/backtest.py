@@ -40,7 +40,7 @@ from dejavu_trainer.training.recipe import TrainingConfig
 CALIBRATE_SEASONS: Final = 2
 """With one season, sampling error in the calibration costs more than using older residuals does."""
 
-FORM = 1
+FORM = 2
 """Format version of the files; incremented with every change of the scores or their storage."""
 
 _PLAIN = ("train_seasons", "calibration_seasons", "calibration_games", "home_advantage")

@@ -1,7 +1,8 @@
 """Scores forecasts by game and minute; all metrics are computed from these scores.
 
-Every forecaster is scored on the same games. The ensemble uses the distributions that are served. Its components and
-the references get their own split-conformal calibration, on the games that the ensemble was calibrated on.
+Every forecaster is scored on the same games. The ensemble uses the distributions that are served. Its components get
+their own split-conformal calibration, on the games that the ensemble was calibrated on. The references use all earlier
+games, see `baselines`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from dejavu_models.arrays import Floats, Singles
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
-from dejavu_models.uncertainty.conformal import PredictiveDistribution
+from dejavu_models.uncertainty.conformal import THRESHOLDS, PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, MIN_CELL, lead_groups
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.baselines import logistic_probabilities
+from dejavu_trainer.evaluation.baselines import SURE, linear_baseline, logistic_probabilities, persistence_baseline
+from dejavu_trainer.evaluation.ceiling import diffusion, hindsight_margins
 from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.calibrate import CalibratedModels, fit_distributions, point_forecasts
 from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT
@@ -37,11 +39,16 @@ PARTS: Final = ("dejavu", "lstm", "fixed")
 """Components of the ensemble, and the ensemble with fixed weights; all with carried ratings."""
 
 BASELINES: Final = ("linear", "persistence")
+"""References with a distribution, fitted on all earlier games."""
 
 LOGISTIC: Final = "logistic"
-"""Forecaster that gives only probabilities."""
+"""Reference that gives only probabilities, fitted on all earlier games."""
 
-FORECASTERS: Final = (*SERVED, *PARTS, *BASELINES, LOGISTIC)
+CEILING: Final = ("diffusion", "hindsight")
+"""A Brownian motion with the expected margin as its drift; the linear reference with ratings in hindsight. See
+`ceiling`."""
+
+FORECASTERS: Final = (*SERVED, *PARTS, *BASELINES, LOGISTIC, *CEILING)
 
 SCORING_STEPS: Final = 6
 """Number of progress updates of `score_fold`."""
@@ -87,6 +94,7 @@ class FoldScores:
         outcomes: (n, 2), differentials by horizon, in points.
         margins: (n,), expected final differentials with carried ratings, in points.
         frozen_margins: (n,), the same with ratings frozen before the season.
+        hindsight_margins: (n,), the same from all other games of the season, later ones too; see `ceiling`.
         forecasts: forecasts by forecaster.
     """
 
@@ -105,6 +113,7 @@ class FoldScores:
     outcomes: NDArray[np.int16]
     margins: Singles
     frozen_margins: Singles
+    hindsight_margins: Singles
     forecasts: dict[str, Forecasts]
 
     def __len__(self) -> int:
@@ -144,8 +153,8 @@ def score_fold(
     Args:
         models: models with a database for every minute.
         calibration: calibration of the models, as served.
-        earlier: all games before the test games, including `calibrate`, with margins from carried ratings; the logistic
-            regression is fitted on them.
+        earlier: all games before the test games, including `calibrate`, with margins from carried ratings; the
+            references are fitted on them.
         calibrate: the games that `calibration` was fitted on.
         test: test games, at least one, with margins from carried ratings.
         frozen_margins: (n,), margins of the test games with ratings frozen before the first of them, in points.
@@ -173,15 +182,12 @@ def score_fold(
         "frozen": _forecasts(frozen, served[MarginSource.RATED], test),
         "no_teams": _forecasts(no_teams, served[MarginSource.UNKNOWN], test),
     }
-    for name in (*PARTS, *BASELINES):
-        # Persistence is not fitted, so it has no training residuals to take scales from.
-        scales = np.ones_like(models.linear.scales) if name == "persistence" else models.linear.scales
-        own = fit_distributions(past[name], calibrate.games, scales[:, :, MarginSource.KNOWN], min_cell)
+    for name in PARTS:
+        own = fit_distributions(past[name], calibrate.games, models.linear.scales[:, :, MarginSource.KNOWN], min_cell)
         forecasts[name] = _forecasts(points[name], own, test)
     advance(1)
-    logistic = logistic_probabilities(earlier, test)
-    by_case = np.stack([logistic[:, minute - 1, index] for index, minute in CASES], axis=1)
-    forecasts[LOGISTIC] = Forecasts(by_case.astype(np.float32))
+    hindsight = hindsight_margins(games)
+    forecasts |= _references(earlier, test, hindsight)
     advance(1)
     trained = earlier.select(~np.isin(earlier.games.game_id, calibrate.games.game_id))
     return FoldScores(
@@ -195,7 +201,42 @@ def score_fold(
         outcomes=games.outcomes.astype(np.int16),
         margins=test.margins.astype(np.float32),
         frozen_margins=frozen_margins.astype(np.float32),
+        hindsight_margins=hindsight.astype(np.float32),
         forecasts=forecasts,
+    )
+
+
+def _references(earlier: RatedGames, test: RatedGames, hindsight: Floats) -> dict[str, Forecasts]:
+    logistic = logistic_probabilities(earlier, test)
+    by_case = np.stack([logistic[:, minute - 1, index] for index, minute in CASES], axis=1)
+    past, known = RatedGames(earlier.games, hindsight_margins(earlier.games)), RatedGames(test.games, hindsight)
+    return {
+        "linear": _forecasts(*linear_baseline(earlier, test), test),
+        "persistence": _forecasts(*persistence_baseline(earlier, test), test),
+        LOGISTIC: Forecasts(by_case.astype(np.float32)),
+        "diffusion": _normal_forecasts(*diffusion(earlier, test), test.games),
+        "hindsight": _forecasts(*linear_baseline(past, known), test),
+    }
+
+
+def _normal_forecasts(means: Floats, deviations: Floats, games: Games) -> Forecasts:
+    """Scores normal distributions: means (n, cases) and standard deviations (cases,), in points."""
+    from scipy import special  # imported late: it takes a second
+
+    indices = [index for index, _ in CASES]
+    thresholds = np.array([THRESHOLDS[HORIZONS[index]] for index in indices])
+    score = (games.outcomes[:, indices] - means) / deviations
+    pit, density = special.ndtr(score), np.exp(-np.square(score) / 2) / np.sqrt(2 * np.pi)
+    tails = deviations[:, None] * special.ndtri(np.array(ALPHAS) / 2)
+    probability = np.clip(special.ndtr((means - thresholds) / deviations), SURE, 1 - SURE)
+    return Forecasts(
+        probability=probability.astype(np.float32),
+        point=means.astype(np.float32),
+        lower=(means[:, :, None] + tails).astype(np.float32),
+        upper=(means[:, :, None] - tails).astype(np.float32),
+        # Gneiting & Raftery 2007, equation 5.
+        crps=(deviations * (score * (2 * pit - 1) + 2 * density - 1 / np.sqrt(np.pi))).astype(np.float32),
+        pit=pit.astype(np.float32),
     )
 
 

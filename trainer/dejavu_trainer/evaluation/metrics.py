@@ -22,7 +22,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, FORECASTERS, FoldScores, Forecasts
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, CEILING, FORECASTERS, FoldScores, Forecasts
 from dejavu_trainer.execution import Advance, ignore
 
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")
@@ -33,6 +33,9 @@ PHASES: Final = ("first third", "second third", "last third", "playoffs")
 
 QUARTERS: Final = ("first quarter", "second quarter", "third quarter", "fourth quarter")
 """By the minute of the forecast: 1–12, 13–24, 25–36, 37–47."""
+
+LATE: Final = (42, 47)
+"""First and last of the minutes that are also summarized together, of forecasts of the final."""
 
 REFERENCES: Final = ("persistence", "linear", "logistic")
 """Forecasters that differences are computed against."""
@@ -52,6 +55,9 @@ SMALL_METRICS: Final = ("mae", "crps", "brier", *(f"coverage_{level}" for level 
 
 CALIBRATION_KINDS: Final = ("all", "season", "quarter", "phase", "lead")
 """Kinds of groups large enough for the calibration error not to be dominated by sampling error."""
+
+CEILING_KINDS: Final = ("all", "minute", "late")
+"""Kinds of groups with the metrics of the forecasters of CEILING."""
 
 _BATCH = 48
 """Number of groups resampled at once; bounds the memory."""
@@ -78,8 +84,8 @@ class GroupMetrics:
 
 
 MetricsByForecaster = dict[str, dict[str, dict[str, GroupMetrics]]]
-"""By horizon, kind of group (all, season, season at minute 18, quarter, phase, lead, minute, minute and lead) and name
-of the group."""
+"""By horizon, kind of group (all, season, season at minute 18, quarter, phase, lead, minute, late, minute and lead) and
+name of the group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +213,17 @@ def _groups(fold: FoldScores, horizon: Horizon) -> Iterator[_Group]:
         yield _Group("minute", f"{minute + 1}", games, minute)
     for name, of_season in seasons:
         yield _Group("season at minute 18", name, of_season, 17)
+    yield from _late_group(games, horizon)
     for minute in minutes:
         for number, name in enumerate(LEADS):
             yield _Group(MINUTE_AND_LEAD, f"{minute + 1} {name}", lead[:, [minute]] == number, minute)
+
+
+def _late_group(games: NDArray[np.bool_], horizon: Horizon) -> Iterator[_Group]:
+    first, last = LATE
+    if last <= horizon.last_slot:
+        shown = np.broadcast_to(games, (len(games), last - first + 1))
+        yield _Group("late", f"{first}–{last}", shown, first - 1)
 
 
 def _batches(groups: Sequence[_Group]) -> Iterator[Sequence[_Group]]:
@@ -231,7 +245,10 @@ def _measure(
     counts[1:] = np.where(totals > 0, totals / len(fold), np.nan)
     means: dict[str, dict[str, Floats]] = {}
     small = groups[0].kind == MINUTE_AND_LEAD
-    for name in SMALL_FORECASTERS if small else FORECASTERS:
+    ceiling = CEILING if groups[0].kind in CEILING_KINDS else ()
+    for name in (
+        SMALL_FORECASTERS if small else (each for each in FORECASTERS if each not in CEILING or each in ceiling)
+    ):
         losses_by_metric = losses(fold, name, horizon)
         shown = [metric for metric in (SMALL_METRICS if small else losses_by_metric) if metric in losses_by_metric]
         sums = [(group.of(losses_by_metric[metric]) * group.which).sum(axis=1) for metric in shown for group in groups]

@@ -70,6 +70,32 @@ def _conformal_region(tests: tuple[tuple[int, int], ...], alpha: float, level: f
     return _central(probability, level)
 
 
+def detected_rates(trials: int, first: int, last: int, power: float = 0.8) -> tuple[float, float]:
+    """Returns the true rates from which on a region excludes a count with some probability.
+
+    Args:
+        trials: number of events.
+        first: smallest count of the region.
+        last: largest count of the region.
+        power: probability of a count outside it.
+
+    Returns:
+        The largest rate at which a count below `first` has that probability, and the smallest for one above `last`; NaN
+        where the region has no count outside.
+
+    Raises:
+        ValueError: if the region does not lie in 0 to `trials`, or the power is not in (0, 1).
+    """
+    if not 0 <= first <= last <= trials or not 0.0 < power < 1.0:
+        raise ValueError(f"no region of {trials} trials: {first} to {last}, power {power}")
+    from scipy import stats  # imported late: it takes a second
+
+    # Binomial tails as beta quantiles (Clopper & Pearson 1934).
+    below = float(stats.beta.ppf(1 - power, first, trials - first + 1)) if first > 0 else math.nan
+    above = float(stats.beta.ppf(power, last + 1, trials - last)) if last < trials else math.nan
+    return below, above
+
+
 def _central(probability: Floats, level: float) -> tuple[int, int]:
     """Returns the central region of a count, given the probabilities of 0, 1, 2, …."""
     tail = (1.0 - level) / 2.0

@@ -13,25 +13,27 @@ from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import Estimate, GameBootstrap
 from dejavu_trainer.evaluation.acceptance import acceptance_checks
-from dejavu_trainer.evaluation.fold_scores import FoldScores
-from dejavu_trainer.evaluation.metrics import MetricsByForecaster, compute_metrics, pool
-from dejavu_trainer.evaluation.verdict import (
-    Check,
+from dejavu_trainer.evaluation.checks import Check
+from dejavu_trainer.evaluation.coverage import (
     CoverageCheck,
     CoverageGroup,
-    Verdict,
+    GroupPower,
     coverage_groups,
     coverages,
-    judge,
+    group_powers,
 )
+from dejavu_trainer.evaluation.fold_scores import FoldScores
+from dejavu_trainer.evaluation.metrics import MetricsByForecaster, compute_metrics, pool
+from dejavu_trainer.evaluation.season_coverage import SeasonCoverage, season_coverages
+from dejavu_trainer.evaluation.verdict import Verdict, judge
 from dejavu_trainer.execution import Advance, ignore
 
 RESULT_STEPS: Final = 3
 """Number of progress updates of `result_of`."""
 
-EXPECTATIONS: Final = ("carried", "frozen", "home advantage")
-"""Sources of the pregame expected margin: carried ratings, ratings frozen before the season, and home advantage
-alone."""
+EXPECTATIONS: Final = ("hindsight", "carried", "frozen", "home advantage")
+"""Sources of the pregame expected margin: ratings from all other games of the season, carried ratings, ratings frozen
+before the season, and home advantage alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,13 @@ class BacktestResult:
         method: provenance of the run.
         folds: the tested folds, in order.
         verdict: whether the recipe's forecasts may be served.
-        promises: acceptance checks beyond the verdict; few games may not suffice to decide them.
+        promises: acceptance checks: aims beyond the verdict, which they do not decide.
         ratings: error of the pregame expected margin, by EXPECTATIONS and metric (mae, rmse, in points).
         figures: all other metrics.
         coverages: coverage over all minutes.
+        season_coverages: coverage by season, and its standard deviation between seasons; empty for a single season.
         groups: coverage by minute and |lead|.
+        power: power of the test of a group, by level, for groups of several sizes.
     """
 
     method: RunProvenance
@@ -86,7 +90,9 @@ class BacktestResult:
     ratings: dict[str, dict[str, Estimate]]
     figures: MetricsByForecaster
     coverages: tuple[CoverageCheck, ...]
+    season_coverages: tuple[SeasonCoverage, ...]
     groups: tuple[CoverageGroup, ...]
+    power: tuple[GroupPower, ...]
 
     @property
     def games(self) -> int:
@@ -106,7 +112,7 @@ def result_of(
         advance: called with 1 after each of RESULT_STEPS.
     """
     metrics_by_forecaster = compute_metrics(folds, seed=method.seed, resamples=resamples, advance=advance)
-    of_all, groups = coverages(folds), coverage_groups(folds)
+    groups, seasons = coverage_groups(folds), season_coverages(folds, method.seed)
     verdict = judge(folds, seed=method.seed, resamples=resamples)
     advance(1)
     return BacktestResult(
@@ -118,11 +124,13 @@ def result_of(
             for fold in folds
         ),
         verdict=verdict,
-        promises=acceptance_checks(folds, metrics_by_forecaster, of_all, groups),
+        promises=acceptance_checks(metrics_by_forecaster, seasons, groups),
         ratings=rating_errors(folds, method.seed, resamples),
         figures=metrics_by_forecaster,
-        coverages=tuple(of_all),
+        coverages=tuple(coverages(folds)),
+        season_coverages=tuple(seasons),
         groups=tuple(groups),
+        power=tuple(group_powers(groups)),
     )
 
 
@@ -133,7 +141,14 @@ def rating_errors(folds: Sequence[FoldScores], seed: int, resamples: int) -> dic
     bootstrap = GameBootstrap(len(pooled), seed=seed, resamples=resamples)
     final = pooled.outcomes[:, 1]
     expected: dict[str, Floats] = dict(
-        zip(EXPECTATIONS, (pooled.margins.astype(float), pooled.frozen_margins.astype(float), home), strict=True)
+        zip(
+            EXPECTATIONS,
+            (
+                *(each.astype(float) for each in (pooled.hindsight_margins, pooled.margins, pooled.frozen_margins)),
+                home,
+            ),
+            strict=True,
+        )
     )
     return {
         name: {

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from dejavu_trainer.evaluation.adaptive_study import ARMS, MIN_MONTH_GAMES, RATINGS, STATIC, ReplayedFold
 from dejavu_trainer.evaluation.fold_scores import ALPHAS
-from dejavu_trainer.reports.tables import Table
+from dejavu_trainer.reports.cells import Table
 from dejavu_trainer.reports.text import MIN_WIDTH, markdown_table, rich_table
 
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from dejavu_trainer.evaluation.fold_scores import FoldScores
 from dejavu_trainer.evaluation.result import BacktestResult
 from dejavu_trainer.reports.plots import plots
-from dejavu_trainer.reports.tables import CHECKS_TITLES, tables
+from dejavu_trainer.reports.tables import check_lists, tables
 from dejavu_trainer.reports.text import method_line
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -27,6 +27,6 @@ def page(title: str, result: BacktestResult, folds: Sequence[FoldScores], warnin
         result=result,
         warning=warning,
         plots=list(plots(result, folds)),
-        checks=list(zip(CHECKS_TITLES, (result.promises, result.verdict.checks), strict=True)),
+        checks=check_lists(result),
         tables=list(tables(result)),
     )

@@ -15,7 +15,7 @@ from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
 from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, QUARTERS, GroupMetrics, cases_of, pool
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
-from dejavu_trainer.reports.tables import NAMES
+from dejavu_trainer.reports.cells import NAMES
 
 if TYPE_CHECKING:  # imported late otherwise: loading it takes half a second, and not every report has plots
     from matplotlib.axes import Axes

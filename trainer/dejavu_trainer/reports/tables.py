@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from dejavu_models.metrics import Estimate
 from dejavu_models.types import HORIZONS, Horizon
+from dejavu_trainer.evaluation.acceptance import missed
+from dejavu_trainer.evaluation.checks import Check
+from dejavu_trainer.evaluation.fold_scores import CEILING
 from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
-from dejavu_trainer.evaluation.verdict import Check
-
-NAMES: Final = {
-    "ensemble": "Ensemble",
-    "frozen": "… ratings frozen",
-    "no_teams": "… no teams",
-    "fixed": "… weights 0.4/0.6",
-    "dejavu": "Dejavu",
-    "lstm": "LSTM",
-    "linear": "Linear",
-    "persistence": "Persistence",
-    "logistic": "Logistic",
-}
-"""Labels of the forecasters, in display order."""
-
-METRIC_NAMES: Final = {
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "crps": "CRPS",
-    **{f"winkler_{level}": f"Winkler {level} %" for level in LEVELS},
-    "brier": "Brier",
-    "log_loss": "Log loss",
-    "ece": "ECE",
-    **{f"coverage_{level}": f"{level} % coverage" for level in LEVELS},
-    **{f"width_{level}": f"{level} % width" for level in LEVELS},
-}
+from dejavu_trainer.reports.cells import METRIC_NAMES, NAMES, Table, digits, in_percent, number
+from dejavu_trainer.reports.limits import ceiling, group_power, season_coverage
 
 SHOWN_MINUTES: Final = {
     Horizon.HALFTIME.value: ("1", "6", "12", "18", "20", "23"),
@@ -43,20 +20,13 @@ SHOWN_MINUTES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Text table; the first column contains the row labels, each row is as long as the header."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-
-
 def tables(result: BacktestResult) -> Iterator[Table]:
     """Yields all tables of a result, grouped by horizon."""
     yield _tested(result)
     yield _ratings(result)
+    yield from ceiling(result)
+    yield from season_coverage(result)
+    yield from group_power(result)
     for horizon in (each.value for each in HORIZONS):
         by_kind = result.figures[horizon]
         name = horizon.capitalize()
@@ -73,33 +43,30 @@ def tables(result: BacktestResult) -> Iterator[Table]:
             yield _groups(f"{name}, by {title}", title, by_kind[kind])
 
 
-CHECKS_TITLES: Final = (
-    "Acceptance checks (aims of the shipped recipe; they do not decide the verdict)",
-    "Verdict checks",
-)
-"""Titles of the acceptance checks and of the checks that decide the verdict."""
+class CheckList(NamedTuple):
+    """Checks under a title, with what is to be said of all of them; empty: nothing."""
+
+    title: str
+    summary: str
+    checks: tuple[Check, ...]
 
 
-def checks_table(title: str, checks: Sequence[Check]) -> Table:
+def check_lists(result: BacktestResult) -> tuple[CheckList, CheckList]:
+    """Returns the acceptance checks and the checks that decide the verdict."""
+    return (
+        CheckList(
+            "Acceptance checks (aims of the recipe; they do not decide the verdict)",
+            f"Of the aims, {missed(result.promises)}",
+            result.promises,
+        ),
+        CheckList("Verdict checks", "", result.verdict.checks),
+    )
+
+
+def checks_table(checks: CheckList) -> Table:
     """Builds the table of checks and their results."""
-    rows = tuple(("✓" if check.passed else "✗", check.name, check.found, check.promise) for check in checks)
-    return Table(title, ("", "check", "result", "required"), rows)
-
-
-def number(estimate: Estimate | None, metric: str) -> str:
-    """Formats an estimate without its interval, with the digits of its metric."""
-    if estimate is None:
-        return ""
-    return f"{100 * estimate.value:.1f}" if metric.startswith("coverage") else f"{estimate.value:.{_digits(metric)}f}"
-
-
-def in_percent(estimate: Estimate | None) -> str:
-    """Formats a share with its interval, in percent and with a sign."""
-    return "" if estimate is None else f"{estimate.scaled(100):+.2f}"
-
-
-def _digits(metric: str) -> int:
-    return 4 if metric in {"brier", "log_loss", "ece"} else 2 if metric.startswith(("winkler", "width")) else 3
+    rows = tuple(("✓" if check.passed else "✗", check.name, check.found, check.promise) for check in checks.checks)
+    return Table(checks.title, ("", "check", "result", "required"), rows, checks.summary)
 
 
 def _tested(result: BacktestResult) -> Table:
@@ -123,11 +90,12 @@ def _span(seasons: Sequence[int]) -> str:
 
 def _ratings(result: BacktestResult) -> Table:
     rows = tuple(
-        (name, *(f"{result.ratings[name][metric]:.{_digits(metric)}f}" for metric in ("mae", "rmse")))
+        (name, *(f"{result.ratings[name][metric]:.{digits(metric)}f}" for metric in ("mae", "rmse")))
         for name in EXPECTATIONS
     )
     note = (
-        "Carried: ratings updated after every game. Frozen: as of the start of the season. Home advantage: no ratings."
+        "Hindsight: ratings from all other games of the season, later ones too, for comparison only. Carried: ratings"
+        " updated after every game. Frozen: as of the start of the season. Home advantage: no ratings."
     )
     return Table("Expected margin before tip-off: error", ("source", "MAE", "RMSE"), rows, note)
 
@@ -137,7 +105,9 @@ def _scores(title: str, group: GroupMetrics) -> Table:
     metrics = ("mae", "rmse", "crps", "winkler_95", *coverages, "brier", "log_loss", "ece")
     shown = [metric for metric in metrics if metric in group.values["ensemble"]]
     rows = tuple(
-        (label, *(number(group.values[name].get(metric), metric) for metric in shown)) for name, label in NAMES.items()
+        (label, *(number(group.values[name].get(metric), metric) for metric in shown))
+        for name, label in NAMES.items()
+        if name not in CEILING
     )
     note = "Errors, CRPS and Winkler score in points, coverage in %; logistic: probabilities only."
     header = (f"{group.games:,} games", *(METRIC_NAMES[metric] for metric in shown))
@@ -160,7 +130,7 @@ def _differences(title: str, group: GroupMetrics) -> Table:
             *(in_percent(group.relative.get(name, {}).get(reference, {}).get(metric)) for reference, metric in pairs),
         )
         for name, label in NAMES.items()
-        if name not in {"persistence", "logistic"}
+        if name not in {"persistence", "logistic", *CEILING}
     )
     header = ("", *(f"{METRIC_NAMES[metric]} / {NAMES[reference].lower()}" for reference, metric in pairs))
     note = "Difference in % of the reference's score; below 0 is better. Paired 95 % bootstrap intervals over games."

@@ -10,7 +10,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance
-from dejavu_trainer.reports.tables import CHECKS_TITLES, Table, checks_table, tables
+from dejavu_trainer.reports.cells import Table
+from dejavu_trainer.reports.tables import check_lists, checks_table, tables
 
 MIN_WIDTH = 120
 """Minimum width of the tables; a terminal that wraps lines is more readable than numbers broken inside cells."""
@@ -27,11 +28,13 @@ def print_result(console: Console, title: str, result: BacktestResult, warning: 
         if table.note:
             console.print(Text(table.note, style="dim"), soft_wrap=True)
         console.print()
-    for name, checks in zip(CHECKS_TITLES, (result.promises, result.verdict.checks), strict=True):
+    for name, summary, checks in check_lists(result):
         console.print(Text(name, style="bold"))
         for check in checks:
             mark = Text("✓ ", style="green") if check.passed else Text("✗ ", style="bold red")
             console.print(mark + Text(f"{check.name}: {check.found} (required: {check.promise})"), soft_wrap=True)
+        if summary:
+            console.print(Text(summary), soft_wrap=True)
         console.print()
     fit = Text("FIT to be served. ", style="bold green") if result.verdict.fit else Text("UNFIT. ", style="bold red")
     console.print(fit + Text(result.verdict.reason), soft_wrap=True)
@@ -46,8 +49,8 @@ def markdown(title: str, result: BacktestResult) -> str:
         "[Definitions of the metrics](evaluation.md).",
         "",
     ]
-    for name, checks in zip(CHECKS_TITLES, (result.promises, result.verdict.checks), strict=True):
-        lines += markdown_table(checks_table(name, checks))
+    for checks in check_lists(result):
+        lines += markdown_table(checks_table(checks))
     lines += [("**Fit to be served.** " if result.verdict.fit else "**Unfit.** ") + result.verdict.reason, ""]
     for table in tables(result):
         lines += markdown_table(table)

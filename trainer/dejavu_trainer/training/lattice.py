@@ -1,8 +1,4 @@
-"""Fits the distributions on whole numbers: point forecasts, scales, shapes, and the joint win probability.
-
-Everything is fitted on all games before those that it forecasts. The shapes are quantiles of residuals by coefficients
-that were fitted without the season of the game (cross-conformal: Vovk 2015; Barber et al. 2021).
-"""
+"""Fits the distributions on whole numbers: scales, shapes, and the joint win probability; see `MarginModel`."""
 
 from __future__ import annotations
 
@@ -16,17 +12,18 @@ from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon
 from dejavu_models.uncertainty.lattice.inputs import (
     LATE,
     PACE_TERMS,
-    POINT_TERMS,
     SCALE_TERMS,
+    SHIFT_TERMS,
     WIN_TERMS,
     LiveInputs,
     pace_of,
-    point_terms,
     scale_terms,
+    shift_terms,
     win_terms,
 )
 from dejavu_models.uncertainty.lattice.margin_model import CELLS_FROM, CENTERS, LATE_MINUTES, ROWS, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, weighted_quantiles
+from dejavu_trainer.training.linear import MIN_SCALE
 
 POWER: Final = 1.5
 """Power of the residuals to which scales are fitted: less sensitive to the largest ones than 2."""
@@ -42,48 +39,30 @@ CENTER_WIDTHS: Final = (2.0, 2.5, 3.0, 4.0, 5.0, 7.0)
 
 RIDGE: Final = 0.01
 _NEGLIGIBLE: Final = 1e-4
-_BLOCKS: Final = 5
-"""Parts that stand for seasons if there is only one."""
 
 
 class MarginGames(NamedTuple):
     """n games to fit on.
 
     Attributes:
-        season: (n,), year in which the season ends.
         leads: (n, 47), differentials after minutes 1 to 47, in points.
         outcomes: (n, 2), differentials by horizon, in points.
         margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
+        residuals: (n, cases), outcome less point forecast, in points, by models that have not seen the game's season.
         live: live inputs with columns by minute, (n, 47) each; None: do without.
         totals: (n, 2), points of both teams by horizon; required with live inputs.
     """
 
-    season: NDArray[np.integer]
     leads: Floats
     outcomes: Floats
     margins: Floats
+    residuals: Floats
     live: LiveInputs | None = None
     totals: Floats | None = None
 
     def live_at(self, minute: int) -> LiveInputs | None:
         """Returns the live inputs after a minute, (n,) each."""
-        if self.live is None:
-            return None
-        return LiveInputs(*(each[:, minute - 1] for each in self.live))
-
-    def select(self, which: NDArray[np.bool_]) -> MarginGames:
-        """Selects games by a mask."""
-        live = None if self.live is None else LiveInputs(*(each[which] for each in self.live))
-        totals = None if self.totals is None else self.totals[which]
-        return MarginGames(
-            self.season[which], self.leads[which], self.outcomes[which], self.margins[which], live, totals
-        )
-
-
-class _Coefficients(NamedTuple):
-    point: Floats
-    pace: Floats
-    scale: Floats
+        return None if self.live is None else LiveInputs(*(each[:, minute - 1] for each in self.live))
 
 
 def fit_margin_model(games: MarginGames) -> MarginModel:
@@ -92,60 +71,45 @@ def fit_margin_model(games: MarginGames) -> MarginModel:
     Args:
         games: the games before those that are to be forecast; at least some hundreds.
     """
-    final = _fit_coefficients(games)
-    residuals = np.full((len(games.season), len(CASES)), np.nan)
-    for fold in _folds(games.season):
-        unseen = games.select(fold)
-        residuals[fold] = _standardized(_fit_coefficients(games.select(~fold)), unseen)
-    shapes, late_shapes = _fit_shapes(residuals, games.leads)
-    return MarginModel(
-        live=games.live is not None,
-        point=final.point,
-        pace=final.pace,
-        scale=final.scale,
-        shapes=shapes,
-        late_shapes=late_shapes,
-        win=_fit_win(games, final.pace),
-        games=len(games.season),
-    )
-
-
-def _folds(season: NDArray[np.integer]) -> list[NDArray[np.bool_]]:
-    seasons = np.unique(season)
-    if len(seasons) > 1:
-        return [season == each for each in seasons]
-    part = np.arange(len(season)) * _BLOCKS // len(season)
-    return [part == each for each in range(_BLOCKS)]
-
-
-def _fit_coefficients(games: MarginGames) -> _Coefficients:
-    point = np.zeros((len(CASES), POINT_TERMS))
+    shift = np.zeros((len(CASES), SHIFT_TERMS))
     pace = np.zeros((len(CASES), PACE_TERMS))
     scale = np.zeros((len(CASES), SCALE_TERMS))
     terms: list[Floats] = []
-    residuals: list[Floats] = []
+    residuals = games.residuals.copy()
     for row, (index, minute) in enumerate(CASES):
-        horizon, live, leads = HORIZONS[index], games.live_at(minute), games.leads[:, minute - 1]
+        live, leads = games.live_at(minute), games.leads[:, minute - 1]
         if live is not None and games.totals is not None:
             pace[row] = _fit_pace(games.totals[:, index], live)
-        paces = np.zeros(len(leads)) if live is None else pace_of(pace[row], live)
-        inputs = point_terms(horizon, leads, games.margins, live)
-        point[row] = _least_squares(inputs, games.outcomes[:, index])
-        residuals.append(games.outcomes[:, index] - inputs @ point[row])
-        terms.append(scale_terms(horizon, minute, leads, games.margins, paces))
+            shift[row] = _least_squares(shift_terms(live), residuals[:, row])
+            residuals[:, row] -= shift_terms(live) @ shift[row]
+        terms.append(scale_terms(HORIZONS[index], minute, leads, games.margins, _paces(pace[row], live, len(leads))))
         start = np.zeros(SCALE_TERMS)
-        start[0] = np.log(residuals[row].std())
-        scale[row] = _fit_scale(terms[row], residuals[row], start, _varying(terms[row]))
+        start[0] = np.log(max(residuals[:, row].std(), MIN_SCALE))
+        scale[row] = _fit_scale(terms[row], residuals[:, row], start, np.flatnonzero(terms[row].any(axis=0)))
     for group in _smoothed_together():
         slopes = _smoothed(scale[group, 1:])
         for row, of_row in zip(group, slopes, strict=True):
             scale[row, 1:] = of_row
-            scale[row] = _fit_scale(terms[row], residuals[row], scale[row], np.array([0]))
-    return _Coefficients(point, pace, scale)
+            scale[row] = _fit_scale(terms[row], residuals[:, row], scale[row], np.array([0]))
+    standardized = np.stack([residuals[:, row] / np.exp(terms[row] @ scale[row]) for row in range(len(CASES))], axis=1)
+    shapes, late_shapes = _fit_shapes(standardized, games.leads)
+    return MarginModel(
+        live=games.live is not None,
+        shift=shift,
+        pace=pace,
+        scale=scale,
+        shapes=shapes,
+        late_shapes=late_shapes,
+        win=_fit_win(games, pace),
+        games=len(games.leads),
+    )
+
+
+def _paces(coefficients: Floats, live: LiveInputs | None, games: int) -> Floats:
+    return np.zeros(games) if live is None else pace_of(coefficients, live)
 
 
 def _least_squares(inputs: Floats, values: Floats) -> Floats:
-    """Least squares with the coefficients of constant-zero columns at 0."""
     return np.asarray(np.linalg.lstsq(inputs, values)[0], dtype=np.float64)
 
 
@@ -154,11 +118,6 @@ def _fit_pace(totals: Floats, live: LiveInputs) -> Floats:
     inputs = np.stack([np.ones(len(totals)), live.points], axis=1)
     coefficients = _least_squares(inputs, totals - live.points)
     return np.append(coefficients, np.log(np.maximum(inputs @ coefficients, 1.0).mean()))
-
-
-def _varying(terms: Floats) -> NDArray[np.intp]:
-    """Returns the columns that are not all 0."""
-    return np.flatnonzero(terms.any(axis=0))
 
 
 def _fit_scale(terms: Floats, residuals: Floats, start: Floats, free: NDArray[np.intp]) -> Floats:
@@ -197,18 +156,6 @@ def _smoothed(slopes: Floats) -> Floats:
     return result
 
 
-def _standardized(coefficients: _Coefficients, games: MarginGames) -> Floats:
-    """Returns the residuals of games over their scales, (n, cases)."""
-    result = np.empty((len(games.season), len(CASES)))
-    for row, (index, minute) in enumerate(CASES):
-        horizon, live, leads = HORIZONS[index], games.live_at(minute), games.leads[:, minute - 1]
-        points = point_terms(horizon, leads, games.margins, live) @ coefficients.point[row]
-        paces = np.zeros(len(leads)) if live is None else pace_of(coefficients.pace[row], live)
-        scales = np.exp(scale_terms(horizon, minute, leads, games.margins, paces) @ coefficients.scale[row])
-        result[:, row] = (games.outcomes[:, index] - points) / scales
-    return result
-
-
 def _fit_shapes(residuals: Floats, leads: Floats) -> tuple[Floats, Floats]:
     shapes = np.empty((len(CASES), len(SHAPE_LEVELS)))
     late_shapes = np.empty((len(LATE_MINUTES), len(CENTERS), len(SHAPE_LEVELS)))
@@ -238,7 +185,7 @@ def _fit_win(games: MarginGames, pace: Floats) -> Floats:
     for minute in range(1, MAX_SLOTS + 1):
         live = games.live_at(minute)
         row = ROWS[HORIZONS.index(Horizon.FINAL), minute]
-        paces = np.zeros(len(won)) if live is None else pace_of(pace[row], live)
+        paces = _paces(pace[row], live, len(won))
         terms.append(win_terms(minute, games.leads[:, minute - 1], games.margins, paces, live))
     result = np.zeros(WIN_TERMS)
     for _ in range(20):

@@ -11,7 +11,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.types import Horizon
 
 PACE_TERMS: Final = 3
-POINT_TERMS: Final = 6
+SHIFT_TERMS: Final = 2
 SCALE_TERMS: Final = 6
 WIN_TERMS: Final = 19
 
@@ -41,27 +41,9 @@ class LiveInputs(NamedTuple):
         return np.minimum(self.last_seconds, _LONGEST_SINCE) / _LONGEST_SINCE
 
 
-def point_terms(horizon: Horizon, leads: Floats, margins: Floats, live: LiveInputs | None) -> Floats:
-    """Returns the terms of the point forecast, (n, POINT_TERMS); without live inputs the last two are 0.
-
-    Large leads shrink more than in proportion until the end, hence the cube; whoever scored last has not the ball.
-
-    Args:
-        horizon: the horizon.
-        leads: (n,), differentials after the minute, in points.
-        margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
-        live: the live inputs, if they are used.
-    """
-    result = np.zeros((len(leads), POINT_TERMS))
-    result[:, 0] = 1.0
-    result[:, 1] = leads
-    result[:, 2] = margins
-    if horizon is Horizon.FINAL:
-        result[:, 3] = leads**3 / 1000
-    if live is not None:
-        result[:, 4] = live.last_side
-        result[:, 5] = live.last_side * live.recency
-    return result
+def shift_terms(live: LiveInputs) -> Floats:
+    """Returns the terms by which a point forecast shifts, (n, SHIFT_TERMS): whoever scored last has not the ball."""
+    return np.stack([live.last_side, live.last_side * live.recency], axis=1)
 
 
 def scale_terms(horizon: Horizon, minute: int, leads: Floats, margins: Floats, pace: Floats) -> Floats:
@@ -70,8 +52,8 @@ def scale_terms(horizon: Horizon, minute: int, leads: Floats, margins: Floats, p
     Args:
         horizon: the horizon.
         minute: minute after which the games are.
-        leads: (n,), see `point_terms`.
-        margins: (n,), see there.
+        leads: (n,), differentials after the minute, in points.
+        margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
         pace: (n,), see `pace_of`; 0 if unknown.
     """
     size = np.abs(leads)

@@ -1,12 +1,13 @@
-"""Distribution of the differential at both horizons from every minute, on whole numbers.
+"""Distribution of the differential at both horizons from every minute, on whole numbers, around a point forecast.
 
-Small tables, fitted on all games before those that they forecast (`dejavu_trainer.training.lattice`): a linear point
-forecast; a scale that follows pace, lead and favourite (normalised conformal prediction: Papadopoulos, Gammerman &
-Vovk, 2008); the shape of the standardised residuals, late in a game by the size of the lead; and one win probability
-for all minutes, a logistic regression, averaged with that of the distribution in log-odds. The residuals are those of
-seasons that the coefficients have not seen (cross-conformal; Vovk 2015; CV+ of Barber, Candès, Ramdas & Tibshirani,
-Predictive inference with the jackknife+, 2021): for exchangeable games an interval at level 1 − alpha then holds with
-probability 1 − 2·alpha at least, and in practice with 1 − alpha, which a walk-forward shows.
+Small tables, fitted on all games before those that they forecast (`dejavu_trainer.training.lattice`): a scale that
+follows pace, lead and favourite (normalised conformal prediction: Papadopoulos, Gammerman & Vovk, 2008); the shape of
+the standardised residuals, late in a game by the size of the lead; and one win probability for all minutes, a logistic
+regression, averaged with that of the distribution in log-odds. The residuals are those of the linear models, each
+season's by coefficients from the other seasons (cross-conformal: Vovk 2015; CV+ of Barber, Candès, Ramdas &
+Tibshirani, Predictive inference with the jackknife+, 2021). For exchangeable games an interval at level 1 − alpha from
+such residuals holds with probability 1 − 2·alpha at least, in practice with 1 − alpha, which a walk-forward shows.
+Dejavu and the LSTM are not in them: they make the residuals smaller, if anything.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon
 from dejavu_models.uncertainty.lattice.distribution import EDGES, LatticeDistribution, from_cumulative
 from dejavu_models.uncertainty.lattice.inputs import (
     PACE_TERMS,
-    POINT_TERMS,
     SCALE_TERMS,
+    SHIFT_TERMS,
     WIN_TERMS,
     LiveInputs,
     pace_of,
-    point_terms,
     scale_terms,
+    shift_terms,
     win_terms,
 )
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, cumulative
@@ -46,7 +47,7 @@ ROWS: Final = {case: row for row, case in enumerate(CASES)}
 
 LATE_MINUTES: Final = tuple(range(CELLS_FROM, MAX_SLOTS + 1))
 
-TABLES: Final = ("point", "pace", "scale", "shapes", "late_shapes", "win")
+TABLES: Final = ("shift", "pace", "scale", "shapes", "late_shapes", "win")
 """Names of the tables."""
 
 _SMALLEST: Final = 1e-6
@@ -58,7 +59,7 @@ class MarginModel:
 
     Attributes:
         live: whether it uses live inputs.
-        point: (cases, POINT_TERMS), coefficients of the point forecasts, in points.
+        shift: (cases, SHIFT_TERMS), coefficients of the shift of point forecasts, in points; 0 without live inputs.
         pace: (cases, PACE_TERMS), see `pace_of`; 0 without live inputs.
         scale: (cases, SCALE_TERMS), coefficients of the logarithms of the scales.
         shapes: (cases, 107), quantiles of the standardised residuals; unused where there are late shapes.
@@ -71,7 +72,7 @@ class MarginModel:
     """
 
     live: bool
-    point: Floats
+    shift: Floats
     pace: Floats
     scale: Floats
     shapes: Floats
@@ -82,7 +83,7 @@ class MarginModel:
     def __post_init__(self) -> None:
         levels = len(SHAPE_LEVELS)
         expected = {
-            "point": (len(CASES), POINT_TERMS),
+            "shift": (len(CASES), SHIFT_TERMS),
             "pace": (len(CASES), PACE_TERMS),
             "scale": (len(CASES), SCALE_TERMS),
             "shapes": (len(CASES), levels),
@@ -100,10 +101,10 @@ class MarginModel:
         if self.games < 1:
             raise ValueError("a shape needs at least one game")
 
-    def points(self, horizon: Horizon, minute: int, leads: Floats, margins: Floats, live: LiveInputs | None) -> Floats:
-        """Returns the point forecasts of n games, (n,), in points; see `distribution`."""
+    def shifts(self, horizon: Horizon, minute: int, live: LiveInputs) -> Floats:
+        """Returns what live inputs add to the point forecasts of n games, (n,), in points; 0 if they are not used."""
         row = ROWS[HORIZONS.index(horizon), minute]
-        result: Floats = point_terms(horizon, leads, margins, self._used(live)) @ self.point[row]
+        result: Floats = shift_terms(live) @ self.shift[row]
         return result
 
     def distribution(
@@ -121,7 +122,7 @@ class MarginModel:
         Args:
             horizon: the horizon.
             minute: minute after which the games are.
-            points: (n,), point forecasts, in points: those of `points`, corrected by other models.
+            points: (n,), point forecasts, in points, with the shifts of the live inputs if they are used.
             leads: (n,), differentials after the minute, in points.
             margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
             live: the live inputs; required if and only if the model uses them.

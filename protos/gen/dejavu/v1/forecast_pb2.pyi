@@ -581,7 +581,10 @@ class Attribution(_message.Message):
     """Decomposes a point forecast into a sum: before_tipoff + all of minutes + similar_games equals point_forecast.
 
     Each term of minutes is the change of the forecast when that minute became known: Shapley values for the only order
-    in which the minutes of a game can occur (Frye, Rowat & Feige, Asymmetric Shapley values, NeurIPS 2020).
+    in which the minutes of a game can occur (Frye, Rowat & Feige, Asymmetric Shapley values, NeurIPS 2020). If
+    return_explanation was set when the forecast was made, the terms are the steps between the forecasts that are issued
+    minute by minute for this pattern and expected margin, to 0.0002 points, and similar_games is 0. Otherwise, for a named
+    game, they leave out the similar games, which are a term of their own.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -592,7 +595,7 @@ class Attribution(_message.Message):
     before_tipoff: _builtins.float
     """Forecast before the game began, in points."""
     similar_games: _builtins.float
-    """Change of the forecast by the past games nearest to the pattern, in points."""
+    """Change of the forecast by the past games nearest to the pattern, in points; 0 if it is part of minutes."""
     @_builtins.property
     def minutes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Change of the forecast by each minute of the pattern, in points, starting with the first minute."""

@@ -106,6 +106,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
         away_team=away_team,
         pregame_margin=request.pregame_margin if request.HasField("pregame_margin") else None,
         explain=request.return_explanation or game_id != "",
+        explain_steps=request.return_explanation,
         quantile_levels=levels,
         record=game_id != "",
         market=read_market,

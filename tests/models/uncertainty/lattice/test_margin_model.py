@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dejavu_models.types import CASES, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES
-from dejavu_models.uncertainty.lattice.inputs import PACE_TERMS, POINT_TERMS, SCALE_TERMS, WIN_TERMS, LiveInputs
+from dejavu_models.uncertainty.lattice.inputs import PACE_TERMS, SCALE_TERMS, SHIFT_TERMS, WIN_TERMS, LiveInputs
 from dejavu_models.uncertainty.lattice.margin_model import CENTERS, LATE_MINUTES, TABLES, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
@@ -24,13 +24,12 @@ def symmetric_model(*, live: bool = False) -> MarginModel:
     from statistics import NormalDist
 
     normal = np.array([NormalDist().inv_cdf(level) for level in SHAPE_LEVELS])
-    point, scale = np.zeros((len(CASES), POINT_TERMS)), np.zeros((len(CASES), SCALE_TERMS))
-    point[:, 1], point[:, 2] = 1.0, 0.2
+    shift, scale = np.zeros((len(CASES), SHIFT_TERMS)), np.zeros((len(CASES), SCALE_TERMS))
     for row, (index, minute) in enumerate(CASES):
         scale[row, 0] = np.log(2 * np.sqrt((24, 48)[index] - minute))
         scale[row, 2] = 0.05
     if live:
-        point[:, 4], scale[:, 1] = 0.3, 0.5
+        shift[:, 0], scale[:, 1] = 0.3, 0.5
     late = np.stack(
         [np.stack([normal * (1 + 0.02 * center) + 0.01 * center for center in CENTERS])] * len(LATE_MINUTES)
     )
@@ -38,10 +37,14 @@ def symmetric_model(*, live: bool = False) -> MarginModel:
     win = np.zeros(WIN_TERMS)
     win[2], win[6] = 2.0, 1.0
     pace = np.tile([220.0, -1.0, np.log(100.0)], (len(CASES), 1)) if live else np.zeros((len(CASES), PACE_TERMS))
-    return MarginModel(live, point, pace, scale, np.tile(normal, (len(CASES), 1)), late, win, games=1000)
+    return MarginModel(live, shift, pace, scale, np.tile(normal, (len(CASES), 1)), late, win, games=1000)
 
 
 MODEL = symmetric_model()
+
+
+def points_of(leads: np.ndarray, margins: np.ndarray) -> np.ndarray:
+    return leads + 0.2 * margins
 
 
 @given(
@@ -61,7 +64,7 @@ def test_the_other_side_has_the_mirrored_distribution_late_in_a_game(minute: int
 
 def assert_mirrored(horizon: Horizon, minute: int, lead: int, margin: float) -> None:
     leads, margins = np.array([lead, -lead], dtype=float), np.array([margin, -margin])
-    made = MODEL.distribution(horizon, minute, MODEL.points(horizon, minute, leads, margins, None), leads, margins)
+    made = MODEL.distribution(horizon, minute, points_of(leads, margins), leads, margins)
     assert made.mass[0] == pytest.approx(made.mass[1][::-1], abs=1e-9)
 
 
@@ -69,7 +72,7 @@ def assert_mirrored(horizon: Horizon, minute: int, lead: int, margin: float) -> 
 def test_a_larger_lead_never_wins_less_often(minute: int, margin: float) -> None:
     leads = np.arange(-30.0, 31.0)
     margins = np.full(len(leads), margin)
-    points = MODEL.points(Horizon.FINAL, minute, leads, margins, None)
+    points = points_of(leads, margins)
     made = MODEL.distribution(Horizon.FINAL, minute, points, leads, margins)
     assert (np.diff(made.home_leads) >= -1e-9).all()
 
@@ -78,7 +81,7 @@ def test_games_of_a_batch_get_what_each_gets_alone() -> None:
     rng = np.random.default_rng(2)
     leads, margins = rng.integers(-25, 26, 40).astype(float), rng.normal(0, 5, 40)
     for minute in (1, 20, 36, 47):
-        points = MODEL.points(Horizon.FINAL, minute, leads, margins, None)
+        points = points_of(leads, margins)
         together = MODEL.distribution(Horizon.FINAL, minute, points, leads, margins).mass
         for row in range(40):
             one = slice(row, row + 1)
@@ -90,7 +93,7 @@ def test_pace_widens_and_the_last_scorer_moves_the_forecast() -> None:
     model = symmetric_model(live=True)
     lead, margin = np.zeros(2), np.zeros(2)
     live = LiveInputs(np.array([80.0, 120.0]), np.array([1.0, -1.0]), np.array([2.0, 30.0]))
-    points = model.points(Horizon.FINAL, 24, lead, margin, live)
+    points = model.shifts(Horizon.FINAL, 24, live)
     assert points[0] > 0 > points[1]
     made = model.distribution(Horizon.FINAL, 24, points * 0, lead, margin, live)
     spread = made.mass @ np.square(VALUES)
@@ -108,9 +111,9 @@ def test_a_factor_scales_the_spread() -> None:
 def test_missing_inputs_and_broken_tables_are_refused() -> None:
     zero = np.zeros(1)
     with pytest.raises(ValueError, match="live inputs"):
-        symmetric_model(live=True).points(Horizon.FINAL, 24, zero, zero, None)
-    with pytest.raises(ValueError, match="point must be finite"):
-        replace(MODEL, point=MODEL.point[:, :3])
+        symmetric_model(live=True).distribution(Horizon.FINAL, 24, zero, zero, zero)
+    with pytest.raises(ValueError, match="scale must be finite"):
+        replace(MODEL, scale=MODEL.scale[:, :3])
     with pytest.raises(ValueError, match="win must be finite"):
         replace(MODEL, win=np.full(WIN_TERMS, np.nan))
     with pytest.raises(ValueError, match="ascend"):

@@ -57,12 +57,13 @@ function ReasonFigure(props: Parts) {
     return [
       { name: said.beforeTipoff, value: terms.beforeTipoff },
       ...terms.minutes.map((value, index) => ({ name: `${index + 1}′`, value })),
-      { name: said.similarTerm, value: terms.similarGames },
+      // 0: the similar games are in the minutes.
+      ...(terms.similarGames ? [{ name: said.similarTerm, value: terms.similarGames }] : []),
     ];
   });
   const title = () => (mainHorizon(props.moment) === "final" ? said.reason : said.reasonHalf);
   const longName = (index: number) =>
-    index === 0 ? said.beforeTipoffLong : index === bars().length - 1 ? said.similarTermLong : `${said.minute} ${index}`;
+    index === 0 ? said.beforeTipoffLong : bars()[index]?.name === said.similarTerm ? said.similarTermLong : `${said.minute} ${index}`;
   const table = () => ({
     columns: [said.minute, said.similarColumns[2] as string],
     rows: bars().map((bar, index) => [longName(index), lead(bar.value, props.moment.home(), props.moment.away(), 2)]),

@@ -1,0 +1,235 @@
+"""Coverage over all minutes and by group, with the chance in test and calibration.
+
+Coverage is tested with the game as the unit, since the minutes of one game are dependent. Sampling error of both the
+test and the calibration is counted. With several seasons, each has its own calibration; their sampling errors are
+treated as independent, although the calibrations may share seasons.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+
+from dejavu_models.arrays import Floats
+from dejavu_models.metrics import Estimate
+from dejavu_models.types import HORIZONS, Horizon
+from dejavu_models.uncertainty.conformal_cells import lead_groups
+from dejavu_trainer.evaluation.fold_scores import ALPHAS, SERVED, FoldScores
+from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, cases_of, losses
+from dejavu_trainer.evaluation.regions import binomial_region, conformal_region, detected_rates
+
+MIN_GAMES: Final = 150
+"""Minimum number of games of a group by minute and lead that is tested by itself."""
+
+LEVEL: Final = 0.99
+"""Probability that nominal coverage passes: in a verdict, jointly for all overall coverages; in the acceptance checks,
+for each; in both, jointly for all groups."""
+
+
+POWER: Final = 0.8
+"""Probability of being excluded, by which the power of the test of a group is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageCheck:
+    """Empirical coverage over all of a horizon's minutes.
+
+    Attributes:
+        forecaster: one of SERVED.
+        horizon: name of the horizon.
+        level: nominal coverage, in %.
+        found: empirical coverage, with its interval at LEVEL, which counts the sampling error of test and calibration.
+        due: expected coverage, given the size of the calibration: it exceeds the nominal one by less than
+            2 / (games of a cell + 1).
+        agrees: whether the expected coverage is in the interval.
+    """
+
+    forecaster: str
+    horizon: str
+    level: int
+    found: Estimate
+    due: float
+    agrees: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageGroup:
+    """Empirical coverage in a group by minute and |lead|.
+
+    Attributes:
+        forecaster: one of SERVED.
+        horizon: name of the horizon.
+        minute: minute of the forecast.
+        lead: one of LEADS.
+        level: nominal coverage, in %.
+        games: number of games.
+        held: number of games whose outcome is in the interval.
+        first, last: bounds of `held`: conformal region at LEVEL, corrected for the number of groups.
+        binomial: binomial bounds, which ignore the sampling error of the calibration.
+        agrees: whether `held` is within `first` and `last`.
+    """
+
+    forecaster: str
+    horizon: str
+    minute: int
+    lead: str
+    level: int
+    games: int
+    held: int
+    first: int
+    last: int
+    binomial: tuple[int, int]
+    agrees: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPower:
+    """What the test of one group can and can not find.
+
+    Attributes:
+        level: nominal coverage, in %.
+        games: number of games.
+        passes_from, passes_to: smallest and largest share of covered games that is not excluded.
+        excluded_below, excluded_above: true coverages that are excluded with probability POWER: at most the first, at
+            least the second; None if there is no such coverage.
+    """
+
+    level: int
+    games: int
+    passes_from: float
+    passes_to: float
+    excluded_below: float | None
+    excluded_above: float | None
+
+
+def coverages(folds: Sequence[FoldScores], probability: float = LEVEL) -> list[CoverageCheck]:
+    """Computes the coverage over all of a horizon's minutes, by forecaster, horizon and level; see `coverage`."""
+    found = (
+        coverage(folds, name, horizon, horizon.forecast_minutes, level, probability)
+        for name, horizon, level in product(SERVED, HORIZONS, LEVELS)
+    )
+    return [each for each in found if each is not None]
+
+
+def coverage(
+    folds: Sequence[FoldScores],
+    forecaster: str,
+    horizon: Horizon,
+    minutes: Sequence[int],
+    level: int,
+    probability: float = LEVEL,
+) -> CoverageCheck | None:
+    """Computes the coverage over some minutes, and checks it against the expected one.
+
+    Games are independent, their minutes are not: the standard error is that of a mean over games of the share of
+    covered minutes. To first order, a calibration on n games has the same sampling error as a test on n games, so
+    that the variance of a fold with N test games is proportional to 1/N + 1/n.
+
+    Args:
+        folds: at least one fold.
+        forecaster: one of SERVED.
+        horizon: the horizon.
+        minutes: minutes of the forecasts.
+        level: nominal coverage, in %.
+        probability: confidence level of the interval.
+
+    Returns:
+        The check; None if a calibration is too small for the level.
+    """
+    found = [covered_shares(fold, forecaster, horizon, minutes, level) for fold in folds]
+    by_fold = [each for each in found if each is not None]
+    if len(by_fold) < len(folds):
+        return None
+    shares, expected = (np.concatenate([each[part] for each in by_fold]) for part in (0, 1))
+    games = len(shares)
+    parts = [(len(fold) / games, 1 / len(fold) + 1 / fold.calibration_games) for fold in folds]
+    half = (
+        NormalDist().inv_cdf((1 + probability) / 2)
+        * (float(shares.var()) * sum(share**2 * each for share, each in parts)) ** 0.5
+    )
+    value, due = float(shares.mean()), float(expected.mean())
+    return CoverageCheck(
+        forecaster=forecaster,
+        horizon=horizon.value,
+        level=level,
+        found=Estimate(value, value - half, value + half),
+        due=due,
+        agrees=abs(value - due) <= half,
+    )
+
+
+def covered_shares(
+    fold: FoldScores, forecaster: str, horizon: Horizon, minutes: Sequence[int], level: int
+) -> tuple[Floats, Floats] | None:
+    """Returns the share of the minutes that were covered and the expected one by game, (n,) each.
+
+    None if the calibration is too small for the level.
+    """
+    columns = [minute - 1 for minute in minutes]
+    alpha = ALPHAS[LEVELS.index(level)]
+    losses_by_metric = losses(fold, forecaster, horizon)
+    if f"coverage_{level}" not in losses_by_metric:
+        return None
+    cells = fold.cell_games[cases_of(horizon)][columns]  # (minutes, lead groups)
+    exact = 1 - 2 * np.floor((cells + 1) * alpha / 2 + 1e-9) / (cells + 1)
+    expected = exact[np.arange(len(columns)), lead_groups(fold.leads[:, columns])]
+    return losses_by_metric[f"coverage_{level}"][:, columns].mean(axis=1), expected.mean(axis=1)
+
+
+def coverage_groups(folds: Sequence[FoldScores]) -> list[CoverageGroup]:
+    """Computes the coverage by forecaster, horizon, minute, |lead| and level, for groups of MIN_GAMES or more."""
+    counts = list(_counts(folds))
+    corrected = 1 - (1 - LEVEL) / max(len(counts), 1)
+    result = []
+    for group, held, tested in counts:
+        by_fold, cells = zip(*tested, strict=True)
+        games, alpha = sum(by_fold), ALPHAS[LEVELS.index(group[-1])]
+        first, last = conformal_region(by_fold, cells, alpha, corrected)
+        binomial = binomial_region(games, 1 - alpha, corrected)
+        result.append(CoverageGroup(*group, games, held, first, last, binomial, first <= held <= last))
+    return result
+
+
+def _counts(
+    folds: Sequence[FoldScores],
+) -> Iterator[tuple[tuple[str, str, int, str, int], int, list[tuple[int, int]]]]:
+    """Yields the first five fields of each group, its covered games, and its games and cell's games by fold."""
+    groups = [lead_groups(fold.leads) for fold in folds]
+    for forecaster, horizon in product(SERVED, HORIZONS):
+        hits = [losses(fold, forecaster, horizon) for fold in folds]
+        for minute, (lead, lead_name) in product(horizon.forecast_minutes, enumerate(LEADS)):
+            rows = [of_fold[:, minute - 1] == lead for of_fold in groups]
+            cells = [int(fold.cell_games[cases_of(horizon)][minute - 1, lead]) for fold in folds]
+            tested = [(int(which.sum()), cell) for which, cell in zip(rows, cells, strict=True) if which.any()]
+            for level in LEVELS:
+                name = f"coverage_{level}"
+                if sum(games for games, _ in tested) >= MIN_GAMES and all(name in each for each in hits):
+                    held = sum(int(each[name][which, minute - 1].sum()) for each, which in zip(hits, rows, strict=True))
+                    yield (forecaster, horizon.value, minute, lead_name, level), held, tested
+
+
+def group_powers(groups: Sequence[CoverageGroup]) -> list[GroupPower]:
+    """Computes the power of the test of the smallest, the median and the largest group of each level."""
+    result = []
+    for level in LEVELS:
+        by_size = sorted((group for group in groups if group.level == level), key=lambda group: group.games)
+        for index in sorted({0, len(by_size) // 2, len(by_size) - 1}) if by_size else ():
+            group = by_size[index]
+            below, above = detected_rates(group.games, group.first, group.last, POWER)
+            result.append(
+                GroupPower(
+                    level=level,
+                    games=group.games,
+                    passes_from=group.first / group.games,
+                    passes_to=group.last / group.games,
+                    excluded_below=None if math.isnan(below) else below,
+                    excluded_above=None if math.isnan(above) else above,
+                )
+            )
+    return result

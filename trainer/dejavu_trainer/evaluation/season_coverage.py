@@ -1,0 +1,157 @@
+"""Coverage by season, and whether seasons differ by more than chance.
+
+A pooled coverage is also right if intervals are too narrow in one season and too wide in another. Here each season is
+held against its own interval, and the standard deviation between the seasons against what chance alone gives.
+
+The chance has known parts. To first order, the coverage of season s deviates from the expected one by
+e(s) − Σ w(c) e(c). e(s) is the chance of its own games; e(c) that of a calibration season c, with its share w(c) of the
+calibration games: intervals from residuals that are large by chance are too wide. So neighbouring folds, which share a
+calibration season, are dependent, and a tested season that is later calibrated on comes back with the opposite sign:
+seasons spread more than independent ones would. The bound is simulated with all of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+import numpy as np
+
+from dejavu_models.arrays import Floats
+from dejavu_models.metrics import Estimate
+from dejavu_models.types import HORIZONS, Horizon
+from dejavu_trainer.evaluation.coverage import LEVEL, coverage, covered_shares
+from dejavu_trainer.evaluation.fold_scores import SERVED, FoldScores
+from dejavu_trainer.evaluation.metrics import LEVELS
+
+DRAWS: Final = 20_000
+"""Number of simulated walk-forwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeasonCoverage:
+    """Coverage over all of a horizon's minutes in each season of a walk-forward.
+
+    Attributes:
+        forecaster: one of SERVED.
+        horizon: name of the horizon.
+        level: nominal coverage, in %.
+        seasons: by season, the coverage with its interval at LEVEL, which counts the chance in test and calibration.
+        excluded: seasons whose interval does not contain the expected coverage.
+        spread: standard deviation of the coverage between the seasons.
+        chance: root mean square of that standard deviation if seasons differ by chance alone.
+        bound: largest spread that agrees with chance; if seasons differ by chance alone, no spread of the walk-forward
+            exceeds its bound with probability LEVEL.
+    """
+
+    forecaster: str
+    horizon: str
+    level: int
+    seasons: dict[str, Estimate]
+    excluded: tuple[str, ...]
+    spread: float
+    chance: float
+    bound: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the spread is within its bound."""
+        return self.spread <= self.bound
+
+
+def season_coverages(folds: Sequence[FoldScores], seed: int = 0) -> list[SeasonCoverage]:
+    """Computes the coverage by season, for each forecaster, horizon and level.
+
+    Args:
+        folds: folds of one season each.
+        seed: random seed of the simulation.
+
+    Returns:
+        None of those for which a calibration is too small; empty if there are fewer than two folds.
+    """
+    if len(folds) < 2:
+        return []
+    keys, shares, deviations = [], [], []
+    for forecaster, horizon, level in product(SERVED, HORIZONS, LEVELS):
+        by_fold = [covered_shares(fold, forecaster, horizon, horizon.forecast_minutes, level) for fold in folds]
+        found = [each for each in by_fold if each is not None]
+        if len(found) == len(folds):
+            keys.append((forecaster, horizon, level))
+            shares.append([covered for covered, _ in found])
+            deviations.append([float((covered - expected).mean()) for covered, expected in found])
+    if not keys:
+        return []
+    by_fold_and_key = [np.stack(of_fold, axis=1) for of_fold in zip(*shares, strict=True)]  # (games, keys) by fold
+    chance, bound = spread_by_chance(by_fold_and_key, chance_shares(folds), seed)
+    return [
+        SeasonCoverage(forecaster, horizon.value, level, *_by_season(folds, forecaster, horizon, level), *spread)
+        for (forecaster, horizon, level), *spread in zip(
+            keys, np.std(deviations, axis=1, ddof=1).tolist(), chance.tolist(), bound.tolist(), strict=True
+        )
+    ]
+
+
+def chance_shares(folds: Sequence[FoldScores]) -> tuple[Floats, Floats]:
+    """Returns how the chance of each season enters the coverage of each fold.
+
+    Returns:
+        Shares, (folds, seasons): 1 for the tested season, −w(c) for a calibration season. And the number of games of
+        each season, (seasons,); of those that are not tested, the mean of what is left of a calibration.
+    """
+    games = {int(fold.season[0]): float(len(fold)) for fold in folds}
+    for fold in folds:
+        rest = [season for season in fold.calibration_seasons if season not in games]
+        left = fold.calibration_games - sum(games.get(season, 0.0) for season in fold.calibration_seasons)
+        games |= {season: max(left / len(rest), 1.0) for season in rest}
+    seasons = sorted(games)
+    shares = np.zeros((len(folds), len(seasons)))
+    for row, fold in enumerate(folds):
+        total = sum(games[season] for season in fold.calibration_seasons)
+        for season in fold.calibration_seasons:
+            shares[row, seasons.index(season)] -= games[season] / total
+        shares[row, seasons.index(int(fold.season[0]))] += 1.0
+    return shares, np.array([games[season] for season in seasons])
+
+
+def spread_by_chance(
+    covered: Sequence[Floats], shares_and_games: tuple[Floats, Floats], seed: int = 0, level: float = LEVEL
+) -> tuple[Floats, Floats]:
+    """Simulates the standard deviation between seasons that differ by chance alone.
+
+    Args:
+        covered: by fold, (games, keys): the share of a game's minutes that was covered.
+        shares_and_games: see `chance_shares`.
+        seed: random seed.
+        level: probability that no key exceeds its bound.
+
+    Returns:
+        Root mean square of the standard deviation, and its bound, by key, (keys,) each. All bounds are the same
+        multiple of the root mean square.
+    """
+    shares, games = shares_and_games
+    within = np.concatenate([each - each.mean(axis=0) for each in covered])
+    covariance = within.T @ within / (len(within) - len(covered))
+    # Games in which all minutes of a key are covered or none leave no variance: the ridge keeps the root real.
+    root = np.linalg.cholesky(covariance + 1e-12 * np.eye(len(covariance)))
+    centred = shares - shares.mean(axis=0)
+    variance = np.diag(covariance) * np.square(centred / np.sqrt(games)).sum() / (len(covered) - 1)
+    chance = np.sqrt(np.maximum(variance, 1e-12))
+    draws = np.random.default_rng(seed).standard_normal((DRAWS, len(games), len(chance))) @ root.T
+    spreads = np.std(np.einsum("fs,dsk->dfk", shares / np.sqrt(games), draws, optimize=True), axis=1, ddof=1)
+    return chance, chance * float(np.quantile((spreads / chance).max(axis=1), level))
+
+
+def _by_season(
+    folds: Sequence[FoldScores], forecaster: str, horizon: Horizon, level: int
+) -> tuple[dict[str, Estimate], tuple[str, ...]]:
+    checks = {
+        str(fold.season[0]): check
+        for fold in folds
+        if (check := coverage([fold], forecaster, horizon, horizon.forecast_minutes, level)) is not None
+    }
+    return (
+        {season: check.found for season, check in checks.items()},
+        tuple(season for season, check in checks.items() if not check.agrees),
+    )

@@ -27,10 +27,9 @@ import onnxruntime as ort
 from dejavu_feed.teams import TEAMS
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.manifest import LSTM, index_name
+from dejavu_models.manifest import LSTM
 from dejavu_models.point import features
 from dejavu_models.point.dejavu import DejavuSettings
-from dejavu_models.point.index import load_index
 from dejavu_models.point.lstm import INPUT, OUTPUT
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
@@ -128,8 +127,7 @@ def libraries(bundle: Path, forecaster: Forecaster, minute: int) -> Callable[[in
     session = ort.InferenceSession((bundle / LSTM).read_bytes(), options, providers=["CPUExecutionProvider"])
     record = forecaster.manifest.dejavu
     settings = DejavuSettings(record.recency, record.neighbours, record.kernel)
-    entries = record.entries[record.minutes.index(minute)]
-    index = load_index((bundle / index_name(minute)).read_bytes(), minute, entries)
+    index = forecaster.models.minutes[minute].index
     patterns = np.array([game(number, minute) for number in range(BATCH)])
     steps = features.minute_steps(patterns, np.full(BATCH, math.nan))
     vectors = features.pattern_vectors(patterns, settings.recency)

@@ -40,7 +40,7 @@ from dejavu_feed.pattern import REGULATION_MINUTES, slots
 from dejavu_feed.replay.simulate import simulate_game
 from dejavu_models.arrays import Integers, Singles
 from dejavu_models.point import features
-from dejavu_models.point.index import CONSTRUCTION_BREADTH, LINKS, build_hnsw, search_breadth
+from dejavu_models.point.index import CONSTRUCTION_BREADTH, build_hnsw, search_breadth
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.training.kmeans import cluster, group_means
@@ -50,6 +50,9 @@ SPAN = 18
 
 SIZES = (3_000, 10_000, 30_000, 100_000, 400_000, 500_000)
 MINUTES = (1, 2, 3, 4, 6, 12, 18, 24, 36, 47)
+LINKS = 16
+"""Links an entry of the all-minutes index, which is up to 45 times as large as a bundle's of one minute."""
+
 BATCH = 64
 LEAST_RECALL = 0.99
 SMALL, LARGE, MOST_RATIO = 10_000, 400_000, 5.0
@@ -336,7 +339,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--games", type=int, default=11_500, help="number of games to simulate")
     parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES), help="sizes of the all-minutes index")
     parser.add_argument("--minutes", type=int, nargs="*", default=list(MINUTES), help="minutes with their own index")
-    parser.add_argument("--prototypes", type=int, default=400, help="prototypes of a condensed minute")
+    parser.add_argument("--prototypes", type=int, default=3000, help="prototypes of a condensed minute")
     parser.add_argument("--every-game", action="store_true", help="keep identical courses as separate entries")
     parser.add_argument("--neighbours", type=int, nargs="+", default=[100, 50], help="numbers of neighbours (K)")
     parser.add_argument("--recency", type=float, default=6.0, help="recency of the distance, in minutes")

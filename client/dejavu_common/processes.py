@@ -60,3 +60,10 @@ def state_and_cpu_seconds(stat: Path) -> tuple[str, float]:
     """
     fields = stat.read_text().rpartition(")")[2].split()  # before it, the program's name, which may contain spaces
     return fields[0], (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
+
+def return_freed_memory() -> None:
+    """Returns memory that was freed to the system, where the C library can: else the heap keeps it for reuse."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -16,6 +16,15 @@ Singles = NDArray[np.float32]
 
 Integers = NDArray[np.int64]
 
+Tenths = NDArray[np.int16]
+"""Differences of scores, in tenths of a point."""
+
+
+def to_tenths(points: Floats) -> Tenths:
+    """Rounds differences in points."""
+    limits = np.iinfo(np.int16)
+    return np.clip(np.rint(10.0 * points), limits.min, limits.max).astype(np.int16)
+
 
 def to_npz(**columns: NDArray[Any]) -> bytes:
     """Serializes arrays as a compressed .npz file; equal arrays give equal bytes."""

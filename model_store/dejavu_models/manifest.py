@@ -17,8 +17,11 @@ from dejavu_models.point.dejavu import Kernel
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, HorizonSupport, Metric, ModelInfo
 from dejavu_models.uncertainty.calibration import Calibration
 
-SCHEMA_VERSION = 2
-"""Schema version of the manifest and of the file formats; this code reads no other version."""
+SCHEMA_VERSION = 3
+"""Schema version of the manifest and of the file formats that this code writes; it reads no later one."""
+
+OLDEST_SCHEMA_VERSION = 2
+"""First schema version that this code reads. Indexes of version 2 are those of hnswlib, each one a file of its own."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*\.[a-z0-9]+$")]

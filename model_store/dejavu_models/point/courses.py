@@ -9,28 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dejavu_models.arrays import Floats, from_npz, to_npz
+from dejavu_models.arrays import Tenths, from_npz, to_npz
 from dejavu_models.types import MAX_SLOTS
 
-Tenths = NDArray[np.int16]
-"""(entries, MAX_SLOTS − minute): change since the minute at the end of each later one, in tenths of a point; for an
-entry of several games, the mean."""
+Courses = Tenths
+"""(entries, MAX_SLOTS − minute): change since the minute at the end of each later one; for an entry of several games,
+the mean."""
 
 
-def to_tenths(changes: Floats) -> Tenths:
-    """Rounds changes in points."""
-    limits = np.iinfo(np.int16)
-    return np.clip(np.rint(10.0 * changes), limits.min, limits.max).astype(np.int16)
-
-
-def courses_to_bytes(courses: Mapping[int, Tenths]) -> bytes:
+def courses_to_bytes(courses: Mapping[int, Courses]) -> bytes:
     """Serializes courses by minute to a .npz file; equal courses give equal bytes."""
     return to_npz(**{_name(minute): courses[minute] for minute in sorted(courses)})
 
 
-def courses_from_bytes(content: bytes, entries: Mapping[int, int]) -> dict[int, Tenths]:
+def courses_from_bytes(content: bytes, entries: Mapping[int, int]) -> dict[int, Courses]:
     """Deserializes the output of `courses_to_bytes`.
 
     Args:

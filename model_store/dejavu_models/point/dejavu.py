@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats, Integers, Singles, from_npz, to_npz
 from dejavu_models.point import features
-from dejavu_models.point.courses import Tenths
+from dejavu_models.point.courses import Courses
 from dejavu_models.point.index import VectorIndex
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, SimilarGame
 
@@ -189,7 +189,7 @@ class Dejavu:
     """
 
     def __init__(
-        self, index: VectorIndex, entries: Entries, settings: DejavuSettings, courses: Tenths | None = None
+        self, index: VectorIndex, entries: Entries, settings: DejavuSettings, courses: Courses | None = None
     ) -> None:
         if not 1 <= settings.neighbours <= len(entries) == len(index):
             raise ValueError(f"{settings.neighbours} neighbours of {len(entries)} entries, {len(index)} indexed")

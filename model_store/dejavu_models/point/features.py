@@ -36,7 +36,7 @@ def anchored(patterns: Floats) -> Floats:
 
 
 @lru_cache(maxsize=128)
-def _recency_weights(minutes: int, recency: float) -> Floats:
+def recency_weights(minutes: int, recency: float) -> Floats:
     """Returns the weights of the anchored minutes, (minutes,): exp(−age / recency), normalised to unit norm."""
     weights = np.exp(-np.arange(minutes, 0, -1) / recency)
     weights /= np.sqrt(np.square(weights).sum())
@@ -58,7 +58,7 @@ def pattern_vectors(patterns: Floats, recency: float) -> Singles:
         (n, m), C-contiguous.
     """
     return np.multiply(
-        anchored(patterns), _recency_weights(patterns.shape[1], recency), dtype=np.float32, casting="same_kind"
+        anchored(patterns), recency_weights(patterns.shape[1], recency), dtype=np.float32, casting="same_kind"
     )
 
 

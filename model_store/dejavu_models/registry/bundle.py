@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from dejavu_common.files import sync
+from dejavu_common.processes import return_freed_memory
 from dejavu_feed.off_season import season_on
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.errors import (
@@ -38,15 +39,17 @@ from dejavu_models.manifest import (
     COURSES,
     ENTRIES,
     LSTM,
+    OLDEST_SCHEMA_VERSION,
     RATINGS,
     SCHEMA_VERSION,
     Manifest,
     index_name,
 )
-from dejavu_models.point.courses import Tenths, courses_from_bytes
+from dejavu_models.point.courses import Courses, courses_from_bytes
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries
 from dejavu_models.point.ensemble import EnsembleWeights, PointEnsemble
-from dejavu_models.point.index import load_index
+from dejavu_models.point.graph import Graph
+from dejavu_models.point.index import VectorIndex, join_graphs, read_index
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.ratings import RatingFilter, RatingSettings
@@ -82,7 +85,11 @@ def load_bundle(folder: Path, *, allow_unfit: bool = False) -> Forecaster:
         manifest, contents = newer, _read_files(folder, newer)
     if not (manifest.verdict.fit or allow_unfit):
         raise BundleUnfit(f"{folder}: model {manifest.version} is marked unfit: {manifest.verdict.reason}")
-    return load_contents(folder, manifest, contents)
+    forecaster = load_contents(folder, manifest, contents)
+    # What was read, decompressed and rearranged on the way takes 8 MB, of 150 that a worker has.
+    del contents
+    return_freed_memory()
+    return forecaster
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -117,9 +124,10 @@ def parse_manifest(text: bytes, source: object) -> Manifest:
             raise BundleTooNew(
                 f"{source}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: update it"
             )
-        if isinstance(schema, int) and 1 <= schema < SCHEMA_VERSION:
+        if isinstance(schema, int) and 1 <= schema < OLDEST_SCHEMA_VERSION:
             raise BundleTooOld(
-                f"{source}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: refit it"
+                f"{source}: {MANIFEST} has schema version {schema}, this code reads {OLDEST_SCHEMA_VERSION} to"
+                f" {SCHEMA_VERSION}: refit it"
             )
         return Manifest.model_validate_json(text)
     except ValidationError as error:
@@ -194,17 +202,26 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
         entries = Entries.from_bytes(contents[ENTRIES])
         if len(entries) != sum(record.entries):
             raise ValueError(f"it holds {len(entries)} entries, the manifest says {sum(record.entries)}")
-    courses: dict[int, Tenths] = {}
+    courses: dict[int, Courses] = {}
     if manifest.courses is not None:
         with _refusing(source, COURSES):
             courses = courses_from_bytes(contents[COURSES], dict(zip(record.minutes, record.entries, strict=True)))
+    indexes: dict[int, VectorIndex] = {}
+    graphs: dict[int, Graph] = {}
+    for minute, count in zip(record.minutes, record.entries, strict=True):
+        with _refusing(source, name := index_name(minute)):
+            index = read_index(contents[name], minute, count)
+            if isinstance(index, Graph):
+                graphs[minute] = index
+            else:
+                indexes[minute] = index
+    indexes |= join_graphs(graphs, record.neighbours)
     minutes, start = {}, 0
     for minute, count in zip(record.minutes, record.entries, strict=True):
         # After a minute or two there are few distinct patterns, so a database may have fewer entries than neighbours.
         query_settings = DejavuSettings(record.recency, min(record.neighbours, count), record.kernel)
-        with _refusing(source, name := index_name(minute)):
-            index = load_index(contents[name], minute, count)
-            minutes[minute] = Dejavu(index, entries.rows(start, start + count), query_settings, courses.get(minute))
+        rows = entries.rows(start, start + count)
+        minutes[minute] = Dejavu(indexes[minute], rows, query_settings, courses.get(minute))
         start += count
     return Forecaster(manifest, PointEnsemble(linear, lstm, minutes, combination), calibration, ratings)
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from tests.support.harness.real_games import real_games
 
+from dejavu_models.arrays import to_tenths
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.point.courses import courses_from_bytes, courses_to_bytes, to_tenths
+from dejavu_models.point.courses import courses_from_bytes, courses_to_bytes
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import Registry, default_bundle
 from dejavu_models.types import MAX_SLOTS, Forecast, Horizon

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,16 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from dejavu_models.arrays import Floats
+from dejavu_models.arrays import Floats, to_tenths
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
-from dejavu_models.point.features import pattern_vectors
+from dejavu_models.point.features import anchored, pattern_vectors, recency_weights
+from dejavu_models.point.graph import Graph
 from dejavu_models.point.index import (
     SCAN_LIMIT,
     BruteForceIndex,
+    GraphIndex,
     HnswIndex,
+    VectorIndex,
     build_hnsw,
     build_index,
-    load_index,
+    join_graphs,
+    read_index,
     search_breadth,
 )
 
@@ -42,9 +48,20 @@ def entries_of(residuals: Floats, games: Floats | None = None) -> Entries:
     )
 
 
+def index_of(past: Floats, neighbours: int) -> VectorIndex:
+    minutes = past.shape[1]
+    return build_index(to_tenths(anchored(past)), recency_weights(minutes, RECENCY), neighbours, 0)
+
+
 def dejavu_of(past: Floats, neighbours: int, kernel: Kernel = Kernel.TRICUBE) -> Dejavu:
     entries = entries_of(np.random.default_rng(9).normal(0, 6, (len(past), 2, 2)))
-    return Dejavu(build_index(pattern_vectors(past, RECENCY), 0), entries, DejavuSettings(RECENCY, neighbours, kernel))
+    return Dejavu(index_of(past, neighbours), entries, DejavuSettings(RECENCY, neighbours, kernel))
+
+
+def loaded(content: bytes, count: int, neighbours: int) -> VectorIndex:
+    """Loads the index of minute 18 as a bundle's."""
+    index = read_index(content, 18, count)
+    return join_graphs({18: index}, neighbours)[18] if isinstance(index, Graph) else index
 
 
 @pytest.mark.parametrize("neighbours", [25, 100, 400])
@@ -62,8 +79,8 @@ def test_the_index_finds_what_brute_force_finds(count: int, neighbours: int) -> 
 
 
 def test_few_vectors_are_scanned_and_many_are_a_graph() -> None:
-    assert isinstance(build_index(pattern_vectors(walks(SCAN_LIMIT, 1), RECENCY), 0), BruteForceIndex)
-    assert isinstance(build_index(pattern_vectors(walks(SCAN_LIMIT + 1, 1), RECENCY), 0), HnswIndex)
+    assert isinstance(index_of(walks(SCAN_LIMIT, 1), 25), BruteForceIndex)
+    assert isinstance(index_of(walks(SCAN_LIMIT + 1, 1), 25), GraphIndex)
 
 
 def test_a_scan_and_a_graph_of_the_same_vectors_agree() -> None:
@@ -130,7 +147,9 @@ def test_the_same_vectors_and_seed_give_the_same_file(count: int) -> None:
 @pytest.mark.parametrize("count", [500, 1200])
 def test_an_index_comes_back_from_its_bytes(count: int) -> None:
     dejavu, asked = dejavu_of(walks(count, 5), 50), walks(20, 6)
-    back = Dejavu(load_index(dejavu.index.to_bytes(), 18, count), dejavu.entries, dejavu.settings)
+    index = loaded(dejavu.index.to_bytes(), count, 50)
+    assert isinstance(index, BruteForceIndex) == (count <= SCAN_LIMIT)
+    back = Dejavu(index, dejavu.entries, dejavu.settings)
     assert np.array_equal(back.query(asked).residuals, dejavu.query(asked).residuals)
 
 
@@ -139,19 +158,37 @@ def test_an_index_comes_back_from_its_bytes(count: int) -> None:
 def test_an_index_of_another_form_is_refused_before_hnswlib_trusts_it(count: int, minutes: int, missing: int) -> None:
     content = dejavu_of(walks(count, 7), 25).index.to_bytes()
     with pytest.raises(ValueError, match=rf"the index holds .*{count}.*18.*, not {count - missing} of {minutes}"):
-        load_index(content, minutes, count - missing)
+        read_index(content, minutes, count - missing)
 
 
 def test_vectors_that_are_not_finite_are_refused() -> None:
     broken = BruteForceIndex(np.full((3, 18), np.nan, dtype=np.float32)).to_bytes()
     with pytest.raises(ValueError, match="the index holds"):
-        load_index(broken, 18, 3)
+        read_index(broken, 18, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"\x93NUMPY"])
 def test_bytes_too_few_to_be_an_index_are_refused(content: bytes) -> None:
     with pytest.raises(ValueError):
-        load_index(content, 18, 100)
+        read_index(content, 18, 100)
+
+
+def test_a_graph_of_an_earlier_release_still_answers_as_it_did() -> None:
+    """Its bundles hold a file of hnswlib for each minute."""
+    vectors, asked = pattern_vectors(walks(1200, 5), RECENCY), pattern_vectors(walks(20, 6), RECENCY)
+    index = build_hnsw(vectors, 0, links=16)
+    with tempfile.NamedTemporaryFile() as file:
+        index.save_index(file.name)
+        content = Path(file.name).read_bytes()
+    back = read_index(content, 18, 1200)
+    assert isinstance(back, HnswIndex)
+    index.set_ef(search_breadth(100))
+    labels, squares = index.knn_query(asked, k=100, num_threads=1)
+    found = back.nearest(asked, 100)
+    assert np.array_equal(found[0], labels)
+    assert np.array_equal(found[1], squares)
+    with pytest.raises(ValueError, match=r"holds 1200 vectors of 18, not 1200 of 17"):
+        read_index(content, 17, 1200)
 
 
 def test_no_more_neighbours_than_entries() -> None:

@@ -29,7 +29,8 @@ from dejavu_models.manifest import (
     Manifest,
     version_of,
 )
-from dejavu_models.point.index import build_index, load_index
+from dejavu_models.point.graph import Graph
+from dejavu_models.point.index import BruteForceIndex, VectorIndex, read_index
 from dejavu_models.registry import bundle
 from dejavu_models.registry.bundle import MANIFEST, load_bundle, publish, read_manifest
 from dejavu_models.registry.registry import default_bundle
@@ -326,13 +327,13 @@ def test_the_index_is_made_of_the_bytes_that_were_verified(copy: Path, monkeypat
     """hnswlib loads from a file: it must not be the file in the bundle, which may have changed."""
     import numpy as np
 
-    other = build_index(np.zeros((60, 18), dtype=np.float32), seed=0)
+    other = BruteForceIndex(np.zeros((60, 18), dtype=np.float32))
 
-    def load(content: bytes, minutes: int, entries: int) -> Any:
+    def read(content: bytes, minutes: int, entries: int) -> VectorIndex | Graph:
         (copy / "dejavu-18.index").write_bytes(other.to_bytes())
-        return load_index(content, minutes, entries)
+        return read_index(content, minutes, entries)
 
-    monkeypatch.setattr(bundle, "load_index", load)
+    monkeypatch.setattr(bundle, "read_index", read)
     bundle.check_golden(load_bundle(copy))
     with pytest.raises(BundleCorrupt, match=r"dejavu-18\.index .*SHA-256"):
         load_bundle(copy)

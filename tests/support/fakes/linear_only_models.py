@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from dejavu_models.point import features
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel
 from dejavu_models.point.ensemble import EnsembleWeights, PointEnsemble
-from dejavu_models.point.index import build_index
+from dejavu_models.point.index import BruteForceIndex
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
 from dejavu_models.types import CASES, HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
@@ -52,7 +52,7 @@ def plain_models(linear: LinearModels) -> PointEnsemble:
     settings = DejavuSettings(recency=6.0, neighbours=2, kernel=Kernel.UNIFORM)
     rng = np.random.default_rng(0)
     minutes = {
-        minute: Dejavu(build_index(rng.normal(size=(2, minute)).astype(np.float32), 0), entries, settings)
+        minute: Dejavu(BruteForceIndex(rng.normal(size=(2, minute)).astype(np.float32)), entries, settings)
         for minute in range(1, MAX_SLOTS + 1)
     }
     shape = (len(HORIZONS), MAX_SLOTS + 1)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,7 @@ def run(*arguments: object) -> int:
 def quickly() -> Iterator[None]:
     """Makes `fit` use the quick recipe; the standard one takes minutes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "dejavu_trainer.training.recipe.TrainingConfig", lambda prototypes: replace(QUICK, prototypes=prototypes)
-        )
+        patch.setattr("dejavu_trainer.training.recipe.TrainingConfig", partial(replace, QUICK))
         yield
 
 
@@ -87,15 +86,17 @@ def backtest_of(folder: Path, recipe: TrainingConfig) -> Path:
 
 
 def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tested = backtest_of(tmp_path, replace(QUICK, prototypes=60))
+    tested = backtest_of(tmp_path, replace(QUICK, prototypes=60, prototypes_at=((18, 80), (30, 55))))
+    counts = ("--prototypes", 60, "--prototypes-at", "30=55", "--prototypes-at", "18=80")
     arguments = ("--data", seasons, "--train", "2031", "--calibrate", "2032", "--out", tmp_path / "b")
-    assert run("fit", *arguments, "--backtest", tested, "--prototypes", 60, "--seed", 5, "--json") == 0
+    assert run("fit", *arguments, "--backtest", tested, *counts, "--seed", 5, "--json") == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
     bundle = load_bundle(tmp_path / "b", allow_unfit=True)
     assert document["model_version"] == bundle.version
-    assert document["dejavu"]["entries"] == sum(bundle.manifest.dejavu.entries) <= 47 * 60
-    assert max(bundle.manifest.dejavu.entries) == 60
+    entries = bundle.manifest.dejavu.entries
+    assert document["dejavu"]["entries"] == sum(entries) <= 47 * 60 + 20 - 5
+    assert [entries[minute - 1] for minute in (17, 18, 30, 31)] == [60, 80, 55, 60]
     assert (document["train_seasons"], document["train_games"]) == ([2031], 150)
     assert document["verdict"] == bundle.manifest.verdict.model_dump(mode="json")
     assert document["ratings"]["season"] == 2033
@@ -103,6 +104,25 @@ def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.Cap
     assert set(keys(document)) <= explained
     assert document["bytes"] == sum(file.stat().st_size for file in (tmp_path / "b").iterdir())
     assert captured.err == ""
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["18"], "'18' is not MINUTE=NUMBER with a minute of 1 to 47"),
+        (["48=100"], "'48=100' is not MINUTE=NUMBER"),
+        (["18=0"], "'18=0' is not MINUTE=NUMBER"),
+        (["18=100", "18=200"], "minute 18 is given twice"),
+    ],
+)
+def test_a_number_of_prototypes_that_cannot_be_read_is_a_usage_error(
+    values: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [part for value in values for part in ("--prototypes-at", value)]
+    assert run("fit", "--data", ".", "--train", "2031", "--calibrate", "2032", "--out", "b", *options) == 2
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "--prototypes-at" in told
+    assert message in told
 
 
 def test_fit_tells_people_the_version_and_the_verdict(

@@ -123,12 +123,13 @@ def test_a_recipe_is_known_by_all_that_makes_other_models() -> None:
         for recipe in (
             TrainingConfig(),
             TrainingConfig(prototypes=400),
+            TrainingConfig(prototypes=400, prototypes_at=((18, 3000),)),
             TrainingConfig(min_cell=500),
             TrainingConfig(lstm=replace(TrainingConfig().lstm, hidden=16)),
             TrainingConfig(dejavu=replace(TrainingConfig().dejavu, recencies=(3.0,))),
         )
     }
-    assert len(digests) == 5
+    assert len(digests) == 6
     assert TrainingConfig().digest == TrainingConfig().digest
 
 
@@ -136,6 +137,11 @@ def test_a_recipe_is_known_by_all_that_makes_other_models() -> None:
 def test_a_number_of_prototypes_that_cannot_be_is_refused(rated: RatedGames, prototypes: int) -> None:
     with pytest.raises(DataError, match=f"{prototypes} prototypes per minute; expected 50 to 400"):
         train_models(seasons(rated, 2031, 2032), replace(RECIPE, prototypes=prototypes))
+
+
+def test_a_number_of_prototypes_of_a_minute_is_checked_likewise(rated: RatedGames) -> None:
+    with pytest.raises(DataError, match="49 prototypes at minute 18; expected 50 or more"):
+        train_models(seasons(rated, 2031, 2032), replace(RECIPE, prototypes_at=((18, 49),)))
 
 
 def test_too_few_games_are_refused_with_a_reason(rated: RatedGames) -> None:

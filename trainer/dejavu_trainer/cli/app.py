@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -17,9 +18,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextCol
 from rich.progress import Progress as RichProgress
 
 from dejavu_models.errors import DejavuError
+from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.data.games import DataError
 from dejavu_trainer.data.plays import season_path
 from dejavu_trainer.execution import Advance, Progress
+
+_PROTOTYPES_AT = re.compile(r"([0-9]{1,2})=([0-9]{1,7})", re.ASCII)
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -61,7 +65,40 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed; the same 
 Season = Annotated[int, typer.Option("--season", min=1947, max=2200, help="Year in which the season ends.")]
 
 
+Prototypes = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Cluster each minute's past games into this many prototypes; by default every game is kept."
+    ),
+]
+
+
+PrototypesAt = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MINUTE=NUMBER", help="Another number of prototypes at one minute, such as 18=3000; repeatable."
+    ),
+]
+
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing season.")]
+
+
+def parse_prototypes_at(values: Sequence[str] | None) -> tuple[tuple[int, int], ...]:
+    """Parses the values of `--prototypes-at` to (minute, number), by minute.
+
+    Raises:
+        ValueError: if one is not MINUTE=NUMBER with a minute that can be forecast from, or a minute occurs twice.
+    """
+    counts = dict[int, int]()
+    for value in values or ():
+        match = _PROTOTYPES_AT.fullmatch(value)
+        if match is None or not 1 <= int(match[1]) <= MAX_SLOTS or int(match[2]) < 1:
+            raise ValueError(f"{value!r} is not MINUTE=NUMBER with a minute of 1 to {MAX_SLOTS}, such as 18=3000")
+        if int(match[1]) in counts:
+            raise ValueError(f"minute {int(match[1])} is given twice")
+        counts[int(match[1])] = int(match[2])
+    return tuple(sorted(counts.items()))
 
 
 @contextmanager

@@ -11,7 +11,20 @@ from rich.console import Console
 
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_trainer.cli.app import Data, Json, ProgressBars, Season, Seed, app, exit_on_error, parsed, print_json
+from dejavu_trainer.cli.app import (
+    Data,
+    Json,
+    ProgressBars,
+    Prototypes,
+    PrototypesAt,
+    Season,
+    Seed,
+    app,
+    exit_on_error,
+    parse_prototypes_at,
+    parsed,
+    print_json,
+)
 from dejavu_trainer.data.games import Games, load_games, parse_seasons
 from dejavu_trainer.execution import cores
 
@@ -41,12 +54,6 @@ Folds = Annotated[
 Test = Annotated[str, typer.Option("--test", help="Seasons to test on, such as 2019-2023; one fold per season.")]
 CalibrateSeasons = Annotated[
     int, typer.Option(min=1, max=2, help="Number of seasons before the test season to calibrate on.")
-]
-Prototypes = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="Cluster each minute's past games into this many prototypes; by default all games are kept."
-    ),
 ]
 Jobs = Annotated[
     int | None, typer.Option(min=1, help="Folds to run in parallel, one thread each; by default one per core.")
@@ -101,6 +108,7 @@ def backtest(
     out: Folds,
     calibrate_seasons: CalibrateSeasons = 2,
     prototypes: Prototypes = None,
+    prototypes_at: PrototypesAt = None,
     jobs: Jobs = None,
     fresh: Fresh = False,
     seed: Seed = 0,
@@ -118,7 +126,8 @@ def backtest(
     from dejavu_trainer.reports import plots, text
     from dejavu_trainer.training import lstm_config, recipe
 
-    config = recipe.TrainingConfig(prototypes=prototypes)
+    at = parsed("--prototypes-at", parse_prototypes_at, prototypes_at)
+    config = recipe.TrainingConfig(prototypes=prototypes, prototypes_at=at)
     with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
         games, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, jobs, fresh=fresh)
         with bars.step("Compute the metrics", RESULT_STEPS + 1) as advance:
@@ -177,6 +186,7 @@ def adapt(
     out: Folds,
     calibrate_seasons: CalibrateSeasons = 2,
     prototypes: Prototypes = None,
+    prototypes_at: PrototypesAt = None,
     jobs: Jobs = None,
     fresh: Fresh = False,
     seed: Seed = 0,
@@ -192,7 +202,8 @@ def adapt(
     from dejavu_trainer.reports import text
     from dejavu_trainer.training import lstm_config, recipe
 
-    config = recipe.TrainingConfig(prototypes=prototypes)
+    at = parsed("--prototypes-at", parse_prototypes_at, prototypes_at)
+    config = recipe.TrainingConfig(prototypes=prototypes, prototypes_at=at)
     with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
         games, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, jobs, fresh=fresh)
         replayed = []

@@ -17,10 +17,13 @@ from dejavu_trainer.cli.app import (
     Json,
     Overwrite,
     ProgressBars,
+    Prototypes,
+    PrototypesAt,
     Seed,
     app,
     check_free,
     exit_on_error,
+    parse_prototypes_at,
     parsed,
     print_json,
 )
@@ -37,12 +40,8 @@ def fit(
     calibrate: Annotated[str, typer.Option(help="Later seasons, unseen in training, to calibrate the intervals on.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle; an existing bundle there is replaced.")],
     seed: Seed = 0,
-    prototypes: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Cluster each minute's past games into this many prototypes; by default every game is kept."
-        ),
-    ] = None,
+    prototypes: Prototypes = None,
+    prototypes_at: PrototypesAt = None,
     backtest: Annotated[
         Path | None,
         typer.Option(
@@ -62,6 +61,7 @@ def fit(
 
     to_train = parsed("--train", parse_seasons, train)
     to_calibrate = parsed("--calibrate", parse_seasons, calibrate)
+    at = parsed("--prototypes-at", parse_prototypes_at, prototypes_at)
     started = time.monotonic()
     with exit_on_error(lstm_config.FitError, TrackingError):
         tracker = MlflowTracker(mlflow) if mlflow else None  # first of all: what is missing is told before the work
@@ -75,7 +75,7 @@ def fit(
                 calibrate=to_calibrate,
                 out=out,
                 seed=seed,
-                recipe=recipe.TrainingConfig(prototypes=prototypes),
+                recipe=recipe.TrainingConfig(prototypes=prototypes, prototypes_at=at),
                 backtest=backtest,
                 progress=bars,
             )

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.console import Console
 
-from dejavu_trainer.cli.app import Json, ProgressBars, Seed, app, exit_on_error, parsed, print_json
+from dejavu_trainer.cli.app import (
+    Json,
+    ProgressBars,
+    Prototypes,
+    PrototypesAt,
+    Seed,
+    app,
+    exit_on_error,
+    parse_prototypes_at,
+    parsed,
+    print_json,
+)
 from dejavu_trainer.data.games import parse_seasons
 from dejavu_trainer.execution import cores
 
@@ -74,12 +85,8 @@ def retrain(
     test_seasons: Annotated[
         int, typer.Option(min=0, help="Seasons to backtest, each about as long as a fit; 0: one holdout test.")
     ] = 2,
-    prototypes: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Cluster each minute's past games into this many prototypes; by default all are kept."
-        ),
-    ] = None,
+    prototypes: Prototypes = None,
+    prototypes_at: PrototypesAt = None,
     accept: Annotated[
         list[str] | None,
         typer.Option(
@@ -120,7 +127,9 @@ def retrain(
         seasons=parsed("--seasons", parse_seasons, seasons) if seasons else (),
         include_replays=include_replays,
         seed=seed,
-        recipe=TrainingConfig(prototypes=prototypes),
+        recipe=TrainingConfig(
+            prototypes=prototypes, prototypes_at=parsed("--prototypes-at", parse_prototypes_at, prototypes_at)
+        ),
         calibration_games=calibration_games,
         test_seasons=test_seasons,
         jobs=jobs or cores(),

@@ -9,14 +9,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models.arrays import Floats, Integers, Singles
+from dejavu_models.arrays import Floats, Integers, Singles, to_tenths
 from dejavu_models.point import features
-from dejavu_models.point.courses import to_tenths
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
+from dejavu_models.point.graph import vectors_of
 from dejavu_models.point.index import build_index
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
 from dejavu_trainer.data.games import Games
@@ -26,6 +27,8 @@ from dejavu_trainer.training.kmeans import cluster, group_means
 
 MINUTES = tuple(Horizon.FINAL.forecast_minutes)
 
+_NONE: Mapping[int, int] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class DejavuGrid:
@@ -33,12 +36,13 @@ class DejavuGrid:
 
     Attributes:
         recencies: recency settings, in minutes.
-        neighbours: numbers of neighbours.
+        neighbours: numbers of neighbours. A search in a graph costs in proportion to them, and more of them explain no
+            more (docs/decisions/0055-similar-games.md).
         minutes: minutes of the game at which the candidates are evaluated.
     """
 
     recencies: tuple[float, ...] = (3.0, 6.0, 12.0, 24.0)
-    neighbours: tuple[int, ...] = (25, 50, 100, 200, 400)
+    neighbours: tuple[int, ...] = (25, 50)
     minutes: tuple[int, ...] = (6, 12, 18, 24, 30, 36, 42)
 
     @property
@@ -84,6 +88,7 @@ def select_settings(
     seed: int,
     advance: Advance,
     workers: int = 1,
+    prototypes_at: Mapping[int, int] = _NONE,
 ) -> SelectedSettings:
     """Selects the settings with which databases of `past` best explain the linear models' residuals on `later`.
 
@@ -98,6 +103,7 @@ def select_settings(
         seed: random seed of the databases.
         advance: called as grid.steps steps are done.
         workers: number of threads; does not change the result.
+        prototypes_at: number of prototypes of minutes that have their own.
 
     Raises:
         DataError: if a database would have fewer entries than the smallest number of neighbours.
@@ -111,7 +117,7 @@ def select_settings(
     def products(trial: tuple[float, int]) -> Floats:
         recency, minute = trial
         widest = DejavuSettings(recency, max(neighbour_counts), Kernel.UNIFORM)
-        database = build(past, minute, widest, prototypes, seed)
+        database = build(past, minute, widest, prototypes_at.get(minute, prototypes), seed)
         near, entries_of_minute = database.nearest(later.patterns(minute)), database.entries
         results = []
         for neighbours, kernel in candidates:
@@ -159,10 +165,17 @@ def build_all(
     seed: int,
     advance: Advance,
     workers: int = 1,
+    prototypes_at: Mapping[int, int] = _NONE,
 ) -> dict[int, Dejavu]:
-    """Builds the databases of some minutes with `build`, on several threads; calls `advance` with 1 after each."""
-    built = map_threads(lambda minute: build(past, minute, settings, prototypes, seed), minutes, workers, advance)
-    return dict(zip(minutes, built, strict=True))
+    """Builds the databases of some minutes with `build`, on several threads; calls `advance` with 1 after each.
+
+    Minutes of `prototypes_at` have as many prototypes as it says, the others `prototypes`.
+    """
+
+    def build_one(minute: int) -> Dejavu:
+        return build(past, minute, settings, prototypes_at.get(minute, prototypes), seed)
+
+    return dict(zip(minutes, map_threads(build_one, minutes, workers, advance), strict=True))
 
 
 def build(past: TrainingGames, minute: int, settings: DejavuSettings, prototypes: int | None, seed: int) -> Dejavu:
@@ -176,12 +189,14 @@ def build(past: TrainingGames, minute: int, settings: DejavuSettings, prototypes
     courses = _courses(vectors)
     if prototypes is not None and courses.max() >= prototypes:
         courses = cluster(vectors, prototypes, seed)
-    means = group_means(vectors.astype(np.float64), courses)
-    entries = _entries_of(past, minute, courses, vectors, means)
+    # Kept in tenths of a point, like the courses: a bundle is much smaller, and knows exactly what was indexed.
+    tenths = to_tenths(group_means(features.anchored(past.patterns(minute)), courses))
+    weights = features.recency_weights(minute, settings.recency)
+    entries = _entries_of(past, minute, courses, vectors, vectors_of(tenths, weights))
     query_settings = replace(settings, neighbours=min(settings.neighbours, len(entries)))
     later = past.games.levels[:, minute:] - past.games.levels[:, minute - 1 : minute]
-    tenths = to_tenths(group_means(later, courses))
-    return Dejavu(build_index(means.astype(np.float32), seed), entries, query_settings, tenths)
+    index = build_index(tenths, weights, query_settings.neighbours, seed)
+    return Dejavu(index, entries, query_settings, to_tenths(group_means(later, courses)))
 
 
 def _courses(vectors: Singles) -> Integers:
@@ -192,7 +207,7 @@ def _courses(vectors: Singles) -> Integers:
     return rank[groups.reshape(-1)]
 
 
-def _entries_of(past: TrainingGames, minute: int, groups: Integers, vectors: Singles, means: Floats) -> Entries:
+def _entries_of(past: TrainingGames, minute: int, groups: Integers, vectors: Singles, means: Singles) -> Entries:
     """Builds one entry per group: mean and spread of the increments, named after the game nearest to the mean."""
     games = past.games
     increments = games.outcomes - games.levels[:, minute - 1 : minute]

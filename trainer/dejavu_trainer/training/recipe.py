@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -36,7 +37,7 @@ from dejavu_trainer.training.linear import fit_linear, linear_residuals
 from dejavu_trainer.training.lstm_config import LstmConfig, LstmExamples, TrainedLstm
 from dejavu_trainer.training.ratings import RatedGames, margins_in_mode
 
-METHOD = 4
+METHOD = 5
 """Version of the training code; incremented with every change that gives different models for the same games, so that
 a verdict on older models is not reused."""
 
@@ -47,6 +48,7 @@ class TrainingConfig:
 
     Attributes:
         prototypes: maximum entries of each minute's Dejavu database; None: one entry per distinct course.
+        prototypes_at: (minute, maximum entries) of minutes that have a maximum of their own.
         min_cell: minimum number of calibration games of a cell by lead.
         weights_share: share of the training games, the last ones, held out from the trial models. The combination of
             the models is fitted on their earlier half and compared with fixed weights on their later half.
@@ -56,6 +58,7 @@ class TrainingConfig:
     """
 
     prototypes: int | None = None
+    prototypes_at: tuple[tuple[int, int], ...] = ()
     min_cell: int = MIN_CELL
     weights_share: float = 0.3
     rating_steps: int = 60
@@ -102,17 +105,20 @@ def train_models(
         FitError: if the LSTM can't be fitted.
     """
     games = rated.games
-    if recipe.prototypes is not None and not 2 * min(recipe.dejavu.neighbours) <= recipe.prototypes <= len(games):
-        # With fewer prototypes, most of them would be neighbours of every pattern.
-        minimum = 2 * min(recipe.dejavu.neighbours)
+    # With fewer prototypes, most of them would be neighbours of every pattern.
+    minimum = 2 * min(recipe.dejavu.neighbours)
+    if recipe.prototypes is not None and not minimum <= recipe.prototypes <= len(games):
         raise DataError(
             f"{recipe.prototypes} prototypes per minute; expected {minimum} to {len(games)}, the training games"
         )
+    for minute, count in recipe.prototypes_at:
+        if count < minimum:
+            raise DataError(f"{count} prototypes at minute {minute}; expected {minimum} or more")
     run = _Run(recipe, seed, progress or Progress(), workers or cores())
     earlier, later = hold_out_last(games.date, recipe.weights_share)
     fitting, comparing = hold_out_last(games.date[later], 0.5)
     choice, weights = run.select_hyperparameters(rated.select(earlier), rated.select(later), fitting, comparing)
-    linear, lstm, databases = run.fit_all("", rated, choice)
+    linear, lstm, databases = run.fit_all("", rated, choice, recipe.prototypes, dict(recipe.prototypes_at))
     models = PointEnsemble(linear, Lstm(lstm.graph), databases, weights.combination)
     return TrainedModels(models, lstm, choice, weights)
 
@@ -131,14 +137,19 @@ class _Run:
         recipe, grid = self.recipe, self.recipe.dejavu
         # Cluster trial databases in the same proportion as the final ones.
         share = len(past.games) / (len(past.games) + len(later.games))
-        prototypes = recipe.prototypes and max(min(grid.neighbours), round(recipe.prototypes * share))
+
+        def scaled(count: int) -> int:
+            return max(min(grid.neighbours), round(count * share))
+
+        prototypes = recipe.prototypes and scaled(recipe.prototypes)
+        at = {minute: scaled(count) for minute, count in recipe.prototypes_at}
         linear = fit_linear(*past)
         targets = linear_residuals(linear, *later)
         known_games = TrainingGames(past.games, linear_residuals(linear, *past))
         queries = TrainingGames(later.games, targets).select(fitting)
         with self.progress.step("Select the Dejavu settings", grid.steps) as advance:
-            choice = select_settings(known_games, queries, prototypes, grid, self.seed, advance, self.workers)
-        _, lstm, databases = self.fit_all("Trial: ", past, choice, prototypes)
+            choice = select_settings(known_games, queries, prototypes, grid, self.seed, advance, self.workers, at)
+        _, lstm, databases = self.fit_all("Trial: ", past, choice, prototypes, at)
         with self.progress.step("Fit the ensemble weights", len(MINUTES)) as advance:
             from_neighbours = predict_all(databases, later.games, advance, self.workers)
             served, levels = Lstm(lstm.graph), later.games.levels
@@ -150,7 +161,12 @@ class _Run:
             return choice, choose_weights(*parts)
 
     def fit_all(
-        self, name: str, rated: RatedGames, choice: SelectedSettings, prototypes: int | None = None
+        self,
+        name: str,
+        rated: RatedGames,
+        choice: SelectedSettings,
+        prototypes: int | None,
+        prototypes_at: Mapping[int, int],
     ) -> tuple[LinearModels, TrainedLstm, dict[int, Dejavu]]:
         """Fits all models on some games."""
         from dejavu_trainer.training.lstm import fit_lstm  # imported late: torch takes seconds, and only fits need it
@@ -159,8 +175,10 @@ class _Run:
         linear = fit_linear(*rated)
         residuals = linear_residuals(linear, *rated)
         with self.progress.step(f"{name}Build the Dejavu databases", len(MINUTES)) as advance:
-            past, entries = TrainingGames(games, residuals), prototypes or recipe.prototypes
-            databases = build_all(past, MINUTES, choice.settings, entries, self.seed, advance, self.workers)
+            past = TrainingGames(games, residuals)
+            databases = build_all(
+                past, MINUTES, choice.settings, prototypes, self.seed, advance, self.workers, prototypes_at
+            )
         with self.progress.step(f"{name}Train the LSTM", recipe.lstm.steps) as advance:
             lstm = fit_lstm(LstmExamples(games.levels, margins, residuals), recipe.lstm, self.seed, advance)
         return linear, lstm, databases

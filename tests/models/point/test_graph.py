@@ -1,0 +1,162 @@
+"""Graphs of several minutes in one index of hnswlib: each query is answered by its own minute's, as if that were alone.
+
+Recall is the share of results that are as near as the K-th nearest by brute force.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_models.arrays import Floats, Singles, to_tenths
+from dejavu_models.point.features import anchored, pattern_vectors, recency_weights
+from dejavu_models.point.graph import Graph, padded_dimensions, vectors_of
+from dejavu_models.point.index import GraphIndex, VectorIndex, build_index, join_graphs
+
+RECENCY, NEIGHBOURS = 6.0, 50
+ENTRIES = {5: 1100, 17: 1300, 18: 3000, 23: 1200, 47: 1500}
+"""Vectors of each minute; those of minutes 17, 18 and 23 share an index."""
+
+
+def walks(count: int, minutes: int, seed: int) -> Floats:
+    """Differentials of random games, (count, minutes), all different."""
+    courses = np.random.default_rng(seed).normal(0, 2.5, (2 * count, minutes)).cumsum(axis=1).round()
+    return np.random.default_rng(seed).permutation(np.unique(courses, axis=0))[:count]
+
+
+def built(minute: int, count: int) -> VectorIndex:
+    tenths = to_tenths(anchored(walks(count, minute, minute)))
+    return build_index(tenths, recency_weights(minute, RECENCY), NEIGHBOURS, 0)
+
+
+@cache
+def alone() -> dict[int, VectorIndex]:
+    return {minute: built(minute, count) for minute, count in ENTRIES.items()}
+
+
+@cache
+def graphs() -> dict[int, Graph]:
+    return {minute: Graph.from_bytes(index.to_bytes()) for minute, index in alone().items()}
+
+
+@cache
+def together() -> dict[int, VectorIndex]:
+    return join_graphs(graphs(), NEIGHBOURS)
+
+
+@cache
+def vectors(minute: int) -> Singles:
+    return vectors_of(graphs()[minute].tenths, graphs()[minute].weights)
+
+
+def recall(minute: int, asked: Singles, found: np.ndarray) -> float:
+    squares = np.square(vectors(minute)[None].astype(float) - asked[:, None]).sum(axis=2)
+    bounds = np.partition(squares, NEIGHBOURS - 1, axis=1)[:, NEIGHBOURS - 1 : NEIGHBOURS]
+    return float((np.take_along_axis(squares, found, axis=1) <= bounds * (1 + 1e-5) + 1e-5).mean())
+
+
+@pytest.mark.parametrize("minute", ENTRIES)
+def test_a_query_is_answered_by_its_minute_as_if_that_were_alone(minute: int) -> None:
+    asked = pattern_vectors(walks(200, minute, 1000), RECENCY)
+    found, squares = together()[minute].nearest(asked, NEIGHBOURS)
+    own, own_squares = alone()[minute].nearest(asked, NEIGHBOURS)
+    assert isinstance(together()[minute], GraphIndex)
+    assert np.array_equal(found, own)
+    assert np.array_equal(squares, own_squares)
+    exact = np.square(vectors(minute)[found] - asked[:, None]).sum(axis=2)
+    assert squares == pytest.approx(exact, rel=1e-4, abs=1e-4)
+    assert recall(minute, asked, found) >= 0.99
+
+
+@given(
+    minute=st.sampled_from(sorted(ENTRIES)),
+    seed=st.integers(0, 10_000),
+    spread=st.sampled_from([0.0, 0.5, 2.5, 10.0, 60.0]),
+)
+def test_of_any_games_nearly_all_of_the_nearest_are_found(minute: int, seed: int, spread: float) -> None:
+    """Games that stand still and games unlike any other included: no search leaves its minute or comes back short."""
+    courses = np.random.default_rng(seed).normal(0, spread, (40, minute)).cumsum(axis=1).round()
+    asked = pattern_vectors(courses, RECENCY)
+    found, squares = together()[minute].nearest(asked, NEIGHBOURS)
+    assert all(len(set(row)) == NEIGHBOURS for row in found.tolist())
+    assert (np.diff(squares, axis=1) >= 0).all()
+    assert recall(minute, asked, found) >= 0.97, "of 40 games; of 200, at least 0.99"
+
+
+def test_minutes_share_the_locks_of_hnswlib() -> None:
+    """An index of hnswlib takes 2.5 MiB before its first vector."""
+    one = graphs()[18]
+    process = psutil.Process()
+    before = process.memory_info().rss
+    kept = join_graphs(dict.fromkeys(range(18, 31), one), NEIGHBOURS)
+    taken = process.memory_info().rss - before
+    assert len(kept) == 13
+    assert taken < 13 * len(one) * 400 + 8 * 2**20, f"{taken / 2**20:.1f} MiB"
+
+
+def test_a_graph_comes_back_from_its_bytes() -> None:
+    for graph in graphs().values():
+        assert Graph.from_bytes(graph.to_bytes()).to_bytes() == graph.to_bytes()
+        assert graph.is_connected()
+        assert len(graph.to_bytes()) < 5 * graph.tenths.nbytes
+
+
+def test_a_graph_that_falls_apart_is_not_searched() -> None:
+    graph = graphs()[5]
+    counts = graph.counts.copy()
+    counts[7] = 0
+    start = int(graph.counts[:7].sum())
+    links = np.delete(graph.links, np.arange(start, start + int(graph.counts[7])))
+    assert not replace(graph, counts=counts, links=links).is_connected()
+    twins = np.repeat(to_tenths(walks(2, 18, 0)), 600, axis=0)
+    index = build_index(twins, recency_weights(18, RECENCY), NEIGHBOURS, 0)
+    found, _ = index.nearest(vectors_of(twins[:1], recency_weights(18, RECENCY)), 1200)
+    assert sorted(found[0].tolist()) == list(range(1200))
+
+
+def broken(graph: Graph, kind: str) -> dict[str, object]:
+    far, links = graph.links.copy(), graph.links.copy()
+    far[3] = len(graph)
+    links[-1] = int(np.flatnonzero(graph.levels == 0)[0])
+    low = np.array([np.flatnonzero(graph.levels == 0)[0]], dtype=graph.entry.dtype)
+    values: dict[str, dict[str, object]] = {
+        "a link leads past": {"links": far},
+        "not at its level": {"links": links},
+        "the entry point is not": {"entry": low},
+        "do not fit together": {"counts": graph.counts[:-1]},
+        "tenths are": {"tenths": graph.tenths[:-1]},
+        "weights are": {"weights": graph.weights[:-1]},
+        "weights must be finite": {"weights": np.full_like(graph.weights, np.nan)},
+        "levels are": {"levels": graph.levels.astype(np.int8)},
+    }
+    return values[kind]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "a link leads past",
+        "not at its level",
+        "the entry point is not",
+        "do not fit together",
+        "tenths are",
+        "weights are",
+        "weights must be finite",
+        "levels are",
+    ],
+)
+def test_arrays_that_hnswlib_would_trust_are_checked(kind: str) -> None:
+    """It would read anywhere in memory."""
+    with pytest.raises(ValueError, match=kind):
+        replace(graphs()[18], **broken(graphs()[18], kind))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("minute", "dimensions"), [(1, 16), (15, 16), (16, 32), (31, 32), (32, 48), (47, 48)])
+def test_vectors_have_room_for_the_dimension_that_parts_graphs(minute: int, dimensions: int) -> None:
+    assert padded_dimensions(minute) == dimensions

@@ -70,7 +70,7 @@ def evaluate(
             f"bundle {forecaster.version} has no database for minute {missing[0]}; expected a bundle with all minutes"
         )
     made_from = games.of_seasons([*info.train_seasons, *info.calibration_seasons])
-    if made_from.fingerprint != manifest.data_fingerprint:
+    if not made_from.is_of(manifest.data_fingerprint):
         raise DataError(
             f"the games of {min(info.train_seasons)} to {max(info.calibration_seasons)} are not those that bundle"
             f" {forecaster.version} was built from; the references cannot be calibrated without them"

@@ -127,7 +127,7 @@ release-image: install  ## write the image of the released contract, the baselin
 # Many tests wait for processes that they start, so run more of them at a time than there are cores. Limit numeric
 # libraries to one thread per process; by default they start one per core.
 PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest
-ALL    = $(PYTEST) -n 5 --dist worksteal
+ALL    = $(PYTEST) -n 4 --dist worksteal
 # Tests that start no processes: models, feed, converters, the ledger's arithmetic and queries, other unit tests.
 FAST   = tests/test_structure.py tests/models tests/feed tests/contract/test_messages.py tests/client/output tests/client/transport \
          tests/server/test_settings.py tests/server/api/converters tests/server/ledger/entries tests/server/ledger/queries \

@@ -55,7 +55,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[Site]:
     """A server that has forecast a few games, and a gateway of it."""
     with (

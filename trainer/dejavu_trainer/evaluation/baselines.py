@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
+from dejavu_models.point.linear import LinearModels
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import MIN_CELL, UNSCALED
@@ -51,11 +52,11 @@ def linear_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[P
     out_of_season = np.empty((len(past.games), MAX_SLOTS, len(HORIZONS)))
     for which in _parts(past.games):
         rest = past.select(~which)
-        out_of_season[which] = _linear_points(rest if len(rest.games) else past, past.select(which))
+        out_of_season[which] = _linear_points(fit_linear(*rest) if len(rest.games) else models, past.select(which))
     scales = models.scales[:, :, MarginSource.KNOWN]
     # A minimum of all games leaves one cell, but for the fourth quarter's (see `conformal_cells.min_cell_size`).
     distributions = fit_distributions(out_of_season, past.games, scales, len(past.games))
-    return _linear_points(past, rated), distributions
+    return _linear_points(models, rated), distributions
 
 
 def persistence_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[PredictiveDistribution]]:
@@ -65,9 +66,9 @@ def persistence_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, l
     return points, fit_distributions(of_past, past.games, unscaled, MIN_CELL)
 
 
-def _linear_points(past: RatedGames, rated: RatedGames) -> Floats:
+def _linear_points(models: LinearModels, rated: RatedGames) -> Floats:
     leads = rated.games.levels
-    points: Floats = leads[:, :, None] + fit_linear(*past).increments(slice(1, MAX_SLOTS + 1), leads, rated.margins)
+    points: Floats = leads[:, :, None] + models.increments(slice(1, MAX_SLOTS + 1), leads, rated.margins)
     return points
 
 

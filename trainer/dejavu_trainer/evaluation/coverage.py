@@ -146,6 +146,18 @@ def coverage(
     by_fold = [each for each in found if each is not None]
     if len(by_fold) < len(folds):
         return None
+    return coverage_of(folds, by_fold, forecaster, horizon, level, probability)
+
+
+def coverage_of(
+    folds: Sequence[FoldScores],
+    by_fold: Sequence[tuple[Floats, Floats]],
+    forecaster: str,
+    horizon: Horizon,
+    level: int,
+    probability: float = LEVEL,
+) -> CoverageCheck:
+    """Computes the coverage from the `covered_shares` of each fold; see `coverage`."""
     shares, expected = (np.concatenate([each[part] for each in by_fold]) for part in (0, 1))
     games = len(shares)
     parts = [(len(fold) / games, 1 / len(fold) + 1 / fold.calibration_games) for fold in folds]

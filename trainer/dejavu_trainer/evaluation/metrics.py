@@ -234,6 +234,13 @@ def _batches(groups: Sequence[_Group]) -> Iterator[Sequence[_Group]]:
             yield of_kind[start : start + _BATCH]
 
 
+def _forecasters(kind: str) -> tuple[str, ...]:
+    """Returns the forecasters that groups of a kind are measured for."""
+    if kind == MINUTE_AND_LEAD:
+        return SMALL_FORECASTERS
+    return FORECASTERS if kind in CEILING_KINDS else tuple(each for each in FORECASTERS if each not in CEILING)
+
+
 def _measure(
     fold: FoldScores, horizon: Horizon, groups: Sequence[_Group], bootstrap: GameBootstrap
 ) -> list[GroupMetrics]:
@@ -245,10 +252,7 @@ def _measure(
     counts[1:] = np.where(totals > 0, totals / len(fold), np.nan)
     means: dict[str, dict[str, Floats]] = {}
     small = groups[0].kind == MINUTE_AND_LEAD
-    ceiling = CEILING if groups[0].kind in CEILING_KINDS else ()
-    for name in (
-        SMALL_FORECASTERS if small else (each for each in FORECASTERS if each not in CEILING or each in ceiling)
-    ):
+    for name in _forecasters(groups[0].kind):
         losses_by_metric = losses(fold, name, horizon)
         shown = [metric for metric in (SMALL_METRICS if small else losses_by_metric) if metric in losses_by_metric]
         sums = [(group.of(losses_by_metric[metric]) * group.which).sum(axis=1) for metric in shown for group in groups]

@@ -12,7 +12,7 @@ import numpy as np
 from dejavu_models.arrays import Floats
 
 _CACHED: Final = 8192
-"""Number of regions to remember: a verdict needs each for all forecasters, and a result needs the verdict's again."""
+"""Number of regions to remember: a result needs the same one for many forecasters and groups."""
 
 
 @lru_cache(maxsize=_CACHED)

@@ -113,7 +113,7 @@ def result_of(
     """
     metrics_by_forecaster = compute_metrics(folds, seed=method.seed, resamples=resamples, advance=advance)
     groups, seasons = coverage_groups(folds), season_coverages(folds, method.seed)
-    verdict = judge(folds, seed=method.seed, resamples=resamples)
+    verdict = judge(folds, seed=method.seed, resamples=resamples, groups=groups, seasons=seasons)
     advance(1)
     return BacktestResult(
         method=method,

@@ -22,7 +22,7 @@ import numpy as np
 from dejavu_models.arrays import Floats
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import HORIZONS, Horizon
-from dejavu_trainer.evaluation.coverage import LEVEL, coverage, covered_shares
+from dejavu_trainer.evaluation.coverage import LEVEL, coverage_of, covered_shares
 from dejavu_trainer.evaluation.fold_scores import SERVED, FoldScores
 from dejavu_trainer.evaluation.metrics import LEVELS
 
@@ -73,22 +73,25 @@ def season_coverages(folds: Sequence[FoldScores], seed: int = 0) -> list[SeasonC
     """
     if len(folds) < 2:
         return []
-    keys, shares, deviations = [], [], []
+    keys, of_keys, deviations = [], [], []
     for forecaster, horizon, level in product(SERVED, HORIZONS, LEVELS):
         by_fold = [covered_shares(fold, forecaster, horizon, horizon.forecast_minutes, level) for fold in folds]
         found = [each for each in by_fold if each is not None]
         if len(found) == len(folds):
             keys.append((forecaster, horizon, level))
-            shares.append([covered for covered, _ in found])
+            of_keys.append(found)
             deviations.append([float((covered - expected).mean()) for covered, expected in found])
     if not keys:
         return []
-    by_fold_and_key = [np.stack(of_fold, axis=1) for of_fold in zip(*shares, strict=True)]  # (games, keys) by fold
+    # (games, keys) by fold
+    by_fold_and_key = [np.stack([covered for covered, _ in of_fold], axis=1) for of_fold in zip(*of_keys, strict=True)]
     chance, bound = spread_by_chance(by_fold_and_key, chance_shares(folds), seed)
     return [
-        SeasonCoverage(forecaster, horizon.value, level, *_by_season(folds, forecaster, horizon, level), *spread)
-        for (forecaster, horizon, level), *spread in zip(
-            keys, np.std(deviations, axis=1, ddof=1).tolist(), chance.tolist(), bound.tolist(), strict=True
+        SeasonCoverage(
+            forecaster, horizon.value, level, *_by_season(folds, of_key, forecaster, horizon, level), *spread
+        )
+        for (forecaster, horizon, level), of_key, *spread in zip(
+            keys, of_keys, np.std(deviations, axis=1, ddof=1).tolist(), chance.tolist(), bound.tolist(), strict=True
         )
     ]
 
@@ -144,12 +147,15 @@ def spread_by_chance(
 
 
 def _by_season(
-    folds: Sequence[FoldScores], forecaster: str, horizon: Horizon, level: int
+    folds: Sequence[FoldScores],
+    by_fold: Sequence[tuple[Floats, Floats]],
+    forecaster: str,
+    horizon: Horizon,
+    level: int,
 ) -> tuple[dict[str, Estimate], tuple[str, ...]]:
     checks = {
-        str(fold.season[0]): check
-        for fold in folds
-        if (check := coverage([fold], forecaster, horizon, horizon.forecast_minutes, level)) is not None
+        str(fold.season[0]): coverage_of([fold], [found], forecaster, horizon, level)
+        for fold, found in zip(folds, by_fold, strict=True)
     }
     return (
         {season: check.found for season, check in checks.items()},

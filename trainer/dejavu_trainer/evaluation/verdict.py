@@ -15,10 +15,10 @@ import numpy as np
 from dejavu_models.metrics import GameBootstrap
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.checks import Check, coverage_check, groups_check, seasons_check, series_name
-from dejavu_trainer.evaluation.coverage import LEVEL, coverage_groups, coverages
+from dejavu_trainer.evaluation.coverage import LEVEL, CoverageGroup, coverage_groups, coverages
 from dejavu_trainer.evaluation.fold_scores import SERVED, FoldScores
 from dejavu_trainer.evaluation.metrics import LEVELS, losses, pool
-from dejavu_trainer.evaluation.season_coverage import season_coverages
+from dejavu_trainer.evaluation.season_coverage import SeasonCoverage, season_coverages
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,14 @@ class Verdict:
     checks: tuple[Check, ...]
 
 
-def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) -> Verdict:
+def judge(
+    folds: Sequence[FoldScores],
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+    groups: Sequence[CoverageGroup] | None = None,
+    seasons: Sequence[SeasonCoverage] | None = None,
+) -> Verdict:
     """Decides whether the tested forecasts may be served.
 
     Requirements for each horizon: the CRPS over all minutes is significantly below persistence's on the same games,
@@ -43,6 +50,8 @@ def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) 
         folds: at least one fold: a single season, or those of a walk-forward.
         seed: random seed of the bootstrap and of the simulated seasons.
         resamples: number of bootstrap resamples.
+        groups: the `coverage_groups` of the folds, if they are known.
+        seasons: their `season_coverages`, if these are known.
 
     Raises:
         ValueError: if there is no fold.
@@ -59,8 +68,8 @@ def judge(folds: Sequence[FoldScores], *, seed: int = 0, resamples: int = 2000) 
         coverage_check(f"coverage at {each.level} %, {series_name(each.forecaster, each.horizon)}", each, corrected)
         for each in coverages(folds, corrected)
     ]
-    checks.append(groups_check(coverage_groups(folds)))
-    if by_season := season_coverages(folds, seed):
+    checks.append(groups_check(coverage_groups(folds) if groups is None else groups))
+    if by_season := season_coverages(folds, seed) if seasons is None else seasons:
         checks.append(seasons_check(by_season))
     failed = [check for check in checks if not check.passed]
     tested = f"{len(pooled):,} games of {', '.join(map(str, np.unique(pooled.season)))}"

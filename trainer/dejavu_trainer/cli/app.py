@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 import typer
 from rich.console import Console
@@ -22,6 +22,9 @@ from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.data.games import DataError
 from dejavu_trainer.data.plays import season_path
 from dejavu_trainer.execution import Advance, Progress
+
+if TYPE_CHECKING:  # torch takes seconds to load
+    from dejavu_trainer.training.recipe import TrainingConfig
 
 _PROTOTYPES_AT = re.compile(r"([0-9]{1,2})=([0-9]{1,7})", re.ASCII)
 
@@ -151,6 +154,14 @@ def parsed(option: str, parse: Callable[[S], T], value: S) -> T:
         return parse(value)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
+
+
+def training_config(prototypes: int | None, prototypes_at: list[str] | None) -> TrainingConfig:
+    """Returns the recipe that `--prototypes` and `--prototypes-at` ask for; raises a usage error if one is invalid."""
+    from dejavu_trainer.training import recipe  # imported late: few commands need it, and torch takes seconds to load
+
+    at = parsed("--prototypes-at", parse_prototypes_at, prototypes_at)
+    return recipe.TrainingConfig(prototypes=prototypes, prototypes_at=at)
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -21,9 +21,9 @@ from dejavu_trainer.cli.app import (
     Seed,
     app,
     exit_on_error,
-    parse_prototypes_at,
     parsed,
     print_json,
+    training_config,
 )
 from dejavu_trainer.data.games import Games, load_games, parse_seasons
 from dejavu_trainer.execution import cores
@@ -124,10 +124,9 @@ def backtest(
     from dejavu_trainer.evaluation.result import RESULT_STEPS, RunProvenance, result_of, to_json
     from dejavu_trainer.reports import html as html_report
     from dejavu_trainer.reports import plots, text
-    from dejavu_trainer.training import lstm_config, recipe
+    from dejavu_trainer.training import lstm_config
 
-    at = parsed("--prototypes-at", parse_prototypes_at, prototypes_at)
-    config = recipe.TrainingConfig(prototypes=prototypes, prototypes_at=at)
+    config = training_config(prototypes, prototypes_at)
     with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
         games, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, jobs, fresh=fresh)
         with bars.step("Compute the metrics", RESULT_STEPS + 1) as advance:
@@ -200,10 +199,9 @@ def adapt(
     from dejavu_trainer.evaluation.result import RunProvenance
     from dejavu_trainer.reports import adaptive as adaptive_report
     from dejavu_trainer.reports import text
-    from dejavu_trainer.training import lstm_config, recipe
+    from dejavu_trainer.training import lstm_config
 
-    at = parsed("--prototypes-at", parse_prototypes_at, prototypes_at)
-    config = recipe.TrainingConfig(prototypes=prototypes, prototypes_at=at)
+    config = training_config(prototypes, prototypes_at)
     with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
         games, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, jobs, fresh=fresh)
         replayed = []

@@ -23,9 +23,9 @@ from dejavu_trainer.cli.app import (
     app,
     check_free,
     exit_on_error,
-    parse_prototypes_at,
     parsed,
     print_json,
+    training_config,
 )
 from dejavu_trainer.data.games import count_games, load_games, parse_seasons
 from dejavu_trainer.data.plays import write_plays
@@ -57,11 +57,11 @@ def fit(
     # Imported late: torch takes seconds to load, and only this command needs it.
     from dejavu_trainer import pipeline
     from dejavu_trainer.tracking import MlflowTracker, TrackingError
-    from dejavu_trainer.training import lstm_config, recipe
+    from dejavu_trainer.training import lstm_config
 
     to_train = parsed("--train", parse_seasons, train)
     to_calibrate = parsed("--calibrate", parse_seasons, calibrate)
-    at = parsed("--prototypes-at", parse_prototypes_at, prototypes_at)
+    config = training_config(prototypes, prototypes_at)
     started = time.monotonic()
     with exit_on_error(lstm_config.FitError, TrackingError):
         tracker = MlflowTracker(mlflow) if mlflow else None  # first of all: what is missing is told before the work
@@ -75,7 +75,7 @@ def fit(
                 calibrate=to_calibrate,
                 out=out,
                 seed=seed,
-                recipe=recipe.TrainingConfig(prototypes=prototypes, prototypes_at=at),
+                recipe=config,
                 backtest=backtest,
                 progress=bars,
             )

@@ -19,9 +19,9 @@ from dejavu_trainer.cli.app import (
     Seed,
     app,
     exit_on_error,
-    parse_prototypes_at,
     parsed,
     print_json,
+    training_config,
 )
 from dejavu_trainer.data.games import parse_seasons
 from dejavu_trainer.execution import cores
@@ -114,7 +114,6 @@ def retrain(
     """
     from dejavu_trainer.retraining.settings import RetrainSettings
     from dejavu_trainer.retraining.triggers import TriggerSettings
-    from dejavu_trainer.training.recipe import TrainingConfig
 
     settings = RetrainSettings(
         sources=tuple(source),
@@ -127,9 +126,7 @@ def retrain(
         seasons=parsed("--seasons", parse_seasons, seasons) if seasons else (),
         include_replays=include_replays,
         seed=seed,
-        recipe=TrainingConfig(
-            prototypes=prototypes, prototypes_at=parsed("--prototypes-at", parse_prototypes_at, prototypes_at)
-        ),
+        recipe=training_config(prototypes, prototypes_at),
         calibration_games=calibration_games,
         test_seasons=test_seasons,
         jobs=jobs or cores(),

@@ -151,7 +151,7 @@ def problems(lock: str, direct: Sequence[Requirement], pinned: dict[str, str], o
 def without(lock: str, omitted: str) -> str:
     """Returns a lock without the requirements whose names match a pattern."""
     blocks = re.split(r"(?m)^(?=[^\s#])", lock)
-    return "".join(block for block in blocks if not re.fullmatch(omitted, re.split(r"==", block)[0]))
+    return "".join(block for block in blocks if not re.fullmatch(omitted, block.partition("==")[0]))
 
 
 def write(name: str, options: Sequence[str]) -> None:

@@ -156,9 +156,8 @@ async def load_recorded(
         ):
             continue
         of_horizon = recorded.setdefault(forecast.horizon, {})
-        of_horizon.setdefault(
-            len(pattern), MinuteForecast(pattern, forecast, _summary(forecast))
-        )  # the newest is first
+        # The newest is first.
+        of_horizon.setdefault(len(pattern), MinuteForecast(pattern, forecast, _summary(forecast)))
     return recorded
 
 

@@ -2,8 +2,7 @@
 
 When a worker ends, its subscribers come to another one together, a little behind. If each read the ledger for itself,
 the worker would encode every message once for each of them, and they might never catch up while forecasts come in.
-A page ends at a multiple of PAGE_MESSAGES, so that subscribers that start at different places soon
-share theirs.
+A page ends at a multiple of PAGE_MESSAGES, so that subscribers that start at different places soon share their pages.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class LiveInputs(NamedTuple):
 
 
 def shift_terms(live: LiveInputs) -> Floats:
-    """Returns the terms by which a point forecast shifts, (n, SHIFT_TERMS): whoever scored last has not the ball."""
+    """Returns the terms that shift a point forecast, (n, SHIFT_TERMS): after a score, the other team has the ball."""
     return np.stack([live.last_side, live.last_side * live.recency], axis=1)
 
 

@@ -190,9 +190,8 @@ def _with_market(
     if told is MarketRecording.EARLIER_STANDS:
         return replace(stored, market_recording=told, standing_market=standing)
     if told is MarketRecording.RECORDED and standing is None:
-        if (
-            stored.optional_inputs != requested.optional_inputs
-        ):  # it is sent again, evaluated for those of the stored one
+        # The market is sent again, evaluated for the optional inputs of the stored forecast.
+        if stored.optional_inputs != requested.optional_inputs:
             return stored
         batch.market(stored, requested)
         markets_[stored.sequence] = market

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 from statistics import fmean
 
-from dejavu_models.uncertainty.adaptive import TARGETS, AdaptationMethod, Tracker, radius_of_alpha
+from dejavu_models.uncertainty.adaptive import AdaptationMethod, Tracker, radius_of_alpha
+from dejavu_models.uncertainty.score_map import TARGETS
 
 BEFORE, SETTLING, AFTER = 300, 150, 150
 """Numbers of games before the shift, for adaptation after it, and for measurement after that."""

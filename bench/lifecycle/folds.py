@@ -15,8 +15,9 @@ from dejavu_models.comparison.scores import FIRST_BOUND_IN_MARGINS
 from dejavu_models.metrics import student_quantile
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.backtest import read_fold
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
 from dejavu_trainer.evaluation.metrics import losses
+from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 
 Losses = Mapping[str, np.ndarray]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 _EASTERN, _CENTRAL, _MOUNTAIN, _PACIFIC = -5, -6, -7, -8
@@ -85,6 +86,7 @@ def _is_summer_time(day: date) -> bool:
     return _first_sunday(day.year, 3) + timedelta(7) <= day < _first_sunday(day.year, 11)
 
 
+@lru_cache(maxsize=256)
 def _first_sunday(year: int, month: int) -> date:
     first = date(year, month, 1)
     return first + timedelta(6 - first.weekday())

@@ -18,7 +18,6 @@ import numpy as np
 from dejavu_models.arrays import Floats
 from dejavu_models.point.ensemble import PointEnsemble, Predictions
 from dejavu_models.types import Attribution, Explanation, SimilarGame
-from dejavu_models.uncertainty.conformal import PredictiveDistribution
 
 SIMILAR_GAMES = 5
 """Number of nearest past games in an explanation."""
@@ -26,7 +25,8 @@ SIMILAR_GAMES = 5
 
 def explanation(
     models: PointEnsemble,
-    distribution: PredictiveDistribution,
+    calibration_games: int,
+    point: float,
     predictions: Predictions,
     row: int,
     horizon: int,
@@ -37,7 +37,9 @@ def explanation(
 
     Args:
         models: the models that produced the forecast.
-        distribution: predictive distribution of the forecast.
+        calibration_games: number of games behind the distribution of the forecast.
+        point: point forecast that was issued, in points; what live inputs add to the models' counts as known with the
+            last minute.
         predictions: predictions for several games at one minute.
         row: row of the game in `predictions`.
         horizon: index of the horizon in HORIZONS.
@@ -46,18 +48,20 @@ def explanation(
         steps: whether `earlier` contains the similar games.
     """
     weight = float(models.weights.dejavu_weights[horizon, predictions.minute])
-    lead, point = float(predictions.persistence[row]), float(predictions.ensemble[row, horizon])
+    lead = float(predictions.persistence[row])
     similar = 0.0 if steps else weight * float(predictions.dejavu[row, horizon] - predictions.linear[row, horizon])
+    # Live inputs shift the combination; each model has the shift, so that the weighted sum of both is the forecast.
+    shift = point - float(predictions.ensemble[row, horizon])
     return Explanation(
-        dejavu_prediction=float(predictions.dejavu[row, horizon]),
-        lstm_prediction=float(predictions.lstm[row, horizon]),
+        dejavu_prediction=float(predictions.dejavu[row, horizon]) + shift,
+        lstm_prediction=float(predictions.lstm[row, horizon]) + shift,
         ensemble_forecast=point,
         baseline_prediction=lead,
         dejavu_weight=weight,
         lstm_weight=1 - weight,
         similar_games=_similar_games(models, predictions, row, horizon, lead),
         linear_prediction=float(predictions.linear[row, horizon]),
-        calibration_games=distribution.scores(lead).games,
+        calibration_games=calibration_games,
         attribution=_attribution(earlier[:, horizon], point, similar),
     )
 

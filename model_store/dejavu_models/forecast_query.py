@@ -102,7 +102,9 @@ class ForecastQuery:
         quantile_levels: each in (0, 1), at most MAX_QUANTILES.
         record: whether to include the distribution, which the ledger uses for scoring.
         market: odds to evaluate; None if not given.
-        game_date: local date of the game, to which the age of the ratings is counted; None: their age is not counted.
+        game_date: local date of the game, to which the age of the ratings is counted, and before which the games of
+            its teams are; None: the age is not counted, and their schedule is not known.
+        is_playoffs: whether the game is of the play-in or the playoffs; not if that is not known.
         total_points: points of both teams together at the end of the pattern; None if not known.
         last_score: the last score before the end of the pattern; None if not known, or nobody has scored.
 
@@ -124,6 +126,7 @@ class ForecastQuery:
     record: bool = False
     market: Market | None = None
     game_date: date | None = None
+    is_playoffs: bool = False
     total_points: int | None = None
     last_score: LastScore | None = None
 

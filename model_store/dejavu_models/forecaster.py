@@ -6,37 +6,36 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import ROUND_CEILING, Context
-from statistics import NormalDist
-from typing import Final
+
+import numpy as np
 
 from dejavu_models import betting
-from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
+from dejavu_models.betting import StakingPolicy
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.explanation import explanation
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.manifest import Manifest, model_info
-from dejavu_models.online_state import INITIAL, IntervalAdapter, OnlineState
+from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.point.batch import GameBatch
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, RatingsByDate, are_usable, ratings_warnings
 from dejavu_models.types import (
     HORIZONS,
-    Adaptation,
     AdaptationMode,
+    ExpectedMarginTerms,
     Forecast,
     Horizon,
-    Interval,
     MarginSource,
     ModelInfo,
-    Quantile,
     SimilarGame,
     WarningReason,
 )
-from dejavu_models.uncertainty.adaptive import quarter_of, radius_of_alpha
+from dejavu_models.uncertainty.adaptive import quarter_of
 from dejavu_models.uncertainty.calibration import Calibration, Situation
-from dejavu_models.uncertainty.conformal import PredictiveDistribution
-
-_NORMAL: Final = NormalDist()
+from dejavu_models.uncertainty.game_distribution import GameDistribution
+from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedDistribution, adapters
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.uncertainty.lattice.inputs import LiveInputs
 
 
 class Forecaster:
@@ -45,7 +44,7 @@ class Forecaster:
     Args:
         manifest: manifest of the bundle.
         models: the point models.
-        calibration: predictive distributions around the point forecasts.
+        calibration: predictive distributions around the point forecasts; those on whole numbers may shift them.
         ratings: state of the rating filter, for the season that the bundle serves.
 
     Attributes:
@@ -57,7 +56,11 @@ class Forecaster:
     max_ratings_days: int = MAX_RATINGS_DAYS
 
     def __init__(
-        self, manifest: Manifest, models: PointEnsemble, calibration: Calibration, ratings: RatingFilter
+        self,
+        manifest: Manifest,
+        models: PointEnsemble,
+        calibration: Calibration | LatticeCalibration,
+        ratings: RatingFilter,
     ) -> None:
         self.manifest = manifest
         self.models = models
@@ -96,29 +99,45 @@ class Forecaster:
             UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if it does not.
         """
         # An update between check and forecast changes nothing: all margin sources share their games and cells.
-        source = self._active.margin_source(query, self.max_ratings_days)
-        distribution = self._distribution(query.horizon, query.pattern.minutes, source)
-        smallest = distribution.smallest_alpha
+        situation = _situation(query, self._active.margin_source(query, self.max_ratings_days))
+        smallest = self.calibration.smallest_alpha_of(situation)
+        if smallest is None:
+            raise self._unsupported(query)
         if query.alpha < smallest:
-            raise AlphaTooSmall(f"{query.alpha}", f"at least {_rounded_up(smallest)}, {_limited_by(distribution)}")
+            limit = self.calibration.alpha_limit(situation)
+            raise AlphaTooSmall(f"{query.alpha}", f"at least {_rounded_up(smallest)}, {limit}")
         for index, level in enumerate(query.quantile_levels):
             if not smallest / 2 <= level <= 1 - smallest / 2:
                 least = _rounded_up(smallest / 2)
                 raise QuantileTooExtreme(
                     f"{level}",
-                    f"{least} to {1 - least:g}, {_limited_by(distribution)}",
+                    f"{least} to {1 - least:g}, {self.calibration.alpha_limit(situation)}",
                     field=f"quantile_levels[{index}]",
                 )
 
-    def _distribution(self, horizon: Horizon, minute: int, source: MarginSource) -> PredictiveDistribution:
-        distribution = self.calibration.distributions.get(Situation(horizon, minute, source))
-        if distribution is not None:
-            return distribution
-        known = sorted({each.minute for each in self.calibration.distributions if each.horizon is horizon})
-        if known:
-            raise UnsupportedSlots(f"{minute} slots", _ranges(known))
-        horizons = sorted({each.horizon.value for each in self.calibration.distributions})
-        raise UnsupportedHorizon(horizon.value, f"one that this model forecasts: {', '.join(horizons)}")
+    def _unsupported(self, query: ForecastQuery) -> UnsupportedSlots | UnsupportedHorizon:
+        if known := self.calibration.minutes(query.horizon):
+            return UnsupportedSlots(f"{query.pattern.minutes} slots", _ranges(known))
+        horizons = sorted(horizon.value for horizon in HORIZONS if self.calibration.minutes(horizon))
+        return UnsupportedHorizon(query.horizon.value, f"one that this model forecasts: {', '.join(horizons)}")
+
+    def _game(
+        self, query: ForecastQuery, source: MarginSource, point: float, margin: float | None
+    ) -> tuple[float, GameDistribution]:
+        """Returns the point forecast of a query and the distribution around it.
+
+        Args:
+            query: the query.
+            source: source of the expected margin.
+            point: point forecast of the models, in points.
+            margin: expected margin, in points; None if unknown.
+        """
+        situation, lead = _situation(query, source), query.pattern.last
+        if isinstance(self.calibration, Calibration):
+            return point, self.calibration.game(situation, point, lead)
+        live = _live(query)
+        point += self.calibration.shift(situation, live)
+        return point, self.calibration.game(situation, point, lead, margin, live)
 
     def forecast(self, query: ForecastQuery) -> Forecast:
         """Checks and answers one query.
@@ -161,14 +180,13 @@ class Forecaster:
         self, query: ForecastQuery, margin: float | None, games: GameBatch, row: int, state: _ActiveState
     ) -> Forecast:
         horizon = HORIZONS.index(query.horizon)
-        minute, lead = query.pattern.minutes, query.pattern.last
+        minute = query.pattern.minutes
         source = state.margin_source(query, self.max_ratings_days)
-        distribution = self._distribution(query.horizon, minute, source)
         predictions, index = games.predictions[row]
-        point = float(predictions.ensemble[index, horizon])
+        point, distribution = self._game(query, source, float(predictions.ensemble[index, horizon]), margin)
         adapter = state.adapters.get((query.horizon, quarter_of(minute)))
-        issued = _IssuedDistribution(distribution, point, lead, state.mode, adapter)
-        static = distribution.interval(point, lead, query.alpha)
+        issued = IssuedDistribution(distribution, state.mode, adapter)
+        static = distribution.interval(query.alpha)
         adaptation = issued.adaptation(query.alpha, static)
         rated = state.asks_for_ratings(query)
         warnings = state.warnings(query, self.max_ratings_days) if rated else ()
@@ -182,7 +200,15 @@ class Forecaster:
             home_lead_probability=issued.home_lead_probability(),
             model_version=self.version,
             explanation=(
-                explanation(self.models, distribution, predictions, index, horizon, *games.earlier(row))
+                explanation(
+                    self.models,
+                    distribution.calibration_games,
+                    point,
+                    predictions,
+                    index,
+                    horizon,
+                    *games.earlier(row),
+                )
                 if query.explain
                 else None
             ),
@@ -201,6 +227,7 @@ class Forecaster:
             finals_since=state.finals if rated else 0,
             warnings=self._warnings + warnings,
             outdated_teams=state.ending(query, end) if WarningReason.RATINGS_OUTDATED in warnings else (),
+            expected_margin_terms=state.margin_terms(query, self.max_ratings_days),
         )
 
 
@@ -211,12 +238,10 @@ class _ActiveState:
         self.sequence = online.sequence
         self.mode = online.mode
         self.adapters: dict[tuple[Horizon, int], IntervalAdapter] = (
-            {}
-            if online.mode is None
-            else {key: IntervalAdapter(tracker, online.method) for key, tracker in online.trackers.items()}
+            {} if online.mode is None else adapters(online.trackers, online.method)
         )
         self._live = online.ratings
-        self._ratings = RatingsByDate(bundled if online.ratings is None else online.ratings.filter)
+        self._ratings = RatingsByDate(bundled if online.ratings is None else online.ratings.filter, online.schedule)
         self.ratings_date = self._ratings.newest.date
         self.finals = 0 if online.ratings is None else online.ratings.finals
         self.unseen = {} if online.ratings is None else online.ratings.unseen
@@ -247,9 +272,14 @@ class _ActiveState:
         """Returns the expected final differential before the game, in points: as given, from ratings, or None."""
         if query.pregame_margin is not None:
             return query.pregame_margin
-        if self._uses_ratings(query, max_days):
-            return self._ratings.on(query.game_date).expected_margin(query.home_team, query.away_team)
-        return None
+        terms = self.margin_terms(query, max_days)
+        return None if terms is None else terms.margin
+
+    def margin_terms(self, query: ForecastQuery, max_days: int) -> ExpectedMarginTerms | None:
+        """Returns what the expected margin of a query is made of; None unless it is from ratings."""
+        if not self._uses_ratings(query, max_days):
+            return None
+        return self._ratings.expected_margin_terms(query.home_team, query.away_team, query.game_date, query.is_playoffs)
 
     def margin_source(self, query: ForecastQuery, max_days: int) -> MarginSource:
         """Returns the source of the expected margin of a query."""
@@ -262,83 +292,21 @@ class _ActiveState:
         return MarginSource.KNOWN if self._live.known(query.home_team, query.away_team) else MarginSource.RATED
 
 
-class _IssuedDistribution:
-    """Distribution that a forecast is issued with: the model's own, or the adapted one.
+def _situation(query: ForecastQuery, source: MarginSource) -> Situation:
+    return Situation(query.horizon, query.pattern.minutes, source)
 
-    Args:
-        distribution: distribution of the model as calibrated.
-        point: point forecast, in points.
-        lead: last known differential, in points.
-        mode: None if adaptation is off.
-        adapter: None if nothing has settled yet.
-    """
 
-    def __init__(
-        self,
-        distribution: PredictiveDistribution,
-        point: float,
-        lead: float,
-        mode: AdaptationMode | None,
-        adapter: IntervalAdapter | None,
-    ) -> None:
-        self._distribution = distribution
-        self._point = point
-        self._lead = lead
-        self._mode = mode
-        self._adapter = adapter
-        self._map = adapter.map if adapter is not None and mode is AdaptationMode.ON else None
-        self.static_scores: tuple[float, ...] = () if self._map is None else self._map.distribution
-        """See `types.Forecast`."""
-
-    def adaptation(self, alpha: float, static: Interval) -> Adaptation | None:
-        """Returns the adapted interval with the static one; both are equal before any game settles."""
-        if self._mode is None:
+def _live(query: ForecastQuery) -> LiveInputs | None:
+    """Returns the live inputs of a query, (1,) each; None if it has not all of them."""
+    if query.total_points is None:
+        return None
+    if query.last_score is None:
+        if query.total_points:
             return None
-        if self._adapter is None:
-            return Adaptation(self._mode, adapted=static, static=static)
-        adapted = self._distribution.interval_at(self._point, self._lead, self._adapter.map(radius_of_alpha(alpha)))
-        return Adaptation(self._mode, adapted, static, self._adapter.games, *self._adapter.rolling(alpha))
-
-    def quantiles(self, levels: Sequence[float]) -> tuple[Quantile, ...]:
-        """Returns quantiles in the order of the levels."""
-        if self._map is None:
-            values = self._distribution.quantiles(self._point, self._lead, levels)
-        else:
-            scores = [self._map(_NORMAL.inv_cdf(level)) for level in levels]
-            values = self._distribution.values_at(self._point, self._lead, scores)
-        return tuple(Quantile(level, value) for level, value in zip(levels, values, strict=True))
-
-    def recorded(self) -> tuple[float, ...]:
-        """Returns the quantiles at DISTRIBUTION_LEVELS."""
-        return self._distribution.recorded_quantiles(
-            self._point, self._lead, None if self._map is None else self._map.grid
-        )
-
-    def home_lead_probability(self) -> float:
-        """Returns P(the home team leads at the horizon)."""
-        return self._adapted(self._distribution.home_lead_probability_of(self._point, self._lead))
-
-    def evaluate(
-        self, market: Market, horizon: Horizon, policy: StakingPolicy, *, unrated: bool = False
-    ) -> MarketAnswer:
-        """Evaluates a market with this distribution."""
-
-        def at_least(differential: int) -> float:
-            # No game ends in a tie: P(final ≥ 0) = P(final ≥ 1).
-            bound = 0.0 if horizon is Horizon.FINAL and differential in (0, 1) else differential - 0.5
-            return self._adapted(self._distribution.probability_above(self._point, self._lead, bound))
-
-        return betting.evaluate_market(market, at_least, policy, unrated=unrated)
-
-    def _adapted(self, probability: float) -> float:
-        if self._map is None:
-            return probability
-        return _NORMAL.cdf(self._map.inverse(_NORMAL.inv_cdf(probability)))
-
-
-def _limited_by(distribution: PredictiveDistribution) -> str:
-    """Describes for users what limits the smallest alpha."""
-    return f"from the {min(cell.games for cell in distribution.cells)} calibration games of its smallest cell"
+        side, seconds = 0, 60 * query.pattern.minutes  # nobody has scored: since tip-off, as in training
+    else:
+        side, seconds = int(query.last_score.side), query.last_score.seconds
+    return LiveInputs(*(np.array([float(value)]) for value in (query.total_points, side, seconds)))
 
 
 def _rounded_up(least: float) -> float:

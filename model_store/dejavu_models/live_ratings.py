@@ -1,4 +1,4 @@
-"""Ratings that advance with reported finals, from where a bundle's end."""
+"""Ratings that advance with reported finals, from where a bundle's end, together with the schedule of the season."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from dejavu_feed.off_season import playing_days
 from dejavu_models.ratings import CODES, MAX_RATINGS_DAYS, RatingFilter
+from dejavu_models.schedule import NO_TERMS, GameTerms, ScheduleHistory, game_terms
 
 KNOWN_GAMES: Final = 10
 """Reported games of the season that both teams need before their expected margin counts as KNOWN instead of RATED.
@@ -25,6 +26,7 @@ class GameResult(NamedTuple):
         season: the year in which the season ends.
         day: local date.
         differential: final, home − away, in points.
+        is_playoffs: whether it is of the play-in or the playoffs.
     """
 
     home: str
@@ -32,6 +34,7 @@ class GameResult(NamedTuple):
     season: int
     day: date
     differential: float
+    is_playoffs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,10 @@ class LiveRatings:
         """Local date of the newest game included."""
         return self.since if self.filter.date is None else self.filter.date.astype("datetime64[D]").item()
 
-    def after(self, result: GameResult) -> Self:
+    def after(self, result: GameResult, terms: GameTerms = NO_TERMS) -> Self:
         """Returns the state after a result.
+
+        `RatedSchedule.after` knows the terms. Without them, the game counts as one without any.
 
         Ignores games on or before `since` and games of an earlier season. A game reported late is applied at the
         newest date seen, so the date never moves backwards.
@@ -87,7 +92,7 @@ class LiveRatings:
         # `predict` adds the drift variance of the days since; pass the current date if `day` is not later.
         state = state.predict(result.season, day if state.date is None or day > state.date else state.date)
         counted = {code: games.get(code, 0) + 1 for code in (result.home, result.away)}
-        updated = state.update(result.home, result.away, result.differential)
+        updated = state.update(result.home, result.away, result.differential, terms)
         return replace(
             self, filter=updated, games={**games, **counted}, finals=self.finals + 1, unseen=self._unseen_after(result)
         )
@@ -106,3 +111,30 @@ class LiveRatings:
     def known(self, home: str, away: str) -> bool:
         """Returns whether both teams have at least KNOWN_GAMES reported games of the filter's season."""
         return min(self.games.get(home, 0), self.games.get(away, 0)) >= KNOWN_GAMES
+
+
+@dataclass(frozen=True, slots=True)
+class RatedSchedule:
+    """Ratings and the schedule of the season, which advance together: each result counts with its game's terms.
+
+    Attributes:
+        ratings: the ratings.
+        schedule: games of the season; also those that the bundle's own ratings include, for the days after them.
+    """
+
+    ratings: LiveRatings
+    schedule: ScheduleHistory = field(default_factory=ScheduleHistory)
+
+    def after(self, result: GameResult) -> Self:
+        """Returns the state after a result, whose terms are those by the games reported before it; see `LiveRatings`.
+
+        Raises:
+            KeyError: if a team is not an NBA code.
+        """
+        schedule = self.schedule.before(result.day, result.home, result.away)
+        terms = game_terms(schedule, result.home, is_playoffs=result.is_playoffs)
+        return replace(
+            self,
+            ratings=self.ratings.after(result, terms),
+            schedule=self.schedule.after(result.day, result.home, result.away),
+        )

@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from dejavu_models.point.dejavu import Kernel
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, HorizonSupport, Metric, ModelInfo
 from dejavu_models.uncertainty.calibration import Calibration
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
 SCHEMA_VERSION = 3
 """Schema version of the manifest and of the file formats that this code writes; it reads no later one."""
@@ -244,17 +245,15 @@ def version_of(dejavu: DejavuRecord, ratings: RatingsRecord, files: Mapping[str,
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
-def model_info(manifest: Manifest, calibration: Calibration) -> ModelInfo:
+def model_info(manifest: Manifest, calibration: Calibration | LatticeCalibration) -> ModelInfo:
     """Describes a model by its manifest, and by what its calibration supports."""
-    minutes: dict[Horizon, list[int]] = {}
-    for situation in calibration.distributions:
-        minutes.setdefault(situation.horizon, []).append(situation.minute)
+    minutes = {horizon: calibration.minutes(horizon) for horizon in HORIZONS}
     return ModelInfo(
         version=manifest.version,
         horizons=tuple(
-            HorizonSupport(horizon, min(minutes[horizon]), max(minutes[horizon]))
-            for horizon in HORIZONS
-            if horizon in minutes
+            HorizonSupport(horizon, of_horizon[0], of_horizon[-1])
+            for horizon, of_horizon in minutes.items()
+            if of_horizon
         ),
         smallest_alpha=calibration.smallest_alpha,
         train_seasons=manifest.train.seasons,
@@ -267,4 +266,6 @@ def model_info(manifest: Manifest, calibration: Calibration) -> ModelInfo:
         ratings_date=manifest.ratings.date,
         approved=manifest.verdict.fit,
         verdict_reason=manifest.verdict.reason,
+        whole_numbers=calibration.whole_numbers,
+        inputs=calibration.inputs,
     )

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final
 
 from dejavu_models.live_ratings import LiveRatings
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import AdaptationMode, Horizon
-from dejavu_models.uncertainty.adaptive import AdaptationMethod, ScoreMap, Tracker
+from dejavu_models.uncertainty.adaptive import AdaptationMethod, Tracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class OnlineState:
         method: adaptation method.
         trackers: by horizon and quarter; without a tracker, intervals are those of the model as calibrated.
         ratings: None to use the ratings of the bundle.
-        schedule: games of the season, of which no forecast makes use yet; None if reported finals are not followed.
+        schedule: games of the season, for the terms of the expected margin; None if reported finals are not followed.
     """
 
     sequence: int = 0
@@ -38,24 +37,3 @@ class OnlineState:
 
 
 INITIAL: Final = OnlineState()
-
-
-class IntervalAdapter:
-    """Applies a tracker to forecasts; caches the score map and the rolling coverage.
-
-    Attributes:
-        map: the score map.
-        games: number of games in the rolling window.
-        rolling: alpha → rolling coverage of its adapted and of its static intervals.
-    """
-
-    def __init__(self, tracker: Tracker, method: AdaptationMethod) -> None:
-        self.map: ScoreMap = tracker.map(method)
-        self.games = len(tracker.recent)
-
-        # The cache is limited: clients that vary alpha on every call must not exhaust memory.
-        @lru_cache(maxsize=64)
-        def rolling(alpha: float) -> tuple[float | None, float | None]:
-            return tracker.rolling_coverage(alpha, method), tracker.static_rolling_coverage(alpha)
-
-        self.rolling = rolling

@@ -1,15 +1,18 @@
 """Team ratings from results: the expected final differential of a game before tip-off.
 
 A linear-Gaussian state-space model of final margins, filtered game by game (Glickman & Stern, A state-space model for
-National Football League scores, JASA 93, 1998; the filter: Kalman 1960). The state is each team's strength and the
-home advantage, in points. Strengths follow a random walk from day to day and regress to the mean between seasons.
+National Football League scores, JASA 93, 1998; the filter: Kalman 1960). The state is each team's strength, the home
+advantage, and what each of the terms of a game (`GameTerms`: schedule, playoffs, altitude) is worth, in points.
+Strengths follow a random walk from day to day and regress to the mean between seasons. The coefficients of terms do
+neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import lru_cache
 from typing import Final, Self
 
 import numpy as np
@@ -18,11 +21,18 @@ from numpy.typing import NDArray
 from dejavu_feed.off_season import days_around, season_on
 from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
-from dejavu_models.types import WarningReason
+from dejavu_models.schedule import NO_TERMS, GameSchedule, GameTerms, ScheduleHistory, game_terms
+from dejavu_models.types import ExpectedMarginTerms, WarningReason
 
 CODES: tuple[str, ...] = tuple(TEAMS)
 _INDEX = {code: index for index, code in enumerate(CODES)}
 _HOME = len(CODES)
+_TERMS = _HOME + 1
+"""Index of the first coefficient of a term."""
+_TERM_VARIANCE = 1.0
+"""Prior variance of such a coefficient, in points squared: few are worth more than two points."""
+STATE_SIZES: Final = (_TERMS, _TERMS + len(GameTerms._fields))
+"""Sizes of the filter's state: without terms, as bundles of earlier releases have it, and with them."""
 _LONGEST_GAP = 10
 """Maximum number of days of drift between two games: no games are played during a break."""
 
@@ -58,32 +68,64 @@ class Ratings:
         strengths: NBA code → points above an average team, on a neutral court.
         home_advantage: in points.
         date: local date of the last game included.
+        coefficients: points for each of GameTerms; empty if the ratings have no terms.
 
     Raises:
-        ValueError: if a team is missing or unknown, or a value is not finite.
+        ValueError: if a team is missing or unknown, a value is not finite, or coefficients are missing.
     """
 
     strengths: Mapping[str, float]
     home_advantage: float
     date: date
+    coefficients: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if set(self.strengths) != set(CODES):
             raise ValueError(f"ratings must cover exactly the {len(CODES)} teams of the NBA")
-        if not np.isfinite([*self.strengths.values(), self.home_advantage]).all():
+        if not np.isfinite([*self.strengths.values(), self.home_advantage, *self.coefficients]).all():
             raise ValueError("ratings must be finite")
+        if self.coefficients and len(self.coefficients) != len(GameTerms._fields):
+            raise ValueError(f"ratings must have a coefficient of each term: {', '.join(GameTerms._fields)}")
 
-    def expected_margin(self, home: str, away: str) -> float:
+    def expected_margin(self, home: str, away: str, terms: GameTerms = NO_TERMS) -> float:
         """Returns the expected final differential of a game before tip-off, in points.
 
         Args:
             home: NBA code of the home team.
             away: NBA code of the away team.
+            terms: the terms of the game; ignored by ratings without terms.
 
         Raises:
             KeyError: if one is not an NBA code.
         """
-        return self.strengths[home] - self.strengths[away] + self.home_advantage
+        return self.expected_margin_terms(home, away, terms).margin
+
+    def expected_margin_terms(
+        self, home: str, away: str, terms: GameTerms = NO_TERMS, *, schedule_known: bool = False
+    ) -> ExpectedMarginTerms:
+        """Returns what the expected margin of a game is made of; see `expected_margin`.
+
+        Args:
+            home: NBA code of the home team.
+            away: NBA code of the away team.
+            terms: the terms of the game; ignored by ratings without terms.
+            schedule_known: whether the schedule of both teams is known (`GameSchedule.is_known`).
+
+        Raises:
+            KeyError: if one is not an NBA code.
+        """
+        difference = self.strengths[home] - self.strengths[away]
+        if not self.coefficients:
+            return ExpectedMarginTerms(difference, self.home_advantage)
+        worth = GameTerms(*(load * points for load, points in zip(terms, self.coefficients, strict=True)))
+        return ExpectedMarginTerms(
+            difference,
+            self.home_advantage,
+            worth.back_to_back + worth.games_in_6_days,
+            worth.playoffs,
+            worth.altitude,
+            schedule_known,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +133,9 @@ class RatingFilter:
     """State of the Kalman filter; immutable.
 
     Attributes:
-        mean: (31,), strengths in the order of CODES, then the home advantage, in points.
-        covariance: (31, 31), in points squared.
+        mean: (35,), strengths in the order of CODES, then the home advantage, then the coefficients of GameTerms, in
+            points; (31,) without coefficients, so without terms.
+        covariance: (35, 35) or (31, 31), in points squared.
         season: season of the strengths, as the year in which it ends; None before the first game.
         date: date of the last game.
         awaits_season: whether `season` begins after `date`, so that its change has been applied and no game of it has.
@@ -106,12 +149,22 @@ class RatingFilter:
     awaits_season: bool = False
 
     @classmethod
-    def start(cls, settings: RatingSettings) -> Self:
-        """Creates the prior: equal strengths, a home advantage of about 3 points, and large variances."""
-        size = len(CODES) + 1
-        mean, covariance = np.zeros(size), np.eye(size) * 25.0
-        mean[_HOME], covariance[_HOME, _HOME] = 3.0, 1.0
-        return cls(settings, mean, covariance)
+    def start(cls, settings: RatingSettings, *, with_terms: bool = True) -> Self:
+        """Creates the prior: equal strengths, a home advantage of about 3 points, and large variances.
+
+        Args:
+            settings: parameters of the filter.
+            with_terms: whether the terms of games enter the expected margin; their coefficients start at 0.
+        """
+        size = STATE_SIZES[with_terms]
+        mean, variances = np.zeros(size), np.full(size, 25.0)
+        mean[_HOME], variances[_HOME], variances[_TERMS:] = 3.0, 1.0, _TERM_VARIANCE
+        return cls(settings, mean, np.diag(variances))
+
+    @property
+    def with_terms(self) -> bool:
+        """Whether the terms of games enter the expected margin."""
+        return len(self.mean) > _TERMS
 
     def predict(self, season: int, day: np.datetime64 | None = None) -> Self:
         """Predicts the state before a game of `season` on `day`: adds drift variance, and regresses in a new season.
@@ -150,30 +203,44 @@ class RatingFilter:
             awaits_season=awaits_season and day is None,
         )
 
-    def expected(self, home: str, away: str) -> tuple[float, float]:
+    def expected(self, home: str, away: str, terms: GameTerms = NO_TERMS) -> tuple[float, float]:
         """Returns mean and variance of a game's final differential, in points and points squared."""
-        mean, _, variance = self._predicted(home, away)
+        mean, _, variance = self._predicted(home, away, terms)
         return mean, variance
 
-    def update(self, home: str, away: str, differential: float) -> Self:
-        """Updates the state with a final differential, in points; bit-identical on every machine."""
-        expected, cross, variance = self._predicted(home, away)
+    def update(self, home: str, away: str, differential: float, terms: GameTerms = NO_TERMS) -> Self:
+        """Updates the state with a final differential, in points; bit-identical on every machine.
+
+        Args:
+            home: NBA code of the home team.
+            away: NBA code of the away team.
+            differential: home − away.
+            terms: the terms of the game; ignored by a filter without terms.
+        """
+        expected, cross, variance = self._predicted(home, away, terms)
         gain = cross / variance
         mean = self.mean + gain * (differential - expected)
         covariance = self.covariance - np.outer(gain, cross)
         return replace(self, mean=mean, covariance=(covariance + covariance.T) / 2)
 
-    def _predicted(self, home: str, away: str) -> tuple[float, Floats, float]:
+    def _predicted(self, home: str, away: str, terms: GameTerms) -> tuple[float, Floats, float]:
         """Returns mean of a game's differential, its covariance with the state, and its variance.
 
-        A game loads on three components of the state. They are summed explicitly: a matrix product with a design vector
-        has a summation order that depends on the machine.
+        A game loads on three components of the state and on the coefficients of its terms that are not 0. They are
+        summed explicitly, in the order of the state: a matrix product with a design vector has a summation order that
+        depends on the machine.
         """
         one, other = _INDEX[home], _INDEX[away]
+        loads = [(index, load) for index, load in enumerate(terms, _TERMS) if load] if self.with_terms else []
         mean = float(self.mean[one] - self.mean[other] + self.mean[_HOME])
         cross = self.covariance[one] - self.covariance[other] + self.covariance[_HOME]
-        variance = float(cross[one] - cross[other] + cross[_HOME]) + self.settings.noise
-        return mean, cross, variance
+        for index, load in loads:
+            mean += load * float(self.mean[index])
+            cross += load * self.covariance[index]
+        variance = float(cross[one] - cross[other] + cross[_HOME])
+        for index, load in loads:
+            variance += load * float(cross[index])
+        return mean, cross, variance + self.settings.noise
 
     def ratings(self) -> Ratings:
         """Returns the current strengths.
@@ -184,17 +251,19 @@ class RatingFilter:
         if self.date is None:
             raise ValueError("ratings include no game")
         strengths = dict(zip(CODES, self.mean[:_HOME].tolist(), strict=True))
-        return Ratings(strengths, float(self.mean[_HOME]), self.date.astype("datetime64[D]").item())
+        day = self.date.astype("datetime64[D]").item()
+        return Ratings(strengths, float(self.mean[_HOME]), day, tuple(self.mean[_TERMS:].tolist()))
 
 
 class RatingsByDate:
-    """The ratings of a filter by the date of a game; thread-safe.
+    """The ratings of a filter by the date of a game, and what they expect of it; thread-safe.
 
     A game of a season that the filter has not reached has the ratings that its first final will find: regressed to the
     mean, as the trainer expects the games of an opening night.
 
     Args:
         state: the filter, with at least one game.
+        schedule: games of the season; None if they are not known.
 
     Attributes:
         newest: the ratings for the filter's own season.
@@ -203,10 +272,13 @@ class RatingsByDate:
         ValueError: if the filter includes no game.
     """
 
-    def __init__(self, state: RatingFilter) -> None:
+    def __init__(self, state: RatingFilter, schedule: ScheduleHistory | None = None) -> None:
         self.newest = state.ratings()
         self._filter = state
+        self._schedule = schedule
         self._later = dict[int, Ratings]()
+        # The games of an evening are asked for often. The cache is limited: clients choose teams and dates.
+        self.expected_margin_terms = lru_cache(maxsize=1024)(self._expected_margin_terms)
 
     def are_of_earlier_season(self, game_date: date | None) -> bool:
         """Returns whether a game is of a later season than the filter's; not if its date is unknown."""
@@ -222,6 +294,25 @@ class RatingsByDate:
             self._later[season] = self._filter.predict(season).ratings()
         return self._later[season]
 
+    def _expected_margin_terms(
+        self, home: str, away: str, game_date: date | None, is_playoffs: bool
+    ) -> ExpectedMarginTerms:
+        """Returns what the expected margin of a game is made of.
+
+        Args:
+            home: NBA code of the home team.
+            away: NBA code of the away team.
+            game_date: local date of the game; None: its schedule is not known.
+            is_playoffs: whether it is of the play-in or the playoffs.
+        """
+        if not self._filter.with_terms:
+            return self.on(game_date).expected_margin_terms(home, away)
+        # Without a final, nobody knows whether the season has begun or whether nothing was reported.
+        history = self._schedule
+        schedule = history.before(game_date, home, away) if history and history.games else GameSchedule()
+        terms = game_terms(schedule, home, is_playoffs=is_playoffs)
+        return self.on(game_date).expected_margin_terms(home, away, terms, schedule_known=schedule.is_known)
+
 
 def carried_margins(
     start: RatingFilter,
@@ -230,6 +321,7 @@ def carried_margins(
     home: NDArray[np.str_],
     away: NDArray[np.str_],
     final: NDArray[np.integer] | Floats,
+    terms: Sequence[GameTerms],
 ) -> tuple[Floats, Floats, RatingFilter]:
     """Computes the expected margin of each game before tip-off, with ratings updated game by game.
 
@@ -242,6 +334,7 @@ def carried_margins(
         home: (n,), NBA codes.
         away: (n,), NBA codes.
         final: (n,), final differentials, in points.
+        terms: n terms of the games; ignored by a state without terms.
 
     Returns:
         Means (n,) in points, variances (n,) in points squared, and the state after the last game.
@@ -249,18 +342,21 @@ def carried_margins(
     means, variances = np.empty(len(final)), np.empty(len(final))
     state = start
     for today in np.unique(day):
-        games = np.flatnonzero(day == today)
+        games = np.flatnonzero(day == today).tolist()
         state = state.predict(int(season[games[0]]), today)
         for game in games:
-            means[game], variances[game] = state.expected(str(home[game]), str(away[game]))
+            means[game], variances[game] = state.expected(str(home[game]), str(away[game]), terms[game])
         for game in games:
-            state = state.update(str(home[game]), str(away[game]), float(final[game]))
+            state = state.update(str(home[game]), str(away[game]), float(final[game]), terms[game])
     return means, variances, state
 
 
-def frozen_margins(ratings: Ratings, home: NDArray[np.str_], away: NDArray[np.str_]) -> Floats:
-    """Returns the expected margins of games, (n,) in points, with fixed ratings."""
-    return np.array([ratings.expected_margin(str(one), str(other)) for one, other in zip(home, away, strict=True)])
+def frozen_margins(
+    ratings: Ratings, home: NDArray[np.str_], away: NDArray[np.str_], terms: Sequence[GameTerms]
+) -> Floats:
+    """Returns the expected margins of n games, (n,) in points, with fixed ratings; `terms` are those of the games."""
+    games = zip(home, away, terms, strict=True)
+    return np.array([ratings.expected_margin(str(one), str(other), each) for one, other, each in games])
 
 
 def are_usable(newest: date, game_date: date | None, max_days: int, end: date | None = None) -> bool:

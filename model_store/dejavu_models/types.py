@@ -156,6 +156,32 @@ class WarningReason(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectedMarginTerms:
+    """What the expected margin of a game is made of; all in points, home − away. Their sum is the margin.
+
+    Attributes:
+        strength_difference: strength of the home team minus that of the visitors.
+        home_advantage: of any home team.
+        schedule: for games on the day before and on the last six days.
+        playoffs: of a home team in the play-in and the playoffs, in addition; 0 in other games.
+        altitude: of a home team high above sea level, in addition; 0 elsewhere.
+        schedule_known: whether these games of both teams were known; always false for a model that knows no schedule.
+    """
+
+    strength_difference: float
+    home_advantage: float
+    schedule: float = 0.0
+    playoffs: float = 0.0
+    altitude: float = 0.0
+    schedule_known: bool = False
+
+    @property
+    def margin(self) -> float:
+        """The expected final differential before the game, in points."""
+        return self.strength_difference + self.home_advantage + self.schedule + self.playoffs + self.altitude
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """Forecast of the differential at a horizon.
 
@@ -182,6 +208,7 @@ class Forecast:
         warnings: what makes the forecast less reliable than usual.
         outdated_teams: NBA codes of the teams for which the ratings end on `ratings_date`, before a gap; empty if they
             end then for all teams.
+        expected_margin_terms: what `expected_margin` is made of; None unless it is from the teams' ratings.
     """
 
     horizon: Horizon
@@ -203,6 +230,7 @@ class Forecast:
     finals_since: int = 0
     warnings: tuple[WarningReason, ...] = ()
     outdated_teams: tuple[str, ...] = ()
+    expected_margin_terms: ExpectedMarginTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +262,7 @@ class ModelInfo:
         unseen_teams: NBA code → date on which they end for a team that has had no final since a gap.
         max_ratings_days: greatest age at which they are used; see `ratings.are_usable`.
         approved: whether the backtest of its recipe passed; `verdict_reason` states why.
+        whole_numbers: whether its distributions are on whole numbers: intervals and quantiles have whole ends.
         inputs: optional inputs that its forecasts depend on: total_points, last_score.
     """
 
@@ -253,6 +282,7 @@ class ModelInfo:
     finals_since: int = 0
     max_ratings_days: int = 30
     unseen_teams: Mapping[str, date] = field(default_factory=dict)
+    whole_numbers: bool = False
     inputs: tuple[str, ...] = ()
 
 

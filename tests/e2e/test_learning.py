@@ -110,8 +110,9 @@ def test_every_worker_answers_by_the_same_outcomes_and_one_that_starts_later_too
     assert updated[0].adaptation.mode == ADAPTATION_MODE_ON
     assert updated[0].adaptation.rolling_games == len(games)
     assert updated[0].adaptation.static_rolling_coverage == 0
-    width = initial.interval_upper - initial.interval_lower
-    assert updated[0].interval_upper - updated[0].interval_lower > 1.2 * width
+    adapted = updated[0].adaptation
+    width = adapted.static_upper - adapted.static_lower
+    assert updated[0].interval_upper - updated[0].interval_lower > 1.1 * width
     assert updated[0].expected_margin < initial.expected_margin - 1
 
     corrected = report(other, games[3], 10)

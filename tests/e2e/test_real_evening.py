@@ -27,6 +27,7 @@ from dejavu_client.poller import Poller
 from dejavu_client.poller.events import Event, ForecastMissed, HorizonResult, OutcomeReported, Prediction
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba import NbaFeed
+from dejavu_feed.pattern import LastScore, Side
 from dejavu_feed.replay.games import ReplayGame, recorded_evening
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
@@ -40,6 +41,7 @@ from dejavu_trainer.data.games import Games
 SEASON = 2023
 RATINGS_DAYS = 3650
 """So many days around the evening, which is before the last game that the bundle knows, ratings are used."""
+OPTIONS = ("--max-ratings-days", str(RATINGS_DAYS), "--adaptive", "shadow")
 HORIZONS = {HALFTIME: types.Horizon.HALFTIME, FINAL: types.Horizon.FINAL}
 
 
@@ -147,7 +149,7 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
     with (
         LocalServer(replay.respond) as served,
         closing(NbaFeed(served.url)) as feed,
-        spawned_server("--workers", "1", "--ledger", ledger, "--max-ratings-days", str(RATINGS_DAYS)) as server,
+        spawned_server("--workers", "1", "--ledger", ledger, *OPTIONS) as server,
     ):
         address = await asyncio.to_thread(lambda: server.address)
         async with (
@@ -171,8 +173,9 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
     scored = defaultdict[int, list[Scored]](list)
     actual = {HALFTIME: evening.differentials[:, 23], FINAL: evening.final}
     for forecast in follower.received:
-        row = rows[forecast.home_team]
-        pattern = evening.differentials[row, : forecast.elapsed_minutes]
+        row, minute = rows[forecast.home_team], forecast.elapsed_minutes
+        scorer = {1: Side.HOME, -1: Side.AWAY}.get(int(evening.last_side[row, minute - 1]))
+        pattern = evening.differentials[row, :minute]
         expected = model.forecast(
             ForecastQuery(
                 ScorePattern(tuple(map(float, pattern))),
@@ -181,6 +184,8 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
                 away_team=str(evening.away[row]),
                 record=True,
                 game_date=evening.date[row].item(),
+                total_points=int(evening.totals[row, minute - 1]),
+                last_score=None if scorer is None else LastScore(scorer, int(evening.last_seconds[row, minute - 1])),
             )
         )
         assert (forecast.away_team, forecast.game_date) == (evening.away[row], str(evening.date[row]))

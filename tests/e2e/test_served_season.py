@@ -14,13 +14,15 @@ from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import FINAL, HALFTIME, DejavuClient, predict_request
+from dejavu_feed.game_ids import COMPETITIVE
 from dejavu_models.live_ratings import KNOWN_GAMES
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import CASES
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores, score_fold
+from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, score_fold
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 from dejavu_trainer.training.ratings import RatedGames, carry
 
 SEASON = SEASONS[-1]
@@ -55,6 +57,7 @@ def published_before(season: int, games: Games, bundle: Path) -> tuple[Path, Rat
     ratings, "frozen" those of ratings of before a season, which a server gives to teams that have hardly played.
     """
     start = RatingFilter.start(load_bundle(default_bundle()).rating_filter.settings)
+    assert start.with_terms
     rated, _ = carry(start, games)
     _, before = carry(start, games.select(games.season < season))
     forecaster = load_bundle(publish_with_ratings(bundle, before.predict(season)))
@@ -62,7 +65,7 @@ def published_before(season: int, games: Games, bundle: Path) -> tuple[Path, Rat
     scored = score_fold(
         forecaster.models,
         forecaster.calibration,
-        earlier=rated.of_seasons([season - 2, season - 1]),
+        earlier=rated.of_seasons([season - 2, season - 1]).games,
         calibrate=rated.of_seasons([season - 1]),
         test=test,
         frozen_margins=test.margins,
@@ -86,23 +89,24 @@ def played(server: SpawnedServer, client: DejavuClient, rated: RatedGames, score
                 home_team=str(games.home[game]),
                 away_team=str(games.away[game]),
                 game_date=day.item(),
+                game_id=named(games, game) if games.phase[game] != "RS" else "",
             )
-            for game in tonight
+            for game in tonight.tolist()
             for index, minute in ASKED
         ]
         results = iter(client.predict_batch(requests))
-        for game in tonight:
+        for game in tonight.tolist():
             teams = str(games.home[game]), str(games.away[game])
             source = "ensemble" if min(so_far[team] for team in teams) >= KNOWN_GAMES else "frozen"
             sources[source] += 1
             for case in ASKED:
-                check(next(results).forecast, scored, source, int(game), CASES.index(case), rated.margins[game])
-        for place, game in enumerate(rng.permutation(tonight)):
+                check(next(results).forecast, scored, source, game, CASES.index(case), rated.margins[game])
+        for place, game in enumerate(rng.permutation(tonight).tolist()):
             teams = str(games.home[game]), str(games.away[game])
             so_far.update(teams)
             midnight = datetime.combine(day.item(), datetime.min.time(), UTC)
             reported = client.report_outcome(
-                f"002{(SEASON - 1) % 100:02d}{game:05d}",
+                named(games, game),
                 int(games.final[game]),
                 horizon=FINAL,
                 home_team=teams[0],
@@ -113,6 +117,12 @@ def played(server: SpawnedServer, client: DejavuClient, rated: RatedGames, score
     return sources
 
 
+def named(games: Games, game: int) -> str:
+    """Returns an id of the part of the season that the game is of: what-ifs are of the regular season."""
+    part = {phase: prefix for prefix, phase in COMPETITIVE.items() if prefix != "006"}[str(games.phase[game])]
+    return f"{part}{(SEASON - 1) % 100:02d}{game:05d}"
+
+
 def wait_until_learned(server: SpawnedServer, sequence: int) -> None:
     server.wait_for("learned", lambda entry: bool(entry["sequence"] >= sequence))
 
@@ -120,6 +130,7 @@ def wait_until_learned(server: SpawnedServer, sequence: int) -> None:
 def check(forecast: Forecast, scored: FoldScores, source: str, game: int, case: int, margin: float) -> None:
     """Compares what was served with what was evaluated."""
     assert forecast.expected_margin == pytest.approx(margin, abs=1e-9)
+    assert forecast.expected_margin_terms.schedule_known or not forecast.calibration_sequence
     assert not forecast.warnings
     evaluated, level = scored.forecasts[source], ALPHAS.index(ALPHA)
     assert evaluated.point is not None

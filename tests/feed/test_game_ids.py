@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from dejavu_feed.game_ids import COMPETITIVE, is_of_season, season_days, season_of, seasons_on
+from dejavu_feed.game_ids import COMPETITIVE, is_of_season, is_playoffs, season_days, season_of, seasons_on
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,15 @@ def test_an_id_of_another_season_fits_no_day_of_november(game_id: str) -> None:
 def test_an_id_without_a_season_fits_every_day(game_id: str) -> None:
     assert is_of_season(game_id, date(1999, 1, 1))
     assert is_of_season(game_id, date(2026, 11, 20))
+
+
+@pytest.mark.parametrize(
+    ("game_id", "due"),
+    [("0042300401", True), ("0052300101", True), ("0022300001", False), ("0062300001", False), ("9904230001", False)],
+)
+def test_an_id_says_whether_a_game_is_of_the_playoffs(game_id: str, due: bool) -> None:
+    assert is_playoffs(game_id) is due
+    assert not is_playoffs("")
 
 
 def test_a_season_goes_from_august_to_the_october_of_the_next_year() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings
 from dejavu_models.ratings import CODES, RatingFilter, RatingSettings, carried_margins
+from dejavu_models.schedule import NO_TERMS
 
 SETTINGS = RatingSettings()
 LAST = date(2023, 6, 12)
@@ -50,6 +51,7 @@ def test_ratings_advance_as_training_carries_them() -> None:
         np.array([each.home for each in results]),
         np.array([each.away for each in results]),
         np.array([each.differential for each in results]),
+        [NO_TERMS] * len(results),
     )
     found = carried(results).filter
     assert np.array_equal(found.mean, due.mean)

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_models.ratings import CODES, RatingFilter, Ratings, RatingSettings, carried_margins, frozen_margins
+from dejavu_models.schedule import NO_TERMS, GameTerms
 
 SETTINGS = RatingSettings()
+START = RatingFilter.start(SETTINGS)
 TEAM = st.sampled_from(CODES)
 
 
@@ -29,7 +31,7 @@ def test_strengths_and_home_advantage_are_found_from_results() -> None:
     rng = np.random.default_rng(1)
     truth = dict(zip(CODES, rng.normal(0, 5, len(CODES)).tolist(), strict=True))
     days, home, away, final = season_of_games(truth, 2460, 2)
-    _, _, state = carried_margins(RatingFilter.start(SETTINGS), np.full(2460, 2031), days, home, away, final)
+    state = carried_margins(START, np.full(2460, 2031), days, home, away, final, [NO_TERMS] * 2460)[2]
     found = state.ratings()
     assert np.corrcoef([truth[code] for code in CODES], [found.strengths[code] for code in CODES])[0, 1] > 0.93
     assert found.home_advantage == pytest.approx(3.0, abs=0.8)
@@ -39,7 +41,8 @@ def test_strengths_and_home_advantage_are_found_from_results() -> None:
 def test_what_was_expected_is_nearer_to_what_came_than_the_home_advantage_alone() -> None:
     truth = dict(zip(CODES, np.random.default_rng(3).normal(0, 5, len(CODES)).tolist(), strict=True))
     days, home, away, final = season_of_games(truth, 2460, 4)
-    means, variances, _ = carried_margins(RatingFilter.start(SETTINGS), np.full(2460, 2031), days, home, away, final)
+    seasons, terms = np.full(2460, 2031), [NO_TERMS] * 2460
+    means, variances, _ = carried_margins(START, seasons, days, home, away, final, terms)
     late = slice(1230, None)
     assert np.square(final - means)[late].mean() < 0.9 * np.square(final - final.mean())[late].mean()
     # The predicted variance is about right.
@@ -49,8 +52,9 @@ def test_what_was_expected_is_nearer_to_what_came_than_the_home_advantage_alone(
 def test_no_game_knows_of_another_one_of_its_day() -> None:
     day = np.array(["2030-11-01"] * 2, dtype="datetime64[D]")
     season, home, away = np.array([2031, 2031]), np.array(["BOS", "BOS"]), np.array(["BKN", "NYK"])
-    one = carried_margins(RatingFilter.start(SETTINGS), season, day, home, away, np.array([40.0, 1.0]))[0]
-    other = carried_margins(RatingFilter.start(SETTINGS), season, day, home, away, np.array([-40.0, 1.0]))[0]
+    terms = [GameTerms(playoffs=1.0)] * 2
+    one = carried_margins(START, season, day, home, away, np.array([40.0, 1.0]), terms)[0]
+    other = carried_margins(START, season, day, home, away, np.array([-40.0, 1.0]), terms)[0]
     assert one[1] == other[1]
 
 
@@ -90,7 +94,10 @@ def test_the_expected_margin_turns_with_the_teams_but_for_the_home_advantage() -
     ratings = Ratings(strengths, 2.5, date(2031, 6, 1))
     assert ratings.expected_margin("BOS", "BKN") == 10.0
     assert ratings.expected_margin("BKN", "BOS") == -5.0
-    assert frozen_margins(ratings, np.array(["BOS", "BKN"]), np.array(["BKN", "BOS"])).tolist() == [10.0, -5.0]
+    assert frozen_margins(ratings, np.array(["BOS", "BKN"]), np.array(["BKN", "BOS"]), [NO_TERMS] * 2).tolist() == [
+        10.0,
+        -5.0,
+    ]
 
 
 def test_ratings_must_be_of_all_teams_and_finite_and_of_some_game() -> None:

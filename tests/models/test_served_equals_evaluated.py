@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings
+from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import CODES, RatingFilter, RatingsByDate, RatingSettings, carried_margins
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
+from dejavu_models.schedule import GameTerms, ScheduleHistory, game_terms
 from dejavu_models.types import Horizon
 
 SETTINGS = RatingSettings(daily=0.04, carry=0.63, seasonal=6.9, home_daily=0.001)
@@ -35,25 +36,45 @@ class Evening(NamedTuple):
 
 
 def seasons_of(seed: int, first: int, number: int, days: int) -> list[Evening]:
-    """Simulates seasons: some days of each, at random in it, with up to seven games a day."""
+    """Simulates seasons: some days of each, at random in it and the day after, with up to seven games a day."""
     rng = np.random.default_rng(seed)
     evenings = []
     for season in range(first, first + number):
         opening = date(season - 1, 10, 16) + timedelta(int(rng.integers(0, 12)))
-        for offset in sorted(rng.choice(240, days, replace=False).tolist()):
+        drawn = rng.choice(240, days, replace=False).tolist()
+        for offset in sorted({*drawn, *(each + 1 for each in drawn[::2])}):
             day = opening + timedelta(offset)
             teams = rng.permutation(CODES)[: 2 * int(rng.integers(1, 8))].tolist()
             games = [
-                GameResult(home, away, season, day, float(round(rng.normal(2.5, 14)) or 1))
+                GameResult(home, away, season, day, float(round(rng.normal(2.5, 14)) or 1), offset > 180)
                 for home, away in zip(teams[::2], teams[1::2], strict=True)
             ]
             evenings.append(Evening(season, day, games, [games[index] for index in rng.permutation(len(games))]))
     return evenings
 
 
-def evaluated(start: RatingFilter, evenings: list[Evening]) -> tuple[list[float], RatingFilter]:
-    """Returns the margins that the trainer expects of each game, in points, and its state at the end."""
+def terms_of(evenings: list[Evening]) -> list[GameTerms]:
+    """Returns the terms of each game, as the trainer computes them over a table of games."""
+    history, terms = ScheduleHistory(), []
+    for game in (game for evening in evenings for game in evening.games):
+        schedule = history.before(game.day, game.home, game.away)
+        terms.append(game_terms(schedule, game.home, is_playoffs=game.is_playoffs))
+        history = history.after(game.day, game.home, game.away)
+    return terms
+
+
+def evaluated(
+    start: RatingFilter, evenings: list[Evening], earlier: list[Evening] | None = None
+) -> tuple[list[float], RatingFilter]:
+    """Returns the margins that the trainer expects of each game, in points, and its state at the end.
+
+    Args:
+        start: its state before the games.
+        evenings: the games.
+        earlier: games before them that only their schedule follows.
+    """
     games = [game for evening in evenings for game in evening.games]
+    terms = terms_of([*(earlier or []), *evenings])
     means, _, after = carried_margins(
         start,
         np.array([game.season for game in games]),
@@ -61,19 +82,33 @@ def evaluated(start: RatingFilter, evenings: list[Evening]) -> tuple[list[float]
         np.array([game.home for game in games]),
         np.array([game.away for game in games]),
         np.array([game.differential for game in games]),
+        terms[len(terms) - len(games) :],
     )
     return means.tolist(), after
 
 
-def served(bundled: RatingFilter, evenings: list[Evening]) -> tuple[list[float], RatingFilter]:
-    """Returns the margins that a server expects to which the finals of a day are reported before the next day."""
-    live, margins = LiveRatings.start(bundled), []
+def served(
+    bundled: RatingFilter, evenings: list[Evening], earlier: list[Evening] | None = None
+) -> tuple[list[float], RatingFilter]:
+    """Returns the margins that a server expects to which the finals of a day are reported before the next day.
+
+    Args:
+        bundled: the ratings of its bundle.
+        evenings: the games.
+        earlier: games before them whose finals are in its ledger, although the bundle knows them.
+    """
+    live, margins = RatedSchedule(LiveRatings.start(bundled)), []
+    for game in (game for evening in earlier or [] for game in evening.reported):
+        live = live.after(game)
+    assert live.ratings.filter is bundled
     for evening in evenings:
-        ratings = RatingsByDate(live.filter).on(evening.day)
-        margins += [ratings.expected_margin(game.home, game.away) for game in evening.games]
+        ratings = RatingsByDate(live.ratings.filter, live.schedule)
+        for game in evening.games:
+            terms = ratings.expected_margin_terms(game.home, game.away, game.day, game.is_playoffs)
+            margins.append(terms.margin)
         for game in evening.reported:
             live = live.after(game)
-    return margins, live.filter
+    return margins, live.ratings.filter
 
 
 @given(
@@ -82,23 +117,35 @@ def served(bundled: RatingFilter, evenings: list[Evening]) -> tuple[list[float],
     share=st.floats(0.05, 0.5),
     is_over=st.booleans(),
     missing=st.integers(0, 1),
+    followed=st.booleans(),
+    with_terms=st.booleans(),
 )
-@example(seed=1, days=12, share=0.25, is_over=True, missing=0)  # published in summer, as the bundle that ships
-@example(seed=1, days=12, share=0.375, is_over=False, missing=0)  # refreshed during a season
-@example(seed=1, days=12, share=0.5, is_over=True, missing=1)  # a season of which no final was reported
-@example(seed=1, days=12, share=0.5, is_over=False, missing=0)  # the season was over, and nobody said so
+# published in summer, as what ships
+@example(seed=1, days=12, share=0.25, is_over=True, missing=0, followed=False, with_terms=True)
+# refreshed during a season
+@example(seed=1, days=12, share=0.375, is_over=False, missing=0, followed=False, with_terms=True)
+# … that the ledger has from its start
+@example(seed=1, days=12, share=0.375, is_over=False, missing=0, followed=True, with_terms=True)
+# a season without a reported final
+@example(seed=1, days=12, share=0.5, is_over=True, missing=1, followed=False, with_terms=True)
+# a season over, and nobody said so
+@example(seed=1, days=12, share=0.5, is_over=False, missing=0, followed=True, with_terms=True)
+# a bundle of an earlier release
+@example(seed=1, days=12, share=0.25, is_over=True, missing=0, followed=False, with_terms=False)
 def test_a_server_expects_what_the_trainer_evaluates(
-    seed: int, days: int, share: float, is_over: bool, missing: int
+    seed: int, days: int, share: float, is_over: bool, missing: int, followed: bool, with_terms: bool
 ) -> None:
     evenings = seasons_of(seed, 2031, 4, days)
     before, later = evenings[: max(1, int(share * len(evenings)))], evenings[max(1, int(share * len(evenings))) :]
-    _, state = evaluated(RatingFilter.start(SETTINGS), before)
+    _, state = evaluated(RatingFilter.start(SETTINGS, with_terms=with_terms), before)
+    assert state.with_terms is with_terms
     bundled, season = state, before[-1].season
     if is_over:
         bundled = state.predict(season + 1)
         later = [evening for evening in later if evening.season > season + missing]
-    due, after = evaluated(state, later)
-    found, final = served(bundled, later)
+    earlier = before if followed else []
+    due, after = evaluated(state, later, earlier)
+    found, final = served(bundled, later, earlier)
     assert found == pytest.approx(due, abs=TOLERANCE)
     assert np.abs(final.mean - after.mean).max() < TOLERANCE
     assert np.abs(final.covariance - after.covariance).max() < TOLERANCE
@@ -142,7 +189,7 @@ def test_an_opening_night_after_a_season_that_was_served_finds_regressed_ratings
         live = live.after(GameResult(home, away, 2024, date(2024, 5, 20) + timedelta(game), 20.0))
     shipped.update(OnlineState(9, ratings=live))
     june = ForecastQuery(
-        ScorePattern((0.0, 2.0, 3.0)), Horizon.FINAL, 0.2, "BOS", "BKN", game_date=date(2024, 6, 10)
+        ScorePattern((0.0, 2.0, 3.0)), Horizon.FINAL, 0.2, "BOS", "BKN", game_date=date(2024, 6, 10), record=True
     )  # fmt: skip
     october = replace(june, game_date=date(2024, 10, 22))
     in_june, in_october = shipped.forecast(june), shipped.forecast(october)
@@ -152,4 +199,4 @@ def test_an_opening_night_after_a_season_that_was_served_finds_regressed_ratings
     assert due < now - 1
     for forecast, query, is_known in ((in_june, june, True), (in_october, october, False)):
         known = replace(query, home_team="", away_team="", pregame_margin=forecast.expected_margin)
-        assert (shipped.forecast(known).interval == forecast.interval) is is_known
+        assert (shipped.forecast(known).distribution == forecast.distribution) is is_known

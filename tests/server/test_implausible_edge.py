@@ -23,7 +23,7 @@ async def test_it_is_told_and_recorded_with_no_stake_and_markets_of_other_settin
     answers, bets = [], []
     for number, max_edge in enumerate((1.0, 0.15, 1.0)):
         async with (
-            async_worker(tmp_path, shipped=True, max_edge=max_edge) as worker,
+            async_worker(tmp_path, shipped=True, max_edge=max_edge, adaptive="shadow") as worker,
             AsyncDejavuClient(worker.address, timeout=30.0) as client,
         ):
             game = current_game(number)

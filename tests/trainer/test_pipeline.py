@@ -47,9 +47,9 @@ def test_the_bundle_says_what_it_was_made_of(
     report, manifest = run[0], forecaster.manifest
     assert manifest.version == report.forecaster.version
     assert manifest.data_fingerprint == games.of_seasons([2031, 2032, 2033]).fingerprint
-    assert (manifest.train.seasons, manifest.train.games) == ((2031, 2032), 400)
+    assert (manifest.train.seasons, manifest.train.games) == ((2031, 2032, 2033), 600)
     assert (manifest.calibrate.seasons, manifest.calibrate.games) == ((2033,), 200)
-    assert manifest.train.last_date < manifest.calibrate.first_date
+    assert manifest.train.last_date == manifest.calibrate.last_date
     assert manifest.seed == 3
     assert {"hnswlib", "onnxruntime", "torch"} <= manifest.libraries.keys()
     assert manifest.dejavu.minutes == tuple(range(1, 48))
@@ -161,7 +161,7 @@ def test_a_backtest_that_found_the_recipe_unfit_gives_the_verdict_too(games: Gam
 
 def test_a_backtest_of_another_recipe_or_none_is_refused_before_the_work_begins(games: Games, tmp_path: Path) -> None:
     bars = RecordedProgress()
-    other = backtest_of(tmp_path, replace(RECIPE, min_cell=123), fit=True)
+    other = backtest_of(tmp_path, replace(RECIPE, weights_share=0.31), fit=True)
 
     def attempt() -> None:
         fit(
@@ -259,24 +259,22 @@ def test_a_folder_of_other_things_is_refused_before_the_work_begins(games: Games
 @pytest.mark.real_data
 @pytest.mark.nightly
 def test_on_real_games_a_small_fit_beats_persistence_at_minute_18(data_dir: Path, tmp_path: Path) -> None:
-    """CRPS at halftime, each with its own conformal distribution: bootstrap interval entirely below 0."""
+    """CRPS at halftime, each with its own distribution: bootstrap interval entirely below 0."""
     from dejavu_models import metrics
     from dejavu_models.types import MarginSource
-    from dejavu_models.uncertainty.calibration import Situation
+    from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
     from dejavu_trainer.training.ratings import carry
 
     games = load_games(data_dir, range(2015, 2019))
-    report = fit(games, train=[2015, 2016], calibrate=[2017], out=tmp_path / "b", recipe=replace(RECIPE, min_cell=1000))
-    models, distributions = report.trained.models, report.forecaster.calibration.distributions
+    report = fit(games, train=[2015, 2016], calibrate=[2017], out=tmp_path / "b", recipe=RECIPE)
+    models, calibration = report.trained.models, report.forecaster.calibration
+    assert isinstance(calibration, LatticeCalibration)
     past, season = games.of_seasons([2017]), games.of_seasons([2018])
     state = report.forecaster.rating_filter
     margins = carry(state, season)[0].margins
     patterns, halftime = season.levels[:, :18], season.outcomes[:, 0]
     points = models.predict(patterns, margins).ensemble[:, 0]
-    distribution = distributions[Situation(Horizon.HALFTIME, 18, MarginSource.KNOWN)]
-    mine = [
-        float(metrics.crps([point], distribution.residuals_for(lead).residuals, [came])[0])
-        for point, lead, came in zip(points, patterns[:, -1].tolist(), halftime, strict=True)
-    ]
+    model = calibration.model(MarginSource.KNOWN, live=False)
+    mine = model.distribution(Horizon.HALFTIME, 18, points, patterns[:, -1], margins).crps(halftime)
     theirs = metrics.crps(patterns[:, -1], past.outcomes[:, 0] - past.levels[:, 17], halftime)
     assert metrics.GameBootstrap(len(season)).difference(mine, theirs).upper < 0

@@ -13,7 +13,7 @@ from tests.support.builders.issued_forecasts import issued
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import GameResult, LiveRatings
+from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.registry.bundle import load_bundle, read_manifest
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import Horizon
@@ -51,15 +51,18 @@ def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
     document = json.loads(capsys.readouterr().out)
     old, new = load_bundle(bundle), load_bundle(out)
     games = simulated_games().of_seasons([2034])
-    live = LiveRatings.start(old.rating_filter)
+    live = RatedSchedule(LiveRatings.start(old.rating_filter))
     for index in range(len(games)):
         day = games.date[index].item()
         final = int(games.final[index])
-        live = live.after(GameResult(str(games.home[index]), str(games.away[index]), 2034, day, final))
-    assert new.ratings == live.filter.ratings()
+        is_playoffs = str(games.phase[index]) != "RS"
+        live = live.after(GameResult(str(games.home[index]), str(games.away[index]), 2034, day, final, is_playoffs))
+    refreshed = live.ratings.filter.ratings()
+    assert new.ratings == refreshed
+    assert new.ratings.coefficients != old.ratings.coefficients
     assert old.rating_filter.awaits_season
     assert (new.rating_filter.season, new.rating_filter.awaits_season) == (2034, False)
-    assert expected_margin(new) == live.filter.ratings().expected_margin("BOS", "LAL") != expected_margin(old)
+    assert expected_margin(new) == refreshed.expected_margin("BOS", "LAL") != expected_margin(old)
     assert new.manifest.refresh is not None
     assert (new.manifest.refresh.games, new.manifest.refresh.of_version) == (len(games), old.version)
     assert new.manifest.refresh.data_fingerprint == games.fingerprint

@@ -16,7 +16,6 @@ from tests.support.builders.made_once import computed_once
 from dejavu_models.types import Horizon
 from dejavu_trainer.evaluation.acceptance import missed
 from dejavu_trainer.evaluation.checks import Check
-from dejavu_trainer.evaluation.fold_scores import FORECASTERS, FoldScores
 from dejavu_trainer.evaluation.metrics import cases_of, pool
 from dejavu_trainer.evaluation.result import (
     EXPECTATIONS,
@@ -24,6 +23,7 @@ from dejavu_trainer.evaluation.result import (
     BacktestResult,
     to_json,
 )
+from dejavu_trainer.evaluation.scoring.fold_scores import FORECASTERS, FoldScores
 from dejavu_trainer.reports import text as text_report
 from dejavu_trainer.reports.cells import NAMES
 from dejavu_trainer.reports.html import page

@@ -34,8 +34,8 @@ from dejavu_models.point.courses import courses_to_bytes
 from dejavu_models.point.dejavu import Entries
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import check_target, ensemble_to_bytes, publish, ratings_to_bytes
+from dejavu_models.schedule import GameSchedule, game_terms
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
-from dejavu_models.uncertainty.calibration import Situation
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import split_seasons
 from dejavu_trainer.evaluation.gate import holdout_verdict, verdict_of
@@ -126,7 +126,7 @@ def fit(
 
     with progress.step("Publish", 1) as advance:
         errors = rating_errors(to_train, fitted.before, fitted.calibrate)
-        metrics = measure(fitted.models, fitted.calibrate, seed)
+        metrics = measure(fitted.games, seed)
         metrics += _metrics_of(errors, trained.weights)
         next_season = int(to_calibrate.season[-1]) + 1
         ratings = fitted.after.predict(next_season)
@@ -139,7 +139,7 @@ def fit(
             schema_version=SCHEMA_VERSION,
             version=version_of(dejavu, ratings_record, hashes),
             created_time=datetime.now(UTC),
-            train=_part(to_train),
+            train=_part(used),
             calibrate=_part(to_calibrate),
             data_fingerprint=used.fingerprint,
             seed=seed,
@@ -191,25 +191,26 @@ def _golden(fitted: CalibratedModels, ratings: RatingFilter) -> Iterator[Golden]
     """Yields the forecasts for the golden queries, computed from the models in memory."""
     games = fitted.calibrate.games
     pattern, home, away = games.levels[-1], str(games.home[-1]), str(games.away[-1])
-    margin = ratings.ratings().expected_margin(home, away)
+    terms = game_terms(GameSchedule(), home, is_playoffs=False)  # a golden query has neither a date nor a game id
+    margin = ratings.ratings().expected_margin(home, away, terms)
     for horizon, minute, with_teams in _GOLDEN:
-        distribution = fitted.calibration.distributions[
-            Situation(horizon, minute, MarginSource.RATED if with_teams else MarginSource.UNKNOWN)
-        ]
-        predictions = fitted.models.predict(pattern[None, :minute], np.array([margin if with_teams else np.nan]))
+        source = MarginSource.RATED if with_teams else MarginSource.UNKNOWN
+        given = np.array([margin if with_teams else np.nan])
+        predictions = fitted.models.predict(pattern[None, :minute], given)
         points, leads = predictions.ensemble[:, HORIZONS.index(horizon)], predictions.persistence
-        alpha = max(DEFAULT_ALPHA, distribution.smallest_alpha)
-        interval = distribution.interval(float(points[0]), float(leads[0]), alpha)
+        model = fitted.calibration.model(source, live=False)
+        made = model.distribution(horizon, minute, points, leads, np.nan_to_num(given))
+        interval = made.interval(DEFAULT_ALPHA)
         yield Golden(
             horizon=horizon,
             pattern=tuple(pattern[:minute].tolist()),
             home_team=home if with_teams else "",
             away_team=away if with_teams else "",
-            alpha=alpha,
+            alpha=DEFAULT_ALPHA,
             point_forecast=float(points[0]),
             interval_lower=interval.lower,
             interval_upper=interval.upper,
-            home_lead_probability=float(distribution.home_lead_probability(points, leads)[0]),
+            home_lead_probability=float(made.home_leads[0]),
         )
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dejavu_feed.game_ids import PLAYOFF_PHASES
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import GameResult, LiveRatings
+from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.manifest import RATINGS, Golden, Manifest, RefreshRecord, version_of
 from dejavu_models.ratings import MAX_RATINGS_DAYS
 from dejavu_models.registry.bundle import check_target, load_bundle, publish, ratings_to_bytes
@@ -81,21 +82,22 @@ def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool 
     old = load_bundle(bundle, allow_unfit=True)
     before = old.manifest
     contents = {name: (bundle / name).read_bytes() for name in before.all_files}
-    ratings = LiveRatings.start(old.rating_filter)
+    state = RatedSchedule(LiveRatings.start(old.rating_filter))
     used = np.zeros(len(games), dtype=np.bool_)
     for index in range(len(games)):
-        updated = ratings.after(_result(games, index))
-        used[index], ratings = updated is not ratings, updated
+        updated = state.after(_result(games, index))
+        used[index], state = updated.ratings is not state.ratings, updated
+    ratings = state.ratings
     if not used.any():
         raise DataError(f"no game after {before.ratings.date}, the newest final that the ratings of {bundle} know")
     if ratings.unseen:
         raise DataError(_incomplete(ratings))
-    learned, state = games.select(used), ratings.filter
+    learned = games.select(used)
     season = int(learned.season[-1]) + next_season
-    state = state.predict(season)
-    contents[RATINGS] = ratings_to_bytes(state)
+    rating_filter = ratings.filter.predict(season)
+    contents[RATINGS] = ratings_to_bytes(rating_filter)
     files = before.files | {RATINGS: hashlib.sha256(contents[RATINGS]).hexdigest()}
-    record = before.ratings.model_copy(update={"date": state.ratings().date, "season": season})
+    record = before.ratings.model_copy(update={"date": rating_filter.ratings().date, "season": season})
     added = RefreshRecord(
         of_version=before.version,
         games=len(learned),
@@ -113,7 +115,7 @@ def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool 
             "lineage": before.lineage and before.lineage.model_copy(update={"parent_version": before.version}),
         }
     )
-    refreshed = Forecaster(manifest, old.models, old.calibration, state)
+    refreshed = Forecaster(manifest, old.models, old.calibration, rating_filter)
     golden = tuple(_answered(refreshed, each) for each in before.golden)
     forecaster = publish(out, manifest.model_copy(update={"golden": golden}), contents)
     known = before.ratings.date
@@ -129,6 +131,7 @@ def _result(games: Games, index: int) -> GameResult:
         season=int(games.season[index]),
         day=games.date[index].item(),
         differential=int(games.final[index]),
+        is_playoffs=str(games.phase[index]) in PLAYOFF_PHASES,
     )
 
 

@@ -20,6 +20,7 @@ from dejavu.v1.forecast_pb2 import (
     LATE_REASON_LATER_MINUTE,
     SIDE_HOME,
     Attribution,
+    ExpectedMarginTerms,
     Explanation,
     Forecast,
 )
@@ -71,8 +72,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     """
     rows = name_value_rows()
     _add_date(rows, forecast)
-    if forecast.HasField("expected_margin"):
-        rows.add_row("before tip-off", f"{lead(forecast.expected_margin, forecast)} expected at the end")
+    _add_expected_margin(rows, forecast)
     if pattern:
         rows.add_row(f"after {forecast.elapsed_minutes} minutes", lead(pattern[-1], forecast))
     _add_points(rows, forecast)
@@ -166,6 +166,24 @@ def _add_date(rows: Table, forecast: Forecast) -> None:
         rows.add_row("game date", forecast.game_date)
 
 
+def _add_expected_margin(rows: Table, forecast: Forecast) -> None:
+    """Adds what was expected before the game, and what that is made of, to rows of name and value."""
+    if forecast.HasField("expected_margin"):
+        rows.add_row("before tip-off", f"{lead(forecast.expected_margin, forecast)} expected at the end")
+    if forecast.HasField("expected_margin_terms"):
+        rows.add_row("  made of", _margin_terms_text(forecast.expected_margin_terms))
+
+
+def _margin_terms_text(terms: ExpectedMarginTerms) -> str:
+    """Says what an expected margin is made of: strength +1.2 · home +2.6 · schedule −1.5; leaves out what is 0."""
+    parts = [f"strength {signed(terms.strength_difference)}", f"home {signed(terms.home_advantage)}"]
+    schedule = terms.schedule_known or terms.schedule
+    parts.append(f"schedule {signed(terms.schedule)}" if schedule else "schedule not known")
+    parts += [f"playoffs {signed(terms.playoffs)}"] * bool(terms.playoffs)
+    parts += [f"altitude {signed(terms.altitude)}"] * bool(terms.altitude)
+    return " · ".join(parts)
+
+
 def _add_adaptation(rows: Table, forecast: Forecast) -> None:
     """Adds the interval that the forecast does not use, and the rolling coverage of both, to rows of name and value."""
     if not forecast.HasField("adaptation"):
@@ -217,7 +235,7 @@ def _add_parts(rows: Table, explanation: Explanation) -> None:
     for name, prediction, note in parts:
         rows.add_row(f"  {name}", Text.assemble(f"{signed(prediction)}  ", (note, "dim")))
     if explanation.calibration_games:
-        rows.add_row("  interval from", pluralize(explanation.calibration_games, "game") + " with a similar lead")
+        rows.add_row("  interval from", pluralize(explanation.calibration_games, "earlier game"))
 
 
 def _similar_games(forecast: Forecast) -> Table:

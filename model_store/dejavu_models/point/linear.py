@@ -1,4 +1,4 @@
-"""Linear models on lead and expected margin: the base of all forecasts.
+"""Linear models on lead and expected margin: the base of all forecasts. The final margin may also depend on lead³.
 
 One model per horizon and minute, with and without the expected margin. From minute 18 to halftime hardly anything beats
 it (docs/model-card.md), so Dejavu and the LSTM only predict its residuals.
@@ -7,24 +7,29 @@ it (docs/model-card.md), so Dejavu and the LSTM only predict its residuals.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
+from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.conformal_cells import UNSCALED
 
-INTERCEPT, SLOPE, MARGIN_SLOPE = range(3)
+INTERCEPT, SLOPE, MARGIN_SLOPE, CUBE = range(4)
 """Order of the coefficients."""
+
+CUBE_UNIT: Final = 1000.0
+"""Cubed points that the last coefficient is per: coefficients then have similar sizes."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinearModels:
-    """increment = intercept + slope · lead + margin slope · expected margin.
+    """increment = intercept + slope · lead + margin slope · expected margin + cube · lead³ / CUBE_UNIT.
 
     Attributes:
-        coefficients: (2 horizons, 48 minutes, 2 margin sources, 3), for minutes 0 (before tip-off) to 47; NaN where a
-            horizon has passed (HALFTIME from minute 24 on). The margin slope of MarginSource.UNKNOWN is 0.
+        coefficients: (2 horizons, 48 minutes, 2 margin sources, 4), for minutes 0 (before tip-off) to 47; NaN where a
+            horizon has passed (HALFTIME from minute 24 on). The margin slope of MarginSource.UNKNOWN and the cubes of
+            HALFTIME are 0.
         scales: (2 horizons, 48 minutes, 2 margin sources, 4), RMSE on the training games, in points, by the groups
             between `conformal_cells.LEAD_EDGES`; all 1 to disable scaling.
 
@@ -36,22 +41,31 @@ class LinearModels:
     scales: Floats = field(
         default_factory=lambda: np.ones((len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), len(UNSCALED)))
     )
-    _by_minute: Floats = field(init=False, repr=False, compare=False)  # (48 minutes, 2 margin sources, 2 horizons, 3)
+    _by_minute: Floats = field(init=False, repr=False, compare=False)  # (48 minutes, 2 margin sources, 2 horizons, 4)
+    _cubic: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         values = self.coefficients
-        if values.shape != (len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), 3) or values.dtype != np.float64:
+        if values.shape != (len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), CUBE + 1) or values.dtype != np.float64:
             raise ValueError(f"linear coefficients are {values.dtype} of shape {values.shape}")
         for horizon, of_horizon in zip(HORIZONS, values, strict=True):
             if not np.isfinite(of_horizon[: horizon.last_slot + 1]).all():
                 raise ValueError(f"linear coefficients for {horizon.value} must be finite")
         if np.nan_to_num(values[:, :, MarginSource.UNKNOWN, MARGIN_SLOPE]).any():
             raise ValueError("the margin slope must be 0 without an expected margin")
+        if np.nan_to_num(values[HORIZONS.index(Horizon.HALFTIME), ..., CUBE]).any():
+            raise ValueError("the cubes for halftime must be 0")
         if self.scales.shape != (*values.shape[:3], len(UNSCALED)) or not (
             np.isfinite(self.scales).all() and (self.scales > 0).all()
         ):
             raise ValueError(f"linear scales of shape {self.scales.shape} must be positive and finite")
         object.__setattr__(self, "_by_minute", np.ascontiguousarray(values.transpose(1, 2, 0, 3)))
+        object.__setattr__(self, "_cubic", bool(np.nan_to_num(values[..., CUBE]).any()))
+
+    @property
+    def cubic(self) -> bool:
+        """Whether any cube is not 0."""
+        return self._cubic
 
     def increments(self, minutes: int | slice, leads: Floats, margins: Floats) -> Floats:
         """Predicts the increments from minutes to both horizons.
@@ -67,9 +81,11 @@ class LinearModels:
         known = np.isfinite(margins)
         margin = np.where(known, margins, 0.0)
         sources = known.astype(np.intp)
-        # (n, 2, 3), or (n, minutes, 2, 3)
+        # (n, 2, 4), or (n, minutes, 2, 4)
         of_minutes = self._by_minute[minutes]
         chosen = (of_minutes if isinstance(minutes, int) else of_minutes.transpose(1, 0, 2, 3))[sources]
         result: Floats = chosen[..., INTERCEPT] + chosen[..., SLOPE] * leads[..., None]
         result += chosen[..., MARGIN_SLOPE] * margin.reshape(-1, *(1,) * leads.ndim)
+        if self._cubic:
+            result += chosen[..., CUBE] * (leads * leads * leads / CUBE_UNIT)[..., None]
         return result

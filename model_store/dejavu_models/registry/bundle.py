@@ -50,11 +50,12 @@ from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries
 from dejavu_models.point.ensemble import EnsembleWeights, PointEnsemble
 from dejavu_models.point.graph import Graph
 from dejavu_models.point.index import VectorIndex, join_graphs, read_index
-from dejavu_models.point.linear import LinearModels
+from dejavu_models.point.linear import CUBE, LinearModels
 from dejavu_models.point.lstm import Lstm
-from dejavu_models.ratings import RatingFilter, RatingSettings
-from dejavu_models.types import MarginSource
+from dejavu_models.ratings import STATE_SIZES, RatingFilter, RatingSettings
+from dejavu_models.types import HORIZONS, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
 MANIFEST = "manifest.json"
 GOLDEN_TOLERANCE = 1e-6
@@ -181,23 +182,17 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     with _refusing(source, COMBINATION):
         linear, combination = ensemble_from_bytes(contents[COMBINATION])
     with _refusing(source, CALIBRATION):
-        calibration = Calibration.from_bytes(contents[CALIBRATION])
-        if stray := {situation.minute for situation in calibration.distributions} ^ set(record.minutes):
+        calibration = calibration_from_bytes(contents[CALIBRATION])
+        forecast_from = {minute for horizon in HORIZONS for minute in calibration.minutes(horizon)}
+        if stray := forecast_from ^ set(record.minutes):
             raise ValueError(f"it and the manifest differ in minutes {sorted(stray)}")
-        for horizon, minute, _ in calibration.distributions:
-            if any(Situation(horizon, minute, source) not in calibration.distributions for source in MarginSource):
-                raise ValueError(f"for {horizon.value} from minute {minute} it lacks a margin source")
+        for horizon in HORIZONS:
+            for minute in calibration.minutes(horizon):
+                sources = (Situation(horizon, minute, source) for source in MarginSource)
+                if any(calibration.smallest_alpha_of(situation) is None for situation in sources):
+                    raise ValueError(f"for {horizon.value} from minute {minute} it lacks a margin source")
     with _refusing(source, RATINGS):
-        state, season, day = from_npz(contents[RATINGS]), manifest.ratings.season, manifest.ratings.date
-        settings = RatingSettings(**manifest.ratings.model_dump(exclude={"season", "date"}))
-        ratings = RatingFilter(
-            settings,
-            state["mean"],
-            state["covariance"],
-            season,
-            np.datetime64(day),
-            awaits_season=season_on(day) < season,
-        )
+        ratings = _ratings_from_bytes(contents[RATINGS], manifest)
     with _refusing(source, ENTRIES):
         entries = Entries.from_bytes(contents[ENTRIES])
         if len(entries) != sum(record.entries):
@@ -226,6 +221,22 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     return Forecaster(manifest, PointEnsemble(linear, lstm, minutes, combination), calibration, ratings)
 
 
+def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
+    state, season, day = from_npz(content), manifest.ratings.season, manifest.ratings.date
+    size = len(state["mean"])
+    if size not in STATE_SIZES or state["mean"].shape != (size,) or state["covariance"].shape != (size, size):
+        raise ValueError(f"it holds a state of shape {state['mean'].shape}; expected one of {STATE_SIZES} values")
+    settings = RatingSettings(**manifest.ratings.model_dump(exclude={"season", "date"}))
+    return RatingFilter(
+        settings,
+        state["mean"],
+        state["covariance"],
+        season,
+        np.datetime64(day),
+        awaits_season=season_on(day) < season,
+    )
+
+
 @contextlib.contextmanager
 def _refusing(source: object, name: str) -> Iterator[None]:
     """Converts errors while parsing a file to BundleCorrupt with the file name."""
@@ -236,9 +247,12 @@ def _refusing(source: object, name: str) -> Iterator[None]:
 
 
 def ensemble_to_bytes(linear: LinearModels, combination: EnsembleWeights) -> bytes:
-    """Serializes the linear models and the ensemble weights to a .npz file."""
+    """Serializes the linear models and the ensemble weights to a .npz file.
+
+    Cubes are written only if any is not 0: earlier releases, which do not know them, read a file without them.
+    """
     return to_npz(
-        coefficients=linear.coefficients,
+        coefficients=linear.coefficients if linear.cubic else linear.coefficients[..., :CUBE],
         scales=linear.scales,
         dejavu_weights=combination.dejavu_weights,
         shrinkage=combination.shrinkage,
@@ -252,8 +266,20 @@ def ensemble_from_bytes(content: bytes) -> tuple[LinearModels, EnsembleWeights]:
         ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if the content is invalid.
     """
     columns = from_npz(content)
-    linear = LinearModels(columns["coefficients"], columns["scales"])
+    coefficients = columns["coefficients"]
+    if coefficients.shape[-1] == CUBE:
+        coefficients = np.concatenate([coefficients, np.zeros_like(coefficients[..., :1])], axis=-1)
+    linear = LinearModels(coefficients, columns["scales"])
     return linear, EnsembleWeights(columns["dejavu_weights"], columns["shrinkage"])
+
+
+def calibration_from_bytes(content: bytes) -> Calibration | LatticeCalibration:
+    """Deserializes a calibration of either kind, which its columns tell.
+
+    Raises:
+        ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if the content is of neither.
+    """
+    return LatticeCalibration.from_bytes(content) if "lattice" in from_npz(content) else Calibration.from_bytes(content)
 
 
 def ratings_to_bytes(state: RatingFilter) -> bytes:

@@ -11,6 +11,9 @@ Adaptive conformal inference under distribution shift, NeurIPS 2021). *Conformal
 by a share of the largest recent score, and adds a saturating integral of the misses (Angelopoulos, Candès & Tibshirani,
 Conformal PID control for time series prediction, NeurIPS 2023; without their score forecaster). Its step scales with
 the scores; docs/adaptive.md describes how the share was chosen.
+
+*A factor of the season* multiplies all scores of a horizon by one number, the root of the mean square of recent ones:
+it follows how wild a season is, and leaves the shape alone (`season_scale`).
 """
 
 from __future__ import annotations
@@ -21,22 +24,17 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Final, NamedTuple, Self
 
 from dejavu_feed.pattern import QUARTER_MINUTES, REGULATION_MINUTES
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
-from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES, ScoreGrid
+from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES
+from dejavu_models.uncertainty.score_map import KNOTS, MAX_SCORE, TARGETS, ScoreMap, make_nested
+from dejavu_models.uncertainty.season_scale import SeasonScale
 
 QUARTER_MIDPOINTS: Final = tuple(range(QUARTER_MINUTES // 2, REGULATION_MINUTES, QUARTER_MINUTES))
 """Middle minute of each quarter. Trackers learn from the game's forecast nearest to it in each quarter."""
-
-TARGETS: Final = (0.5, 0.2, 0.1, 0.05, 0.02)
-"""Tracked miscoverage rates."""
-
-MAX_SCORE: Final = 6.0
-"""Bound of standard-normal scores: |score| exceeds it in one game in half a billion."""
 
 ROLLING_GAMES: Final = 100
 """Window of the rolling coverage and of the largest recent score, in games."""
@@ -56,10 +54,7 @@ HEAD_START: Final = 100
 """Offset added to the game count in the integral gain: without it, the first games would make the integral swing."""
 
 _NORMAL = NormalDist()
-_KNOTS: Final = tuple(_NORMAL.inv_cdf(1 - target / 2) for target in TARGETS)
 _MIDDLE = len(DISTRIBUTION_LEVELS) // 2
-_MIN_SLOPE = 0.01
-"""Minimum slope of a score map, which must be invertible."""
 _SATURATED = 1.5
 """Clipping bound of the integral's tangent argument: the tangent has a pole at π/2."""
 _DIGITS = 9
@@ -71,6 +66,7 @@ class AdaptationMethod(enum.Enum):
 
     ACI = "aci"
     PID = "pid"
+    SEASON = "season"
 
 
 class TrackerKey(NamedTuple):
@@ -93,59 +89,6 @@ def quarter_of(minute: int) -> int:
     return (minute - 1) // QUARTER_MINUTES
 
 
-class ScoreMap:
-    """Monotone, odd map from nominal to adapted standard-normal scores.
-
-    Piecewise linear through 0 and the tracked targets; proportional beyond the outermost target.
-
-    Args:
-        radii: score at which intervals end for each of TARGETS, at least 0. A radius smaller than that of a less
-            strict target is raised.
-    """
-
-    def __init__(self, radii: Sequence[float]) -> None:
-        self.radii = make_nested(radii)
-        self._from = (0.0, *_KNOTS, 2 * _KNOTS[-1])
-        self._to = (0.0, *self.radii, 2 * self.radii[-1])
-
-    @cached_property
-    def distribution(self) -> tuple[float, ...]:
-        """Adapted scores of the quantiles at DISTRIBUTION_LEVELS, in the model's own distribution, to 6 decimals."""
-        return tuple(round(self(score), 6) for score in LEVEL_SCORES)
-
-    @cached_property
-    def grid(self) -> ScoreGrid:
-        """The scores of `distribution`, as a grid."""
-        return ScoreGrid(self.distribution)
-
-    def __call__(self, score: float) -> float:
-        """Returns the adapted score, in the model's own distribution."""
-        return _interpolate(score, self._from, self._to)
-
-    def inverse(self, score: float) -> float:
-        """Returns the nominal score of a score in the model's own distribution, within ±MAX_SCORE."""
-        return max(-MAX_SCORE, min(MAX_SCORE, _interpolate(score, self._to, self._from)))
-
-
-def make_nested(radii: Sequence[float]) -> tuple[float, ...]:
-    """Returns the radii of TARGETS, each raised if needed to exceed the previous one."""
-    result: list[float] = []
-    knot = radius = 0.0
-    for next_knot, requested in zip(_KNOTS, radii, strict=True):
-        radius = max(requested, radius + _MIN_SLOPE * (next_knot - knot))
-        knot = next_knot
-        result.append(radius)
-    return tuple(result)
-
-
-def _interpolate(value: float, start: Sequence[float], end: Sequence[float]) -> float:
-    """Evaluates an odd, piecewise linear map through ascending points; extrapolates beyond the last."""
-    size = abs(value)
-    index = min(bisect_right(start, size), len(start) - 1)
-    slope = (end[index] - end[index - 1]) / (start[index] - start[index - 1])
-    return math.copysign(end[index - 1] + slope * (size - start[index - 1]), value)
-
-
 def radius_of_alpha(alpha: float) -> float:
     """Returns the standard-normal score at which a central interval with miscoverage `alpha` ends."""
     return -_NORMAL.inv_cdf(alpha / 2)
@@ -153,20 +96,35 @@ def radius_of_alpha(alpha: float) -> float:
 
 def _between(score: float) -> tuple[tuple[int, float], tuple[int, float]]:
     """Returns the indices and weights of the two radii that a `ScoreMap` interpolates for a score; knots are fixed."""
-    outer = bisect_left(_KNOTS, score)
-    if outer == 0 or outer == len(_KNOTS):
-        end = min(outer, len(_KNOTS) - 1)
-        return (end, score / _KNOTS[end]), (end, 0.0)
-    share = (_KNOTS[outer] - score) / (_KNOTS[outer] - _KNOTS[outer - 1])
+    outer = bisect_left(KNOTS, score)
+    if outer == 0 or outer == len(KNOTS):
+        end = min(outer, len(KNOTS) - 1)
+        return (end, score / KNOTS[end]), (end, 0.0)
+    share = (KNOTS[outer] - score) / (KNOTS[outer] - KNOTS[outer - 1])
     return (outer - 1, share), (outer, 1 - share)
 
 
 class TrackedGame(NamedTuple):
-    """A game applied to a tracker: its |score|, and the radii of each method before the game."""
+    """A game applied to a tracker: its |score|, and the radii of each method before the game.
+
+    The factor is that of this tracker alone; forecasts have that of all quarters together, which differs a little.
+    """
 
     score: float
     aci: tuple[float, ...]
     pid: tuple[float, ...]
+    factor: float = 1.0
+
+    def radii(self, method: AdaptationMethod) -> tuple[float, ...]:
+        """Returns the radii of a method before the game."""
+        if method is AdaptationMethod.SEASON:
+            return scaled_radii(self.factor)
+        return self.aci if method is AdaptationMethod.ACI else self.pid
+
+
+def scaled_radii(factor: float) -> tuple[float, ...]:
+    """Returns the radius of each of TARGETS if all scores are multiplied by a factor."""
+    return tuple(factor * knot for knot in KNOTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,16 +137,20 @@ class Tracker:
         quantiles: conformal PID control: tracked quantile of |score| for each of TARGETS.
         excess: conformal PID control: cumulative sum of miss − target.
         recent: the last ROLLING_GAMES games, oldest first.
+        season: factor of the season.
     """
 
     games: int = 0
     alphas: tuple[float, ...] = TARGETS
-    quantiles: tuple[float, ...] = _KNOTS
+    quantiles: tuple[float, ...] = KNOTS
     excess: tuple[float, ...] = (0.0,) * len(TARGETS)
     recent: tuple[TrackedGame, ...] = ()
+    season: SeasonScale = field(default_factory=SeasonScale)
 
     def radii(self, method: AdaptationMethod) -> tuple[float, ...]:
         """Returns the radius of each of TARGETS: standard-normal scores in the model's own distribution."""
+        if method is AdaptationMethod.SEASON:
+            return scaled_radii(self.season.factor)
         if method is AdaptationMethod.ACI:
             return make_nested([_radius(alpha) for alpha in self.alphas])
         return make_nested(self._controlled())
@@ -209,7 +171,8 @@ class Tracker:
         if not math.isfinite(score):
             raise ValueError(f"score: {score}; expected a finite number")
         size = min(MAX_SCORE, abs(score))
-        past = TrackedGame(size, self.radii(AdaptationMethod.ACI), self.radii(AdaptationMethod.PID))
+        aci, pid = self.radii(AdaptationMethod.ACI), self.radii(AdaptationMethod.PID)
+        past = TrackedGame(size, aci, pid, round(self.season.factor, _DIGITS))
         recent = (*self.recent[1 - ROLLING_GAMES :], past)
         step = PID_GAIN * max(recent).score
         missed = [(size > radius) - target for radius, target in zip(past.pid, TARGETS, strict=True)]
@@ -225,6 +188,7 @@ class Tracker:
             ),
             excess=tuple(round(total + miss, _DIGITS) for total, miss in zip(self.excess, missed, strict=True)),
             recent=recent,
+            season=self.season.after(size * size).rounded(_DIGITS),
         )
 
     def rolling_coverage(self, alpha: float, method: AdaptationMethod) -> float | None:
@@ -234,7 +198,7 @@ class Tracker:
         (inner, share), (outer, rest) = _between(radius_of_alpha(alpha))
         covered = 0
         for each in self.recent:
-            radii = each.aci if method is AdaptationMethod.ACI else each.pid
+            radii = each.radii(method)
             covered += each.score <= share * radii[inner] + rest * radii[outer]
         return covered / len(self.recent)
 
@@ -267,7 +231,9 @@ def _radius(alpha: float) -> float:
     return round(_NORMAL.inv_cdf(1 - alpha / 2), _DIGITS) if alpha < 1 else 0.0
 
 
-_FORMAT = 1
+_FORMAT = 2
+_WITHOUT_SEASON = 1
+"""Format of earlier releases, whose snapshots have no factor of the season: it begins with their recent games."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,31 +257,45 @@ class AdaptiveState:
             if key.model_version == model_version
         }
 
-    def to_bytes(self) -> bytes:
-        """Serializes to JSON; equal states give equal bytes, regardless of the order in which keys were first seen."""
+    def to_bytes(self, *, earlier: bool = False) -> bytes:
+        """Serializes to JSON; equal states give equal bytes, regardless of the order in which keys were first seen.
+
+        Args:
+            earlier: whether as releases without the factor of the season did, to compare with what they stored.
+        """
         trackers = [
             {
                 "model_version": key.model_version,
                 "horizon": key.horizon.value,
                 "stage": key.quarter,
-                **{part.name: getattr(tracker, part.name) for part in fields(tracker)},
+                **(_without_season(tracker) if earlier else _parts(tracker)),
             }
             for key, tracker in sorted(
                 self.trackers.items(), key=lambda item: (item[0].model_version, item[0].horizon.value, item[0].quarter)
             )
         ]
-        return json.dumps({"form": _FORMAT, "trackers": trackers}, separators=(",", ":")).encode()
+        form = _WITHOUT_SEASON if earlier else _FORMAT
+        return json.dumps({"form": form, "trackers": trackers}, separators=(",", ":")).encode()
+
+    def is_stored_as(self, content: bytes) -> bool:
+        """Whether this release, or one without the factor of the season, stores the state as this content."""
+        return content in (self.to_bytes(), self.to_bytes(earlier=True))
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Self:
+    def from_bytes(cls, content: bytes, *, earlier: bool = False) -> Self:
         """Deserializes the output of `to_bytes`, bit for bit.
+
+        Args:
+            content: the output.
+            earlier: whether it may be of an earlier release, for what cannot be computed again. Its factors of the
+                season begin with the recent games, so they differ from those of a state that knows all games.
 
         Raises:
             ValueError: if the content is not valid output of `to_bytes`.
         """
         try:
             stored = json.loads(content)
-            if stored["form"] != _FORMAT:
+            if stored["form"] != _FORMAT and not (earlier and stored["form"] == _WITHOUT_SEASON):
                 raise ValueError(f"form {stored['form']}; expected {_FORMAT}")
             return cls(dict(map(_tracker, stored["trackers"])))
         except (KeyError, TypeError, IndexError) as error:
@@ -325,17 +305,37 @@ class AdaptiveState:
 _INITIAL = Tracker()
 
 
+def _parts(tracker: Tracker) -> dict[str, Any]:
+    return {part.name: getattr(tracker, part.name) for part in fields(tracker)}
+
+
+def _without_season(tracker: Tracker) -> dict[str, Any]:
+    parts = _parts(tracker)
+    del parts["season"]
+    return parts | {"recent": [game[:-1] for game in tracker.recent]}
+
+
 def _tracker(record: Mapping[str, Any]) -> tuple[TrackerKey, Tracker]:
     key = TrackerKey(str(record["model_version"]), Horizon(record["horizon"]), int(record["stage"]))
+    recent = tuple(
+        TrackedGame(float(size), _per_target(aci), _per_target(pid), *map(float, factor))
+        for size, aci, pid, *factor in record["recent"]
+    )
     return key, Tracker(
         games=int(record["games"]),
         alphas=_per_target(record["alphas"]),
         quantiles=_per_target(record["quantiles"]),
         excess=_per_target(record["excess"]),
-        recent=tuple(
-            TrackedGame(float(size), _per_target(aci), _per_target(pid)) for size, aci, pid in record["recent"]
-        ),
+        recent=recent,
+        season=_season(recent) if "season" not in record else SeasonScale(*map(float, record["season"])),
     )
+
+
+def _season(recent: Sequence[TrackedGame]) -> SeasonScale:
+    result = SeasonScale()
+    for game in recent:
+        result = result.after(game.score**2).rounded(_DIGITS)
+    return result
 
 
 def _per_target(values: Sequence[float]) -> tuple[float, ...]:
@@ -345,11 +345,27 @@ def _per_target(values: Sequence[float]) -> tuple[float, ...]:
     return result
 
 
+def _mid_rank_score(scores: Sequence[float], below: int, not_above: int) -> float:
+    """Returns the score of the middle of the shares below, and at or below, what quantiles from `below` on equal.
+
+    The shares end halfway between the levels of two quantiles: where bins of equal probability meet.
+    """
+
+    def share(index: int) -> float:
+        if index in (0, len(scores)):
+            return float(index > 0)
+        return (_NORMAL.cdf(scores[index - 1]) + _NORMAL.cdf(scores[index])) / 2
+
+    middle = (share(below) + share(not_above)) / 2
+    return _NORMAL.inv_cdf(middle) if 0.0 < middle < 1.0 else math.copysign(MAX_SCORE, middle - 0.5)
+
+
 def static_score(distribution: Sequence[float], static_scores: Sequence[float], outcome: float) -> float:
     """Returns the standard-normal score of an outcome in a recorded forecast, under the model as calibrated.
 
     Interpolates linearly between the recorded quantiles; beyond them, extrapolates in proportion to the distance from
-    the median. If several quantiles equal the outcome, returns the middle of their scores.
+    the median. If several quantiles equal the outcome, which of whole numbers they mostly do, the score is that of the
+    middle of its probability: half of the outcomes that are equal count as lower ones (mid-rank).
 
     Args:
         distribution: quantiles at DISTRIBUTION_LEVELS, in points, ascending.
@@ -367,7 +383,7 @@ def static_score(distribution: Sequence[float], static_scores: Sequence[float], 
         raise ValueError(f"{len(distribution)} quantiles, {len(scores)} scores; expected {len(DISTRIBUTION_LEVELS)}")
     below, not_above = bisect_left(distribution, outcome), bisect_right(distribution, outcome)
     if below < not_above:
-        score = (scores[below] + scores[not_above - 1]) / 2
+        score = scores[below] if not_above - below == 1 else _mid_rank_score(scores, below, not_above)
     elif 0 < below < len(distribution):
         left, right = distribution[below - 1], distribution[below]
         score = scores[below - 1] + (scores[below] - scores[below - 1]) * (outcome - left) / (right - left)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.conformal import THRESHOLDS, PredictiveDistribution
 from dejavu_models.uncertainty.conformal_scores import ConformalScores
+from dejavu_models.uncertainty.game_distribution import ConformalGame
 
 
 class Situation(NamedTuple):
@@ -48,6 +49,34 @@ class Calibration:
     def smallest_alpha(self) -> float:
         """The smallest alpha for which every distribution has an interval."""
         return max(each.smallest_alpha for each in self.distributions.values())
+
+    whole_numbers: ClassVar[bool] = False
+    inputs: ClassVar[tuple[str, ...]] = ()
+    """Whether intervals have whole ends."""
+
+    def minutes(self, horizon: Horizon) -> list[int]:
+        """Returns the minutes from which a horizon can be forecast, ascending."""
+        return sorted({each.minute for each in self.distributions if each.horizon is horizon})
+
+    def smallest_alpha_of(self, situation: Situation) -> float | None:
+        """Returns the smallest alpha that has an interval; None if the situation has no distribution."""
+        distribution = self.distributions.get(situation)
+        return None if distribution is None else distribution.smallest_alpha
+
+    def alpha_limit(self, situation: Situation) -> str:
+        """Describes for users what limits the smallest alpha of a situation that has a distribution."""
+        games = min(cell.games for cell in self.distributions[situation].cells)
+        return f"from the {games} calibration games of its smallest cell"
+
+    def game(self, situation: Situation, point: float, lead: float) -> ConformalGame:
+        """Returns the distribution of one game around its point forecast.
+
+        Args:
+            situation: one that has a distribution.
+            point: point forecast, in points.
+            lead: last known differential, in points.
+        """
+        return ConformalGame(self.distributions[situation], point, lead)
 
     def to_bytes(self) -> bytes:
         """Serializes to a .npz file; equal calibrations give equal bytes. Residuals are stored as float32."""

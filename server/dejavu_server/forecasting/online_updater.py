@@ -18,10 +18,10 @@ import structlog
 
 from dejavu_common.clock import wait_until_set
 from dejavu_common.tasks import BackgroundTask
-from dejavu_feed.game_ids import season_of
+from dejavu_feed.game_ids import is_playoffs, season_of
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import GameResult, LiveRatings
+from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import AdaptationMode, Horizon
@@ -109,12 +109,13 @@ class Projection(Generic[_T]):
         return snapshots
 
 
-def update_ratings(state: LiveRatings, game: SettledGame) -> LiveRatings:
-    """Returns the team ratings after an outcome; ignores all but finals of known teams and seasons."""
+def update_ratings(state: RatedSchedule, game: SettledGame) -> RatedSchedule:
+    """Returns the team ratings and the games played after an outcome; ignores all but finals of known teams."""
     season = season_of(game.game_id)
     if game.horizon is not Horizon.FINAL or not game.home_team or season is None:
         return state
-    return state.after(GameResult(game.home_team, game.away_team, season, game.day, game.differential))
+    teams, is_of_playoffs = (game.home_team, game.away_team), is_playoffs(game.game_id)
+    return state.after(GameResult(*teams, season, game.day, game.differential, is_of_playoffs))
 
 
 def update_schedule(history: ScheduleHistory, game: SettledGame) -> ScheduleHistory:
@@ -122,6 +123,11 @@ def update_schedule(history: ScheduleHistory, game: SettledGame) -> ScheduleHist
     if game.horizon is not Horizon.FINAL or not game.home_team:
         return history
     return history.after(game.day, game.home_team, game.away_team)
+
+
+def _rated_projection(start: LiveRatings) -> Projection[RatedSchedule]:
+    """Each model has a schedule of its own: one that is added later has to meet every final with that of its day."""
+    return Projection(RatedSchedule(start), update_ratings)
 
 
 class OnlineProjection:
@@ -142,13 +148,14 @@ class OnlineProjection:
         self._intervals = (
             Projection(AdaptiveState(), lambda state, game: state.after(game.observations)) if intervals else None
         )
-        self._ratings = {version: Projection(start, update_ratings) for version, start in ratings.items()}
+        self._ratings = {version: _rated_projection(start) for version, start in ratings.items()}
+        # As of one more model, but it is followed without any too.
         self._schedule = Projection(ScheduleHistory(), update_schedule)
         self._is_behind = False
 
     def add(self, version: str, ratings: LiveRatings) -> None:
         """Takes in a model version with its ratings before the first outcome; `read` folds in the outcomes."""
-        self._ratings[version] = Projection(ratings, update_ratings)
+        self._ratings[version] = _rated_projection(ratings)
         self._is_behind = True
 
     def remove(self, version: str) -> None:
@@ -168,7 +175,7 @@ class OnlineProjection:
     def ratings(self, version: str) -> LiveRatings | None:
         """Returns the ratings of a model version; None if they do not advance."""
         projection = self._ratings.get(version)
-        return None if projection is None else projection.current.state
+        return None if projection is None else projection.current.state.ratings
 
     @property
     def schedule(self) -> ScheduleHistory:
@@ -182,7 +189,7 @@ class OnlineProjection:
             if newest == self.newest and not self._is_behind:
                 return []
             history = learning.history(connection, newest.reported)
-            of_results: list[Projection[LiveRatings] | Projection[ScheduleHistory]]
+            of_results: list[Projection[RatedSchedule] | Projection[ScheduleHistory]]
             of_results = [*self._ratings.values(), self._schedule]
             projections = [*of_results, *([] if self._intervals is None else [self._intervals])]
             corrected = learning.corrected_since(connection, self.newest.reported)
@@ -223,7 +230,7 @@ class OnlineProjection:
                 continue
             sequence, data = stored
             try:
-                state = AdaptiveState.from_bytes(data)
+                state = AdaptiveState.from_bytes(data, earlier=sequence == first)
             except ValueError as error:  # damaged or of another release; it is a cache, so compute it again
                 _log.warning("snapshot_unreadable", place=sequence, error=str(error), effect="more outcomes are read")
                 continue

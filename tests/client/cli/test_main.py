@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from dejavu.v1.forecast_pb2 import (
     Attribution,
+    ExpectedMarginTerms,
     Explanation,
     Forecast,
     Quantile,
@@ -130,7 +131,7 @@ def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run)
         "+18.1  weight 0.6",
         "+20.0",
         "+16.9  starting point of both",
-        "1,210 games with a similar lead",
+        "1,210 earlier games",
         "10 %: +8.2  62.5 %: +19.0",
         "GSW by 4.5 expected at the end",
         "BKN leads then",
@@ -174,6 +175,28 @@ def test_a_forecast_of_the_end_says_who_wins(server: FakeServer, run: Run) -> No
     assert "at the end" in shown
     assert "BOS wins " in shown
     assert "before tip-off" not in shown
+
+
+@pytest.mark.parametrize(
+    ("terms", "due"),
+    [
+        (ExpectedMarginTerms(strength_difference=1.25, home_advantage=2.6), "+1.2 · home +2.6 · schedule not known"),
+        (
+            ExpectedMarginTerms(strength_difference=-3, home_advantage=2.6, schedule=-1.5, schedule_known=True),
+            "−3.0 · home +2.6 · schedule −1.5",
+        ),
+        (ExpectedMarginTerms(schedule_known=True, playoffs=0.8), "playoffs +0.8"),
+        (ExpectedMarginTerms(schedule_known=True, altitude=1.4), "schedule 0.0 · altitude +1.4"),
+    ],
+)
+def test_a_forecast_says_what_its_expected_margin_is_made_of(
+    server: FakeServer, run: Run, terms: ExpectedMarginTerms, due: str
+) -> None:
+    made = forecast(home_team="BOS", horizon=FINAL, expected_margin=3.85, expected_margin_terms=terms)
+    server.answers("Predict", PredictResponse(forecast=made))
+    shown = run("predict", "1", "--horizon", "FINAL").stdout
+    assert "before tip-off" in shown
+    assert due in " ".join(shown.split()), shown
 
 
 def test_json_has_every_field_in_one_order_on_one_line(server: FakeServer, run: Run) -> None:

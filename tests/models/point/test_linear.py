@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from dejavu_models.arrays import Floats
-from dejavu_models.point.linear import INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
+from dejavu_models.point.linear import CUBE, INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
 from dejavu_models.types import MarginSource
 
 
 def coefficients() -> Floats:
     """Returns coefficients: half of the margin is still to come at tip-off, none at the end; halftime passes at 24."""
-    values = np.zeros((2, 48, 2, 3))
+    values = np.zeros((2, 48, 2, 4))
     values[..., INTERCEPT] = 1.0
     values[..., SLOPE] = -0.1
     values[1, :, MarginSource.KNOWN, MARGIN_SLOPE] = np.linspace(0.5, 0.0, 48)
@@ -23,8 +23,21 @@ def test_an_increment_counts_the_lead_and_the_margin_where_it_is_known() -> None
     assert found.tolist() == [[0.0, 3.0], [0.0, 0.0]]
 
 
-def test_many_minutes_at_once_get_what_each_gets_alone() -> None:
-    models, rng = LinearModels(coefficients()), np.random.default_rng(0)
+def test_a_large_lead_counts_by_its_cube_at_the_end_alone() -> None:
+    cubed = coefficients()
+    cubed[1, :, :, CUBE] = -0.5
+    leads, margins = np.array([20.0, -20.0, 1.0]), np.full(3, np.nan)
+    change = LinearModels(cubed).increments(20, leads, margins) - LinearModels(coefficients()).increments(
+        20, leads, margins
+    )
+    assert change == pytest.approx(np.array([[0, -4.0], [0, 4.0], [0, -0.0005]]))
+
+
+@pytest.mark.parametrize("cube", [0.0, -0.3])
+def test_many_minutes_at_once_get_what_each_gets_alone(cube: float) -> None:
+    cubed = coefficients()
+    cubed[1, :, :, CUBE] = cube
+    models, rng = LinearModels(cubed), np.random.default_rng(0)
     leads, margins = rng.normal(0, 8, (5, 47)), np.array([3.0, np.nan, -4.0, 0.0, np.nan])
     together = models.increments(slice(1, 48), leads, margins)
     for minute in range(1, 48):
@@ -50,3 +63,7 @@ def test_coefficients_of_another_form_are_refused() -> None:
     misplaced[1, 5, MarginSource.UNKNOWN, MARGIN_SLOPE] = 0.1
     with pytest.raises(ValueError, match="without an expected margin"):
         LinearModels(misplaced)
+    cubed = coefficients()
+    cubed[0, 5, :, CUBE] = 0.1
+    with pytest.raises(ValueError, match="cubes for halftime"):
+        LinearModels(cubed)

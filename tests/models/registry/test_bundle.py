@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.models.registry.manifests import rewrite
+from tests.support.builders.calibrations import earlier_calibration
 
+from dejavu_models.arrays import to_npz
 from dejavu_models.errors import (
     BundleCorrupt,
     BundleError,
@@ -25,6 +28,7 @@ from dejavu_models.manifest import (
     CALIBRATION,
     COMBINATION,
     COURSES,
+    RATINGS,
     SCHEMA_VERSION,
     Manifest,
     version_of,
@@ -215,7 +219,7 @@ def test_fewer_entries_than_the_manifest_says_are_refused(small_bundle: Path, tm
 
 def test_a_calibration_of_other_minutes_than_the_databases_is_refused(small_bundle: Path, tmp_path: Path) -> None:
     files = contents(small_bundle)
-    calibration = Calibration.from_bytes(files[CALIBRATION])
+    calibration = earlier_calibration()
     without = {key: each for key, each in calibration.distributions.items() if key.minute != 30}
     files[CALIBRATION] = Calibration(without).to_bytes()
     with pytest.raises(BundleCorrupt, match=r"calibration.npz .*differ in minutes \[30\]"):
@@ -224,10 +228,17 @@ def test_a_calibration_of_other_minutes_than_the_databases_is_refused(small_bund
 
 def test_a_calibration_that_lacks_a_kind_of_margin_is_refused(small_bundle: Path, tmp_path: Path) -> None:
     files = contents(small_bundle)
-    calibration = Calibration.from_bytes(files[CALIBRATION])
+    calibration = earlier_calibration()
     without = {key: each for key, each in calibration.distributions.items() if key[1:] != (30, MarginSource.RATED)}
     files[CALIBRATION] = Calibration(without).to_bytes()
     with pytest.raises(BundleCorrupt, match=r"calibration.npz .*final from minute 30 it lacks a margin source"):
+        publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
+
+
+@pytest.mark.parametrize("size", [30, 33, 36])
+def test_ratings_of_another_number_of_values_are_refused(small_bundle: Path, tmp_path: Path, size: int) -> None:
+    files = contents(small_bundle) | {RATINGS: to_npz(mean=np.zeros(size), covariance=np.eye(size))}
+    with pytest.raises(BundleCorrupt, match=rf"ratings.npz .*\({size},\); expected one of \(31, 35\) values"):
         publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
 
 
@@ -363,10 +374,12 @@ def test_the_bundle_that_ships_is_whole_small_and_as_described() -> None:
     forecaster = load_bundle(default_bundle())
     bundle.check_golden(forecaster)
     info = forecaster.info
-    assert info.train_seasons == tuple(range(2015, 2022))
+    assert info.train_seasons == tuple(range(2015, 2024))
     assert info.calibration_seasons == (2022, 2023)
-    assert (info.train_games, info.calibration_games) == (8871, 2637)
+    assert (info.train_games, info.calibration_games) == (11_508, 2637)
     assert info.horizons == (HorizonSupport(Horizon.HALFTIME, 1, 23), HorizonSupport(Horizon.FINAL, 1, 47))
     assert info.approved
+    assert info.whole_numbers
+    assert info.inputs == ("total_points", "last_score")
     assert {golden.horizon for golden in forecaster.manifest.golden} == set(Horizon)
     assert sum(path.stat().st_size for path in default_bundle().iterdir()) < 8_000_000

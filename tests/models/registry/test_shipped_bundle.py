@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from tests.support.harness.real_games import real_games
 
-from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins
+from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.types import HORIZONS, MarginSource
-from dejavu_models.uncertainty.calibration import Situation
-from dejavu_models.uncertainty.conformal import PredictiveDistribution
-from dejavu_models.uncertainty.conformal_cells import min_cell_size
+from dejavu_models.types import CASES, MarginSource
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.uncertainty.lattice.margin_model import TABLES
+from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
+from dejavu_trainer.training.linear import out_of_season_points
+from dejavu_trainer.training.ratings import RatedGames, carry
 
 pytestmark = pytest.mark.real_data
 
@@ -25,28 +27,19 @@ def test_it_was_made_of_these_games(data_dir: Path) -> None:
     assert games.is_of(manifest.data_fingerprint)
 
 
-def test_its_intervals_come_from_what_it_misses_on_the_calibration_games(data_dir: Path) -> None:
-    """Queries have no teams, so the expected predictions do not depend on ratings."""
+def test_its_distributions_are_those_of_unseen_seasons_of_these_games(data_dir: Path) -> None:
+    """The tables without live inputs or teams, which do not depend on ratings."""
     forecaster = load_bundle(default_bundle())
-    games = real_games(data_dir, forecaster.info.calibration_seasons)
-    levels, unknown = games.differentials.astype(float), np.full(len(games), np.nan)
-    for minute in (1, 6, 18, 23, 36, 47):
-        predictions = forecaster.models.predict(levels[:, :minute], unknown)
-        for place, (horizon, outcomes) in enumerate(zip(HORIZONS, (levels[:, 23], games.final), strict=True)):
-            if minute <= horizon.last_slot:
-                points = predictions.ensemble[:, place]
-                made = PredictiveDistribution.fit(
-                    horizon,
-                    points,
-                    levels[:, minute - 1],
-                    outcomes.astype(float),
-                    scales=forecaster.models.linear.scales[place, minute, MarginSource.UNKNOWN].tolist(),
-                    min_cell=min_cell_size(horizon, minute),
-                )
-                held = forecaster.calibration.distributions[Situation(horizon, minute, MarginSource.UNKNOWN)]
-                assert held.edges == made.edges
-                for mine, its in zip(made.cells, held.cells, strict=True):
-                    assert its.residuals == pytest.approx(mine.residuals, abs=1e-3)
+    assert isinstance(forecaster.calibration, LatticeCalibration)
+    games = real_games(data_dir, forecaster.info.train_seasons)
+    unknown = np.full(len(games), np.nan)
+    rated = RatedGames(games, np.zeros(len(games)))
+    points = out_of_season_points(rated, {MarginSource.UNKNOWN: unknown})[MarginSource.UNKNOWN]
+    residuals = np.stack([games.outcomes[:, index] - points[:, minute - 1, index] for index, minute in CASES], axis=1)
+    made = fit_margin_model(MarginGames(games.levels, games.outcomes, np.zeros(len(games)), residuals))
+    held = forecaster.calibration.model(MarginSource.UNKNOWN, live=False)
+    for name in TABLES:
+        assert getattr(held, name) == pytest.approx(getattr(made, name), rel=1e-4, abs=1e-4), name
 
 
 def test_its_prototypes_stand_for_all_training_games_and_are_named_by_them(data_dir: Path) -> None:
@@ -65,10 +58,11 @@ def test_its_ratings_count_every_game_and_stand_for_the_season_after(data_dir: P
     record = forecaster.manifest.ratings
     games = real_games(data_dir)
     settings = RatingSettings(record.noise, record.daily, record.carry, record.seasonal, record.home_daily)
-    start = RatingFilter.start(settings)
-    _, _, state = carried_margins(start, games.season, games.date, games.home, games.away, games.final)
+    start = RatingFilter.start(settings, with_terms=forecaster.rating_filter.with_terms)
+    _, state = carry(start, games)
     assert record.date == games.date[-1].item()
     assert record.season == 2024
     due = state.predict(2024).ratings()
     assert forecaster.ratings.home_advantage == pytest.approx(due.home_advantage)
+    assert forecaster.ratings.coefficients == pytest.approx(due.coefficients)
     assert dict(forecaster.ratings.strengths) == pytest.approx(dict(due.strengths))

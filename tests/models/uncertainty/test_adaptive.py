@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import random
 from itertools import pairwise
@@ -13,24 +14,23 @@ from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_models.uncertainty.adaptive import (
     ACI_STEP,
     HEAD_START,
-    MAX_SCORE,
     PID_GAIN,
     PID_INTEGRAL,
     QUARTER_MIDPOINTS,
     ROLLING_GAMES,
-    TARGETS,
     AdaptationMethod,
     AdaptiveState,
     Observation,
-    ScoreMap,
     Tracker,
     TrackerKey,
     quarter_of,
     radius_of_alpha,
     static_score,
 )
+from dejavu_models.uncertainty.score_map import MAX_SCORE, TARGETS, ScoreMap
 
 NORMAL = NormalDist()
+CONFORMAL = (AdaptationMethod.ACI, AdaptationMethod.PID)
 KEY = TrackerKey("one", Horizon.FINAL, 2)
 OTHER = TrackerKey("one", Horizon.HALFTIME, 0)
 RADII = st.lists(st.floats(0, MAX_SCORE), min_size=len(TARGETS), max_size=len(TARGETS))
@@ -70,11 +70,14 @@ def test_the_static_score_never_falls_as_the_outcome_rises_and_is_bounded(
     assert -MAX_SCORE <= one <= other <= MAX_SCORE
 
 
-def test_an_outcome_on_several_equal_quantiles_has_the_middle_of_their_scores() -> None:
+def test_an_outcome_on_several_equal_quantiles_has_the_score_of_their_mid_rank() -> None:
     distribution = [-10.0] * 20 + [0.0] * 10 + [10.0] * 20
     assert static_score(distribution, (), 0.0) == pytest.approx(0.0)
-    low = [NORMAL.inv_cdf(DISTRIBUTION_LEVELS[place]) for place in (0, 19)]
-    assert static_score(distribution, (), -10.0) == pytest.approx(sum(low) / 2)
+    # 40 % lie at −10: half of them count as below.
+    assert static_score(distribution, (), -10.0) == pytest.approx(NORMAL.inv_cdf(0.2))
+    stretched = [2 * NORMAL.inv_cdf(level) for level in DISTRIBUTION_LEVELS]
+    edge = (NORMAL.cdf(stretched[19]) + NORMAL.cdf(stretched[20])) / 2
+    assert static_score(distribution, stretched, -10.0) == pytest.approx(NORMAL.inv_cdf(edge / 2))
     assert static_score([3.0] * 50, (), 3.0) == pytest.approx(0.0)
     assert [static_score([3.0] * 50, (), outcome) for outcome in (2.0, 4.0)] == [-MAX_SCORE, MAX_SCORE]
 
@@ -202,7 +205,7 @@ def test_learning_leaves_the_state_that_it_began_with() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b"{}", b'{"form":2,"trackers":[]}', b'{"form":1,"trackers":[{}]}', b'{"form":1,"trackers":3}'],
+    [b"", b"[]", b"{}", b'{"form":3,"trackers":[]}', b'{"form":1,"trackers":[{}]}', b'{"form":1,"trackers":3}'],
 )
 def test_what_is_no_state_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match=r".*"):
@@ -215,6 +218,20 @@ def test_a_score_that_is_no_number_teaches_nothing(score: float) -> None:
         Tracker().after(score)
 
 
+def test_a_snapshot_of_a_release_without_the_factor_of_the_season_has_that_of_its_recent_games() -> None:
+    tracker = taught([1.4, -0.2, 2.1])
+    content = AdaptiveState({KEY: tracker}).to_bytes(earlier=True)
+    assert b"season" not in content
+    assert all(len(game) == 3 for game in json.loads(content)["trackers"][0]["recent"])
+    with pytest.raises(ValueError, match="form 1"):  # it can be computed again, then with the factor of all games
+        AdaptiveState.from_bytes(content)
+    found = AdaptiveState.from_bytes(content, earlier=True)
+    assert found.trackers[KEY].season == tracker.season
+    assert found.after([Observation(KEY, 1.0)]).trackers[KEY].radii(AdaptationMethod.PID) == tracker.after(1.0).radii(
+        AdaptationMethod.PID
+    )
+
+
 class Walk:
     """Simulated games of one seed, tracked at 95 %; from game SHIFT on, scores have standard deviation `volatility`."""
 
@@ -224,7 +241,7 @@ class Walk:
     def __init__(self, seed: int, volatility: float) -> None:
         rng = random.Random(seed)
         self.tracker = Tracker()
-        self.radii: dict[AdaptationMethod, list[float]] = {method: [] for method in AdaptationMethod}
+        self.radii: dict[AdaptationMethod, list[float]] = {method: [] for method in CONFORMAL}
         self.sizes: list[float] = []
         for game in range(self.SHIFT + 250):
             score = rng.gauss(0.0, 1.0 if game < self.SHIFT else volatility)
@@ -247,12 +264,12 @@ def test_after_a_shift_static_intervals_lose_coverage_and_adaptive_ones_are_back
     """Scores are twice as volatile after the shift; means over 50 seeds."""
     walks = [Walk(seed, 2.0) for seed in SEEDS]
     assert fmean(walk.coverage(None, Walk.SHIFT) for walk in walks) < 0.70
-    for method in AdaptationMethod:
+    for method in CONFORMAL:
         assert fmean(walk.coverage(method, Walk.SHIFT + 150) for walk in walks) == pytest.approx(0.95, abs=0.01)
 
 
 def test_without_a_shift_adaptive_intervals_are_at_most_5_percent_wider() -> None:
     walks = [Walk(seed, 1.0) for seed in SEEDS]
-    for method in AdaptationMethod:
+    for method in CONFORMAL:
         assert fmean(walk.coverage(method, 0) for walk in walks) == pytest.approx(0.95, abs=0.01)
         assert fmean(fmean(walk.radii[method]) for walk in walks) / radius_of_alpha(0.05) < 1.05

@@ -22,7 +22,8 @@ from dejavu_client.requests import market
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DejavuClient]:
     with (
-        running_worker(tmp_path_factory.mktemp("server"), shipped=True) as address,
+        # In the shadow: tests that report outcomes do not change the intervals of others.
+        running_worker(tmp_path_factory.mktemp("server"), shipped=True, adaptive="shadow") as address,
         DejavuClient(address, timeout=30.0) as client,
     ):
         yield client

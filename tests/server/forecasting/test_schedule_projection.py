@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
 from dejavu_feed.game_day import game_day
-from dejavu_models.live_ratings import LiveRatings
+from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.ratings import RatingFilter, RatingSettings
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import Horizon
@@ -21,6 +21,19 @@ NEWER = LiveRatings.start(RatingFilter.start(RatingSettings()).predict(2025, np.
 """Ratings of a bundle that is newer than the finals: they ignore them, and who played when still counts."""
 
 
+OLDER = LiveRatings.start(RatingFilter.start(RatingSettings()).predict(2024, np.datetime64("2024-06-17")))
+
+
+def day_of(number: int) -> date:
+    return game_day(FIRST + timedelta(days=number // 2))
+
+
+def bytes_of(learned: OnlineProjection, version: str = "v1") -> bytes:
+    ratings = learned.ratings(version)
+    assert ratings is not None
+    return ratings.filter.mean.tobytes()
+
+
 async def report(ledger: Ledger, number: int, horizon: Horizon = Horizon.FINAL) -> None:
     """Reports an outcome; two games a day."""
     observed, (home, away) = FIRST + timedelta(days=number // 2), TEAMS[number % len(TEAMS)]
@@ -32,7 +45,7 @@ async def test_the_schedule_follows_the_finals_of_the_ledger_whatever_the_bundle
     due = ScheduleHistory()
     for number in range(6):
         await report(ledger, number)
-        due = due.after(game_day(FIRST + timedelta(days=number // 2)), *TEAMS[number % len(TEAMS)])
+        due = due.after(day_of(number), *TEAMS[number % len(TEAMS)])
     await report(ledger, 6, Horizon.HALFTIME)
     await ledger.read(learned.read)
     assert learned.ratings("v1") == NEWER
@@ -41,6 +54,27 @@ async def test_the_schedule_follows_the_finals_of_the_ledger_whatever_the_bundle
     await ledger.withdraw_outcome("0022400005", Horizon.FINAL)
     await ledger.read(learned.read)
     assert sum(map(len, learned.schedule.games.values())) == 10
+
+
+async def test_finals_count_with_the_schedule_of_their_day_and_so_do_corrections(ledger: Ledger) -> None:
+    """Three teams play every day and three every other, so who is tired differs from game to game."""
+    learned, plain = (OnlineProjection({"v1": OLDER}, intervals=False) for _ in range(2))
+    results = [GameResult(*TEAMS[number % 3], 2025, day_of(number), 5.0) for number in range(7)]
+    for number in range(7):
+        await report(ledger, number)
+        await ledger.read(learned.read)
+    due, without = RatedSchedule(OLDER), OLDER
+    for result in results:
+        due, without = due.after(result), without.after(result)
+    assert bytes_of(learned) == due.ratings.filter.mean.tobytes() != without.filter.mean.tobytes()
+    learned.add("v2", OLDER)
+    await ledger.withdraw_outcome("0022400002", Horizon.FINAL)
+    await ledger.read(learned.read)
+    due = RatedSchedule(OLDER)
+    for result in results[:2] + results[3:]:
+        due = due.after(result)
+    await ledger.read(plain.read)
+    assert bytes_of(learned) == bytes_of(learned, "v2") == bytes_of(plain) == due.ratings.filter.mean.tobytes()
 
 
 async def test_it_is_followed_where_ratings_stay_as_they_are(ledger: Ledger) -> None:

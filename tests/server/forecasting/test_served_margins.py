@@ -11,27 +11,53 @@ import pytest
 from tests.support.processes.servers import async_worker
 
 from dejavu_client import FINAL, AsyncDejavuClient
-from dejavu_models.ratings import carried_margins
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.ratings import RatingFilter, carried_margins
 from dejavu_models.registry.registry import Registry
+from dejavu_models.schedule import GameTerms
 
+NO_GAME = GameTerms()
 GAMES = (
-    (date(2023, 10, 24), "BOS", "NYK", 31),
-    (date(2023, 10, 24), "LAL", "DEN", -12),
-    (date(2023, 10, 26), "BOS", "LAL", 3),
-    (date(2024, 6, 12), "DEN", "NYK", -9),
-    (date(2024, 6, 17), "BOS", "DEN", 22),
-    (date(2024, 10, 22), "NYK", "LAL", 5),
-    (date(2024, 10, 22), "BOS", "DEN", 11),
-    (date(2024, 10, 24), "LAL", "BOS", -4),
+    (date(2023, 10, 24), "BOS", "NYK", 31, "002", NO_GAME),
+    (date(2023, 10, 24), "LAL", "DEN", -12, "002", NO_GAME),
+    (date(2023, 10, 25), "BOS", "LAL", 3, "002", NO_GAME),
+    (date(2023, 10, 26), "MIA", "LAL", 8, "002", GameTerms(back_to_back=-1, games_in_6_days=-2)),
+    (date(2023, 10, 26), "DEN", "BOS", 6, "002", GameTerms(back_to_back=-1, games_in_6_days=-1, altitude=1)),
+    (date(2024, 6, 12), "DEN", "NYK", -9, "004", GameTerms(playoffs=1, altitude=1)),
+    (date(2024, 6, 17), "BOS", "DEN", 22, "004", GameTerms(games_in_6_days=-1, playoffs=1)),
+    (date(2024, 10, 22), "NYK", "LAL", 5, "002", NO_GAME),
+    (date(2024, 10, 22), "BOS", "DEN", 11, "002", NO_GAME),
+    (date(2024, 10, 23), "LAL", "BOS", -4, "002", NO_GAME),
+    (date(2024, 10, 24), "UTA", "BOS", 7, "002", GameTerms(back_to_back=-1, games_in_6_days=-2, altitude=1)),
 )
-"""Days, home and away teams and finals of a season that the shipped bundle does not know, and of the next."""
+"""Days, home and away teams, finals, parts of the season and terms: a season that the bundle does not know, and the
+next. Before the first final nothing is known of the schedule, nor after the break until June before the 17th."""
+WORTH = GameTerms(-2.0, -0.5, 1.5, 2.5)
+"""Points, before the first final."""
+KNOWN = [False] * 2 + [True] * 3 + [False, True] + [True] * 4
+
+
+def with_terms() -> Forecaster:
+    """Returns the shipped models with ratings for which a back-to-back costs 2 points."""
+    shipped = Registry.load([]).get()
+    start = RatingFilter.start(shipped.rating_filter.settings)
+    mean, covariance = start.mean.copy(), start.covariance.copy()
+    mean[:31], covariance[:31, :31] = shipped.rating_filter.mean[:31], shipped.rating_filter.covariance[:31, :31]
+    mean[31:] = WORTH
+    known = shipped.rating_filter
+    ratings = RatingFilter(start.settings, mean, covariance, known.season, known.date, known.awaits_season)
+    return Forecaster(shipped.manifest, shipped.models, shipped.calibration, ratings)
 
 
 async def test_a_server_expects_what_the_trainer_evaluates_into_the_next_season(tmp_path: Path) -> None:
-    days, home, away, finals = (np.array(column) for column in zip(*GAMES, strict=True))
+    days, home, away, finals, parts = (np.array(column) for column in list(zip(*GAMES, strict=True))[:5])
+    terms = [game[5] for game in GAMES]
     seasons = np.array([2024 if day < date(2024, 8, 1) else 2025 for day in days])
-    bundled = Registry.load([]).get().rating_filter
-    due, _, _ = carried_margins(bundled, seasons, days.astype("datetime64[D]"), home, away, finals)
+    model = with_terms()
+    due, _, _ = carried_margins(model.rating_filter, seasons, days.astype("datetime64[D]"), home, away, finals, terms)
+
+    def game_id(game: int) -> str:
+        return f"{parts[game]}{(seasons[game] - 1) % 100:02d}{game:05d}"
 
     async def learned(sequence: int) -> None:
         async with asyncio.timeout(20):
@@ -39,22 +65,34 @@ async def test_a_server_expects_what_the_trainer_evaluates_into_the_next_season(
                 await asyncio.sleep(0.02)
 
     async with (
-        async_worker(tmp_path, shipped=True, max_ratings_days=365) as worker,
+        async_worker(tmp_path, model, max_ratings_days=365) as worker,
         AsyncDejavuClient(worker.address, timeout=30.0) as client,
     ):
         sequence = 0
         for day in sorted(set(days)):
             await learned(sequence)
-            tonight = np.flatnonzero(days == day)
+            tonight = np.flatnonzero(days == day).tolist()
             for game in tonight:
                 forecast = await client.predict(
-                    [1.0, 4.0], horizon=FINAL, home_team=home[game], away_team=away[game], game_date=day
+                    [1.0, 4.0],
+                    horizon=FINAL,
+                    home_team=home[game],
+                    away_team=away[game],
+                    game_date=day,
+                    game_id=game_id(game),
                 )
                 assert forecast.expected_margin == pytest.approx(due[game], abs=1e-9), GAMES[game]
+                made_of = forecast.expected_margin_terms
+                assert made_of.schedule_known is KNOWN[game], GAMES[game]
+                *schedule, playoffs, altitude = (load * each for load, each in zip(terms[game], WORTH, strict=True))
+                assert (made_of.schedule, made_of.playoffs, made_of.altitude) == pytest.approx(
+                    (sum(schedule), playoffs, altitude), abs=1.0
+                ), "finals move them a little"
+                assert sum(value for _, value in made_of.ListFields() if value is not True) == pytest.approx(due[game])
             midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
             for place, game in enumerate(reversed(tonight)):  # finals come in any order
                 report = await client.report_outcome(
-                    f"002{(seasons[game] - 1) % 100:02d}{game:05d}",
+                    game_id(game),
                     int(finals[game]),
                     horizon=FINAL,
                     home_team=home[game],

@@ -9,13 +9,13 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from tests.support.builders.issued_forecasts import issued, recorded
 
-from dejavu_models.types import WarningReason
+from dejavu_models.types import ExpectedMarginTerms, WarningReason
 from dejavu_server.ledger import Ledger, verify
 from dejavu_server.ledger.entries import codec
 from dejavu_server.records import IssuedForecast
 
 GAME_DATE = date(2023, 11, 1)
-ADDED = {"game_date", "ratings_date", "finals_since", "warnings", "outdated_teams"}
+ADDED = {"game_date", "ratings_date", "finals_since", "warnings", "outdated_teams", "expected_margin_terms"}
 
 
 def dated(day: date | None, **fields: object) -> IssuedForecast:
@@ -37,6 +37,7 @@ def test_the_date_the_ratings_and_the_warnings_are_recorded_and_read_back() -> N
         rated(finals_since=7, warnings=(WarningReason.RATINGS_OUTDATED, WarningReason.MODEL_UNFIT)),
         rated(warnings=(WarningReason.RATINGS_AHEAD,)),
         rated(warnings=(WarningReason.RATINGS_OUTDATED,), outdated_teams=("WAS", "OKC")),
+        rated(expected_margin_terms=ExpectedMarginTerms(1.1, 2.7, -1.3, 0.4, 0.9, schedule_known=True)),
     ):
         read = codec.parse(entry(given))
         assert read == replace(given, sequence=1)

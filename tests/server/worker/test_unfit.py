@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from tests.support.builders.bundles import copy_of_default
+from tests.support.builders.bundles import copy_of_default, mark_unfit
 from tests.support.builders.calls import GAME, PATTERN
-from tests.support.builders.unfit_bundles import mark_unfit
 from tests.support.processes.servers import new_worker, settings_in, spawned_server
 
 from dejavu.v1 import forecast_pb2, model_service_pb2

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tests.support.builders.calibrations import earlier_calibration, symmetric_calibration
 from tests.support.builders.made_once import made_once
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.manifest import COMBINATION, RATINGS, Golden, Manifest, version_of
+from dejavu_models.manifest import CALIBRATION, COMBINATION, RATINGS, Golden, Manifest, version_of
 from dejavu_models.point.ensemble import EnsembleWeights
 from dejavu_models.point.linear import SLOPE
 from dejavu_models.ratings import RatingFilter
@@ -33,6 +34,8 @@ from dejavu_models.registry.bundle import (
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.store.store import ModelStore
 from dejavu_models.types import Forecast
+from dejavu_models.uncertainty.calibration import Calibration
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
 if TYPE_CHECKING:
     from dejavu_trainer.data.games import Games
@@ -78,6 +81,39 @@ def publish_with_ratings(folder: Path, ratings: RatingFilter) -> Path:
     golden = tuple(_updated(each, model.forecast(query_of(each))) for each in base.manifest.golden)
     publish(folder, _with(base.manifest, version=version, ratings=record, files=hashes, golden=golden), contents)
     return folder
+
+
+def lattice_bundle() -> Path:
+    """Returns the folder of the default bundle with distributions on whole numbers: those of random walks.
+
+    Copy it before changing it.
+    """
+
+    return made_once("lattice-bundle", lambda folder: publish_calibrated(folder, symmetric_calibration().rounded()))
+
+
+def earlier_bundle() -> Path:
+    """Returns the folder of the default bundle with a calibration of an earlier release; copy it before changing it."""
+    return made_once("earlier-bundle", lambda folder: publish_calibrated(folder, earlier_calibration()))
+
+
+def publish_calibrated(folder: Path, calibration: Calibration | LatticeCalibration) -> None:
+    """Publishes the default bundle with another calibration, as a trainer does."""
+    base = load_bundle(default_bundle())
+    contents = {name: (default_bundle() / name).read_bytes() for name in base.manifest.all_files}
+    contents[CALIBRATION] = calibration.to_bytes()
+    hashes = {name: hashlib.sha256(contents[name]).hexdigest() for name in base.manifest.files}
+    version = version_of(base.manifest.dejavu, base.manifest.ratings, hashes)
+    model = Forecaster(base.manifest, base.models, calibration, base.rating_filter)
+    golden = tuple(_updated(each, model.forecast(query_of(each))) for each in base.manifest.golden)
+    publish(folder, _with(base.manifest, version=version, files=hashes, golden=golden), contents)
+
+
+def mark_unfit(bundle: Path, reason: str = "worse than persistence") -> None:
+    """Sets the verdict of the bundle in a folder to unfit; keeps its version."""
+    manifest = read_manifest(bundle)
+    verdict = manifest.verdict.model_copy(update={"fit": False, "reason": reason})
+    (bundle / MANIFEST).write_text(manifest.model_copy(update={"verdict": verdict}).to_json())
 
 
 def store_variants(store: Path, number: int) -> list[Manifest]:
@@ -152,7 +188,6 @@ def quick_recipe() -> TrainingConfig:
 
     return TrainingConfig(
         prototypes=50,
-        min_cell=100,
         rating_steps=6,
         dejavu=DejavuGrid(recencies=(12.0,), neighbours=(25,), minutes=(18,)),
         lstm=LstmConfig(hidden=8, epochs=3),

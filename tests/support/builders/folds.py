@@ -12,8 +12,9 @@ from tests.support.fakes.linear_only_models import plain_calibration, plain_mode
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.types import MarginSource
-from dejavu_trainer.evaluation.fold_scores import SERVED, FoldScores, Forecasts, score_fold
 from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance, result_of
+from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, STATIC, FoldScores, score_fold
+from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
 from dejavu_trainer.training.linear import fit_linear
 from dejavu_trainer.training.ratings import RatedGames
 
@@ -58,11 +59,10 @@ def walk_fold(
         return score_fold(
             models,
             plain_calibration(models, calibrate, MIN_CELL),
-            earlier=earlier,
+            earlier=earlier.games,
             calibrate=calibrate,
             test=test,
             frozen_margins=test.margins / 2,
-            min_cell=MIN_CELL,
         )
 
     fold = computed_once(f"fold-{season}-{games}-{seed}-{contrary}", score)
@@ -71,7 +71,7 @@ def walk_fold(
 
 def _scaled(forecasts: dict[str, Forecasts], scale: float) -> dict[str, Forecasts]:
     result = {}
-    for name in SERVED:
+    for name in (*SERVED, *STATIC.values()):
         each = forecasts[name]
         assert each.point is not None
         assert each.lower is not None

@@ -61,9 +61,9 @@ def bundle(seasons: Path) -> Path:
 
 def test_a_fitted_bundle_answers(bundle: Path) -> None:
     forecaster = load_bundle(bundle, allow_unfit=True)
-    assert forecaster.info.train_seasons == (2031, 2032)
+    assert forecaster.info.train_seasons == (2031, 2032, 2033)  # refitted on all games
     assert forecaster.info.calibration_seasons == (2033,)
-    assert forecaster.info.train_games == 300
+    assert forecaster.info.train_games == 450
     for horizon in Horizon:
         forecast = forecaster.forecast(ForecastQuery(ScorePattern((1.0,) * 18), horizon, 0.1, "BOS", "LAL"))
         assert forecast.point in forecast.interval
@@ -97,7 +97,7 @@ def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.Cap
     entries = bundle.manifest.dejavu.entries
     assert document["dejavu"]["entries"] == sum(entries) <= 47 * 60 + 20 - 5
     assert [entries[minute - 1] for minute in (17, 18, 30, 31)] == [60, 80, 55, 60]
-    assert (document["train_seasons"], document["train_games"]) == ([2031], 150)
+    assert (document["train_seasons"], document["train_games"]) == ([2031, 2032], 300)
     assert document["verdict"] == bundle.manifest.verdict.model_dump(mode="json")
     assert document["ratings"]["season"] == 2033
     explained = set(re.findall(r"`([^`\n]+)`", (ROOT / "docs" / "data.md").read_text()))

@@ -13,7 +13,8 @@ from dejavu_models.types import CASES
 from dejavu_models.uncertainty.adaptive import radius_of_alpha
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.adaptive_study import COLUMNS, QuantileGrid, replay_fold
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
+from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 from dejavu_trainer.reports.adaptive import markdown, print_study, tables
 from dejavu_trainer.reports.text import method_line
 
@@ -96,11 +97,11 @@ def test_tables_tell_every_season_and_month(narrow: FoldScores) -> None:
     lived = [replay_fold(narrow, ratings) for ratings in ("frozen", "carried")]
     frozen, carried, off, months = tables(lived)
     assert [row[:3] for row in frozen.rows] == [
-        ("2033", "static", "600"), ("", "aci", ""), ("", "pid", ""),
-        ("all", "static", "600"), ("", "aci", ""), ("", "pid", ""),
+        ("2033", "static", "600"), ("", "aci", ""), ("", "pid", ""), ("", "season", ""),
+        ("all", "static", "600"), ("", "aci", ""), ("", "pid", ""), ("", "season", ""),
     ]  # fmt: skip
-    assert [row[1:] for row in carried.rows[:3]] == [row[1:] for row in carried.rows[3:]]
-    assert [row[0] for row in off.rows] == ["static", "aci", "pid", "sampling error alone"]
+    assert [row[1:] for row in carried.rows[:4]] == [row[1:] for row in carried.rows[4:]]
+    assert [row[0] for row in off.rows] == ["static", "aci", "pid", "season", "sampling error alone"]
     assert sum(int(row[2]) for row in months.rows if row[2]) == 600
     assert all(len(row) == len(months.header) for row in months.rows)
 

@@ -27,7 +27,8 @@ from dejavu_trainer.evaluation.backtest import (
     remove_partial_files,
     to_bytes,
 )
-from dejavu_trainer.evaluation.fold_scores import FoldScores, Forecasts
+from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
+from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
 
 RECIPE = quick_recipe()
 SEASONS = (2033, 2034)
@@ -70,8 +71,8 @@ def assert_same(one: FoldScores, other: FoldScores) -> None:
 def test_each_season_is_tested_on_what_was_known_before(whole: Path) -> None:
     folds = [read_fold(path) for path in sorted(whole.iterdir())]
     assert [int(fold.season[0]) for fold in folds] == [2033, 2034]
-    assert [fold.train_seasons for fold in folds] == [(2031,), (2031, 2032)]
-    assert [fold.calibration_seasons for fold in folds] == [(2032,), (2033,)]
+    assert [fold.train_seasons for fold in folds] == [(2031, 2032), (2031, 2032, 2033)]
+    assert [fold.calibration_seasons for fold in folds] == [fold.train_seasons for fold in folds]
     assert [len(fold) for fold in folds] == [200, 200]
     for fold in folds:
         ensemble = fold.forecasts["ensemble"]
@@ -153,7 +154,7 @@ def test_what_a_fold_depends_on_names_its_file() -> None:
     games = simulated_games()
     fold = Fold(RECIPE, 2033, 1)
     others = [
-        Fold(replace(RECIPE, min_cell=101), 2033, 1),
+        Fold(replace(RECIPE, weights_share=0.31), 2033, 1),
         Fold(RECIPE, 2034, 1),
         Fold(RECIPE, 2033, 2),
         Fold(RECIPE, 2033, 1, seed=1),

@@ -12,7 +12,6 @@ from tests.support.builders.folds import RUN, result_of_two_folds, two_folds
 from dejavu_models.metrics import ECE_BINS, probability_bin
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
-from dejavu_trainer.evaluation.fold_scores import FORECASTERS, FoldScores, Forecasts
 from dejavu_trainer.evaluation.metrics import (
     LEADS,
     LEVELS,
@@ -25,6 +24,8 @@ from dejavu_trainer.evaluation.metrics import (
     phases,
     pool,
 )
+from dejavu_trainer.evaluation.scoring.fold_scores import FORECASTERS, FoldScores
+from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
 
 FINAL, HALF = Horizon.FINAL.value, Horizon.HALFTIME.value
 

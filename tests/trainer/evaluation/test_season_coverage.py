@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.support.builders.folds import two_folds
 
-from dejavu_trainer.evaluation.fold_scores import SERVED
+from dejavu_trainer.evaluation.scoring.fold_scores import SERVED
 from dejavu_trainer.evaluation.season_coverage import chance_shares, season_coverages, spread_by_chance
 
 ALPHAS = (0.05, 0.2, 0.5)

@@ -19,8 +19,8 @@ from dejavu_trainer.evaluation.coverage import (
     coverages,
     group_powers,
 )
-from dejavu_trainer.evaluation.fold_scores import SERVED, FoldScores
 from dejavu_trainer.evaluation.regions import conformal_region
+from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, FoldScores
 from dejavu_trainer.evaluation.verdict import judge
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.support.builders.random_walks import random_walks
 
-from dejavu_models.point.linear import INTERCEPT, MARGIN_SLOPE, SLOPE
+from dejavu_models.point.linear import CUBE, INTERCEPT, MARGIN_SLOPE, SLOPE
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.linear import fit_linear, linear_residuals
@@ -28,7 +28,7 @@ def foretold(count: int) -> tuple[Games, np.ndarray]:
 def test_coefficients_that_made_games_are_found() -> None:
     games, margins = foretold(200)
     found = fit_linear(games, margins).coefficients[FINAL, 40, MarginSource.KNOWN]
-    assert found == pytest.approx([3.0, -0.25, 2.0], abs=1e-9)
+    assert found == pytest.approx([3.0, -0.25, 2.0, 0.0], abs=1e-9)
     assert (
         np.abs(linear_residuals(fit_linear(games, margins), games, margins)[:, 39, MarginSource.KNOWN, FINAL]).max()
         < 1e-9
@@ -40,16 +40,16 @@ def test_without_a_margin_the_lead_alone_counts() -> None:
     found = fit_linear(games, margins).coefficients[FINAL, 40, MarginSource.UNKNOWN]
     lead = games.differentials[:, 39].astype(float)
     slope, intercept = np.polyfit(lead, games.final - lead, 1)
-    assert found == pytest.approx([intercept, slope, 0.0], abs=1e-9)
+    assert found == pytest.approx([intercept, slope, 0.0, 0.0], abs=1e-9)
 
 
 def test_before_tip_off_the_margin_is_all_there_is() -> None:
     games, margins = foretold(300)
     models = fit_linear(games, margins)
     slope, intercept = np.polyfit(margins, games.outcomes[:, 0], 1)
-    assert models.coefficients[HALFTIME, 0, MarginSource.KNOWN] == pytest.approx([intercept, 0.0, slope], abs=1e-9)
+    assert models.coefficients[HALFTIME, 0, MarginSource.KNOWN] == pytest.approx([intercept, 0.0, slope, 0.0], abs=1e-9)
     assert models.coefficients[HALFTIME, 0, MarginSource.UNKNOWN] == pytest.approx(
-        [games.outcomes[:, 0].mean(), 0.0, 0.0], abs=1e-9
+        [games.outcomes[:, 0].mean(), 0.0, 0.0, 0.0], abs=1e-9
     )
 
 
@@ -75,7 +75,22 @@ def test_a_horizon_that_has_passed_has_no_model_and_leaves_nothing() -> None:
 
 
 def test_the_order_of_coefficients_is_that_of_the_models() -> None:
-    assert (INTERCEPT, SLOPE, MARGIN_SLOPE) == (0, 1, 2)
+    assert (INTERCEPT, SLOPE, MARGIN_SLOPE, CUBE) == (0, 1, 2, 3)
+
+
+def test_a_cube_that_made_games_is_found_if_it_is_fitted() -> None:
+    games = random_walks(300, range(2020, 2021))
+    leads = games.differentials[:, 39].astype(int) // 10 * 10
+    differentials = games.differentials.copy()
+    differentials[:, 39] = leads
+    final = (leads - leads**3 // 1000).astype(np.int16)
+    made, margins = replace(games, differentials=differentials, final=final), np.zeros(300)
+    plain, cubed = fit_linear(made, margins), fit_linear(made, margins, cube=True)
+    for source in (MarginSource.UNKNOWN, MarginSource.KNOWN):
+        assert cubed.coefficients[FINAL, 40, source] == pytest.approx([0.0, 0.0, 0.0, -1.0], abs=1e-9)
+    assert not plain.cubic
+    assert np.array_equal(cubed.coefficients[HALFTIME], plain.coefficients[HALFTIME], equal_nan=True)
+    assert linear_residuals(cubed, made, margins)[:, 39, :, FINAL] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_scales_tell_how_far_off_the_models_are_by_lead() -> None:

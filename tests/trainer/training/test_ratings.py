@@ -16,6 +16,7 @@ from dejavu_trainer.training.ratings import (
     mean_nll,
     rating_errors,
 )
+from dejavu_trainer.training.schedule import margin_terms
 
 
 def with_strengths(count: int, seasons: range, spread: float, noise: float, seed: int = 0) -> tuple[Games, np.ndarray]:
@@ -45,7 +46,8 @@ def test_strengths_that_made_games_are_found() -> None:
 
 def test_the_settings_chosen_surprise_less_than_those_the_search_began_at() -> None:
     games, _ = with_strengths(250, range(2020, 2023), spread=5, noise=5)
-    assert mean_nll(fit_ratings(games, 30, quiet), games) < mean_nll(RatingSettings(), games) - 0.05
+    terms = margin_terms(games)
+    assert mean_nll(fit_ratings(games, 30, quiet), games, terms) < mean_nll(RatingSettings(), games, terms) - 0.05
 
 
 def test_what_is_expected_of_a_game_does_not_depend_on_it_or_on_later_ones() -> None:
@@ -108,4 +110,5 @@ def test_ratings_that_stand_still_know_a_season_only_up_to_its_start() -> None:
     other = carry(before, later.select(first))[1].predict(2022).ratings()
     for ratings, which in ((one, first), (other, ~first)):
         season = later.select(which)
-        assert standing[which] == pytest.approx(frozen_margins(ratings, season.home, season.away))
+        due = frozen_margins(ratings, season.home, season.away, margin_terms(season))
+        assert standing[which] == pytest.approx(due)

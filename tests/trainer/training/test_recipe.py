@@ -8,12 +8,13 @@ from tests.support.builders.bundles import quick_recipe, simulated_games
 from tests.support.fakes.progress import RecordedProgress
 
 from dejavu_models.ratings import RatingFilter, RatingSettings
-from dejavu_models.types import HORIZONS, MarginSource
-from dejavu_models.uncertainty.conformal_cells import lead_groups
+from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource
+from dejavu_models.uncertainty.lattice.margin_model import ROWS
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.training.calibrate import calibrate
+from dejavu_trainer.training.calibrate import fit_calibration, frozen_before_each_season
 from dejavu_trainer.training.dejavu import MINUTES
-from dejavu_trainer.training.ratings import RatedGames, carry
+from dejavu_trainer.training.linear import fit_linear, out_of_season_points, season_parts
+from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig, train_models
 
 RECIPE = quick_recipe()
@@ -80,41 +81,34 @@ def test_the_same_games_and_seed_make_the_same_models_however_many_threads(
     assert not same(run[0], train_models(games, RECIPE, seed=4, workers=1))
 
 
-def test_a_distribution_for_every_situation_from_games_that_no_model_saw(
-    run: tuple[TrainedModels, RecordedProgress], rated: RatedGames
-) -> None:
-    games, margins = seasons(rated, 2033)
-    calibration = calibrate(run[0].models, RatedGames(games, margins), margins / 2, min_cell=200)
-    expected = {
-        (horizon, minute, mode)
-        for horizon in HORIZONS
-        for minute in range(1, horizon.last_slot + 1)
-        for mode in MarginSource
-    }
-    assert set(calibration.distributions) == expected
-    for (horizon, minute, mode), distribution in calibration.distributions.items():
-        assert sum(cell.games for cell in distribution.cells) == 200
-        patterns = np.ascontiguousarray(games.levels[:, :minute])
-        told = {
-            MarginSource.UNKNOWN: np.full(200, np.nan),
-            MarginSource.KNOWN: margins,
-            MarginSource.RATED: margins / 2,
-        }[mode]
-        points = run[0].models.predict(patterns, told).ensemble[:, HORIZONS.index(horizon)]
-        scales = np.array(distribution.scales)[lead_groups(patterns[:, -1])]
-        left = (games.outcomes[:, HORIZONS.index(horizon)] - points) / scales
-        assert distribution.cells[0].residuals == pytest.approx(np.sort(left), abs=1e-3)
+def test_tables_for_every_source_of_the_margin_from_residuals_of_unseen_seasons(rated: RatedGames) -> None:
+    games, margins = seasons(rated, 2031, 2032, 2033)
+    calibration = fit_calibration(RatedGames(games, margins), margins / 2)
+    assert set(calibration.models) == {(source, False) for source in MarginSource}
+    assert calibration.games == len(games)
+    points = out_of_season_points(RatedGames(games, margins), {MarginSource.KNOWN: margins})[MarginSource.KNOWN]
+    for which in season_parts(games.season):
+        seen = RatedGames(games, margins).select(~which)
+        linear = fit_linear(*seen, cube=True)
+        leads = games.levels[which]
+        expected = leads[:, :, None] + linear.increments(slice(1, MAX_SLOTS + 1), leads, margins[which])
+        assert np.nan_to_num(points[which]) == pytest.approx(np.nan_to_num(expected))
+    unknown = calibration.model(MarginSource.UNKNOWN, live=False)
+    known = calibration.model(MarginSource.KNOWN, live=False)
+    row = ROWS[HORIZONS.index(Horizon.FINAL), 1]
+    assert unknown.scale[row, 0] > known.scale[row, 0]  # less is known of the game
 
 
-def test_cells_are_kept_apart_where_there_are_games_enough(
-    run: tuple[TrainedModels, RecordedProgress], rated: RatedGames
-) -> None:
-    calibrated_on = seasons(rated, 2033, 2034)
-    found = calibrate(run[0].models, calibrated_on, calibrated_on.margins, min_cell=60).distributions
-    assert max(len(distribution.cells) for distribution in found.values()) > 1
-    for distribution in found.values():
-        assert len(distribution.cells) == 1 or min(cell.games for cell in distribution.cells) >= 60
-        assert sum(cell.games for cell in distribution.cells) == 400
+def test_ratings_are_frozen_before_each_season_but_the_first(rated: RatedGames) -> None:
+    games = seasons(rated, 2031, 2032, 2033).games
+    start = RatingFilter.start(RatingSettings())
+    carried, _ = carry(start, games)
+    frozen = frozen_before_each_season(start, carried)
+    first = games.season == 2031
+    assert np.array_equal(frozen[first], carried.margins[first])
+    _, state = carry(start, games.select(games.season < 2033))
+    last = games.select(games.season == 2033)
+    assert frozen[games.season == 2033] == pytest.approx(margins_with_frozen_ratings(state, last))
 
 
 def test_a_recipe_is_known_by_all_that_makes_other_models() -> None:
@@ -123,8 +117,8 @@ def test_a_recipe_is_known_by_all_that_makes_other_models() -> None:
         for recipe in (
             TrainingConfig(),
             TrainingConfig(prototypes=400),
+            TrainingConfig(weights_share=0.2),
             TrainingConfig(prototypes=400, prototypes_at=((18, 3000),)),
-            TrainingConfig(min_cell=500),
             TrainingConfig(lstm=replace(TrainingConfig().lstm, hidden=16)),
             TrainingConfig(dejavu=replace(TrainingConfig().dejavu, recencies=(3.0,))),
         )

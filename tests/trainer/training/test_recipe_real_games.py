@@ -10,10 +10,11 @@ import pytest
 from dejavu_models.ratings import frozen_margins
 from dejavu_models.types import CASES, HORIZONS
 from dejavu_trainer.data.games import Games, load_games
-from dejavu_trainer.evaluation.fold_scores import FoldScores, score_fold
+from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, score_fold
 from dejavu_trainer.pipeline import FitReport, fit
 from dejavu_trainer.training.ratings import RatedGames, carry
 from dejavu_trainer.training.recipe import TrainingConfig
+from dejavu_trainer.training.schedule import margin_terms
 
 pytestmark = [pytest.mark.real_data, pytest.mark.nightly, pytest.mark.timeout(1800)]
 
@@ -52,10 +53,10 @@ def scored(report: FitReport, games: Games) -> FoldScores:
     return score_fold(
         report.forecaster.models,
         report.forecaster.calibration,
-        earlier=before,
+        earlier=before.games,
         calibrate=before,
         test=rated,
-        frozen_margins=frozen_margins(report.forecaster.ratings, test.home, test.away),
+        frozen_margins=frozen_margins(report.forecaster.ratings, test.home, test.away, margin_terms(test)),
     )
 
 

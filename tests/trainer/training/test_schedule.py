@@ -8,8 +8,14 @@ import numpy as np
 from tests.support.builders.bundles import simulated_games
 
 from dejavu_feed.teams import TEAMS
-from dejavu_models.schedule import MAX_REST, ScheduleHistory
-from dejavu_trainer.training.schedule import schedule_terms
+from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
+from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_models.schedule import MAX_REST, ScheduleHistory, game_terms
+from dejavu_trainer.training.schedule import margin_terms, schedule_terms
+
+
+def before_all() -> RatingFilter:
+    return RatingFilter.start(RatingSettings()).predict(2032, np.datetime64("2032-06-01"))
 
 
 def test_a_table_has_the_terms_that_a_server_has_before_each_game() -> None:
@@ -24,6 +30,22 @@ def test_a_table_has_the_terms_that_a_server_has_before_each_game() -> None:
                 assert math.isnan(found) if value is None else found == value
         assert terms.altitude[game] == live.altitude
         history = history.after(day, home, away)
+
+
+def test_the_terms_of_margins_are_those_that_a_server_has_before_each_game() -> None:
+    games = simulated_games().of_seasons([2033, 2034])
+    games.phase[-30:] = ["PI"] * 4 + ["PO"] * 26
+    live, found = RatedSchedule(LiveRatings.start(before_all())), margin_terms(games)
+    for game in range(len(games)):
+        day, home, away = games.date[game].item(), str(games.home[game]), str(games.away[game])
+        schedule, is_playoffs = live.schedule.before(day, home, away), game >= len(games) - 30
+        assert found[game] == game_terms(schedule, home, is_playoffs=is_playoffs)
+        live = live.after(GameResult(home, away, int(games.season[game]), day, 1.0, is_playoffs))
+    columns = np.array(found)
+    assert set(columns[:, 0]) == {-1, 0, 1}
+    assert columns[:, 1].min() < 0 < columns[:, 1].max()
+    assert columns[:, 2].sum() == 30
+    assert (columns[:, 3] == np.isin(games.home, ["DEN", "UTA"])).all()
 
 
 def test_only_the_first_games_of_a_season_lack_a_rest() -> None:

@@ -29,7 +29,7 @@ from dejavu_trainer.data.games import Games, load_games, parse_seasons
 from dejavu_trainer.execution import cores
 
 if TYPE_CHECKING:  # torch takes seconds to load
-    from dejavu_trainer.evaluation.fold_scores import FoldScores
+    from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
     from dejavu_trainer.training.recipe import TrainingConfig
 
 RESULT, PAGE, SUMMARY, FAN_CHART = "backtest.json", "backtest.html", "backtest.md", "fan-chart.svg"

@@ -21,23 +21,31 @@ from numpy.typing import NDArray
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.live_ratings import KNOWN_GAMES
-from dejavu_models.types import CASES
+from dejavu_models.types import CASES, HORIZONS
 from dejavu_models.uncertainty.adaptive import (
-    MAX_SCORE,
     QUARTER_MIDPOINTS,
-    TARGETS,
     AdaptationMethod,
     Tracker,
     radius_of_alpha,
 )
+from dejavu_models.uncertainty.score_map import MAX_SCORE, TARGETS
+from dejavu_models.uncertainty.season_scale import pooled
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
+from dejavu_trainer.evaluation.scoring.fold_scores import STATIC as STATIC_NAMES
+from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 
 COLUMNS: Final = tuple(column for column, (_, minute) in enumerate(CASES) if minute in QUARTER_MIDPOINTS)
 """Columns of a fold that are replayed: the midpoint of each quarter, both horizons."""
 
+_COLUMNS_OF: Final = {
+    horizon: [place for place, column in enumerate(COLUMNS) if CASES[column][0] == horizon]
+    for horizon in range(len(HORIZONS))
+}
+"""Indices of COLUMNS by horizon, whose forecasts share the factor of the season."""
+
 STATIC: Final = "static"
-ARMS: Final = (STATIC, AdaptationMethod.ACI.value, AdaptationMethod.PID.value)
+ARMS: Final = (STATIC, *(method.value for method in AdaptationMethod))
 RATINGS: Final = ("frozen", "carried")
 """Frozen: as of the start of the season. Carried: updated after every game, as on a server that receives outcomes."""
 
@@ -137,7 +145,7 @@ def replay_fold(fold: FoldScores, ratings: str) -> ReplayedFold:
 
 def _ends(fold: FoldScores, ratings: str) -> tuple[Singles, Singles]:
     """Returns the ends of the static intervals, (n, forecasts, alphas) each, in points."""
-    frozen, carried = fold.forecasts["frozen"], fold.forecasts["ensemble"]
+    frozen, carried = (fold.forecasts[STATIC_NAMES[name]] for name in ("frozen", "ensemble"))
     if frozen.point is None or frozen.lower is None or frozen.upper is None:
         raise DataError("a fold has no intervals with frozen ratings")
     if carried.point is None or carried.lower is None or carried.upper is None:
@@ -185,9 +193,13 @@ def _interval_radii(date: NDArray[np.datetime64], scores: Floats) -> dict[str, F
     trackers = [Tracker()] * scores.shape[1]
     for rows in _days(date):
         for column, tracker in enumerate(trackers):
-            for method in AdaptationMethod:
+            for method in (AdaptationMethod.ACI, AdaptationMethod.PID):
                 radii = tracker.radii(method)
                 result[method.value][rows, column] = [radii[index] for index in _TARGET_INDICES]
+        for columns in _COLUMNS_OF.values():
+            factor = pooled(trackers[column].season for column in columns).factor
+            for column in columns:
+                result[AdaptationMethod.SEASON.value][rows, column] = factor * _RADII
         for row in rows:
             trackers = [each.after(float(score)) for each, score in zip(trackers, scores[row], strict=True)]
     return result

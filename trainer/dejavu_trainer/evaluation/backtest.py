@@ -32,7 +32,8 @@ from dejavu_common.processes import die_with_parent
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.evaluation.fold_scores import FoldScores, Forecasts, score
+from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, score
+from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
 from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
@@ -40,7 +41,7 @@ from dejavu_trainer.training.recipe import TrainingConfig
 CALIBRATE_SEASONS: Final = 2
 """With one season, sampling error in the calibration costs more than using older residuals does."""
 
-FORM = 2
+FORM = 3
 """Format version of the files; incremented with every change of the scores or their storage."""
 
 _PLAIN = ("train_seasons", "calibration_seasons", "calibration_games", "home_advantage")

@@ -10,10 +10,11 @@ from dejavu_models.ratings import RatingFilter, frozen_margins
 from dejavu_models.types import Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
-from dejavu_trainer.evaluation.fold_scores import SCORING_STEPS, FoldScores, score_fold
 from dejavu_trainer.evaluation.result import RESULT_STEPS, BacktestResult, RunProvenance, result_of
+from dejavu_trainer.evaluation.scoring.fold_scores import SCORING_STEPS, FoldScores, score_fold
 from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.ratings import carry
+from dejavu_trainer.training.schedule import margin_terms
 
 STEPS: Final = SCORING_STEPS + RESULT_STEPS
 """Number of progress updates of `evaluate`."""
@@ -75,7 +76,8 @@ def evaluate(
             f"the games of {min(info.train_seasons)} to {max(info.calibration_seasons)} are not those that bundle"
             f" {forecaster.version} was built from; the references cannot be calibrated without them"
         )
-    start = RatingFilter.start(forecaster.rating_filter.settings)
+    rating_filter = forecaster.rating_filter
+    start = RatingFilter.start(rating_filter.settings, with_terms=rating_filter.with_terms)
     rated, _ = carry(start, games)
     earlier, test = rated.select(games.season < season), rated.of_seasons([season])
     for selected, description in (
@@ -84,7 +86,7 @@ def evaluate(
     ):
         if not len(selected.games):
             raise DataError(f"there are no games {description}")
-    frozen = forecaster.rating_filter
+    frozen = rating_filter
     knows_results = forecaster.ratings.date >= test.games.date[0].item()
     if knows_results:  # ratings frozen before the season are those that such a bundle had then
         _, frozen = carry(start, earlier.games)
@@ -92,10 +94,10 @@ def evaluate(
     scored = score_fold(
         forecaster.models,
         forecaster.calibration,
-        earlier=earlier,
+        earlier=earlier.games,
         calibrate=rated.of_seasons(info.calibration_seasons),
         test=test,
-        frozen_margins=frozen_margins(ratings, test.games.home, test.games.away),
+        frozen_margins=frozen_margins(ratings, test.games.home, test.games.away, margin_terms(test.games)),
         advance=advance,
     )
     entries = max(manifest.dejavu.entries) if manifest.dejavu.prototypes else None

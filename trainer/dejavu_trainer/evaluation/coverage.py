@@ -20,9 +20,10 @@ from dejavu_models.arrays import Floats
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, SERVED, FoldScores
 from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, cases_of, losses
 from dejavu_trainer.evaluation.regions import binomial_region, conformal_region, detected_rates
+from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, FoldScores
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 
 MIN_GAMES: Final = 150
 """Minimum number of games of a group by minute and lead that is tested by itself."""

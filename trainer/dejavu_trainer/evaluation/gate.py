@@ -1,7 +1,7 @@
 """Verdict of a bundle: from a walk-forward of its recipe, or from one holdout test on the last calibration games.
 
-The holdout test uses the models of the bundle, calibrated only on the earlier calibration games, so that the later ones
-are unseen. The calibration in the bundle uses all calibration games.
+The holdout test fits the recipe once more, without the last games, which are then unseen. The bundle is fitted on all
+games.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dejavu_models.manifest import VerdictRecord
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.data.split import hold_out_last
-from dejavu_trainer.evaluation.fold_scores import SCORING_STEPS, score
+from dejavu_trainer.evaluation.scoring.fold_scores import SCORING_STEPS, score
 from dejavu_trainer.evaluation.verdict import judge
 from dejavu_trainer.execution import Progress
 from dejavu_trainer.training.calibrate import CalibratedModels
@@ -30,11 +30,10 @@ def holdout_verdict(models: CalibratedModels, progress: Progress) -> VerdictReco
         DataError: if there are too few calibration games to split.
     """
     games = models.calibrate.games
-    with progress.step("Evaluate on the holdout", SCORING_STEPS + 1) as advance:
-        earlier, later = divide(games)
-        recalibrated = models.calibrated_on(games.select(earlier))
-        advance(1)
-        scored = score(recalibrated, games.select(later), advance)
+    _, later = divide(games)
+    earlier_models = models.without(later, progress)
+    with progress.step("Evaluate on the holdout", SCORING_STEPS) as advance:
+        scored = score(earlier_models, games.select(later), advance)
     verdict, seasons = judge([scored]), np.unique(scored.season).tolist()
     return VerdictRecord(fit=verdict.fit, reason=verdict.reason, recipe=models.recipe.digest, seasons=tuple(seasons))
 

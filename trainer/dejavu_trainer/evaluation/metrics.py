@@ -22,7 +22,8 @@ from dejavu_models.arrays import Floats
 from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, CEILING, FORECASTERS, FoldScores, Forecasts
+from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, FORECASTERS, FoldScores
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
 from dejavu_trainer.execution import Advance, ignore
 
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")
@@ -154,7 +155,12 @@ def losses(fold: FoldScores, forecaster: str, horizon: Horizon) -> dict[str, Flo
             lower, upper = (ends[:, cases, index].astype(np.float64) for ends in (forecasts.lower, forecasts.upper))
             if np.isfinite(lower).all():
                 result[f"winkler_{level}"] = metrics.winkler(lower, upper, outcome, alpha)
-                result[f"coverage_{level}"] = metrics.covered(lower, upper, outcome).astype(np.float64)
+                held = (
+                    metrics.covered(lower, upper, outcome)
+                    if forecasts.held is None
+                    else forecasts.held[:, cases, index]
+                )
+                result[f"coverage_{level}"] = held.astype(np.float64)
                 result[f"width_{level}"] = upper - lower
     return result
 

@@ -22,8 +22,8 @@ from dejavu_trainer.evaluation.coverage import (
     coverages,
     group_powers,
 )
-from dejavu_trainer.evaluation.fold_scores import FoldScores
 from dejavu_trainer.evaluation.metrics import MetricsByForecaster, compute_metrics, pool
+from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.season_coverage import SeasonCoverage, season_coverages
 from dejavu_trainer.evaluation.verdict import Verdict, judge
 from dejavu_trainer.execution import Advance, ignore

@@ -23,8 +23,8 @@ from dejavu_models.arrays import Floats
 from dejavu_models.metrics import Estimate
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.coverage import LEVEL, coverage_of, covered_shares
-from dejavu_trainer.evaluation.fold_scores import SERVED, FoldScores
 from dejavu_trainer.evaluation.metrics import LEVELS
+from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, FoldScores
 
 DRAWS: Final = 20_000
 """Number of simulated walk-forwards."""

@@ -16,8 +16,8 @@ from dejavu_models.metrics import GameBootstrap
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.checks import Check, coverage_check, groups_check, seasons_check, series_name
 from dejavu_trainer.evaluation.coverage import LEVEL, CoverageGroup, coverage_groups, coverages
-from dejavu_trainer.evaluation.fold_scores import SERVED, FoldScores
 from dejavu_trainer.evaluation.metrics import LEVELS, losses, pool
+from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, FoldScores
 from dejavu_trainer.evaluation.season_coverage import SeasonCoverage, season_coverages
 
 

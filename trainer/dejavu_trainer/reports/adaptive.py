@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dejavu_trainer.evaluation.adaptive_study import ARMS, MIN_MONTH_GAMES, RATINGS, STATIC, ReplayedFold
-from dejavu_trainer.evaluation.fold_scores import ALPHAS
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 from dejavu_trainer.reports.cells import Table
 from dejavu_trainer.reports.text import MIN_WIDTH, markdown_table, rich_table
 

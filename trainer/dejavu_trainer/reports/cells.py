@@ -12,6 +12,8 @@ NAMES: Final = {
     "ensemble": "Ensemble",
     "frozen": "… ratings frozen",
     "no_teams": "… no teams",
+    "no_live": "… no points, last score",
+    "static": "… no factor of the season",
     "fixed": "… weights 0.4/0.6",
     "dejavu": "Dejavu",
     "lstm": "LSTM",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from dejavu_trainer.evaluation.fold_scores import FoldScores
 from dejavu_trainer.evaluation.result import BacktestResult
+from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.reports.plots import plots
 from dejavu_trainer.reports.tables import check_lists, tables
 from dejavu_trainer.reports.text import method_line

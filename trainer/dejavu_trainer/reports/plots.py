@@ -12,9 +12,10 @@ import numpy as np
 from dejavu_feed.pattern import QUARTER_MINUTES, REGULATION_MINUTES
 from dejavu_models.metrics import ECE_BINS, Estimate, probability_bin
 from dejavu_models.types import CASES, HORIZONS, Horizon
-from dejavu_trainer.evaluation.fold_scores import ALPHAS, FoldScores
 from dejavu_trainer.evaluation.metrics import LEADS, LEVELS, QUARTERS, GroupMetrics, cases_of, pool
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
+from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 from dejavu_trainer.reports.cells import NAMES
 
 if TYPE_CHECKING:  # imported late otherwise: loading it takes half a second, and not every report has plots

@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.acceptance import missed
 from dejavu_trainer.evaluation.checks import Check
-from dejavu_trainer.evaluation.fold_scores import CEILING
 from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics
 from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
+from dejavu_trainer.evaluation.scoring.fold_scores import CEILING
 from dejavu_trainer.reports.cells import METRIC_NAMES, NAMES, Table, digits, in_percent, number
 from dejavu_trainer.reports.limits import ceiling, group_power, season_coverage
 

@@ -1,4 +1,4 @@
-"""Fits a recipe to games: ratings, models, and the predictive distributions of the models' residuals.
+"""Fits a recipe to games: ratings, models, and predictive distributions.
 
 A training run, each fold of a backtest and the holdout test of a bundle all use `fit_recipe` and `CalibratedModels`, so
 that what is tested is what is published.
@@ -9,18 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dejavu_models import metrics
 from dejavu_models.arrays import Floats
 from dejavu_models.manifest import MetricRecord
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
-from dejavu_models.uncertainty.calibration import Calibration, Situation
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
-from dejavu_models.uncertainty.conformal_cells import MIN_CELL, min_cell_size
+from dejavu_models.uncertainty.conformal_cells import min_cell_size
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.uncertainty.lattice.inputs import LiveInputs
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.execution import Progress
+from dejavu_trainer.execution import Advance, Progress, ignore
+from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
+from dejavu_trainer.training.linear import out_of_season_points
 from dejavu_trainer.training.ratings import RatedGames, carry, fit_ratings, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig, train_models
 
@@ -28,25 +32,33 @@ _SHOWN = ((Horizon.HALFTIME, 6), (Horizon.HALFTIME, 18), (Horizon.FINAL, 18), (H
 """Situations whose point forecast errors are recorded in the bundle."""
 
 
+MIN_FOLLOWED_GAMES = 1000
+"""Least number of games with total points and last scores for tables that use them."""
+
+
 @dataclass(frozen=True)
 class CalibratedModels:
     """Trained models with their predictive distributions, and the games behind both.
 
+    Models and distributions are fitted on all games, so the two parts only tell which ones are the newest.
+
     Attributes:
         recipe: the training configuration.
+        seed: random seed of the training.
         trained: the trained models and the selected settings.
-        train: the training games, with margins from carried ratings.
-        before: state of the ratings after the training games.
+        train: the earlier games, with margins from carried ratings.
+        before: state of the ratings after them.
         calibration: the predictive distributions.
-        calibrate: the games that they were fitted to, with margins from carried ratings.
-        after: state of the ratings after the calibration games.
+        calibrate: the newest games, with margins from carried ratings.
+        after: state of the ratings after all games.
     """
 
     recipe: TrainingConfig
+    seed: int
     trained: TrainedModels
     train: RatedGames
     before: RatingFilter
-    calibration: Calibration
+    calibration: LatticeCalibration
     calibrate: RatedGames
     after: RatingFilter
 
@@ -55,9 +67,17 @@ class CalibratedModels:
         """The point models."""
         return self.trained.models
 
-    def calibrated_on(self, games: Games) -> CalibratedModels:
-        """Returns the same models with distributions fitted to other games, later than the training games."""
-        return _calibrated(self.recipe, self.trained, self.train, self.before, games)
+    @property
+    def games(self) -> RatedGames:
+        """All games."""
+        return RatedGames(
+            Games.joined([self.train.games, self.calibrate.games]),
+            np.concatenate([self.train.margins, self.calibrate.margins]),
+        )
+
+    def without(self, games: NDArray[np.bool_], progress: Progress | None = None) -> CalibratedModels:
+        """Fits the same recipe without some of the newest games, a mask of `calibrate`, which it then has not seen."""
+        return fit_recipe(self.train.games, self.calibrate.games.select(~games), self.recipe, self.seed, progress)
 
 
 def fit_recipe(
@@ -68,11 +88,11 @@ def fit_recipe(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> CalibratedModels:
-    """Fits ratings and models to the training games, and predictive distributions to later games.
+    """Fits ratings, models and predictive distributions to games.
 
     Args:
-        train: the training games.
-        calibrate: the calibration games, later than those.
+        train: the earlier games.
+        calibrate: the newest games, later than those.
         recipe: the training configuration.
         seed: random seed, at least 0.
         progress: receives progress updates.
@@ -83,23 +103,75 @@ def fit_recipe(
         FitError: if the LSTM can't be fitted.
     """
     progress = progress or Progress()
+    games = Games.joined([train, calibrate])
     with progress.step("Fit the ratings", recipe.rating_steps) as advance:
-        start = RatingFilter.start(fit_ratings(train, recipe.rating_steps, advance))
-    rated, before = carry(start, train)
+        start = RatingFilter.start(fit_ratings(games, recipe.rating_steps, advance))
+    of_train, before = carry(start, train)
+    of_calibrate, after = carry(before, calibrate)
+    rated = RatedGames(games, np.concatenate([of_train.margins, of_calibrate.margins]))
     trained = train_models(rated, recipe, seed, progress, workers)
-    with progress.step("Calibrate", 1) as advance:
-        result = _calibrated(recipe, trained, rated, before, calibrate)
-        advance(1)
+    with progress.step("Calibrate", len(MarginSource)) as advance:
+        calibration = fit_calibration(rated, frozen_before_each_season(start, rated), advance)
+    return CalibratedModels(recipe, seed, trained, of_train, before, calibration, of_calibrate, after)
+
+
+def frozen_before_each_season(start: RatingFilter, rated: RatedGames) -> Floats:
+    """Returns the margins of games with ratings frozen before their season, (n,), in points.
+
+    Before the first season there are no ratings: its games keep their carried margins.
+    """
+    games, result = rated.games, rated.margins.copy()
+    later = games.season > games.season[0]
+    if later.any():
+        _, state = carry(start, games.select(~later))
+        result[later] = margins_with_frozen_ratings(state, games.select(later))
     return result
 
 
-def _calibrated(
-    recipe: TrainingConfig, trained: TrainedModels, train: RatedGames, before: RatingFilter, games: Games
-) -> CalibratedModels:
-    rated, after = carry(before, games)
-    frozen = margins_with_frozen_ratings(before, games)
-    calibration = calibrate(trained.models, rated, frozen, recipe.min_cell)
-    return CalibratedModels(recipe, trained, train, before, calibration, rated, after)
+def fit_calibration(rated: RatedGames, frozen_margins: Floats, advance: Advance = ignore) -> LatticeCalibration:
+    """Fits the predictive distributions of every margin source, from residuals of unseen seasons.
+
+    Args:
+        rated: n games, with margins from carried ratings.
+        frozen_margins: (n,), margins with ratings frozen before each season, in points.
+        advance: called with 1 after each source.
+
+    Returns:
+        The calibration, rounded as it is stored in a bundle.
+    """
+    games, margins = rated
+    by_source = {
+        MarginSource.UNKNOWN: np.full_like(margins, np.nan),
+        MarginSource.KNOWN: margins,
+        MarginSource.RATED: frozen_margins,
+    }
+    points = out_of_season_points(rated, by_source)
+    of_all, followed = live_inputs(games)
+    live = LiveInputs(*(each[followed] for each in of_all))
+    totals = np.stack([games.totals[followed, Horizon.HALFTIME.minutes - 1], games.final_total[followed]], axis=1)
+    totals = totals.astype(np.float64)
+    models = {}
+    for source, of_source in by_source.items():
+        residuals = np.stack(
+            [games.outcomes[:, index] - points[source][:, minute - 1, index] for index, minute in CASES], axis=1
+        )
+        to_fit = MarginGames(games.levels, games.outcomes, np.nan_to_num(of_source), residuals)
+        models[source, False] = fit_margin_model(to_fit)
+        if followed.sum() >= MIN_FOLLOWED_GAMES:
+            models[source, True] = fit_margin_model(to_fit.select(followed)._replace(live=live, totals=totals))
+        advance(1)
+    return LatticeCalibration(models).rounded()
+
+
+def live_inputs(games: Games) -> tuple[LiveInputs, NDArray[np.bool_]]:
+    """Returns the live inputs of games, by minute, (n, 47) each, and which games have them in all minutes, (n,)."""
+    columns = slice(0, MAX_SLOTS)
+    live = LiveInputs(
+        games.totals[:, columns].astype(np.float64),
+        games.last_side[:, columns].astype(np.float64),
+        games.last_seconds[:, columns].astype(np.float64),
+    )
+    return live, (games.totals >= 0).all(axis=1) & (games.final_total >= 0) & (live.last_seconds >= 0).all(axis=1)
 
 
 def point_forecasts(models: PointEnsemble, rated: RatedGames) -> dict[str, Floats]:
@@ -144,56 +216,25 @@ def fit_distributions(points: Floats, games: Games, scales: Floats, min_cell: in
     ]
 
 
-def calibrate(
-    models: PointEnsemble, rated: RatedGames, frozen_margins: Floats, min_cell: int = MIN_CELL
-) -> Calibration:
-    """Fits the ensemble's predictive distributions, for every horizon, minute and margin source.
+def measure(rated: RatedGames, seed: int) -> list[MetricRecord]:
+    """Computes errors of the linear models with known teams, which all others start from, on unseen seasons.
 
-    Args:
-        models: the models of the bundle.
-        rated: n games unseen by the models, with margins from carried ratings.
-        frozen_margins: (n,), margins with ratings frozen during a season, like those of a bundle, in points.
-        min_cell: minimum number of games of a cell by lead; see `conformal_cells.min_cell_size`.
-
-    Returns:
-        The calibration, rounded as it is stored in a bundle.
-    """
-    games, margins = rated
-    margins_by_source = {
-        MarginSource.UNKNOWN: np.full_like(margins, np.nan),
-        MarginSource.KNOWN: margins,
-        MarginSource.RATED: frozen_margins,
-    }
-    distributions: dict[Situation, PredictiveDistribution] = {}
-    for source, source_margins in margins_by_source.items():
-        points = point_forecasts(models, RatedGames(games, source_margins))["ensemble"]
-        scales = models.linear.scales[:, :, min(source, MarginSource.KNOWN)]
-        fitted = fit_distributions(points, games, scales, min_cell)
-        distributions |= {
-            Situation(HORIZONS[index], minute, source): distribution
-            for (index, minute), distribution in zip(CASES, fitted, strict=True)
-        }
-    return Calibration(distributions).rounded()
-
-
-def measure(models: PointEnsemble, rated: RatedGames, seed: int) -> list[MetricRecord]:
-    """Computes errors of the point forecasts with known teams, on games unseen by the models.
-
-    The errors are out-of-sample for the point forecasts, but not for the intervals, which are calibrated on these
-    games. To evaluate intervals, use a backtest or `dejavu-trainer evaluate` on a later season. The seed is that of the
-    bootstrap over games.
+    Each season is forecast by models of the other ones. The models of a bundle have seen all games: to evaluate them,
+    use a backtest, or `dejavu-trainer evaluate` on a later season. The seed is that of the bootstrap over games.
     """
     bootstrap = metrics.GameBootstrap(len(rated.games), seed=seed)
-    forecasts, outcomes = point_forecasts(models, rated), rated.games.outcomes
+    points = out_of_season_points(rated, {MarginSource.KNOWN: rated.margins})[MarginSource.KNOWN]
+    leads, outcomes = rated.games.levels, rated.games.outcomes
+    forecasts = {"linear": points, "persistence": np.repeat(leads[:, :, None], len(HORIZONS), axis=2)}
     records = []
     for horizon, minute in _SHOWN:
         index = HORIZONS.index(horizon)
-        name = f"calibration.{horizon.value}.minute_{minute}"
+        name = f"unseen.{horizon.value}.minute_{minute}"
         errors = {
             model: metrics.absolute_error(points[:, minute - 1, index], outcomes[:, index])
             for model, points in forecasts.items()
         }
         estimates = {f"{model}.mae": bootstrap.mean(error) for model, error in errors.items()}
-        estimates["ensemble.mae_over_persistence"] = bootstrap.ratio(errors["ensemble"], errors["persistence"])
+        estimates["linear.mae_over_persistence"] = bootstrap.ratio(errors["linear"], errors["persistence"])
         records += [MetricRecord(name=f"{name}.{of}", **each._asdict()) for of, each in estimates.items()]
     return records

@@ -60,6 +60,10 @@ class MarginGames(NamedTuple):
     live: LiveInputs | None = None
     totals: Floats | None = None
 
+    def select(self, games: NDArray[np.bool_]) -> MarginGames:
+        """Returns some of the games, without live inputs."""
+        return MarginGames(self.leads[games], self.outcomes[games], self.margins[games], self.residuals[games])
+
     def live_at(self, minute: int) -> LiveInputs | None:
         """Returns the live inputs after a minute, (n,) each."""
         return None if self.live is None else LiveInputs(*(each[:, minute - 1] for each in self.live))

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Final
+
 import numpy as np
+from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.point.linear import INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
-from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
+from dejavu_models.point.linear import CUBE, CUBE_UNIT, INTERCEPT, MARGIN_SLOPE, SLOPE, LinearModels
+from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.conformal_cells import UNSCALED, lead_groups
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.training.ratings import margins_in_mode
+from dejavu_trainer.training.ratings import RatedGames, margins_in_mode
 
 PRIOR_GAMES = 40
+PARTS_OF_A_SEASON = 5
+"""Number of parts, by date, that residuals are taken from if all games are of one season."""
+
 MIN_SCALE = 0.1
 """Lower bound of a scale, in points; avoids division by near-zero spreads in small data sets."""
 
+_TERMS: Final = {
+    MarginSource.UNKNOWN: [INTERCEPT, SLOPE],
+    MarginSource.KNOWN: [INTERCEPT, SLOPE, MARGIN_SLOPE],
+}
 
-def fit_linear(games: Games, margins: Floats) -> LinearModels:
+
+def fit_linear(games: Games, margins: Floats, *, cube: bool = False) -> LinearModels:
     """Fits the least-squares coefficients and the scales.
 
     If coefficients are not identified (before tip-off every lead is 0), the minimum-norm solution is used.
@@ -24,25 +36,22 @@ def fit_linear(games: Games, margins: Floats) -> LinearModels:
     Args:
         games: games to fit on; at least one.
         margins: (n,), expected margins before tip-off, in points; finite.
+        cube: whether the final margin also depends on the cube of the lead.
     """
-    coefficients = np.full((len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), 3), np.nan)
+    coefficients = np.full((len(HORIZONS), MAX_SLOTS + 1, len(MARGIN_SOURCES), CUBE + 1), np.nan)
     leads = np.concatenate([np.zeros((len(games), 1)), games.levels], axis=1)  # after minutes 0 (tip-off) to 47
     outcomes = games.outcomes
     for minute in range(MAX_SLOTS + 1):
         lead = leads[:, minute]
-        inputs = np.stack([np.ones(len(games)), lead, margins], axis=1)
-        # Both horizons share the inputs: solve them together.
+        inputs = np.stack([np.ones(len(games)), lead, margins, lead**3 / CUBE_UNIT], axis=1)
         increments = outcomes - lead[:, None]
-        known = np.linalg.lstsq(inputs, increments)[0]
-        unknown = np.linalg.lstsq(inputs[:, :MARGIN_SLOPE], increments)[0]
         for index, horizon in enumerate(HORIZONS):
             if minute <= horizon.last_slot:
-                coefficients[index, minute, MarginSource.KNOWN] = known[:, index]
-                coefficients[index, minute, MarginSource.UNKNOWN] = (
-                    unknown[INTERCEPT, index],
-                    unknown[SLOPE, index],
-                    0.0,
-                )
+                cubes = [CUBE] if cube and horizon is Horizon.FINAL else []
+                coefficients[index, minute] = 0.0
+                for source, terms in _TERMS.items():
+                    solution = np.linalg.lstsq(inputs[:, terms + cubes], increments)[0]
+                    coefficients[index, minute, source, terms + cubes] = solution[:, index]
     linear = LinearModels(coefficients)
     return LinearModels(coefficients, _scales(games.levels, linear_residuals(linear, games, margins)))
 
@@ -85,3 +94,32 @@ def linear_residuals(linear: LinearModels, games: Games, margins: Floats) -> Flo
         for mode in MARGIN_SOURCES
     ]
     return np.nan_to_num(np.stack(residuals, axis=2))
+
+
+def season_parts(season: NDArray[np.integer]) -> Iterator[NDArray[np.bool_]]:
+    """Yields masks of games that are forecast without each other: the seasons, or parts of a single one."""
+    several = season[0] != season[-1]
+    parts = season if several else np.arange(len(season)) * PARTS_OF_A_SEASON // len(season)
+    for part in np.unique(parts):
+        yield parts == part
+
+
+def out_of_season_points(rated: RatedGames, by_source: Mapping[MarginSource, Floats]) -> dict[MarginSource, Floats]:
+    """Forecasts the games of each season by linear models that are fitted on the other seasons.
+
+    Args:
+        rated: n games, with margins from carried ratings, on which the models are fitted.
+        by_source: margins to forecast with, (n,) each, in points; NaN if unknown.
+
+    Returns:
+        By source, (n, 47 minutes, 2 horizons), in points; NaN for a horizon that has passed.
+    """
+    leads = rated.games.levels
+    result = {source: np.empty((*leads.shape, len(HORIZONS))) for source in by_source}
+    for which in season_parts(rated.games.season):
+        rest = rated.select(~which)
+        models = fit_linear(*(rest if len(rest.games) else rated), cube=True)
+        for source, margins in by_source.items():
+            increments = models.increments(slice(1, MAX_SLOTS + 1), leads[which], margins[which])
+            result[source][which] = leads[which][:, :, None] + increments
+    return result

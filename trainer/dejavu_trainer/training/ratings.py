@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins, frozen_margins
+from dejavu_models.schedule import GameTerms
 from dejavu_models.types import MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance
+from dejavu_trainer.training.schedule import margin_terms
 
 BURN_IN = 0.5
 """Share of the first season's games left out of the likelihood; they depend on the initial state of equal teams."""
@@ -54,18 +56,20 @@ def margins_in_mode(mode: MarginSource, margins: Floats) -> Floats:
 def carry(start: RatingFilter, games: Games) -> tuple[RatedGames, RatingFilter]:
     """Updates ratings game by game; the games must be later than those already in `start`.
 
+    The schedule of each game is from the games before it in its season, all of which should be among these.
+
     Returns:
         The games with the margins expected before each of them, and the state after the last one.
     """
-    margins, _, after = _carried(start, games)
+    margins, _, after = _carried(start, games, margin_terms(games))
     return RatedGames(games, margins), after
 
 
-def _carried(start: RatingFilter, games: Games) -> tuple[Floats, Floats, RatingFilter]:
-    return carried_margins(start, games.season, games.date, games.home, games.away, games.final)
+def _carried(start: RatingFilter, games: Games, terms: Sequence[GameTerms]) -> tuple[Floats, Floats, RatingFilter]:
+    return carried_margins(start, games.season, games.date, games.home, games.away, games.final, terms)
 
 
-def fit_ratings(games: Games, steps: int, advance: Advance) -> RatingSettings:
+def fit_ratings(games: Games, steps: int, advance: Advance, *, with_terms: bool = True) -> RatingSettings:
     """Estimates the settings by maximum likelihood.
 
     Args:
@@ -73,6 +77,7 @@ def fit_ratings(games: Games, steps: int, advance: Advance) -> RatingSettings:
             their defaults are kept.
         steps: maximum number of likelihood evaluations; each runs over all games once.
         advance: called as steps are done, `steps` in total.
+        with_terms: whether schedule, playoffs and altitude enter the expected margins.
     """
     from scipy.optimize import minimize  # imported late: it takes a second, and all of the trainer imports this module
 
@@ -80,6 +85,7 @@ def fit_ratings(games: Games, steps: int, advance: Advance) -> RatingSettings:
     # Do not spend a short search on settings that the games do not identify.
     free = [field.name for field in fields(RatingSettings) if several or field.name not in {"carry", "seasonal"}]
     start = [_to_free(name, getattr(_START, name)) for name in free]
+    terms = margin_terms(games)
     evaluations = 0
 
     def objective(values: Floats) -> float:
@@ -87,7 +93,7 @@ def fit_ratings(games: Games, steps: int, advance: Advance) -> RatingSettings:
         if evaluations < steps:
             advance(1)
         evaluations += 1
-        return mean_nll(_settings(free, values), games)
+        return mean_nll(_settings(free, values), games, terms, with_terms=with_terms)
 
     simplex = np.array([start] + [[*start[:axis], start[axis] + 0.7, *start[axis + 1 :]] for axis in range(len(start))])
     options = {"initial_simplex": simplex, "maxfev": steps, "xatol": 0.02, "fatol": 1e-5}
@@ -96,9 +102,9 @@ def fit_ratings(games: Games, steps: int, advance: Advance) -> RatingSettings:
     return _settings(free, optimum.x)
 
 
-def mean_nll(settings: RatingSettings, games: Games) -> float:
-    """Returns the mean negative log-likelihood per game after the burn-in, up to a constant."""
-    margins, variance, _ = _carried(RatingFilter.start(settings), games)
+def mean_nll(settings: RatingSettings, games: Games, terms: Sequence[GameTerms], *, with_terms: bool = True) -> float:
+    """Returns the mean negative log-likelihood per game after the burn-in, up to a constant; `terms` are the games'."""
+    margins, variance, _ = _carried(RatingFilter.start(settings, with_terms=with_terms), games, terms)
     burn_in = round(BURN_IN * int((games.season == games.season[0]).sum()))
     error = games.final - margins
     return float(np.mean(np.log(variance[burn_in:]) + np.square(error[burn_in:]) / variance[burn_in:])) / 2
@@ -120,6 +126,8 @@ def _settings(names: Sequence[str], values: Floats) -> RatingSettings:
 def margins_with_frozen_ratings(before: RatingFilter, games: Games, *, update: bool = True) -> Floats:
     """Computes expected margins with ratings frozen at the start of each season, like those of a bundle.
 
+    Only ratings are frozen: each game has the terms of its day, which a server knows too.
+
     Args:
         before: state before the first of the games, updated with at least one game.
         games: n games, later than those in the state.
@@ -128,11 +136,12 @@ def margins_with_frozen_ratings(before: RatingFilter, games: Games, *, update: b
     Returns:
         (n,), expected margins in points.
     """
-    margins, state = np.empty(len(games)), before
+    margins, state, terms = np.empty(len(games)), before, margin_terms(games)
     for season in np.unique(games.season).tolist():
         which = games.season == season
         of_season, frozen = games.select(which), state.predict(season)
-        margins[which] = frozen_margins(frozen.ratings(), of_season.home, of_season.away)
+        terms_of_season = [terms[game] for game in np.flatnonzero(which)]
+        margins[which] = frozen_margins(frozen.ratings(), of_season.home, of_season.away, terms_of_season)
         state = carry(state, of_season)[1] if update else frozen
     return margins
 

@@ -19,7 +19,6 @@ from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.types import MARGIN_SOURCES
-from dejavu_models.uncertainty.conformal_cells import LATE_MIN_CELL, LEAD_EDGES, MIN_CELL
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.data.split import hold_out_last
 from dejavu_trainer.execution import Progress, cores
@@ -37,7 +36,7 @@ from dejavu_trainer.training.linear import fit_linear, linear_residuals
 from dejavu_trainer.training.lstm_config import LstmConfig, LstmExamples, TrainedLstm
 from dejavu_trainer.training.ratings import RatedGames, margins_in_mode
 
-METHOD = 5
+METHOD = 6
 """Version of the training code; incremented with every change that gives different models for the same games, so that
 a verdict on older models is not reused."""
 
@@ -49,7 +48,6 @@ class TrainingConfig:
     Attributes:
         prototypes: maximum entries of each minute's Dejavu database; None: one entry per distinct course.
         prototypes_at: (minute, maximum entries) of minutes that have a maximum of their own.
-        min_cell: minimum number of calibration games of a cell by lead.
         weights_share: share of the training games, the last ones, held out from the trial models. The combination of
             the models is fitted on their earlier half and compared with fixed weights on their later half.
         rating_steps: likelihood evaluations in the search for the ratings' settings.
@@ -59,7 +57,6 @@ class TrainingConfig:
 
     prototypes: int | None = None
     prototypes_at: tuple[tuple[int, int], ...] = ()
-    min_cell: int = MIN_CELL
     weights_share: float = 0.3
     rating_steps: int = 60
     dejavu: DejavuGrid = field(default_factory=DejavuGrid)
@@ -68,7 +65,7 @@ class TrainingConfig:
     @property
     def digest(self) -> str:
         """Hash that identifies the recipe: the first 16 hexadecimal digits of a SHA-256."""
-        content = {"method": METHOD, "lead_edges": LEAD_EDGES, "late_min_cell": LATE_MIN_CELL, **asdict(self)}
+        content = {"method": METHOD, **asdict(self)}
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
@@ -143,7 +140,7 @@ class _Run:
 
         prototypes = recipe.prototypes and scaled(recipe.prototypes)
         at = {minute: scaled(count) for minute, count in recipe.prototypes_at}
-        linear = fit_linear(*past)
+        linear = fit_linear(*past, cube=True)
         targets = linear_residuals(linear, *later)
         known_games = TrainingGames(past.games, linear_residuals(linear, *past))
         queries = TrainingGames(later.games, targets).select(fitting)
@@ -172,7 +169,7 @@ class _Run:
         from dejavu_trainer.training.lstm import fit_lstm  # imported late: torch takes seconds, and only fits need it
 
         recipe, (games, margins) = self.recipe, rated
-        linear = fit_linear(*rated)
+        linear = fit_linear(*rated, cube=True)
         residuals = linear_residuals(linear, *rated)
         with self.progress.step(f"{name}Build the Dejavu databases", len(MINUTES)) as advance:
             past = TrainingGames(games, residuals)

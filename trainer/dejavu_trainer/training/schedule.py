@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dejavu_feed.game_ids import PLAYOFF_PHASES
 from dejavu_models.arrays import Floats
-from dejavu_models.schedule import GameSchedule, ScheduleHistory, TeamSchedule
+from dejavu_models.schedule import GameSchedule, GameTerms, ScheduleHistory, TeamSchedule, game_terms
 from dejavu_trainer.data.games import Games
 
 
@@ -34,11 +35,26 @@ class ScheduleTerms(NamedTuple):
 
 def schedule_terms(games: Games) -> ScheduleTerms:
     """Returns the schedule of each game, from the games of the table on earlier days."""
-    history, schedules = ScheduleHistory(), list[GameSchedule]()
-    for day, home, away in zip(games.date.tolist(), games.home.tolist(), games.away.tolist(), strict=True):
-        schedules.append(history.before(day, home, away))
-        history = history.after(day, home, away)
+    schedules = _schedules(games)
     teams = np.array([(each.home, each.away) for each in schedules], dtype=np.float64)  # None becomes NaN
     altitude = np.array([each.altitude for each in schedules], dtype=np.float64)
     columns = dict(zip(TeamSchedule._fields, np.moveaxis(teams.reshape(len(games), 2, -1), 2, 0), strict=True))
     return ScheduleTerms(**columns, altitude=altitude)
+
+
+def margin_terms(games: Games) -> list[GameTerms]:
+    """Returns the terms by which the schedule and the phase of each game enter its expected margin.
+
+    Args:
+        games: games, of which the first of each season are among them: what is missing counts as not played.
+    """
+    columns = zip(_schedules(games), games.home.tolist(), games.phase.tolist(), strict=True)
+    return [game_terms(schedule, home, is_playoffs=phase in PLAYOFF_PHASES) for schedule, home, phase in columns]
+
+
+def _schedules(games: Games) -> list[GameSchedule]:
+    history, schedules = ScheduleHistory(), list[GameSchedule]()
+    for day, home, away in zip(games.date.tolist(), games.home.tolist(), games.away.tolist(), strict=True):
+        schedules.append(history.before(day, home, away))
+        history = history.after(day, home, away)
+    return schedules

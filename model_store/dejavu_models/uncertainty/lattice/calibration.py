@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
 
 import numpy as np
 
 from dejavu_models.arrays import from_npz, to_npz
-from dejavu_models.types import MarginSource
+from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
+from dejavu_models.uncertainty.calibration import Situation
+from dejavu_models.uncertainty.lattice.game import GameTables, LatticeGame
+from dejavu_models.uncertainty.lattice.inputs import LiveInputs
 from dejavu_models.uncertainty.lattice.margin_model import TABLES, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
@@ -26,6 +29,13 @@ class LatticeCalibration:
     """
 
     models: Mapping[tuple[MarginSource, bool], MarginModel]
+    _tables: dict[int, GameTables] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    whole_numbers: ClassVar[bool] = True
+    """Whether intervals have whole ends."""
+
+    smallest_alpha: ClassVar[float] = SMALLEST_ALPHA
+    """The smallest alpha for which every distribution has an interval."""
 
     def __post_init__(self) -> None:
         if missing := [source.name for source in MarginSource if (source, False) not in self.models]:
@@ -39,6 +49,57 @@ class LatticeCalibration:
     def model(self, source: MarginSource, *, live: bool) -> MarginModel:
         """Returns the tables of a kind of request; without live inputs if the bundle has none with them."""
         return self.models.get((source, live)) or self.models[source, False]
+
+    def minutes(self, horizon: Horizon) -> list[int]:
+        """Returns the minutes from which a horizon can be forecast, ascending: all before it."""
+        return [minute for index, minute in CASES if HORIZONS[index] is horizon]
+
+    def smallest_alpha_of(self, situation: Situation) -> float | None:
+        """Returns the smallest alpha that has an interval; None if the situation has no distribution."""
+        return SMALLEST_ALPHA if 1 <= situation.minute <= situation.horizon.last_slot else None
+
+    def alpha_limit(self, situation: Situation) -> str:
+        """Describes for users what limits the smallest alpha of a situation that has a distribution."""
+        games = self.model(situation.margin_source, live=False).games
+        return f"the outermost quantiles that are taken from its {games} calibration games"
+
+    def game(
+        self,
+        situation: Situation,
+        point: float,
+        lead: float,
+        margin: float | None = None,
+        live: LiveInputs | None = None,
+    ) -> LatticeGame:
+        """Returns the distribution of one game around its point forecast; see `LatticeGame`.
+
+        Args:
+            situation: one that has a distribution.
+            point: point forecast, in points, with the `shift` of the live inputs.
+            lead: last known differential, in points.
+            margin: expected final differential before tip-off, in points; None if unknown.
+            live: the live inputs, (1,) each, if there are any.
+        """
+        # A number, because hashing a situation with its enums costs more than all of the scale.
+        horizon, minute, source = situation
+        key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * ((live is not None) + 2 * source))
+        tables = self._tables.get(key)
+        if tables is None:
+            model = self.model(situation.margin_source, live=live is not None)
+            tables = self._tables[key] = GameTables(model, situation.horizon, situation.minute)
+        return LatticeGame(tables, point, lead, 0.0 if margin is None else margin, live)
+
+    def shift(self, situation: Situation, live: LiveInputs | None) -> float:
+        """Returns what live inputs, (1,) each, add to a point forecast, in points; 0 without them."""
+        if live is None:
+            return 0.0
+        model = self.model(situation.margin_source, live=True)
+        return float(model.shifts(situation.horizon, situation.minute, live)[0])
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Optional fields of a query that its distributions depend on; see `ModelInfo.inputs`."""
+        return ("total_points", "last_score") if any(model.live for model in self.models.values()) else ()
 
     @property
     def games(self) -> int:

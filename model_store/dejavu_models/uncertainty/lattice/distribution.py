@@ -18,7 +18,8 @@ VALUES: Final[Integers] = np.arange(-LARGEST, LARGEST + 1)
 EDGES: Final[Floats] = np.arange(-LARGEST - 0.5, LARGEST + 1)
 """Edges around VALUES, (162,)."""
 
-_TOLERANCE: Final = 1e-12
+TOLERANCE: Final = 1e-12
+"""Rounding of a cumulative probability."""
 
 
 class LatticeDistribution:
@@ -65,7 +66,7 @@ class LatticeDistribution:
         """
         result = np.empty((len(self), len(levels)), dtype=np.int64)
         for row, below in enumerate(self.below):
-            result[row] = np.searchsorted(below, np.asarray(levels) - _TOLERANCE)
+            result[row] = np.searchsorted(below, np.asarray(levels) - TOLERANCE)
         return np.minimum(result, len(VALUES) - 1) - LARGEST
 
     def intervals(self, alpha: float) -> tuple[Integers, Integers]:
@@ -91,11 +92,16 @@ class LatticeDistribution:
         result: Floats = np.square(self.below - (outcomes[:, None] <= VALUES)).sum(axis=1)
         return result
 
-    def pit(self, outcomes: Floats) -> Floats:
-        """Returns the mid-probability integral transforms of outcomes, (n,), in (0, 1)."""
+    def pit(self, outcomes: Floats, places: Floats | float = 0.0) -> Floats:
+        """Returns the probability integral transforms of outcomes, (n,), in (0, 1).
+
+        Args:
+            outcomes: (n,), whole numbers.
+            places: (n,), within each whole number, in [−½, ½]: random ones make the transforms uniform.
+        """
         columns = np.clip(outcomes, -LARGEST, LARGEST).astype(np.int64) + LARGEST
         rows = np.arange(len(self))
-        result: Floats = self.below[rows, columns] - self.mass[rows, columns] / 2
+        result: Floats = self.below[rows, columns] + (places - 0.5) * self.mass[rows, columns]
         return result
 
     def with_home_leads(self, probability: Floats) -> LatticeDistribution:
@@ -121,10 +127,11 @@ def from_cumulative(below: Floats, *, ties: bool) -> LatticeDistribution:
     np.maximum(mass, 0, out=mass)
     if not ties:
         # No side is impossible, however certain the other one is.
-        mass += _FLOOR
+        mass += FLOOR
         mass[:, LARGEST] = 0.0
     mass /= mass.sum(axis=1, keepdims=True)
     return LatticeDistribution(mass)
 
 
-_FLOOR: Final[Floats] = 1e-7 * np.exp(-np.abs(VALUES) / 15)
+FLOOR: Final[Floats] = 1e-7 * np.exp(-np.abs(VALUES) / 15)
+"""Added to the probability of each final margin, (161,)."""

@@ -50,7 +50,8 @@ LATE_MINUTES: Final = tuple(range(CELLS_FROM, MAX_SLOTS + 1))
 TABLES: Final = ("shift", "pace", "scale", "shapes", "late_shapes", "win")
 """Names of the tables."""
 
-_SMALLEST: Final = 1e-6
+SMALLEST: Final = 1e-6
+"""Least win probability of either side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,6 @@ class MarginModel:
         leads: Floats,
         margins: Floats,
         live: LiveInputs | None = None,
-        factor: float | Floats = 1.0,
     ) -> LatticeDistribution:
         """Returns the distributions of the differentials of n games at a horizon.
 
@@ -126,7 +126,6 @@ class MarginModel:
             leads: (n,), differentials after the minute, in points.
             margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
             live: the live inputs; required if and only if the model uses them.
-            factor: of the scales: that of the season.
 
         Raises:
             ValueError: if live inputs are missing.
@@ -134,7 +133,7 @@ class MarginModel:
         live = self._used(live)
         row = ROWS[HORIZONS.index(horizon), minute]
         pace = np.zeros(len(leads)) if live is None else pace_of(self.pace[row], live)
-        scales = np.exp(scale_terms(horizon, minute, leads, margins, pace) @ self.scale[row]) * factor
+        scales = np.exp(scale_terms(horizon, minute, leads, margins, pace) @ self.scale[row])
         standardized = (EDGES - points[:, None]) / scales[:, None]
         if horizon is Horizon.FINAL and minute >= CELLS_FROM:
             below = _mixed(self.late_shapes[minute - CELLS_FROM], standardized, leads)
@@ -145,7 +144,7 @@ class MarginModel:
             return own
         joint = win_terms(minute, leads, margins, pace, live) @ self.win
         odds = (1 - JOINT_WEIGHT) * _log_odds(own.home_leads) + JOINT_WEIGHT * joint
-        return own.with_home_leads(np.clip(1 / (1 + np.exp(-odds)), _SMALLEST, 1 - _SMALLEST))
+        return own.with_home_leads(np.clip(1 / (1 + np.exp(-odds)), SMALLEST, 1 - SMALLEST))
 
     def _used(self, live: LiveInputs | None) -> LiveInputs | None:
         if self.live and live is None:
@@ -169,6 +168,6 @@ def _mixed(shapes: Floats, standardized: Floats, leads: Floats) -> Floats:
 
 
 def _log_odds(probabilities: Floats) -> Floats:
-    bounded = np.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
+    bounded = np.clip(probabilities, SMALLEST, 1 - SMALLEST)
     result: Floats = np.log(bounded / (1 - bounded))
     return result

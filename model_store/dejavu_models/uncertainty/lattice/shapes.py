@@ -16,7 +16,8 @@ SHAPE_LEVELS: Final[Floats] = np.concatenate(
 
 _TAIL: Final = 0.05
 _LEAST_STEP: Final = 1e-3
-_LOG_STEP: Final = math.log(SHAPE_LEVELS[1] / SHAPE_LEVELS[0])
+LOG_STEP: Final = math.log(SHAPE_LEVELS[1] / SHAPE_LEVELS[0])
+"""Decrease of the logarithm of a tail over its last step between quantiles."""
 
 
 def weighted_quantiles(values: Floats, weights: Floats) -> Floats:
@@ -65,8 +66,8 @@ def cumulative(shape: Floats, values: Floats) -> Floats:
     low, high = values < shape[0], values > shape[-1]
     if low.any():
         beyond = (values[low] - shape[0]) / (shape[1] - shape[0])
-        result[low] = SHAPE_LEVELS[0] * np.exp(_LOG_STEP * beyond)
+        result[low] = SHAPE_LEVELS[0] * np.exp(LOG_STEP * beyond)
     if high.any():
         beyond = (values[high] - shape[-1]) / (shape[-1] - shape[-2])
-        result[high] = 1 - SHAPE_LEVELS[0] * np.exp(-_LOG_STEP * beyond)
+        result[high] = 1 - SHAPE_LEVELS[0] * np.exp(-LOG_STEP * beyond)
     return result

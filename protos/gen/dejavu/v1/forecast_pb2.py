@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x64\x65javu/v1/forecast.proto\x12\tdejavu.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x07\n\x08\x46orecast\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12\x11\n\thome_team\x18\x02 \x01(\t\x12\x11\n\taway_team\x18\x03 \x01(\t\x12#\n\x07horizon\x18\x04 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x17\n\x0f\x65lapsed_minutes\x18\x05 \x01(\r\x12\r\n\x05\x61lpha\x18\x06 \x01(\x01\x12\x16\n\x0epoint_forecast\x18\x07 \x01(\x01\x12\x16\n\x0einterval_lower\x18\x08 \x01(\x01\x12\x16\n\x0einterval_upper\x18\t \x01(\x01\x12\x1c\n\x14\x63overage_probability\x18\n \x01(\x01\x12\x1d\n\x15home_lead_probability\x18\x0b \x01(\x01\x12\x15\n\rmodel_version\x18\x0c \x01(\t\x12\x32\n\x0egenerated_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x65xpires_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x0b\x65xplanation\x18\x0f \x01(\x0b\x32\x16.dejavu.v1.Explanation\x12\x10\n\x08sequence\x18\x10 \x01(\x04\x12\x10\n\x08revision\x18\x11 \x01(\r\x12&\n\tquantiles\x18\x12 \x03(\x0b\x32\x13.dejavu.v1.Quantile\x12\x1c\n\x0f\x65xpected_margin\x18\x13 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x14\x63\x61libration_sequence\x18\x14 \x01(\x04\x12)\n\nadaptation\x18\x15 \x01(\x0b\x32\x15.dejavu.v1.Adaptation\x12\x14\n\x0c\x64istribution\x18\x16 \x03(\x01\x12#\n\x04late\x18\x17 \x01(\x0e\x32\x15.dejavu.v1.LateReason\x12\x11\n\tgame_date\x18\x18 \x01(\t\x12\x14\n\x0cratings_date\x18\x19 \x01(\t\x12\x14\n\x0c\x66inals_since\x18\x1a \x01(\r\x12$\n\x08warnings\x18\x1b \x03(\x0b\x32\x12.dejavu.v1.Warning\x12\x0b\n\x03\x61rm\x18\x1c \x01(\t\x12\x19\n\x0ctotal_points\x18\x1d \x01(\rH\x01\x88\x01\x01\x12(\n\nlast_score\x18\x1e \x01(\x0b\x32\x14.dejavu.v1.LastScoreB\x12\n\x10_expected_marginB\x0f\n\r_total_points\";\n\tLastScore\x12\x1d\n\x04side\x18\x01 \x01(\x0e\x32\x0f.dejavu.v1.Side\x12\x0f\n\x07seconds\x18\x02 \x01(\r\"A\n\x07Warning\x12(\n\x06reason\x18\x01 \x01(\x0e\x32\x18.dejavu.v1.WarningReason\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x9c\x02\n\nAdaptation\x12\'\n\x04mode\x18\x01 \x01(\x0e\x32\x19.dejavu.v1.AdaptationMode\x12\x15\n\radapted_lower\x18\x02 \x01(\x01\x12\x15\n\radapted_upper\x18\x03 \x01(\x01\x12\x14\n\x0cstatic_lower\x18\x04 \x01(\x01\x12\x14\n\x0cstatic_upper\x18\x05 \x01(\x01\x12\x15\n\rrolling_games\x18\x06 \x01(\r\x12\x1d\n\x10rolling_coverage\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12$\n\x17static_rolling_coverage\x18\x08 \x01(\x01H\x01\x88\x01\x01\x42\x13\n\x11_rolling_coverageB\x1a\n\x18_static_rolling_coverage\"(\n\x08Quantile\x12\r\n\x05level\x18\x01 \x01(\x01\x12\r\n\x05value\x18\x02 \x01(\x01\"\xfb\x02\n\x0b\x45xplanation\x12\x1d\n\x11\x64\x65javu_prediction\x18\x01 \x01(\x01\x42\x02\x18\x01\x12\x1b\n\x0flstm_prediction\x18\x02 \x01(\x01\x42\x02\x18\x01\x12\x19\n\x11\x65nsemble_forecast\x18\x03 \x01(\x01\x12\x1b\n\x13\x62\x61seline_prediction\x18\x04 \x01(\x01\x12\x19\n\rdejavu_weight\x18\x05 \x01(\x01\x42\x02\x18\x01\x12\x17\n\x0blstm_weight\x18\x06 \x01(\x01\x42\x02\x18\x01\x12-\n\rsimilar_games\x18\x07 \x03(\x0b\x32\x16.dejavu.v1.SimilarGame\x12\x19\n\x11linear_prediction\x18\x08 \x01(\x01\x12+\n\x0b\x61ttribution\x18\t \x01(\x0b\x32\x16.dejavu.v1.Attribution\x12\x19\n\x11\x63\x61libration_games\x18\n \x01(\r\x12\x32\n\ncomponents\x18\x0b \x03(\x0b\x32\x1e.dejavu.v1.ComponentPrediction\"G\n\x13\x43omponentPrediction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nprediction\x18\x02 \x01(\x01\x12\x0e\n\x06weight\x18\x03 \x01(\x01\"L\n\x0b\x41ttribution\x12\x15\n\rbefore_tipoff\x18\x01 \x01(\x01\x12\x0f\n\x07minutes\x18\x02 \x03(\x01\x12\x15\n\rsimilar_games\x18\x03 \x01(\x01\"\xd4\x01\n\x0bSimilarGame\x12\r\n\x05label\x18\x01 \x01(\t\x12\x11\n\thome_team\x18\x02 \x01(\t\x12\x11\n\taway_team\x18\x03 \x01(\t\x12\x11\n\tgame_date\x18\x04 \x01(\t\x12\x10\n\x08\x64istance\x18\x05 \x01(\x01\x12\x1f\n\x17\x64ifferential_at_horizon\x18\x06 \x01(\x01\x12\r\n\x05games\x18\x07 \x01(\r\x12\x11\n\tincrement\x18\x08 \x01(\x01\x12\x18\n\x10increment_spread\x18\t \x01(\x01\x12\x0e\n\x06\x63ourse\x18\n \x03(\x02*K\n\x07Horizon\x12\x17\n\x13HORIZON_UNSPECIFIED\x10\x00\x12\x14\n\x10HORIZON_HALFTIME\x10\x01\x12\x11\n\rHORIZON_FINAL\x10\x02*:\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\r\n\tSIDE_HOME\x10\x01\x12\r\n\tSIDE_AWAY\x10\x02*\xa0\x02\n\rWarningReason\x12\x1e\n\x1aWARNING_REASON_UNSPECIFIED\x10\x00\x12#\n\x1fWARNING_REASON_RATINGS_OUTDATED\x10\x01\x12 \n\x1cWARNING_REASON_RATINGS_AHEAD\x10\x02\x12\x1e\n\x1aWARNING_REASON_MODEL_UNFIT\x10\x03\x12#\n\x1fWARNING_REASON_IMPLAUSIBLE_EDGE\x10\x04\x12\"\n\x1eWARNING_REASON_ODDS_MISMATCHED\x10\x05\x12\x1d\n\x19WARNING_REASON_RECOMPUTED\x10\x06\x12 \n\x1cWARNING_REASON_TEAMS_UNKNOWN\x10\x07*]\n\nLateReason\x12\x1b\n\x17LATE_REASON_UNSPECIFIED\x10\x00\x12\x1c\n\x18LATE_REASON_LATER_MINUTE\x10\x01\x12\x14\n\x10LATE_REASON_TIME\x10\x02*e\n\x0e\x41\x64\x61ptationMode\x12\x1f\n\x1b\x41\x44\x41PTATION_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41\x44\x41PTATION_MODE_SHADOW\x10\x01\x12\x16\n\x12\x41\x44\x41PTATION_MODE_ON\x10\x02\x42@\n\rcom.dejavu.v1B\rForecastProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x64\x65javu/v1/forecast.proto\x12\tdejavu.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x07\n\x08\x46orecast\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12\x11\n\thome_team\x18\x02 \x01(\t\x12\x11\n\taway_team\x18\x03 \x01(\t\x12#\n\x07horizon\x18\x04 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x17\n\x0f\x65lapsed_minutes\x18\x05 \x01(\r\x12\r\n\x05\x61lpha\x18\x06 \x01(\x01\x12\x16\n\x0epoint_forecast\x18\x07 \x01(\x01\x12\x16\n\x0einterval_lower\x18\x08 \x01(\x01\x12\x16\n\x0einterval_upper\x18\t \x01(\x01\x12\x1c\n\x14\x63overage_probability\x18\n \x01(\x01\x12\x1d\n\x15home_lead_probability\x18\x0b \x01(\x01\x12\x15\n\rmodel_version\x18\x0c \x01(\t\x12\x32\n\x0egenerated_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x65xpires_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x0b\x65xplanation\x18\x0f \x01(\x0b\x32\x16.dejavu.v1.Explanation\x12\x10\n\x08sequence\x18\x10 \x01(\x04\x12\x10\n\x08revision\x18\x11 \x01(\r\x12&\n\tquantiles\x18\x12 \x03(\x0b\x32\x13.dejavu.v1.Quantile\x12\x1c\n\x0f\x65xpected_margin\x18\x13 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x14\x63\x61libration_sequence\x18\x14 \x01(\x04\x12)\n\nadaptation\x18\x15 \x01(\x0b\x32\x15.dejavu.v1.Adaptation\x12\x14\n\x0c\x64istribution\x18\x16 \x03(\x01\x12#\n\x04late\x18\x17 \x01(\x0e\x32\x15.dejavu.v1.LateReason\x12\x11\n\tgame_date\x18\x18 \x01(\t\x12\x14\n\x0cratings_date\x18\x19 \x01(\t\x12\x14\n\x0c\x66inals_since\x18\x1a \x01(\r\x12$\n\x08warnings\x18\x1b \x03(\x0b\x32\x12.dejavu.v1.Warning\x12\x0b\n\x03\x61rm\x18\x1c \x01(\t\x12\x19\n\x0ctotal_points\x18\x1d \x01(\rH\x01\x88\x01\x01\x12(\n\nlast_score\x18\x1e \x01(\x0b\x32\x14.dejavu.v1.LastScore\x12=\n\x15\x65xpected_margin_terms\x18\x1f \x01(\x0b\x32\x1e.dejavu.v1.ExpectedMarginTermsB\x12\n\x10_expected_marginB\x0f\n\r_total_points\"\x98\x01\n\x13\x45xpectedMarginTerms\x12\x1b\n\x13strength_difference\x18\x01 \x01(\x01\x12\x16\n\x0ehome_advantage\x18\x02 \x01(\x01\x12\x10\n\x08schedule\x18\x03 \x01(\x01\x12\x10\n\x08playoffs\x18\x04 \x01(\x01\x12\x10\n\x08\x61ltitude\x18\x05 \x01(\x01\x12\x16\n\x0eschedule_known\x18\x06 \x01(\x08\";\n\tLastScore\x12\x1d\n\x04side\x18\x01 \x01(\x0e\x32\x0f.dejavu.v1.Side\x12\x0f\n\x07seconds\x18\x02 \x01(\r\"A\n\x07Warning\x12(\n\x06reason\x18\x01 \x01(\x0e\x32\x18.dejavu.v1.WarningReason\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x9c\x02\n\nAdaptation\x12\'\n\x04mode\x18\x01 \x01(\x0e\x32\x19.dejavu.v1.AdaptationMode\x12\x15\n\radapted_lower\x18\x02 \x01(\x01\x12\x15\n\radapted_upper\x18\x03 \x01(\x01\x12\x14\n\x0cstatic_lower\x18\x04 \x01(\x01\x12\x14\n\x0cstatic_upper\x18\x05 \x01(\x01\x12\x15\n\rrolling_games\x18\x06 \x01(\r\x12\x1d\n\x10rolling_coverage\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12$\n\x17static_rolling_coverage\x18\x08 \x01(\x01H\x01\x88\x01\x01\x42\x13\n\x11_rolling_coverageB\x1a\n\x18_static_rolling_coverage\"(\n\x08Quantile\x12\r\n\x05level\x18\x01 \x01(\x01\x12\r\n\x05value\x18\x02 \x01(\x01\"\xfb\x02\n\x0b\x45xplanation\x12\x1d\n\x11\x64\x65javu_prediction\x18\x01 \x01(\x01\x42\x02\x18\x01\x12\x1b\n\x0flstm_prediction\x18\x02 \x01(\x01\x42\x02\x18\x01\x12\x19\n\x11\x65nsemble_forecast\x18\x03 \x01(\x01\x12\x1b\n\x13\x62\x61seline_prediction\x18\x04 \x01(\x01\x12\x19\n\rdejavu_weight\x18\x05 \x01(\x01\x42\x02\x18\x01\x12\x17\n\x0blstm_weight\x18\x06 \x01(\x01\x42\x02\x18\x01\x12-\n\rsimilar_games\x18\x07 \x03(\x0b\x32\x16.dejavu.v1.SimilarGame\x12\x19\n\x11linear_prediction\x18\x08 \x01(\x01\x12+\n\x0b\x61ttribution\x18\t \x01(\x0b\x32\x16.dejavu.v1.Attribution\x12\x19\n\x11\x63\x61libration_games\x18\n \x01(\r\x12\x32\n\ncomponents\x18\x0b \x03(\x0b\x32\x1e.dejavu.v1.ComponentPrediction\"G\n\x13\x43omponentPrediction\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nprediction\x18\x02 \x01(\x01\x12\x0e\n\x06weight\x18\x03 \x01(\x01\"L\n\x0b\x41ttribution\x12\x15\n\rbefore_tipoff\x18\x01 \x01(\x01\x12\x0f\n\x07minutes\x18\x02 \x03(\x01\x12\x15\n\rsimilar_games\x18\x03 \x01(\x01\"\xd4\x01\n\x0bSimilarGame\x12\r\n\x05label\x18\x01 \x01(\t\x12\x11\n\thome_team\x18\x02 \x01(\t\x12\x11\n\taway_team\x18\x03 \x01(\t\x12\x11\n\tgame_date\x18\x04 \x01(\t\x12\x10\n\x08\x64istance\x18\x05 \x01(\x01\x12\x1f\n\x17\x64ifferential_at_horizon\x18\x06 \x01(\x01\x12\r\n\x05games\x18\x07 \x01(\r\x12\x11\n\tincrement\x18\x08 \x01(\x01\x12\x18\n\x10increment_spread\x18\t \x01(\x01\x12\x0e\n\x06\x63ourse\x18\n \x03(\x02*K\n\x07Horizon\x12\x17\n\x13HORIZON_UNSPECIFIED\x10\x00\x12\x14\n\x10HORIZON_HALFTIME\x10\x01\x12\x11\n\rHORIZON_FINAL\x10\x02*:\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\r\n\tSIDE_HOME\x10\x01\x12\r\n\tSIDE_AWAY\x10\x02*\xa0\x02\n\rWarningReason\x12\x1e\n\x1aWARNING_REASON_UNSPECIFIED\x10\x00\x12#\n\x1fWARNING_REASON_RATINGS_OUTDATED\x10\x01\x12 \n\x1cWARNING_REASON_RATINGS_AHEAD\x10\x02\x12\x1e\n\x1aWARNING_REASON_MODEL_UNFIT\x10\x03\x12#\n\x1fWARNING_REASON_IMPLAUSIBLE_EDGE\x10\x04\x12\"\n\x1eWARNING_REASON_ODDS_MISMATCHED\x10\x05\x12\x1d\n\x19WARNING_REASON_RECOMPUTED\x10\x06\x12 \n\x1cWARNING_REASON_TEAMS_UNKNOWN\x10\x07*]\n\nLateReason\x12\x1b\n\x17LATE_REASON_UNSPECIFIED\x10\x00\x12\x1c\n\x18LATE_REASON_LATER_MINUTE\x10\x01\x12\x14\n\x10LATE_REASON_TIME\x10\x02*e\n\x0e\x41\x64\x61ptationMode\x12\x1f\n\x1b\x41\x44\x41PTATION_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41\x44\x41PTATION_MODE_SHADOW\x10\x01\x12\x16\n\x12\x41\x44\x41PTATION_MODE_ON\x10\x02\x42@\n\rcom.dejavu.v1B\rForecastProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,32 +41,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLANATION'].fields_by_name['dejavu_weight']._serialized_options = b'\030\001'
   _globals['_EXPLANATION'].fields_by_name['lstm_weight']._loaded_options = None
   _globals['_EXPLANATION'].fields_by_name['lstm_weight']._serialized_options = b'\030\001'
-  _globals['_HORIZON']._serialized_start=2183
-  _globals['_HORIZON']._serialized_end=2258
-  _globals['_SIDE']._serialized_start=2260
-  _globals['_SIDE']._serialized_end=2318
-  _globals['_WARNINGREASON']._serialized_start=2321
-  _globals['_WARNINGREASON']._serialized_end=2609
-  _globals['_LATEREASON']._serialized_start=2611
-  _globals['_LATEREASON']._serialized_end=2704
-  _globals['_ADAPTATIONMODE']._serialized_start=2706
-  _globals['_ADAPTATIONMODE']._serialized_end=2807
+  _globals['_HORIZON']._serialized_start=2401
+  _globals['_HORIZON']._serialized_end=2476
+  _globals['_SIDE']._serialized_start=2478
+  _globals['_SIDE']._serialized_end=2536
+  _globals['_WARNINGREASON']._serialized_start=2539
+  _globals['_WARNINGREASON']._serialized_end=2827
+  _globals['_LATEREASON']._serialized_start=2829
+  _globals['_LATEREASON']._serialized_end=2922
+  _globals['_ADAPTATIONMODE']._serialized_start=2924
+  _globals['_ADAPTATIONMODE']._serialized_end=3025
   _globals['_FORECAST']._serialized_start=73
-  _globals['_FORECAST']._serialized_end=976
-  _globals['_LASTSCORE']._serialized_start=978
-  _globals['_LASTSCORE']._serialized_end=1037
-  _globals['_WARNING']._serialized_start=1039
-  _globals['_WARNING']._serialized_end=1104
-  _globals['_ADAPTATION']._serialized_start=1107
-  _globals['_ADAPTATION']._serialized_end=1391
-  _globals['_QUANTILE']._serialized_start=1393
-  _globals['_QUANTILE']._serialized_end=1433
-  _globals['_EXPLANATION']._serialized_start=1436
-  _globals['_EXPLANATION']._serialized_end=1815
-  _globals['_COMPONENTPREDICTION']._serialized_start=1817
-  _globals['_COMPONENTPREDICTION']._serialized_end=1888
-  _globals['_ATTRIBUTION']._serialized_start=1890
-  _globals['_ATTRIBUTION']._serialized_end=1966
-  _globals['_SIMILARGAME']._serialized_start=1969
-  _globals['_SIMILARGAME']._serialized_end=2181
+  _globals['_FORECAST']._serialized_end=1039
+  _globals['_EXPECTEDMARGINTERMS']._serialized_start=1042
+  _globals['_EXPECTEDMARGINTERMS']._serialized_end=1194
+  _globals['_LASTSCORE']._serialized_start=1196
+  _globals['_LASTSCORE']._serialized_end=1255
+  _globals['_WARNING']._serialized_start=1257
+  _globals['_WARNING']._serialized_end=1322
+  _globals['_ADAPTATION']._serialized_start=1325
+  _globals['_ADAPTATION']._serialized_end=1609
+  _globals['_QUANTILE']._serialized_start=1611
+  _globals['_QUANTILE']._serialized_end=1651
+  _globals['_EXPLANATION']._serialized_start=1654
+  _globals['_EXPLANATION']._serialized_end=2033
+  _globals['_COMPONENTPREDICTION']._serialized_start=2035
+  _globals['_COMPONENTPREDICTION']._serialized_end=2106
+  _globals['_ATTRIBUTION']._serialized_start=2108
+  _globals['_ATTRIBUTION']._serialized_end=2184
+  _globals['_SIMILARGAME']._serialized_start=2187
+  _globals['_SIMILARGAME']._serialized_end=2399
 # @@protoc_insertion_point(module_scope)

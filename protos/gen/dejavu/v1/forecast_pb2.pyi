@@ -217,6 +217,7 @@ class Forecast(_message.Message):
     ARM_FIELD_NUMBER: _builtins.int
     TOTAL_POINTS_FIELD_NUMBER: _builtins.int
     LAST_SCORE_FIELD_NUMBER: _builtins.int
+    EXPECTED_MARGIN_TERMS_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
@@ -236,9 +237,11 @@ class Forecast(_message.Message):
     point_forecast: _builtins.float
     """The forecast differential at the horizon, in points (home − away)."""
     interval_lower: _builtins.float
-    """Lower end of the interval, in points; at most point_forecast."""
+    """Lower end of the interval, in points; at most point_forecast. A whole number if the model's distributions are on
+    whole numbers (Model.whole_numbers); the interval holds both ends.
+    """
     interval_upper: _builtins.float
-    """Upper end of the interval, in points; at least point_forecast."""
+    """Upper end of the interval, in points; at least point_forecast. See interval_lower."""
     coverage_probability: _builtins.float
     """The interval's nominal coverage, 1 − alpha."""
     home_lead_probability: _builtins.float
@@ -314,6 +317,12 @@ class Forecast(_message.Message):
     def last_score(self) -> Global___LastScore:
         """The last score before the end of the pattern, as in the request that was recorded. Absent if it had none."""
 
+    @_builtins.property
+    def expected_margin_terms(self) -> Global___ExpectedMarginTerms:
+        """What expected_margin is made of. Absent if it is absent or the request's pregame_margin; and for forecasts recorded
+        by earlier releases.
+        """
+
     def __init__(
         self,
         *,
@@ -347,10 +356,11 @@ class Forecast(_message.Message):
         arm: _builtins.str = ...,
         total_points: _builtins.int | None = ...,
         last_score: Global___LastScore | None = ...,
+        expected_margin_terms: Global___ExpectedMarginTerms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "last_score", b"last_score", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "last_score", b"last_score", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_margin: _TypeAlias = _typing.Literal["expected_margin"]  # noqa: Y015
     _WhichOneofArgType__expected_margin: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin"]  # noqa: Y015
@@ -362,6 +372,52 @@ class Forecast(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
 
 Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
+
+@_typing.final
+class ExpectedMarginTerms(_message.Message):
+    """The terms of an expected margin that is from the teams' ratings, in points (home − away). They sum to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRENGTH_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    HOME_ADVANTAGE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    PLAYOFFS_FIELD_NUMBER: _builtins.int
+    ALTITUDE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_KNOWN_FIELD_NUMBER: _builtins.int
+    strength_difference: _builtins.float
+    """Strength of the home team minus that of the visitors."""
+    home_advantage: _builtins.float
+    """What playing at home is worth to any team."""
+    schedule: _builtins.float
+    """For games of both teams on the day before and on the last six days: above 0 where the visitors are more tired."""
+    playoffs: _builtins.float
+    """What playing at home is worth in addition in the play-in and the playoffs, as the game_id says; 0 in other games and
+    in a what-if.
+    """
+    altitude: _builtins.float
+    """What playing at home is worth in addition high above sea level: in Denver and Salt Lake City; 0 elsewhere."""
+    schedule_known: _builtins.bool
+    """Whether the server knows the games of both teams on the last six days before game_date, from the finals reported to
+    it. If not, what it does not know is taken as equal for both. Always false for a model without a schedule.
+    """
+    def __init__(
+        self,
+        *,
+        strength_difference: _builtins.float = ...,
+        home_advantage: _builtins.float = ...,
+        schedule: _builtins.float = ...,
+        playoffs: _builtins.float = ...,
+        altitude: _builtins.float = ...,
+        schedule_known: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["altitude", b"altitude", "home_advantage", b"home_advantage", "playoffs", b"playoffs", "schedule", b"schedule", "schedule_known", b"schedule_known", "strength_difference", b"strength_difference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpectedMarginTerms: _TypeAlias = ExpectedMarginTerms  # noqa: Y015
 
 @_typing.final
 class LastScore(_message.Message):
@@ -575,7 +631,9 @@ class Explanation(_message.Message):
     components.
     """
     calibration_games: _builtins.int
-    """Number of past games with a similar lead from which the interval and the probability were computed."""
+    """Number of past games from which the interval and the probability were computed; of models that are not on whole
+    numbers, those with a similar lead.
+    """
     @_builtins.property
     def similar_games(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimilarGame]:
         """The past games (or groups of games) nearest to the pattern, nearest first."""
@@ -586,8 +644,8 @@ class Explanation(_message.Message):
 
     @_builtins.property
     def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComponentPrediction]:
-        """The models whose weighted sum is ensemble_forecast; their weights sum to 1. Release 0.1.0 sends none, only the
-        deprecated fields.
+        """The models whose weighted sum is ensemble_forecast; their weights sum to 1. What the last score adds is in each of
+        them. Release 0.1.0 sends none, only the deprecated fields.
         """
 
     def __init__(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
 from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, PredictRequest, RiskFactor
-from dejavu_feed.game_ids import is_of_season, season_days, season_of
+from dejavu_feed.game_ids import is_of_season, is_playoffs, season_days, season_of
 from dejavu_feed.off_season import playing_days
 from dejavu_feed.pattern import LastScore
 from dejavu_models import risk
@@ -28,6 +28,7 @@ from dejavu_models.types import (
     Adaptation,
     AdaptationMode,
     Attribution,
+    ExpectedMarginTerms,
     Explanation,
     Forecast,
     Horizon,
@@ -122,6 +123,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
         record=game_id != "",
         market=read_market,
         game_date=today if game_date is None else game_date,
+        is_playoffs=is_playoffs(game_id),
         total_points=total_points,
         last_score=last_score,
     )
@@ -179,7 +181,7 @@ def forecast_message(
     """Converts an issued forecast to a message; explanation, distribution and courses of similar games are optional."""
     forecast = issued.forecast
     included = forecast.explanation if explanation else None
-    adaptation = forecast.adaptation
+    adaptation, terms = forecast.adaptation, forecast.expected_margin_terms
     return forecast_pb2.Forecast(
         game_id=issued.game_id,
         home_team=issued.home_team,
@@ -209,6 +211,7 @@ def forecast_message(
         finals_since=forecast.finals_since,
         warnings=forecast_warnings(issued),
         arm=issued.arm,
+        expected_margin_terms=None if terms is None else _margin_terms_message(terms),
         total_points=issued.total_points,
         last_score=None if issued.last_score is None else last_score_message(issued.last_score),
     )
@@ -311,6 +314,17 @@ def _adaptation_message(adaptation: Adaptation) -> forecast_pb2.Adaptation:
         rolling_games=adaptation.rolling_games,
         rolling_coverage=adaptation.rolling_coverage,
         static_rolling_coverage=adaptation.static_rolling_coverage,
+    )
+
+
+def _margin_terms_message(terms: ExpectedMarginTerms) -> forecast_pb2.ExpectedMarginTerms:
+    return forecast_pb2.ExpectedMarginTerms(
+        strength_difference=terms.strength_difference,
+        home_advantage=terms.home_advantage,
+        schedule=terms.schedule,
+        playoffs=terms.playoffs,
+        altitude=terms.altitude,
+        schedule_known=terms.schedule_known,
     )
 
 

@@ -20,6 +20,7 @@ from prometheus_client import Counter, Gauge
 
 from dejavu_common.clock import utc_now
 from dejavu_common.tasks import BackgroundTask
+from dejavu_feed.game_ids import is_playoffs
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
@@ -200,6 +201,7 @@ def _query(recorded: IssuedForecast) -> ForecastQuery:
         pregame_margin=recorded.pregame_margin,
         record=True,
         game_date=recorded.rated_day,
+        is_playoffs=is_playoffs(recorded.game_id),
         total_points=recorded.total_points,
         last_score=recorded.last_score,
     )

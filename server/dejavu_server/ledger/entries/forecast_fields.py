@@ -8,7 +8,7 @@ from typing import Any
 
 from dejavu_common.clock import microseconds
 from dejavu_feed.pattern import LastScore, Side
-from dejavu_models.types import Forecast, Horizon, Interval, WarningReason
+from dejavu_models.types import ExpectedMarginTerms, Forecast, Horizon, Interval, WarningReason
 from dejavu_server.ledger.entries.explanations import (
     encode_adaptation,
     encode_explanation,
@@ -70,7 +70,23 @@ def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, expl
         finals_since=value.get("finals_since", 0),
         warnings=tuple(map(WarningReason, value.get("warnings", ()))),
         outdated_teams=tuple(value.get("outdated_teams", ())),
+        expected_margin_terms=optional(_read_terms, value.get("expected_margin_terms")),
     )
+
+
+def _encode_terms(terms: ExpectedMarginTerms) -> dict[str, Any]:
+    return {
+        "altitude": float(terms.altitude),
+        "home_advantage": float(terms.home_advantage),
+        "playoffs": float(terms.playoffs),
+        "schedule": float(terms.schedule),
+        "schedule_known": bool(terms.schedule_known),
+        "strength_difference": float(terms.strength_difference),
+    }
+
+
+def _read_terms(value: dict[str, Any]) -> ExpectedMarginTerms:
+    return ExpectedMarginTerms(**value)
 
 
 def encode_last_score(last_score: LastScore) -> dict[str, Any]:
@@ -97,6 +113,8 @@ def _late_additions(forecast: Forecast) -> dict[str, Any]:
         added |= {"finals_since": int(forecast.finals_since), "ratings_date": forecast.ratings_date.isoformat()}
     if forecast.warnings:
         added["warnings"] = [reason.value for reason in forecast.warnings]
+    if forecast.expected_margin_terms is not None:
+        added["expected_margin_terms"] = _encode_terms(forecast.expected_margin_terms)
     if forecast.outdated_teams:
         added["outdated_teams"] = list(forecast.outdated_teams)
     return added

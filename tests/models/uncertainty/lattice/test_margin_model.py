@@ -8,37 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.builders.calibrations import symmetric_calibration, symmetric_model
 
-from dejavu_models.types import CASES, Horizon, MarginSource
+from dejavu_models.types import Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES
-from dejavu_models.uncertainty.lattice.inputs import PACE_TERMS, SCALE_TERMS, SHIFT_TERMS, WIN_TERMS, LiveInputs
-from dejavu_models.uncertainty.lattice.margin_model import CENTERS, LATE_MINUTES, TABLES, MarginModel
-from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
-
-HALF = len(SHAPE_LEVELS) // 2
-
-
-def symmetric_model(*, live: bool = False) -> MarginModel:
-    """A model that treats home and away alike: a random walk whose shape depends on the size of the lead."""
-    from statistics import NormalDist
-
-    normal = np.array([NormalDist().inv_cdf(level) for level in SHAPE_LEVELS])
-    shift, scale = np.zeros((len(CASES), SHIFT_TERMS)), np.zeros((len(CASES), SCALE_TERMS))
-    for row, (index, minute) in enumerate(CASES):
-        scale[row, 0] = np.log(2 * np.sqrt((24, 48)[index] - minute))
-        scale[row, 2] = 0.05
-    if live:
-        shift[:, 0], scale[:, 1] = 0.3, 0.5
-    late = np.stack(
-        [np.stack([normal * (1 + 0.02 * center) + 0.01 * center for center in CENTERS])] * len(LATE_MINUTES)
-    )
-    late[:, 0] = normal
-    win = np.zeros(WIN_TERMS)
-    win[2], win[6] = 2.0, 1.0
-    pace = np.tile([220.0, -1.0, np.log(100.0)], (len(CASES), 1)) if live else np.zeros((len(CASES), PACE_TERMS))
-    return MarginModel(live, shift, pace, scale, np.tile(normal, (len(CASES), 1)), late, win, games=1000)
-
+from dejavu_models.uncertainty.lattice.inputs import WIN_TERMS, LiveInputs
+from dejavu_models.uncertainty.lattice.margin_model import LATE_MINUTES, TABLES
 
 MODEL = symmetric_model()
 
@@ -100,14 +76,6 @@ def test_pace_widens_and_the_last_scorer_moves_the_forecast() -> None:
     assert spread[0] > spread[1]  # the first has more points still to come
 
 
-def test_a_factor_scales_the_spread() -> None:
-    lead, margin = np.zeros(1), np.zeros(1)
-    one = MODEL.distribution(Horizon.HALFTIME, 6, lead, lead, margin)
-    wider = MODEL.distribution(Horizon.HALFTIME, 6, lead, lead, margin, factor=1.2)
-    variances = [float(made.mass[0] @ np.square(VALUES)) for made in (one, wider)]
-    assert variances[1] / variances[0] == pytest.approx(1.44, rel=0.02)
-
-
 def test_missing_inputs_and_broken_tables_are_refused() -> None:
     zero = np.zeros(1)
     with pytest.raises(ValueError, match="live inputs"):
@@ -122,24 +90,18 @@ def test_missing_inputs_and_broken_tables_are_refused() -> None:
         replace(MODEL, games=0)
 
 
-def calibration() -> LatticeCalibration:
-    with_live = symmetric_model(live=True)
-    return LatticeCalibration(
-        {**{(source, False): MODEL for source in MarginSource}, (MarginSource.KNOWN, True): with_live}
-    )
-
-
 def test_a_calibration_comes_back_as_it_was_written() -> None:
-    made = calibration().rounded()
-    assert made.to_bytes() == calibration().to_bytes()
+    calibration = symmetric_calibration()
+    made = calibration.rounded()
+    assert made.to_bytes() == calibration.to_bytes()
     for kind, model in made.models.items():
         for name in TABLES:
-            assert getattr(model, name) == pytest.approx(getattr(calibration().models[kind], name), rel=1e-6)
+            assert getattr(model, name) == pytest.approx(getattr(calibration.models[kind], name), rel=1e-6)
     assert made.games == 1000
 
 
 def test_requests_without_live_inputs_and_bundles_without_their_tables_have_the_others() -> None:
-    made = calibration()
+    made = symmetric_calibration()
     assert made.model(MarginSource.KNOWN, live=True).live
     assert not made.model(MarginSource.KNOWN, live=False).live
     assert not made.model(MarginSource.RATED, live=True).live

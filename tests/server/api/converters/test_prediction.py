@@ -26,16 +26,15 @@ from dejavu_models.errors import (
     InvalidTeam,
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.types import Adaptation, AdaptationMode, Horizon, Interval, WarningReason
+from dejavu_models.types import Adaptation, AdaptationMode, ExpectedMarginTerms, Horizon, Interval, WarningReason
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.converters.errors import InvalidBatch
 from dejavu_server.ledger.entries import codec
 from dejavu_server.records import IssuedForecast, LateReason
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-
-
 MARKET = Market(5.5, 1.91, 2.0, bankroll=1000.0, confidence_threshold=0.6)
+TERMS = ExpectedMarginTerms(1.1, 2.7, -1.3, 0.4, 0.9, schedule_known=True)
 ADAPTATION = Adaptation(AdaptationMode.SHADOW, Interval(0.5, 21.5), Interval(1.0, 21.0), 40, 0.95, 0.9)
 
 
@@ -57,7 +56,7 @@ def issued(**changes: Any) -> IssuedForecast:
         away_team="GSW",
         pattern=query.pattern,
         pregame_margin=None,
-        forecast=replace(forecast, calibration_sequence=5, adaptation=ADAPTATION),
+        forecast=replace(forecast, calibration_sequence=5, adaptation=ADAPTATION, expected_margin_terms=TERMS),
         generated_time=NOW,
         expires_time=NOW + timedelta(minutes=5),
         sequence=7,
@@ -295,6 +294,7 @@ def test_every_field_of_the_contract_s_forecast_is_set() -> None:
     late = replace(scored, late=LateReason.TIME, forecast=forecast, arm="challenger")
     message = prediction.forecast_message(late, explanation=True, distribution=True)
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
+    assert [value for _, value in message.expected_margin_terms.ListFields()] == [1.1, 2.7, -1.3, 0.4, 0.9, True]
     adaptation = message.adaptation
     assert {field.name for field, _ in adaptation.ListFields()} == set(adaptation.DESCRIPTOR.fields_by_name)
     explanation = message.explanation
@@ -355,7 +355,7 @@ def test_an_explanation_that_was_not_asked_for_stays_here() -> None:
 
 def test_a_model_s_message_says_what_the_model_is() -> None:
     info = replace(EveryMinuteForecaster("v1").info, ratings_date=date(2024, 4, 14), approved=True, verdict_reason="so")
-    info = replace(info, finals_since=7, inputs=("total_points",))
+    info = replace(info, finals_since=7, inputs=("total_points",), whole_numbers=True)
     message = prediction.model_message(info, NOW.date(), active=True)
     of_a_store = {"stage", "aliases", "share", "lineage"}
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name) - of_a_store

@@ -168,7 +168,7 @@ async def test_servers_with_another_model_or_another_setting_share_nothing(
         servers(tmp_path, shared.url, version="another") as (another,),
     ):
         (tmp_path / "more").mkdir()
-        async with servers(tmp_path / "more", shared.url, adaptive="on") as (adaptive,):
+        async with servers(tmp_path / "more", shared.url, adaptive="shadow") as (adaptive,):
             await found(one, range(10))
             await kept(shared, 10)
             assert await found(another, range(10)) == 0

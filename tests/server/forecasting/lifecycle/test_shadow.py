@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from sqlalchemy import Connection, select
@@ -93,6 +94,13 @@ async def test_every_recorded_forecast_has_the_shadow_of_the_challenger(
     await made.close()
     assert await _rows(ledger) == [(1, "v2"), (2, "v2"), (3, "v2")]
     assert _count(metrics, "recorded") == 3
+
+
+def test_a_shadow_answers_for_the_day_and_the_part_of_the_season_of_the_recorded_forecast() -> None:
+    day = date(2024, 5, 20)
+    asked = shadow._query(replace(issued("0042300301", _PATTERN), rated_for=day))
+    assert (asked.game_date, asked.is_playoffs) == (day, True)
+    assert not shadow._query(issued("0022300301", _PATTERN)).is_playoffs
 
 
 async def test_the_task_makes_them_without_being_asked(ledger: Ledger, made: ShadowForecaster) -> None:

@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.builders.calibrations import symmetric_calibration
 from tests.support.builders.issued_forecasts import issued
 from tests.support.harness.laws import examples
 
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, RiskLevel, StakingPolicy, evaluate_market
-from dejavu_models.forecaster import _IssuedDistribution
-from dejavu_models.types import AdaptationMode, Horizon
-from dejavu_models.uncertainty.adaptive import TARGETS, ScoreMap
+from dejavu_models.types import AdaptationMode, Horizon, MarginSource
+from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
+from dejavu_models.uncertainty.game_distribution import ConformalGame, GameDistribution
+from dejavu_models.uncertainty.issued import IssuedDistribution
+from dejavu_models.uncertainty.score_map import TARGETS, ScoreMap
 from dejavu_server.ledger.audit.market_answers import fault_of
 from dejavu_server.ledger.entries import codec
 from dejavu_server.records import IssuedForecast
@@ -50,15 +53,30 @@ def asked(
     radii: tuple[float, ...] | None = None,
     policy: StakingPolicy | None = None,
 ) -> tuple[IssuedForecast, Market, MarketAnswer]:
-    """Returns a forecast as a model issues it, with a market and its answer, all as read back from a ledger."""
+    """Like `recorded`, from a distribution around a point forecast."""
+    game = ConformalGame(distribution, point, lead)
+    return recorded(game, horizon, market, point=point, lead=lead, radii=radii, policy=policy)
+
+
+def recorded(
+    game: GameDistribution,
+    horizon: Horizon,
+    market: Market,
+    *,
+    point: float,
+    lead: float,
+    radii: tuple[float, ...] | None = None,
+    policy: StakingPolicy | None = None,
+) -> tuple[IssuedForecast, Market, MarketAnswer]:
+    """Returns a forecast from a distribution, with a market and its answer, all as read back from a ledger."""
     adapter = None if radii is None else cast("Any", SimpleNamespace(map=ScoreMap(radii)))
-    made = _IssuedDistribution(distribution, point, lead, None if radii is None else AdaptationMode.ON, adapter)
+    made = IssuedDistribution(game, None if radii is None else AdaptationMode.ON, adapter)
     plain = issued(pattern=(0.0, lead), horizon=horizon, point=point)
     explanation = plain.forecast.explanation
     assert explanation is not None
     forecast = replace(
         plain.forecast,
-        explanation=replace(explanation, calibration_games=distribution.scores(lead).games),
+        explanation=replace(explanation, calibration_games=game.calibration_games),
         distribution=made.recorded(),
         static_scores=made.static_scores,
         home_lead_probability=made.home_lead_probability(),
@@ -107,6 +125,36 @@ def test_an_answer_of_a_model_follows_from_the_forecast_it_was_given_with(
     case: tuple[IssuedForecast, Market, MarketAnswer],
 ) -> None:
     assert fault_of(*case) is None
+
+
+WHOLE_NUMBERS = symmetric_calibration()
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(
+    situation=HORIZONS.flatmap(
+        lambda horizon: st.builds(
+            Situation, st.just(horizon), st.integers(1, horizon.last_slot), st.just(MarginSource.KNOWN)
+        )
+    ),
+    lead=st.integers(-30, 30),
+    gain=st.floats(-9, 9),
+    half_points=st.integers(-60, 60),
+    radii=st.none() | st.lists(st.floats(0.01, 6.0), min_size=len(TARGETS), max_size=len(TARGETS)).map(tuple),
+)
+def test_an_answer_of_a_model_of_whole_numbers_follows_from_the_forecast_and_from_no_other(
+    situation: Situation, lead: int, gain: float, half_points: int, radii: tuple[float, ...] | None
+) -> None:
+    market = Market(half_points / 2, 1.9, 1.95)
+    answers = []
+    for ahead in (0, 30):
+        point = lead + gain + ahead
+        game = WHOLE_NUMBERS.game(situation, point, lead + ahead, 2.0)
+        answers.append(recorded(game, situation.horizon, market, point=point, lead=lead + ahead, radii=radii))
+    assert [fault_of(*case) for case in answers] == [None, None]
+    (close, _, _), (_, _, far) = answers
+    if close.forecast.home_lead_probability < 0.9 and abs(half_points) <= 2:
+        assert fault_of(close, market, far) is not None
 
 
 @settings(max_examples=examples(30), deadline=None)

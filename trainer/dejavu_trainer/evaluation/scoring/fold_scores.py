@@ -21,19 +21,34 @@ from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.conformal import THRESHOLDS, PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import LEAD_EDGES, MIN_CELL, lead_groups
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.baselines import SURE, linear_baseline, logistic_probabilities, persistence_baseline
-from dejavu_trainer.evaluation.ceiling import diffusion, hindsight_margins
+from dejavu_trainer.evaluation.scoring.baselines import (
+    SURE,
+    linear_baseline,
+    logistic_probabilities,
+    persistence_baseline,
+    rated_by_results,
+)
+from dejavu_trainer.evaluation.scoring.ceiling import diffusion, hindsight_margins
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
+from dejavu_trainer.evaluation.scoring.lattice_scores import lattice_forecasts, season_factors
 from dejavu_trainer.execution import Advance, ignore
-from dejavu_trainer.training.calibrate import CalibratedModels, fit_distributions, point_forecasts
+from dejavu_trainer.training.calibrate import CalibratedModels, fit_distributions, live_inputs, point_forecasts
 from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT
 from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
 
-ALPHAS: Final = (0.05, 0.2, 0.5)
-"""Miscoverages of the scored intervals."""
-
 SERVED: Final = ("ensemble", "frozen", "no_teams")
-"""The ensemble with carried ratings; with ratings frozen before the season; without teams. The verdict checks these."""
+"""The ensemble with carried ratings; with ratings frozen before the season; without teams. The verdict checks these.
+
+On whole numbers, their scores are multiplied by a factor of the season, as a server does by default.
+"""
+
+STATIC: Final = {"ensemble": "static", "frozen": "static_frozen"}
+"""Names of some of SERVED without the factor of the season."""
+
+NO_LIVE: Final = "no_live"
+"""The ensemble without total points and last scores, as for requests that do not have them."""
 
 PARTS: Final = ("dejavu", "lstm", "fixed")
 """Components of the ensemble, and the ensemble with fixed weights; all with carried ratings."""
@@ -48,31 +63,10 @@ CEILING: Final = ("diffusion", "hindsight")
 """A Brownian motion with the expected margin as its drift; the linear reference with ratings in hindsight. See
 `ceiling`."""
 
-FORECASTERS: Final = (*SERVED, *PARTS, *BASELINES, LOGISTIC, *CEILING)
+FORECASTERS: Final = (*SERVED, STATIC["ensemble"], NO_LIVE, *PARTS, *BASELINES, LOGISTIC, *CEILING)
 
-SCORING_STEPS: Final = 6
+SCORING_STEPS: Final = 5
 """Number of progress updates of `score_fold`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Forecasts:
-    """One forecaster's forecasts of n games for every case; the logistic regression has only probabilities.
-
-    Attributes:
-        probability: (n, cases), probability that the home team leads at the horizon.
-        point: (n, cases), point forecasts in points.
-        lower, upper: (n, cases, alphas), ends of the intervals in points; NaN where the calibration is too small.
-        crps: (n, cases), in points.
-        pit: (n, cases), probability integral transform of the outcomes (Dawid 1984); uniform on (0, 1) if the forecasts
-            are calibrated.
-    """
-
-    probability: Singles
-    point: Singles | None = None
-    lower: Singles | None = None
-    upper: Singles | None = None
-    crps: Singles | None = None
-    pit: Singles | None = None
 
 
 @dataclass(frozen=True)
@@ -122,30 +116,26 @@ class FoldScores:
 
 def score(models: CalibratedModels, games: Games, advance: Advance = ignore) -> FoldScores:
     """Scores calibrated models on games later than all their own: at least one; see `score_fold`."""
-    train, calibrate = models.train, models.calibrate
+    earlier = models.games
     return score_fold(
         models.models,
         models.calibration,
-        earlier=RatedGames(
-            Games.joined([train.games, calibrate.games]), np.concatenate([train.margins, calibrate.margins])
-        ),
-        calibrate=calibrate,
+        earlier=earlier.games,
+        calibrate=earlier,
         test=carry(models.after, games)[0],
         frozen_margins=margins_with_frozen_ratings(models.after, games),
-        min_cell=models.recipe.min_cell,
         advance=advance,
     )
 
 
 def score_fold(
     models: PointEnsemble,
-    calibration: Calibration,
+    calibration: Calibration | LatticeCalibration,
     *,
-    earlier: RatedGames,
+    earlier: Games,
     calibrate: RatedGames,
     test: RatedGames,
     frozen_margins: Floats,
-    min_cell: int = MIN_CELL,
     advance: Advance = ignore,
 ) -> FoldScores:
     """Scores models on games later than all their training and calibration games.
@@ -153,49 +143,39 @@ def score_fold(
     Args:
         models: models with a database for every minute.
         calibration: calibration of the models, as served.
-        earlier: all games before the test games, including `calibrate`, with margins from carried ratings; the
-            references are fitted on them.
+        earlier: all games before the test games, including `calibrate`; the references are fitted on them.
         calibrate: the games that `calibration` was fitted on.
         test: test games, at least one, with margins from carried ratings.
         frozen_margins: (n,), margins of the test games with ratings frozen before the first of them, in points.
-        min_cell: minimum number of calibration games per cell, for forecasters that are calibrated here.
         advance: called with 1 after each of SCORING_STEPS.
 
     Raises:
         KeyError: if the models or the calibration lack a minute.
     """
     games = test.games
-    past = _with_fixed_weights(point_forecasts(models, calibrate))
-    advance(1)
     points = _with_fixed_weights(point_forecasts(models, test))
     advance(1)
     frozen = point_forecasts(models, RatedGames(games, frozen_margins))["ensemble"]
     advance(1)
     no_teams = point_forecasts(models, RatedGames(games, np.full(len(games), np.nan)))["ensemble"]
     advance(1)
-    served = {
-        mode: [calibration.distributions[Situation(HORIZONS[index], minute, mode)] for index, minute in CASES]
-        for mode in MarginSource
-    }
-    forecasts = {
-        "ensemble": _forecasts(points["ensemble"], served[MarginSource.KNOWN], test),
-        "frozen": _forecasts(frozen, served[MarginSource.RATED], test),
-        "no_teams": _forecasts(no_teams, served[MarginSource.UNKNOWN], test),
-    }
-    for name in PARTS:
-        own = fit_distributions(past[name], calibrate.games, models.linear.scales[:, :, MarginSource.KNOWN], min_cell)
-        forecasts[name] = _forecasts(points[name], own, test)
+    by_name = {"ensemble": points["ensemble"], "frozen": frozen, "no_teams": no_teams}
+    if isinstance(calibration, LatticeCalibration):
+        forecasts, cell_games = _on_whole_numbers(calibration, by_name, points, test, frozen_margins, calibrate)
+    else:
+        past = _with_fixed_weights(point_forecasts(models, calibrate))
+        forecasts, cell_games = _on_all_numbers(calibration, by_name, points, past, models, test, calibrate)
     advance(1)
     hindsight = hindsight_margins(games)
-    forecasts |= _references(earlier, test, hindsight)
+    forecasts |= _references(earlier, games, hindsight)
     advance(1)
-    trained = earlier.select(~np.isin(earlier.games.game_id, calibrate.games.game_id))
+    apart = earlier.season[~np.isin(earlier.game_id, calibrate.games.game_id)]
     return FoldScores(
-        train_seasons=_seasons(trained),
-        calibration_seasons=_seasons(calibrate),
+        train_seasons=_seasons(apart if len(apart) else earlier.season),
+        calibration_seasons=_seasons(calibrate.games.season),
         calibration_games=len(calibrate.games),
-        cell_games=np.array([_games_by_lead(each) for each in served[MarginSource.KNOWN]], dtype=np.int32),
-        home_advantage=float(earlier.games.final.mean()),
+        cell_games=cell_games,
+        home_advantage=float(earlier.final.mean()),
         **{name: getattr(games, name) for name in ("game_id", "season", "date", "phase", "home", "away")},
         leads=games.differentials[:, :MAX_SLOTS],
         outcomes=games.outcomes.astype(np.int16),
@@ -206,16 +186,74 @@ def score_fold(
     )
 
 
-def _references(earlier: RatedGames, test: RatedGames, hindsight: Floats) -> dict[str, Forecasts]:
+def _on_whole_numbers(
+    calibration: LatticeCalibration,
+    served: dict[str, Floats],
+    points: dict[str, Floats],
+    test: RatedGames,
+    frozen_margins: Floats,
+    calibrate: RatedGames,
+) -> tuple[dict[str, Forecasts], NDArray[np.int32]]:
+    """Returns all forecasts but those of the references, and the calibration games by case and size of the lead."""
+    games = test.games
+    live = bool(live_inputs(games)[1].all())
+    sources = {
+        "ensemble": (MarginSource.KNOWN, test.margins),
+        "frozen": (MarginSource.RATED, frozen_margins),
+        "no_teams": (MarginSource.UNKNOWN, np.full(len(games), np.nan)),
+    }
+    known = calibration.model(MarginSource.KNOWN, live=live)
+    factors = season_factors(served["ensemble"], known, test.margins, games)
+    forecasts = {}
+    for name, (source, margins) in sources.items():
+        model = calibration.model(source, live=live)
+        forecasts[name] = lattice_forecasts(served[name], model, margins, games, factors)
+        if name in STATIC:
+            forecasts[STATIC[name]] = lattice_forecasts(served[name], model, margins, games)
+    without = calibration.model(MarginSource.KNOWN, live=False)
+    forecasts[NO_LIVE] = lattice_forecasts(served["ensemble"], without, test.margins, games, factors)
+    for name in PARTS:
+        forecasts[name] = lattice_forecasts(points[name], known, test.margins, games)
+    groups = lead_groups(calibrate.games.levels)
+    by_minute = np.stack([np.bincount(of_minute, minlength=len(LEAD_EDGES) + 1) for of_minute in groups.T])
+    return forecasts, np.array([by_minute[minute - 1] for _, minute in CASES], dtype=np.int32)
+
+
+def _on_all_numbers(
+    calibration: Calibration,
+    served: dict[str, Floats],
+    points: dict[str, Floats],
+    past: dict[str, Floats],
+    models: PointEnsemble,
+    test: RatedGames,
+    calibrate: RatedGames,
+) -> tuple[dict[str, Forecasts], NDArray[np.int32]]:
+    """Like `_on_whole_numbers`, for bundles of releases whose distributions lie on all numbers."""
+    distributions = {
+        name: [calibration.distributions[Situation(HORIZONS[index], minute, source)] for index, minute in CASES]
+        for name, source in zip(served, (MarginSource.KNOWN, MarginSource.RATED, MarginSource.UNKNOWN), strict=True)
+    }
+    forecasts = {name: _forecasts(served[name], distributions[name], test) for name in served}
+    forecasts |= {STATIC[name]: forecasts[name] for name in STATIC} | {NO_LIVE: forecasts["ensemble"]}
+    for name in PARTS:
+        scales = models.linear.scales[:, :, MarginSource.KNOWN]
+        forecasts[name] = _forecasts(
+            points[name], fit_distributions(past[name], calibrate.games, scales, MIN_CELL), test
+        )
+    return forecasts, np.array([_games_by_lead(each) for each in distributions["ensemble"]], dtype=np.int32)
+
+
+def _references(past: Games, games: Games, hindsight: Floats) -> dict[str, Forecasts]:
+    earlier, test = rated_by_results(past, games)
     logistic = logistic_probabilities(earlier, test)
     by_case = np.stack([logistic[:, minute - 1, index] for index, minute in CASES], axis=1)
-    past, known = RatedGames(earlier.games, hindsight_margins(earlier.games)), RatedGames(test.games, hindsight)
+    in_hindsight, known = RatedGames(past, hindsight_margins(past)), RatedGames(games, hindsight)
     return {
         "linear": _forecasts(*linear_baseline(earlier, test), test),
         "persistence": _forecasts(*persistence_baseline(earlier, test), test),
         LOGISTIC: Forecasts(by_case.astype(np.float32)),
         "diffusion": _normal_forecasts(*diffusion(earlier, test), test.games),
-        "hindsight": _forecasts(*linear_baseline(past, known), test),
+        "hindsight": _forecasts(*linear_baseline(in_hindsight, known), test),
     }
 
 
@@ -282,5 +320,5 @@ def _games_by_lead(distribution: PredictiveDistribution) -> list[int]:
     return [distribution.scores(smallest).games for smallest in (0.0, *LEAD_EDGES)]
 
 
-def _seasons(rated: RatedGames) -> tuple[int, ...]:
-    return tuple(int(season) for season in np.unique(rated.games.season))
+def _seasons(season: NDArray[np.integer]) -> tuple[int, ...]:
+    return tuple(np.unique(season).tolist())

@@ -8,11 +8,12 @@ A game counts for the days after its own: on a day, no game influences another. 
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from itertools import takewhile
+from operator import attrgetter
 from typing import Final, NamedTuple, Self
 
 from dejavu_feed.home_cities import HOME_CITIES, host_city, utc_offset
@@ -64,6 +65,11 @@ class GameSchedule(NamedTuple):
     away: TeamSchedule = TeamSchedule()
     altitude: int | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the games of both teams on the last six days are known, and so whether they played the day before."""
+        return self.home.games_in_6_days is not None and self.away.games_in_6_days is not None
+
 
 class Appearance(NamedTuple):
     """A game of a team: local date, code of the city's team, and whether it is the team's own game at home."""
@@ -71,6 +77,9 @@ class Appearance(NamedTuple):
     day: date
     city: str
     at_home: bool
+
+
+_DAY: Final = attrgetter("day")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +154,8 @@ class ScheduleHistory:
         return replace(self, season=season, newest=last, known_from=first, games={})
 
     def _team(self, code: str, game: Appearance) -> TeamSchedule:
-        earlier = [each for each in self.games.get(code, ()) if each.day < game.day]
+        games = self.games.get(code, ())
+        earlier = games[: bisect_left(games, game.day, key=_DAY)]  # forecasts wait for this: no look at every game
         last = earlier[-1] if earlier else None
         rest = None if last is None else (game.day - last.day).days - 1
         in_4, in_6 = (self._games_in(days, earlier, game.day) for days in _WINDOWS)
@@ -158,13 +168,13 @@ class ScheduleHistory:
             time_zones=None if last is None else utc_offset(game.city, game.day) - utc_offset(last.city, game.day),
         )
 
-    def _games_in(self, days: int, earlier: list[Appearance], day: date) -> int | None:
+    def _games_in(self, days: int, earlier: tuple[Appearance, ...], day: date) -> int | None:
         first = day - timedelta(days - 1)
         if not self._is_known_from(first):
             return None
-        return 1 + sum(each.day >= first for each in earlier)
+        return 1 + len(earlier) - bisect_left(earlier, first, key=_DAY)
 
-    def _road_games(self, earlier: list[Appearance], game: Appearance) -> int | None:
+    def _road_games(self, earlier: tuple[Appearance, ...], game: Appearance) -> int | None:
         if game.at_home:
             return 0
         trip = list(takewhile(lambda each: not each.at_home, reversed(earlier)))

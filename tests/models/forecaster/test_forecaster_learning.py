@@ -10,9 +10,11 @@ from datetime import timedelta
 from statistics import NormalDist
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.builders.bundles import earlier_bundle
 
 from dejavu_models.betting import Market
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -24,15 +26,17 @@ from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Forecast, Horizon, MarginSource
 from dejavu_models.uncertainty.adaptive import AdaptationMethod, Tracker, static_score
+from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES
 
 ON, SHADOW = AdaptationMode.ON, AdaptationMode.SHADOW
 NORMAL = NormalDist()
 
 
-@pytest.fixture(scope="module")
-def bundle() -> Forecaster:
-    return load_bundle(default_bundle())
+@pytest.fixture(scope="module", params=[default_bundle, earlier_bundle])
+def bundle(request: pytest.FixtureRequest) -> Forecaster:
+    """The bundle that ships, and one of an earlier release."""
+    return load_bundle(request.param())
 
 
 @pytest.fixture
@@ -180,12 +184,13 @@ def test_what_is_recorded_of_a_distribution_rises_and_lets_its_static_scores_be_
     assert len(forecast.distribution) == len(forecast.static_scores) == len(DISTRIBUTION_LEVELS)
     assert list(forecast.distribution) == sorted(forecast.distribution)
     assert all(round(value, 3) == value for value in forecast.distribution)
-    distribution = shipped._distribution(query.horizon, query.pattern.minutes, MarginSource.UNKNOWN)
+    situation = Situation(query.horizon, query.pattern.minutes, MarginSource.UNKNOWN)
+    distribution = shipped.calibration.game(situation, forecast.point, query.pattern.last)
     for quantile in forecast.quantiles:
         place = DISTRIBUTION_LEVELS.index(quantile.level)
         # A rounded score may select the neighbouring residual.
         near = [forecast.static_scores[place] + by for by in (-1e-6, 1e-6)]
-        lower, upper = distribution.values_at(forecast.point, query.pattern.last, near)
+        lower, upper = distribution.values_at(near)
         assert lower - 0.001 <= forecast.distribution[place] <= upper + 0.001
         assert lower <= quantile.value <= upper
     if of == Tracker():
@@ -210,11 +215,11 @@ def test_the_static_score_of_an_outcome_does_not_depend_on_what_was_learned(
 def test_the_recorded_quantiles_give_the_crps_of_the_whole_distribution(shipped: Forecaster) -> None:
     query = asked(record=True)
     forecast = shipped.forecast(query)
-    from_lead = query.pattern.last
-    distribution = shipped._distribution(Horizon.FINAL, 18, MarginSource.UNKNOWN)
-    residuals = distribution.residuals_for(from_lead).residuals
-    for outcome in (-25.0, 0.0, 6.0, 40.0):
-        due = float(crps([forecast.point], residuals, [outcome])[0])
+    situation = Situation(Horizon.FINAL, 18, MarginSource.UNKNOWN)
+    distribution = shipped.calibration.game(situation, forecast.point, query.pattern.last)
+    sample = np.array(distribution.quantiles([(rank + 0.5) / 200 for rank in range(200)]))
+    for outcome in (-25.0, 1.0, 6.0, 40.0):
+        due = float(crps([0.0], sample, [outcome])[0])
         assert crps_of_quantiles(forecast.distribution, outcome) == pytest.approx(due, rel=0.02, abs=0.05)
 
 
@@ -266,12 +271,12 @@ def test_ratings_that_were_carried_on_say_what_is_expected(shipped: Forecaster) 
 
 
 def test_teams_with_enough_games_are_forecast_as_those_whose_strength_is_known(shipped: Forecaster) -> None:
-    query = asked(home_team="BOS", away_team="BKN")
+    query = asked(home_team="BOS", away_team="BKN", record=True)
     for games, known in ((KNOWN_GAMES - 1, False), (KNOWN_GAMES, True)):
         shipped.update(OnlineState(9, ratings=carried(shipped, games)))
         rated = shipped.forecast(query)
         given_ = shipped.forecast(replace(query, home_team="", away_team="", pregame_margin=rated.expected_margin))
-        assert (rated.interval == given_.interval) is known
+        assert (rated.distribution == given_.distribution) is known
         assert rated.point == pytest.approx(given_.point)
 
 

@@ -10,31 +10,46 @@ fitted without them, and one cell for all leads a lower one than several, since 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.point.linear import LinearModels
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import MIN_CELL, UNSCALED
 from dejavu_trainer.data.games import Games
+from dejavu_trainer.execution import ignore
 from dejavu_trainer.training.calibrate import fit_distributions
-from dejavu_trainer.training.linear import fit_linear
-from dejavu_trainer.training.ratings import RatedGames
+from dejavu_trainer.training.linear import fit_linear, season_parts
+from dejavu_trainer.training.ratings import RatedGames, carry, fit_ratings
 
 SCALE: Final = 10.0
 """Divisor of leads and margins before the regression, in points; conditions the optimisation."""
+
+RATING_STEPS: Final = 60
+"""Likelihood evaluations in the search for the settings of the references' ratings."""
 
 SURE: Final = 1e-6
 """Minimum distance of the logistic regression's probabilities from 0 and 1: at the last minute they would round to 0 or
 1, and a single game would make the log loss infinite."""
 
-PARTS_OF_A_SEASON: Final = 5
-"""Number of parts, by date, that residuals are taken from if all games are of one season."""
+
+def rated_by_results(past: Games, games: Games) -> tuple[RatedGames, RatedGames]:
+    """Rates games for the references: by results alone, without schedule, playoffs and altitude.
+
+    Args:
+        past: all games before those forecast, on which the settings of the ratings are fitted.
+        games: games to forecast, each with ratings that are carried up to it.
+
+    Returns:
+        Both with their margins.
+    """
+    settings = fit_ratings(past, RATING_STEPS, ignore, with_terms=False)
+    rated, after = carry(RatingFilter.start(settings, with_terms=False), past)
+    return rated, carry(after, games)[0]
 
 
 def linear_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[PredictiveDistribution]]:
@@ -50,7 +65,7 @@ def linear_baseline(past: RatedGames, rated: RatedGames) -> tuple[Floats, list[P
     """
     models = fit_linear(*past)
     out_of_season = np.empty((len(past.games), MAX_SLOTS, len(HORIZONS)))
-    for which in _parts(past.games):
+    for which in season_parts(past.games.season):
         rest = past.select(~which)
         out_of_season[which] = _linear_points(fit_linear(*rest) if len(rest.games) else models, past.select(which))
     scales = models.scales[:, :, MarginSource.KNOWN]
@@ -70,14 +85,6 @@ def _linear_points(models: LinearModels, rated: RatedGames) -> Floats:
     leads = rated.games.levels
     points: Floats = leads[:, :, None] + models.increments(slice(1, MAX_SLOTS + 1), leads, rated.margins)
     return points
-
-
-def _parts(games: Games) -> Iterator[NDArray[np.bool_]]:
-    """Yields masks of games that are forecast without each other: the seasons, or parts of a single one."""
-    several = games.season[0] != games.season[-1]
-    parts = games.season if several else np.arange(len(games)) * PARTS_OF_A_SEASON // len(games)
-    for part in np.unique(parts):
-        yield parts == part
 
 
 def logistic_probabilities(past: RatedGames, rated: RatedGames) -> Floats:

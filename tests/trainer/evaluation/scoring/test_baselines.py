@@ -6,8 +6,8 @@ from tests.support.builders.folds import linear_points, rated_walks
 from tests.support.fakes.linear_only_models import plain_models
 
 from dejavu_models.types import CASES, MarginSource
-from dejavu_trainer.evaluation.baselines import PARTS_OF_A_SEASON, linear_baseline, persistence_baseline
-from dejavu_trainer.training.linear import fit_linear
+from dejavu_trainer.evaluation.scoring.baselines import linear_baseline, persistence_baseline
+from dejavu_trainer.training.linear import PARTS_OF_A_SEASON, fit_linear
 
 CASE = CASES.index((1, 20))
 

@@ -1,0 +1,74 @@
+"""Measures what schedule, playoffs and altitude add to the expected margin: its error with and without them, by season.
+
+Run with `python -m bench.lifecycle.schedule_terms --data DIR` from the project's folder; DIR has the plays of all
+seasons. For each tested season the settings of the rating filter are fitted on all seasons before it, once
+with the terms and once without, and ratings are carried from game to game. Differences are paired over games.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from dejavu_models.arrays import Floats
+from dejavu_models.ratings import RatingFilter
+from dejavu_models.schedule import GameTerms
+from dejavu_trainer.data.games import Games, load_games, parse_seasons
+from dejavu_trainer.execution import ignore
+from dejavu_trainer.training.ratings import carry, fit_ratings
+from dejavu_trainer.training.recipe import TrainingConfig
+
+RESAMPLES = 2000
+
+
+def errors(games: Games, season: int, steps: int, *, with_terms: bool) -> tuple[Floats, RatingFilter]:
+    """Returns the errors of the expected margins of a season, (n,) in points, and the filter after it."""
+    settings = fit_ratings(games.select(games.season < season), steps, ignore, with_terms=with_terms)
+    start = RatingFilter.start(settings, with_terms=with_terms)
+    rated, after = carry(start, games.select(games.season <= season))
+    test = rated.of_seasons([season])
+    return test.margins - test.games.final, after
+
+
+def rmse(error: Floats) -> Floats:
+    """Returns the root mean square over the last axis."""
+    return np.asarray(np.sqrt(np.square(error).mean(axis=-1)))
+
+
+def row(name: str, without: Floats, with_: Floats) -> str:
+    """Formats the errors without and with terms, and their difference with its 95 % bootstrap interval over games."""
+    drawn = np.random.default_rng(0).integers(0, len(with_), (RESAMPLES, len(with_)))
+    low, high = np.quantile(rmse(with_[drawn]) - rmse(without[drawn]), (0.025, 0.975))
+    plain, better = float(rmse(without)), float(rmse(with_))
+    return f"{name:>10} {len(with_):>6,} {plain:>8.3f} {better:>8.3f} {better - plain:>+8.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints the errors of each season and of all, and the coefficients after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the games")
+    parser.add_argument("--first", type=int, default=2015, metavar="SEASON", help="first season (default: 2015)")
+    parser.add_argument("--steps", type=int, default=TrainingConfig().rating_steps, help="evaluations of a likelihood")
+    parser.add_argument("--test", default="2019-2023", metavar="SEASONS", help="tested seasons (default: 2019-2023)")
+    options = parser.parse_args(arguments)
+    seasons = parse_seasons(options.test)
+    games = load_games(options.data, range(options.first, max(seasons) + 1))
+    print(f"{'RMSE':>10} {'games':>6} {'without':>8} {'with':>8} {'difference':>8}   coefficients ± standard deviation")
+    parts = []
+    for season in seasons:
+        without, _ = errors(games, season, options.steps, with_terms=False)
+        with_, after = errors(games, season, options.steps, with_terms=True)
+        deviations = np.sqrt(np.diag(after.covariance))[-len(GameTerms._fields) :]
+        worth = zip(GameTerms._fields, after.ratings().coefficients, deviations.tolist(), strict=True)
+        told = ", ".join(f"{name} {points:+.2f} ± {deviation:.2f}" for name, points, deviation in worth)
+        print(f"{row(f'{season}', without, with_)} {told}", flush=True)
+        parts.append((without, with_))
+    print(row("all", *(np.concatenate(each) for each in zip(*parts, strict=True))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""Schedule of a season: what it says of a game before tip-off, and the terms by which it enters the expected margin."""
+
+from dejavu_models.schedule.history import (
+    MAX_BREAK,
+    MAX_REST,
+    Appearance,
+    GameSchedule,
+    ScheduleHistory,
+    TeamSchedule,
+)
+from dejavu_models.schedule.terms import HIGH_ALTITUDE, NO_TERMS, GameTerms, game_terms
+
+__all__ = [
+    "HIGH_ALTITUDE",
+    "MAX_BREAK",
+    "MAX_REST",
+    "NO_TERMS",
+    "Appearance",
+    "GameSchedule",
+    "GameTerms",
+    "ScheduleHistory",
+    "TeamSchedule",
+    "game_terms",
+]

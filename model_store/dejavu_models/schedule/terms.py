@@ -1,0 +1,67 @@
+"""Terms of a game by which its expected margin differs from that of the same teams on another day.
+
+Training and servers compute them here, from the same `ScheduleHistory`. What was tried besides and gained nothing is in
+docs/evaluation.md.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from dejavu_feed.home_cities import HOME_CITIES
+from dejavu_models.schedule.history import GameSchedule, TeamSchedule
+
+HIGH_ALTITUDE: Final = 1200
+"""Metres above sea level from which on the home team is used to thinner air: Denver and Salt Lake City."""
+
+_WINDOW: Final = 6
+
+
+class GameTerms(NamedTuple):
+    """Regressors of the expected margin of a game; their coefficients are in the rating filter, in this order.
+
+    Attributes:
+        back_to_back: 1 if only the home team played the day before, −1 if only the visitors did, otherwise 0.
+        games_in_6_days: games of the home team on the six days that end with the game's, minus those of the visitors;
+            −5 to 5.
+        playoffs: 1 in the play-in and the playoffs, otherwise 0.
+        altitude: 1 in a city above HIGH_ALTITUDE, otherwise 0.
+    """
+
+    back_to_back: float = 0.0
+    games_in_6_days: float = 0.0
+    playoffs: float = 0.0
+    altitude: float = 0.0
+
+
+NO_TERMS: Final = GameTerms()
+"""A game of the regular season near sea level, of two teams that are equally rested."""
+
+
+def game_terms(schedule: GameSchedule, home: str, *, is_playoffs: bool) -> GameTerms:
+    """Returns the terms of a game. What its schedule does not know counts as equal for both teams.
+
+    Args:
+        schedule: what is known of its schedule.
+        home: NBA code of the home team, whose city has the altitude if the schedule has none.
+        is_playoffs: whether it is of the play-in or the playoffs.
+
+    Raises:
+        KeyError: if the home team is not an NBA code.
+    """
+    altitude = HOME_CITIES[home].altitude if schedule.altitude is None else schedule.altitude
+    return GameTerms(
+        back_to_back=float(_played_yesterday(schedule.home) - _played_yesterday(schedule.away)),
+        games_in_6_days=float(_recent(schedule.home) - _recent(schedule.away)) if schedule.is_known else 0.0,
+        playoffs=float(is_playoffs),
+        altitude=float(altitude > HIGH_ALTITUDE),
+    )
+
+
+def _played_yesterday(team: TeamSchedule) -> int:
+    return int(team.is_back_to_back or False)
+
+
+def _recent(team: TeamSchedule) -> int:
+    # No team plays twice a day. Finals that say so are wrong, and must not move a margin by more than a real schedule.
+    return min(team.games_in_6_days or 0, _WINDOW)

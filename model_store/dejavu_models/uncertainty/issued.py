@@ -1,0 +1,114 @@
+"""Distribution that a forecast is issued with: the model's own, or the one adapted to reported outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from dejavu_models import betting
+from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
+from dejavu_models.types import Adaptation, AdaptationMode, Horizon, Interval, Quantile
+from dejavu_models.uncertainty.adaptive import AdaptationMethod, Tracker, radius_of_alpha, scaled_radii
+from dejavu_models.uncertainty.conformal_scores import NORMAL
+from dejavu_models.uncertainty.game_distribution import GameDistribution
+from dejavu_models.uncertainty.score_map import ScoreMap
+from dejavu_models.uncertainty.season_scale import pooled
+
+
+class IntervalAdapter:
+    """Applies a tracker to forecasts; caches the score map and the rolling coverage.
+
+    Args:
+        tracker: the tracker.
+        method: the adaptation method.
+        score_map: a score map in place of the tracker's own.
+
+    Attributes:
+        map: the score map.
+        games: number of games in the rolling window.
+        rolling: alpha → rolling coverage of its adapted and of its static intervals.
+    """
+
+    def __init__(self, tracker: Tracker, method: AdaptationMethod, score_map: ScoreMap | None = None) -> None:
+        self.map: ScoreMap = score_map or tracker.map(method)
+        self.games = len(tracker.recent)
+
+        # The cache is limited: clients that vary alpha on every call must not exhaust memory.
+        @lru_cache(maxsize=64)
+        def rolling(alpha: float) -> tuple[float | None, float | None]:
+            return tracker.rolling_coverage(alpha, method), tracker.static_rolling_coverage(alpha)
+
+        self.rolling = rolling
+
+
+def adapters(
+    trackers: Mapping[tuple[Horizon, int], Tracker], method: AdaptationMethod
+) -> dict[tuple[Horizon, int], IntervalAdapter]:
+    """Returns the adapter of each tracker. The factor of the season is that of all quarters of a horizon together."""
+    if method is not AdaptationMethod.SEASON:
+        return {key: IntervalAdapter(tracker, method) for key, tracker in trackers.items()}
+    maps = {}
+    for horizon in {horizon for horizon, _ in trackers}:
+        of_season = pooled(each.season for (of, _), each in trackers.items() if of is horizon)
+        maps[horizon] = ScoreMap(scaled_radii(of_season.factor))
+    return {key: IntervalAdapter(tracker, method, maps[key[0]]) for key, tracker in trackers.items()}
+
+
+class IssuedDistribution:
+    """All numbers of a forecast that depend on its distribution.
+
+    Args:
+        game: distribution of the model as calibrated.
+        mode: None if adaptation is off.
+        adapter: None if nothing has settled yet.
+    """
+
+    def __init__(self, game: GameDistribution, mode: AdaptationMode | None, adapter: IntervalAdapter | None) -> None:
+        self._game = game
+        self._mode = mode
+        self._adapter = adapter
+        self._map = adapter.map if adapter is not None and mode is AdaptationMode.ON else None
+        self.static_scores: tuple[float, ...] = () if self._map is None else self._map.distribution
+        """See `types.Forecast`."""
+
+    def adaptation(self, alpha: float, static: Interval) -> Adaptation | None:
+        """Returns the adapted interval with the static one; both are equal before any game settles."""
+        if self._mode is None:
+            return None
+        if self._adapter is None:
+            return Adaptation(self._mode, adapted=static, static=static)
+        adapted = self._game.interval_at(self._adapter.map(radius_of_alpha(alpha)))
+        return Adaptation(self._mode, adapted, static, self._adapter.games, *self._adapter.rolling(alpha))
+
+    def quantiles(self, levels: Sequence[float]) -> tuple[Quantile, ...]:
+        """Returns quantiles in the order of the levels."""
+        if self._map is None:
+            values = self._game.quantiles(levels)
+        else:
+            values = self._game.values_at([self._map(NORMAL.inv_cdf(level)) for level in levels])
+        return tuple(Quantile(level, value) for level, value in zip(levels, values, strict=True))
+
+    def recorded(self) -> tuple[float, ...]:
+        """Returns the quantiles at DISTRIBUTION_LEVELS."""
+        return self._game.recorded_quantiles(None if self._map is None else self._map.grid)
+
+    def home_lead_probability(self) -> float:
+        """Returns P(the home team leads at the horizon)."""
+        return self._adapted(self._game.home_lead_probability)
+
+    def evaluate(
+        self, market: Market, horizon: Horizon, policy: StakingPolicy, *, unrated: bool = False
+    ) -> MarketAnswer:
+        """Evaluates a market with this distribution."""
+
+        def at_least(differential: int) -> float:
+            # No game ends in a tie: P(final ≥ 0) = P(final ≥ 1).
+            bound = 0.0 if horizon is Horizon.FINAL and differential in (0, 1) else differential - 0.5
+            return self._adapted(self._game.probability_above(bound))
+
+        return betting.evaluate_market(market, at_least, policy, unrated=unrated)
+
+    def _adapted(self, probability: float) -> float:
+        if self._map is None:
+            return probability
+        return NORMAL.cdf(self._map.inverse(NORMAL.inv_cdf(probability)))

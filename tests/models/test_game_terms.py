@@ -1,0 +1,220 @@
+"""Terms by which schedule, playoffs and altitude enter the expected margin: in the filter and in answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
+from dejavu_models.online_state import OnlineState
+from dejavu_models.ratings import CODES, RatingFilter, Ratings, RatingSettings, carried_margins
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.schedule import NO_TERMS, GameSchedule, GameTerms, ScheduleHistory, TeamSchedule, game_terms
+from dejavu_models.types import ExpectedMarginTerms, Horizon
+
+OPENING = date(2030, 10, 22)
+WORTH = GameTerms(-2.0, -0.5, 0.75, 1.5)
+"""Points."""
+
+
+def history(*games: tuple[int, str, str], since: date = OPENING) -> ScheduleHistory:
+    """Returns the history of games: days since the opening night, home and away team."""
+    state = ScheduleHistory()
+    for day, home, away in games:
+        state = state.after(since + timedelta(day), home, away)
+    return state
+
+
+WEEK = history((0, "BOS", "LAL"), (1, "NYK", "LAL"), (2, "DEN", "BOS"), (3, "MIA", "LAL"))
+
+
+@pytest.mark.parametrize(
+    ("day", "home", "away", "due"),
+    [
+        (4, "BOS", "LAL", GameTerms(back_to_back=-1, games_in_6_days=-1)),
+        (4, "LAL", "BOS", GameTerms(back_to_back=1, games_in_6_days=1)),
+        (4, "MIA", "LAL", GameTerms(games_in_6_days=-2)),
+        (4, "UTA", "LAL", GameTerms(back_to_back=-1, games_in_6_days=-3, altitude=1)),
+        (3, "DEN", "NYK", GameTerms(back_to_back=1, altitude=1)),
+        (9, "BOS", "LAL", NO_TERMS),
+    ],
+)
+def test_terms_say_who_is_more_tired_and_where_air_is_thin(day: int, home: str, away: str, due: GameTerms) -> None:
+    schedule = WEEK.before(OPENING + timedelta(day), home, away)
+    assert schedule.is_known
+    assert game_terms(schedule, home, is_playoffs=False) == due
+    assert game_terms(schedule, home, is_playoffs=True) == due._replace(playoffs=1)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "due"),
+    [
+        (GameSchedule(), GameTerms(altitude=1)),
+        (ScheduleHistory().before(date(2031, 1, 20), "DEN", "BOS"), GameTerms(altitude=1)),
+        (history((0, "LAL", "DEN"), since=date(2031, 1, 19)).before(date(2031, 1, 20), "DEN", "BOS"), None),
+        (ScheduleHistory().before(date(2020, 8, 14), "DEN", "TOR"), NO_TERMS),  # played near Orlando
+    ],
+    ids=["no date", "no history", "begun yesterday", "not at home"],
+)
+def test_what_is_not_known_counts_as_equal_for_both(schedule: GameSchedule, due: GameTerms | None) -> None:
+    assert not schedule.is_known
+    played_yesterday = GameTerms(back_to_back=1, altitude=1)
+    assert game_terms(schedule, "DEN", is_playoffs=False) == (due or played_yesterday)
+
+
+def test_finals_that_cannot_be_move_no_margin_by_more_than_a_real_schedule() -> None:
+    forged = GameSchedule(TeamSchedule(games_in_6_days=128), TeamSchedule(games_in_6_days=1), 10)
+    assert game_terms(forged, "BOS", is_playoffs=False).games_in_6_days == 5
+
+
+def with_coefficients(worth: GameTerms = WORTH, day: date = OPENING - timedelta(9)) -> RatingFilter:
+    state = RatingFilter.start(RatingSettings()).predict(2030, np.datetime64("2030-06-01")).predict(2031)
+    mean = state.mean.copy()
+    mean[:30], mean[31:] = np.arange(30) / 10, worth
+    return replace(state, mean=mean, date=np.datetime64(day))
+
+
+def test_the_filter_finds_what_the_terms_are_worth() -> None:
+    rng, games = np.random.default_rng(1), 3000
+    terms = [GameTerms(*rng.integers(-1, 2, 2).tolist(), *rng.integers(0, 2, 2).tolist()) for _ in range(games)]
+    teams = np.array([rng.choice(CODES, 2, replace=False) for _ in range(games)])
+    final = np.round(3 + np.array(terms) @ np.array(WORTH) + rng.normal(0, 10, games))
+    days = np.datetime64("2030-10-20") + np.sort(rng.integers(0, 200, games)).astype("timedelta64[D]")
+    start = RatingFilter.start(RatingSettings())
+    means, _, state = carried_margins(start, np.full(games, 2031), days, teams[:, 0], teams[:, 1], final, terms)
+    found = state.ratings()
+    errors = np.sqrt(np.diag(state.covariance)[31:])
+    assert (np.abs(np.array(found.coefficients) - WORTH) < 4 * errors).all()
+    assert errors.max() < 0.6
+    ignored = carried_margins(start, np.full(games, 2031), days, teams[:, 0], teams[:, 1], final, [NO_TERMS] * games)[0]
+    assert np.square(final - means)[1000:].mean() < np.square(final - ignored)[1000:].mean() - 1
+
+
+def test_a_snapshot_expects_what_the_filter_does() -> None:
+    state = with_coefficients().predict(2031, np.datetime64(OPENING))
+    for terms in (NO_TERMS, GameTerms(-1, 2, 1, 1), GameTerms(1, -3, 0, 0)):
+        for home, away in (("BOS", "LAL"), ("UTA", "ATL")):
+            state = state.update(home, away, 9.0, terms)
+            ratings = state.ratings()
+            assert ratings.expected_margin(home, away, terms) == pytest.approx(
+                state.expected(home, away, terms)[0], abs=1e-12
+            )
+            assert ratings.expected_margin_terms(home, away, terms).margin == ratings.expected_margin(home, away, terms)
+
+
+def test_a_new_season_leaves_what_the_terms_are_worth() -> None:
+    before = with_coefficients()
+    assert before.predict(2033).ratings().coefficients == before.ratings().coefficients == WORTH
+
+
+def test_a_filter_of_an_earlier_release_knows_no_terms() -> None:
+    state = RatingFilter.start(RatingSettings(), with_terms=False).predict(2031, np.datetime64(OPENING))
+    assert (state.with_terms, state.mean.shape, state.covariance.shape) == (False, (31,), (31, 31))
+    terms = GameTerms(-1, 2, 1, 1)
+    for _ in range(3):
+        other = state.update("DEN", "BOS", 7.0)
+        state = state.update("DEN", "BOS", 7.0, terms)
+        assert np.array_equal(state.mean, other.mean)
+        assert np.array_equal(state.covariance, other.covariance)
+    assert state.ratings().coefficients == ()
+    assert state.ratings().expected_margin("DEN", "BOS", terms) == state.expected("DEN", "BOS")[0]
+
+
+def test_ratings_have_a_coefficient_of_every_term_or_none() -> None:
+    strengths = dict.fromkeys(CODES, 0.0)
+    with pytest.raises(ValueError, match="back_to_back, games_in_6_days, playoffs, altitude"):
+        Ratings(strengths, 2.5, OPENING, (1.0, 2.0))
+    with pytest.raises(ValueError, match="finite"):
+        Ratings(strengths, 2.5, OPENING, (1.0, 2.0, float("inf"), 0.0))
+
+
+def test_a_result_counts_with_the_terms_of_its_game() -> None:
+    """The visitors are tired: to lose by as much as that is worth says nothing of the teams."""
+    state = RatedSchedule(LiveRatings.start(with_coefficients()))
+    for day, home, away in ((0, "MIA", "LAL"), (1, "NYK", "LAL")):
+        expected = state.ratings.filter.ratings().expected_margin(home, away)
+        state = state.after(GameResult(home, away, 2031, OPENING + timedelta(day), expected, is_playoffs=False))
+    before = state.ratings.filter.ratings()
+    terms = GameTerms(back_to_back=-1, games_in_6_days=-2, playoffs=1)
+    as_expected = before.expected_margin("BOS", "LAL", terms)
+    assert as_expected > before.expected_margin("BOS", "LAL") + 2
+    played = GameResult("BOS", "LAL", 2031, OPENING + timedelta(2), as_expected, is_playoffs=True)
+    after = state.after(played).ratings.filter.ratings()
+    assert dict(after.strengths) == pytest.approx(dict(before.strengths))
+    assert state.after(played._replace(is_playoffs=False)).ratings.filter.ratings() != after
+
+
+def test_games_that_a_bundle_knows_count_for_the_schedule_of_later_ones() -> None:
+    """A bundle that was refreshed last night: its ledger says who is tired today."""
+    bundled = with_coefficients(day=OPENING + timedelta(3))
+    bundled = replace(bundled, awaits_season=False)
+    state = RatedSchedule(LiveRatings.start(bundled))
+    for day, home, away in ((0, "BOS", "LAL"), (3, "MIA", "LAL")):
+        state = state.after(GameResult(home, away, 2031, OPENING + timedelta(day), 4.0))
+    assert state.ratings == LiveRatings.start(bundled)
+    due = GameTerms(back_to_back=-1, games_in_6_days=-1)
+    found = game_terms(state.schedule.before(OPENING + timedelta(4), "BOS", "LAL"), "BOS", is_playoffs=False)
+    assert found == due
+
+
+# ---------------------------------------------------------------- in answers
+
+
+@pytest.fixture(scope="module")
+def rated() -> Forecaster:
+    """The shipped models with coefficients."""
+    shipped = load_bundle(default_bundle())
+    return Forecaster(shipped.manifest, shipped.models, shipped.calibration, with_coefficients())
+
+
+def asked(**fields: Any) -> ForecastQuery:
+    given = {"home_team": "BOS", "away_team": "LAL", "game_date": OPENING + timedelta(4), **fields}
+    return ForecastQuery(ScorePattern((0.0, 2.0)), Horizon.FINAL, **given)
+
+
+def margin_terms(model: Forecaster, **fields: Any) -> ExpectedMarginTerms:
+    forecast = model.forecast(asked(**fields))
+    assert forecast.expected_margin_terms is not None
+    assert forecast.expected_margin == forecast.expected_margin_terms.margin
+    return forecast.expected_margin_terms
+
+
+def test_an_answer_says_what_its_expected_margin_is_made_of(rated: Forecaster) -> None:
+    rated.update(OnlineState(9, schedule=WEEK))
+    strengths = rated.ratings.strengths
+    tired = margin_terms(rated)
+    due = strengths["BOS"] - strengths["LAL"], 3.0
+    assert tired == ExpectedMarginTerms(*due, schedule=2.5, schedule_known=True)
+    assert margin_terms(rated, is_playoffs=True) == replace(tired, playoffs=0.75)
+    assert margin_terms(rated, game_date=OPENING + timedelta(20)) == ExpectedMarginTerms(*due), "nothing is known then"
+    assert margin_terms(rated, game_date=None, is_playoffs=True) == ExpectedMarginTerms(*due, playoffs=0.75)
+    high = margin_terms(rated, home_team="DEN")
+    assert (high.altitude, high.schedule) == (1.5, 3.0), "Denver has played less than Boston"
+    assert rated.forecast(asked()).point > rated.forecast(asked(game_date=None)).point
+    for other in ({"pregame_margin": 2.0}, {"away_team": ""}):
+        assert rated.forecast(asked(**other)).expected_margin_terms is None
+
+
+def test_without_reported_finals_the_schedule_is_not_known(rated: Forecaster) -> None:
+    for schedule in (None, ScheduleHistory()):
+        rated.update(OnlineState(schedule=schedule))
+        assert margin_terms(rated, game_date=OPENING).schedule_known is False
+        assert margin_terms(rated, home_team="UTA").altitude == 1.5
+
+
+def test_a_model_of_an_earlier_release_has_strength_and_home_advantage_alone() -> None:
+    shipped = load_bundle(default_bundle())
+    day = shipped.ratings.date + timedelta(1)
+    plain = replace(shipped.rating_filter, mean=shipped.rating_filter.mean[:31])
+    plain = replace(plain, covariance=shipped.rating_filter.covariance[:31, :31])
+    model = Forecaster(shipped.manifest, shipped.models, shipped.calibration, plain)
+    model.update(OnlineState(9, schedule=history((0, "BOS", "LAL"), since=day - timedelta(1))))
+    found = margin_terms(model, home_team="DEN", game_date=day, is_playoffs=True)
+    assert found == ExpectedMarginTerms(found.strength_difference, found.home_advantage)

@@ -1,0 +1,153 @@
+"""One game alone: the same distribution as in a batch, and everything that is recorded of it scores as it does."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders.calibrations import symmetric_calibration, symmetric_model
+
+from dejavu_models.metrics import crps_of_quantiles
+from dejavu_models.types import DISTRIBUTION_LEVELS, HORIZONS, Horizon, MarginSource
+from dejavu_models.uncertainty.adaptive import static_score
+from dejavu_models.uncertainty.calibration import Situation
+from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA
+from dejavu_models.uncertainty.lattice.distribution import LARGEST, VALUES, LatticeDistribution
+from dejavu_models.uncertainty.lattice.game import GameTables, LatticeGame
+from dejavu_models.uncertainty.lattice.inputs import LiveInputs
+from dejavu_models.uncertainty.score_map import TARGETS, ScoreMap
+
+CALIBRATION = symmetric_calibration()
+NORMAL = NormalDist()
+
+SITUATIONS = st.sampled_from(HORIZONS).flatmap(
+    lambda horizon: st.builds(
+        Situation, st.just(horizon), st.integers(1, horizon.last_slot), st.just(MarginSource.KNOWN)
+    )
+)
+LEADS = st.integers(-35, 35).map(float) | st.floats(-35, 35)
+GAINS, MARGINS = st.floats(-8, 8), st.floats(-12, 12)
+LIVE = st.none() | st.builds(
+    lambda *values: LiveInputs(*(np.array([value]) for value in values)),
+    st.floats(0, 260),
+    st.sampled_from([-1.0, 0.0, 1.0]),
+    st.floats(0, 60),
+)
+
+
+def both(
+    situation: Situation, lead: float, gain: float, margin: float, live: LiveInputs | None = None
+) -> tuple[LatticeGame, LatticeDistribution]:
+    """Returns a game's distribution alone, and from the batch."""
+    model = CALIBRATION.model(MarginSource.KNOWN, live=live is not None)
+    point, one = lead + gain, np.ones(1)
+    batch = model.distribution(situation.horizon, situation.minute, point * one, lead * one, margin * one, live)
+    return CALIBRATION.game(situation, point, lead, margin, live), batch
+
+
+@given(SITUATIONS, LEADS, GAINS, MARGINS, LIVE)
+def test_a_game_alone_has_the_distribution_that_it_has_in_a_batch(
+    situation: Situation, lead: float, gain: float, margin: float, live: LiveInputs | None
+) -> None:
+    alone, batch = both(situation, lead, gain, margin, live)
+    assert alone.below(-LARGEST, LARGEST) == pytest.approx(batch.below[0], abs=1e-12)
+    assert [alone.cumulative(value) for value in VALUES.tolist()] == pytest.approx(batch.below[0], abs=1e-12)
+    assert alone.home_lead_probability == pytest.approx(batch.home_leads[0], abs=1e-9)
+    for value in (-7.5, -1.0, -0.5, 0.0, 0.5, 3.0, 11.5):
+        assert alone.probability_above(value) == pytest.approx(batch.above(value)[0], abs=1e-9)
+
+
+@given(SITUATIONS, LEADS, GAINS, MARGINS, st.lists(st.floats(0.0005, 0.9995), min_size=1, max_size=9))
+def test_its_quantiles_are_those_of_the_batch(
+    situation: Situation, lead: float, gain: float, margin: float, levels: list[float]
+) -> None:
+    alone, batch = both(situation, lead, gain, margin)
+    expected = batch.quantiles(levels)[0].tolist()
+    assert alone.quantiles(levels) == expected
+    assert [alone.quantiles([level])[0] for level in levels] == expected
+    assert alone.recorded_quantiles(None) == tuple(batch.quantiles(DISTRIBUTION_LEVELS)[0].tolist())
+
+
+def test_a_level_beyond_those_of_the_tables_is_refused() -> None:
+    alone, _ = both(Situation(Horizon.FINAL, 20, MarginSource.KNOWN), 3.0, 0.5, 1.0)
+    assert alone.quantiles([SMALLEST_ALPHA / 2]) < [3.0]
+    with pytest.raises(ValueError, match=r"level 0\.0004 is not in"):
+        alone.quantiles([0.0004])
+    with pytest.raises(ValueError, match="not less than 1"):
+        alone.interval(1.0)
+
+
+@given(SITUATIONS, LEADS, GAINS, st.floats(SMALLEST_ALPHA, 0.99), st.floats(SMALLEST_ALPHA, 0.99))
+def test_intervals_have_whole_ends_hold_the_point_and_are_nested(
+    situation: Situation, lead: float, gain: float, one: float, other: float
+) -> None:
+    alone, _ = both(situation, lead, gain, 0.0)
+    loose, strict = (alone.interval(alpha) for alpha in (max(one, other), min(one, other)))
+    assert lead + gain in loose
+    assert strict.lower <= loose.lower <= loose.upper <= strict.upper
+    assert all(end == int(end) for end in (loose.lower, loose.upper))
+
+
+@given(SITUATIONS, LEADS, GAINS, st.floats(0, 7), st.floats(0, 3))
+def test_beyond_the_recorded_levels_values_are_extrapolated_outwards(
+    situation: Situation, lead: float, gain: float, score: float, more: float
+) -> None:
+    alone, _ = both(situation, lead, gain, 0.0)
+    outer, lower, upper, outermost = alone.values_at([-score - more, -score, score, score + more])
+    assert outer <= lower <= upper <= outermost
+    assert all(value == int(value) for value in (outer, lower, upper, outermost))
+    assert situation.horizon is Horizon.HALFTIME or 0.0 not in {outer, lower, upper, outermost}
+
+
+@given(SITUATIONS, LEADS, GAINS, st.lists(st.floats(0.1, 6.0), min_size=len(TARGETS), max_size=len(TARGETS)))
+def test_adapted_quantiles_are_recorded_as_they_are_asked_for(
+    situation: Situation, lead: float, gain: float, radii: list[float]
+) -> None:
+    alone, _ = both(situation, lead, gain, 0.0)
+    adapted = ScoreMap(radii)
+    assert list(alone.recorded_quantiles(adapted.grid)) == alone.values_at(adapted.distribution)
+    assert list(alone.recorded_quantiles(adapted.grid)) == sorted(alone.recorded_quantiles(adapted.grid))
+    unchanged = ScoreMap([-NORMAL.inv_cdf(target / 2) for target in TARGETS])
+    assert alone.recorded_quantiles(unchanged.grid) == alone.recorded_quantiles(None)
+
+
+@given(SITUATIONS, LEADS, GAINS)
+def test_recorded_quantiles_score_as_the_distribution_does(situation: Situation, lead: float, gain: float) -> None:
+    """Their share below any value is off by at most 1 %, so the expected score by the sum of its square."""
+    alone, batch = both(situation, lead, gain, 0.0)
+    recorded = np.array(alone.recorded_quantiles(None))
+    outcomes = VALUES.astype(float)
+    scores = crps_of_quantiles(np.tile(recorded[:, None], len(outcomes)), outcomes)
+    exact = np.array([batch.crps(np.array([outcome]))[0] for outcome in outcomes])
+    spread = float(np.sqrt(batch.mass[0] @ np.square(outcomes) - (batch.mass[0] @ outcomes) ** 2))
+    assert float(batch.mass[0] @ scores) == pytest.approx(float(batch.mass[0] @ exact), abs=0.0005 * (1 + spread))
+    near = batch.mass[0] > 0.001
+    assert scores[near] == pytest.approx(exact[near], abs=0.02 * (1 + spread))
+
+
+@given(SITUATIONS, LEADS, GAINS)
+def test_the_static_score_of_an_outcome_is_that_of_its_mid_rank(situation: Situation, lead: float, gain: float) -> None:
+    alone, batch = both(situation, lead, gain, 0.0)
+    recorded = alone.recorded_quantiles(None)
+    ranks = [NORMAL.cdf(static_score(recorded, (), outcome)) for outcome in VALUES.tolist()]
+    exact = batch.below[0] - batch.mass[0] / 2
+    within = (exact > 0.02) & (exact < 0.98) & (batch.mass[0] > 0)
+    assert np.array(ranks)[within] == pytest.approx(exact[within], abs=0.021)
+    # Over games scores are standard normal, however few values an outcome has: ranks have the mean of any distribution.
+    assert float(batch.mass[0] @ ranks) == pytest.approx(0.5, abs=0.01)
+
+
+def test_live_inputs_move_the_point_and_are_used_only_if_there_are_tables_for_them() -> None:
+    live = LiveInputs(np.array([90.0]), np.array([1.0]), np.array([3.0]))
+    for source, shift in ((MarginSource.KNOWN, 0.3), (MarginSource.UNKNOWN, 0.0)):
+        situation = Situation(Horizon.FINAL, 24, source)
+        assert CALIBRATION.shift(situation, live) == pytest.approx(shift)
+        assert CALIBRATION.shift(situation, None) == 0.0
+        with_live, without = (CALIBRATION.game(situation, 4.0, 4.0, 0.0, each) for each in (live, None))
+        assert (with_live.interval(0.05) == without.interval(0.05)) is (source is MarginSource.UNKNOWN)
+    tables = GameTables(symmetric_model(live=True), Horizon.FINAL, 24)
+    with pytest.raises(ValueError, match="live inputs"):
+        LatticeGame(tables, 0.0, 0.0, 0.0)

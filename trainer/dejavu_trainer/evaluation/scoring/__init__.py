@@ -1,0 +1,1 @@
+"""Scores of every forecaster and reference on the games of a fold."""

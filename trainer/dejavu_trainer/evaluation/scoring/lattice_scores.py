@@ -1,0 +1,119 @@
+"""Scores of forecasts on whole numbers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from dejavu_models.arrays import Floats
+from dejavu_models.types import CASES, HORIZONS
+from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS
+from dejavu_models.uncertainty.lattice.distribution import LatticeDistribution
+from dejavu_models.uncertainty.lattice.inputs import LiveInputs
+from dejavu_models.uncertainty.lattice.margin_model import MarginModel
+from dejavu_models.uncertainty.score_map import MAX_SCORE
+from dejavu_models.uncertainty.season_scale import SeasonScale
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
+from dejavu_trainer.training.calibrate import live_inputs
+
+SEED: Final = 18
+"""Seed of the random places within whole numbers; see `lattice_forecasts`."""
+
+
+def _live_at(model: MarginModel, games: Games, minute: int) -> LiveInputs | None:
+    return LiveInputs(*(each[:, minute - 1] for each in live_inputs(games)[0])) if model.live else None
+
+
+def season_factors(points: Floats, model: MarginModel, margins: Floats, games: Games) -> Floats:
+    """Returns the factors of the scores before each game of a season, (n, 2) by horizon, from the days before.
+
+    As a server that is new at the season's start has them: from the forecasts at the middle of each quarter.
+
+    Args:
+        points: (n, 47 minutes, 2 horizons), point forecasts, in points.
+        model: the tables.
+        margins: (n,), expected final differentials before tip-off, in points; NaN if unknown.
+        games: games of one season, in order of date.
+    """
+    result = np.empty((len(games), len(HORIZONS)))
+    for index, horizon in enumerate(HORIZONS):
+        minutes = [minute for minute in QUARTER_MIDPOINTS if minute in horizon.forecast_minutes]
+        made = (_distribution(points, model, margins, games, index, minute)[1] for minute in minutes)
+        squares = np.mean([_squared_scores(each, games.outcomes[:, index]) for each in made], axis=0)
+        state = SeasonScale()
+        for day in np.unique(games.date):
+            of_day = np.flatnonzero(games.date == day)
+            result[of_day, index] = state.factor
+            for game in of_day:
+                state = state.after(float(squares[game]))
+    return result
+
+
+def _distribution(
+    points: Floats, model: MarginModel, margins: Floats, games: Games, horizon: int, minute: int
+) -> tuple[Floats, LatticeDistribution]:
+    """Returns the point forecasts, (n,), and the distributions of games at a horizon, by its index, from a minute."""
+    center, live = points[:, minute - 1, horizon], _live_at(model, games, minute)
+    if live is not None:
+        center = center + model.shifts(HORIZONS[horizon], minute, live)
+    leads = games.levels[:, minute - 1]
+    return center, model.distribution(HORIZONS[horizon], minute, center, leads, np.nan_to_num(margins), live)
+
+
+def lattice_forecasts(
+    points: Floats, model: MarginModel, margins: Floats, games: Games, factors: Floats | None = None
+) -> Forecasts:
+    """Scores the forecasts of games by one kind of tables.
+
+    An interval with whole ends holds more often than its level, by a part of the probability of its ends. Whether
+    coverage is nominal is therefore told by the randomised probability integral transform, uniform if the forecast is
+    right (Czado, Gneiting & Held, Predictive model assessment for count data, 2009): an outcome at an end counts as
+    held with the share of its probability that the level needs. The random places are the same in every run.
+
+    Args:
+        points: (n, 47 minutes, 2 horizons), point forecasts, in points.
+        model: the tables.
+        margins: (n,), expected final differentials before tip-off, in points; NaN if unknown.
+        games: the games.
+        factors: (n, 2), of the scores by horizon, see `season_factors`; 1 by default.
+    """
+    outcomes = games.outcomes
+    places = np.random.default_rng(SEED).uniform(-0.5, 0.5, (len(games), len(CASES)))
+    shape = (len(games), len(CASES))
+    point, crps, probability, pit = (np.empty(shape, dtype=np.float32) for _ in range(4))
+    lower, upper = (np.empty((*shape, len(ALPHAS)), dtype=np.float32) for _ in range(2))
+    held = np.empty((*shape, len(ALPHAS)), dtype=np.bool_)
+    for column, (index, minute) in enumerate(CASES):
+        center, made = _distribution(points, model, margins, games, index, minute)
+        if factors is not None:
+            made = _scaled(made, factors[:, index])
+        outcome = outcomes[:, index]
+        point[:, column] = center
+        crps[:, column] = made.crps(outcome)
+        probability[:, column] = made.home_leads
+        transform = made.pit(outcome, places[:, column])
+        pit[:, column] = transform
+        for number, alpha in enumerate(ALPHAS):
+            lower[:, column, number], upper[:, column, number] = made.intervals(alpha)
+            held[:, column, number] = (alpha / 2 < transform) & (transform <= 1 - alpha / 2)
+    return Forecasts(probability, point, lower, upper, crps, pit, held)
+
+
+def _scaled(made: LatticeDistribution, factors: Floats) -> LatticeDistribution:
+    """Returns the distributions with all normal scores multiplied by factors, (n,), as `ScoreMap` does."""
+    from scipy import special  # imported late: it takes a second
+
+    below = special.ndtr(special.ndtri(np.clip(made.below, 0.0, 1.0)) / factors[:, None])
+    below[:, -1] = 1.0
+    return LatticeDistribution(np.diff(below, axis=1, prepend=0.0))
+
+
+def _squared_scores(made: LatticeDistribution, outcomes: Floats) -> Floats:
+    """Returns the squared normal scores of outcomes at the middle of their probability, (n,)."""
+    from scipy import special  # imported late: it takes a second
+
+    scores = np.clip(special.ndtri(made.pit(outcomes)), -MAX_SCORE, MAX_SCORE)
+    squares: Floats = np.square(scores)
+    return squares

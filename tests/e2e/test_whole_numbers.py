@@ -28,7 +28,7 @@ def test_a_bundle_of_whole_numbers_is_served_recorded_scored_and_proven(tmp_path
     model = symmetric_calibration().rounded().model(MarginSource.UNKNOWN, live=False)
     exact = []
     with (
-        running_worker(tmp_path, load_bundle(lattice_bundle())) as address,
+        running_worker(tmp_path, load_bundle(lattice_bundle()), adaptive="shadow") as address,
         DejavuClient(address, timeout=30.0) as client,
     ):
         assert client.list_models()[0].whole_numbers

@@ -11,7 +11,8 @@ import pytest
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
 from tests.support.processes.gateway import spawned_gateway
-from tests.support.processes.servers import running_worker
+from tests.support.processes.restartable_server import address_of
+from tests.support.processes.servers import spawned_server
 
 from dejavu_client import FINAL, DejavuClient
 
@@ -55,12 +56,13 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, build: Path) -> Iterator[Site]:
-    """A server that has forecast a few games, and a gateway of it."""
+    """A server that has forecast a few games, and a gateway of it; both processes, whose logs no other test gets."""
+    ledger = f"sqlite:///{tmp_path_factory.mktemp('server') / 'ledger.sqlite3'}"
     with (
-        running_worker(tmp_path_factory.mktemp("server"), shipped=True) as server,
-        DejavuClient(server) as client,
+        spawned_server("--workers", "1", "--ledger", ledger) as process,
+        DejavuClient(server := address_of(process)) as client,
     ):
         for number in range(GAMES):
             for minute in MINUTES:

@@ -114,16 +114,16 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncLeaseCalls, AsyncModelCalls):
     async def quote(
         self,
         pattern: Sequence[float],
-        market: Market,
+        market: Market | None = None,
         *,
         timeout: float | None = None,
         **options: Unpack[PredictOptions],
     ) -> PredictResponse:
-        """Forecasts one game, as `predict` does, and evaluates the odds of a market. Returns both.
+        """Forecasts one game, as `predict` does, and evaluates the odds of a market. Returns all of it.
 
         Args:
             pattern: score differentials (home − away, in points) at the end of each minute, starting with the first.
-            market: odds, created with `market`.
+            market: odds, created with `market`; None for a `total_market` alone, which is one of the options.
             timeout: deadline of this call, in seconds; None for the client's.
             options: the options of `predict`.
         """
@@ -213,6 +213,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncLeaseCalls, AsyncModelCalls):
         away_team: str = "",
         observed_time: datetime | None = None,
         refuse_correction: bool = False,
+        total_points: int | None = None,
         timeout: float | None = None,
     ) -> ReportOutcomeResponse:
         """Reports the outcome of a game at a horizon, which settles its forecasts. Safe to repeat.
@@ -227,6 +228,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncLeaseCalls, AsyncModelCalls):
             observed_time: when the outcome was observed, timezone-aware, in the season that the game id names; None for
                 now, by the server's clock.
             refuse_correction: whether to refuse a report that would correct an outcome that stands.
+            total_points: points of both teams together at the horizon; None if not known.
             timeout: deadline of this call, in seconds; None for the client's.
 
         Raises:
@@ -240,6 +242,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncLeaseCalls, AsyncModelCalls):
             home_team=home_team,
             away_team=away_team,
             refuse_correction=refuse_correction,
+            total_points=total_points,
         )
         if observed_time is not None:
             if observed_time.tzinfo is None:

@@ -294,6 +294,15 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("total_points", int, _field("forecast.total_points")),
     Column("last_score_side", str, _field("forecast.last_score.side", partial(enum_word, Side.DESCRIPTOR))),
     Column("last_score_seconds", int, _field("forecast.last_score.seconds")),
+    Column("total_forecast", float, _field("forecast.total.point_forecast")),
+    Column("total_lower", float, _field("forecast.total.interval_lower")),
+    Column("total_upper", float, _field("forecast.total.interval_upper")),
+    Column("expected_total", float, _field("forecast.total.expected_total")),
+    Column("total_outcome", int, _field("outcome.total_points")),
+    Column("total_error", float, _field("settlement.total.error")),
+    Column("total_pace_absolute_error", float, _field("settlement.total.pace_absolute_error")),
+    Column("total_covered", bool, _field("settlement.total.covered")),
+    Column("total_crps", float, _field("settlement.total.crps")),
 )
 """Columns of a recorded forecast. Times are in UTC, differentials and errors in points."""
 

@@ -6,7 +6,7 @@ import math
 
 from google.protobuf.descriptor import EnumDescriptor
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Horizon, WarningReason
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast, Horizon, TotalForecast, WarningReason
 
 
 def signed(points: float, digits: int = 1) -> str:
@@ -27,6 +27,18 @@ def outcome_range(lower: float, upper: float) -> str:
     """
     first, last = math.ceil(lower), math.floor(upper)
     return f"{signed(first, 0)}…{signed(last, 0)}" if first <= last else f"{signed(lower)}…{signed(upper)}"
+
+
+def total_text(forecast: Forecast) -> str:
+    """Formats the forecast of total points as the end of a line: ", 225.3 points of both 208…243"; "" without one."""
+    if not forecast.HasField("total"):
+        return ""
+    return f", {forecast.total.point_forecast:.1f} points of both {total_range(forecast.total)}"
+
+
+def total_range(total: TotalForecast) -> str:
+    """Formats the interval of a total, whose ends are whole: 208…243."""
+    return f"{total.interval_lower:.0f}…{total.interval_upper:.0f}"
 
 
 def percent(share: float) -> str:

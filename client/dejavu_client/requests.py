@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Horizon
-from dejavu.v1.market_pb2 import Market, Odds
+from dejavu.v1.market_pb2 import Market, Odds, TotalMarket
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu.v1.record_service_pb2 import (
     PREDICTION_VIEW_FULL,
@@ -45,6 +45,7 @@ class PredictOptions(TypedDict, total=False):
             the teams' ratings is counted to it; see `warnings` of the forecast.
         total_points: points of both teams together at the end of the pattern's last minute; None if not known.
         last_score: the last score before that end, as `LastScore(Side.HOME, 12)`; None if not known, or nobody scored.
+        total_market: odds on the points of both teams, created with `total_market`; evaluated by `quote`.
     """
 
     game_id: str
@@ -59,6 +60,7 @@ class PredictOptions(TypedDict, total=False):
     game_date: date | str | None
     total_points: int | None
     last_score: LastScore | None
+    total_market: TotalMarket | None
 
 
 def predict_request(
@@ -113,6 +115,32 @@ def market(
         line=line,
         home=_odds(home_odds),
         away=_odds(away_odds),
+        bankroll=bankroll,
+        confidence_threshold=confidence_threshold,
+    )
+
+
+def total_market(
+    line: float,
+    over_odds: float,
+    under_odds: float,
+    *,
+    bankroll: float | None = None,
+    confidence_threshold: float | None = None,
+) -> TotalMarket:
+    """Builds a market of total points: odds on the points of both teams at the horizon being over or under a line.
+
+    Args:
+        line: total, in points, at which both sides are level.
+        over_odds: odds of over, read as those of `market`.
+        under_odds: odds of under, read by the same rule.
+        bankroll: see `market`.
+        confidence_threshold: see `market`.
+    """
+    return TotalMarket(
+        line=line,
+        over=_odds(over_odds),
+        under=_odds(under_odds),
         bankroll=bankroll,
         confidence_threshold=confidence_threshold,
     )

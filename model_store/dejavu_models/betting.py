@@ -24,6 +24,9 @@ from dejavu_models.errors import FieldErrors, InvalidMarket
 MAX_LINE = 100.0
 """Bound of the line of a market, in points."""
 
+MAX_TOTAL_LINE = 500.0
+"""Bound of the line of a market of total points."""
+
 MAX_ODDS = 1000.0
 """Maximum decimal odds."""
 
@@ -101,13 +104,60 @@ class Market:
             if american is not None and not _same_odds(american, odds):
                 expected = f"the American form of decimal {odds}"
                 faults.add(InvalidMarket(f"{american}", expected, field=f"market.{side}.american"))
-        if not 0.0 < self.bankroll < math.inf:
-            faults.add(InvalidMarket(f"{self.bankroll}", "a finite number above 0", field="market.bankroll"))
-        threshold = self.confidence_threshold
-        if threshold is not None and not 0.0 <= threshold < 1.0:
-            expected = "a number from 0 on, below 1"
-            faults.add(InvalidMarket(f"{threshold}", expected, field="market.confidence_threshold"))
+        _check_stakes(self, "market", faults)
         faults.raise_first()
+
+
+@dataclass(frozen=True, slots=True)
+class TotalMarket:
+    """Market of the points of both teams at a horizon: line and odds of over and under.
+
+    Attributes:
+        line: total, in points, at which the bet is a push: a multiple of 0.5 from 0 to MAX_TOTAL_LINE.
+        over_odds, under_odds: decimal odds, above 1 and at most 1000.
+        bankroll, confidence_threshold: see `Market`.
+
+    Raises:
+        InvalidMarket: if a value is out of bounds, with the field names of the contract; `others` has the errors of
+            further fields.
+    """
+
+    line: float
+    over_odds: float
+    under_odds: float
+    bankroll: float = 1.0
+    confidence_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        faults = FieldErrors()
+        if not (0.0 <= self.line <= MAX_TOTAL_LINE and float(2 * self.line).is_integer()):
+            expected = f"a multiple of 0.5 from 0 to {MAX_TOTAL_LINE:g}"
+            faults.add(InvalidMarket(f"{self.line}", expected, field="total_market.line"))
+        for side, odds in (("over", self.over_odds), ("under", self.under_odds)):
+            if not 1.0 < odds <= MAX_ODDS:
+                expected = f"a number above 1, at most {MAX_ODDS:g}"
+                faults.add(InvalidMarket(f"{odds}", expected, field=f"total_market.{side}.decimal"))
+        _check_stakes(self, "total_market", faults)
+        faults.raise_first()
+
+    @property
+    def home_odds(self) -> float:
+        """Odds of what lies above the line, as in `Market`."""
+        return self.over_odds
+
+    @property
+    def away_odds(self) -> float:
+        """Odds of what lies below the line, as in `Market`."""
+        return self.under_odds
+
+
+def _check_stakes(market: Market | TotalMarket, name: str, faults: FieldErrors) -> None:
+    if not 0.0 < market.bankroll < math.inf:
+        faults.add(InvalidMarket(f"{market.bankroll}", "a finite number above 0", field=f"{name}.bankroll"))
+    threshold = market.confidence_threshold
+    if threshold is not None and not 0.0 <= threshold < 1.0:
+        expected = "a number from 0 on, below 1"
+        faults.add(InvalidMarket(f"{threshold}", expected, field=f"{name}.confidence_threshold"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +218,8 @@ class MarketAnswer:
     """Evaluation of a market.
 
     Attributes:
-        push_probability: P(differential = line).
+        home, away: the sides; over and under of a market of total points.
+        push_probability: P(differential = line), or P(total = line).
         overround: sum of the implied probabilities − 1.
         side: the side to bet on: the one with the higher expected value, if its stake is above 0; else None. Both
             sides may have a stake if the overround is negative.
@@ -211,7 +262,7 @@ def _same_odds(american: int, decimal: float) -> bool:
 
 
 def evaluate_market(
-    market: Market,
+    market: Market | TotalMarket,
     at_least: Callable[[int], float],
     policy: StakingPolicy = DEFAULT_POLICY,
     overrounds: tuple[float, float] = PLAUSIBLE_OVERROUNDS,
@@ -225,8 +276,8 @@ def evaluate_market(
     The stake does not depend on the confidence threshold; `confidence_met` reports whether it is reached.
 
     Args:
-        market: line and odds.
-        at_least: k → P(differential ≥ k) at the market's horizon; non-increasing in k.
+        market: line and odds. Of a market of total points, over is the home side of the answer and under the away side.
+        at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
         policy: staking policy.
         overrounds: smallest and largest overround of prices that belong together.
         unrated: whether teams are named whose ratings are not used: the odds know them, the model does not.

@@ -17,6 +17,7 @@ DejavuError
 │   ├── Unsupported           valid, but not supported by this model: expected is what the model supports
 │   │   ├── UnsupportedHorizon
 │   │   ├── UnsupportedSlots  the model does not support this number of slots
+│   │   ├── UnsupportedTotals  the model does not forecast total points
 │   │   ├── AlphaTooSmall     too few calibration games for the alpha
 │   │   └── QuantileTooExtreme  too few calibration games for the level
 │   └── UnknownModel          no bundle of that version is loaded
@@ -216,6 +217,13 @@ class UnsupportedSlots(Unsupported):
 
     reason = "UNSUPPORTED_SLOTS"
     default_field = "pattern"
+
+
+class UnsupportedTotals(Unsupported):
+    """The model does not forecast total points, so it cannot weigh a market of them."""
+
+    reason = "UNSUPPORTED_TOTALS"
+    default_field = "total_market"
 
 
 class AlphaTooSmall(Unsupported):

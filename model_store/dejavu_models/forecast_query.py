@@ -9,13 +9,14 @@ from datetime import date
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
 from dejavu_feed.pattern import LastScore, Side
 from dejavu_feed.teams import TEAMS
-from dejavu_models.betting import Market
+from dejavu_models.betting import Market, TotalMarket
 from dejavu_models.errors import (
     FieldErrors,
     InvalidAlpha,
     InvalidGameDate,
     InvalidLastScore,
     InvalidMargin,
+    InvalidMarket,
     InvalidPattern,
     InvalidQuantile,
     InvalidTeam,
@@ -107,11 +108,12 @@ class ForecastQuery:
         is_playoffs: whether the game is of the play-in or the playoffs; not if that is not known.
         total_points: points of both teams together at the end of the pattern; None if not known.
         last_score: the last score before the end of the pattern; None if not known, or nobody has scored.
+        total_market: odds on the total points to evaluate, which needs `total_points`; None if not given.
 
     Raises:
         InvalidPattern, InvalidAlpha, InvalidTeam, InvalidMargin, InvalidQuantile, InvalidGameDate, InvalidTotalPoints,
-            InvalidLastScore: if a value is out of bounds or contradicts another; `others` has the errors of further
-            fields.
+            InvalidLastScore, InvalidMarket: if a value is out of bounds or contradicts another; `others` has the errors
+            of further fields.
     """
 
     pattern: ScorePattern
@@ -129,6 +131,7 @@ class ForecastQuery:
     is_playoffs: bool = False
     total_points: int | None = None
     last_score: LastScore | None = None
+    total_market: TotalMarket | None = None
 
     def __post_init__(self) -> None:
         check_slots(self.pattern.minutes, self.horizon)
@@ -158,12 +161,15 @@ class ForecastQuery:
 
 def _add_score_faults(query: ForecastQuery, faults: FieldErrors) -> None:
     if query.total_points is not None:
-        faults.read(_check_points, None, query.total_points, query.pattern.last)
+        faults.read(check_points, None, query.total_points, query.pattern.last)
     if query.last_score is not None:
         faults.read(_check_last_score, None, query.last_score, query.pattern, query.total_points)
+    if query.total_market is not None and query.total_points is None:
+        faults.add(InvalidMarket("no total_points", "total_points beside it", field="total_market"))
 
 
-def _check_points(total_points: int, lead: float) -> None:
+def check_points(total_points: int, lead: float) -> None:
+    """Raises InvalidTotalPoints unless the points of both teams fit their differential; see `check_total_points`."""
     check_total_points(total_points, lead)
     if lead == int(lead) and (total_points - int(lead)) % 2:
         parity = "even" if total_points % 2 else "odd"

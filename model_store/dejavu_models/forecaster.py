@@ -11,14 +11,24 @@ import numpy as np
 
 from dejavu_models import betting
 from dejavu_models.betting import StakingPolicy
-from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
+from dejavu_models.errors import (
+    AlphaTooSmall,
+    QuantileTooExtreme,
+    UnsupportedHorizon,
+    UnsupportedSlots,
+    UnsupportedTotals,
+)
 from dejavu_models.explanation import explanation
 from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.point.batch import GameBatch
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, RatingsByDate, are_usable, ratings_warnings
+from dejavu_models.totals.by_date import TotalsByDate
+from dejavu_models.totals.forecast import forecast_total
+from dejavu_models.totals.totals import Totals
 from dejavu_models.types import (
     HORIZONS,
     AdaptationMode,
@@ -28,6 +38,7 @@ from dejavu_models.types import (
     MarginSource,
     ModelInfo,
     SimilarGame,
+    TotalForecast,
     WarningReason,
 )
 from dejavu_models.uncertainty.adaptive import quarter_of
@@ -46,14 +57,17 @@ class Forecaster:
         models: the point models.
         calibration: predictive distributions around the point forecasts; those on whole numbers may shift them.
         ratings: state of the rating filter, for the season that the bundle serves.
+        totals: tables and ratings of total points; None if the bundle has none.
 
     Attributes:
         policy: staking policy for queries with a market. Set it before the first query.
         max_ratings_days: greatest age of ratings that are used, see `ratings.are_usable`; to be set as early.
+        totals: tables and ratings of total points; None if the bundle has none.
     """
 
     policy: StakingPolicy = betting.DEFAULT_POLICY
     max_ratings_days: int = MAX_RATINGS_DAYS
+    totals: Totals | None = None
 
     def __init__(
         self,
@@ -61,15 +75,17 @@ class Forecaster:
         models: PointEnsemble,
         calibration: Calibration | LatticeCalibration,
         ratings: RatingFilter,
+        totals: Totals | None = None,
     ) -> None:
         self.manifest = manifest
         self.models = models
         self.calibration = calibration
         self.rating_filter = ratings
+        self.totals = totals
         self.ratings: Ratings = ratings.ratings()
         self._info = model_info(manifest, calibration)
         self._warnings = () if manifest.verdict.fit else (WarningReason.MODEL_UNFIT,)
-        self._active = _ActiveState(INITIAL, ratings)
+        self._active = _ActiveState(INITIAL, ratings, totals)
 
     @property
     def info(self) -> ModelInfo:
@@ -88,16 +104,23 @@ class Forecaster:
         """Version of the bundle."""
         return self.manifest.version
 
+    @property
+    def bundled_ratings(self) -> RatedSchedule:
+        """The ratings of the bundle, those of totals too, before the first result."""
+        return RatedSchedule.start(self.rating_filter, None if self.totals is None else self.totals.ratings)
+
     def update(self, state: OnlineState) -> None:
         """Replaces the online state; a batch in progress finishes with the state it started with."""
-        self._active = _ActiveState(state, self.rating_filter)
+        self._active = _ActiveState(state, self.rating_filter, self.totals)
 
     def check(self, query: ForecastQuery) -> None:
         """Checks that this model supports a query.
 
         Raises:
-            UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if it does not.
+            UnsupportedHorizon, UnsupportedSlots, UnsupportedTotals, AlphaTooSmall, QuantileTooExtreme: if it does not.
         """
+        if query.total_market is not None and self.totals is None:
+            raise UnsupportedTotals("a market of total points", "a model that forecasts them, see totals of ListModels")
         # An update between check and forecast changes nothing: all margin sources share their games and cells.
         situation = _situation(query, self._active.margin_source(query, self.max_ratings_days))
         smallest = self.calibration.smallest_alpha_of(situation)
@@ -228,13 +251,21 @@ class Forecaster:
             warnings=self._warnings + warnings,
             outdated_teams=state.ending(query, end) if WarningReason.RATINGS_OUTDATED in warnings else (),
             expected_margin_terms=state.margin_terms(query, self.max_ratings_days),
+            total=self._total(query, state),
         )
+
+    def _total(self, query: ForecastQuery, state: _ActiveState) -> TotalForecast | None:
+        if self.totals is None or query.total_points is None:
+            return None
+        source, expected = state.expected_total(query, self.max_ratings_days)
+        tables = self.totals.tables(source, query.horizon, query.pattern.minutes)
+        return forecast_total(tables, query, query.total_points, expected, self.policy)
 
 
 class _ActiveState:
     """Online state, prepared for answering queries; with the ratings of the bundle if it has none."""
 
-    def __init__(self, online: OnlineState, bundled: RatingFilter) -> None:
+    def __init__(self, online: OnlineState, bundled: RatingFilter, totals: Totals | None) -> None:
         self.sequence = online.sequence
         self.mode = online.mode
         self.adapters: dict[tuple[Horizon, int], IntervalAdapter] = (
@@ -245,6 +276,11 @@ class _ActiveState:
         self.ratings_date = self._ratings.newest.date
         self.finals = 0 if online.ratings is None else online.ratings.finals
         self.unseen = {} if online.ratings is None else online.ratings.unseen
+        self._live_totals = online.totals
+        self._totals: TotalsByDate | None = None
+        if totals is not None:
+            of_totals = totals.ratings if online.totals is None else online.totals.filter
+            self._totals = TotalsByDate(of_totals, online.schedule)
 
     def end(self, query: ForecastQuery) -> date:
         """Returns the date on which the knowledge of the teams of a query ends."""
@@ -290,6 +326,24 @@ class _ActiveState:
         if self._live is None or self._ratings.are_of_earlier_season(query.game_date):
             return MarginSource.RATED
         return MarginSource.KNOWN if self._live.known(query.home_team, query.away_team) else MarginSource.RATED
+
+    def expected_total(self, query: ForecastQuery, max_days: int) -> tuple[MarginSource, float | None]:
+        """Returns the expected final total before the game, in points, and its source; None if it is unknown.
+
+        A given margin says nothing of it. Ratings of totals know as much of a team as those of margins, or less.
+        """
+        totals = self._totals
+        if totals is None or not (query.home_team and query.away_team):
+            return MarginSource.UNKNOWN, None
+        end = min(self.end(query), totals.newest)
+        if not are_usable(totals.newest, query.game_date, max_days, end):
+            return MarginSource.UNKNOWN, None
+        expected = totals.expected_total(query.home_team, query.away_team, query.game_date, query.is_playoffs)
+        live = self._live_totals
+        if live is None or totals.are_of_earlier_season(query.game_date):
+            return MarginSource.RATED, expected
+        known = live.known(query.home_team, query.away_team)
+        return (MarginSource.KNOWN if known else MarginSource.RATED), expected
 
 
 def _situation(query: ForecastQuery, source: MarginSource) -> Situation:

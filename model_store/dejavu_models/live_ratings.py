@@ -10,12 +10,24 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 
 from dejavu_feed.off_season import playing_days
-from dejavu_models.ratings import CODES, MAX_RATINGS_DAYS, RatingFilter
-from dejavu_models.schedule import NO_TERMS, GameTerms, ScheduleHistory, game_terms
+from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter
+from dejavu_models.schedule import (
+    NO_TERMS,
+    GameTerms,
+    ScheduleHistory,
+    TotalTerms,
+    game_terms,
+    total_terms,
+)
+from dejavu_models.team_filter import CODES, FilterT
+from dejavu_models.totals.filter import TotalFilter
 
 KNOWN_GAMES: Final = 10
 """Reported games of the season that both teams need before their expected margin counts as KNOWN instead of RATED.
 With fewer games, a rating is mostly the bundle's own."""
+
+
+_NO_TOTAL_TERMS: Final = TotalTerms()
 
 
 class GameResult(NamedTuple):
@@ -27,6 +39,7 @@ class GameResult(NamedTuple):
         day: local date.
         differential: final, home − away, in points.
         is_playoffs: whether it is of the play-in or the playoffs.
+        total: final, home + away, in points; None if it is not known.
     """
 
     home: str
@@ -35,6 +48,7 @@ class GameResult(NamedTuple):
     day: date
     differential: float
     is_playoffs: bool = False
+    total: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +102,14 @@ class LiveRatings:
         if result.day <= self.since or (state.season is not None and result.season < state.season):
             return self
         games = self.games if result.season == state.season else {}
-        day = np.datetime64(result.day)
-        # `predict` adds the drift variance of the days since; pass the current date if `day` is not later.
-        state = state.predict(result.season, day if state.date is None or day > state.date else state.date)
-        counted = {code: games.get(code, 0) + 1 for code in (result.home, result.away)}
+        state = _predicted(state, result)
         updated = state.update(result.home, result.away, result.differential, terms)
         return replace(
-            self, filter=updated, games={**games, **counted}, finals=self.finals + 1, unseen=self._unseen_after(result)
+            self,
+            filter=updated,
+            games=_counted(games, result),
+            finals=self.finals + 1,
+            unseen=self._unseen_after(result),
         )
 
     def _unseen_after(self, result: GameResult) -> Mapping[str, date]:
@@ -110,7 +125,32 @@ class LiveRatings:
 
     def known(self, home: str, away: str) -> bool:
         """Returns whether both teams have at least KNOWN_GAMES reported games of the filter's season."""
-        return min(self.games.get(home, 0), self.games.get(away, 0)) >= KNOWN_GAMES
+        return _are_known(self.games, home, away)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTotals:
+    """Ratings of totals that start at a bundle's and are updated by reported totals; immutable.
+
+    Attributes:
+        filter: state of the filter of totals.
+        games: NBA code → number of games of the filter's season with a reported total; without teams that have none.
+    """
+
+    filter: TotalFilter
+    games: Mapping[str, int] = field(default_factory=dict)
+
+    def after(self, result: GameResult, terms: TotalTerms = _NO_TOTAL_TERMS) -> Self:
+        """Returns the state after a result that `LiveRatings.after` counts; unchanged if its total is not known."""
+        if result.total is None:
+            return self
+        games = self.games if result.season == self.filter.season else {}
+        state = _predicted(self.filter, result).update(result.home, result.away, result.total, terms)
+        return replace(self, filter=state, games=_counted(games, result))
+
+    def known(self, home: str, away: str) -> bool:
+        """Returns whether both teams have at least KNOWN_GAMES games of the filter's season with a reported total."""
+        return _are_known(self.games, home, away)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +160,21 @@ class RatedSchedule:
     Attributes:
         ratings: the ratings.
         schedule: games of the season; also those that the bundle's own ratings include, for the days after them.
+        totals: the ratings of totals; None if the bundle has none.
     """
 
     ratings: LiveRatings
     schedule: ScheduleHistory = field(default_factory=ScheduleHistory)
+    totals: LiveTotals | None = None
+
+    @classmethod
+    def start(cls, ratings: RatingFilter, totals: TotalFilter | None = None) -> Self:
+        """Creates the state before the first result, from a bundle's ratings and, if it has them, those of totals.
+
+        Raises:
+            ValueError: if the ratings include no game.
+        """
+        return cls(LiveRatings.start(ratings), totals=None if totals is None else LiveTotals(totals))
 
     def after(self, result: GameResult) -> Self:
         """Returns the state after a result, whose terms are those by the games reported before it; see `LiveRatings`.
@@ -133,8 +184,29 @@ class RatedSchedule:
         """
         schedule = self.schedule.before(result.day, result.home, result.away)
         terms = game_terms(schedule, result.home, is_playoffs=result.is_playoffs)
+        ratings, totals = self.ratings.after(result, terms), self.totals
+        # What the ratings ignore, those of totals do too.
+        if totals is not None and ratings is not self.ratings:
+            of_total = total_terms(schedule, result.home, is_playoffs=result.is_playoffs)
+            totals = totals.after(result, of_total)
         return replace(
             self,
-            ratings=self.ratings.after(result, terms),
+            ratings=ratings,
             schedule=self.schedule.after(result.day, result.home, result.away),
+            totals=totals,
         )
+
+
+def _counted(games: Mapping[str, int], result: GameResult) -> Mapping[str, int]:
+    return {**games, **{code: games.get(code, 0) + 1 for code in (result.home, result.away)}}
+
+
+def _are_known(games: Mapping[str, int], home: str, away: str) -> bool:
+    return min(games.get(home, 0), games.get(away, 0)) >= KNOWN_GAMES
+
+
+def _predicted(state: FilterT, result: GameResult) -> FilterT:
+    """Returns the state before a result; one reported late is applied at the newest date seen."""
+    day = np.datetime64(result.day)
+    # `predict` adds the drift variance of the days since; pass the current date if `day` is not later.
+    return state.predict(result.season, day if state.date is None or day > state.date else state.date)

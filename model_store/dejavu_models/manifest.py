@@ -76,7 +76,7 @@ class RatingsRecord(_Record):
     Attributes:
         date: local date of the last game included.
         season: season of the strengths, as the year in which it ends.
-        noise, daily, carry, seasonal, home_daily: see `ratings.RatingSettings`.
+        noise, daily, carry, seasonal, home_daily: see `team_filter.RatingSettings`.
     """
 
     date: date
@@ -165,7 +165,7 @@ class Manifest(_Record):
         version: `version_of` its models, ratings and files.
         data_fingerprint: SHA-256 over the games of all parts.
         libraries: name → version of the libraries used for training.
-        files: name → SHA-256 of every file that determines forecasts.
+        files: name → SHA-256 of every file that determines forecasts; without TOTALS, there are no forecasts of totals.
         refresh: later games in the ratings; None if they end with the games of all parts.
         courses: SHA-256 of the courses of the entries, which determine no forecast; None if the bundle has none.
         lineage: where the bundle comes from; None if it was not said. Written only if it was: earlier releases, which
@@ -193,7 +193,7 @@ class Manifest(_Record):
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
         expected = file_names(self.dejavu.minutes)
-        if expected != self.files.keys():
+        if expected != self.files.keys() - {TOTALS}:
             raise ValueError(f"files must be {sorted(expected)}, but hashes are given for {sorted(self.files)}")
         if self.version != version_of(self.dejavu, self.ratings, self.files):
             raise ValueError("version does not match these models and files")
@@ -218,6 +218,9 @@ LSTM, COMBINATION, ENTRIES, CALIBRATION, RATINGS = (
 )
 """Files of a bundle, except the database indices."""
 
+TOTALS = "totals.npz"
+"""File of tables and ratings of total points, which a bundle may have."""
+
 COURSES = "courses.npz"
 """File of the courses of entries, which a bundle may have."""
 
@@ -228,7 +231,7 @@ def index_name(minute: int) -> str:
 
 
 def file_names(minutes: Iterable[int]) -> set[str]:
-    """Returns the file names of a bundle with databases for these minutes."""
+    """Returns the names of the files that a bundle with databases for these minutes must have."""
     return {LSTM, COMBINATION, ENTRIES, CALIBRATION, RATINGS, *map(index_name, minutes)}
 
 
@@ -267,5 +270,6 @@ def model_info(manifest: Manifest, calibration: Calibration | LatticeCalibration
         approved=manifest.verdict.fit,
         verdict_reason=manifest.verdict.reason,
         whole_numbers=calibration.whole_numbers,
-        inputs=calibration.inputs,
+        inputs=calibration.inputs or (("total_points",) if TOTALS in manifest.files else ()),
+        totals=TOTALS in manifest.files,
     )

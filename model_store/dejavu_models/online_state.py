@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from dejavu_models.live_ratings import LiveRatings
+from dejavu_models.live_ratings import LiveRatings, LiveTotals
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptationMethod, Tracker
@@ -26,6 +26,7 @@ class OnlineState:
         trackers: by horizon and quarter; without a tracker, intervals are those of the model as calibrated.
         ratings: None to use the ratings of the bundle.
         schedule: games of the season, for the terms of the expected margin; None if reported finals are not followed.
+        totals: ratings of totals; None to use those of the bundle, if it has any.
     """
 
     sequence: int = 0
@@ -34,6 +35,7 @@ class OnlineState:
     trackers: Mapping[tuple[Horizon, int], Tracker] = field(default_factory=dict)
     ratings: LiveRatings | None = None
     schedule: ScheduleHistory | None = None
+    totals: LiveTotals | None = None
 
 
 INITIAL: Final = OnlineState()

@@ -182,6 +182,29 @@ class ExpectedMarginTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class TotalForecast:
+    """Forecast of the points of both teams together at a horizon, beside that of the differential.
+
+    Attributes:
+        point: forecast total, in points; lies in the interval.
+        interval: contains the outcome with probability 1 − alpha of the forecast; whole numbers, none below the points
+            that there are.
+        quantiles: in the order of the requested levels.
+        expected_total: expected final total before the game that was used, in points; None if the teams are not rated.
+        distribution: quantiles of the total at DISTRIBUTION_LEVELS, in points; empty unless the forecast is to be
+            recorded.
+        market: evaluation of the query's market of total points; None without one.
+    """
+
+    point: float
+    interval: Interval
+    quantiles: tuple[Quantile, ...] = ()
+    expected_total: float | None = None
+    distribution: tuple[float, ...] = ()
+    market: MarketAnswer | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """Forecast of the differential at a horizon.
 
@@ -209,6 +232,7 @@ class Forecast:
         outdated_teams: NBA codes of the teams for which the ratings end on `ratings_date`, before a gap; empty if they
             end then for all teams.
         expected_margin_terms: what `expected_margin` is made of; None unless it is from the teams' ratings.
+        total: forecast of the points of both teams; None if the query has no total points, or the model no totals.
     """
 
     horizon: Horizon
@@ -231,6 +255,7 @@ class Forecast:
     warnings: tuple[WarningReason, ...] = ()
     outdated_teams: tuple[str, ...] = ()
     expected_margin_terms: ExpectedMarginTerms | None = None
+    total: TotalForecast | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +289,7 @@ class ModelInfo:
         approved: whether the backtest of its recipe passed; `verdict_reason` states why.
         whole_numbers: whether its distributions are on whole numbers: intervals and quantiles have whole ends.
         inputs: optional inputs that its forecasts depend on: total_points, last_score.
+        totals: whether it forecasts the points of both teams too, for requests with total_points.
     """
 
     version: str
@@ -284,6 +310,7 @@ class ModelInfo:
     unseen_teams: Mapping[str, date] = field(default_factory=dict)
     whole_numbers: bool = False
     inputs: tuple[str, ...] = ()
+    totals: bool = False
 
 
 class MarginSource(enum.IntEnum):

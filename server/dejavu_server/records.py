@@ -199,6 +199,7 @@ class ReportedOutcome:
         revision: 0, 1, … per game and horizon: how often it was corrected or withdrawn.
         withdrawn: whether this revision withdraws the outcome: its differential and teams are those that stood.
         recorded_by: identity of the caller who reported or withdrew it; empty if it is not known.
+        total_points: points of both teams at the horizon; None if they were not reported.
     """
 
     game_id: str
@@ -212,6 +213,24 @@ class ReportedOutcome:
     revision: int = 0
     withdrawn: bool = False
     recorded_by: str = ""
+    total_points: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TotalSettlement:
+    """Scores of a forecast of total points against the outcome that stands.
+
+    Attributes:
+        error: point − total, in points.
+        pace_error: pace × time − total, in points: what the points came to if they went on to come at the rate so far.
+        covered: whether the interval contains the total, bounds included.
+        crps: in points, from the recorded distribution.
+    """
+
+    error: float
+    pace_error: float
+    covered: bool
+    crps: float
 
 
 class MarketResult(enum.Enum):
@@ -237,6 +256,7 @@ class Settlement:
             for records of 0.1.0.
         market_profit: profit of the stake, as a share of the bankroll; None without a market.
         market_result: what became of the bet; None without one.
+        total: scores of the forecast of total points; None without one, or if the total was not reported.
     """
 
     outcome_sequence: int
@@ -248,6 +268,7 @@ class Settlement:
     score: float | None
     market_profit: float | None = None
     market_result: MarketResult | None = None
+    total: TotalSettlement | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
-from dejavu_models.ratings import CODES, RatingFilter, Ratings, RatingSettings, carried_margins
+from dejavu_models.ratings import RatingFilter, Ratings
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.schedule import NO_TERMS, GameSchedule, GameTerms, ScheduleHistory, TeamSchedule, game_terms
+from dejavu_models.team_filter import CODES, RatingSettings, carried_expectations
 from dejavu_models.types import ExpectedMarginTerms, Horizon
 
 OPENING = date(2030, 10, 22)
@@ -88,12 +89,14 @@ def test_the_filter_finds_what_the_terms_are_worth() -> None:
     final = np.round(3 + np.array(terms) @ np.array(WORTH) + rng.normal(0, 10, games))
     days = np.datetime64("2030-10-20") + np.sort(rng.integers(0, 200, games)).astype("timedelta64[D]")
     start = RatingFilter.start(RatingSettings())
-    means, _, state = carried_margins(start, np.full(games, 2031), days, teams[:, 0], teams[:, 1], final, terms)
+    means, _, state = carried_expectations(start, np.full(games, 2031), days, teams[:, 0], teams[:, 1], final, terms)
     found = state.ratings()
     errors = np.sqrt(np.diag(state.covariance)[31:])
     assert (np.abs(np.array(found.coefficients) - WORTH) < 4 * errors).all()
     assert errors.max() < 0.6
-    ignored = carried_margins(start, np.full(games, 2031), days, teams[:, 0], teams[:, 1], final, [NO_TERMS] * games)[0]
+    ignored = carried_expectations(
+        start, np.full(games, 2031), days, teams[:, 0], teams[:, 1], final, [NO_TERMS] * games
+    )[0]
     assert np.square(final - means)[1000:].mean() < np.square(final - ignored)[1000:].mean() - 1
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings
-from dejavu_models.ratings import CODES, RatingFilter, RatingSettings, carried_margins
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import NO_TERMS
+from dejavu_models.team_filter import CODES, RatingSettings, carried_expectations
 
 SETTINGS = RatingSettings()
 LAST = date(2023, 6, 12)
@@ -44,7 +45,7 @@ def carried(results: list[GameResult], before: LiveRatings | None = None) -> Liv
 
 def test_ratings_advance_as_training_carries_them() -> None:
     results = season(80)
-    _, _, due = carried_margins(
+    _, _, due = carried_expectations(
         start().filter,
         np.array([each.season for each in results]),
         np.array([each.day for each in results], dtype="datetime64[D]"),

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_models.ratings import CODES, RatingFilter, Ratings, RatingSettings, carried_margins, frozen_margins
+from dejavu_models.ratings import RatingFilter, Ratings, frozen_margins
 from dejavu_models.schedule import NO_TERMS, GameTerms
+from dejavu_models.team_filter import CODES, RatingSettings, carried_expectations
 
 SETTINGS = RatingSettings()
 START = RatingFilter.start(SETTINGS)
@@ -31,7 +32,7 @@ def test_strengths_and_home_advantage_are_found_from_results() -> None:
     rng = np.random.default_rng(1)
     truth = dict(zip(CODES, rng.normal(0, 5, len(CODES)).tolist(), strict=True))
     days, home, away, final = season_of_games(truth, 2460, 2)
-    state = carried_margins(START, np.full(2460, 2031), days, home, away, final, [NO_TERMS] * 2460)[2]
+    state = carried_expectations(START, np.full(2460, 2031), days, home, away, final, [NO_TERMS] * 2460)[2]
     found = state.ratings()
     assert np.corrcoef([truth[code] for code in CODES], [found.strengths[code] for code in CODES])[0, 1] > 0.93
     assert found.home_advantage == pytest.approx(3.0, abs=0.8)
@@ -42,7 +43,7 @@ def test_what_was_expected_is_nearer_to_what_came_than_the_home_advantage_alone(
     truth = dict(zip(CODES, np.random.default_rng(3).normal(0, 5, len(CODES)).tolist(), strict=True))
     days, home, away, final = season_of_games(truth, 2460, 4)
     seasons, terms = np.full(2460, 2031), [NO_TERMS] * 2460
-    means, variances, _ = carried_margins(START, seasons, days, home, away, final, terms)
+    means, variances, _ = carried_expectations(START, seasons, days, home, away, final, terms)
     late = slice(1230, None)
     assert np.square(final - means)[late].mean() < 0.9 * np.square(final - final.mean())[late].mean()
     # The predicted variance is about right.
@@ -53,8 +54,8 @@ def test_no_game_knows_of_another_one_of_its_day() -> None:
     day = np.array(["2030-11-01"] * 2, dtype="datetime64[D]")
     season, home, away = np.array([2031, 2031]), np.array(["BOS", "BOS"]), np.array(["BKN", "NYK"])
     terms = [GameTerms(playoffs=1.0)] * 2
-    one = carried_margins(START, season, day, home, away, np.array([40.0, 1.0]), terms)[0]
-    other = carried_margins(START, season, day, home, away, np.array([-40.0, 1.0]), terms)[0]
+    one = carried_expectations(START, season, day, home, away, np.array([40.0, 1.0]), terms)[0]
+    other = carried_expectations(START, season, day, home, away, np.array([-40.0, 1.0]), terms)[0]
     assert one[1] == other[1]
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from dejavu_feed.home_cities import HOME_CITIES, utc_offset
 from dejavu_feed.off_season import season_on
-from dejavu_models.ratings import CODES
 from dejavu_models.schedule import MAX_BREAK, MAX_REST, GameSchedule, ScheduleHistory, TeamSchedule
+from dejavu_models.team_filter import CODES
 
 Played = tuple[date, str, str]
 UNKNOWN = TeamSchedule()

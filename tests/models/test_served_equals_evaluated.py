@@ -15,10 +15,11 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
-from dejavu_models.ratings import CODES, RatingFilter, RatingsByDate, RatingSettings, carried_margins
+from dejavu_models.ratings import RatingFilter, RatingsByDate
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.schedule import GameTerms, ScheduleHistory, game_terms
+from dejavu_models.team_filter import CODES, RatingSettings, carried_expectations
 from dejavu_models.types import Horizon
 
 SETTINGS = RatingSettings(daily=0.04, carry=0.63, seasonal=6.9, home_daily=0.001)
@@ -75,7 +76,7 @@ def evaluated(
     """
     games = [game for evening in evenings for game in evening.games]
     terms = terms_of([*(earlier or []), *evenings])
-    means, _, after = carried_margins(
+    means, _, after = carried_expectations(
         start,
         np.array([game.season for game in games]),
         np.array([game.day for game in games], dtype="datetime64[D]"),

@@ -108,7 +108,7 @@ def test_the_better_weights_are_in_the_bundle_and_both_figures_in_the_manifest(
 def test_every_bar_comes_to_its_end(run: tuple[FitReport, RecordedProgress]) -> None:
     names = [name for name, _, _ in run[1].steps]
     assert names[0] == "Fit the ratings"
-    assert names[-3:] == ["Calibrate", "Evaluate on the holdout", "Publish"]
+    assert names[-4:] == ["Calibrate", "Fit the totals", "Evaluate on the holdout", "Publish"]
     assert all(done == total for _, total, done in run[1].steps)
 
 
@@ -238,7 +238,7 @@ def test_without_prototypes_every_game_is_held(games: Games, tmp_path: Path) -> 
     report = fit(games, train=[2031, 2032], calibrate=[2033], out=tmp_path / "whole", recipe=recipe)
     manifest = report.forecaster.manifest
     assert not manifest.dejavu.prototypes
-    assert manifest.dejavu.entries[17] == 400
+    assert manifest.dejavu.entries[17] == 600
     assert manifest.dejavu.entries[0] < 50
     assert load_bundle(report.bundle, allow_unfit=True).version == report.forecaster.version
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from dejavu_models.manifest import (
     LSTM,
     RATINGS,
     SCHEMA_VERSION,
+    TOTALS,
     DejavuRecord,
     Golden,
     LineageRecord,
@@ -160,7 +161,7 @@ def fit(
 
 def _contents(fitted: CalibratedModels, ratings: RatingFilter) -> dict[str, bytes]:
     models = fitted.models
-    return {
+    contents = {
         LSTM: fitted.trained.lstm.graph,
         COMBINATION: ensemble_to_bytes(models.linear, models.weights),
         ENTRIES: Entries.joined([dejavu.entries for dejavu in models.minutes.values()]).to_bytes(),
@@ -171,6 +172,10 @@ def _contents(fitted: CalibratedModels, ratings: RatingFilter) -> dict[str, byte
         ),
         **{index_name(minute): dejavu.index.to_bytes() for minute, dejavu in models.minutes.items()},
     }
+    if fitted.totals is not None and ratings.season is not None:
+        totals = replace(fitted.totals, ratings=fitted.totals.ratings.predict(ratings.season))
+        contents[TOTALS] = totals.to_bytes()
+    return contents
 
 
 def _dejavu_record(trained: TrainedModels, recipe: TrainingConfig) -> DejavuRecord:

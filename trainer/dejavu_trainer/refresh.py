@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import numpy as np
 from dejavu_feed.game_ids import PLAYOFF_PHASES
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
-from dejavu_models.manifest import RATINGS, Golden, Manifest, RefreshRecord, version_of
+from dejavu_models.live_ratings import GameResult, LiveRatings
+from dejavu_models.manifest import RATINGS, TOTALS, Golden, Manifest, RefreshRecord, version_of
 from dejavu_models.ratings import MAX_RATINGS_DAYS
 from dejavu_models.registry.bundle import check_target, load_bundle, publish, ratings_to_bytes
 from dejavu_trainer.data.games import Games, load_games
@@ -82,7 +82,7 @@ def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool 
     old = load_bundle(bundle, allow_unfit=True)
     before = old.manifest
     contents = {name: (bundle / name).read_bytes() for name in before.all_files}
-    state = RatedSchedule(LiveRatings.start(old.rating_filter))
+    state = old.bundled_ratings
     used = np.zeros(len(games), dtype=np.bool_)
     for index in range(len(games)):
         updated = state.after(_result(games, index))
@@ -96,7 +96,11 @@ def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool 
     season = int(learned.season[-1]) + next_season
     rating_filter = ratings.filter.predict(season)
     contents[RATINGS] = ratings_to_bytes(rating_filter)
-    files = before.files | {RATINGS: hashlib.sha256(contents[RATINGS]).hexdigest()}
+    totals = old.totals
+    if totals is not None and state.totals is not None:
+        totals = replace(totals, ratings=state.totals.filter.predict(season))
+        contents[TOTALS] = totals.to_bytes()
+    files = {name: hashlib.sha256(contents[name]).hexdigest() for name in before.files}
     record = before.ratings.model_copy(update={"date": rating_filter.ratings().date, "season": season})
     added = RefreshRecord(
         of_version=before.version,
@@ -115,7 +119,7 @@ def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool 
             "lineage": before.lineage and before.lineage.model_copy(update={"parent_version": before.version}),
         }
     )
-    refreshed = Forecaster(manifest, old.models, old.calibration, rating_filter)
+    refreshed = Forecaster(manifest, old.models, old.calibration, rating_filter, totals)
     golden = tuple(_answered(refreshed, each) for each in before.golden)
     forecaster = publish(out, manifest.model_copy(update={"golden": golden}), contents)
     known = before.ratings.date
@@ -132,6 +136,7 @@ def _result(games: Games, index: int) -> GameResult:
         day=games.date[index].item(),
         differential=int(games.final[index]),
         is_playoffs=str(games.phase[index]) in PLAYOFF_PHASES,
+        total=None if games.final_total[index] < 0 else int(games.final_total[index]),
     )
 
 

@@ -11,15 +11,16 @@ from typing import Annotated
 import typer
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu.v1.market_pb2 import Market
+from dejavu.v1.market_pb2 import Market, TotalMarket
 from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client.cli.options import HORIZONS, HorizonName, Json, Target, Timeout, connect, known_team, team_of
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.formatting import horizon_label
 from dejavu_client.output.forecast import print_forecast, show
-from dejavu_client.output.market import print_market, print_risk
+from dejavu_client.output.market import print_market, print_risk, print_total_market
 from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
 from dejavu_client.requests import market as create_market
+from dejavu_client.requests import total_market as create_total_market
 from dejavu_feed import horizon as horizons
 from dejavu_feed.pattern import LastScore, Side
 
@@ -119,6 +120,16 @@ def predict(
     away_odds: Annotated[
         str, typer.Option(metavar="PRICE", help="The price of the away side: decimal (1.91) or American (+120).")
     ] = "",
+    total_line: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="Evaluate a bet on the points of both teams: over or under this line. Requires --total-points and its "
+            "odds; it is not recorded.",
+        ),
+    ] = None,
+    over_odds: Annotated[str, typer.Option(metavar="PRICE", help="The price of over: decimal or American.")] = "",
+    under_odds: Annotated[str, typer.Option(metavar="PRICE", help="The price of under: decimal or American.")] = "",
     bankroll: Annotated[
         float | None, typer.Option(metavar="AMOUNT", help="Bankroll; without it stakes are shown as shares.")
     ] = None,
@@ -158,17 +169,26 @@ def predict(
     }
     line = _line(spread, home, away, moneyline=moneyline)
     prices = _price(home_odds, "--home-odds"), _price(away_odds, "--away-odds")
-    market = _market(line, *prices, bankroll, confidence)
-    if market is not None and horizon is None:
+    totals = _total_market(
+        total_line, _price(over_odds, "--over-odds"), _price(under_odds, "--under-odds"), bankroll, confidence
+    )
+    # They are of either bet: alone they ask for the one on the lead.
+    of_lead = totals is None or any((line is not None, *(each is not None for each in prices)))
+    market = _market(line, *prices, bankroll, confidence) if of_lead else None
+    if totals is not None:
+        options["total_market"] = totals
+        if total_points is None:
+            raise typer.BadParameter("required with --total-line", param_hint="--total-points")
+    if (market is not None or totals is not None) and horizon is None:
         # Without odds the half is a forecast like any other; a bet on the wrong horizon looks like a bargain.
         asked = "say which bet it is: half for the lead at the half, final for the end of the game"
         raise typer.BadParameter(f"required with odds; {asked}", param_hint="--horizon")
     if market is not None and market.home.WhichOneof("price") != market.away.WhichOneof("price"):
         typer.echo(f"Warning: of {home_odds} and {away_odds} one is read as American odds, one as decimal.", err=True)
     with connect(target, timeout) as client:
-        if market is not None:
+        if market is not None or totals is not None:
             answer = client.quote(values, market, **options)
-            show(answer, partial(_print_quote, market=market, pattern=values), as_json=as_json)
+            show(answer, partial(_print_quote, market=market, totals=totals, pattern=values), as_json=as_json)
             return
         forecast = client.predict(values, **options)
     show(forecast, partial(print_forecast, pattern=values), as_json=as_json)
@@ -213,6 +233,25 @@ def _market(
     return create_market(line, home_odds, away_odds, bankroll=bankroll, confidence_threshold=confidence)
 
 
+def _total_market(
+    line: float | None,
+    over_odds: float | None,
+    under_odds: float | None,
+    bankroll: float | None,
+    confidence: float | None,
+) -> TotalMarket | None:
+    """Returns the market of total points described by the options; None if none was given."""
+    needed = {"--total-line": line, "--over-odds": over_odds, "--under-odds": under_odds}
+    given = [option for option, value in needed.items() if value is not None]
+    if not given:
+        return None
+    if line is None or over_odds is None or under_odds is None:
+        missing = [option for option in needed if option not in given]
+        together = "--total-line, --over-odds and --under-odds must be given together"
+        raise typer.BadParameter(f"{together}; {', '.join(missing)} missing", param_hint=given[0])
+    return create_total_market(line, over_odds, under_odds, bankroll=bankroll, confidence_threshold=confidence)
+
+
 def _price(text: str, option: str) -> float | None:
     """Parses a price. A sign means American odds, which have a gap from −100 to +100; the server checks the maximum."""
     if not text:
@@ -253,12 +292,18 @@ def _line(spread: str, home: str, away: str, *, moneyline: bool) -> float | None
     return (-points if team == teams[0] else points) + 0.0
 
 
-def _print_quote(answer: PredictResponse, market: Market, pattern: list[float]) -> None:
+def _print_quote(
+    answer: PredictResponse, market: Market | None, totals: TotalMarket | None, pattern: list[float]
+) -> None:
     print_forecast(answer.forecast, pattern=pattern)
-    if answer.HasField("market"):
+    if market is not None and answer.HasField("market"):
         print_market(answer.market, market, answer.forecast)
-    else:
+    elif market is not None:
         typer.echo("The server does not evaluate odds: it runs an earlier release.")
+    if totals is not None and answer.HasField("total_market"):
+        print_total_market(answer.total_market, totals, answer.forecast)
+    elif totals is not None:
+        typer.echo("The server does not evaluate odds on total points: it runs an earlier release.")
 
 
 def _points(total_points: int | None) -> int | None:

@@ -252,6 +252,15 @@ def report(
             metavar="TIME", help="When it was observed, ISO 8601; local time unless it has an offset; now by default."
         ),
     ] = "",
+    total_points: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=2**32 - 1,
+            metavar="POINTS",
+            help="Points of both teams together at the horizon, which settle forecasts of totals.",
+        ),
+    ] = None,
     correct: Annotated[
         bool, typer.Option("--correct", help="Overturn the outcome that stands; it is named, and stays as a revision.")
     ] = False,
@@ -267,7 +276,7 @@ def report(
     A report of another value than the one that stands is refused without --correct.
     """
     if withdraw:
-        if differential is not None or home or away or observed or correct:
+        if differential is not None or home or away or observed or correct or total_points is not None:
             raise typer.BadParameter(
                 "it takes back what stands; give the game and --horizon only", param_hint="--withdraw"
             )
@@ -286,6 +295,7 @@ def report(
             home_team=home,
             away_team=away,
             observed_time=observed_time,
+            total_points=total_points,
         )
         head = 0 if as_json else _head(client)
         try:

@@ -84,6 +84,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
         f"{signed(forecast.interval_lower)} to {signed(forecast.interval_upper)}  (home − away, points)",
     )
     _add_adaptation(rows, forecast)
+    _add_total(rows, forecast)
     if forecast.quantiles:
         quantiles = (f"{percent(each.level)}: {signed(each.value)}" for each in forecast.quantiles)
         rows.add_row("quantiles", "  ".join(quantiles))
@@ -158,6 +159,20 @@ def _add_points(rows: Table, forecast: Forecast) -> None:
         score = forecast.last_score
         team = (forecast.home_team or "home") if score.side == SIDE_HOME else (forecast.away_team or "away")
         rows.add_row("last score", f"{team}, {score.seconds} s before the end of minute {forecast.elapsed_minutes}")
+
+
+def _add_total(rows: Table, forecast: Forecast) -> None:
+    """Adds the forecast of the points of both teams, with what was expected before the game."""
+    if not forecast.HasField("total"):
+        return
+    total = forecast.total
+    ends = f"{total.interval_lower:.0f} to {total.interval_upper:.0f}"
+    rows.add_row(
+        f"points at the {horizon_label(forecast.horizon)}",
+        f"{total.point_forecast:.1f}, {ends} with {percent(forecast.coverage_probability)}  (home + away)",
+    )
+    if total.HasField("expected_total"):
+        rows.add_row("  before tip-off", f"{total.expected_total:.1f} expected at the end")
 
 
 def _add_date(rows: Table, forecast: Forecast) -> None:

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.formatting import chance, horizon_label, outcome_range, outcome_verb, percent, signed
+from dejavu_client.formatting import chance, horizon_label, outcome_range, outcome_verb, percent, signed, total_range
 from dejavu_client.output.fitted_screen import FittedScreen
 from dejavu_client.output.poll_events import leadership_line, score, summary_lines, teams
 from dejavu_client.output.responsive_table import ResponsiveColumn, ResponsiveTable
@@ -34,6 +34,8 @@ _LEGEND: Final[tuple[str, ...]] = (
 )
 _RESULTS_LEGEND: Final = ("40/42: intervals held", "leader: the team ahead, taken as certain to win")
 """Legend of what is shown once an outcome is known."""
+_TOTALS_LEGEND: Final = ("points: of both teams together",)
+"""Legend of forecasts of total points."""
 _SHORT: Final = 3
 """Minutes of play for each block of a short sparkline."""
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
@@ -88,13 +90,17 @@ def live_table(
             return Group(*notices)
         return Group(Text(waiting, style="dim"), *notices)
     notices += [Text(line, style="dim") for line in _notes(watched)]
-    legend = _LEGEND
-    if any(each.outcome for game in watched for each in game.horizons.values()):
-        legend += _RESULTS_LEGEND
     rows = [(_cells(game, now), "dim" if game.state.status is GameStatus.SCHEDULED else "") for game in watched]
     table = ResponsiveTable(list(_columns(watched)), rows)
     tally = [Text(line) for line in summary_lines(summary)]
-    return Padding(FittedScreen(table, notices, tally, Text(" · ".join(legend), style="dim")), (0, 1))
+    return Padding(FittedScreen(table, notices, tally, Text(" · ".join(_legend(watched)), style="dim")), (0, 1))
+
+
+def _legend(games: Sequence[WatchedGame]) -> tuple[str, ...]:
+    """Returns what explains the values in the table."""
+    shown = [each for game in games for each in game.horizons.values()]
+    results = _RESULTS_LEGEND if any(each.outcome for each in shown) else ()
+    return (*_LEGEND, *results, *(_TOTALS_LEGEND if any(map(_has_total, shown)) else ()))
 
 
 def _columns(games: Sequence[WatchedGame]) -> Iterator[ResponsiveColumn]:
@@ -111,6 +117,8 @@ def _columns(games: Sequence[WatchedGame]) -> Iterator[ResponsiveColumn]:
         yield ResponsiveColumn(f"{name} interval", "center", 7 if final else 5, _nominal(games, horizon), width=7)
         yield ResponsiveColumn(f"{name} chance", "right", 12 if final else 9, outcome_verb(horizon), width=9)
         yield ResponsiveColumn(f"{name} change", "right", 3 if final else 1, "±", width=3)
+        if any(_has_total(game.horizons[horizon]) for game in games if horizon in game.horizons):
+            yield ResponsiveColumn(f"{name} total", "center", 3 if final else 1, "points", width=7)
     if horizons:
         header = f"home {outcome_verb(horizons[-1])}"
         yield ResponsiveColumn("short sparkline", "left", 4, header)
@@ -123,6 +131,10 @@ def _nominal(games: Sequence[WatchedGame], horizon: Horizon.ValueType) -> str:
     newest = (game.horizons[horizon].newest for game in games if horizon in game.horizons)
     rates = {percent(each.forecast.coverage_probability) for each in newest if each is not None}
     return rates.pop() if len(rates) == 1 else "interval"
+
+
+def _has_total(watched: HorizonState) -> bool:
+    return watched.newest is not None and watched.newest.forecast.HasField("total")
 
 
 def _cells(game: WatchedGame, now: datetime) -> dict[str, Text]:
@@ -171,6 +183,7 @@ def _of_horizon(watched: HorizonState, game: GameState) -> dict[str, Text]:
         f"{name} interval": Text(outcome_range(forecast.interval_lower, forecast.interval_upper)),
         f"{name} chance": Text(f"{game.home} {chance(forecast.home_lead_probability)}"),
         f"{name} change": Text(_change(watched), style="dim"),
+        f"{name} total": Text(total_range(forecast.total) if _has_total(watched) else ""),
     }
 
 

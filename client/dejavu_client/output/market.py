@@ -11,36 +11,33 @@ from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.market_pb2 import (
     MARKET_SIDE_HOME,
     MARKET_SIDE_UNSPECIFIED,
+    TOTAL_SIDE_OVER,
     Market,
     MarketAnswer,
     MarketRecording,
     MarketSideAnswer,
     Odds,
     RiskLevel,
+    TotalMarket,
+    TotalMarketAnswer,
+    TotalSide,
 )
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
 from dejavu_client.formatting import chance, enum_word, horizon_label, percent, signed
 from dejavu_client.output.forecast import print_warnings
 from dejavu_client.output.responsive_table import titled_table
 
+_HEADERS: Final = ("side", "odds", "implied prob.", "win prob.", "EV per unit", "Kelly", "stake")
+
 
 def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> None:
     """Prints both sides of a market and the recommended bet."""
     amounts = _has_amounts(market)
     title = f"the market, at the {horizon_label(forecast.horizon)}"
-    headers = ("side", "odds", "implied prob.", "win prob.", "EV per unit", "Kelly", "stake")
-    table = titled_table(title, *headers, no_wrap=True)
+    table = titled_table(title, *_HEADERS, no_wrap=True)
     priced = ((market.home, answer.home), (market.away, answer.away))
     for name, (price, side) in zip(sides(market, forecast), priced, strict=True):
-        table.add_row(
-            name,
-            signed(price.american, 0) if price.HasField("american") else f"{side.decimal_odds:.2f}",
-            chance(side.implied_probability),
-            chance(side.win_probability),
-            signed(side.expected_value, 2),
-            percent(side.kelly_fraction),
-            _stake(side, amounts),
-        )
+        table.add_row(name, *_side_cells(price, side, amounts=amounts))
     notes = [f"margin of the odds {percent(answer.overround)}".replace("-", "−")]
     if answer.push_probability:
         notes.append(f"a push {chance(answer.push_probability)}")
@@ -52,6 +49,38 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     if told := recording(answer, forecast):
         console.print(f"bet: {told}", highlight=False, markup=False)
     print_warnings(console, answer.warnings)
+
+
+def print_total_market(answer: TotalMarketAnswer, market: TotalMarket, forecast: Forecast) -> None:
+    """Prints over and under of a market of total points, and the recommended bet; none is ever recorded."""
+    amounts = market.HasField("bankroll")
+    title = f"points of both teams, at the {horizon_label(forecast.horizon)}"
+    table = titled_table(title, *_HEADERS, no_wrap=True)
+    line = f"{market.line:.1f}".removesuffix(".0")
+    for name, price, side in (("over", market.over, answer.over), ("under", market.under, answer.under)):
+        table.add_row(f"{name} {line}", *_side_cells(price, side, amounts=amounts))
+    notes = [f"margin of the odds {percent(answer.overround)}".replace("-", "−")]
+    if answer.push_probability:
+        notes.append(f"a push {chance(answer.push_probability)}")
+    console = Console()
+    console.print(table)
+    console.print(" · ".join(notes), style="dim", highlight=False)
+    side_name = enum_word(TotalSide.DESCRIPTOR, answer.side)
+    chosen = answer.over if answer.side == TOTAL_SIDE_OVER else answer.under
+    bet_text = f"{side_name} {line}, {_stake(chosen, amounts)}" if side_name else "no stake on either side."
+    console.print(f"The model, for the points: {bet_text}", highlight=False, markup=False)
+    print_warnings(console, answer.warnings)
+
+
+def _side_cells(price: Odds, side: MarketSideAnswer, *, amounts: bool) -> tuple[str, ...]:
+    return (
+        signed(price.american, 0) if price.HasField("american") else f"{side.decimal_odds:.2f}",
+        chance(side.implied_probability),
+        chance(side.win_probability),
+        signed(side.expected_value, 2),
+        percent(side.kelly_fraction),
+        _stake(side, amounts),
+    )
 
 
 _MEASURED: Final = "How unsettled the game has been so far, beside past games. It forecasts nothing."

@@ -10,7 +10,16 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu_client.formatting import chance, horizon_label, outcome_verb, percent, pluralize, signed, warning_label
+from dejavu_client.formatting import (
+    chance,
+    horizon_label,
+    outcome_verb,
+    percent,
+    pluralize,
+    signed,
+    total_text,
+    warning_label,
+)
 from dejavu_client.poller import events
 from dejavu_client.poller.horizons import HORIZON_RULES
 from dejavu_client.poller.leadership import LeaderRole, Leadership
@@ -66,7 +75,7 @@ def event_line(event: events.Event) -> str:
                 f"[{signed(forecast.interval_lower)} … {signed(forecast.interval_upper)}] "
                 f"at {percent(forecast.coverage_probability)}, "
                 f"{event.game.home} {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}"
-                f"{revision}{warnings}"
+                f"{total_text(forecast)}{revision}{warnings}"
             )
         case events.HorizonResult():
             return (

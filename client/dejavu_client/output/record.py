@@ -12,7 +12,7 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.record_pb2 import MarketResult, Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeResponse, WithdrawOutcomeResponse
-from dejavu_client.formatting import enum_word, horizon_label, outcome_range, percent, pluralize, signed
+from dejavu_client.formatting import enum_word, horizon_label, outcome_range, percent, pluralize, signed, total_range
 from dejavu_client.output.forecast import home_chance, lead_with_sign, local_time, matchup, print_forecast, title
 from dejavu_client.output.market import print_market, profit_text
 from dejavu_client.output.responsive_table import ListingColumn, listing, name_value_rows
@@ -74,6 +74,7 @@ def print_report(answer: ReportOutcomeResponse, *, known: bool = False) -> None:
     corrected = f", revision {outcome.revision}" if outcome.revision else ""
     settled = pluralize(answer.settled_forecasts, "forecast") if answer.settled_forecasts else "no forecasts"
     line = f"{title(outcome)}: {lead_with_sign(outcome.differential, outcome)} at the {horizon_label(outcome.horizon)}"
+    line += f", {outcome.total_points} points of both teams" * outcome.HasField("total_points")
     if known:
         Console().print(f"{line}, already recorded as {outcome.sequence}, nothing changed", highlight=False)
         return
@@ -111,6 +112,9 @@ def _columns(*, level: bool) -> Sequence[ListingColumn[RecordedPrediction]]:
         ListingColumn("off by", "right", 6, _off_by, of="settlement"),
         ListingColumn("persistence", "right", 2, _persistence_off_by, "dim", "settlement"),
         ListingColumn("held", "left", 6, _held, of="settlement"),
+        ListingColumn("points", "right", 4, _total_forecast),
+        ListingColumn("points then", "right", 3, _total_outcome, of="outcome"),
+        ListingColumn("points off by", "right", 3, _total_off_by, of="settlement"),
         ListingColumn("#", "right", 1, lambda each: f"{each.forecast.sequence}", "dim"),
     )
 
@@ -132,6 +136,20 @@ def _held(prediction: RecordedPrediction) -> Text:
     return Text("yes", style="green") if prediction.settlement.covered else Text("no", style="yellow")
 
 
+def _total_forecast(prediction: RecordedPrediction) -> str:
+    forecast = prediction.forecast
+    return f"{forecast.total.point_forecast:.1f}" if forecast.HasField("total") else ""
+
+
+def _total_outcome(prediction: RecordedPrediction) -> str:
+    return f"{prediction.outcome.total_points}" if prediction.outcome.HasField("total_points") else ""
+
+
+def _total_off_by(prediction: RecordedPrediction) -> str:
+    score = prediction.settlement
+    return f"{score.total.absolute_error:.1f}" if score.HasField("total") else ""
+
+
 _REVISION_COLUMNS: Final[Sequence[ListingColumn[RecordedPrediction]]] = (
     ListingColumn("created", "left", 3, lambda each: local_time(each.forecast.generated_time), "dim"),
     ListingColumn("lead then", "right", 6, lambda each: signed(each.pattern[-1], 0) if each.pattern else ""),
@@ -145,6 +163,7 @@ _REVISION_COLUMNS: Final[Sequence[ListingColumn[RecordedPrediction]]] = (
 _OUTCOME_COLUMNS: Final[Sequence[ListingColumn[Outcome]]] = (
     ListingColumn("recorded", "left", 3, lambda each: local_time(each.recorded_time), "dim"),
     ListingColumn("outcome", "right", 9, lambda each: signed(each.differential, 0)),
+    ListingColumn("points", "right", 6, lambda each: f"{each.total_points}" if each.HasField("total_points") else ""),
     ListingColumn("#", "right", 4, lambda each: f"{each.sequence}", "dim"),
     ListingColumn("stands", "left", 5, lambda each: "withdrawn" if each.withdrawn else "", "yellow"),
 )
@@ -164,6 +183,13 @@ def _result(prediction: RecordedPrediction) -> Table | Text:
         rows.add_row("Brier score", f"{score.brier:.3f}")
         if score.HasField("crps"):
             rows.add_row("CRPS", f"{score.crps:.2f} points")
+        if score.HasField("total"):
+            total, ends = score.total, prediction.forecast.total
+            rows.add_row("points of both teams", f"{outcome.total_points}")
+            rows.add_row("  off by", f"{total.absolute_error:.1f} points, pace × time {total.pace_absolute_error:.1f}")
+            held = "held" if total.covered else "did not hold"
+            rows.add_row("  the interval", f"{total_range(ends)} {held}")
+            rows.add_row("  CRPS", f"{total.crps:.2f} points")
         if result := enum_word(MarketResult.DESCRIPTOR, score.market_result):
             rows.add_row("the bet", f"{result}, {profit_text(score.market_profit, prediction.market)}")
     return rows

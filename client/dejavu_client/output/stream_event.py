@@ -16,6 +16,7 @@ from dejavu_client.formatting import (
     outcome_verb,
     percent,
     signed,
+    total_text,
     warning_label,
 )
 from dejavu_client.output.forecast import lead, lead_with_sign, local_time, matchup, title
@@ -66,6 +67,7 @@ class EventPrinter:
         ahead = (
             f"{forecast.home_team or 'home'} {outcome_verb(forecast.horizon)} {chance(forecast.home_lead_probability)}"
         )
+        ahead += total_text(forecast)
         if not wide:
             line = f"{time}  {_game(forecast)}  min {forecast.elapsed_minutes}  {now}{point}"
             line += f" {outcome_range(lower, upper)}  {ahead}"

@@ -66,8 +66,9 @@ class PredictionClient(Protocol):
         home_team: str = "",
         away_team: str = "",
         observed_time: datetime | None = None,
+        total_points: int | None = None,
     ) -> ReportOutcomeResponse:
-        """Reports the outcome of a game at a horizon: home − away, in points."""
+        """Reports the outcome of a game at a horizon: home − away, and home + away, in points."""
         ...
 
     def list_predictions(
@@ -178,13 +179,18 @@ async def report_outcome(client: PredictionClient, outcome: PendingOutcome) -> R
     home, away = team_codes(outcome.game)
     game_id, differential, horizon = outcome.game.game_id, outcome.differential, outcome.horizon
     report = partial(client.report_outcome, game_id, differential, horizon=horizon, home_team=home, away_team=away)
+    total = outcome.game.home_score + outcome.game.away_score
     try:
-        return await report(observed_time=outcome.observed)
+        return await report(observed_time=outcome.observed, total_points=total)
     except InvalidArgumentError as error:
-        # The feed's clock or ours may be ahead of the server's: let the server set the time.
-        if outcome.observed is None or [each.field for each in error.field_violations] != ["observed_time"]:
+        # The feed's clock or ours may be ahead of the server's: let the server set the time. And the differential
+        # counts, even if the total contradicts one that was recorded.
+        refused = {each.field for each in error.field_violations}
+        observed = None if "observed_time" in refused else outcome.observed
+        accepted = None if "total_points" in refused else total
+        if not refused <= {"observed_time", "total_points"} or (observed, accepted) == (outcome.observed, total):
             raise
-        return await report()
+        return await report(observed_time=observed, total_points=accepted)
 
 
 def team_codes(game: GameState) -> tuple[str, str]:

@@ -40,7 +40,7 @@ def note_outcomes(step: Transition, plays: Sequence[Play], scores: Mapping[Horiz
         if score is None:
             if known is not None and not known.done:  # the feed showed the end too early
                 del reports[horizon]
-        elif known is None or known.differential != score.home - score.away:
+        elif known is None or (known.game.home_score, known.game.away_score) != (score.home, score.away):
             state = at_horizon(game.state, horizon, score, plays)
             observed = ended_at(plays, state.period)
             if observed is not None and not step.known.now - _OLDEST <= observed <= step.known.now:

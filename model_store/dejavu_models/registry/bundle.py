@@ -42,6 +42,7 @@ from dejavu_models.manifest import (
     OLDEST_SCHEMA_VERSION,
     RATINGS,
     SCHEMA_VERSION,
+    TOTALS,
     Manifest,
     index_name,
 )
@@ -52,7 +53,9 @@ from dejavu_models.point.graph import Graph
 from dejavu_models.point.index import VectorIndex, join_graphs, read_index
 from dejavu_models.point.linear import CUBE, LinearModels
 from dejavu_models.point.lstm import Lstm
-from dejavu_models.ratings import STATE_SIZES, RatingFilter, RatingSettings
+from dejavu_models.ratings import STATE_SIZES, RatingFilter
+from dejavu_models.team_filter import RatingSettings
+from dejavu_models.totals.totals import Totals
 from dejavu_models.types import HORIZONS, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
@@ -218,7 +221,15 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
         rows = entries.rows(start, start + count)
         minutes[minute] = Dejavu(indexes[minute], rows, query_settings, courses.get(minute))
         start += count
-    return Forecaster(manifest, PointEnsemble(linear, lstm, minutes, combination), calibration, ratings)
+    models = PointEnsemble(linear, lstm, minutes, combination)
+    return Forecaster(manifest, models, calibration, ratings, _totals_from_bytes(source, contents))
+
+
+def _totals_from_bytes(source: object, contents: Mapping[str, bytes]) -> Totals | None:
+    if TOTALS not in contents:
+        return None
+    with _refusing(source, TOTALS):
+        return Totals.from_bytes(contents[TOTALS])
 
 
 def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:

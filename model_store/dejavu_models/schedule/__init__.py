@@ -8,7 +8,7 @@ from dejavu_models.schedule.history import (
     ScheduleHistory,
     TeamSchedule,
 )
-from dejavu_models.schedule.terms import HIGH_ALTITUDE, NO_TERMS, GameTerms, game_terms
+from dejavu_models.schedule.terms import HIGH_ALTITUDE, NO_TERMS, GameTerms, TotalTerms, game_terms, total_terms
 
 __all__ = [
     "HIGH_ALTITUDE",
@@ -20,5 +20,7 @@ __all__ = [
     "GameTerms",
     "ScheduleHistory",
     "TeamSchedule",
+    "TotalTerms",
     "game_terms",
+    "total_terms",
 ]

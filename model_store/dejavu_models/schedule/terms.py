@@ -1,4 +1,4 @@
-"""Terms of a game by which its expected margin differs from that of the same teams on another day.
+"""Terms of a game by which its expected margin and total differ from those of the same teams on another day.
 
 Training and servers compute them here, from the same `ScheduleHistory`. What was tried besides and gained nothing is in
 docs/evaluation.md.
@@ -38,6 +38,19 @@ NO_TERMS: Final = GameTerms()
 """A game of the regular season near sea level, of two teams that are equally rested."""
 
 
+class TotalTerms(NamedTuple):
+    """Regressors of the expected total of a game; their coefficients are in the filter of totals, in this order.
+
+    Attributes:
+        back_to_backs: number of the two teams that played the day before.
+        playoffs, altitude: as in GameTerms.
+    """
+
+    back_to_backs: float = 0.0
+    playoffs: float = 0.0
+    altitude: float = 0.0
+
+
 def game_terms(schedule: GameSchedule, home: str, *, is_playoffs: bool) -> GameTerms:
     """Returns the terms of a game. What its schedule does not know counts as equal for both teams.
 
@@ -49,13 +62,30 @@ def game_terms(schedule: GameSchedule, home: str, *, is_playoffs: bool) -> GameT
     Raises:
         KeyError: if the home team is not an NBA code.
     """
-    altitude = HOME_CITIES[home].altitude if schedule.altitude is None else schedule.altitude
     return GameTerms(
         back_to_back=float(_played_yesterday(schedule.home) - _played_yesterday(schedule.away)),
         games_in_6_days=float(_recent(schedule.home) - _recent(schedule.away)) if schedule.is_known else 0.0,
         playoffs=float(is_playoffs),
-        altitude=float(altitude > HIGH_ALTITUDE),
+        altitude=_is_high(schedule, home),
     )
+
+
+def total_terms(schedule: GameSchedule, home: str, *, is_playoffs: bool) -> TotalTerms:
+    """Returns the terms of the total of a game; see `game_terms`. An unknown schedule counts as rest of both teams.
+
+    Raises:
+        KeyError: if the home team is not an NBA code.
+    """
+    return TotalTerms(
+        back_to_backs=float(_played_yesterday(schedule.home) + _played_yesterday(schedule.away)),
+        playoffs=float(is_playoffs),
+        altitude=_is_high(schedule, home),
+    )
+
+
+def _is_high(schedule: GameSchedule, home: str) -> float:
+    altitude = HOME_CITIES[home].altitude if schedule.altitude is None else schedule.altitude
+    return float(altitude > HIGH_ALTITUDE)
 
 
 def _played_yesterday(team: TeamSchedule) -> int:

@@ -16,6 +16,7 @@ from dejavu_models.errors import InvalidInput
 from dejavu_server.access.caller import AccessScope, Principal, ScopeMissing, current_caller
 from dejavu_server.api.cache.what_ifs import CachedWhatIfs
 from dejavu_server.api.converters import prediction
+from dejavu_server.api.converters.total_market import total_market_message_of
 from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.interceptors import checked
@@ -73,7 +74,8 @@ class PredictionService:
         """Forecasts one game."""
         issued = await self._forecasts.forecast(_request(request, game_day(self._clock()), current_caller.get()))
         message = prediction.forecast_message(issued, explanation=request.return_explanation, course_of=self._course_of)
-        return pb.PredictResponse(forecast=message, market=prediction.market_message_of(issued))
+        market, total_market = prediction.market_message_of(issued), total_market_message_of(issued)
+        return pb.PredictResponse(forecast=message, market=market, total_market=total_market)
 
     async def predict_batch(self, request: pb.PredictBatchRequest, _: Context) -> pb.PredictBatchResponse:
         """Forecasts many games, in chunks of up to CHUNK requests."""
@@ -128,5 +130,6 @@ def _read(request: pb.PredictRequest, today: date, caller: Principal) -> Result[
 def _result(request: pb.PredictRequest, outcome: Result[IssuedForecast]) -> pb.PredictBatchResult:
     if isinstance(outcome, IssuedForecast):
         message = prediction.forecast_message(outcome, explanation=request.return_explanation)
-        return pb.PredictBatchResult(forecast=message, market=prediction.market_message_of(outcome))
+        market, total_market = prediction.market_message_of(outcome), total_market_message_of(outcome)
+        return pb.PredictBatchResult(forecast=message, market=market, total_market=total_market)
     return pb.PredictBatchResult(error=item_error(outcome.error))

@@ -21,7 +21,7 @@ from dejavu_common.tasks import BackgroundTask
 from dejavu_feed.game_ids import is_playoffs, season_of
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
+from dejavu_models.live_ratings import GameResult, LiveRatings, LiveTotals, RatedSchedule
 from dejavu_models.online_state import OnlineState
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import AdaptationMode, Horizon
@@ -115,7 +115,7 @@ def update_ratings(state: RatedSchedule, game: SettledGame) -> RatedSchedule:
     if game.horizon is not Horizon.FINAL or not game.home_team or season is None:
         return state
     teams, is_of_playoffs = (game.home_team, game.away_team), is_playoffs(game.game_id)
-    return state.after(GameResult(*teams, season, game.day, game.differential, is_of_playoffs))
+    return state.after(GameResult(*teams, season, game.day, game.differential, is_of_playoffs, game.total_points))
 
 
 def update_schedule(history: ScheduleHistory, game: SettledGame) -> ScheduleHistory:
@@ -125,16 +125,12 @@ def update_schedule(history: ScheduleHistory, game: SettledGame) -> ScheduleHist
     return history.after(game.day, game.home_team, game.away_team)
 
 
-def _rated_projection(start: LiveRatings) -> Projection[RatedSchedule]:
-    """Each model has a schedule of its own: one that is added later has to meet every final with that of its day."""
-    return Projection(RatedSchedule(start), update_ratings)
-
-
 class OnlineProjection:
     """Online state computed from the outcomes of one ledger. Must be used by one thread at a time.
 
     Args:
-        ratings: the ratings of each model version before the first outcome.
+        ratings: the ratings of each model version before the first outcome, each with a schedule of its own: a model
+            that is added later has to meet every final with that of its day.
         intervals: whether intervals adapt.
 
     Attributes:
@@ -142,20 +138,20 @@ class OnlineProjection:
         history: names the ledger up to them; see `learning.history`.
     """
 
-    def __init__(self, ratings: Mapping[str, LiveRatings], *, intervals: bool) -> None:
+    def __init__(self, ratings: Mapping[str, RatedSchedule], *, intervals: bool) -> None:
         self.newest = Newest(0, 0)
         self.history = learning.NOTHING_LEARNED
         self._intervals = (
             Projection(AdaptiveState(), lambda state, game: state.after(game.observations)) if intervals else None
         )
-        self._ratings = {version: _rated_projection(start) for version, start in ratings.items()}
+        self._ratings = {version: Projection(start, update_ratings) for version, start in ratings.items()}
         # As of one more model, but it is followed without any too.
         self._schedule = Projection(ScheduleHistory(), update_schedule)
         self._is_behind = False
 
-    def add(self, version: str, ratings: LiveRatings) -> None:
+    def add(self, version: str, ratings: RatedSchedule) -> None:
         """Takes in a model version with its ratings before the first outcome; `read` folds in the outcomes."""
-        self._ratings[version] = _rated_projection(ratings)
+        self._ratings[version] = Projection(ratings, update_ratings)
         self._is_behind = True
 
     def remove(self, version: str) -> None:
@@ -176,6 +172,11 @@ class OnlineProjection:
         """Returns the ratings of a model version; None if they do not advance."""
         projection = self._ratings.get(version)
         return None if projection is None else projection.current.state.ratings
+
+    def totals(self, version: str) -> LiveTotals | None:
+        """Returns the ratings of totals of a model version; None if it has none, or they do not advance."""
+        projection = self._ratings.get(version)
+        return None if projection is None else projection.current.state.totals
 
     @property
     def schedule(self) -> ScheduleHistory:
@@ -310,7 +311,7 @@ class OnlineUpdater:
         async with self._changing:
             self._forecasters.append(forecaster)
             if self._carry_ratings:
-                self._projection.add(forecaster.version, LiveRatings.start(forecaster.rating_filter))
+                self._projection.add(forecaster.version, forecaster.bundled_ratings)
             try:
                 await self._update()
             except BaseException:
@@ -358,7 +359,7 @@ class OnlineUpdater:
         return self._projection.read(connection)
 
     def _initial_projection(self) -> OnlineProjection:
-        ratings = {each.version: LiveRatings.start(each.rating_filter) for each in self._forecasters}
+        ratings = {each.version: each.bundled_ratings for each in self._forecasters}
         return OnlineProjection(ratings if self._carry_ratings else {}, intervals=self._mode is not None)
 
     def _apply(self) -> None:
@@ -372,6 +373,7 @@ class OnlineUpdater:
                     trackers=projection.intervals.of(forecaster.version),
                     ratings=projection.ratings(forecaster.version),
                     schedule=projection.schedule,
+                    totals=projection.totals(forecaster.version),
                 )
             )
         self.history = projection.history

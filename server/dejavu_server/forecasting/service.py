@@ -280,7 +280,8 @@ def _as_recorded(
     if isinstance(requested, Failed) or isinstance(recorded, Failed):
         return None
     known = recorded.generated_time != requested.generated_time
-    computed = requested.market is not None or requested.forecast.quantiles != ()
+    of_total = requested.forecast.total is not None and requested.forecast.total.market is not None
+    computed = requested.market is not None or requested.forecast.quantiles != () or of_total
     if not (known and computed) or recorded.optional_inputs == requested.optional_inputs:
         return None
     query = replace(
@@ -297,9 +298,13 @@ def _recorded(requested: IssuedForecast, stored: Result[IssuedForecast]) -> Resu
     if isinstance(stored, Failed):
         return stored
     old, new = stored.forecast, requested.forecast
-    if (old.quantiles, old.market, stored.market) == (new.quantiles, new.market, requested.market):  # usual
+    total = old.total
+    if total is not None and new.total is not None:
+        total = replace(total, quantiles=new.total.quantiles, market=new.total.market)
+    unchanged = (old.quantiles, old.market, stored.market, old.total)
+    if unchanged == (new.quantiles, new.market, requested.market, total):  # usual
         return stored
-    forecast = replace(old, quantiles=new.quantiles, market=new.market)
+    forecast = replace(old, quantiles=new.quantiles, market=new.market, total=total)
     weighed_by = new if new.market is not None and _differ(old, new) else None
     return replace(stored, market=requested.market, forecast=forecast, market_forecast=weighed_by)
 

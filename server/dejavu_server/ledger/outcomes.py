@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from dejavu_models.errors import InvalidInput, InvalidTeam
+from dejavu_models.errors import InvalidInput, InvalidTeam, InvalidTotalPoints
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection
@@ -39,8 +39,9 @@ def record_outcome(
 ) -> Result[tuple[ReportedOutcome, int]]:
     """Records an outcome, unless it stands already. It settles every forecast of its game and horizon.
 
-    A report without teams agrees with an outcome that has them; a correction without teams keeps these. A report that
-    adds teams to the differential that stands is recorded as a revision, but corrects nothing. After a withdrawal, a
+    A report without teams or total points agrees with an outcome that has them; a correction without teams keeps these,
+    and one without total points those of the differential that stands. A report that adds teams or total points to
+    that differential is recorded as a revision, but corrects nothing. After a withdrawal, a
     report is the first one again: online updates take it in the order in which it comes.
 
     Args:
@@ -63,11 +64,19 @@ def record_outcome(
     contradiction = _contradiction(connection, reported, before)
     if contradiction is not None:
         return Failed(contradiction)
-    if before is not None and not correct and not _adds_teams(before, reported):
+    if before is not None and not correct and not _only_adds(before, reported):
         return Failed(OutcomeStands(_difference(before, reported), before))
     teams = before if before is not None and not reported.home_team else reported
+    total = reported.total_points
+    if total is None and before is not None and before.differential == reported.differential:
+        total = before.total_points
     outcome = replace(
-        reported, recorded_time=now, home_team=teams.home_team, away_team=teams.away_team, withdrawn=False
+        reported,
+        recorded_time=now,
+        home_team=teams.home_team,
+        away_team=teams.away_team,
+        withdrawn=False,
+        total_points=total,
     )
     return _add(connection, outcome, newest)
 
@@ -136,14 +145,20 @@ def _standing(newest: _StoredOutcome | None) -> ReportedOutcome | None:
 
 
 def _agree(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
-    """Returns whether a report has the same differential as an outcome, and the same teams or none."""
+    """Returns whether a report has the same differential as an outcome, and the same teams and total points or none."""
     same_teams = (reported.home_team, reported.away_team) in {("", ""), (stored.home_team, stored.away_team)}
-    return stored.differential == reported.differential and same_teams
+    same_total = reported.total_points in {None, stored.total_points}
+    return stored.differential == reported.differential and same_teams and same_total
 
 
-def _adds_teams(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
-    """Returns whether a report has the same differential as an outcome that has no teams."""
-    return stored.differential == reported.differential and not stored.home_team
+def _only_adds(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
+    """Returns whether a report has all that an outcome has, and teams or total points that it lacks."""
+    teams = (reported.home_team, reported.away_team)
+    return (
+        stored.differential == reported.differential
+        and (not stored.home_team or teams in {("", ""), (stored.home_team, stored.away_team)})
+        and (stored.total_points is None or reported.total_points in {None, stored.total_points})
+    )
 
 
 def _difference(stored: ReportedOutcome, reported: ReportedOutcome) -> str:
@@ -151,6 +166,8 @@ def _difference(stored: ReportedOutcome, reported: ReportedOutcome) -> str:
     recorded = f"revision {stored.revision}, recorded {stored.recorded_time:%Y-%m-%d %H:%M} UTC"
     teams = reported.home_team and (reported.home_team, reported.away_team) != (stored.home_team, stored.away_team)
     new = _words(reported) if teams else f"{reported.differential:+d}"
+    if reported.total_points is not None and stored.total_points is not None:
+        new += f", {reported.total_points} points instead of {stored.total_points}"
     stands = f"another outcome stands {_PLACES[stored.horizon]}: {_words(stored)}, {recorded}"
     return f"{stands}; this report has {new}"
 
@@ -176,6 +193,11 @@ def _contradiction(
         found = f"{reported.differential} {_PLACES[reported.horizon]}"
         recorded = f"{other.differential}, recorded {_PLACES[other.horizon]}"
         return InvalidDifferential(found, f"at most {MAX_SWING} points from {recorded}; correct the wrong one first")
+    if other is not None and _loses_points(reported, other):
+        return InvalidTotalPoints(
+            f"{reported.total_points} {_PLACES[reported.horizon]}",
+            f"points that fit {other.total_points}, recorded {_PLACES[other.horizon]}; correct the wrong one first",
+        )
     if not reported.home_team:
         return None
     row = reporting.newest_teams(connection, reported.game_id)
@@ -199,6 +221,14 @@ def _implausible_swing(reported: ReportedOutcome, before: ReportedOutcome | None
     """
     swing = abs(reported.differential - other.differential)
     return swing > MAX_SWING and (before is None or swing > abs(before.differential - other.differential))
+
+
+def _loses_points(reported: ReportedOutcome, other: ReportedOutcome) -> bool:
+    """Returns whether there would be fewer points at the end than at the half."""
+    if reported.total_points is None or other.total_points is None:
+        return False
+    half, final = sorted((reported, other), key=lambda outcome: outcome.horizon is Horizon.FINAL)
+    return (final.total_points or 0) < (half.total_points or 0)
 
 
 def _other_teams(reported: ReportedOutcome, home_team: str, away_team: str, place: str) -> InvalidTeam | None:

@@ -16,11 +16,14 @@ from dejavu.v1.market_pb2 import (
     MARKET_SIDE_HOME,
     RISK_LEVEL_EXTREME,
     RISK_LEVEL_MODERATE,
+    TOTAL_SIDE_OVER,
     Market,
     MarketAnswer,
     MarketRecording,
     MarketSideAnswer,
     Odds,
+    TotalMarket,
+    TotalMarketAnswer,
 )
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, PredictResponse, RiskFactor
 from dejavu_client import FINAL
@@ -336,3 +339,50 @@ def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:
     entries = [json.loads(line) for line in run("teams", "--json").stdout.splitlines()]
     assert len(entries) == 30
     assert entries[1] == {"code": "BKN", "city": "Brooklyn", "name": "Nets", "aliases": ["BRK", "NJN"]}
+
+
+OVER_UNDER = ("--total-line", "221.5", "--over-odds", "-110", "--under-odds", "1.95")
+TOTALS = PredictResponse(
+    forecast=QUOTE.forecast,
+    total_market=TotalMarketAnswer(
+        over=ANSWER.home, under=ANSWER.away, overround=0.037, side=TOTAL_SIDE_OVER, stake=40.0
+    ),
+)
+
+
+def test_over_and_under_are_asked_about_alone_or_beside_the_spread(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", TOTALS)
+    result = run("predict", "2", *OVER_UNDER, "--total-points", "14", "--horizon", "final", "--bankroll", "1000")
+    assert result.exit_code == 0, result.stderr
+    [call] = server.calls
+    assert not call.request.HasField("market")
+    assert call.request.total_market == TotalMarket(
+        line=221.5, over=Odds(american=-110), under=Odds(decimal=1.95), bankroll=1000.0
+    )
+    for shown in ("over 221.5", "under 221.5", "The model, for the points: over 221.5, 40.00"):
+        assert shown in result.stdout
+    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=ANSWER, total_market=TOTALS.total_market))
+    result = run("predict", "2", *OVER_UNDER, "--total-points", "14", *ODDS)
+    assert result.exit_code == 0, result.stderr
+    assert "BKN −5.5" in result.stdout
+    assert "over 221.5" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (OVER_UNDER[:4], "--under-odds missing"),
+        (OVER_UNDER, "--total-points"),
+        ((*OVER_UNDER[:2], "--total-points", "14"), "--over-odds, --under-odds missing"),
+    ],
+)
+def test_what_over_and_under_need_is_said(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    result = run("predict", "2", *arguments, "--horizon", "final")
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+
+
+def test_an_earlier_server_does_not_weigh_them(server: FakeServer, run: Run) -> None:
+    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast))
+    result = run("predict", "2", *OVER_UNDER, "--total-points", "14", "--horizon", "final")
+    assert "runs an earlier release" in result.stdout

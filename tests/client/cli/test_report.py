@@ -42,6 +42,15 @@ def test_a_report_may_be_negative_and_says_what_it_settles(server: FakeServer, r
     assert request.observed_time.ToDatetime(tzinfo=UTC) == datetime(2026, 1, 16, 2, 40, tzinfo=UTC)
 
 
+def test_a_report_may_have_the_points_of_both_teams(server: FakeServer, run: Run) -> None:
+    answer = ReportOutcomeResponse(outcome=outcome(9, game_id=GAME, differential=-4, total_points=212))
+    server.answers("ReportOutcome", answer)
+    result = run("report", GAME, "-4", "--horizon", "final", "--total-points", "212")
+    assert "212 points of both teams" in result.stdout
+    [call] = server.of("ReportOutcome")
+    assert call.request.total_points == 212
+
+
 def test_a_report_says_what_stands_and_overturns_it_only_if_told_to(server: FakeServer, run: Run) -> None:
     stands = Abort(grpc.StatusCode.FAILED_PRECONDITION, "another outcome stands: +3", reason="OUTCOME_STANDS")
     server.answers("ReportOutcome", stands)

@@ -70,6 +70,20 @@ async def test_the_half_and_the_end_of_a_game_are_reported_once_each() -> None:
     assert not watch.told(HorizonClosed)
 
 
+async def test_the_points_of_both_teams_are_reported_too_unless_the_server_refuses_them() -> None:
+    async with watching(Evening([game()]), **LATE) as watch:
+        violation = FieldViolation("total_points", "fewer than at the half")
+        watch.predictor.untaken = [InvalidArgumentError("contradiction", field_violations=(violation,))]
+        await to_the_end(watch)
+
+    plays = watch.evening.plays(watch.evening.ids[0])
+    half = next(play for play in plays if (play.action, play.detail, play.period) == ("period", "end", 2))
+    totals = [play.home + play.away for play in (half, plays[-1])]
+    assert watch.predictor.totals == [totals[0], None, totals[1]]
+    assert [horizon for horizon, _ in said(watch)] == [HALFTIME, HALFTIME, FINAL]
+    assert not watch.told(Fault)
+
+
 async def test_it_was_observed_when_the_feed_says_that_the_period_ended() -> None:
     async with watching(Evening([game()]), **LATE) as watch:
         await to_the_end(watch)

@@ -27,7 +27,7 @@ from tests.support.builders.invalid_requests import (
 from tests.support.processes.servers import running_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.market_pb2 import Market, Odds
+from dejavu.v1.market_pb2 import Market, Odds, TotalMarket
 from dejavu_server.ledger import resume_tokens
 
 ALL = (PREDICT, BATCH, STREAM, RISK, MODELS, CHECK, WATCH, REFLECTION)
@@ -84,6 +84,8 @@ def test_the_table_covers_every_method_and_every_field_of_a_request() -> None:
     assert named == set(pb.PredictRequest.DESCRIPTOR.fields_by_name) - {"return_explanation"}
     of_market = {row.field.split(".")[1] for row in OF_PREDICT if row.field.startswith("market.")}
     assert of_market == set(Market.DESCRIPTOR.fields_by_name)
+    of_totals = {row.field.split(".")[1] for row in OF_PREDICT if row.field.startswith("total_market.")}
+    assert of_totals == set(TotalMarket.DESCRIPTOR.fields_by_name)
     of_risk = {row.field.partition("[")[0] for row in BAD_REQUESTS if row.path == RISK} - {""}
     assert of_risk == set(pb.AssessRiskRequest.DESCRIPTOR.fields_by_name)
 

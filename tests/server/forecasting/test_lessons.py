@@ -14,8 +14,9 @@ from tests.support.builders.issued_forecasts import issued
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.tampering.tampering import tampered
 
-from dejavu_models.live_ratings import LiveRatings
-from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_models.live_ratings import LiveRatings, RatedSchedule
+from dejavu_models.ratings import RatingFilter
+from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptiveState, Observation, TrackerKey
 from dejavu_server.forecasting.online_updater import OnlineProjection
@@ -51,7 +52,7 @@ async def played(ledger: Ledger, game_id: str, differential: int, *, day: int = 
 
 
 async def learned(ledger: Ledger) -> OnlineProjection:
-    projection = OnlineProjection({"v1": START}, intervals=True)
+    projection = OnlineProjection({"v1": RatedSchedule(START)}, intervals=True)
     await ledger.read(projection.read)
     return projection
 
@@ -97,7 +98,7 @@ async def test_competitive_games_move_ratings_and_intervals(ledger: Ledger, pref
 
 
 async def test_a_learner_that_follows_has_learned_what_one_learns_from_the_start(ledger: Ledger) -> None:
-    follower = OnlineProjection({"v1": START}, intervals=True)
+    follower = OnlineProjection({"v1": RatedSchedule(START)}, intervals=True)
     for game_id in ("0012400001", "0022400001", "0024500001", "0032400001", "0022400002", "0012400002"):
         await played(ledger, game_id, 9)
         await ledger.read(follower.read)

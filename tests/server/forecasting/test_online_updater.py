@@ -31,10 +31,11 @@ from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2 import ReportOutcomeRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
-from dejavu_models.live_ratings import LiveRatings
+from dejavu_models.live_ratings import LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
-from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import ScheduleHistory
+from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState, TrackerKey
 from dejavu_server.forecasting import online_updater
@@ -91,7 +92,7 @@ async def report(
 
 
 def nothing() -> OnlineProjection:
-    return OnlineProjection({"v1": START}, intervals=True)
+    return OnlineProjection({"v1": RatedSchedule(START)}, intervals=True)
 
 
 async def from_scratch(ledger: Ledger) -> OnlineProjection:

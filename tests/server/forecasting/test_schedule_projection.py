@@ -8,8 +8,9 @@ import numpy as np
 
 from dejavu_feed.game_day import game_day
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
-from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import ScheduleHistory
+from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import Horizon
 from dejavu_server.forecasting.online_updater import OnlineProjection
 from dejavu_server.ledger import Ledger
@@ -41,7 +42,7 @@ async def report(ledger: Ledger, number: int, horizon: Horizon = Horizon.FINAL) 
 
 
 async def test_the_schedule_follows_the_finals_of_the_ledger_whatever_the_bundle_knows(ledger: Ledger) -> None:
-    learned = OnlineProjection({"v1": NEWER}, intervals=False)
+    learned = OnlineProjection({"v1": RatedSchedule(NEWER)}, intervals=False)
     due = ScheduleHistory()
     for number in range(6):
         await report(ledger, number)
@@ -58,7 +59,7 @@ async def test_the_schedule_follows_the_finals_of_the_ledger_whatever_the_bundle
 
 async def test_finals_count_with_the_schedule_of_their_day_and_so_do_corrections(ledger: Ledger) -> None:
     """Three teams play every day and three every other, so who is tired differs from game to game."""
-    learned, plain = (OnlineProjection({"v1": OLDER}, intervals=False) for _ in range(2))
+    learned, plain = (OnlineProjection({"v1": RatedSchedule(OLDER)}, intervals=False) for _ in range(2))
     results = [GameResult(*TEAMS[number % 3], 2025, day_of(number), 5.0) for number in range(7)]
     for number in range(7):
         await report(ledger, number)
@@ -67,7 +68,7 @@ async def test_finals_count_with_the_schedule_of_their_day_and_so_do_corrections
     for result in results:
         due, without = due.after(result), without.after(result)
     assert bytes_of(learned) == due.ratings.filter.mean.tobytes() != without.filter.mean.tobytes()
-    learned.add("v2", OLDER)
+    learned.add("v2", RatedSchedule(OLDER))
     await ledger.withdraw_outcome("0022400002", Horizon.FINAL)
     await ledger.read(learned.read)
     due = RatedSchedule(OLDER)

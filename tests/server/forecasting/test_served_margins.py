@@ -12,9 +12,10 @@ from tests.support.processes.servers import async_worker
 
 from dejavu_client import FINAL, AsyncDejavuClient
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.ratings import RatingFilter, carried_margins
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.registry import Registry
 from dejavu_models.schedule import GameTerms
+from dejavu_models.team_filter import carried_expectations
 
 NO_GAME = GameTerms()
 GAMES = (
@@ -54,7 +55,9 @@ async def test_a_server_expects_what_the_trainer_evaluates_into_the_next_season(
     terms = [game[5] for game in GAMES]
     seasons = np.array([2024 if day < date(2024, 8, 1) else 2025 for day in days])
     model = with_terms()
-    due, _, _ = carried_margins(model.rating_filter, seasons, days.astype("datetime64[D]"), home, away, finals, terms)
+    due, _, _ = carried_expectations(
+        model.rating_filter, seasons, days.astype("datetime64[D]"), home, away, finals, terms
+    )
 
     def game_id(game: int) -> str:
         return f"{parts[game]}{(seasons[game] - 1) % 100:02d}{game:05d}"

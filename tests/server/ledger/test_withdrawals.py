@@ -17,9 +17,10 @@ from tests.support.harness.laws import examples
 from tests.support.processes.empty_ledger import empty_ledger
 
 from dejavu_models.errors import InvalidInput
-from dejavu_models.live_ratings import LiveRatings
-from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_models.live_ratings import LiveRatings, RatedSchedule
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.scorecard import scorecard
+from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
 from dejavu_server.forecasting.online_updater import OnlineProjection
 from dejavu_server.ledger import Ledger, verify
@@ -67,7 +68,7 @@ async def answers(ledger: Ledger) -> list[object]:
             for settled in (True, False)
         ]
         cards = [scorecard(scorecards.settled(connection, ScoreFilter(horizon=each)).forecasts) for each in Horizon]
-        learned = OnlineProjection({"v1": START}, intervals=True)
+        learned = OnlineProjection({"v1": RatedSchedule(START)}, intervals=True)
         learned.read(connection)
         ratings = learned.ratings("v1")
         assert ratings is not None
@@ -112,7 +113,7 @@ async def _compare(url: str, other: str, told: list[tuple[int, Horizon, int | No
     for each in (ledger, plain):
         for number in (1, 2, 3):
             await recorded(each, *forecasts_of(number))
-    follower = OnlineProjection({"v1": START}, intervals=True)
+    follower = OnlineProjection({"v1": RatedSchedule(START)}, intervals=True)
     stands: dict[tuple[int, Horizon], ReportedOutcome] = {}
     for number, horizon, differential in told:
         if differential is not None:
@@ -128,7 +129,7 @@ async def _compare(url: str, other: str, told: list[tuple[int, Horizon, int | No
     for reported in stands.values():
         await plain.record_outcome(reported)
     assert await answers(ledger) == await answers(plain)
-    fresh = OnlineProjection({"v1": START}, intervals=True)
+    fresh = OnlineProjection({"v1": RatedSchedule(START)}, intervals=True)
     await ledger.read(fresh.read)
     assert (follower.sequence, follower.intervals.to_bytes()) == (fresh.sequence, fresh.intervals.to_bytes())
     await ledger.close()

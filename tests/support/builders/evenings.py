@@ -167,6 +167,8 @@ class StoringPredictor:
         self.listed = 0
         self.sequence = 0
         self.reports: list[Report] = []
+        self.totals: list[int | None] = []
+        """Totals of the reports, in order."""
         self.untaken: list[Exception] = []
         self.unrecalled: list[Exception] = []
         self.recalled = 0
@@ -226,8 +228,10 @@ class StoringPredictor:
         home_team: str = "",
         away_team: str = "",
         observed_time: datetime | None = None,
+        total_points: int | None = None,
     ) -> ReportOutcomeResponse:
         self.reports.append(Report(game_id, horizon, differential, home_team, away_team, observed_time))
+        self.totals.append(total_points)
         if self.untaken:
             raise self.untaken.pop(0)
         known = self._outcomes.get((game_id, horizon))

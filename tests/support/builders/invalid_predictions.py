@@ -15,7 +15,7 @@ from tests.support.builders.calls import GAME, PATTERN
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED, SIDE_AWAY, LastScore
-from dejavu.v1.market_pb2 import Market, Odds
+from dejavu.v1.market_pb2 import Market, Odds, TotalMarket
 from dejavu_feed.teams import team_code
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"
@@ -344,6 +344,30 @@ def _markets() -> list[BadRequest]:
     ]
 
 
+def _total_markets() -> list[BadRequest]:
+    price, even = "a number above 1, at most 1000", Odds(decimal=2.0)
+    cases: list[tuple[str, str, str, dict[str, Any]]] = [
+        (".line", f"{value}", "a multiple of 0.5 from 0 to 500", {"line": value}) for value in (-0.5, 9.7, 501.0)
+    ]
+    cases += [(f".{side}.decimal", "1.0", price, {side: Odds(decimal=1.0)}) for side in ("over", "under")]
+    cases += [(".bankroll", "0.0", "above 0", {"bankroll": 0.0})]
+    cases += [(".confidence_threshold", "1.0", "a number from 0 on, below 1", {"confidence_threshold": 1.0})]
+    cases += [("", "no total_points", "total_points beside it", {})]
+    return [
+        _predict(
+            f"total market {index}: {field} {found}",
+            "INVALID_MARKET",
+            f"total_market{field}",
+            found,
+            expected,
+            pattern=[5.0],
+            total_points=9 if field else None,
+            total_market=TotalMarket(**{"line": 221.5, "over": even, "under": even, **fields}),
+        )
+        for index, (field, found, expected, fields) in enumerate(cases)
+    ]
+
+
 OF_PREDICT = [
     *_lengths(),
     *_values(),
@@ -356,4 +380,5 @@ OF_PREDICT = [
     *_dates(),
     *_score_inputs(),
     *_markets(),
+    *_total_markets(),
 ]

@@ -11,12 +11,29 @@ from tests.support.builders.calls import current_game
 
 from dejavu_common.clock import microseconds
 from dejavu_models.forecast_query import ScorePattern
-from dejavu_models.types import Attribution, Explanation, Forecast, Horizon, Interval, SimilarGame
+from dejavu_models.types import (
+    DISTRIBUTION_LEVELS,
+    Attribution,
+    Explanation,
+    Forecast,
+    Horizon,
+    Interval,
+    SimilarGame,
+    TotalForecast,
+)
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.queries import current_forecasts
 from dejavu_server.ledger.queries.current_forecasts import CurrentFilter
 from dejavu_server.records import IssuedForecast
+
+TOTAL = TotalForecast(
+    point=105.3,
+    interval=Interval(92.0, 119.0),
+    expected_total=221.7,
+    distribution=tuple(float(round(105 + 40 * (level - 0.5))) for level in DISTRIBUTION_LEVELS),
+)
+"""A forecast of the points of both teams at the half."""
 
 GAME = "0022300001"
 PATTERN = (0.0, 2.0, -1.0)

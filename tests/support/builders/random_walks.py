@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,3 +53,22 @@ def scoring_for(differentials: NDArray[np.int16], final: NDArray[np.int16]) -> d
         "last_side": np.where(changes >= 0, 1, -1).astype(np.int8),
         "last_seconds": np.full(differentials.shape, 7, dtype=np.int16),
     }
+
+
+def paced_games(count: int, seasons: range, seed: int = 0) -> Games:
+    """Games whose teams each have a pace: points come at their product, minute by minute."""
+    games = random_walks(count, seasons, seed)
+    rng = np.random.default_rng(seed + 7)
+    pace = dict(zip(sorted(TEAMS), np.exp(np.random.default_rng(3).normal(0, 0.05, len(TEAMS))), strict=True))
+    rate = np.array([4.6 * pace[one] * pace[other] for one, other in zip(games.home, games.away, strict=True)])
+    night = np.exp(rng.normal(0, 0.06, len(games)))
+    points = np.maximum(rng.poisson((rate * night)[:, None], (len(games), 48)), 0).cumsum(axis=1)
+    differentials = np.clip(games.differentials, -points, points)
+    points += (points + differentials) % 2  # home + away and home − away are both even or both odd
+    points = np.maximum.accumulate(points, axis=1)
+    return replace(
+        games,
+        differentials=differentials.astype(np.int16),
+        totals=points.astype(np.int16),
+        final_total=points[:, -1].astype(np.int16),
+    )

@@ -14,7 +14,8 @@ from dejavu_models.errors import AlphaTooSmall, UnsupportedHorizon, UnsupportedS
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.online_state import INITIAL, OnlineState
-from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_models.ratings import RatingFilter
+from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
     Explanation,

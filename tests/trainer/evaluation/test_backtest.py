@@ -228,7 +228,7 @@ def test_the_walk_forward_on_real_games_gives_what_the_documents_say(data_dir: P
     """Recomputes the seasons 2019 to 2023: the same checks pass and fail, and the verdict is the documented one."""
     command = ["-m", "dejavu_trainer", "backtest", "--data", str(data_dir), "--test", "2019-2023", "--json"]
     made = subprocess.run(
-        [sys.executable, *command, "--out", str(tmp_path), "--prototypes", "400"],
+        [sys.executable, *command, "--out", str(tmp_path), "--prototypes", "1500", "--prototypes-at", "18=3000"],
         check=True,
         stdout=subprocess.PIPE,
         timeout=4 * 3600,

@@ -7,16 +7,17 @@ import pytest
 from tests.support.builders.random_walks import random_walks
 
 from dejavu_feed.teams import TEAMS
-from dejavu_models.ratings import RatingFilter, RatingSettings, frozen_margins
+from dejavu_models.ratings import RatingFilter, frozen_margins
+from dejavu_models.team_filter import RatingSettings
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.training.ratings import (
     carry,
     fit_ratings,
     margins_with_frozen_ratings,
-    mean_nll,
     rating_errors,
 )
 from dejavu_trainer.training.schedule import margin_terms
+from dejavu_trainer.training.team_settings import mean_nll
 
 
 def with_strengths(count: int, seasons: range, spread: float, noise: float, seed: int = 0) -> tuple[Games, np.ndarray]:
@@ -46,8 +47,12 @@ def test_strengths_that_made_games_are_found() -> None:
 
 def test_the_settings_chosen_surprise_less_than_those_the_search_began_at() -> None:
     games, _ = with_strengths(250, range(2020, 2023), spread=5, noise=5)
-    terms = margin_terms(games)
-    assert mean_nll(fit_ratings(games, 30, quiet), games, terms) < mean_nll(RatingSettings(), games, terms) - 0.05
+    terms, final = margin_terms(games), games.final.astype(float)
+    chosen, first = (
+        mean_nll(RatingFilter.start(settings), games, final, terms)
+        for settings in (fit_ratings(games, 30, quiet), RatingSettings())
+    )
+    assert chosen < first - 0.05
 
 
 def test_what_is_expected_of_a_game_does_not_depend_on_it_or_on_later_ones() -> None:

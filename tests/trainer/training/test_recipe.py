@@ -7,7 +7,8 @@ import pytest
 from tests.support.builders.bundles import quick_recipe, simulated_games
 from tests.support.fakes.progress import RecordedProgress
 
-from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_models.ratings import RatingFilter
+from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.margin_model import ROWS
 from dejavu_trainer.data.plays import DataError

@@ -83,14 +83,3 @@ def test_it_beats_persistence_at_both_horizons(condensed: FitReport, games: Game
     for place in range(len(HORIZONS)):
         stages = [column for column, (at, _) in enumerate(CASES) if at == place]
         assert mine[:, stages].mean() < 0.98 * theirs[:, stages].mean()
-
-
-def test_the_models_do_not_depend_on_games_after_training(condensed: FitReport, games: Games, tmp_path: Path) -> None:
-    """Different calibration games give the same models."""
-    other = fit(
-        games, train=TRAIN, calibrate=TEST, out=tmp_path / "other", recipe=TrainingConfig(prototypes=PROTOTYPES)
-    )
-    assert other.trained.dejavu == condensed.trained.dejavu
-    files = ["lstm.onnx", "entries.npz", "combination.npz"]
-    for name in (*files, *(f"dejavu-{minute:02d}.index" for minute in range(1, 48))):
-        assert (other.bundle / name).read_bytes() == (condensed.bundle / name).read_bytes(), name

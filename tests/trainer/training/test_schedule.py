@@ -9,8 +9,9 @@ from tests.support.builders.bundles import simulated_games
 
 from dejavu_feed.teams import TEAMS
 from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
-from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import MAX_REST, ScheduleHistory, game_terms
+from dejavu_models.team_filter import RatingSettings
 from dejavu_trainer.training.schedule import margin_terms, schedule_terms
 
 

@@ -122,6 +122,7 @@ def backtest(
     """
     from dejavu_common.files import write_atomic
     from dejavu_trainer.evaluation.result import RESULT_STEPS, RunProvenance, result_of, to_json
+    from dejavu_trainer.evaluation.totals.walk_forward import backtest_totals
     from dejavu_trainer.reports import html as html_report
     from dejavu_trainer.reports import plots, text
     from dejavu_trainer.training import lstm_config
@@ -129,9 +130,12 @@ def backtest(
     config = training_config(prototypes, prototypes_at)
     with exit_on_error(lstm_config.FitError), ProgressBars() as bars:
         games, folds = _walk_forward(bars, data, test, out, config, calibrate_seasons, seed, jobs, fresh=fresh)
+        with bars.step("Forecast the totals", len(folds)) as advance:
+            seasons = [int(fold.season[0]) for fold in folds]
+            totals = backtest_totals(games, seasons, config.rating_steps, out, fresh=fresh, advance=advance)
         with bars.step("Compute the metrics", RESULT_STEPS + 1) as advance:
             method = RunProvenance(config.digest, prototypes, seed, games.fingerprint, games.fingerprints)
-            result = result_of(folds, method, advance=advance)
+            result = result_of(folds, method, totals, advance=advance)
             title = f"Walk-forward over {', '.join(str(fold.season[0]) for fold in folds)}"
             write_atomic(out / RESULT, to_json(result).encode())
             write_atomic(out / SUMMARY, text.markdown(title, result).encode())

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.ratings import RatingFilter, frozen_margins
+from dejavu_models.totals.filter import TotalFilter
 from dejavu_models.types import Horizon
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.result import RESULT_STEPS, BacktestResult, RunProvenance, result_of
 from dejavu_trainer.evaluation.scoring.fold_scores import SCORING_STEPS, FoldScores, score_fold
+from dejavu_trainer.evaluation.totals.fold import score_totals
+from dejavu_trainer.evaluation.totals.scores import TotalScores
 from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.ratings import carry
 from dejavu_trainer.training.schedule import margin_terms
+from dejavu_trainer.training.totals import carry_totals
 
 STEPS: Final = SCORING_STEPS + RESULT_STEPS
 """Number of progress updates of `evaluate`."""
@@ -107,6 +111,17 @@ def evaluate(
         seen = "train" if season in info.train_seasons else "calibrate"
     return Evaluation(
         seen=seen,
-        result=result_of([scored], method, resamples=resamples, advance=advance),
+        result=result_of([scored], method, _totals(forecaster, games, season), resamples=resamples, advance=advance),
         scores=scored,
     )
+
+
+def _totals(forecaster: Forecaster, games: Games, season: int) -> list[TotalScores]:
+    """Scores the totals of a season, with ratings as they stood before it; empty if the bundle has no totals."""
+    totals = forecaster.totals
+    if totals is None:
+        return []
+    earlier = games.select(games.season < season)
+    _, before = carry_totals(TotalFilter.start(totals.ratings.settings), earlier)
+    scores = score_totals(replace(totals, ratings=before), earlier, games.select(games.season == season))
+    return [] if scores is None else [scores]

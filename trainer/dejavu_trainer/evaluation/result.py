@@ -25,6 +25,9 @@ from dejavu_trainer.evaluation.coverage import (
 from dejavu_trainer.evaluation.metrics import MetricsByForecaster, compute_metrics, pool
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.evaluation.season_coverage import SeasonCoverage, season_coverages
+from dejavu_trainer.evaluation.totals.acceptance import total_checks
+from dejavu_trainer.evaluation.totals.metrics import compute_total_metrics
+from dejavu_trainer.evaluation.totals.scores import TotalScores, pool_totals
 from dejavu_trainer.evaluation.verdict import Verdict, judge
 from dejavu_trainer.execution import Advance, ignore
 
@@ -81,6 +84,7 @@ class BacktestResult:
         season_coverages: coverage by season, and its standard deviation between seasons; empty for a single season.
         groups: coverage by minute and |lead|.
         power: power of the test of a group, by level, for groups of several sizes.
+        totals: metrics of total points (`compute_total_metrics`); None without any.
     """
 
     method: RunProvenance
@@ -93,6 +97,7 @@ class BacktestResult:
     season_coverages: tuple[SeasonCoverage, ...]
     groups: tuple[CoverageGroup, ...]
     power: tuple[GroupPower, ...]
+    totals: MetricsByForecaster | None = None
 
     @property
     def games(self) -> int:
@@ -101,19 +106,30 @@ class BacktestResult:
 
 
 def result_of(
-    folds: Sequence[FoldScores], method: RunProvenance, *, resamples: int = 2000, advance: Advance = ignore
+    folds: Sequence[FoldScores],
+    method: RunProvenance,
+    totals: Sequence[TotalScores] = (),
+    *,
+    resamples: int = 2000,
+    advance: Advance = ignore,
 ) -> BacktestResult:
     """Computes all metrics, checks and the verdict of some folds.
 
     Args:
         folds: at least one fold, each of one season.
         method: provenance of the run.
+        totals: scores of total points in the same seasons; empty: none.
         resamples: number of bootstrap resamples over games.
         advance: called with 1 after each of RESULT_STEPS.
     """
     metrics_by_forecaster = compute_metrics(folds, seed=method.seed, resamples=resamples, advance=advance)
     groups, seasons = coverage_groups(folds), season_coverages(folds, method.seed)
     verdict = judge(folds, seed=method.seed, resamples=resamples, groups=groups, seasons=seasons)
+    of_totals, checks_of_totals = None, tuple[Check, ...]()
+    if totals:
+        pooled = pool_totals(totals)
+        of_totals = compute_total_metrics(pooled, seed=method.seed, resamples=resamples)
+        checks_of_totals = total_checks(of_totals, pooled)
     advance(1)
     return BacktestResult(
         method=method,
@@ -124,13 +140,14 @@ def result_of(
             for fold in folds
         ),
         verdict=verdict,
-        promises=acceptance_checks(metrics_by_forecaster, seasons, groups),
+        promises=(*acceptance_checks(metrics_by_forecaster, seasons, groups), *checks_of_totals),
         ratings=rating_errors(folds, method.seed, resamples),
         figures=metrics_by_forecaster,
         coverages=tuple(coverages(folds)),
         season_coverages=tuple(seasons),
         groups=tuple(groups),
         power=tuple(group_powers(groups)),
+        totals=of_totals,
     )
 
 

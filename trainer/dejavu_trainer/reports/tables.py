@@ -13,6 +13,7 @@ from dejavu_trainer.evaluation.result import EXPECTATIONS, BacktestResult
 from dejavu_trainer.evaluation.scoring.fold_scores import CEILING
 from dejavu_trainer.reports.cells import METRIC_NAMES, NAMES, Table, digits, in_percent, number
 from dejavu_trainer.reports.limits import ceiling, group_power, season_coverage
+from dejavu_trainer.reports.totals import totals
 
 SHOWN_MINUTES: Final = {
     Horizon.HALFTIME.value: ("1", "6", "12", "18", "20", "23"),
@@ -39,6 +40,8 @@ def tables(result: BacktestResult) -> Iterator[Table]:
             yield _differences(f"{name} from minute 18, relative to the references", minute)
         shown = {minute: by_kind["minute"][minute] for minute in SHOWN_MINUTES[horizon]}
         yield _groups(f"{name}, by minute", "minute", shown)
+        if result.totals is not None:
+            yield from totals(name, result.totals[horizon])
         for kind, title in (("lead", "|lead|"), ("quarter", "quarter"), ("phase", "phase"), ("season", "season")):
             yield _groups(f"{name}, by {title}", title, by_kind[kind])
 

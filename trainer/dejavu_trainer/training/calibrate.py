@@ -16,6 +16,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.manifest import MetricRecord
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.ratings import RatingFilter
+from dejavu_models.totals.totals import Totals
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSource
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import min_cell_size
@@ -27,6 +28,7 @@ from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 from dejavu_trainer.training.linear import out_of_season_points
 from dejavu_trainer.training.ratings import RatedGames, carry, fit_ratings, margins_with_frozen_ratings
 from dejavu_trainer.training.recipe import TrainedModels, TrainingConfig, train_models
+from dejavu_trainer.training.totals import fit_totals
 
 _SHOWN = ((Horizon.HALFTIME, 6), (Horizon.HALFTIME, 18), (Horizon.FINAL, 18), (Horizon.FINAL, 36))
 """Situations whose point forecast errors are recorded in the bundle."""
@@ -51,6 +53,7 @@ class CalibratedModels:
         calibration: the predictive distributions.
         calibrate: the newest games, with margins from carried ratings.
         after: state of the ratings after all games.
+        totals: tables and ratings of total points, the latter after all games; None if too few games have them.
     """
 
     recipe: TrainingConfig
@@ -61,6 +64,7 @@ class CalibratedModels:
     calibration: LatticeCalibration
     calibrate: RatedGames
     after: RatingFilter
+    totals: Totals | None = None
 
     @property
     def models(self) -> PointEnsemble:
@@ -112,7 +116,9 @@ def fit_recipe(
     trained = train_models(rated, recipe, seed, progress, workers)
     with progress.step("Calibrate", len(MarginSource)) as advance:
         calibration = fit_calibration(rated, frozen_before_each_season(start, rated), advance)
-    return CalibratedModels(recipe, seed, trained, of_train, before, calibration, of_calibrate, after)
+    with progress.step("Fit the totals", recipe.rating_steps) as advance:
+        totals = fit_totals(games, recipe.rating_steps, advance)
+    return CalibratedModels(recipe, seed, trained, of_train, before, calibration, of_calibrate, after, totals)
 
 
 def frozen_before_each_season(start: RatingFilter, rated: RatedGames) -> Floats:

@@ -12,7 +12,6 @@ from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon
 from dejavu_models.uncertainty.lattice.inputs import (
     LATE,
     PACE_TERMS,
-    SCALE_TERMS,
     SHIFT_TERMS,
     WIN_TERMS,
     LiveInputs,
@@ -21,24 +20,14 @@ from dejavu_models.uncertainty.lattice.inputs import (
     shift_terms,
     win_terms,
 )
-from dejavu_models.uncertainty.lattice.margin_model import CELLS_FROM, CENTERS, LATE_MINUTES, ROWS, MarginModel
-from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, weighted_quantiles
-from dejavu_trainer.training.linear import MIN_SCALE
-
-POWER: Final = 1.5
-"""Power of the residuals to which scales are fitted: less sensitive to the largest ones than 2."""
-
-SMOOTHING_MINUTES: Final = 3.0
-"""Width of the kernel that smooths the slopes of scales over minutes."""
-
-NEIGHBOUR_MINUTES: Final = 0.6
-"""Width of the kernel that pools the residuals of a minute with those of the minutes before and after it."""
-
-CENTER_WIDTHS: Final = (2.0, 2.5, 3.0, 4.0, 5.0, 7.0)
-"""Widths of the kernels around CENTERS, in points of lead."""
+from dejavu_models.uncertainty.lattice.margin_model import CELLS_FROM, CENTERS, ROWS, MarginModel
+from dejavu_trainer.training.scales import fit_scales, standardized
+from dejavu_trainer.training.shapes import LateShapes, fit_shapes
 
 RIDGE: Final = 0.01
-_NEGLIGIBLE: Final = 1e-4
+
+LATE_SHAPES: Final = LateShapes(CELLS_FROM, CENTERS, (2.0, 2.5, 3.0, 4.0, 5.0, 7.0), mirrored=True)
+"""Home and away teams lose leads in the same way."""
 
 
 class MarginGames(NamedTuple):
@@ -77,7 +66,6 @@ def fit_margin_model(games: MarginGames) -> MarginModel:
     """
     shift = np.zeros((len(CASES), SHIFT_TERMS))
     pace = np.zeros((len(CASES), PACE_TERMS))
-    scale = np.zeros((len(CASES), SCALE_TERMS))
     terms: list[Floats] = []
     residuals = games.residuals.copy()
     for row, (index, minute) in enumerate(CASES):
@@ -87,16 +75,8 @@ def fit_margin_model(games: MarginGames) -> MarginModel:
             shift[row] = _least_squares(shift_terms(live), residuals[:, row])
             residuals[:, row] -= shift_terms(live) @ shift[row]
         terms.append(scale_terms(HORIZONS[index], minute, leads, games.margins, _paces(pace[row], live, len(leads))))
-        start = np.zeros(SCALE_TERMS)
-        start[0] = np.log(max(residuals[:, row].std(), MIN_SCALE))
-        scale[row] = _fit_scale(terms[row], residuals[:, row], start, np.flatnonzero(terms[row].any(axis=0)))
-    for group in _smoothed_together():
-        slopes = _smoothed(scale[group, 1:])
-        for row, of_row in zip(group, slopes, strict=True):
-            scale[row, 1:] = of_row
-            scale[row] = _fit_scale(terms[row], residuals[:, row], scale[row], np.array([0]))
-    standardized = np.stack([residuals[:, row] / np.exp(terms[row] @ scale[row]) for row in range(len(CASES))], axis=1)
-    shapes, late_shapes = _fit_shapes(standardized, games.leads)
+    scale = fit_scales(terms, residuals, LATE)
+    shapes, late_shapes = fit_shapes(standardized(terms, residuals, scale), games.leads, LATE_SHAPES)
     return MarginModel(
         live=games.live is not None,
         shift=shift,
@@ -122,64 +102,6 @@ def _fit_pace(totals: Floats, live: LiveInputs) -> Floats:
     inputs = np.stack([np.ones(len(totals)), live.points], axis=1)
     coefficients = _least_squares(inputs, totals - live.points)
     return np.append(coefficients, np.log(np.maximum(inputs @ coefficients, 1.0).mean()))
-
-
-def _fit_scale(terms: Floats, residuals: Floats, start: Floats, free: NDArray[np.intp]) -> Floats:
-    """Fits the logarithm of the scale by Newton's method.
-
-    Minimizes Σ log σ + |r/σ|^POWER / POWER, the likelihood of a generalised normal distribution of that power; the
-    other coefficients stay.
-    """
-    sizes, inputs, result = np.abs(residuals) ** POWER, terms[:, free], start.copy()
-    gram = inputs.T @ inputs
-    for _ in range(30):
-        excess = sizes / np.exp(POWER * (terms @ result)) - 1
-        step = np.linalg.solve(gram, inputs.T @ excess) / POWER
-        result[free] += np.clip(step, -0.5, 0.5)
-        if np.abs(step).max() < 1e-6:
-            break
-    return result
-
-
-def _smoothed_together() -> list[list[int]]:
-    """Returns the rows whose slopes are smoothed together: by horizon, those of LATE minutes apart."""
-    groups: dict[tuple[int, bool], list[int]] = {}
-    for row, (index, minute) in enumerate(CASES):
-        late = HORIZONS[index] is Horizon.FINAL and minute >= LATE
-        groups.setdefault((index, late), []).append(row)
-    return list(groups.values())
-
-
-def _smoothed(slopes: Floats) -> Floats:
-    """Smooths (minutes, k) over minutes: local-linear with a Gaussian kernel (Fan 1992)."""
-    minutes, result = np.arange(len(slopes)), np.empty_like(slopes)
-    for minute in minutes:
-        weights = np.exp(-((minutes - minute) ** 2) / (2 * SMOOTHING_MINUTES**2))[:, None]
-        inputs = np.stack([np.ones(len(minutes)), minutes - minute], axis=1)
-        result[minute] = np.linalg.solve((inputs * weights).T @ inputs, (inputs * weights).T @ slopes)[0]
-    return result
-
-
-def _fit_shapes(residuals: Floats, leads: Floats) -> tuple[Floats, Floats]:
-    shapes = np.empty((len(CASES), len(SHAPE_LEVELS)))
-    late_shapes = np.empty((len(LATE_MINUTES), len(CENTERS), len(SHAPE_LEVELS)))
-    for row, (index, minute) in enumerate(CASES):
-        near = [(ROWS[index, each], each) for each in (minute - 1, minute, minute + 1) if (index, each) in ROWS]
-        pooled = np.concatenate([residuals[:, other] for other, _ in near])
-        weights = np.concatenate(
-            [np.full(len(leads), np.exp(-((each - minute) ** 2) / (2 * NEIGHBOUR_MINUTES**2))) for _, each in near]
-        )
-        shapes[row] = weighted_quantiles(pooled, weights)
-        if HORIZONS[index] is not Horizon.FINAL or minute < CELLS_FROM:
-            continue
-        lead = np.concatenate([leads[:, each - 1] for _, each in near])
-        # Home and away teams lose leads in the same way.
-        both, leads_of_both, weights_of_both = np.append(pooled, -pooled), np.append(lead, -lead), np.tile(weights, 2)
-        for index_of_center, (center, width) in enumerate(zip(CENTERS, CENTER_WIDTHS, strict=True)):
-            nearness = weights_of_both * np.exp(-((leads_of_both - center) ** 2) / (2 * width**2))
-            counts = nearness > _NEGLIGIBLE
-            late_shapes[minute - CELLS_FROM, index_of_center] = weighted_quantiles(both[counts], nearness[counts])
-    return shapes, late_shapes
 
 
 def _fit_win(games: MarginGames, pace: Floats) -> Floats:

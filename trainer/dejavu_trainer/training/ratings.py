@@ -1,31 +1,21 @@
-"""Fits the ratings: estimates the settings of the filter, and carries ratings from game to game.
-
-The settings maximize the likelihood of the training games' margins, each predicted from earlier games: prediction error
-decomposition (Schweppe 1965; Harvey, Forecasting, Structural Time Series Models and the Kalman Filter, 1989, section
-3.4), maximized by the simplex search of Nelder & Mead (1965).
-"""
+"""Fits the ratings: estimates the settings of the filter, and carries ratings from game to game."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.ratings import RatingFilter, RatingSettings, carried_margins, frozen_margins
-from dejavu_models.schedule import GameTerms
+from dejavu_models.ratings import RatingFilter, frozen_margins
+from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance
 from dejavu_trainer.training.schedule import margin_terms
-
-BURN_IN = 0.5
-"""Share of the first season's games left out of the likelihood; they depend on the initial state of equal teams."""
-
-_START = RatingSettings()
+from dejavu_trainer.training.team_settings import carried, fit_settings
 
 
 class RatedGames(NamedTuple):
@@ -61,66 +51,21 @@ def carry(start: RatingFilter, games: Games) -> tuple[RatedGames, RatingFilter]:
     Returns:
         The games with the margins expected before each of them, and the state after the last one.
     """
-    margins, _, after = _carried(start, games, margin_terms(games))
+    margins, _, after = carried(start, games, games.final.astype(np.float64), margin_terms(games))
     return RatedGames(games, margins), after
 
 
-def _carried(start: RatingFilter, games: Games, terms: Sequence[GameTerms]) -> tuple[Floats, Floats, RatingFilter]:
-    return carried_margins(start, games.season, games.date, games.home, games.away, games.final, terms)
-
-
 def fit_ratings(games: Games, steps: int, advance: Advance, *, with_terms: bool = True) -> RatingSettings:
-    """Estimates the settings by maximum likelihood.
+    """Estimates the settings of the filter of margins by maximum likelihood; see `fit_settings`.
 
     Args:
-        games: training games. The settings between seasons are only estimated from several seasons; with a single one,
-            their defaults are kept.
-        steps: maximum number of likelihood evaluations; each runs over all games once.
+        games: training games.
+        steps: maximum number of likelihood evaluations.
         advance: called as steps are done, `steps` in total.
         with_terms: whether schedule, playoffs and altitude enter the expected margins.
     """
-    from scipy.optimize import minimize  # imported late: it takes a second, and all of the trainer imports this module
-
-    several = len(np.unique(games.season)) > 1
-    # Do not spend a short search on settings that the games do not identify.
-    free = [field.name for field in fields(RatingSettings) if several or field.name not in {"carry", "seasonal"}]
-    start = [_to_free(name, getattr(_START, name)) for name in free]
-    terms = margin_terms(games)
-    evaluations = 0
-
-    def objective(values: Floats) -> float:
-        nonlocal evaluations
-        if evaluations < steps:
-            advance(1)
-        evaluations += 1
-        return mean_nll(_settings(free, values), games, terms, with_terms=with_terms)
-
-    simplex = np.array([start] + [[*start[:axis], start[axis] + 0.7, *start[axis + 1 :]] for axis in range(len(start))])
-    options = {"initial_simplex": simplex, "maxfev": steps, "xatol": 0.02, "fatol": 1e-5}
-    optimum = minimize(objective, start, method="Nelder-Mead", options=options)
-    advance(max(steps - evaluations, 0))
-    return _settings(free, optimum.x)
-
-
-def mean_nll(settings: RatingSettings, games: Games, terms: Sequence[GameTerms], *, with_terms: bool = True) -> float:
-    """Returns the mean negative log-likelihood per game after the burn-in, up to a constant; `terms` are the games'."""
-    margins, variance, _ = _carried(RatingFilter.start(settings, with_terms=with_terms), games, terms)
-    burn_in = round(BURN_IN * int((games.season == games.season[0]).sum()))
-    error = games.final - margins
-    return float(np.mean(np.log(variance[burn_in:]) + np.square(error[burn_in:]) / variance[burn_in:])) / 2
-
-
-def _to_free(name: str, value: float) -> float:
-    """Maps a setting to the real line: a share by its logit, a variance by its logarithm."""
-    return float(np.log(value / (1 - value)) if name == "carry" else np.log(value))
-
-
-def _settings(names: Sequence[str], values: Floats) -> RatingSettings:
-    chosen = {
-        name: float(1 / (1 + np.exp(-value)) if name == "carry" else np.exp(value))
-        for name, value in zip(names, values, strict=True)
-    }
-    return replace(_START, **chosen)
+    start = RatingFilter.start(RatingSettings(), with_terms=with_terms)
+    return fit_settings(start, games, games.final.astype(np.float64), margin_terms(games), steps, advance)
 
 
 def margins_with_frozen_ratings(before: RatingFilter, games: Games, *, update: bool = True) -> Floats:

@@ -8,7 +8,15 @@ import numpy as np
 
 from dejavu_feed.game_ids import PLAYOFF_PHASES
 from dejavu_models.arrays import Floats
-from dejavu_models.schedule import GameSchedule, GameTerms, ScheduleHistory, TeamSchedule, game_terms
+from dejavu_models.schedule import (
+    GameSchedule,
+    GameTerms,
+    ScheduleHistory,
+    TeamSchedule,
+    TotalTerms,
+    game_terms,
+    total_terms,
+)
 from dejavu_trainer.data.games import Games
 
 
@@ -50,6 +58,12 @@ def margin_terms(games: Games) -> list[GameTerms]:
     """
     columns = zip(_schedules(games), games.home.tolist(), games.phase.tolist(), strict=True)
     return [game_terms(schedule, home, is_playoffs=phase in PLAYOFF_PHASES) for schedule, home, phase in columns]
+
+
+def totals_terms(games: Games) -> list[TotalTerms]:
+    """Returns the terms by which schedule and phase of each game enter its expected total; see `margin_terms`."""
+    columns = zip(_schedules(games), games.home.tolist(), games.phase.tolist(), strict=True)
+    return [total_terms(schedule, home, is_playoffs=phase in PLAYOFF_PHASES) for schedule, home, phase in columns]
 
 
 def _schedules(games: Games) -> list[GameSchedule]:

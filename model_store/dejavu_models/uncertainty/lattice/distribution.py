@@ -1,4 +1,4 @@
-"""Distribution of a differential on whole numbers."""
+"""Distributions on whole numbers: of a differential, and of any number of points."""
 
 from __future__ import annotations
 
@@ -22,44 +22,38 @@ TOLERANCE: Final = 1e-12
 """Rounding of a cumulative probability."""
 
 
-class LatticeDistribution:
-    """Probabilities of n games' differentials on VALUES.
+class WholeNumberDistribution:
+    """Probabilities of n outcomes on consecutive whole numbers.
 
     Probability, quantiles and intervals all come from it, so they never contradict each other.
 
     Args:
-        mass: (n, 161), non-negative; each row sums to 1.
+        mass: (n, k), non-negative; each row sums to 1.
+        first: (n,), the whole number of each row's first column.
     """
 
-    def __init__(self, mass: Floats) -> None:
+    def __init__(self, mass: Floats, first: Integers) -> None:
         self.mass = mass
+        self.first = first
 
     def __len__(self) -> int:
         return len(self.mass)
 
     @cached_property
     def below(self) -> Floats:
-        """(n, 161), probability of each value or less."""
+        """(n, k), probability of each whole number or less."""
         result: Floats = np.cumsum(self.mass, axis=1)
         return result
 
-    @property
-    def home_leads(self) -> Floats:
-        """(n,), probability that the differential is positive."""
-        result: Floats = self.mass[:, LARGEST + 1 :].sum(axis=1)
-        return result
-
     def above(self, value: float) -> Floats:
-        """Returns the probability that the differential exceeds a value, (n,); non-increasing in it."""
-        index = int(np.floor(value)) + LARGEST
-        if index < 0:
-            return np.ones(len(self))
-        if index >= len(VALUES):
-            return np.zeros(len(self))
-        return 1 - self.below[:, index]
+        """Returns the probability that the outcome exceeds a value, (n,); non-increasing in it."""
+        columns = int(np.floor(value)) - self.first
+        last = self.mass.shape[1] - 1
+        share: Floats = 1 - self.below[np.arange(len(self)), np.clip(columns, 0, last)]
+        return np.where(columns < 0, 1.0, np.where(columns > last, 0.0, share))
 
     def quantiles(self, levels: Sequence[float]) -> Integers:
-        """Returns the least differentials with at least a level at or below them, (n, levels); non-decreasing.
+        """Returns the least whole numbers with at least a level at or below them, (n, levels); non-decreasing.
 
         Args:
             levels: in (0, 1).
@@ -67,7 +61,8 @@ class LatticeDistribution:
         result = np.empty((len(self), len(levels)), dtype=np.int64)
         for row, below in enumerate(self.below):
             result[row] = np.searchsorted(below, np.asarray(levels) - TOLERANCE)
-        return np.minimum(result, len(VALUES) - 1) - LARGEST
+        quantiles: Integers = np.minimum(result, self.mass.shape[1] - 1) + self.first[:, None]
+        return quantiles
 
     def intervals(self, alpha: float) -> tuple[Integers, Integers]:
         """Returns the ends of the intervals at a miscoverage rate, (n,) each; whole numbers, both within.
@@ -79,7 +74,7 @@ class LatticeDistribution:
         return ends[:, 0], ends[:, 1]
 
     def interval(self, alpha: float) -> Interval:
-        """Returns the interval of the first game."""
+        """Returns the interval of the first row."""
         lower, upper = self.intervals(alpha)
         return Interval(float(lower[0]), float(upper[0]))
 
@@ -89,7 +84,8 @@ class LatticeDistribution:
         Exact for a distribution on whole numbers: the sum over all of them of the squared difference between the
         distribution function and the outcome's (Epstein 1969; Gneiting & Raftery 2007).
         """
-        result: Floats = np.square(self.below - (outcomes[:, None] <= VALUES)).sum(axis=1)
+        columns = np.arange(self.mass.shape[1])
+        result: Floats = np.square(self.below - ((outcomes - self.first)[:, None] <= columns)).sum(axis=1)
         return result
 
     def pit(self, outcomes: Floats, places: Floats | float = 0.0) -> Floats:
@@ -99,9 +95,26 @@ class LatticeDistribution:
             outcomes: (n,), whole numbers.
             places: (n,), within each whole number, in [−½, ½]: random ones make the transforms uniform.
         """
-        columns = np.clip(outcomes, -LARGEST, LARGEST).astype(np.int64) + LARGEST
+        columns = np.clip(outcomes - self.first, 0, self.mass.shape[1] - 1).astype(np.int64)
         rows = np.arange(len(self))
         result: Floats = self.below[rows, columns] + (places - 0.5) * self.mass[rows, columns]
+        return result
+
+
+class LatticeDistribution(WholeNumberDistribution):
+    """Probabilities of n games' differentials on VALUES.
+
+    Args:
+        mass: (n, 161), non-negative; each row sums to 1.
+    """
+
+    def __init__(self, mass: Floats) -> None:
+        super().__init__(mass, np.full(len(mass), -LARGEST))
+
+    @property
+    def home_leads(self) -> Floats:
+        """(n,), probability that the differential is positive."""
+        result: Floats = self.mass[:, LARGEST + 1 :].sum(axis=1)
         return result
 
     def with_home_leads(self, probability: Floats) -> LatticeDistribution:

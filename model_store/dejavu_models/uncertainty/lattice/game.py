@@ -7,7 +7,7 @@ from plain numbers, in closed form; a table of all values is made only where man
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -26,9 +26,8 @@ from dejavu_models.uncertainty.lattice.margin_model import (
     SMALLEST,
     MarginModel,
 )
-from dejavu_models.uncertainty.lattice.shapes import LOG_STEP, SHAPE_LEVELS, cumulative
+from dejavu_models.uncertainty.lattice.shapes import LEVELS, cumulative, inverse, share_below
 
-_LEVELS: Final[list[float]] = SHAPE_LEVELS.tolist()
 _CENTERS: Final[list[float]] = CENTERS.tolist()
 _UPPER_EDGES: Final[Floats] = EDGES[1:]
 _FLOOR_AT_TIE: Final = float(FLOOR[LARGEST])
@@ -196,8 +195,8 @@ class LatticeGame:
 
     @staticmethod
     def _check_level(level: float) -> None:
-        if not _LEVELS[0] - TOLERANCE <= level <= _LEVELS[-1] + TOLERANCE:
-            raise ValueError(f"level {level} is not in [{_LEVELS[0]}, {_LEVELS[-1]}]")
+        if not LEVELS[0] - TOLERANCE <= level <= LEVELS[-1] + TOLERANCE:
+            raise ValueError(f"level {level} is not in [{LEVELS[0]}, {LEVELS[-1]}]")
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:
         """Returns the least whole numbers with at least a level at or below them, in the order of the levels.
@@ -291,9 +290,9 @@ class LatticeGame:
         if self._mirrored:
             standardized = -standardized
         shapes, cell, share = self._tables.shapes, self._cell, self._share
-        result = _share_below(shapes[cell], standardized)
+        result = share_below(shapes[cell], standardized)
         if share:
-            result += share * (_share_below(shapes[cell + 1], standardized) - result)
+            result += share * (share_below(shapes[cell + 1], standardized) - result)
         return 1 - result if self._mirrored else result
 
     def _quantile(self, level: float) -> int:
@@ -308,10 +307,10 @@ class LatticeGame:
             else:
                 target, least = (1 - (1 - target) / self._above_ratio) * self._total + self._tie, 1
         level, shapes = 1 - target if self._mirrored else target, self._tables.shapes
-        nearest = farthest = self._value_at(_inverse(shapes[self._cell], level))
+        nearest = farthest = self._value_at(inverse(shapes[self._cell], level))
         if self._share:
             # A mixture's quantile lies between those of its parts.
-            other = self._value_at(_inverse(shapes[self._cell + 1], level))
+            other = self._value_at(inverse(shapes[self._cell + 1], level))
             nearest, farthest = (other, nearest) if other < nearest else (nearest, other)
         value, end = math.ceil(nearest - _CLEAR), math.ceil(farthest + _CLEAR)
         if _INNER < level < 1 - _INNER:
@@ -327,28 +326,6 @@ class LatticeGame:
     def _value_at(self, standardized: float) -> float:
         """Returns the real number of which the whole number above is the value of a standardised quantile."""
         return self._point + self._scale * (-standardized if self._mirrored else standardized) - 0.5
-
-
-def _share_below(shape: list[float], value: float) -> float:
-    """Like `cumulative`, for one value."""
-    index = bisect_right(shape, value)
-    if index == 0:
-        return _LEVELS[0] * math.exp(LOG_STEP * (value - shape[0]) / (shape[1] - shape[0]))
-    if index == len(shape):
-        return 1 - _LEVELS[0] * math.exp(-LOG_STEP * (value - shape[-1]) / (shape[-1] - shape[-2]))
-    low, level = shape[index - 1], _LEVELS[index - 1]
-    return level + (_LEVELS[index] - level) * (value - low) / (shape[index] - low)
-
-
-def _inverse(shape: list[float], level: float) -> float:
-    """Returns a value with about this share below; a level beyond the outermost counts as the outermost."""
-    index = bisect_left(_LEVELS, level)
-    if index == 0:
-        return shape[0]
-    if index == len(shape):
-        return shape[-1]
-    low, start = _LEVELS[index - 1], shape[index - 1]
-    return start + (shape[index] - start) * (level - low) / (_LEVELS[index] - low)
 
 
 def _expit(log_odds: float) -> float:

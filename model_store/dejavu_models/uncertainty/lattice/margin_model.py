@@ -31,7 +31,7 @@ from dejavu_models.uncertainty.lattice.inputs import (
     shift_terms,
     win_terms,
 )
-from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, cumulative
+from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, ascend, cumulative, mixed
 
 CELLS_FROM: Final = 36
 """Minute from which the shape at the end depends on the lead: the trailing team fouls, a tie is played on."""
@@ -95,10 +95,8 @@ class MarginModel:
             values = getattr(self, name)
             if values.shape != shape or values.dtype != np.float64 or not np.isfinite(values).all():
                 raise ValueError(f"{name} must be finite float64 of shape {shape}, not {values.dtype} {values.shape}")
-        for quantiles in (self.shapes, self.late_shapes):
-            steps = np.diff(quantiles, axis=-1)
-            if (steps < 0).any() or (steps[..., [0, -1]] <= 0).any():
-                raise ValueError("the quantiles of a shape must ascend")
+        if not (ascend(self.shapes) and ascend(self.late_shapes)):
+            raise ValueError("the quantiles of a shape must ascend")
         if self.games < 1:
             raise ValueError("a shape needs at least one game")
 
@@ -154,16 +152,9 @@ class MarginModel:
 
 def _mixed(shapes: Floats, standardized: Floats, leads: Floats) -> Floats:
     """Returns the shares below, (n, edges), for the sizes of the leads; mirrored where the away team leads."""
-    sizes, away = np.abs(leads), leads < 0
+    away = leads < 0
     towards_leader = np.where(away[:, None], -standardized, standardized)
-    lower = np.clip(np.searchsorted(CENTERS, sizes, side="right") - 1, 0, len(CENTERS) - 2)
-    share = np.clip((sizes - CENTERS[lower]) / (CENTERS[lower + 1] - CENTERS[lower]), 0, 1)
-    result = np.zeros_like(standardized)
-    for index, shape in enumerate(shapes):
-        weight = np.where(lower == index, 1 - share, 0.0) + np.where(lower + 1 == index, share, 0.0)
-        some = weight > 0
-        if some.any():
-            result[some] += weight[some, None] * cumulative(shape, towards_leader[some])
+    result = mixed(shapes, CENTERS, towards_leader, np.abs(leads))
     return np.where(away[:, None], 1 - result, result)
 
 

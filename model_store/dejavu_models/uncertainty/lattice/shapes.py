@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,9 @@ SHAPE_LEVELS: Final[Floats] = np.concatenate(
     [[0.0005, 0.001, 0.0025, 0.005], np.arange(1, 100) / 100, [0.995, 0.9975, 0.999, 0.9995]]
 )
 """Levels of the quantiles of a shape, (107,): symmetric around ½."""
+
+LEVELS: Final[list[float]] = SHAPE_LEVELS.tolist()
+"""SHAPE_LEVELS as plain numbers."""
 
 _TAIL: Final = 0.05
 _LEAST_STEP: Final = 1e-3
@@ -71,3 +75,54 @@ def cumulative(shape: Floats, values: Floats) -> Floats:
         beyond = (values[high] - shape[-1]) / (shape[-1] - shape[-2])
         result[high] = 1 - SHAPE_LEVELS[0] * np.exp(-LOG_STEP * beyond)
     return result
+
+
+def share_below(shape: list[float], value: float) -> float:
+    """Returns `cumulative` of one value, from plain numbers."""
+    index = bisect_right(shape, value)
+    if index == 0:
+        return LEVELS[0] * math.exp(LOG_STEP * (value - shape[0]) / (shape[1] - shape[0]))
+    if index == len(shape):
+        return 1 - LEVELS[0] * math.exp(-LOG_STEP * (value - shape[-1]) / (shape[-1] - shape[-2]))
+    low, level = shape[index - 1], LEVELS[index - 1]
+    return level + (LEVELS[index] - level) * (value - low) / (shape[index] - low)
+
+
+def inverse(shape: list[float], level: float) -> float:
+    """Returns a value with about this share below; a level beyond the outermost counts as the outermost."""
+    index = bisect_left(LEVELS, level)
+    if index == 0:
+        return shape[0]
+    if index == len(shape):
+        return shape[-1]
+    low, start = LEVELS[index - 1], shape[index - 1]
+    return start + (shape[index] - start) * (level - low) / (LEVELS[index] - low)
+
+
+def mixed(shapes: Floats, centers: Floats, values: Floats, sizes: Floats) -> Floats:
+    """Returns the shares below values, of shapes that are mixed by the size of the lead.
+
+    Args:
+        shapes: (centers, 107), the shapes at some sizes.
+        centers: (centers,), these sizes, ascending from 0.
+        values: (n, k), standardised.
+        sizes: (n,), non-negative; beyond the last center counts as that one.
+
+    Returns:
+        (n, k), see `cumulative`: linear in the size between two centers.
+    """
+    lower = np.clip(np.searchsorted(centers, sizes, side="right") - 1, 0, len(centers) - 2)
+    share = np.clip((sizes - centers[lower]) / (centers[lower + 1] - centers[lower]), 0, 1)
+    result = np.zeros_like(values)
+    for index, shape in enumerate(shapes):
+        weight = np.where(lower == index, 1 - share, 0.0) + np.where(lower + 1 == index, share, 0.0)
+        some = weight > 0
+        if some.any():
+            result[some] += weight[some, None] * cumulative(shape, values[some])
+    return result
+
+
+def ascend(shapes: Floats) -> bool:
+    """Returns whether the quantiles of shapes, (…, 107), are such that `cumulative` is a distribution function."""
+    steps = np.diff(shapes, axis=-1)
+    return bool((steps >= 0).all() and (steps[..., [0, -1]] > 0).all())

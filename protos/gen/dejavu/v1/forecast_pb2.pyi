@@ -218,6 +218,7 @@ class Forecast(_message.Message):
     TOTAL_POINTS_FIELD_NUMBER: _builtins.int
     LAST_SCORE_FIELD_NUMBER: _builtins.int
     EXPECTED_MARGIN_TERMS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
@@ -323,6 +324,12 @@ class Forecast(_message.Message):
         by earlier releases.
         """
 
+    @_builtins.property
+    def total(self) -> Global___TotalForecast:
+        """The forecast of the points of both teams together at the horizon. Absent if the request had no total_points, or the
+        model forecasts no totals (Model.totals); and for forecasts recorded by earlier releases.
+        """
+
     def __init__(
         self,
         *,
@@ -357,10 +364,11 @@ class Forecast(_message.Message):
         total_points: _builtins.int | None = ...,
         last_score: Global___LastScore | None = ...,
         expected_margin_terms: Global___ExpectedMarginTerms | None = ...,
+        total: Global___TotalForecast | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "last_score", b"last_score", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "last_score", b"last_score", "total", b"total", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total", b"total", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_margin: _TypeAlias = _typing.Literal["expected_margin"]  # noqa: Y015
     _WhichOneofArgType__expected_margin: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin"]  # noqa: Y015
@@ -372,6 +380,61 @@ class Forecast(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
 
 Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
+
+@_typing.final
+class TotalForecast(_message.Message):
+    """A forecast of the points of both teams together at a horizon, beside that of the differential, with the same alpha."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINT_FORECAST_FIELD_NUMBER: _builtins.int
+    INTERVAL_LOWER_FIELD_NUMBER: _builtins.int
+    INTERVAL_UPPER_FIELD_NUMBER: _builtins.int
+    QUANTILES_FIELD_NUMBER: _builtins.int
+    EXPECTED_TOTAL_FIELD_NUMBER: _builtins.int
+    DISTRIBUTION_FIELD_NUMBER: _builtins.int
+    point_forecast: _builtins.float
+    """The forecast total at the horizon, in points; at least total_points."""
+    interval_lower: _builtins.float
+    """Lower end of the interval, in points: a whole number, at least total_points and at most point_forecast. The interval
+    holds both ends.
+    """
+    interval_upper: _builtins.float
+    """Upper end of the interval, in points: a whole number, at least point_forecast."""
+    expected_total: _builtins.float
+    """The expected final total before the game that the forecast uses, in points: the estimate from the teams' ratings,
+    which learn from outcomes with total_points. Absent if the request did not name both teams, or their ratings are
+    too old; a given pregame_margin does not replace them.
+    """
+    @_builtins.property
+    def quantiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quantile]:
+        """The requested quantiles, in the order of quantile_levels. Never in a stream: they are not recorded."""
+
+    @_builtins.property
+    def distribution(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Quantiles of the total at the levels 0.01, 0.03, … 0.99, whole numbers, from which the ledger scores the forecast.
+        Only in responses of RecordService.
+        """
+
+    def __init__(
+        self,
+        *,
+        point_forecast: _builtins.float = ...,
+        interval_lower: _builtins.float = ...,
+        interval_upper: _builtins.float = ...,
+        quantiles: _abc.Iterable[Global___Quantile] | None = ...,
+        expected_total: _builtins.float | None = ...,
+        distribution: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_total", b"_expected_total", "expected_total", b"expected_total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_total", b"_expected_total", "distribution", b"distribution", "expected_total", b"expected_total", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "point_forecast", b"point_forecast", "quantiles", b"quantiles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_total: _TypeAlias = _typing.Literal["expected_total"]  # noqa: Y015
+    _WhichOneofArgType__expected_total: _TypeAlias = _typing.Literal["_expected_total", b"_expected_total"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_total) -> _WhichOneofReturnType__expected_total | None: ...
+
+Global___TotalForecast: _TypeAlias = TotalForecast  # noqa: Y015
 
 @_typing.final
 class ExpectedMarginTerms(_message.Message):
@@ -534,7 +597,7 @@ Global___Adaptation: _TypeAlias = Adaptation  # noqa: Y015
 
 @_typing.final
 class Quantile(_message.Message):
-    """A quantile of the differential at the horizon."""
+    """A quantile of the differential at the horizon; in TotalForecast, of the points of both teams."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -543,7 +606,7 @@ class Quantile(_message.Message):
     level: _builtins.float
     """The level, in (0, 1)."""
     value: _builtins.float
-    """The differential, in points (home − away), that the outcome does not exceed with that probability. Never decreases
+    """The differential (home − away), or the total, in points, that the outcome does not exceed with that probability. Never decreases
     as the level rises. The ends of the interval for alpha are the quantiles for alpha / 2 and 1 − alpha / 2, unless it
     was widened to contain the point forecast.
     """

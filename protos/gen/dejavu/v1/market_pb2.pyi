@@ -44,6 +44,30 @@ MARKET_SIDE_AWAY: MarketSide.ValueType  # 2
 """The away side."""
 Global___MarketSide: _TypeAlias = MarketSide  # noqa: Y015
 
+class _TotalSide:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TotalSideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TotalSide.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOTAL_SIDE_UNSPECIFIED: _TotalSide.ValueType  # 0
+    """Neither: no side has a positive expected value."""
+    TOTAL_SIDE_OVER: _TotalSide.ValueType  # 1
+    """Over the line."""
+    TOTAL_SIDE_UNDER: _TotalSide.ValueType  # 2
+    """Under the line."""
+
+class TotalSide(_TotalSide, metaclass=_TotalSideEnumTypeWrapper):
+    """A side of a bet on total points."""
+
+TOTAL_SIDE_UNSPECIFIED: TotalSide.ValueType  # 0
+"""Neither: no side has a positive expected value."""
+TOTAL_SIDE_OVER: TotalSide.ValueType  # 1
+"""Over the line."""
+TOTAL_SIDE_UNDER: TotalSide.ValueType  # 2
+"""Under the line."""
+Global___TotalSide: _TypeAlias = TotalSide  # noqa: Y015
+
 class _RiskLevel:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -180,6 +204,57 @@ class Market(_message.Message):
 Global___Market: _TypeAlias = Market  # noqa: Y015
 
 @_typing.final
+class TotalMarket(_message.Message):
+    """Odds on the points of both teams together at the horizon of the request: over or under a line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_FIELD_NUMBER: _builtins.int
+    OVER_FIELD_NUMBER: _builtins.int
+    UNDER_FIELD_NUMBER: _builtins.int
+    BANKROLL_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_THRESHOLD_FIELD_NUMBER: _builtins.int
+    line: _builtins.float
+    """The total, in points, at which the bet is a tie: a multiple of 0.5 from 0 to 500. With a whole number the stake is
+    returned if the total equals the line (a push).
+    """
+    bankroll: _builtins.float
+    """As in Market."""
+    confidence_threshold: _builtins.float
+    """As in Market."""
+    @_builtins.property
+    def over(self) -> Global___Odds:
+        """Price of over, which wins if the total is above the line."""
+
+    @_builtins.property
+    def under(self) -> Global___Odds:
+        """Price of under, which wins if the total is below the line."""
+
+    def __init__(
+        self,
+        *,
+        line: _builtins.float = ...,
+        over: Global___Odds | None = ...,
+        under: Global___Odds | None = ...,
+        bankroll: _builtins.float | None = ...,
+        confidence_threshold: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "bankroll", b"bankroll", "confidence_threshold", b"confidence_threshold", "over", b"over", "under", b"under"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "bankroll", b"bankroll", "confidence_threshold", b"confidence_threshold", "line", b"line", "over", b"over", "under", b"under"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bankroll: _TypeAlias = _typing.Literal["bankroll"]  # noqa: Y015
+    _WhichOneofArgType__bankroll: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll"]  # noqa: Y015
+    _WhichOneofReturnType__confidence_threshold: _TypeAlias = _typing.Literal["confidence_threshold"]  # noqa: Y015
+    _WhichOneofArgType__confidence_threshold: _TypeAlias = _typing.Literal["_confidence_threshold", b"_confidence_threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bankroll) -> _WhichOneofReturnType__bankroll | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence_threshold) -> _WhichOneofReturnType__confidence_threshold | None: ...
+
+Global___TotalMarket: _TypeAlias = TotalMarket  # noqa: Y015
+
+@_typing.final
 class Odds(_message.Message):
     """A price."""
 
@@ -289,6 +364,72 @@ class MarketAnswer(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MarketAnswer: _TypeAlias = MarketAnswer  # noqa: Y015
+
+@_typing.final
+class TotalMarketAnswer(_message.Message):
+    """Evaluation of a market of total points by a forecast, as MarketAnswer is of a market. It is never recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OVER_FIELD_NUMBER: _builtins.int
+    UNDER_FIELD_NUMBER: _builtins.int
+    PUSH_PROBABILITY_FIELD_NUMBER: _builtins.int
+    OVERROUND_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
+    STAKE_FIELD_NUMBER: _builtins.int
+    RISK_LEVEL_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_MET_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_THRESHOLD_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    push_probability: _builtins.float
+    """P(total = line): the stake is returned."""
+    overround: _builtins.float
+    """Sum of the implied probabilities minus 1: the bookmaker's margin."""
+    side: Global___TotalSide.ValueType
+    """The side with a stake; unspecified: no side has one."""
+    stake: _builtins.float
+    """Stake on that side, in the currency of the bankroll."""
+    risk_level: Global___RiskLevel.ValueType
+    """Level of the staked share of the bankroll times the probability of losing it, as in MarketAnswer."""
+    confidence_met: _builtins.bool
+    """Whether the win probability of that side (without a stake: of the likelier side) reaches the threshold."""
+    confidence_threshold: _builtins.float
+    """The threshold that was applied."""
+    @_builtins.property
+    def over(self) -> Global___MarketSideAnswer:
+        """Over the line."""
+
+    @_builtins.property
+    def under(self) -> Global___MarketSideAnswer:
+        """Under the line."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_forecast_pb2.Warning]:
+        """What makes the evaluation less reliable than usual; see MarketAnswer. There is no stake with
+        WARNING_REASON_RATINGS_OUTDATED, WARNING_REASON_IMPLAUSIBLE_EDGE or WARNING_REASON_ODDS_MISMATCHED.
+        """
+
+    def __init__(
+        self,
+        *,
+        over: Global___MarketSideAnswer | None = ...,
+        under: Global___MarketSideAnswer | None = ...,
+        push_probability: _builtins.float = ...,
+        overround: _builtins.float = ...,
+        side: Global___TotalSide.ValueType = ...,
+        stake: _builtins.float = ...,
+        risk_level: Global___RiskLevel.ValueType = ...,
+        confidence_met: _builtins.bool = ...,
+        confidence_threshold: _builtins.float = ...,
+        warnings: _abc.Iterable[_forecast_pb2.Warning] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["over", b"over", "under", b"under"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence_met", b"confidence_met", "confidence_threshold", b"confidence_threshold", "over", b"over", "overround", b"overround", "push_probability", b"push_probability", "risk_level", b"risk_level", "side", b"side", "stake", b"stake", "under", b"under", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TotalMarketAnswer: _TypeAlias = TotalMarketAnswer  # noqa: Y015
 
 @_typing.final
 class MarketSideAnswer(_message.Message):

@@ -220,6 +220,7 @@ class Model(_message.Message):
     LINEAGE_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     WHOLE_NUMBERS_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version: a hash over everything that determines its forecasts."""
     active: _builtins.bool
@@ -256,6 +257,10 @@ class Model(_message.Message):
     """Whether its distributions are on whole numbers, as the points of a game are: interval_lower, interval_upper and the
     values of quantiles are whole numbers then, and the interval holds both ends, so that it covers a little more often
     than its coverage_probability. Set only of a model that the worker has loaded.
+    """
+    totals: _builtins.bool
+    """Whether it forecasts the points of both teams too (Forecast.total), for requests with total_points. Set only of a
+    model that the worker has loaded.
     """
     @_builtins.property
     def horizons(self) -> _containers.RepeatedCompositeFieldContainer[Global___HorizonSupport]:
@@ -322,10 +327,11 @@ class Model(_message.Message):
         lineage: Global___ModelLineage | None = ...,
         inputs: _abc.Iterable[_builtins.str] | None = ...,
         whole_numbers: _builtins.bool = ...,
+        totals: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "lineage", b"lineage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aliases", b"aliases", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "created_time", b"created_time", "database_entries", b"database_entries", "finals_since", b"finals_since", "horizons", b"horizons", "inputs", b"inputs", "lineage", b"lineage", "loaded", b"loaded", "metrics", b"metrics", "ratings_age_days", b"ratings_age_days", "ratings_date", b"ratings_date", "share", b"share", "smallest_alpha", b"smallest_alpha", "stage", b"stage", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version", "warnings", b"warnings", "whole_numbers", b"whole_numbers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aliases", b"aliases", "calibration_games", b"calibration_games", "calibration_seasons", b"calibration_seasons", "created_time", b"created_time", "database_entries", b"database_entries", "finals_since", b"finals_since", "horizons", b"horizons", "inputs", b"inputs", "lineage", b"lineage", "loaded", b"loaded", "metrics", b"metrics", "ratings_age_days", b"ratings_age_days", "ratings_date", b"ratings_date", "share", b"share", "smallest_alpha", b"smallest_alpha", "stage", b"stage", "totals", b"totals", "train_games", b"train_games", "train_seasons", b"train_seasons", "verdict", b"verdict", "verdict_reason", b"verdict_reason", "version", b"version", "warnings", b"warnings", "whole_numbers", b"whole_numbers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

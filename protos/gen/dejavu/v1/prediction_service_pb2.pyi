@@ -43,6 +43,7 @@ class PredictRequest(_message.Message):
     GAME_DATE_FIELD_NUMBER: _builtins.int
     TOTAL_POINTS_FIELD_NUMBER: _builtins.int
     LAST_SCORE_FIELD_NUMBER: _builtins.int
+    TOTAL_MARKET_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Empty: a what-if, which is not recorded."""
     alpha: _builtins.float
@@ -97,6 +98,12 @@ class PredictRequest(_message.Message):
         it, as above.
         """
 
+    @_builtins.property
+    def total_market(self) -> _market_pb2.TotalMarket:
+        """Odds on the points of both teams to evaluate, which needs total_points, and a model that forecasts totals
+        (Model.totals). They are never recorded.
+        """
+
     def __init__(
         self,
         *,
@@ -114,10 +121,11 @@ class PredictRequest(_message.Message):
         game_date: _builtins.str = ...,
         total_points: _builtins.int | None = ...,
         last_score: _forecast_pb2.LastScore | None = ...,
+        total_market: _market_pb2.TotalMarket | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "market", b"market", "pregame_margin", b"pregame_margin", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "_total_points", b"_total_points", "alpha", b"alpha", "last_score", b"last_score", "market", b"market", "pregame_margin", b"pregame_margin", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "market", b"market", "model_version", b"model_version", "pattern", b"pattern", "pregame_margin", b"pregame_margin", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_points", b"total_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_pregame_margin", b"_pregame_margin", "_total_points", b"_total_points", "alpha", b"alpha", "away_team", b"away_team", "game_date", b"game_date", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "last_score", b"last_score", "market", b"market", "model_version", b"model_version", "pattern", b"pattern", "pregame_margin", b"pregame_margin", "quantile_levels", b"quantile_levels", "return_explanation", b"return_explanation", "total_market", b"total_market", "total_points", b"total_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
@@ -142,6 +150,7 @@ class PredictResponse(_message.Message):
 
     FORECAST_FIELD_NUMBER: _builtins.int
     MARKET_FIELD_NUMBER: _builtins.int
+    TOTAL_MARKET_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def forecast(self) -> _forecast_pb2.Forecast:
         """The forecast."""
@@ -150,15 +159,20 @@ class PredictResponse(_message.Message):
     def market(self) -> _market_pb2.MarketAnswer:
         """Evaluation of the request's market; absent without one."""
 
+    @_builtins.property
+    def total_market(self) -> _market_pb2.TotalMarketAnswer:
+        """Evaluation of the request's total_market; absent without one."""
+
     def __init__(
         self,
         *,
         forecast: _forecast_pb2.Forecast | None = ...,
         market: _market_pb2.MarketAnswer | None = ...,
+        total_market: _market_pb2.TotalMarketAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "total_market", b"total_market"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "total_market", b"total_market"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -221,6 +235,7 @@ class PredictBatchResult(_message.Message):
     FORECAST_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     MARKET_FIELD_NUMBER: _builtins.int
+    TOTAL_MARKET_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def forecast(self) -> _forecast_pb2.Forecast:
         """The forecast."""
@@ -233,16 +248,21 @@ class PredictBatchResult(_message.Message):
     def market(self) -> _market_pb2.MarketAnswer:
         """Evaluation of the request's market; absent without one."""
 
+    @_builtins.property
+    def total_market(self) -> _market_pb2.TotalMarketAnswer:
+        """Evaluation of the request's total_market; absent without one."""
+
     def __init__(
         self,
         *,
         forecast: _forecast_pb2.Forecast | None = ...,
         error: Global___PredictError | None = ...,
         market: _market_pb2.MarketAnswer | None = ...,
+        total_market: _market_pb2.TotalMarketAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "market", b"market", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "market", b"market", "result", b"result", "total_market", b"total_market"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "market", b"market", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "forecast", b"forecast", "market", b"market", "result", b"result", "total_market", b"total_market"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["forecast", "error"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015

@@ -68,6 +68,7 @@ class Outcome(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
     RECORDED_BY_FIELD_NUMBER: _builtins.int
+    TOTAL_POINTS_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits."""
     horizon: _forecast_pb2.Horizon.ValueType
@@ -88,6 +89,8 @@ class Outcome(_message.Message):
     """
     recorded_by: _builtins.str
     """Who reported or withdrew it, such as "token:poller"; empty unless the server asked for tokens then."""
+    total_points: _builtins.int
+    """Points of both teams together at the horizon. Absent if they were not reported."""
     @_builtins.property
     def observed_time(self) -> _timestamp_pb2.Timestamp:
         """When the outcome was observed, as reported."""
@@ -110,12 +113,15 @@ class Outcome(_message.Message):
         revision: _builtins.int = ...,
         withdrawn: _builtins.bool = ...,
         recorded_by: _builtins.str = ...,
+        total_points: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["observed_time", b"observed_time", "recorded_time", b"recorded_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_total_points", b"_total_points", "observed_time", b"observed_time", "recorded_time", b"recorded_time", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time", "recorded_by", b"recorded_by", "recorded_time", b"recorded_time", "revision", b"revision", "sequence", b"sequence", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_points", b"_total_points", "away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time", "recorded_by", b"recorded_by", "recorded_time", b"recorded_time", "revision", b"revision", "sequence", b"sequence", "total_points", b"total_points", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__total_points: _TypeAlias = _typing.Literal["total_points"]  # noqa: Y015
+    _WhichOneofArgType__total_points: _TypeAlias = _typing.Literal["_total_points", b"_total_points"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
 
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
@@ -135,6 +141,7 @@ class Settlement(_message.Message):
     FIRST_OUTCOME_SEQUENCE_FIELD_NUMBER: _builtins.int
     MARKET_RESULT_FIELD_NUMBER: _builtins.int
     MARKET_PROFIT_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     outcome_sequence: _builtins.int
     """Position of that outcome in the ledger."""
     error: _builtins.float
@@ -161,6 +168,10 @@ class Settlement(_message.Message):
     """Profit of the recorded stake, as a share of the bankroll: below 0 if it was lost, 0 if the bet was a push. Absent
     without a bet.
     """
+    @_builtins.property
+    def total(self) -> Global___TotalSettlement:
+        """Scores of the forecast of total points. Absent if there is none, or the outcome has no total_points."""
+
     def __init__(
         self,
         *,
@@ -174,10 +185,11 @@ class Settlement(_message.Message):
         first_outcome_sequence: _builtins.int = ...,
         market_result: Global___MarketResult.ValueType = ...,
         market_profit: _builtins.float | None = ...,
+        total: Global___TotalSettlement | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_crps", b"_crps", "_market_profit", b"_market_profit", "crps", b"crps", "market_profit", b"market_profit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_crps", b"_crps", "_market_profit", b"_market_profit", "crps", b"crps", "market_profit", b"market_profit", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_crps", b"_crps", "_market_profit", b"_market_profit", "absolute_error", b"absolute_error", "brier", b"brier", "covered", b"covered", "crps", b"crps", "error", b"error", "first_outcome_sequence", b"first_outcome_sequence", "market_profit", b"market_profit", "market_result", b"market_result", "outcome_sequence", b"outcome_sequence", "persistence_absolute_error", b"persistence_absolute_error"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_crps", b"_crps", "_market_profit", b"_market_profit", "absolute_error", b"absolute_error", "brier", b"brier", "covered", b"covered", "crps", b"crps", "error", b"error", "first_outcome_sequence", b"first_outcome_sequence", "market_profit", b"market_profit", "market_result", b"market_result", "outcome_sequence", b"outcome_sequence", "persistence_absolute_error", b"persistence_absolute_error", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__crps: _TypeAlias = _typing.Literal["crps"]  # noqa: Y015
     _WhichOneofArgType__crps: _TypeAlias = _typing.Literal["_crps", b"_crps"]  # noqa: Y015
@@ -189,6 +201,44 @@ class Settlement(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__market_profit) -> _WhichOneofReturnType__market_profit | None: ...
 
 Global___Settlement: _TypeAlias = Settlement  # noqa: Y015
+
+@_typing.final
+class TotalSettlement(_message.Message):
+    """Scores of a forecast of total points by the newest revision of its outcome."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERROR_FIELD_NUMBER: _builtins.int
+    ABSOLUTE_ERROR_FIELD_NUMBER: _builtins.int
+    PACE_ABSOLUTE_ERROR_FIELD_NUMBER: _builtins.int
+    COVERED_FIELD_NUMBER: _builtins.int
+    CRPS_FIELD_NUMBER: _builtins.int
+    error: _builtins.float
+    """point_forecast − total_points of the outcome, in points."""
+    absolute_error: _builtins.float
+    """|error|, in points."""
+    pace_absolute_error: _builtins.float
+    """Absolute error of pace × time, in points: of the total if points go on to come at the rate so far."""
+    covered: _builtins.bool
+    """Whether the total lay in the interval, ends included."""
+    crps: _builtins.float
+    """Continuous ranked probability score of the total's distribution, in points, from its quantiles at 0.01, 0.03, … 0.99."""
+    def __init__(
+        self,
+        *,
+        error: _builtins.float = ...,
+        absolute_error: _builtins.float = ...,
+        pace_absolute_error: _builtins.float = ...,
+        covered: _builtins.bool = ...,
+        crps: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absolute_error", b"absolute_error", "covered", b"covered", "crps", b"crps", "error", b"error", "pace_absolute_error", b"pace_absolute_error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TotalSettlement: _TypeAlias = TotalSettlement  # noqa: Y015
 
 @_typing.final
 class RecordedPrediction(_message.Message):

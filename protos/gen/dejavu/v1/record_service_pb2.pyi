@@ -96,6 +96,7 @@ class ReportOutcomeRequest(_message.Message):
     AWAY_TEAM_FIELD_NUMBER: _builtins.int
     OBSERVED_TIME_FIELD_NUMBER: _builtins.int
     REFUSE_CORRECTION_FIELD_NUMBER: _builtins.int
+    TOTAL_POINTS_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Digits 4 and 5 are the season's first year modulo 100: refused unless the
     outcome was observed from 1 August of that year to 31 October of the next. Ids of replays (99…) have no season.
@@ -119,6 +120,11 @@ class ReportOutcomeRequest(_message.Message):
     """Whether to refuse a report that would correct an outcome that stands (FAILED_PRECONDITION, OUTCOME_STANDS; the
     message and the metadata of ErrorInfo say which). Teams added to the same differential are no correction. Set it where a person reports: an outcome is rarely corrected, and ids are easily mistyped.
     """
+    total_points: _builtins.int
+    """Points of both teams together at the horizon: at least the differential, both even or both odd, at most 500; at the
+    end no fewer than the half's recorded ones. Absent: not known. Without them forecasts of totals are not settled, and
+    their ratings not updated. Added to the same differential they are no correction.
+    """
     @_builtins.property
     def observed_time(self) -> _timestamp_pb2.Timestamp:
         """When the outcome was observed, not in the future; absent: now. Set it for games of other days: it dates the game,
@@ -135,12 +141,15 @@ class ReportOutcomeRequest(_message.Message):
         away_team: _builtins.str = ...,
         observed_time: _timestamp_pb2.Timestamp | None = ...,
         refuse_correction: _builtins.bool = ...,
+        total_points: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["observed_time", b"observed_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_total_points", b"_total_points", "observed_time", b"observed_time", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time", "refuse_correction", b"refuse_correction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_points", b"_total_points", "away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time", "refuse_correction", b"refuse_correction", "total_points", b"total_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__total_points: _TypeAlias = _typing.Literal["total_points"]  # noqa: Y015
+    _WhichOneofArgType__total_points: _TypeAlias = _typing.Literal["_total_points", b"_total_points"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
 
 Global___ReportOutcomeRequest: _TypeAlias = ReportOutcomeRequest  # noqa: Y015
 

@@ -32,8 +32,9 @@ RECORDING_VALUES: Final = {
 }
 
 _SIDE_VALUES = {side: market_pb2.MarketSide.Value(f"MARKET_SIDE_{side.name}") for side in MarketSide}
-_EVEN = 2.0
-_ANY_MARKET = Market(line=0.0, home_odds=_EVEN, away_odds=_EVEN)
+EVEN: Final = 2.0
+"""Decimal odds in place of those that are invalid, so that further fields are checked."""
+_ANY_MARKET = Market(line=0.0, home_odds=EVEN, away_odds=EVEN)
 _MAX_AMERICAN = round(100 * (MAX_ODDS - 1))
 
 
@@ -46,8 +47,8 @@ def market(request: PredictRequest) -> Market:
     given = request.market
     faults = FieldErrors()
     faults.read(_check_horizon, None, request)
-    home = faults.read(_odds, _EVEN, given.home, "market.home")
-    away = faults.read(_odds, _EVEN, given.away, "market.away")
+    home = faults.read(decimal_odds, EVEN, given.home, "market.home")
+    away = faults.read(decimal_odds, EVEN, given.away, "market.away")
     read = faults.read(
         Market,
         _ANY_MARKET,
@@ -120,12 +121,16 @@ def _price(decimal: float, american: int | None) -> market_pb2.Odds:
 
 
 def _american(price: market_pb2.Odds) -> int | None:
-    """Returns the American odds of a price; None if it is decimal, or if `_odds` refuses them."""
+    """Returns the American odds of a price; None if it is decimal, or if `decimal_odds` refuses them."""
     return price.american if price.HasField("american") and not _american_fault(price.american) else None
 
 
-def _odds(price: market_pb2.Odds, field: str) -> float:
-    """Returns decimal odds of a price in either form; `Market` validates the range of decimal odds."""
+def decimal_odds(price: market_pb2.Odds, field: str) -> float:
+    """Returns decimal odds of a price in either form; `Market` validates the range of decimal odds.
+
+    Raises:
+        InvalidMarket: if there is no price, or its American odds are invalid; names the field.
+    """
     form = price.WhichOneof("price")
     if form is None:
         raise InvalidMarket("no price", "decimal or american odds", field=field)

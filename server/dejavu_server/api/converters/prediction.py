@@ -34,6 +34,7 @@ from dejavu_models.types import (
     Horizon,
     ModelInfo,
     SimilarGame,
+    TotalForecast,
 )
 from dejavu_server.api.converters import market
 from dejavu_server.api.converters.errors import InvalidBatch, TooManyGames
@@ -51,6 +52,7 @@ from dejavu_server.api.converters.fields import (
 )
 from dejavu_server.api.converters.market import RISK_LEVEL_VALUES
 from dejavu_server.api.converters.reliability import forecast_warnings, market_warnings, model_warnings
+from dejavu_server.api.converters.total_market import total_market
 from dejavu_server.records import ForecastRequest, IssuedForecast, LateReason
 
 MAX_BATCH = 1000
@@ -108,6 +110,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     game_date = faults.read(_game_date, None, request, today) if request.game_date or game_id else None
     total_points, last_score = _score_inputs(request, pattern, faults)
     read_market = faults.read(market.market, None, request) if request.HasField("market") else None
+    read_total_market = faults.read(total_market, None, request) if request.HasField("total_market") else None
     query = faults.read(
         ForecastQuery,
         _ANY_QUERY,
@@ -126,6 +129,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
         is_playoffs=is_playoffs(game_id),
         total_points=total_points,
         last_score=last_score,
+        total_market=read_total_market,
     )
     faults.raise_first()
     return ForecastRequest(game_id, request.model_version, query, game_date, caller)
@@ -214,6 +218,18 @@ def forecast_message(
         expected_margin_terms=None if terms is None else _margin_terms_message(terms),
         total_points=issued.total_points,
         last_score=None if issued.last_score is None else last_score_message(issued.last_score),
+        total=None if forecast.total is None else _total_message(forecast.total, distribution=distribution),
+    )
+
+
+def _total_message(total: TotalForecast, *, distribution: bool) -> forecast_pb2.TotalForecast:
+    return forecast_pb2.TotalForecast(
+        point_forecast=total.point,
+        interval_lower=total.interval.lower,
+        interval_upper=total.interval.upper,
+        quantiles=[forecast_pb2.Quantile(level=each.level, value=each.value) for each in total.quantiles],
+        expected_total=total.expected_total,
+        distribution=total.distribution if distribution else (),
     )
 
 

@@ -16,7 +16,14 @@ from dejavu_server.api.converters.prediction import CourseOf, forecast_message
 from dejavu_server.api.converters.reliability import market_warnings
 from dejavu_server.ledger.queries.predictions import RecordedGame
 from dejavu_server.ledger.queries.pruned import PrunedStatement
-from dejavu_server.records import Checkpoint, MarketResult, RecordedForecast, ReportedOutcome, Settlement
+from dejavu_server.records import (
+    Checkpoint,
+    MarketResult,
+    RecordedForecast,
+    ReportedOutcome,
+    Settlement,
+    TotalSettlement,
+)
 
 METRIC_VALUES = {
     metric: pb.LeaderboardMetric.Value(f"LEADERBOARD_METRIC_{metric.name}") for metric in LeaderboardMetric
@@ -54,6 +61,16 @@ def settlement_message(settlement: Settlement, first_outcome_sequence: int) -> r
         first_outcome_sequence=first_outcome_sequence,
         market_result=None if result is None else _RESULT_VALUES[result],
         market_profit=None if result is None else settlement.market_profit,
+        total=None if settlement.total is None else _total_settlement_message(settlement.total),
+    )
+
+
+def _total_settlement_message(settlement: TotalSettlement) -> record_pb2.TotalSettlement:
+    return message_of(
+        record_pb2.TotalSettlement,
+        settlement,
+        absolute_error=abs(settlement.error),
+        pace_absolute_error=abs(settlement.pace_error),
     )
 
 

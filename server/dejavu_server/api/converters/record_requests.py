@@ -16,6 +16,7 @@ from dejavu_common.clock import EPOCH
 from dejavu_feed.game_day import game_day
 from dejavu_feed.game_ids import is_of_season, season_days, season_of, seasons_on
 from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidInput, InvalidTeam, quoted
+from dejavu_models.forecast_query import check_points
 from dejavu_models.registry.stages import CHALLENGER, CHAMPION
 from dejavu_models.scorecard import LeaderboardMetric
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
@@ -113,6 +114,9 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime, caller: str = "") -
         faults.add(InvalidTeam("none", "both teams, or neither", field=missing))
     elif home and home == away:
         faults.add(InvalidTeam(away, "another team than home_team", field="away_team"))
+    total_points = request.total_points if request.HasField("total_points") else None
+    if total_points is not None:
+        faults.read(check_points, None, total_points, float(request.differential))
     observed = faults.read(_observed, now, request, now)
     faults.raise_first()
     _check_season(request, game_day(observed))
@@ -125,6 +129,7 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime, caller: str = "") -
         observed_time=observed,
         recorded_time=observed,
         recorded_by=caller,
+        total_points=total_points,
     )
 
 

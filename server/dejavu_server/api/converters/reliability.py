@@ -71,6 +71,22 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
     return warnings
 
 
+def total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.Warning]:
+    """Returns the warnings of the evaluation of a market of total points that was sent with a forecast."""
+    warnings, total = [], issued.forecast.total
+    if answer.unrated:
+        text = "what the ratings know of the totals of these teams is too old, and not used; no stake"
+        warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, text=text))
+    elif total is not None and total.expected_total is None:
+        text = "the teams are not known to the model: it weighs this market without how much they score"
+        warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, text=text))
+    if answer.mismatched:
+        warnings.append(_mismatched_odds(answer))
+    elif answer.implausible:
+        warnings.append(_implausible_edge(answer, "over"))
+    return warnings
+
+
 def model_warnings(info: ModelInfo, today: date) -> list[forecast_pb2.Warning]:
     """Returns the warnings of a model on a day."""
     used = are_usable(info.ratings_date, today, info.max_ratings_days)

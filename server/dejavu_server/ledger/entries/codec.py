@@ -17,9 +17,10 @@ Parsing returns exactly what was written, except for what is not recorded of a f
 requested, and the market, which has its own entry. Unknown keys, written by a later release, are ignored. Keys that an
 earlier release did not write get their type's default. What 0.2.0 did not write is written only if a forecast has it:
 the date of the game if the request gave one, that of the ratings with the finals since, warnings, the arm that the game
-was routed to, the change of models by which its model was chosen, that the edge over a market is implausible, and total
-points and last score of the request. Ledgers outlive releases, and two releases share a ledger while workers are
-replaced one by one. Who made an entry is written if the server knew it: it asks for tokens then.
+was routed to, the change of models by which its model was chosen, that the edge over a market is implausible, total
+points and last score of the request, the forecast of total points, and the total points of an outcome. Ledgers outlive
+releases, and two releases share a ledger while workers are replaced one by one. Who made an entry is written if the
+server knew it: it asks for tokens then.
 
 An entry's hash covers the hash of the entry before it, so that no entry can be changed, removed or inserted later
 without changing every hash after it.
@@ -150,6 +151,8 @@ def as_read(issued: IssuedForecast) -> IssuedForecast:
     forecast = issued.forecast
     if forecast.quantiles or forecast.market is not None:
         forecast = replace(forecast, quantiles=(), market=None)
+    if forecast.total is not None and (forecast.total.quantiles or forecast.total.market is not None):
+        forecast = replace(forecast, total=replace(forecast.total, quantiles=(), market=None))
     return replace(
         issued,
         forecast=forecast,
@@ -210,6 +213,7 @@ def outcome_payload(outcome: ReportedOutcome) -> str:
             "horizon": outcome.horizon.value,
             "observed_us": microseconds(outcome.observed_time),
             "recorded_us": microseconds(outcome.recorded_time),
+            **({} if outcome.total_points is None else {"total_points": int(outcome.total_points)}),
             **({"withdrawn": True} if outcome.withdrawn else {}),
         }
     )
@@ -237,6 +241,7 @@ def parse_outcome(canonical: str) -> ReportedOutcome:
             revision=entry["revision"],
             withdrawn="withdrawn" in payload,
             recorded_by=text_of(entry.get("made_by", "")),
+            total_points=optional(_whole, payload.get("total_points")),
         )
 
 

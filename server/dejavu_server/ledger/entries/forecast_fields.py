@@ -8,7 +8,7 @@ from typing import Any
 
 from dejavu_common.clock import microseconds
 from dejavu_feed.pattern import LastScore, Side
-from dejavu_models.types import ExpectedMarginTerms, Forecast, Horizon, Interval, WarningReason
+from dejavu_models.types import ExpectedMarginTerms, Forecast, Horizon, Interval, TotalForecast, WarningReason
 from dejavu_server.ledger.entries.explanations import (
     encode_adaptation,
     encode_explanation,
@@ -71,6 +71,26 @@ def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, expl
         warnings=tuple(map(WarningReason, value.get("warnings", ()))),
         outdated_teams=tuple(value.get("outdated_teams", ())),
         expected_margin_terms=optional(_read_terms, value.get("expected_margin_terms")),
+        total=optional(_read_total, value.get("total")),
+    )
+
+
+def _encode_total(total: TotalForecast) -> dict[str, Any]:
+    return {
+        "distribution": [float(value) for value in total.distribution],
+        "expected_total": optional(float, total.expected_total),
+        "interval_lower": float(total.interval.lower),
+        "interval_upper": float(total.interval.upper),
+        "point": float(total.point),
+    }
+
+
+def _read_total(value: dict[str, Any]) -> TotalForecast:
+    return TotalForecast(
+        point=value["point"],
+        interval=Interval(value["interval_lower"], value["interval_upper"]),
+        expected_total=value["expected_total"],
+        distribution=tuple(value["distribution"]),
     )
 
 
@@ -117,4 +137,6 @@ def _late_additions(forecast: Forecast) -> dict[str, Any]:
         added["expected_margin_terms"] = _encode_terms(forecast.expected_margin_terms)
     if forecast.outdated_teams:
         added["outdated_teams"] = list(forecast.outdated_teams)
+    if forecast.total is not None:
+        added["total"] = _encode_total(forecast.total)
     return added

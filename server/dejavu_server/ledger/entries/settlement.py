@@ -7,7 +7,7 @@ from typing import NamedTuple
 from dejavu_models.betting import Market, MarketAnswer, MarketSide
 from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.uncertainty.adaptive import static_score
-from dejavu_server.records import IssuedForecast, MarketResult, ReportedOutcome, Settlement
+from dejavu_server.records import IssuedForecast, MarketResult, ReportedOutcome, Settlement, TotalSettlement
 
 
 class Bet(NamedTuple):
@@ -81,4 +81,18 @@ def settle(issued: IssuedForecast, outcome: ReportedOutcome, bet: Bet | None = N
         score=static_score(forecast.distribution, forecast.static_scores, differential) if has_distribution else None,
         market_profit=None if bet is None else bet.profit(differential),
         market_result=None if bet is None else bet.result(differential),
+        total=_settle_total(issued, outcome),
+    )
+
+
+def _settle_total(issued: IssuedForecast, outcome: ReportedOutcome) -> TotalSettlement | None:
+    forecast, total, points = issued.forecast, issued.forecast.total, issued.total_points
+    if total is None or points is None or outcome.total_points is None:
+        return None
+    pace = points * forecast.horizon.minutes / forecast.elapsed_minutes
+    return TotalSettlement(
+        error=total.point - outcome.total_points,
+        pace_error=pace - outcome.total_points,
+        covered=outcome.total_points in total.interval,
+        crps=crps_of_quantiles(total.distribution, outcome.total_points),
     )

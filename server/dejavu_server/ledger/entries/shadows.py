@@ -60,6 +60,7 @@ def prepare(shadow: ShadowForecast) -> PreparedShadow:
         explanation=None,
         quantiles=(),
         market=None,
+        total=shadow.forecast.total and replace(shadow.forecast.total, quantiles=(), market=None),
         static_scores=rounded_scores(shadow.forecast.static_scores),
     )
     shadow = replace(shadow, forecast=forecast)

@@ -32,6 +32,7 @@ from dejavu_models.uncertainty.adaptive import (
     static_score,
 )
 from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.canonical_value import canonical_number
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes, shadows, snapshots
 from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.entries import codec
@@ -57,6 +58,7 @@ class SettledGame:
         home_team, away_team: NBA codes; empty if not reported.
         day: local date of the game, by its first report: a correction may come weeks later.
         observations: scores of the forecasts to learn from: at most one for each model version and quarter.
+        total_points: points of both teams; None if they were not reported.
     """
 
     sequence: int
@@ -67,6 +69,7 @@ class SettledGame:
     away_team: str
     day: date
     observations: tuple[Observation, ...]
+    total_points: int | None = None
 
 
 class Newest(NamedTuple):
@@ -163,7 +166,11 @@ def settled_games_after(
     """
     removed = pruned.read_outcomes(connection)
     if not with_observations:
-        yield from (SettledGame(*each, observations=()) for each in removed if each.sequence > sequence)
+        yield from (
+            SettledGame(*each[:-1], observations=(), total_points=each.total_points)
+            for each in removed
+            if each.sequence > sequence
+        )
     again = {(each.game_id, each.horizon.value) for each in removed}
     sequence = max(sequence, pruned.through(connection))
     while rows := connection.execute(_OUTCOMES, {"place": sequence, "limit": PAGE}).all():
@@ -182,6 +189,7 @@ def settled_games_after(
                 away_team=row.away_team,
                 day=day,
                 observations=tuple(observations.get(row.first_sequence, ())),
+                total_points=None if row.total_points is None else int(row.total_points),
             )
         sequence = last
 
@@ -313,8 +321,14 @@ _FIRST_REPORTS = (
 )
 
 _OUTCOMES = (
-    select(outcomes, _first.c.day.label("first_day"))
+    select(
+        outcomes,
+        _first.c.day.label("first_day"),
+        # No row has it: the tables are those of releases without totals.
+        canonical_number(entries.c.canonical, "payload", "total_points").label("total_points"),
+    )
     .join(_first, _first.c.sequence == outcomes.c.first_sequence)
+    .join(entries, entries.c.sequence == outcomes.c.sequence)
     .where(outcomes.c.first_sequence > bindparam("place"), _COMPETITIVE, STANDS)
     .order_by(outcomes.c.first_sequence)
     .limit(bindparam("limit"))

@@ -42,6 +42,7 @@ class PrunedOutcome(NamedTuple):
     home_team: str
     away_team: str
     day: date
+    total_points: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,10 @@ def read_outcomes(connection: Connection) -> list[PrunedOutcome]:
         return []
     try:
         return [
-            PrunedOutcome(sequence, game_id, Horizon(horizon), differential, home, away, date.fromordinal(day))
-            for sequence, game_id, horizon, differential, home, away, day in json.loads(zlib.decompress(row.state))
+            PrunedOutcome(sequence, game_id, Horizon(horizon), differential, home, away, date.fromordinal(day), *total)
+            for sequence, game_id, horizon, differential, home, away, day, *total in json.loads(
+                zlib.decompress(row.state)
+            )
         ]
     except (ValueError, TypeError, zlib.error) as error:
         raise LedgerCorrupt("the ledger is damaged: the snapshot of pruned outcomes cannot be read") from error
@@ -145,7 +148,11 @@ def digest(intervals: bytes, outcomes: Sequence[PrunedOutcome], changes: Sequenc
 
 
 def _text(outcomes: Sequence[PrunedOutcome]) -> bytes:
-    rows = [(*each[:2], each.horizon.value, *each[3:6], each.day.toordinal()) for each in outcomes]
+    # An outcome without a total is written as earlier releases, which knew none, wrote and signed it.
+    rows = [
+        (*each[:2], each.horizon.value, *each[3:6], each.day.toordinal(), *(() if each[7] is None else each[7:]))
+        for each in outcomes
+    ]
     return json.dumps(rows, separators=(",", ":")).encode()
 
 

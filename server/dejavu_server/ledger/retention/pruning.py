@@ -137,7 +137,8 @@ def _learned(connection: Connection, through: int) -> tuple[AdaptiveState, int, 
         if game.sequence > through:
             break
         teams = game.home_team, game.away_team
-        removed.append(PrunedOutcome(game.sequence, game.game_id, game.horizon, game.differential, *teams, game.day))
+        of_game = (game.game_id, game.horizon, game.differential, *teams, game.day, game.total_points)
+        removed.append(PrunedOutcome(game.sequence, *of_game))
     return state, last, removed
 
 

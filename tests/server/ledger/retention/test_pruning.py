@@ -13,8 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.server.ledger.retention.evenings import FIRST, KEY, TEAMS, Evenings, evenings_at, rows_at
 
-from dejavu_models.live_ratings import LiveRatings
-from dejavu_models.ratings import RatingFilter, RatingSettings
+from dejavu_models.live_ratings import LiveRatings, RatedSchedule
+from dejavu_models.ratings import RatingFilter
+from dejavu_models.team_filter import RatingSettings
 from dejavu_server.forecasting.online_updater import OnlineProjection
 from dejavu_server.ledger import Ledger, LedgerCorrupt, ResumeTokenExpired, verify
 from dejavu_server.ledger.database import store
@@ -53,7 +54,7 @@ def prune(backend: Backend, through: int, *, step: int = 7) -> int:
 
 
 def learned(backend: Backend, known: OnlineProjection | None = None) -> OnlineProjection:
-    projection = known or OnlineProjection({"v1": START}, intervals=True)
+    projection = known or OnlineProjection({"v1": RatedSchedule(START)}, intervals=True)
     with backend.read() as connection:
         projection.read(connection)
     return projection

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select
 
-from dejavu_server.ledger.database.canonical_value import canonical_text
+from dejavu_server.ledger.database.canonical_value import canonical_number, canonical_text
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
 
 _NOTHING_GIVEN: Final = (None, None, None)
@@ -22,8 +22,8 @@ class Revision(NamedTuple):
         sequence, revision: of its entry.
         content: what a revision changes: of a forecast pattern and teams, of an outcome differential, teams and
             whether it is withdrawn.
-        given: what a revision of a forecast may change too, if its request has it: date of the game (ISO 8601), total
-            points and last score; None for each that it has not, and for outcomes.
+        given: what a revision may change too, if it has it: of a forecast, by its request, date of the game (ISO 8601),
+            total points and last score; of an outcome the total points. None for each that it has not.
         late: whether it is marked as late; never for an outcome.
         before_sequence, before, before_given: sequence, content and what was given of the revision before it; None if
             there is none. A date that was not given is the day on which it was made.
@@ -70,7 +70,9 @@ def forecast_revisions(connection: Connection) -> Iterator[Revision]:
 def outcome_revisions(connection: Connection) -> Iterator[Revision]:
     """Yields the revisions of outcomes, from the rows derived from their entries."""
     for row in connection.execute(_OUTCOMES):
-        yield Revision(row[0], row[1], tuple(row[2:6]), False, row[6], tuple(row[7:11]), None, row[11])
+        given, before_given = ((None, total, None) for total in row[12:14])
+        before = tuple(row[7:11])
+        yield Revision(row[0], row[1], tuple(row[2:6]), False, row[6], before, None, row[11], given, before_given)
 
 
 def withdrawals_of_nothing(connection: Connection) -> Iterator[int]:
@@ -90,6 +92,12 @@ def _request(sequence: ColumnElement[int]) -> ColumnElement[str | None]:
     """Returns the request of the forecast at a sequence as JSON, from its entry: no row has all of it."""
     text = canonical_text(entries.c.canonical, "payload", "request")
     return select(text).where(entries.c.sequence == sequence).scalar_subquery()
+
+
+def _total(sequence: ColumnElement[int]) -> ColumnElement[float | None]:
+    """Returns the total points of the outcome at a sequence, from its entry."""
+    points = canonical_number(entries.c.canonical, "payload", "total_points")
+    return select(points).where(entries.c.sequence == sequence).scalar_subquery()
 
 
 def _given(request: str | None, generated: int | None) -> tuple[Any, ...]:
@@ -131,6 +139,7 @@ def _outcomes() -> Select[Any]:
             *(outcomes.c.differential, outcomes.c.home_team, outcomes.c.away_team, outcomes.c.withdrawn),
             *(before.sequence, before.differential, before.home_team, before.away_team, before.withdrawn),
             exists().where(same_earlier, earlier.revision < outcomes.c.revision),
+            *(_total(outcomes.c.sequence), _total(before.sequence)),
         )
         .select_from(outcomes)
         .outerjoin(_before_outcome, and_(same, before.revision == outcomes.c.revision - 1))

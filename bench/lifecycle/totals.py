@@ -1,0 +1,68 @@
+"""Walk-forward of the forecasts of total points alone, beside pace × time and the season's mean; it trains no LSTM.
+
+Run with `python -m bench.lifecycle.totals --data DIR` from the project's folder; DIR has the plays of all seasons. For
+each tested season everything is fitted on all seasons before it, as in a bundle: the settings of the ratings, the
+tables of every source of the expected total, and the rivals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from dejavu_models.types import HORIZONS
+from dejavu_trainer.data.games import load_games, parse_seasons
+from dejavu_trainer.evaluation.metrics import LATE, LEVELS, GroupMetrics, MetricsByForecaster
+from dejavu_trainer.evaluation.totals.acceptance import total_checks
+from dejavu_trainer.evaluation.totals.fold import RIVALS, SERVED
+from dejavu_trainer.evaluation.totals.metrics import compute_total_metrics, main_minute
+from dejavu_trainer.evaluation.totals.scores import pool_totals
+from dejavu_trainer.evaluation.totals.walk_forward import backtest_totals
+from dejavu_trainer.training.recipe import TrainingConfig
+
+
+def row(name: str, group: GroupMetrics, forecaster: str) -> str:
+    """Formats the score of a forecaster, its differences from the rivals, and its coverage."""
+    values = group.values[forecaster]
+    text = f"{name:>16} {forecaster:>9} {group.games:>6,} {values['mae'].value:>7.3f} {values['crps'].value:>7.3f}"
+    for rival in RIVALS:
+        text += f" {group.relative[forecaster][rival]['crps'].scaled(100):+.2f} %"
+    shares = "/".join(f"{100 * values[f'coverage_{level}'].value:.1f}" for level in LEVELS)
+    return f"{text}  {shares}"
+
+
+def shown(results: MetricsByForecaster) -> list[str]:
+    """Returns the lines of the report."""
+    lines = [f"{'':>16} {'':>9} {'games':>6} {'MAE':>7} {'CRPS':>7} CRPS vs {', '.join(RIVALS)}; coverage {LEVELS}"]
+    for horizon in HORIZONS:
+        by_kind, main = results[horizon.value], main_minute(horizon)
+        groups = [(f"{horizon.value}, all", by_kind["all"]["all"])]
+        groups += [(f"{horizon.value} from {main}", by_kind["minute"][f"{main}"])]
+        groups += [(f"{LATE[0]} to {LATE[1]}", group) for group in by_kind.get("late", {}).values()]
+        lines += [row(name, group, forecaster) for name, group in groups for forecaster in SERVED]
+        for kind in ("season", f"season at minute {main}"):
+            lines += [row(f"{season}{kind[6:][:13]}", group, SERVED[0]) for season, group in by_kind[kind].items()]
+    return lines
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints the scores of each season and of all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the games")
+    parser.add_argument("--first", type=int, default=2015, metavar="SEASON", help="first season (default: 2015)")
+    parser.add_argument("--steps", type=int, default=TrainingConfig().rating_steps, help="evaluations of a likelihood")
+    parser.add_argument("--test", default="2019-2023", metavar="SEASONS", help="tested seasons (default: 2019-2023)")
+    options = parser.parse_args(arguments)
+    seasons = parse_seasons(options.test)
+    games = load_games(options.data, range(options.first, max(seasons) + 1))
+    scores = pool_totals(backtest_totals(games, seasons, options.steps))
+    metrics = compute_total_metrics(scores)
+    print("\n".join(shown(metrics)))
+    for check in total_checks(metrics, scores):
+        print(f"{'✓' if check.passed else '✗'} {check.name}: {check.found} (required: {check.promise})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""Kalman filter of what results tell of teams.
+
+A linear-Gaussian state-space model, filtered game by game (Glickman & Stern, A state-space model for National Football
+League scores, JASA 93, 1998; the filter: Kalman 1960). The state is a number for each team, a level that all games
+share, and what each of the terms of a game is worth, in points. The numbers of the teams follow a random walk from day
+to day and regress to 0 between seasons, the level only drifts. The coefficients of terms do neither.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Final, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dejavu_feed.off_season import season_on
+from dejavu_feed.teams import TEAMS
+from dejavu_models.arrays import Floats
+
+CODES: Final[tuple[str, ...]] = tuple(TEAMS)
+"""NBA codes in the order of the state."""
+_INDEX = {code: index for index, code in enumerate(CODES)}
+LEVEL: Final = len(CODES)
+"""Index of the level in the state."""
+FIRST_TERM: Final = LEVEL + 1
+"""Index of the first coefficient of a term."""
+_TEAM_VARIANCE = 25.0
+_LEVEL_VARIANCE = 1.0
+_TERM_VARIANCE = 1.0
+"""Prior variance of such a coefficient, in points squared: few are worth more than two points."""
+_LONGEST_GAP = 10
+"""Maximum number of days of drift between two games: no games are played during a break."""
+
+
+@dataclass(frozen=True, slots=True)
+class RatingSettings:
+    """Parameters of a filter, chosen by the trainer; variances in points squared. The defaults are those of margins.
+
+    Attributes:
+        noise: variance of a game's outcome around what is expected.
+        daily: daily drift variance of a team.
+        carry: share of a team's number that is carried into the next season, in [0, 1].
+        seasonal: variance that a new season adds to a team.
+        home_daily: daily drift variance of the level, for margins the home advantage.
+    """
+
+    noise: float = 160.0
+    daily: float = 0.02
+    carry: float = 0.65
+    seasonal: float = 6.0
+    home_daily: float = 0.0005
+
+
+@dataclass(frozen=True, slots=True)
+class TeamFilter:
+    """State of the filter; immutable.
+
+    Attributes:
+        mean: (31 + terms,), teams in the order of CODES, then the level, then the coefficients of terms, in points.
+        covariance: (31 + terms, 31 + terms), in points squared.
+        season: season of the teams, as the year in which it ends; None before the first game.
+        date: date of the last game.
+        awaits_season: whether `season` begins after `date`, so that its change has been applied and no game of it has.
+        away_sign: how the number of the away team enters what is expected of a game: −1 for a margin, 1 for a total.
+    """
+
+    settings: RatingSettings
+    mean: Floats
+    covariance: Floats
+    season: int | None = None
+    date: np.datetime64 | None = None
+    awaits_season: bool = False
+
+    away_sign: ClassVar[float]
+
+    @classmethod
+    def prior(cls, settings: RatingSettings, *, level: float, terms: int) -> Self:
+        """Creates the state before the first game: equal teams, with large variances.
+
+        Args:
+            settings: parameters of the filter.
+            level: in points.
+            terms: number of terms of a game; their coefficients start at 0.
+        """
+        size = FIRST_TERM + terms
+        mean, variances = np.zeros(size), np.full(size, _TEAM_VARIANCE)
+        mean[LEVEL], variances[LEVEL], variances[FIRST_TERM:] = level, _LEVEL_VARIANCE, _TERM_VARIANCE
+        return cls(settings, mean, np.diag(variances))
+
+    @property
+    def with_terms(self) -> bool:
+        """Whether the terms of games enter what is expected."""
+        return len(self.mean) > FIRST_TERM
+
+    def is_of_earlier_season(self, game_date: dt.date | None) -> bool:
+        """Returns whether a game is of a later season than the teams'; not if its date is unknown."""
+        return game_date is not None and self.season is not None and season_on(game_date) > self.season
+
+    def predict(self, season: int, day: np.datetime64 | None = None) -> Self:
+        """Predicts the state before a game of `season` on `day`: adds drift variance, and regresses in a new season.
+
+        A new season counts instead of the drift since the last game, and each season in between counts too. So the
+        result is the same however many steps lead to it: first to a season, as a bundle is published, then to its
+        first game, or to that game at once.
+
+        Args:
+            season: the season, as the year in which it ends; one before the state's own changes nothing.
+            day: local date of the game; None if it is not known yet, only the season.
+        """
+        mean, covariance, chosen = self.mean, self.covariance, self.settings
+        awaits_season = self.awaits_season
+        teams = slice(0, LEVEL)
+        if self.season is not None and season > self.season:
+            mean, covariance = mean.copy(), covariance.copy()
+            for _ in range(self.season, season):
+                mean[teams] *= chosen.carry
+                covariance[teams] *= chosen.carry
+                covariance[:, teams] *= chosen.carry
+                covariance[teams, teams] += np.eye(LEVEL) * chosen.seasonal
+                covariance[LEVEL, LEVEL] += _LONGEST_GAP * chosen.home_daily
+            awaits_season = True
+        elif not awaits_season and self.date is not None and day is not None and day > self.date:
+            days = min(int((day - self.date) / np.timedelta64(1, "D")), _LONGEST_GAP)
+            covariance = covariance.copy()
+            covariance[teams, teams] += np.eye(LEVEL) * (days * chosen.daily)
+            covariance[LEVEL, LEVEL] += days * chosen.home_daily
+        return replace(
+            self,
+            mean=mean,
+            covariance=covariance,
+            season=season if self.season is None else max(season, self.season),
+            date=self.date if day is None else day,
+            awaits_season=awaits_season and day is None,
+        )
+
+    def expected(self, home: str, away: str, terms: Sequence[float] = ()) -> tuple[float, float]:
+        """Returns mean and variance of a game's outcome, in points and points squared."""
+        mean, _, variance = self._predicted(home, away, terms)
+        return mean, variance
+
+    def update(self, home: str, away: str, outcome: float, terms: Sequence[float] = ()) -> Self:
+        """Updates the state with the outcome of a game, in points; bit-identical on every machine.
+
+        Args:
+            home: NBA code of the home team.
+            away: NBA code of the away team.
+            outcome: home − away for a margin, home + away for a total.
+            terms: the terms of the game; ignored by a filter without terms.
+        """
+        expected, cross, variance = self._predicted(home, away, terms)
+        gain = cross / variance
+        mean = self.mean + gain * (outcome - expected)
+        covariance = self.covariance - np.outer(gain, cross)
+        return replace(self, mean=mean, covariance=(covariance + covariance.T) / 2)
+
+    def _predicted(self, home: str, away: str, terms: Sequence[float]) -> tuple[float, Floats, float]:
+        """Returns mean of a game's outcome, its covariance with the state, and its variance.
+
+        A game loads on three components of the state and on the coefficients of its terms that are not 0. They are
+        summed explicitly, in the order of the state: a matrix product with a design vector has a summation order that
+        depends on the machine.
+        """
+        one, other, sign = _INDEX[home], _INDEX[away], self.away_sign
+        loads = [(index, load) for index, load in enumerate(terms, FIRST_TERM) if load] if self.with_terms else []
+        mean = float(self.mean[one] + sign * self.mean[other] + self.mean[LEVEL])
+        cross = self.covariance[one] + sign * self.covariance[other] + self.covariance[LEVEL]
+        for index, load in loads:
+            mean += load * float(self.mean[index])
+            cross += load * self.covariance[index]
+        variance = float(cross[one] + sign * cross[other] + cross[LEVEL])
+        for index, load in loads:
+            variance += load * float(cross[index])
+        return mean, cross, variance + self.settings.noise
+
+
+FilterT = TypeVar("FilterT", bound=TeamFilter)
+
+
+def carried_expectations(
+    start: FilterT,
+    season: NDArray[np.integer],
+    day: NDArray[np.datetime64],
+    home: NDArray[np.str_],
+    away: NDArray[np.str_],
+    outcome: NDArray[np.integer] | Floats,
+    terms: Sequence[Sequence[float]],
+) -> tuple[Floats, Floats, FilterT]:
+    """Computes what is expected of each game before tip-off, with a state that is updated game by game.
+
+    Games of one day do not influence each other's expectation: the data does not give their order.
+
+    Args:
+        start: the state before the first game.
+        season: (n,), season of each game, as the year in which it ends.
+        day: (n,), local dates, ascending.
+        home: (n,), NBA codes.
+        away: (n,), NBA codes.
+        outcome: (n,), final differentials or totals, in points.
+        terms: n terms of the games; ignored by a state without terms.
+
+    Returns:
+        Means (n,) in points, variances (n,) in points squared, and the state after the last game.
+    """
+    means, variances = np.empty(len(outcome)), np.empty(len(outcome))
+    state = start
+    for today in np.unique(day):
+        games = np.flatnonzero(day == today).tolist()
+        state = state.predict(int(season[games[0]]), today)
+        for game in games:
+            means[game], variances[game] = state.expected(str(home[game]), str(away[game]), terms[game])
+        for game in games:
+            state = state.update(str(home[game]), str(away[game]), float(outcome[game]), terms[game])
+    return means, variances, state

@@ -1,0 +1,40 @@
+"""Ratings of totals: the expected final points of both teams before tip-off.
+
+How many points a team adds to the total of its games, by its offence and its defence together, is one number for each
+team. The two enter the expected total as strengths enter an expected margin, but for the sign of the away team's.
+Apart, offence and defence gained nothing (docs/decisions/0061).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final, Self
+
+from dejavu_models.schedule import TotalTerms
+from dejavu_models.team_filter import RatingSettings, TeamFilter
+
+STARTING_SETTINGS: Final = RatingSettings(noise=320.0, daily=0.05, carry=0.5, seasonal=10.0, home_daily=0.05)
+"""Settings from which the trainer's search starts: totals spread more than margins, and their level drifts with the
+style of play."""
+
+_LEVEL = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class TotalFilter(TeamFilter):
+    """Filter of final totals, overtime included; immutable.
+
+    Its state, (34,), has what each team adds to the total of a game, the total of two average teams, and the
+    coefficients of TotalTerms.
+    """
+
+    away_sign: ClassVar[float] = 1.0
+
+    @classmethod
+    def start(cls, settings: RatingSettings = STARTING_SETTINGS) -> Self:
+        """Creates the prior: equal teams, a level of 200 points, and large variances of the teams.
+
+        Args:
+            settings: parameters of the filter.
+        """
+        return cls.prior(settings, level=_LEVEL, terms=len(TotalTerms._fields))

@@ -1,0 +1,50 @@
+"""Forecast of the total points of one game."""
+
+from __future__ import annotations
+
+import math
+
+from dejavu_models.betting import DEFAULT_POLICY, MarketAnswer, StakingPolicy, TotalMarket, evaluate_market
+from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.totals.game import TotalGame, TotalTables
+from dejavu_models.types import DISTRIBUTION_LEVELS, Interval, Quantile, TotalForecast
+
+
+def forecast_total(
+    tables: TotalTables,
+    query: ForecastQuery,
+    points: int,
+    expected: float | None,
+    policy: StakingPolicy = DEFAULT_POLICY,
+) -> TotalForecast:
+    """Forecasts the points of both teams at the horizon of a query.
+
+    The interval has whole ends and holds both. One that does not reach the point forecast, a real number, is widened to
+    the whole numbers around it.
+
+    Args:
+        tables: tables of the query's horizon and minute, for the source of the expected total.
+        query: the query; its interval and quantiles are those of the total too.
+        points: points of both teams at the end of its pattern.
+        expected: expected final total before tip-off, in points; None if unknown.
+        policy: staking policy for its market of total points.
+    """
+    game = TotalGame(tables, points, query.pattern.last, 0.0 if expected is None else expected)
+    lower, upper = game.quantiles((query.alpha / 2, 1 - query.alpha / 2))
+    levels = query.quantile_levels
+    return TotalForecast(
+        point=game.point,
+        interval=Interval(min(lower, float(math.floor(game.point))), max(upper, float(math.ceil(game.point)))),
+        quantiles=tuple(Quantile(*each) for each in zip(levels, game.quantiles(levels), strict=True)) if levels else (),
+        expected_total=expected,
+        distribution=tuple(game.quantiles(DISTRIBUTION_LEVELS)) if query.record else (),
+        market=None if query.total_market is None else _weighed(query, query.total_market, game, expected, policy),
+    )
+
+
+def _weighed(
+    query: ForecastQuery, market: TotalMarket, game: TotalGame, expected: float | None, policy: StakingPolicy
+) -> MarketAnswer:
+    # Teams that are named and not rated: the odds know them, the model does not.
+    unrated = expected is None and bool(query.home_team and query.away_team)
+    return evaluate_market(market, lambda total: 1 - game.cumulative(total - 1), policy, unrated=unrated)

@@ -1,0 +1,113 @@
+"""Distribution of the total points of both teams at both horizons from every minute, on whole numbers.
+
+Like that of margins (`uncertainty.lattice.margin_model`): small tables, fitted on all games before those that they
+forecast; the points still to come by least squares, a scale that follows them and, late, the lead, and the shape of the
+standardised residuals. Points are not taken back, so none are given to fewer than there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from dejavu_models.arrays import Floats
+from dejavu_models.totals.inputs import (
+    LATE,
+    MOST_TO_COME,
+    POINT_TERMS,
+    SCALE_TERMS,
+    TotalInputs,
+    point_terms,
+    scale_terms,
+)
+from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon
+from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
+from dejavu_models.uncertainty.lattice.margin_model import ROWS
+from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, ascend, cumulative, mixed
+
+CENTERS: Final[Floats] = np.array([0.0, 4.0, 10.0, 18.0])
+"""Sizes of the lead at which there is a late shape, in points; between them shapes are mixed."""
+
+LATE_MINUTES: Final = tuple(range(LATE, MAX_SLOTS + 1))
+
+TABLES: Final = ("point", "log_mean", "scale", "shapes", "late_shapes")
+"""Names of the tables."""
+
+_EDGES: Final[Floats] = np.arange(0.5, MOST_TO_COME)
+
+
+@dataclass(frozen=True, eq=False)
+class TotalModel:
+    """Tables of one source of the expected total.
+
+    Attributes:
+        point: (cases, POINT_TERMS), coefficients of the points still to come.
+        log_mean: (cases,), logarithm of their mean.
+        scale: (cases, SCALE_TERMS), coefficients of the logarithms of the scales.
+        shapes: (cases, 107), quantiles of the standardised residuals; unused where there are late shapes.
+        late_shapes: (LATE_MINUTES, CENTERS, 107), of the final total by the size of the lead.
+        games: number of games behind the residuals.
+
+    Raises:
+        ValueError: if a shape is wrong, or a value is not finite, or quantiles do not ascend.
+    """
+
+    point: Floats
+    log_mean: Floats
+    scale: Floats
+    shapes: Floats
+    late_shapes: Floats
+    games: int
+
+    def __post_init__(self) -> None:
+        levels = len(SHAPE_LEVELS)
+        expected = {
+            "point": (len(CASES), POINT_TERMS),
+            "log_mean": (len(CASES),),
+            "scale": (len(CASES), SCALE_TERMS),
+            "shapes": (len(CASES), levels),
+            "late_shapes": (len(LATE_MINUTES), len(CENTERS), levels),
+        }
+        for name, shape in expected.items():
+            values = getattr(self, name)
+            if values.shape != shape or values.dtype != np.float64 or not np.isfinite(values).all():
+                raise ValueError(f"{name} must be finite float64 of shape {shape}, not {values.dtype} {values.shape}")
+        if not (ascend(self.shapes) and ascend(self.late_shapes)):
+            raise ValueError("the quantiles of a shape must ascend")
+        if self.games < 1:
+            raise ValueError("a shape needs at least one game")
+
+    def to_come(self, horizon: Horizon, minute: int, inputs: TotalInputs) -> Floats:
+        """Returns the points that are expected still to come until a horizon, (n,), from 0 to MOST_TO_COME.
+
+        Args:
+            horizon: the horizon.
+            minute: minute after which the games are.
+            inputs: what is known of the games.
+        """
+        # Summed term by term, not as a matrix product, whose order of summation depends on the number of games.
+        terms = point_terms(horizon, inputs) * self.point[ROWS[HORIZONS.index(horizon), minute]]
+        result: Floats = np.clip(terms.sum(axis=1), 0.0, MOST_TO_COME)
+        return result
+
+    def distribution(self, horizon: Horizon, minute: int, inputs: TotalInputs) -> WholeNumberDistribution:
+        """Returns the distributions of the totals of n games at a horizon.
+
+        Args:
+            horizon: the horizon.
+            minute: minute after which the games are.
+            inputs: what is known of the games; points must be whole.
+        """
+        row = ROWS[HORIZONS.index(horizon), minute]
+        to_come = self.to_come(horizon, minute, inputs)
+        logs = scale_terms(horizon, minute, inputs, to_come, float(self.log_mean[row])) * self.scale[row]
+        standardized = (_EDGES - to_come[:, None]) / np.exp(logs.sum(axis=1))[:, None]
+        if horizon is Horizon.FINAL and minute >= LATE:
+            below = mixed(self.late_shapes[minute - LATE], CENTERS, standardized, np.abs(inputs.leads))
+        else:
+            below = cumulative(self.shapes[row], standardized)
+        mass = np.maximum(np.diff(below, axis=1, prepend=0.0, append=1.0), 0.0)
+        mass /= mass.sum(axis=1, keepdims=True)
+        return WholeNumberDistribution(mass, inputs.points.astype(np.int64))

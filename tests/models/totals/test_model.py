@@ -1,0 +1,128 @@
+"""Distributions of totals: whole numbers, never fewer than there are, the same for one game as for many."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders.calibrations import steady_model
+
+from dejavu_models.totals.inputs import MOST_TO_COME, TotalInputs
+from dejavu_models.totals.model import TABLES, TotalModel
+from dejavu_models.types import CASES, HORIZONS, Horizon
+from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
+
+MODEL = steady_model()
+GAMES = st.lists(
+    st.tuples(st.integers(0, 500), st.floats(-60, 60), st.floats(150, 280)).map(
+        lambda game: (game[0], max(min(game[1], game[0]), -game[0]), game[2])
+    ),
+    min_size=1,
+    max_size=6,
+)
+WHEN = st.sampled_from(CASES)
+
+
+def inputs_of(games: list[tuple[int, float, float]]) -> TotalInputs:
+    return TotalInputs(*np.array(games, dtype=float).T)
+
+
+def made(games: list[tuple[int, float, float]], when: tuple[int, int]) -> WholeNumberDistribution:
+    return MODEL.distribution(HORIZONS[when[0]], when[1], inputs_of(games))
+
+
+@given(GAMES, WHEN)
+def test_no_total_is_below_the_points_so_far(games: list[tuple[int, float, float]], when: tuple[int, int]) -> None:
+    found, points = made(games, when), [game[0] for game in games]
+    assert found.mass.sum(axis=1) == pytest.approx(1)
+    assert (found.mass >= 0).all()
+    assert found.mass.shape == (len(games), MOST_TO_COME + 1)
+    assert found.first.tolist() == points
+    for row, point in enumerate(points):
+        assert found.above(point - 1)[row] == 1
+        assert found.quantiles([0.0005, 0.9995])[row].min() >= point
+
+
+@given(GAMES, WHEN)
+def test_a_game_alone_has_the_distribution_that_it_has_among_others(
+    games: list[tuple[int, float, float]], when: tuple[int, int]
+) -> None:
+    together = made(games, when)
+    for row, game in enumerate(games):
+        alone = made([game], when)
+        assert alone.mass[0] == pytest.approx(together.mass[row], abs=1e-9)
+        assert MODEL.to_come(HORIZONS[when[0]], when[1], inputs_of([game]))[0] == pytest.approx(
+            MODEL.to_come(HORIZONS[when[0]], when[1], inputs_of(games))[row], abs=1e-9
+        )
+
+
+@given(GAMES, WHEN, st.lists(st.floats(0.001, 0.999), min_size=2, max_size=5).map(sorted))
+def test_quantiles_rise_with_their_levels_and_agree_with_over_and_under(
+    games: list[tuple[int, float, float]], when: tuple[int, int], levels: list[float]
+) -> None:
+    found = made(games, when)
+    quantiles = found.quantiles(levels)
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+    for column, level in enumerate(levels):
+        for row, value in enumerate(quantiles[:, column].tolist()):
+            assert found.above(value)[row] <= 1 - level + 1e-9
+            assert found.above(value - 1)[row] >= 1 - level - 1e-9
+            # Half a point is never scored.
+            assert found.above(value + 0.5)[row] == found.above(value)[row]
+
+
+@given(GAMES.filter(lambda games: len(games) > 1), WHEN, st.floats(0.002, 0.9))
+def test_an_interval_leaves_at_most_half_of_alpha_beyond_each_end(
+    games: list[tuple[int, float, float]], when: tuple[int, int], alpha: float
+) -> None:
+    found = made(games, when)
+    lower, upper = found.intervals(alpha)
+    for row in range(len(games)):
+        assert 1 - found.above(lower[row] - 1)[row] <= alpha / 2 + 1e-9
+        assert found.above(upper[row])[row] <= alpha / 2 + 1e-9
+
+
+@given(st.integers(60, 200), st.floats(180, 260))
+def test_crps_is_the_expected_distance_less_half_of_that_of_two_draws(points: int, expected: float) -> None:
+    found = made([(points, 4.0, expected)], (1, 30))
+    mass, values = found.mass[0], points + np.arange(MOST_TO_COME + 1)
+    spread = mass @ np.abs(values[:, None] - values[None, :]) @ mass / 2
+    for outcome in (points, points + 70, points + 130):
+        score = mass @ np.abs(values - outcome) - spread
+        assert found.crps(np.array([float(outcome)]))[0] == pytest.approx(score, abs=1e-8)
+
+
+@given(st.integers(1, 23), st.integers(20, 110), st.floats(180, 250), st.floats(0, 30))
+def test_more_is_to_come_until_the_end_and_where_more_is_expected(
+    minute: int, points: int, expected: float, more: float
+) -> None:
+    usual, high = ([(points, 0.0, each)] for each in (expected, expected + more))
+    assert made(usual, (0, minute)).quantiles([0.5])[0, 0] <= made(usual, (1, minute)).quantiles([0.5])[0, 0]
+    assert made(usual, (1, minute)).quantiles([0.5])[0, 0] <= made(high, (1, minute)).quantiles([0.5])[0, 0]
+
+
+def test_late_a_close_game_has_more_to_come_than_a_decided_one() -> None:
+    close, decided = (MODEL.to_come(Horizon.FINAL, 46, inputs_of([(200, lead, 220.0)]))[0] for lead in (0.0, 15.0))
+    assert close > decided
+    spread = [np.ptp(made([(200, lead, 220.0)], (1, 46)).intervals(0.05)) for lead in (0.0, 15.0)]
+    assert spread[0] > spread[1]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_of_another_shape_or_that_are_not_finite_are_refused(name: str) -> None:
+    table = getattr(MODEL, name)
+    with pytest.raises(ValueError, match=name):
+        replace(MODEL, **{name: table[:-1]})
+    with pytest.raises(ValueError, match=name):
+        replace(MODEL, **{name: np.full_like(table, np.nan)})
+
+
+def test_shapes_that_do_not_ascend_and_tables_of_no_game_are_refused() -> None:
+    with pytest.raises(ValueError, match="ascend"):
+        replace(MODEL, shapes=MODEL.shapes[:, ::-1].copy())
+    with pytest.raises(ValueError, match="at least one game"):
+        replace(MODEL, games=0)
+    assert isinstance(MODEL, TotalModel)

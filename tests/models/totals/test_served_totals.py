@@ -1,0 +1,124 @@
+"""Totals beside differentials in the answers of a forecaster; whoever gives no points gets the answers of before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders.calibrations import steady_totals
+
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.live_ratings import KNOWN_GAMES, GameResult
+from dejavu_models.manifest import TOTALS
+from dejavu_models.online_state import OnlineState
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.totals.by_date import TotalsByDate
+from dejavu_models.totals.forecast import forecast_total
+from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon, MarginSource, TotalForecast
+
+PLAIN = load_bundle(default_bundle())
+KNOWN_TOTALS = steady_totals()
+MODEL = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, KNOWN_TOTALS)
+WITH_TEAMS = ForecastQuery(ScorePattern((1.0, 3.0, 2.0, 4.0)), Horizon.FINAL, 0.1, "BOS", "LAL", total_points=18)
+
+
+def total_of(forecast: Forecast) -> TotalForecast:
+    assert forecast.total is not None
+    return forecast.total
+
+
+@given(st.integers(1, 47), st.sampled_from(Horizon), st.integers(0, 60), st.floats(0.01, 0.5), st.booleans())
+def test_a_total_changes_nothing_else_in_an_answer(
+    minutes: int, horizon: Horizon, more: int, alpha: float, teams: bool
+) -> None:
+    minutes = min(minutes, horizon.last_slot)
+    pattern = ScorePattern(tuple(float(minute % 5) for minute in range(minutes)))
+    points = 2 * more + int(pattern.last)
+    named = ("BOS", "LAL") if teams else ("", "")
+    query = ForecastQuery(pattern, horizon, alpha, *named, total_points=points, record=True)
+    answer, plain = MODEL.forecast(query), PLAIN.forecast(query)
+    assert replace(answer, total=None) == plain
+    assert MODEL.forecast(replace(query, total_points=None)) == PLAIN.forecast(replace(query, total_points=None))
+    total = total_of(answer)
+    assert points <= total.interval.lower <= total.point <= total.interval.upper
+    assert list(total.distribution) == sorted(total.distribution)
+    assert len(total.distribution) == len(DISTRIBUTION_LEVELS)
+    assert total.expected_total is None or teams
+
+
+def test_a_game_alone_has_the_total_that_it_has_in_a_batch() -> None:
+    patterns = [tuple(float(minute % 7) for minute in range(minutes)) for minutes in (3, 18, 23)]
+    queries = [
+        ForecastQuery(ScorePattern(pattern), horizon, total_points=40 + int(pattern[-1]))
+        for pattern in patterns
+        for horizon in Horizon
+    ]
+    for query, answer in zip(queries, MODEL.forecast_many(queries), strict=True):
+        assert answer.total == MODEL.forecast(query).total
+
+
+@given(st.lists(st.floats(0.002, 0.998), min_size=1, max_size=9))
+def test_requested_quantiles_are_of_the_total_too_and_rise_with_their_levels(levels: list[float]) -> None:
+    query = replace(WITH_TEAMS, quantile_levels=tuple(sorted(levels)))
+    quantiles = total_of(MODEL.forecast(query)).quantiles
+    assert [each.level for each in quantiles] == sorted(levels)
+    values = [each.value for each in quantiles]
+    assert values == sorted(values)
+    assert min(values) >= 18
+    assert total_of(MODEL.forecast(WITH_TEAMS)).quantiles == ()
+
+
+def test_the_interval_holds_the_point_forecast_however_narrow_it_is() -> None:
+    narrow = replace(WITH_TEAMS, alpha=0.999)
+    total = forecast_total(KNOWN_TOTALS.tables(MarginSource.KNOWN, Horizon.FINAL, 4), narrow, 18, 231.7)
+    assert total.interval.lower <= total.point <= total.interval.upper
+    assert total.interval.upper - total.interval.lower <= 2
+
+
+def test_what_is_expected_comes_from_the_ratings_of_totals_unless_they_are_too_old() -> None:
+    expected = total_of(MODEL.forecast(WITH_TEAMS)).expected_total
+    assert expected == pytest.approx(KNOWN_TOTALS.ratings.expected("BOS", "LAL")[0])
+    # A given margin says nothing of the total.
+    assert total_of(MODEL.forecast(replace(WITH_TEAMS, pregame_margin=3.0))).expected_total == expected
+    old = replace(WITH_TEAMS, game_date=date(2026, 12, 1))
+    unknown = replace(WITH_TEAMS, home_team="", away_team="")
+    assert total_of(MODEL.forecast(old)).expected_total is None
+    assert total_of(MODEL.forecast(old)) == total_of(MODEL.forecast(unknown))
+
+
+def test_reported_totals_move_what_is_expected_and_make_teams_known() -> None:
+    state = MODEL.bundled_ratings
+    for game in range(KNOWN_GAMES):
+        day = date(2035, 11, 1 + 2 * game)
+        state = state.after(GameResult("BOS", "LAL", 2036, day, 3.0, total=270.0))
+    learned = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, KNOWN_TOTALS)
+    learned.update(OnlineState(sequence=7, ratings=state.ratings, schedule=state.schedule, totals=state.totals))
+    query = replace(WITH_TEAMS, game_date=date(2035, 11, 25))
+    total = total_of(learned.forecast(query))
+    assert total.expected_total is not None
+    assert total.expected_total > KNOWN_TOTALS.ratings.expected("BOS", "LAL")[0] + 10
+    tables = KNOWN_TOTALS.tables(MarginSource.KNOWN, Horizon.FINAL, 4)
+    assert total == forecast_total(tables, query, 18, total.expected_total)
+    # For a game of the next season, teams are drawn together.
+    assert state.totals is not None
+    by_date = TotalsByDate(state.totals.filter)
+    assert by_date.are_of_earlier_season(date(2036, 10, 25))
+    later = by_date.expected_total("BOS", "LAL", date(2036, 10, 25), is_playoffs=False)
+    assert later < by_date.expected_total("BOS", "LAL", None, is_playoffs=False)
+
+
+def test_a_model_says_whether_it_forecasts_totals() -> None:
+    assert not PLAIN.info.totals
+    assert "total_points" not in PLAIN.info.inputs
+    files = {**PLAIN.manifest.files, TOTALS: "0" * 64}
+    manifest = PLAIN.manifest.model_copy(update={"files": files})
+    told = Forecaster(manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, KNOWN_TOTALS).info
+    assert told.totals
+    assert told.inputs == ("total_points",)
+    assert np.isfinite(total_of(MODEL.forecast(WITH_TEAMS)).point)

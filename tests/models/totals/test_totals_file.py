@@ -1,0 +1,96 @@
+"""Totals in a bundle: written and read back without a change; bundles without them stay as they are."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders.calibrations import steady_model, steady_totals
+
+from dejavu_models.arrays import from_npz, to_npz
+from dejavu_models.errors import BundleCorrupt
+from dejavu_models.manifest import COURSES, TOTALS, Manifest, version_of
+from dejavu_models.registry.bundle import load_bundle, publish, read_manifest
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.team_filter import CODES
+from dejavu_models.totals.filter import TotalFilter
+from dejavu_models.totals.inputs import TotalInputs
+from dejavu_models.totals.totals import Totals
+from dejavu_models.types import CASES, HORIZONS, MarginSource
+
+
+def with_totals(content: bytes) -> tuple[Manifest, dict[str, bytes]]:
+    """Returns the manifest and the contents of the default bundle with a file of totals."""
+    base = read_manifest(default_bundle())
+    contents = {name: (default_bundle() / name).read_bytes() for name in base.all_files} | {TOTALS: content}
+    hashes = {name: hashlib.sha256(each).hexdigest() for name, each in contents.items() if name != COURSES}
+    version = version_of(base.dejavu, base.ratings, hashes)
+    return base.model_copy(update={"files": hashes, "version": version}), contents
+
+
+@given(st.sampled_from(CASES), st.integers(0, 250), st.floats(-40, 40), st.floats(180, 260))
+def test_what_is_read_answers_as_what_was_written(
+    when: tuple[int, int], points: int, lead: float, expected: float
+) -> None:
+    content = TOTALS_READ.to_bytes()
+    again = Totals.from_bytes(content)
+    assert again.to_bytes() == content
+    inputs = TotalInputs(np.array([float(points)]), np.array([lead]), np.array([expected]))
+    for source in MarginSource:
+        one, other = (
+            each.models[source].distribution(HORIZONS[when[0]], when[1], inputs) for each in (TOTALS_READ, again)
+        )
+        assert np.array_equal(one.mass, other.mass)
+
+
+TOTALS_READ = steady_totals()
+
+
+def test_ratings_of_totals_go_on_after_a_round_trip_as_if_there_were_none() -> None:
+    again = TOTALS_READ.rounded().ratings
+    day = np.datetime64("2023-10-24", "D")
+    for field in fields(TotalFilter):
+        assert np.array_equal(getattr(again, field.name), getattr(TOTALS_READ.ratings, field.name)), field.name
+    one, other = (each.predict(2024, day).update("LAL", "DEN", 226.0) for each in (again, TOTALS_READ.ratings))
+    assert one.expected("DEN", "LAL") == other.expected("DEN", "LAL")
+    assert set(CODES) >= {"DEN", "LAL"}
+
+
+def test_a_bundle_with_totals_is_loaded_with_them_and_has_a_version_of_its_own(tmp_path: Path) -> None:
+    manifest, contents = with_totals(TOTALS_READ.to_bytes())
+    published = publish(tmp_path / "bundle", manifest, contents)
+    plain = load_bundle(default_bundle())
+    assert plain.totals is None
+    assert published.version != plain.version
+    assert published.totals is not None
+    assert published.totals.to_bytes() == TOTALS_READ.to_bytes()
+
+
+def test_a_file_of_totals_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    columns = from_npz(TOTALS_READ.to_bytes())
+    broken = {
+        "not a file": b"no",
+        "no scale": to_npz(**{name: column for name, column in columns.items() if name != "scale"}),
+        "30 values": to_npz(**{**columns, "mean": columns["mean"][:30]}),
+        "no KNOWN": to_npz(**(columns | {name: columns[name][:1] for name in ONE_A_SOURCE})),
+    }
+    for content in broken.values():
+        manifest, contents = with_totals(content)
+        with pytest.raises(BundleCorrupt, match=TOTALS):
+            publish(tmp_path / "bundle", manifest, contents)
+
+
+ONE_A_SOURCE = ("sources", "games", "point", "log_mean", "scale", "shapes", "late_shapes")
+
+
+def test_totals_need_tables_of_every_source_and_ratings_of_some_game() -> None:
+    models = {source: steady_model() for source in MarginSource}
+    with pytest.raises(ValueError, match="RATED"):
+        Totals({source: models[source] for source in (MarginSource.UNKNOWN, MarginSource.KNOWN)}, TOTALS_READ.ratings)
+    with pytest.raises(ValueError, match="no game"):
+        Totals(models, replace(TOTALS_READ.ratings, date=None))

@@ -1,0 +1,134 @@
+"""Totals in the ledger: of forecasts and outcomes, scored, corrected, learned, and absent from what had none."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders.issued_forecasts import TOTAL, issued, recorded
+from tests.support.builders.outcomes import outcome
+
+from dejavu_models.errors import InvalidTotalPoints
+from dejavu_models.metrics import crps_of_quantiles
+from dejavu_models.types import Horizon, Quantile, TotalForecast
+from dejavu_server.ledger import Ledger, verify
+from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries.settlement import settle
+from dejavu_server.ledger.errors import OutcomeStands
+from dejavu_server.ledger.queries import learning, pruned
+from dejavu_server.ledger.queries.pruned import PrunedOutcome
+from dejavu_server.records import IssuedForecast, ReportedOutcome
+
+
+def forecast(total: TotalForecast | None = TOTAL, points: int | None = 81, **fields: Any) -> IssuedForecast:
+    made = issued(**fields)
+    return replace(made, forecast=replace(made.forecast, total=total), total_points=points)
+
+
+def entry(made: IssuedForecast) -> str:
+    return codec.encode_entry(codec.FORECAST, codec.prepare(made).payload, 0, 1)
+
+
+def outcome_entry(told: ReportedOutcome) -> str:
+    return codec.encode_entry(codec.OUTCOME, codec.outcome_payload(told), told.revision, told.sequence)
+
+
+@pytest.mark.parametrize("total", [TOTAL, replace(TOTAL, expected_total=None), None])
+def test_a_forecast_is_read_back_with_its_total(total: TotalForecast | None) -> None:
+    made = forecast(total)
+    read = codec.parse(entry(made))
+    assert read == replace(made, sequence=1)
+    assert entry(read) == entry(made)
+    assert ("total" in json.loads(entry(made))["payload"]["forecast"]) is (total is not None)
+
+
+def test_requested_quantiles_are_not_recorded() -> None:
+    asked = replace(TOTAL, quantiles=(Quantile(0.1, 95.0),))
+    made = forecast(asked)
+    made = replace(made, forecast=replace(made.forecast, quantiles=(Quantile(0.1, -3.0),)))
+    assert codec.as_read(made).forecast.total == TOTAL
+    assert codec.parse(entry(made)).forecast.total == TOTAL
+
+
+@given(st.none() | st.integers(0, 500), st.booleans())
+def test_an_outcome_is_read_back_with_its_total_and_without_one_has_the_form_of_earlier_releases(
+    total: int | None, withdrawn: bool
+) -> None:
+    told = replace(outcome(3), total_points=total, withdrawn=withdrawn, sequence=4, revision=1)
+    assert codec.parse_outcome(outcome_entry(told)) == told
+    assert ("total_points" in json.loads(outcome_entry(told))["payload"]) is (total is not None)
+
+
+def test_a_total_is_scored_beside_pace_once_both_are_known() -> None:
+    made, told = forecast(), outcome(3)
+    scores = settle(made, replace(told, total_points=111)).total
+    assert scores is not None
+    assert scores.error == pytest.approx(105.3 - 111)
+    pace = 81 * made.forecast.horizon.minutes / made.forecast.elapsed_minutes
+    assert scores.pace_error == pytest.approx(pace - 111)
+    assert scores.covered
+    assert not settle(made, replace(told, total_points=121)).total.covered  # type: ignore[union-attr]
+    assert scores.crps == crps_of_quantiles(TOTAL.distribution, 111)
+    assert settle(made, told).total is None
+    assert settle(forecast(None), replace(told, total_points=111)).total is None
+    # Everything else is scored as without a total.
+    assert replace(settle(made, replace(told, total_points=111)), total=None) == settle(forecast(None, None), told)
+
+
+async def test_a_total_that_is_added_corrects_nothing_and_another_one_does(ledger: Ledger, url: str) -> None:
+    await recorded(ledger, forecast())
+    first, _ = await ledger.record_outcome(outcome(3))
+    added, _ = await ledger.record_outcome(replace(outcome(3), total_points=111), correct=False)
+    assert (added.revision, added.total_points) == (1, 111)
+    for again in (outcome(3), replace(outcome(3), total_points=111)):
+        assert (await ledger.record_outcome(again, correct=False))[0] == added
+    with pytest.raises(OutcomeStands, match="113 points instead of 111"):
+        await ledger.record_outcome(replace(outcome(3), total_points=113), correct=False)
+    corrected, _ = await ledger.record_outcome(replace(outcome(3), total_points=113))
+    assert (corrected.revision, corrected.total_points) == (2, 113)
+    # Points of another differential are not known to be of this one.
+    other, _ = await ledger.record_outcome(outcome(4))
+    assert (other.revision, other.total_points) == (3, None)
+    assert first.total_points is None
+    verify(url)
+
+
+async def test_a_game_does_not_end_with_fewer_points_than_the_half_had(ledger: Ledger) -> None:
+    await ledger.record_outcome(replace(outcome(3), total_points=111))
+    final = partial(outcome, 5, horizon=Horizon.FINAL)
+    with pytest.raises(InvalidTotalPoints, match="111, recorded at the half"):
+        await ledger.record_outcome(replace(final(), total_points=109))
+    stored, _ = await ledger.record_outcome(replace(final(), total_points=211))
+    assert stored.total_points == 211
+    with pytest.raises(InvalidTotalPoints, match="211, recorded at the end"):
+        await ledger.record_outcome(replace(outcome(3), total_points=213))
+
+
+async def test_what_is_learned_has_the_total_that_stands(ledger: Ledger) -> None:
+    observed = datetime(2023, 11, 1, 4, tzinfo=UTC)
+    final = replace(outcome(5, "0022300061", horizon=Horizon.FINAL, observed_time=observed), total_points=211)
+
+    async def learned() -> list[int | None]:
+        games = await ledger.read(lambda connection: list(learning.settled_games_after(connection, 0)))
+        return [game.total_points for game in games]
+
+    await ledger.record_outcome(final)
+    assert await learned() == [211]
+    await ledger.record_outcome(replace(final, total_points=217, observed_time=observed + timedelta(minutes=1)))
+    assert await learned() == [217]
+    await ledger.withdraw_outcome(final.game_id, Horizon.FINAL)
+    assert await learned() == []
+
+
+def test_pruned_outcomes_without_totals_have_the_digest_of_earlier_releases() -> None:
+    plain = PrunedOutcome(3, "0022300061", Horizon.FINAL, 5, "BOS", "NYK", issued().day)
+    with_total = plain._replace(total_points=211)
+    assert pruned.digest(b"", [plain]) != pruned.digest(b"", [with_total])
+    rows = json.loads(pruned._text([plain, with_total]))
+    assert [len(row) for row in rows] == [7, 8]

@@ -1,0 +1,103 @@
+"""Scores of totals: of what is served, from earlier games alone, stored and read back without a change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support.builders.random_walks import paced_games
+
+from dejavu_models.types import CASES, Horizon, MarginSource
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.data.plays import DataError
+from dejavu_trainer.evaluation.totals.fold import RIVALS, SERVED, score_totals
+from dejavu_trainer.evaluation.totals.scores import TotalScores, pool_totals
+from dejavu_trainer.evaluation.totals.walk_forward import backtest_totals
+from dejavu_trainer.training.totals import carry_totals, fit_totals, total_games
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def games() -> Games:
+    return paced_games(400, range(2020, 2025))
+
+
+@pytest.fixture(scope="module")
+def scores(games: Games) -> TotalScores:
+    found = backtest_totals(games, [2024], STEPS)
+    assert len(found) == 1
+    return found[0]
+
+
+def same(one: TotalScores, other: TotalScores) -> bool:
+    arrays, others = one.to_arrays(), other.to_arrays()
+    return arrays.keys() == others.keys() and all(np.array_equal(arrays[key], others[key]) for key in arrays)
+
+
+def test_it_scores_what_a_bundle_would_serve(games: Games, scores: TotalScores) -> None:
+    assert set(scores.forecasts) == {*SERVED, *RIVALS}
+    earlier, test = games.select(games.season < 2024), games.of_seasons([2024])
+    fitted = fit_totals(earlier, STEPS, lambda _: None)
+    assert fitted is not None
+    known = total_games(test, carry_totals(fitted.ratings, test)[0])
+    column = CASES.index((1, 24))
+    made = fitted.models[MarginSource.KNOWN].distribution(Horizon.FINAL, 24, known.at(24))
+    found = scores.forecasts["totals"]
+    assert found.crps[:, column] == pytest.approx(made.crps(known.outcomes[:, 1]), rel=1e-5)
+    assert found.lower is not None
+    assert found.lower[:, column, 0].tolist() == made.intervals(0.05)[0].tolist()
+    assert scores.outcomes[:, 1].tolist() == test.final_total.tolist()
+
+
+def test_knowing_the_teams_beats_both_rivals_of_games_with_teams_of_different_pace(scores: TotalScores) -> None:
+    column = CASES.index((1, 24))
+    crps = {name: float(each.crps[:, column].mean()) for name, each in scores.forecasts.items()}
+    assert crps["totals"] < 0.97 * min(crps["pace"], crps["season_mean"])
+
+
+def test_forecasts_do_not_depend_on_games_of_the_day_or_later(games: Games, scores: TotalScores) -> None:
+    test = games.of_seasons([2024])
+    later = test.date >= test.date[200]
+    changed = replace(test, final_total=np.where(later, test.final_total + 30, test.final_total).astype(np.int16))
+    earlier = games.select(games.season < 2024)
+    fitted = fit_totals(earlier, STEPS, lambda _: None)
+    assert fitted is not None
+    other = score_totals(fitted, earlier, changed)
+    assert other is not None
+    until = test.date <= test.date[200]
+    for name, forecasts in scores.forecasts.items():
+        assert np.array_equal(forecasts.point[until], other.forecasts[name].point[until]), name
+
+
+def test_games_without_points_are_left_out(games: Games) -> None:
+    missing = replace(games, final_total=games.final_total.copy())
+    missing.final_total[games.season == 2024] = -1
+    assert backtest_totals(missing, [2024], STEPS) == []
+    missing.final_total[-100:] = games.final_total[-100:]
+    (found,) = backtest_totals(missing, [2024], STEPS)
+    assert len(found) == 100
+    # With too few games before, there is nothing to forecast with.
+    assert backtest_totals(games, [2021], STEPS) == []
+
+
+def test_scores_are_stored_pooled_and_read_back_as_they_were(games: Games, scores: TotalScores, tmp_path: Path) -> None:
+    (first,) = backtest_totals(games, [2024], STEPS, tmp_path)
+    (file,) = tmp_path.iterdir()
+    changed = file.stat().st_mtime_ns
+    (again,) = backtest_totals(games, [2024], STEPS, tmp_path)
+    assert file.stat().st_mtime_ns == changed
+    assert same(first, again)
+    assert same(first, scores)
+    both = pool_totals([first, again])
+    assert len(both) == 2 * len(first)
+    assert np.array_equal(both.forecasts["pace"].crps[len(first) :], first.forecasts["pace"].crps)
+    file.write_bytes(b"no")
+    with pytest.raises(DataError, match="--fresh"):
+        backtest_totals(games, [2024], STEPS, tmp_path)
+    (fresh,) = backtest_totals(games, [2024], STEPS, tmp_path, fresh=True)
+    assert same(fresh, first)
+    with pytest.raises(ValueError, match="no fold"):
+        pool_totals([])

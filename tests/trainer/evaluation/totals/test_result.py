@@ -1,0 +1,47 @@
+"""Totals in the result of a walk-forward: figures, aims, JSON and reports; without them all stay as they are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.support.builders.folds import RUN, two_folds
+from tests.support.builders.random_walks import paced_games
+
+from dejavu_trainer.evaluation.result import BacktestResult, result_of, to_json
+from dejavu_trainer.evaluation.totals.walk_forward import backtest_totals
+from dejavu_trainer.reports.html import page
+from dejavu_trainer.reports.tables import tables
+from dejavu_trainer.reports.text import markdown
+
+
+@pytest.fixture(scope="module")
+def result() -> BacktestResult:
+    games = paced_games(400, range(2030, 2035))
+    return result_of(two_folds(), RUN, backtest_totals(games, [2033, 2034], 2), resamples=50)
+
+
+def test_the_document_has_totals_as_it_has_margins(result: BacktestResult) -> None:
+    document = json.loads(to_json(result))
+    group = document["totals"]["final"]["minute"]["24"]
+    assert group["games"] == 800
+    value, lower, upper = group["relative"]["totals"]["pace"]["crps"]
+    assert lower <= value <= upper
+    assert set(document["totals"]["halftime"]["season"]) == {"2033", "2034"}
+
+
+def test_the_aims_and_the_tables_of_totals_are_added(result: BacktestResult) -> None:
+    plain = result_of(two_folds(), RUN, resamples=50)
+    assert plain.totals is None
+    assert json.loads(to_json(plain))["totals"] is None
+    added = [check for check in result.promises if check.name.startswith("total points")]
+    assert [*plain.promises, *added] == list(result.promises)
+    assert len(added) == 5
+    titles = [table.title for table in tables(result)]
+    assert "Final: total points, by minute" in titles
+    assert [title for title in titles if "total points" not in title] == [table.title for table in tables(plain)]
+    text, html = markdown("Walk", result), page("Walk", result, two_folds())
+    for shown in (text, html):
+        assert "Pace × time" in shown
+        assert added[0].name in shown
+    assert "total points" not in markdown("Walk", plain)

@@ -1,0 +1,120 @@
+"""Fitted distributions of totals hold as often as they say on games that they have not seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.support.builders.random_walks import paced_games
+
+from dejavu_models.totals.filter import TotalFilter
+from dejavu_models.totals.inputs import TotalInputs
+from dejavu_models.totals.model import TABLES
+from dejavu_models.types import HORIZONS, Horizon, MarginSource
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.execution import ignore
+from dejavu_trainer.training.totals import (
+    MIN_GAMES,
+    TotalGames,
+    carry_totals,
+    fit_total_model,
+    fit_totals,
+    frozen_totals,
+    total_games,
+)
+
+
+@pytest.fixture(scope="module")
+def games() -> Games:
+    return paced_games(700, range(2020, 2024))
+
+
+@pytest.fixture(scope="module")
+def unseen(games: Games) -> TotalGames:
+    later = paced_games(1500, range(2024, 2025), seed=5)
+    _, after = carry_totals(TotalFilter.start(), games)
+    return total_games(later, carry_totals(after, later)[0])
+
+
+def test_intervals_hold_on_games_that_were_not_seen(games: Games, unseen: TotalGames) -> None:
+    model = fit_total_model(total_games(games, carry_totals(TotalFilter.start(), games)[0]))
+    for index, minute in ((0, 6), (0, 18), (1, 12), (1, 36), (1, 44), (1, 47)):
+        made = model.distribution(HORIZONS[index], minute, unseen.at(minute))
+        outcomes = unseen.outcomes[:, index]
+        for alpha in (0.05, 0.2, 0.5):
+            lower, upper = made.intervals(alpha)
+            held = ((outcomes >= lower) & (outcomes <= upper)).mean()
+            rows, first = np.arange(len(outcomes)), made.first
+            said = made.below[rows, upper - first] - made.below[rows, lower - first] + made.mass[rows, lower - first]
+            assert said.min() >= 1 - alpha - 1e-9
+            # The residuals of the fit and of the season have chances of their own.
+            assert held == pytest.approx(said.mean(), abs=5 * np.sqrt(alpha * (1 - alpha) / len(outcomes)))
+
+
+def test_knowing_the_teams_forecasts_better_and_knowing_more_of_the_game_does_too(
+    games: Games, unseen: TotalGames
+) -> None:
+    expected = carry_totals(TotalFilter.start(), games)[0]
+    with_teams = fit_total_model(total_games(games, expected))
+    without = fit_total_model(total_games(games, np.full(len(games), np.nan)))
+    nobody = unseen._replace(expected=np.zeros(len(unseen.season)))
+
+    def crps(minute: int, *, teams: bool) -> float:
+        model, known = (with_teams, unseen) if teams else (without, nobody)
+        made = model.distribution(Horizon.FINAL, minute, known.at(minute))
+        return float(made.crps(unseen.outcomes[:, 1]).mean())
+
+    assert crps(6, teams=True) < 0.99 * crps(6, teams=False)
+    assert crps(40, teams=True) < 0.6 * crps(6, teams=True)
+    # A model without teams does not look at what is expected.
+    assert without.point[:, 2] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_totals_are_fitted_by_source_and_carried_to_the_last_game(games: Games) -> None:
+    steps: list[int] = []
+    fitted = fit_totals(games, 6, steps.append)
+    assert fitted is not None
+    assert sum(steps) == 6
+    assert set(fitted.models) == set(MarginSource)
+    assert fitted.ratings.date == games.date[-1]
+    assert fitted.ratings.season == 2023
+    again = fit_totals(games, 6, ignore)
+    assert again is not None
+    assert again.to_bytes() == fitted.to_bytes()
+    known, rated = (fitted.models[source] for source in (MarginSource.KNOWN, MarginSource.RATED))
+    assert any(not np.array_equal(getattr(known, name), getattr(rated, name)) for name in TABLES)
+
+
+def test_games_without_points_are_left_out_and_too_few_give_no_totals(games: Games) -> None:
+    assert len(games) > MIN_GAMES
+    missing = replace(games, final_total=games.final_total.copy())
+    missing.final_total[::2] = -1
+    expected, after = carry_totals(TotalFilter.start(), missing)
+    assert np.isnan(expected[::2]).all()
+    assert np.isfinite(expected[1::2]).all()
+    assert after.date == games.date[-1]
+    fitted = fit_totals(missing, 2, ignore)
+    assert fitted is not None
+    assert fitted.models[MarginSource.KNOWN].games == len(games) // 2
+    missing.final_total[: len(games) - 900] = -1
+    assert fit_totals(missing, 2, ignore) is None
+
+
+def test_frozen_ratings_expect_the_same_of_a_game_however_the_season_goes(games: Games) -> None:
+    _, before = carry_totals(TotalFilter.start(), games)
+    season = paced_games(60, range(2024, 2025), seed=9)
+    higher = replace(season, totals=season.totals + 40, final_total=season.final_total + 40)
+    assert np.array_equal(frozen_totals(before, season), frozen_totals(before, higher))
+    one, other = (carry_totals(before, each)[0] for each in (season, higher))
+    first = season.date == season.date[0]
+    assert one[first] == pytest.approx(frozen_totals(before, season)[first])
+    assert (other[~first] > one[~first]).mean() > 0.9
+
+
+def test_a_total_from_a_single_season_has_residuals_of_its_own_parts() -> None:
+    alone = paced_games(1200, range(2020, 2021))
+    model = fit_total_model(total_games(alone, np.full(len(alone), np.nan)))
+    inputs = TotalInputs(np.array([100.0]), np.array([3.0]), np.zeros(1))
+    lower, upper = model.distribution(Horizon.FINAL, 24, inputs).intervals(0.05)
+    assert 40 < upper[0] - lower[0] < 120

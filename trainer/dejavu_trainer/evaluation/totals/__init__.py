@@ -1,0 +1,1 @@
+"""Evaluation of forecasts of total points, beside their obvious rivals."""

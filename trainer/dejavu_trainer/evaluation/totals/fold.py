@@ -1,0 +1,51 @@
+"""Scores one season: the forecasts of totals that are served, and their rivals."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from dejavu_models.totals.totals import Totals
+from dejavu_models.types import MarginSource
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.evaluation.totals.rivals import pace_baseline, season_mean_baseline
+from dejavu_trainer.evaluation.totals.scores import TotalScores, lattice_totals
+from dejavu_trainer.training.totals import carry_totals, frozen_totals, have_points, total_games
+
+SERVED: Final = ("totals", "frozen", "no_teams")
+"""Totals with carried ratings; with ratings frozen before the season; without teams."""
+
+RIVALS: Final = ("pace", "season_mean")
+"""Pace × time, and the season's mean; see `rivals`."""
+
+
+def score_totals(totals: Totals, earlier: Games, games: Games) -> TotalScores | None:
+    """Scores forecasts of the totals of games.
+
+    Args:
+        totals: fitted on earlier games, with ratings after them.
+        earlier: all games before those forecast; the rivals are fitted on them.
+        games: games of one season.
+
+    Returns:
+        The scores of the games that have total points; None if no game has them.
+    """
+    known, before = have_points(games), have_points(earlier)
+    if not known.any():
+        return None
+    with_points, past = games.select(known), earlier.select(before)
+    expected = {
+        MarginSource.KNOWN: carry_totals(totals.ratings, games)[0][known],
+        MarginSource.RATED: frozen_totals(totals.ratings, games)[known],
+        MarginSource.UNKNOWN: np.full(int(known.sum()), np.nan),
+    }
+    forecasts = {
+        name: lattice_totals(totals.models[source], total_games(with_points, of_source))
+        for name, (source, of_source) in zip(SERVED, expected.items(), strict=True)
+    }
+    of_past, of_games = (total_games(each, np.zeros(len(each))) for each in (past, with_points))
+    forecasts["pace"] = pace_baseline(of_past, of_games)
+    forecasts["season_mean"] = season_mean_baseline(of_past, of_games)
+    behind = np.full(len(with_points), totals.models[MarginSource.KNOWN].games, dtype=np.int32)
+    return TotalScores(with_points.season, behind, of_games.outcomes.astype(np.int16), forecasts)

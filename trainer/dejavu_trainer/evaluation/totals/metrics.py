@@ -1,0 +1,153 @@
+"""Computes errors, scores and coverages of forecasts of totals, with bootstrap intervals over games."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from statistics import NormalDist
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from dejavu_models import metrics
+from dejavu_models.arrays import Floats
+from dejavu_models.metrics import Estimate, GameBootstrap
+from dejavu_models.types import HORIZONS, Horizon
+from dejavu_trainer.evaluation.coverage import LEVEL
+from dejavu_trainer.evaluation.metrics import LATE, LEVELS, GroupMetrics, MetricsByForecaster, cases_of
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
+from dejavu_trainer.evaluation.totals.fold import RIVALS, SERVED
+from dejavu_trainer.evaluation.totals.scores import TotalScores
+
+DIFFERENCES: Final = ("mae", "crps")
+"""Scores that every forecaster has, which differences are computed for."""
+
+
+class _Group(NamedTuple):
+    """A group of forecasts: games as a mask (n,), and the minutes from first to last."""
+
+    kind: str
+    name: str
+    games: Floats
+    first: int
+    last: int
+
+    def of(self, values: Floats) -> Floats:
+        """Returns the means by game of values (n, minutes of the horizon), (n,); 0 for games of other groups."""
+        result: Floats = values[:, self.first - 1 : self.last].mean(axis=1) * self.games
+        return result
+
+
+def compute_total_metrics(scores: TotalScores, *, seed: int = 0, resamples: int = 2000) -> MetricsByForecaster:
+    """Computes all metrics of the totals of some games.
+
+    Args:
+        scores: pooled folds, at least one game.
+        seed: random seed of the bootstrap over games.
+        resamples: number of bootstrap resamples.
+
+    Returns:
+        By horizon, kind of group (all, season, season at minute 12 or 24, late, minute) and name of the group.
+        Differences are to RIVALS.
+    """
+    bootstrap = GameBootstrap(len(scores), seed=seed, resamples=resamples)
+    result: MetricsByForecaster = {}
+    for horizon in HORIZONS:
+        by_kind: dict[str, dict[str, GroupMetrics]] = {}
+        groups = list(_groups(scores, horizon))
+        weights = _resampled(np.stack([group.games for group in groups], axis=1), bootstrap)
+        means: dict[tuple[str, str], Floats] = {}
+        for name in scores.forecasts:
+            for metric, values in total_losses(scores, name, horizon).items():
+                by_game = np.stack([group.of(values) for group in groups], axis=1)
+                means[name, metric] = _resampled(by_game, bootstrap) / np.maximum(weights, 1e-12)
+        for column, group in enumerate(groups):
+            by_kind.setdefault(group.kind, {})[group.name] = _measured(group, means, column, bootstrap)
+        result[horizon.value] = by_kind
+    return result
+
+
+def main_minute(horizon: Horizon) -> int:
+    """Returns the minute at which seasons are also compared: the middle of the time until the horizon."""
+    return horizon.minutes // 2
+
+
+def total_losses(scores: TotalScores, forecaster: str, horizon: Horizon) -> dict[str, Floats]:
+    """Computes the loss of each forecast by metric, (n, minutes), whose mean a metric is."""
+    forecasts, cases = scores.forecasts[forecaster], cases_of(horizon)
+    outcome = scores.outcomes[:, [HORIZONS.index(horizon)]].astype(np.float64)
+    result = {
+        "mae": metrics.absolute_error(forecasts.point[:, cases], outcome),
+        "crps": forecasts.crps[:, cases].astype(np.float64),
+    }
+    if forecasts.lower is not None and forecasts.upper is not None and forecasts.held is not None:
+        for index, (alpha, level) in enumerate(zip(ALPHAS, LEVELS, strict=True)):
+            lower, upper = (ends[:, cases, index].astype(np.float64) for ends in (forecasts.lower, forecasts.upper))
+            result[f"winkler_{level}"] = metrics.winkler(lower, upper, outcome, alpha)
+            result[f"coverage_{level}"] = forecasts.held[:, cases, index].astype(np.float64)
+            result[f"width_{level}"] = upper - lower
+    return result
+
+
+class SeasonShare(NamedTuple):
+    """Coverage of a season, and half the width of its interval at `coverage.LEVEL`, if coverage is nominal.
+
+    The interval counts the chance in the season's games and in those behind the residuals, as for margins.
+    """
+
+    share: float
+    reach: float
+
+
+def season_shares(scores: TotalScores, horizon: Horizon, minute: int, level: int) -> dict[str, SeasonShare]:
+    """Returns the coverage of totals with teams from a minute, at a nominal level in %, by season."""
+    held = total_losses(scores, SERVED[0], horizon)[f"coverage_{level}"][:, minute - 1]
+    deviation = NormalDist().inv_cdf((1 + LEVEL) / 2) * math.sqrt(level / 100 * (1 - level / 100))
+    result = {}
+    for season in np.unique(scores.season).tolist():
+        of_season = scores.season == season
+        chance = 1 / of_season.sum() + 1 / scores.calibration_games[of_season][0]
+        result[f"{season}"] = SeasonShare(float(held[of_season].mean()), deviation * math.sqrt(chance))
+    return result
+
+
+def _groups(scores: TotalScores, horizon: Horizon) -> Iterator[_Group]:
+    everyone, last, main = np.ones(len(scores)), horizon.last_slot, main_minute(horizon)
+    yield _Group("all", "all", everyone, 1, last)
+    for season in np.unique(scores.season):
+        of_season = (scores.season == season).astype(np.float64)
+        yield _Group("season", f"{season}", of_season, 1, last)
+        yield _Group(f"season at minute {main}", f"{season}", of_season, main, main)
+    if last >= LATE[1]:
+        yield _Group("late", f"{LATE[0]}–{LATE[1]}", everyone, *LATE)
+    for minute in range(1, last + 1):
+        yield _Group("minute", f"{minute}", everyone, minute, minute)
+
+
+def _resampled(by_game: Floats, bootstrap: GameBootstrap) -> Floats:
+    """Returns the means of (n, k) over all games, in row 0, and in each resample: (1 + resamples, k)."""
+    return np.vstack([by_game.mean(axis=0), bootstrap.resampled_means(by_game)])
+
+
+def _measured(
+    group: _Group, means: dict[tuple[str, str], Floats], column: int, bootstrap: GameBootstrap
+) -> GroupMetrics:
+    games = int(group.games.sum())
+    result = GroupMetrics(games, games * (group.last - group.first + 1), {}, {}, {})
+    for (name, metric), of_metric in means.items():
+        own = of_metric[:, column]
+        result.values.setdefault(name, {})[metric] = _estimate(own, bootstrap)
+        for rival in RIVALS:
+            if metric not in DIFFERENCES or name == rival:
+                continue
+            other = means[rival, metric][:, column]
+            result.differences.setdefault(name, {}).setdefault(rival, {})[metric] = _estimate(own - other, bootstrap)
+            if (other > 0).all():
+                relative = _estimate(own / other - 1, bootstrap)
+                result.relative.setdefault(name, {}).setdefault(rival, {})[metric] = relative
+    return result
+
+
+def _estimate(values: Floats, bootstrap: GameBootstrap) -> Estimate:
+    (lower,), (upper,) = bootstrap.intervals(values[1:, None]).tolist()
+    return Estimate(float(values[0]), lower, upper)

@@ -1,0 +1,78 @@
+"""The obvious forecasts of total points: pace × time, and the season's mean.
+
+Both expect some points still to come, and have the residuals of all earlier seasons around them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from dejavu_models import metrics
+from dejavu_models.arrays import Floats
+from dejavu_models.types import CASES, HORIZONS
+from dejavu_trainer.evaluation.totals.scores import TotalForecasts
+from dejavu_trainer.training.totals import TotalGames
+
+FORMER_GAMES: Final = 50
+"""Games of the season before that the season's mean starts with: alone, the first evenings of a season would be noise,
+and the rival weaker than it can be."""
+
+
+def pace_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
+    """Forecasts that points go on to come at the rate at which they came: t points after m minutes, t / m a minute.
+
+    Args:
+        past: games of all earlier seasons, at least one.
+        games: n games.
+    """
+    return _around(_pace(past), _pace(games), past, games)
+
+
+def season_mean_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
+    """Forecasts that as many points are still to come as on average in the games of the season so far.
+
+    Args:
+        past: games of all earlier seasons, at least one.
+        games: n games of the seasons after them.
+    """
+    columns: list[tuple[Any, Any]] = list(zip(past, games, strict=True))
+    means = _season_means(TotalGames(*(np.concatenate(column) for column in columns)))
+    return _around(means[: len(past.season)], means[len(past.season) :], past, games)
+
+
+def to_come(games: TotalGames) -> Floats:
+    """Returns the points that came after each minute until each horizon, (n, cases)."""
+    return np.stack([games.outcomes[:, index] - games.points[:, minute - 1] for index, minute in CASES], axis=1)
+
+
+def _pace(games: TotalGames) -> Floats:
+    lengths = np.array([HORIZONS[index].minutes / minute - 1 for index, minute in CASES])
+    points: Floats = games.points[:, [minute - 1 for _, minute in CASES]] * lengths
+    return points
+
+
+def _season_means(games: TotalGames) -> Floats:
+    """Returns the means of `to_come` over the games of the season on earlier days, (n, cases)."""
+    came, result = to_come(games), np.empty((len(games.season), len(CASES)))
+    former: Floats | None = None
+    for season in np.unique(games.season):
+        rows = np.flatnonzero(games.season == season)
+        of_season, days = came[rows], games.date[rows]
+        # Without a season before, its own mean stands in: these games are only residuals of earlier seasons.
+        before = of_season.mean(axis=0) if former is None else former
+        sums = np.vstack([np.zeros(len(CASES)), np.cumsum(of_season, axis=0)])
+        earlier = np.searchsorted(days, days)  # games of the season on earlier days
+        result[rows] = (sums[earlier] + FORMER_GAMES * before) / (earlier + FORMER_GAMES)[:, None]
+        former = of_season.mean(axis=0)
+    return result
+
+
+def _around(of_past: Floats, expected: Floats, past: TotalGames, games: TotalGames) -> TotalForecasts:
+    """Scores points still to come, (n, cases), with the residuals of those of the past."""
+    residuals, errors = to_come(past) - of_past, to_come(games) - expected
+    zeros = np.zeros(len(errors))
+    crps = np.stack([metrics.crps(zeros, residuals[:, row], errors[:, row]) for row in range(len(CASES))], axis=1)
+    points = games.points[:, [minute - 1 for _, minute in CASES]] + expected
+    return TotalForecasts(points.astype(np.float32), crps.astype(np.float32))

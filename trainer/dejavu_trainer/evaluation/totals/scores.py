@@ -1,0 +1,122 @@
+"""Scores of forecasts of total points, by game and minute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dejavu_models.arrays import Floats, Singles
+from dejavu_models.totals.model import TotalModel
+from dejavu_models.types import CASES, HORIZONS
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
+from dejavu_trainer.training.totals import TotalGames
+
+SEED: Final = 19
+"""Seed of the random places within whole numbers; see `lattice_scores.lattice_forecasts`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TotalForecasts:
+    """One forecaster's forecasts of the totals of n games for every case; a rival has no intervals.
+
+    Attributes:
+        point: (n, cases), point forecasts in points.
+        crps: (n, cases), in points.
+        lower, upper: (n, cases, alphas), ends of the intervals, whole numbers.
+        pit: (n, cases), randomised probability integral transforms.
+        held: (n, cases, alphas), whether the outcome counts as within the interval; see `Forecasts.held`.
+    """
+
+    point: Singles
+    crps: Singles
+    lower: Singles | None = None
+    upper: Singles | None = None
+    pit: Singles | None = None
+    held: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class TotalScores:
+    """Forecasts of the totals of the games of one or more folds, those with total points.
+
+    Attributes:
+        season: (n,), as the year in which it ends.
+        calibration_games: (n,), number of games behind the residuals by which a game's season was forecast.
+        outcomes: (n, 2), totals by horizon, in points.
+        forecasts: by forecaster.
+    """
+
+    season: NDArray[np.int16]
+    calibration_games: NDArray[np.int32]
+    outcomes: NDArray[np.int16]
+    forecasts: dict[str, TotalForecasts]
+
+    def __len__(self) -> int:
+        return len(self.season)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Returns all arrays by name, to be stored."""
+        arrays: dict[str, NDArray[Any]] = {
+            field.name: getattr(self, field.name) for field in fields(TotalScores) if field.name != "forecasts"
+        }
+        for name, forecasts in self.forecasts.items():
+            for field in fields(TotalForecasts):
+                if (values := getattr(forecasts, field.name)) is not None:
+                    arrays[f"{name}.{field.name}"] = values
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> TotalScores:
+        """Restores what `to_arrays` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError: if an array is missing or unknown.
+        """
+        of_games = {name: values for name, values in arrays.items() if "." not in name}
+        forecasts: dict[str, dict[str, NDArray[Any]]] = {}
+        for key in arrays.keys() - of_games.keys():
+            name, field = key.split(".")
+            forecasts.setdefault(name, {})[field] = arrays[key]
+        by_name = {name: TotalForecasts(**values) for name, values in sorted(forecasts.items())}
+        return cls(**of_games, forecasts=by_name)
+
+
+def pool_totals(folds: Sequence[TotalScores]) -> TotalScores:
+    """Pools the games of several folds into one.
+
+    Raises:
+        ValueError: if there is no fold.
+    """
+    if not folds:
+        raise ValueError("no fold to pool")
+    joined: list[dict[str, NDArray[Any]]] = [fold.to_arrays() for fold in folds]
+    return TotalScores.from_arrays({key: np.concatenate([each[key] for each in joined]) for key in joined[0]})
+
+
+def lattice_totals(model: TotalModel, games: TotalGames) -> TotalForecasts:
+    """Scores the forecasts of games by the tables of one source of the expected total.
+
+    Args:
+        model: the tables.
+        games: n games, later than all those that the tables are fitted on.
+    """
+    places = np.random.default_rng(SEED).uniform(-0.5, 0.5, (len(games.season), len(CASES)))
+    shape = (len(games.season), len(CASES))
+    point, crps, pit = (np.empty(shape, dtype=np.float32) for _ in range(3))
+    lower, upper = (np.empty((*shape, len(ALPHAS)), dtype=np.float32) for _ in range(2))
+    held = np.empty((*shape, len(ALPHAS)), dtype=np.bool_)
+    for column, (index, minute) in enumerate(CASES):
+        inputs, outcomes = games.at(minute), games.outcomes[:, index]
+        made = model.distribution(HORIZONS[index], minute, inputs)
+        point[:, column] = inputs.points + model.to_come(HORIZONS[index], minute, inputs)
+        crps[:, column] = made.crps(outcomes)
+        transform: Floats = made.pit(outcomes, places[:, column])
+        pit[:, column] = transform
+        for number, alpha in enumerate(ALPHAS):
+            lower[:, column, number], upper[:, column, number] = made.intervals(alpha)
+            held[:, column, number] = (alpha / 2 < transform) & (transform <= 1 - alpha / 2)
+    return TotalForecasts(point, crps, lower, upper, pit, held)

@@ -1,0 +1,72 @@
+"""Tables of forecasts of total points beside their rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from dejavu_trainer.evaluation.metrics import LEVELS, GroupMetrics
+from dejavu_trainer.evaluation.totals.fold import RIVALS
+from dejavu_trainer.reports.cells import METRIC_NAMES, Table, in_percent, number
+
+TOTAL_NAMES: Final = {
+    "totals": "Total points",
+    "frozen": "… ratings frozen",
+    "no_teams": "… no teams",
+    "pace": "Pace × time",
+    "season_mean": "Season's mean",
+}
+"""Labels of the forecasters of totals, in display order."""
+
+SHOWN_MINUTES: Final = ("1", "6", "12", "18", "24", "30", "36", "42", "47")
+
+_NOTE: Final = "Errors, CRPS and Winkler score in points, coverage in %."
+
+
+def totals(horizon: str, by_kind: Mapping[str, Mapping[str, GroupMetrics]]) -> Iterator[Table]:
+    """Yields the tables of a horizon: all minutes, some minutes, and seasons.
+
+    Args:
+        horizon: its name, as a title starts.
+        by_kind: metrics by kind and name of the group (`compute_total_metrics`).
+    """
+    metrics = ("mae", "crps", "winkler_95", *(f"coverage_{level}" for level in LEVELS))
+    overall = by_kind["all"]["all"]
+    rows = tuple(
+        (
+            label,
+            *(number(overall.values[name].get(metric), metric) for metric in metrics),
+            *(in_percent(overall.relative.get(name, {}).get(rival, {}).get("crps")) for rival in RIVALS),
+        )
+        for name, label in TOTAL_NAMES.items()
+    )
+    header = (f"{overall.games:,} games", *(METRIC_NAMES[metric] for metric in metrics), *_against())
+    yield Table(f"{horizon}: total points, all minutes", header, rows, f"{_NOTE} {_PAIRED}")
+    minutes = {minute: by_kind["minute"][minute] for minute in SHOWN_MINUTES if minute in by_kind["minute"]}
+    yield _groups(f"{horizon}: total points, by minute", "minute", {**minutes, **by_kind.get("late", {})})
+    yield _groups(f"{horizon}: total points, by season", "season", by_kind["season"])
+
+
+_PAIRED: Final = (
+    "Differences of the CRPS in % of the rival's; below 0 is better; paired 95 % bootstrap intervals over games."
+)
+
+
+def _against() -> tuple[str, ...]:
+    return tuple(f"CRPS / {TOTAL_NAMES[rival].lower()}" for rival in RIVALS)
+
+
+def _groups(title: str, kind: str, groups: Mapping[str, GroupMetrics]) -> Table:
+    rows = tuple(
+        (
+            name,
+            f"{group.games:,}",
+            *(number(group.values[each]["crps"], "crps") for each in ("totals", *RIVALS)),
+            *(in_percent(group.relative["totals"].get(rival, {}).get("crps")) for rival in RIVALS),
+            *(number(group.values["totals"][f"coverage_{level}"], "coverage") for level in LEVELS),
+        )
+        for name, group in groups.items()
+    )
+    crps = tuple(f"CRPS {TOTAL_NAMES[each].lower()}" for each in ("totals", *RIVALS))
+    coverages = tuple(METRIC_NAMES[f"coverage_{level}"] for level in LEVELS)
+    return Table(title, (kind, "games", *crps, *_against(), *coverages), rows, _PAIRED)

@@ -41,6 +41,7 @@ def quantile(bounds: Sequence[float], cumulative: Sequence[float], share: float)
         if number >= rank:
             if math.isinf(bound):
                 return QuantileEstimate(lower, lower, bound)
-            return QuantileEstimate(lower + (bound - lower) * (rank - below) / (number - below), lower, bound)
+            value = lower + (bound - lower) * (rank - below) / (number - below)
+            return QuantileEstimate(min(value, bound), lower, bound)  # rounding may carry it beyond the bound
         lower, below = bound, number
     raise ValueError(f"the counts of a histogram must rise; found {list(cumulative)}")

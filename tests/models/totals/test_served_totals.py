@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.builders.bundles import without_totals
 from tests.support.builders.calibrations import steady_totals
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -16,13 +17,11 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult
 from dejavu_models.manifest import TOTALS
 from dejavu_models.online_state import OnlineState
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.totals.by_date import TotalsByDate
 from dejavu_models.totals.forecast import forecast_total
 from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon, MarginSource, TotalForecast
 
-PLAIN = load_bundle(default_bundle())
+PLAIN = without_totals()
 KNOWN_TOTALS = steady_totals()
 MODEL = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, KNOWN_TOTALS)
 WITH_TEAMS = ForecastQuery(ScorePattern((1.0, 3.0, 2.0, 4.0)), Horizon.FINAL, 0.1, "BOS", "LAL", total_points=18)
@@ -115,10 +114,10 @@ def test_reported_totals_move_what_is_expected_and_make_teams_known() -> None:
 
 def test_a_model_says_whether_it_forecasts_totals() -> None:
     assert not PLAIN.info.totals
-    assert "total_points" not in PLAIN.info.inputs
+    assert PLAIN.info.inputs == ("total_points", "last_score")
     files = {**PLAIN.manifest.files, TOTALS: "0" * 64}
     manifest = PLAIN.manifest.model_copy(update={"files": files})
     told = Forecaster(manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, KNOWN_TOTALS).info
     assert told.totals
-    assert told.inputs == ("total_points",)
+    assert told.inputs == ("total_points", "last_score")
     assert np.isfinite(total_of(MODEL.forecast(WITH_TEAMS)).point)

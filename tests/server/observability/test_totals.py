@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dejavu_server.observability.counted import SECONDS, CountedMetrics, by_labels, key
@@ -190,6 +190,7 @@ async def test_a_folder_that_is_gone_stops_neither_worker_nor_supervisor(tmp_pat
 SECONDS_OF_CALLS = st.lists(st.floats(1e-5, 6.0) | st.sampled_from(LATENCY_BUCKETS), max_size=40)
 
 
+@example(workers=[[1.0, 1.0, 0.00390625, 0.00390625, 0.00390625]], share=0.5)  # its interpolation rounds upwards
 @given(st.lists(SECONDS_OF_CALLS, min_size=1, max_size=4), st.sampled_from([0.01, 0.5, 0.9, 0.95, 0.99, 1.0]))
 def test_quantiles_of_merged_histograms_stay_within_the_bounds_that_they_name(
     workers: Sequence[Sequence[float]], share: float

@@ -18,7 +18,7 @@ from tests.support.builders.made_once import made_once
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.manifest import CALIBRATION, COMBINATION, RATINGS, Golden, Manifest, version_of
+from dejavu_models.manifest import CALIBRATION, COMBINATION, RATINGS, TOTALS, Golden, Manifest, version_of
 from dejavu_models.point.ensemble import EnsembleWeights
 from dejavu_models.point.linear import SLOPE
 from dejavu_models.ratings import RatingFilter
@@ -95,6 +95,15 @@ def lattice_bundle() -> Path:
 def earlier_bundle() -> Path:
     """Returns the folder of the default bundle with a calibration of an earlier release; copy it before changing it."""
     return made_once("earlier-bundle", lambda folder: publish_calibrated(folder, earlier_calibration()))
+
+
+def without_totals() -> Forecaster:
+    """Returns the default bundle as releases without totals made it."""
+    base = load_bundle(default_bundle())
+    files = {name: digest for name, digest in base.manifest.files.items() if name != TOTALS}
+    version = version_of(base.manifest.dejavu, base.manifest.ratings, files)
+    manifest = _with(base.manifest, files=files, version=version)
+    return Forecaster(manifest, base.models, base.calibration, base.rating_filter)
 
 
 def publish_calibrated(folder: Path, calibration: Calibration | LatticeCalibration) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.builders.bundles import without_totals
 from tests.support.builders.calibrations import steady_totals
 from tests.support.builders.issued_forecasts import TOTAL, issued
 
@@ -18,8 +19,6 @@ from dejavu_models.betting import MarketSide, TotalMarket
 from dejavu_models.errors import InvalidInput, UnsupportedTotals
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.bundle import load_bundle
-from dejavu_models.registry.registry import default_bundle
 from dejavu_models.totals.forecast import forecast_total
 from dejavu_models.totals.inputs import TotalInputs
 from dejavu_models.types import Forecast, Horizon, MarginSource
@@ -72,7 +71,7 @@ def test_a_market_of_total_points_needs_total_points_and_a_model_that_forecasts_
     with pytest.raises(InvalidInput, match="total_points beside it") as refused:
         prediction.forecast_request(without)
     assert refused.value.field == "total_market"
-    plain = load_bundle(default_bundle())
+    plain = without_totals()
     query = prediction.forecast_request(request()).query
     with pytest.raises(UnsupportedTotals) as unsupported:
         plain.forecast(query)

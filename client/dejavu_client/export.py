@@ -21,7 +21,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, AdaptationMode, Forecast, Horizon, LateReason, Side
 from dejavu.v1.market_pb2 import MarketSide
 from dejavu.v1.record_pb2 import MarketResult, RecordedPrediction
-from dejavu.v1.record_service_pb2 import Figure, LeaderboardRow, Scorecard, ScoreFilter
+from dejavu.v1.record_service_pb2 import Figure, LeaderboardRow, Scorecard, ScoreFilter, TotalScorecard
 from dejavu_client.formatting import enum_word, warning_label
 from dejavu_common.files import atomic_replace
 
@@ -329,6 +329,7 @@ FIGURE_COLUMNS: tuple[Column[FigureRow], ...] = (
 """Columns of a metric of a scorecard or leaderboard."""
 
 _FIGURES = ("mae", "persistence_mae", "mae_difference", "crps", "brier", "leader_brier", "brier_difference")
+_TOTAL_FIGURES = ("mae", "pace_mae", "mae_difference", "relative_difference", "crps")
 _MARKET_FIGURES = (
     "markets",
     "bets",
@@ -351,17 +352,12 @@ def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = Non
     if not scorecard.games:
         return
     games, forecasts = scorecard.games, scorecard.forecasts
-    for name in _FIGURES:
-        if scorecard.HasField(name):  # type: ignore[arg-type]
-            figure: Figure = getattr(scorecard, name)
-            lower = figure.lower if figure.HasField("lower") else None
-            upper = figure.upper if figure.HasField("upper") else None
-            yield FigureRow(scope, name, figure.value, games, forecasts, lower, upper, rank=rank)
+    yield from _means(scope, scorecard, _FIGURES, "", rank)
     yield FigureRow(scope, "ece", scorecard.ece, games, forecasts, rank=rank)
-    for level in scorecard.coverage:
-        counts = (level.games, level.forecasts)
-        yield FigureRow(scope, "coverage", level.coverage, *counts, level.lower, level.upper, level.alpha, rank)
-        yield FigureRow(scope, "mean_width", level.mean_width, *counts, alpha=level.alpha, rank=rank)
+    yield from _levels(scope, scorecard, "", rank)
+    if scorecard.HasField("total"):
+        yield from _means(scope, scorecard.total, _TOTAL_FIGURES, "total_", rank)
+        yield from _levels(scope, scorecard.total, "total_", rank)
     if scorecard.HasField("market"):
         market = scorecard.market
         lower = market.roi_lower if market.HasField("roi_lower") else None
@@ -371,6 +367,25 @@ def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = Non
                 ends = {"lower": lower, "upper": upper} if name == "roi" else {}
                 value = float(getattr(market, name))
                 yield FigureRow(scope, f"market_{name}", value, games, forecasts, **ends, rank=rank)
+
+
+def _means(
+    scope: ScoreFilter, card: Scorecard | TotalScorecard, names: Iterable[str], prefix: str, rank: int | None
+) -> Iterator[FigureRow]:
+    for name in names:
+        if card.HasField(name):  # type: ignore[arg-type]
+            figure: Figure = getattr(card, name)
+            lower = figure.lower if figure.HasField("lower") else None
+            upper = figure.upper if figure.HasField("upper") else None
+            counts = (card.games, card.forecasts)
+            yield FigureRow(scope, prefix + name, figure.value, *counts, lower, upper, rank=rank)
+
+
+def _levels(scope: ScoreFilter, card: Scorecard | TotalScorecard, prefix: str, rank: int | None) -> Iterator[FigureRow]:
+    for each in card.coverage:
+        counts = (each.games, each.forecasts)
+        yield FigureRow(scope, f"{prefix}coverage", each.coverage, *counts, each.lower, each.upper, each.alpha, rank)
+        yield FigureRow(scope, f"{prefix}mean_width", each.mean_width, *counts, alpha=each.alpha, rank=rank)
 
 
 def leaderboard_rows(scope: ScoreFilter, rows: Iterable[LeaderboardRow]) -> Iterator[FigureRow]:

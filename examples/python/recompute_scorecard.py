@@ -17,7 +17,7 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -33,6 +33,9 @@ TOLERANCE = 1e-9
 LEVELS = np.arange(1, 100, 2) / 100
 """Levels of the quantiles in Forecast.distribution: 0.01, 0.03, … 0.99."""
 Z = NormalDist().inv_cdf(0.975)
+
+SHARED = ("horizon", "model_version", "from_date", "to_date", "team", "game_id", "include_replays")
+"""Fields of a filter of scorecards that lists have too."""
 
 Array = NDArray[Any]
 Figures = dict[str, float]
@@ -79,14 +82,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--target", default=os.environ.get("DEJAVU_TARGET", "127.0.0.1:50051"), metavar="HOST:PORT")
     parser.add_argument("--horizon", choices=("half", "final"), default="half")
-    parser.add_argument("--model", default="", metavar="VERSION")
+    for name, kind in (("min-minute", int), ("max-minute", int), ("min-confidence", float)):
+        parser.add_argument(f"--{name}", type=kind)
+    for name in ("model", "team", "game"):
+        parser.add_argument(f"--{name}", default="")
     parser.add_argument("--from", dest="first", metavar="DATE")
     parser.add_argument("--to", dest="last", metavar="DATE")
-    parser.add_argument("--min-minute", type=int, metavar="N")
-    parser.add_argument("--max-minute", type=int, metavar="N")
-    parser.add_argument("--team", default="")
-    parser.add_argument("--game", default="", metavar="ID")
-    parser.add_argument("--min-confidence", type=float, metavar="P")
     parser.add_argument("--replays", action="store_true")
     return parser.parse_args()
 
@@ -97,14 +98,8 @@ def listed(service: RecordServiceStub, score_filter: pb.ScoreFilter) -> Iterator
         page_size=500,
         settled=True,
         include_superseded=True,
-        horizon=score_filter.horizon,
-        model_version=score_filter.model_version,
-        from_date=score_filter.from_date,
-        to_date=score_filter.to_date,
-        team=score_filter.team,
-        game_id=score_filter.game_id,
+        **{name: getattr(score_filter, name) for name in SHARED},
         min_confidence=score_filter.min_confidence if score_filter.HasField("min_confidence") else None,
-        include_replays=score_filter.include_replays,
     )
     first = score_filter.min_minutes if score_filter.HasField("min_minutes") else 1
     last = score_filter.max_minutes if score_filter.HasField("max_minutes") else 47
@@ -143,10 +138,31 @@ def recomputed(settled: list[record_pb2.RecordedPrediction]) -> Figures:
     figures |= reliability_figures([each.game_id for each in forecasts], probability, led, units.weights())
     scored = [each for each in counted if each.forecast.distribution]
     if scored:
-        figures |= figure("crps", Units(scored).means(np.array([crps(each) for each in scored])))
-    for alpha in sorted({each.alpha for each in forecasts}):
-        figures |= coverage_figures(alpha, [each for each in counted if each.forecast.alpha == alpha])
-    return figures
+        scores = [crps(each.forecast.distribution, each.outcome.differential) for each in scored]
+        figures |= figure("crps", Units(scored).means(np.array(scores)))
+    figures |= coverage_figures("", counted, [each.forecast for each in counted], outcome)
+    totals = [each for each in counted if each.forecast.HasField("total") and each.outcome.HasField("total_points")]
+    return figures | (total_figures(totals) if totals else {})
+
+
+def total_figures(settled: list[record_pb2.RecordedPrediction]) -> Figures:
+    """Computes the figures of total points, from those forecasts that have a settled total."""
+    units, told = Units(settled), [each.forecast.total for each in settled]
+    outcome = np.array([each.outcome.total_points for each in settled], dtype=float)
+    minutes = np.array([each.forecast.elapsed_minutes for each in settled])
+    horizon = 48 if settled[0].forecast.horizon == forecast_pb2.HORIZON_FINAL else 24
+    absolute = units.means(np.abs(np.array([each.point_forecast for each in told]) - outcome))
+    pace = units.means(np.abs(np.array([each.forecast.total_points for each in settled]) * horizon / minutes - outcome))
+    figures = {"total.games": float(len(pace)), "total.forecasts": float(len(settled))}
+    figures |= figure("total.mae", absolute) | figure("total.pace_mae", pace)
+    figures |= figure("total.mae_difference", absolute - pace)
+    figures |= ratio_figure("total.relative_difference", absolute - pace, pace)
+    scores = [crps(each.distribution, value) for each, value in zip(told, outcome, strict=True)]
+    return (
+        figures
+        | figure("total.crps", units.means(np.array(scores)))
+        | coverage_figures("total.", settled, told, outcome)
+    )
 
 
 def exclusion(each: record_pb2.RecordedPrediction) -> str:
@@ -207,9 +223,19 @@ def student(degrees: int) -> float:
     return math.sqrt(degrees) * math.tan(low)
 
 
-def crps(each: record_pb2.RecordedPrediction) -> float:
+def ratio_figure(name: str, numerators: Array, denominators: Array) -> Figures:
+    """Returns a ratio of two means of games, with the interval of its linearization if the games' ratios differ."""
+    games, ratio = len(numerators), float(numerators.sum() / denominators.sum())
+    residuals = numerators - ratio * denominators
+    if games < 2 or float(np.ptp(residuals)) <= TOLERANCE:
+        return {name: ratio}
+    half = student(games - 1) * math.sqrt(games) * float(residuals.std(ddof=1) / denominators.sum())
+    return {name: ratio, f"{name}.lower": ratio - half, f"{name}.upper": ratio + half}
+
+
+def crps(quantiles: Sequence[float], outcome: float) -> float:
     """Returns twice the mean pinball loss of the recorded quantiles."""
-    error = each.outcome.differential - np.array(each.forecast.distribution)
+    error = outcome - np.array(quantiles)
     return float(2.0 * ((LEVELS - (error < 0)) * error).mean())
 
 
@@ -238,27 +264,28 @@ def reliability_figures(games: list[str], probability: Array, led: Array, weight
     return figures
 
 
-def coverage_figures(alpha: float, chosen: list[record_pb2.RecordedPrediction]) -> Figures:
-    """Returns the coverage of the intervals of one alpha, with Wilson's interval at the effective number of games."""
-    units = Units(chosen)
-    ends = np.array([(each.forecast.interval_lower, each.forecast.interval_upper) for each in chosen])
-    outcome = np.array([each.outcome.differential for each in chosen])
-    shares = units.means((ends[:, 0] <= outcome) & (outcome <= ends[:, 1]))
-    share = min(float(shares.mean()), 1.0)
-    effective = float(len(shares))
-    if len(shares) > 1 and 0.0 < share < 1.0:
-        spread = float(((shares - share) ** 2).mean())
-        effective = min(effective * share * (1.0 - share) / max(spread, 1e-12), float(units.minutes))
-    lower, upper = wilson(share, effective)
-    name = f"coverage[{alpha}]"
-    return {
-        name: share,
-        f"{name}.lower": lower,
-        f"{name}.upper": upper,
-        f"{name}.games": float(len(shares)),
-        f"{name}.forecasts": float(len(chosen)),
-        f"{name}.mean_width": float(units.means(ends[:, 1] - ends[:, 0]).mean()),
-    }
+def coverage_figures(
+    prefix: str, counted: list[record_pb2.RecordedPrediction], told: Sequence[Any], outcome: Array
+) -> Figures:
+    """Returns the coverage of each alpha, with Wilson's interval at the effective number of games; `told` has ends."""
+    figures: Figures = {}
+    alphas = np.array([each.forecast.alpha for each in counted])
+    ends = np.array([(each.interval_lower, each.interval_upper) for each in told])
+    for alpha in sorted(set(alphas.tolist())):
+        chosen = np.flatnonzero(alphas == alpha)
+        units, (low, high), value = Units([counted[place] for place in chosen]), ends[chosen].T, outcome[chosen]
+        shares = units.means((low <= value) & (value <= high))
+        share = min(float(shares.mean()), 1.0)
+        effective = float(len(shares))
+        if len(shares) > 1 and 0.0 < share < 1.0:
+            spread = float(((shares - share) ** 2).mean())
+            effective = min(effective * share * (1.0 - share) / max(spread, 1e-12), float(units.minutes))
+        lower, upper = wilson(share, effective)
+        name = f"{prefix}coverage[{alpha}]"
+        figures |= {name: share, f"{name}.lower": lower, f"{name}.upper": upper}
+        figures |= {f"{name}.games": float(len(shares)), f"{name}.forecasts": float(len(chosen))}
+        figures[f"{name}.mean_width"] = float(units.means(high - low).mean())
+    return figures
 
 
 def wilson(share: float, trials: float) -> tuple[float, float]:
@@ -296,11 +323,7 @@ def market_figures(asked: list[record_pb2.RecordedPrediction]) -> Figures:
         "market.games": float(len(profits)),
     }
     if bets:
-        figures["market.roi"] = profit / staked
-    if len(profits) > 1 and float(np.ptp(profits / stakes)) > TOLERANCE:
-        residuals = profits - profit / staked * stakes
-        half = student(len(profits) - 1) * math.sqrt(len(profits)) * float(residuals.std(ddof=1)) / staked
-        figures |= {"market.roi_lower": profit / staked - half, "market.roi_upper": profit / staked + half}
+        figures |= ratio_figure("market.roi", profits, stakes)
     if len(set(profits)) > 1:
         figures["market.sharpe"] = float(profits.mean() / profits.std(ddof=1))
     return figures
@@ -331,33 +354,36 @@ def figures_of(card: pb.Scorecard) -> Figures:
     figures = {"games": float(card.games), "forecasts": float(card.forecasts), "ece": card.ece}
     for name in ("superseded", "later_minute", "late_time"):
         figures[f"left_out.{name}"] = float(getattr(card.left_out, name))
-    for name in ("mae", "persistence_mae", "mae_difference", "crps", "brier", "leader_brier", "brier_difference"):
-        if card.HasField(name):  # type: ignore[arg-type]
-            told: pb.Figure = getattr(card, name)
-            figures[name] = told.value
-            figures |= {f"{name}.{end}": getattr(told, end) for end in ("lower", "upper") if told.HasField(end)}
-    for each in card.coverage:
-        name = f"coverage[{each.alpha}]"
-        figures[name] = each.coverage
-        for part in ("lower", "upper", "games", "forecasts", "mean_width"):
-            figures[f"{name}.{part}"] = float(getattr(each, part))
-    figures |= bins_of(card)
+    figures |= means_of("", card)
+    for each in card.reliability:
+        figures |= parts_of(f"reliability[{each.from_probability}]", each.rate, each, "mean_probability")
+    if card.HasField("total"):
+        figures |= {"total.games": float(card.total.games), "total.forecasts": float(card.total.forecasts)}
+        figures |= means_of("total.", card.total)
     if card.HasField("market"):
         for field in card.market.DESCRIPTOR.fields:
             if not field.has_presence or card.market.HasField(field.name):  # type: ignore[arg-type]
-                figures[f"market.{field.name}"] = float(getattr(card.market, field.name))
+                figures[f"market.{field.name.replace('roi_', 'roi.')}"] = float(getattr(card.market, field.name))
     return figures
 
 
-def bins_of(card: pb.Scorecard) -> Figures:
-    """Returns the bins of reliability of a server's scorecard."""
+def means_of(prefix: str, card: pb.Scorecard | pb.TotalScorecard) -> Figures:
+    """Returns the means and coverages of a server's scorecard, or of its totals."""
     figures: Figures = {}
-    for each in card.reliability:
-        name = f"reliability[{each.from_probability}]"
-        figures[name] = each.rate
-        for part in ("lower", "upper", "games", "forecasts", "mean_probability"):
-            figures[f"{name}.{part}"] = float(getattr(each, part))
+    for field, told in card.ListFields():
+        if isinstance(told, pb.Figure):
+            name = prefix + field.name
+            figures[name] = told.value
+            figures |= {f"{name}.{end}": getattr(told, end) for end in ("lower", "upper") if told.HasField(end)}
+    for each in card.coverage:
+        figures |= parts_of(f"{prefix}coverage[{each.alpha}]", each.coverage, each, "mean_width")
     return figures
+
+
+def parts_of(name: str, value: float, each: pb.CoverageFigure | pb.ReliabilityBin, more: str) -> Figures:
+    """Returns a share of a server's scorecard with what is said of it."""
+    parts = ("lower", "upper", "games", "forecasts", more)
+    return {name: value} | {f"{name}.{part}": float(getattr(each, part)) for part in parts}
 
 
 def compare(server: Figures, own: Figures) -> list[str]:

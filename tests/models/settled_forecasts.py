@@ -29,6 +29,11 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "profit": math.nan,
         "expected_profit": math.nan,
         "exclusion": 0,
+        "total_error": math.nan,
+        "total_pace_error": math.nan,
+        "total_covered": False,
+        "total_width": math.nan,
+        "total_crps": math.nan,
     }
     whole = [{**usual, "order": place, **row} for place, row in enumerate(rows)]
     return SettledForecasts(**{name: np.array([row[name] for row in whole]) for name in [*usual, "order"]})

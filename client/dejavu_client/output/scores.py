@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC
 from typing import Final
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.record_service_pb2 import (
+    CoverageFigure,
     Figure,
     GetLeaderboardResponse,
     LeaderboardMetric,
@@ -23,6 +24,7 @@ from dejavu.v1.record_service_pb2 import (
     Scorecard,
     ScoreFilter,
     ShadowRow,
+    TotalScorecard,
 )
 from dejavu.v1.retention_pb2 import PrunedEntries
 from dejavu_client.aio import AsyncDejavuClient
@@ -58,6 +60,8 @@ def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
             console.print(f"The record begins on {since}: {what}.", highlight=False)
         return
     parts: list[RenderableType] = [_figures(scorecard)]
+    if scorecard.HasField("total"):
+        parts += ["", _total(scorecard.total)]
     if scorecard.HasField("market"):
         parts += ["", _market(scorecard.market)]
     if scorecard.games < FEW_GAMES:
@@ -88,12 +92,17 @@ def _without_replays(scope: ScoreFilter) -> str:
     return "" if scope.include_replays or scope.game_id else f" {REPLAYS_LEFT_OUT}"
 
 
-def _figures(scorecard: Scorecard) -> Table:
+def _figure_table(title: str) -> Table:
     rows = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    rows.add_column("", style="dim")
+    rows.add_column(title, style="dim")
     rows.add_column("", justify="right", no_wrap=True)
     rows.add_column("95 % interval", no_wrap=True)
     rows.add_column("", style="dim")
+    return rows
+
+
+def _figures(scorecard: Scorecard) -> Table:
+    rows = _figure_table("")
     rows.add_row("games", f"{scorecard.games:,}", "", pluralize(scorecard.forecasts, "forecast"))
     figures = [
         ("mean absolute error", "mae", 2, "points"),
@@ -108,10 +117,7 @@ def _figures(scorecard: Scorecard) -> Table:
             value = signed(figure.value, digits) if sign else f"{figure.value:.{digits}f}"
             rows.add_row(name, value, between(figure, digits, sign=sign), note)
     rows.add_row("calibration error", f"{scorecard.ece:.3f}", "", "of P(home ahead)")
-    for level in scorecard.coverage:
-        interval = f"{100 * level.lower:.1f} to {percent(level.upper)}"
-        widths = f"{level.mean_width:.1f} points wide, {pluralize(level.games, 'game')}"
-        rows.add_row(f"{percent(1 - level.alpha)} intervals held", percent(level.coverage), interval, widths)
+    _add_coverage(rows, scorecard.coverage)
     left_out = scorecard.left_out
     for count, why in (
         (left_out.superseded, "replaced by a correction"),
@@ -122,6 +128,33 @@ def _figures(scorecard: Scorecard) -> Table:
             rows.add_row("left out", f"{count:,}", "", why)
     if scorecard.HasField("pruned"):
         rows.add_row("record from", *_record_start(scorecard.pruned))
+    return rows
+
+
+def _add_coverage(rows: Table, coverage: Iterable[CoverageFigure]) -> None:
+    for level in coverage:
+        interval = f"{100 * level.lower:.1f} to {percent(level.upper)}"
+        widths = f"{level.mean_width:.1f} points wide, {pluralize(level.games, 'game')}"
+        rows.add_row(f"{percent(1 - level.alpha)} intervals held", percent(level.coverage), interval, widths)
+
+
+def _total(total: TotalScorecard) -> Table:
+    """Returns the figures of total points, next to those of pace × time."""
+    rows = _figure_table("total points")
+    rows.add_row("games", f"{total.games:,}", "", pluralize(total.forecasts, "forecast"))
+    rows.add_row("mean absolute error", f"{total.mae.value:.2f}", between(total.mae, 2, sign=False), "points")
+    rows.add_row("of pace × time", f"{total.pace_mae.value:.2f}", between(total.pace_mae, 2, sign=False), "points")
+    difference = total.mae_difference
+    interval = between(difference, 2, sign=True)
+    rows.add_row("difference", signed(difference.value, 2), interval, verdict(difference, "pace × time"))
+    if total.HasField("relative_difference"):
+        share = total.relative_difference
+        ends = (share.lower, share.upper) if share.HasField("lower") and share.HasField("upper") else ()
+        rows.add_row(
+            "relative difference", _signed_percent(share.value), " to ".join(map(_signed_percent, ends)), "of its error"
+        )
+    rows.add_row("CRPS", f"{total.crps.value:.2f}", between(total.crps, 2, sign=False), "points")
+    _add_coverage(rows, total.coverage)
     return rows
 
 
@@ -223,13 +256,13 @@ def between(figure: Figure, digits: int, *, sign: bool) -> str:
     return f"{low} to {high}"
 
 
-def verdict(difference: Figure) -> str:
-    """Says whether a difference from persistence is significant; "points" if it has no interval."""
+def verdict(difference: Figure, rival: str = "persistence") -> str:
+    """Says whether a difference from a rival is significant; "points" if it has no interval."""
     if not (difference.HasField("lower") and difference.HasField("upper")):
         return "points"
     if difference.upper < 0:
-        return "better than persistence"
-    return "worse than persistence" if difference.lower > 0 else "no significant difference"
+        return f"better than {rival}"
+    return f"worse than {rival}" if difference.lower > 0 else "no significant difference"
 
 
 def _signed_percent(share: float) -> str:

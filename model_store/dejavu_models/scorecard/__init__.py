@@ -14,6 +14,7 @@ from dejavu_models.scorecard.estimates import Coverage, ScoreEstimate
 from dejavu_models.scorecard.market import MarketRecord
 from dejavu_models.scorecard.reliability import RELIABILITY_BINS, ReliabilityBin
 from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
+from dejavu_models.scorecard.totals import TotalScorecard
 
 __all__ = [
     "LEADERBOARD_ALPHA",
@@ -29,6 +30,7 @@ __all__ = [
     "ScoreEstimate",
     "Scorecard",
     "SettledForecasts",
+    "TotalScorecard",
     "leaderboard",
     "scorecard",
 ]

@@ -18,6 +18,7 @@ from dejavu_models.scorecard.estimates import Coverage, ScoreEstimate, Units, co
 from dejavu_models.scorecard.market import MarketRecord, market_record
 from dejavu_models.scorecard.reliability import ReliabilityBin, calibration_error, reliability
 from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
+from dejavu_models.scorecard.totals import TotalScorecard, total_scorecard
 
 LEADERBOARD_ALPHA = 0.05
 """Miscoverage rate of the intervals that the COVERAGE_GAP leaderboard compares."""
@@ -49,6 +50,7 @@ class Scorecard:
         leader_brier, brier_difference: Brier score of the leader on the same games, and the paired difference of the
             two.
         reliability: by probability, ascending.
+        total: None if no total is settled.
     """
 
     games: int = 0
@@ -65,6 +67,7 @@ class Scorecard:
     leader_brier: ScoreEstimate | None = None
     brier_difference: ScoreEstimate | None = None
     reliability: tuple[ReliabilityBin, ...] = ()
+    total: TotalScorecard | None = None
 
 
 def scorecard(settled: SettledForecasts) -> Scorecard:
@@ -95,6 +98,7 @@ def scorecard(settled: SettledForecasts) -> Scorecard:
         leader_brier=estimate(leader_brier),
         brier_difference=estimate(brier - leader_brier),
         reliability=reliability(settled, weights),
+        total=total_scorecard(settled),
     )
 
 

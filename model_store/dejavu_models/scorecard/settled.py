@@ -45,6 +45,11 @@ class SettledForecasts:
         expected_profit: expected profit of that stake as recorded, as a share of the bankroll; NaN without a market.
         order: ascending in the order of outcomes; orders the bets.
         exclusion: an Exclusion; only forecasts with NONE count, while bets count on all.
+        total_error: point forecast of the total − total, in points; NaN, as the next ones, without a settled total.
+        total_pace_error: pace × time − total, in points.
+        total_covered: whether the total lay in its interval; False without a settled total.
+        total_width: width of that interval, in points.
+        total_crps: CRPS of the total, in points.
     """
 
     game: NDArray[np.int64]
@@ -64,6 +69,11 @@ class SettledForecasts:
     expected_profit: Floats
     order: NDArray[np.int64]
     exclusion: NDArray[np.int64]
+    total_error: Floats
+    total_pace_error: Floats
+    total_covered: NDArray[np.bool_]
+    total_width: Floats
+    total_crps: Floats
 
     def __len__(self) -> int:
         return len(self.game)

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from pyarrow import parquet
-from tests.support.fakes.recorded import card
+from tests.support.fakes.recorded import card, figure
 from tests.support.fakes.service import FakeServer
 from tests.support.harness.clients import Run
 
 from dejavu.v1.record_service_pb2 import (
     LEADERBOARD_METRIC_CRPS,
     LEADERBOARD_METRIC_MAE_DIFFERENCE,
+    CoverageFigure,
     Figure,
     GetLeaderboardResponse,
     GetScorecardResponse,
@@ -25,6 +26,7 @@ from dejavu.v1.record_service_pb2 import (
     Scorecard,
     ScoreFilter,
     ShadowRow,
+    TotalScorecard,
 )
 from dejavu.v1.retention_pb2 import PrunedEntries
 from dejavu_client import FINAL
@@ -54,6 +56,48 @@ def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(serv
     ):
         assert row in rows, shown
     assert "few" not in shown
+
+
+TOTAL = TotalScorecard(
+    games=118,
+    forecasts=2310,
+    mae=figure(9.75, 9.5, 10.0),
+    pace_mae=figure(12.5, 12.0, 13.0),
+    mae_difference=figure(-2.75, -3.0, -2.5),
+    relative_difference=figure(-0.22, -0.24, -0.2),
+    crps=figure(6.9, 6.7, 7.1),
+    coverage=[
+        CoverageFigure(alpha=0.05, games=118, forecasts=2310, coverage=0.952, lower=0.93, upper=0.97, mean_width=48.2)
+    ],
+)
+
+
+def test_totals_are_shown_beside_their_pace_and_only_if_there_are_any(
+    server: FakeServer, run: Run, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        server.answers("GetScorecard", GetScorecardResponse(scorecard=card(total=TOTAL)))
+    shown = run("scorecard", "--csv", str(tmp_path / "with.csv")).stdout + run("scorecard").stdout
+    rows = [" ".join(line.strip("│ ").split()) for line in shown.splitlines()]
+    for row in (
+        "total points 95 % interval",
+        "games 118 2,310 forecasts",
+        "mean absolute error 9.75 9.50 to 10.00 points",
+        "of pace × time 12.50 12.00 to 13.00 points",
+        "difference −2.75 −3.00 to −2.50 better than pace × time",
+        "relative difference −22 % −24 % to −20 % of its error",
+        "CRPS 6.90 6.70 to 7.10 points",
+        "95 % intervals held 95.2 % 93.0 to 97 % 48.2 points wide, 118 games",
+    ):
+        assert row in rows, shown
+    table = list(csv.DictReader(io.StringIO((tmp_path / "with.csv").read_text())))
+    totals = {each["figure"]: each for each in table if each["figure"].startswith("total_")}
+    names = ("mae", "pace_mae", "mae_difference", "relative_difference", "crps", "coverage", "mean_width")
+    assert list(totals) == [f"total_{name}" for name in names]
+    relative = totals["total_relative_difference"]
+    assert [relative[name] for name in ("value", "lower", "upper", "games")] == ["-0.22", "-0.24", "-0.2", "118"]
+    server.answers("GetScorecard", GetScorecardResponse(scorecard=card()))
+    assert "total points" not in run("scorecard").stdout
 
 
 @pytest.mark.parametrize(

@@ -133,8 +133,10 @@ async def test_a_ledger_with_preseason_games_of_an_earlier_release_is_verified_a
     with tampered(path) as database:
         # What the schema of then did not have, and what it had.
         database.execute("ALTER TABLE forecasts DROP COLUMN scored_values")
-        database.execute("ALTER TABLE forecasts DROP COLUMN arm")
-        database.execute("ALTER TABLE outcomes DROP COLUMN withdrawn")
+        for column in ("arm", "total_values"):
+            database.execute(f"ALTER TABLE forecasts DROP COLUMN {column}")
+        for column in ("withdrawn", "total_points"):
+            database.execute(f"ALTER TABLE outcomes DROP COLUMN {column}")
         database.execute("CREATE TABLE settlements (forecast_sequence INTEGER PRIMARY KEY)")
         for table in ("leases", "shadows", "model_changes", "model_workers", "server_reports"):
             database.execute(f"DROP TABLE {table}")

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine
 from tests.support.builders.issued_forecasts import issued
 
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
-from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval
+from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval, TotalForecast
 from dejavu_server.ledger import Durability, outcomes
 from dejavu_server.ledger.database import migrate, sqlite, sqlite_engine, store
 from dejavu_server.ledger.entries import codec
@@ -82,6 +82,16 @@ def with_market(made: IssuedForecast, *, line: float = 0.5, odds: float = 2.0, s
     return replace(made, market=Market(line, odds, odds), forecast=replace(made.forecast, market=answer))
 
 
+def with_total(made: IssuedForecast, *, points: int, half_width: float = 9.0) -> IssuedForecast:
+    """Adds the forecast of a total to a forecast, a little below the pace of the points so far."""
+    point = 0.75 * points * made.forecast.horizon.minutes / made.forecast.elapsed_minutes + 25.0
+    quantiles = tuple(round(point + 2.0 * half_width * (level - 0.5)) for level in DISTRIBUTION_LEVELS)
+    total = TotalForecast(
+        point, Interval(point - half_width, point + half_width), distribution=tuple(map(float, quantiles))
+    )
+    return replace(made, forecast=replace(made.forecast, total=total), total_points=points)
+
+
 class RecordBook:
     """A ledger with synchronous writes and reads."""
 
@@ -95,11 +105,17 @@ class RecordBook:
             return store.append(connection, [codec.prepare(each) for each in made])
 
     def report(
-        self, game_id: str, horizon: Horizon, differential: int, *, teams: tuple[str, str] = ("BKN", "GSW")
+        self,
+        game_id: str,
+        horizon: Horizon,
+        differential: int,
+        *,
+        teams: tuple[str, str] = ("BKN", "GSW"),
+        total_points: int | None = None,
     ) -> ReportedOutcome:
         """Records an outcome; returns it as stored."""
         seen = EVENING + timedelta(hours=1)
-        outcome = ReportedOutcome(game_id, horizon, differential, *teams, seen, seen)
+        outcome = ReportedOutcome(game_id, horizon, differential, *teams, seen, seen, total_points=total_points)
         with self._writing.begin() as connection:
             answer = outcomes.record_outcome(connection, outcome, seen)
         assert not isinstance(answer, Failed)

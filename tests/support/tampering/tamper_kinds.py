@@ -57,13 +57,20 @@ KINDS.sql(
     "a row added",
     "INSERT INTO forecasts SELECT 999, key, 9, pattern, game_id, horizon, generated_us,"
     " day, home_team, away_team, model_version, minute, alpha, confidence, replay, late, scored_values,"
-    " arm"
+    " arm, total_values"
     " FROM forecasts LIMIT 1",
     "rows",
 )
 KINDS.sql(
     "forecasts", "the values that scores are computed from", "UPDATE forecasts SET scored_values = zeroblob(40)", "rows"
 )
+KINDS.sql(
+    "forecasts",
+    "values that scores of a total are computed from, added",
+    "UPDATE forecasts SET total_values = zeroblob(432)",
+    "rows",
+)
+KINDS.sql("outcomes", "total points added", "UPDATE outcomes SET total_points = 211", "rows")
 KINDS.sql("outcomes", "the mark that an outcome is withdrawn", "UPDATE outcomes SET withdrawn = 1 - withdrawn", "rows")
 KINDS.sql(
     "outcomes", "the place of the first report", "UPDATE outcomes SET first_sequence = first_sequence - 1", "rows"

@@ -762,6 +762,7 @@ class Scorecard(_message.Message):
     BRIER_DIFFERENCE_FIELD_NUMBER: _builtins.int
     RELIABILITY_FIELD_NUMBER: _builtins.int
     PRUNED_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     games: _builtins.int
     """Number of games."""
     forecasts: _builtins.int
@@ -822,6 +823,12 @@ class Scorecard(_message.Message):
     def pruned(self) -> _retention_pb2.PrunedEntries:
         """What was removed from the start of the ledger, and so does not count; absent if nothing was."""
 
+    @_builtins.property
+    def total(self) -> Global___TotalScorecard:
+        """Scores of the forecasts of total points, of those of these forecasts that have one and whose outcome has total_points.
+        Absent if there are none.
+        """
+
     def __init__(
         self,
         *,
@@ -840,14 +847,82 @@ class Scorecard(_message.Message):
         brier_difference: Global___Figure | None = ...,
         reliability: _abc.Iterable[Global___ReliabilityBin] | None = ...,
         pruned: _retention_pb2.PrunedEntries | None = ...,
+        total: Global___TotalScorecard | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "crps", b"crps", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "crps", b"crps", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "coverage", b"coverage", "crps", b"crps", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned", "reliability", b"reliability"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "coverage", b"coverage", "crps", b"crps", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned", "reliability", b"reliability", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Scorecard: _TypeAlias = Scorecard  # noqa: Y015
+
+@_typing.final
+class TotalScorecard(_message.Message):
+    """Scores of forecasts of total points beside pace × time, which goes on at the rate of points so far: points · h / m
+    after m minutes, h the minutes up to the horizon. Means are over games as in Scorecard.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GAMES_FIELD_NUMBER: _builtins.int
+    FORECASTS_FIELD_NUMBER: _builtins.int
+    MAE_FIELD_NUMBER: _builtins.int
+    PACE_MAE_FIELD_NUMBER: _builtins.int
+    MAE_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    RELATIVE_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    CRPS_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    games: _builtins.int
+    """Number of games."""
+    forecasts: _builtins.int
+    """Number of their forecasts with a settled total."""
+    @_builtins.property
+    def mae(self) -> Global___Figure:
+        """Mean absolute error, in points."""
+
+    @_builtins.property
+    def pace_mae(self) -> Global___Figure:
+        """Mean absolute error of pace × time on the same forecasts, in points."""
+
+    @_builtins.property
+    def mae_difference(self) -> Global___Figure:
+        """mae − pace_mae, game by game, in points; below 0 is better than pace × time."""
+
+    @_builtins.property
+    def relative_difference(self) -> Global___Figure:
+        """mae_difference / pace_mae: −0.2 is an error that is 20 % smaller. Its interval is that of a ratio of means over games
+        (Cochran 1977, chapter 6), as that of MarketRecord.roi; without ends if all games have the same ratio. Absent if
+        pace × time had no error.
+        """
+
+    @_builtins.property
+    def crps(self) -> Global___Figure:
+        """Mean CRPS, in points."""
+
+    @_builtins.property
+    def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoverageFigure]:
+        """Coverage of the totals' intervals by alpha, ascending."""
+
+    def __init__(
+        self,
+        *,
+        games: _builtins.int = ...,
+        forecasts: _builtins.int = ...,
+        mae: Global___Figure | None = ...,
+        pace_mae: Global___Figure | None = ...,
+        mae_difference: Global___Figure | None = ...,
+        relative_difference: Global___Figure | None = ...,
+        crps: Global___Figure | None = ...,
+        coverage: _abc.Iterable[Global___CoverageFigure] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["crps", b"crps", "mae", b"mae", "mae_difference", b"mae_difference", "pace_mae", b"pace_mae", "relative_difference", b"relative_difference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coverage", b"coverage", "crps", b"crps", "forecasts", b"forecasts", "games", b"games", "mae", b"mae", "mae_difference", b"mae_difference", "pace_mae", b"pace_mae", "relative_difference", b"relative_difference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TotalScorecard: _TypeAlias = TotalScorecard  # noqa: Y015
 
 @_typing.final
 class ReliabilityBin(_message.Message):

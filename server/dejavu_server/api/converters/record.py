@@ -9,7 +9,7 @@ from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
 from dejavu_models.comparison import ShadowRow
 from dejavu_models.comparison.shadow_rows import PairedScore
-from dejavu_models.scorecard import LeaderboardEntry, LeaderboardMetric, Scorecard, ScoreEstimate
+from dejavu_models.scorecard import LeaderboardEntry, LeaderboardMetric, Scorecard, ScoreEstimate, TotalScorecard
 from dejavu_server.api.converters.fields import HORIZON_VALUES, message_of, timestamp
 from dejavu_server.api.converters.market import market_answer_message, market_message
 from dejavu_server.api.converters.prediction import CourseOf, forecast_message
@@ -116,6 +116,7 @@ def scorecard_message(card: Scorecard, removed: PrunedStatement | None = None) -
         crps=_estimate_message(card.crps),
         brier=_estimate_message(card.brier),
         market=None if card.market is None else message_of(pb.MarketRecord, card.market),
+        total=None if card.total is None else _total_message(card.total),
         left_out=message_of(pb.LeftOut, card.left_out) if any(card.left_out) else None,
         leader_brier=_estimate_message(card.leader_brier),
         brier_difference=_estimate_message(card.brier_difference),
@@ -148,6 +149,19 @@ def leaderboard_message(
 
 def _paired_message(paired: PairedScore) -> pb.PairedFigure:
     return message_of(pb.PairedFigure, paired, difference=_estimate_message(paired.difference))
+
+
+def _total_message(card: TotalScorecard) -> pb.TotalScorecard:
+    return message_of(
+        pb.TotalScorecard,
+        card,
+        mae=_estimate_message(card.mae),
+        pace_mae=_estimate_message(card.pace_mae),
+        mae_difference=_estimate_message(card.mae_difference),
+        relative_difference=_estimate_message(card.relative_difference),
+        crps=_estimate_message(card.crps),
+        coverage=[message_of(pb.CoverageFigure, each) for each in card.coverage],
+    )
 
 
 def _estimate_message(estimate: ScoreEstimate | None) -> pb.Figure | None:

@@ -29,7 +29,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISION = "ledger_0010"
+REVISION = "ledger_0011"
 """Revision id of the newest migration, as stored in a database with this schema."""
 
 metadata = MetaData(
@@ -93,6 +93,8 @@ forecasts = Table(
     # What its scores are computed from (entries/scored_values.py): one value, since a scorecard reads very many.
     Column("scored_values", LargeBinary, nullable=False, server_default=""),
     Column("arm", _Text, nullable=False, server_default=""),  # of an A/B test; empty without one
+    # What the scores of its total are computed from (entries/total_values.py); NULL if it has none.
+    Column("total_values", LargeBinary),
     UniqueConstraint("key", "revision"),
     # Covering index of the query for the newest recent forecast of each game and horizon.
     Index("ix_forecasts_current", "generated_us", "game_id", "horizon", "sequence", "late"),
@@ -121,6 +123,7 @@ outcomes = Table(
     Column("day", Integer, nullable=False),  # game day of observed_us, as in forecasts
     Column("replay", Boolean, nullable=False),
     Column("withdrawn", Boolean, nullable=False, server_default=false()),  # the revision withdraws the outcome
+    Column("total_points", Integer),  # of both teams; NULL if they were not reported
     UniqueConstraint("game_id", "horizon", "revision"),
     Index("ix_outcomes_first", "first_sequence", "revision"),
 )

@@ -7,7 +7,7 @@ from typing import Any
 from dejavu_common.clock import microseconds
 from dejavu_feed.game_day import game_day
 from dejavu_feed.game_ids import is_replay
-from dejavu_server.ledger.entries import scored_values
+from dejavu_server.ledger.entries import scored_values, total_values
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.records import IssuedForecast, ReportedOutcome
@@ -44,6 +44,7 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
             forecast.distribution,
         ),
         "arm": issued.arm,
+        "total_values": total_values.pack(issued),
     }
 
 
@@ -62,6 +63,7 @@ def outcome_row(outcome: ReportedOutcome, first_sequence: int) -> Row:
         "day": game_day(outcome.observed_time).toordinal(),
         "replay": is_replay(outcome.game_id),
         "withdrawn": outcome.withdrawn,
+        "total_points": outcome.total_points,
     }
 
 

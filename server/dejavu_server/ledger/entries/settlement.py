@@ -7,6 +7,7 @@ from typing import NamedTuple
 from dejavu_models.betting import Market, MarketAnswer, MarketSide
 from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.uncertainty.adaptive import static_score
+from dejavu_server.ledger.entries import total_values
 from dejavu_server.records import IssuedForecast, MarketResult, ReportedOutcome, Settlement, TotalSettlement
 
 
@@ -86,10 +87,9 @@ def settle(issued: IssuedForecast, outcome: ReportedOutcome, bet: Bet | None = N
 
 
 def _settle_total(issued: IssuedForecast, outcome: ReportedOutcome) -> TotalSettlement | None:
-    forecast, total, points = issued.forecast, issued.forecast.total, issued.total_points
-    if total is None or points is None or outcome.total_points is None:
+    total, pace = issued.forecast.total, total_values.pace(issued)
+    if total is None or pace is None or outcome.total_points is None:
         return None
-    pace = points * forecast.horizon.minutes / forecast.elapsed_minutes
     return TotalSettlement(
         error=total.point - outcome.total_points,
         pace_error=pace - outcome.total_points,

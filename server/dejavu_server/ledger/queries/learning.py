@@ -32,7 +32,6 @@ from dejavu_models.uncertainty.adaptive import (
     static_score,
 )
 from dejavu_server.ledger.database import store
-from dejavu_server.ledger.database.canonical_value import canonical_number
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes, shadows, snapshots
 from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.entries import codec
@@ -321,14 +320,8 @@ _FIRST_REPORTS = (
 )
 
 _OUTCOMES = (
-    select(
-        outcomes,
-        _first.c.day.label("first_day"),
-        # No row has it: the tables are those of releases without totals.
-        canonical_number(entries.c.canonical, "payload", "total_points").label("total_points"),
-    )
+    select(outcomes, _first.c.day.label("first_day"))
     .join(_first, _first.c.sequence == outcomes.c.first_sequence)
-    .join(entries, entries.c.sequence == outcomes.c.sequence)
     .where(outcomes.c.first_sequence > bindparam("place"), _COMPETITIVE, STANDS)
     .order_by(outcomes.c.first_sequence)
     .limit(bindparam("limit"))

@@ -23,7 +23,7 @@ from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.canonical_value import canonical_number
 from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes
 from dejavu_server.ledger.database.standing import STANDS
-from dejavu_server.ledger.entries import scored_values
+from dejavu_server.ledger.entries import scored_values, total_values
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries.filters import CommonFilter, unindexed
@@ -198,13 +198,14 @@ _LATE = {
 
 def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
     """Returns `Columns`, save those of bets, and sequence, first_sequence and differential, for some rows."""
-    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 14
+    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 16
     sequence, first_sequence, differentials, minute, alpha, late, version, values, *attributes = raw
-    home, away, day, confidence, replay, arm = attributes
+    home, away, day, confidence, replay, arm, total_values_, total_points = attributes
     differential = np.array(differentials, dtype=np.float64)
     try:
         exclusion = [_LATE[reason] for reason in late]
         scored = scored_values.unpack(values)
+        totals = total_values.scores(total_values_, total_points)
     except (KeyError, ValueError) as error:
         raise LedgerCorrupt("the ledger is damaged: a forecast cannot be scored") from error
     return {
@@ -230,6 +231,7 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
         "leader_brier": scored.leader_brier(differential),
         "crps": scored.crps(differential),
         "exclusion": np.array(exclusion, dtype=np.int64),
+        **totals,
     }
 
 
@@ -330,6 +332,8 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             forecasts.c.confidence,
             forecasts.c.replay,
             forecasts.c.arm,
+            forecasts.c.total_values,
+            outcomes.c.total_points,
         )
         .join_from(
             forecasts,

@@ -10,27 +10,35 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 from tests.support.builders import release_0_1_0
-from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.builders.issued_forecasts import TOTAL, game, issued, recorded
 from tests.support.builders.model_changes import champion, change_models
 from tests.support.builders.outcomes import outcome
 
 from dejavu_models.registry.stages import ModelAction
+from dejavu_models.scorecard import scorecard
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerSchemaError, verify
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.database import migrate
 from dejavu_server.ledger.database.schema import forecasts
 from dejavu_server.ledger.entries import codec, rows
+from dejavu_server.ledger.queries import scorecards
+from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import IssuedForecast
 
 pytestmark = pytest.mark.sqlite
 
 LATE = datetime(2026, 1, 2, 4, 30, tzinfo=UTC)
 """04:30 in London, which is the evening of the previous day in New York."""
+
+
+NEWER = (("forecasts", "total_values"), ("outcomes", "total_points"))
+"""Tables and their columns that a ledger has since ledger_0011."""
 
 
 @pytest.fixture
@@ -142,7 +150,8 @@ async def test_the_arms_of_a_running_test_get_their_column(url: str, tmp_path: P
     before = await index(ledger)
     await ledger.close()
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
-        database.execute("ALTER TABLE forecasts DROP COLUMN arm")
+        for table, column in (("forecasts", "arm"), *NEWER):
+            database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         database.execute("UPDATE alembic_version SET version_num = 'ledger_0009'")
         database.commit()
     migrated = await Ledger.open(url)
@@ -150,6 +159,31 @@ async def test_the_arms_of_a_running_test_get_their_column(url: str, tmp_path: P
     assert await index(migrated) == before
     await migrated.close()
     verify(url)
+
+
+async def test_a_ledger_without_columns_of_totals_is_verified_and_extended(url: str, tmp_path: Path) -> None:
+    ledger = await Ledger.open(url)
+    await recorded(ledger, issued(game(1)))
+    await ledger.record_outcome(outcome(3, game(1)))
+    before = await index(ledger)
+    await ledger.close()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
+        for table, column in NEWER:
+            database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        database.execute("UPDATE alembic_version SET version_num = 'ledger_0010'")
+        database.commit()
+    ledger = await Ledger.open(url)
+    assert await index(ledger) == before
+    assert verify(url).entries == 2
+    made = issued(game(2))
+    await recorded(ledger, replace(made, forecast=replace(made.forecast, total=TOTAL), total_points=81))
+    await ledger.record_outcome(replace(outcome(3, game(2)), total_points=111))
+    settled = await ledger.read(lambda connection: scorecards.settled(connection, ScoreFilter()))
+    assert settled.forecasts.total_error.tolist()[1:] == [TOTAL.point - 111]
+    assert np.isnan(settled.forecasts.total_error[0])
+    assert scorecard(settled.forecasts).total.forecasts == 1  # type: ignore[union-attr]
+    await ledger.close()
+    assert verify(url).entries == 4
 
 
 async def test_an_empty_one_is_migrated_too(old: Path, url: str) -> None:

@@ -132,7 +132,7 @@ async def test_a_folder_that_is_held_for_too_long_is_told(
 async def test_a_ledger_of_a_later_release_is_refused(url: str, tmp_path: Path) -> None:
     await (await Ledger.open(url)).close()
     execute(tmp_path / "ledger.db", "UPDATE alembic_version SET version_num = 'ledger_0099'")
-    with pytest.raises(LedgerSchemaError, match=r"ledger_0099.*knows up to 'ledger_0010'"):
+    with pytest.raises(LedgerSchemaError, match=r"ledger_0099.*knows up to 'ledger_0011'"):
         await Ledger.open(url)
 
 

@@ -16,7 +16,7 @@ import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection
-from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market
+from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market, with_total
 
 from dejavu_feed.game_day import game_day
 from dejavu_models.betting import MarketSide
@@ -58,6 +58,8 @@ def book() -> Iterator[RecordBook]:
                     # An A/B test on the odd games, until its shares are changed before minute 23 of all but three.
                     if number % 2 and (minute < 23 or number < 6):
                         told = replace(told, arm="challenger" if model == "v2" else "champion")
+                    if number % 3 != 1:
+                        told = with_total(told, points=int(abs(told.pattern.last)) + 4 * minute + 2 * number)
                     made.predict(with_market(told, stake=0.05 * (number % 2)) if minute == 18 else told)
                 if (game, minute) == (GAMES[3], 18):
                     made.predict(forecast(game, minute=18, lead=-20.0))  # a revision
@@ -65,8 +67,10 @@ def book() -> Iterator[RecordBook]:
         made.predict(forecast(GAMES[4], minute=18, lead=-20.0))  # a late one
         # Not in the order of the games; some are corrected.
         for game in [*GAMES[:0:-1], REPLAY]:
-            made.report(game, HALF, int(rng.integers(-15, 15)), teams=("", ""))
-        made.report(GAMES[3], HALF, 14, teams=("", ""))
+            differential = int(rng.integers(-15, 15))
+            points = None if game == GAMES[6] else 92 + abs(differential) % 2 + 2 * int(game[-2:])
+            made.report(game, HALF, differential, teams=("", ""), total_points=points)
+        made.report(GAMES[3], HALF, 14, teams=("", ""), total_points=112)
         made.report(GAMES[2], FINAL, 3, teams=("", ""))
         yield made
 
@@ -222,7 +226,17 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             expected_profit(each),
             first,
             LATE[each.issued.late] if each.issued.late else each.superseded * Exclusion.SUPERSEDED,
+            *total(each),
         )
+
+    def total(each: RecordedForecast) -> tuple[float, ...]:
+        told, outcome = each.issued.forecast, each.outcome
+        scores = None if each.settlement is None else each.settlement.total
+        if scores is None or told.total is None or outcome is None or outcome.total_points is None:
+            return math.nan, math.nan, False, math.nan, math.nan
+        rival = (each.issued.total_points or 0) * told.horizon.minutes / told.elapsed_minutes
+        width = told.total.interval.upper - told.total.interval.lower
+        return scores.error, rival - outcome.total_points, scores.covered, width, scores.crps
 
     def expected_profit(each: RecordedForecast) -> float:
         if each.market_answer is None:
@@ -237,7 +251,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
     names = [each.name for each in fields(SettledForecasts)]
     columns = np.array([row(each) for each in listed], dtype=np.float64).reshape(len(listed), len(names)).T
     integers = dict.fromkeys(("game", "minute", "order", "exclusion"), np.int64)
-    whole = {**integers, "covered": np.bool_, "home_led": np.bool_}
+    whole = {**integers, "covered": np.bool_, "home_led": np.bool_, "total_covered": np.bool_}
     typed: dict[str, Any] = {
         name: column.astype(whole.get(name, np.float64)) for name, column in zip(names, columns, strict=True)
     }

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market
+from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market, with_total
 
 from dejavu_feed.game_day import game_day
 from dejavu_models.scorecard import SettledForecasts, scorecard
@@ -63,6 +63,8 @@ def play(book: RecordBook, rng: random.Random, *games: str) -> None:
                     generated_time=when,
                 )
                 made = replace(made, arm=rng.choice(("", "champion", "challenger")))
+                if rng.random() < 0.5:
+                    made = with_total(made, points=int(abs(made.pattern.last)) + 4 * minute)
                 book.predict(with_market(made, stake=0.05) if rng.random() < 0.3 else made)
                 if rng.random() < 0.2:
                     book.predict(forecast(game, minute=minute, horizon=horizon, lead=20.0, generated_time=when))
@@ -71,7 +73,9 @@ def play(book: RecordBook, rng: random.Random, *games: str) -> None:
 def settle(book: RecordBook, rng: random.Random, *games: str) -> None:
     for game in games:
         for horizon in Horizon:
-            book.report(game, horizon, rng.choice((-3, 1, 4)), teams=("", ""))
+            differential = rng.choice((-3, 1, 4))
+            points = rng.choice((None, horizon.minutes * 5 - abs(differential)))
+            book.report(game, horizon, differential, teams=("", ""), total_points=points)
 
 
 @pytest.fixture(scope="module")

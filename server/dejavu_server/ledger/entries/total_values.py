@@ -1,0 +1,76 @@
+"""What the scores of a forecast of total points are computed from, as bytes, and these scores column by column.
+
+Little-endian doubles: point forecast, pace × time, lower and upper end of the interval, then the recorded quantiles.
+Apart from `scored_values`, so that a server of an earlier release that shares the ledger goes on reading those.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dejavu_models.metrics import crps_of_quantiles
+from dejavu_models.types import DISTRIBUTION_LEVELS
+from dejavu_server.records import IssuedForecast
+
+_LEADING: Final = 4
+"""Numbers before the quantiles."""
+
+_NUMBERS: Final = _LEADING + len(DISTRIBUTION_LEVELS)
+
+
+def pace(issued: IssuedForecast) -> float | None:
+    """Returns the total if points go on to come at the rate so far, in points; None if no points were given."""
+    if issued.total_points is None:
+        return None
+    return issued.total_points * issued.forecast.horizon.minutes / issued.forecast.elapsed_minutes
+
+
+def pack(issued: IssuedForecast) -> bytes | None:
+    """Returns what the forecast of a total is scored from; None if there is none.
+
+    Raises:
+        struct.error: if a value is not a number.
+    """
+    total, rival = issued.forecast.total, pace(issued)
+    if total is None or rival is None:
+        return None
+    numbers = (total.point, rival, total.interval.lower, total.interval.upper, *total.distribution)
+    return struct.pack(f"<{len(numbers)}d", *numbers)
+
+
+def scores(values: Sequence[bytes | None], points: Sequence[int | None]) -> dict[str, NDArray[Any]]:
+    """Returns the columns of totals of `SettledForecasts`; NaN and False where forecast or outcome have no total.
+
+    Args:
+        values: for each of n forecasts, what `pack` gives.
+        points: for each of them, the total points of its outcome.
+
+    Raises:
+        ValueError: if the values of a forecast have another length than `pack` gives.
+    """
+    error, pace_error, width, crps = (np.full(len(values), np.nan) for _ in range(4))
+    covered = np.zeros(len(values), dtype=np.bool_)
+    pairs = enumerate(zip(values, points, strict=True))
+    chosen = [(at, packed, total) for at, (packed, total) in pairs if packed is not None and total is not None]
+    if chosen:
+        places, packed_, totals = zip(*chosen, strict=True)
+        if any(len(each) != 8 * _NUMBERS for each in packed_):
+            raise ValueError("values of a total of another length")
+        at, total = np.array(places), np.array(totals, dtype=np.float64)
+        columns = np.ascontiguousarray(np.frombuffer(b"".join(packed_), dtype="<f8").reshape(-1, _NUMBERS).T)
+        point, rival, lower, upper = columns[:_LEADING]
+        error[at], pace_error[at], width[at] = point - total, rival - total, upper - lower
+        crps[at] = crps_of_quantiles(columns[_LEADING:], total)
+        covered[at] = (lower <= total) & (total <= upper)
+    return {
+        "total_error": error,
+        "total_pace_error": pace_error,
+        "total_covered": covered,
+        "total_width": width,
+        "total_crps": crps,
+    }

@@ -110,11 +110,13 @@ def test_all_numbers_of_a_forecast_are_of_one_distribution(
     recorded = dict(zip(DISTRIBUTION_LEVELS, forecast.distribution, strict=True))
     # Adapted scores are recorded with 6 decimals, which may select the next whole number.
     assert all(abs(each.value - recorded[each.level]) <= 1 for each in forecast.quantiles if each.level in recorded)
+    # Levels are 0.02 apart. Adapted quantiles beyond the model's 1st and 99th percentile are extrapolated.
+    near = 0.03 if state.mode is AdaptationMode.ON else 0.0101
     leading = sum(value > 0 for value in forecast.distribution) / len(forecast.distribution)
-    assert forecast.home_lead_probability == pytest.approx(leading, abs=0.0101)
+    assert forecast.home_lead_probability == pytest.approx(leading, abs=near)
     assert forecast.market is not None
     above = sum(value > market.line for value in forecast.distribution) / len(forecast.distribution)
-    assert forecast.market.home.win_probability == pytest.approx(above, abs=0.0101)
+    assert forecast.market.home.win_probability == pytest.approx(above, abs=near)
     if query.horizon is Horizon.FINAL:
         assert 0.0 not in forecast.distribution
         assert market.line or forecast.market.push_probability == 0

@@ -55,9 +55,10 @@ def test_a_game_alone_has_the_distribution_that_it_has_in_a_batch(
     alone, batch = both(situation, lead, gain, margin, live)
     assert alone.below(-LARGEST, LARGEST) == pytest.approx(batch.below[0], abs=1e-12)
     assert [alone.cumulative(value) for value in VALUES.tolist()] == pytest.approx(batch.below[0], abs=1e-12)
-    assert alone.home_lead_probability == pytest.approx(batch.home_leads[0], abs=1e-9)
+    # What is served is at least 1e-9 from 0 and 1.
+    assert alone.home_lead_probability == pytest.approx(batch.home_leads[0], abs=2e-9)
     for value in (-7.5, -1.0, -0.5, 0.0, 0.5, 3.0, 11.5):
-        assert alone.probability_above(value) == pytest.approx(batch.above(value)[0], abs=1e-9)
+        assert alone.probability_above(value) == pytest.approx(batch.above(value)[0], abs=2e-9)
 
 
 @given(SITUATIONS, LEADS, GAINS, MARGINS, st.lists(st.floats(0.0005, 0.9995), min_size=1, max_size=9))

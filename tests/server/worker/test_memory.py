@@ -12,11 +12,11 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
-MOST = 150_000_000
-"""Bytes, including its share of memory shared with other processes (PSS)."""
+MOST = 160_000_000
+"""Bytes, including its share of memory shared with other processes (PSS): with two workers, as by default."""
 
 
-def test_a_worker_with_the_bundle_that_ships_takes_less_than_150_megabytes(tmp_path: Path) -> None:
+def test_a_worker_with_the_bundle_that_ships_takes_less_than_160_megabytes(tmp_path: Path) -> None:
     requests = [
         pb.PredictRequest(
             pattern=accumulate(islice(cycle((2, -3, 0, number % 4)), 1 + number % 47)),
@@ -31,13 +31,13 @@ def test_a_worker_with_the_bundle_that_ships_takes_less_than_150_megabytes(tmp_p
     options = [("grpc.max_receive_message_length", -1)]
     with (
         spawned_server(
-            "--workers", "1", "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3", new_interpreter=True
+            "--workers", "2", "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3", new_interpreter=True
         ) as server,
         grpc.insecure_channel(server.address, options=options) as channel,
     ):
         for _ in range(3):
             answer = PredictionServiceStub(channel).PredictBatch(pb.PredictBatchRequest(requests=requests), timeout=60)
             assert all(result.HasField("forecast") for result in answer.results)
-        [worker] = server.workers
+        worker = max(server.workers, key=lambda each: each.memory_info().rss)  # the one that answered
         taken = worker.memory_full_info().pss
     assert taken < MOST

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from dejavu_models.betting import DEFAULT_POLICY, MarketAnswer, StakingPolicy, TotalMarket, evaluate_market
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.totals.game import TotalGame, TotalTables
-from dejavu_models.types import DISTRIBUTION_LEVELS, Interval, Quantile, TotalForecast
+from dejavu_models.types import DISTRIBUTION_LEVELS, Quantile, TotalForecast
+from dejavu_models.uncertainty.lattice.distribution import around_point
 
 
 def forecast_total(
@@ -19,8 +18,7 @@ def forecast_total(
 ) -> TotalForecast:
     """Forecasts the points of both teams at the horizon of a query.
 
-    The interval has whole ends and holds both. One that does not reach the point forecast, a real number, is widened to
-    the whole numbers around it.
+    The interval has whole ends and holds both; see `around_point`.
 
     Args:
         tables: tables of the query's horizon and minute, for the source of the expected total.
@@ -34,7 +32,7 @@ def forecast_total(
     levels = query.quantile_levels
     return TotalForecast(
         point=game.point,
-        interval=Interval(min(lower, float(math.floor(game.point))), max(upper, float(math.ceil(game.point)))),
+        interval=around_point(game.point, lower, upper),
         quantiles=tuple(Quantile(*each) for each in zip(levels, game.quantiles(levels), strict=True)) if levels else (),
         expected_total=expected,
         distribution=tuple(game.quantiles(DISTRIBUTION_LEVELS)) if query.record else (),

@@ -7,7 +7,6 @@ only for the many quantiles of a forecast that is recorded. See `uncertainty.lat
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,7 +18,7 @@ from dejavu_models.totals.model import CENTERS, TotalModel
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_models.uncertainty.lattice.distribution import TOLERANCE
 from dejavu_models.uncertainty.lattice.margin_model import ROWS
-from dejavu_models.uncertainty.lattice.shapes import cumulative, inverse, share_below
+from dejavu_models.uncertainty.lattice.shapes import ONE_SHAPE, Mixture
 
 _CENTERS: Final[list[float]] = CENTERS.tolist()
 _MANY: Final = 6
@@ -41,6 +40,7 @@ class TotalTables:
         self.late = self.final and minute >= LATE
         self.arrays = model.late_shapes[minute - LATE] if self.late else model.shapes[row : row + 1]
         self.shapes: list[list[float]] = self.arrays.tolist()
+        self.centers = _CENTERS if self.late else ONE_SHAPE
         self.point: list[float] = model.point[row].tolist()
         self.scale: list[float] = model.scale[row].tolist()
         self.log_mean = float(model.log_mean[row])
@@ -72,14 +72,10 @@ class TotalGame:
 
     def __init__(self, tables: TotalTables, points: int, lead: float, expected: float) -> None:
         size = abs(lead)
-        self._tables, self._points = tables, points
+        self._points = points
         self._to_come = tables.to_come(points, size, expected)
         self._scale = math.exp(tables.log_scale(self._to_come, size))
-        self._cell, self._share = 0, 0.0
-        if tables.late:
-            self._cell = cell = bisect_right(_CENTERS, size) - 1
-            if cell < len(_CENTERS) - 1:
-                self._share = (size - _CENTERS[cell]) / (_CENTERS[cell + 1] - _CENTERS[cell])
+        self._shape = Mixture(tables.arrays, tables.shapes, tables.centers, size)
 
     @property
     def point(self) -> float:
@@ -99,28 +95,19 @@ class TotalGame:
             return [float(self._points + self._quantile(level)) for level in levels]
         first, last = self._quantile(min(levels)), self._quantile(max(levels))
         standardized: Floats = (np.arange(first + 0.5, last + 1) - self._to_come) / self._scale
-        below = cumulative(self._tables.arrays[self._cell], standardized)
-        if self._share:
-            other = cumulative(self._tables.arrays[self._cell + 1], standardized)
-            below = (1 - self._share) * below + self._share * other
-        found: list[int] = np.searchsorted(below, np.array(levels) - TOLERANCE).tolist()
+        found: list[int] = np.searchsorted(self._shape.cumulative(standardized), np.array(levels) - TOLERANCE).tolist()
         # What lies at or below the last of them is, to rounding, the greatest level.
         return [float(self._points + min(first + index, last)) for index in found]
 
     def _below(self, to_come: int) -> float:
         """Returns the probability of so many points still to come or fewer, below MOST_TO_COME."""
-        standardized = (to_come + 0.5 - self._to_come) / self._scale
-        shapes = self._tables.shapes
-        result = share_below(shapes[self._cell], standardized)
-        if self._share:
-            result += self._share * (share_below(shapes[self._cell + 1], standardized) - result)
-        return result
+        return self._shape.share_below((to_come + 0.5 - self._to_come) / self._scale)
 
     def _quantile(self, level: float) -> int:
         """Returns the least number of points still to come with at least a level at or below it."""
         target = level - TOLERANCE
         # A value of the nearer shape; that of a mixture, and beyond the outermost level, is a few steps away.
-        start = self._to_come + self._scale * inverse(self._tables.shapes[self._cell], target) - 0.5
+        start = self._to_come + self._scale * self._shape.inverses(target)[0] - 0.5
         value = min(max(math.ceil(start), 0), MOST_TO_COME)
         while value > 0 and self._below(value - 1) >= target:
             value -= 1

@@ -25,7 +25,7 @@ from dejavu_models.totals.inputs import (
 from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon
 from dejavu_models.uncertainty.lattice.distribution import WholeNumberDistribution
 from dejavu_models.uncertainty.lattice.margin_model import ROWS
-from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, ascend, cumulative, mixed
+from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, check_tables, cumulative, mixed
 
 CENTERS: Final[Floats] = np.array([0.0, 4.0, 10.0, 18.0])
 """Sizes of the lead at which there is a late shape, in points; between them shapes are mixed."""
@@ -70,14 +70,7 @@ class TotalModel:
             "shapes": (len(CASES), levels),
             "late_shapes": (len(LATE_MINUTES), len(CENTERS), levels),
         }
-        for name, shape in expected.items():
-            values = getattr(self, name)
-            if values.shape != shape or values.dtype != np.float64 or not np.isfinite(values).all():
-                raise ValueError(f"{name} must be finite float64 of shape {shape}, not {values.dtype} {values.shape}")
-        if not (ascend(self.shapes) and ascend(self.late_shapes)):
-            raise ValueError("the quantiles of a shape must ascend")
-        if self.games < 1:
-            raise ValueError("a shape needs at least one game")
+        check_tables({name: getattr(self, name) for name in TABLES}, expected, self.games)
 
     def to_come(self, horizon: Horizon, minute: int, inputs: TotalInputs) -> Floats:
         """Returns the points that are expected still to come until a horizon, (n,), from 0 to MOST_TO_COME.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
@@ -20,6 +21,13 @@ EDGES: Final[Floats] = np.arange(-LARGEST - 0.5, LARGEST + 1)
 
 TOLERANCE: Final = 1e-12
 """Rounding of a cumulative probability."""
+
+
+def around_point(point: float, lower: float, upper: float) -> Interval:
+    """Returns an interval with whole ends; one that does not reach the point forecast, a real number, is widened to
+    the whole numbers around it.
+    """
+    return Interval(float(min(lower, math.floor(point))), float(max(upper, math.ceil(point))))
 
 
 class WholeNumberDistribution:

@@ -7,7 +7,6 @@ from plain numbers, in closed form; a table of all values is made only where man
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,7 +15,7 @@ import numpy as np
 from dejavu_models.arrays import Floats
 from dejavu_models.types import HORIZONS, Horizon, Interval
 from dejavu_models.uncertainty.conformal_scores import LEVEL_GRID, LEVEL_SCORES, NORMAL, ScoreGrid
-from dejavu_models.uncertainty.lattice.distribution import EDGES, FLOOR, LARGEST, TOLERANCE
+from dejavu_models.uncertainty.lattice.distribution import EDGES, FLOOR, LARGEST, TOLERANCE, around_point
 from dejavu_models.uncertainty.lattice.inputs import LATE, LiveInputs, win_terms
 from dejavu_models.uncertainty.lattice.margin_model import (
     CELLS_FROM,
@@ -26,7 +25,7 @@ from dejavu_models.uncertainty.lattice.margin_model import (
     SMALLEST,
     MarginModel,
 )
-from dejavu_models.uncertainty.lattice.shapes import LEVELS, cumulative, inverse, share_below
+from dejavu_models.uncertainty.lattice.shapes import LEVELS, ONE_SHAPE, Mixture
 
 _CENTERS: Final[list[float]] = CENTERS.tolist()
 _UPPER_EDGES: Final[Floats] = EDGES[1:]
@@ -67,6 +66,7 @@ class GameTables:
         self.cells = self.final and minute >= CELLS_FROM
         self.arrays = model.late_shapes[minute - CELLS_FROM] if self.cells else model.shapes[row : row + 1]
         self.shapes: list[list[float]] = self.arrays.tolist()
+        self.centers = _CENTERS if self.cells else ONE_SHAPE
         self.scale: list[float] = model.scale[row].tolist()
         self.pace: list[float] = model.pace[row].tolist()
         if self.final:
@@ -148,11 +148,7 @@ class LatticeGame:
             side, recency = float(live.last_side[0]), float(live.recency[0])
         self._scale = math.exp(tables.log_scale(size, margin, pace))
         self._mirrored = tables.cells and lead < 0
-        self._cell, self._share = 0, 0.0
-        if tables.cells:
-            self._cell = cell = bisect_right(_CENTERS, size) - 1
-            if cell < len(_CENTERS) - 1:
-                self._share = (size - _CENTERS[cell]) / (_CENTERS[cell + 1] - _CENTERS[cell])
+        self._shape = Mixture(tables.arrays, tables.shapes, tables.centers, size)
         if not tables.final:
             self._home = 1 - self._below_edge(0.5)
             return
@@ -182,16 +178,11 @@ class LatticeGame:
         if not alpha < 1:
             raise ValueError(f"alpha {alpha} is not less than 1")
         self._check_level(alpha / 2)
-        return self._around_point(self._quantile(alpha / 2), self._quantile(1 - alpha / 2))
+        return around_point(self._point, self._quantile(alpha / 2), self._quantile(1 - alpha / 2))
 
     def interval_at(self, reach: float) -> Interval:
         """See `GameDistribution.interval_at`."""
-        return self._around_point(*self.values_at((-reach, reach)))
-
-    def _around_point(self, lower: float, upper: float) -> Interval:
-        if not lower <= self._point <= upper:
-            lower, upper = min(lower, math.floor(self._point)), max(upper, math.ceil(self._point))
-        return Interval(float(lower), float(upper))
+        return around_point(self._point, *self.values_at((-reach, reach)))
 
     @staticmethod
     def _check_level(level: float) -> None:
@@ -266,9 +257,7 @@ class LatticeGame:
         standardized = (_UPPER_EDGES[range_] - self._point) / self._scale
         if self._mirrored:
             standardized = -standardized
-        share = cumulative(tables.arrays[self._cell], standardized)
-        if self._share:
-            share = (1 - self._share) * share + self._share * cumulative(tables.arrays[self._cell + 1], standardized)
+        share = self._shape.cumulative(standardized)
         if self._mirrored:
             share = 1 - share
         if tables.final:
@@ -289,10 +278,7 @@ class LatticeGame:
         standardized = (edge - self._point) / self._scale
         if self._mirrored:
             standardized = -standardized
-        shapes, cell, share = self._tables.shapes, self._cell, self._share
-        result = share_below(shapes[cell], standardized)
-        if share:
-            result += share * (share_below(shapes[cell + 1], standardized) - result)
+        result = self._shape.share_below(standardized)
         return 1 - result if self._mirrored else result
 
     def _quantile(self, level: float) -> int:
@@ -306,13 +292,10 @@ class LatticeGame:
                 target, most = target / self._below_ratio * self._total, -1
             else:
                 target, least = (1 - (1 - target) / self._above_ratio) * self._total + self._tie, 1
-        level, shapes = 1 - target if self._mirrored else target, self._tables.shapes
-        nearest = farthest = self._value_at(inverse(shapes[self._cell], level))
-        if self._share:
-            # A mixture's quantile lies between those of its parts.
-            other = self._value_at(inverse(shapes[self._cell + 1], level))
-            nearest, farthest = (other, nearest) if other < nearest else (nearest, other)
-        value, end = math.ceil(nearest - _CLEAR), math.ceil(farthest + _CLEAR)
+        level = 1 - target if self._mirrored else target
+        # A mixture's quantile lies between those of its parts.
+        parts = [self._value_at(each) for each in self._shape.inverses(level)]
+        value, end = math.ceil(min(parts) - _CLEAR), math.ceil(max(parts) + _CLEAR)
         if _INNER < level < 1 - _INNER:
             most = max(min(most, end), least)
         value = min(max(value, least), most)

@@ -31,7 +31,7 @@ from dejavu_models.uncertainty.lattice.inputs import (
     shift_terms,
     win_terms,
 )
-from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, ascend, cumulative, mixed
+from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS, check_tables, cumulative, mixed
 
 CELLS_FROM: Final = 36
 """Minute from which the shape at the end depends on the lead: the trailing team fouls, a tie is played on."""
@@ -91,14 +91,7 @@ class MarginModel:
             "late_shapes": (len(LATE_MINUTES), len(CENTERS), levels),
             "win": (WIN_TERMS,),
         }
-        for name, shape in expected.items():
-            values = getattr(self, name)
-            if values.shape != shape or values.dtype != np.float64 or not np.isfinite(values).all():
-                raise ValueError(f"{name} must be finite float64 of shape {shape}, not {values.dtype} {values.shape}")
-        if not (ascend(self.shapes) and ascend(self.late_shapes)):
-            raise ValueError("the quantiles of a shape must ascend")
-        if self.games < 1:
-            raise ValueError("a shape needs at least one game")
+        check_tables({name: getattr(self, name) for name in TABLES}, expected, self.games)
 
     def shifts(self, horizon: Horizon, minute: int, live: LiveInputs) -> Floats:
         """Returns what live inputs add to the point forecasts of n games, (n,), in points; 0 if they are not used."""

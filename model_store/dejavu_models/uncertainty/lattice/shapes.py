@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -122,7 +123,71 @@ def mixed(shapes: Floats, centers: Floats, values: Floats, sizes: Floats) -> Flo
     return result
 
 
-def ascend(shapes: Floats) -> bool:
+ONE_SHAPE: Final = [0.0]
+"""Centers of a `Mixture` of a single shape, whatever the lead is."""
+
+
+class Mixture:
+    """The shapes between two centers, mixed for one game: the same numbers as `mixed`.
+
+    Args:
+        arrays: (centers, 107), the shapes.
+        shapes: the same as plain numbers.
+        centers: sizes of the lead of the shapes, ascending from 0.
+        size: that of the game's lead, non-negative; beyond the last center counts as that one.
+    """
+
+    __slots__ = ("_arrays", "_shapes", "_share", "cell")
+
+    def __init__(self, arrays: Floats, shapes: list[list[float]], centers: Sequence[float], size: float) -> None:
+        self.cell = cell = bisect_right(centers, size) - 1
+        """Index of the center at or below the size."""
+        self._arrays, self._shapes, self._share = arrays, shapes, 0.0
+        if cell < len(centers) - 1:
+            self._share = (size - centers[cell]) / (centers[cell + 1] - centers[cell])
+
+    def share_below(self, value: float) -> float:
+        """Returns the share below a standardised value; see `cumulative`."""
+        result = share_below(self._shapes[self.cell], value)
+        if self._share:
+            result += self._share * (share_below(self._shapes[self.cell + 1], value) - result)
+        return result
+
+    def cumulative(self, values: Floats) -> Floats:
+        """Returns the shares below standardised values; see `cumulative`."""
+        result = cumulative(self._arrays[self.cell], values)
+        if not self._share:
+            return result
+        return (1 - self._share) * result + self._share * cumulative(self._arrays[self.cell + 1], values)
+
+    def inverses(self, level: float) -> tuple[float, ...]:
+        """Returns `inverse` of each of the shapes that are mixed: one or two."""
+        cells = (self.cell, self.cell + 1) if self._share else (self.cell,)
+        return tuple(inverse(self._shapes[cell], level) for cell in cells)
+
+
+def check_tables(tables: Mapping[str, Floats], forms: Mapping[str, tuple[int, ...]], games: int) -> None:
+    """Checks the tables of a model on whole numbers.
+
+    Args:
+        tables: all of them by name; "shapes" and "late_shapes" have quantiles at SHAPE_LEVELS in their last axis.
+        forms: their shapes as arrays.
+        games: number of games behind them.
+
+    Raises:
+        ValueError: if a form is wrong, or a value is not finite, or quantiles do not ascend, or there are no games.
+    """
+    for name, form in forms.items():
+        values = tables[name]
+        if values.shape != form or values.dtype != np.float64 or not np.isfinite(values).all():
+            raise ValueError(f"{name} must be finite float64 of shape {form}, not {values.dtype} {values.shape}")
+    if not (_ascend(tables["shapes"]) and _ascend(tables["late_shapes"])):
+        raise ValueError("the quantiles of a shape must ascend")
+    if games < 1:
+        raise ValueError("a shape needs at least one game")
+
+
+def _ascend(shapes: Floats) -> bool:
     """Returns whether the quantiles of shapes, (…, 107), are such that `cumulative` is a distribution function."""
     steps = np.diff(shapes, axis=-1)
     return bool((steps >= 0).all() and (steps[..., [0, -1]] > 0).all())

@@ -33,7 +33,7 @@ from dejavu_models.arrays import from_npz, to_npz
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores, score
-from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
+from dejavu_trainer.evaluation.scoring.forecasts import Forecasts, named_columns, split_columns
 from dejavu_trainer.execution import Advance, ignore
 from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
@@ -213,11 +213,7 @@ def to_bytes(fold: FoldScores) -> bytes:
         for field in fields(FoldScores)
         if field.name not in (*_PLAIN, "forecasts")
     }
-    for name, forecasts in fold.forecasts.items():
-        for field in fields(Forecasts):
-            if (values := getattr(forecasts, field.name)) is not None:
-                arrays[f"{name}.{field.name}"] = values
-    return to_npz(plain=np.array(json.dumps(plain)), **arrays)
+    return to_npz(plain=np.array(json.dumps(plain)), **arrays, **named_columns(fold.forecasts))
 
 
 def read_fold(path: Path) -> FoldScores:
@@ -227,12 +223,8 @@ def read_fold(path: Path) -> FoldScores:
         DataError: if the file is not a valid fold.
     """
     try:
-        arrays = from_npz(path.read_bytes())
+        arrays, forecasts = split_columns(from_npz(path.read_bytes()))
         plain: dict[str, Any] = json.loads(str(arrays.pop("plain")))
-        forecasts: dict[str, dict[str, np.ndarray]] = {}
-        for key in [key for key in arrays if "." in key]:
-            name, field = key.split(".")
-            forecasts.setdefault(name, {})[field] = arrays.pop(key)
         values_by_name: dict[str, Any] = {**plain, **arrays}
         for name in ("train_seasons", "calibration_seasons"):
             values_by_name[name] = tuple(values_by_name[name])

@@ -23,7 +23,7 @@ from dejavu_models.metrics import ECE_BINS, Estimate, GameBootstrap
 from dejavu_models.types import CASES, HORIZONS, Horizon
 from dejavu_models.uncertainty.conformal_cells import lead_groups
 from dejavu_trainer.evaluation.scoring.fold_scores import CEILING, FORECASTERS, FoldScores
-from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
+from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts, WithIntervals
 from dejavu_trainer.execution import Advance, ignore
 
 LEADS: Final = ("0-3", "4-8", "9-15", "16+")
@@ -150,18 +150,28 @@ def losses(fold: FoldScores, forecaster: str, horizon: Horizon) -> dict[str, Flo
         result["mae"] = metrics.absolute_error(point, outcome)
         result["rmse"] = metrics.squared_error(point, outcome)
         result["crps"] = forecasts.crps[:, cases].astype(np.float64)
-    if forecasts.lower is not None and forecasts.upper is not None:
-        for index, (alpha, level) in enumerate(zip(ALPHAS, LEVELS, strict=True)):
-            lower, upper = (ends[:, cases, index].astype(np.float64) for ends in (forecasts.lower, forecasts.upper))
-            if np.isfinite(lower).all():
-                result[f"winkler_{level}"] = metrics.winkler(lower, upper, outcome, alpha)
-                held = (
-                    metrics.covered(lower, upper, outcome)
-                    if forecasts.held is None
-                    else forecasts.held[:, cases, index]
-                )
-                result[f"coverage_{level}"] = held.astype(np.float64)
-                result[f"width_{level}"] = upper - lower
+    return result | interval_losses(forecasts, cases, outcome)
+
+
+def interval_losses(forecasts: WithIntervals, cases: slice, outcome: Floats) -> dict[str, Floats]:
+    """Computes the losses of intervals by metric, (n, minutes) each; none at levels without an interval.
+
+    Args:
+        forecasts: of one forecaster.
+        cases: the cases of a horizon.
+        outcome: (n, 1), in points.
+    """
+    result: dict[str, Floats] = {}
+    if forecasts.lower is None or forecasts.upper is None:
+        return result
+    for index, (alpha, level) in enumerate(zip(ALPHAS, LEVELS, strict=True)):
+        lower, upper = (ends[:, cases, index].astype(np.float64) for ends in (forecasts.lower, forecasts.upper))
+        if not np.isfinite(lower).all():
+            continue
+        result[f"winkler_{level}"] = metrics.winkler(lower, upper, outcome, alpha)
+        held = metrics.covered(lower, upper, outcome) if forecasts.held is None else forecasts.held[:, cases, index]
+        result[f"coverage_{level}"] = held.astype(np.float64)
+        result[f"width_{level}"] = upper - lower
     return result
 
 
@@ -250,9 +260,11 @@ def _forecasters(kind: str) -> tuple[str, ...]:
 def _measure(
     fold: FoldScores, horizon: Horizon, groups: Sequence[_Group], bootstrap: GameBootstrap
 ) -> list[GroupMetrics]:
-    """Computes the metrics of a batch's groups, from means as in `_means`; NaN in resamples without their games."""
+    """Computes the metrics of a batch's groups, from `resampled_means`; NaN in resamples without their games."""
     led = fold.outcomes[:, HORIZONS.index(horizon)] > 0
-    counts = _means(np.stack([group.which.sum(axis=1, dtype=np.float64) for group in groups], axis=1), bootstrap)
+    counts = resampled_means(
+        np.stack([group.which.sum(axis=1, dtype=np.float64) for group in groups], axis=1), bootstrap
+    )
     # The totals are integers up to floating-point error.
     totals = np.rint(counts[1:] * len(fold))
     counts[1:] = np.where(totals > 0, totals / len(fold), np.nan)
@@ -262,7 +274,7 @@ def _measure(
         losses_by_metric = losses(fold, name, horizon)
         shown = [metric for metric in (SMALL_METRICS if small else losses_by_metric) if metric in losses_by_metric]
         sums = [(group.of(losses_by_metric[metric]) * group.which).sum(axis=1) for metric in shown for group in groups]
-        parts = np.split(_means(np.stack(sums, axis=1), bootstrap), len(shown), axis=1)
+        parts = np.split(resampled_means(np.stack(sums, axis=1), bootstrap), len(shown), axis=1)
         means[name] = {metric: part / counts for metric, part in zip(shown, parts, strict=True)}
         if "rmse" in means[name]:
             means[name]["rmse"] = np.sqrt(means[name]["rmse"])
@@ -272,7 +284,7 @@ def _measure(
     return _group_metrics(groups, means, bootstrap)
 
 
-def _means(by_game: Floats, bootstrap: GameBootstrap) -> Floats:
+def resampled_means(by_game: Floats, bootstrap: GameBootstrap) -> Floats:
     """Returns the means of (n, k) scores over all games, in row 0, and in each resample: (1 + resamples, k)."""
     return np.vstack([by_game.mean(axis=0), bootstrap.resampled_means(by_game)])
 
@@ -288,7 +300,7 @@ def _calibration_errors(
         of_group = group.of(bins)[group.which], group.of(gaps)[group.which]
         counted = np.bincount(of_group[0], weights=of_group[1], minlength=len(gaps) * ECE_BINS)
         sums = counted.astype(np.float64).reshape(-1, ECE_BINS)
-        errors.append(np.abs(_means(sums, bootstrap)).sum(axis=1))
+        errors.append(np.abs(resampled_means(sums, bootstrap)).sum(axis=1))
     return np.stack(errors, axis=1)
 
 

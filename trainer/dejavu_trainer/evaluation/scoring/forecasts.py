@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,22 @@ from dejavu_models.arrays import Singles
 
 ALPHAS: Final = (0.05, 0.2, 0.5)
 """Miscoverages of the scored intervals."""
+
+
+class WithIntervals(Protocol):
+    """Forecasts that may have intervals, of differentials or of totals; see `Forecasts`."""
+
+    @property
+    def lower(self) -> Singles | None:
+        """(n, cases, alphas), lower ends."""
+
+    @property
+    def upper(self) -> Singles | None:
+        """(n, cases, alphas), upper ends."""
+
+    @property
+    def held(self) -> NDArray[np.bool_] | None:
+        """(n, cases, alphas), whether the outcome counts as within."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +53,32 @@ class Forecasts:
     crps: Singles | None = None
     pit: Singles | None = None
     held: NDArray[np.bool_] | None = None
+
+
+def named_columns(forecasts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Returns the arrays of forecasters, dataclasses of arrays, as FORECASTER.FIELD; without fields that are None."""
+    return {
+        f"{name}.{field.name}": values
+        for name, each in forecasts.items()
+        for field in fields(each)
+        if (values := getattr(each, field.name)) is not None
+    }
+
+
+def split_columns(
+    columns: Mapping[str, NDArray[Any]],
+) -> tuple[dict[str, NDArray[Any]], dict[str, dict[str, NDArray[Any]]]]:
+    """Splits columns into those of no forecaster, and by forecaster and field what `named_columns` returned.
+
+    Raises:
+        ValueError: if a name has more than one point.
+    """
+    others: dict[str, NDArray[Any]] = {}
+    forecasts: dict[str, dict[str, NDArray[Any]]] = {}
+    for key, values in columns.items():
+        if "." not in key:
+            others[key] = values
+            continue
+        name, field = key.split(".")
+        forecasts.setdefault(name, {})[field] = values
+    return others, forecasts

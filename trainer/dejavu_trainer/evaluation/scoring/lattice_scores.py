@@ -15,15 +15,12 @@ from dejavu_models.uncertainty.lattice.margin_model import MarginModel
 from dejavu_models.uncertainty.score_map import MAX_SCORE
 from dejavu_models.uncertainty.season_scale import SeasonScale
 from dejavu_trainer.data.games import Games
-from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
+from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
+from dejavu_trainer.evaluation.scoring.whole_numbers import WholeNumberScores
 from dejavu_trainer.training.calibrate import live_inputs
 
 SEED: Final = 18
-"""Seed of the random places within whole numbers; see `lattice_forecasts`."""
-
-
-def _live_at(model: MarginModel, games: Games, minute: int) -> LiveInputs | None:
-    return LiveInputs(*(each[:, minute - 1] for each in live_inputs(games)[0])) if model.live else None
+"""Seed of the random places within whole numbers; see `WholeNumberScores`."""
 
 
 def season_factors(points: Floats, model: MarginModel, margins: Floats, games: Games) -> Floats:
@@ -37,10 +34,10 @@ def season_factors(points: Floats, model: MarginModel, margins: Floats, games: G
         margins: (n,), expected final differentials before tip-off, in points; NaN if unknown.
         games: games of one season, in order of date.
     """
-    result = np.empty((len(games), len(HORIZONS)))
+    result, (inputs, _) = np.empty((len(games), len(HORIZONS))), live_inputs(games)
     for index, horizon in enumerate(HORIZONS):
         minutes = [minute for minute in QUARTER_MIDPOINTS if minute in horizon.forecast_minutes]
-        made = (_distribution(points, model, margins, games, index, minute)[1] for minute in minutes)
+        made = (_distribution(points, model, margins, games, inputs, index, minute)[1] for minute in minutes)
         squares = np.mean([_squared_scores(each, games.outcomes[:, index]) for each in made], axis=0)
         state = SeasonScale()
         for day in np.unique(games.date):
@@ -52,10 +49,11 @@ def season_factors(points: Floats, model: MarginModel, margins: Floats, games: G
 
 
 def _distribution(
-    points: Floats, model: MarginModel, margins: Floats, games: Games, horizon: int, minute: int
+    points: Floats, model: MarginModel, margins: Floats, games: Games, inputs: LiveInputs, horizon: int, minute: int
 ) -> tuple[Floats, LatticeDistribution]:
     """Returns the point forecasts, (n,), and the distributions of games at a horizon, by its index, from a minute."""
-    center, live = points[:, minute - 1, horizon], _live_at(model, games, minute)
+    center = points[:, minute - 1, horizon]
+    live = LiveInputs(*(each[:, minute - 1] for each in inputs)) if model.live else None
     if live is not None:
         center = center + model.shifts(HORIZONS[horizon], minute, live)
     leads = games.levels[:, minute - 1]
@@ -67,11 +65,6 @@ def lattice_forecasts(
 ) -> Forecasts:
     """Scores the forecasts of games by one kind of tables.
 
-    An interval with whole ends holds more often than its level, by a part of the probability of its ends. Whether
-    coverage is nominal is therefore told by the randomised probability integral transform, uniform if the forecast is
-    right (Czado, Gneiting & Held, Predictive model assessment for count data, 2009): an outcome at an end counts as
-    held with the share of its probability that the level needs. The random places are the same in every run.
-
     Args:
         points: (n, 47 minutes, 2 horizons), point forecasts, in points.
         model: the tables.
@@ -79,26 +72,16 @@ def lattice_forecasts(
         games: the games.
         factors: (n, 2), of the scores by horizon, see `season_factors`; 1 by default.
     """
-    outcomes = games.outcomes
-    places = np.random.default_rng(SEED).uniform(-0.5, 0.5, (len(games), len(CASES)))
-    shape = (len(games), len(CASES))
-    point, crps, probability, pit = (np.empty(shape, dtype=np.float32) for _ in range(4))
-    lower, upper = (np.empty((*shape, len(ALPHAS)), dtype=np.float32) for _ in range(2))
-    held = np.empty((*shape, len(ALPHAS)), dtype=np.bool_)
+    scores = WholeNumberScores(len(games), SEED)
+    probability = np.empty((len(games), len(CASES)), dtype=np.float32)
+    inputs, _ = live_inputs(games)
     for column, (index, minute) in enumerate(CASES):
-        center, made = _distribution(points, model, margins, games, index, minute)
+        center, made = _distribution(points, model, margins, games, inputs, index, minute)
         if factors is not None:
             made = _scaled(made, factors[:, index])
-        outcome = outcomes[:, index]
-        point[:, column] = center
-        crps[:, column] = made.crps(outcome)
         probability[:, column] = made.home_leads
-        transform = made.pit(outcome, places[:, column])
-        pit[:, column] = transform
-        for number, alpha in enumerate(ALPHAS):
-            lower[:, column, number], upper[:, column, number] = made.intervals(alpha)
-            held[:, column, number] = (alpha / 2 < transform) & (transform <= 1 - alpha / 2)
-    return Forecasts(probability, point, lower, upper, crps, pit, held)
+        scores.score(column, center, made, games.outcomes[:, index])
+    return Forecasts(probability, scores.point, scores.lower, scores.upper, scores.crps, scores.pit, scores.held)
 
 
 def _scaled(made: LatticeDistribution, factors: Floats) -> LatticeDistribution:

@@ -14,8 +14,14 @@ from dejavu_models.arrays import Floats
 from dejavu_models.metrics import Estimate, GameBootstrap
 from dejavu_models.types import HORIZONS, Horizon
 from dejavu_trainer.evaluation.coverage import LEVEL
-from dejavu_trainer.evaluation.metrics import LATE, LEVELS, GroupMetrics, MetricsByForecaster, cases_of
-from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
+from dejavu_trainer.evaluation.metrics import (
+    LATE,
+    GroupMetrics,
+    MetricsByForecaster,
+    cases_of,
+    interval_losses,
+    resampled_means,
+)
 from dejavu_trainer.evaluation.totals.fold import RIVALS, SERVED
 from dejavu_trainer.evaluation.totals.scores import TotalScores
 
@@ -55,12 +61,12 @@ def compute_total_metrics(scores: TotalScores, *, seed: int = 0, resamples: int 
     for horizon in HORIZONS:
         by_kind: dict[str, dict[str, GroupMetrics]] = {}
         groups = list(_groups(scores, horizon))
-        weights = _resampled(np.stack([group.games for group in groups], axis=1), bootstrap)
+        weights = resampled_means(np.stack([group.games for group in groups], axis=1), bootstrap)
         means: dict[tuple[str, str], Floats] = {}
         for name in scores.forecasts:
             for metric, values in total_losses(scores, name, horizon).items():
                 by_game = np.stack([group.of(values) for group in groups], axis=1)
-                means[name, metric] = _resampled(by_game, bootstrap) / np.maximum(weights, 1e-12)
+                means[name, metric] = resampled_means(by_game, bootstrap) / np.maximum(weights, 1e-12)
         for column, group in enumerate(groups):
             by_kind.setdefault(group.kind, {})[group.name] = _measured(group, means, column, bootstrap)
         result[horizon.value] = by_kind
@@ -80,13 +86,7 @@ def total_losses(scores: TotalScores, forecaster: str, horizon: Horizon) -> dict
         "mae": metrics.absolute_error(forecasts.point[:, cases], outcome),
         "crps": forecasts.crps[:, cases].astype(np.float64),
     }
-    if forecasts.lower is not None and forecasts.upper is not None and forecasts.held is not None:
-        for index, (alpha, level) in enumerate(zip(ALPHAS, LEVELS, strict=True)):
-            lower, upper = (ends[:, cases, index].astype(np.float64) for ends in (forecasts.lower, forecasts.upper))
-            result[f"winkler_{level}"] = metrics.winkler(lower, upper, outcome, alpha)
-            result[f"coverage_{level}"] = forecasts.held[:, cases, index].astype(np.float64)
-            result[f"width_{level}"] = upper - lower
-    return result
+    return result | interval_losses(forecasts, cases, outcome)
 
 
 class SeasonShare(NamedTuple):
@@ -122,11 +122,6 @@ def _groups(scores: TotalScores, horizon: Horizon) -> Iterator[_Group]:
         yield _Group("late", f"{LATE[0]}–{LATE[1]}", everyone, *LATE)
     for minute in range(1, last + 1):
         yield _Group("minute", f"{minute}", everyone, minute, minute)
-
-
-def _resampled(by_game: Floats, bootstrap: GameBootstrap) -> Floats:
-    """Returns the means of (n, k) over all games, in row 0, and in each resample: (1 + resamples, k)."""
-    return np.vstack([by_game.mean(axis=0), bootstrap.resampled_means(by_game)])
 
 
 def _measured(

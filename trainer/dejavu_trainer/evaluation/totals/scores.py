@@ -9,14 +9,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_models.arrays import Floats, Singles
+from dejavu_models.arrays import Singles
 from dejavu_models.totals.model import TotalModel
 from dejavu_models.types import CASES, HORIZONS
-from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
+from dejavu_trainer.evaluation.scoring.forecasts import named_columns, split_columns
+from dejavu_trainer.evaluation.scoring.whole_numbers import WholeNumberScores
 from dejavu_trainer.training.totals import TotalGames
 
 SEED: Final = 19
-"""Seed of the random places within whole numbers; see `lattice_scores.lattice_forecasts`."""
+"""Seed of the random places within whole numbers; see `WholeNumberScores`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,7 @@ class TotalScores:
         arrays: dict[str, NDArray[Any]] = {
             field.name: getattr(self, field.name) for field in fields(TotalScores) if field.name != "forecasts"
         }
-        for name, forecasts in self.forecasts.items():
-            for field in fields(TotalForecasts):
-                if (values := getattr(forecasts, field.name)) is not None:
-                    arrays[f"{name}.{field.name}"] = values
-        return arrays
+        return arrays | named_columns(self.forecasts)
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> TotalScores:
@@ -76,11 +73,7 @@ class TotalScores:
         Raises:
             KeyError, TypeError, ValueError: if an array is missing or unknown.
         """
-        of_games = {name: values for name, values in arrays.items() if "." not in name}
-        forecasts: dict[str, dict[str, NDArray[Any]]] = {}
-        for key in arrays.keys() - of_games.keys():
-            name, field = key.split(".")
-            forecasts.setdefault(name, {})[field] = arrays[key]
+        of_games, forecasts = split_columns(arrays)
         by_name = {name: TotalForecasts(**values) for name, values in sorted(forecasts.items())}
         return cls(**of_games, forecasts=by_name)
 
@@ -104,19 +97,9 @@ def lattice_totals(model: TotalModel, games: TotalGames) -> TotalForecasts:
         model: the tables.
         games: n games, later than all those that the tables are fitted on.
     """
-    places = np.random.default_rng(SEED).uniform(-0.5, 0.5, (len(games.season), len(CASES)))
-    shape = (len(games.season), len(CASES))
-    point, crps, pit = (np.empty(shape, dtype=np.float32) for _ in range(3))
-    lower, upper = (np.empty((*shape, len(ALPHAS)), dtype=np.float32) for _ in range(2))
-    held = np.empty((*shape, len(ALPHAS)), dtype=np.bool_)
+    scores = WholeNumberScores(len(games.season), SEED)
     for column, (index, minute) in enumerate(CASES):
-        inputs, outcomes = games.at(minute), games.outcomes[:, index]
-        made = model.distribution(HORIZONS[index], minute, inputs)
-        point[:, column] = inputs.points + model.to_come(HORIZONS[index], minute, inputs)
-        crps[:, column] = made.crps(outcomes)
-        transform: Floats = made.pit(outcomes, places[:, column])
-        pit[:, column] = transform
-        for number, alpha in enumerate(ALPHAS):
-            lower[:, column, number], upper[:, column, number] = made.intervals(alpha)
-            held[:, column, number] = (alpha / 2 < transform) & (transform <= 1 - alpha / 2)
-    return TotalForecasts(point, crps, lower, upper, pit, held)
+        horizon, inputs = HORIZONS[index], games.at(minute)
+        made = model.distribution(horizon, minute, inputs)
+        scores.score(column, inputs.points + model.to_come(horizon, minute, inputs), made, games.outcomes[:, index])
+    return TotalForecasts(scores.point, scores.crps, scores.lower, scores.upper, scores.pit, scores.held)

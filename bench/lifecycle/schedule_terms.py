@@ -7,19 +7,17 @@ with the terms and once without, and ratings are carried from game to game. Diff
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
+from bench.lifecycle.seasons import read_tested_seasons
 
 from dejavu_models.arrays import Floats
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import GameTerms
-from dejavu_trainer.data.games import Games, load_games, parse_seasons
+from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import ignore
 from dejavu_trainer.training.ratings import carry, fit_ratings
-from dejavu_trainer.training.recipe import TrainingConfig
 
 RESAMPLES = 2000
 
@@ -48,19 +46,12 @@ def row(name: str, without: Floats, with_: Floats) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the errors of each season and of all, and the coefficients after each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the games")
-    parser.add_argument("--first", type=int, default=2015, metavar="SEASON", help="first season (default: 2015)")
-    parser.add_argument("--steps", type=int, default=TrainingConfig().rating_steps, help="evaluations of a likelihood")
-    parser.add_argument("--test", default="2019-2023", metavar="SEASONS", help="tested seasons (default: 2019-2023)")
-    options = parser.parse_args(arguments)
-    seasons = parse_seasons(options.test)
-    games = load_games(options.data, range(options.first, max(seasons) + 1))
+    games, seasons, steps = read_tested_seasons(__doc__, arguments)
     print(f"{'RMSE':>10} {'games':>6} {'without':>8} {'with':>8} {'difference':>8}   coefficients ± standard deviation")
     parts = []
     for season in seasons:
-        without, _ = errors(games, season, options.steps, with_terms=False)
-        with_, after = errors(games, season, options.steps, with_terms=True)
+        without, _ = errors(games, season, steps, with_terms=False)
+        with_, after = errors(games, season, steps, with_terms=True)
         deviations = np.sqrt(np.diag(after.covariance))[-len(GameTerms._fields) :]
         worth = zip(GameTerms._fields, after.ratings().coefficients, deviations.tolist(), strict=True)
         told = ", ".join(f"{name} {points:+.2f} ± {deviation:.2f}" for name, points, deviation in worth)

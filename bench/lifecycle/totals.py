@@ -7,19 +7,17 @@ tables of every source of the expected total, and the rivals.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
+
+from bench.lifecycle.seasons import read_tested_seasons
 
 from dejavu_models.types import HORIZONS
-from dejavu_trainer.data.games import load_games, parse_seasons
 from dejavu_trainer.evaluation.metrics import LATE, LEVELS, GroupMetrics, MetricsByForecaster
 from dejavu_trainer.evaluation.totals.acceptance import total_checks
 from dejavu_trainer.evaluation.totals.fold import RIVALS, SERVED
 from dejavu_trainer.evaluation.totals.metrics import compute_total_metrics, main_minute
 from dejavu_trainer.evaluation.totals.scores import pool_totals
 from dejavu_trainer.evaluation.totals.walk_forward import backtest_totals
-from dejavu_trainer.training.recipe import TrainingConfig
 
 
 def row(name: str, group: GroupMetrics, forecaster: str) -> str:
@@ -48,15 +46,8 @@ def shown(results: MetricsByForecaster) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the scores of each season and of all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the games")
-    parser.add_argument("--first", type=int, default=2015, metavar="SEASON", help="first season (default: 2015)")
-    parser.add_argument("--steps", type=int, default=TrainingConfig().rating_steps, help="evaluations of a likelihood")
-    parser.add_argument("--test", default="2019-2023", metavar="SEASONS", help="tested seasons (default: 2019-2023)")
-    options = parser.parse_args(arguments)
-    seasons = parse_seasons(options.test)
-    games = load_games(options.data, range(options.first, max(seasons) + 1))
-    scores = pool_totals(backtest_totals(games, seasons, options.steps))
+    games, seasons, steps = read_tested_seasons(__doc__, arguments)
+    scores = pool_totals(backtest_totals(games, seasons, steps))
     metrics = compute_total_metrics(scores)
     print("\n".join(shown(metrics)))
     for check in total_checks(metrics, scores):

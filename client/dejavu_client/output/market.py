@@ -6,6 +6,7 @@ import math
 from typing import Final
 
 from rich.console import Console
+from rich.table import Table
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.market_pb2 import (
@@ -38,12 +39,8 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     priced = ((market.home, answer.home), (market.away, answer.away))
     for name, (price, side) in zip(sides(market, forecast), priced, strict=True):
         table.add_row(name, *_side_cells(price, side, amounts=amounts))
-    notes = [f"margin of the odds {percent(answer.overround)}".replace("-", "−")]
-    if answer.push_probability:
-        notes.append(f"a push {chance(answer.push_probability)}")
     console = Console()
-    console.print(table)
-    console.print(" · ".join(notes), style="dim", highlight=False)
+    _print_sides(console, table, answer)
     console.print(_STAKING, style="dim", highlight=False)
     console.print(bet(answer, market, forecast), highlight=False, markup=False)
     if told := recording(answer, forecast):
@@ -59,17 +56,22 @@ def print_total_market(answer: TotalMarketAnswer, market: TotalMarket, forecast:
     line = f"{market.line:.1f}".removesuffix(".0")
     for name, price, side in (("over", market.over, answer.over), ("under", market.under, answer.under)):
         table.add_row(f"{name} {line}", *_side_cells(price, side, amounts=amounts))
-    notes = [f"margin of the odds {percent(answer.overround)}".replace("-", "−")]
-    if answer.push_probability:
-        notes.append(f"a push {chance(answer.push_probability)}")
     console = Console()
-    console.print(table)
-    console.print(" · ".join(notes), style="dim", highlight=False)
+    _print_sides(console, table, answer)
     side_name = enum_word(TotalSide.DESCRIPTOR, answer.side)
     chosen = answer.over if answer.side == TOTAL_SIDE_OVER else answer.under
     bet_text = f"{side_name} {line}, {_stake(chosen, amounts)}" if side_name else "no stake on either side."
     console.print(f"The model, for the points: {bet_text}", highlight=False, markup=False)
     print_warnings(console, answer.warnings)
+
+
+def _print_sides(console: Console, table: Table, answer: MarketAnswer | TotalMarketAnswer) -> None:
+    """Prints the table of both sides, and below it what holds for both."""
+    notes = [f"margin of the odds {percent(answer.overround)}".replace("-", "−")]
+    if answer.push_probability:
+        notes.append(f"a push {chance(answer.push_probability)}")
+    console.print(table)
+    console.print(" · ".join(notes), style="dim", highlight=False)
 
 
 def _side_cells(price: Odds, side: MarketSideAnswer, *, amounts: bool) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select
 
-from dejavu_server.ledger.database.canonical_value import canonical_number, canonical_text
+from dejavu_server.ledger.database.canonical_value import canonical_text
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
 
 _NOTHING_GIVEN: Final = (None, None, None)
@@ -94,12 +94,6 @@ def _request(sequence: ColumnElement[int]) -> ColumnElement[str | None]:
     return select(text).where(entries.c.sequence == sequence).scalar_subquery()
 
 
-def _total(sequence: ColumnElement[int]) -> ColumnElement[float | None]:
-    """Returns the total points of the outcome at a sequence, from its entry."""
-    points = canonical_number(entries.c.canonical, "payload", "total_points")
-    return select(points).where(entries.c.sequence == sequence).scalar_subquery()
-
-
 def _given(request: str | None, generated: int | None) -> tuple[Any, ...]:
     """Returns date, total points and last score of a request; without a date the day (an ordinal) of the forecast."""
     if request is None:
@@ -139,7 +133,7 @@ def _outcomes() -> Select[Any]:
             *(outcomes.c.differential, outcomes.c.home_team, outcomes.c.away_team, outcomes.c.withdrawn),
             *(before.sequence, before.differential, before.home_team, before.away_team, before.withdrawn),
             exists().where(same_earlier, earlier.revision < outcomes.c.revision),
-            *(_total(outcomes.c.sequence), _total(before.sequence)),
+            *(outcomes.c.total_points, before.total_points),
         )
         .select_from(outcomes)
         .outerjoin(_before_outcome, and_(same, before.revision == outcomes.c.revision - 1))

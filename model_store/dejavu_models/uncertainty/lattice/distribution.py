@@ -66,10 +66,10 @@ class WholeNumberDistribution:
         Args:
             levels: in (0, 1).
         """
-        result = np.empty((len(self), len(levels)), dtype=np.int64)
-        for row, below in enumerate(self.below):
-            result[row] = np.searchsorted(below, np.asarray(levels) - TOLERANCE)
-        quantiles: Integers = np.minimum(result, self.mass.shape[1] - 1) + self.first[:, None]
+        # One comparison of all games takes a tenth of the time of a search in each game's row.
+        less = [np.count_nonzero(self.below < level - TOLERANCE, axis=1) for level in levels]
+        columns = np.minimum(np.stack(less, axis=1), self.mass.shape[1] - 1)
+        quantiles: Integers = columns + self.first[:, None]
         return quantiles
 
     def intervals(self, alpha: float) -> tuple[Integers, Integers]:

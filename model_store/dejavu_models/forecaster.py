@@ -25,6 +25,7 @@ from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.point.batch import GameBatch
 from dejavu_models.point.ensemble import PointEnsemble
+from dejavu_models.point.single import SingleGameModels
 from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, RatingsByDate, are_usable, ratings_warnings
 from dejavu_models.totals.by_date import TotalsByDate
 from dejavu_models.totals.forecast import forecast_total
@@ -79,6 +80,7 @@ class Forecaster:
     ) -> None:
         self.manifest = manifest
         self.models = models
+        self._single = SingleGameModels(models)
         self.calibration = calibration
         self.rating_filter = ratings
         self.totals = totals
@@ -182,6 +184,10 @@ class Forecaster:
             return []
         state = self._active
         margins = [state.expected_margin(query, self.max_ratings_days) for query in queries]
+        if len(queries) == 1 and not queries[0].explain:
+            [query], [margin] = queries, margins
+            of_models = self._single.ensemble(query.pattern.differentials, margin)
+            return [self._forecast(query, margin, of_models[HORIZONS.index(query.horizon)], state)]
         rows: dict[tuple[tuple[float, ...], float | None, bool], int] = {}
         row_of = [
             rows.setdefault((query.pattern.differentials, margin, query.explain_steps), len(rows))
@@ -190,7 +196,7 @@ class Forecaster:
         explained = {row: query.explain_steps for query, row in zip(queries, row_of, strict=True) if query.explain}
         games = GameBatch([(pattern, margin) for pattern, margin, _ in rows], self.models, explained)
         return [
-            self._forecast(query, margin, games, row, state)
+            self._forecast(query, margin, games.point(row, HORIZONS.index(query.horizon)), state, games, row)
             for query, margin, row in zip(queries, margins, row_of, strict=True)
         ]
 
@@ -200,13 +206,18 @@ class Forecaster:
         return () if dejavu is None else dejavu.course(game, HORIZONS.index(forecast.horizon))
 
     def _forecast(
-        self, query: ForecastQuery, margin: float | None, games: GameBatch, row: int, state: _ActiveState
+        self,
+        query: ForecastQuery,
+        margin: float | None,
+        of_models: float,
+        state: _ActiveState,
+        games: GameBatch | None = None,
+        row: int = 0,
     ) -> Forecast:
-        horizon = HORIZONS.index(query.horizon)
+        """Returns the forecast around the point that the models give; one that is explained needs its batch."""
         minute = query.pattern.minutes
         source = state.margin_source(query, self.max_ratings_days)
-        predictions, index = games.predictions[row]
-        point, distribution = self._game(query, source, float(predictions.ensemble[index, horizon]), margin)
+        point, distribution = self._game(query, source, of_models, margin)
         adapter = state.adapters.get((query.horizon, quarter_of(minute)))
         issued = IssuedDistribution(distribution, state.mode, adapter)
         static = distribution.interval(query.alpha)
@@ -227,12 +238,11 @@ class Forecaster:
                     self.models,
                     distribution.calibration_games,
                     point,
-                    predictions,
-                    index,
-                    horizon,
+                    *games.predictions[row],
+                    HORIZONS.index(query.horizon),
                     *games.earlier(row),
                 )
-                if query.explain
+                if query.explain and games is not None
                 else None
             ),
             quantiles=issued.quantiles(query.quantile_levels),

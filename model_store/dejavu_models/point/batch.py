@@ -60,6 +60,11 @@ class GameBatch:
                 np.array([*explained.values()]),
             )
 
+    def point(self, row: int, horizon: int) -> float:
+        """Returns the point forecast of a game at a horizon, by its index, in points."""
+        predictions, index = self.predictions[row]
+        return float(predictions.ensemble[index, horizon])
+
     def earlier(self, row: int) -> tuple[Floats, bool]:
         """Returns an explained game's forecasts before tip-off and after each minute but its last, (minutes, 2), and
         whether they contain the similar games.

@@ -15,7 +15,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
-from dejavu_models.arrays import Floats
+from dejavu_models.arrays import Floats, Singles
 from dejavu_models.point import features
 from dejavu_models.types import HORIZONS
 
@@ -62,3 +62,12 @@ class Lstm:
         """
         (residuals,) = self._session.run([OUTPUT], {INPUT: features.minute_steps(patterns, margins)})
         return residuals.astype(float)  # type: ignore[no-any-return]  # onnxruntime is untyped
+
+    def last_residuals(self, steps: Singles) -> Singles:
+        """Predicts corrections for one game from its `features.minute_steps`, (1, minutes, 5).
+
+        Returns:
+            (2,), those after the last minute, in points, by horizon; see `residuals`.
+        """
+        (residuals,) = self._session.run([OUTPUT], {INPUT: steps})
+        return residuals[0, -1]  # type: ignore[no-any-return]  # onnxruntime is untyped

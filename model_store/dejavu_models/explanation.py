@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from dejavu_models.arrays import Floats
+from dejavu_models.point.batch import ExplainedGame
 from dejavu_models.point.ensemble import PointEnsemble, Predictions
 from dejavu_models.types import Attribution, Explanation, SimilarGame
 
@@ -27,11 +28,8 @@ def explanation(
     models: PointEnsemble,
     calibration_games: int,
     point: float,
-    predictions: Predictions,
-    row: int,
+    game: ExplainedGame,
     horizon: int,
-    earlier: Floats,
-    steps: bool,
 ) -> Explanation:
     """Builds the explanation of one forecast.
 
@@ -40,13 +38,10 @@ def explanation(
         calibration_games: number of games behind the distribution of the forecast.
         point: point forecast that was issued, in points; what live inputs add to the models' counts as known with the
             last minute.
-        predictions: predictions for several games at one minute.
-        row: row of the game in `predictions`.
+        game: what the models predicted for the game.
         horizon: index of the horizon in HORIZONS.
-        earlier: (minutes, 2), forecasts of the game before tip-off and after each minute but the last; see
-            `point.batch.earlier_forecasts`.
-        steps: whether `earlier` contains the similar games.
     """
+    predictions, row, earlier, steps = game
     weight = float(models.weights.dejavu_weights[horizon, predictions.minute])
     lead = float(predictions.persistence[row])
     similar = 0.0 if steps else weight * float(predictions.dejavu[row, horizon] - predictions.linear[row, horizon])

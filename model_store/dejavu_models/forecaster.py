@@ -23,7 +23,7 @@ from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.online_state import INITIAL, OnlineState
-from dejavu_models.point.batch import GameBatch
+from dejavu_models.point.batch import ExplainedGame, GameBatch
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.single import SingleGameModels
 from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, RatingsByDate, are_usable, ratings_warnings
@@ -184,10 +184,11 @@ class Forecaster:
             return []
         state = self._active
         margins = [state.expected_margin(query, self.max_ratings_days) for query in queries]
-        if len(queries) == 1 and not queries[0].explain:
+        if len(queries) == 1:
             [query], [margin] = queries, margins
-            of_models = self._single.ensemble(query.pattern.differentials, margin)
-            return [self._forecast(query, margin, of_models[HORIZONS.index(query.horizon)], state)]
+            game = self._single.predict(query.pattern.differentials, margin)
+            explained_by = game.explained(steps=query.explain_steps) if query.explain else None
+            return [self._forecast(query, margin, game.ensemble[HORIZONS.index(query.horizon)], state, explained_by)]
         rows: dict[tuple[tuple[float, ...], float | None, bool], int] = {}
         row_of = [
             rows.setdefault((query.pattern.differentials, margin, query.explain_steps), len(rows))
@@ -196,7 +197,13 @@ class Forecaster:
         explained = {row: query.explain_steps for query, row in zip(queries, row_of, strict=True) if query.explain}
         games = GameBatch([(pattern, margin) for pattern, margin, _ in rows], self.models, explained)
         return [
-            self._forecast(query, margin, games.point(row, HORIZONS.index(query.horizon)), state, games, row)
+            self._forecast(
+                query,
+                margin,
+                games.point(row, HORIZONS.index(query.horizon)),
+                state,
+                games.explained(row) if query.explain else None,
+            )
             for query, margin, row in zip(queries, margins, row_of, strict=True)
         ]
 
@@ -211,10 +218,9 @@ class Forecaster:
         margin: float | None,
         of_models: float,
         state: _ActiveState,
-        games: GameBatch | None = None,
-        row: int = 0,
+        explained: ExplainedGame | None,
     ) -> Forecast:
-        """Returns the forecast around the point that the models give; one that is explained needs its batch."""
+        """Returns the forecast of a query around the point that the models give, explained or not."""
         minute = query.pattern.minutes
         source = state.margin_source(query, self.max_ratings_days)
         point, distribution = self._game(query, source, of_models, margin)
@@ -234,16 +240,11 @@ class Forecaster:
             home_lead_probability=issued.home_lead_probability(),
             model_version=self.version,
             explanation=(
-                explanation(
-                    self.models,
-                    distribution.calibration_games,
-                    point,
-                    *games.predictions[row],
-                    HORIZONS.index(query.horizon),
-                    *games.earlier(row),
+                None
+                if explained is None
+                else explanation(
+                    self.models, distribution.calibration_games, point, explained, HORIZONS.index(query.horizon)
                 )
-                if query.explain and games is not None
-                else None
             ),
             quantiles=issued.quantiles(query.quantile_levels),
             expected_margin=margin,

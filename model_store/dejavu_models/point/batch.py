@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,22 @@ from numpy.typing import NDArray
 from dejavu_models.arrays import Floats, Integers
 from dejavu_models.point.ensemble import PointEnsemble, Predictions
 from dejavu_models.types import MarginSource
+
+
+class ExplainedGame(NamedTuple):
+    """What the forecast of a game is explained by.
+
+    Attributes:
+        predictions: predictions for several games at its minute.
+        row: its row in them.
+        earlier: (minutes, 2), its forecasts before tip-off and after each minute but the last, in points, by horizon.
+        steps: whether `earlier` contains the similar games.
+    """
+
+    predictions: Predictions
+    row: int
+    earlier: Floats
+    steps: bool
 
 
 class GameBatch:
@@ -65,12 +82,10 @@ class GameBatch:
         predictions, index = self.predictions[row]
         return float(predictions.ensemble[index, horizon])
 
-    def earlier(self, row: int) -> tuple[Floats, bool]:
-        """Returns an explained game's forecasts before tip-off and after each minute but its last, (minutes, 2), and
-        whether they contain the similar games.
-        """
+    def explained(self, row: int) -> ExplainedGame:
+        """Returns what the forecast of an explained game is explained by."""
         index, steps = self._explained[row]
-        return self._earlier[index, : self._minutes[row]], steps
+        return ExplainedGame(*self.predictions[row], self._earlier[index, : self._minutes[row]], steps)
 
 
 def earlier_forecasts(

@@ -60,14 +60,16 @@ class Lstm:
             (n, minutes, 2), in points, by horizon; meaningless for a horizon that has passed. A row's values depend on
             the batch by less than 1e-4 points, because the summation order depends on the batch size.
         """
-        (residuals,) = self._session.run([OUTPUT], {INPUT: features.minute_steps(patterns, margins)})
-        return residuals.astype(float)  # type: ignore[no-any-return]  # onnxruntime is untyped
+        return self.run(features.minute_steps(patterns, margins)).astype(float)
 
-    def last_residuals(self, steps: Singles) -> Singles:
-        """Predicts corrections for one game from its `features.minute_steps`, (1, minutes, 5).
+    def run(self, steps: Singles) -> Singles:
+        """Predicts corrections to the linear models' increments from `features.minute_steps`; see `residuals`.
+
+        Args:
+            steps: (n, minutes, 5).
 
         Returns:
-            (2,), those after the last minute, in points, by horizon; see `residuals`.
+            (n, minutes, 2), in points, by horizon.
         """
         (residuals,) = self._session.run([OUTPUT], {INPUT: steps})
-        return residuals[0, -1]  # type: ignore[no-any-return]  # onnxruntime is untyped
+        return residuals  # type: ignore[no-any-return]  # onnxruntime is untyped

@@ -15,8 +15,9 @@ import numpy as np
 
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.point import features
-from dejavu_models.point.dejavu import Dejavu, Kernel
-from dejavu_models.point.ensemble import PointEnsemble
+from dejavu_models.point.batch import ExplainedGame, earlier_forecasts
+from dejavu_models.point.dejavu import Dejavu, Kernel, NeighborResult
+from dejavu_models.point.ensemble import PointEnsemble, Predictions
 from dejavu_models.point.linear import CUBE, CUBE_UNIT, INTERCEPT, MARGIN_SLOPE, SLOPE
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MarginSource
 
@@ -35,8 +36,8 @@ class SingleGameModels:
         self._models = models
         self._minutes: dict[int, _Minute] = {}
 
-    def ensemble(self, differentials: tuple[float, ...], margin: float | None) -> tuple[float, ...]:
-        """Forecasts the differentials at both horizons, in points; meaningless for a horizon that has passed.
+    def predict(self, differentials: tuple[float, ...], margin: float | None) -> SingleGame:
+        """Predicts one game.
 
         Args:
             differentials: the pattern, finite, in points.
@@ -49,21 +50,74 @@ class SingleGameModels:
         minute = self._minutes.get(count)
         if minute is None:
             minute = self._minutes[count] = _Minute(self._models, count)
+        return SingleGame(self._models, minute, differentials, margin)
+
+
+class SingleGame:
+    """Predictions for one game: differentials at the horizons, in points.
+
+    Values for a horizon that has passed are meaningless.
+
+    Args:
+        models: the point models.
+        minute: their tables for the minute at which the pattern ends.
+        differentials: the pattern, finite, in points.
+        margin: expected final differential before the game, in points; None if unknown.
+
+    Attributes:
+        ensemble: by horizon.
+    """
+
+    def __init__(
+        self, models: PointEnsemble, minute: _Minute, differentials: tuple[float, ...], margin: float | None
+    ) -> None:
+        self._models, self._minute, self._margin = models, minute, margin
         source = MarginSource.UNKNOWN if margin is None else MarginSource.KNOWN
-        pattern = np.array(differentials)
-        neighbours = minute.residuals_of_neighbours(pattern)[source].tolist()
-        recurrent = self._models.lstm.last_residuals(minute.steps(pattern, margin)).tolist()
+        self._pattern: Floats = np.array(differentials)
+        self._near = near = minute.nearest(self._pattern)
+        self._corrections = models.lstm.run(minute.steps(self._pattern, margin))
+        neighbours = near.residuals[0, source].tolist()
+        recurrent = self._corrections[0, -1].tolist()
         lead, known = differentials[-1], 0.0 if margin is None else margin
         cubed = lead * lead * lead / CUBE_UNIT
-        forecasts = []
+        linear, dejavu, lstm, ensemble = [], [], [], []
         for horizon, (coefficients, shrinkage, weight, rest) in enumerate(minute.numbers[source]):
             increment = coefficients[INTERCEPT] + coefficients[SLOPE] * lead + coefficients[MARGIN_SLOPE] * known
             if minute.cubic:
                 increment += coefficients[CUBE] * cubed
-            linear = lead + increment
-            similar = neighbours[horizon] * shrinkage
-            forecasts.append(linear + weight * similar + rest * recurrent[horizon])
-        return tuple(forecasts)
+            base, similar = lead + increment, neighbours[horizon] * shrinkage
+            linear.append(base)
+            dejavu.append(base + similar)
+            lstm.append(base + recurrent[horizon])
+            ensemble.append(base + weight * similar + rest * recurrent[horizon])
+        self._linear, self._dejavu, self._lstm = linear, dejavu, lstm
+        self.ensemble: tuple[float, ...] = tuple(ensemble)
+
+    def explained(self, *, steps: bool) -> ExplainedGame:
+        """Returns what the forecast of the game is explained by.
+
+        Args:
+            steps: whether its earlier forecasts contain the similar games.
+        """
+        minutes = len(self._pattern)
+        predictions = Predictions(
+            minute=minutes,
+            persistence=self._pattern[-1:],
+            linear=np.array([self._linear]),
+            dejavu=np.array([self._dejavu]),
+            lstm=np.array([self._lstm]),
+            ensemble=np.array([self.ensemble]),
+            neighbourhoods=self._near,
+        )
+        earlier = earlier_forecasts(
+            self._models,
+            self._pattern[None],
+            np.array([minutes]),
+            np.array([math.nan if self._margin is None else self._margin]),
+            self._corrections.astype(float),
+            np.array([steps]),
+        )
+        return ExplainedGame(predictions, 0, earlier[0], steps)
 
 
 class _Minute:
@@ -114,18 +168,20 @@ class _Minute:
             of_game[:, _MARGIN] = margin
         return steps
 
-    def residuals_of_neighbours(self, pattern: Floats) -> Floats:
-        """Returns the mean residuals of the similar games, (2 margin sources, 2 horizons); see `Dejavu.query`."""
+    def nearest(self, pattern: Floats) -> NeighborResult:
+        """Returns the neighbours of a pattern, (minutes,), and their forecast; see `Dejavu.query`."""
         anchored = np.empty(len(pattern))
         last = pattern[-1]
         anchored[0] = -last
         np.subtract(pattern[:-1], last, out=anchored[1:])
         vector = np.multiply(anchored, self._weights, dtype=np.float32, casting="same_kind")
         settings = self._dejavu.settings
-        labels, squares = self._dejavu.index.nearest_one(vector, settings.neighbours)
-        weights: Floats = self._dejavu.entries.games[labels].astype(np.float64)
+        entries, squares = self._dejavu.index.nearest_one(vector, settings.neighbours)
+        distances = np.sqrt(squares, dtype=np.float64)
+        weights: Floats = self._dejavu.entries.games[entries].astype(np.float64)
         if settings.kernel is not Kernel.UNIFORM:
-            weights *= settings.kernel.weights(np.sqrt(squares.astype(np.float64))[None])[0]
+            weights *= settings.kernel.weights(distances[None])[0]
         weights /= weights.sum()
-        means: Floats = np.matmul(weights[None, None], self._residuals[labels][None])[0, 0]
-        return means.reshape(len(MARGIN_SOURCES), len(HORIZONS))
+        means = np.matmul(weights[None, None], self._residuals[entries][None])
+        residuals = means.reshape(1, len(MARGIN_SOURCES), len(HORIZONS))
+        return NeighborResult(entries[None], distances[None], residuals)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dejavu_models.point.batch import GameBatch
 from dejavu_models.point.dejavu import Dejavu, Kernel
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.index import BruteForceIndex, HnswIndex, build_hnsw
@@ -31,7 +32,7 @@ def batch_of_one(models: PointEnsemble, pattern: tuple[float, ...], margin: floa
 
 
 def assert_equal(models: PointEnsemble, pattern: tuple[float, ...], margin: float | None) -> None:
-    alone = SingleGameModels(models).ensemble(pattern, margin)
+    alone = SingleGameModels(models).predict(pattern, margin).ensemble
     batched = batch_of_one(models, pattern, margin)
     for horizon, one, other in zip(HORIZONS, alone, batched, strict=True):
         assert one == other or len(pattern) > horizon.last_slot
@@ -65,7 +66,23 @@ def test_every_kernel_and_kind_of_index_gives_the_numbers_of_a_batch(kernel: Ker
         assert_equal(models, tuple(map(float, accumulate(rng.choices((-3, -2, 0, 2, 3), k=12)))), rng.uniform(-10, 10))
 
 
+@pytest.mark.parametrize("steps", [False, True])
+@given(st.integers(1, MAX_SLOTS), st.integers(0, 2**32), MARGINS)
+def test_it_is_explained_as_a_batch_is(steps: bool, minute: int, seed: int, margin: float | None) -> None:
+    pattern = tuple(map(float, accumulate(random.Random(seed).choices((-3, -2, 0, 2, 3), k=minute))))
+    alone = SingleGameModels(MODELS).predict(pattern, margin).explained(steps=steps)
+    batched = GameBatch([(pattern, margin)], MODELS, {0: steps}).explained(0)
+    assert (alone.row, alone.steps) == (batched.row, batched.steps)
+    np.testing.assert_array_equal(alone.earlier, batched.earlier)
+    one, other = alone.predictions, batched.predictions
+    assert one.minute == other.minute
+    for name in ("persistence", "linear", "dejavu", "lstm", "ensemble"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    for name in ("entries", "distances", "residuals"):
+        np.testing.assert_array_equal(getattr(one.neighbourhoods, name), getattr(other.neighbourhoods, name))
+
+
 def test_a_minute_without_a_database_is_refused() -> None:
     models = SingleGameModels(replace(MODELS, minutes={12: MODELS.minutes[12]}))
     with pytest.raises(KeyError):
-        models.ensemble((0.0,) * 13, None)
+        models.predict((0.0,) * 13, None)

@@ -74,10 +74,10 @@ class VectorIndex:
         """Finds the nearest neighbours of one vector, (dimensions,); see `nearest`.
 
         Returns:
-            Numbers and squared distances, (k,) each, nearest first.
+            Numbers and squared distances, (1, k) each, nearest first.
         """
         labels, squares = self._index.knn_query(vector, k=count, num_threads=1)
-        return labels[0].view(np.int64), squares[0]
+        return labels.view(np.int64), squares
 
     def to_bytes(self) -> bytes:
         """Serializes to a file for `load_index`; the same index gives the same bytes.

@@ -180,8 +180,7 @@ class _Minute:
         distances = np.sqrt(squares, dtype=np.float64)
         weights: Floats = self._dejavu.entries.games[entries].astype(np.float64)
         if settings.kernel is not Kernel.UNIFORM:
-            weights *= settings.kernel.weights(distances[None])[0]
-        weights /= weights.sum()
-        means = np.matmul(weights[None, None], self._residuals[entries][None])
-        residuals = means.reshape(1, len(MARGIN_SOURCES), len(HORIZONS))
-        return NeighborResult(entries[None], distances[None], residuals)
+            weights *= settings.kernel.weights(distances)
+        weights /= np.add.reduce(weights, axis=1)[0]
+        means = np.matmul(weights[:, None], self._residuals[entries])
+        return NeighborResult(entries, distances, means.reshape(1, len(MARGIN_SOURCES), len(HORIZONS)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -116,6 +117,28 @@ def _win_coefficients(win: Floats, minute: int) -> tuple[float, ...]:
     )
 
 
+class _GridLevels:
+    """Levels at which quantiles are taken.
+
+    Args:
+        levels: in (0, 1).
+        beyond: index → score of those that lie beyond the tables, whose values are extrapolated.
+    """
+
+    def __init__(self, levels: Floats, beyond: dict[int, float]) -> None:
+        self.targets: Floats = levels - TOLERANCE
+        self.least, self.most = float(levels.min()), float(levels.max())
+        self.beyond = beyond
+
+
+@lru_cache(maxsize=64)
+def _levels_of(grid: ScoreGrid) -> _GridLevels:
+    """Returns the levels of a grid. A server has a grid for each horizon, new after each outcome."""
+    beyond = np.abs(grid.scores) > _AT_REACH
+    levels = np.where(beyond, 0.5, np.where(grid.lower, grid.tails, 1 - grid.tails))
+    return _GridLevels(levels, {index: float(grid.scores[index]) for index in np.flatnonzero(beyond).tolist()})
+
+
 class LatticeGame:
     """Distribution of one game on whole numbers; implements `GameDistribution`.
 
@@ -198,7 +221,7 @@ class LatticeGame:
         for level in levels:
             self._check_level(level)
         if len(levels) > _MANY:
-            many: list[float] = self._quantiles(np.array(levels)).tolist()
+            many: list[float] = self._quantiles(_GridLevels(np.array(levels), {})).tolist()
             return many
         return [float(self._quantile(level)) for level in levels]
 
@@ -211,17 +234,16 @@ class LatticeGame:
 
     def recorded_quantiles(self, grid: ScoreGrid | None) -> tuple[float, ...]:
         """See `GameDistribution.recorded_quantiles`."""
-        grid = LEVEL_GRID if grid is None else grid
-        beyond = np.abs(grid.scores) > _AT_REACH
-        values = self._quantiles(np.where(beyond, 0.5, np.where(grid.lower, grid.tails, 1 - grid.tails)))
-        for index in np.flatnonzero(beyond).tolist():
-            values[index] = self._extrapolated(float(grid.scores[index]))
+        levels = _levels_of(LEVEL_GRID if grid is None else grid)
+        values = self._quantiles(levels)
+        for index, score in levels.beyond.items():
+            values[index] = self._extrapolated(score)
         return tuple(values.tolist())
 
-    def _quantiles(self, levels: Floats) -> Floats:
+    def _quantiles(self, levels: _GridLevels) -> Floats:
         """Returns many quantiles from one table of the values between the outermost of them."""
-        first, last = self._quantile(float(levels.min())), self._quantile(float(levels.max()))
-        values: Floats = first + np.searchsorted(self.below(first, last), levels - TOLERANCE).astype(np.float64)
+        first, last = self._quantile(levels.least), self._quantile(levels.most)
+        values: Floats = first + self.below(first, last).searchsorted(levels.targets).astype(np.float64)
         return values
 
     def _extrapolated(self, score: float) -> float:

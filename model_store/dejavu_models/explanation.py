@@ -13,7 +13,7 @@ pregame forecast + minute contributions + contribution of similar games = foreca
 
 from __future__ import annotations
 
-import numpy as np
+from itertools import pairwise
 
 from dejavu_models.arrays import Floats
 from dejavu_models.point.batch import ExplainedGame
@@ -62,8 +62,12 @@ def explanation(
 
 
 def _attribution(earlier: Floats, point: float, similar: float) -> Attribution:
-    steps = np.diff(np.append(earlier, point - similar))
-    return Attribution(before_tipoff=float(earlier[0]), minutes=tuple(steps.tolist()), similar_games=similar)
+    forecasts = [*earlier.tolist(), point - similar]  # at most 48: a loop takes less than the steps of NumPy
+    return Attribution(
+        before_tipoff=forecasts[0],
+        minutes=tuple(after - before for before, after in pairwise(forecasts)),
+        similar_games=similar,
+    )
 
 
 def _similar_games(

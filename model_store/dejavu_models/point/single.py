@@ -109,15 +109,14 @@ class SingleGame:
             ensemble=np.array([self.ensemble]),
             neighbourhoods=self._near,
         )
-        earlier = earlier_forecasts(
-            self._models,
-            self._pattern[None],
-            np.array([minutes]),
-            np.array([math.nan if self._margin is None else self._margin]),
-            self._corrections.astype(float),
-            np.array([steps]),
-        )
-        return ExplainedGame(predictions, 0, earlier[0], steps)
+        corrections = self._corrections.astype(float)
+        if not steps:
+            earlier = self._minute.earlier_forecasts(self._pattern, self._margin, corrections[0])
+            return ExplainedGame(predictions, 0, earlier, steps)
+        margins = np.array([math.nan if self._margin is None else self._margin])
+        lengths, all_steps = np.array([minutes]), np.array([True])
+        [earlier] = earlier_forecasts(self._models, self._pattern[None], lengths, margins, corrections, all_steps)
+        return ExplainedGame(predictions, 0, earlier, steps)
 
 
 class _Minute:
@@ -144,6 +143,12 @@ class _Minute:
         }
         self.cubic = models.linear.cubic
         weights = models.weights
+        # By source: (4 coefficients, minutes, 2 horizons), of the minutes before.
+        self._earlier = [
+            np.ascontiguousarray(models.linear.coefficients[:, :minute, source].transpose(2, 1, 0))
+            for source in MARGIN_SOURCES
+        ]
+        self._rest: Floats = 1 - weights.dejavu_weights[:, 1:minute].T
         self.numbers = [
             [
                 (
@@ -156,6 +161,28 @@ class _Minute:
             ]
             for source in MARGIN_SOURCES
         ]
+
+    def earlier_forecasts(self, pattern: Floats, margin: float | None, corrections: Floats) -> Floats:
+        """Returns the forecasts before tip-off and after each minute but the last, without similar games.
+
+        Args:
+            pattern: (minutes,), in points.
+            margin: expected final differential before the game, in points; None if unknown.
+            corrections: (minutes, 2), those of the LSTM after each minute, in points.
+
+        Returns:
+            (minutes, 2), in points, by horizon; see `batch.earlier_forecasts`.
+        """
+        leads = np.zeros((len(pattern), 1))
+        leads[1:, 0] = pattern[:-1]
+        of_source = self._earlier[MarginSource.UNKNOWN if margin is None else MarginSource.KNOWN]
+        increments: Floats = of_source[INTERCEPT] + of_source[SLOPE] * leads
+        increments += of_source[MARGIN_SLOPE] * (0.0 if margin is None else margin)
+        if self.cubic:
+            increments += of_source[CUBE] * (leads * leads * leads / CUBE_UNIT)
+        result: Floats = leads + increments
+        result[1:] += self._rest * corrections[:-1]
+        return result
 
     def steps(self, pattern: Floats, margin: float | None) -> Singles:
         """Returns the input of the LSTM; see `features.minute_steps`."""

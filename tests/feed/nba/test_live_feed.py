@@ -66,7 +66,7 @@ def source() -> Iterator[FaultyReplay]:
 
 @pytest.fixture
 def feed(source: FaultyReplay) -> Iterator[NbaFeed]:
-    with closing(NbaFeed(source.url, timeout=0.5)) as feed:
+    with closing(NbaFeed(source.url, timeout=10.0)) as feed:
         yield feed
 
 

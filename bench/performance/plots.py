@@ -105,12 +105,14 @@ def _lines(
         axes.plot(places, [value for _, value in pairs], marker="o", markersize=3, label=contender, color=colour)
     axes.set_xscale("log")
     axes.set_title(title)
+    axes.minorticks_off()
 
 
 def _calls(run: Run, figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
     _bars(left, run, single_calls.NAME, "p50_ms", "p50, ms")
     left.set_yscale("log")
+    left.minorticks_off()
     _bars(right, run, single_calls.NAME, "cpu_us", "server CPU, µs a call")
     right.legend(fontsize=7)
 
@@ -119,6 +121,7 @@ def _batches(run: Run, figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
     _lines(left, run, batches.NAME, "p50_ms", "p50 of a batch, ms, by size")
     left.set_yscale("log")
+    left.minorticks_off()
     contenders = [each for each in _contenders(run, batches.NAME) if each != ECHO]
     _lines(right, run, batches.NAME, "forecasts_a_core_second", "forecasts a second of a core", contenders=contenders)
     right.set_ylim(bottom=0)
@@ -129,8 +132,10 @@ def _streams(run: Run, figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
     _lines(left, run, streams.NAME, "last_ms", "until the last subscriber has an event, ms")
     left.set_yscale("log")
+    left.minorticks_off()
     _lines(right, run, streams.NAME, "cpu_us", "server CPU, µs a delivery")
     right.set_yscale("log")
+    right.minorticks_off()
     left.legend(fontsize=7)
 
 
@@ -162,6 +167,7 @@ def _growth_line(axes: Axes, run: Run, section: str, case: str, figure: str) -> 
     medians = [statistics.median(run.values(section, case, contender, figure).values()) for contender in contenders]
     axes.plot([_first_number(each) for each in contenders], medians, marker="o", markersize=3, label=case)
     axes.set_xscale("log")
+    axes.minorticks_off()
     axes.set_ylim(bottom=0)
 
 

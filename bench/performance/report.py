@@ -56,7 +56,7 @@ def render(run: Run, images: Mapping[str, str]) -> str:
 
 def _targets(run: Run) -> str:
     rows = [[each.text, _bound(each), _spread(each.values(run), each.unit), _met(each, run)] for each in TARGETS]
-    return _table(["", "target", "measured", "met"], rows)
+    return _table(["what", "target", "measured", "met"], rows)
 
 
 def _bound(target: Target) -> str:
@@ -78,8 +78,8 @@ def _section(run: Run, section: Section, images: Mapping[str, str]) -> str:
         cells = [_cell(run, section, case, contender, figure) for figure in section.columns]
         rows.append([case if case != previous else "", contender, *cells])
         previous = case
-    over = f"× {section.base}" if section.base else ""
-    parts.append(_table(["", over, *section.columns.values()], rows))
+    over = f"contender, × {section.base}" if section.base else "contender"
+    parts.append(_table(["case", over, *section.columns.values()], rows))
     return "\n".join(parts)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from struct import pack, unpack
+from struct import unpack
 from typing import Any, Final
 
 from google.protobuf import descriptor_pool, message_factory
@@ -35,11 +35,12 @@ _DOUBLE: Final = FieldDescriptorProto.TYPE_DOUBLE
 def infer_request(patterns: Sequence[Sequence[float]]) -> bytes:
     """Returns a serialized ModelInferRequest for patterns of equal length, (n, minutes), in points.
 
-    The values travel as raw bytes, which costs MLServer least.
+    The values travel as numbers: MLServer takes longer to read them as raw bytes.
     """
     flat = [value for pattern in patterns for value in pattern]
-    message = _classes()["ModelInferRequest"](model_name=MODEL, raw_input_contents=[pack(f"<{len(flat)}d", *flat)])
-    message.inputs.add(name="patterns", datatype="FP64", shape=[len(patterns), len(patterns[0])])
+    message = _classes()["ModelInferRequest"](model_name=MODEL)
+    shape, contents = [len(patterns), len(patterns[0])], {"fp64_contents": flat}
+    message.inputs.add(name="patterns", datatype="FP64", shape=shape, contents=contents)
     data: bytes = message.SerializeToString()
     return data
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
-from itertools import count
 
 from bench.latency import Callers, Server
 from bench.overload.load import percentile
@@ -34,15 +32,16 @@ BATCHES = 3
 
 
 def waits(one: Callers, other: Callers, single: CallOrder, batch: CallOrder) -> Callable[[], dict[str, float]]:
-    """Returns what measures a lone caller, then the same one beside batches."""
-    rounds = count()
+    """Returns what measures a lone caller, then the same one beside batches.
+
+    The requests are the same in all rounds: to build others would delay the lone caller, on the same CPU.
+    """
 
     def take() -> dict[str, float]:
-        first = next(rounds) * (2 * single.calls + batch.calls * batch.batch)
-        alone = one.ask(replace(single, first=first))
+        alone = one.ask(single)
         with ThreadPoolExecutor(1) as pool:
-            batches = pool.submit(other.ask, replace(batch, first=first + 2 * single.calls))
-            beside = one.ask(replace(single, first=first + single.calls))
+            batches = pool.submit(other.ask, batch)
+            beside = one.ask(single)
             batched = batches.result()
         if failed := alone.failed + beside.failed + batched.failed:
             raise CallsFailed(f"{failed} calls to {single.address} failed beside batches")

@@ -59,7 +59,7 @@ SECTION = Section(
         " The bundle that ships has at most 3,000 entries a minute. [Cost of the index](performance-index.md) has real"
         " games, up to 500,000 entries."
     ),
-    columns={"single_us": "µs, alone", "batched_us": "µs, in a call of 64", "recall": "recall"},
+    columns={"single_us": "µs, alone", "batched_us": "µs, in a call of 64"},
     measure=measure,
     base=contender_of(SIZES[0]),
     plot="growth",

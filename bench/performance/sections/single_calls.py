@@ -68,7 +68,7 @@ SECTION = Section(
         "One worker (`--max-in-flight 128`, as the default of 64 refuses some of 64 callers' calls), at minute 18,"
         " every pattern new; named games are recorded in SQLite with the default durability before they are answered."
         " The echo is a bare grpc.aio server that parses the same requests and returns a stored what-if. MLServer runs"
-        " the same bundle by the same code in its main process, by gRPC, the pattern as raw FP64."
+        " the same bundle by the same code in its main process, by gRPC, the pattern as FP64."
     ),
     columns=CALLS,
     measure=measure,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -98,14 +98,21 @@ def _bars(axes: Axes, run: Run, section: str, figure: str, title: str) -> None:
 def _lines(
     axes: Axes, run: Run, section: str, figure: str, title: str, *, contenders: Iterable[str] | None = None
 ) -> None:
+    places: list[float] = []
     for contender in contenders or _contenders(run, section):
         pairs = _medians(run, section, contender, figure)
         places = [_first_number(case) for case, _ in pairs]
         colour = COLOURS.get(contender, "#0b5fa5")
         axes.plot(places, [value for _, value in pairs], marker="o", markersize=3, label=contender, color=colour)
-    axes.set_xscale("log")
+    _sizes(axes, places)
     axes.set_title(title)
+
+
+def _sizes(axes: Axes, places: Sequence[float]) -> None:
+    """Shows the sizes that were measured on a logarithmic axis."""
+    axes.set_xscale("log")
     axes.minorticks_off()
+    axes.set_xticks(places, [f"{place:,.0f}" for place in places])
 
 
 def _calls(run: Run, figure: Figure) -> None:
@@ -165,9 +172,9 @@ def _growth(run: Run, figure: Figure) -> None:
 def _growth_line(axes: Axes, run: Run, section: str, case: str, figure: str) -> None:
     contenders = [contender for each, contender in run.rows(section) if each == case]
     medians = [statistics.median(run.values(section, case, contender, figure).values()) for contender in contenders]
-    axes.plot([_first_number(each) for each in contenders], medians, marker="o", markersize=3, label=case)
-    axes.set_xscale("log")
-    axes.minorticks_off()
+    places = [_first_number(each) for each in contenders]
+    axes.plot(places, medians, marker="o", markersize=3, label=case)
+    _sizes(axes, places)
     axes.set_ylim(bottom=0)
 
 

@@ -161,10 +161,12 @@ def _growth(run: Run, figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
     if entries.NAME in run.sections:
         _growth_line(left, run, entries.NAME, entries.CASE, "single_us")
+        left.set_ylim(bottom=0)
         left.set_title("search, µs, by entries")
     if ledger_rows.NAME in run.sections:
         for case in (ledger_rows.RECORD, ledger_rows.READ_ONE):
             _growth_line(right, run, ledger_rows.NAME, case, "p50_ms")
+        right.set_ylim(bottom=0)
         right.set_title("p50, ms, by forecasts in the ledger")
         right.legend(fontsize=7)
 
@@ -175,7 +177,6 @@ def _growth_line(axes: Axes, run: Run, section: str, case: str, figure: str) -> 
     places = [_first_number(each) for each in contenders]
     axes.plot(places, medians, marker="o", markersize=3, label=case)
     _sizes(axes, places)
-    axes.set_ylim(bottom=0)
 
 
 PLOTS: dict[str, tuple[set[str], Callable[[Run, Figure], None]]] = {

@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 GEN    := .venv-gen
+MLSERVER := .venv-mlserver
 NODE   := examples/node
 WEB    := client/dejavu_gateway/web
 PIP     = $(BIN)/pip --disable-pip-version-check -q
@@ -22,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The page's tools need Node 20.19 or newer; without it, the committed build stays as it is.
 WEB_NODE := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Number); if (a > 20 || (a === 20 && b >= 19)) console.log("yes")' 2>/dev/null)
 
-.PHONY: help install install-node web check-web gen lock audit sbom check check-style check-types check-contract check-imports check-gen release-image test test-fast test-protobuf6 demo demo-page format clean \
+.PHONY: help install install-node web check-web gen lock audit sbom check check-style check-types check-contract check-imports check-gen release-image test test-fast test-protobuf6 bench demo demo-page format clean \
   nightly nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres nightly-images
 
 help:  ## list the targets
@@ -40,6 +41,13 @@ $(GEN)/.installed: pyproject.toml constraints.txt constraints-gen.txt
 	test -x $(GEN)/bin/python || $(PYTHON) -m venv $(GEN)
 	$(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt pip
 	HNSWLIB_NO_NATIVE=1 $(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt --group gen -e '.[postgres,redis,server]'
+	@touch $@
+
+# The peer that make bench compares with, whose protobuf is older than ours.
+$(MLSERVER)/.installed: pyproject.toml constraints-mlserver.txt
+	test -x $(MLSERVER)/bin/python || $(PYTHON) -m venv $(MLSERVER)
+	$(MLSERVER)/bin/pip --disable-pip-version-check -q install -c constraints-mlserver.txt pip
+	HNSWLIB_NO_NATIVE=1 $(MLSERVER)/bin/pip --disable-pip-version-check -q install -c constraints-mlserver.txt --group mlserver
 	@touch $@
 
 install: $(VENV)/.installed  ## create .venv with all extras and development tools
@@ -166,6 +174,11 @@ nightly-postgres: install  ## the tests of ledger, streams and record on Postgre
 nightly-images: install  ## build the images and run them hardened; needs root, and Debian's buildah and mmdebstrap
 	$(PYTEST) -m nightly -s tests/deploy
 
+# Without the package index, MLServer is left out, and the report says so. CI requires it.
+bench: install  ## measure calls, batches, streams, start, memory … beside an echo and MLServer; writes docs/performance.md
+	@$(MAKE) --no-print-directory $(MLSERVER)/.installed || test "$(DEJAVU_CI)" != 1
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.performance
+
 demo: install  ## forecast eight simulated games live, from the feed to the subscriber
 	$(BIN)/dejavu demo
 
@@ -173,4 +186,4 @@ demo-page: install  ## the same with the page in a browser, until Ctrl-C
 	$(BIN)/dejavu demo --page
 
 clean:  ## remove all files that the targets created
-	rm -rf $(VENV) $(GEN) $(MLFLOW) $(NODE)/node_modules $(NODE)/dist $(NODE)/src/gen $(WEB)/node_modules $(WEB)/src/gen .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) $(GEN) $(MLSERVER) $(NODE)/node_modules $(NODE)/dist $(NODE)/src/gen $(WEB)/node_modules $(WEB)/src/gen .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

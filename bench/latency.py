@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -40,6 +42,9 @@ ECHO, WHAT_IF, EXTRAS, NAMED, RETRY = "echo", "what-if", "every extra", "named",
 BEFORE, RETRY_BEFORE = "named, before", "a retry, before"
 KINDS = (ECHO, WHAT_IF, EXTRAS, NAMED, RETRY)
 KINDS_BEFORE = (BEFORE, RETRY_BEFORE)
+
+START_SECONDS = 180.0
+"""How long all workers of a server may take to start, on one CPU that others may use too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +83,41 @@ class Server:
 
     Attributes:
         address: HOST:PORT it serves on.
-        process: the process that serves.
+        process: the process that serves, or the first of them.
         others: its other processes; for a `dejavu-server` the supervisor and the standby worker.
+        more_workers: further processes that serve.
     """
 
     address: str
     process: psutil.Process
     others: tuple[psutil.Process, ...] = ()
+    more_workers: tuple[psutil.Process, ...] = ()
 
     def cpu_seconds(self) -> float:
-        """Returns the CPU time used so far, in seconds; resolution 0.01 s."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        """Returns the CPU time that the serving processes have used so far, in seconds."""
+        return sum(cpu_seconds(each.pid) for each in (self.process, *self.more_workers))
 
     def pss_mib(self) -> float:
-        """Returns the memory of the serving process in MiB, with its share of shared pages."""
-        return float(self.process.memory_full_info().pss) / 2**20
+        """Returns the memory of the serving processes in MiB, with their share of shared pages."""
+        return sum(float(each.memory_full_info().pss) for each in (self.process, *self.more_workers)) / 2**20
 
     def all_pss_mib(self) -> float:
         """Returns the memory of all its processes, in MiB."""
         return self.pss_mib() + sum(float(other.memory_full_info().pss) for other in self.others) / 2**20
+
+
+def cpu_seconds(pid: int) -> float:
+    """Returns the CPU time that a process has used so far, in seconds.
+
+    By the process's clock, in nanoseconds: /proc counts in hundredths of a second, which are a tenth of a short round.
+
+    Raises:
+        OSError: if it has ended.
+    """
+    clock = ctypes.c_int()
+    if failure := ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
+        raise OSError(failure, os.strerror(failure))
+    return time.clock_gettime(clock.value)
 
 
 class Callers:
@@ -144,23 +164,32 @@ async def create_ledger(ledger: str) -> None:
 
 
 @contextmanager
-def dejavu_server(cpus: set[int], bundle: Path, *more: str, python: Path | None = None) -> Iterator[Server]:
-    """Runs a server with one worker and its own ledger; by another installation's interpreter, if given.
+def dejavu_server(
+    cpus: set[int], bundle: Path, *more: str, python: Path | None = None, workers: int = 1, ledger: str = ""
+) -> Iterator[Server]:
+    """Runs a server.
 
-    `more` are further options.
+    Args:
+        cpus: the CPUs that it may use.
+        bundle: folder of its model.
+        more: further options.
+        python: interpreter of another installation.
+        workers: number of workers.
+        ledger: URL of its ledger; empty: one of its own.
     """
     # The shell leaves out the interpreter that it is told to run.
     within = () if python is None else ("sh", "-c", 'shift; exec "$0" "$@"', str(python))
     with ExitStack() as stack:
-        ledger = f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/ledger.sqlite3"
+        ledger = ledger or f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/ledger.sqlite3"
         asyncio.run(create_ledger(ledger))  # so that the worker does not load what creating one needs
         with pinned_to(cpus):
-            arguments = ("--workers", "1", "--ledger", ledger, "--bundle", str(bundle), "--allow-unfit", *more)
+            arguments = ("--workers", str(workers), "--ledger", ledger, "--bundle", str(bundle), "--allow-unfit", *more)
             server = stack.enter_context(spawned_server(*arguments, standby=True, within=within))
-        address = server.address
-        [worker] = server.workers
+        address = str(server.wait_for("listening", seconds=START_SECONDS)["address"])
+        [worker, *more_workers] = serving = server.workers
         supervisor = psutil.Process(server.process.pid)
-        yield Server(address, worker, (supervisor, *(each for each in supervisor.children() if each != worker)))
+        others = (supervisor, *(each for each in supervisor.children() if each not in serving))
+        yield Server(address, worker, others, tuple(more_workers))
 
 
 @contextmanager

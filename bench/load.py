@@ -11,10 +11,11 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from itertools import accumulate
+from typing import Any, TypeVar
 
 import grpc
 import uvloop
@@ -58,6 +59,9 @@ class Order:
     distinct: int = 0
 
 
+OrderT = TypeVar("OrderT", bound=Order)
+
+
 @dataclass(frozen=True, slots=True)
 class Timings:
     """Timings of an order.
@@ -95,21 +99,39 @@ def request(number: int, order: Order) -> pb.PredictRequest:
 async def ask(order: Order) -> Timings:
     """Runs an order; connects before the measurement starts."""
     numbers = [order.first + number % (order.distinct or order.calls) for number in range(order.calls)]
-    requests = iter([request(number, order).SerializeToString() for number in numbers])
+    return await timed(order, METHOD, [request(number, order).SerializeToString() for number in numbers])
+
+
+async def timed(
+    order: Order, method: str, bodies: Sequence[bytes], is_complete: Callable[[bytes], bool] = lambda _: True
+) -> Timings:
+    """Makes the calls of an order; connects before the measurement starts.
+
+    Args:
+        order: says whom to call, and how many callers share the calls.
+        method: path of the method.
+        bodies: the serialized requests, one for each call.
+        is_complete: whether a response has all that was requested; other calls count as failed.
+    """
+    requests = iter(bodies)
     each: list[float] = []
     failed = 0
 
     async def caller(channel: grpc.aio.Channel, remaining: Iterator[bytes]) -> None:
         nonlocal failed
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
         for body in remaining:
             start = time.perf_counter()
             try:
-                await call(body, timeout=30.0)
+                response = await call(body, timeout=30.0)
             except grpc.aio.AioRpcError:
                 failed += 1
+                continue
+            taken = time.perf_counter() - start
+            if is_complete(response):
+                each.append(taken)
             else:
-                each.append(time.perf_counter() - start)
+                failed += 1
 
     async with AsyncExitStack() as stack:
         options = [("grpc.use_local_subchannel_pool", 1)]
@@ -124,12 +146,12 @@ async def ask(order: Order) -> Timings:
         return Timings(time.perf_counter() - start, each, failed)
 
 
-async def main() -> None:
+async def answer_orders(kind: type[OrderT], ask: Callable[[OrderT], Coroutine[Any, Any, Timings]]) -> None:
     """Runs the orders from standard input, one after the other."""
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        print(json.dumps(asdict(await ask(Order(**json.loads(line))))), flush=True)
+        print(json.dumps(asdict(await ask(kind(**json.loads(line))))), flush=True)
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    uvloop.run(answer_orders(Order, ask))

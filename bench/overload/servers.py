@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -23,6 +24,9 @@ from dejavu.v1.prediction_service_pb2 import PredictRequest
 
 PATTERN = (0, 2, 4, 3, 5, 7, 6, 4, 4, 6, 8, 9, 11, 10, 8, 7, 9, 11)
 REQUEST = PredictRequest(pattern=PATTERN).SerializeToString()
+
+RECONNECT_SOON = [(f"grpc.{kind}_reconnect_backoff_ms", 100) for kind in ("initial", "min", "max")]
+"""Options of a channel to a server that is starting: by default the second attempt to connect waits for a second."""
 
 _ECHO_MODEL = """
 from mlserver import MLModel
@@ -93,7 +97,15 @@ def mlserver(python: str, cpus: set[int]) -> Iterator[Target]:
 
 @contextmanager
 def running_mlserver(
-    python: str, folder: Path, cpus: set[int], model: str, workers: int
+    python: str,
+    folder: Path,
+    cpus: set[int],
+    model: str,
+    workers: int,
+    *,
+    uri: str = "",
+    import_path: str = "",
+    debug: bool = True,
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Runs an MLServer.
 
@@ -103,21 +115,27 @@ def running_mlserver(
         cpus: the CPUs that it may use.
         model: source of a module with a class Echo, its model.
         workers: number of processes for models; 0: the models run in its main process.
+        uri: what the model loads.
+        import_path: folders with further modules for it, as in PYTHONPATH; empty: those of this process.
+        debug: whether it logs every call, as it does by default.
 
     Yields:
         Its HOST:PORT and its process.
     """
     (folder / "model.py").write_text(model)
-    (folder / "model-settings.json").write_text(json.dumps({"name": "echo", "implementation": "model.Echo"}))
+    described = {"name": "echo", "implementation": "model.Echo", **({"parameters": {"uri": uri}} if uri else {})}
+    (folder / "model-settings.json").write_text(json.dumps(described))
     port = free_port()
     ports = {"grpc_port": port, "http_port": free_port(), "metrics_port": free_port(), "parallel_workers": workers}
-    (folder / "settings.json").write_text(json.dumps({**ports, "host": "127.0.0.1"}))
+    (folder / "settings.json").write_text(json.dumps({**ports, "host": "127.0.0.1", "debug": debug}))
     command = [python, "-m", "mlserver.cli.main", "start", "."]
+    environment = {**os.environ, **({"PYTHONPATH": import_path} if import_path else {})}
+    nowhere = subprocess.DEVNULL
     with pinned_to(cpus):
-        process = subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=folder, env=environment, text=True, stdout=nowhere, stderr=nowhere)
     try:
         address = f"127.0.0.1:{port}"
-        with grpc.insecure_channel(address) as channel:
+        with grpc.insecure_channel(address, RECONNECT_SOON) as channel:
             grpc.channel_ready_future(channel).result(timeout=120)
         yield address, process
     finally:

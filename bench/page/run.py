@@ -14,11 +14,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC
@@ -137,14 +138,30 @@ async def ready(gateway: SpawnedServer) -> str:
     return str(gateway.wait_for("listening")["address"])
 
 
-async def measure(browsers: int, events: int, rate: float, folder: Path) -> PageResult:
-    """Runs the bench once."""
+def pin(server: SpawnedServer, cpus: Collection[int]) -> None:
+    """Pins a server that has just been started; its later processes and threads inherit that."""
+    if cpus:
+        os.sched_setaffinity(server.process.pid, cpus)
+
+
+async def measure(browsers: int, events: int, rate: float, folder: Path, servers: Collection[int] = ()) -> PageResult:
+    """Runs the bench once.
+
+    Args:
+        browsers: number of browsers.
+        events: number of forecasts recorded at the steady rate.
+        rate: forecasts a second.
+        folder: an empty folder.
+        servers: CPUs to pin server and gateway to; empty: those of this process.
+    """
     result = PageResult(browsers, events)
     ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
     with spawned_server("--workers", "1", "--ledger", ledger) as server:
+        pin(server, servers)
         async with AsyncDejavuClient(server.address) as client:
             recording = Recording(client)
             with spawned_gateway(*gateway_options(server.address)) as first:
+                pin(first, servers)
                 address = await ready(first)
                 pid = first.process.pid
                 before = resident_mebibytes(pid)
@@ -164,7 +181,8 @@ async def measure(browsers: int, events: int, rate: float, folder: Path) -> Page
                     await asyncio.sleep(events / 8 / rate)
                     first.process.kill()
                     killed = time.monotonic()
-                    with spawned_gateway(*gateway_options(server.address), "--listen", address):
+                    with spawned_gateway(*gateway_options(server.address), "--listen", address) as second:
+                        pin(second, servers)
                         await crowd.line(f"until {await more}")
                         result.back_seconds = time.monotonic() - killed
                         judge_all(result, recording, await crowd.report())

@@ -1,0 +1,189 @@
+"""Plots of a run, as small SVGs; the same samples give the same bytes."""
+
+from __future__ import annotations
+
+import io
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bench.performance.measuring import DEJAVU, ECHO, MLSERVER
+from bench.performance.samples import Run
+from bench.performance.sections import batches, entries, ledger_rows, memory, single_calls, streams
+
+if TYPE_CHECKING:  # imported late otherwise: loading it takes half a second
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PREFIX = "performance-"
+
+COLOURS: Final = {
+    ECHO: "#777777",
+    DEJAVU: "#0b5fa5",
+    single_calls.WHAT_IF: "#0b5fa5",
+    single_calls.EXPLAINED: "#56b4e9",
+    single_calls.NAMED: "#009e73",
+    MLSERVER: "#e69f00",
+}
+"""Colours of contenders, which those who are colour-blind can tell apart (Okabe & Ito)."""
+
+STYLE: Final[dict[str, object]] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "performance",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9.5,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+def write_plots(run: Run, folder: Path) -> dict[str, Path]:
+    """Writes the plots of the sections that were measured; returns name → file."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    files = {}
+    for name, (sections, draw) in PLOTS.items():
+        if not sections & {*run.sections}:
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+            figure = Figure(figsize=(7.5, 2.8))
+            draw(run, figure)
+            buffer = io.StringIO()
+            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        files[name] = folder / f"{PREFIX}{name}.svg"
+        lines = (line.rstrip() for line in buffer.getvalue().splitlines())
+        files[name].write_text("\n".join(lines) + "\n")
+    return files
+
+
+def _medians(run: Run, section: str, contender: str, figure: str) -> list[tuple[str, float]]:
+    """Returns the median of a figure over rounds, for each case of a contender."""
+    pairs = []
+    for case, each in run.rows(section):
+        values = list(run.values(section, case, contender, figure).values())
+        if each == contender and values:
+            pairs.append((case, statistics.median(values)))
+    return pairs
+
+
+def _contenders(run: Run, section: str) -> list[str]:
+    return list(dict.fromkeys(contender for _, contender in run.rows(section)))
+
+
+def _first_number(text: str) -> float:
+    """Returns the number in the name of a case, for example of "1,000 subscribers"."""
+    return next(float(word) for each in text.split() if (word := each.replace(",", "")).isdigit())
+
+
+def _bars(axes: Axes, run: Run, section: str, figure: str, title: str) -> None:
+    contenders = _contenders(run, section)
+    width = 0.8 / len(contenders)
+    labels: list[str] = []
+    for index, contender in enumerate(contenders):
+        pairs = _medians(run, section, contender, figure)
+        labels = [case for case, _ in pairs]
+        places = [place + (index - (len(contenders) - 1) / 2) * width for place in range(len(pairs))]
+        heights = [value for _, value in pairs]
+        axes.bar(places, heights, width, label=contender, color=COLOURS.get(contender, "#0b5fa5"))
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_title(title)
+
+
+def _lines(
+    axes: Axes, run: Run, section: str, figure: str, title: str, *, contenders: Iterable[str] | None = None
+) -> None:
+    places: list[float] = []
+    for contender in contenders or _contenders(run, section):
+        pairs = _medians(run, section, contender, figure)
+        places = [_first_number(case) for case, _ in pairs]
+        colour = COLOURS.get(contender, "#0b5fa5")
+        axes.plot(places, [value for _, value in pairs], marker="o", markersize=3, label=contender, color=colour)
+    _sizes(axes, places)
+    axes.set_title(title)
+
+
+def _sizes(axes: Axes, places: Sequence[float]) -> None:
+    """Shows the sizes that were measured on a logarithmic axis."""
+    axes.set_xscale("log")
+    axes.minorticks_off()
+    axes.set_xticks(places, [f"{place:,.0f}" for place in places])
+
+
+def _calls(run: Run, figure: Figure) -> None:
+    left, right = figure.subplots(1, 2)
+    _bars(left, run, single_calls.NAME, "p50_ms", "p50, ms")
+    left.set_yscale("log")
+    left.minorticks_off()
+    _bars(right, run, single_calls.NAME, "cpu_us", "server CPU, µs a call")
+    right.legend(fontsize=7)
+
+
+def _batches(run: Run, figure: Figure) -> None:
+    left, right = figure.subplots(1, 2)
+    _lines(left, run, batches.NAME, "p50_ms", "p50 of a batch, ms, by size")
+    left.set_yscale("log")
+    left.minorticks_off()
+    contenders = [each for each in _contenders(run, batches.NAME) if each != ECHO]
+    _lines(right, run, batches.NAME, "forecasts_a_core_second", "forecasts a second of a core", contenders=contenders)
+    right.set_ylim(bottom=0)
+    left.legend(fontsize=7)
+
+
+def _streams(run: Run, figure: Figure) -> None:
+    left, right = figure.subplots(1, 2)
+    _lines(left, run, streams.NAME, "last_ms", "until the last subscriber has an event, ms")
+    left.set_yscale("log")
+    left.minorticks_off()
+    _lines(right, run, streams.NAME, "cpu_us", "server CPU, µs a delivery")
+    right.set_yscale("log")
+    right.minorticks_off()
+    left.legend(fontsize=7)
+
+
+def _memory(run: Run, figure: Figure) -> None:
+    axes = figure.subplots()
+    contenders = _contenders(run, memory.NAME)
+    for name, colour in (("all_mb", "#c8d8e6"), ("workers_mb", "#0b5fa5")):
+        heights = [_medians(run, memory.NAME, each, name)[0][1] for each in contenders]
+        axes.barh(contenders, heights, 0.6, color=colour, label=name.removesuffix("_mb"))
+    axes.invert_yaxis()
+    axes.set_title("memory (PSS) of workers and of all processes, MB")
+    axes.legend(fontsize=7)
+
+
+def _growth(run: Run, figure: Figure) -> None:
+    left, right = figure.subplots(1, 2)
+    if entries.NAME in run.sections:
+        _growth_line(left, run, entries.NAME, entries.CASE, "single_us")
+        left.set_ylim(bottom=0)
+        left.set_title("search, µs, by entries")
+    if ledger_rows.NAME in run.sections:
+        for case in (ledger_rows.RECORD, ledger_rows.READ_ONE):
+            _growth_line(right, run, ledger_rows.NAME, case, "p50_ms")
+        right.set_ylim(bottom=0)
+        right.set_title("p50, ms, by forecasts in the ledger")
+        right.legend(fontsize=7)
+
+
+def _growth_line(axes: Axes, run: Run, section: str, case: str, figure: str) -> None:
+    contenders = [contender for each, contender in run.rows(section) if each == case]
+    medians = [statistics.median(run.values(section, case, contender, figure).values()) for contender in contenders]
+    places = [_first_number(each) for each in contenders]
+    axes.plot(places, medians, marker="o", markersize=3, label=case)
+    _sizes(axes, places)
+
+
+PLOTS: dict[str, tuple[set[str], Callable[[Run, Figure], None]]] = {
+    "calls": ({single_calls.NAME}, _calls),
+    "batches": ({batches.NAME}, _batches),
+    "streams": ({streams.NAME}, _streams),
+    "memory": ({memory.NAME}, _memory),
+    "growth": ({entries.NAME, ledger_rows.NAME}, _growth),
+}
+"""Name → the sections that it shows, any of which is enough, and what draws it."""

@@ -1,0 +1,107 @@
+"""Callers of Predict, PredictBatch, GetPrediction and MLServer's ModelInfer: `bench.load` with further kinds of calls.
+
+`bench.performance` runs it with `python -m bench.performance.processes.callers`. Every line of standard input is a
+CallOrder; every line of standard output is the resulting Timings. A response that lacks a forecast is a failed call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
+from typing import Final
+
+import uvloop
+from bench.load import METHOD, SERVICE, Order, Timings, answer_orders, request, timed
+from bench.performance.processes import open_inference
+from bench.record_ledger import game
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1 import record_service_pb2 as record_pb
+
+PREDICT: Final = "Predict"
+BATCH: Final = "PredictBatch"
+INFER: Final = "ModelInfer"
+READ: Final = "GetPrediction"
+
+BATCH_METHOD = f"/{SERVICE}/PredictBatch"
+READ_METHOD = f"/{record_pb.DESCRIPTOR.services_by_name['RecordService'].full_name}/GetPrediction"
+
+
+@dataclass(frozen=True, slots=True)
+class CallOrder(Order):
+    """Calls to make.
+
+    Attributes:
+        protocol: PREDICT, BATCH, INFER or READ.
+        explained: whether forecasts are requested with their explanation.
+        batch: number of forecasts of a call; 0: one, of a unary method.
+        games: READ: number of games in the ledger, asked for in turn.
+    """
+
+    protocol: str = PREDICT
+    explained: bool = False
+    batch: int = 0
+    games: int = 1
+
+
+def message(number: int, order: CallOrder) -> pb.PredictRequest:
+    """Returns the request with a number; deterministic."""
+    plain = request(number, order)
+    if order.explained:
+        plain.return_explanation = True
+    return plain
+
+
+def body(call: int, order: CallOrder) -> bytes:
+    """Returns the serialized request of a call."""
+    size = max(order.batch, 1)
+    first = order.first + call * size
+    if order.protocol == READ:
+        return record_pb.GetPredictionRequest(game_id=game((first * 7) % order.games)).SerializeToString()
+    requests = [message(number, order) for number in range(first, first + size)]
+    if order.protocol == INFER:
+        return open_inference.infer_request([each.pattern for each in requests])
+    if order.protocol == BATCH:
+        return pb.PredictBatchRequest(requests=requests).SerializeToString()
+    return requests[0].SerializeToString()
+
+
+@lru_cache(maxsize=8)
+def bodies(order: str) -> list[bytes]:
+    """Returns the serialized requests of an order, in JSON; kept, as to build them takes CPU from other callers."""
+    built = CallOrder(**json.loads(order))
+    return [body(call, built) for call in range(built.calls)]
+
+
+def is_batch(size: int, response: bytes) -> bool:
+    """Returns whether each request of a batch has its forecast."""
+    results = pb.PredictBatchResponse.FromString(response).results
+    return len(results) == size and all(each.HasField("forecast") for each in results)
+
+
+def is_inference(size: int, response: bytes) -> bool:
+    """Returns whether MLServer answered with as many forecasts."""
+    return len(open_inference.points(response)) == size
+
+
+def _anything(_: bytes) -> bool:
+    return True
+
+
+async def ask(order: CallOrder) -> Timings:
+    """Runs an order."""
+    size = max(order.batch, 1)
+    kinds: dict[str, tuple[str, Callable[[bytes], bool]]] = {
+        PREDICT: (METHOD, _anything),
+        BATCH: (BATCH_METHOD, partial(is_batch, size)),
+        INFER: (open_inference.METHOD, partial(is_inference, size)),
+        READ: (READ_METHOD, _anything),
+    }
+    method, is_complete = kinds[order.protocol]
+    return await timed(order, method, bodies(json.dumps(asdict(replace(order, address="")))), is_complete)
+
+
+if __name__ == "__main__":
+    uvloop.run(answer_orders(CallOrder, ask))

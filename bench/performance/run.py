@@ -1,0 +1,149 @@
+"""Measures calls, batches, streams, the page, start, memory and growth in one run, beside an echo and MLServer.
+
+    python -m bench.performance                            # everything; writes docs/performance.md, .json and plots
+    python -m bench.performance --only calls batches       # some sections; prints the report
+    python -m bench.performance --quick                    # a few calls of everything, to see that it works
+    python -m bench.performance --from docs/performance.json    # writes the report of earlier samples again
+
+Run it from the project's folder, on a quiet machine of two CPUs or more. MLServer is measured if its environment exists
+(`make bench` makes it). Exits with 1 if a call fails, never because of a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.performance.machine import commit_line, machine_line, mlserver_version, versions_line
+from bench.performance.measuring import MLSERVER, CallsFailed
+from bench.performance.plots import write_plots
+from bench.performance.report import render
+from bench.performance.samples import Run
+from bench.performance.sections.catalogue import SECTIONS
+from bench.performance.setting import ROOT, Setting
+
+REPORT = ROOT / "docs" / "performance.md"
+MLSERVER_PYTHON = ROOT / ".venv-mlserver" / "bin" / "python"
+LEAST_ROUNDS = 5
+"""Rounds of a report that compares with targets."""
+
+
+class MlserverMissing(Exception):
+    """CI must measure MLServer, which is not installed."""
+
+
+def measure(setting: Setting, sections: Sequence[str], run: Run) -> None:
+    """Measures sections, one after the other; says on standard error how long each took.
+
+    Raises:
+        CallsFailed: if a call failed.
+    """
+    start = time.monotonic()
+    for name in sections:
+        before = time.monotonic()
+        SECTIONS[name].measure(setting, run)
+        run.sections.append(name)
+        print(f"{name}: {time.monotonic() - before:.0f} s", file=sys.stderr, flush=True)
+    run.seconds = round(time.monotonic() - start, 1)
+
+
+def write(run: Run, report: Path, samples: Path | None) -> None:
+    """Writes report and plots, and the samples unless they are there already."""
+    report.parent.mkdir(parents=True, exist_ok=True)
+    images = write_plots(run, report.parent / "images")
+    report.write_text(render(run, {name: f"images/{file.name}" for name, file in images.items()}))
+    if samples is not None:
+        run.save(samples)
+
+
+def installed_mlserver(wanted: str, run: Run) -> Path | None:
+    """Returns the Python that has MLServer; without one, adds to the run why it is left out.
+
+    Raises:
+        MlserverMissing: if it is wanted and missing, and DEJAVU_CI=1.
+    """
+    if wanted == "off":
+        run.skipped[MLSERVER] = "`--mlserver off`"
+        return None
+    if found := mlserver_version(Path(wanted)):
+        run.versions = versions_line(found)
+        return Path(wanted)
+    if os.environ.get("DEJAVU_CI") == "1":
+        raise MlserverMissing(f"{wanted} has no MLServer, and CI must measure it")
+    run.skipped[MLSERVER] = "it is not installed (`make bench` installs it from the package index)"
+    return None
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
+    result = argparse.ArgumentParser(
+        prog="bench.performance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    result.add_argument("--only", nargs="+", metavar="SECTION", choices=SECTIONS, help=f"of {', '.join(SECTIONS)}")
+    result.add_argument("--rounds", type=int, help=f"rounds that count; default {LEAST_ROUNDS}, 1 with --quick")
+    result.add_argument("--quick", action="store_true", help="make a few calls only: shows that everything works")
+    result.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="write the report there, samples and plots beside it; default: docs/performance.md for a complete run, "
+        "otherwise the report is printed",
+    )
+    result.add_argument(
+        "--from", dest="samples", type=Path, metavar="FILE", help="render these samples, measure nothing"
+    )
+    result.add_argument(
+        "--mlserver", default=str(MLSERVER_PYTHON), metavar="PYTHON|off", help="a Python that has MLServer installed"
+    )
+    return result
+
+
+def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
+    """Measures and writes or prints the report; returns the exit code."""
+    command_line = parser()
+    options = command_line.parse_args(arguments)
+    if options.rounds is not None and options.rounds < 1:
+        command_line.error("argument --rounds: at least 1")
+    if options.samples is not None:
+        run, samples = Run.load(options.samples), None
+        out = options.out or options.samples.with_suffix(".md")
+    else:
+        complete = options.only is None and not options.quick
+        out = options.out or (REPORT if complete else None)
+        samples = out.with_suffix(".json") if out else None
+        try:
+            run = _measured(options, sys.argv[1:] if arguments is None else arguments)
+        except (CallsFailed, MlserverMissing) as error:
+            print(error, file=sys.stderr)
+            return 1
+    if out is not None:
+        write(run, out, samples)
+        show(f"written: {out}")
+        return 0
+    with tempfile.TemporaryDirectory() as folder:  # shows that the plots can be drawn
+        write_plots(run, Path(folder))
+    show(render(run, {}))
+    return 0
+
+
+def _measured(options: argparse.Namespace, arguments: Sequence[str]) -> Run:
+    rounds = options.rounds or (1 if options.quick else LEAST_ROUNDS)
+    run = Run(
+        machine=machine_line(),
+        versions=versions_line(""),
+        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        commit=commit_line(),
+        command=shlex.join(["python", "-m", "bench.performance", *arguments]),
+        rounds=rounds,
+        quick=options.quick,
+    )
+    mlserver = installed_mlserver(options.mlserver, run)
+    measure(Setting(rounds, options.quick, mlserver), options.only or list(SECTIONS), run)
+    return run

@@ -1,0 +1,99 @@
+"""What a run has measured: samples by section, case, contender and round, kept as JSON beside the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+DIGITS = 5
+"""Significant digits that are kept of a figure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one contender did in one round.
+
+    Attributes:
+        section: name of the section.
+        case: what was asked, for example the number of callers.
+        contender: who was asked.
+        round: number of the round, from 0 on.
+        figures: name → value; names end in their units.
+    """
+
+    section: str
+    case: str
+    contender: str
+    round: int
+    figures: dict[str, float]
+
+
+@dataclass
+class Run:
+    """A run of the program.
+
+    Attributes:
+        machine: processor, memory, system and load at the start.
+        versions: the versions of what was measured.
+        date: when it started, in UTC.
+        commit: the commit that was measured.
+        command: the command that measured it.
+        rounds: number of rounds that count.
+        quick: whether only a few calls were made, so that the figures mean nothing.
+        seconds: how long it took.
+        sections: the sections that were measured, in order.
+        skipped: what was left out → why.
+        samples: the samples.
+    """
+
+    machine: str
+    versions: str
+    date: str
+    commit: str
+    command: str
+    rounds: int
+    quick: bool = False
+    seconds: float = 0.0
+    sections: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
+
+    def add(self, section: str, case: str, contender: str, number: int, figures: Mapping[str, float]) -> None:
+        """Adds a sample of a round."""
+        rounded = {name: float(f"{value:.{DIGITS}g}") for name, value in figures.items()}
+        self.samples.append(Sample(section, case, contender, number, rounded))
+
+    def rows(self, section: str) -> list[tuple[str, str]]:
+        """Returns the cases and contenders of a section: cases in order, and the contenders of each."""
+        pairs = list(dict.fromkeys((each.case, each.contender) for each in self.samples if each.section == section))
+        cases = list(dict.fromkeys(case for case, _ in pairs))
+        return sorted(pairs, key=lambda pair: cases.index(pair[0]))
+
+    def values(self, section: str, case: str, contender: str, figure: str) -> dict[int, float]:
+        """Returns a figure by round."""
+        return {
+            each.round: each.figures[figure]
+            for each in self.samples
+            if (each.section, each.case, each.contender) == (section, case, contender) and figure in each.figures
+        }
+
+    def ratios(self, section: str, case: str, contender: str, figure: str, base: str) -> list[float]:
+        """Returns a figure over that of another contender, for each round that has both."""
+        values = self.values(section, case, contender, figure)
+        bases = self.values(section, case, base, figure)
+        return [value / bases[number] for number, value in values.items() if bases.get(number)]
+
+    def save(self, path: Path) -> None:
+        """Writes the run as JSON, one sample a line."""
+        head = {**asdict(self), "samples": []}
+        lines = ",\n".join(json.dumps(asdict(each), ensure_ascii=False) for each in self.samples)
+        text = json.dumps(head, ensure_ascii=False, indent=1).replace('"samples": []', f'"samples": [\n{lines}\n]')
+        path.write_text(text + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Run:
+        """Reads a run that was saved."""
+        values = json.loads(path.read_text())
+        return cls(**{**values, "samples": [Sample(**each) for each in values["samples"]]})

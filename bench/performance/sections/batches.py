@@ -1,0 +1,77 @@
+"""Batches of what-ifs of 1 to 1,000, beside an echo of as many and MLServer."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from bench.performance.measuring import (
+    DEJAVU,
+    ECHO,
+    MLSERVER,
+    Contest,
+    alternate,
+    callers_process,
+    new_order,
+    timed_calls,
+)
+from bench.performance.processes.callers import BATCH, INFER
+from bench.performance.processes.echo import Answers
+from bench.performance.samples import Run
+from bench.performance.sections.section import Section
+from bench.performance.servers import check_same_forecaster, dejavu, echo_of_many, mlserver, what_if_response
+from bench.performance.setting import Setting
+
+NAME = "batches"
+SIZES = (1, 10, 50, 100, 1000)
+FORECASTS = 2000
+"""Forecasts of a round in each case, but for small batches."""
+
+
+def case_of(size: int) -> str:
+    """Returns the case of a size."""
+    return f"batch of {size:,}"
+
+
+def calls_of(setting: Setting, size: int) -> int:
+    """Returns how many batches to send: fewer large ones, at least 3."""
+    return setting.size(min(200, max(FORECASTS // size, 3)), 2)
+
+
+def measure(setting: Setting, run: Run) -> None:
+    """Measures batches."""
+    with ExitStack() as stack:
+        callers = stack.enter_context(callers_process(setting))
+        server = stack.enter_context(dejavu(setting))
+        plain = stack.enter_context(echo_of_many(setting, Answers(what_if_response(server).hex())))
+        peer = stack.enter_context(mlserver(setting)) if setting.mlserver else None
+        if peer:
+            check_same_forecaster(server, peer)
+        contests = []
+        for size in setting.sizes(SIZES, (1, 50, 1000)):
+            case, calls = case_of(size), calls_of(setting, size)
+            for contender, each in ((ECHO, plain), (DEJAVU, server)):
+                order = new_order(each, 1, calls, protocol=BATCH, batch=size)
+                contests.append(Contest(case, contender, timed_calls(callers, each, order)))
+            if peer:
+                order = new_order(peer, 1, calls, protocol=INFER, batch=size)
+                contests.append(Contest(case, MLSERVER, timed_calls(callers, peer, order)))
+        alternate(setting, run, NAME, contests)
+
+
+SECTION = Section(
+    name=NAME,
+    title="Batches",
+    text=(
+        "One caller, one worker, what-ifs at minute 18. The echo parses the same requests and returns as many stored"
+        " results. MLServer gets a batch as one tensor and makes its forecasts in one pass. Forecasts per second of a"
+        " core are those per second of the server's CPU."
+    ),
+    columns={
+        "p50_ms": "p50, ms",
+        "cpu_us": "server CPU, µs a call",
+        "forecasts_a_core_second": "forecasts a second of a core",
+    },
+    measure=measure,
+    base=ECHO,
+    plot="batches",
+)

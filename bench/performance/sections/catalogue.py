@@ -1,0 +1,36 @@
+"""All sections, in the order of the report."""
+
+from __future__ import annotations
+
+from bench.performance.sections import (
+    batches,
+    beside_batches,
+    databases,
+    entries,
+    ledger_rows,
+    memory,
+    page,
+    single_calls,
+    start,
+    streams,
+    workers,
+)
+from bench.performance.sections.section import Section
+
+SECTIONS: dict[str, Section] = {
+    module.SECTION.name: module.SECTION
+    for module in (
+        single_calls,
+        batches,
+        beside_batches,
+        workers,
+        streams,
+        page,
+        start,
+        memory,
+        entries,
+        ledger_rows,
+        databases,
+    )
+}
+"""Name → section."""

@@ -1,0 +1,51 @@
+"""One worker and two: what a call takes on both together."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from bench.performance.measuring import Contest, alternate, callers_process, new_order, plural, timed_calls
+from bench.performance.samples import Run
+from bench.performance.sections.section import CALLS, Section
+from bench.performance.servers import dejavu
+from bench.performance.setting import Setting
+
+NAME = "workers"
+WHAT_IF, NAMED = "what-ifs", "named games"
+CALLERS = 16
+
+
+def contender_of(workers: int) -> str:
+    """Returns the contender of a number of workers."""
+    return plural(workers, "worker")
+
+
+def measure(setting: Setting, run: Run) -> None:
+    """Measures one worker and two, on one CPU."""
+    with ExitStack() as stack:
+        callers = stack.enter_context(callers_process(setting))
+        servers = {count: stack.enter_context(dejavu(setting, workers=count)) for count in (1, 2)}
+        calls = setting.size(1000, 2 * CALLERS)
+        contests = [
+            Contest(
+                case,
+                contender_of(count),
+                timed_calls(callers, server, new_order(server, CALLERS, calls, named=case == NAMED)),
+            )
+            for case in (WHAT_IF, NAMED)
+            for count, server in servers.items()
+        ]
+        alternate(setting, run, NAME, contests)
+
+
+SECTION = Section(
+    name=NAME,
+    title="Workers",
+    text=(
+        f"{CALLERS} callers, each with its own connection. Both servers have the same CPU, so that the cost of a call"
+        " can be compared; the CPU is that of all workers of a server."
+    ),
+    columns=CALLS,
+    measure=measure,
+    base=contender_of(1),
+)

@@ -1,0 +1,48 @@
+"""How a run measures: rounds, sizes, processors, and where MLServer is installed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dejavu_models.registry.registry import default_bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _first_cpu() -> frozenset[int]:
+    return frozenset({min(os.sched_getaffinity(0))})
+
+
+def _last_cpu() -> frozenset[int]:
+    return frozenset({max(os.sched_getaffinity(0))})
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How a run measures.
+
+    Attributes:
+        rounds: number of rounds that count; one more comes before them to warm up.
+        quick: whether to make only as many calls as show that everything works.
+        mlserver: a Python that has MLServer installed; None: there is none.
+        bundle: folder of the model that all contenders serve.
+        servers: the CPU of the servers.
+        callers: the CPU of whoever calls them; the same on a machine with one.
+    """
+
+    rounds: int
+    quick: bool
+    mlserver: Path | None = None
+    bundle: Path = field(default_factory=default_bundle)
+    servers: frozenset[int] = field(default_factory=_first_cpu)
+    callers: frozenset[int] = field(default_factory=_last_cpu)
+
+    def size(self, full: int, quick: int) -> int:
+        """Returns how many of something to make."""
+        return quick if self.quick else full
+
+    def sizes(self, full: tuple[int, ...], quick: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the sizes to measure."""
+        return quick if self.quick else full

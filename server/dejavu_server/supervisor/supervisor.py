@@ -91,7 +91,9 @@ class Supervisor:
         summing = PeriodicTask("totals", TOTALS_SECONDS, totals.update)
         summing.start()
         try:
+            pool.enable_fork_server()
             if await self._unless_stopped(*(slot.fill() for slot in slots)):
+                await pool.release_fork_server()
                 _log.info("listening", address=settings.listen, workers=settings.workers, metrics=metrics)
                 replacing = (self._keep(slot, pool) for slot in slots)
                 recycler = Recycler(slots, settings.max_rss, server_metrics, self._replacing)
@@ -180,6 +182,7 @@ class Supervisor:
                 server_metrics.reloads.labels("failed").inc()
             finally:
                 self._reloading = False
+                await pool.release_fork_server()
 
     async def _reload(self, slots: Sequence[WorkerSlot], pool: WorkerPool) -> None:
         """Replaces the workers one slot at a time.

@@ -10,6 +10,8 @@ import sys
 def main() -> None:
     """Runs the command."""
     open_standard_files()
+    # pydantic would read the metadata of all installed packages to look for its plugins, here and in each worker.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.disable()  # what imports create stays: collecting garbage would take a tenth of their time
     try:
         from dejavu_server.cli.serve import app  # noqa: PLC0415 - its dependencies may be missing

@@ -1,7 +1,7 @@
 """Start and memory of a server, by its number of workers.
 
 Run with `python -m bench.start` from the project's folder; `--tree` compares source trees, such as a worktree of an
-earlier release, in alternation. For each number of workers it starts servers with a ledger of their own and prints
+earlier release, in alternation. For each number of workers it starts servers, on a ledger that exists, and prints
 
 - the time until the first worker serves and until all do, and the CPU time of all processes until then;
 - the memory (PSS) of the largest worker, of all workers, of the spare process (the fork server; in earlier releases
@@ -17,9 +17,10 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
-from bench.start.measure import measure, summary
+from bench.start.measure import measure, prepare, summary
 
 COLUMNS = {
     "workers": ("workers", "d"),
@@ -37,7 +38,7 @@ COLUMNS = {
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Parses the options, measures and prints."""
     parser = argparse.ArgumentParser(description="Start and memory of a server, by its number of workers.")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--rounds", type=int, default=3, help="starts for each number of workers and tree")
@@ -45,10 +46,21 @@ def main() -> None:
     parser.add_argument("--tree", type=Path, action="append", help="source tree to measure; repeatable")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        _run(options, Path(folder))
+
+
+def _run(options: argparse.Namespace, folder: Path) -> None:
     trees: list[Path | None] = options.tree or [None]
+    ledgers = [folder / f"ledger-{number}" for number in range(len(trees))]
+    for ledger, tree in zip(ledgers, trees, strict=True):
+        ledger.mkdir()
+        prepare(ledger, tree)
     for workers in options.workers:
         starts = [
-            (tree, measure(workers, tree=tree, calls=options.calls)) for _ in range(options.rounds) for tree in trees
+            (tree, measure(workers, ledger, tree=tree, calls=options.calls))
+            for _ in range(options.rounds)
+            for ledger, tree in zip(ledgers, trees, strict=True)
         ]
         for tree in trees:
             figures = summary([start for of, start in starts if of == tree])

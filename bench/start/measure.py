@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,16 +51,30 @@ class Start:
         return [each.pss_mib for each in self.processes if each.role == role]
 
 
-def measure(workers: int, *, tree: Path | None = None, calls: int = 200, options: Sequence[str] = ()) -> Start:
-    """Starts a server on a ledger of its own, calls it, kills a worker, and ends it.
+def prepare(folder: Path, tree: Path | None = None) -> None:
+    """Starts and ends a server, which makes its ledger in a folder, and the bytecode of its modules.
+
+    Args:
+        folder: the folder.
+        tree: as of `measure`.
+    """
+    with _server(folder, 1, tree, ()) as (process, _):
+        _Log(process).until("listening")
+
+
+def measure(
+    workers: int, folder: Path, *, tree: Path | None = None, calls: int = 200, options: Sequence[str] = ()
+) -> Start:
+    """Starts a server, calls it, kills a worker, and ends it.
 
     Args:
         workers: number of its workers.
+        folder: folder of its ledger.
         tree: source tree to run it from; None: what is installed or on PYTHONPATH.
         calls: forecasts that are made before memory is measured; most callers ask for some.
         options: further options of the server.
     """
-    with tempfile.TemporaryDirectory() as folder, _server(Path(folder), workers, tree, options) as (process, began):
+    with _server(folder, workers, tree, options) as (process, began):
         log = _Log(process)
         log.until("serving")
         first = time.monotonic() - began

@@ -17,10 +17,13 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dejavu_common.processes import replace_in_command_line, thread_count
 from dejavu_server import worker_main
-from dejavu_server.supervisor.protocol import ForkReply, ForkServerStart, ForkServerStatus
+
+if TYPE_CHECKING:
+    from dejavu_server.supervisor.protocol import ForkReply
 
 MAX_MESSAGE = 1 << 20
 """Longest message, in bytes."""
@@ -36,10 +39,16 @@ def main() -> None:
     control = socket.socket(fileno=os.dup(0))
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a descriptor
         os.dup2(nothing.fileno(), 0)
-    worker_main.import_modules()
-    from dejavu_server.worker.models import PreloadedModels  # noqa: PLC0415 - imported by import_modules
+    try:
+        worker_main.import_modules()
+    except ModuleNotFoundError:
+        sys.exit(1)  # the supervisor, or the worker that it starts instead, says which one is missing
+    from dejavu_server.observability import metrics  # noqa: PLC0415 - imported by import_modules
+    from dejavu_server.supervisor.protocol import ForkServerStart, ForkServerStatus  # noqa: PLC0415
+    from dejavu_server.worker.models import PreloadedModels  # noqa: PLC0415
 
     start = ForkServerStart.from_json(control.recv(MAX_MESSAGE).decode())
+    metrics.use_folder(start.metrics_folder)
     models = PreloadedModels.load(start.settings)
     # Garbage collection in a worker would otherwise write to every object that it shares.
     gc.collect()
@@ -83,6 +92,8 @@ def _serve(control: socket.socket) -> None:
 
 def _fork(files: Sequence[int]) -> ForkReply | None:
     """Forks a process for a request; returns the reply to it, or None in the new process."""
+    from dejavu_server.supervisor.protocol import ForkReply  # noqa: PLC0415 - imported by import_modules
+
     if refusal := _obstacle() or ("" if files else "the request has no descriptors"):
         return ForkReply(refusal=refusal)
     told, tells = os.pipe()

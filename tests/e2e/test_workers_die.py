@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from contextlib import ExitStack
 from operator import attrgetter
@@ -100,7 +101,8 @@ def test_workers_forked_from_one_process_share_nothing_that_must_differ(tmp_path
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(FORKS_TELL)
-    environment = {"PYTHONPATH": str(site), "TMPDIR": str(tmp_path)}
+    path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
+    environment = {"PYTHONPATH": path, "TMPDIR": str(tmp_path)}
     metrics = ("--metrics-listen", "127.0.0.1:0")
     with spawned_server(*arguments(tmp_path, *metrics), environment=environment, standby=True) as server:
         assert server.address

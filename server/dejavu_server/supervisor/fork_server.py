@@ -12,17 +12,17 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import time
-from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Self
 
 import structlog
 
 from dejavu_common.processes import become_subreaper
 from dejavu_server.settings import Settings
-from dejavu_server.supervisor.child_process import ForkedProcess, Launched, LaunchPipes, reap_group
+from dejavu_server.supervisor.child_process import ChildProcess, ForkedProcess, Launched, LaunchPipes, reap_group
+from dejavu_server.supervisor.early_start import EarlyForkServer, command, discard
 from dejavu_server.supervisor.protocol import ForkReply, ForkServerStart, ForkServerStatus
 from dejavu_server.supervisor.worker_process import START_SECONDS, RestartBackoff, StartError, describe_exit
 
@@ -37,7 +37,7 @@ _log = structlog.get_logger(__name__)
 class ForkServer:
     """A fork server's process; created by `spawn`."""
 
-    def __init__(self, process: Process, control: socket.socket) -> None:
+    def __init__(self, process: ChildProcess, control: socket.socket) -> None:
         self._process = process
         self._control = control
         self._forking = asyncio.Lock()
@@ -52,11 +52,26 @@ class ForkServer:
         return self._process.pid
 
     @classmethod
-    async def spawn(cls, settings: Settings, environment: Mapping[str, str]) -> Self:
+    def of_early(cls, early: EarlyForkServer, start: ForkServerStart) -> Self:
+        """Returns a fork server that was started before; sends it its start message.
+
+        Raises:
+            StartError: if it has ended.
+        """
+        try:
+            process = ForkedProcess(early.pid)
+            early.control.send(start.to_json().encode())
+        except OSError as error:
+            discard(early)
+            raise StartError(f"the fork server cannot be reached: {error.strerror}") from error
+        return cls(process, early.control)
+
+    @classmethod
+    async def spawn(cls, start: ForkServerStart, environment: Mapping[str, str]) -> Self:
         """Starts a process that does its imports and loads the bundles.
 
         Args:
-            settings: settings of the server.
+            start: its start message.
             environment: environment variables of the process and of all workers that it forks.
 
         Raises:
@@ -68,13 +83,9 @@ class ForkServer:
                 stack.enter_context(control)
                 with theirs:
                     control.setblocking(False)
-                    control.send(ForkServerStart(settings=settings).to_json().encode())
+                    control.send(start.to_json().encode())
                     process = await asyncio.create_subprocess_exec(
-                        sys.executable,
-                        "-P",  # never import modules from the working directory
-                        "-m",
-                        "dejavu_server.fork_server",
-                        str(os.getpid()),
+                        *command(os.getpid()),
                         stdin=theirs.fileno(),
                         process_group=0,
                         env=environment,
@@ -218,26 +229,37 @@ class ForkServers:
     Args:
         settings: settings of the server.
         environment: environment variables of the processes.
+        metrics_folder: folder of the workers' metrics; None if they keep them in memory.
     """
 
-    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, environment: Mapping[str, str], metrics_folder: Path | None = None) -> None:
+        self._start = ForkServerStart(settings=settings, metrics_folder=str(metrics_folder or ""))
         self._environment = environment
         self._present: ForkServer | None = None
         self._settled = asyncio.Event()
         self._keep_task: asyncio.Task[None] | None = None
         self._usable = False
 
-    def enable(self) -> None:
-        """Keeps a fork server running from now on; one that dies is replaced. Does nothing where there can be none."""
+    def enable(self, early: EarlyForkServer | None = None) -> None:
+        """Keeps a fork server running from now on; one that dies is replaced. Does nothing where there can be none.
+
+        Args:
+            early: one that was started before.
+        """
         try:
             become_subreaper()
             os.close(os.pidfd_open(os.getpid()))
         except (OSError, AttributeError) as error:
             _log.warning("no_spare", reason=f"this system has no fork server: {error}")
+            if early is not None:
+                discard(early)
             return
         self._usable = True
-        self._keep(None)
+        first = None
+        if early is not None:
+            with contextlib.suppress(StartError):
+                first = ForkServer.of_early(early, self._start)
+        self._keep(first)
 
     async def get(self) -> ForkServer | None:
         """Returns the present fork server, as soon as it can fork; None if there is none at the moment."""
@@ -255,7 +277,7 @@ class ForkServers:
         if not self._usable:
             return None
         try:
-            server = await ForkServer.spawn(self._settings, self._environment)
+            server = await ForkServer.spawn(self._start, self._environment)
             try:
                 await server.ready()
             except asyncio.CancelledError:
@@ -282,10 +304,10 @@ class ForkServers:
 
     def _keep(self, first: ForkServer | None) -> None:
         self._present = first
-        if first is None:
-            self._settled.clear()
-        else:
+        if first is not None and first.is_ready:
             self._settled.set()
+        else:
+            self._settled.clear()
         self._keep_task = asyncio.create_task(self._keep_one(), name="fork-server")
 
     async def _keep_one(self) -> None:
@@ -302,7 +324,8 @@ class ForkServers:
             started = time.monotonic()
             try:
                 if self._present is None:
-                    self._present = await ForkServer.spawn(self._settings, self._environment)
+                    self._present = await ForkServer.spawn(self._start, self._environment)
+                if not self._present.is_ready:
                     await self._present.ready()
                     self._settled.set()
                 details: dict[str, str | int] = {

@@ -61,9 +61,11 @@ class ForkServerStart(ProcessMessage):
 
     Attributes:
         settings: settings of the server; the fork server loads their bundles.
+        metrics_folder: folder of the workers' metrics; empty: they keep them in memory.
     """
 
     settings: Settings
+    metrics_folder: str = ""
 
 
 class ForkServerStatus(ProcessMessage):

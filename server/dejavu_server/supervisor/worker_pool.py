@@ -13,7 +13,9 @@ from dejavu_server.observability import shared_counts
 from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, SupervisorMetrics
 from dejavu_server.observability.shared_totals import SupervisorFiles
 from dejavu_server.settings import Settings
+from dejavu_server.supervisor import early_start
 from dejavu_server.supervisor.child_process import reap_group
+from dejavu_server.supervisor.early_start import VARIABLES, EarlyForkServer
 from dejavu_server.supervisor.fork_server import ForkServer, ForkServers
 from dejavu_server.supervisor.worker_process import StartError, WorkerDiedOnStart, WorkerProcess, describe_exit
 
@@ -48,11 +50,9 @@ class WorkerPool:
         self._environment = {name: value for name, value in os.environ.items() if name != FOLDER_VARIABLE}
         if metrics.folder is not None:
             self._environment[FOLDER_VARIABLE] = str(metrics.folder)
-        # A process with threads cannot be forked safely. OpenBLAS starts one for each core as it is loaded; the models'
-        # matrices are too small for more than one.
-        self._environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self._environment |= VARIABLES
         self._counts = shared_counts.create()
-        self._fork_servers = ForkServers(settings, self._environment)
+        self._fork_servers = ForkServers(settings, self._environment, metrics.folder)
         # One start per core, because more would only delay each other. At least two, so that a hanging start does not
         # block the others.
         self._start_limit = asyncio.Semaphore(max(2, len(os.sched_getaffinity(0))))
@@ -62,13 +62,18 @@ class WorkerPool:
         self.failed_starts = 0
         self._ledger_seen = False
 
-    def enable_fork_server(self) -> None:
+    def enable_fork_server(self, early: EarlyForkServer | None = None) -> None:
         """Starts the fork server, from which workers are forked; without it, each one is a new interpreter.
 
         Does nothing if it would be of no use: it is not kept, and there is one worker only.
+
+        Args:
+            early: one that was started before.
         """
         if self._settings.standby == "on" or self._settings.workers > 1:
-            self._fork_servers.enable()
+            self._fork_servers.enable(early)
+        elif early is not None:
+            early_start.discard(early)
 
     async def release_fork_server(self) -> None:
         """Ends the fork server, unless the settings say that it is kept for the successors of workers that die."""

@@ -21,6 +21,7 @@ from dejavu_common.processes import become_subreaper
 from dejavu_server.supervisor import fork_server as module
 from dejavu_server.supervisor.child_process import Launched, reap_group
 from dejavu_server.supervisor.fork_server import ForkServer
+from dejavu_server.supervisor.protocol import ForkServerStart
 from dejavu_server.supervisor.worker_process import StartError, WorkerProcess
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -38,7 +39,7 @@ def subreaper() -> Iterator[None]:
 @asynccontextmanager
 async def forking(folder: Path) -> AsyncIterator[ForkServer]:
     """A fork server that is ready."""
-    server = await ForkServer.spawn(settings_in(folder), ENVIRONMENT)
+    server = await ForkServer.spawn(ForkServerStart(settings=settings_in(folder)), ENVIRONMENT)
     try:
         await server.ready()
         yield server
@@ -141,7 +142,9 @@ async def test_a_fork_server_with_threads_refuses_to_fork(tmp_path: Path) -> Non
         "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
     )
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
-    server = await ForkServer.spawn(settings_in(tmp_path), {**ENVIRONMENT, "PYTHONPATH": path})
+    server = await ForkServer.spawn(
+        ForkServerStart(settings=settings_in(tmp_path)), {**ENVIRONMENT, "PYTHONPATH": path}
+    )
     with pytest.raises(StartError, match="an import has started a thread: the fork server has 2 threads"):
         await server.ready()
     assert await server.wait() in {1, -signal.SIGKILL}

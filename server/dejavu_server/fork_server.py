@@ -50,8 +50,8 @@ def main() -> None:
     start = ForkServerStart.from_json(control.recv(MAX_MESSAGE).decode())
     metrics.use_folder(start.metrics_folder)
     models = PreloadedModels.load(start.settings)
-    # Garbage collection in a worker would otherwise write to every object that it shares.
-    gc.collect()
+    # Garbage collection in a worker would otherwise write to every object that it shares. There is little garbage yet,
+    # and collecting it would take longer than a fork.
     gc.freeze()
     refusal = _obstacle()
     status = ForkServerStatus(refusal=refusal, bundles=len(models))

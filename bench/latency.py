@@ -84,7 +84,7 @@ class Server:
     Attributes:
         address: HOST:PORT it serves on.
         process: the process that serves, or the first of them.
-        others: its other processes; for a `dejavu-server` the supervisor and the standby worker.
+        others: its other processes; for a `dejavu-server` the supervisor and the fork server.
         more_workers: further processes that serve.
     """
 
@@ -309,7 +309,7 @@ def show(rounds: list[list[Sample]], memory: dict[str, float], counts: list[int]
         )
         print(f"server CPU with every extra, beside a plain what-if's: {spread(extra_cpu(rounds, count))}")
     print(
-        f"\nmemory (PSS): worker {memory['worker']:.0f} MiB (with supervisor and spare {memory['server']:.0f} MiB), "
+        f"\nmemory (PSS): worker {memory['worker']:.0f} MiB (with all processes {memory['server']:.0f} MiB), "
         f"echo {memory['echo']:.0f} MiB"
     )
 

@@ -178,14 +178,12 @@ def run(options: argparse.Namespace, folder: Path) -> Report:
     with spawned_server(*arguments, environment=hanging(folder), standby=True) as server:
         callers = Callers(server.address, options.seed)
         with callers.calling():
-            time.sleep(5)  # until the standby worker waits
+            time.sleep(5)  # until a worker that dies is replaced at once
             for name, loops in ((IDLE, 0), (BUSY, options.loops)):
                 report.quiet.append(quiet(server, callers, name, loops, options.seconds))
             for fault in (STOPPED, *PARTS) * options.rounds:
                 report.hangs.append(notice(server, fault, choose.choice(server.workers).pid))
-                time.sleep(
-                    6
-                )  # a worker that dies sooner is replaced after a pause, and the standby worker by a new one
+                time.sleep(6)  # a worker that dies sooner is replaced after a pause, however quickly it is forked
     return report
 
 

@@ -1,4 +1,4 @@
-"""Processes: those that must not outlive the process that started them, and what one uses."""
+"""Processes: those that must not outlive the process that started them, those that are forked, and what one uses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 _MEBIBYTE = 1024 * 1024
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -30,6 +31,45 @@ def die_with_parent(parent_pid: int, number: signal.Signals) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent_pid:  # the parent died before the prctl call
         raise SystemExit(1)
+
+
+def become_subreaper() -> None:
+    """Makes this process the parent of descendants whose own parent ends; it then has to wait for them (waitpid).
+
+    Raises:
+        OSError: if the kernel refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def thread_count() -> int:
+    """Returns the number of threads of this process, those of libraries included."""
+    return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names only
+
+
+def replace_in_command_line(old: bytes, new: bytes) -> None:
+    """Replaces a part of the command line that ps and /proc show of this process; does nothing if it has no such part.
+
+    A forked process keeps the command line of the one that forked it, although it does something else.
+
+    Args:
+        old: the part.
+        new: its replacement, of the same length, because it is written in place.
+
+    Raises:
+        ValueError: if the lengths differ.
+    """
+    if len(old) != len(new):
+        raise ValueError(f"{new!r} is not as long as {old!r}")
+    # Fields 48 and 49 of man 5 proc: the addresses at which the arguments begin and end; 0 if they are not readable.
+    start, end = map(int, Path("/proc/self/stat").read_text().rpartition(")")[2].split()[45:47])
+    if not 0 < start < end:
+        return
+    at = ctypes.string_at(start, end - start).find(old)
+    if at >= 0:
+        ctypes.memmove(start + at, new, len(new))
 
 
 def resident_mebibytes(pid: int) -> float:

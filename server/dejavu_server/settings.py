@@ -68,7 +68,7 @@ class Settings(ProcessMessage):
     standby: Annotated[
         Literal["on", "off"],
         option(
-            "Keep a standby worker, which replaces a dead one a second sooner; off saves its memory.",
+            "Keep the fork server, from which successors of dead workers are forked; off saves its memory.",
             flag=False,
         ),
     ] = "on"

@@ -1,7 +1,7 @@
 """Entry point of a worker process: `python -m dejavu_server.worker_main SUPERVISOR_PID`, started by the supervisor.
 
-Imports the slow modules, then waits for a WorkerStart on standard input. A process that waits there is a standby
-worker: it serves 0.1 s after it receives the WorkerStart.
+Imports the slow modules, then waits for a WorkerStart on standard input. Most workers are not started that way but
+forked from a process that has done the imports (fork_server.py), and wait there at once.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dejavu_server.supervisor.heartbeat import send_heartbeats
 
 if TYPE_CHECKING:
     from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
+    from dejavu_server.worker.models import PreloadedModels
 
 EXIT_SECONDS = 15.0
 """Time after the grace period until a worker that received SIGTERM is killed by its own timer."""
@@ -36,35 +37,60 @@ _log = structlog.get_logger(__name__)
 
 def main() -> None:
     """Runs a worker for a supervisor: reads a WorkerStart, writes a WorkerStatus, serves until SIGTERM."""
+    supervisor = int(sys.argv[1])
+    prepare(supervisor)
+    import_modules()
+    gc.freeze()
+    sys.exit(run(supervisor))
+
+
+def prepare(supervisor: int) -> None:
+    """Prepares a process that the supervisor has started."""
     # A terminal signals the whole process group, but only the supervisor may start a drain.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     # The workers of a supervisor killed by SIGKILL must not go on serving and share the port with its successor.
-    die_with_parent(int(sys.argv[1]), signal.SIGTERM)
+    die_with_parent(supervisor, signal.SIGTERM)
     descriptors.raise_limit()  # a supervisor of an earlier release has not raised its own
 
-    # These imports take about a second. They follow die_with_parent, so that this process ends with its supervisor.
+
+def import_modules() -> None:
+    """Imports what a worker needs, which takes about a second. Leaves garbage collection off until the worker serves.
+
+    Call it after `prepare`, so that a process that imports ends with its supervisor.
+    """
     # What a start creates stays: garbage collection, which would take a tenth of its time, waits for its end.
     gc.disable()
-    import uvloop  # noqa: PLC0415
+    import uvloop  # noqa: F401, PLC0415
 
+    import dejavu_server.supervisor.protocol  # noqa: PLC0415
     import dejavu_server.worker.worker  # noqa: F401, PLC0415
+
+
+def run(supervisor: int, models: PreloadedModels | None = None) -> int:
+    """Reads a WorkerStart from standard input, and serves until SIGTERM; returns the exit code.
+
+    Args:
+        supervisor: process id of the supervisor, which is this process's parent.
+        models: models that the fork server has loaded; None if it is none of its forks.
+    """
+    import uvloop  # noqa: PLC0415 - already imported by import_modules
+
     from dejavu_server.observability import logs  # noqa: PLC0415
     from dejavu_server.supervisor.protocol import WorkerStart  # noqa: PLC0415
 
-    gc.freeze()
     line = sys.stdin.readline()
-    if not line:  # a standby worker that is no longer needed
-        return
+    if not line:  # the supervisor has ended, or has no use for this process
+        return 0
+    die_with_parent(supervisor, signal.SIGTERM)  # again: a forked process does not inherit it
     order = WorkerStart.from_json(line)
     name = f"{order.slot}-{os.getpid()}"
     logs.configure(order.settings.log_level, order.settings.log_format, worker=name)
     _configure_tracing()
     try:
-        code = uvloop.run(_serve(order, name))
+        return uvloop.run(_serve(order, name, models))
     finally:
         tracing.shutdown()
-    sys.exit(code)
 
 
 def _configure_tracing() -> None:
@@ -79,11 +105,11 @@ def _configure_tracing() -> None:
         _log.error("tracing_unavailable", missing=error.name, advice=advice, effect="no spans are sent")
 
 
-async def _serve(order: WorkerStart, name: str) -> int:
+async def _serve(order: WorkerStart, name: str, models: PreloadedModels | None = None) -> int:
     """Starts a worker, reports its status to the supervisor and drains it on SIGTERM; returns the exit code."""
-    from dejavu_server.observability import metrics  # noqa: PLC0415 - already imported by main
-    from dejavu_server.supervisor.protocol import WorkerStatus  # noqa: PLC0415 - already imported by main
-    from dejavu_server.worker.worker import Worker  # noqa: PLC0415 - already imported by main
+    from dejavu_server.observability import metrics  # noqa: PLC0415 - already imported by import_modules
+    from dejavu_server.supervisor.protocol import WorkerStatus  # noqa: PLC0415
+    from dejavu_server.worker.worker import Worker  # noqa: PLC0415
 
     settings = order.settings
     stop = asyncio.Event()
@@ -104,6 +130,7 @@ async def _serve(order: WorkerStart, name: str) -> int:
         first=order.slot == 0,
         totals_folder=Path(order.totals_folder) if order.totals_folder else None,
         counts_fd=order.counts_fd if order.counts_fd >= 0 else None,
+        preloaded=models,
     )
     async with contextlib.AsyncExitStack() as serving:
         starting = asyncio.create_task(serving.enter_async_context(worker))

@@ -99,7 +99,7 @@ def test_a_server_has_time_to_drain_and_memory_for_its_workers() -> None:
     chosen = settings(server["environment"])
     assert int(server["stop_grace_period"].removesuffix("s")) >= chosen.grace_seconds + 5
     assert server["mem_limit"] == "1g"
-    assert chosen.workers * chosen.max_rss + 150 + 64 + 16 <= 1024  # supervisor and standby, /tmp, /var/lib/dejavu
+    assert chosen.workers * chosen.max_rss + 150 + 64 + 16 <= 1024  # supervisor and fork server, /tmp, /var/lib/dejavu
     assert server["volumes"] == [f"models:{image_environment('server')['XDG_CACHE_HOME']}"]
     [check] = [server["healthcheck"]["test"]]
     assert check == ["CMD", "dejavu", "health"]

@@ -203,7 +203,7 @@ def test_workers_are_replaced_before_the_kernel_kills_them(objects: list[Manifes
     chosen = settings(environment(objects, server))
     empty = [volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume]
     [temporary] = [each for each in empty if each.get("medium") == "Memory"]
-    others = 150  # MiB of the supervisor and of a standby worker: docs/deployment.md
+    others = 150  # MiB of the supervisor and of the fork server: docs/deployment.md
     most = chosen.workers * chosen.max_rss + others + mebibytes(temporary["sizeLimit"])
     assert most <= mebibytes(server["resources"]["limits"]["memory"])
 

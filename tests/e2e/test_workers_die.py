@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from contextlib import ExitStack
 from operator import attrgetter
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
+from tests.support.builders.calls import PATTERN
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.load import load
 from tests.support.processes.servers import SpawnedServer, spawned_server
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
 
 def arguments(folder: Path, *more: str, workers: int = 2) -> tuple[str, ...]:
     return ("--workers", str(workers), "--ledger", ledger_url(folder), *more)
 
 
-def with_standby(server: SpawnedServer) -> list[psutil.Process]:
-    """Returns the supervisor's children, once they include a standby worker."""
+def with_fork_server(server: SpawnedServer) -> list[psutil.Process]:
+    """Returns the supervisor's children, once they include a fork server."""
     server.wait_for("listening")
     supervisor = psutil.Process(server.process.pid)
     while len(children := supervisor.children()) <= len(server.workers):
@@ -55,28 +61,74 @@ async def test_callers_and_subscribers_do_not_notice_the_death_of_a_worker(tmp_p
 
 
 @pytest.mark.nightly
-async def test_a_worker_and_the_standby_worker_that_die_together_are_both_replaced(tmp_path: Path) -> None:
+async def test_a_worker_and_the_fork_server_that_die_together_are_both_replaced(tmp_path: Path) -> None:
     with spawned_server(*arguments(tmp_path), standby=True) as server:
-        children = await asyncio.to_thread(with_standby, server)
+        children = await asyncio.to_thread(with_fork_server, server)
         known = names(server)
-        [standby] = set(children) - set(server.workers)
+        [fork_server] = set(children) - set(server.workers)
         async with load(server.address) as clients:
-            standby.kill()
+            fork_server.kill()
             server.workers[0].kill()
             await asyncio.to_thread(wait_for_other_worker, server, known)
             await clients.answers(50)
         clients.check()
-        assert await asyncio.to_thread(with_standby, server)
+        assert await asyncio.to_thread(with_fork_server, server)
         assert await asyncio.to_thread(server.stop) == 0
 
 
-def test_a_standby_worker_that_dies_is_replaced(tmp_path: Path) -> None:
-    with spawned_server(*arguments(tmp_path, workers=1), standby=True) as server:
-        [standby] = set(with_standby(server)) - set(server.workers)
-        standby.kill()
+def test_a_fork_server_that_dies_takes_no_worker_with_it_and_is_replaced(tmp_path: Path) -> None:
+    with spawned_server(*arguments(tmp_path), standby=True) as server:
+        children = with_fork_server(server)
+        workers = server.workers
+        [fork_server] = set(children) - set(workers)
+        fork_server.kill()
         assert server.wait_for("no_spare")["ending"] == "killed by SIGKILL"
-        assert standby not in with_standby(server)
+        assert fork_server not in with_fork_server(server)
+        assert server.workers == workers
         assert server.stop() == 0
+    assert "worker_died" not in [entry["event"] for entry in server.events]
+
+
+FORKS_TELL = """
+import os, random, signal, sys
+random.random()
+os.register_at_fork(after_in_child=lambda: print(f"random {random.random()}", file=sys.stderr))
+signal.signal(signal.SIGUSR1, lambda *_: os._exit(3))
+"""
+
+
+def test_workers_forked_from_one_process_share_nothing_that_must_differ(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(FORKS_TELL)
+    path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
+    environment = {"PYTHONPATH": path, "TMPDIR": str(tmp_path)}
+    metrics = ("--metrics-listen", "127.0.0.1:0")
+    with spawned_server(*arguments(tmp_path, *metrics), environment=environment, standby=True) as server:
+        assert server.address
+        [fork_server] = set(with_fork_server(server)) - set(server.workers)
+        answers = [answer(server.address, f"99{number:08d}") for number in range(40)]
+        assert {worker for _, worker, _ in answers} == names(server)
+        assert len({request for _, _, request in answers}) == len(answers)
+        assert len({request.partition("-")[0] for _, _, request in answers}) == 2
+        assert sorted(sequence for sequence, _, _ in answers) == list(range(1, len(answers) + 1))
+        drawn = [line for line in server.other_lines if line.startswith("random ")]
+        assert len(set(drawn)) == len(drawn) >= 4
+        assert fork_server.num_threads() == 1
+        kept = {int(path.stem.rpartition("_")[2]) for path in tmp_path.glob("dejavu-metrics-*/*.db")}
+        assert kept == {worker.pid for worker in server.workers}
+        server.workers[0].send_signal(signal.SIGUSR1)
+        assert server.wait_for("worker_died")["ending"] == "exit code 3"
+        assert server.stop() == 0
+
+
+def answer(address: str, game: str) -> tuple[int, str, str]:
+    """Returns the sequence of a forecast of a game, the worker that made it, and the id of the call."""
+    with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        request = pb.PredictRequest(pattern=PATTERN, game_id=game)
+        response, call = PredictionServiceStub(channel).Predict.with_call(request, timeout=20)
+        told = dict(call.trailing_metadata())
+        return response.forecast.sequence, str(told["dejavu-worker"]), str(told["x-request-id"])
 
 
 async def test_a_supervisor_killed_under_load_leaves_no_process_and_a_new_one_starts_at_once(
@@ -85,7 +137,7 @@ async def test_a_supervisor_killed_under_load_leaves_no_process_and_a_new_one_st
     """The kernel's signal drains the workers; streams resume at the next server without loss."""
     with ExitStack() as stack:
         first = stack.enter_context(spawned_server(*arguments(tmp_path), standby=True))
-        children = await asyncio.to_thread(with_standby, first)
+        children = await asyncio.to_thread(with_fork_server, first)
         async with load(first.address, patient=True) as clients:
             await clients.answers(100)
             first.process.kill()
@@ -104,7 +156,7 @@ async def test_a_supervisor_killed_under_load_leaves_no_process_and_a_new_one_st
 def test_a_supervisor_killed_while_a_worker_starts_leaves_no_process(tmp_path: Path, when: str) -> None:
     with spawned_server(*arguments(tmp_path), standby=True) as server:
         if when != "starting":
-            with_standby(server)
+            with_fork_server(server)
         if when == "worker_died":
             server.workers[0].kill()
         elif when == "reloading":

@@ -75,7 +75,7 @@ SECTION = Section(
     title="Memory",
     text=(
         f"Proportional set size after what-ifs of {CALLERS} callers, in MB of 10⁶ bytes: pages that several processes"
-        " share count in parts. All processes are the workers, the supervisor and the standby worker."
+        " share count in parts. All processes are the workers, the supervisor and the fork server."
     ),
     columns={"worker_mb": "a worker, MB", "workers_mb": "all workers, MB", "all_mb": "all processes, MB"},
     measure=measure,

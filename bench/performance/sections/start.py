@@ -87,7 +87,7 @@ SECTION = Section(
     title="Start",
     text=(
         "From the start of the process until the health service says SERVING, with a ledger that exists and on all"
-        " CPUs, as nobody calls meanwhile: by default there are two workers and a standby worker. The echo serves once"
+        " CPUs, as nobody calls meanwhile: by default there are two workers and a fork server. The echo serves once"
         " it has printed its address; MLServer, on the CPU of servers, once it says that its model is ready."
     ),
     columns={"seconds": "seconds"},

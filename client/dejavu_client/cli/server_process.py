@@ -37,7 +37,7 @@ async def running_server(*arguments: str) -> AsyncIterator[str]:
     """Runs a server on a free port of 127.0.0.1. Yields its address once it serves, and drains it on exit.
 
     Settings come only from the arguments: DEJAVU_* environment variables, meant for other servers, are not passed on.
-    The server has no standby worker: it runs for a minute, and one takes a second of CPU to load.
+    The server keeps no fork server, which would replace dead workers sooner: it runs for a minute.
 
     Raises:
         ServerNotStarted: if it does not start to serve.

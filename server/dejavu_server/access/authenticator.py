@@ -11,15 +11,18 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from dejavu_server.access import files, token_file
 from dejavu_server.access.caller import NOBODY, MethodDenied, Principal, Unauthenticated
 from dejavu_server.access.files import AccessFileError, FileVersion, OnReload, ignore_reload
-from dejavu_server.access.jwt_tokens import JwtVerifier
 from dejavu_server.access.policy import POLICY, PUBLIC
 from dejavu_server.observability.periodic import PeriodicTask
+
+if TYPE_CHECKING:
+    from dejavu_server.access.jwt_tokens import JwtVerifier
 
 LOOK_SECONDS = 1.0
 """How often to look whether a file was replaced, and whether streams outlived their token."""
@@ -157,14 +160,17 @@ class Authenticator:
         self._versions[path] = files.version(path)  # before reading: a later change is then seen as one
         if path == self._tokens:
             return token_file.load(path).callers()
+        # Most servers have no such file: PyJWT and cryptography would take a tenth of the imports of all of them.
+        from dejavu_server.access.jwt_tokens import JwtVerifier  # noqa: PLC0415
+
         return JwtVerifier(path, self._issuer, self._audience)
 
     def _use(self, content: dict[bytes, Principal] | JwtVerifier) -> None:
-        if isinstance(content, JwtVerifier):
+        if isinstance(content, dict):
+            self._callers = content
+        else:
             self._verifier = content
             self._verified.clear()
-        else:
-            self._callers = content
 
     async def _reload(self) -> None:
         """Loads the files that were replaced."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dejavu_server.access.authenticator import Authenticator
 from dejavu_server.access.files import OnReload, ignore_reload
-from dejavu_server.access.tls import TlsCredentials, TlsFiles
 from dejavu_server.settings import Settings
+
+if TYPE_CHECKING:
+    from dejavu_server.access.tls import TlsCredentials
 
 
 def authenticator(settings: Settings, on_reload: OnReload = ignore_reload) -> Authenticator | None:
@@ -44,6 +47,8 @@ def tls_credentials(settings: Settings, on_reload: OnReload = ignore_reload) -> 
     certificate, key = _path(settings.tls_cert), _path(settings.tls_key)
     if certificate is None or key is None:
         return None
+    from dejavu_server.access.tls import TlsCredentials, TlsFiles  # noqa: PLC0415 - it loads the parsers of X.509
+
     return TlsCredentials(TlsFiles(certificate, key, _path(settings.tls_client_ca)), on_reload)
 
 

@@ -224,6 +224,18 @@ class Metrics:
         self.dropped.labels(stage).inc(queries)
 
 
+def use_folder(folder: str) -> None:
+    """Sets the folder in which this process, and those that it forks, keep their metrics; before the first metric.
+
+    Args:
+        folder: the folder; empty: they keep them in memory.
+    """
+    os.environ.pop(FOLDER_VARIABLE, None)
+    if folder:
+        os.environ[FOLDER_VARIABLE] = folder
+    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]  # its import read the environment
+
+
 def allocate_files() -> None:
     """Allocates the disk space of this process's metrics files.
 

@@ -1,9 +1,15 @@
-"""Protocol between the supervisor and its workers. Imports no gRPC.
+"""Protocol between the supervisor, its workers and its fork server. Imports no gRPC.
 
 The supervisor writes a WorkerStart to a worker's standard input. The worker replies with one WorkerStatus on the pipe
 that WorkerStart names. After that they communicate only by heartbeats (see heartbeat.py), signals and exit codes.
-Both may be of another release than the reader, because a rolling restart runs new workers under an old supervisor: see
-ProcessMessage.
+
+The standard input of a fork server is a socket (SOCK_SEQPACKET: one message, one packet). The supervisor sends one
+ForkServerStart. The fork server replies with one ForkServerStatus as soon as it can fork. Then each packet with file
+descriptors, whatever its content, makes it fork a process that has the first of them as its standard input and waits
+there for a WorkerStart; it replies with a ForkReply.
+
+All of them may be of another release than the reader, because a rolling restart runs new workers and a new fork server
+under an old supervisor: see ProcessMessage.
 """
 
 from __future__ import annotations
@@ -48,3 +54,41 @@ class WorkerStatus(ProcessMessage):
     models: tuple[str, ...] = ()
     ledger: bool = False
     beats: bool = False
+
+
+class ForkServerStart(ProcessMessage):
+    """Start message to a fork server.
+
+    Attributes:
+        settings: settings of the server; the fork server loads their bundles.
+        metrics_folder: folder of the workers' metrics; empty: they keep them in memory.
+    """
+
+    settings: Settings
+    metrics_folder: str = ""
+
+
+class ForkServerStatus(ProcessMessage):
+    """Result of the start of a fork server.
+
+    Attributes:
+        refusal: why it cannot fork; empty if it can.
+        bundles: number of bundles that it has loaded.
+    """
+
+    refusal: str = ""
+    bundles: int = 0
+
+
+class ForkReply(ProcessMessage):
+    """Answer of a fork server to a request.
+
+    Attributes:
+        pid: process id of the process that waits for a WorkerStart; 0 if there is none.
+        refusal: why there is none.
+        files: the numbers that the descriptors of the request have in the process.
+    """
+
+    pid: int = 0
+    refusal: str = ""
+    files: tuple[int, ...] = ()

@@ -26,6 +26,7 @@ from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_server.observability.shared_totals import TOTALS_SECONDS, SupervisorFiles, shared_totals
 from dejavu_server.observability.worker_usage import ServingWorker
 from dejavu_server.settings import Settings
+from dejavu_server.supervisor import early_start
 from dejavu_server.supervisor.ports import reserved_port
 from dejavu_server.supervisor.recycling import Recycler
 from dejavu_server.supervisor.worker_pool import WorkerPool, WorkerSlot
@@ -91,7 +92,9 @@ class Supervisor:
         summing = PeriodicTask("totals", TOTALS_SECONDS, totals.update)
         summing.start()
         try:
+            pool.enable_fork_server(early_start.take())
             if await self._unless_stopped(*(slot.fill() for slot in slots)):
+                await pool.release_fork_server()
                 _log.info("listening", address=settings.listen, workers=settings.workers, metrics=metrics)
                 replacing = (self._keep(slot, pool) for slot in slots)
                 recycler = Recycler(slots, settings.max_rss, server_metrics, self._replacing)
@@ -180,6 +183,7 @@ class Supervisor:
                 server_metrics.reloads.labels("failed").inc()
             finally:
                 self._reloading = False
+                await pool.release_fork_server()
 
     async def _reload(self, slots: Sequence[WorkerSlot], pool: WorkerPool) -> None:
         """Replaces the workers one slot at a time.

@@ -13,7 +13,10 @@ from dejavu_server.observability import shared_counts
 from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, SupervisorMetrics
 from dejavu_server.observability.shared_totals import SupervisorFiles
 from dejavu_server.settings import Settings
-from dejavu_server.supervisor.standby import StandbyWorker
+from dejavu_server.supervisor import early_start
+from dejavu_server.supervisor.child_process import reap_group
+from dejavu_server.supervisor.early_start import VARIABLES, EarlyForkServer
+from dejavu_server.supervisor.fork_server import ForkServer, ForkServers
 from dejavu_server.supervisor.worker_process import StartError, WorkerDiedOnStart, WorkerProcess, describe_exit
 
 KILL_AFTER_SECONDS = 5.0
@@ -47,53 +50,88 @@ class WorkerPool:
         self._environment = {name: value for name, value in os.environ.items() if name != FOLDER_VARIABLE}
         if metrics.folder is not None:
             self._environment[FOLDER_VARIABLE] = str(metrics.folder)
+        self._environment |= VARIABLES
         self._counts = shared_counts.create()
-        self._standby = StandbyWorker(self._environment, self._counts)
+        self._fork_servers = ForkServers(settings, self._environment, metrics.folder)
         # One start per core, because more would only delay each other. At least two, so that a hanging start does not
         # block the others.
         self._start_limit = asyncio.Semaphore(max(2, len(os.sched_getaffinity(0))))
         self._watch_tasks = dict[WorkerProcess, asyncio.Task[None]]()
+        self._reap_tasks = set[asyncio.Task[None]]()
         self.killed = False
         self.failed_starts = 0
         self._ledger_seen = False
 
+    def enable_fork_server(self, early: EarlyForkServer | None = None) -> None:
+        """Starts the fork server, from which workers are forked; without it, each one is a new interpreter.
+
+        Does nothing if it would be of no use: it is not kept, and there is one worker only.
+
+        Args:
+            early: one that was started before.
+        """
+        if self._settings.standby == "on" or self._settings.workers > 1:
+            self._fork_servers.enable(early)
+        elif early is not None:
+            early_start.discard(early)
+
+    async def release_fork_server(self) -> None:
+        """Ends the fork server, unless the settings say that it is kept for the successors of workers that die."""
+        if self._settings.standby == "off":
+            await self._fork_servers.disable()
+
     async def start(
-        self, slot: int, on_end: Callable[[WorkerProcess, float], None], *, new_process: bool = False
+        self, slot: int, on_end: Callable[[WorkerProcess, float], None], *, renew: bool = False
     ) -> WorkerProcess:
         """Starts a worker as soon as a core is free for it; returns it once it serves.
 
         Args:
             slot: index of the worker in the server.
             on_end: called with the worker and the seconds that it served, once it has ended.
-            new_process: whether to leave the standby worker alone, because it may have loaded other code than is
-                installed now.
+            renew: whether to replace the fork server, which has loaded other code and bundles than may be installed
+                now. The present one is kept until the worker serves: it can replace a worker that dies if this fails.
 
         Raises:
             StartError: if the worker fails to start.
         """
         try:
             async with self._start_limit:
-                worker = await self._start(slot, on_end, new_process=new_process)
+                if renew:
+                    worker = await self._start_renewed(slot, on_end)
+                else:
+                    worker = await self._start(slot, on_end, await self._fork_servers.get())
         except StartError:
             self._metrics.failed_starts.inc()
             self.failed_starts = 0 if self.serving() else self.failed_starts + 1
             raise
-        finally:
-            if self._settings.standby == "on" and not self._start_limit.locked():
-                self._standby.enable()  # only now: it would compete with the starting workers for cores
         self.failed_starts = 0
         self._metrics.worker_serves()
         return worker
 
+    async def _start_renewed(self, slot: int, on_end: Callable[[WorkerProcess, float], None]) -> WorkerProcess:
+        fork_server = await self._fork_servers.start_new()
+        try:
+            worker = await self._start(slot, on_end, fork_server)
+        except BaseException:
+            if fork_server is not None:
+                await fork_server.end()
+            raise
+        await self._fork_servers.adopt(fork_server)
+        return worker
+
     async def _start(
-        self, slot: int, on_end: Callable[[WorkerProcess, float], None], *, new_process: bool
+        self, slot: int, on_end: Callable[[WorkerProcess, float], None], fork_server: ForkServer | None
     ) -> WorkerProcess:
-        standby = None if new_process else await self._standby.take()
-        if standby is not None:
+        if fork_server is not None:
             try:
-                return await self._serve(standby, slot, on_end)
-            except WorkerDiedOnStart as error:  # the standby may have died just before
-                _log.warning("no_spare", pid=standby.pid, reason=str(error), retry_seconds=0.0)
+                launched = await fork_server.fork(self._counts)
+            except StartError as error:
+                _log.warning("no_spare", pid=fork_server.pid, reason=str(error), retry_seconds=0.0)
+            else:
+                try:
+                    return await self._serve(WorkerProcess(launched), slot, on_end)
+                except WorkerDiedOnStart as error:  # what the fork server has loaded may be damaged: try without it
+                    _log.warning("no_spare", pid=launched.process.pid, reason=str(error), retry_seconds=0.0)
         return await self._serve(await WorkerProcess.spawn(self._environment, self._counts), slot, on_end)
 
     async def _serve(
@@ -128,16 +166,6 @@ class WorkerPool:
         while (now := time.monotonic()) < (longest if self.serving() else shortest):  # noqa: ASYNC110 - no single event ends the wait
             await asyncio.sleep(min(_POLL_SECONDS, longest - now))
 
-    async def discard_standby(self) -> None:
-        """Discards the standby worker; the next start of a worker begins a new one."""
-        await self._standby.disable()
-
-    async def renew_standby(self) -> None:
-        """Replaces the standby worker, which has loaded the old code, by one that loads the installed code."""
-        await self.discard_standby()
-        if self._settings.standby == "on":
-            self._standby.enable()
-
     async def retire(self, worker: WorkerProcess) -> None:
         """Drains a worker; returns when it has ended."""
         worker.drain()
@@ -145,7 +173,7 @@ class WorkerPool:
 
     async def end(self) -> None:
         """Drains all workers; returns when they have ended."""
-        await self._standby.disable()
+        await self._fork_servers.disable()
         workers = list(self._watch_tasks)
         for worker in workers:
             worker.drain()
@@ -175,6 +203,9 @@ class WorkerPool:
         hang_check = asyncio.create_task(self._kill_if_hung(worker), name=f"hang-check-{worker.pid}")
         code = await worker.wait()
         hang_check.cancel()
+        reaping = asyncio.create_task(reap_group(worker.pid), name=f"reap-{worker.pid}")  # what it left behind
+        self._reap_tasks.add(reaping)
+        reaping.add_done_callback(self._reap_tasks.discard)
         del self._watch_tasks[worker]
         self._ledger_seen |= worker.has_ledger
         self._totals.worker_ended(worker.pid)
@@ -240,17 +271,14 @@ class WorkerSlot:
         """Replaces the current worker, draining it once its successor serves.
 
         Args:
-            first: whether it is the first to be replaced of a round. Until its successor serves, the standby worker is
-                kept: it has loaded code that served, and can replace a worker that dies after the round has failed.
+            first: whether it is the first to be replaced of a round, whose workers are forked from a new fork server.
 
         Raises:
             StartError: if the successor fails to start; the current worker then stays.
         """
         async with self._starting:
-            successor = await self._pool.start(self.number, self._on_end, new_process=first)
+            successor = await self._pool.start(self.number, self._on_end, renew=first)
             worker, self._worker = self._worker, successor
-        if first:
-            await self._pool.renew_standby()
         if worker is not None:  # None if it died during the start of its successor
             await self._pool.retire(worker)
 

@@ -1,7 +1,7 @@
 """Worker as its supervisor sees it: a child process that gets one start message, reports its status once, then serves.
 
-It sends a heartbeat every second until it is asked to end. It is a subprocess rather than a fork, so that it inherits
-none of the supervisor's threads and files.
+It sends a heartbeat every second until it is asked to end. It is forked by the fork server, or a new interpreter; never
+a fork of the supervisor, so that it inherits none of its threads and files.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -21,6 +19,7 @@ from dejavu_common.backoff import Backoff
 from dejavu_common.processes import resident_mebibytes
 from dejavu_server.observability.activity import ThreadUsage, own_seconds
 from dejavu_server.settings import Settings
+from dejavu_server.supervisor.child_process import Launched, launch
 from dejavu_server.supervisor.heartbeat import HEARTBEAT_SECONDS, LOOP, HeartbeatReader
 from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
 
@@ -57,10 +56,10 @@ class Hang(NamedTuple):
 
 
 class WorkerProcess:
-    """A worker's process; created by `spawn`.
+    """A worker's process, which waits for its start message.
 
     Attributes:
-        slot: index of the worker in the server; -1 for a standby worker.
+        slot: index of the worker in the server; -1 before its start message.
         models: versions of its models, the active one first, once it serves.
         serves: whether it started to serve.
         serves_since: when it started to serve, by the monotonic clock.
@@ -68,11 +67,9 @@ class WorkerProcess:
         end_requested: whether it was asked to end.
     """
 
-    def __init__(self, process: Process, report: int, report_to: int, counts: int) -> None:
-        self._process = process
-        self._counts = counts
-        self._report = report
-        self._report_to = report_to
+    def __init__(self, launched: Launched) -> None:
+        self._launched = launched
+        self._process = launched.process
         self._pipe: asyncio.BaseTransport | None = None
         self._reader: HeartbeatReader | None = None
         self._status = WorkerStatus()
@@ -105,7 +102,7 @@ class WorkerProcess:
 
     @classmethod
     async def spawn(cls, environment: Mapping[str, str], counts: int = -1) -> Self:
-        """Starts a process that does its imports and waits for `serve`.
+        """Starts a new interpreter that does its imports and waits for `serve`.
 
         Args:
             environment: its environment variables.
@@ -114,28 +111,10 @@ class WorkerProcess:
         Raises:
             StartError: if no process can be started.
         """
-        with contextlib.ExitStack() as pipe:
-            try:
-                report, report_to = os.pipe()
-                pipe.callback(os.close, report)
-                try:
-                    process = await asyncio.create_subprocess_exec(
-                        sys.executable,
-                        "-P",  # never import modules from the working directory
-                        "-m",
-                        "dejavu_server.worker_main",
-                        str(os.getpid()),
-                        stdin=PIPE,
-                        pass_fds=(report_to,) if counts < 0 else (report_to, counts),
-                        process_group=0,  # only the supervisor gets the terminal's Ctrl-C
-                        env=environment,
-                    )
-                finally:
-                    os.close(report_to)
-            except OSError as error:
-                raise StartError(f"cannot start a process: {error.strerror}") from error
-            pipe.pop_all()
-        return cls(process, report, report_to, counts)
+        try:
+            return cls(await launch(environment, counts))
+        except OSError as error:
+            raise StartError(f"cannot start a process: {error.strerror}") from error
 
     async def serve(
         self, slot: int, settings: Settings, *, make_ledger: bool, totals_folder: Path | None = None
@@ -153,19 +132,21 @@ class WorkerProcess:
             StartError: if it reports a failure or takes too long.
         """
         self.slot = slot
-        if self._process.stdin is not None:
-            start = WorkerStart(
-                settings=settings,
-                slot=slot,
-                report_fd=self._report_to,
-                make_ledger=make_ledger,
-                totals_folder=str(totals_folder or ""),
-                counts_fd=self._counts,
-            )
-            self._process.stdin.write(f"{start.to_json()}\n".encode())
-            self._process.stdin.close()
-        pipe, self._report = os.fdopen(self._report, "rb"), -1
-        self._pipe, self._reader = await asyncio.get_running_loop().connect_read_pipe(HeartbeatReader, pipe)
+        start = WorkerStart(
+            settings=settings,
+            slot=slot,
+            report_fd=self._launched.report_to,
+            make_ledger=make_ledger,
+            totals_folder=str(totals_folder or ""),
+            counts_fd=self._launched.counts,
+        )
+        loop = asyncio.get_running_loop()
+        stdin, self._launched.start = os.fdopen(self._launched.start, "wb", 0), -1
+        writing, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, stdin)
+        writing.write(f"{start.to_json()}\n".encode())
+        writing.close()  # once all is written
+        pipe, self._launched.report = os.fdopen(self._launched.report, "rb"), -1
+        self._pipe, self._reader = await loop.connect_read_pipe(HeartbeatReader, pipe)
         try:
             self._status = await self._read_status(self._reader)
         except BaseException:
@@ -201,9 +182,7 @@ class WorkerProcess:
         code = await self._process.wait()
         if self._pipe is not None and self._reader is not None and self._reader.reported:
             self._pipe.close()  # not before: a status written just before the end must still be read
-        if self._report >= 0:  # a standby worker that never got a start message
-            os.close(self._report)
-            self._report = -1
+        self._launched.close()  # if it never got a start message
         return code
 
     async def until_hung(self, hang_seconds: float) -> Hang:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
 import structlog
 
 from dejavu_models.betting import StakingPolicy
 from dejavu_models.errors import BundleError, BundleUnfit
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.registry.registry import Registry
+from dejavu_models.registry.bundle import MANIFEST, load_bundle
+from dejavu_models.registry.registry import Registry, default_bundle
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.settings import Settings
 
@@ -21,18 +27,78 @@ class DuplicateBundle(BundleError):
     reason = "BUNDLE_TWICE"
 
 
-def load_models(settings: Settings) -> Registry:
+class PreloadedModels:
+    """Warmed-up models of bundles, loaded by the process that forked this one.
+
+    Args:
+        loaded: content of the manifest and model, by the folder of the bundle.
+    """
+
+    def __init__(self, loaded: Mapping[Path, tuple[bytes, Forecaster]]) -> None:
+        self._loaded = dict(loaded)
+
+    def __len__(self) -> int:
+        return len(self._loaded)
+
+    def __contains__(self, forecaster: Forecaster) -> bool:
+        return any(each is forecaster for _, each in self._loaded.values())
+
+    @classmethod
+    def load(cls, settings: Settings) -> Self:
+        """Loads and warms up the bundles of the settings, without those that cannot be loaded.
+
+        Each worker loads those again and says why it can't. With a model store, the ledger says which models are
+        loaded, and each worker does it.
+        """
+        loaded = {}
+        for folder in () if settings.model_store else _folders(settings):
+            with contextlib.suppress(BundleError, OSError):
+                manifest = (folder / MANIFEST).read_bytes()
+                forecaster = load_bundle(folder, allow_unfit=settings.allow_unfit)
+                if (folder / MANIFEST).read_bytes() == manifest:  # not replaced meanwhile
+                    warm_up_model(forecaster)
+                    loaded[folder] = manifest, forecaster
+        return cls(loaded)
+
+    def get(self, folder: Path) -> Forecaster | None:
+        """Returns the model of the bundle that is in a folder now; None if it was not loaded.
+
+        The manifest, which has the hash of each file, tells whether it is the same bundle.
+        """
+        if folder not in self._loaded:
+            return None
+        manifest, forecaster = self._loaded[folder]
+        try:
+            return forecaster if (folder / MANIFEST).read_bytes() == manifest else None
+        except OSError:
+            return None
+
+
+def load_models(settings: Settings, preloaded: PreloadedModels | None = None) -> Registry:
     """Loads the bundles of the settings; unfit ones only if allowed.
+
+    Args:
+        settings: settings of the worker.
+        preloaded: models that need not be loaded if their bundles are still the same.
 
     Raises:
         BundleError: if a bundle can't be loaded, is unfit, or was given twice.
     """
     try:
-        return Registry.load(settings.bundles, allow_unfit=settings.allow_unfit)
+        return Registry(
+            [
+                (preloaded and preloaded.get(folder)) or load_bundle(folder, allow_unfit=settings.allow_unfit)
+                for folder in _folders(settings)
+            ]
+        )
     except BundleUnfit as error:
         raise BundleUnfit(f"{error} (use --allow-unfit to serve it anyway)") from error
     except ValueError as error:
         raise DuplicateBundle(str(error)) from error
+
+
+def _folders(settings: Settings) -> Sequence[Path]:
+    return settings.bundles or (default_bundle(),)
 
 
 def configure(registry: Registry, settings: Settings) -> None:
@@ -52,10 +118,12 @@ def configure_model(forecaster: Forecaster, settings: Settings) -> None:
     )
 
 
-def warm_up(registry: Registry) -> None:
-    """Warms up every model; see `warm_up_model`."""
-    for info in registry.models():
-        warm_up_model(registry.get(info.version))
+def warm_up(registry: Registry, preloaded: PreloadedModels | None = None) -> None:
+    """Warms up every model that was not preloaded; see `warm_up_model`."""
+    for version in registry.versions:
+        forecaster = registry.get(version)
+        if preloaded is None or forecaster not in preloaded:
+            warm_up_model(forecaster)
 
 
 def warm_up_model(forecaster: Forecaster) -> None:

@@ -65,7 +65,7 @@ from dejavu_server.worker.limits import (
     queue_options,
 )
 from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, gate_settings, watch_challengers
-from dejavu_server.worker.models import configure, load_models, warm_up
+from dejavu_server.worker.models import PreloadedModels, configure, load_models, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age_metrics import RatingsAge
 from dejavu_server.worker.sampler import MetricsSampler
@@ -102,6 +102,7 @@ class Worker:
         first: whether it is the first worker of its server, which logs what concerns all of them.
         totals_folder: folder in which the workers share what they counted; None: it is the only one.
         counts_fd: descriptor of the counts that the workers of the server share; None: it has its own.
+        preloaded: models that the process which forked this one has loaded; None: there are none.
 
     Raises:
         AccessFileError: if a file of keys, certificates or tokens cannot be used.
@@ -124,6 +125,7 @@ class Worker:
         first: bool = True,
         totals_folder: Path | None = None,
         counts_fd: int | None = None,
+        preloaded: PreloadedModels | None = None,
     ) -> None:
         self._settings = settings
         self._name = name
@@ -135,6 +137,7 @@ class Worker:
         self._make_ledger = make_ledger
         self._first = first
         self._counts_fd = counts_fd
+        self._preloaded = preloaded
         self._resources = AsyncExitStack()
         self._health = HealthService(SERVICES, parts=[LEDGER])
         self._calls = CallInterceptor(name, self.metrics, workers=workers)
@@ -261,8 +264,8 @@ class Worker:
         settings = self._settings
         registry = self._registry
         if registry is None:
-            registry = await asyncio.to_thread(load_models, settings)
-        await asyncio.to_thread(warm_up, registry)
+            registry = await asyncio.to_thread(load_models, settings, self._preloaded)
+        await asyncio.to_thread(warm_up, registry, self._preloaded)
         self.models = tuple(info.version for info in registry.models())
         configure(registry, settings)
         return registry

@@ -78,7 +78,6 @@ async def test_a_worker_of_an_earlier_release_that_has_no_beats_is_left_alone(
     async with running_pool(tmp_path, hang_seconds=HUNG) as workers:
         monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "old", *OF_AN_EARLIER_RELEASE))
         old = await workers.start(0, lambda *_: None)
-        await workers.discard_standby()
         monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "new", *SILENT))
         ended = asyncio.Event()
         await workers.start(1, lambda *_: ended.set())

@@ -157,7 +157,6 @@ async def test_a_start_that_fails_is_not_in_vain_while_another_worker_serves(
     pool = WorkerPool(settings_in(tmp_path), SupervisorMetrics())
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "serves", "report()", "time.sleep(300)"))
     worker = await pool.start(0, lambda *_: None)
-    await pool.discard_standby()
     monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "dies", "#!/bin/sh", "kill -KILL $$"))
     with pytest.raises(StartError):
         await pool.start(1, lambda *_: None)

@@ -208,7 +208,7 @@ def test_a_worker_that_does_not_drain_within_the_grace_time_is_killed(tmp_path: 
 def test_workers_do_not_outlive_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     with spawned_server("--workers", "1", "--ledger", ledger_in(tmp_path), standby=True) as server:
         worker = psutil.Process(pid_of(server.wait_for("serving")["worker"]))
-        family = psutil.Process(server.process.pid).children()  # includes the standby worker
+        family = psutil.Process(server.process.pid).children()  # includes the fork server
         server.process.kill()
         try:
             psutil.wait_procs(family, timeout=20)

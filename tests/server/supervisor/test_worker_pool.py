@@ -40,38 +40,33 @@ async def test_no_more_workers_start_at_once_than_there_are_cores_for(
         assert max(seen) <= 3
 
 
-async def test_a_spare_that_turns_out_to_be_dead_costs_no_start(
+async def test_where_the_installed_release_has_no_fork_server_workers_are_new_interpreters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    once = tmp_path / "once"
-    dies = f"if os.path.exists({str(once)!r}): os.unlink({str(once)!r}); os.kill(os.getpid(), signal.SIGKILL)"
-    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", dies, *SERVES))
+    monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *SERVES))
     figures = SupervisorMetrics()
-    async with running_pool(tmp_path, figures) as pool:
-        await pool.start(0, lambda *_: None)
-        async with asyncio.timeout(60):
-            while (spare := pool._standby._waiting) is None:  # noqa: ASYNC110 - no event signals it
-                await asyncio.sleep(0.01)
-        once.touch()
-        with capture_logs() as log:
-            worker = await pool.start(1, lambda *_: None)
-        assert worker.pid != spare.pid
-        assert len(pool.serving()) == 2
-        [told] = [entry for entry in log if entry["event"] == "no_spare"]
-        assert told["pid"] == spare.pid
-        assert told["reason"].endswith("killed by SIGKILL")
-        assert figures.registry.get_sample_value("dejavu_worker_starts_failed_total") == 0
+    with capture_logs() as log:
+        async with running_pool(tmp_path, figures) as pool:
+            pool.enable_fork_server()
+            first = await pool.start(0, lambda *_: None)
+            renewed = await pool.start(1, lambda *_: None, renew=True)
+            assert pool.serving() == [first, renewed]
+    told = [entry["reason"] for entry in log if entry["event"] == "no_spare"]
+    assert told
+    assert set(told) == {"the fork server ended before it could fork: exit code 1"}
+    assert figures.registry.get_sample_value("dejavu_worker_starts_failed_total") == 0
 
 
-async def test_without_a_standby_a_dead_worker_is_replaced_by_a_process_started_then(
+async def test_a_server_that_keeps_no_fork_server_replaces_a_dead_worker_by_a_process_started_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dejavu_server.supervisor.standby.DELAY_SECONDS", 0.0)
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *SERVES))
     supervisor = psutil.Process()
     before = set(supervisor.children())
     async with running_pool(tmp_path, standby="off") as pool:
+        pool.enable_fork_server()
         first = await pool.start(0, lambda *_: None)
+        await pool.release_fork_server()
         first.kill()
         await first.wait()
         second = await pool.start(0, lambda *_: None)

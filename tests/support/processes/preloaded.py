@@ -32,7 +32,9 @@ from typing import IO, Any, Protocol
 
 ROOT = Path(__file__).resolve().parents[3]
 
-_WORKER = (sys.executable, "-P", "-m", "dejavu_server.worker_main")
+_CHILDREN = {(sys.executable, "-P", "-m", f"dejavu_server.{name}") for name in ("worker_main", "fork_server")}
+"""Commands by which a supervisor starts other processes."""
+
 _REQUEST_BYTES = 1 << 17
 _RESTORED = (signal.SIGTERM, signal.SIGCHLD)
 
@@ -299,21 +301,21 @@ _Popen = subprocess.Popen
 
 
 def _popen(command: Sequence[str], **options: Any) -> Any:
-    """Forks a worker of a server that was forked; starts any other command as ever."""
-    if tuple(command[: len(_WORKER)]) != _WORKER:
+    """Forks a worker or fork server of a server that was forked; starts any other command as ever."""
+    if tuple(command[:4]) not in _CHILDREN:
         return _Popen(command, **options)
-    return _ForkedWorker(command[len(_WORKER) :], options["pass_fds"], options["env"])
+    return _ForkedChild(command[3:], options["stdin"], options.get("pass_fds", ()), options["env"])
 
 
-class _ForkedWorker(_Signalled):
-    """A worker forked from its supervisor; has what asyncio uses of a `subprocess.Popen`."""
+class _ForkedChild(_Signalled):
+    """A process forked from its supervisor; has what asyncio uses of a `subprocess.Popen`."""
 
-    stdout = stderr = None
+    stdin = stdout = stderr = None
 
-    def __init__(self, arguments: Sequence[str], pass_fds: Sequence[int], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], stdin: int, pass_fds: Sequence[int], environment: Mapping[str, str]
+    ) -> None:
         self.returncode: int | None = None
-        stdin, to_stdin = os.pipe()
-        self.stdin = os.fdopen(to_stdin, "wb", 0)
         with _blocked_signals():
             self.pid = os.fork()
             if self.pid == 0:
@@ -322,15 +324,14 @@ class _ForkedWorker(_Signalled):
                     signal.signal(number, signal.SIG_DFL)
                 signal.signal(signal.SIGINT, signal.default_int_handler)
         if self.pid == 0:
-            _run_worker(arguments, stdin, pass_fds, environment)
-        os.close(stdin)
+            _run_child(command, stdin, pass_fds, environment)
 
     def poll(self) -> int | None:
         return self.returncode
 
 
-def _run_worker(arguments: Sequence[str], stdin: int, pass_fds: Sequence[int], environment: Mapping[str, str]) -> None:
-    """Runs a worker in a fork of its supervisor; never returns.
+def _run_child(command: Sequence[str], stdin: int, pass_fds: Sequence[int], environment: Mapping[str, str]) -> None:
+    """Runs a worker or fork server in a fork of its supervisor; never returns.
 
     The supervisor's frames are still on the stack, so the process does not return to them, and its files are replaced
     rather than closed: their objects exist, and would close whatever got their numbers.
@@ -351,8 +352,9 @@ def _run_worker(arguments: Sequence[str], stdin: int, pass_fds: Sequence[int], e
         from prometheus_client import values
 
         values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]  # its import reads the environment
-        sys.argv = ["worker_main", *arguments]
-        runpy.run_module("dejavu_server.worker_main", run_name="__main__", alter_sys=True)
+        module, *arguments = command
+        sys.argv = [module, *arguments]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

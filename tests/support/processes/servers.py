@@ -139,7 +139,7 @@ class SpawnedServer:
 
     @property
     def workers(self) -> list[psutil.Process]:
-        """The living workers that serve. The supervisor has one more child, a standby worker."""
+        """The living workers that serve. The supervisor has one more child, the fork server."""
         with self._more:
             pids = [int(entry["worker"].partition("-")[2]) for entry in self.events if entry.get("event") == "serving"]
         children = {child.pid: child for child in psutil.Process(self.process.pid).children()}
@@ -223,7 +223,7 @@ def spawned_server(
 
     Does not wait until it listens: `server.address` does. Drains it at the end; kills it if that takes too long.
     `within` is a command that executes it, for example `setpriv`. Unless it `makes_ledger` itself, which takes longer,
-    it finds an empty one. It keeps a standby worker only if told to: the imports of one take a second. The server and
+    it finds an empty one. It keeps a fork server only if told to. The server and
     its workers are forks of an interpreter that has imported them if the tests by day start it, except `within` a
     command or in a `new_interpreter`: for what depends on imports, on the code on disk or on memory of its own.
     """

@@ -22,6 +22,7 @@ _PYTHON = sys.executable  # tests replace sys.executable
 _WORKER = (
     f"#!{_PYTHON}",
     "import json, os, signal, sys, time",
+    "if sys.argv[3] == 'dejavu_server.fork_server': sys.exit('an earlier release, which has none')",
     "order = json.loads(sys.stdin.readline())",
     "def report(**fields):",
     """    line = json.dumps({"address": "127.0.0.1:1", **fields}) + "\\n" """,
@@ -37,7 +38,10 @@ def stand_in(path: Path, *lines: str) -> str:
 
 
 def worker_that(path: Path, *lines: str) -> str:
-    """Writes a worker that reads its `order` and runs these lines of Python; `report()` reports that it serves."""
+    """Writes a worker that reads its `order` and runs these lines of Python; `report()` reports that it serves.
+
+    As a fork server, it fails.
+    """
     return stand_in(path, *_WORKER, *lines)
 
 

@@ -49,7 +49,7 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._places = {PLACE: free_address(), REPLAY: free_address(), "/tmp/": f"{folder}/"}
-        # No document says that its server is without a standby worker, and none needs it: the imports take a second.
+        # No document says that its server is without a fork server, and none needs it.
         self._variables = {"XDG_STATE_HOME": str(folder / "state"), "COLUMNS": "120", "DEJAVU_STANDBY": "off"}
         self._serving: list[tuple[str, subprocess.Popen[str], threading.Thread]] = []
 

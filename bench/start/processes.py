@@ -1,0 +1,60 @@
+"""Processes of a server: which there are, and the memory and CPU time that each of them uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+
+_MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ProcessUse:
+    """What one process uses.
+
+    Attributes:
+        role: supervisor, worker, or spare: a process that waits to become or to fork a worker.
+        pid: process id.
+        pss_mib: proportional set size, in MiB: its own memory, and its share of what it has in common with others.
+        own_mib: memory that only it has (USS), in MiB.
+        rss_mib: resident memory, in MiB; counts what is shared in full.
+        cpu_seconds: CPU time so far.
+    """
+
+    role: str
+    pid: int
+    pss_mib: float
+    own_mib: float
+    rss_mib: float
+    cpu_seconds: float
+
+
+def processes_of(supervisor: int, workers: set[int]) -> list[ProcessUse]:
+    """Returns what the processes of a server use, the supervisor first.
+
+    Args:
+        supervisor: process id of the supervisor.
+        workers: process ids of the workers that serve.
+    """
+    parent = psutil.Process(supervisor)
+    family = [parent, *sorted(parent.children(recursive=True), key=lambda each: each.pid)]
+    return [_use(process, _role(process.pid, supervisor, workers)) for process in family]
+
+
+def _role(pid: int, supervisor: int, workers: set[int]) -> str:
+    if pid == supervisor:
+        return "supervisor"
+    return "worker" if pid in workers else "spare"
+
+
+def _use(process: psutil.Process, role: str) -> ProcessUse:
+    memory, cpu = process.memory_full_info(), process.cpu_times()
+    return ProcessUse(
+        role,
+        process.pid,
+        memory.pss / _MEBIBYTE,
+        memory.uss / _MEBIBYTE,
+        memory.rss / _MEBIBYTE,
+        cpu.user + cpu.system + cpu.children_user + cpu.children_system,
+    )

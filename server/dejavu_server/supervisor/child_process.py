@@ -1,0 +1,172 @@
+"""Processes that become workers: started with a new interpreter, or forked by the fork server.
+
+The supervisor is a subreaper: it also becomes the parent of what a worker or the fork server leaves behind. Each of
+them leads a process group (only the supervisor gets the terminal's Ctrl-C), by which these orphans are found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+_REAP_SECONDS = (0.01, 1.0)
+"""First and longest pause between two looks at what is left of a process group."""
+
+
+class ChildProcess(Protocol):
+    """A child of this process, as `asyncio.subprocess.Process`."""
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit code, negative for a signal; None while the process runs, or its end is not known yet."""
+
+    async def wait(self) -> int:
+        """Waits for its end; returns the exit code."""
+
+
+class ForkedProcess:
+    """A child that was forked by another process, of which this one became the parent.
+
+    Args:
+        pid: its process id.
+
+    Raises:
+        OSError: if there is no such process.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._descriptor = os.pidfd_open(pid)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._descriptor, self._on_end)
+
+    async def wait(self) -> int:
+        """Waits for its end; returns the exit code, negative for a signal."""
+        return await asyncio.shield(self._ended)
+
+    def _on_end(self) -> None:
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
+        try:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        except ChildProcessError:  # as asyncio reports a child that someone else has waited for
+            self.returncode = 255
+        self._ended.set_result(self.returncode)
+
+
+@dataclass
+class Launched:
+    """A process that waits for its start message.
+
+    Attributes:
+        process: the process.
+        start: writing end of its standard input.
+        report: reading end of the pipe for its status and heartbeats.
+        report_to: the number that the writing end has in the process.
+        counts: the number that the descriptor of the shared counts has in the process; -1: it has its own counts.
+    """
+
+    process: ChildProcess
+    start: int
+    report: int
+    report_to: int
+    counts: int
+
+    def close(self) -> None:
+        """Closes the descriptors that are still open; a process that still waits ends."""
+        for name in ("start", "report"):
+            if getattr(self, name) >= 0:
+                os.close(getattr(self, name))
+                setattr(self, name, -1)
+
+
+@dataclass
+class LaunchPipes:
+    """Descriptors of a process that is about to be launched; close `theirs` afterwards.
+
+    Attributes:
+        ours: of this process: writing end of its standard input, reading end of its report.
+        theirs: of the other: standard input, writing end of its report.
+    """
+
+    ours: tuple[int, int]
+    theirs: tuple[int, int]
+
+    @classmethod
+    def open(cls) -> LaunchPipes:
+        """Creates the pipes.
+
+        Raises:
+            OSError: if there are too many open files.
+        """
+        start, start_to = os.pipe()
+        try:
+            report, report_to = os.pipe()
+        except OSError:
+            os.close(start)
+            os.close(start_to)
+            raise
+        return cls((start_to, report), (start, report_to))
+
+    def close(self, *sides: tuple[int, int]) -> None:
+        """Closes both descriptors of each side."""
+        for side in sides:
+            for file in side:
+                os.close(file)
+
+
+async def launch(environment: Mapping[str, str], counts: int) -> Launched:
+    """Starts a new interpreter that does its imports and waits for its start message.
+
+    Args:
+        environment: its environment variables.
+        counts: descriptor of the shared counts; -1: it has its own.
+
+    Raises:
+        OSError: if no process can be started.
+    """
+    pipes = LaunchPipes.open()
+    stdin, report_to = pipes.theirs
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # never import modules from the working directory
+            "-m",
+            "dejavu_server.worker_main",
+            str(os.getpid()),
+            stdin=stdin,
+            pass_fds=(report_to,) if counts < 0 else (report_to, counts),
+            process_group=0,
+            env=environment,
+        )
+    except BaseException:
+        pipes.close(pipes.ours)
+        raise
+    finally:
+        pipes.close(pipes.theirs)
+    return Launched(process, *pipes.ours, report_to, counts)
+
+
+async def reap_group(leader: int) -> None:
+    """Waits for all children of this process in the group of a process that has ended; returns when there are none.
+
+    Args:
+        leader: the process, whose end was waited for.
+    """
+    pause, longest = _REAP_SECONDS
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            if os.waitpid(-leader, os.WNOHANG)[0] == 0:  # noqa: ASYNC222 - does not wait
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)

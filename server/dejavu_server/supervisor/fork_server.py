@@ -1,0 +1,345 @@
+"""Fork server as its supervisor sees it: a process from which workers are forked, and what keeps one running.
+
+It has done the imports and loaded the bundles, so a worker that it forks serves at once, and shares its memory. Where
+there is none, workers are started with a new interpreter: it has died a moment ago, the installed release has none, or
+the platform has no subreapers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from dejavu_common.processes import become_subreaper
+from dejavu_server.settings import Settings
+from dejavu_server.supervisor.child_process import ChildProcess, ForkedProcess, Launched, LaunchPipes, reap_group
+from dejavu_server.supervisor.early_start import EarlyForkServer, command, discard
+from dejavu_server.supervisor.protocol import ForkReply, ForkServerStart, ForkServerStatus
+from dejavu_server.supervisor.worker_process import START_SECONDS, RestartBackoff, StartError, describe_exit
+
+FORK_SECONDS = 10.0
+"""Time limit for a fork, which takes some milliseconds."""
+
+_MAX_MESSAGE = 1 << 20
+
+_log = structlog.get_logger(__name__)
+
+
+class ForkServer:
+    """A fork server's process; created by `spawn`."""
+
+    def __init__(self, process: ChildProcess, control: socket.socket) -> None:
+        self._process = process
+        self._control = control
+        self._forking = asyncio.Lock()
+        self._abandoned = set[asyncio.Task[None]]()
+        self._ended = asyncio.create_task(self._wait(), name=f"fork-server-{process.pid}")
+        self.is_ready = False
+        """Whether it has said that it can fork."""
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @classmethod
+    def of_early(cls, early: EarlyForkServer, start: ForkServerStart) -> Self:
+        """Returns a fork server that was started before; sends it its start message.
+
+        Raises:
+            StartError: if it has ended.
+        """
+        try:
+            process = ForkedProcess(early.pid)
+            early.control.send(start.to_json().encode())
+        except OSError as error:
+            discard(early)
+            raise StartError(f"the fork server cannot be reached: {error.strerror}") from error
+        return cls(process, early.control)
+
+    @classmethod
+    async def spawn(cls, start: ForkServerStart, environment: Mapping[str, str]) -> Self:
+        """Starts a process that does its imports and loads the bundles.
+
+        Args:
+            start: its start message.
+            environment: environment variables of the process and of all workers that it forks.
+
+        Raises:
+            StartError: if no process can be started.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                stack.enter_context(control)
+                with theirs:
+                    control.setblocking(False)
+                    control.send(start.to_json().encode())
+                    process = await asyncio.create_subprocess_exec(
+                        *command(os.getpid()),
+                        stdin=theirs.fileno(),
+                        process_group=0,
+                        env=environment,
+                    )
+            except OSError as error:
+                raise StartError(f"cannot start a process: {error.strerror}") from error
+            stack.pop_all()
+        return cls(process, control)
+
+    async def ready(self) -> None:
+        """Waits until it can fork.
+
+        Raises:
+            StartError: if it ends before, cannot fork, or takes too long; it is then ended.
+        """
+        try:
+            async with self._forking, asyncio.timeout(START_SECONDS):
+                reply = await self._reply()
+            if not reply:
+                raise StartError(f"the fork server ended before it could fork: {describe_exit(await self.wait())}")
+            if refusal := ForkServerStatus.from_json(reply.decode()).refusal:
+                raise StartError(refusal)
+        except TimeoutError:
+            await self.end()
+            raise StartError(f"the fork server could not fork within {START_SECONDS:g} s") from None
+        except StartError:
+            await self.end()
+            raise
+        self.is_ready = True
+
+    async def fork(self, counts: int) -> Launched:
+        """Forks a process that waits for its start message.
+
+        Args:
+            counts: descriptor of the counts that the workers share; -1: each has its own.
+
+        Raises:
+            StartError: if it cannot; a fork server that does not answer is killed.
+        """
+        forking = asyncio.create_task(self._fork(counts))
+        try:
+            return await asyncio.shield(forking)
+        except asyncio.CancelledError:
+            # The process that comes all the same has to be waited for. It ends, as it gets no start message.
+            abandoning = asyncio.create_task(_abandon(forking))
+            self._abandoned.add(abandoning)
+            abandoning.add_done_callback(self._abandoned.discard)
+            raise
+
+    async def _fork(self, counts: int) -> Launched:
+        async with self._forking:
+            try:
+                pipes = LaunchPipes.open()
+            except OSError as error:
+                raise StartError(f"cannot start a process: {error.strerror}") from error
+            files = pipes.theirs if counts < 0 else (*pipes.theirs, counts)
+            try:
+                reply = await self._request_fork(files)
+            except BaseException:
+                pipes.close(pipes.ours)
+                raise
+            finally:
+                pipes.close(pipes.theirs)
+        try:
+            # It leads a group of its own from now on: what it leaves behind is told from what the fork server does.
+            os.setpgid(reply.pid, reply.pid)
+            process = ForkedProcess(reply.pid)
+        except OSError as error:
+            pipes.close(pipes.ours)
+            raise StartError(f"the forked process {reply.pid} is no child: {error.strerror}") from error
+        return Launched(process, *pipes.ours, reply.files[1], -1 if counts < 0 else reply.files[2])
+
+    async def _request_fork(self, files: Sequence[int]) -> ForkReply:
+        try:
+            socket.send_fds(self._control, [b"fork"], files)  # one request at a time always finds room
+            async with asyncio.timeout(FORK_SECONDS):
+                reply = await self._reply()
+        except TimeoutError:
+            self.kill()
+            raise StartError(f"the fork server did not fork within {FORK_SECONDS:g} s") from None
+        except OSError as error:
+            raise StartError(f"the fork server cannot be reached: {error.strerror}") from error
+        if not reply:
+            raise StartError("the fork server has ended")
+        answer = ForkReply.from_json(reply.decode())
+        if not answer.pid:
+            raise StartError(answer.refusal)
+        return answer
+
+    async def _reply(self) -> bytes:
+        """Returns the next message of the fork server; an empty one if it has ended."""
+        try:
+            return await asyncio.get_running_loop().sock_recv(self._control, _MAX_MESSAGE)
+        except ConnectionError:
+            return b""
+
+    async def wait(self) -> int:
+        """Waits until it has ended, and what it left behind too; returns the exit code, negative for a signal."""
+        return await asyncio.shield(self._ended)
+
+    async def _wait(self) -> int:
+        code = await self._process.wait()
+        await reap_group(self.pid)
+        async with self._forking:  # its last reply may still be read
+            self._control.close()
+        return code
+
+    def kill(self) -> None:
+        """Kills it at once; its workers are not its children, and go on."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    async def end(self) -> None:
+        """Kills it and waits for its end."""
+        self.kill()
+        await self.wait()
+
+
+async def _abandon(forking: asyncio.Task[Launched]) -> None:
+    with contextlib.suppress(StartError):
+        launched = await forking
+        launched.close()
+        await launched.process.wait()
+
+
+async def _end(task: asyncio.Task[None] | None, server: ForkServer | None) -> None:
+    """Cancels the task that keeps a fork server, and ends the fork server."""
+    if server is not None:
+        server.kill()
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])
+    if server is not None:
+        await server.end()
+
+
+class ForkServers:
+    """Keeps a fork server running: the present one, from which all workers are forked.
+
+    Args:
+        settings: settings of the server.
+        environment: environment variables of the processes.
+        metrics_folder: folder of the workers' metrics; None if they keep them in memory.
+    """
+
+    def __init__(self, settings: Settings, environment: Mapping[str, str], metrics_folder: Path | None = None) -> None:
+        self._start = ForkServerStart(settings=settings, metrics_folder=str(metrics_folder or ""))
+        self._environment = environment
+        self._present: ForkServer | None = None
+        self._settled = asyncio.Event()
+        self._keep_task: asyncio.Task[None] | None = None
+        self._usable = False
+
+    def enable(self, early: EarlyForkServer | None = None) -> None:
+        """Keeps a fork server running from now on; one that dies is replaced. Does nothing where there can be none.
+
+        Args:
+            early: one that was started before.
+        """
+        try:
+            become_subreaper()
+            os.close(os.pidfd_open(os.getpid()))
+        except (OSError, AttributeError) as error:
+            _log.warning("no_spare", reason=f"this system has no fork server: {error}")
+            if early is not None:
+                discard(early)
+            return
+        self._usable = True
+        first = None
+        if early is not None:
+            with contextlib.suppress(StartError):
+                first = ForkServer.of_early(early, self._start)
+        self._keep(first)
+
+    async def get(self) -> ForkServer | None:
+        """Returns the present fork server, as soon as it can fork; None if there is none at the moment."""
+        if self._keep_task is None:
+            return None
+        await self._settled.wait()
+        return self._present if self._present is not None and self._present.is_ready else None
+
+    async def start_new(self) -> ForkServer | None:
+        """Starts a fork server beside the present one: it has the code and the bundles that are installed now.
+
+        Returns:
+            The new one, as soon as it can fork; None if it cannot.
+        """
+        if not self._usable:
+            return None
+        try:
+            server = await ForkServer.spawn(self._start, self._environment)
+            try:
+                await server.ready()
+            except asyncio.CancelledError:
+                await server.end()
+                raise
+        except StartError as error:
+            _log.warning("no_spare", reason=str(error), retry_seconds=0.0)
+            return None
+        return server
+
+    async def adopt(self, server: ForkServer | None) -> None:
+        """Replaces the present fork server by another one, or by one that is started then."""
+        if self._usable:
+            task, previous = self._keep_task, self._present
+            self._keep(server)  # before anything is awaited, so that a cancellation leaves none unattended
+            await _end(task, previous)
+
+    async def disable(self) -> None:
+        """Ends the fork server, and keeps none until another one is adopted."""
+        task, self._keep_task = self._keep_task, None
+        server, self._present = self._present, None
+        self._settled.set()
+        await _end(task, server)
+
+    def _keep(self, first: ForkServer | None) -> None:
+        self._present = first
+        if first is not None and first.is_ready:
+            self._settled.set()
+        else:
+            self._settled.clear()
+        self._keep_task = asyncio.create_task(self._keep_one(), name="fork-server")
+
+    async def _keep_one(self) -> None:
+        try:
+            await self._keep_running()
+        except Exception:
+            _log.exception("no_spare", effect="dead workers are replaced by new interpreters")
+            self._present = None
+            self._settled.set()
+
+    async def _keep_running(self) -> None:
+        backoff = RestartBackoff()
+        while True:
+            started = time.monotonic()
+            try:
+                if self._present is None:
+                    self._present = await ForkServer.spawn(self._start, self._environment)
+                if not self._present.is_ready:
+                    await self._present.ready()
+                    self._settled.set()
+                details: dict[str, str | int] = {
+                    "pid": self._present.pid,
+                    "ending": describe_exit(await self._present.wait()),
+                }
+                self._settled.clear()  # a worker that has died too waits for the next one, which is about to start
+            except StartError as error:
+                details = {"reason": str(error)}
+                self._settled.set()
+            self._present = None
+            delay = backoff.after(time.monotonic() - started)
+            if delay:
+                self._settled.set()
+            _log.warning("no_spare", **details, retry_seconds=delay)
+            await asyncio.sleep(delay)
+            self._settled.clear()

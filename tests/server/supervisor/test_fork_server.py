@@ -1,0 +1,199 @@
+"""A fork server forks workers that belong to the supervisor, whatever becomes of it, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from structlog.testing import capture_logs
+from tests.support.processes.servers import settings_in
+from tests.support.processes.worker_programs import running_pool
+
+from dejavu_common.processes import become_subreaper
+from dejavu_server.supervisor import fork_server as module
+from dejavu_server.supervisor.child_process import Launched, reap_group
+from dejavu_server.supervisor.fork_server import ForkServer
+from dejavu_server.supervisor.protocol import ForkServerStart
+from dejavu_server.supervisor.worker_process import StartError, WorkerProcess
+
+PR_SET_CHILD_SUBREAPER = 36
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+@pytest.fixture(autouse=True)
+def subreaper() -> Iterator[None]:
+    """Makes this process what a supervisor is, for one test: others count their orphans."""
+    become_subreaper()
+    yield
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0)
+
+
+@asynccontextmanager
+async def forking(folder: Path) -> AsyncIterator[ForkServer]:
+    """A fork server that is ready."""
+    server = await ForkServer.spawn(ForkServerStart(settings=settings_in(folder)), ENVIRONMENT)
+    try:
+        await server.ready()
+        yield server
+    finally:
+        await server.end()
+
+
+async def ended(launched: Launched) -> int:
+    """Closes the standard input of a process that waits for its start message; returns how it ended."""
+    launched.close()
+    async with asyncio.timeout(60):
+        return await launched.process.wait()
+
+
+def files(pid: int | str) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def has_socket(pid: int) -> bool:
+    return any("socket" in str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir())
+
+
+async def files_once_ready(pid: int) -> int:
+    """Returns how many files a forked process has open, once it has closed the socket of the fork server."""
+    async with asyncio.timeout(60):
+        while has_socket(pid):  # noqa: ASYNC110 - no event signals it
+            await asyncio.sleep(0.01)
+    return files(pid)
+
+
+async def test_a_forked_process_is_a_child_of_the_supervisor_and_shows_what_it_is(tmp_path: Path) -> None:
+    async with forking(tmp_path) as server:
+        launched = await server.fork(-1)
+        forked, forker = psutil.Process(launched.process.pid), psutil.Process(server.pid)
+        assert forked.ppid() == os.getpid()
+        assert os.getpgid(forked.pid) == forked.pid
+        assert forker.num_threads() == 1
+        assert forker.cmdline()[-2:] == ["dejavu_server.fork_server", str(os.getpid())]
+        assert forked.cmdline() == [*forker.cmdline()[:-2], "dejavu_server.worker_main", str(os.getpid())]
+        assert await ended(launched) == 0
+
+
+async def test_forks_leave_no_descriptor_and_no_process_behind(tmp_path: Path) -> None:
+    async with forking(tmp_path) as server:
+        assert await ended(await server.fork(-1)) == 0
+        before, own = files(server.pid), files("self")
+        in_forks = set()
+        for _ in range(10):
+            launched = await server.fork(-1)
+            in_forks.add(await files_once_ready(launched.process.pid))
+            assert await ended(launched) == 0
+        assert (files(server.pid), files("self")) == (before, own)
+        assert len(in_forks) == 1
+        assert [child.pid for child in psutil.Process().children()].count(server.pid) == 1
+        assert not psutil.Process(server.pid).children()
+
+
+async def test_a_start_message_that_makes_no_sense_ends_that_process_and_not_the_fork_server(tmp_path: Path) -> None:
+    async with forking(tmp_path) as server:
+        launched = await server.fork(-1)
+        os.write(launched.start, b"{}\n")
+        assert await ended(launched) == 1
+        assert await ended(await server.fork(-1)) == 0
+
+
+async def test_a_request_without_descriptors_is_refused(tmp_path: Path) -> None:
+    async with forking(tmp_path) as server:
+        with pytest.raises(StartError, match="no descriptors"):
+            await server._request_fork([])
+        assert await ended(await server.fork(-1)) == 0
+
+
+async def test_a_process_that_was_forked_outlives_the_fork_server(tmp_path: Path) -> None:
+    async with forking(tmp_path) as server:
+        launched = await server.fork(-1)
+        server.kill()
+        assert await server.wait() == -signal.SIGKILL
+        with pytest.raises(StartError, match=r"has ended|cannot be reached"):
+            await server.fork(-1)
+        worker = WorkerProcess(launched)
+        await worker.serve(0, settings_in(tmp_path), make_ledger=True)
+        worker.kill()
+        assert await worker.wait() == -signal.SIGKILL
+
+
+async def test_a_fork_that_is_no_longer_wanted_ends_and_is_waited_for(tmp_path: Path) -> None:
+    async with forking(tmp_path) as server:
+        own = files("self")
+        forks = asyncio.create_task(server.fork(-1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        forks.cancel()
+        await asyncio.wait([forks])
+        assert await ended(await server.fork(-1)) == 0
+        async with asyncio.timeout(60):
+            while server._abandoned or files("self") > own:  # noqa: ASYNC110 - no event signals it
+                await asyncio.sleep(0.01)
+        assert [child.pid for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE] == []
+
+
+async def test_a_fork_server_that_does_not_answer_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FORK_SECONDS", 0.2)
+    async with forking(tmp_path) as server:
+        psutil.Process(server.pid).suspend()
+        with pytest.raises(StartError, match=r"did not fork within 0\.2 s"):
+            await server.fork(-1)
+        assert await server.wait() == -signal.SIGKILL
+
+
+async def test_a_fork_server_with_threads_refuses_to_fork(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    )
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    server = await ForkServer.spawn(
+        ForkServerStart(settings=settings_in(tmp_path)), {**ENVIRONMENT, "PYTHONPATH": path}
+    )
+    with pytest.raises(StartError, match="an import has started a thread: the fork server has 2 threads"):
+        await server.ready()
+    assert await server.wait() in {1, -signal.SIGKILL}
+
+
+async def test_a_pool_forks_its_workers_and_starts_a_new_interpreter_while_there_is_no_fork_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FORK_SECONDS", 0.2)
+    with capture_logs() as log:
+        async with running_pool(tmp_path, workers=2) as pool:
+            pool.enable_fork_server()
+            first = await pool.start(0, lambda *_: None)
+            present = await pool._fork_servers.get()
+            assert present is not None
+            psutil.Process(present.pid).suspend()
+            second = await pool.start(1, lambda *_: None)
+            successor = await pool._fork_servers.get()
+            assert successor is not None
+            assert successor.pid != present.pid
+            commands = [psutil.Process(worker.pid).cmdline()[3] for worker in (first, second)]
+            assert commands == ["dejavu_server.worker_main"] * 2
+            assert first.models == second.models
+            assert pool.serving() == [first, second]
+    told = [entry for entry in log if entry["event"] == "no_spare"]
+    assert [entry["pid"] for entry in told] == [present.pid] * 2
+    assert {entry.get("ending", entry.get("reason")) for entry in told} == {
+        "killed by SIGKILL",
+        "the fork server did not fork within 0.2 s",
+    }
+    assert "worker_died" not in json.dumps(log)
+
+
+async def test_what_a_process_leaves_behind_is_waited_for() -> None:
+    leader = await asyncio.create_subprocess_exec("sh", "-c", "sleep 0.2 & sleep 0.1 & exit 0", process_group=0)
+    await leader.wait()
+    async with asyncio.timeout(60):
+        await reap_group(leader.pid)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-leader.pid, os.WNOHANG)  # noqa: ASYNC222 - does not wait

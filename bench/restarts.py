@@ -41,7 +41,7 @@ class RestartResult(Result):
         reload_seconds: duration of each rolling restart, from the server's log.
         drain_seconds: duration of each drain, from the signal to the end of the process.
         exit_codes: exit codes other than 0.
-        complaints: events in the servers' logs at level warning or above.
+        complaints: events in the servers' logs at level warning or above, but for the age of the bundle's ratings.
     """
 
     reload_seconds: list[float] = field(default_factory=list)
@@ -86,8 +86,7 @@ class Server:
         code = self._server.stop(signal.SIGTERM)
         self._result.drain_seconds.append(time.monotonic() - start)
         self._result.exit_codes += [code] if code else []
-        events = self._server.events
-        self._result.complaints += [entry["event"] for entry in events if entry["level"] not in {"debug", "info"}]
+        self._result.complaints += [entry["event"] for entry in self._server.troubles]
 
 
 async def run(options: argparse.Namespace, folder: Path) -> RestartResult:

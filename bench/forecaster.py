@@ -1,10 +1,10 @@
 """Measures the cost of a forecast relative to the libraries it calls: ONNX Runtime (LSTM) and hnswlib (neighbours).
 
-Run with `python -m bench.forecaster` from the project's folder. Measures one game at a time, plain and with every extra
-(explanation, team strength, nine quantiles, recorded distribution), at some minutes of the game and for both horizons;
-then a hundred forecasts at a time: games at the same minute, and an evening of fifty games at random minutes with both
-horizons each. The cases alternate within every round, so a busy machine slows all of them equally: compare the ratios
-between runs, not the microseconds.
+Run with `python -m bench.forecaster` from the project's folder. Measures one game at a time: its point models, as a
+batch of one and as one game; then forecasts, plain and with every extra (explanation, team strength, nine quantiles,
+recorded distribution), at some minutes of the game and for both horizons; then a hundred forecasts at a time: games at
+the same minute, and an evening of fifty games at random minutes with both horizons each. The cases alternate within
+every round, so a busy machine slows all of them equally: compare the ratios between runs, not the microseconds.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from dejavu_models.manifest import LSTM
 from dejavu_models.point import features
 from dejavu_models.point.dejavu import DejavuSettings
 from dejavu_models.point.lstm import INPUT, OUTPUT
+from dejavu_models.point.single import SingleGameModels
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import Horizon
@@ -93,6 +94,8 @@ def cases(bundle: Path, forecaster: Forecaster) -> Iterator[Case]:
     """Yields all cases; for each minute the libraries alone come first."""
     for minute in MINUTES:
         yield Case("the libraries alone", libraries(bundle, forecaster, minute), 1, minute)
+        yield Case("the point models, a batch of one", batch_of_one(forecaster, minute), 1, minute)
+        yield Case("the point models, one game", one_game(forecaster, minute), 1, minute)
         for horizon in horizons(minute):
             for extras in (False, True):
                 queries = [query(number, minute, horizon, extras=extras) for number in range(BATCH)]
@@ -118,6 +121,20 @@ def together(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> Callab
         return forecaster.forecast_many(queries)
 
     return call
+
+
+def batch_of_one(forecaster: Forecaster, minute: int) -> Callable[[int], object]:
+    """Runs the point models for one game as for many."""
+    patterns = [np.array([game(number, minute)]) for number in range(BATCH)]
+    margins = np.full(1, math.nan)
+    return lambda number: forecaster.models.predict(patterns[number % BATCH], margins)
+
+
+def one_game(forecaster: Forecaster, minute: int) -> Callable[[int], object]:
+    """Runs the point models for one game as for one game."""
+    models = SingleGameModels(forecaster.models)
+    patterns = [game(number, minute) for number in range(BATCH)]
+    return lambda number: models.predict(patterns[number % BATCH], None)
 
 
 def libraries(bundle: Path, forecaster: Forecaster, minute: int) -> Callable[[int], object]:

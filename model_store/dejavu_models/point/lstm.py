@@ -47,7 +47,7 @@ class Lstm:
         if sizes != {INPUT: [features.STEP_CHANNELS], OUTPUT: [len(HORIZONS)]}:
             shapes = {node.name: node.shape for node in (*self._session.get_inputs(), *self._session.get_outputs())}
             raise ValueError(f"the graph's inputs and outputs are {shapes}")
-        # The public method first asks the session about graphs of GPUs, a fifth of the time of a run for one game.
+        # The public method first asks the session about graphs of GPUs, which takes longer than a step of the LSTM.
         self._run = vars(self._session).get("_sess", self._session).run
 
     def residuals(self, patterns: Floats, margins: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Point forecasts of one game: the same numbers as `PointEnsemble.predict`, at a third of its cost.
+"""Point forecasts of one game: the same numbers as `PointEnsemble.predict`, at two thirds of its cost.
 
 Most forecasts are of one game alone, and NumPy takes about a microsecond a step, however short the arrays are. What the
 steps of a batch look up anew each time is looked up once for each minute, and what is only a few numbers is computed

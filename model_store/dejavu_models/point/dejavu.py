@@ -159,9 +159,10 @@ def kernel_regression(values: Floats | Singles, games: NDArray[np.int32], near: 
     Returns:
         (n, …).
     """
-    weights = kernel.weights(near.distances)
-    weights *= games[near.entries]
-    weights /= weights.sum(axis=1, keepdims=True)
+    weights: Floats = games[near.entries].astype(np.float64)
+    if kernel is not Kernel.UNIFORM:
+        weights *= kernel.weights(near.distances)
+    weights /= np.add.reduce(weights, axis=1, keepdims=True)
     flat = values.reshape(len(values), -1)
     means = np.matmul(weights[:, None, :], flat[near.entries])[:, 0]
     result: Floats = means.reshape(-1, *values.shape[1:])

@@ -75,13 +75,35 @@ def minute_steps(patterns: Floats, margins: Floats) -> Singles:
     """
     steps = np.empty((*patterns.shape, STEP_CHANNELS), dtype=np.float32)
     known = np.isfinite(margins)
-    steps[:, :, 0] = patterns
-    steps[:, :1, 1] = patterns[:, :1]
-    np.subtract(patterns[:, 1:], patterns[:, :-1], out=steps[:, 1:, 1], casting="same_kind")
+    _put_patterns(steps, patterns)
     steps[:, :, 2] = _MINUTE_SHARES[: patterns.shape[1]]
-    steps[:, :, 3] = np.where(known, margins, 0.0)[:, None]
+    steps[:, :, _MARGIN] = np.where(known, margins, 0.0)[:, None]
     steps[:, :, 4] = known[:, None]
     return steps
 
+
+def steps_like(steps: Singles, patterns: Floats, margin: float | None) -> Singles:
+    """Builds the LSTM input for other patterns of as many minutes, at a third of the cost of `minute_steps` for one.
+
+    Args:
+        steps: (n, m, 5), an input of games whose margins are all known, or all unknown.
+        patterns: (n, m), in points.
+        margin: expected final differential before the games, in points; None if unknown, as of `steps`.
+    """
+    result = steps.copy()
+    _put_patterns(result, patterns)
+    if margin is not None:
+        result[:, :, _MARGIN] = margin
+    return result
+
+
+def _put_patterns(steps: Singles, patterns: Floats) -> None:
+    steps[:, :, 0] = patterns
+    steps[:, :1, 1] = patterns[:, :1]
+    np.subtract(patterns[:, 1:], patterns[:, :-1], out=steps[:, 1:, 1], casting="same_kind")
+
+
+_MARGIN = 3
+"""Channel of the expected margin."""
 
 _MINUTE_SHARES = np.arange(1, REGULATION_MINUTES + 1) / REGULATION_MINUTES

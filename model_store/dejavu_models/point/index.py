@@ -68,16 +68,7 @@ class VectorIndex:
             Numbers and squared distances, (n, k) each, nearest first.
         """
         labels, squares = self._index.knn_query(vectors, k=count, num_threads=1)
-        return labels.astype(np.int64), squares.astype(np.float64)
-
-    def nearest_one(self, vector: Singles, count: int) -> tuple[Integers, Singles]:
-        """Finds the nearest neighbours of one vector, (dimensions,); see `nearest`.
-
-        Returns:
-            Numbers and squared distances, (1, k) each, nearest first.
-        """
-        labels, squares = self._index.knn_query(vector, k=count, num_threads=1)
-        return labels.view(np.int64), squares
+        return labels.view(np.int64), squares.astype(np.float64)
 
     def to_bytes(self) -> bytes:
         """Serializes to a file for `load_index`; the same index gives the same bytes.
@@ -123,19 +114,11 @@ class HnswIndex(VectorIndex):
 
     def nearest(self, vectors: Singles, count: int) -> tuple[Integers, Floats]:
         """See `VectorIndex`."""
-        self._set_breadth(count)
-        return super().nearest(vectors, count)
-
-    def nearest_one(self, vector: Singles, count: int) -> tuple[Integers, Singles]:
-        """See `VectorIndex`."""
-        self._set_breadth(count)
-        return super().nearest_one(vector, count)
-
-    def _set_breadth(self, count: int) -> None:
         breadth = search_breadth(count)
         if breadth != self._breadth:  # hnswlib does not store it in the file
             self._index.set_ef(breadth)
             self._breadth = breadth
+        return super().nearest(vectors, count)
 
 
 class GraphIndex(VectorIndex):
@@ -153,17 +136,10 @@ class GraphIndex(VectorIndex):
         self._position = position
         self._dimensions = int(index.dim)
         self._graph = graph
-        self._origin: Singles = padded(np.zeros((1, 1), dtype=np.float32), self._dimensions, position)[0]
 
     def nearest(self, vectors: Singles, count: int) -> tuple[Integers, Floats]:
         """See `VectorIndex`."""
         return super().nearest(padded(vectors, self._dimensions, self._position), count)
-
-    def nearest_one(self, vector: Singles, count: int) -> tuple[Integers, Singles]:
-        """See `VectorIndex`."""
-        whole = self._origin.copy()
-        whole[: len(vector)] = vector
-        return super().nearest_one(whole, count)
 
     def to_bytes(self) -> bytes:
         """See `VectorIndex`."""

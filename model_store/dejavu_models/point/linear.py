@@ -6,8 +6,9 @@ it (docs/model-card.md), so Dejavu and the LSTM only predict its residuals.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -84,8 +85,20 @@ class LinearModels:
         # (n, 2, 4), or (n, minutes, 2, 4)
         of_minutes = self._by_minute[minutes]
         chosen = (of_minutes if isinstance(minutes, int) else of_minutes.transpose(1, 0, 2, 3))[sources]
-        result: Floats = chosen[..., INTERCEPT] + chosen[..., SLOPE] * leads[..., None]
-        result += chosen[..., MARGIN_SLOPE] * margin.reshape(-1, *(1,) * leads.ndim)
+        coefficients = chosen.transpose(-1, *range(chosen.ndim - 1))
+        result: Floats = self.increment(coefficients, leads[..., None], margin.reshape(-1, *(1,) * leads.ndim))
+        return result
+
+    def increment(self, coefficients: Sequence[Any] | Floats, lead: Any, margin: Any) -> Any:
+        """Predicts increments, in points: a number, or an array if these are arrays, which must broadcast.
+
+        Args:
+            coefficients: in the order of INTERCEPT, SLOPE, MARGIN_SLOPE, CUBE.
+            lead: in points.
+            margin: expected final differential before the game, in points; 0 if unknown.
+        """
+        result = coefficients[INTERCEPT] + coefficients[SLOPE] * lead
+        result += coefficients[MARGIN_SLOPE] * margin
         if self._cubic:
-            result += chosen[..., CUBE] * (leads * leads * leads / CUBE_UNIT)[..., None]
+            result += coefficients[CUBE] * (lead * lead * lead / CUBE_UNIT)
         return result

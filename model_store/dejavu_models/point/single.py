@@ -2,27 +2,22 @@
 
 Most forecasts are of one game alone, and NumPy takes about a microsecond a step, however short the arrays are. What the
 steps of a batch look up anew each time is looked up once for each minute, and what is only a few numbers is computed
-without arrays. Every operation is that of the batch, on the same types and in the same order: results are equal to the
-last bit.
+without arrays. Search, LSTM and linear models are those of the batch, and every operation is on the same types and in
+the same order: results are equal to the last bit.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Final
 
 import numpy as np
 
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.point import features
 from dejavu_models.point.batch import ExplainedGame, earlier_forecasts
-from dejavu_models.point.dejavu import Dejavu, Kernel, NeighborResult
+from dejavu_models.point.dejavu import Dejavu
 from dejavu_models.point.ensemble import PointEnsemble, Predictions
-from dejavu_models.point.linear import CUBE, CUBE_UNIT, INTERCEPT, MARGIN_SLOPE, SLOPE
-from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MarginSource
-
-_CHANGE: Final = 1
-_MARGIN: Final = 3
+from dejavu_models.types import MARGIN_SOURCES, MarginSource
 
 
 class SingleGameModels:
@@ -74,18 +69,15 @@ class SingleGame:
         self._models, self._minute, self._margin = models, minute, margin
         source = MarginSource.UNKNOWN if margin is None else MarginSource.KNOWN
         self._pattern: Floats = np.array(differentials)
-        self._near = near = minute.nearest(self._pattern)
+        self._near = minute.dejavu.query(self._pattern[None])
         self._corrections = models.lstm.run(minute.steps(self._pattern, margin))
-        neighbours = near.residuals[0, source].tolist()
+        neighbours = self._near.residuals[0, source].tolist()
         recurrent = self._corrections[0, -1].tolist()
         lead, known = differentials[-1], 0.0 if margin is None else margin
-        cubed = lead * lead * lead / CUBE_UNIT
         linear, dejavu, lstm, ensemble = [], [], [], []
         for horizon, (coefficients, shrinkage, weight, rest) in enumerate(minute.numbers[source]):
-            increment = coefficients[INTERCEPT] + coefficients[SLOPE] * lead + coefficients[MARGIN_SLOPE] * known
-            if minute.cubic:
-                increment += coefficients[CUBE] * cubed
-            base, similar = lead + increment, neighbours[horizon] * shrinkage
+            base: float = lead + models.linear.increment(coefficients, lead, known)
+            similar = neighbours[horizon] * shrinkage
             linear.append(base)
             dejavu.append(base + similar)
             lstm.append(base + recurrent[horizon])
@@ -127,21 +119,18 @@ class _Minute:
         minute: number of minutes of the patterns.
 
     Attributes:
+        dejavu: its database.
         numbers: by source of the margin and horizon: coefficients of the linear model, shrinkage and weight of the
             similar games, and the weight of the LSTM.
-        cubic: whether the linear models have cubes.
     """
 
     def __init__(self, models: PointEnsemble, minute: int) -> None:
-        dejavu: Dejavu = models.minutes[minute]
-        self._dejavu = dejavu
-        self._weights: Singles = features.recency_weights(minute, dejavu.settings.recency).astype(np.float32)
-        self._residuals = dejavu.entries.residuals.reshape(len(dejavu.entries), -1)
+        self.dejavu: Dejavu = models.minutes[minute]
+        self._linear = models.linear
         nothing = np.zeros((1, minute))
         self._steps = {
             known: features.minute_steps(nothing, np.array([0.0 if known else math.nan])) for known in (False, True)
         }
-        self.cubic = models.linear.cubic
         weights = models.weights
         # By source: (4 coefficients, minutes, 2 horizons), of the minutes before.
         self._earlier = [
@@ -176,38 +165,10 @@ class _Minute:
         leads = np.zeros((len(pattern), 1))
         leads[1:, 0] = pattern[:-1]
         of_source = self._earlier[MarginSource.UNKNOWN if margin is None else MarginSource.KNOWN]
-        increments: Floats = of_source[INTERCEPT] + of_source[SLOPE] * leads
-        increments += of_source[MARGIN_SLOPE] * (0.0 if margin is None else margin)
-        if self.cubic:
-            increments += of_source[CUBE] * (leads * leads * leads / CUBE_UNIT)
-        result: Floats = leads + increments
+        result: Floats = leads + self._linear.increment(of_source, leads, 0.0 if margin is None else margin)
         result[1:] += self._rest * corrections[:-1]
         return result
 
     def steps(self, pattern: Floats, margin: float | None) -> Singles:
         """Returns the input of the LSTM; see `features.minute_steps`."""
-        steps = self._steps[margin is not None].copy()
-        of_game = steps[0]
-        of_game[:, 0] = pattern
-        of_game[0, _CHANGE] = pattern[0]
-        np.subtract(pattern[1:], pattern[:-1], out=of_game[1:, _CHANGE], casting="same_kind")
-        if margin is not None:
-            of_game[:, _MARGIN] = margin
-        return steps
-
-    def nearest(self, pattern: Floats) -> NeighborResult:
-        """Returns the neighbours of a pattern, (minutes,), and their forecast; see `Dejavu.query`."""
-        anchored = np.empty(len(pattern))
-        last = pattern[-1]
-        anchored[0] = -last
-        np.subtract(pattern[:-1], last, out=anchored[1:])
-        vector = np.multiply(anchored, self._weights, dtype=np.float32, casting="same_kind")
-        settings = self._dejavu.settings
-        entries, squares = self._dejavu.index.nearest_one(vector, settings.neighbours)
-        distances = np.sqrt(squares, dtype=np.float64)
-        weights: Floats = self._dejavu.entries.games[entries].astype(np.float64)
-        if settings.kernel is not Kernel.UNIFORM:
-            weights *= settings.kernel.weights(distances)
-        weights /= np.add.reduce(weights, axis=1)[0]
-        means = np.matmul(weights[:, None], self._residuals[entries])
-        return NeighborResult(entries, distances, means.reshape(1, len(MARGIN_SOURCES), len(HORIZONS)))
+        return features.steps_like(self._steps[margin is not None], pattern[None], margin)

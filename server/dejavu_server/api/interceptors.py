@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
-from typing import Any, Final, Never
+from typing import Any, Never
 
 import grpc
 import structlog
@@ -60,8 +60,6 @@ _DEADLINE_ROUNDING = 0.01
 
 _DEADLINE_JITTER = 0.01
 """Seconds by which the cancellation of a caller whose deadline passed can travel faster than its request did."""
-
-_OK: Final = grpc.StatusCode.OK
 
 Behaviour = Callable[..., Any]
 
@@ -110,8 +108,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             partial(FailureLog, _log, failed="call_failed")
         )
         # Cached: looking these up on every call would cost more than counting and logging do.
-        self._call_counter = cache(lambda method, code: metrics.calls.labels(method, code.name))
-        self._call_seconds = cache(lambda method, code: metrics.seconds.labels(method, code.name))
         self._caller_counter = cache(lambda caller, code: metrics.callers.labels(caller, code.name))
         self._caller_labels = CallerLabels()
         self._log = _log.bind()
@@ -129,7 +125,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if wrapped is None:
             handler = await continuation(handler_call_details)
             if handler is None:  # gRPC answers it; the path is not kept, because callers can invent any number
-                self._call_counter(UNKNOWN_METHOD, grpc.StatusCode.UNIMPLEMENTED).inc()
+                self._metrics.calls.labels(UNKNOWN_METHOD, grpc.StatusCode.UNIMPLEMENTED.name).inc()
                 _request_received()  # none is needed for that answer
                 return None
             wrapped = self._handlers[method] = self._wrap(method, handler)
@@ -204,7 +200,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         in_flight = self._metrics.in_flight.labels(method)
         kind = kind_of(method)
         limited = kind not in (CallKind.CONTROL, CallKind.WATCH)
-        succeeded = cache(partial(self._counters, method, _OK, timed=timed))
+        counters = cache(partial(self._counters, method, timed=timed))
 
         async def call(request: Any, context: Context) -> Any:
             started = time.perf_counter()
@@ -215,7 +211,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self.peers[peer] = self.peers.get(peer, 0) + calls
             metadata = _response_metadata.get()
             context.set_trailing_metadata(metadata)
-            code = _OK
+            code = grpc.StatusCode.OK
             try:
                 if self.authenticator is not None:
                     current_caller.set(self.authenticator.authorize(method, _authorization.get()))
@@ -235,8 +231,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if (left := self.peers.pop(peer, 0) - calls) > 0:
                     self.peers[peer] = left
                 elapsed = time.perf_counter() - started
-                # Most calls end with OK. Looking up a code takes longer than counting does.
-                counter, seconds = succeeded() if code is _OK else self._counters(method, code, timed=timed)
+                counter, seconds = counters(code)
                 counter.inc()
                 if seconds is not None:
                     seconds.observe(elapsed)
@@ -249,7 +244,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _counters(self, method: str, code: grpc.StatusCode, *, timed: bool) -> tuple[Counter, Histogram | None]:
         """Returns what counts the calls of a method that end with a code, and what their durations are added to."""
-        return self._call_counter(method, code), self._call_seconds(method, code) if timed else None
+        metrics = self._metrics
+        seconds = metrics.seconds.labels(method, code.name) if timed else None
+        return metrics.calls.labels(method, code.name), seconds
 
     @contextmanager
     def _ended_from_outside(self) -> Iterator[None]:

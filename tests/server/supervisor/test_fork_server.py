@@ -78,6 +78,9 @@ async def test_a_forked_process_is_a_child_of_the_supervisor_and_shows_what_it_i
         assert os.getpgid(forked.pid) == forked.pid
         assert forker.num_threads() == 1
         assert forker.cmdline()[-2:] == ["dejavu_server.fork_server", str(os.getpid())]
+        async with asyncio.timeout(60):
+            while forked.cmdline() == forker.cmdline():  # noqa: ASYNC110 - no event signals it
+                await asyncio.sleep(0.01)
         assert forked.cmdline() == [*forker.cmdline()[:-2], "dejavu_server.worker_main", str(os.getpid())]
         assert await ended(launched) == 0
 

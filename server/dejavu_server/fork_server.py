@@ -25,9 +25,6 @@ from dejavu_server import worker_main
 if TYPE_CHECKING:
     from dejavu_server.supervisor.protocol import ForkReply
 
-MAX_MESSAGE = 1 << 20
-"""Longest message, in bytes."""
-
 _MAX_FILES = 16
 """Most descriptors of a request; a later release may send more than this one uses."""
 
@@ -44,7 +41,7 @@ def main() -> None:
     except ModuleNotFoundError:
         sys.exit(1)  # the supervisor, or the worker that it starts instead, says which one is missing
     from dejavu_server.observability import metrics  # noqa: PLC0415 - imported by import_modules
-    from dejavu_server.supervisor.protocol import ForkServerStart, ForkServerStatus  # noqa: PLC0415
+    from dejavu_server.supervisor.protocol import MAX_MESSAGE, ForkServerStart, ForkServerStatus  # noqa: PLC0415
     from dejavu_server.worker.models import PreloadedModels  # noqa: PLC0415
 
     start = ForkServerStart.from_json(control.recv(MAX_MESSAGE).decode())
@@ -73,6 +70,8 @@ def _obstacle() -> str:
 
 def _serve(control: socket.socket) -> None:
     """Answers requests; returns in every process that it forks, and ends the fork server when there are no more."""
+    from dejavu_server.supervisor.protocol import MAX_MESSAGE  # noqa: PLC0415 - imported by import_modules
+
     while True:
         try:
             request, files, _, _ = socket.recv_fds(control, MAX_MESSAGE, _MAX_FILES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,11 @@ def default_bundle() -> Path:
     package = Path(__file__).parents[1]
     installed = package / "bundles" / "default"
     return installed if installed.is_dir() else package.parent / "bundles" / "default"
+
+
+def bundle_folders(bundles: Sequence[Path]) -> Sequence[Path]:
+    """Returns the folders of bundles; that of the shipped one if none is given."""
+    return bundles or (default_bundle(),)
 
 
 class Chosen(NamedTuple):
@@ -53,18 +58,25 @@ class Registry:
         """Empty: these models have no stages, and do not change."""
 
     @classmethod
-    def load(cls, bundles: Sequence[Path], *, allow_unfit: bool = False) -> Registry:
+    def load(
+        cls,
+        bundles: Sequence[Path],
+        *,
+        allow_unfit: bool = False,
+        find: Callable[[Path], Forecaster | None] = lambda _: None,
+    ) -> Registry:
         """Loads bundles, or the default bundle if none is given.
 
         Args:
             bundles: their folders, the active one first.
             allow_unfit: whether to accept bundles whose recipe failed its backtest.
+            find: returns the model of a folder that need not be loaded, or None.
 
         Raises:
             BundleError: if a bundle cannot be loaded.
             ValueError: if two have the same version.
         """
-        return cls([load_bundle(folder, allow_unfit=allow_unfit) for folder in bundles or [default_bundle()]])
+        return cls([find(folder) or load_bundle(folder, allow_unfit=allow_unfit) for folder in bundle_folders(bundles)])
 
     def get(self, version: str = "") -> Forecaster:
         """Returns the model of a version, or the active one if `version` is empty.

@@ -23,13 +23,11 @@ from dejavu_common.processes import become_subreaper
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.child_process import ChildProcess, ForkedProcess, Launched, LaunchPipes, reap_group
 from dejavu_server.supervisor.early_start import EarlyForkServer, command, discard
-from dejavu_server.supervisor.protocol import ForkReply, ForkServerStart, ForkServerStatus
+from dejavu_server.supervisor.protocol import MAX_MESSAGE, ForkReply, ForkServerStart, ForkServerStatus
 from dejavu_server.supervisor.worker_process import START_SECONDS, RestartBackoff, StartError, describe_exit
 
 FORK_SECONDS = 10.0
 """Time limit for a fork, which takes some milliseconds."""
-
-_MAX_MESSAGE = 1 << 20
 
 _log = structlog.get_logger(__name__)
 
@@ -178,7 +176,7 @@ class ForkServer:
     async def _reply(self) -> bytes:
         """Returns the next message of the fork server; an empty one if it has ended."""
         try:
-            return await asyncio.get_running_loop().sock_recv(self._control, _MAX_MESSAGE)
+            return await asyncio.get_running_loop().sock_recv(self._control, MAX_MESSAGE)
         except ConnectionError:
             return b""
 

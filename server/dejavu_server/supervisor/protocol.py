@@ -17,6 +17,9 @@ from __future__ import annotations
 from dejavu_server.options import ProcessMessage
 from dejavu_server.settings import Settings
 
+MAX_MESSAGE = 1 << 20
+"""Longest message to or from a fork server, in bytes."""
+
 
 class WorkerStart(ProcessMessage):
     """Start message to a worker.

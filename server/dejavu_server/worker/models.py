@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import structlog
 
@@ -14,7 +14,7 @@ from dejavu_models.errors import BundleError, BundleUnfit
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.bundle import MANIFEST, load_bundle
-from dejavu_models.registry.registry import Registry, default_bundle
+from dejavu_models.registry.registry import Registry, bundle_folders
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.settings import Settings
 
@@ -51,7 +51,7 @@ class PreloadedModels:
         loaded, and each worker does it.
         """
         loaded = {}
-        for folder in () if settings.model_store else _folders(settings):
+        for folder in () if settings.model_store else bundle_folders(settings.bundles):
             with contextlib.suppress(BundleError, OSError):
                 manifest = (folder / MANIFEST).read_bytes()
                 forecaster = load_bundle(folder, allow_unfit=settings.allow_unfit)
@@ -74,7 +74,10 @@ class PreloadedModels:
             return None
 
 
-def load_models(settings: Settings, preloaded: PreloadedModels | None = None) -> Registry:
+NOTHING_PRELOADED: Final = PreloadedModels({})
+
+
+def load_models(settings: Settings, preloaded: PreloadedModels = NOTHING_PRELOADED) -> Registry:
     """Loads the bundles of the settings; unfit ones only if allowed.
 
     Args:
@@ -85,20 +88,11 @@ def load_models(settings: Settings, preloaded: PreloadedModels | None = None) ->
         BundleError: if a bundle can't be loaded, is unfit, or was given twice.
     """
     try:
-        return Registry(
-            [
-                (preloaded and preloaded.get(folder)) or load_bundle(folder, allow_unfit=settings.allow_unfit)
-                for folder in _folders(settings)
-            ]
-        )
+        return Registry.load(settings.bundles, allow_unfit=settings.allow_unfit, find=preloaded.get)
     except BundleUnfit as error:
         raise BundleUnfit(f"{error} (use --allow-unfit to serve it anyway)") from error
     except ValueError as error:
         raise DuplicateBundle(str(error)) from error
-
-
-def _folders(settings: Settings) -> Sequence[Path]:
-    return settings.bundles or (default_bundle(),)
 
 
 def configure(registry: Registry, settings: Settings) -> None:
@@ -118,11 +112,11 @@ def configure_model(forecaster: Forecaster, settings: Settings) -> None:
     )
 
 
-def warm_up(registry: Registry, preloaded: PreloadedModels | None = None) -> None:
+def warm_up(registry: Registry, preloaded: PreloadedModels = NOTHING_PRELOADED) -> None:
     """Warms up every model that was not preloaded; see `warm_up_model`."""
     for version in registry.versions:
         forecaster = registry.get(version)
-        if preloaded is None or forecaster not in preloaded:
+        if forecaster not in preloaded:
             warm_up_model(forecaster)
 
 

@@ -65,7 +65,7 @@ from dejavu_server.worker.limits import (
     queue_options,
 )
 from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, gate_settings, watch_challengers
-from dejavu_server.worker.models import PreloadedModels, configure, load_models, warm_up
+from dejavu_server.worker.models import NOTHING_PRELOADED, PreloadedModels, configure, load_models, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age_metrics import RatingsAge
 from dejavu_server.worker.sampler import MetricsSampler
@@ -137,7 +137,7 @@ class Worker:
         self._make_ledger = make_ledger
         self._first = first
         self._counts_fd = counts_fd
-        self._preloaded = preloaded
+        self._preloaded = preloaded or NOTHING_PRELOADED
         self._resources = AsyncExitStack()
         self._health = HealthService(SERVICES, parts=[LEDGER])
         self._calls = CallInterceptor(name, self.metrics, workers=workers)

@@ -58,16 +58,15 @@ def files(pid: int | str) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-def has_socket(pid: int) -> bool:
-    return any("socket" in str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir())
+def is_worker(pid: int) -> bool:
+    return b"dejavu_server.worker_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-async def files_once_ready(pid: int) -> int:
-    """Returns how many files a forked process has open, once it has closed the socket of the fork server."""
+async def until_ready(pid: int) -> None:
+    """Waits until a forked process shows that it is a worker: it then has no file of the fork server left."""
     async with asyncio.timeout(60):
-        while has_socket(pid):  # noqa: ASYNC110 - no event signals it
+        while not is_worker(pid):  # noqa: ASYNC110 - no event signals it
             await asyncio.sleep(0.01)
-    return files(pid)
 
 
 async def test_a_forked_process_is_a_child_of_the_supervisor_and_shows_what_it_is(tmp_path: Path) -> None:
@@ -78,9 +77,7 @@ async def test_a_forked_process_is_a_child_of_the_supervisor_and_shows_what_it_i
         assert os.getpgid(forked.pid) == forked.pid
         assert forker.num_threads() == 1
         assert forker.cmdline()[-2:] == ["dejavu_server.fork_server", str(os.getpid())]
-        async with asyncio.timeout(60):
-            while forked.cmdline() == forker.cmdline():  # noqa: ASYNC110 - no event signals it
-                await asyncio.sleep(0.01)
+        await until_ready(forked.pid)
         assert forked.cmdline() == [*forker.cmdline()[:-2], "dejavu_server.worker_main", str(os.getpid())]
         assert await ended(launched) == 0
 
@@ -92,7 +89,8 @@ async def test_forks_leave_no_descriptor_and_no_process_behind(tmp_path: Path) -
         in_forks = set()
         for _ in range(10):
             launched = await server.fork(-1)
-            in_forks.add(await files_once_ready(launched.process.pid))
+            await until_ready(launched.process.pid)
+            in_forks.add(files(launched.process.pid))
             assert await ended(launched) == 0
         assert (files(server.pid), files("self")) == (before, own)
         assert len(in_forks) == 1

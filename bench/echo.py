@@ -27,8 +27,13 @@ async def serve() -> None:
     handler = grpc.unary_unary_rpc_method_handler(
         predict, pb.PredictRequest.FromString, pb.PredictResponse.SerializeToString
     )
+    await serve_methods({"Predict": handler})
+
+
+async def serve_methods(handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
+    """Serves methods of PredictionService as `serve` does, from the address on."""
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, {"Predict": handler})])
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(f"127.0.0.1:{port}", flush=True)

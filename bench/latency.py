@@ -128,13 +128,22 @@ class Callers:
 
     def ask(self, order: Order) -> Timings:
         """Runs an order; returns its timings."""
-        if self._process.stdin is None or self._process.stdout is None:
-            raise RuntimeError("the callers were started without pipes")
-        print(json.dumps(asdict(order)), file=self._process.stdin, flush=True)
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("the callers exited; see their error above")
-        return Timings(**json.loads(line))
+        return Timings(**json.loads(tell(self._process, json.dumps(asdict(order)))))
+
+
+def tell(process: subprocess.Popen[str], line: str) -> str:
+    """Writes a line to a helper; returns the line that it writes then.
+
+    Raises:
+        RuntimeError: if it has exited.
+    """
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("a helper was started without pipes")
+    print(line, file=process.stdin, flush=True)
+    answer = process.stdout.readline()
+    if not answer:
+        raise RuntimeError("a helper exited; see its error above")
+    return answer
 
 
 @contextmanager
@@ -195,11 +204,15 @@ def dejavu_server(
 @contextmanager
 def echo_server(cpus: set[int], answer: bytes) -> Iterator[Server]:
     """Runs an echo server that returns these bytes."""
-    with helper("bench.echo", cpus) as process:
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("the echo was started without pipes")
-        print(answer.hex(), file=process.stdin, flush=True)
-        yield Server(process.stdout.readline().strip(), psutil.Process(process.pid))
+    with helper_server("bench.echo", cpus, answer.hex()) as server:
+        yield server
+
+
+@contextmanager
+def helper_server(module: str, cpus: set[int], line: str) -> Iterator[Server]:
+    """Runs a helper that reads a line, then serves on the address that it writes."""
+    with helper(module, cpus) as process:
+        yield Server(tell(process, line).strip(), psutil.Process(process.pid))
 
 
 def order_of(kind: str, address: str, callers: int, first: int, options: argparse.Namespace) -> Order:
@@ -218,9 +231,13 @@ def order_of(kind: str, address: str, callers: int, first: int, options: argpars
 
 def one_answer(address: str, options: argparse.Namespace) -> bytes:
     """Returns a server's serialized response to a what-if."""
+    return response_to(address, METHOD, request(0, order_of(WHAT_IF, address, 1, 0, options)).SerializeToString())
+
+
+def response_to(address: str, method: str, body: bytes) -> bytes:
+    """Returns a server's serialized response to one call."""
     with grpc.insecure_channel(address) as channel:
-        body = request(0, order_of(WHAT_IF, address, 1, 0, options)).SerializeToString()
-        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
         return call(body, timeout=30.0, wait_for_ready=True)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import grpc
-from bench.latency import create_ledger, helper, pinned_to
+from bench.latency import create_ledger, echo_server, pinned_to
 from bench.load import METHOD
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
@@ -81,11 +81,8 @@ def dejavu(cpus: set[int]) -> Iterator[Target]:
 @contextmanager
 def bare_echo(cpus: set[int]) -> Iterator[Target]:
     """Runs a grpc.aio server without a model, interceptors or limits; see `bench.echo`."""
-    with helper("bench.echo", cpus) as process:
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("the echo was started without pipes")
-        print(file=process.stdin, flush=True)
-        yield Target("bare grpc.aio echo", process.stdout.readline().strip(), METHOD, REQUEST)
+    with echo_server(cpus, b"") as server:
+        yield Target("bare grpc.aio echo", server.address, METHOD, REQUEST)
 
 
 @contextmanager

@@ -115,11 +115,15 @@ def _sizes(axes: Axes, places: Sequence[float]) -> None:
     axes.set_xticks(places, [f"{place:,.0f}" for place in places])
 
 
+def _logarithmic(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.minorticks_off()
+
+
 def _calls(run: Run, figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
     _bars(left, run, single_calls.NAME, "p50_ms", "p50, ms")
-    left.set_yscale("log")
-    left.minorticks_off()
+    _logarithmic(left)
     _bars(right, run, single_calls.NAME, "cpu_us", "server CPU, µs a call")
     right.legend(fontsize=7)
 
@@ -127,8 +131,7 @@ def _calls(run: Run, figure: Figure) -> None:
 def _batches(run: Run, figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
     _lines(left, run, batches.NAME, "p50_ms", "p50 of a batch, ms, by size")
-    left.set_yscale("log")
-    left.minorticks_off()
+    _logarithmic(left)
     contenders = [each for each in _contenders(run, batches.NAME) if each != ECHO]
     _lines(right, run, batches.NAME, "forecasts_a_core_second", "forecasts a second of a core", contenders=contenders)
     right.set_ylim(bottom=0)
@@ -138,11 +141,9 @@ def _batches(run: Run, figure: Figure) -> None:
 def _streams(run: Run, figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
     _lines(left, run, streams.NAME, "last_ms", "until the last subscriber has an event, ms")
-    left.set_yscale("log")
-    left.minorticks_off()
+    _logarithmic(left)
     _lines(right, run, streams.NAME, "cpu_us", "server CPU, µs a delivery")
-    right.set_yscale("log")
-    right.minorticks_off()
+    _logarithmic(right)
     left.legend(fontsize=7)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import grpc
 import psutil
-from bench.latency import Server, helper
+from bench.latency import Server, helper_server, response_to
 from bench.load import METHOD
 from bench.overload.servers import running_mlserver
 from bench.performance.measuring import new_order
@@ -48,11 +48,8 @@ def echo(setting: Setting, response: bytes) -> Iterator[Server]:
 @contextmanager
 def echo_of_many(setting: Setting, answers: Answers) -> Iterator[Server]:
     """Runs the echo of batches and streams."""
-    with helper("bench.performance.processes.echo", set(setting.servers)) as process:
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("the echo was started without pipes")
-        print(answers.line(), file=process.stdin, flush=True)
-        yield Server(process.stdout.readline().strip(), psutil.Process(process.pid))
+    with helper_server("bench.performance.processes.echo", set(setting.servers), answers.line()) as server:
+        yield server
 
 
 @contextmanager
@@ -96,9 +93,22 @@ def wait_until_ready(address: str, seconds: float = 120.0) -> None:
 
 def what_if_response(server: Server) -> bytes:
     """Returns the serialized response of a `dejavu-server` to a what-if, for echoes to return."""
-    with grpc.insecure_channel(server.address) as channel:
-        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
-        return call(body(0, new_order(server, 1, 1)), timeout=30.0, wait_for_ready=True)
+    return response_to(server.address, METHOD, body(0, new_order(server, 1, 1)))
+
+
+@contextmanager
+def mlserver_beside(setting: Setting, server: Server) -> Iterator[Server | None]:
+    """Runs an MLServer that makes the forecasts of a `dejavu-server`, or none if the setting has none.
+
+    Raises:
+        AssertionError: see `check_same_forecaster`.
+    """
+    if setting.mlserver is None:
+        yield None
+        return
+    with mlserver(setting) as peer:
+        check_same_forecaster(server, peer)
+        yield peer
 
 
 def check_same_forecaster(server: Server, peer: Server) -> None:
@@ -108,9 +118,7 @@ def check_same_forecaster(server: Server, peer: Server) -> None:
         AssertionError: if the point forecasts of a pattern differ.
     """
     expected = pb.PredictResponse.FromString(what_if_response(server)).forecast.point_forecast
-    with grpc.insecure_channel(peer.address) as channel:
-        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(open_inference.METHOD)
-        answer = call(body(0, new_order(peer, 1, 1, protocol=INFER)), timeout=30.0, wait_for_ready=True)
-    found = open_inference.points(answer)
+    request = body(0, new_order(peer, 1, 1, protocol=INFER))
+    found = open_inference.points(response_to(peer.address, open_inference.METHOD, request))
     if len(found) != 1 or abs(found[0] - expected) > SAME_POINTS:
         raise AssertionError(f"MLServer forecasts {found}, dejavu-server {expected}")

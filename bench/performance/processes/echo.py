@@ -17,7 +17,7 @@ from typing import Any
 
 import grpc
 import uvloop
-from bench.load import SERVICE
+from bench.echo import serve_methods
 
 from dejavu.v1 import prediction_service_pb2 as pb
 
@@ -81,13 +81,7 @@ async def serve() -> None:
         ),
         "StreamPredictions": grpc.unary_stream_rpc_method_handler(stream),
     }
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    print(f"127.0.0.1:{port}", flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    await server.stop(None)
+    await serve_methods(handlers)
 
 
 if __name__ == "__main__":

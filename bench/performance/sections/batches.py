@@ -18,7 +18,7 @@ from bench.performance.processes.callers import BATCH, INFER
 from bench.performance.processes.echo import Answers
 from bench.performance.samples import Run
 from bench.performance.sections.section import Section
-from bench.performance.servers import check_same_forecaster, dejavu, echo_of_many, mlserver, what_if_response
+from bench.performance.servers import dejavu, echo_of_many, mlserver_beside, what_if_response
 from bench.performance.setting import Setting
 
 NAME = "batches"
@@ -43,9 +43,7 @@ def measure(setting: Setting, run: Run) -> None:
         callers = stack.enter_context(callers_process(setting))
         server = stack.enter_context(dejavu(setting))
         plain = stack.enter_context(echo_of_many(setting, Answers(what_if_response(server).hex())))
-        peer = stack.enter_context(mlserver(setting)) if setting.mlserver else None
-        if peer:
-            check_same_forecaster(server, peer)
+        peer = stack.enter_context(mlserver_beside(setting, server))
         contests = []
         for size in setting.sizes(SIZES, (1, 50, 1000)):
             case, calls = case_of(size), calls_of(setting, size)

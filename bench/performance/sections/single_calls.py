@@ -18,7 +18,7 @@ from bench.performance.measuring import (
 from bench.performance.processes.callers import INFER
 from bench.performance.samples import Run
 from bench.performance.sections.section import CALLS, Section
-from bench.performance.servers import check_same_forecaster, dejavu, echo, mlserver, what_if_response
+from bench.performance.servers import dejavu, echo, mlserver_beside, what_if_response
 from bench.performance.setting import Setting
 
 NAME = "calls"
@@ -40,9 +40,7 @@ def measure(setting: Setting, run: Run) -> None:
         # By default a worker refuses a 65th call, which 64 callers make: one calls again before it is counted out.
         server = stack.enter_context(dejavu(setting, "--max-in-flight", "128"))
         plain = stack.enter_context(echo(setting, what_if_response(server)))
-        peer = stack.enter_context(mlserver(setting)) if setting.mlserver else None
-        if peer:
-            check_same_forecaster(server, peer)
+        peer = stack.enter_context(mlserver_beside(setting, server))
         contests = []
         for number, count in enumerate(setting.sizes((1, 16, 64), (1, 4))):
             case, calls = case_of(count), setting.size(400 if count == 1 else 800, 4 * count)

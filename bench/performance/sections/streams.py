@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import count
 
-from bench.latency import Server, helper
+from bench.latency import Server, helper, tell
 from bench.performance.measuring import DEJAVU, ECHO, MINUTE, SEED, CallsFailed, Contest, alternate, plural
 from bench.performance.processes.echo import Answers
 from bench.performance.processes.subscribers import Delivered, FanOut
@@ -43,12 +43,10 @@ class Subscribers:
         Raises:
             CallsFailed: if a subscriber missed an event, or got one twice.
         """
-        if self._process.stdin is None or self._process.stdout is None:
-            raise RuntimeError("the subscribers were started without pipes")
-        print(json.dumps(asdict(order)), file=self._process.stdin, flush=True)
-        line = self._process.stdout.readline()
-        if not line:
-            raise CallsFailed("the subscribers exited; see their error above")
+        try:
+            line = tell(self._process, json.dumps(asdict(order)))
+        except RuntimeError as error:
+            raise CallsFailed(str(error)) from error
         delivered = Delivered(**json.loads(line))
         if delivered.wrong:
             raise CallsFailed(f"subscribers received {delivered.wrong} events too often")

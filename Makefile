@@ -30,17 +30,17 @@ help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 # Stamp files skip repeated installs; a target runs again if its prerequisites change.
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py $(wildcard model_store/native/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -c constraints.txt pip
-	HNSWLIB_NO_NATIVE=1 $(PIP) install -c constraints.txt -e '.[dev]'
+	DEJAVU_COMPILE=1 HNSWLIB_NO_NATIVE=1 $(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@
 
 $(GEN)/.installed: pyproject.toml constraints.txt constraints-gen.txt
 	test -x $(GEN)/bin/python || $(PYTHON) -m venv $(GEN)
 	$(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt pip
-	HNSWLIB_NO_NATIVE=1 $(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt --group gen -e '.[postgres,redis,server]'
+	DEJAVU_COMPILE=0 HNSWLIB_NO_NATIVE=1 $(GEN)/bin/pip --disable-pip-version-check -q install -c constraints-gen.txt --group gen -e '.[postgres,redis,server]'
 	@touch $@
 
 # The peer that make bench compares with, whose protobuf is older than ours.

@@ -1,10 +1,11 @@
-"""Measures the cost of a forecast relative to the libraries it calls: ONNX Runtime (LSTM) and hnswlib (neighbours).
+"""Measures the cost of a forecast relative to ONNX Runtime (LSTM) and hnswlib (neighbours), which it can do without.
 
-Run with `python -m bench.forecaster` from the project's folder. Measures one game at a time: its point models, as a
-batch of one and as one game; then forecasts, plain and with every extra (explanation, team strength, nine quantiles,
-recorded distribution), at some minutes of the game and for both horizons; then a hundred forecasts at a time: games at
-the same minute, and an evening of fifty games at random minutes with both horizons each. The cases alternate within
-every round, so a busy machine slows all of them equally: compare the ratios between runs, not the microseconds.
+Run with `python -m bench.forecaster` from the project's folder. Measures one game at a time: its point models, with
+those two libraries and NumPy, and compiled; then forecasts, plain and with every extra (explanation, team strength,
+nine quantiles, recorded distribution), at some minutes of the game and for both horizons; then a hundred forecasts at a
+time: games at the same minute, and an evening of fifty games at random minutes with both horizons each. The cases
+alternate within every round, so a busy machine slows all of them equally: compare the ratios between runs, not the
+microseconds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -27,11 +28,14 @@ import onnxruntime as ort
 from dejavu_feed.teams import TEAMS
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.manifest import LSTM
+from dejavu_models.manifest import LSTM, index_name
 from dejavu_models.point import features
-from dejavu_models.point.dejavu import DejavuSettings
-from dejavu_models.point.lstm import INPUT, OUTPUT
-from dejavu_models.point.single import SingleGameModels
+from dejavu_models.point.compiled import compiled_models
+from dejavu_models.point.dejavu import Dejavu, DejavuSettings
+from dejavu_models.point.ensemble import PointEnsemble
+from dejavu_models.point.graph import Graph
+from dejavu_models.point.index import join_graphs, read_index
+from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import Horizon
@@ -92,10 +96,11 @@ def evening(*, extras: bool) -> list[ForecastQuery]:
 
 def cases(bundle: Path, forecaster: Forecaster) -> Iterator[Case]:
     """Yields all cases; for each minute the libraries alone come first."""
+    plain = uncompiled(bundle, forecaster)
     for minute in MINUTES:
-        yield Case("the libraries alone", libraries(bundle, forecaster, minute), 1, minute)
-        yield Case("the point models, a batch of one", batch_of_one(forecaster, minute), 1, minute)
-        yield Case("the point models, one game", one_game(forecaster, minute), 1, minute)
+        yield Case("the libraries alone", libraries(bundle, forecaster, plain, minute), 1, minute)
+        yield Case("the point models, NumPy", batch_of_one(plain, minute), 1, minute)
+        yield Case("the point models, compiled", one_game(forecaster, minute), 1, minute)
         for horizon in horizons(minute):
             for extras in (False, True):
                 queries = [query(number, minute, horizon, extras=extras) for number in range(BATCH)]
@@ -123,28 +128,50 @@ def together(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> Callab
     return call
 
 
-def batch_of_one(forecaster: Forecaster, minute: int) -> Callable[[int], object]:
+def uncompiled(bundle: Path, forecaster: Forecaster) -> PointEnsemble:
+    """Returns the point models of a bundle without the compiled extension."""
+    models = forecaster.models
+    contents = {minute: (bundle / index_name(minute)).read_bytes() for minute in MINUTES}
+    indexes = {
+        minute: read_index(content, minute, len(models.minutes[minute].entries)) for minute, content in contents.items()
+    }
+    graphs = {minute: index for minute, index in indexes.items() if isinstance(index, Graph)}
+    searched = join_graphs(graphs, forecaster.manifest.dejavu.neighbours, compiled=False)
+    minutes = {
+        minute: Dejavu(searched[minute], models.minutes[minute].entries, models.minutes[minute].settings)
+        for minute in graphs
+    }
+    return replace(models, lstm=Lstm((bundle / LSTM).read_bytes(), compiled=False), minutes=minutes)
+
+
+def batch_of_one(models: PointEnsemble, minute: int) -> Callable[[int], object]:
     """Runs the point models for one game as for many."""
     patterns = [np.array([game(number, minute)]) for number in range(BATCH)]
     margins = np.full(1, math.nan)
-    return lambda number: forecaster.models.predict(patterns[number % BATCH], margins)
+    return lambda number: models.predict(patterns[number % BATCH], margins)
 
 
 def one_game(forecaster: Forecaster, minute: int) -> Callable[[int], object]:
-    """Runs the point models for one game as for one game."""
-    models = SingleGameModels(forecaster.models)
+    """Runs the compiled point models.
+
+    Raises:
+        SystemExit: if the extension was not built.
+    """
+    models = compiled_models(forecaster.models)
+    if models is None:
+        raise SystemExit("the compiled extension was not built: install a C++ compiler, and `pip install -e .` again")
     patterns = [game(number, minute) for number in range(BATCH)]
     return lambda number: models.predict(patterns[number % BATCH], None)
 
 
-def libraries(bundle: Path, forecaster: Forecaster, minute: int) -> Callable[[int], object]:
+def libraries(bundle: Path, forecaster: Forecaster, plain: PointEnsemble, minute: int) -> Callable[[int], object]:
     """Runs the LSTM and the neighbour search on precomputed inputs."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession((bundle / LSTM).read_bytes(), options, providers=["CPUExecutionProvider"])
     record = forecaster.manifest.dejavu
     settings = DejavuSettings(record.recency, record.neighbours, record.kernel)
-    index = forecaster.models.minutes[minute].index
+    index = plain.minutes[minute].index
     patterns = np.array([game(number, minute) for number in range(BATCH)])
     steps = features.minute_steps(patterns, np.full(BATCH, math.nan))
     vectors = features.pattern_vectors(patterns, settings.recency)

@@ -18,14 +18,14 @@ from dejavu_models.errors import (
     UnsupportedSlots,
     UnsupportedTotals,
 )
-from dejavu_models.explanation import explanation
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.online_state import INITIAL, OnlineState
-from dejavu_models.point.batch import ExplainedGame, GameBatch
+from dejavu_models.point.batch import ExplainedGame, GameBatch, PredictedGame
+from dejavu_models.point.compiled import compiled_models
 from dejavu_models.point.ensemble import PointEnsemble
-from dejavu_models.point.single import SingleGameModels
+from dejavu_models.point.explanation import explanation
 from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, RatingsByDate, are_usable, ratings_warnings
 from dejavu_models.totals.by_date import TotalsByDate
 from dejavu_models.totals.forecast import forecast_total
@@ -80,7 +80,7 @@ class Forecaster:
     ) -> None:
         self.manifest = manifest
         self.models = models
-        self._single = SingleGameModels(models)
+        self._compiled = compiled_models(models)
         self.calibration = calibration
         self.rating_filter = ratings
         self.totals = totals
@@ -176,33 +176,38 @@ class Forecaster:
     def forecast_many(self, queries: Sequence[ForecastQuery]) -> list[Forecast]:
         """Answers queries accepted by `check`, in order, in one batch and with one online state.
 
-        Queries with the same pattern and margin share one computation, for instance the two horizons of a game. An
-        answer differs from that of the query alone by less than 1e-4 points, because the LSTM's summation order
-        depends on the batch size.
+        Queries with the same pattern and margin share one computation, for instance the two horizons of a game. The
+        compiled models answer as to the query alone; without them an answer differs from it by less than 1e-4 points,
+        because the LSTM's summation order depends on the batch size.
         """
         if not queries:
             return []
         state = self._active
         margins = [state.expected_margin(query, self.max_ratings_days) for query in queries]
-        if len(queries) == 1:
+        if self._compiled is not None and len(queries) == 1:
             [query], [margin] = queries, margins
-            game = self._single.predict(query.pattern.differentials, margin)
+            game = self._compiled.predict(query.pattern.differentials, margin)
             explained_by = game.explained(steps=query.explain_steps) if query.explain else None
-            return [self._forecast(query, margin, game.ensemble[HORIZONS.index(query.horizon)], state, explained_by)]
+            return [self._forecast(query, margin, game.point(HORIZONS.index(query.horizon)), state, explained_by)]
         rows: dict[tuple[tuple[float, ...], float | None, bool], int] = {}
         row_of = [
             rows.setdefault((query.pattern.differentials, margin, query.explain_steps), len(rows))
             for query, margin in zip(queries, margins, strict=True)
         ]
         explained = {row: query.explain_steps for query, row in zip(queries, row_of, strict=True) if query.explain}
-        games = GameBatch([(pattern, margin) for pattern, margin, _ in rows], self.models, explained)
+        distinct = [(pattern, margin) for pattern, margin, _ in rows]
+        games: Sequence[PredictedGame] = (
+            GameBatch(distinct, self.models, explained).games
+            if self._compiled is None
+            else self._compiled.predict_many(distinct)
+        )
         return [
             self._forecast(
                 query,
                 margin,
-                games.point(row, HORIZONS.index(query.horizon)),
+                games[row].point(HORIZONS.index(query.horizon)),
                 state,
-                games.explained(row) if query.explain else None,
+                games[row].explained(steps=query.explain_steps) if query.explain else None,
             )
             for query, margin, row in zip(queries, margins, row_of, strict=True)
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,16 @@ class ExplainedGame(NamedTuple):
     row: int
     earlier: Floats
     steps: bool
+
+
+class PredictedGame(Protocol):
+    """What the point models predict for one game."""
+
+    def point(self, horizon: int) -> float:
+        """Returns the point forecast at a horizon, by its index, in points; meaningless for one that has passed."""
+
+    def explained(self, *, steps: bool) -> ExplainedGame:
+        """Returns what the forecast is explained by; `steps` as in ExplainedGame."""
 
 
 class GameBatch:
@@ -77,15 +87,38 @@ class GameBatch:
                 np.array([*explained.values()]),
             )
 
-    def point(self, row: int, horizon: int) -> float:
-        """Returns the point forecast of a game at a horizon, by its index, in points."""
-        predictions, index = self.predictions[row]
-        return float(predictions.ensemble[index, horizon])
+    @property
+    def games(self) -> list[BatchedGame]:
+        """The games, in order."""
+        return [BatchedGame(self, row) for row in range(len(self._minutes))]
 
     def explained(self, row: int) -> ExplainedGame:
         """Returns what the forecast of an explained game is explained by."""
         index, steps = self._explained[row]
         return ExplainedGame(*self.predictions[row], self._earlier[index, : self._minutes[row]], steps)
+
+
+class BatchedGame:
+    """A game of a batch; implements `PredictedGame`.
+
+    Args:
+        batch: the batch.
+        row: row of the game in it.
+    """
+
+    __slots__ = ("_batch", "_row")
+
+    def __init__(self, batch: GameBatch, row: int) -> None:
+        self._batch, self._row = batch, row
+
+    def point(self, horizon: int) -> float:
+        """See `PredictedGame`."""
+        predictions, index = self._batch.predictions[self._row]
+        return float(predictions.ensemble[index, horizon])
+
+    def explained(self, *, steps: bool) -> ExplainedGame:
+        """See `PredictedGame`; the batch knows whether with steps."""
+        return self._batch.explained(self._row)
 
 
 def earlier_forecasts(

@@ -225,7 +225,7 @@ class Dejavu:
         """Returns the neighbours of patterns and their forecast; each row's result is independent of the other rows.
 
         Args:
-            patterns: (n, minutes), finite (hnswlib does not check), in points.
+            patterns: (n, minutes), finite (the indexes do not check), in points.
         """
         near = self.nearest(patterns)
         residuals = kernel_regression(self.entries.residuals, self.entries.games, near, self.settings.kernel)
@@ -235,8 +235,12 @@ class Dejavu:
         """Returns the neighbours of patterns.
 
         Args:
-            patterns: (n, minutes), finite (hnswlib does not check), in points.
+            patterns: (n, minutes), finite (the indexes do not check), in points.
         """
         vectors = features.pattern_vectors(patterns, self.settings.recency)
         entries, squares = self.index.nearest(vectors, self.settings.neighbours)
         return Neighbors(entries, np.sqrt(squares))
+
+    def weights(self, minutes: int) -> Singles:
+        """Returns the weights of the anchored minutes of patterns of so many minutes, (minutes,)."""
+        return features.recency_weights(minutes, self.settings.recency).astype(np.float32)

@@ -1,7 +1,9 @@
-"""Nearest-neighbour indexes by Euclidean distance: brute force for few vectors, HNSW graphs for many (hnswlib).
+"""Nearest-neighbour indexes by Euclidean distance: brute force for few vectors, HNSW graphs for many.
 
-A graph is approximate and faster only from about a thousand vectors on (`python -m bench.index`). The graphs of all
-minutes are parts of a few indexes of hnswlib, since each one allocates 2.5 MiB of locks: see `graph`.
+A graph is approximate and faster only from about a thousand vectors on (`python -m bench.index`). hnswlib builds them;
+the compiled models search them where they were built, in the order in which hnswlib does and at two thirds of its cost.
+Without them the graphs of all minutes are parts of a few indexes of hnswlib, since each one allocates 2.5 MiB of locks:
+see `graph`.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import hnswlib
 import numpy as np
 
 from dejavu_models.arrays import Floats, Integers, Singles, Tenths
+from dejavu_models.native import native
 from dejavu_models.point.graph import (
     Graph,
     padded,
@@ -33,6 +36,9 @@ LINKS = 12
 """Links of a vector (M): with 8, recall among 11,000 vectors is 0.993 at K = 50, with 16 a bundle is a fifth larger."""
 
 CONSTRUCTION_BREADTH = 200
+
+LANES = 4
+"""Dimensions of graphs are padded to a multiple of this, which are compared at a time."""
 
 _ARRAY = b"\x93NUMPY"
 """Magic bytes of a brute-force index file."""
@@ -84,6 +90,9 @@ class BruteForceIndex(VectorIndex):
 
     Args:
         vectors: (m, dimensions).
+
+    Attributes:
+        compiled: the same search in the compiled models; None without them.
     """
 
     def __init__(self, vectors: Singles) -> None:
@@ -91,6 +100,7 @@ class BruteForceIndex(VectorIndex):
         self._vectors = vectors
         self._index.init_index(max_elements=len(vectors))
         self._index.add_items(vectors, np.arange(len(vectors)))
+        self.compiled = None if native is None else native.scan(vectors)
 
     def to_bytes(self) -> bytes:
         """See `VectorIndex`."""
@@ -144,6 +154,35 @@ class GraphIndex(VectorIndex):
     def to_bytes(self) -> bytes:
         """See `VectorIndex`."""
         return super().to_bytes() if self._graph is None else self._graph.to_bytes()
+
+
+class CompiledIndex(VectorIndex):
+    """A graph that the compiled models search: the same neighbours as hnswlib finds; recall is above 0.99.
+
+    Args:
+        graph: the graph.
+        neighbours: number of neighbours that searches will ask for.
+
+    Attributes:
+        compiled: the search in the compiled models.
+    """
+
+    def __init__(self, graph: Graph, neighbours: int) -> None:
+        self.compiled = native.graph(
+            vectors_of(graph.tenths, graph.weights),
+            lanes=LANES,
+            entry=int(graph.entry[0]),
+            levels=graph.levels,
+            counts=graph.counts,
+            links=graph.links,
+            breadth=search_breadth(neighbours),
+        )
+        super().__init__(self.compiled, len(graph))
+
+    def nearest(self, vectors: Singles, count: int) -> tuple[Integers, Floats]:
+        """See `VectorIndex`."""
+        found: tuple[Integers, Floats] = self.compiled.nearest(vectors, count)
+        return found
 
 
 def search_breadth(neighbours: int) -> int:
@@ -216,16 +255,16 @@ def read_index(content: bytes, dimensions: int, count: int) -> VectorIndex | Gra
     return HnswIndex(index)
 
 
-def join_graphs(graphs: Mapping[int, Graph], neighbours: int) -> dict[int, VectorIndex]:
-    """Loads graphs into as few indexes of hnswlib as their dimensions allow.
+def join_graphs(graphs: Mapping[int, Graph], neighbours: int, *, compiled: bool = True) -> dict[int, VectorIndex]:
+    """Returns the index of each minute: compiled ones, or as few indexes of hnswlib as the graphs' dimensions allow.
 
     Args:
         graphs: by minute.
         neighbours: number of neighbours that searches will ask for.
-
-    Returns:
-        The index of each minute.
+        compiled: whether the compiled models may search them.
     """
+    if compiled and native is not None:
+        return {minute: CompiledIndex(graph, neighbours) for minute, graph in graphs.items()}
     by_dimensions: dict[int, list[int]] = {}
     for minute, graph in graphs.items():
         by_dimensions.setdefault(padded_dimensions(graph.dimensions), []).append(minute)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dejavu_models.betting import DEFAULT_POLICY, MarketAnswer, StakingPolicy, TotalMarket, evaluate_market
 from dejavu_models.forecast_query import ForecastQuery
-from dejavu_models.totals.game import TotalGame, TotalTables
+from dejavu_models.totals.compiled import CompiledTotalTables
+from dejavu_models.totals.game import TotalDistribution, TotalTables
 from dejavu_models.types import DISTRIBUTION_LEVELS, Quantile, TotalForecast
 from dejavu_models.uncertainty.lattice.distribution import around_point
 
 
 def forecast_total(
-    tables: TotalTables,
+    tables: TotalTables | CompiledTotalTables,
     query: ForecastQuery,
     points: int,
     expected: float | None,
@@ -27,7 +28,7 @@ def forecast_total(
         expected: expected final total before tip-off, in points; None if unknown.
         policy: staking policy for its market of total points.
     """
-    game = TotalGame(tables, points, query.pattern.last, 0.0 if expected is None else expected)
+    game = tables.game(points, query.pattern.last, 0.0 if expected is None else expected)
     lower, upper = game.quantiles((query.alpha / 2, 1 - query.alpha / 2))
     levels = query.quantile_levels
     return TotalForecast(
@@ -41,7 +42,7 @@ def forecast_total(
 
 
 def _weighed(
-    query: ForecastQuery, market: TotalMarket, game: TotalGame, expected: float | None, policy: StakingPolicy
+    query: ForecastQuery, market: TotalMarket, game: TotalDistribution, expected: float | None, policy: StakingPolicy
 ) -> MarketAnswer:
     # Teams that are named and not rated: the odds know them, the model does not.
     unrated = expected is None and bool(query.home_team and query.away_team)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -23,6 +23,20 @@ from dejavu_models.uncertainty.lattice.shapes import ONE_SHAPE, Mixture
 _CENTERS: Final[list[float]] = CENTERS.tolist()
 _MANY: Final = 6
 """Quantiles from which on a table of values costs less than one after the other."""
+
+
+class TotalDistribution(Protocol):
+    """Distribution of the total of one game on whole numbers."""
+
+    @property
+    def point(self) -> float:
+        """Point forecast of the total, in points."""
+
+    def cumulative(self, total: int) -> float:
+        """Returns the probability of a total or less, in [0, 1]."""
+
+    def quantiles(self, levels: Sequence[float]) -> list[float]:
+        """Returns the least totals with at least a level at or below them, in the order of the levels, in (0, 1)."""
 
 
 class TotalTables:
@@ -44,6 +58,10 @@ class TotalTables:
         self.point: list[float] = model.point[row].tolist()
         self.scale: list[float] = model.scale[row].tolist()
         self.log_mean = float(model.log_mean[row])
+
+    def game(self, points: int, lead: float, expected: float) -> TotalDistribution:
+        """Returns the distribution of one game; see `TotalGame`."""
+        return TotalGame(self, points, lead, expected)
 
     def to_come(self, points: float, size: float, expected: float) -> float:
         """Returns the points that are expected still to come; see `point_terms`, `size` is that of the lead."""

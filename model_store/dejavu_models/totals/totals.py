@@ -9,8 +9,10 @@ from typing import Final
 import numpy as np
 
 from dejavu_models.arrays import from_npz, to_npz
+from dejavu_models.native import native
 from dejavu_models.schedule import TotalTerms
 from dejavu_models.team_filter import FIRST_TERM, RatingSettings
+from dejavu_models.totals.compiled import CompiledTotalTables
 from dejavu_models.totals.filter import TotalFilter
 from dejavu_models.totals.game import TotalTables
 from dejavu_models.totals.model import TABLES, TotalModel
@@ -33,7 +35,9 @@ class Totals:
 
     models: Mapping[MarginSource, TotalModel]
     ratings: TotalFilter
-    _tables: dict[int, TotalTables] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _tables: dict[int, TotalTables | CompiledTotalTables] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         if missing := [source.name for source in MarginSource if source not in self.models]:
@@ -41,13 +45,14 @@ class Totals:
         if self.ratings.date is None or self.ratings.season is None:
             raise ValueError("ratings of totals include no game")
 
-    def tables(self, source: MarginSource, horizon: Horizon, minute: int) -> TotalTables:
-        """Returns the tables of one source, horizon and minute as plain numbers."""
+    def tables(self, source: MarginSource, horizon: Horizon, minute: int) -> TotalTables | CompiledTotalTables:
+        """Returns the tables of one source, horizon and minute."""
         # A number, because hashing enums costs more than a forecast's arithmetic.
         key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * source)
         tables = self._tables.get(key)
         if tables is None:
-            tables = self._tables[key] = TotalTables(self.models[source], horizon, minute)
+            plain = TotalTables(self.models[source], horizon, minute)
+            tables = self._tables[key] = plain if native is None else CompiledTotalTables(plain)
         return tables
 
     def to_bytes(self) -> bytes:

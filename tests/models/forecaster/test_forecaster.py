@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -13,11 +14,13 @@ from tests.support.builders.calibrations import earlier_calibration
 
 from dejavu_models.arrays import Floats
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
-from dejavu_models.explanation import SIMILAR_GAMES
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.online_state import OnlineState
+from dejavu_models.point import compiled
+from dejavu_models.point.compiled import CompiledGame, CompiledModels
 from dejavu_models.point.dejavu import Dejavu, NeighborResult
+from dejavu_models.point.explanation import SIMILAR_GAMES
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
@@ -87,7 +90,32 @@ def test_no_queries_get_no_forecasts(shipped: Forecaster) -> None:
     assert shipped.forecast_many([]) == []
 
 
+@pytest.fixture
+def plain(shipped: Forecaster, monkeypatch: pytest.MonkeyPatch) -> Forecaster:
+    """Returns the forecaster as it is where the extension was not built."""
+    monkeypatch.setattr(compiled, "native", None)
+    return Forecaster(shipped.manifest, shipped.models, shipped.calibration, shipped.rating_filter)
+
+
 def test_both_horizons_of_a_game_are_one_look_at_it(shipped: Forecaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """50 games at 5 different minutes, both horizons: one pass over 50 games, not over 100 queries."""
+    rng = np.random.default_rng(3)
+    patterns = [rng.normal(0, 2.5, 6 + 2 * (game % 5)).cumsum().round().tolist() for game in range(50)]
+    passes: list[int] = []
+    predict = CompiledModels.predict_many
+
+    def watched(self: CompiledModels, games: Sequence[tuple[Sequence[float], float | None]]) -> list[CompiledGame]:
+        passes.append(len(games))
+        return predict(self, games)
+
+    monkeypatch.setattr(CompiledModels, "predict_many", watched)
+    shipped.forecast_many([query(*pattern, horizon=horizon) for pattern in patterns for horizon in Horizon])
+    assert passes == [50]
+
+
+def test_without_the_extension_both_horizons_are_one_look_at_a_game_too(
+    plain: Forecaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """50 games at 5 different minutes, both horizons: one LSTM run over 50 games, and one index query per minute."""
     rng = np.random.default_rng(3)
     patterns = [rng.normal(0, 2.5, 6 + 2 * (game % 5)).cumsum().round().tolist() for game in range(50)]
@@ -105,7 +133,7 @@ def test_both_horizons_of_a_game_are_one_look_at_it(shipped: Forecaster, monkeyp
 
     monkeypatch.setattr(Lstm, "residuals", run)
     monkeypatch.setattr(Dejavu, "query", search)
-    shipped.forecast_many([query(*pattern, horizon=horizon) for pattern in patterns for horizon in Horizon])
+    plain.forecast_many([query(*pattern, horizon=horizon) for pattern in patterns for horizon in Horizon])
     assert runs == [50]
     assert looked_up == [10] * 5
 
@@ -203,7 +231,7 @@ def test_a_minute_without_a_database_is_explained_without_similar_games(shipped:
 
 
 def test_only_steps_that_are_asked_for_cost_queries_of_earlier_minutes(
-    shipped: Forecaster, monkeypatch: pytest.MonkeyPatch
+    plain: Forecaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queried = list[tuple[int, ...]]()
     run = Dejavu.query
@@ -213,11 +241,11 @@ def test_only_steps_that_are_asked_for_cost_queries_of_earlier_minutes(
         return run(self, patterns)
 
     monkeypatch.setattr(Dejavu, "query", watched)
-    shipped.forecast_many([query(*range(20)), query(*range(18), explain=True), query(*range(15))])
+    plain.forecast_many([query(*range(20)), query(*range(18), explain=True), query(*range(15))])
     assert sorted(queried) == [(1, 15), (1, 18), (1, 20)]
     queried.clear()
     asked = [query(*range(minutes), explain=True, explain_steps=True) for minutes in (18, 15)]
-    shipped.forecast_many([query(*range(20), explain=True), *asked])
+    plain.forecast_many([query(*range(20), explain=True), *asked])
     assert max(rows for rows, minutes in queried if minutes < 15) == 2  # both at once
     assert [shape for shape in queried if shape[1] in (18, 20)] == [(1, 20), (1, 18)]
 

@@ -27,16 +27,19 @@ def games(count: int, minutes: int) -> tuple[Floats, Floats]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 64])
-def test_a_batch_gets_what_each_pattern_gets_alone(graph: bytes, count: int) -> None:
-    lstm = Lstm(graph)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_batch_gets_what_each_pattern_gets_alone(graph: bytes, count: int, compiled: bool) -> None:
+    lstm = Lstm(graph, compiled=compiled)
+    assert bool(lstm.networks) is compiled
     patterns, margins = games(count, 18)
     alone = [lstm.residuals(patterns[row : row + 1], margins[row : row + 1]) for row in range(count)]
     assert lstm.residuals(patterns, margins) == pytest.approx(np.concatenate(alone), abs=1e-4)
 
 
 @pytest.mark.parametrize("minutes", [1, 2, 6, 18, 23, 46])
-def test_what_it_says_after_a_minute_does_not_depend_on_later_ones(graph: bytes, minutes: int) -> None:
-    lstm = Lstm(graph)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_it_says_after_a_minute_does_not_depend_on_later_ones(graph: bytes, minutes: int, compiled: bool) -> None:
+    lstm = Lstm(graph, compiled=compiled)
     patterns, margins = games(5, 47)
     whole, part = lstm.residuals(patterns, margins), lstm.residuals(patterns[:, :minutes], margins)
     assert part.shape == (5, minutes, 2)
@@ -46,7 +49,7 @@ def test_what_it_says_after_a_minute_does_not_depend_on_later_ones(graph: bytes,
 def test_a_graph_of_another_form_is_refused(graph: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "STEP_CHANNELS", 6)
     with pytest.raises(ValueError, match="inputs and outputs"):
-        Lstm(graph)
+        Lstm(graph, compiled=False)
 
 
 def test_what_is_no_graph_is_refused() -> None:

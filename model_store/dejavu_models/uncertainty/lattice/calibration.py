@@ -9,9 +9,12 @@ from typing import ClassVar, Final
 import numpy as np
 
 from dejavu_models.arrays import from_npz, to_npz
+from dejavu_models.native import native
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
-from dejavu_models.uncertainty.lattice.game import GameTables, LatticeGame
+from dejavu_models.uncertainty.game_distribution import GameDistribution
+from dejavu_models.uncertainty.lattice.compiled import CompiledTables
+from dejavu_models.uncertainty.lattice.game import GameTables
 from dejavu_models.uncertainty.lattice.inputs import LiveInputs
 from dejavu_models.uncertainty.lattice.margin_model import TABLES, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
@@ -29,7 +32,7 @@ class LatticeCalibration:
     """
 
     models: Mapping[tuple[MarginSource, bool], MarginModel]
-    _tables: dict[int, GameTables] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _tables: dict[int, GameTables | CompiledTables] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     whole_numbers: ClassVar[bool] = True
     """Whether intervals have whole ends."""
@@ -70,7 +73,7 @@ class LatticeCalibration:
         lead: float,
         margin: float | None = None,
         live: LiveInputs | None = None,
-    ) -> LatticeGame:
+    ) -> GameDistribution:
         """Returns the distribution of one game around its point forecast; see `LatticeGame`.
 
         Args:
@@ -86,8 +89,9 @@ class LatticeCalibration:
         tables = self._tables.get(key)
         if tables is None:
             model = self.model(situation.margin_source, live=live is not None)
-            tables = self._tables[key] = GameTables(model, situation.horizon, situation.minute)
-        return LatticeGame(tables, point, lead, 0.0 if margin is None else margin, live)
+            plain = GameTables(model, situation.horizon, situation.minute)
+            tables = self._tables[key] = plain if native is None else CompiledTables(plain)
+        return tables.game(point, lead, 0.0 if margin is None else margin, live)
 
     def shift(self, situation: Situation, live: LiveInputs | None) -> float:
         """Returns what live inputs, (1,) each, add to a point forecast, in points; 0 without them."""

@@ -30,22 +30,22 @@ from dejavu_models.uncertainty.lattice.shapes import LEVELS, ONE_SHAPE, Mixture
 
 _CENTERS: Final[list[float]] = CENTERS.tolist()
 _UPPER_EDGES: Final[Floats] = EDGES[1:]
-_FLOOR_AT_TIE: Final = float(FLOOR[LARGEST])
+FLOOR_AT_TIE: Final = float(FLOOR[LARGEST])
 _FLOOR_BELOW: Final[Floats] = np.cumsum(FLOOR)
-_FLOORS: Final[list[float]] = _FLOOR_BELOW.tolist()
-_MIN_PROBABILITY: Final = 1e-9
-_REACH: Final = -LEVEL_SCORES[0]
-_AT_REACH: Final = _REACH + 1e-5
+FLOORS: Final[list[float]] = _FLOOR_BELOW.tolist()
+MIN_PROBABILITY: Final = 1e-9
+REACH: Final = -LEVEL_SCORES[0]
+AT_REACH: Final = REACH + 1e-5
 """Scores are stored with 6 decimals: the outermost recorded one may come back a little larger."""
-_ROUNDING: Final = 1e-3
+ROUNDING: Final = 1e-3
 
 _MANY: Final = 4
 """Quantiles from which on a table of values costs less than one after the other."""
 
 _NO_FLOORS: Final = (0.0,) * (2 * LARGEST + 1)
-_INNER: Final = 0.01
-_CLEAR: Final = 0.05
-"""Part of a point by which the inverse of a shape is off at most between the levels _INNER and 1 − _INNER, because it
+INNER: Final = 0.01
+CLEAR: Final = 0.05
+"""Part of a point by which the inverse of a shape is off at most between the levels INNER and 1 − INNER, because it
 leaves out the floors: those sum to 3e-6, and between two of these levels 0.01 lies on at most 160 points."""
 
 
@@ -72,6 +72,10 @@ class GameTables:
         self.pace: list[float] = model.pace[row].tolist()
         if self.final:
             self.win = _win_coefficients(model.win, minute)
+
+    def game(self, point: float, lead: float, margin: float, live: LiveInputs | None) -> LatticeGame:
+        """Returns the distribution of one game; see `LatticeGame`."""
+        return LatticeGame(self, point, lead, margin, live)
 
     def log_scale(self, size: float, margin: float, pace: float) -> float:
         """Returns the logarithm of the scale; see `scale_terms`."""
@@ -134,9 +138,15 @@ class _GridLevels:
 @lru_cache(maxsize=64)
 def _levels_of(grid: ScoreGrid) -> _GridLevels:
     """Returns the levels of a grid. A server has a grid for each horizon, new after each outcome."""
-    beyond = np.abs(grid.scores) > _AT_REACH
-    levels = np.where(beyond, 0.5, np.where(grid.lower, grid.tails, 1 - grid.tails))
-    return _GridLevels(levels, {index: float(grid.scores[index]) for index in np.flatnonzero(beyond).tolist()})
+    beyond = np.flatnonzero(np.abs(grid.scores) > AT_REACH).tolist()
+    return _GridLevels(levels_of(grid), {index: float(grid.scores[index]) for index in beyond})
+
+
+def levels_of(grid: ScoreGrid) -> Floats:
+    """Returns the levels of a grid's scores; ½ for those that lie beyond the tables."""
+    beyond = np.abs(grid.scores) > AT_REACH
+    levels: Floats = np.where(beyond, 0.5, np.where(grid.lower, grid.tails, 1 - grid.tails))
+    return levels
 
 
 class LatticeGame:
@@ -177,9 +187,9 @@ class LatticeGame:
             return
         # As `from_cumulative` and `with_home_leads`: nothing at 0, no side impossible, each side scaled.
         below_tie = self._below_edge(-0.5)
-        self._tie = self._below_edge(0.5) - below_tie + _FLOOR_AT_TIE
-        self._total = 1 + _FLOORS[-1] - self._tie
-        own = 1 - (below_tie + _FLOORS[LARGEST - 1]) / self._total
+        self._tie = self._below_edge(0.5) - below_tie + FLOOR_AT_TIE
+        self._total = 1 + FLOORS[-1] - self._tie
+        own = 1 - (below_tie + FLOORS[LARGEST - 1]) / self._total
         bounded = _within(own, SMALLEST)
         joint = tables.joint_log_odds(lead, margin, pace, side, recency)
         odds = (1 - JOINT_WEIGHT) * math.log(bounded / (1 - bounded)) + JOINT_WEIGHT * joint
@@ -194,23 +204,18 @@ class LatticeGame:
     @property
     def home_lead_probability(self) -> float:
         """P(the home team leads), in (0, 1)."""
-        return _within(self._home, _MIN_PROBABILITY)
+        return _within(self._home, MIN_PROBABILITY)
 
     def interval(self, alpha: float) -> Interval:
         """See `GameDistribution.interval`; at most alpha/2 lies beyond each end."""
         if not alpha < 1:
             raise ValueError(f"alpha {alpha} is not less than 1")
-        self._check_level(alpha / 2)
+        check_level(alpha / 2)
         return around_point(self._point, self._quantile(alpha / 2), self._quantile(1 - alpha / 2))
 
     def interval_at(self, reach: float) -> Interval:
         """See `GameDistribution.interval_at`."""
         return around_point(self._point, *self.values_at((-reach, reach)))
-
-    @staticmethod
-    def _check_level(level: float) -> None:
-        if not LEVELS[0] - TOLERANCE <= level <= LEVELS[-1] + TOLERANCE:
-            raise ValueError(f"level {level} is not in [{LEVELS[0]}, {LEVELS[-1]}]")
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:
         """Returns the least whole numbers with at least a level at or below them, in the order of the levels.
@@ -219,7 +224,7 @@ class LatticeGame:
             ValueError: if a level is beyond the outermost of SHAPE_LEVELS.
         """
         for level in levels:
-            self._check_level(level)
+            check_level(level)
         if len(levels) > _MANY:
             many: list[float] = self._quantiles(_GridLevels(np.array(levels), {})).tolist()
             return many
@@ -228,7 +233,7 @@ class LatticeGame:
     def values_at(self, scores: Sequence[float]) -> list[float]:
         """See `GameDistribution.values_at`; extrapolated values are whole too."""
         return [
-            float(self._quantile(NORMAL.cdf(score))) if abs(score) <= _AT_REACH else self._extrapolated(score)
+            float(self._quantile(NORMAL.cdf(score))) if abs(score) <= AT_REACH else self._extrapolated(score)
             for score in scores
         ]
 
@@ -248,16 +253,16 @@ class LatticeGame:
 
     def _extrapolated(self, score: float) -> float:
         """Returns the value that is as many times as far from the median as the score is from 0, outwards."""
-        median, end = self._quantile(0.5), self._quantile(NORMAL.cdf(math.copysign(_REACH, score)))
-        value = median + (end - median) * abs(score) / _REACH
-        whole = math.floor(value + _ROUNDING) if score < 0 else math.ceil(value - _ROUNDING)
+        median, end = self._quantile(0.5), self._quantile(NORMAL.cdf(math.copysign(REACH, score)))
+        value = median + (end - median) * abs(score) / REACH
+        whole = math.floor(value + ROUNDING) if score < 0 else math.ceil(value - ROUNDING)
         if whole == 0 and self._tables.final:
             return math.copysign(1.0, score)
         return float(whole)
 
     def probability_above(self, value: float) -> float:
         """See `GameDistribution.probability_above`; exact, between whole numbers it does not change."""
-        return _within(1 - self.cumulative(math.floor(value)), _MIN_PROBABILITY)
+        return _within(1 - self.cumulative(math.floor(value)), MIN_PROBABILITY)
 
     def cumulative(self, value: int) -> float:
         """Returns the probability of a value or less, in [0, 1]."""
@@ -268,7 +273,7 @@ class LatticeGame:
         share = self._below_edge(value + 0.5)
         if not self._tables.final:
             return share
-        share += _FLOORS[value + LARGEST]
+        share += FLOORS[value + LARGEST]
         if value < 0:
             return share / self._total * self._below_ratio
         return 1 - (1 - (share - self._tie) / self._total) * self._above_ratio
@@ -309,7 +314,7 @@ class LatticeGame:
         floors: Sequence[float] = _NO_FLOORS
         if self._tables.final:
             # The share of the shape, with the floor, that the target is.
-            floors = _FLOORS
+            floors = FLOORS
             if target <= 1 - self._home:
                 target, most = target / self._below_ratio * self._total, -1
             else:
@@ -317,11 +322,11 @@ class LatticeGame:
         level = 1 - target if self._mirrored else target
         # A mixture's quantile lies between those of its parts.
         parts = [self._value_at(each) for each in self._shape.inverses(level)]
-        value, end = math.ceil(min(parts) - _CLEAR), math.ceil(max(parts) + _CLEAR)
-        if _INNER < level < 1 - _INNER:
+        value, end = math.ceil(min(parts) - CLEAR), math.ceil(max(parts) + CLEAR)
+        if INNER < level < 1 - INNER:
             most = max(min(most, end), least)
         value = min(max(value, least), most)
-        if not _INNER < level < 1 - _INNER:  # the inverse does not know the tails
+        if not INNER < level < 1 - INNER:  # the inverse does not know the tails
             while value > least and self._below_edge(value - 0.5) + floors[value + LARGEST - 1] >= target:
                 value -= 1
         while value < most and self._below_edge(value + 0.5) + floors[value + LARGEST] < target:
@@ -331,6 +336,12 @@ class LatticeGame:
     def _value_at(self, standardized: float) -> float:
         """Returns the real number of which the whole number above is the value of a standardised quantile."""
         return self._point + self._scale * (-standardized if self._mirrored else standardized) - 0.5
+
+
+def check_level(level: float) -> None:
+    """Raises ValueError unless a level is within the outermost of SHAPE_LEVELS."""
+    if not LEVELS[0] - TOLERANCE <= level <= LEVELS[-1] + TOLERANCE:
+        raise ValueError(f"level {level} is not in [{LEVELS[0]}, {LEVELS[-1]}]")
 
 
 def _expit(log_odds: float) -> float:

@@ -1,0 +1,19 @@
+"""The compiled extension, if it was built: point models and distributions of single games in C++.
+
+Built with the package where there is a C++ compiler (`hatch_build.py`). Without it the same numbers come from NumPy,
+ONNX Runtime and hnswlib, at several times the cost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+native: Any = None
+"""The extension, whose classes model_store/native/bind_*.cpp describes; None if it was not built."""
+
+try:
+    from dejavu_models import _native
+except ImportError:
+    pass
+else:
+    native = _native

@@ -1,0 +1,142 @@
+"""Point forecasts by the compiled models: the same numbers as `PointEnsemble.predict`, in one call for any games.
+
+Most forecasts are of one game alone, and NumPy takes about a microsecond a step, however short the arrays are. The
+compiled models take one call from the patterns to the forecasts, whatever minutes they end at. Linear models and
+neighbours equal those of NumPy and hnswlib; the LSTM differs by less than 1e-5 points from ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate, chain
+from typing import Any
+
+import numpy as np
+
+from dejavu_models.arrays import Floats, Integers
+from dejavu_models.native import native
+from dejavu_models.point.batch import ExplainedGame
+from dejavu_models.point.dejavu import Dejavu, NeighborResult
+from dejavu_models.point.ensemble import PointEnsemble, Predictions
+from dejavu_models.types import MAX_SLOTS
+
+
+def compiled_models(models: PointEnsemble) -> CompiledModels | None:
+    """Returns the compiled form of point models; None if there is none, as for indexes of earlier releases."""
+    if native is None or not models.lstm.networks:
+        return None
+    databases: dict[int, Any] = {}
+    for minute, dejavu in models.minutes.items():
+        index = getattr(dejavu.index, "compiled", None)
+        if index is None:
+            return None
+        databases[minute] = _database(dejavu, index, minute)
+    weights, linear = models.weights, models.linear.coefficients
+    minutes = [
+        (
+            linear[:, minute].transpose(1, 0, 2),
+            weights.shrinkage[:, minute].tolist(),
+            weights.dejavu_weights[:, minute].tolist(),
+            databases.get(minute),
+        )
+        for minute in range(MAX_SLOTS + 1)
+    ]
+    return CompiledModels(native.PointModels(models.lstm.networks, minutes, models.linear.cubic))
+
+
+def _database(dejavu: Dejavu, index: Any, minute: int) -> Any:
+    return native.Database(
+        index,
+        weights=dejavu.weights(minute),
+        games=dejavu.entries.games,
+        residuals=dejavu.entries.residuals,
+        kernel=dejavu.settings.kernel.value,
+        neighbours=dejavu.settings.neighbours,
+    )
+
+
+class CompiledModels:
+    """The point models of a bundle, compiled; thread-safe.
+
+    Args:
+        models: a `PointModels` of the extension.
+    """
+
+    def __init__(self, models: Any) -> None:
+        self._models = models
+
+    def predict(self, differentials: Sequence[float], margin: float | None) -> CompiledGame:
+        """Predicts one game.
+
+        Args:
+            differentials: the pattern, finite, in points.
+            margin: expected final differential before the game, in points; None if unknown.
+
+        Raises:
+            KeyError: if there is no database for the minute.
+        """
+        return CompiledGame(self._models, self._models.predict(differentials, math.nan if margin is None else margin))
+
+    def predict_many(self, games: Sequence[tuple[Sequence[float], float | None]]) -> list[CompiledGame]:
+        """Predicts games that may end at different minutes: pattern and expected margin each, as in `predict`."""
+        offsets = [0, *accumulate(len(differentials) for differentials, _ in games)]
+        patterns = np.fromiter(chain.from_iterable(differentials for differentials, _ in games), float, offsets[-1])
+        margins = [math.nan if margin is None else margin for _, margin in games]
+        found = self._models.predict_many(patterns, np.array(offsets), np.array(margins))
+        return [CompiledGame(self._models, prediction) for prediction in found]
+
+    def points(self, patterns: Floats, offsets: Integers, margins: Floats) -> Floats:
+        """Predicts games whose patterns follow one another.
+
+        Args:
+            patterns: (slots,), differentials of all games, finite, in points.
+            offsets: (n + 1,), the first slot of each game, then the number of slots.
+            margins: (n,), expected final differentials before the games, in points; NaN if unknown.
+
+        Returns:
+            (n, 2), differentials at the horizons, in points; meaningless for a horizon that has passed.
+
+        Raises:
+            KeyError: if there is no database for a minute.
+        """
+        points: Floats = self._models.points(patterns, offsets, margins)
+        return points
+
+
+class CompiledGame:
+    """Predictions for one game.
+
+    Args:
+        models: the `PointModels` that made them.
+        prediction: a `Prediction` of the extension.
+    """
+
+    __slots__ = ("_models", "_prediction")
+
+    def __init__(self, models: Any, prediction: Any) -> None:
+        self._models, self._prediction = models, prediction
+
+    def point(self, horizon: int) -> float:
+        """Returns the point forecast at a horizon, by its index, in points; meaningless for one that has passed."""
+        point: float = self._prediction.point(horizon)
+        return point
+
+    def explained(self, *, steps: bool) -> ExplainedGame:
+        """Returns what the forecast of the game is explained by.
+
+        Args:
+            steps: whether its earlier forecasts contain the similar games.
+        """
+        found = self._prediction
+        pattern = found.pattern
+        predictions = Predictions(
+            minute=len(pattern),
+            persistence=np.array(pattern[-1:]),
+            linear=np.array([found.linear]),
+            dejavu=np.array([found.similar]),
+            lstm=np.array([found.recurrent]),
+            ensemble=np.array([found.combined]),
+            neighbourhoods=NeighborResult(found.entries[None], found.distances[None], np.array([found.residuals])),
+        )
+        return ExplainedGame(predictions, 0, self._models.earlier(found, steps), steps)

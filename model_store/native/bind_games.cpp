@@ -1,0 +1,149 @@
+// Python's view of the distributions of one game.
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <optional>
+#include <tuple>
+
+#include "bindings.hpp"
+#include "games.hpp"
+
+namespace py = pybind11;
+
+namespace dejavu {
+namespace {
+
+using Ends = std::pair<double, double>;
+
+constexpr std::size_t MANY = 8;  // quantiles from which on a table of values costs less than one after the other
+
+Shapes shapes_of(const Array<double> &levels, const std::vector<double> &centers, const Array<double> &quantiles,
+                 double log_step) {
+    Shapes result;
+    result.levels = copied(levels);
+    result.centers = centers;
+    result.log_step = log_step;
+    expect(quantiles.ndim() == 2 && quantiles.shape(1) == levels.size() && levels.size() >= 4,
+           "quantiles are (centers, levels)");
+    expect(!centers.empty() && centers.front() == 0.0 && quantiles.shape(0) == static_cast<py::ssize_t>(centers.size()),
+           "there are quantiles for each center, from 0 on");
+    for (py::ssize_t row = 0; row < quantiles.shape(0); ++row)
+        result.quantiles.emplace_back(quantiles.data(row, 0), quantiles.data(row, 0) + quantiles.shape(1));
+    return result;
+}
+
+// Returns an interval with whole ends, widened to the whole numbers around the point forecast.
+Ends around_point(double point, double lower, double upper) {
+    return {std::min(lower, std::floor(point)), std::max(upper, std::ceil(point))};
+}
+
+// Returns the quantiles at levels; many of them from one table of the values between the outermost.
+template <typename Game>
+std::vector<double> quantiles(const Game &game, const std::vector<double> &levels, double tolerance, int first_whole) {
+    std::vector<double> result(levels.size());
+    if (levels.size() < MANY) {
+        std::transform(levels.begin(), levels.end(), result.begin(),
+                       [&](double level) { return static_cast<double>(first_whole + game.quantile(level)); });
+        return result;
+    }
+    const auto [least, most] = std::minmax_element(levels.begin(), levels.end());
+    const int first = game.quantile(*least), last = game.quantile(*most);
+    std::vector<double> below;
+    for (int value = first; value <= last; ++value) below.push_back(game.cumulative(first_whole + value));
+    for (std::size_t index = 0; index < levels.size(); ++index) {
+        const auto found = std::lower_bound(below.begin(), below.end(), levels[index] - tolerance) - below.begin();
+        // What lies at or below the last of them is, to rounding, the greatest level.
+        result[index] = first_whole + std::min(first + static_cast<int>(found), last);
+    }
+    return result;
+}
+
+std::vector<double> margin_quantiles(const MarginGame &game, const std::vector<double> &levels) {
+    return quantiles(game, levels, game.tolerance(), 0);
+}
+
+// Scores at which quantiles are taken, with their levels; those beyond the tables are extrapolated.
+struct Grid {
+    std::vector<double> scores, levels;
+    double reach, limit, rounding;  // beyond `limit` values are extrapolated from ±`reach`
+    Ends ends;  // levels of ±reach
+};
+
+std::vector<double> values_at(const MarginGame &game, const Grid &grid) {
+    std::vector<double> result = margin_quantiles(game, grid.levels);
+    for (std::size_t index = 0; index < result.size(); ++index) {
+        const double score = grid.scores[index];
+        if (std::fabs(score) > grid.limit)
+            result[index] = game.extrapolated(score, grid.reach, score < 0 ? grid.ends.first : grid.ends.second,
+                                              grid.rounding);
+    }
+    return result;
+}
+
+}  // namespace
+
+void bind_games(py::module_ &module) {
+    py::class_<Shapes>(module, "Shapes")
+        .def(py::init(&shapes_of), py::kw_only(), py::arg("levels"), py::arg("centers"), py::arg("quantiles"),
+             py::arg("log_step"));
+    py::class_<MarginConstants, std::shared_ptr<MarginConstants>>(module, "MarginConstants")
+        .def(py::init([](int largest, double tolerance, double inner, double clear, double least_win, double least,
+                         double joint_weight, std::vector<double> floors, double floor_at_tie) {
+                 expect(largest > 0 && floors.size() == 2 * static_cast<std::size_t>(largest) + 1,
+                        "there is a floor for each value");
+                 return MarginConstants{largest,      tolerance, inner, clear, least_win, least, joint_weight,
+                                        std::move(floors), floor_at_tie};
+             }),
+             py::kw_only(), py::arg("largest"), py::arg("tolerance"), py::arg("inner"), py::arg("clear"),
+             py::arg("least_win"), py::arg("least"), py::arg("joint_weight"), py::arg("floors"),
+             py::arg("floor_at_tie"));
+    py::class_<Grid>(module, "Grid")
+        .def(py::init([](std::vector<double> scores, std::vector<double> levels, double reach, double limit,
+                         double rounding, Ends ends) {
+                 expect(scores.size() == levels.size(), "there is a level for each score");
+                 return Grid{std::move(scores), std::move(levels), reach, limit, rounding, ends};
+             }),
+             py::arg("scores"), py::arg("levels"), py::kw_only(), py::arg("reach"), py::arg("limit"), py::arg("rounding"),
+             py::arg("ends"));
+    py::class_<MarginTables, std::shared_ptr<MarginTables>>(module, "MarginTables")
+        .def(py::init([](const MarginConstants &constants, const Shapes &shapes, bool live, bool final, bool late,
+                         bool cells, std::array<double, 6> scale, std::array<double, 3> pace,
+                         std::array<double, 8> win) {
+                 return std::make_shared<MarginTables>(
+                     MarginTables{constants, shapes, live, final, late, cells, scale, pace, win});
+             }),
+             py::arg("constants"), py::arg("shapes"), py::kw_only(), py::arg("live"), py::arg("final"), py::arg("late"),
+             py::arg("cells"), py::arg("scale"), py::arg("pace"), py::arg("win"))
+        .def("game", [](const std::shared_ptr<const MarginTables> &tables, double point, double lead, double margin,
+                        double points, double side, double recency) {
+            return MarginGame(tables, point, lead, margin, {points, side, recency});
+        });
+    py::class_<MarginGame>(module, "MarginGame")
+        .def_property_readonly("home_lead_probability", &MarginGame::home_lead_probability)
+        .def("cumulative", &MarginGame::cumulative)
+        .def("probability_above", &MarginGame::probability_above)
+        .def("quantiles", &margin_quantiles)
+        .def("interval", [](const MarginGame &game, double alpha) {
+            return around_point(game.point(), game.quantile(alpha / 2), game.quantile(1 - alpha / 2));
+        })
+        .def("values_at", &values_at);
+    py::class_<PointTables, std::shared_ptr<PointTables>>(module, "PointTables")
+        .def(py::init([](const Shapes &shapes, bool final, bool late, std::array<double, 6> point,
+                         std::array<double, 4> scale, double log_mean, double tolerance, int most_to_come) {
+                 return std::make_shared<PointTables>(
+                     PointTables{shapes, final, late, point, scale, log_mean, tolerance, most_to_come});
+             }),
+             py::arg("shapes"), py::kw_only(), py::arg("final"), py::arg("late"), py::arg("point"), py::arg("scale"),
+             py::arg("log_mean"), py::arg("tolerance"), py::arg("most_to_come"))
+        .def("game", [](const std::shared_ptr<const PointTables> &tables, int points, double lead, double expected) {
+            return PointGame(tables, points, lead, expected);
+        });
+    py::class_<PointGame>(module, "PointGame")
+        .def_property_readonly("point", &PointGame::point)
+        .def("cumulative", &PointGame::cumulative)
+        .def("quantiles", [](const PointGame &game, const std::vector<double> &levels) {
+            return quantiles(game, levels, game.tolerance(), game.points());
+        });
+}
+
+}  // namespace dejavu

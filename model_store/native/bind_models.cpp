@@ -1,0 +1,289 @@
+// Python's view of the point models and their indexes.
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+
+#include "bindings.hpp"
+#include "models.hpp"
+
+namespace py = pybind11;
+
+namespace dejavu {
+namespace {
+
+constexpr py::ssize_t MANY = 8;  // games from which on other threads may run meanwhile
+
+// A game's forecasts, and what they are explained by.
+struct Prediction {
+    std::vector<double> pattern;
+    double margin = 0.0;
+    int minutes = 0;
+    Predicted predicted;
+    std::vector<float> corrections;
+    std::vector<std::int64_t> entries;
+    std::vector<double> distances;
+};
+
+LstmNetwork network(const Array<float> &scale, const Array<float> &input, const Array<float> &recurrent,
+                    const Array<float> &bias, const Array<float> &head, const Array<float> &head_bias,
+                    const Array<float> &spreads) {
+    expect(recurrent.ndim() == 2 && recurrent.shape(0) == 4 * recurrent.shape(1), "recurrent weights are (4 h, h)");
+    const int units = static_cast<int>(recurrent.shape(1));
+    expect(scale.size() == CHANNELS, "there is a scale for each channel");
+    expect(input.ndim() == 2 && input.shape(0) == 4 * units && input.shape(1) == CHANNELS, "input weights are (4 h, 5)");
+    expect(bias.size() == 4 * units, "biases are (4 h)");
+    expect(head.ndim() == 2 && head.shape(0) == units && head.shape(1) == HORIZONS, "the head is (h, 2)");
+    expect(head_bias.size() == HORIZONS, "the head has 2 biases");
+    expect(spreads.ndim() == 2 && spreads.shape(1) == HORIZONS, "spreads are (minutes, 2)");
+    LstmNetwork result;
+    const int hidden = (units + TOGETHER - 1) / TOGETHER * TOGETHER;
+    const std::size_t gates = 4 * static_cast<std::size_t>(hidden);
+    result.hidden = hidden;
+    result.input.assign(CHANNELS * gates, 0.0f);
+    result.recurrent.assign(hidden * gates, 0.0f);
+    result.bias.assign(gates, 0.0f);
+    result.head.assign(static_cast<std::size_t>(HORIZONS) * hidden, 0.0f);
+    for (int gate = 0; gate < 4; ++gate)
+        for (int unit = 0; unit < units; ++unit) {
+            const py::ssize_t row = gate * units + unit;
+            const std::size_t column = static_cast<std::size_t>(gate) * hidden + unit;
+            for (int channel = 0; channel < CHANNELS; ++channel)
+                result.input[channel * gates + column] = input.at(row, channel) / scale.at(channel);
+            for (int other = 0; other < units; ++other)
+                result.recurrent[other * gates + column] = recurrent.at(row, other);
+            result.bias[column] = bias.data()[row];
+        }
+    for (int horizon = 0; horizon < HORIZONS; ++horizon) {
+        for (int unit = 0; unit < units; ++unit)
+            result.head[static_cast<std::size_t>(horizon) * hidden + unit] = head.at(unit, horizon);
+        result.head_bias[horizon] = head_bias.at(horizon);
+    }
+    result.spreads = copied(spreads);
+    return result;
+}
+
+Vectors vectors_of(const Array<float> &values, int lanes) {
+    expect(values.ndim() == 2 && values.size() > 0, "vectors are (m, dimensions)");
+    return {values.data(), static_cast<std::size_t>(values.shape(0)), static_cast<int>(values.shape(1)), lanes};
+}
+
+std::shared_ptr<Index> scan(const Array<float> &vectors) { return std::make_shared<Scan>(vectors_of(vectors, 1)); }
+
+std::shared_ptr<Index> graph(const Array<float> &vectors, int lanes, std::uint32_t entry,
+                             const Array<std::uint8_t> &levels, const Array<std::uint32_t> &counts,
+                             const Array<std::uint32_t> &links, std::size_t breadth) {
+    // A link is followed without a check, so what is wrong with them must show here.
+    Vectors content = vectors_of(vectors, lanes);
+    expect(levels.size() == vectors.shape(0) && entry < content.size(), "there is a level for each vector");
+    std::vector<std::uint32_t> starts{0};
+    for (py::ssize_t list = 0; list < counts.size(); ++list) starts.push_back(starts.back() + counts.data()[list]);
+    py::ssize_t lists = levels.size();
+    for (py::ssize_t number = 0; number < levels.size(); ++number) lists += levels.data()[number];
+    expect(counts.size() == lists && links.size() == static_cast<py::ssize_t>(starts.back()), "links fit their counts");
+    py::ssize_t list = levels.size();
+    for (std::uint32_t place = 0; place < starts[static_cast<std::size_t>(list)]; ++place)
+        expect(links.data()[place] < content.size(), "links lead to vectors");
+    for (py::ssize_t number = 0; number < levels.size(); ++number)
+        for (int level = 1; level <= levels.data()[number]; ++level, ++list)
+            for (std::uint32_t place = starts[list]; place < starts[list + 1]; ++place) {
+                const std::uint32_t target = links.data()[place];
+                expect(target < content.size() && levels.data()[target] >= level, "links lead to vectors at their level");
+            }
+    return std::make_shared<Graph>(std::move(content), entry, copied(levels), std::move(starts), copied(links), breadth);
+}
+
+py::tuple nearest(const Index &index, const Array<float> &vectors, std::size_t count) {
+    // Searches have memory of their own for each thread, so that they run at the same time.
+    const int dimensions = index.vectors().given();
+    expect(vectors.ndim() == 2 && vectors.shape(1) == dimensions, "queries have the dimensions of the vectors");
+    expect(count >= 1 && count <= index.vectors().size(), "there are as many vectors as neighbours");
+    const py::ssize_t rows = vectors.shape(0), columns = static_cast<py::ssize_t>(count);
+    py::array_t<std::int64_t> numbers({rows, columns});
+    py::array_t<double> squares({rows, columns});
+    std::int64_t *number = numbers.mutable_data();
+    double *square = squares.mutable_data();
+    for (py::ssize_t row = 0; row < rows; ++row) {
+        const std::vector<Found> &found = index.nearest(vectors.data(row, 0), count);
+        if (found.size() < count) throw std::runtime_error("the graph has parts that a search does not reach");
+        for (const Found &each : found) *number++ = each.second, *square++ = each.first;
+    }
+    return py::make_tuple(numbers, squares);
+}
+
+std::shared_ptr<Database> database(std::shared_ptr<Index> index, const Array<float> &weights,
+                                   const Array<std::int32_t> &games, const Array<float> &residuals,
+                                   const std::string &kernel, std::size_t neighbours) {
+    const auto entries = static_cast<py::ssize_t>(index->vectors().size());
+    expect(weights.size() == index->vectors().given(), "there is a weight for each dimension");
+    expect(games.size() == entries, "there is a number of games for each entry");
+    expect(residuals.size() == entries * SOURCES * HORIZONS, "residuals are (entries, 2, 2)");
+    expect(neighbours >= 1 && neighbours <= index->vectors().size(), "there are as many entries as neighbours");
+    auto result = std::make_shared<Database>();
+    result->index = std::move(index);
+    result->weights = copied(weights);
+    result->games = copied(games);
+    result->residuals = copied(residuals);
+    expect(kernel == "uniform" || kernel == "epanechnikov" || kernel == "tricube", "the kernel is known");
+    result->kernel = kernel == "uniform"        ? Kernel::uniform
+                     : kernel == "epanechnikov" ? Kernel::epanechnikov
+                                                : Kernel::tricube;
+    result->neighbours = neighbours;
+    return result;
+}
+
+using GivenMinute = std::tuple<Array<double>, OfHorizons, OfHorizons, std::shared_ptr<Database>>;
+
+std::unique_ptr<PointModels> point_models(const std::vector<LstmNetwork> &networks,
+                                          const std::vector<GivenMinute> &given, bool cubic) {
+    expect(!given.empty(), "there are minutes");
+    expect(Networks(networks).longest() >= static_cast<int>(given.size()) - 1, "networks have a spread for each minute");
+    std::vector<Minute> minutes(given.size());
+    for (std::size_t minute = 0; minute < given.size(); ++minute) {
+        const auto &[coefficients, shrinkage, weight, database] = given[minute];
+        expect(!database || static_cast<std::size_t>(database->minutes()) == minute,
+               "databases are in the order of their minutes");
+        expect(coefficients.size() == SOURCES * HORIZONS * COEFFICIENTS, "coefficients are (2, 2, 4)");
+        std::copy_n(coefficients.data(), coefficients.size(), &minutes[minute].coefficients[0][0][0]);
+        minutes[minute].shrinkage = shrinkage;
+        minutes[minute].weight = weight;
+        minutes[minute].database = database;
+    }
+    return std::make_unique<PointModels>(Networks(networks), std::move(minutes), cubic);
+}
+
+// Throws what Python sees as a KeyError.
+void check_minute(const PointModels &models, py::ssize_t minutes) {
+    if (minutes < 1 || minutes > models.longest() || !models.minute(static_cast<int>(minutes)).database)
+        throw py::key_error("no database for minute " + std::to_string(minutes));
+}
+
+void predict_into(const PointModels &models, const double *pattern, py::ssize_t minutes, double margin,
+                  Prediction &result) {
+    const std::size_t neighbours = models.minute(static_cast<int>(minutes)).database->neighbours;
+    result.pattern.assign(pattern, pattern + minutes);
+    result.margin = margin;
+    result.minutes = static_cast<int>(minutes);
+    result.corrections.resize(static_cast<std::size_t>(HORIZONS * minutes));
+    result.entries.resize(neighbours);
+    result.distances.resize(neighbours);
+    result.predicted = models.predict(pattern, result.minutes, margin, result.corrections.data(), result.entries.data(),
+                                      result.distances.data());
+}
+
+std::unique_ptr<Prediction> predict(const PointModels &models, const Array<double> &pattern, double margin) {
+    check_minute(models, pattern.size());
+    auto result = std::make_unique<Prediction>();
+    predict_into(models, pattern.data(), pattern.size(), margin, *result);
+    return result;
+}
+
+void check_offsets(const PointModels &models, const Array<std::int64_t> &offsets, py::ssize_t slots, py::ssize_t games) {
+    expect(offsets.size() == games + 1 && offsets.data()[0] == 0 && offsets.data()[games] == slots,
+           "offsets go from 0 to the number of slots, with a margin for each game");
+    for (py::ssize_t game = 0; game < games; ++game) check_minute(models, offsets.data()[game + 1] - offsets.data()[game]);
+}
+
+std::vector<std::unique_ptr<Prediction>> predict_many(const PointModels &models, const Array<double> &patterns,
+                                                      const Array<std::int64_t> &offsets,
+                                                      const Array<double> &margins) {
+    const py::ssize_t games = margins.size();
+    check_offsets(models, offsets, patterns.size(), games);
+    std::vector<std::unique_ptr<Prediction>> result;
+    for (py::ssize_t game = 0; game < games; ++game) result.push_back(std::make_unique<Prediction>());
+    std::optional<py::gil_scoped_release> released;
+    if (games >= MANY) released.emplace();
+    for (py::ssize_t game = 0; game < games; ++game) {
+        const std::int64_t start = offsets.data()[game];
+        predict_into(models, patterns.data() + start, offsets.data()[game + 1] - start, margins.data()[game],
+                     *result[static_cast<std::size_t>(game)]);
+    }
+    released.reset();
+    return result;
+}
+
+py::array_t<double> points(const PointModels &models, const Array<double> &patterns, const Array<std::int64_t> &offsets,
+                           const Array<double> &margins) {
+    const py::ssize_t games = margins.size();
+    check_offsets(models, offsets, patterns.size(), games);
+    py::array_t<double> result({games, static_cast<py::ssize_t>(HORIZONS)});
+    double *const values = result.mutable_data();
+    const py::gil_scoped_release released;
+    Prediction each;
+    for (py::ssize_t game = 0; game < games; ++game) {
+        const std::int64_t start = offsets.data()[game];
+        predict_into(models, patterns.data() + start, offsets.data()[game + 1] - start, margins.data()[game], each);
+        std::copy_n(each.predicted.combined.data(), HORIZONS, values + HORIZONS * game);
+    }
+    return result;
+}
+
+py::array_t<double> earlier(const PointModels &models, const Prediction &prediction, bool similar) {
+    py::array_t<double> result({static_cast<py::ssize_t>(prediction.minutes), static_cast<py::ssize_t>(HORIZONS)});
+    models.earlier(prediction.pattern.data(), prediction.minutes, prediction.margin, prediction.corrections.data(),
+                   similar, result.mutable_data());
+    return result;
+}
+
+template <typename Value>
+py::array_t<Value> array_of(const std::vector<Value> &values) {
+    return py::array_t<Value>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+py::array_t<float> run(const Networks &networks, const Array<float> &steps) {
+    expect(steps.ndim() == 3 && steps.shape(2) == CHANNELS, "steps are (n, minutes, 5)");
+    expect(steps.shape(1) <= networks.longest(), "there are no more minutes than the networks have spreads for");
+    py::array_t<float> result({steps.shape(0), steps.shape(1), static_cast<py::ssize_t>(HORIZONS)});
+    float *const values = result.mutable_data();
+    const py::gil_scoped_release released;
+    for (py::ssize_t game = 0; game < steps.shape(0); ++game)
+        networks.run(steps.data() + game * steps.shape(1) * CHANNELS, static_cast<int>(steps.shape(1)),
+                     values + game * steps.shape(1) * HORIZONS);
+    return result;
+}
+
+}  // namespace
+
+void bind_models(py::module_ &module) {
+    py::class_<LstmNetwork>(module, "LstmNetwork")
+        .def(py::init(&network), py::kw_only(), py::arg("scale"), py::arg("input"), py::arg("recurrent"),
+             py::arg("bias"), py::arg("head"), py::arg("head_bias"), py::arg("spreads"));
+    py::class_<Networks>(module, "Networks")
+        .def(py::init([](const std::vector<LstmNetwork> &networks) {
+            expect(!networks.empty(), "there are networks");
+            return Networks(networks);
+        }))
+        .def("run", &run);
+    py::class_<Index, std::shared_ptr<Index>>(module, "Index").def("nearest", &nearest);
+    module.def("scan", &scan);
+    module.def("graph", &graph, py::arg("vectors"), py::kw_only(), py::arg("lanes"), py::arg("entry"), py::arg("levels"),
+               py::arg("counts"), py::arg("links"), py::arg("breadth"));
+    py::class_<Database, std::shared_ptr<Database>>(module, "Database")
+        .def(py::init(&database), py::arg("index"), py::kw_only(), py::arg("weights"), py::arg("games"),
+             py::arg("residuals"), py::arg("kernel"), py::arg("neighbours"));
+    py::class_<Prediction>(module, "Prediction")
+        .def_property_readonly("combined", [](const Prediction &of) { return of.predicted.combined; })
+        .def_property_readonly("pattern", [](const Prediction &of) { return of.pattern; })
+        .def_property_readonly("residuals", [](const Prediction &of) { return of.predicted.residuals; })
+        .def_property_readonly("linear", [](const Prediction &of) { return of.predicted.linear; })
+        .def_property_readonly("similar", [](const Prediction &of) { return of.predicted.similar; })
+        .def_property_readonly("recurrent", [](const Prediction &of) { return of.predicted.recurrent; })
+        .def_property_readonly("entries", [](const Prediction &of) { return array_of(of.entries); })
+        .def_property_readonly("distances", [](const Prediction &of) { return array_of(of.distances); })
+        .def("point", [](const Prediction &of, int horizon) { return of.predicted.combined.at(horizon); });
+    py::class_<PointModels>(module, "PointModels")
+        .def(py::init(&point_models), py::arg("networks"), py::arg("minutes"), py::arg("cubic"))
+        .def("predict", &predict)
+        .def("predict_many", &predict_many)
+        .def("points", &points)
+        .def("earlier", &earlier);
+}
+
+}  // namespace dejavu
+
+PYBIND11_MODULE(_native, module) {
+    module.doc() = "Compiled point models and distributions; see docs/decisions.";
+    dejavu::bind_models(module);
+    dejavu::bind_games(module);
+}

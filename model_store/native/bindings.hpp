@@ -1,0 +1,29 @@
+// What the parts of the Python module share: arrays as Python gives them, and checks when a bundle is loaded.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <stdexcept>
+#include <vector>
+
+namespace dejavu {
+
+template <typename Value>
+using Array = pybind11::array_t<Value, pybind11::array::c_style | pybind11::array::forcecast>;
+
+template <typename Value>
+std::vector<Value> copied(const Array<Value> &array) {
+    return {array.data(), array.data() + array.size()};
+}
+
+// Throws what Python sees as a ValueError.
+inline void expect(bool holds, const char *what) {
+    if (!holds) throw std::invalid_argument(what);
+}
+
+void bind_models(pybind11::module_ &module);
+void bind_games(pybind11::module_ &module);
+
+}  // namespace dejavu

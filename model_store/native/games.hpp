@@ -1,0 +1,97 @@
+// Distributions of one game on whole numbers: its differential and its total points at a horizon.
+//
+// The same steps as in uncertainty/lattice/game.py and totals/game.py, in the same order: equal to the last bit.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "shapes.hpp"
+
+namespace dejavu {
+
+// Constants that Python's modules own.
+struct MarginConstants {
+    int largest = 0;             // largest differential with a probability of its own
+    double tolerance = 0.0;      // rounding of a cumulative probability
+    double inner = 0.0;          // level from which on the inverse of a shape knows the tails
+    double clear = 0.0;          // part of a point by which that inverse is off at most
+    double least_win = 0.0;      // least win probability of either side
+    double least = 0.0;          // least probability that is told
+    double joint_weight = 0.0;   // weight of the joint win probability
+    std::vector<double> floors;  // cumulative, of the final margins from −largest
+    double floor_at_tie = 0.0;
+};
+
+// Tables of one kind of request, horizon and minute; see GameTables.
+struct MarginTables {
+    MarginConstants constants;
+    Shapes shapes;
+    bool live = false, final = false, late = false, cells = false;
+    std::array<double, 6> scale{};
+    std::array<double, 3> pace{};
+    std::array<double, 8> win{};
+};
+
+// What is known beside the differentials; not used by tables without live inputs.
+struct LiveInput {
+    double points = 0.0, side = 0.0, recency = 0.0;
+};
+
+class MarginGame {
+public:
+    MarginGame(std::shared_ptr<const MarginTables> tables, double point, double lead, double margin, LiveInput live);
+
+    double home_lead_probability() const;
+    double cumulative(int value) const;
+    double probability_above(double value) const;
+    int quantile(double level) const;
+
+    // Returns the value that is as many times as far from the median as the score is from 0, outwards.
+    double extrapolated(double score, double reach, double level_of_reach, double rounding) const;
+
+    double point() const { return point_; }
+    double tolerance() const { return tables_->constants.tolerance; }
+
+private:
+    double below_edge(double edge) const;
+    double value_at(double standardized) const;
+    double floor_below(int value) const;
+
+    std::shared_ptr<const MarginTables> tables_;
+    double point_, scale_ = 1.0, home_ = 0.0, tie_ = 0.0, total_ = 1.0, above_ratio_ = 1.0, below_ratio_ = 1.0;
+    bool mirrored_;
+    Mixture shape_;
+};
+
+// Tables of one source of the expected total, horizon and minute; see TotalTables.
+struct PointTables {
+    Shapes shapes;
+    bool final = false, late = false;
+    std::array<double, 6> point{};
+    std::array<double, 4> scale{};
+    double log_mean = 0.0, tolerance = 0.0;
+    int most_to_come = 0;
+};
+
+class PointGame {
+public:
+    PointGame(std::shared_ptr<const PointTables> tables, int points, double lead, double expected);
+
+    double point() const { return points_ + to_come_; }
+    int points() const { return points_; }
+    double tolerance() const { return tables_->tolerance; }
+    double cumulative(int total) const;
+    int quantile(double level) const;
+
+private:
+    double below(int to_come) const { return shape_.share_below((to_come + 0.5 - to_come_) / scale_); }
+
+    std::shared_ptr<const PointTables> tables_;
+    int points_;
+    double to_come_, scale_;
+    Mixture shape_;
+};
+
+}  // namespace dejavu

@@ -1,0 +1,99 @@
+#include "lstm.hpp"
+
+// The same code is compiled for several instruction sets; the loader picks the best that the processor has.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__)
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v3", "default")))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#else
+#define FOR_EACH_PROCESSOR
+#define ALWAYS_INLINE inline
+#endif
+
+namespace dejavu {
+namespace {
+
+// e^x to a few units in the last place, without branches, so that compilers vectorise loops over it.
+ALWAYS_INLINE float exponential(float x) {
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 87.0f ? 87.0f : x;
+    const float rounder = 12582912.0f;  // 1.5 · 2^23: adding it rounds to a whole number
+    const float power = (x * 1.44269504f + rounder) - rounder;
+    const float rest = (x - power * 0.693145752f) - power * 1.42860677e-6f;  // ln 2 in two parts
+    float series = 1.0f / 720;
+    series = series * rest + 1.0f / 120;
+    series = series * rest + 1.0f / 24;
+    series = series * rest + 1.0f / 6;
+    series = series * rest + 0.5f;
+    series = series * rest + 1.0f;
+    series = series * rest + 1.0f;
+    const std::int32_t bits = (static_cast<std::int32_t>(power) + 127) << 23;
+    float scale;
+    std::memcpy(&scale, &bits, sizeof scale);
+    return series * scale;
+}
+
+ALWAYS_INLINE float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+
+ALWAYS_INLINE float hyperbolic_tangent(float x) { return 1.0f - 2.0f / (1.0f + exponential(2.0f * x)); }
+
+}  // namespace
+
+FOR_EACH_PROCESSOR
+void add_outputs(const LstmNetwork &network, const float *steps, int minutes, float *sums) {
+    const int hidden = network.hidden, gates = 4 * hidden;
+    thread_local std::vector<float> memory;
+    memory.assign(6 * static_cast<std::size_t>(hidden), 0.0f);
+    float *const __restrict sum = memory.data();
+    float *const __restrict cell = memory.data() + gates;
+    float *const __restrict state = memory.data() + gates + hidden;
+    for (int minute = 0; minute < minutes; ++minute) {
+        const float *const step = steps + CHANNELS * minute;
+        const float *const of_input = network.input.data(), *const bias = network.bias.data();
+        for (int gate = 0; gate < gates; ++gate)
+            sum[gate] = bias[gate] + step[0] * of_input[gate] + step[1] * of_input[gates + gate] +
+                        step[2] * of_input[2 * gates + gate] + step[3] * of_input[3 * gates + gate] +
+                        step[4] * of_input[4 * gates + gate];
+        for (int unit = 0; minute > 0 && unit < hidden; unit += TOGETHER) {
+            const float *const of_state = &network.recurrent[static_cast<std::size_t>(unit) * gates];
+            const float *const values = state + unit;
+            for (int gate = 0; gate < gates; ++gate)
+                sum[gate] += (values[0] * of_state[gate] + values[1] * of_state[gates + gate] +
+                              values[2] * of_state[2 * gates + gate] + values[3] * of_state[3 * gates + gate]) +
+                             (values[4] * of_state[4 * gates + gate] + values[5] * of_state[5 * gates + gate] +
+                              values[6] * of_state[6 * gates + gate] + values[7] * of_state[7 * gates + gate]);
+        }
+        for (int unit = 0; unit < hidden; ++unit) {
+            const float in = sigmoid(sum[unit]), out = sigmoid(sum[hidden + unit]);
+            const float keep = sigmoid(sum[2 * hidden + unit]), fresh = hyperbolic_tangent(sum[3 * hidden + unit]);
+            cell[unit] = keep * cell[unit] + in * fresh;
+            state[unit] = out * hyperbolic_tangent(cell[unit]);
+        }
+        for (int horizon = 0; horizon < HORIZONS; ++horizon) {
+            const float *const weights = &network.head[static_cast<std::size_t>(horizon) * hidden];
+            float lanes[TOGETHER] = {};
+            for (int unit = 0; unit < hidden; unit += TOGETHER)
+                for (int lane = 0; lane < TOGETHER; ++lane) lanes[lane] += state[unit + lane] * weights[unit + lane];
+            float output = network.head_bias[horizon];
+            for (const float lane : lanes) output += lane;
+            sums[HORIZONS * minute + horizon] += output * network.spreads[HORIZONS * minute + horizon];
+        }
+    }
+}
+
+int Networks::longest() const {
+    int result = -1;
+    for (const LstmNetwork &each : members_) {
+        const int minutes = static_cast<int>(each.spreads.size()) / HORIZONS;
+        result = result < 0 || minutes < result ? minutes : result;
+    }
+    return result;
+}
+
+void Networks::run(const float *steps, int minutes, float *result) const {
+    for (int place = 0; place < HORIZONS * minutes; ++place) result[place] = 0.0f;
+    for (const LstmNetwork &each : members_) add_outputs(each, steps, minutes, result);
+    if (members_.size() > 1)
+        for (int place = 0; place < HORIZONS * minutes; ++place) result[place] /= static_cast<float>(members_.size());
+}
+
+}  // namespace dejavu

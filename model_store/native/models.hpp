@@ -1,0 +1,75 @@
+// Point forecasts of games at any minutes: linear models, similar games and LSTM in one pass.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "lstm.hpp"
+#include "search.hpp"
+
+namespace dejavu {
+
+constexpr int SOURCES = 2;       // of the expected margin: unknown, known
+constexpr int COEFFICIENTS = 4;  // intercept, slope, margin slope, cube; see linear.py
+
+using OfHorizons = std::array<double, HORIZONS>;
+using OfSources = std::array<OfHorizons, SOURCES>;
+
+enum class Kernel { uniform, epanechnikov, tricube };
+
+// The database of one minute; see dejavu.py.
+struct Database {
+    std::shared_ptr<const Index> index;
+    std::vector<float> weights;  // of the anchored minutes
+    std::vector<std::int32_t> games;
+    std::vector<float> residuals;  // (entries, SOURCES, HORIZONS)
+    Kernel kernel = Kernel::uniform;
+    std::size_t neighbours = 1;
+
+    int minutes() const { return static_cast<int>(weights.size()); }
+
+    // Finds the neighbours of a pattern and their mean residuals; writes `neighbours` numbers and distances.
+    OfSources query(const double *pattern, std::int64_t *entries, double *distances) const;
+};
+
+// Linear model and weights of one minute; not all minutes have a database.
+struct Minute {
+    double coefficients[SOURCES][HORIZONS][COEFFICIENTS];
+    OfHorizons shrinkage, weight;
+    std::shared_ptr<const Database> database;
+};
+
+// What is predicted for one game: differentials at the horizons, in points.
+struct Predicted {
+    OfSources residuals;  // mean of the neighbours', before the shrinkage
+    OfHorizons linear, similar, recurrent, combined;
+};
+
+class PointModels {
+public:
+    PointModels(Networks networks, std::vector<Minute> minutes, bool cubic)
+        : networks_(std::move(networks)), minutes_(std::move(minutes)), cubic_(cubic) {}
+
+    const Minute &minute(int minutes) const { return minutes_[static_cast<std::size_t>(minutes)]; }
+    int longest() const { return static_cast<int>(minutes_.size()) - 1; }
+
+    // Predicts a game; `margin` is NaN if unknown. Writes the LSTM's output after each minute, (minutes, HORIZONS), and
+    // the neighbours.
+    Predicted predict(const double *pattern, int minutes, double margin, float *corrections, std::int64_t *entries,
+                      double *distances) const;
+
+    // Writes the forecasts before tip-off and after each minute but the last, (minutes, HORIZONS); with similar games
+    // or without. See batch.earlier_forecasts.
+    void earlier(const double *pattern, int minutes, double margin, const float *corrections, bool similar,
+                 double *result) const;
+
+private:
+    double increment(int minute, bool known, int horizon, double lead, double margin) const;
+
+    Networks networks_;
+    std::vector<Minute> minutes_;
+    bool cubic_;
+};
+
+}  // namespace dejavu

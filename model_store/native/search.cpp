@@ -1,0 +1,229 @@
+#include "search.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+namespace dejavu {
+namespace {
+
+// The nearest vectors that a search has found, nearest first, and which of them it has expanded.
+//
+// One sorted list does the work of algorithm 2's two queues: what falls off its end is never expanded. A new vector's
+// place is counted and the others are moved, both without a branch that depends on the data, which costs less than heaps.
+class Pool {
+public:
+    void start(std::size_t breadth) {
+        breadth_ = breadth;
+        size_ = next_ = 0;
+        if (distances_.size() < breadth + PADDING) {
+            distances_.resize(breadth + PADDING);
+            numbers_.resize(breadth + PADDING);
+        }
+        std::fill(distances_.begin(), distances_.end(), std::numeric_limits<float>::infinity());
+        farthest_ = std::numeric_limits<float>::infinity();
+    }
+
+    void add(float distance, std::uint32_t number) {
+        if (!(distance < farthest_)) return;
+        float *const distances = distances_.data();
+        std::uint32_t *const numbers = numbers_.data();
+        std::int32_t nearer = 0;
+        const std::size_t rounded = (size_ + PADDING - 1) / PADDING * PADDING;
+        for (std::size_t each = 0; each < rounded; ++each) nearer += distances[each] <= distance;
+        const auto place = static_cast<std::size_t>(nearer);
+        for (std::size_t each = size_; each > place; --each) {
+            distances[each] = distances[each - 1];
+            numbers[each] = numbers[each - 1];
+        }
+        distances[place] = distance;
+        numbers[place] = number;
+        next_ = std::min(next_, place);
+        if (size_ < breadth_) ++size_;
+        if (size_ == breadth_) {
+            farthest_ = distances_[breadth_ - 1];
+            distances_[breadth_] = std::numeric_limits<float>::infinity();
+        }
+    }
+
+    // Returns the nearest vector that is not yet expanded, and marks it; false if there is none.
+    bool expand(std::uint32_t &number) {
+        while (next_ < size_ && numbers_[next_] & EXPANDED) ++next_;
+        if (next_ == size_) return false;
+        number = numbers_[next_];
+        numbers_[next_++] |= EXPANDED;
+        return true;
+    }
+
+    void copy(std::size_t count, std::vector<Found> &found) const {
+        found.clear();
+        for (std::size_t place = 0; place < std::min(count, size_); ++place)
+            found.emplace_back(distances_[place], numbers_[place] & ~EXPANDED);
+        // Equally near ones by their numbers.
+        for (std::size_t place = 1; place < found.size(); ++place)
+            for (std::size_t each = place; each > 0 && found[each] < found[each - 1]; --each)
+                std::swap(found[each], found[each - 1]);
+    }
+
+private:
+    static constexpr std::uint32_t EXPANDED = 1u << 31;
+    static constexpr std::size_t PADDING = 8;
+    std::vector<float> distances_;
+    std::vector<std::uint32_t> numbers_;
+    std::size_t breadth_ = 0, size_ = 0, next_ = 0;
+    float farthest_ = 0.0f;
+};
+
+// Marks of the vectors that a search has seen: a mark of an earlier search counts as none.
+class Seen {
+public:
+    void start(std::size_t count) {
+        if (marks_.size() < count) marks_.resize(count, 0);
+        if (++mark_ == 0) {
+            std::fill(marks_.begin(), marks_.end(), std::uint16_t{0});
+            mark_ = 1;
+        }
+    }
+    bool add(std::uint32_t number) {
+        const bool fresh = marks_[number] != mark_;
+        marks_[number] = mark_;
+        return fresh;
+    }
+
+private:
+    std::vector<std::uint16_t> marks_;
+    std::uint16_t mark_ = 0;
+};
+
+// Four numbers that are computed with at a time; compilers for any processor know the type.
+typedef float Four __attribute__((vector_size(16)));
+
+inline Four four(const float *values) {
+    Four result;
+    std::memcpy(&result, values, sizeof result);
+    return result;
+}
+
+inline float sum_of_squares_by_fours(const float *one, const float *other, int dimensions) {
+    Four sum = {};
+    for (int first = 0; first < dimensions; first += 4) {
+        const Four difference = four(one + first) - four(other + first);
+        sum += difference * difference;
+    }
+    return sum[0] + sum[1] + sum[2] + sum[3];
+}
+
+// Memory of the searches of a thread, looked up once a search.
+struct Scratch {
+    Pool pool;
+    Seen seen;
+    std::vector<std::uint32_t> fresh;
+    std::vector<float> query;
+    std::vector<Found> found;
+};
+
+thread_local Scratch scratch;
+
+}  // namespace
+
+Vectors::Vectors(const float *values, std::size_t count, int dimensions, int lanes)
+    : count_(count), given_(dimensions), dimensions_((dimensions + lanes - 1) / lanes * lanes),
+      values_(count * dimensions_, 0.0f) {
+    for (std::size_t row = 0; row < count; ++row)
+        std::memcpy(&values_[row * dimensions_], values + row * dimensions, sizeof(float) * dimensions);
+    // How hnswlib parts the dimensions: by fours, and the others one after the other.
+    const int dims = dimensions_;
+    parted_ = dims % 4 == 0 ? dims : dims > 16 ? dims / 16 * 16 : dims > 4 ? dims / 4 * 4 : 0;
+}
+
+inline float Vectors::squared_distance(const float *query, std::uint32_t number) const {
+    const float *const vector = &values_[static_cast<std::size_t>(number) * dimensions_];
+    const float parted = sum_of_squares_by_fours(query, vector, parted_);
+    if (parted_ == dimensions_) return parted;
+    float rest = 0.0f;
+    for (int place = parted_; place < dimensions_; ++place) {
+        const float difference = query[place] - vector[place];
+        rest += difference * difference;
+    }
+    return parted + rest;
+}
+
+const float *Vectors::padded(const float *query, std::vector<float> &memory) const {
+    if (given_ == dimensions_) return query;
+    memory.assign(dimensions_, 0.0f);
+    std::memcpy(memory.data(), query, sizeof(float) * given_);
+    return memory.data();
+}
+
+const std::vector<Found> &Scan::nearest(const float *query, std::size_t count) const {
+    Scratch &memory = scratch;
+    std::vector<Found> &found = memory.found;
+    const float *const padded = vectors_.padded(query, memory.query);
+    found.clear();
+    for (std::uint32_t number = 0; number < vectors_.size(); ++number)
+        found.emplace_back(vectors_.squared_distance(padded, number), number);
+    count = std::min(count, found.size());
+    std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count), found.end());
+    found.resize(count);
+    return found;
+}
+
+Graph::Graph(Vectors vectors, std::uint32_t entry, std::vector<std::uint8_t> levels,
+             std::vector<std::uint32_t> starts, std::vector<std::uint32_t> links, std::size_t breadth)
+    : vectors_(std::move(vectors)), entry_(entry), levels_(std::move(levels)), starts_(std::move(starts)),
+      links_(std::move(links)), breadth_(breadth) {
+    for (std::size_t place = 0; place + 1 < starts_.size(); ++place)
+        most_links_ = std::max<std::size_t>(most_links_, starts_[place + 1] - starts_[place]);
+    std::uint32_t list = static_cast<std::uint32_t>(levels_.size());
+    for (const std::uint8_t level : levels_) {
+        upper_.push_back(list);
+        list += level;
+    }
+}
+
+Found Graph::descend(const float *query) const {
+    Found nearest{vectors_.squared_distance(query, entry_), entry_};
+    for (int level = levels_[entry_]; level > 0; --level) {
+        for (bool moved = true; moved;) {
+            moved = false;
+            const std::uint32_t list = upper_[nearest.second] + static_cast<std::uint32_t>(level) - 1;
+            for (std::uint32_t place = starts_[list]; place < starts_[list + 1]; ++place) {
+                const float distance = vectors_.squared_distance(query, links_[place]);
+                if (distance < nearest.first) {
+                    nearest = {distance, links_[place]};
+                    moved = true;
+                }
+            }
+        }
+    }
+    return nearest;
+}
+
+const std::vector<Found> &Graph::nearest(const float *query, std::size_t count) const {
+    Scratch &memory = scratch;
+    Pool &pool = memory.pool;
+    Seen &seen = memory.seen;
+    if (memory.fresh.size() < most_links_) memory.fresh.resize(most_links_);
+    std::uint32_t *const fresh = memory.fresh.data();
+    const float *const padded = vectors_.padded(query, memory.query);
+    pool.start(std::max(breadth_, count));
+    seen.start(vectors_.size());
+    const Found start = descend(padded);
+    pool.add(start.first, start.second);
+    seen.add(start.second);
+    for (std::uint32_t list; pool.expand(list);) {
+        // Without a branch, since whether a vector was seen cannot be predicted.
+        std::size_t unseen = 0;
+        for (std::uint32_t place = starts_[list]; place < starts_[list + 1]; ++place) {
+            fresh[unseen] = links_[place];
+            unseen += seen.add(links_[place]);
+        }
+        for (std::size_t place = 0; place < unseen; ++place) vectors_.prefetch(fresh[place]);
+        for (std::size_t place = 0; place < unseen; ++place)
+            pool.add(vectors_.squared_distance(padded, fresh[place]), fresh[place]);
+    }
+    pool.copy(count, memory.found);
+    return memory.found;
+}
+
+}  // namespace dejavu

@@ -1,0 +1,82 @@
+// Nearest neighbours by Euclidean distance: a scan of few vectors, the search in a graph of many.
+//
+// The graph search is that of Malkov & Yashunin (2018), algorithms 2 and 5. It visits vectors in the order in which
+// hnswlib does and sums squares in the order of its SSE code, so that both find the same neighbours, ties included.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace dejavu {
+
+// Squared distance and number of a vector.
+using Found = std::pair<float, std::uint32_t>;
+
+class Vectors {
+public:
+    // Copies (count, dimensions); pads the dimensions with zeros to a multiple of `lanes`.
+    Vectors(const float *values, std::size_t count, int dimensions, int lanes);
+
+    std::size_t size() const { return count_; }
+    int given() const { return given_; }  // dimensions without the padding
+    float squared_distance(const float *query, std::uint32_t number) const;
+
+    // Asks for a vector's memory ahead of its use.
+    void prefetch(std::uint32_t number) const {
+        const float *const vector = &values_[static_cast<std::size_t>(number) * dimensions_];
+        for (int place = 0; place < dimensions_; place += 16) __builtin_prefetch(vector + place);
+    }
+
+    // Returns a query in the padded form, (dimensions), in `memory` if there is anything to pad.
+    const float *padded(const float *query, std::vector<float> &memory) const;
+
+private:
+    std::size_t count_;
+    int given_, dimensions_, parted_;
+    std::vector<float> values_;
+};
+
+class Index {
+public:
+    virtual ~Index() = default;
+
+    // Returns the numbers and squared distances of the nearest `count` vectors, nearest first; fewer if there are fewer.
+    virtual const std::vector<Found> &nearest(const float *query, std::size_t count) const = 0;
+
+    virtual const Vectors &vectors() const = 0;
+};
+
+class Scan : public Index {
+public:
+    explicit Scan(Vectors vectors) : vectors_(std::move(vectors)) {}
+    const std::vector<Found> &nearest(const float *query, std::size_t count) const override;
+    const Vectors &vectors() const override { return vectors_; }
+
+private:
+    Vectors vectors_;
+};
+
+class Graph : public Index {
+public:
+    // Lists of links: first one of each vector at level 0, then by vector and level; see graph.py.
+    Graph(Vectors vectors, std::uint32_t entry, std::vector<std::uint8_t> levels, std::vector<std::uint32_t> starts,
+          std::vector<std::uint32_t> links, std::size_t breadth);
+
+    const std::vector<Found> &nearest(const float *query, std::size_t count) const override;
+    const Vectors &vectors() const override { return vectors_; }
+
+private:
+    Found descend(const float *query) const;
+
+    Vectors vectors_;
+    std::uint32_t entry_;
+    std::vector<std::uint8_t> levels_;
+    std::vector<std::uint32_t> starts_;  // start of each list in links_, and the end
+    std::vector<std::uint32_t> upper_;   // number of the list of each vector at level 1
+    std::vector<std::uint32_t> links_;
+    std::size_t breadth_, most_links_ = 0;
+};
+
+}  // namespace dejavu

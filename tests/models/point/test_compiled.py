@@ -1,0 +1,147 @@
+"""The compiled models give the numbers of NumPy, ONNX Runtime and hnswlib: one game alone, and many together."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from functools import cache
+from itertools import accumulate
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu_models.manifest import LSTM, index_name
+from dejavu_models.native import native
+from dejavu_models.point.batch import GameBatch, PredictedGame
+from dejavu_models.point.compiled import CompiledModels, compiled_models
+from dejavu_models.point.dejavu import Dejavu, Kernel
+from dejavu_models.point.ensemble import PointEnsemble
+from dejavu_models.point.graph import Graph
+from dejavu_models.point.index import BruteForceIndex, HnswIndex, build_hnsw, join_graphs, read_index
+from dejavu_models.point.lstm import Lstm
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.types import HORIZONS, MAX_SLOTS
+
+FORECASTER = load_bundle(default_bundle())
+MODELS = FORECASTER.models
+MARGINS = st.none() | st.floats(-30, 30)
+POINTS = 1e-5
+"""Greatest difference, in points: the LSTM sums in another order than ONNX Runtime."""
+
+
+def made(models: PointEnsemble) -> CompiledModels:
+    compiled = compiled_models(models)
+    assert compiled is not None
+    return compiled
+
+
+COMPILED = made(MODELS)
+
+
+@cache
+def uncompiled() -> PointEnsemble:
+    """Returns the bundle's point models as they are without the extension."""
+    folder = default_bundle()
+    record = FORECASTER.manifest.dejavu
+    indexes = {
+        minute: read_index((folder / index_name(minute)).read_bytes(), minute, count)
+        for minute, count in zip(record.minutes, record.entries, strict=True)
+    }
+    graphs = {minute: index for minute, index in indexes.items() if isinstance(index, Graph)}
+    searched = indexes | join_graphs(graphs, record.neighbours, compiled=False)
+    minutes = {
+        minute: Dejavu(searched[minute], each.entries, each.settings)  # type: ignore[arg-type]  # no Graph is left
+        for minute, each in MODELS.minutes.items()
+    }
+    return replace(MODELS, lstm=Lstm((folder / LSTM).read_bytes(), compiled=False), minutes=minutes)
+
+
+def walk(minutes: int, seed: int) -> tuple[float, ...]:
+    """Returns a pattern without equally near games, of which the searches may choose others for the last place."""
+    rng = random.Random(seed)
+    return tuple(accumulate(rng.choice((-3, -2, 0, 2, 3)) + rng.uniform(-0.4, 0.4) for _ in range(minutes)))
+
+
+def assert_equal(one: PredictedGame, other: PredictedGame, minutes: int, tolerance: float = POINTS) -> None:
+    for index, horizon in enumerate(HORIZONS):
+        if minutes <= horizon.last_slot:
+            assert one.point(index) == pytest.approx(other.point(index), abs=tolerance)
+
+
+def test_the_extension_is_built() -> None:
+    assert native is not None, "install a C++ compiler, and then the package again"
+
+
+@given(st.lists(st.floats(-60, 60), min_size=1, max_size=MAX_SLOTS).map(tuple), MARGINS)
+def test_any_pattern_gets_the_numbers_of_the_libraries(pattern: tuple[float, ...], margin: float | None) -> None:
+    [expected] = GameBatch([(pattern, margin)], uncompiled(), {}).games
+    assert_equal(COMPILED.predict(pattern, margin), expected, len(pattern))
+
+
+@given(st.lists(st.tuples(st.integers(1, MAX_SLOTS), st.integers(0, 2**32), MARGINS), min_size=1, max_size=12))
+def test_many_games_get_what_each_gets_alone(games: list[tuple[int, int, float | None]]) -> None:
+    asked = [(walk(minutes, seed), margin) for minutes, seed, margin in games]
+    offsets = np.array([0, *accumulate(minutes for minutes, _, _ in games)])
+    patterns = np.concatenate([pattern for pattern, _ in asked])
+    margins = np.array([math.nan if margin is None else margin for _, margin in asked])
+    together, columns = COMPILED.predict_many(asked), COMPILED.points(patterns, offsets, margins)
+    for (pattern, margin), game, row in zip(asked, together, columns, strict=True):
+        alone = COMPILED.predict(pattern, margin)
+        assert_equal(game, alone, len(pattern), tolerance=0)
+        for index, horizon in enumerate(HORIZONS):
+            assert row[index] == alone.point(index) or len(pattern) > horizon.last_slot
+
+
+def database(kernel: Kernel) -> Dejavu:
+    """Returns a database of 200 patterns at minute 12 of the bundle that ships."""
+    shipped = MODELS.minutes[12]
+    vectors = np.random.default_rng(0).normal(0, 5, (200, 12)).astype(np.float32)
+    settings = replace(shipped.settings, kernel=kernel, neighbours=20)
+    return Dejavu(BruteForceIndex(vectors), shipped.entries.rows(0, 200), settings)
+
+
+@pytest.mark.parametrize("kernel", Kernel)
+@given(st.integers(0, 2**32), MARGINS)
+def test_every_kernel_gives_the_numbers_of_numpy(kernel: Kernel, seed: int, margin: float | None) -> None:
+    models = replace(uncompiled(), minutes={12: database(kernel)})
+    [expected] = GameBatch([(walk(12, seed), margin)], models, {}).games
+    compiled = made(replace(MODELS, minutes=models.minutes))
+    assert_equal(compiled.predict(walk(12, seed), margin), expected, 12)
+
+
+@pytest.mark.parametrize("steps", [False, True])
+@given(st.integers(1, MAX_SLOTS), st.integers(0, 2**32), MARGINS)
+def test_it_is_explained_as_by_the_libraries(steps: bool, minute: int, seed: int, margin: float | None) -> None:
+    pattern = walk(minute, seed)
+    alone = COMPILED.predict(pattern, margin).explained(steps=steps)
+    batched = GameBatch([(pattern, margin)], uncompiled(), {0: steps}).explained(0)
+    assert (alone.row, alone.steps) == (batched.row, batched.steps)
+    np.testing.assert_allclose(alone.earlier, batched.earlier, rtol=0, atol=POINTS)
+    one, other = alone.predictions, batched.predictions
+    assert one.minute == other.minute
+    for name in ("persistence", "linear", "dejavu", "lstm", "ensemble"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=0, atol=POINTS)
+    np.testing.assert_array_equal(one.neighbourhoods.entries, other.neighbourhoods.entries)
+    np.testing.assert_allclose(one.neighbourhoods.distances, other.neighbourhoods.distances, rtol=1e-6)
+    np.testing.assert_allclose(one.neighbourhoods.residuals, other.neighbourhoods.residuals, rtol=0, atol=1e-9)
+
+
+def test_a_minute_without_a_database_is_refused() -> None:
+    models = made(replace(MODELS, minutes={12: MODELS.minutes[12]}))
+    with pytest.raises(KeyError, match="minute 13"):
+        models.predict((0.0,) * 13, None)
+    with pytest.raises(KeyError, match="minute 48"):
+        models.predict_many([((0.0,) * 12, None), ((0.0,) * 48, None)])
+    with pytest.raises(ValueError, match="offsets"):
+        models.points(np.zeros(24), np.array([0, 12, 25]), np.zeros(2))
+
+
+def test_indexes_of_earlier_releases_are_searched_by_hnswlib() -> None:
+    shipped = MODELS.minutes[12]
+    vectors = np.random.default_rng(0).normal(0, 5, (200, 12)).astype(np.float32)
+    old = Dejavu(HnswIndex(build_hnsw(vectors, seed=0)), shipped.entries.rows(0, 200), shipped.settings)
+    assert compiled_models(replace(MODELS, minutes={12: old})) is None

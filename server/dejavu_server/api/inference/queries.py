@@ -46,7 +46,7 @@ class RowReader:
     Args:
         request: the request.
         tensors: its inputs.
-        model_version: the model that shall answer; empty for the one that does by default.
+        model_version: the model that shall answer.
         today: date of games without one.
         caller: identity of the caller; empty if it is not known.
 
@@ -94,7 +94,7 @@ class RowReader:
         name = field.replace(".", "_")  # last_score.side
         if name in self._in_parameters:
             return f"parameters.{name}"
-        if name.startswith(LEVELS):
+        if name.startswith(LEVELS) or name == "model_version":
             return name
         indexed = _INDEXED.fullmatch(name)
         return f"{indexed[1]}[{row}]{indexed[2]}" if indexed else f"{name}[{row}]"

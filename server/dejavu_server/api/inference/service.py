@@ -21,6 +21,7 @@ from dejavu_server.api.inference.queries import RowReader
 from dejavu_server.api.inference.specification import MAX_ID, MODEL_NAME, model_metadata
 from dejavu_server.api.inference.tensors import read_inputs
 from dejavu_server.api.yielding import map_yielding
+from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.lifecycle.errors import NotLoaded
 from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.forecasting.service import ForecastService
@@ -87,15 +88,15 @@ class OpenInferenceService:
         _check_name(request.model_name, "model_name")
         if len(request.id) > MAX_ID:
             raise InvalidRequestId(f"{len(request.id)} characters", f"at most {MAX_ID}")
-        model = await self._models.obtain(request.model_version) if request.model_version else self._models.get()
         tensors = read_inputs(request)
+        model = await self._models.obtain(request.model_version) if request.model_version else self._models.get()
         outputs = requested_outputs(request, tensors, totals=model.info.totals)
-        reader = RowReader(
-            request, tensors, request.model_version, game_day(self._clock()), current_caller.get().identity
-        )
+        # The version by its own name: one model answers all rows, whatever becomes of models meanwhile.
+        reader = RowReader(request, tensors, model.version, game_day(self._clock()), current_caller.get().identity)
         requests = await map_yielding(reader.read, range(tensors.rows))
-        # All rows in one call, so that one model answers them, whatever becomes of models meanwhile.
-        results = await self._forecasts.forecast_many(requests)
+        results: list[Result[IssuedForecast]] = []
+        for start in range(0, tensors.rows, CHUNK):
+            results += await self._forecasts.forecast_many(requests[start : start + CHUNK])
         forecasts = [_forecast(reader, row, result) for row, result in enumerate(results)]
         return infer_response(request, forecasts, outputs, tensors)
 

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.support.harness.documents import ROOT
 from tests.support.processes.servers import running_worker
+from tests.support.programs.triton_environment import python_with_tritonclient, run_without_our_code
 
 PROGRAM = ROOT / "tests" / "support" / "programs" / "triton_calls.py"
-
-
-def python_with_tritonclient() -> str:
-    """Returns the interpreter of an environment that has tritonclient: its protobuf is older than ours."""
-    python = os.environ.get("DEJAVU_TRITON_PYTHON", str(ROOT / ".venv-gen" / "bin" / "python"))
-    missing = not Path(python).exists()
-    if not missing:
-        missing = (
-            subprocess.run([python, "-c", "import tritonclient.grpc"], capture_output=True, check=False).returncode != 0
-        )
-    if missing and os.environ.get("DEJAVU_CI") == "1":
-        pytest.fail(f"{python} has no tritonclient: make .venv-gen/.installed")
-    if missing:
-        pytest.skip(f"{python} has no tritonclient")
-    return python
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +19,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the program got."""
     python = python_with_tritonclient()
     with running_worker(tmp_path_factory.mktemp("ledger"), shipped=True) as address:
-        done = subprocess.run(
-            [python, PROGRAM, address],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            env={"PATH": os.environ["PATH"]},  # none of our code on its path
-        )
+        done = run_without_our_code(python, str(PROGRAM), address)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

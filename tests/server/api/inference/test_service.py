@@ -22,7 +22,7 @@ from dejavu.v1.record_service_pb2 import ListPredictionsRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_server.api.health import HealthService
 from dejavu_server.api.inference.service import OpenInferenceService
-from dejavu_server.worker.worker import Worker
+from dejavu_server.forecasting.lifecycle.errors import NotLoaded
 
 if TYPE_CHECKING:
     from dejavu.inference.open_inference_pb2_grpc import GRPCInferenceServiceAsyncStub
@@ -41,7 +41,7 @@ async def test_a_server_that_serves_is_live_and_ready_with_its_model(
 
 
 @pytest.mark.parametrize("reason", ["starts", "drains", "hangs", "has no models"])
-async def test_a_server_that_may_be_asked_nothing_is_live_and_not_ready(worker: Worker, reason: str) -> None:
+async def test_a_server_that_may_be_asked_nothing_is_live_and_not_ready(reason: str) -> None:
     health = HealthService(())
     if reason != "starts":
         health.serve()
@@ -56,6 +56,22 @@ async def test_a_server_that_may_be_asked_nothing_is_live_and_not_ready(worker: 
     assert (await service.server_live(pb.ServerLiveRequest(), None)).live  # type: ignore[arg-type]
     assert not (await service.server_ready(pb.ServerReadyRequest(), None)).ready  # type: ignore[arg-type]
     assert not (await service.model_ready(pb.ModelReadyRequest(name="dejavu"), None)).ready  # type: ignore[arg-type]
+
+
+async def test_a_model_that_is_registered_and_not_loaded_is_not_ready() -> None:
+    class Store:
+        versions = ("newer",)
+
+        def get(self, version: str = "") -> None:
+            raise NotLoaded(f"'{version}'", "a model that is loaded: newer")
+
+    health = HealthService(())
+    health.serve()
+    service = OpenInferenceService(None, Store(), health)  # type: ignore[arg-type] # it asks for models only
+    request = pb.ModelReadyRequest(name="dejavu", version="older")
+    assert not (await service.model_ready(request, None)).ready  # type: ignore[arg-type]
+    with pytest.raises(NotLoaded, match="version: 'older'"):
+        await service.model_metadata(pb.ModelMetadataRequest(name="dejavu", version="older"), None)  # type: ignore[arg-type]
 
 
 async def test_metadata_name_versions_and_every_tensor(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_a_wheel_brings_types_migrations_and_the_retry_configuration(unpacked: P
     for needed in (
         "dejavu/py.typed",
         "dejavu/v1/prediction_service_pb2.pyi",
+        "dejavu/inference/open_inference_pb2.pyi",
         "dejavu_client/py.typed",
         "dejavu_client/service_config.json",
         "dejavu_models/bundles/default/manifest.json",
@@ -64,6 +65,7 @@ def test_a_wheel_brings_types_migrations_and_the_retry_configuration(unpacked: P
         assert (unpacked / needed).is_file(), needed
     assert list((unpacked / "dejavu_server/ledger/database/migrations").rglob("*.py"))
     assert not list(unpacked.glob("tests*"))
+    assert not (unpacked / "inference").exists()  # another project's name
 
 
 @pytest.mark.parametrize(("extra", "lock"), [("", "client"), ("server", "server"), ("trainer", "trainer")])

@@ -14,6 +14,7 @@ from dejavu_gateway.api import system
 from dejavu_gateway.api.calls import CALLS, CallEndpoint
 from dejavu_gateway.api.context import CONTEXT_KEY, GatewayContext
 from dejavu_gateway.api.games import GameEndpoints
+from dejavu_gateway.api.inference import INFERENCE_ENDPOINTS
 from dejavu_gateway.api.pages import PAGE_PATHS, WebBuild
 from dejavu_gateway.api.share import share_image
 from dejavu_gateway.api.streams import ServerSentEvents, websocket
@@ -68,6 +69,7 @@ def gateway_app(
 def routes(build: WebBuild, games: GameEndpoints) -> list[Route | WebSocketRoute]:
     """Returns the routes of a gateway that serves a build of the page."""
     found: list[Route | WebSocketRoute] = [_call_route(each) for each in CALLS]
+    found += [Route(path, each.answer, methods=[each.method]) for each in INFERENCE_ENDPOINTS for path in each.paths]
     found += [
         Route("/api/stream", ServerSentEvents()),
         WebSocketRoute("/api/ws", websocket),

@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from google.protobuf.message import Message
 
+from dejavu.inference import open_inference_pb2 as inference
 from dejavu.v1 import model_service_pb2 as models
 from dejavu.v1 import operations_service_pb2 as operations
 from dejavu.v1 import prediction_service_pb2 as prediction
@@ -104,6 +105,26 @@ GET_SERVICE_STATS: Final = Rpc(
 GET_CHECKPOINT: Final = Rpc(
     "GetCheckpoint", record.GetCheckpointRequest, record.GetCheckpointResponse, lambda c: c.record.GetCheckpoint
 )
+
+
+def _inference(name: str, request: type[RequestT], response: type[ResponseT]) -> Rpc[RequestT, ResponseT]:
+    """Returns an RPC of the Open Inference Protocol, of which the client's library has no stubs."""
+    path = f"/inference.GRPCInferenceService/{name}"
+
+    def stub(connection: AsyncConnection) -> Any:
+        return connection.channel.unary_unary(
+            path, request_serializer=request.SerializeToString, response_deserializer=response.FromString
+        )
+
+    return Rpc(name, request, response, stub)
+
+
+SERVER_LIVE: Final = _inference("ServerLive", inference.ServerLiveRequest, inference.ServerLiveResponse)
+SERVER_READY: Final = _inference("ServerReady", inference.ServerReadyRequest, inference.ServerReadyResponse)
+MODEL_READY: Final = _inference("ModelReady", inference.ModelReadyRequest, inference.ModelReadyResponse)
+SERVER_METADATA: Final = _inference("ServerMetadata", inference.ServerMetadataRequest, inference.ServerMetadataResponse)
+MODEL_METADATA: Final = _inference("ModelMetadata", inference.ModelMetadataRequest, inference.ModelMetadataResponse)
+MODEL_INFER: Final = _inference("ModelInfer", inference.ModelInferRequest, inference.ModelInferResponse)
 
 
 class UpstreamClient(AsyncDejavuClient):

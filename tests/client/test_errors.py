@@ -166,6 +166,7 @@ def test_only_what_is_safe_to_repeat_is_retried() -> None:
         "dejavu.v1.OperationsService/*",
         "dejavu.v1.LeaseService/*",
         "dejavu.v1.CacheService/*",
+        "inference.GRPCInferenceService/*",
     ]
     assert method_config["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "CANCELLED"]
     of_several = json.loads(config.service_config(several=True))

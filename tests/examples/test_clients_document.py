@@ -31,12 +31,14 @@ from dejavu_server.api import interceptors, request_ids
 from dejavu_server.api.converters import prediction, record_requests
 from dejavu_server.api.errors import CODES, INTERNAL
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, OVERALL
+from dejavu_server.api.inference.service import INFERENCE_SERVICE
 from dejavu_server.ledger.errors import LedgerUnavailable
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.worker import limits
 
 DOCUMENT = "docs/clients.md"
+TENSORS = "docs/open-inference.md"
 MEBIBYTE = 1024 * 1024
 SERVICES = (prediction_service_pb2, model_service_pb2, record_service_pb2, operations_service_pb2, lease_service_pb2)
 RAISED_BASE_CLASSES = {LedgerUnavailable}
@@ -61,7 +63,7 @@ def table() -> set[tuple[str, str]]:
 
 
 def test_the_table_of_errors_is_the_server_s() -> None:
-    described = [(code, reason) for code, reason, *_ in rows(DOCUMENT, "code")]
+    described = [(code, reason) for document in (DOCUMENT, TENSORS) for code, reason, *_ in rows(document, "code")]
     assert len(described) == len(set(described))
     assert set(described) == table()
 
@@ -106,7 +108,7 @@ def test_a_limit_is_the_server_s(limit: str, value: str) -> None:
 def test_the_documented_names_of_health_are_those_that_it_knows(address: str) -> None:
     names = [name.strip('"') for name, *_ in rows(DOCUMENT, "name")]
     known = {service.full_name for file in SERVICES for service in file.DESCRIPTOR.services_by_name.values()}
-    assert set(names) == {OVERALL, LEDGER, HEALTH_SERVICE.full_name, *known}
+    assert set(names) == {OVERALL, LEDGER, HEALTH_SERVICE.full_name, INFERENCE_SERVICE.full_name, *known}
     with grpc.insecure_channel(address) as channel:
         check: Any = channel.unary_unary(
             f"/{HEALTH_SERVICE.full_name}/Check",

@@ -12,6 +12,7 @@ from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetLeaderboardRequest
 from dejavu_gateway.api.calls import CALLS, CallEndpoint
+from dejavu_gateway.api.inference_openapi import inference_paths, inference_schemas
 from dejavu_gateway.live.status import StatusReason
 from dejavu_gateway.messages.encode import JsonObject, descriptor_of
 from dejavu_gateway.messages.schemas import field_schema, reference, schemas
@@ -41,10 +42,13 @@ def document() -> JsonObject:
             "version": _version(),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": paths | _own_paths(),
+        "paths": paths | inference_paths() | _own_paths(),
         "components": {
             # A message that is sent and answered has the looser schema of what is sent.
-            "schemas": schemas(answered, answers=True) | schemas(sent, answers=False) | _own_schemas(),
+            "schemas": schemas(answered, answers=True)
+            | schemas(sent, answers=False)
+            | inference_schemas()
+            | _own_schemas(),
         },
     }
 

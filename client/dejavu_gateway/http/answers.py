@@ -61,12 +61,19 @@ _IN_THREAD_FROM: Final = 64 * 1024
 JSON: Final = "application/json"
 
 
-def error_response(refused: RequestRefused, request_id: str = "") -> Response:
-    """Returns the answer to a request that is refused."""
+def error_response(refused: RequestRefused, request_id: str = "", *, plain: bool = False) -> Response:
+    """Returns the answer to a request that is refused.
+
+    Args:
+        refused: why.
+        request_id: the gateway's id of the request.
+        plain: whether the body has the message only, as the Open Inference Protocol says.
+    """
     headers = {"cache-control": "no-store", **refused.headers}
     if refused.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(refused.retry_after)))
-    return Response(dump(refused.as_json(request_id)), refused.status, headers, media_type=JSON)
+    body = {"error": refused.message} if plain else refused.as_json(request_id)
+    return Response(dump(body), refused.status, headers, media_type=JSON)
 
 
 async def json_response(request: Request, body: bytes) -> Response:

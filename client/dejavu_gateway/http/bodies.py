@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -10,6 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 from dejavu_gateway.http.answers import JSON
 from dejavu_gateway.messages.decode import MessageT, from_json, read_json
 from dejavu_gateway.messages.errors import RequestRefused
+
+_T = TypeVar("_T")
 
 _IN_THREAD_FROM = 32 * 1024
 """Bytes from which a body is parsed in a thread: it would keep browsers waiting for their events."""
@@ -26,14 +30,30 @@ async def read_message(request: Request, message_type: type[MessageT], max_bytes
     Raises:
         RequestRefused: if the body is too large, of another type, or does not describe the message.
     """
+    return await read_body(request, lambda value: from_json(value, message_type), max_bytes)
+
+
+async def read_body(request: Request, parse: Callable[[object], _T], max_bytes: int, *, untyped: bool = False) -> _T:
+    """Returns what the JSON of a body says.
+
+    Args:
+        request: the request.
+        parse: makes it of the JSON data; may run in a thread.
+        max_bytes: largest body.
+        untyped: whether a program may leave the type out. Pages of other sites may not: browsers send an Origin.
+
+    Raises:
+        RequestRefused: if the body is too large, or of another type, or `parse` refuses it.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != JSON:  # also what keeps pages of other sites from sending one without asking first (CORS)
+    allowed = untyped and not kind and "origin" not in request.headers
+    if kind != JSON and not allowed:  # keeps pages of other sites from sending one without asking first (CORS)
         message = f"the body is of type {kind[:60]!r}; expected {JSON}"
         raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "INVALID_ARGUMENT", message, "UNSUPPORTED_MEDIA_TYPE")
     body = await _read(request, max_bytes)
     if len(body) < _IN_THREAD_FROM:
-        return from_json(read_json(body), message_type)
-    return await run_in_threadpool(lambda: from_json(read_json(body), message_type))
+        return parse(read_json(body))
+    return await run_in_threadpool(lambda: parse(read_json(body)))
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:

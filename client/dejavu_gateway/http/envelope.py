@@ -31,6 +31,9 @@ REQUEST_ID: Final = "dejavu.request_id"
 UNLIMITED: Final = "dejavu.unlimited"
 """Key of an ASGI scope that a live stream sets: it may take as long as it likes."""
 
+OPEN_INFERENCE: Final = "/v2/"
+"""Beginning of the paths of the Open Inference Protocol, which has errors of its own form."""
+
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 _METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH")
 _UNKNOWN: Final = "other"
@@ -89,7 +92,9 @@ class Envelope:
             if status:  # the answer has begun: all that is left is to end the connection
                 log.exception("answer_failed", request_id=request_id, path=scope["path"])
                 raise
-            await error_response(self._refusal(error, scope), request_id)(scope, receive, send_with_headers)
+            plain = f"{scope['path']}/".startswith(OPEN_INFERENCE)
+            answer = error_response(self._refusal(error, scope), request_id, plain=plain)
+            await answer(scope, receive, send_with_headers)
         finally:
             endpoint = _endpoint(scope)
             self._metrics.requests.labels(endpoint, str(status)).inc()

@@ -21,6 +21,13 @@ POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
         "/grpc.health.v1.Health/Check": PUBLIC,
         "/grpc.health.v1.Health/Watch": PUBLIC,
         "/grpc.health.v1.Health/List": PUBLIC,
+        "/inference.GRPCInferenceService/ServerLive": PUBLIC,
+        "/inference.GRPCInferenceService/ServerReady": PUBLIC,
+        **{
+            f"/inference.GRPCInferenceService/{method}": _needs(AccessScope.READ)
+            for method in ("ModelReady", "ServerMetadata", "ModelMetadata")
+        },
+        "/inference.GRPCInferenceService/ModelInfer": _needs(AccessScope.PREDICT),
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _needs(AccessScope.READ),
         **{
             f"/grpc.channelz.v1.Channelz/{method}": _needs(AccessScope.ADMIN)

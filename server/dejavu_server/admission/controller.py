@@ -44,6 +44,7 @@ _KINDS: Final = {
     "/dejavu.v1.PredictionService/AssessRisk": CallKind.PREDICT,
     "/dejavu.v1.PredictionService/PredictBatch": CallKind.BATCH,
     "/dejavu.v1.CacheService/WarmCache": CallKind.BATCH,
+    "/inference.GRPCInferenceService/ModelInfer": CallKind.BATCH,
     **{
         f"/dejavu.v1.ModelService/{method}": CallKind.RECORD
         for method in (

@@ -6,6 +6,7 @@
     Unsupported and subclasses                 FAILED_PRECONDITION   UNSUPPORTED_…, ALPHA_TOO_SMALL and so on
     UnknownModel, UnknownService, UnknownGame  NOT_FOUND             UNKNOWN_MODEL_VERSION and so on
     UnknownOutcome, UnknownChannelzId          NOT_FOUND             UNKNOWN_OUTCOME, UNKNOWN_CHANNELZ_ID
+    UnknownModelName                           NOT_FOUND             UNKNOWN_MODEL
     OutcomeAlreadyRecorded, GameFull           FAILED_PRECONDITION   OUTCOME_KNOWN, GAME_FULL
     OutcomeStands                              FAILED_PRECONDITION   OUTCOME_STANDS
     TooManyLeases                              FAILED_PRECONDITION   TOO_MANY_LEASES
@@ -78,6 +79,7 @@ from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthentica
 from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded, Overloaded
 from dejavu_server.api.channelz import UnknownChannelzId
 from dejavu_server.api.health import UnknownService
+from dejavu_server.api.inference.errors import UnknownModelName
 from dejavu_server.forecasting.cache.errors import CacheOff, SharedCacheUnavailable
 from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NoModelStore, NotLoaded, NotProven
 from dejavu_server.ledger.errors import (
@@ -118,6 +120,7 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     MalformedRequest: grpc.StatusCode.INVALID_ARGUMENT,
     Unsupported: grpc.StatusCode.FAILED_PRECONDITION,
     UnknownModel: grpc.StatusCode.NOT_FOUND,
+    UnknownModelName: grpc.StatusCode.NOT_FOUND,
     UnknownGame: grpc.StatusCode.NOT_FOUND,
     UnknownService: grpc.StatusCode.NOT_FOUND,
     UnknownChannelzId: grpc.StatusCode.NOT_FOUND,

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from grpc_health.v1 import health_pb2 as pb
 
+from dejavu.inference import open_inference_pb2
 from dejavu.v1 import (
     cache_service_pb2,
     lease_service_pb2,
@@ -39,6 +40,7 @@ SERVICES: Final = tuple(
         operations_service_pb2,
         lease_service_pb2,
         cache_service_pb2,
+        open_inference_pb2,
     )
     for service in file.DESCRIPTOR.services_by_name.values()
 )
@@ -99,6 +101,11 @@ class HealthService:
         """Reports NOT_SERVING permanently and ends all watches."""
         self._serving, self._draining = False, True
         self._notify()
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether the server as a whole is SERVING."""
+        return self._response(OVERALL).status == pb.HealthCheckResponse.SERVING
 
     async def check(self, request: pb.HealthCheckRequest, _: Context) -> pb.HealthCheckResponse:
         """Returns the current health of a service."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import date, datetime
 from functools import partial
-from typing import Any, TypeVar
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_common.clock import utc_now
@@ -20,6 +18,7 @@ from dejavu_server.api.converters.total_market import total_market_message_of
 from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.interceptors import checked
+from dejavu_server.api.yielding import map_yielding
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.records import ForecastRequest, IssuedForecast
@@ -27,11 +26,6 @@ from dejavu_server.results import Failed, Result
 from dejavu_server.streaming.ledger_manager import LedgerManager
 
 PREDICTION_SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"]
-
-MESSAGES_PER_TURN = 32
-"""Messages of a batch to convert before yielding to other calls."""
-
-_T = TypeVar("_T")
 
 _read_request = checked(pb.PredictRequest.FromString)
 
@@ -84,8 +78,8 @@ class PredictionService:
         response = pb.PredictBatchResponse()
         for start in range(0, len(requests), CHUNK):
             chunk = requests[start : start + CHUNK]
-            outcomes = await self._answer(await _map_yielding(read, chunk))
-            response.results.extend(await _map_yielding(_result, chunk, outcomes))
+            outcomes = await self._answer(await map_yielding(read, chunk))
+            response.results.extend(await map_yielding(_result, chunk, outcomes))
         return response
 
     def stream_predictions(self, request: pb.StreamPredictionsRequest, _: Context) -> AsyncIterator[bytes]:
@@ -101,16 +95,6 @@ class PredictionService:
     async def assess_risk(self, request: pb.AssessRiskRequest, _: Context) -> pb.AssessRiskResponse:
         """Assesses how uncertain a game still is; cheap enough to compute on the event loop."""
         return prediction.risk_message(risk.assess(*prediction.risk_request(request)))
-
-
-async def _map_yielding(work: Callable[..., _T], *columns: Sequence[Any]) -> list[_T]:
-    """Works like `map`, but yields to other calls: converting messages of many games takes some milliseconds."""
-    results = []
-    for index, values in enumerate(zip(*columns, strict=True), 1):
-        results.append(work(*values))
-        if index % MESSAGES_PER_TURN == 0:
-            await asyncio.sleep(0)
-    return results
 
 
 def _request(request: pb.PredictRequest, today: date, caller: Principal) -> ForecastRequest:

@@ -34,6 +34,7 @@ from dejavu_server.api.cache.service import CACHE_SERVICE, CacheService
 from dejavu_server.api.channelz import CHANNELZ_SERVICE, ChannelzService
 from dejavu_server.api.handlers import REFLECTION_SERVICE, handlers, reflection_handlers
 from dejavu_server.api.health import HEALTH_SERVICE, LEDGER, SERVICES, HealthService
+from dejavu_server.api.inference.service import INFERENCE_SERVICE, OpenInferenceService
 from dejavu_server.api.interceptors import CallInterceptor, worker_metadata
 from dejavu_server.api.lease_service import LEASE_SERVICE, LeaseService
 from dejavu_server.api.models.comparison import ModelComparisons
@@ -242,6 +243,7 @@ class Worker:
         predictions = PredictionService(forecast_service, self._ledger_manager, self._clock, models.course, what_ifs)
         raw = {"Predict"} if what_ifs else ()
         self._add_service(PREDICTION_SERVICE, predictions, encoded={"StreamPredictions"}, raw=raw)
+        self._add_service(INFERENCE_SERVICE, OpenInferenceService(forecast_service, models, self._health, self._clock))
         self._add_service(CACHE_SERVICE, CacheService(what_ifs, predictions.predict, self._name))
         self._add_service(MODEL_SERVICE, self._model_service(models))
         record_service = RecordService(self._ledger_manager, self._clock, signer.checkpoint, models.course)

@@ -43,6 +43,7 @@ def test_the_services_are_listed(address: str) -> None:
         "dejavu.v1.RecordService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
+        "inference.GRPCInferenceService",
     }
 
 
@@ -51,6 +52,7 @@ def test_the_services_are_listed(address: str) -> None:
     [
         ("dejavu.v1.PredictionService", "rpc StreamPredictions"),
         ("dejavu.v1.RecordService", "rpc GetScorecard"),
+        ("inference.GRPCInferenceService", "rpc ModelInfer"),
         ("dejavu.v1.PredictRequest", "optional double alpha = 3"),
         ("dejavu.v1.Forecast", ".google.protobuf.Timestamp generated_time = 13"),
     ],
@@ -101,6 +103,17 @@ def test_models_are_listed(address: str) -> None:
     assert model["verdict"] == "VERDICT_FIT"
 
 
-def test_health_is_asked(address: str) -> None:
-    called = grpcurl("-d", '{"service": "dejavu.v1.PredictionService"}', address, "grpc.health.v1.Health/Check")
+def test_tensors_are_inferred(address: str) -> None:
+    pattern = {"name": "pattern", "datatype": "FP64", "shape": [1, 18], "contents": {"fp64_contents": PATTERN}}
+    request = json.dumps({"model_name": "dejavu", "inputs": [pattern], "outputs": [{"name": "point"}]})
+    called = grpcurl("-d", request, address, "inference.GRPCInferenceService/ModelInfer")
+    assert called.returncode == 0, called.stderr
+    [point] = json.loads(called.stdout)["outputs"]
+    assert (point["datatype"], point["shape"]) == ("FP64", ["1"])
+    assert point["contents"]["fp64_contents"][0] == pytest.approx(PATTERN[-1], abs=10)
+
+
+@pytest.mark.parametrize("service", ["dejavu.v1.PredictionService", "inference.GRPCInferenceService"])
+def test_health_is_asked(address: str, service: str) -> None:
+    called = grpcurl("-d", json.dumps({"service": service}), address, "grpc.health.v1.Health/Check")
     assert json.loads(called.stdout) == {"status": "SERVING"}

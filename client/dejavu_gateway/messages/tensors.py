@@ -1,0 +1,267 @@
+"""Converts the JSON of the Open Inference Protocol to its messages and back.
+
+What is generally wrong is refused here, by its place in the body; what the tensors of a model have to be, the server
+says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, Final, NamedTuple
+
+from dejavu.inference import open_inference_pb2 as pb
+from dejavu_gateway.messages.encode import JsonObject
+from dejavu_gateway.messages.errors import RequestRefused, invalid_field
+
+MAX_DIMENSIONS: Final = 8
+MAX_TENSORS: Final = 64
+"""Most inputs, outputs or parameters in one place; models have fewer."""
+
+_SHOWN: Final = 60
+_INT64: Final = (-(2**63), 2**63 - 1)
+_BINARY: Final = {"binary_data_size", "binary_data", "binary_data_output"}
+
+
+class _Datatype(NamedTuple):
+    """How values of a datatype are sent.
+
+    Attributes:
+        field: field of their contents.
+        expected: the values in words.
+        read: returns a value as the field takes it; raises ValueError, OverflowError or UnicodeError for any other.
+    """
+
+    field: str
+    expected: str
+    read: Callable[[Any], Any]
+
+
+def _number(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError
+    return float(value)
+
+
+def _integer(lowest: int, highest: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+            raise ValueError
+        return value
+
+    return read
+
+
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, str):
+        raise ValueError
+    return value.encode()
+
+
+def _integers(signed: bool, bits: int, field: str) -> _Datatype:
+    lowest, highest = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    return _Datatype(field, f"a whole number from {lowest} to {highest}", _integer(lowest, highest))
+
+
+DATATYPES: Final = {
+    "FP64": _Datatype("fp64_contents", "a number, or null for NaN", _number),
+    "FP32": _Datatype("fp32_contents", "a number, or null for NaN", _number),
+    **{f"INT{bits}": _integers(True, bits, "int_contents") for bits in (8, 16, 32)},
+    "INT64": _integers(True, 64, "int64_contents"),
+    **{f"UINT{bits}": _integers(False, bits, "uint_contents") for bits in (8, 16, 32)},
+    "UINT64": _integers(False, 64, "uint64_contents"),
+    "BYTES": _Datatype("bytes_contents", "a text", _bytes),
+}
+"""Datatypes of inputs that have a form in JSON. Those of 16-bit floats are sent raw only."""
+
+
+def infer_request(value: object, model_name: str, model_version: str) -> pb.ModelInferRequest:
+    """Returns the request that a body describes.
+
+    Args:
+        value: JSON data.
+        model_name: name of the model, from the path.
+        model_version: its version, from the path; empty if that has none.
+
+    Raises:
+        RequestRefused: if it describes none; names the place with what was expected.
+    """
+    body = _object(value, "body", ("id", "parameters", "inputs", "outputs"), ("inputs",))
+    request = pb.ModelInferRequest(
+        model_name=_text(model_name, "the model"),
+        model_version=_text(model_version, "the version"),
+        id=_text(body.get("id", ""), "id"),
+    )
+    _add_parameters(body, "", request.parameters)
+    for index, each in enumerate(_array(body["inputs"], "inputs")):
+        _add_input(request, each, f"inputs[{index}]")
+    for index, each in enumerate(_array(body.get("outputs", []), "outputs")):
+        place = f"outputs[{index}]"
+        output = _object(each, place, ("name", "parameters"), ("name",))
+        requested = request.outputs.add(name=_text(output["name"], f"{place}.name"))
+        _add_parameters(output, f"{place}.", requested.parameters)
+    return request
+
+
+def _add_input(request: pb.ModelInferRequest, value: object, place: str) -> None:
+    required = ("name", "shape", "datatype", "data")
+    if isinstance(value, dict) and isinstance(value.get("parameters"), dict) and _BINARY & value["parameters"].keys():
+        raise binary_refused(f"{place}.parameters")  # such an input has no data
+    tensor = _object(value, place, (*required, "parameters"), required)
+    name, datatype = (_text(tensor[each], f"{place}.{each}") for each in ("name", "datatype"))
+    known = DATATYPES.get(datatype)
+    if known is None:
+        raise invalid_field(f"{place}.datatype", f"{_shown(datatype)}; expected one of {', '.join(DATATYPES)}")
+    shape = _shape(tensor["shape"], f"{place}.shape")
+    values = _contents(_flat(tensor["data"], shape, f"{place}.data"), known, f"{place}.data")
+    added = request.inputs.add(name=name, datatype=datatype, shape=shape)
+    getattr(added.contents, known.field).extend(values)
+    _add_parameters(tensor, f"{place}.", added.parameters)
+
+
+def _shape(value: object, place: str) -> Sequence[int]:
+    shape = _array(value, place, MAX_DIMENSIONS)
+    for each in shape:
+        if isinstance(each, bool) or not isinstance(each, int) or not _INT64[0] <= each <= _INT64[1]:
+            raise invalid_field(place, f"{_shown(each)}; expected whole numbers")
+    return shape
+
+
+def _flat(data: object, shape: Sequence[int], place: str) -> Sequence[object]:
+    """Returns the values of a tensor row after row, which may be nested as its shape says."""
+    values = _array(data, place, None)
+    if not any(isinstance(each, list) for each in values):
+        return values
+    for size in shape[:-1]:
+        if len(values) != size or not all(isinstance(each, list) for each in values):
+            raise invalid_field(
+                place, f"is nested otherwise than the shape {list(shape)}; expected that, or no nesting"
+            )
+        lengths = {len(each) for each in values}
+        values = list(chain.from_iterable(values))
+        if len(lengths) > 1:
+            raise invalid_field(place, f"has rows of unequal length; expected {list(shape)}, with null at their ends")
+    return values
+
+
+def _contents(values: Sequence[object], datatype: _Datatype, place: str) -> list[Any]:
+    found = []
+    for index, value in enumerate(values):
+        try:
+            found.append(datatype.read(value))
+        except (ValueError, OverflowError):  # UnicodeEncodeError is a ValueError
+            raise invalid_field(f"{place}[{index}]", f"{_shown(value)}; expected {datatype.expected}") from None
+    return found
+
+
+def _add_parameters(owner: JsonObject, place: str, parameters: Any) -> None:
+    """Adds the parameters of an object to those of its message."""
+    field = f"{place}parameters"
+    given = owner.get("parameters", {})
+    if not isinstance(given, dict):
+        raise invalid_field(field, f"{_shown(given)}; expected an object")
+    if len(given) > MAX_TENSORS:
+        raise invalid_field(field, f"{len(given)} parameters; expected at most {MAX_TENSORS}")
+    for name, value in given.items():
+        if name in _BINARY:
+            if value is False:
+                continue
+            raise binary_refused(f"{field}.{name}")
+        _text(name, field)
+        parameter = parameters[name]
+        match value:
+            case bool():
+                parameter.bool_param = value
+            case int() if _INT64[0] <= value <= _INT64[1]:
+                parameter.int64_param = value
+            case float():
+                parameter.double_param = value
+            case str():
+                parameter.string_param = _text(value, f"{field}.{_shown(name)}")
+            case _:
+                description = f"{_shown(value)}; expected a number, a text, true or false"
+                raise invalid_field(f"{field}.{_shown(name)}", description)
+
+
+def binary_refused(place: str) -> RequestRefused:
+    """Returns the answer to a request of the binary tensor data extension."""
+    description = (
+        "the binary tensor data extension is not supported; expected tensors as JSON (tritonclient: binary_data=False "
+        "for every input, and for outputs that are named), or a call by gRPC"
+    )
+    return invalid_field(place, description, "UNSUPPORTED_EXTENSION")
+
+
+def _object(value: object, place: str, known: Sequence[str], required: Iterable[str] = ()) -> JsonObject:
+    if not isinstance(value, dict):
+        raise invalid_field(place, f"{_shown(value)}; expected an object")
+    for name in value:
+        if name not in known:
+            raise invalid_field(place, f"{_shown(name)} is unknown; expected {', '.join(known)}")
+    for name in required:
+        if name not in value:
+            raise invalid_field(place, f"no {name}; expected {', '.join(known)}")
+    return value
+
+
+def _array(value: object, place: str, most: int | None = MAX_TENSORS) -> list[Any]:
+    if not isinstance(value, list):
+        raise invalid_field(place, f"{_shown(value)}; expected an array")
+    if most is not None and len(value) > most:
+        raise invalid_field(place, f"{len(value)} of them; expected at most {most}")
+    return value
+
+
+def _text(value: object, place: str) -> str:
+    try:
+        if isinstance(value, str):
+            value.encode()
+            return value
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can escape
+        raise invalid_field(place, "is no text in UTF-8; expected one") from None
+    raise invalid_field(place, f"{_shown(value)}; expected a text")
+
+
+def _shown(value: object) -> str:
+    text = repr(value[:_SHOWN] if isinstance(value, str) else value)[: _SHOWN + 2]
+    return text.encode(errors="backslashreplace").decode()
+
+
+def infer_response_body(response: pb.ModelInferResponse) -> JsonObject:
+    """Returns a response as JSON data; null stands for NaN."""
+    body: JsonObject = {"model_name": response.model_name, "model_version": response.model_version}
+    if response.id:
+        body["id"] = response.id
+    body["outputs"] = [
+        {
+            "name": each.name,
+            "datatype": each.datatype,
+            "shape": list(each.shape),
+            "data": [None if math.isnan(value) else value for value in each.contents.fp64_contents],
+        }
+        for each in response.outputs
+    ]
+    return body
+
+
+def server_metadata_body(response: pb.ServerMetadataResponse) -> JsonObject:
+    """Returns the description of the server as JSON data."""
+    return {"name": response.name, "version": response.version, "extensions": list(response.extensions)}
+
+
+def model_metadata_body(response: pb.ModelMetadataResponse) -> JsonObject:
+    """Returns the description of a model as JSON data."""
+
+    def described(tensors: Iterable[pb.ModelMetadataResponse.TensorMetadata]) -> list[Mapping[str, Any]]:
+        return [{"name": each.name, "datatype": each.datatype, "shape": list(each.shape)} for each in tensors]
+
+    return {
+        "name": response.name,
+        "versions": list(response.versions),
+        "platform": response.platform,
+        "inputs": described(response.inputs),
+        "outputs": described(response.outputs),
+    }

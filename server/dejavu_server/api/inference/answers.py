@@ -1,0 +1,100 @@
+"""Responses from forecasts: a column of values for each output."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dejavu.inference import open_inference_pb2 as pb
+from dejavu_models.errors import UnsupportedTotals, quoted
+from dejavu_models.types import Forecast, Quantile
+from dejavu_server.api.inference.errors import InvalidTensor
+from dejavu_server.api.inference.specification import LEVELS, MODEL_NAME, OUTPUTS
+from dejavu_server.api.inference.tensors import Tensors, add_output, check_parameters
+
+_VALUES: Final[dict[str, Callable[[Forecast], float]]] = {
+    "point": lambda forecast: forecast.point,
+    "lower": lambda forecast: forecast.interval.lower,
+    "upper": lambda forecast: forecast.interval.upper,
+    "home_lead_probability": lambda forecast: forecast.home_lead_probability,
+    "expected_margin": lambda forecast: math.nan if forecast.expected_margin is None else forecast.expected_margin,
+    "total_point": lambda forecast: math.nan if forecast.total is None else forecast.total.point,
+    "total_lower": lambda forecast: math.nan if forecast.total is None else forecast.total.interval.lower,
+    "total_upper": lambda forecast: math.nan if forecast.total is None else forecast.total.interval.upper,
+}
+"""Outputs with one value for each row, NaN where there is none."""
+
+_QUANTILES: Final[dict[str, Callable[[Forecast], Sequence[Quantile]]]] = {
+    "quantiles": lambda forecast: forecast.quantiles,
+    "total_quantiles": lambda forecast: () if forecast.total is None else forecast.total.quantiles,
+}
+"""Outputs with a value for each row and level."""
+
+
+def requested_outputs(request: pb.ModelInferRequest, tensors: Tensors, *, totals: bool) -> Sequence[str]:
+    """Returns the names of the outputs that a request shall have: those that it names, or all that it may have.
+
+    Args:
+        request: the request.
+        tensors: its inputs.
+        totals: whether its model forecasts total points.
+
+    Raises:
+        InvalidTensor: if it names one that is unknown, for the second time, or without the input that it needs.
+        InvalidParameter: if it has a parameter for one.
+        UnsupportedTotals: if it names one that the model does not have.
+    """
+    available = [
+        name
+        for name, output in OUTPUTS.items()
+        if (totals or not output.of_totals) and all(each in tensors.numbers for each in output.needs)
+    ]
+    if not request.outputs:
+        return available
+    names: list[str] = []
+    for index, requested in enumerate(request.outputs):
+        name, field = requested.name, f"outputs[{index}].name"
+        if name not in OUTPUTS:
+            raise InvalidTensor(quoted(name), f"one of {', '.join(OUTPUTS)}", field=field)
+        if name in names:
+            raise InvalidTensor(f"{name!r} again", "each output once", field=field)
+        check_parameters(requested.parameters, (), f"{name}.parameters")
+        if name not in available:
+            needs = [each for each in OUTPUTS[name].needs if each not in tensors.numbers]
+            if needs:
+                raise InvalidTensor(f"{name!r}", f"the input {' and '.join(needs)} beside it", field=field)
+            raise UnsupportedTotals(f"{name!r}", "a model that forecasts total points", field=field)
+        names.append(name)
+    return names
+
+
+def infer_response(
+    request: pb.ModelInferRequest, forecasts: Sequence[Forecast], outputs: Sequence[str], tensors: Tensors
+) -> pb.ModelInferResponse:
+    """Returns the response to a request: raw if its contents were.
+
+    Args:
+        request: the request.
+        forecasts: the forecasts of its rows, all of one model; at least one.
+        outputs: names of the tensors to return.
+        tensors: its inputs.
+    """
+    response = pb.ModelInferResponse(model_name=MODEL_NAME, model_version=forecasts[0].model_version, id=request.id)
+    for name in outputs:
+        add_output(response, name, _values(name, forecasts, tensors), raw=tensors.raw)
+    return response
+
+
+def _values(name: str, forecasts: Sequence[Forecast], tensors: Tensors) -> NDArray[np.float64]:
+    if name in _VALUES:
+        return np.fromiter(map(_VALUES[name], forecasts), np.float64, len(forecasts))
+    table = np.full((len(forecasts), tensors.numbers[LEVELS].size), math.nan)
+    for row, forecast in enumerate(forecasts):
+        quantiles = _QUANTILES[name](forecast)
+        if quantiles:
+            table[row] = [quantile.value for quantile in quantiles]
+    return table

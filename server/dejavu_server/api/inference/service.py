@@ -1,0 +1,131 @@
+"""GRPCInferenceService of the Open Inference Protocol. The interceptor maps errors to statuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import cache
+from importlib.metadata import version
+
+from dejavu.inference import open_inference_pb2 as pb
+from dejavu_common.clock import utc_now
+from dejavu_feed.game_day import game_day
+from dejavu_models.errors import FieldError, quoted
+from dejavu_models.types import Forecast
+from dejavu_server.access.caller import current_caller
+from dejavu_server.api.handlers import Context
+from dejavu_server.api.health import HealthService
+from dejavu_server.api.inference.answers import infer_response, requested_outputs
+from dejavu_server.api.inference.errors import InvalidRequestId, UnknownModelName, rename
+from dejavu_server.api.inference.queries import RowReader
+from dejavu_server.api.inference.specification import MAX_ID, MODEL_NAME, model_metadata
+from dejavu_server.api.inference.tensors import read_inputs
+from dejavu_server.api.yielding import map_yielding
+from dejavu_server.forecasting.batcher import CHUNK
+from dejavu_server.forecasting.lifecycle.errors import NotLoaded
+from dejavu_server.forecasting.lifecycle.models import Models
+from dejavu_server.forecasting.service import ForecastService
+from dejavu_server.records import IssuedForecast
+from dejavu_server.results import Failed, Result
+
+INFERENCE_SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+
+SERVER_NAME = "dejavu-server"
+
+
+class OpenInferenceService:
+    """Serves forecasts as tensors; they are what-ifs, none is recorded.
+
+    Args:
+        forecast_service: makes the forecasts.
+        models: the models of the worker.
+        health: whether the server is ready.
+        clock: returns the current time, aware and in UTC.
+    """
+
+    def __init__(
+        self,
+        forecast_service: ForecastService,
+        models: Models,
+        health: HealthService,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._forecasts = forecast_service
+        self._models = models
+        self._health = health
+        self._clock = clock
+
+    async def server_live(self, _: pb.ServerLiveRequest, __: Context) -> pb.ServerLiveResponse:
+        """Says that the server lives."""
+        return pb.ServerLiveResponse(live=True)
+
+    async def server_ready(self, _: pb.ServerReadyRequest, __: Context) -> pb.ServerReadyResponse:
+        """Returns whether the server is ready."""
+        return pb.ServerReadyResponse(ready=self._health.is_serving)
+
+    async def model_ready(self, request: pb.ModelReadyRequest, _: Context) -> pb.ModelReadyResponse:
+        """Returns whether a model is ready; raises UnknownModelName or UnknownModel if there is no such model."""
+        _check_name(request.name, "name")
+        if not self._health.is_serving:
+            return pb.ModelReadyResponse(ready=False)
+        try:
+            self._has_totals(request.version)
+        except NotLoaded:
+            return pb.ModelReadyResponse(ready=False)
+        return pb.ModelReadyResponse(ready=True)
+
+    async def server_metadata(self, _: pb.ServerMetadataRequest, __: Context) -> pb.ServerMetadataResponse:
+        """Returns name and version of the server."""
+        return pb.ServerMetadataResponse(name=SERVER_NAME, version=_release())
+
+    async def model_metadata(self, request: pb.ModelMetadataRequest, _: Context) -> pb.ModelMetadataResponse:
+        """Returns versions and tensors of a model."""
+        _check_name(request.name, "name")
+        return model_metadata(self._models.versions, totals=self._has_totals(request.version))
+
+    async def model_infer(self, request: pb.ModelInferRequest, _: Context) -> pb.ModelInferResponse:
+        """Forecasts the rows of a request."""
+        _check_name(request.model_name, "model_name")
+        if len(request.id) > MAX_ID:
+            raise InvalidRequestId(f"{len(request.id)} characters", f"at most {MAX_ID}")
+        tensors = read_inputs(request)
+        model = await self._models.obtain(request.model_version) if request.model_version else self._models.get()
+        outputs = requested_outputs(request, tensors, totals=model.info.totals)
+        # The version by its own name: one model answers all rows, whatever becomes of models meanwhile.
+        reader = RowReader(request, tensors, model.version, game_day(self._clock()), current_caller.get().identity)
+        requests = await map_yielding(reader.read, range(tensors.rows))
+        results: list[Result[IssuedForecast]] = []
+        for start in range(0, tensors.rows, CHUNK):
+            results += await self._forecasts.forecast_many(requests[start : start + CHUNK])
+        forecasts = [_forecast(reader, row, result) for row, result in enumerate(results)]
+        return infer_response(request, forecasts, outputs, tensors)
+
+    def _has_totals(self, model_version: str) -> bool:
+        """Returns whether a model forecasts total points.
+
+        Raises:
+            UnknownModel, NotRegistered, NotLoaded: if there is no such model, or it is not loaded; names `version`.
+        """
+        try:
+            return self._models.get(model_version).info.totals
+        except FieldError as error:
+            rename(error, "version")
+            raise
+
+
+def _check_name(name: str, field: str) -> None:
+    if name != MODEL_NAME:
+        raise UnknownModelName(quoted(name), MODEL_NAME, field=field)
+
+
+def _forecast(reader: RowReader, row: int, result: Result[IssuedForecast]) -> Forecast:
+    if isinstance(result, Failed):
+        if isinstance(result.error, FieldError):
+            reader.name_row(result.error, row)
+        raise result.error
+    return result.forecast
+
+
+@cache
+def _release() -> str:
+    return version("dejavu-forecast")

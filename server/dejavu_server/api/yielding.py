@@ -1,0 +1,22 @@
+"""Work for many games, in turns with other calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+MESSAGES_PER_TURN = 32
+"""Messages of a batch to convert before yielding to other calls."""
+
+_T = TypeVar("_T")
+
+
+async def map_yielding(work: Callable[..., _T], *columns: Sequence[Any]) -> list[_T]:
+    """Works like `map`, but yields to other calls: converting messages of many games takes some milliseconds."""
+    results = []
+    for index, values in enumerate(zip(*columns, strict=True), 1):
+        results.append(work(*values))
+        if index % MESSAGES_PER_TURN == 0:
+            await asyncio.sleep(0)
+    return results

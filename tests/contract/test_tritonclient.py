@@ -1,0 +1,66 @@
+"""tritonclient, a client of the Open Inference Protocol that is not ours, calls a server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.support.harness.documents import ROOT
+from tests.support.processes.servers import running_worker
+from tests.support.programs.triton_environment import python_with_tritonclient, run_without_our_code
+
+PROGRAM = ROOT / "tests" / "support" / "programs" / "triton_calls.py"
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the program got."""
+    python = python_with_tritonclient()
+    with running_worker(tmp_path_factory.mktemp("ledger"), shipped=True) as address:
+        done = run_without_our_code(python, str(PROGRAM), address)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_it_finds_the_server_and_the_model_live_and_ready(answers: dict[str, Any]) -> None:
+    assert (answers["live"], answers["ready"], answers["model_ready"]) == (True, True, True)
+    assert answers["server"] == "dejavu-server"
+    assert answers["raw"]["model_version"] in answers["versions"]
+
+
+def test_it_learns_of_every_tensor_that_it_can_send_and_get(answers: dict[str, Any]) -> None:
+    assert answers["inputs"]["pattern"] == ["FP64", [-1, -1]]
+    assert set(answers["raw"]["outputs"]) == set(answers["outputs"])
+
+
+def test_it_gets_forecasts_for_raw_contents(answers: dict[str, Any]) -> None:
+    outputs = answers["raw"]["outputs"]
+    assert answers["raw"]["id"] == "triton 1"
+    lower, point, upper = (np.array(outputs[name]) for name in ("lower", "point", "upper"))
+    assert point.shape == (2,)
+    assert ((lower <= point) & (point <= upper)).all()
+    assert outputs["expected_margin"][0] == 4.5
+    assert np.shape(outputs["quantiles"]) == (2, 2)
+    assert outputs["total_point"][0] > 91
+    assert np.isnan(outputs["total_point"][1])
+
+
+def test_typed_contents_mean_the_same(answers: dict[str, Any]) -> None:
+    assert answers["typed"].keys() == answers["raw"]["outputs"].keys()
+    for name, values in answers["raw"]["outputs"].items():
+        np.testing.assert_array_equal(answers["typed"][name], values)
+
+
+def test_it_shows_why_a_call_was_refused(answers: dict[str, Any]) -> None:
+    for call, code, named in (
+        ("unknown_model", "NOT_FOUND", "'resnet'"),
+        ("unknown_version", "NOT_FOUND", "'7'"),
+        ("bad_row", "INVALID_ARGUMENT", "pattern[1][3]"),
+        ("no_streams", "UNIMPLEMENTED", ""),
+    ):
+        found, message = answers[call]
+        assert found == f"StatusCode.{code}"
+        assert named in message

@@ -1,0 +1,240 @@
+"""The REST form of the Open Inference Protocol, of a gateway to a real server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.gateway.conftest import Site
+from tests.support.builders.calls import PATTERN
+from tests.support.harness.tensors import Tensor, infer_request, padded, texts
+from tests.support.processes.gateway import spawned_gateway
+
+from dejavu_gateway.messages import tensors
+from dejavu_gateway.messages.errors import RequestRefused
+
+INFER = "/v2/models/dejavu/infer"
+ROWS: list[list[Any]] = [[*PATTERN], [*PATTERN[:10], *[None] * 8]]
+
+
+def tensor(name: str, data: Any, datatype: str = "FP64", shape: Sequence[float] | None = None) -> dict[str, Any]:
+    """Returns an input."""
+    if shape is None:
+        shape = [len(data), len(data[0])] if isinstance(data[0], list) else [len(data)]
+    return {"name": name, "shape": shape, "datatype": datatype, "data": data}
+
+
+BODY: dict[str, Any] = {"inputs": [tensor("pattern", ROWS)]}
+
+
+def check(site: Site, path: str, method: str, status: str, body: object) -> None:
+    """Checks a body against the schema of its answer."""
+    import jsonschema  # slow: it makes a grammar of URIs
+
+    document = site.get("/openapi.json").json()
+    answer = document["paths"][path][method]["responses"][status]
+    schema = {**answer["content"]["application/json"]["schema"], "components": document["components"]}
+    jsonschema.validate(body, schema, cls=jsonschema.Draft202012Validator)
+
+
+def version_of(site: Site) -> str:
+    version: str = site.get("/api/models").json()["models"][0]["version"]
+    return version
+
+
+@pytest.mark.parametrize(
+    ("path", "template"),
+    [
+        ("/v2", "/v2"),
+        ("/v2/", "/v2/"),
+        ("/v2/health/live", "/v2/health/live"),
+        ("/v2/health/ready", "/v2/health/ready"),
+        ("/v2/models/dejavu", "/v2/models/{modelName}"),
+        ("/v2/models/dejavu/ready", "/v2/models/{modelName}/ready"),
+        ("/v2/models/dejavu/versions/VERSION", "/v2/models/{modelName}/versions/{modelVersion}"),
+        ("/v2/models/dejavu/versions/VERSION/ready", "/v2/models/{modelName}/versions/{modelVersion}/ready"),
+    ],
+)
+def test_server_and_model_are_described(site: Site, path: str, template: str) -> None:
+    answer = site.get(path.replace("VERSION", version_of(site)))
+    assert answer.status_code == 200, answer.text
+    check(site, template, "get", "200", answer.json())
+    assert all(answer.json().values()) or answer.json()["extensions"] == []
+
+
+@pytest.mark.parametrize("path", [INFER, "/v2/models/dejavu/versions/VERSION/infer"])
+def test_rows_have_the_forecasts_of_a_batch_and_are_not_recorded(site: Site, path: str) -> None:
+    teams = [tensor("home_team", ["BOS", ""], "BYTES"), tensor("away_team", ["LAL", ""], "BYTES")]
+    body: dict[str, Any] = {
+        "id": "7",
+        "parameters": {"horizon": "final", "alpha": 0.2},
+        "inputs": [*BODY["inputs"], *teams, tensor("total_points", [-1, 200], "INT32")],
+    }
+    before = site.get("/api/checkpoint").json()
+    answer = site.post(path.replace("VERSION", version_of(site)), body)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    check(site, "/v2/models/{modelName}/infer", "post", "200", found)
+    common: dict[str, Any] = {"horizon": "HORIZON_FINAL", "alpha": 0.2}
+    batch = site.post(
+        "/api/predict-batch",
+        {
+            "requests": [
+                {"pattern": PATTERN, "homeTeam": "BOS", "awayTeam": "LAL", **common},
+                {"pattern": PATTERN[:10], "totalPoints": 200, **common},
+            ]
+        },
+    ).json()
+    forecasts = [each["forecast"] for each in batch["results"]]
+    assert (found["id"], found["model_name"]) == ("7", "dejavu")
+    assert found["model_version"] == forecasts[0]["modelVersion"]
+    outputs = {each["name"]: each for each in found["outputs"]}
+    for name, field in (("point", "pointForecast"), ("lower", "intervalLower"), ("upper", "intervalUpper")):
+        assert outputs[name]["data"] == [each[field] for each in forecasts]
+        assert (outputs[name]["shape"], outputs[name]["datatype"]) == ([2], "FP64")
+    assert outputs["total_point"]["data"] == [None, forecasts[1]["total"]["pointForecast"]]
+    after = site.get("/api/checkpoint").json()
+    assert after["checkpoint"].get("sequence") == before["checkpoint"].get("sequence")
+
+
+def test_data_may_be_nested_or_flat(site: Site) -> None:
+    flat = {"inputs": [tensor("pattern", [value for row in ROWS for value in row], shape=[2, 18])]}
+    assert site.post(INFER, flat).json() == site.post(INFER, BODY).json()
+
+
+def test_a_program_may_leave_the_type_of_its_body_out_and_a_page_may_not(site: Site) -> None:
+    url, data = f"http://{site.gateway}{INFER}", json.dumps(BODY).encode()  # as tritonclient.http sends it
+    assert httpx.post(url, content=data, timeout=60).status_code == 200
+    for headers in ({"origin": "http://elsewhere"}, {"content-type": "text/plain"}):
+        answer = httpx.post(url, content=data, headers=headers, timeout=60)
+        assert (answer.status_code, list(answer.json())) == (415, ["error"])
+
+
+def binary_output(value: Any) -> dict[str, Any]:
+    return {**BODY, "outputs": [{"name": "point", "parameters": {"binary_data": value}}]}
+
+
+def test_an_output_may_be_asked_not_to_be_binary(site: Site) -> None:
+    assert [each["name"] for each in site.post(INFER, binary_output(False)).json()["outputs"]] == ["point"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "said"),
+    [
+        ("/v2/models/resnet/infer", BODY, 404, "'resnet'; expected dejavu"),
+        ("/v2/models/dejavu/versions/7/infer", BODY, 404, "model_version: '7'"),
+        (INFER, [], 400, "body: []; expected an object"),
+        (INFER, {}, 400, "no inputs; expected id, parameters, inputs, outputs"),
+        (INFER, {"inputs": [], "x": 1}, 400, "'x' is unknown"),
+        (INFER, {"inputs": []}, 400, "inputs: no 'pattern'"),
+        (INFER, {"inputs": [{}]}, 400, "inputs[0]: no name"),
+        (INFER, {"inputs": [tensor("pattern", [[1, 2]], "FP16")]}, 400, "inputs[0].datatype: 'FP16'; expected one of"),
+        (INFER, {"inputs": [tensor("pattern", [1], shape=[1.5])]}, 400, "inputs[0].shape: 1.5"),
+        (INFER, {"inputs": [tensor("pattern", [[1, 2], [3]], shape=[2, 2])]}, 400, "rows of unequal length"),
+        (INFER, {"inputs": [tensor("pattern", [[1, 2]], shape=[2, 1])]}, 400, "nested otherwise than the shape [2, 1]"),
+        (INFER, {"inputs": [tensor("pattern", [1, "2"], shape=[1, 2])]}, 400, "inputs[0].data[1]: '2'; expected a nu"),
+        (INFER, {"inputs": [tensor("pattern", [1.5], "INT8", [1, 1])]}, 400, "a whole number from -128 to 127"),
+        (INFER, {"inputs": [tensor("pattern", [1, 2], shape=[1, 3])]}, 400, "2 values in contents.fp64_contents"),
+        (INFER, {"inputs": [tensor("pattern", [[1, 999]])]}, 400, "pattern[0][1]: 999.0; expected a finite number"),
+        (INFER, {**BODY, "parameters": {"alpha": 7}}, 400, "parameters.alpha: 7.0"),
+        (INFER, {**BODY, "parameters": {"alpha": []}}, 400, "parameters.'alpha': []; expected a number, a text"),
+        (INFER, {**BODY, "parameters": {"binary_data_output": True}}, 400, "binary tensor data extension"),
+        (INFER, binary_output(True), 400, "outputs[0].parameters.binary_data: the binary tensor data extension"),
+        (
+            INFER,
+            {"inputs": [{**tensor("pattern", [1]), "parameters": {"binary_data_size": 8}}]},
+            400,
+            "inputs[0].parameters: the binary tensor data extension",
+        ),
+        (INFER, {"inputs": [tensor("pattern", ROWS * 501)]}, 400, "pattern.shape: [1002, 18]; expected [1 to 1000 row"),
+        (INFER, {"inputs": [tensor("pattern", [[0] * 300_000] * 2)]}, 413, "larger than 1048576 bytes"),
+        ("/v2/models/dejavu", {}, 405, "POST is not allowed here"),
+        ("/v2/models/dejavu/generate", {}, 404, "nothing at this path"),
+    ],
+)
+def test_a_refusal_is_a_text_that_says_what_was_expected(
+    site: Site, path: str, body: object, status: int, said: str
+) -> None:
+    answer = site.post(path, body)
+    assert answer.status_code == status
+    assert list(answer.json()) == ["error"]
+    assert said in answer.json()["error"]
+
+
+def test_a_body_of_binary_tensors_is_refused_by_the_name_of_its_header(site: Site) -> None:
+    headers = {"Inference-Header-Content-Length": "12"}
+    answer = httpx.post(f"http://{site.gateway}{INFER}", content=b"{}", headers=headers, timeout=60)
+    assert answer.status_code == 400
+    assert "inference-header-content-length: the binary tensor data extension" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/dejavu/ready"])
+def test_without_a_server_there_is_neither_life_nor_readiness(path: str, build: Any) -> None:
+    with spawned_gateway("--target", "127.0.0.1:1", "--web", str(build)) as gateway:
+        answer = httpx.get(f"http://{gateway.wait_for('listening')['address']}{path}", timeout=60)
+    assert (answer.status_code, list(answer.json())) == (503, ["error"])
+
+
+NUMBERS = st.none() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.booleans() | st.text(max_size=3)
+VALUES = st.recursive(
+    NUMBERS, lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=3), each, max_size=2)
+)
+PLACES = st.fixed_dictionaries(
+    {
+        "name": st.text(max_size=3) | VALUES,
+        "shape": st.lists(st.integers(-1, 3), max_size=3) | VALUES,
+        "datatype": st.sampled_from([*tensors.DATATYPES, "FP16"]) | VALUES,
+        "data": st.lists(NUMBERS | st.lists(NUMBERS, max_size=3), max_size=3) | VALUES,
+    },
+    optional={"parameters": st.dictionaries(st.sampled_from(["alpha", "binary_data"]), VALUES) | VALUES},
+)
+
+
+@given(
+    body=st.fixed_dictionaries(
+        {"inputs": st.lists(PLACES, max_size=2) | VALUES},
+        optional={"id": VALUES, "parameters": VALUES, "outputs": VALUES},
+    )
+)
+def test_whatever_is_sent_is_a_request_or_a_refusal(body: dict[str, Any]) -> None:
+    try:
+        request = tensors.infer_request(body, "dejavu", "")
+    except RequestRefused as refused:
+        assert (refused.status, len(refused.fields)) == (400, 1)  # noqa: PT017 - the other way out is checked too
+        assert len(refused.message.encode()) < 1000  # noqa: PT017
+    else:
+        assert len(request.inputs) == len(body["inputs"])
+
+
+def test_json_means_what_typed_contents_mean() -> None:
+    body = {
+        "id": "x",
+        "parameters": {"alpha": 0.1, "horizon": "final"},
+        "inputs": [
+            tensor("pattern", [[1, 2.5]]),
+            tensor("home_team", ["BOS"], "BYTES"),
+            tensor("total_points", [40], "INT32"),
+            tensor("pregame_margin", [4], "FP32"),
+            tensor("alpha", [2**64 - 1], "UINT64"),
+        ],
+        "outputs": [{"name": "point"}],
+    }
+    expected = infer_request(
+        {
+            "pattern": padded([[1, 2.5]]),
+            "home_team": texts("BOS"),
+            "total_points": Tensor([40], "INT32"),
+            "pregame_margin": Tensor([4.0], "FP32"),
+            "alpha": Tensor([2**64 - 1], "UINT64"),
+        },
+        id="x",
+        model_version="",
+        outputs=["point"],
+        parameters={"alpha": 0.1, "horizon": "final"},
+    )
+    assert tensors.infer_request(body, "dejavu", "") == expected

@@ -1,0 +1,32 @@
+"""The environment that has tritonclient, whose protobuf is older than ours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.support.harness.documents import ROOT
+
+
+def python_with_tritonclient() -> str:
+    """Returns its interpreter: that of `make .venv-gen/.installed`, or what DEJAVU_TRITON_PYTHON names.
+
+    Where it is missing the test is skipped; under DEJAVU_CI=1 it fails.
+    """
+    python = os.environ.get("DEJAVU_TRITON_PYTHON", str(ROOT / ".venv-gen" / "bin" / "python"))
+    found = Path(python).exists() and run_without_our_code(python, "-c", "import tritonclient.grpc").returncode == 0
+    if not found and os.environ.get("DEJAVU_CI") == "1":
+        pytest.fail(f"{python} has no tritonclient: make .venv-gen/.installed")
+    if not found:
+        pytest.skip(f"{python} has no tritonclient")
+    return python
+
+
+def run_without_our_code(python: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """Runs an interpreter that finds no module of ours, neither by PYTHONPATH nor beside the program."""
+    environment = {"PATH": os.environ["PATH"]}
+    return subprocess.run(
+        [python, "-P", *args], capture_output=True, text=True, check=False, timeout=60, env=environment
+    )

@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parent / "dejavu_client"
 SOURCES = {
     PACKAGE / "aio.py": PACKAGE / "client.py",
     PACKAGE / "calls" / "aio_cache.py": PACKAGE / "calls" / "cache.py",
+    PACKAGE / "calls" / "aio_columns.py": PACKAGE / "calls" / "columns.py",
     PACKAGE / "calls" / "aio_leases.py": PACKAGE / "calls" / "leases.py",
     PACKAGE / "calls" / "aio_models.py": PACKAGE / "calls" / "models.py",
     PACKAGE / "transport" / "aio_caller.py": PACKAGE / "transport" / "caller.py",
@@ -31,6 +32,9 @@ TEXTS = {
     ),
     "Cache calls of the asynchronous client; cache.py is generated from this file by `make gen`.": (
         "Cache calls of the synchronous client, generated from aio_cache.py by `make gen`: edit that file instead."
+    ),
+    "Column calls of the asynchronous client; columns.py is generated from this file by `make gen`.": (
+        "Column calls of the synchronous client, generated from aio_columns.py by `make gen`: edit that file instead."
     ),
     "Lease calls of the asynchronous client; leases.py is generated from this file by `make gen`.": (
         "Lease calls of the synchronous client, generated from aio_leases.py by `make gen`: edit that file instead."
@@ -64,6 +68,7 @@ NAMES = {
     "AsyncLeaseCalls": "LeaseCalls",
     "dejavu_client.calls.aio_": "dejavu_client.calls.",
     "AsyncCacheCalls": "CacheCalls",
+    "AsyncColumnCalls": "ColumnCalls",
     "AsyncModelCalls": "ModelCalls",
     "AsyncConnection": "Connection",
     "AsyncClosed": "Closed",

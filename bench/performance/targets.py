@@ -97,6 +97,13 @@ TARGETS = (
         at_least=True,
     ),
     Target(
+        "columns of 1,000: forecasts per second of a core",
+        60_000,
+        _value(batches.NAME, _THOUSAND, batches.AS_COLUMNS, _RATE),
+        unit="a second",
+        at_least=True,
+    ),
+    Target(
         "beside batches of 1,000: longest wait over the p99 alone",
         5.0,
         _value(beside_batches.NAME, beside_batches.CASE, DEJAVU, "longest_over_p99"),

@@ -28,6 +28,7 @@ from dejavu.v1.record_service_pb2 import (
 from dejavu_client.access import TokenFile, tls_credentials
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.client import DejavuClient
+from dejavu_client.columns import ForecastColumns
 from dejavu_client.errors import (
     CallCancelledError,
     ClientClosedError,
@@ -67,6 +68,7 @@ __all__ = [
     "FailedPreconditionError",
     "FieldViolation",
     "Forecast",
+    "ForecastColumns",
     "GetLeaderboardResponse",
     "GetPredictionResponse",
     "HealthStatus",

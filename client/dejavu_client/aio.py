@@ -39,6 +39,7 @@ from dejavu.v1.record_service_pb2 import (
 )
 from dejavu_client import config
 from dejavu_client.calls.aio_cache import AsyncCacheCalls
+from dejavu_client.calls.aio_columns import AsyncColumnCalls
 from dejavu_client.calls.aio_leases import AsyncLeaseCalls
 from dejavu_client.calls.aio_models import AsyncModelCalls
 from dejavu_client.recorded import AsyncRecordedPredictions
@@ -56,7 +57,7 @@ from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.subscription import StreamResumption
 
 
-class AsyncDejavuClient(AsyncCacheCalls, AsyncLeaseCalls, AsyncModelCalls):
+class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, AsyncModelCalls):
     """Client of a Dejavu server for use in one event loop; connects on first use.
 
     ```python

@@ -38,6 +38,7 @@ from dejavu.v1.record_service_pb2 import (
 )
 from dejavu_client import config
 from dejavu_client.calls.cache import CacheCalls
+from dejavu_client.calls.columns import ColumnCalls
 from dejavu_client.calls.leases import LeaseCalls
 from dejavu_client.calls.models import ModelCalls
 from dejavu_client.recorded import RecordedPredictions
@@ -55,7 +56,7 @@ from dejavu_client.transport.health import HealthStatus
 from dejavu_client.transport.subscription import StreamResumption
 
 
-class DejavuClient(CacheCalls, LeaseCalls, ModelCalls):
+class DejavuClient(CacheCalls, ColumnCalls, LeaseCalls, ModelCalls):
     """Client of a Dejavu server. Thread-safe; connects on first use.
 
     ```python

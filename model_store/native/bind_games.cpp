@@ -80,6 +80,25 @@ std::vector<double> values_at(const MarginGame &game, const Grid &grid) {
     return result;
 }
 
+// Returns the home team's win probability of n games, (n), and the values of a grid, (n, grid): of tables without live
+// inputs, in one pass.
+py::tuple columns(const std::shared_ptr<const MarginTables> &tables, const Array<double> &points,
+                  const Array<double> &leads, const Array<double> &margins, const Grid &grid) {
+    const py::ssize_t games = points.size(), values = static_cast<py::ssize_t>(grid.levels.size());
+    expect(!tables->live, "these tables need live inputs");
+    expect(leads.size() == games && margins.size() == games, "there are a lead and a margin for each game");
+    py::array_t<double> home(games), found({games, values});
+    double *const probability = home.mutable_data(), *value = found.mutable_data();
+    const py::gil_scoped_release released;
+    for (py::ssize_t row = 0; row < games; ++row) {
+        const MarginGame game(tables, points.data()[row], leads.data()[row], margins.data()[row], {});
+        probability[row] = game.home_lead_probability();
+        for (const double each : values_at(game, grid)) *value++ = each;
+    }
+    const py::gil_scoped_acquire acquired;
+    return py::make_tuple(home, found);
+}
+
 }  // namespace
 
 void bind_games(py::module_ &module) {
@@ -114,6 +133,7 @@ void bind_games(py::module_ &module) {
              }),
              py::arg("constants"), py::arg("shapes"), py::kw_only(), py::arg("live"), py::arg("final"), py::arg("late"),
              py::arg("cells"), py::arg("scale"), py::arg("pace"), py::arg("win"))
+        .def("columns", &columns)
         .def("game", [](const std::shared_ptr<const MarginTables> &tables, double point, double lead, double margin,
                         double points, double side, double recency) {
             return MarginGame(tables, point, lead, margin, {points, side, recency});

@@ -113,7 +113,9 @@ inline float sum_of_squares_by_fours(const float *one, const float *other, int d
     return sum[0] + sum[1] + sum[2] + sum[3];
 }
 
-// Memory of the searches of a thread, looked up once a search.
+}  // namespace
+
+// Memory of the searches of a thread.
 struct Scratch {
     Pool pool;
     Seen seen;
@@ -122,9 +124,9 @@ struct Scratch {
     std::vector<Found> found;
 };
 
+namespace {
 thread_local Scratch scratch;
-
-}  // namespace
+}
 
 Vectors::Vectors(const float *values, std::size_t count, int dimensions, int lanes)
     : count_(count), given_(dimensions), dimensions_((dimensions + lanes - 1) / lanes * lanes),
@@ -200,7 +202,12 @@ Found Graph::descend(const float *query) const {
 }
 
 const std::vector<Found> &Graph::nearest(const float *query, std::size_t count) const {
-    Scratch &memory = scratch;
+    return nearest(query, count, scratch);
+}
+
+// Apart, since compilers look up the thread's memory anew at each use where they see that it is the thread's.
+__attribute__((noinline)) const std::vector<Found> &Graph::nearest(const float *query, std::size_t count,
+                                                                   Scratch &memory) const {
     Pool &pool = memory.pool;
     Seen &seen = memory.seen;
     if (memory.fresh.size() < most_links_) memory.fresh.resize(most_links_);

@@ -14,6 +14,8 @@ namespace dejavu {
 // Squared distance and number of a vector.
 using Found = std::pair<float, std::uint32_t>;
 
+struct Scratch;
+
 class Vectors {
 public:
     // Copies (count, dimensions); pads the dimensions with zeros to a multiple of `lanes`.
@@ -69,6 +71,7 @@ public:
 
 private:
     Found descend(const float *query) const;
+    const std::vector<Found> &nearest(const float *query, std::size_t count, Scratch &memory) const;
 
     Vectors vectors_;
     std::uint32_t entry_;

@@ -1,4 +1,4 @@
-"""Callers of Predict, PredictBatch, GetPrediction and MLServer's ModelInfer: `bench.load` with further kinds of calls.
+"""Callers of Predict, PredictBatch, PredictColumns, GetPrediction and MLServer's ModelInfer, beside `bench.load`.
 
 `bench.performance` runs it with `python -m bench.performance.processes.callers`. Every line of standard input is a
 CallOrder; every line of standard output is the resulting Timings. A response that lacks a forecast is a failed call.
@@ -22,10 +22,11 @@ from dejavu.v1 import record_service_pb2 as record_pb
 
 PREDICT: Final = "Predict"
 BATCH: Final = "PredictBatch"
+COLUMNS: Final = "PredictColumns"
 INFER: Final = "ModelInfer"
 READ: Final = "GetPrediction"
 
-BATCH_METHOD = f"/{SERVICE}/PredictBatch"
+BATCH_METHOD, COLUMNS_METHOD = f"/{SERVICE}/PredictBatch", f"/{SERVICE}/PredictColumns"
 READ_METHOD = f"/{record_pb.DESCRIPTOR.services_by_name['RecordService'].full_name}/GetPrediction"
 
 
@@ -34,7 +35,7 @@ class CallOrder(Order):
     """Calls to make.
 
     Attributes:
-        protocol: PREDICT, BATCH, INFER or READ.
+        protocol: PREDICT, BATCH, COLUMNS, INFER or READ.
         explained: whether forecasts are requested with their explanation.
         batch: number of forecasts of a call; 0: one, of a unary method.
         games: READ: number of games in the ledger, asked for in turn.
@@ -63,6 +64,10 @@ def body(call: int, order: CallOrder) -> bytes:
     requests = [message(number, order) for number in range(first, first + size)]
     if order.protocol == INFER:
         return open_inference.infer_request([each.pattern for each in requests])
+    if order.protocol == COLUMNS:
+        slots = [slot for each in requests for slot in each.pattern]
+        minutes = [len(each.pattern) for each in requests]
+        return pb.PredictColumnsRequest(patterns=slots, minutes=minutes).SerializeToString()
     if order.protocol == BATCH:
         return pb.PredictBatchRequest(requests=requests).SerializeToString()
     return requests[0].SerializeToString()
@@ -81,6 +86,11 @@ def is_batch(size: int, response: bytes) -> bool:
     return len(results) == size and all(each.HasField("forecast") for each in results)
 
 
+def is_columns(size: int, response: bytes) -> bool:
+    """Returns whether columns have a forecast of each game."""
+    return len(pb.PredictColumnsResponse.FromString(response).point_forecasts) == size
+
+
 def is_inference(size: int, response: bytes) -> bool:
     """Returns whether MLServer answered with as many forecasts."""
     return len(open_inference.points(response)) == size
@@ -96,6 +106,7 @@ async def ask(order: CallOrder) -> Timings:
     kinds: dict[str, tuple[str, Callable[[bytes], bool]]] = {
         PREDICT: (METHOD, _anything),
         BATCH: (BATCH_METHOD, partial(is_batch, size)),
+        COLUMNS: (COLUMNS_METHOD, partial(is_columns, size)),
         INFER: (open_inference.METHOD, partial(is_inference, size)),
         READ: (READ_METHOD, _anything),
     }

@@ -14,7 +14,7 @@ from bench.performance.measuring import (
     new_order,
     timed_calls,
 )
-from bench.performance.processes.callers import BATCH, INFER
+from bench.performance.processes.callers import BATCH, COLUMNS, INFER
 from bench.performance.processes.echo import Answers
 from bench.performance.samples import Run
 from bench.performance.sections.section import Section
@@ -22,6 +22,7 @@ from bench.performance.servers import dejavu, echo_of_many, mlserver_beside, wha
 from bench.performance.setting import Setting
 
 NAME = "batches"
+AS_COLUMNS = "Dejavu, columns"
 SIZES = (1, 10, 50, 100, 1000)
 FORECASTS = 2000
 """Forecasts of a round in each case, but for small batches."""
@@ -50,6 +51,8 @@ def measure(setting: Setting, run: Run) -> None:
             for contender, each in ((ECHO, plain), (DEJAVU, server)):
                 order = new_order(each, 1, calls, protocol=BATCH, batch=size)
                 contests.append(Contest(case, contender, timed_calls(callers, each, order)))
+            order = new_order(server, 1, calls, protocol=COLUMNS, batch=size)
+            contests.append(Contest(case, AS_COLUMNS, timed_calls(callers, server, order)))
             if peer:
                 order = new_order(peer, 1, calls, protocol=INFER, batch=size)
                 contests.append(Contest(case, MLSERVER, timed_calls(callers, peer, order)))
@@ -61,8 +64,8 @@ SECTION = Section(
     title="Batches",
     text=(
         "One caller, one worker, what-ifs at minute 18. The echo parses the same requests and returns as many stored"
-        " results. MLServer gets a batch as one tensor and makes its forecasts in one pass. Forecasts per second of a"
-        " core are those per second of the server's CPU."
+        " results. Columns are PredictColumns. MLServer gets a batch as one tensor and makes its forecasts in one pass, with"
+        " our compiled models. Forecasts per second of a core are those per second of the server's CPU."
     ),
     columns={
         "p50_ms": "p50, ms",

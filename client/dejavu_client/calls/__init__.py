@@ -1,1 +1,1 @@
-"""Calls of the clients beyond forecasts and the record: of the cache, of leases and of models."""
+"""Calls of the clients beyond forecasts and the record: of columns, of the cache, of leases and of models."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from dejavu_models import betting
 from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
@@ -109,6 +110,38 @@ class IssuedDistribution:
         return betting.evaluate_market(market, at_least, policy, unrated=unrated)
 
     def _adapted(self, probability: float) -> float:
-        if self._map is None:
-            return probability
-        return NORMAL.cdf(self._map.inverse(NORMAL.inv_cdf(probability)))
+        return probability if self._map is None else adapted_probability(self._map, probability)
+
+
+def adapted_probability(scores: ScoreMap, probability: float) -> float:
+    """Returns a probability of the model's own distribution, adapted."""
+    return NORMAL.cdf(scores.inverse(NORMAL.inv_cdf(probability)))
+
+
+class AdaptedScores(NamedTuple):
+    """Where quantiles are taken in the model's own distribution: at the ends of an interval, then at some levels.
+
+    Attributes:
+        scores: standard-normal scores; 0 where there is no adaptation, whose levels are never extrapolated.
+        levels: their levels.
+    """
+
+    scores: tuple[float, ...]
+    levels: tuple[float, ...]
+
+
+@lru_cache(maxsize=256)
+def adapted_scores(scores: ScoreMap | None, alpha: float, levels: tuple[float, ...]) -> AdaptedScores:
+    """Returns where the quantiles of a forecast are taken.
+
+    Args:
+        scores: the map in force; None without adaptation.
+        alpha: miscoverage rate of the interval.
+        levels: levels of the quantiles.
+    """
+    if scores is None:
+        of_levels = (alpha / 2, 1 - alpha / 2, *levels)
+        return AdaptedScores((0.0,) * len(of_levels), of_levels)
+    reach = scores(radius_of_alpha(alpha))
+    adapted = (-reach, reach, *(scores(NORMAL.inv_cdf(level)) for level in levels))
+    return AdaptedScores(adapted, tuple(map(NORMAL.cdf, adapted)))

@@ -65,6 +65,7 @@ POLICY: Mapping[str, frozenset[AccessScope] | None] = MappingProxyType(
         # A request that names a game also needs RECORD: see PredictionService.
         "/dejavu.v1.PredictionService/Predict": _needs(AccessScope.PREDICT),
         "/dejavu.v1.PredictionService/PredictBatch": _needs(AccessScope.PREDICT),
+        "/dejavu.v1.PredictionService/PredictColumns": _needs(AccessScope.PREDICT),
         "/dejavu.v1.PredictionService/AssessRisk": _needs(AccessScope.PREDICT),
         "/dejavu.v1.PredictionService/StreamPredictions": _needs(AccessScope.READ),
         "/dejavu.v1.CacheService/GetCacheStats": _needs(AccessScope.READ),

@@ -43,6 +43,7 @@ _KINDS: Final = {
     "/dejavu.v1.PredictionService/Predict": CallKind.PREDICT,
     "/dejavu.v1.PredictionService/AssessRisk": CallKind.PREDICT,
     "/dejavu.v1.PredictionService/PredictBatch": CallKind.BATCH,
+    "/dejavu.v1.PredictionService/PredictColumns": CallKind.BATCH,
     "/dejavu.v1.CacheService/WarmCache": CallKind.BATCH,
     "/inference.GRPCInferenceService/ModelInfer": CallKind.BATCH,
     **{

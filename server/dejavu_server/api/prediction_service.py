@@ -13,7 +13,7 @@ from dejavu_models import risk
 from dejavu_models.errors import InvalidInput
 from dejavu_server.access.caller import AccessScope, Principal, ScopeMissing, current_caller
 from dejavu_server.api.cache.what_ifs import CachedWhatIfs
-from dejavu_server.api.converters import prediction
+from dejavu_server.api.converters import columns, prediction
 from dejavu_server.api.converters.total_market import total_market_message_of
 from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
@@ -80,6 +80,13 @@ class PredictionService:
             chunk = requests[start : start + CHUNK]
             outcomes = await self._answer(await map_yielding(read, chunk))
             response.results.extend(await map_yielding(_result, chunk, outcomes))
+        return response
+
+    async def predict_columns(self, request: pb.PredictColumnsRequest, _: Context) -> pb.PredictColumnsResponse:
+        """Forecasts many games as columns."""
+        response = pb.PredictColumnsResponse()
+        for part in await self._forecasts.forecast_columns(columns.columns_query(request), request.model_version):
+            response.MergeFrom(columns.columns_message(part))
         return response
 
     def stream_predictions(self, request: pb.StreamPredictionsRequest, _: Context) -> AsyncIterator[bytes]:

@@ -14,6 +14,7 @@ from prometheus_client import Counter
 
 from dejavu_common.clock import utc_now
 from dejavu_common.tracing import span
+from dejavu_models.columns import ColumnsQuery, ForecastColumns
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Chosen
@@ -132,6 +133,25 @@ class ForecastService:
             for index, each in zip(changed, again, strict=True):
                 results[index] = each
         return results
+
+    async def forecast_columns(self, query: ColumnsQuery, model_version: str) -> list[ForecastColumns]:
+        """Answers a request of columns, which records nothing, with one model; in parts, in order.
+
+        Args:
+            query: the request.
+            model_version: the requested model; empty for the active one.
+
+        Raises:
+            UnknownModel, NotLoaded, Unsupported: if no model can answer it.
+            Overloaded: if too many queries wait already.
+        """
+        forecaster = await self._models.obtain(model_version) if model_version else self._models.get()
+        forecaster.check_columns(query)
+        with span("forecast", queries=len(query)):
+            answers = await self._batcher.forecast_columns(forecaster, query)
+        if self._answered is not None:
+            self._answered(forecaster.version, query.horizon).inc(len(query))
+        return answers
 
     async def _forecast_many(self, requests: Sequence[ForecastRequest]) -> list[Result[IssuedForecast]]:
         """Answers many requests with the models that answer now, unless those change meanwhile."""

@@ -8,11 +8,12 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from dejavu_models.arrays import from_npz, to_npz
+from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.native import native
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.game_distribution import GameDistribution
+from dejavu_models.uncertainty.issued import AdaptedScores
 from dejavu_models.uncertainty.lattice.compiled import CompiledTables
 from dejavu_models.uncertainty.lattice.game import GameTables
 from dejavu_models.uncertainty.lattice.inputs import LiveInputs
@@ -83,15 +84,42 @@ class LatticeCalibration:
             margin: expected final differential before tip-off, in points; None if unknown.
             live: the live inputs, (1,) each, if there are any.
         """
+        return self._tables_of(situation, live=live is not None).game(
+            point, lead, 0.0 if margin is None else margin, live
+        )
+
+    def columns(
+        self, situation: Situation, points: Floats, leads: Floats, margins: Floats, at: AdaptedScores
+    ) -> tuple[Floats, Floats]:
+        """Returns the numbers of n games without live inputs, by the compiled models; see `game`.
+
+        Args:
+            situation: one that has a distribution.
+            points: (n,), point forecasts, in points.
+            leads: (n,), last known differentials, in points.
+            margins: (n,), expected final differentials before tip-off, in points; 0 if unknown.
+            at: where quantiles are taken.
+
+        Returns:
+            P(the home team leads), (n,), not adapted; and the quantiles, (n, len(at.levels)), in points.
+
+        Raises:
+            ValueError: if the extension was not built.
+        """
+        tables = self._tables_of(situation, live=False)
+        if not isinstance(tables, CompiledTables):
+            raise ValueError("columns need the compiled extension")
+        return tables.columns(points, leads, margins, at)
+
+    def _tables_of(self, situation: Situation, *, live: bool) -> GameTables | CompiledTables:
         # A number, because hashing a situation with its enums costs more than all of the scale.
         horizon, minute, source = situation
-        key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * ((live is not None) + 2 * source))
+        key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * (live + 2 * source))
         tables = self._tables.get(key)
         if tables is None:
-            model = self.model(situation.margin_source, live=live is not None)
-            plain = GameTables(model, situation.horizon, situation.minute)
+            plain = GameTables(self.model(source, live=live), horizon, minute)
             tables = self._tables[key] = plain if native is None else CompiledTables(plain)
-        return tables.game(point, lead, 0.0 if margin is None else margin, live)
+        return tables
 
     def shift(self, situation: Situation, live: LiveInputs | None) -> float:
         """Returns what live inputs, (1,) each, add to a point forecast, in points; 0 without them."""

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any
 
+from dejavu_models.arrays import Floats
 from dejavu_models.native import native
 from dejavu_models.types import Interval
 from dejavu_models.uncertainty.conformal_scores import LEVEL_GRID, NORMAL, ScoreGrid
+from dejavu_models.uncertainty.issued import AdaptedScores
 from dejavu_models.uncertainty.lattice import distribution, game, margin_model
 from dejavu_models.uncertainty.lattice.distribution import around_point
 from dejavu_models.uncertainty.lattice.game import GameTables, check_level
@@ -46,6 +48,11 @@ class CompiledTables:
             raise ValueError("this model needs live inputs")
         points, side, recency = float(live.points[0]), float(live.last_side[0]), float(live.recency[0])
         return CompiledLatticeGame(self.games, point, self._tables.game(point, lead, margin, points, side, recency))
+
+    def columns(self, points: Floats, leads: Floats, margins: Floats, at: AdaptedScores) -> tuple[Floats, Floats]:
+        """Returns the numbers of many games; see `LatticeCalibration.columns`."""
+        columns: tuple[Floats, Floats] = self._tables.columns(points, leads, margins, _grid(*at))
+        return columns
 
 
 class CompiledLatticeGame:

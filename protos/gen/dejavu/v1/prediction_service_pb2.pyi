@@ -271,6 +271,122 @@ class PredictBatchResult(_message.Message):
 Global___PredictBatchResult: _TypeAlias = PredictBatchResult  # noqa: Y015
 
 @_typing.final
+class PredictColumnsRequest(_message.Message):
+    """Requests forecasts of many games, with the same options for all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATTERNS_FIELD_NUMBER: _builtins.int
+    MINUTES_FIELD_NUMBER: _builtins.int
+    PREGAME_MARGINS_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
+    ALPHA_FIELD_NUMBER: _builtins.int
+    QUANTILE_LEVELS_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    horizon: _forecast_pb2.Horizon.ValueType
+    """The horizon to forecast; unspecified: the half."""
+    alpha: _builtins.float
+    """Miscoverage rate of the intervals, in (0, 1); absent: 0.05."""
+    model_version: _builtins.str
+    """Version of the model to use; empty: the active one."""
+    @_builtins.property
+    def patterns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Score differentials (home − away, in points) at the end of each minute of play, of all games one after another.
+        Finite, within ±200.
+        """
+
+    @_builtins.property
+    def minutes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Number of slots of each game in patterns, 1 to 47, for the half at most 23, and a number that the model supports.
+        1 to 5000 games; the sum is the length of patterns.
+        """
+
+    @_builtins.property
+    def pregame_margins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Expected final differentials (home − away) before the games, in points, NaN where unknown. Empty: all are unknown."""
+
+    @_builtins.property
+    def quantile_levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Levels of the quantiles to return, each in (0, 1), at most 99 of them; games × levels at most 100000."""
+
+    def __init__(
+        self,
+        *,
+        patterns: _abc.Iterable[_builtins.float] | None = ...,
+        minutes: _abc.Iterable[_builtins.int] | None = ...,
+        pregame_margins: _abc.Iterable[_builtins.float] | None = ...,
+        horizon: _forecast_pb2.Horizon.ValueType = ...,
+        alpha: _builtins.float | None = ...,
+        quantile_levels: _abc.Iterable[_builtins.float] | None = ...,
+        model_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "alpha", b"alpha"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "alpha", b"alpha", "horizon", b"horizon", "minutes", b"minutes", "model_version", b"model_version", "patterns", b"patterns", "pregame_margins", b"pregame_margins", "quantile_levels", b"quantile_levels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
+    _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__alpha) -> _WhichOneofReturnType__alpha | None: ...
+
+Global___PredictColumnsRequest: _TypeAlias = PredictColumnsRequest  # noqa: Y015
+
+@_typing.final
+class PredictColumnsResponse(_message.Message):
+    """Returns forecasts of many games, in the order of the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    CALIBRATION_SEQUENCE_FIELD_NUMBER: _builtins.int
+    POINT_FORECASTS_FIELD_NUMBER: _builtins.int
+    INTERVAL_LOWERS_FIELD_NUMBER: _builtins.int
+    INTERVAL_UPPERS_FIELD_NUMBER: _builtins.int
+    HOME_LEAD_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    QUANTILES_FIELD_NUMBER: _builtins.int
+    model_version: _builtins.str
+    """Version of the model that made all of them."""
+    calibration_sequence: _builtins.int
+    """Sequence of the ledger up to which reported outcomes have adapted them."""
+    @_builtins.property
+    def point_forecasts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Point forecasts of the differentials at the horizon, in points."""
+
+    @_builtins.property
+    def interval_lowers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Lower ends of the intervals, in points."""
+
+    @_builtins.property
+    def interval_uppers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Upper ends of the intervals, in points."""
+
+    @_builtins.property
+    def home_lead_probabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Probabilities that the home team leads at the horizon."""
+
+    @_builtins.property
+    def quantiles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Quantiles, in points: those of the first game in the order of quantile_levels, then those of the second, …"""
+
+    def __init__(
+        self,
+        *,
+        model_version: _builtins.str = ...,
+        calibration_sequence: _builtins.int = ...,
+        point_forecasts: _abc.Iterable[_builtins.float] | None = ...,
+        interval_lowers: _abc.Iterable[_builtins.float] | None = ...,
+        interval_uppers: _abc.Iterable[_builtins.float] | None = ...,
+        home_lead_probabilities: _abc.Iterable[_builtins.float] | None = ...,
+        quantiles: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration_sequence", b"calibration_sequence", "home_lead_probabilities", b"home_lead_probabilities", "interval_lowers", b"interval_lowers", "interval_uppers", b"interval_uppers", "model_version", b"model_version", "point_forecasts", b"point_forecasts", "quantiles", b"quantiles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PredictColumnsResponse: _TypeAlias = PredictColumnsResponse  # noqa: Y015
+
+@_typing.final
 class PredictError(_message.Message):
     """Why one request of a batch was refused."""
 

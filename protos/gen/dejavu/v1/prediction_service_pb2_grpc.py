@@ -53,6 +53,11 @@ class PredictionServiceStub(object):
                 request_serializer=dejavu_dot_v1_dot_prediction__service__pb2.PredictBatchRequest.SerializeToString,
                 response_deserializer=dejavu_dot_v1_dot_prediction__service__pb2.PredictBatchResponse.FromString,
                 _registered_method=True)
+        self.PredictColumns = channel.unary_unary(
+                '/dejavu.v1.PredictionService/PredictColumns',
+                request_serializer=dejavu_dot_v1_dot_prediction__service__pb2.PredictColumnsRequest.SerializeToString,
+                response_deserializer=dejavu_dot_v1_dot_prediction__service__pb2.PredictColumnsResponse.FromString,
+                _registered_method=True)
         self.StreamPredictions = channel.unary_stream(
                 '/dejavu.v1.PredictionService/StreamPredictions',
                 request_serializer=dejavu_dot_v1_dot_prediction__service__pb2.StreamPredictionsRequest.SerializeToString,
@@ -91,6 +96,14 @@ class PredictionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PredictColumns(self, request, context):
+        """Forecasts many games as columns, for who scores whole seasons: options once, no message for a game. What-ifs only;
+        the numbers are those of Predict. One invalid value fails the call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StreamPredictions(self, request, context):
         """Streams every recorded forecast and reported outcome of all workers, once and in order of sequence, starting now or
         after a token.
@@ -118,6 +131,11 @@ def add_PredictionServiceServicer_to_server(servicer, server):
                     servicer.PredictBatch,
                     request_deserializer=dejavu_dot_v1_dot_prediction__service__pb2.PredictBatchRequest.FromString,
                     response_serializer=dejavu_dot_v1_dot_prediction__service__pb2.PredictBatchResponse.SerializeToString,
+            ),
+            'PredictColumns': grpc.unary_unary_rpc_method_handler(
+                    servicer.PredictColumns,
+                    request_deserializer=dejavu_dot_v1_dot_prediction__service__pb2.PredictColumnsRequest.FromString,
+                    response_serializer=dejavu_dot_v1_dot_prediction__service__pb2.PredictColumnsResponse.SerializeToString,
             ),
             'StreamPredictions': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamPredictions,
@@ -193,6 +211,33 @@ class PredictionService(object):
             '/dejavu.v1.PredictionService/PredictBatch',
             dejavu_dot_v1_dot_prediction__service__pb2.PredictBatchRequest.SerializeToString,
             dejavu_dot_v1_dot_prediction__service__pb2.PredictBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PredictColumns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dejavu.v1.PredictionService/PredictColumns',
+            dejavu_dot_v1_dot_prediction__service__pb2.PredictColumnsRequest.SerializeToString,
+            dejavu_dot_v1_dot_prediction__service__pb2.PredictColumnsResponse.FromString,
             options,
             channel_credentials,
             insecure,

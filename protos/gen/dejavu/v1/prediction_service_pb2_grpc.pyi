@@ -46,6 +46,10 @@ class PredictionServiceStub:
     """Forecasts one game. With a game_id the forecast is committed to the ledger before the response is sent."""
     PredictBatch: _grpc.UnaryUnaryMultiCallable[_prediction_service_pb2.PredictBatchRequest, _prediction_service_pb2.PredictBatchResponse]
     """Forecasts many games; each succeeds or fails independently."""
+    PredictColumns: _grpc.UnaryUnaryMultiCallable[_prediction_service_pb2.PredictColumnsRequest, _prediction_service_pb2.PredictColumnsResponse]
+    """Forecasts many games as columns, for who scores whole seasons: options once, no message for a game. What-ifs only;
+    the numbers are those of Predict. One invalid value fails the call.
+    """
     StreamPredictions: _grpc.UnaryStreamMultiCallable[_prediction_service_pb2.StreamPredictionsRequest, _prediction_service_pb2.StreamPredictionsResponse]
     """Streams every recorded forecast and reported outcome of all workers, once and in order of sequence, starting now or
     after a token.
@@ -71,6 +75,10 @@ class PredictionServiceAsyncStub(PredictionServiceStub):
     """Forecasts one game. With a game_id the forecast is committed to the ledger before the response is sent."""
     PredictBatch: _aio.UnaryUnaryMultiCallable[_prediction_service_pb2.PredictBatchRequest, _prediction_service_pb2.PredictBatchResponse]  # type: ignore[assignment]
     """Forecasts many games; each succeeds or fails independently."""
+    PredictColumns: _aio.UnaryUnaryMultiCallable[_prediction_service_pb2.PredictColumnsRequest, _prediction_service_pb2.PredictColumnsResponse]  # type: ignore[assignment]
+    """Forecasts many games as columns, for who scores whole seasons: options once, no message for a game. What-ifs only;
+    the numbers are those of Predict. One invalid value fails the call.
+    """
     StreamPredictions: _aio.UnaryStreamMultiCallable[_prediction_service_pb2.StreamPredictionsRequest, _prediction_service_pb2.StreamPredictionsResponse]  # type: ignore[assignment]
     """Streams every recorded forecast and reported outcome of all workers, once and in order of sequence, starting now or
     after a token.
@@ -105,6 +113,16 @@ class PredictionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_prediction_service_pb2.PredictBatchResponse, _abc.Awaitable[_prediction_service_pb2.PredictBatchResponse]]:
         """Forecasts many games; each succeeds or fails independently."""
+
+    @_abc_1.abstractmethod
+    def PredictColumns(
+        self,
+        request: _prediction_service_pb2.PredictColumnsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_prediction_service_pb2.PredictColumnsResponse, _abc.Awaitable[_prediction_service_pb2.PredictColumnsResponse]]:
+        """Forecasts many games as columns, for who scores whole seasons: options once, no message for a game. What-ifs only;
+        the numbers are those of Predict. One invalid value fails the call.
+        """
 
     @_abc_1.abstractmethod
     def StreamPredictions(

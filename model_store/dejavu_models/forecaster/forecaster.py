@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
 from decimal import ROUND_CEILING, Context
 
 import numpy as np
 
 from dejavu_models import betting
 from dejavu_models.betting import StakingPolicy
+from dejavu_models.columns import ColumnsQuery, ForecastColumns
 from dejavu_models.errors import (
     AlphaTooSmall,
     QuantileTooExtreme,
@@ -19,6 +19,8 @@ from dejavu_models.errors import (
     UnsupportedTotals,
 )
 from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.forecaster.active_state import ActiveState
+from dejavu_models.forecaster.columns import columns_of, compiled_columns
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.online_state import INITIAL, OnlineState
@@ -26,16 +28,13 @@ from dejavu_models.point.batch import ExplainedGame, GameBatch, PredictedGame
 from dejavu_models.point.compiled import compiled_models
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.explanation import explanation
-from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings, RatingsByDate, are_usable, ratings_warnings
-from dejavu_models.totals.by_date import TotalsByDate
+from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings
 from dejavu_models.totals.forecast import forecast_total
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import (
     HORIZONS,
     AdaptationMode,
-    ExpectedMarginTerms,
     Forecast,
-    Horizon,
     MarginSource,
     ModelInfo,
     SimilarGame,
@@ -45,7 +44,7 @@ from dejavu_models.types import (
 from dejavu_models.uncertainty.adaptive import quarter_of
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.game_distribution import GameDistribution
-from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedDistribution, adapters
+from dejavu_models.uncertainty.issued import IssuedDistribution
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveInputs
 
@@ -87,7 +86,7 @@ class Forecaster:
         self.ratings: Ratings = ratings.ratings()
         self._info = model_info(manifest, calibration)
         self._warnings = () if manifest.verdict.fit else (WarningReason.MODEL_UNFIT,)
-        self._active = _ActiveState(INITIAL, ratings, totals)
+        self._active = ActiveState(INITIAL, ratings, totals)
 
     @property
     def info(self) -> ModelInfo:
@@ -113,7 +112,7 @@ class Forecaster:
 
     def update(self, state: OnlineState) -> None:
         """Replaces the online state; a batch in progress finishes with the state it started with."""
-        self._active = _ActiveState(state, self.rating_filter, self.totals)
+        self._active = ActiveState(state, self.rating_filter, self.totals)
 
     def check(self, query: ForecastQuery) -> None:
         """Checks that this model supports a query.
@@ -212,6 +211,22 @@ class Forecaster:
             for query, margin, row in zip(queries, margins, row_of, strict=True)
         ]
 
+    def check_columns(self, query: ColumnsQuery) -> None:
+        """Checks that this model supports a request of columns.
+
+        Raises:
+            UnsupportedHorizon, UnsupportedSlots, AlphaTooSmall, QuantileTooExtreme: if it does not.
+        """
+        for minutes in np.unique(query.minutes).tolist():
+            self.check(query.query_of((0.0,) * minutes))
+
+    def forecast_columns(self, query: ColumnsQuery) -> ForecastColumns:
+        """Answers a request accepted by `check_columns`: what `forecast_many` answers to each game, in one pass."""
+        state = self._active
+        if self._compiled is not None and isinstance(self.calibration, LatticeCalibration):
+            return compiled_columns(self._compiled, self.calibration, state, query, self.version)
+        return columns_of(self.forecast_many(query.queries()), len(query.quantile_levels), self.version, state.sequence)
+
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
         """Returns the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""
         dejavu = self.models.minutes.get(forecast.elapsed_minutes)
@@ -222,7 +237,7 @@ class Forecaster:
         query: ForecastQuery,
         margin: float | None,
         of_models: float,
-        state: _ActiveState,
+        state: ActiveState,
         explained: ExplainedGame | None,
     ) -> Forecast:
         """Returns the forecast of a query around the point that the models give, explained or not."""
@@ -270,96 +285,12 @@ class Forecaster:
             total=self._total(query, state),
         )
 
-    def _total(self, query: ForecastQuery, state: _ActiveState) -> TotalForecast | None:
+    def _total(self, query: ForecastQuery, state: ActiveState) -> TotalForecast | None:
         if self.totals is None or query.total_points is None:
             return None
         source, expected = state.expected_total(query, self.max_ratings_days)
         tables = self.totals.tables(source, query.horizon, query.pattern.minutes)
         return forecast_total(tables, query, query.total_points, expected, self.policy)
-
-
-class _ActiveState:
-    """Online state, prepared for answering queries; with the ratings of the bundle if it has none."""
-
-    def __init__(self, online: OnlineState, bundled: RatingFilter, totals: Totals | None) -> None:
-        self.sequence = online.sequence
-        self.mode = online.mode
-        self.adapters: dict[tuple[Horizon, int], IntervalAdapter] = (
-            {} if online.mode is None else adapters(online.trackers, online.method)
-        )
-        self._live = online.ratings
-        self._ratings = RatingsByDate(bundled if online.ratings is None else online.ratings.filter, online.schedule)
-        self.ratings_date = self._ratings.newest.date
-        self.finals = 0 if online.ratings is None else online.ratings.finals
-        self.unseen = {} if online.ratings is None else online.ratings.unseen
-        self._live_totals = online.totals
-        self._totals: TotalsByDate | None = None
-        if totals is not None:
-            of_totals = totals.ratings if online.totals is None else online.totals.filter
-            self._totals = TotalsByDate(of_totals, online.schedule)
-
-    def end(self, query: ForecastQuery) -> date:
-        """Returns the date on which the knowledge of the teams of a query ends."""
-        return min(self.unseen.get(code, self.ratings_date) for code in (query.home_team, query.away_team))
-
-    def ending(self, query: ForecastQuery, end: date) -> tuple[str, ...]:
-        """Returns which teams of a query were not seen after a date, because of a gap."""
-        return tuple(code for code in (query.home_team, query.away_team) if self.unseen.get(code) == end)
-
-    @staticmethod
-    def asks_for_ratings(query: ForecastQuery) -> bool:
-        """Returns whether a query asks for the ratings of its teams: it has both, and no margin."""
-        return query.pregame_margin is None and query.home_team != "" and query.away_team != ""
-
-    def warnings(self, query: ForecastQuery, max_days: int) -> tuple[WarningReason, ...]:
-        """Returns the warnings about the age of the ratings that a query asks for."""
-        return ratings_warnings(self.ratings_date, query.game_date, max_days, self.end(query))
-
-    def _uses_ratings(self, query: ForecastQuery, max_days: int) -> bool:
-        return self.asks_for_ratings(query) and are_usable(
-            self.ratings_date, query.game_date, max_days, self.end(query)
-        )
-
-    def expected_margin(self, query: ForecastQuery, max_days: int) -> float | None:
-        """Returns the expected final differential before the game, in points: as given, from ratings, or None."""
-        if query.pregame_margin is not None:
-            return query.pregame_margin
-        terms = self.margin_terms(query, max_days)
-        return None if terms is None else terms.margin
-
-    def margin_terms(self, query: ForecastQuery, max_days: int) -> ExpectedMarginTerms | None:
-        """Returns what the expected margin of a query is made of; None unless it is from ratings."""
-        if not self._uses_ratings(query, max_days):
-            return None
-        return self._ratings.expected_margin_terms(query.home_team, query.away_team, query.game_date, query.is_playoffs)
-
-    def margin_source(self, query: ForecastQuery, max_days: int) -> MarginSource:
-        """Returns the source of the expected margin of a query."""
-        if query.pregame_margin is not None:
-            return MarginSource.KNOWN
-        if not self._uses_ratings(query, max_days):
-            return MarginSource.UNKNOWN
-        if self._live is None or self._ratings.are_of_earlier_season(query.game_date):
-            return MarginSource.RATED
-        return MarginSource.KNOWN if self._live.known(query.home_team, query.away_team) else MarginSource.RATED
-
-    def expected_total(self, query: ForecastQuery, max_days: int) -> tuple[MarginSource, float | None]:
-        """Returns the expected final total before the game, in points, and its source; None if it is unknown.
-
-        A given margin says nothing of it. Ratings of totals know as much of a team as those of margins, or less.
-        """
-        totals = self._totals
-        if totals is None or not (query.home_team and query.away_team):
-            return MarginSource.UNKNOWN, None
-        end = min(self.end(query), totals.newest)
-        if not are_usable(totals.newest, query.game_date, max_days, end):
-            return MarginSource.UNKNOWN, None
-        expected = totals.expected_total(query.home_team, query.away_team, query.game_date, query.is_playoffs)
-        live = self._live_totals
-        if live is None or totals.are_of_earlier_season(query.game_date):
-            return MarginSource.RATED, expected
-        known = live.known(query.home_team, query.away_team)
-        return (MarginSource.KNOWN if known else MarginSource.RATED), expected
 
 
 def _situation(query: ForecastQuery, source: MarginSource) -> Situation:

@@ -1,0 +1,143 @@
+"""Forecasts of many games as columns: what is sent and received, as Arrow or numpy arrays or plain lists.
+
+Neither library is needed: columns are buffers, which `numpy.asarray` shows without a copy.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED, Horizon
+from dejavu.v1.prediction_service_pb2 import PredictColumnsRequest, PredictColumnsResponse
+from dejavu_client.export import missing_extra
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForecastColumns:
+    """Forecasts of n games, in the order of the request.
+
+    Attributes:
+        model_version: version of the model that made them.
+        calibration_sequence: sequence of the ledger up to which outcomes have adapted them.
+        points: (n,) float64, point forecasts of the differentials, in points.
+        lower, upper: (n,) float64, ends of the intervals, in points.
+        home_lead_probabilities: (n,) float64.
+        levels: levels of the quantiles.
+        quantiles: (n × levels,) float64, in points: those of the first game, then those of the second, …
+    """
+
+    model_version: str
+    calibration_sequence: int
+    points: array[float]
+    lower: array[float]
+    upper: array[float]
+    home_lead_probabilities: array[float]
+    levels: tuple[float, ...]
+    quantiles: array[float]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def quantile(self, level: float) -> array[float]:
+        """Returns the quantiles at one of `levels`, (n,), in points.
+
+        Raises:
+            ValueError: if the level was not requested.
+        """
+        return self.quantiles[self.levels.index(level) :: len(self.levels)]
+
+    def to_arrow(self) -> Any:
+        """Returns a pyarrow.Table: point, lower, upper, home_lead_probability, and quantile_LEVEL for each level.
+
+        Raises:
+            ImportError: if pyarrow is not installed; the message names the extra to install.
+        """
+        try:
+            import pyarrow as pa  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise missing_extra("pyarrow", "arrow") from error
+        columns = {
+            "point": self.points,
+            "lower": self.lower,
+            "upper": self.upper,
+            "home_lead_probability": self.home_lead_probabilities,
+            **{f"quantile_{level:g}": self.quantile(level) for level in self.levels},
+        }
+        arrays = {
+            name: pa.Array.from_buffers(pa.float64(), len(self), [None, pa.py_buffer(column)])
+            for name, column in columns.items()
+        }
+        version = {"model_version": self.model_version}
+        return pa.table(arrays).replace_schema_metadata(version)
+
+
+def columns_request(
+    patterns: Any,
+    minutes: Any = None,
+    *,
+    pregame_margins: Any = None,
+    horizon: Horizon.ValueType = HORIZON_UNSPECIFIED,
+    alpha: float | None = None,
+    quantile_levels: Sequence[float] = (),
+    model_version: str = "",
+) -> PredictColumnsRequest:
+    """Builds a request; see `DejavuClient.predict_columns`.
+
+    Raises:
+        TypeError: if there are no minutes, and patterns are not those of each game.
+    """
+    values = _values(patterns)
+    if minutes is None:
+        rows = [_without_padding(_values(row)) for row in values]
+        values = [value for row in rows for value in row]
+        lengths: Iterable[int] = map(len, rows)
+    else:
+        lengths = map(int, _values(minutes))
+    margins = () if pregame_margins is None else _values(pregame_margins)
+    return PredictColumnsRequest(
+        patterns=values,
+        minutes=lengths,
+        pregame_margins=[math.nan if margin is None else margin for margin in margins],
+        horizon=horizon,
+        alpha=alpha,
+        quantile_levels=quantile_levels,
+        model_version=model_version,
+    )
+
+
+def columns_of(response: PredictColumnsResponse, levels: Sequence[float]) -> ForecastColumns:
+    """Returns the columns of a response, whose quantiles are at these levels."""
+    return ForecastColumns(
+        model_version=response.model_version,
+        calibration_sequence=response.calibration_sequence,
+        points=array("d", response.point_forecasts),
+        lower=array("d", response.interval_lowers),
+        upper=array("d", response.interval_uppers),
+        home_lead_probabilities=array("d", response.home_lead_probabilities),
+        levels=tuple(levels),
+        quantiles=array("d", response.quantiles),
+    )
+
+
+def _values(values: Any) -> list[Any]:
+    """Returns a list of what an Arrow or numpy array, or any iterable has: plain numbers, or rows."""
+    for method in ("to_pylist", "tolist"):
+        if convert := getattr(values, method, None):
+            converted: list[Any] = convert()
+            return converted
+    try:
+        return list(values)
+    except TypeError as error:
+        raise TypeError("patterns must be those of each game; give minutes if they follow one another") from error
+
+
+def _without_padding(row: list[Any]) -> list[Any]:
+    """Returns a pattern without the NaN or null at its end, with which arrays of two dimensions are padded."""
+    length = len(row)
+    while length and (row[length - 1] is None or row[length - 1] != row[length - 1]):
+        length -= 1
+    return row[:length]

@@ -1,0 +1,149 @@
+"""Forecasts of many games as columns, for who scores whole seasons: options once, no objects for each game."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dejavu_models.arrays import Floats, Integers
+from dejavu_models.errors import FieldErrors, InvalidMargin, InvalidPattern
+from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern, check_level_count
+from dejavu_models.types import MAX_DIFFERENTIAL, Horizon
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ColumnsQuery:
+    """Request for forecasts of n games to one horizon.
+
+    Attributes:
+        patterns: differentials at the end of each minute of play of all games, one game after another, in points.
+        minutes: (n,), number of minutes of each game's pattern, from 1 to the last before the horizon.
+        horizon: the horizon.
+        alpha: miscoverage rate of the intervals, in (0, 1).
+        pregame_margins: (n,), expected final differentials before the games, in points; NaN if unknown. Empty: all are
+            unknown.
+        quantile_levels: each in (0, 1), at most MAX_QUANTILES.
+
+    Raises:
+        InvalidPattern, InvalidMargin, InvalidAlpha, InvalidQuantile: if a value is out of bounds or columns differ in
+            length; `others` has the errors of further fields.
+    """
+
+    patterns: Floats
+    minutes: Integers
+    horizon: Horizon = Horizon.HALFTIME
+    alpha: float = DEFAULT_ALPHA
+    pregame_margins: Floats = field(default_factory=lambda: np.zeros(0))
+    quantile_levels: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_level_count(len(self.quantile_levels))
+        faults = FieldErrors()
+        faults.read(self._check_patterns, None)
+        faults.read(self._check_margins, None)
+        faults.read(self._check_options, None)
+        faults.raise_first()
+
+    def __len__(self) -> int:
+        return len(self.minutes)
+
+    def _check_patterns(self) -> None:
+        longest = self.horizon.last_slot
+        wrong = np.flatnonzero((self.minutes < 1) | (self.minutes > longest))
+        if len(wrong):
+            row = int(wrong[0])
+            expected = f"1 to {longest} to forecast {self.horizon.value}"
+            raise InvalidPattern(f"{self.minutes[row]} slots", expected, field=f"minutes[{row}]")
+        slots = int(self.minutes.sum())
+        if slots != len(self.patterns):
+            expected = f"{slots} slots, the sum of minutes"
+            raise InvalidPattern(f"{len(self.patterns)} slots", expected, field="patterns")
+        wrong = np.flatnonzero(~(np.abs(self.patterns) <= MAX_DIFFERENTIAL))  # NaN too
+        if len(wrong):
+            slot = int(wrong[0])
+            row = int(np.searchsorted(self.offsets, slot, side="right")) - 1
+            raise InvalidPattern(
+                f"{self.patterns[slot]:g} in minute {slot - int(self.offsets[row]) + 1} of game {row}",
+                f"a finite number within ±{MAX_DIFFERENTIAL:g}",
+                field=f"patterns[{slot}]",
+            )
+
+    def _check_margins(self) -> None:
+        margins = self.pregame_margins
+        if len(margins) not in {0, len(self)}:
+            raise InvalidMargin(
+                f"{len(margins)} margins", f"none, or one of each of the {len(self)} games", field="pregame_margins"
+            )
+        wrong = np.flatnonzero(np.abs(margins) > MAX_DIFFERENTIAL)
+        if len(wrong):
+            row = int(wrong[0])
+            expected = f"a number within ±{MAX_DIFFERENTIAL:g}, or NaN if unknown"
+            raise InvalidMargin(f"{margins[row]:g}", expected, field=f"pregame_margins[{row}]")
+
+    def _check_options(self) -> None:
+        self.query_of((0.0,))
+
+    @property
+    def offsets(self) -> Integers:
+        """(n + 1,), the first slot of each game in `patterns`, then the number of slots."""
+        return np.concatenate([[0], np.cumsum(self.minutes)])
+
+    @property
+    def margins(self) -> Floats:
+        """(n,), expected final differentials before the games, in points; NaN if unknown."""
+        return self.pregame_margins if len(self.pregame_margins) else np.full(len(self), np.nan)
+
+    def query_of(self, differentials: Sequence[float], margin: float = math.nan) -> ForecastQuery:
+        """Returns the query of one game with these options."""
+        return ForecastQuery(
+            ScorePattern(tuple(differentials)),
+            self.horizon,
+            self.alpha,
+            pregame_margin=None if math.isnan(margin) else margin,
+            quantile_levels=self.quantile_levels,
+        )
+
+    def queries(self) -> list[ForecastQuery]:
+        """Returns the queries of all games."""
+        offsets, slots = self.offsets.tolist(), self.patterns.tolist()
+        return [
+            self.query_of(slots[offsets[row] : offsets[row + 1]], margin)
+            for row, margin in enumerate(self.margins.tolist())
+        ]
+
+    def rows(self, start: int, stop: int) -> ColumnsQuery:
+        """Returns the request for some of the games."""
+        offsets = self.offsets
+        return ColumnsQuery(
+            self.patterns[offsets[start] : offsets[min(stop, len(self))]],
+            self.minutes[start:stop],
+            self.horizon,
+            self.alpha,
+            self.pregame_margins[start:stop],
+            self.quantile_levels,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForecastColumns:
+    """Forecasts of n games, equal to those of each game alone.
+
+    Attributes:
+        model_version: version of the model.
+        calibration_sequence: sequence of the ledger up to which outcomes have adapted them.
+        points: (n,), point forecasts, in points.
+        lower, upper: (n,), ends of the intervals, in points.
+        home_lead_probabilities: (n,).
+        quantiles: (n, levels), in points.
+    """
+
+    model_version: str
+    calibration_sequence: int
+    points: Floats
+    lower: Floats
+    upper: Floats
+    home_lead_probabilities: Floats
+    quantiles: Floats

@@ -1,0 +1,103 @@
+"""What a forecaster knows of outcomes and ratings while it answers one batch."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.online_state import OnlineState
+from dejavu_models.ratings import RatingFilter, RatingsByDate, are_usable, ratings_warnings
+from dejavu_models.totals.by_date import TotalsByDate
+from dejavu_models.totals.totals import Totals
+from dejavu_models.types import ExpectedMarginTerms, Horizon, MarginSource, WarningReason
+from dejavu_models.uncertainty.issued import IntervalAdapter, adapters
+
+
+class ActiveState:
+    """Online state, prepared for answering queries; with the ratings of the bundle if it has none.
+
+    Args:
+        online: the online state.
+        bundled: state of the rating filter of the bundle.
+        totals: tables and ratings of total points; None if the bundle has none.
+    """
+
+    def __init__(self, online: OnlineState, bundled: RatingFilter, totals: Totals | None) -> None:
+        self.sequence = online.sequence
+        self.mode = online.mode
+        self.adapters: dict[tuple[Horizon, int], IntervalAdapter] = (
+            {} if online.mode is None else adapters(online.trackers, online.method)
+        )
+        self._live = online.ratings
+        self._ratings = RatingsByDate(bundled if online.ratings is None else online.ratings.filter, online.schedule)
+        self.ratings_date = self._ratings.newest.date
+        self.finals = 0 if online.ratings is None else online.ratings.finals
+        self.unseen = {} if online.ratings is None else online.ratings.unseen
+        self._live_totals = online.totals
+        self._totals: TotalsByDate | None = None
+        if totals is not None:
+            of_totals = totals.ratings if online.totals is None else online.totals.filter
+            self._totals = TotalsByDate(of_totals, online.schedule)
+
+    def end(self, query: ForecastQuery) -> date:
+        """Returns the date on which the knowledge of the teams of a query ends."""
+        return min(self.unseen.get(code, self.ratings_date) for code in (query.home_team, query.away_team))
+
+    def ending(self, query: ForecastQuery, end: date) -> tuple[str, ...]:
+        """Returns which teams of a query were not seen after a date, because of a gap."""
+        return tuple(code for code in (query.home_team, query.away_team) if self.unseen.get(code) == end)
+
+    @staticmethod
+    def asks_for_ratings(query: ForecastQuery) -> bool:
+        """Returns whether a query asks for the ratings of its teams: it has both, and no margin."""
+        return query.pregame_margin is None and query.home_team != "" and query.away_team != ""
+
+    def warnings(self, query: ForecastQuery, max_days: int) -> tuple[WarningReason, ...]:
+        """Returns the warnings about the age of the ratings that a query asks for."""
+        return ratings_warnings(self.ratings_date, query.game_date, max_days, self.end(query))
+
+    def _uses_ratings(self, query: ForecastQuery, max_days: int) -> bool:
+        return self.asks_for_ratings(query) and are_usable(
+            self.ratings_date, query.game_date, max_days, self.end(query)
+        )
+
+    def expected_margin(self, query: ForecastQuery, max_days: int) -> float | None:
+        """Returns the expected final differential before the game, in points: as given, from ratings, or None."""
+        if query.pregame_margin is not None:
+            return query.pregame_margin
+        terms = self.margin_terms(query, max_days)
+        return None if terms is None else terms.margin
+
+    def margin_terms(self, query: ForecastQuery, max_days: int) -> ExpectedMarginTerms | None:
+        """Returns what the expected margin of a query is made of; None unless it is from ratings."""
+        if not self._uses_ratings(query, max_days):
+            return None
+        return self._ratings.expected_margin_terms(query.home_team, query.away_team, query.game_date, query.is_playoffs)
+
+    def margin_source(self, query: ForecastQuery, max_days: int) -> MarginSource:
+        """Returns the source of the expected margin of a query."""
+        if query.pregame_margin is not None:
+            return MarginSource.KNOWN
+        if not self._uses_ratings(query, max_days):
+            return MarginSource.UNKNOWN
+        if self._live is None or self._ratings.are_of_earlier_season(query.game_date):
+            return MarginSource.RATED
+        return MarginSource.KNOWN if self._live.known(query.home_team, query.away_team) else MarginSource.RATED
+
+    def expected_total(self, query: ForecastQuery, max_days: int) -> tuple[MarginSource, float | None]:
+        """Returns the expected final total before the game, in points, and its source; None if it is unknown.
+
+        A given margin says nothing of it. Ratings of totals know as much of a team as those of margins, or less.
+        """
+        totals = self._totals
+        if totals is None or not (query.home_team and query.away_team):
+            return MarginSource.UNKNOWN, None
+        end = min(self.end(query), totals.newest)
+        if not are_usable(totals.newest, query.game_date, max_days, end):
+            return MarginSource.UNKNOWN, None
+        expected = totals.expected_total(query.home_team, query.away_team, query.game_date, query.is_playoffs)
+        live = self._live_totals
+        if live is None or totals.are_of_earlier_season(query.game_date):
+            return MarginSource.RATED, expected
+        known = live.known(query.home_team, query.away_team)
+        return (MarginSource.KNOWN if known else MarginSource.RATED), expected

@@ -1,0 +1,61 @@
+"""Converts requests and answers of columns."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_models.columns import ColumnsQuery, ForecastColumns
+from dejavu_models.errors import InvalidPattern, InvalidQuantile
+from dejavu_models.forecast_query import DEFAULT_ALPHA, check_level_count
+from dejavu_models.types import Horizon
+from dejavu_server.api.converters.errors import InvalidBatch
+from dejavu_server.api.converters.fields import HORIZONS, horizon_of
+
+MAX_COLUMNS: Final = 5000
+"""Maximum number of games of a request, of which patterns are at most a megabyte: below a message's limit."""
+
+MAX_QUANTILE_VALUES: Final = 100_000
+"""Maximum number of quantiles of an answer, games × levels: 800 kB."""
+
+
+def columns_query(request: pb.PredictColumnsRequest) -> ColumnsQuery:
+    """Reads a request of columns.
+
+    Raises:
+        InvalidInput: if a value is invalid; names the field, and `others` has the errors of further fields.
+    """
+    games, levels = len(request.minutes), len(request.quantile_levels)
+    # All before the copies: a message can hold a million slots.
+    if not 1 <= games <= MAX_COLUMNS:
+        raise InvalidBatch(f"{games} games", f"1 to {MAX_COLUMNS}", field="minutes")
+    longest = games * HORIZONS.get(request.horizon, Horizon.FINAL).last_slot
+    if len(request.patterns) > longest:
+        raise InvalidPattern(f"{len(request.patterns)} slots", f"at most {longest} of {games} games", field="patterns")
+    check_level_count(levels)
+    if games * levels > MAX_QUANTILE_VALUES:
+        expected = f"at most {MAX_QUANTILE_VALUES // games} for {games} games"
+        raise InvalidQuantile(f"{levels} levels", expected, field="quantile_levels")
+    return ColumnsQuery(
+        patterns=np.array(request.patterns, dtype=float),
+        minutes=np.array(request.minutes, dtype=np.int64),
+        horizon=horizon_of(request.horizon),
+        alpha=request.alpha if request.HasField("alpha") else DEFAULT_ALPHA,
+        pregame_margins=np.array(request.pregame_margins, dtype=float),
+        quantile_levels=tuple(request.quantile_levels),
+    )
+
+
+def columns_message(columns: ForecastColumns) -> pb.PredictColumnsResponse:
+    """Converts columns to a message."""
+    return pb.PredictColumnsResponse(
+        model_version=columns.model_version,
+        calibration_sequence=columns.calibration_sequence,
+        point_forecasts=columns.points.tolist(),
+        interval_lowers=columns.lower.tolist(),
+        interval_uppers=columns.upper.tolist(),
+        home_lead_probabilities=columns.home_lead_probabilities.tolist(),
+        quantiles=columns.quantiles.ravel().tolist(),
+    )

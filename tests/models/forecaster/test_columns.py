@@ -1,0 +1,130 @@
+"""Columns hold what each game gets alone; what is wrong with them is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import accumulate
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.builders.calibrations import earlier_calibration
+
+from dejavu_models.columns import ColumnsQuery, ForecastColumns
+from dejavu_models.errors import AlphaTooSmall, InvalidInput
+from dejavu_models.forecaster import Forecaster, forecaster
+from dejavu_models.online_state import OnlineState
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.types import AdaptationMode, Horizon
+from dejavu_models.uncertainty.adaptive import Tracker
+
+SHIPPED = load_bundle(default_bundle())
+
+
+def with_outcomes(mode: AdaptationMode) -> Forecaster:
+    """Returns a forecaster whose intervals surprising games have widened."""
+    tracker = Tracker()
+    for score in (3.0, -4.0, 3.5):
+        tracker = tracker.after(score)
+    result = Forecaster(SHIPPED.manifest, SHIPPED.models, SHIPPED.calibration, SHIPPED.rating_filter)
+    trackers = {(Horizon.FINAL, quarter): tracker for quarter in (0, 1, 3)}
+    result.update(OnlineState(mode=mode, trackers=trackers, sequence=17))
+    return result
+
+
+FORECASTERS = [SHIPPED, with_outcomes(AdaptationMode.ON), with_outcomes(AdaptationMode.SHADOW)]
+
+
+def asked(horizon: Horizon, games: list[tuple[list[int], float | None]], **options: object) -> ColumnsQuery:
+    margins = np.array([np.nan if margin is None else margin for _, margin in games])
+    return ColumnsQuery(
+        np.array([value for changes, _ in games for value in accumulate(changes)], dtype=float),
+        np.array([len(changes) for changes, _ in games]),
+        horizon,
+        pregame_margins=margins if np.isfinite(margins).any() else np.zeros(0),
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def games(horizon: Horizon) -> st.SearchStrategy[ColumnsQuery]:
+    game = st.tuples(
+        st.lists(st.integers(-7, 7), min_size=1, max_size=horizon.last_slot), st.none() | st.floats(-15, 15)
+    )
+    levels = st.lists(st.floats(0.01, 0.99), max_size=10).map(tuple)
+    return st.builds(
+        lambda *given: asked(horizon, given[0], alpha=given[1], quantile_levels=given[2]),
+        st.lists(game, min_size=1, max_size=20),
+        st.floats(0.01, 0.99),
+        levels,
+    )
+
+
+def assert_as_alone(model: Forecaster, query: ColumnsQuery, columns: ForecastColumns) -> None:
+    alone = model.forecast_many(query.queries())
+    assert columns.model_version == model.version
+    assert columns.points.tolist() == [each.point for each in alone]
+    assert columns.lower.tolist() == [each.interval.lower for each in alone]
+    assert columns.upper.tolist() == [each.interval.upper for each in alone]
+    assert columns.home_lead_probabilities.tolist() == [each.home_lead_probability for each in alone]
+    assert columns.quantiles.tolist() == [[quantile.value for quantile in each.quantiles] for each in alone]
+
+
+@pytest.mark.parametrize("model", FORECASTERS, ids=["static", "adapted", "shadow"])
+@given(st.sampled_from(list(Horizon)).flatmap(games))
+def test_columns_hold_what_each_game_gets_alone(model: Forecaster, query: ColumnsQuery) -> None:
+    model.check_columns(query)
+    assert_as_alone(model, query, model.forecast_columns(query))
+
+
+def test_they_name_the_outcomes_that_adapted_them() -> None:
+    query = asked(Horizon.FINAL, [([2] * 18, None)])
+    assert [model.forecast_columns(query).calibration_sequence for model in FORECASTERS] == [0, 17, 17]
+
+
+def test_a_model_without_compiled_columns_answers_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle of an earlier release, and one where the extension was not built."""
+    query = asked(Horizon.FINAL, [([2, -3] * 9, None), ([1] * 5, 4.0)], quantile_levels=(0.25, 0.75))
+    old = Forecaster(SHIPPED.manifest, SHIPPED.models, earlier_calibration(), SHIPPED.rating_filter)
+    assert_as_alone(old, query, old.forecast_columns(query))
+    monkeypatch.setattr(forecaster, "compiled_models", lambda _: None)
+    plain = Forecaster(SHIPPED.manifest, SHIPPED.models, SHIPPED.calibration, SHIPPED.rating_filter)
+    assert_as_alone(plain, query, plain.forecast_columns(query))
+
+
+@given(games(Horizon.FINAL), st.integers(1, 7))
+def test_parts_of_them_hold_the_same(query: ColumnsQuery, size: int) -> None:
+    whole = SHIPPED.forecast_columns(query).points.tolist()
+    parts = [SHIPPED.forecast_columns(query.rows(start, start + size)) for start in range(0, len(query), size)]
+    assert [point for part in parts for point in part.points.tolist()] == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "expected"),
+    [
+        ({"minutes": np.array([2, 0])}, "minutes[1]", "1 to 47"),
+        ({"minutes": np.array([48, 3])}, "minutes[0]", "1 to 47"),
+        ({"minutes": np.array([2, 2])}, "patterns", "4 slots, the sum of minutes"),
+        ({"patterns": np.array([1.0, 2.0, 1.0, np.nan, 2.0])}, "patterns[3]", "minute 2 of game 1"),
+        ({"patterns": np.array([1.0, 2.0, 1.0, 201.0, 2.0])}, "patterns[3]", "±200"),
+        ({"pregame_margins": np.zeros(3)}, "pregame_margins", "one of each of the 2 games"),
+        ({"pregame_margins": np.array([np.nan, np.inf])}, "pregame_margins[1]", "±200"),
+        ({"alpha": 0.0}, "alpha", "between 0 and 1"),
+        ({"alpha": np.nan}, "alpha", "between 0 and 1"),
+        ({"quantile_levels": (0.5, 1.0)}, "quantile_levels[1]", "between 0 and 1"),
+        ({"quantile_levels": (0.5,) * 100}, "quantile_levels", "at most 99"),
+    ],
+)
+def test_what_is_wrong_is_named(change: dict[str, object], field: str, expected: str) -> None:
+    good = ColumnsQuery(np.array([1.0, 2.0, 1.0, 0.0, 2.0]), np.array([2, 3]), Horizon.FINAL)
+    with pytest.raises(InvalidInput) as refused:
+        replace(good, **change)  # type: ignore[arg-type]
+    assert refused.value.field == field
+    assert expected in str(refused.value)
+
+
+def test_what_the_model_does_not_support_is_refused() -> None:
+    query = asked(Horizon.FINAL, [([1] * 5, None)], alpha=0.0001)
+    with pytest.raises(AlphaTooSmall):
+        SHIPPED.check_columns(query)

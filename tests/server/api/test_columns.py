@@ -1,0 +1,138 @@
+"""PredictColumns: the numbers of Predict, for many games at once; bad columns are named; nothing is recorded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.builders.calls import details
+from tests.support.harness.laws import examples
+from tests.support.processes.servers import running_worker
+
+from dejavu.v1 import forecast_pb2
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu.v1.record_service_pb2 import ListPredictionsRequest
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+
+LEVELS = (0.05, 0.5, 0.9)
+
+
+@pytest.fixture(scope="module")
+def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
+    with (
+        running_worker(tmp_path_factory.mktemp("ledger"), shipped=True) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
+        yield channel
+
+
+@st.composite
+def games(draw: st.DrawFn) -> list[pb.PredictRequest]:
+    horizon = draw(st.sampled_from(list(forecast_pb2.Horizon.values())))
+    slots = st.lists(st.integers(-40, 40), min_size=1, max_size=47 if horizon == forecast_pb2.HORIZON_FINAL else 23)
+    alpha = draw(st.sampled_from([None, 0.1, 0.32]))
+    return [
+        pb.PredictRequest(
+            pattern=draw(slots),
+            horizon=horizon,
+            alpha=alpha,
+            quantile_levels=LEVELS,
+            pregame_margin=draw(st.none() | st.floats(-15, 15)),
+        )
+        for _ in range(draw(st.integers(1, 20)))
+    ]
+
+
+def columns(requests: list[pb.PredictRequest]) -> pb.PredictColumnsRequest:
+    return pb.PredictColumnsRequest(
+        patterns=[value for each in requests for value in each.pattern],
+        minutes=[len(each.pattern) for each in requests],
+        pregame_margins=[each.pregame_margin if each.HasField("pregame_margin") else math.nan for each in requests],
+        horizon=requests[0].horizon,
+        alpha=requests[0].alpha if requests[0].HasField("alpha") else None,
+        quantile_levels=requests[0].quantile_levels,
+    )
+
+
+@settings(max_examples=examples(50))
+@given(games())
+def test_columns_have_the_numbers_of_predict(channel: grpc.Channel, requests: list[pb.PredictRequest]) -> None:
+    service = PredictionServiceStub(channel)
+    found = service.PredictColumns(columns(requests))
+    batch = service.PredictBatch(pb.PredictBatchRequest(requests=requests)).results
+    forecasts = [each.forecast for each in batch]
+    assert {each.model_version for each in forecasts} == {found.model_version}
+    assert [each.point_forecast for each in forecasts] == list(found.point_forecasts)
+    assert [each.interval_lower for each in forecasts] == list(found.interval_lowers)
+    assert [each.interval_upper for each in forecasts] == list(found.interval_uppers)
+    assert [each.home_lead_probability for each in forecasts] == list(found.home_lead_probabilities)
+    assert [quantile.value for each in forecasts for quantile in each.quantiles] == list(found.quantiles)
+
+
+def test_as_many_games_as_are_allowed_are_answered_in_order_and_not_recorded(channel: grpc.Channel) -> None:
+    leads = [float(game % 41 - 20) for game in range(5000)]
+    request = pb.PredictColumnsRequest(patterns=leads, minutes=[1] * 5000)
+    found = PredictionServiceStub(channel).PredictColumns(request)
+    assert len(found.point_forecasts) == 5000
+    by_lead = dict(zip(leads, found.point_forecasts, strict=True))
+    assert [by_lead[lead] for lead in leads] == list(found.point_forecasts)
+    assert sorted(by_lead, key=by_lead.__getitem__) == sorted(by_lead)
+    assert not RecordServiceStub(channel).ListPredictions(ListPredictionsRequest()).predictions
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "field"),
+    [
+        ({}, "INVALID_BATCH", "minutes"),
+        ({"minutes": [1] * 5001, "patterns": [0.0] * 5001}, "INVALID_BATCH", "minutes"),
+        ({"minutes": [2, 1], "patterns": [0.0] * 2}, "INVALID_PATTERN", "patterns"),
+        ({"minutes": [2], "patterns": [0.0] * 24}, "INVALID_PATTERN", "patterns"),
+        ({"minutes": [1, 24], "patterns": [0.0] * 25}, "INVALID_PATTERN", "minutes[1]"),
+        ({"minutes": [1, 2**32 - 1], "patterns": [0.0] * 2}, "INVALID_PATTERN", "minutes[1]"),
+        ({"minutes": [1, 2], "patterns": [0.0, 1.0, math.nan]}, "INVALID_PATTERN", "patterns[2]"),
+        ({"minutes": [1], "patterns": [0.0], "pregame_margins": [1e9]}, "INVALID_PREGAME_MARGIN", "pregame_margins[0]"),
+        ({"minutes": [1], "patterns": [0.0], "pregame_margins": [1, 2]}, "INVALID_PREGAME_MARGIN", "pregame_margins"),
+        ({"minutes": [1], "patterns": [0.0], "alpha": 1.0}, "INVALID_ALPHA", "alpha"),
+        ({"minutes": [1], "patterns": [0.0], "horizon": 7}, "INVALID_HORIZON", "horizon"),
+        (
+            {"minutes": [1], "patterns": [0.0], "quantile_levels": [2.0]},
+            "INVALID_QUANTILE_LEVELS",
+            "quantile_levels[0]",
+        ),
+        (
+            {"minutes": [1] * 5000, "patterns": [0.0] * 5000, "quantile_levels": [0.5] * 21},
+            "INVALID_QUANTILE_LEVELS",
+            "quantile_levels",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(channel: grpc.Channel, fields: dict[str, object], reason: str, field: str) -> None:
+    request = pb.PredictColumnsRequest(**fields)  # type: ignore[arg-type]
+    with pytest.raises(grpc.RpcError) as refused:
+        PredictionServiceStub(channel).PredictColumns(request)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    refusal = details(refused.value)
+    assert refusal.reason == reason
+    assert field in refusal.violations
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "reason"),
+    [
+        ({"alpha": 0.0001}, grpc.StatusCode.FAILED_PRECONDITION, "ALPHA_TOO_SMALL"),
+        ({"model_version": "dejavu-0"}, grpc.StatusCode.NOT_FOUND, "UNKNOWN_MODEL_VERSION"),
+    ],
+)
+def test_what_no_model_can_answer_is_refused(
+    channel: grpc.Channel, fields: dict[str, object], code: grpc.StatusCode, reason: str
+) -> None:
+    request = pb.PredictColumnsRequest(minutes=[1], patterns=[0.0], **fields)  # type: ignore[arg-type]
+    with pytest.raises(grpc.RpcError) as refused:
+        PredictionServiceStub(channel).PredictColumns(request)
+    assert refused.value.code() is code
+    assert details(refused.value).reason == reason

@@ -44,7 +44,6 @@ from dejavu_server.api.operations_service import OPERATIONS_SERVICE
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
 from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
 from dejavu_server.api.refusals import Admissions
-from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.forecasting.service import ForecastService
@@ -53,6 +52,7 @@ from dejavu_server.ledger.audit.signing_key import key_path
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
+from dejavu_server.worker.batching import new_batcher, start_writing
 from dejavu_server.worker.connection_closer import ACCEPTED_SHARE, ConnectionCloser
 from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.grpc_server import GrpcServer
@@ -183,6 +183,7 @@ class Worker:
         settings = self._settings
         stack.push_async_callback(self._statistics.close)
         self._statistics.start()
+        start_writing(stack, self.metrics)
         models = await self._open_models(stack)
         ratings_age = RatingsAge(models, self.metrics, self._clock, logs=self._first)
         stack.push_async_callback(ratings_age.close)
@@ -195,13 +196,7 @@ class Worker:
         )
         stack.push_async_callback(signer.close)
         signer.start()
-        batcher = Batcher(
-            observe=self.metrics.batch_size.observe,
-            dropped=self.metrics.count_dropped,
-            waited=self.metrics.queue_seconds.observe,
-            computed=self.metrics.compute_seconds.observe,
-        )
-        stack.push_async_callback(batcher.close)
+        batcher = new_batcher(stack, self.metrics, self.admission)
         self._progress = ProgressMonitor(
             lambda: (batcher.activity, *self._ledger_manager.activities),
             settings.hang_seconds,
@@ -234,6 +229,7 @@ class Worker:
             on_new=on_new,
             answered=self.metrics.forecasts,
             named=self.metrics.named,
+            deferred=self.metrics.deferred,
             clock=self._clock,
         )
         learned = partial(getattr, self._online_updater, "history")

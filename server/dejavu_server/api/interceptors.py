@@ -221,6 +221,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     caller = current_caller.get().identity
                     with self.callers.counted(caller, peer, stream=not timed):
                         response = await answer(request, context, metadata)
+                _answered()
                 return response
             except asyncio.CancelledError:
                 code = _cancelled_code(context, time.perf_counter() - started)
@@ -317,6 +318,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 cause=None if cause is None else str(getattr(cause, "orig", cause)),
             )
         details = rpc_status.to_status(status(failure)).trailing_metadata
+        _answered()
         try:
             await context.abort(
                 failure.code, failure.message, (*metadata, *pushback(failure.code, failure.retry_delay), *details)
@@ -334,6 +336,12 @@ def _request_received() -> None:
     """Takes note that the request of the current call was received."""
     if (permit := current_permit.get()) is not None:
         permit.request_received()
+
+
+def _answered() -> None:
+    """Takes note that what ends the current call is about to be sent."""
+    if (permit := current_permit.get()) is not None:
+        permit.answered()
 
 
 def _decode_request(deserialize: Callable[[bytes], Any], behaviour: Behaviour) -> Behaviour:

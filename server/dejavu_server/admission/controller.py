@@ -184,6 +184,11 @@ class AdmissionController:
         limits = (self._limits[kind] for kind in (CallKind.PREDICT, CallKind.BATCH, CallKind.RECORD))
         return any(limit.in_progress or limit.sending for limit in limits)
 
+    @property
+    def one_forecast(self) -> bool:
+        """Whether one single forecast is in progress, and no batch: no other query is about to come."""
+        return self._limits[CallKind.PREDICT].in_progress == 1 and not self._limits[CallKind.BATCH].in_progress
+
     def in_progress(self, kind: CallKind) -> int:
         """Returns the number of calls in progress of a kind, without those whose answers are being sent."""
         return self._limits[kind].in_progress

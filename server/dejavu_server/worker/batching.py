@@ -25,6 +25,7 @@ def new_batcher(stack: AsyncExitStack, metrics: Metrics, admission: AdmissionCon
         dropped=metrics.count_dropped,
         waited=deferred.observations(metrics.queue_seconds).observe,
         computed=deferred.observations(metrics.compute_seconds).observe,
+        alone=lambda: admission.one_forecast,
     )
     stack.push_async_callback(batcher.close)
     return batcher

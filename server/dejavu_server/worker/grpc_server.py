@@ -111,7 +111,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._admissions = admissions
         self._handlers: dict[str, Handler] = {}
         self._calls = set[asyncio.Task[None]]()
-        self._waiting = deque[tuple[str, Any, Any]]()
+        self._waiting = deque[tuple[asyncio.Future[None], str, Any, Any]]()
         self.accepted = 0
         self._without_request: dict[Permit, tuple[str, Any]] = {}  # oldest first
         self._sweeps = False
@@ -156,12 +156,14 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
                 await (self._request_call() if method is None else self._request_registered_call(method)),
             )
 
-    async def _accept_at_once(self, method: bytes, path: str) -> Never:
+    async def _accept_at_once(self, method: bytes | None, path: str) -> Never:
         resolver = cygrpc._MethodResolver([], self._handlers)
         while True:
-            self._waiting.append((path, resolver, await self._request_registered_call(method)))
+            begun = self._event_loop.create_future()
+            self._waiting.append((begun, path, resolver, await self._request_registered_call(method)))
             if len(self._waiting) == 1:
                 self._event_loop.call_soon(self._answer_waiting)
+            await begun  # no further call before: those that wait here are as few as these tasks
 
     def _answer_waiting(self) -> None:
         """Answers as many of the calls that wait here as are accepted in a turn; the next ones in the next turn."""
@@ -169,7 +171,8 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         if self._waiting:
             self._event_loop.call_soon(self._answer_waiting)
         while calls:  # no variable keeps a call: see `_accept_in_turn`
-            self._answer(*calls.pop(0))
+            calls[0][0].set_result(None)
+            self._answer(*calls.pop(0)[1:])
 
     def _answer(self, path: str, resolver: Any, state: Any) -> None:
         """Answers a call, or refuses it."""

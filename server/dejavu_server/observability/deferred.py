@@ -11,10 +11,13 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.registry import Collector
+
+from dejavu_server.observability.periodic import PeriodicTask
 
 FLUSH_SECONDS: Final = 0.1
 """Longest time for which what a worker counts is not in the files that the supervisor reads."""
@@ -157,3 +160,15 @@ class DeferredMetrics(Collector):
         with self._lock:
             self._deferred.append(deferred)
         return deferred
+
+
+def start_writing(stack: AsyncExitStack, deferred: DeferredMetrics) -> None:
+    """Starts to write what was added every FLUSH_SECONDS, and when the stack is closed."""
+
+    async def write() -> None:
+        deferred.flush()
+
+    stack.callback(deferred.flush)
+    task = PeriodicTask("metrics-writer", FLUSH_SECONDS, write)
+    stack.push_async_callback(task.close)
+    task.start()

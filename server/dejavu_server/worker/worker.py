@@ -49,10 +49,10 @@ from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.signing_key import key_path
+from dejavu_server.observability.deferred import start_writing
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
-from dejavu_server.worker.batching import new_batcher, start_writing
 from dejavu_server.worker.connection_closer import ACCEPTED_SHARE, ConnectionCloser
 from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.grpc_server import GrpcServer
@@ -65,7 +65,7 @@ from dejavu_server.worker.limits import (
     queue_options,
 )
 from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, gate_settings, watch_challengers
-from dejavu_server.worker.models import NOTHING_PRELOADED, PreloadedModels, configure, load_models, warm_up
+from dejavu_server.worker.models import NOTHING_PRELOADED, PreloadedModels, configure, load_models, new_batcher, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age_metrics import RatingsAge
 from dejavu_server.worker.sampler import MetricsSampler
@@ -183,7 +183,7 @@ class Worker:
         settings = self._settings
         stack.push_async_callback(self._statistics.close)
         self._statistics.start()
-        start_writing(stack, self.metrics)
+        start_writing(stack, self.metrics.deferred)
         models = await self._open_models(stack)
         ratings_age = RatingsAge(models, self.metrics, self._clock, logs=self._first)
         stack.push_async_callback(ratings_age.close)

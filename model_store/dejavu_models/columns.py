@@ -128,7 +128,7 @@ class ColumnsQuery:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ForecastColumns:
+class ColumnsForecast:
     """Forecasts of n games, equal to those of each game alone.
 
     Attributes:

@@ -64,8 +64,8 @@ SECTION = Section(
     title="Batches",
     text=(
         "One caller, one worker, what-ifs at minute 18. The echo parses the same requests and returns as many stored"
-        " results. Columns are PredictColumns. MLServer gets a batch as one tensor and makes its forecasts in one pass, with"
-        " our compiled models. Forecasts per second of a core are those per second of the server's CPU."
+        " results. Columns are PredictColumns. MLServer gets a batch as one tensor and makes its forecasts in one pass,"
+        " with our compiled models. Forecasts per second of a core are those per second of the server's CPU."
     ),
     columns={
         "p50_ms": "p50, ms",

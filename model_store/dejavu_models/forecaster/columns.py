@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dejavu_models.columns import ColumnsQuery, ForecastColumns
+from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.forecaster.active_state import ActiveState
 from dejavu_models.point.compiled import CompiledModels
 from dejavu_models.types import HORIZONS, AdaptationMode, Forecast, MarginSource
@@ -18,7 +18,7 @@ from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
 def compiled_columns(
     models: CompiledModels, calibration: LatticeCalibration, state: ActiveState, query: ColumnsQuery, version: str
-) -> ForecastColumns:
+) -> ColumnsForecast:
     """Forecasts games in one pass for each minute at which patterns end.
 
     Args:
@@ -46,7 +46,7 @@ def compiled_columns(
             home[rows], values[rows] = calibration.columns(situation, points[rows], leads[rows], before, grid)
             if scores is not None:
                 home[rows] = [adapted_probability(scores, each) for each in home[rows].tolist()]
-    return ForecastColumns(
+    return ColumnsForecast(
         model_version=version,
         calibration_sequence=state.sequence,
         points=points,
@@ -57,16 +57,16 @@ def compiled_columns(
     )
 
 
-def columns_of(forecasts: Sequence[Forecast], levels: int, version: str, sequence: int) -> ForecastColumns:
+def columns_of(forecasts: Sequence[Forecast], levels: int, version: str, sequence: int) -> ColumnsForecast:
     """Returns the columns of forecasts.
 
     Args:
         forecasts: the forecasts.
         levels: number of their quantiles.
         version: version of the model.
-        sequence: see `ForecastColumns.calibration_sequence`.
+        sequence: see `ColumnsForecast.calibration_sequence`.
     """
     rows = [(each.point, each.interval.lower, each.interval.upper, each.home_lead_probability) for each in forecasts]
     points, lower, upper, home = np.array(rows).reshape(-1, 4).T
     quantiles = np.array([[quantile.value for quantile in each.quantiles] for each in forecasts]).reshape(-1, levels)
-    return ForecastColumns(version, sequence, points, lower, upper, home, quantiles)
+    return ColumnsForecast(version, sequence, points, lower, upper, home, quantiles)

@@ -10,7 +10,7 @@ import numpy as np
 
 from dejavu_models import betting
 from dejavu_models.betting import StakingPolicy
-from dejavu_models.columns import ColumnsQuery, ForecastColumns
+from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import (
     AlphaTooSmall,
     QuantileTooExtreme,
@@ -220,7 +220,7 @@ class Forecaster:
         for minutes in np.unique(query.minutes).tolist():
             self.check(query.query_of((0.0,) * minutes))
 
-    def forecast_columns(self, query: ColumnsQuery) -> ForecastColumns:
+    def forecast_columns(self, query: ColumnsQuery) -> ColumnsForecast:
         """Answers a request accepted by `check_columns`: what `forecast_many` answers to each game, in one pass."""
         state = self._active
         if self._compiled is not None and isinstance(self.calibration, LatticeCalibration):

@@ -203,6 +203,7 @@ def _network(host: str) -> str:
     return str(address)
 
 
+@lru_cache(1024)
 def address_of(peer: str) -> str:
     """Returns the address of a peer without its port; of IPv6 its network of 64 bits.
 

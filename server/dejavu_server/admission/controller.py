@@ -85,16 +85,22 @@ class Permit:
         on_request: called when the request was received.
     """
 
-    __slots__ = ("_limit", "expires", "on_request")
+    __slots__ = ("_answered", "_limit", "expires", "on_request")
 
     def __init__(self, limit: ConcurrencyLimit, expires: float) -> None:
         self._limit: ConcurrencyLimit | None = limit
+        self._answered = False
         self.expires = expires
         self.on_request: Callable[[Permit], object] = _do_nothing
 
     def request_received(self) -> None:
         """Takes note that the request was received."""
         self.on_request(self)
+
+    def answered(self) -> None:
+        """Takes note that the answer was made and is about to be sent."""
+        if self._limit is not None and not self._answered:
+            self._answered = self._limit.answer()
 
     @property
     def is_released(self) -> bool:
@@ -104,7 +110,11 @@ class Permit:
     def release(self) -> None:
         """Releases the permit; further calls do nothing."""
         limit, self._limit = self._limit, None
-        if limit is not None:
+        if limit is None:
+            return
+        if self._answered:
+            limit.sent()
+        else:
             limit.release()
 
 
@@ -173,10 +183,16 @@ class AdmissionController:
     @property
     def is_busy(self) -> bool:
         """Whether calls of a kind that does not last are in progress."""
-        return any(self._limits[kind].in_progress for kind in (CallKind.PREDICT, CallKind.BATCH, CallKind.RECORD))
+        limits = (self._limits[kind] for kind in (CallKind.PREDICT, CallKind.BATCH, CallKind.RECORD))
+        return any(limit.in_progress or limit.sending for limit in limits)
+
+    @property
+    def one_forecast(self) -> bool:
+        """Whether one single forecast is in progress, and no batch: no other query is about to come."""
+        return self._limits[CallKind.PREDICT].in_progress == 1 and not self._limits[CallKind.BATCH].in_progress
 
     def in_progress(self, kind: CallKind) -> int:
-        """Returns the number of calls in progress of a kind."""
+        """Returns the number of calls in progress of a kind, without those whose answers are being sent."""
         return self._limits[kind].in_progress
 
 
@@ -193,7 +209,7 @@ def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, Concurre
 
     return {
         CallKind.CONTROL: fixed(1024),
-        CallKind.PREDICT: ConcurrencyLimit(max_in_flight, 3 * max_in_flight),
+        CallKind.PREDICT: ConcurrencyLimit(max_in_flight, 3 * max_in_flight, sending=max_in_flight),
         CallKind.BATCH: fixed(max(1, max_in_flight // 2)),
         CallKind.RECORD: fixed(4 * max_in_flight),
         CallKind.STREAM: fixed(max_streams),

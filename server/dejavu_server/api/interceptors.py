@@ -29,7 +29,6 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
-from prometheus_client import Counter, Histogram
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
@@ -41,6 +40,7 @@ from dejavu_server.api.errors import INTERNAL, MalformedRequest, describe, pushb
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
 from dejavu_server.api.traces import traced
+from dejavu_server.observability.deferred import DeferredObservations, DeferredSum
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 from dejavu_server.streaming.errors import ServerDraining
@@ -177,7 +177,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return self._observed(method, answer, timed=True)
 
     def _stream(self, method: str, behaviour: Behaviour) -> Behaviour:
-        messages = self._metrics.messages.labels(method)
+        messages = self._metrics.deferred.sum(self._metrics.messages.labels(method))
 
         async def answer(request: Any, context: Context, metadata: Metadata) -> None:
             try:
@@ -197,7 +197,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self, method: str, answer: Callable[[Any, Context, Metadata], Awaitable[Any]], *, timed: bool = False
     ) -> Behaviour:
         """Wraps the behaviour of a method with metrics, log and error statuses."""
-        in_flight = self._metrics.in_flight.labels(method)
+        in_flight = self._metrics.deferred.sum(self._metrics.in_flight.labels(method))
         kind = kind_of(method)
         limited = kind not in (CallKind.CONTROL, CallKind.WATCH)
         counters = cache(partial(self._counters, method, timed=timed))
@@ -216,10 +216,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if self.authenticator is not None:
                     current_caller.set(self.authenticator.authorize(method, _authorization.get()))
                 if not limited or self.callers is None:
-                    return await answer(request, context, metadata)
-                caller = current_caller.get().identity
-                with self.callers.counted(caller, peer, stream=not timed):
-                    return await answer(request, context, metadata)
+                    response = await answer(request, context, metadata)
+                else:
+                    caller = current_caller.get().identity
+                    with self.callers.counted(caller, peer, stream=not timed):
+                        response = await answer(request, context, metadata)
+                _answered()
+                return response
             except asyncio.CancelledError:
                 code = _cancelled_code(context, time.perf_counter() - started)
                 raise
@@ -227,7 +230,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 code = describe(error).code
                 await self._fail(method, error, context, metadata)
             finally:
-                in_flight.dec()
+                in_flight.inc(-1)
                 if (left := self.peers.pop(peer, 0) - calls) > 0:
                     self.peers[peer] = left
                 elapsed = time.perf_counter() - started
@@ -242,11 +245,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return traced(method, call)
 
-    def _counters(self, method: str, code: grpc.StatusCode, *, timed: bool) -> tuple[Counter, Histogram | None]:
+    def _counters(
+        self, method: str, code: grpc.StatusCode, *, timed: bool
+    ) -> tuple[DeferredSum, DeferredObservations | None]:
         """Returns what counts the calls of a method that end with a code, and what their durations are added to."""
-        metrics = self._metrics
-        seconds = metrics.seconds.labels(method, code.name) if timed else None
-        return metrics.calls.labels(method, code.name), seconds
+        metrics, deferred = self._metrics, self._metrics.deferred
+        seconds = deferred.observations(metrics.seconds.labels(method, code.name)) if timed else None
+        return deferred.sum(metrics.calls.labels(method, code.name)), seconds
 
     @contextmanager
     def _ended_from_outside(self) -> Iterator[None]:
@@ -313,6 +318,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 cause=None if cause is None else str(getattr(cause, "orig", cause)),
             )
         details = rpc_status.to_status(status(failure)).trailing_metadata
+        _answered()
         try:
             await context.abort(
                 failure.code, failure.message, (*metadata, *pushback(failure.code, failure.retry_delay), *details)
@@ -330,6 +336,12 @@ def _request_received() -> None:
     """Takes note that the request of the current call was received."""
     if (permit := current_permit.get()) is not None:
         permit.request_received()
+
+
+def _answered() -> None:
+    """Takes note that what ends the current call is about to be sent."""
+    if (permit := current_permit.get()) is not None:
+        permit.answered()
 
 
 def _decode_request(deserialize: Callable[[bytes], Any], behaviour: Behaviour) -> Behaviour:

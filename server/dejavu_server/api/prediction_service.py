@@ -14,6 +14,7 @@ from dejavu_models.errors import InvalidInput
 from dejavu_server.access.caller import AccessScope, Principal, ScopeMissing, current_caller
 from dejavu_server.api.cache.what_ifs import CachedWhatIfs
 from dejavu_server.api.converters import columns, prediction
+from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.total_market import total_market_message_of
 from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
@@ -46,7 +47,7 @@ class PredictionService:
         forecast_service: ForecastService,
         ledger_manager: LedgerManager,
         clock: Callable[[], datetime] = utc_now,
-        course_of: prediction.CourseOf | None = None,
+        course_of: CourseOf | None = None,
         what_ifs: CachedWhatIfs | None = None,
     ) -> None:
         self._forecasts = forecast_service

@@ -20,7 +20,7 @@ from dejavu_models.comparison import shadow_rows
 from dejavu_models.scorecard import leaderboard, scorecard
 from dejavu_server.access.caller import current_caller
 from dejavu_server.api.converters import record, record_requests
-from dejavu_server.api.converters.prediction import CourseOf
+from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.shared_reads import LatestRead, SharedReads

@@ -1,8 +1,11 @@
 """Micro-batching of concurrent queries without a timer.
 
 gRPC delivers calls one by one, one or more turns of the event loop apart. A group is computed once several turns in a
-row brought no new query. No clock is involved: idle turns take microseconds, so a single query is not delayed. Under
+row brought no new query. No clock is involved: idle turns take microseconds, so a single query is hardly delayed. Under
 load, queries that would be computed one by one are computed in one pass.
+
+A query is computed at once, in the task of its call, if no other call is in progress and the last group was as small:
+the turns, and waking the task, would bring nothing.
 
 Large groups are computed on a thread, so that they do not block the event loop.
 """
@@ -17,7 +20,7 @@ from typing import TypeVar
 
 import structlog
 
-from dejavu_models.columns import ColumnsQuery, ForecastColumns
+from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import Forecast
@@ -62,6 +65,7 @@ class Batcher:
             "thread", so that they were not computed, or after they were "computed".
         waited: called with the seconds for which the first query of each group waited; on the thread too.
         computed: called with the seconds that computing each group took; on the thread too.
+        alone: returns whether the current call is the only one that may bring queries.
 
     Attributes:
         activity: what its thread computes.
@@ -75,12 +79,15 @@ class Batcher:
         dropped: Callable[[str, int], None] = lambda _, __: None,
         waited: Callable[[float], None] = lambda _: None,
         computed: Callable[[float], None] = lambda _: None,
+        alone: Callable[[], bool] = lambda: False,
     ) -> None:
         self._max_waiting = max_waiting
         self._observe = observe
         self._dropped = dropped
         self._waited = waited
         self._computed = computed
+        self._alone = alone
+        self._last_group = 0
         self._unanswered = 0
         self._groups: dict[Forecaster, list[Waiting]] = {}
         self._enqueued_count = 0
@@ -106,6 +113,8 @@ class Batcher:
         forecaster.check(query)
         self._admit(1)
         try:
+            if self._last_group == 1 and not self._enqueued_count and self._alone():
+                return self._compute_alone(forecaster, query)
             return await self._enqueue(forecaster, query)
         finally:
             self._unanswered -= 1
@@ -127,7 +136,7 @@ class Batcher:
             self._unanswered -= len(queries)
         return answers
 
-    async def forecast_columns(self, forecaster: Forecaster, query: ColumnsQuery) -> list[ForecastColumns]:
+    async def forecast_columns(self, forecaster: Forecaster, query: ColumnsQuery) -> list[ColumnsForecast]:
         """Answers a request of columns, which has passed `check_columns`, on the thread; in parts, in order.
 
         Raises:
@@ -190,6 +199,13 @@ class Batcher:
             self._flush()
         return answer
 
+    def _compute_alone(self, forecaster: Forecaster, query: ForecastQuery) -> Forecast:
+        self._observe(1)
+        [answer] = self._timed(time.perf_counter(), compute, forecaster, [query])
+        if isinstance(answer, Failed):
+            raise answer.error
+        return answer
+
     def _turn(self) -> None:
         """Runs once per turn of the loop; flushes after QUIET_TURNS turns without a new query."""
         if self._enqueued_count and self._quiet_turns < QUIET_TURNS:
@@ -202,6 +218,8 @@ class Batcher:
     def _flush(self) -> None:
         """Computes the enqueued groups."""
         groups, self._groups, self._enqueued_count = self._groups, {}, 0
+        if groups:
+            self._last_group = sum(map(len, groups.values()))
         for forecaster, group in groups.items():
             # Skip queries whose callers have cancelled.
             pending = [(query, answer) for query, answer in group if not answer.done()]

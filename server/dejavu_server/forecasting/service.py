@@ -14,7 +14,7 @@ from prometheus_client import Counter
 
 from dejavu_common.clock import utc_now
 from dejavu_common.tracing import span
-from dejavu_models.columns import ColumnsQuery, ForecastColumns
+from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Chosen
@@ -23,6 +23,7 @@ from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.errors import ModelsChanged
+from dejavu_server.observability.deferred import DeferredMetrics, DeferredSum
 from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording
 from dejavu_server.results import Failed, Result
 
@@ -46,6 +47,7 @@ class ForecastService:
             horizon.
         answered: counts the forecasts by model and horizon, recorded or not.
         named: counts those of them that name a game, by horizon.
+        deferred: writes these counts; None: they are written at once.
         lifetime: how long a forecast stays current.
         on_new: called with each forecast that was recorded as new and was made by a model that the roster chose.
         clock: returns the current time, aware and in UTC.
@@ -62,6 +64,7 @@ class ForecastService:
         on_new: Callable[[IssuedForecast], object] | None = None,
         answered: Counter | None = None,
         named: MutableMapping[str, int] | None = None,
+        deferred: DeferredMetrics | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._models = models
@@ -69,11 +72,11 @@ class ForecastService:
         self._ledger = ledger
         # Created at once, so that they are exported as 0 before the first forecast.
         self._new, self._known, self._refused, self._failed = (
-            {horizon: recorded.labels(outcome, horizon.value) for horizon in Horizon}
+            {horizon: _written(recorded.labels(outcome, horizon.value), deferred) for horizon in Horizon}
             for outcome in ("new", "known", "refused", "failed")
         )
         # Cached: looking up the labels costs more than counting.
-        self._answered = None if answered is None else cache(partial(_labelled, answered))
+        self._answered = None if answered is None else cache(partial(_labelled, answered, deferred))
         self._named = Counts[str]() if named is None else named
         self._lifetime = lifetime
         self._on_new = on_new
@@ -134,7 +137,7 @@ class ForecastService:
                 results[index] = each
         return results
 
-    async def forecast_columns(self, query: ColumnsQuery, model_version: str) -> list[ForecastColumns]:
+    async def forecast_columns(self, query: ColumnsQuery, model_version: str) -> list[ColumnsForecast]:
         """Answers a request of columns, which records nothing, with one model; in parts, in order.
 
         Args:
@@ -285,8 +288,14 @@ def _changed(result: Result[IssuedForecast]) -> int | None:
     return None
 
 
-def _labelled(counter: Counter, model: str, horizon: Horizon) -> Counter:
-    return counter.labels(model, horizon.value)
+def _labelled(
+    counter: Counter, deferred: DeferredMetrics | None, model: str, horizon: Horizon
+) -> Counter | DeferredSum:
+    return _written(counter.labels(model, horizon.value), deferred)
+
+
+def _written(counter: Counter, deferred: DeferredMetrics | None) -> Counter | DeferredSum:
+    return counter if deferred is None else deferred.sum(counter)
 
 
 def _as_recorded(

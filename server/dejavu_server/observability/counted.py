@@ -94,12 +94,14 @@ class CountedMetrics:
     def __init__(self, metrics: Metrics) -> None:
         names = [source.sample for source in (*_COUNTS, *_LEVELS, *_PEAKS, *_LATEST)]
         self._named = metrics.named
+        self._deferred = metrics.deferred
         self._registry = metrics.registry.restricted_registry([*names, *_CACHE])
         self._before: dict[str, float] = {}
         self._before = self.read()[0]
 
     def read(self) -> tuple[dict[str, float], dict[str, float], dict[str, float], dict[str, float]]:
         """Returns counts, levels, peaks and latest states as `WorkerTotals` has them."""
+        self._deferred.flush()
         samples: dict[str, list[Sample]] = {}
         for family in self._registry.collect():
             for sample in family.samples:

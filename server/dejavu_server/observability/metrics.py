@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
+from dejavu_server.observability.deferred import DeferredMetrics
 from dejavu_server.observability.multiprocess import FOLDER_VARIABLE
 
 LATENCY_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0)
@@ -81,6 +82,7 @@ class Metrics:
         stalled: seconds for which a part of the worker has had work and made no progress, by part.
         finals_since: finals that a model's ratings know beyond those of its bundle, by model.
         registry: the registry of all of these.
+        deferred: what is summed in memory before it is written to them.
         cache_hits: what-ifs answered from the cache, or by a computation for an equal call; also among `forecasts`.
         cache_misses: what-ifs computed while the cache is on.
         cache_evictions: answers that left the worker's memory for others.
@@ -102,6 +104,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = CollectorRegistry() if registry is None else registry
+        self.deferred = DeferredMetrics(registry)
         method = ["method"]
         counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
         gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")

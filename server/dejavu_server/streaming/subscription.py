@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from typing import Final, NamedTuple
 
-from dejavu_common.clock import wait_until_set
 from dejavu_models.errors import DejavuError
 from dejavu_server.streaming.errors import SubscriberTooSlow
 
@@ -34,7 +33,7 @@ class Subscription:
         self.sequence = 0
         self._queue_size = queue_size
         self._waiting: deque[StreamEvent] = deque()
-        self._ready = asyncio.Event()  # set while an event is queued, and for good once the subscription has ended
+        self._waiter: asyncio.Future[None] | None = None  # of `next`, while it waits
         self._end: DejavuError | None = None
 
     def wants(self, game_id: str) -> bool:
@@ -49,14 +48,14 @@ class Subscription:
             self.end(SubscriberTooSlow())
             return False
         self._waiting.append(event)
-        self._ready.set()
+        self._wake()
         return True
 
     def end(self, error: DejavuError) -> None:
         """Drops the queued events; the next call raises the error instead."""
         self._end = error
         self._waiting.clear()
-        self._ready.set()
+        self._wake()
 
     def check(self) -> None:
         """Raises the error that ended the subscription, if any."""
@@ -65,14 +64,27 @@ class Subscription:
 
     async def next(self, seconds: float) -> StreamEvent | None:
         """Returns the next event, or None after `seconds` without one."""
-        if not self._ready.is_set():
-            # An event may arrive while the timeout is being delivered, so check the queue only afterwards.
-            await wait_until_set(self._ready, seconds)
+        if not self._waiting and self._end is None:
+            await self._wait(seconds)
         self.check()
         if not self._waiting:
             return None
         event = self._waiting.popleft()
-        if not self._waiting:
-            self._ready.clear()
         self.sequence = event.sequence
         return event
+
+    async def _wait(self, seconds: float) -> None:
+        """Waits for an event or the end. What arrives while the timeout is being delivered is in the queue then."""
+        # Every event waits here once for each subscriber, and asyncio.timeout takes far more steps.
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_later(seconds, self._wake)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

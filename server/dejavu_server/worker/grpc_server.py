@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections import deque
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, Never
@@ -26,7 +27,7 @@ from grpc._cython import cygrpc
 from grpc.aio._server import Server
 
 from dejavu_common.tasks import retrieve
-from dejavu_server.admission.controller import Permit, current_permit
+from dejavu_server.admission.controller import CallKind, Permit, current_permit, kind_of
 from dejavu_server.api.handlers import Handler, Handlers
 from dejavu_server.api.refusals import Admissions, Refusal
 
@@ -35,6 +36,13 @@ ACCEPTED_AT_ONCE: Final = 8
 
 With fewer, refusals wait longer; with more, calls that were admitted wait for refusals at every turn, and fewer are
 answered.
+"""
+
+STREAMS_AT_ONCE: Final = 896
+"""Streams of forecasts that the core may hand over at once, which then wait here; a request for a call takes 3 KiB.
+
+All subscribers of a worker that died come to another one together. The core would cancel those beyond its queue, with
+no reason that tells their clients when to come back.
 """
 
 _LAST_ANSWERS_SECONDS: Final = 1.0
@@ -103,6 +111,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._admissions = admissions
         self._handlers: dict[str, Handler] = {}
         self._calls = set[asyncio.Task[None]]()
+        self._waiting = deque[tuple[asyncio.Future[None], str, Any, Any]]()
         self.accepted = 0
         self._without_request: dict[Permit, tuple[str, Any]] = {}  # oldest first
         self._sweeps = False
@@ -123,7 +132,10 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
 
     async def _accept(self, method: bytes | None) -> Never:
         path = NO_PATH if method is None else method.decode()
-        accepting = [self._event_loop.create_task(self._accept_in_turn(method, path)) for _ in range(ACCEPTED_AT_ONCE)]
+        lasts = kind_of(path) is CallKind.STREAM
+        accept = self._accept_at_once if lasts else self._accept_in_turn
+        number = STREAMS_AT_ONCE if lasts else ACCEPTED_AT_ONCE
+        accepting = [self._event_loop.create_task(accept(method, path)) for _ in range(number)]
         for task in accepting:
             task.add_done_callback(retrieve)
         try:
@@ -143,6 +155,24 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
                 resolver,
                 await (self._request_call() if method is None else self._request_registered_call(method)),
             )
+
+    async def _accept_at_once(self, method: bytes | None, path: str) -> Never:
+        resolver = cygrpc._MethodResolver([], self._handlers)
+        while True:
+            begun = self._event_loop.create_future()
+            self._waiting.append((begun, path, resolver, await self._request_registered_call(method)))
+            if len(self._waiting) == 1:
+                self._event_loop.call_soon(self._answer_waiting)
+            await begun  # no further call before: those that wait here are as few as these tasks
+
+    def _answer_waiting(self) -> None:
+        """Answers as many of the calls that wait here as are accepted in a turn; the next ones in the next turn."""
+        calls = [self._waiting.popleft() for _ in range(min(ACCEPTED_AT_ONCE, len(self._waiting)))]
+        if self._waiting:
+            self._event_loop.call_soon(self._answer_waiting)
+        while calls:  # no variable keeps a call: see `_accept_in_turn`
+            calls[0][0].set_result(None)
+            self._answer(*calls.pop(0)[1:])
 
     def _answer(self, path: str, resolver: Any, state: Any) -> None:
         """Answers a call, or refuses it."""

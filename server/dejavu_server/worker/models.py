@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final, Self
 
@@ -15,7 +16,9 @@ from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePatt
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.bundle import MANIFEST, load_bundle
 from dejavu_models.registry.registry import Registry, bundle_folders
-from dejavu_server.forecasting.batcher import CHUNK
+from dejavu_server.admission.controller import AdmissionController
+from dejavu_server.forecasting.batcher import CHUNK, Batcher
+from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -136,3 +139,23 @@ def warm_up_model(forecaster: Forecaster) -> None:
         # All different, because identical queries are computed once.
         patterns = [ScorePattern((game / size, *(0.0,) * (longest.max_slots - 1))) for game in range(size)]
         forecaster.forecast_many([ForecastQuery(pattern, longest.horizon, alpha) for pattern in patterns])
+
+
+def new_batcher(stack: AsyncExitStack, metrics: Metrics, admission: AdmissionController) -> Batcher:
+    """Returns what computes the forecasts of a worker's calls.
+
+    Args:
+        stack: closes it.
+        metrics: the metrics to update.
+        admission: knows the calls in progress.
+    """
+    deferred = metrics.deferred
+    batcher = Batcher(
+        observe=deferred.observations(metrics.batch_size).observe,
+        dropped=metrics.count_dropped,
+        waited=deferred.observations(metrics.queue_seconds).observe,
+        computed=deferred.observations(metrics.compute_seconds).observe,
+        alone=lambda: admission.one_forecast,
+    )
+    stack.push_async_callback(batcher.close)
+    return batcher

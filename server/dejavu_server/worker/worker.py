@@ -45,12 +45,12 @@ from dejavu_server.api.operations_service import OPERATIONS_SERVICE
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
 from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
 from dejavu_server.api.refusals import Admissions
-from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.signing_key import key_path
+from dejavu_server.observability.deferred import start_writing
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
@@ -66,7 +66,7 @@ from dejavu_server.worker.limits import (
     queue_options,
 )
 from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, gate_settings, watch_challengers
-from dejavu_server.worker.models import NOTHING_PRELOADED, PreloadedModels, configure, load_models, warm_up
+from dejavu_server.worker.models import NOTHING_PRELOADED, PreloadedModels, configure, load_models, new_batcher, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age_metrics import RatingsAge
 from dejavu_server.worker.sampler import MetricsSampler
@@ -184,6 +184,7 @@ class Worker:
         settings = self._settings
         stack.push_async_callback(self._statistics.close)
         self._statistics.start()
+        start_writing(stack, self.metrics.deferred)
         models = await self._open_models(stack)
         ratings_age = RatingsAge(models, self.metrics, self._clock, logs=self._first)
         stack.push_async_callback(ratings_age.close)
@@ -196,13 +197,7 @@ class Worker:
         )
         stack.push_async_callback(signer.close)
         signer.start()
-        batcher = Batcher(
-            observe=self.metrics.batch_size.observe,
-            dropped=self.metrics.count_dropped,
-            waited=self.metrics.queue_seconds.observe,
-            computed=self.metrics.compute_seconds.observe,
-        )
-        stack.push_async_callback(batcher.close)
+        batcher = new_batcher(stack, self.metrics, self.admission)
         self._progress = ProgressMonitor(
             lambda: (batcher.activity, *self._ledger_manager.activities),
             settings.hang_seconds,
@@ -235,6 +230,7 @@ class Worker:
             on_new=on_new,
             answered=self.metrics.forecasts,
             named=self.metrics.named,
+            deferred=self.metrics.deferred,
             clock=self._clock,
         )
         learned = partial(getattr, self._online_updater, "history")

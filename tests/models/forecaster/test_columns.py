@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.calibrations import earlier_calibration
 
-from dejavu_models.columns import ColumnsQuery, ForecastColumns
+from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import AlphaTooSmall, InvalidInput
 from dejavu_models.forecaster import Forecaster, forecaster
 from dejavu_models.online_state import OnlineState
@@ -61,7 +61,7 @@ def games(horizon: Horizon) -> st.SearchStrategy[ColumnsQuery]:
     )
 
 
-def assert_as_alone(model: Forecaster, query: ColumnsQuery, columns: ForecastColumns) -> None:
+def assert_as_alone(model: Forecaster, query: ColumnsQuery, columns: ColumnsForecast) -> None:
     alone = model.forecast_many(query.queries())
     assert columns.model_version == model.version
     assert columns.points.tolist() == [each.point for each in alone]

@@ -228,3 +228,34 @@ async def test_the_sizes_of_groups_are_told(model: PersistenceForecaster) -> Non
     await batcher.forecast_many(model, [query(1)] * 2)
     await batcher.close()
     assert sizes == [3, 2]
+
+
+async def test_a_query_that_comes_alone_again_is_computed_in_the_task_of_its_call(model: PersistenceForecaster) -> None:
+    batcher = Batcher(alone=lambda: True)
+    await batcher.forecast(model, query(1))  # the first waits for others: it is not known yet that none come
+    turned = False
+
+    def turn() -> None:
+        nonlocal turned
+        turned = True
+
+    asyncio.get_running_loop().call_soon(turn)
+    assert (await batcher.forecast(model, query(2))).point == 2
+    assert not turned
+    assert batcher.unanswered == 0
+    model.before = refuse_poison
+    with pytest.raises(ZeroDivisionError):
+        await batcher.forecast(model, query(POISON))
+    assert batcher.unanswered == 0
+    await batcher.close()
+
+
+async def test_queries_are_computed_together_if_others_may_come_or_came_last(model: PersistenceForecaster) -> None:
+    in_progress = 3
+    batcher = Batcher(alone=lambda: in_progress == 1)
+    await batcher.forecast(model, query(1))
+    await asyncio.gather(*(batcher.forecast(model, query(last)) for last in range(3)))
+    in_progress = 1
+    await asyncio.gather(*(batcher.forecast(model, query(last)) for last in range(2)))
+    assert model.groups == [1, 3, 2]
+    await batcher.close()

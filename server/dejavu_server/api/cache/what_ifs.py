@@ -7,13 +7,13 @@ example with fields in another order: that costs a computation and is never wron
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, timedelta
+from datetime import timedelta
 from functools import partial
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_server.access.caller import current_caller
 from dejavu_server.admission.callers import address_of
-from dejavu_server.api.converters.fields import HORIZONS
+from dejavu_server.api.converters.fields import HORIZONS, instant
 from dejavu_server.api.handlers import Context
 from dejavu_server.forecasting.cache.answer_cache import AnswerCache
 from dejavu_server.forecasting.cache.memory import Answer
@@ -86,11 +86,11 @@ def answer_of(response: pb.PredictResponse, longest: timedelta, data: bytes | No
         data: the serialized response, if that is known.
     """
     forecast = response.forecast
-    generated = forecast.generated_time.ToDatetime(tzinfo=UTC)
+    generated = instant(forecast.generated_time)
     return Answer(
         data=response.SerializeToString() if data is None else data,
         model_version=forecast.model_version,
         horizon=HORIZONS[forecast.horizon].value,
         generated=generated,
-        until=min(generated + longest, forecast.expires_time.ToDatetime(tzinfo=UTC)),
+        until=min(generated + longest, instant(forecast.expires_time)),
     )

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_models.columns import ColumnsQuery, ForecastColumns
+from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import InvalidPattern, InvalidQuantile
 from dejavu_models.forecast_query import DEFAULT_ALPHA, check_level_count
 from dejavu_models.types import Horizon
@@ -48,7 +48,7 @@ def columns_query(request: pb.PredictColumnsRequest) -> ColumnsQuery:
     )
 
 
-def columns_message(columns: ForecastColumns) -> pb.PredictColumnsResponse:
+def columns_message(columns: ColumnsForecast) -> pb.PredictColumnsResponse:
     """Converts columns to a message."""
     return pb.PredictColumnsResponse(
         model_version=columns.model_version,

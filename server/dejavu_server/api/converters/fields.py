@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
@@ -123,3 +123,12 @@ def timestamp(instant: datetime) -> Timestamp:
     # Same result as Timestamp.FromDatetime at a quarter of its cost; every forecast has two timestamps.
     since = instant - EPOCH
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
+
+
+def instant(timestamp: Timestamp) -> datetime:
+    """Converts a Timestamp to an instant, aware and in UTC, without what is less than a microsecond.
+
+    Raises:
+        OverflowError: if no datetime can hold it.
+    """
+    return EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)

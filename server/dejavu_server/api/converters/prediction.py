@@ -5,7 +5,7 @@ Readers return only valid values; an invalid field raises an InvalidInput that n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -25,16 +25,8 @@ from dejavu_models.forecast_query import (
     check_total_points,
 )
 from dejavu_models.types import (
-    Adaptation,
-    AdaptationMode,
-    Attribution,
-    ExpectedMarginTerms,
-    Explanation,
-    Forecast,
     Horizon,
     ModelInfo,
-    SimilarGame,
-    TotalForecast,
 )
 from dejavu_server.api.converters import market
 from dejavu_server.api.converters.errors import InvalidBatch, TooManyGames
@@ -50,6 +42,7 @@ from dejavu_server.api.converters.fields import (
     team,
     timestamp,
 )
+from dejavu_server.api.converters.forecast_parts import CourseOf, add_parts
 from dejavu_server.api.converters.market import RISK_LEVEL_VALUES
 from dejavu_server.api.converters.reliability import forecast_warnings, market_warnings, model_warnings
 from dejavu_server.api.converters.total_market import total_market
@@ -61,12 +54,11 @@ MAX_BATCH = 1000
 MAX_GAMES = 2000
 """Maximum number of games of a stream request: more than a season has, but quick to validate."""
 
-_MODE_VALUES = {mode: forecast_pb2.AdaptationMode.Value(f"ADAPTATION_MODE_{mode.name}") for mode in AdaptationMode}
+_LATE_VALUES = {reason: forecast_pb2.LateReason.Value(f"LATE_REASON_{reason.name}") for reason in LateReason}
 
-_LATE_VALUES: dict[LateReason | None, forecast_pb2.LateReason.ValueType] = {
-    None: forecast_pb2.LATE_REASON_UNSPECIFIED,
-    **{reason: forecast_pb2.LateReason.Value(f"LATE_REASON_{reason.name}") for reason in LateReason},
-}
+# Fields of a Forecast that have the name and, if there is nothing to say, the default of the attribute.
+_OF_ISSUED = ("game_id", "sequence", "revision", "home_team", "away_team", "arm")
+_OF_FORECAST = ("calibration_sequence", "finals_since")
 
 # Placeholders for what cannot be read.
 _ANY_PATTERN = ScorePattern((0.0,))
@@ -175,21 +167,13 @@ def risk_request(request: AssessRiskRequest) -> tuple[ScorePattern, int | None]:
     return pattern, total
 
 
-CourseOf = Callable[[Forecast, SimilarGame], Sequence[float]]
-"""Returns the course of a similar game of a forecast; see `Registry.course`."""
-
-
 def forecast_message(
     issued: IssuedForecast, *, explanation: bool, distribution: bool = False, course_of: CourseOf | None = None
 ) -> forecast_pb2.Forecast:
     """Converts an issued forecast to a message; explanation, distribution and courses of similar games are optional."""
     forecast = issued.forecast
-    included = forecast.explanation if explanation else None
-    adaptation, terms = forecast.adaptation, forecast.expected_margin_terms
-    return forecast_pb2.Forecast(
-        game_id=issued.game_id,
-        home_team=issued.home_team,
-        away_team=issued.away_team,
+    # A field costs as much if it is set to its default, so what few forecasts have is set only if it is there.
+    message = forecast_pb2.Forecast(
         horizon=HORIZON_VALUES[forecast.horizon],
         elapsed_minutes=forecast.elapsed_minutes,
         alpha=forecast.alpha,
@@ -201,36 +185,24 @@ def forecast_message(
         model_version=forecast.model_version,
         generated_time=timestamp(issued.generated_time),
         expires_time=timestamp(issued.expires_time),
-        explanation=None if included is None else _explanation_message(included, forecast, course_of),
-        sequence=issued.sequence,
-        revision=issued.revision,
-        quantiles=[forecast_pb2.Quantile(level=each.level, value=each.value) for each in forecast.quantiles],
-        expected_margin=forecast.expected_margin,
-        calibration_sequence=forecast.calibration_sequence,
-        adaptation=None if adaptation is None else _adaptation_message(adaptation),
-        distribution=forecast.distribution if distribution else (),
-        late=_LATE_VALUES[issued.late],
         game_date=issued.day.isoformat(),
-        ratings_date="" if forecast.ratings_date is None else forecast.ratings_date.isoformat(),
-        finals_since=forecast.finals_since,
-        warnings=forecast_warnings(issued),
-        arm=issued.arm,
-        expected_margin_terms=None if terms is None else _margin_terms_message(terms),
-        total_points=issued.total_points,
-        last_score=None if issued.last_score is None else last_score_message(issued.last_score),
-        total=None if forecast.total is None else _total_message(forecast.total, distribution=distribution),
     )
-
-
-def _total_message(total: TotalForecast, *, distribution: bool) -> forecast_pb2.TotalForecast:
-    return forecast_pb2.TotalForecast(
-        point_forecast=total.point,
-        interval_lower=total.interval.lower,
-        interval_upper=total.interval.upper,
-        quantiles=[forecast_pb2.Quantile(level=each.level, value=each.value) for each in total.quantiles],
-        expected_total=total.expected_total,
-        distribution=total.distribution if distribution else (),
-    )
+    for source, names in ((issued, _OF_ISSUED), (forecast, _OF_FORECAST)):
+        for name in names:
+            if value := getattr(source, name):
+                setattr(message, name, value)
+    if forecast.expected_margin is not None:
+        message.expected_margin = forecast.expected_margin
+    if issued.late is not None:
+        message.late = _LATE_VALUES[issued.late]
+    if forecast.warnings:
+        message.warnings.extend(forecast_warnings(issued))
+    if issued.total_points is not None:
+        message.total_points = issued.total_points
+    if issued.last_score is not None:
+        message.last_score.CopyFrom(last_score_message(issued.last_score))
+    add_parts(message, forecast, explanation=explanation, distribution=distribution, course_of=course_of)
+    return message
 
 
 def market_message_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
@@ -274,82 +246,6 @@ def risk_message(assessment: risk.RiskAssessment) -> AssessRiskResponse:
     """Converts a risk assessment to a message."""
     factors = [message_of(RiskFactor, factor) for factor in assessment.factors]
     return message_of(AssessRiskResponse, assessment, level=RISK_LEVEL_VALUES[assessment.level], factors=factors)
-
-
-def _explanation_message(
-    explanation: Explanation, forecast: Forecast, course_of: CourseOf | None
-) -> forecast_pb2.Explanation:
-    attribution = explanation.attribution
-    return forecast_pb2.Explanation(
-        dejavu_prediction=explanation.dejavu_prediction,
-        lstm_prediction=explanation.lstm_prediction,
-        ensemble_forecast=explanation.ensemble_forecast,
-        baseline_prediction=explanation.baseline_prediction,
-        dejavu_weight=explanation.dejavu_weight,
-        lstm_weight=explanation.lstm_weight,
-        similar_games=[
-            _similar_game_message(game, () if course_of is None else course_of(forecast, game))
-            for game in explanation.similar_games
-        ],
-        linear_prediction=explanation.linear_prediction,
-        attribution=None if attribution is None else _attribution_message(attribution),
-        calibration_games=explanation.calibration_games,
-        components=[
-            forecast_pb2.ComponentPrediction(
-                name="dejavu", prediction=explanation.dejavu_prediction, weight=explanation.dejavu_weight
-            ),
-            forecast_pb2.ComponentPrediction(
-                name="lstm", prediction=explanation.lstm_prediction, weight=explanation.lstm_weight
-            ),
-        ],
-    )
-
-
-def _similar_game_message(game: SimilarGame, course: Sequence[float]) -> forecast_pb2.SimilarGame:
-    return forecast_pb2.SimilarGame(
-        label=game.label,
-        home_team=game.home_team,
-        away_team=game.away_team,
-        game_date=game.date.isoformat(),
-        distance=game.distance,
-        differential_at_horizon=game.differential_at_horizon,
-        games=game.games,
-        increment=game.increment,
-        increment_spread=game.increment_spread,
-        course=course,
-    )
-
-
-def _adaptation_message(adaptation: Adaptation) -> forecast_pb2.Adaptation:
-    return forecast_pb2.Adaptation(
-        mode=_MODE_VALUES[adaptation.mode],
-        adapted_lower=adaptation.adapted.lower,
-        adapted_upper=adaptation.adapted.upper,
-        static_lower=adaptation.static.lower,
-        static_upper=adaptation.static.upper,
-        rolling_games=adaptation.rolling_games,
-        rolling_coverage=adaptation.rolling_coverage,
-        static_rolling_coverage=adaptation.static_rolling_coverage,
-    )
-
-
-def _margin_terms_message(terms: ExpectedMarginTerms) -> forecast_pb2.ExpectedMarginTerms:
-    return forecast_pb2.ExpectedMarginTerms(
-        strength_difference=terms.strength_difference,
-        home_advantage=terms.home_advantage,
-        schedule=terms.schedule,
-        playoffs=terms.playoffs,
-        altitude=terms.altitude,
-        schedule_known=terms.schedule_known,
-    )
-
-
-def _attribution_message(attribution: Attribution) -> forecast_pb2.Attribution:
-    return forecast_pb2.Attribution(
-        before_tipoff=attribution.before_tipoff,
-        minutes=attribution.minutes,
-        similar_games=attribution.similar_games,
-    )
 
 
 def _pattern(request: PredictRequest) -> ScorePattern:

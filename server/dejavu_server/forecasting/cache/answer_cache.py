@@ -94,13 +94,17 @@ class AnswerCache:
         shared: SharedCache | None = None,
     ) -> None:
         self._memory = memory
-        self._metrics = metrics
         self._counts = counts
         self._history = history
         self._clock = clock
         self._shared = shared
         # Cached: looking up the labels costs more than counting.
-        self._answered = cache(metrics.forecasts.labels)
+        deferred = metrics.deferred
+        self._answered = cache(lambda model, horizon: deferred.sum(metrics.forecasts.labels(model, horizon)))
+        self._hits, self._misses, self._evictions = map(
+            deferred.sum, (metrics.cache_hits, metrics.cache_misses, metrics.cache_evictions)
+        )
+        self._entries, self._bytes = map(deferred.level, (metrics.cache_entries, metrics.cache_bytes))
         self._computations: dict[bytes, _Computation] = {}
         now = clock()
         self._validity = self._validity_at(now)
@@ -190,7 +194,7 @@ class AnswerCache:
         self, request: bytes, owner: str, compute: Callable[[], Awaitable[Answer]], validity: Validity
     ) -> Answer:
         answer = await compute()
-        self._metrics.cache_misses.inc()
+        self._misses.inc()
         self._counts.add(CacheCount.MISSES)
         self._keep(request, answer, owner, validity)
         return answer
@@ -202,7 +206,7 @@ class AnswerCache:
         before = self._memory.evictions
         self._memory.put(request, answer, owner)
         if (evicted := self._memory.evictions - before) > 0:
-            self._metrics.cache_evictions.inc(evicted)
+            self._evictions.inc(evicted)
             self._counts.add(CacheCount.EVICTIONS, evicted)
         self._tell_size()
 
@@ -228,12 +232,12 @@ class AnswerCache:
         return Validity(self._history(), self._counts.generation, token, game_day(now))
 
     def _count_hit(self, answer: Answer) -> None:
-        self._metrics.cache_hits.inc()
+        self._hits.inc()
         self._answered(answer.model_version, answer.horizon).inc()
         self._counts.add(CacheCount.HITS)
 
     def _tell_size(self) -> None:
         self._counts.set(CacheCount.ENTRIES, len(self._memory))
         self._counts.set(CacheCount.BYTES, self._memory.bytes)
-        self._metrics.cache_entries.set(len(self._memory))
-        self._metrics.cache_bytes.set(self._memory.bytes)
+        self._entries.set(len(self._memory))
+        self._bytes.set(self._memory.bytes)

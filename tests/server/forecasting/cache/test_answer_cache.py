@@ -46,6 +46,7 @@ class Computing:
 
     def hits_and_misses(self) -> tuple[int, int]:
         statistics = self.cache.statistics()
+        self.metrics.deferred.flush()
         assert self.metrics.cache_hits._value.get() == statistics.hits
         assert self.metrics.cache_misses._value.get() == statistics.misses
         return statistics.hits, statistics.misses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import cast
 
 import grpc
 import pytest
@@ -116,7 +117,7 @@ def test_what_is_wrong_is_named(channel: grpc.Channel, fields: dict[str, object]
     with pytest.raises(grpc.RpcError) as refused:
         PredictionServiceStub(channel).PredictColumns(request)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    refusal = details(refused.value)
+    refusal = details(cast("grpc.aio.AioRpcError", refused.value))
     assert refusal.reason == reason
     assert field in refusal.violations
 
@@ -135,4 +136,4 @@ def test_what_no_model_can_answer_is_refused(
     with pytest.raises(grpc.RpcError) as refused:
         PredictionServiceStub(channel).PredictColumns(request)
     assert refused.value.code() is code
-    assert details(refused.value).reason == reason
+    assert details(cast("grpc.aio.AioRpcError", refused.value)).reason == reason

@@ -1,0 +1,134 @@
+"""Converts the parts of a forecast that not every answer has: explanation, quantiles, adaptation, total points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from dejavu.v1 import forecast_pb2
+from dejavu_models.types import (
+    Adaptation,
+    AdaptationMode,
+    Attribution,
+    ExpectedMarginTerms,
+    Explanation,
+    Forecast,
+    SimilarGame,
+    TotalForecast,
+)
+
+_MODE_VALUES = {mode: forecast_pb2.AdaptationMode.Value(f"ADAPTATION_MODE_{mode.name}") for mode in AdaptationMode}
+
+CourseOf = Callable[[Forecast, SimilarGame], Sequence[float]]
+"""Returns the course of a similar game of a forecast; see `Registry.course`."""
+
+
+def add_parts(
+    message: forecast_pb2.Forecast,
+    forecast: Forecast,
+    *,
+    explanation: bool,
+    distribution: bool,
+    course_of: CourseOf | None,
+) -> None:
+    """Adds to a message what its forecast has of these parts; explanation and distribution only if requested."""
+    for each in forecast.quantiles:
+        message.quantiles.add(level=each.level, value=each.value)
+    if forecast.ratings_date is not None:
+        message.ratings_date = forecast.ratings_date.isoformat()
+    if explanation and forecast.explanation is not None:
+        message.explanation.CopyFrom(_explanation_message(forecast.explanation, forecast, course_of))
+    if forecast.adaptation is not None:
+        message.adaptation.CopyFrom(_adaptation_message(forecast.adaptation))
+    if distribution:
+        message.distribution.extend(forecast.distribution)
+    if forecast.expected_margin_terms is not None:
+        message.expected_margin_terms.CopyFrom(_margin_terms_message(forecast.expected_margin_terms))
+    if forecast.total is not None:
+        message.total.CopyFrom(_total_message(forecast.total, distribution=distribution))
+
+
+def _total_message(total: TotalForecast, *, distribution: bool) -> forecast_pb2.TotalForecast:
+    return forecast_pb2.TotalForecast(
+        point_forecast=total.point,
+        interval_lower=total.interval.lower,
+        interval_upper=total.interval.upper,
+        quantiles=[forecast_pb2.Quantile(level=each.level, value=each.value) for each in total.quantiles],
+        expected_total=total.expected_total,
+        distribution=total.distribution if distribution else (),
+    )
+
+
+def _explanation_message(
+    explanation: Explanation, forecast: Forecast, course_of: CourseOf | None
+) -> forecast_pb2.Explanation:
+    attribution = explanation.attribution
+    return forecast_pb2.Explanation(
+        dejavu_prediction=explanation.dejavu_prediction,
+        lstm_prediction=explanation.lstm_prediction,
+        ensemble_forecast=explanation.ensemble_forecast,
+        baseline_prediction=explanation.baseline_prediction,
+        dejavu_weight=explanation.dejavu_weight,
+        lstm_weight=explanation.lstm_weight,
+        similar_games=[
+            _similar_game_message(game, () if course_of is None else course_of(forecast, game))
+            for game in explanation.similar_games
+        ],
+        linear_prediction=explanation.linear_prediction,
+        attribution=None if attribution is None else _attribution_message(attribution),
+        calibration_games=explanation.calibration_games,
+        components=[
+            forecast_pb2.ComponentPrediction(
+                name="dejavu", prediction=explanation.dejavu_prediction, weight=explanation.dejavu_weight
+            ),
+            forecast_pb2.ComponentPrediction(
+                name="lstm", prediction=explanation.lstm_prediction, weight=explanation.lstm_weight
+            ),
+        ],
+    )
+
+
+def _similar_game_message(game: SimilarGame, course: Sequence[float]) -> forecast_pb2.SimilarGame:
+    return forecast_pb2.SimilarGame(
+        label=game.label,
+        home_team=game.home_team,
+        away_team=game.away_team,
+        game_date=game.date.isoformat(),
+        distance=game.distance,
+        differential_at_horizon=game.differential_at_horizon,
+        games=game.games,
+        increment=game.increment,
+        increment_spread=game.increment_spread,
+        course=course,
+    )
+
+
+def _adaptation_message(adaptation: Adaptation) -> forecast_pb2.Adaptation:
+    return forecast_pb2.Adaptation(
+        mode=_MODE_VALUES[adaptation.mode],
+        adapted_lower=adaptation.adapted.lower,
+        adapted_upper=adaptation.adapted.upper,
+        static_lower=adaptation.static.lower,
+        static_upper=adaptation.static.upper,
+        rolling_games=adaptation.rolling_games,
+        rolling_coverage=adaptation.rolling_coverage,
+        static_rolling_coverage=adaptation.static_rolling_coverage,
+    )
+
+
+def _margin_terms_message(terms: ExpectedMarginTerms) -> forecast_pb2.ExpectedMarginTerms:
+    return forecast_pb2.ExpectedMarginTerms(
+        strength_difference=terms.strength_difference,
+        home_advantage=terms.home_advantage,
+        schedule=terms.schedule,
+        playoffs=terms.playoffs,
+        altitude=terms.altitude,
+        schedule_known=terms.schedule_known,
+    )
+
+
+def _attribution_message(attribution: Attribution) -> forecast_pb2.Attribution:
+    return forecast_pb2.Attribution(
+        before_tipoff=attribution.before_tipoff,
+        minutes=attribution.minutes,
+        similar_games=attribution.similar_games,
+    )

@@ -1,0 +1,80 @@
+"""A call makes room for the next once it is answered; answers that nobody reads do not pile up."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import grpc
+from bench.fuzz import wire
+from tests.support.builders.calls import PATTERN
+from tests.support.processes.servers import async_worker
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_server.admission.controller import CallKind
+from dejavu_server.worker.worker import Worker
+
+PREDICT = "/dejavu.v1.PredictionService/Predict"
+REQUEST = pb.PredictRequest(pattern=PATTERN)
+
+NO_WINDOW = wire.frame(wire.SETTINGS, 0, 0, (4).to_bytes(2, "big") + (0).to_bytes(4, "big"))
+"""SETTINGS_INITIAL_WINDOW_SIZE 0: the peer may send headers, and no data."""
+
+
+async def unread_call(worker: Worker) -> asyncio.StreamWriter:
+    """Makes a call whose answer cannot be sent; returns its connection."""
+    host, _, port = worker.address.rpartition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    complete = wire.call(PREDICT, wire.prefixed(REQUEST.SerializeToString()))
+    writer.write(wire.PREFACE + NO_WINDOW + complete.removeprefix(wire.PREFACE))
+    return writer
+
+
+async def code_of_a_call(stub: PredictionServiceStub) -> grpc.StatusCode:
+    code: grpc.StatusCode = await stub.Predict(REQUEST, timeout=30).code()  # type: ignore[attr-defined]
+    return code
+
+
+async def test_callers_who_call_again_when_they_are_answered_are_not_refused(tmp_path: Path) -> None:
+    callers = 4
+    async with async_worker(tmp_path, max_in_flight=callers, cache="off") as worker:
+        codes = set()
+
+        async def call(again: int) -> None:
+            async with grpc.aio.insecure_channel(worker.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+                stub = PredictionServiceStub(channel)
+                codes.update([await code_of_a_call(stub) for _ in range(again)])
+
+        await asyncio.gather(*(call(150) for _ in range(callers)))
+        limit = worker.admission._limits[CallKind.PREDICT]
+        assert codes == {grpc.StatusCode.OK}
+        assert limit._last_full == float("-inf"), "calls were admitted as a burst only"
+
+
+async def test_answers_that_nobody_reads_take_room_beyond_a_limit(tmp_path: Path) -> None:
+    """Otherwise an anonymous caller could fill the memory with them."""
+    most = 2
+    async with (
+        async_worker(tmp_path, max_in_flight=most, cache="off") as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+        asyncio.timeout(60),
+    ):
+        limit, stub = worker.admission._limits[CallKind.PREDICT], PredictionServiceStub(channel)
+        writers = [await unread_call(worker) for _ in range(most)]
+        try:
+            while limit.sending < most:  # noqa: ASYNC110 - a number of the server
+                await asyncio.sleep(0.01)
+            assert await code_of_a_call(stub) is grpc.StatusCode.OK, "as many are sent beside those in progress"
+            writers += [await unread_call(worker) for _ in range(most)]
+            while limit.in_progress < most:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+            assert limit.sending == most
+            limit._last_full = limit._burst_ends = worker.admission.clock()  # not as a burst
+            assert await code_of_a_call(stub) is grpc.StatusCode.RESOURCE_EXHAUSTED
+        finally:
+            for writer in writers:
+                writer.close()
+        while limit.in_progress or limit.sending:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+        assert await code_of_a_call(stub) is grpc.StatusCode.OK, "callers who go make room"

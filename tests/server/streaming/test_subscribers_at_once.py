@@ -1,0 +1,64 @@
+"""Many subscribers that come to one worker at the same moment."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from tests.support.processes.servers import async_worker
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_server.worker import grpc_server
+
+CONNECTIONS, EACH = 8, 100
+
+
+async def subscribe(stack: AsyncExitStack, address: str) -> list[Any]:
+    """Opens all streams at once, on a worker that has accepted another; they are cancelled with the stack."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    channels = [
+        await stack.enter_async_context(grpc.aio.insecure_channel(address, options)) for _ in range(CONNECTIONS)
+    ]
+    stubs: list[Any] = [PredictionServiceStub(channel) for channel in channels]
+    first = stubs[0].StreamPredictions(pb.StreamPredictionsRequest(), timeout=60)
+    await first.read()
+    first.cancel()
+    streams = [stub.StreamPredictions(pb.StreamPredictionsRequest(), timeout=60) for stub in stubs for _ in range(EACH)]
+    for stream in streams:
+        stack.callback(stream.cancel)
+    return streams
+
+
+async def test_subscribers_that_come_all_at_once_are_accepted(tmp_path: Path) -> None:
+    """As those of a worker that died do: gRPC's core would cancel the calls that its queue has no room for."""
+    async with AsyncExitStack() as stack:
+        worker = await stack.enter_async_context(async_worker(tmp_path))
+        streams = await subscribe(stack, worker.address)
+        firsts = await asyncio.gather(*(stream.read() for stream in streams))
+        assert all(first.HasField("heartbeat") for first in firsts)
+
+
+async def test_no_more_streams_wait_in_the_worker_than_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise an anonymous caller could fill its memory with calls that were not begun."""
+    waiting: list[int] = []
+    answer_waiting = grpc_server._CoreServer._answer_waiting
+
+    def counted(server: Any) -> None:
+        waiting.append(len(server._waiting))
+        answer_waiting(server)
+
+    limit = 2 * grpc_server.ACCEPTED_AT_ONCE
+    monkeypatch.setattr(grpc_server, "STREAMS_AT_ONCE", limit)
+    monkeypatch.setattr(grpc_server._CoreServer, "_answer_waiting", counted)
+    async with AsyncExitStack() as stack:
+        worker = await stack.enter_async_context(async_worker(tmp_path))
+        streams = await subscribe(stack, worker.address)
+        await asyncio.gather(*(stream.read() for stream in streams), return_exceptions=True)
+        assert grpc_server.ACCEPTED_AT_ONCE < max(waiting) <= limit

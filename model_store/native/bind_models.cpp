@@ -265,7 +265,6 @@ void bind_models(py::module_ &module) {
     py::class_<Prediction>(module, "Prediction")
         .def_property_readonly("combined", [](const Prediction &of) { return of.predicted.combined; })
         .def_property_readonly("pattern", [](const Prediction &of) { return of.pattern; })
-        .def_property_readonly("residuals", [](const Prediction &of) { return of.predicted.residuals; })
         .def_property_readonly("linear", [](const Prediction &of) { return of.predicted.linear; })
         .def_property_readonly("similar", [](const Prediction &of) { return of.predicted.similar; })
         .def_property_readonly("recurrent", [](const Prediction &of) { return of.predicted.recurrent; })

@@ -69,10 +69,9 @@ Predicted PointModels::predict(const double *pattern, int minutes, double margin
         step[4] = known ? 1.0f : 0.0f;
     }
     networks_.run(steps.data(), minutes, corrections);
+    const OfHorizons of_similar = of_minute.database->query(pattern, entries, distances)[known];
     const double lead = pattern[minutes - 1];
     Predicted result;
-    result.residuals = of_minute.database->query(pattern, entries, distances);
-    const OfHorizons &of_similar = result.residuals[known];
     for (int horizon = 0; horizon < HORIZONS; ++horizon) {
         const double linear = lead + increment(minutes, known, horizon, lead, margin);
         const double similar = of_similar[horizon] * of_minute.shrinkage[horizon];

@@ -42,7 +42,6 @@ struct Minute {
 
 // What is predicted for one game: differentials at the horizons, in points.
 struct Predicted {
-    OfSources residuals;  // mean of the neighbours', before the shrinkage
     OfHorizons linear, similar, recurrent, combined;
 };
 

@@ -250,7 +250,9 @@ class Forecaster:
         adaptation = issued.adaptation(query.alpha, static)
         rated = state.asks_for_ratings(query)
         warnings = state.warnings(query, self.max_ratings_days) if rated else ()
-        end = state.ratings_date if WarningReason.RATINGS_AHEAD in warnings else state.end(query)
+        end = None
+        if rated:
+            end = state.ratings_date if WarningReason.RATINGS_AHEAD in warnings else state.end(query)
         return Forecast(
             horizon=query.horizon,
             elapsed_minutes=minute,
@@ -277,10 +279,10 @@ class Forecaster:
                 if query.market
                 else None
             ),
-            ratings_date=end if rated else None,
+            ratings_date=end,
             finals_since=state.finals if rated else 0,
             warnings=self._warnings + warnings,
-            outdated_teams=state.ending(query, end) if WarningReason.RATINGS_OUTDATED in warnings else (),
+            outdated_teams=state.ending(query, end) if end and WarningReason.RATINGS_OUTDATED in warnings else (),
             expected_margin_terms=state.margin_terms(query, self.max_ratings_days),
             total=self._total(query, state),
         )

@@ -15,17 +15,28 @@ from dejavu_models.types import MarginSource
 
 
 class ExplainedGame(NamedTuple):
-    """What the forecast of a game is explained by.
+    """What the forecast of a game is explained by, as plain numbers; differentials at the horizons, in points.
+
+    Values for a horizon that has passed are meaningless.
 
     Attributes:
-        predictions: predictions for several games at its minute.
-        row: its row in them.
+        minute: minute at which its pattern ends.
+        lead: the last known differential, in points.
+        linear, dejavu, lstm, ensemble: predictions of each model, by horizon.
+        entries: positions of its neighbours in the database, nearest first.
+        distances: (neighbours,), in points.
         earlier: (minutes, 2), its forecasts before tip-off and after each minute but the last, in points, by horizon.
         steps: whether `earlier` contains the similar games.
     """
 
-    predictions: Predictions
-    row: int
+    minute: int
+    lead: float
+    linear: Sequence[float]
+    dejavu: Sequence[float]
+    lstm: Sequence[float]
+    ensemble: Sequence[float]
+    entries: Integers
+    distances: Floats
     earlier: Floats
     steps: bool
 
@@ -95,7 +106,19 @@ class GameBatch:
     def explained(self, row: int) -> ExplainedGame:
         """Returns what the forecast of an explained game is explained by."""
         index, steps = self._explained[row]
-        return ExplainedGame(*self.predictions[row], self._earlier[index, : self._minutes[row]], steps)
+        of_minute, place = self.predictions[row]
+        return ExplainedGame(
+            minute=of_minute.minute,
+            lead=float(of_minute.persistence[place]),
+            linear=of_minute.linear[place].tolist(),
+            dejavu=of_minute.dejavu[place].tolist(),
+            lstm=of_minute.lstm[place].tolist(),
+            ensemble=of_minute.ensemble[place].tolist(),
+            entries=of_minute.neighbourhoods.entries[place],
+            distances=of_minute.neighbourhoods.distances[place],
+            earlier=self._earlier[index, : self._minutes[row]],
+            steps=steps,
+        )
 
 
 class BatchedGame:

@@ -17,8 +17,8 @@ import numpy as np
 from dejavu_models.arrays import Floats, Integers
 from dejavu_models.native import native
 from dejavu_models.point.batch import ExplainedGame
-from dejavu_models.point.dejavu import Dejavu, NeighborResult
-from dejavu_models.point.ensemble import PointEnsemble, Predictions
+from dejavu_models.point.dejavu import Dejavu
+from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.types import MAX_SLOTS
 
 
@@ -129,14 +129,16 @@ class CompiledGame:
             steps: whether its earlier forecasts contain the similar games.
         """
         found = self._prediction
-        pattern = found.pattern
-        predictions = Predictions(
+        pattern: list[float] = found.pattern
+        return ExplainedGame(
             minute=len(pattern),
-            persistence=np.array(pattern[-1:]),
-            linear=np.array([found.linear]),
-            dejavu=np.array([found.similar]),
-            lstm=np.array([found.recurrent]),
-            ensemble=np.array([found.combined]),
-            neighbourhoods=NeighborResult(found.entries[None], found.distances[None], np.array([found.residuals])),
+            lead=pattern[-1],
+            linear=found.linear,
+            dejavu=found.similar,
+            lstm=found.recurrent,
+            ensemble=found.combined,
+            entries=found.entries,
+            distances=found.distances,
+            earlier=self._models.earlier(found, steps),
+            steps=steps,
         )
-        return ExplainedGame(predictions, 0, self._models.earlier(found, steps), steps)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from datetime import date
 from typing import NamedTuple
 
 import numpy as np
@@ -198,6 +199,20 @@ class Dejavu:
         self.entries = entries
         self.settings = settings
         self.courses = courses
+        # What is shown of an entry as one record: one look-up takes a fifth of the time of one in each column.
+        parts = (entries.home, entries.away, entries.date, entries.games, entries.increments, entries.spreads)
+        self._shown = np.empty(len(entries), dtype=[("", part.dtype, part.shape[1:]) for part in parts])
+        for name, part in zip(self._shown.dtype.names or (), parts, strict=True):
+            self._shown[name] = part
+
+    def shown(self, rows: Integers) -> list[tuple[str, str, date, int, list[float], list[float]]]:
+        """Returns home and away team, date, number of games, increments and spreads of entries; see `Entries`.
+
+        Args:
+            rows: positions in the database.
+        """
+        shown: list[tuple[str, str, date, int, list[float], list[float]]] = self._shown[rows].tolist()
+        return shown
 
     def course(self, game: SimilarGame, horizon: int) -> tuple[float, ...]:
         """Returns the course that an entry of this database took.

@@ -17,7 +17,7 @@ from itertools import pairwise
 
 from dejavu_models.arrays import Floats
 from dejavu_models.point.batch import ExplainedGame
-from dejavu_models.point.ensemble import PointEnsemble, Predictions
+from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.types import Attribution, Explanation, SimilarGame
 
 SIMILAR_GAMES = 5
@@ -41,23 +41,22 @@ def explanation(
         game: what the models predicted for the game.
         horizon: index of the horizon in HORIZONS.
     """
-    predictions, row, earlier, steps = game
-    weight = float(models.weights.dejavu_weights[horizon, predictions.minute])
-    lead = float(predictions.persistence[row])
-    similar = 0.0 if steps else weight * float(predictions.dejavu[row, horizon] - predictions.linear[row, horizon])
+    weight = float(models.weights.dejavu_weights[horizon, game.minute])
+    dejavu, lstm, linear = game.dejavu[horizon], game.lstm[horizon], game.linear[horizon]
+    similar = 0.0 if game.steps else weight * (dejavu - linear)
     # Live inputs shift the combination; each model has the shift, so that the weighted sum of both is the forecast.
-    shift = point - float(predictions.ensemble[row, horizon])
+    shift = point - game.ensemble[horizon]
     return Explanation(
-        dejavu_prediction=float(predictions.dejavu[row, horizon]) + shift,
-        lstm_prediction=float(predictions.lstm[row, horizon]) + shift,
+        dejavu_prediction=dejavu + shift,
+        lstm_prediction=lstm + shift,
         ensemble_forecast=point,
-        baseline_prediction=lead,
+        baseline_prediction=game.lead,
         dejavu_weight=weight,
         lstm_weight=1 - weight,
-        similar_games=_similar_games(models, predictions, row, horizon, lead),
-        linear_prediction=float(predictions.linear[row, horizon]),
+        similar_games=_similar_games(models, game, horizon),
+        linear_prediction=linear,
         calibration_games=calibration_games,
-        attribution=_attribution(earlier[:, horizon], point, similar),
+        attribution=_attribution(game.earlier[:, horizon], point, similar),
     )
 
 
@@ -70,22 +69,12 @@ def _attribution(earlier: Floats, point: float, similar: float) -> Attribution:
     )
 
 
-def _similar_games(
-    models: PointEnsemble, predictions: Predictions, row: int, horizon: int, lead: float
-) -> tuple[SimilarGame, ...]:
-    nearest = predictions.neighbourhoods
-    shown = nearest.entries[row, :SIMILAR_GAMES]
-    entries = models.minutes[predictions.minute].entries
-    increments = entries.increments[shown, horizon].astype(float)
-    # Convert whole columns: reading single array elements costs more than the rest of the explanation.
-    columns = (  # in the order of SimilarGame's fields
-        entries.home[shown].tolist(),
-        entries.away[shown].tolist(),
-        entries.date[shown].tolist(),
-        nearest.distances[row, :SIMILAR_GAMES].tolist(),
-        (lead + increments).tolist(),
-        entries.games[shown].tolist(),
-        increments.tolist(),
-        entries.spreads[shown, horizon].tolist(),
+def _similar_games(models: PointEnsemble, game: ExplainedGame, horizon: int) -> tuple[SimilarGame, ...]:
+    rows = models.minutes[game.minute].shown(game.entries[:SIMILAR_GAMES])
+    distances = game.distances[:SIMILAR_GAMES].tolist()
+    return tuple(
+        SimilarGame(
+            home, away, day, distance, game.lead + increments[horizon], games, increments[horizon], spreads[horizon]
+        )
+        for (home, away, day, games, increments, spreads), distance in zip(rows, distances, strict=True)
     )
-    return tuple(SimilarGame(*values) for values in zip(*columns, strict=True))

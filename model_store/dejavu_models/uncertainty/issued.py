@@ -83,6 +83,8 @@ class IssuedDistribution:
 
     def quantiles(self, levels: Sequence[float]) -> tuple[Quantile, ...]:
         """Returns quantiles in the order of the levels."""
+        if not levels:
+            return ()
         if self._map is None:
             values = self._game.quantiles(levels)
         else:

@@ -247,6 +247,11 @@ def fit_quickly(games: Games, train: Sequence[int], calibrate: Sequence[int], fo
         fit(games, train=train, calibrate=calibrate, out=folder, recipe=recipe, backtest=backtest)
 
 
+def bundle_of_two_seasons() -> Path:
+    """Returns the folder of a bundle like `small_bundle`, fitted on 2031 and 2032 alone; copy it before changing it."""
+    return made_once("bundle-of-two-seasons", lambda folder: fit_quickly(simulated_games(), [2031], [2032], folder, 50))
+
+
 def _small() -> Path:
     def make(folder: Path) -> None:
         fit_quickly(simulated_games(), [2031, 2032], [2033], folder, prototypes=50)

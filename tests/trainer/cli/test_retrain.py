@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.builders.bundles import simulated_seasons
+from tests.support.builders.bundles import bundle_of_two_seasons, simulated_seasons
 from tests.support.harness.documents import ROOT
-from tests.trainer.retraining.test_retrain import parent
 
 from dejavu_trainer.cli.main import main
 from dejavu_trainer.retraining.work_folder import open_work_folder
@@ -25,7 +24,7 @@ def run(*arguments: object) -> int | str | None:
 
 
 def options(work: Path) -> tuple[object, ...]:
-    return ("--from", simulated_seasons(), "--work", work, "--parent", parent())
+    return ("--from", simulated_seasons(), "--work", work, "--parent", bundle_of_two_seasons())
 
 
 def test_check_says_which_trigger_stands_and_exits_as_grep_does(

@@ -29,7 +29,7 @@ from dejavu_trainer.retraining.errors import ChallengerUnfit, GamesRefused
 from dejavu_trainer.retraining.retrain import open_retrain
 from dejavu_trainer.retraining.settings import Challenger, RetrainSettings
 from dejavu_trainer.retraining.triggers import TriggerKind, TriggerSettings
-from dejavu_trainer.training.calibrate import CalibratedModels
+from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
 
 
@@ -103,7 +103,7 @@ def fit_at_most_once(monkeypatch: pytest.MonkeyPatch) -> None:
     That equal games and settings give equal models and scores is asserted where they are fitted.
     """
     models, folds = dict[str, CalibratedModels](), dict[str, FoldScores]()
-    run, fit_recipe = Fold.run, pipeline.fit_recipe
+    run = Fold.run
 
     def fit(train: Games, calibrate: Games, recipe: TrainingConfig, seed: int, *others: Any) -> CalibratedModels:
         key = f"{train.fingerprint} {calibrate.fingerprint} {recipe.digest} {seed}"

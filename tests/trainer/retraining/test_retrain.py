@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support.builders.bundles import (
+    SEASON_GAMES,
     bundle_of_two_seasons,
     quick_recipe,
     simulated_games,
@@ -40,10 +41,10 @@ def settings_in(folder: Path, **changes: Any) -> RetrainSettings:
         store=str(folder / "store"),
         parent=bundle_of_two_seasons(),
         recipe=quick_recipe(),
-        calibration_games=200,
+        calibration_games=SEASON_GAMES,
         test_seasons=1,
-        test_games=200,
-        triggers=TriggerSettings(new_games=400, season_games=200),
+        test_games=SEASON_GAMES,
+        triggers=TriggerSettings(new_games=2 * SEASON_GAMES, season_games=SEASON_GAMES),
         allow_unfit=True,
         today=lambda: date(2034, 1, 1),
     )
@@ -171,13 +172,14 @@ def test_an_unfit_model_is_not_published_unless_that_is_allowed(tmp_path: Path) 
 
 
 def test_games_with_a_problem_are_refused_before_anything_is_fitted(tmp_path: Path) -> None:
-    from dejavu_trainer.data.plays import read_plays, write_plays
+    from dejavu_trainer.data.plays import write_plays
+    from dejavu_trainer.data.simulate import simulate_season
 
-    for season in range(2031, 2035):
-        plays = read_plays(simulated_seasons() / f"plays_{season}.parquet")
-        rows = [row for row in plays.to_pylist() if season < 2034 or "BOS" not in {row["home"], row["away"]}]
-        write_plays(tmp_path / "games", season, plays.from_pylist(rows, plays.schema))
-    settings = settings_in(tmp_path, sources=(str(tmp_path / "games"),), triggers=TriggerSettings(new_games=300))
+    games = shutil.copytree(simulated_seasons(), tmp_path / "games")
+    plays = simulate_season(2034, games=200)  # enough to miss a team
+    rows = [row for row in plays.to_pylist() if "BOS" not in {row["home"], row["away"]}]
+    write_plays(games, 2034, plays.from_pylist(rows, plays.schema))
+    settings = settings_in(tmp_path, sources=(str(games),), triggers=TriggerSettings(new_games=2 * SEASON_GAMES))
     with pytest.raises(GamesRefused, match=r"missing-teams: season 2034.*BOS 0"):
         retrained(settings)
     assert not list((tmp_path / "work").glob("bundle-*"))

@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The page's tools need Node 20.19 or newer; without it, the committed build stays as it is.
 WEB_NODE := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Number); if (a > 20 || (a === 20 && b >= 19)) console.log("yes")' 2>/dev/null)
 
-.PHONY: help install install-node web check-web gen lock audit sbom check check-style check-types check-contract check-imports check-gen release-image test test-fast test-protobuf6 bench demo demo-page format clean \
+.PHONY: help install install-node web check-web gen lock audit sbom check check-style check-types check-contract check-imports check-layers check-gen release-image test test-fast test-protobuf6 bench demo demo-page format clean \
   nightly nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres nightly-images
 
 help:  ## list the targets
@@ -109,9 +109,11 @@ check-contract: install check-gen
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/buf breaking --against '$(BASE)'
 
-check-imports: install check-gen
-	PYTHONPATH=. $(BIN)/lint-imports --no-logo --no-cache
+check-imports: check-layers
 	$(BIN)/pytest -q -p no:cacheprovider tests/test_structure.py
+
+check-layers: install check-gen
+	PYTHONPATH=. $(BIN)/lint-imports --no-logo --no-cache
 
 check-gen: install
 	$(BIN)/python client/generate_sync.py --check

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.builders.bundles import quick_recipe, simulated_games
+from tests.support.builders.bundles import SEASON_GAMES, quick_recipe, simulated_games
 from tests.support.fakes.progress import RecordedProgress
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -47,8 +47,8 @@ def test_the_bundle_says_what_it_was_made_of(
     report, manifest = run[0], forecaster.manifest
     assert manifest.version == report.forecaster.version
     assert manifest.data_fingerprint == games.of_seasons([2031, 2032, 2033]).fingerprint
-    assert (manifest.train.seasons, manifest.train.games) == ((2031, 2032, 2033), 600)
-    assert (manifest.calibrate.seasons, manifest.calibrate.games) == ((2033,), 200)
+    assert (manifest.train.seasons, manifest.train.games) == ((2031, 2032, 2033), 3 * SEASON_GAMES)
+    assert (manifest.calibrate.seasons, manifest.calibrate.games) == ((2033,), SEASON_GAMES)
     assert manifest.train.last_date == manifest.calibrate.last_date
     assert manifest.seed == 3
     assert {"hnswlib", "onnxruntime", "torch"} <= manifest.libraries.keys()
@@ -126,7 +126,7 @@ def test_of_several_calibration_seasons_the_last_is_tested_on(games: Games) -> N
     one = games.of_seasons([2033])
     earlier, later = divide(one)
     assert one.date[earlier].max() < one.date[later].min()
-    assert 80 <= later.sum() <= 120
+    assert 0.4 * SEASON_GAMES <= later.sum() <= 0.6 * SEASON_GAMES
 
 
 def backtest_of(
@@ -238,7 +238,7 @@ def test_without_prototypes_every_game_is_held(games: Games, tmp_path: Path) -> 
     report = fit(games, train=[2031, 2032], calibrate=[2033], out=tmp_path / "whole", recipe=recipe)
     manifest = report.forecaster.manifest
     assert not manifest.dejavu.prototypes
-    assert manifest.dejavu.entries[17] == 600
+    assert manifest.dejavu.entries[17] == 3 * SEASON_GAMES
     assert manifest.dejavu.entries[0] < 50
     assert load_bundle(report.bundle, allow_unfit=True).version == report.forecaster.version
 

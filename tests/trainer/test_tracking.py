@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.builders.bundles import small_bundle
+from tests.support.builders.bundles import bundle_of_two_seasons, small_bundle
 from tests.support.harness.documents import ROOT
 from tests.support.programs.mlflow_server import mlflow_server
 
@@ -64,13 +64,8 @@ def test_a_bundle_is_logged_and_registered_once_and_comes_back_as_it_was(
 
 
 @pytest.mark.timeout(300)
-def test_a_run_that_was_cut_off_is_not_taken_for_a_complete_one(server: str, tmp_path: Path) -> None:
-    from tests.support.builders.bundles import quick_recipe, simulated_games
-
-    from dejavu_trainer.pipeline import fit
-
-    folder = tmp_path / "other"
-    fit(simulated_games(), train=[2031], calibrate=[2032], out=folder, seed=9, recipe=quick_recipe())
+def test_a_run_that_was_cut_off_is_not_taken_for_a_complete_one(server: str) -> None:
+    folder = bundle_of_two_seasons()
     version, mlflow = read_manifest(folder).version, client(server)
     found = mlflow.get_experiment_by_name(EXPERIMENT)
     experiment = mlflow.create_experiment(EXPERIMENT) if found is None else found.experiment_id

@@ -157,6 +157,9 @@ def _variant(dejavu_weight: float, lost: float) -> tuple[Manifest, dict[str, byt
 SEASONS = range(2031, 2035)
 """Seasons of the simulated games."""
 
+SEASON_GAMES = 120
+"""Games of each: about the fewest of which a walk-forward by the quick recipe is made."""
+
 
 def query_of(golden: Golden) -> ForecastQuery:
     """Returns the query of a golden forecast."""
@@ -204,14 +207,14 @@ def quick_recipe() -> TrainingConfig:
 
 
 def simulated_seasons() -> Path:
-    """Returns the folder of the seasons 2031 to 2034, with 200 random games each."""
+    """Returns the folder of the seasons 2031 to 2034, with SEASON_GAMES random games each."""
     from dejavu_trainer.data.plays import write_plays
     from dejavu_trainer.data.simulate import simulate_season
 
     def write(folder: Path) -> None:
         folder.mkdir()
         for season in SEASONS:
-            write_plays(folder, season, simulate_season(season, games=200))
+            write_plays(folder, season, simulate_season(season, games=SEASON_GAMES))
 
     return made_once("simulated-seasons", write)
 
@@ -245,6 +248,11 @@ def fit_quickly(games: Games, train: Sequence[int], calibrate: Sequence[int], fo
         verdict = {"fit": True, "reason": "made for tests"}
         backtest.write_text(json.dumps({"recipe": recipe.digest, "seasons": [*calibrate], "verdict": verdict}))
         fit(games, train=train, calibrate=calibrate, out=folder, recipe=recipe, backtest=backtest)
+
+
+def bundle_of_two_seasons() -> Path:
+    """Returns the folder of a bundle like `small_bundle`, fitted on 2031 and 2032 alone; copy it before changing it."""
+    return made_once("bundle-of-two-seasons", lambda folder: fit_quickly(simulated_games(), [2031], [2032], folder, 50))
 
 
 def _small() -> Path:

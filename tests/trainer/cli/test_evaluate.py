@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import io
 import json
 import shutil
+from contextlib import redirect_stdout
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from dejavu_trainer.cli.main import main
 from dejavu_trainer.data.games import load_games
 from dejavu_trainer.data.plays import DataError, write_plays
 from dejavu_trainer.data.simulate import simulate_season
-from dejavu_trainer.evaluation.bundle import evaluate, seasons_needed
+from dejavu_trainer.evaluation.bundle import Evaluation, evaluate, seasons_needed
 from dejavu_trainer.refresh import refresh_ratings
 from dejavu_trainer.reports.plots import plots
 from dejavu_trainer.training import recipe as recipes
@@ -46,12 +49,26 @@ def run(*arguments: str | Path) -> int:
     return int(left.value.code or 0)
 
 
+@pytest.fixture(scope="module")
+def evaluated(data: Path, bundle: Path) -> tuple[str, Evaluation]:
+    """The output of the command for a season that the bundle has not seen, and the evaluation that it shows."""
+    found, out = list[Evaluation](), io.StringIO()
+
+    def kept(*arguments: Any, **options: Any) -> Evaluation:
+        found.append(evaluate(*arguments, **options))
+        return found[-1]
+
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
+        patch.setattr("dejavu_trainer.evaluation.bundle.evaluate", kept)
+        assert run("evaluate", "--data", data, "--season", "2034", "--bundle", bundle, "--json") == 0
+    [evaluation] = found
+    return out.getvalue(), evaluation
+
+
 def test_a_bundle_is_evaluated_on_a_season_that_it_has_not_seen(
-    data: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path, evaluated: tuple[str, Evaluation]
 ) -> None:
-    code = run("evaluate", "--data", data, "--season", "2034", "--bundle", bundle, "--json")
-    document = json.loads(capsys.readouterr().out)
-    assert code == 0
+    document = json.loads(evaluated[0])
     assert document["model_version"] == load_bundle(bundle, allow_unfit=True).version
     assert (document["season"], document["seen"]) == (2034, None)
     assert set(document["figures"]) == {"halftime", "final"}
@@ -88,15 +105,19 @@ def test_people_are_warned_of_a_season_that_the_bundle_has_seen(
     assert "Persistence" in out
 
 
-@pytest.mark.timeout(300)  # it evaluates twice
 def test_refreshed_ratings_do_not_forecast_the_season_that_they_learned_from(
-    data: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    data: Path,
+    bundle: Path,
+    evaluated: tuple[str, Evaluation],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     original = load_bundle(bundle, allow_unfit=True)
     games = load_games(data, seasons_needed(original, 2034))
     refresh_ratings(bundle, games, tmp_path / "refreshed")
     refreshed = load_bundle(tmp_path / "refreshed", allow_unfit=True)
-    before, after = (evaluate(each, games, 2034) for each in (original, refreshed))
+    before, after = evaluated[1], evaluate(refreshed, games, 2034)
     assert (before.seen, after.seen) == (None, "ratings")
     assert np.array_equal(before.scores.frozen_margins, after.scores.frozen_margins)
     assert before.result.ratings == after.result.ratings

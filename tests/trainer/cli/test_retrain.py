@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.builders.bundles import simulated_seasons
+from tests.support.builders.bundles import SEASON_GAMES, bundle_of_two_seasons, simulated_seasons
 from tests.support.harness.documents import ROOT
-from tests.trainer.retraining.test_retrain import parent
 
 from dejavu_trainer.cli.main import main
 from dejavu_trainer.retraining.work_folder import open_work_folder
@@ -25,23 +24,23 @@ def run(*arguments: object) -> int | str | None:
 
 
 def options(work: Path) -> tuple[object, ...]:
-    return ("--from", simulated_seasons(), "--work", work, "--parent", parent())
+    return ("--from", simulated_seasons(), "--work", work, "--parent", bundle_of_two_seasons())
 
 
 def test_check_says_which_trigger_stands_and_exits_as_grep_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(*options(tmp_path), "--check", "--new-games", 400) == 0
+    assert run(*options(tmp_path), "--check", "--new-games", 2 * SEASON_GAMES) == 0
     assert "Due: new games" in capsys.readouterr().out
-    assert run(*options(tmp_path), "--check", "--new-games", 401, "--json") == 1
+    assert run(*options(tmp_path), "--check", "--new-games", 2 * SEASON_GAMES + 1, "--json") == 1
     document = json.loads(capsys.readouterr().out)
-    assert (document["due"], document["newer_games"], document["triggers"]) == (False, 400, [])
+    assert (document["due"], document["newer_games"], document["triggers"]) == (False, 2 * SEASON_GAMES, [])
     assert run("--from", "nowhere", "--work", tmp_path, "--check") == 2
     assert "nowhere: cannot be read" in capsys.readouterr().err
 
 
 def test_without_a_trigger_it_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(*options(tmp_path / "work"), "--store", tmp_path / "store", "--new-games", 401) == 0
+    assert run(*options(tmp_path / "work"), "--store", tmp_path / "store", "--new-games", 2 * SEASON_GAMES + 1) == 0
     assert "no trigger stands" in capsys.readouterr().out
     assert not (tmp_path / "store").exists()
 
@@ -66,7 +65,7 @@ def test_a_problem_that_does_not_exist_is_a_usage_error(tmp_path: Path, capsys: 
 
 
 def test_a_watch_ends_with_sigterm(tmp_path: Path) -> None:
-    arguments = [str(each) for each in (*options(tmp_path), "--watch", "--new-games", 401, "--json")]
+    arguments = [str(each) for each in (*options(tmp_path), "--watch", "--new-games", 2 * SEASON_GAMES + 1, "--json")]
     command = [sys.executable, "-u", "-m", "dejavu_trainer", "retrain", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.builders.bundles import quick_recipe, simulated_games, walked_forward
+from tests.support.builders.bundles import SEASON_GAMES, quick_recipe, simulated_games, walked_forward
 from tests.support.builders.folds import walk_fold
 from tests.support.harness.documents import ROOT
 
@@ -73,7 +73,7 @@ def test_each_season_is_tested_on_what_was_known_before(whole: Path) -> None:
     assert [int(fold.season[0]) for fold in folds] == [2033, 2034]
     assert [fold.train_seasons for fold in folds] == [(2031, 2032), (2031, 2032, 2033)]
     assert [fold.calibration_seasons for fold in folds] == [fold.train_seasons for fold in folds]
-    assert [len(fold) for fold in folds] == [200, 200]
+    assert [len(fold) for fold in folds] == [SEASON_GAMES] * 2
     for fold in folds:
         ensemble = fold.forecasts["ensemble"]
         assert ensemble.crps is not None

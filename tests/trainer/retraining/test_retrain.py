@@ -9,27 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.builders.bundles import quick_recipe, simulated_games, simulated_seasons
+from tests.support.builders.bundles import (
+    SEASON_GAMES,
+    bundle_of_two_seasons,
+    quick_recipe,
+    simulated_games,
+    simulated_seasons,
+)
 from tests.support.builders.made_once import made_once
 
 from dejavu_models.manifest import LineageRecord
 from dejavu_models.registry.bundle import read_manifest
 from dejavu_models.registry.store.store import ModelStore
+from dejavu_trainer import pipeline
+from dejavu_trainer.data.games import Games
+from dejavu_trainer.evaluation.backtest import Fold
+from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.lineage import code_version
-from dejavu_trainer.pipeline import fit
 from dejavu_trainer.retraining.errors import ChallengerUnfit, GamesRefused
 from dejavu_trainer.retraining.retrain import open_retrain
 from dejavu_trainer.retraining.settings import Challenger, RetrainSettings
 from dejavu_trainer.retraining.triggers import TriggerKind, TriggerSettings
-
-
-def parent() -> Path:
-    """Returns the folder of a bundle that knows the seasons 2031 and 2032."""
-
-    def make(folder: Path) -> None:
-        fit(simulated_games(), train=[2031], calibrate=[2032], out=folder, recipe=quick_recipe())
-
-    return made_once("parent-of-retrains", make)
+from dejavu_trainer.training.calibrate import CalibratedModels, fit_recipe
+from dejavu_trainer.training.recipe import TrainingConfig
 
 
 def settings_in(folder: Path, **changes: Any) -> RetrainSettings:
@@ -37,12 +39,12 @@ def settings_in(folder: Path, **changes: Any) -> RetrainSettings:
         sources=(str(simulated_seasons()),),
         work=folder / "work",
         store=str(folder / "store"),
-        parent=parent(),
+        parent=bundle_of_two_seasons(),
         recipe=quick_recipe(),
-        calibration_games=200,
+        calibration_games=SEASON_GAMES,
         test_seasons=1,
-        test_games=200,
-        triggers=TriggerSettings(new_games=400, season_games=200),
+        test_games=SEASON_GAMES,
+        triggers=TriggerSettings(new_games=2 * SEASON_GAMES, season_games=SEASON_GAMES),
         allow_unfit=True,
         today=lambda: date(2034, 1, 1),
     )
@@ -73,7 +75,7 @@ def test_the_challenger_is_in_the_store_and_says_where_it_comes_from() -> None:
     manifest = store_of(undisturbed()).manifest(version)
     reason = "new season 2033; new games"
     assert manifest.lineage == LineageRecord(
-        parent_version=read_manifest(parent()).version, reason=reason, code_version=code_version()
+        parent_version=read_manifest(bundle_of_two_seasons()).version, reason=reason, code_version=code_version()
     )
     assert manifest.train.seasons == (2031, 2032, 2033, 2034)
     assert manifest.calibrate.seasons == (2034,)
@@ -89,11 +91,34 @@ def test_a_challenger_that_was_published_is_not_made_again_until_there_are_newer
     assert not due.triggers
     assert due.newer == 0
     assert [due.compared_with] == store_of(undisturbed()).versions()
-    assert due.parent == read_manifest(parent()).version
+    assert due.parent == read_manifest(bundle_of_two_seasons()).version
 
 
 class Killed(BaseException):
     """Stands in for a kill at any point; no code of the retrain may clean up after it."""
+
+
+def fit_at_most_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes over what a killed attempt had fitted, and what it had scored, if games and settings are the same.
+
+    That equal games and settings give equal models and scores is asserted where they are fitted.
+    """
+    models, folds = dict[str, CalibratedModels](), dict[str, FoldScores]()
+    run = Fold.run
+
+    def fit(train: Games, calibrate: Games, recipe: TrainingConfig, seed: int, *others: Any) -> CalibratedModels:
+        key = f"{train.fingerprint} {calibrate.fingerprint} {recipe.digest} {seed}"
+        if key not in models:
+            models[key] = fit_recipe(train, calibrate, recipe, seed, *others)
+        return models[key]
+
+    def score(fold: Fold, games: Games) -> FoldScores:
+        if (key := fold.key(games)) not in folds:
+            folds[key] = run(fold, games)
+        return folds[key]
+
+    monkeypatch.setattr(pipeline, "fit_recipe", fit)
+    monkeypatch.setattr(Fold, "run", score)
 
 
 @pytest.mark.timeout(300)
@@ -116,6 +141,7 @@ def test_killed_at_any_move_it_goes_on_to_the_same_challenger(tmp_path: Path, mo
     for name in ("replace", "rename"):
         counted(name)
     [version] = store_of(undisturbed()).versions()
+    fit_at_most_once(monkeypatch)
     kills = 0
     for _ in range(20):
         moves[0] = 1
@@ -146,13 +172,14 @@ def test_an_unfit_model_is_not_published_unless_that_is_allowed(tmp_path: Path) 
 
 
 def test_games_with_a_problem_are_refused_before_anything_is_fitted(tmp_path: Path) -> None:
-    from dejavu_trainer.data.plays import read_plays, write_plays
+    from dejavu_trainer.data.plays import write_plays
+    from dejavu_trainer.data.simulate import simulate_season
 
-    for season in range(2031, 2035):
-        plays = read_plays(simulated_seasons() / f"plays_{season}.parquet")
-        rows = [row for row in plays.to_pylist() if season < 2034 or "BOS" not in {row["home"], row["away"]}]
-        write_plays(tmp_path / "games", season, plays.from_pylist(rows, plays.schema))
-    settings = settings_in(tmp_path, sources=(str(tmp_path / "games"),), triggers=TriggerSettings(new_games=300))
+    games = shutil.copytree(simulated_seasons(), tmp_path / "games")
+    plays = simulate_season(2034, games=200)  # enough to miss a team
+    rows = [row for row in plays.to_pylist() if "BOS" not in {row["home"], row["away"]}]
+    write_plays(games, 2034, plays.from_pylist(rows, plays.schema))
+    settings = settings_in(tmp_path, sources=(str(games),), triggers=TriggerSettings(new_games=2 * SEASON_GAMES))
     with pytest.raises(GamesRefused, match=r"missing-teams: season 2034.*BOS 0"):
         retrained(settings)
     assert not list((tmp_path / "work").glob("bundle-*"))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.builders.bundles import simulated_games, simulated_seasons
+from tests.support.builders.bundles import SEASON_GAMES, simulated_games, simulated_seasons
 from tests.support.builders.issued_forecasts import issued
 
 from dejavu_models.types import Horizon
@@ -37,7 +37,10 @@ def test_a_game_that_two_sources_have_is_taken_from_the_first(tmp_path: Path) ->
         games, read = gather([str(folder / "plays_2032.parquet"), str(folder)], work)
         alone, _ = gather([str(folder)], work)
         chosen, _ = gather([str(folder)], work, seasons=[2032, 2034])
-    assert read == [SourceGames(str(folder / "plays_2032.parquet"), 200, 200), SourceGames(str(folder), 800, 600)]
+    assert read == [
+        SourceGames(str(folder / "plays_2032.parquet"), SEASON_GAMES, SEASON_GAMES),
+        SourceGames(str(folder), 4 * SEASON_GAMES, 3 * SEASON_GAMES),
+    ]
     assert games.fingerprint == alone.fingerprint == simulated_games().fingerprint
     assert chosen.fingerprint == simulated_games().of_seasons([2032, 2034]).fingerprint
 
@@ -55,7 +58,7 @@ async def test_a_ledgers_games_join_those_of_fetched_seasons(tmp_path: Path) -> 
     url = await ledger_of(tmp_path / "ledger.sqlite3", 2)
     with open_work_folder(tmp_path / "work") as work:
         games, read = gather([str(simulated_seasons()), url], work)
-    assert [each.added for each in read] == [800, 2]
+    assert [each.added for each in read] == [4 * SEASON_GAMES, 2]
     assert games.season[:2].tolist() == [2024, 2024]
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.builders.bundles import quick_recipe, simulated_games
+from tests.support.builders.bundles import SEASON_GAMES, quick_recipe, simulated_games
 from tests.support.fakes.progress import RecordedProgress
 
 from dejavu_models.ratings import RatingFilter
@@ -41,7 +41,7 @@ def test_every_minute_has_a_database_and_every_horizon_its_weights(run: tuple[Tr
     assert tuple(models.minutes) == MINUTES
     for minute, dejavu in models.minutes.items():
         assert len(dejavu.entries) <= 50
-        assert dejavu.entries.games.sum() == 400
+        assert dejavu.entries.games.sum() == 2 * SEASON_GAMES
         assert len(dejavu.entries) == 50 or minute <= 2
     weights, shrinkage = models.weights.dejavu_weights, models.weights.shrinkage
     assert ((weights >= 0) & (weights <= 1)).all()
@@ -128,9 +128,9 @@ def test_a_recipe_is_known_by_all_that_makes_other_models() -> None:
     assert TrainingConfig().digest == TrainingConfig().digest
 
 
-@pytest.mark.parametrize("prototypes", [0, 49, 401])
+@pytest.mark.parametrize("prototypes", [0, 49, 2 * SEASON_GAMES + 1])
 def test_a_number_of_prototypes_that_cannot_be_is_refused(rated: RatedGames, prototypes: int) -> None:
-    with pytest.raises(DataError, match=f"{prototypes} prototypes per minute; expected 50 to 400"):
+    with pytest.raises(DataError, match=f"{prototypes} prototypes per minute; expected 50 to {2 * SEASON_GAMES}"):
         train_models(seasons(rated, 2031, 2032), replace(RECIPE, prototypes=prototypes))
 
 

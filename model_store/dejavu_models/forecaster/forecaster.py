@@ -220,11 +220,16 @@ class Forecaster:
         for minutes in np.unique(query.minutes).tolist():
             self.check(query.query_of((0.0,) * minutes))
 
-    def forecast_columns(self, query: ColumnsQuery) -> ColumnsForecast:
-        """Answers a request accepted by `check_columns`: what `forecast_many` answers to each game, in one pass."""
+    def forecast_columns(self, query: ColumnsQuery, *, both: bool = False) -> ColumnsForecast:
+        """Answers a request accepted by `check_columns`: what `forecast_many` answers to each game, in one pass.
+
+        Args:
+            query: the request.
+            both: whether to include the intervals as calibrated and as adapted.
+        """
         state = self._active
         if self._compiled is not None and isinstance(self.calibration, LatticeCalibration):
-            return compiled_columns(self._compiled, self.calibration, state, query, self.version)
+            return compiled_columns(self._compiled, self.calibration, state, query, self.version, both=both)
         return columns_of(self.forecast_many(query.queries()), len(query.quantile_levels), self.version, state.sequence)
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:

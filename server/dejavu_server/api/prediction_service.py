@@ -10,10 +10,11 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_common.clock import utc_now
 from dejavu_feed.game_day import game_day
 from dejavu_models import risk
-from dejavu_models.errors import InvalidInput
+from dejavu_models.errors import DejavuError, InvalidInput
 from dejavu_server.access.caller import AccessScope, Principal, ScopeMissing, current_caller
 from dejavu_server.api.cache.what_ifs import CachedWhatIfs
 from dejavu_server.api.converters import columns, prediction
+from dejavu_server.api.converters.alike import alike, alike_query, alike_results
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.total_market import total_market_message_of
 from dejavu_server.api.errors import item_error
@@ -73,15 +74,34 @@ class PredictionService:
         return pb.PredictResponse(forecast=message, market=market, total_market=total_market)
 
     async def predict_batch(self, request: pb.PredictBatchRequest, _: Context) -> pb.PredictBatchResponse:
-        """Forecasts many games, in chunks of up to CHUNK requests."""
+        """Forecasts many games, in chunks of up to CHUNK requests; those that ask alike together, as columns."""
         requests = prediction.batch_requests(request)
         read = partial(_read, today=game_day(self._clock()), caller=current_caller.get())
-        response = pb.PredictBatchResponse()
-        for start in range(0, len(requests), CHUNK):
-            chunk = requests[start : start + CHUNK]
+        answered: dict[int, pb.PredictBatchResult] = {}
+        for rows in await alike(requests):
+            answered.update(await self._answer_alike(requests, rows, read))
+        others = [index for index in range(len(requests)) if index not in answered]
+        for start in range(0, len(others), CHUNK):
+            indices = others[start : start + CHUNK]
+            chunk = [requests[index] for index in indices]
             outcomes = await self._answer(await map_yielding(read, chunk))
-            response.results.extend(await map_yielding(_result, chunk, outcomes))
-        return response
+            answered.update(zip(indices, await map_yielding(_result, chunk, outcomes), strict=True))
+        return pb.PredictBatchResponse(results=[answered[index] for index in range(len(requests))])
+
+    async def _answer_alike(
+        self, requests: Sequence[pb.PredictRequest], rows: Sequence[int], read: Callable[..., Result[ForecastRequest]]
+    ) -> dict[int, pb.PredictBatchResult]:
+        """Answers requests that differ in their numbers only; none if any of them is refused: each fails on its own."""
+        try:
+            query = alike_query([requests[index] for index in rows[1:]])
+            first = read(requests[rows[0]])
+            if isinstance(first, Failed):
+                return {}
+            template = _result(requests[rows[0]], await self._forecasts.forecast(first))
+            parts = await self._forecasts.forecast_columns(query, first.model_version, both=True)
+        except DejavuError:
+            return {}
+        return {rows[0]: template, **await alike_results(rows[1:], template, parts, query)}
 
     async def predict_columns(self, request: pb.PredictColumnsRequest, _: Context) -> pb.PredictColumnsResponse:
         """Forecasts many games as columns."""

@@ -16,6 +16,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -136,8 +137,15 @@ class Batcher:
             self._unanswered -= len(queries)
         return answers
 
-    async def forecast_columns(self, forecaster: Forecaster, query: ColumnsQuery) -> list[ColumnsForecast]:
+    async def forecast_columns(
+        self, forecaster: Forecaster, query: ColumnsQuery, *, both: bool = False
+    ) -> list[ColumnsForecast]:
         """Answers a request of columns, which has passed `check_columns`, on the thread; in parts, in order.
+
+        Args:
+            forecaster: the model.
+            query: the request.
+            both: whether to include the intervals as calibrated and as adapted.
 
         Raises:
             Overloaded: if too many queries wait already.
@@ -147,7 +155,7 @@ class Batcher:
             parts = []
             for start in range(0, len(query), COLUMNS_CHUNK):
                 part = query.rows(start, start + COLUMNS_CHUNK)
-                parts.append(await self._on_thread(Forecaster.forecast_columns, forecaster, part))
+                parts.append(await self._on_thread(partial(Forecaster.forecast_columns, both=both), forecaster, part))
         finally:
             self._unanswered -= len(query)
         return parts

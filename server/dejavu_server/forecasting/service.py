@@ -137,12 +137,15 @@ class ForecastService:
                 results[index] = each
         return results
 
-    async def forecast_columns(self, query: ColumnsQuery, model_version: str) -> list[ColumnsForecast]:
+    async def forecast_columns(
+        self, query: ColumnsQuery, model_version: str, *, both: bool = False
+    ) -> list[ColumnsForecast]:
         """Answers a request of columns, which records nothing, with one model; in parts, in order.
 
         Args:
             query: the request.
             model_version: the requested model; empty for the active one.
+            both: whether to include the intervals as calibrated and as adapted.
 
         Raises:
             UnknownModel, NotLoaded, Unsupported: if no model can answer it.
@@ -151,7 +154,7 @@ class ForecastService:
         forecaster = await self._models.obtain(model_version) if model_version else self._models.get()
         forecaster.check_columns(query)
         with span("forecast", queries=len(query)):
-            answers = await self._batcher.forecast_columns(forecaster, query)
+            answers = await self._batcher.forecast_columns(forecaster, query, both=both)
         if self._answered is not None:
             self._answered(forecaster.version, query.horizon).inc(len(query))
         return answers

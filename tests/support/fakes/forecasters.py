@@ -10,9 +10,11 @@ import numpy as np
 from typing_extensions import override
 
 from dejavu_models import betting
+from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import AlphaTooSmall, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.forecaster.columns import columns_of
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
@@ -90,6 +92,11 @@ class PersistenceForecaster(Forecaster):
         self.groups.append(len(queries))
         self.before(queries)
         return [self._repeat(query) for query in queries]
+
+    @override
+    def forecast_columns(self, query: ColumnsQuery, *, both: bool = False) -> ColumnsForecast:
+        forecasts = self.forecast_many(query.queries())
+        return columns_of(forecasts, len(query.quantile_levels), self.version, self.state.sequence)
 
     @override
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:

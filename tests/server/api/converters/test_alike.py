@@ -1,0 +1,112 @@
+"""Requests of a batch that differ in their numbers only get what each gets alone, however many there are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.builders.calls import current_game
+from tests.support.harness.laws import examples
+from tests.support.processes.servers import running_worker
+
+from dejavu.v1 import forecast_pb2
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu.v1.record_service_pb2 import ReportOutcomeRequest
+from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+from dejavu_server.api.converters.alike import LEAST
+
+
+@pytest.fixture(scope="module")
+def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
+    """Returns a channel to a server that outcomes have adapted."""
+    with (
+        running_worker(tmp_path_factory.mktemp("ledger"), shipped=True) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
+        service, record = PredictionServiceStub(channel), RecordServiceStub(channel)
+        for number in range(3):
+            game = current_game(number + 1)
+            for minutes in (6, 18):
+                service.Predict(pb.PredictRequest(pattern=[1.0] * minutes, game_id=game))
+            record.ReportOutcome(
+                ReportOutcomeRequest(game_id=game, horizon=forecast_pb2.HORIZON_HALFTIME, differential=45)
+            )
+        adapted = forecast_pb2.Adaptation()
+        while adapted.rolling_games < 3:  # outcomes are learned soon after they were reported
+            adapted = service.Predict(pb.PredictRequest(pattern=[1.0] * 18), timeout=10).forecast.adaptation
+        assert adapted.adapted_upper > adapted.static_upper
+        yield channel
+
+
+@st.composite
+def kinds(draw: st.DrawFn) -> pb.PredictRequest:
+    horizon = draw(st.sampled_from(list(forecast_pb2.Horizon.values())))
+    return pb.PredictRequest(
+        horizon=horizon,
+        alpha=draw(st.sampled_from([None, 0.1, 0.32])),
+        quantile_levels=draw(st.sampled_from([(), (0.25, 0.75), tuple(level / 20 for level in range(1, 20))])),
+        pattern=[0.0] * draw(st.integers(1, 47 if horizon == forecast_pb2.HORIZON_FINAL else 23)),
+    )
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[pb.PredictRequest]:
+    """Draws a batch of a few kinds of requests, some of them invalid or with more than columns have."""
+    few = draw(st.lists(kinds(), min_size=1, max_size=3))
+    requests = []
+    for number in range(draw(st.integers(1, 4 * LEAST))):
+        request = pb.PredictRequest()
+        request.CopyFrom(few[number % len(few)])
+        values = st.lists(st.integers(-40, 40), min_size=len(request.pattern), max_size=len(request.pattern))
+        request.pattern[:] = draw(values)
+        match draw(st.integers(0, 40)):
+            case 0:
+                request.pattern[-1] = math.nan
+            case 1:
+                request.pregame_margin = math.nan
+            case 2 | 3:
+                request.home_team, request.away_team = "BOS", "LAL"
+            case 4:
+                request.return_explanation = True
+            case 5:
+                request.total_points = abs(int(request.pattern[-1])) + 40
+            case 6:
+                request.alpha = 0.0
+            case kind if kind % 2:
+                request.pregame_margin = draw(st.integers(-15, 15))
+        requests.append(request)
+    return requests
+
+
+def without_times(result: pb.PredictBatchResult) -> pb.PredictBatchResult:
+    result.forecast.ClearField("generated_time")
+    result.forecast.ClearField("expires_time")
+    return result
+
+
+@settings(max_examples=examples(60))
+@given(batches())
+def test_a_batch_gets_what_each_request_gets_alone(channel: grpc.Channel, requests: list[pb.PredictRequest]) -> None:
+    service = PredictionServiceStub(channel)
+    together = service.PredictBatch(pb.PredictBatchRequest(requests=requests)).results
+    assert len(together) == len(requests)
+    for request, result in zip(requests, together, strict=True):
+        [alone] = service.PredictBatch(pb.PredictBatchRequest(requests=[request])).results
+        if result.HasField("error"):
+            assert result == alone
+        else:
+            assert result.forecast.expires_time.seconds - result.forecast.generated_time.seconds == 300
+            assert without_times(result) == without_times(alone)
+
+
+def test_one_invalid_request_among_many_alike_fails_alone(channel: grpc.Channel) -> None:
+    requests = [pb.PredictRequest(pattern=[float(game)] * 6) for game in range(100)]
+    requests[70].pattern[3] = 300.0
+    results = PredictionServiceStub(channel).PredictBatch(pb.PredictBatchRequest(requests=requests)).results
+    assert [index for index, result in enumerate(results) if result.HasField("error")] == [70]
+    assert results[70].error.field_violations[0].field == "pattern[3]"

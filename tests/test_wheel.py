@@ -19,12 +19,13 @@ ROOT = Path(__file__).parent.parent
 CHECK = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import dejavu_client.config, dejavu_feed.replay, dejavu_models.registry.registry
+import dejavu_client.config, dejavu_feed.replay, dejavu_models._native, dejavu_models.registry.registry
 import dejavu_gateway.app, dejavu_server.worker.worker, dejavu_trainer
 from dejavu.v1 import prediction_service_pb2_grpc
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.registry.registry import Registry, default_bundle
-print(dejavu_models.registry.registry.__file__, default_bundle(), dejavu_client.config.__file__, sep="\\n")
+print(dejavu_models.registry.registry.__file__, dejavu_models._native.__file__, sep="\\n")
+print(default_bundle(), dejavu_client.config.__file__, sep="\\n")
 print(Registry.load([]).get().forecast(ForecastQuery(ScorePattern((0.0,) * 18))).point)
 """
 
@@ -33,7 +34,7 @@ print(Registry.load([]).get().forecast(ForecastQuery(ScorePattern((0.0,) * 18)))
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a wheel that was built from a source distribution."""
     built = tmp_path_factory.mktemp("built")
-    # Without isolation: the build's one requirement is installed, and nothing is fetched.
+    # Without isolation: what the build needs is installed, and nothing is fetched.
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(built), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
     [wheel] = built.glob("*.whl")

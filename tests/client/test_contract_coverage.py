@@ -120,6 +120,7 @@ def test_the_public_surface_is_this() -> None:
         "FailedPreconditionError",
         "FieldViolation",
         "Forecast",
+        "ForecastColumns",
         "GetLeaderboardResponse",
         "GetPredictionResponse",
         "HealthStatus",

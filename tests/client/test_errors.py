@@ -160,6 +160,7 @@ def test_only_what_is_safe_to_repeat_is_retried() -> None:
     assert names == [
         "dejavu.v1.PredictionService/Predict",
         "dejavu.v1.PredictionService/PredictBatch",
+        "dejavu.v1.PredictionService/PredictColumns",
         "dejavu.v1.PredictionService/AssessRisk",
         "dejavu.v1.RecordService/*",
         "dejavu.v1.ModelService/*",

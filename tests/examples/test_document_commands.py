@@ -15,6 +15,7 @@ STUBS = "test_documents.py runs it, with the generators that are installed"
 
 ELSEWHERE = {
     r"(pip install|dejavu-dashboard) ": "tests/gateway starts it; test_wheel.py looks at what an installation gets",
+    r"(grpcurl -plaintext -d '\{\"model_name\"|curl .*/v2/)": "test_open_inference_document.py runs them",
     r"make ": "runs the tests, or the demo (tests/e2e/test_demo.py), or is run by .ci/run",
     r"dejavu poll( #|$| --metrics-listen)": NBA,
     r"dejavu-trainer fetch ": NBA,

@@ -36,6 +36,7 @@ SHOWN = {
     "Boston wins": "+",
     "client.quote": "0.",
     "to_pandas": "",
+    "predict_columns": "",
     "rpc_status": "INVALID_ARGUMENT INVALID_PATTERN {'field': 'pattern[2]'",
 }
 """A text in a program → the start of its output."""

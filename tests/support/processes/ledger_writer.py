@@ -54,7 +54,9 @@ class Writer:
 
     def rest(self) -> list[str]:
         """Returns the remaining output, after the end of the process."""
-        return self.process.communicate()[0].split()
+        # Not communicate(): it does not see what `line` has read ahead.
+        assert self.process.stdout is not None
+        return self.process.stdout.read().split()
 
 
 async def main(url: str, first: int, count: int) -> None:

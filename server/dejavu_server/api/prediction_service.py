@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import date, datetime
 from functools import partial
 
+import structlog
+
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_common.clock import utc_now
 from dejavu_feed.game_day import game_day
@@ -28,6 +30,8 @@ from dejavu_server.results import Failed, Result
 from dejavu_server.streaming.ledger_manager import LedgerManager
 
 PREDICTION_SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"]
+
+_log = structlog.get_logger(__name__)
 
 _read_request = checked(pb.PredictRequest.FromString)
 
@@ -100,6 +104,9 @@ class PredictionService:
             template = _result(requests[rows[0]], await self._forecasts.forecast(first))
             parts = await self._forecasts.forecast_columns(query, first.model_version, both=True)
         except DejavuError:
+            return {}
+        except Exception:  # as in a group that the batcher computes
+            _log.warning("group_failed", size=len(rows), effect="queries are answered one by one", exc_info=True)
             return {}
         return {rows[0]: template, **await alike_results(rows[1:], template, parts, query)}
 

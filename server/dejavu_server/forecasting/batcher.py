@@ -16,7 +16,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -151,11 +150,15 @@ class Batcher:
             Overloaded: if too many queries wait already.
         """
         self._admit(len(query))
+
+        def columns(model: Forecaster, part: ColumnsQuery) -> ColumnsForecast:
+            return model.forecast_columns(part, both=both)
+
         try:
             parts = []
             for start in range(0, len(query), COLUMNS_CHUNK):
                 part = query.rows(start, start + COLUMNS_CHUNK)
-                parts.append(await self._on_thread(partial(Forecaster.forecast_columns, both=both), forecaster, part))
+                parts.append(await self._on_thread(columns, forecaster, part))
         finally:
             self._unanswered -= len(query)
         return parts

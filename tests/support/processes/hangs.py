@@ -11,7 +11,7 @@ import signal
 from pathlib import Path
 
 PARTS = {
-    "compute": (signal.SIGUSR1, "dejavu_server.forecasting.batcher", "", "compute"),
+    "compute": (signal.SIGUSR1, "dejavu_server.forecasting.batcher", "Batcher", "_timed"),
     "ledger-writer": (signal.SIGUSR2, "dejavu_server.ledger.writer", "Writer", "_commit"),
     "ledger-reader": (signal.SIGVTALRM, "dejavu_server.ledger.ledger", "Ledger", "_read_now"),
 }
@@ -22,7 +22,7 @@ import importlib, signal, threading
 def hang_in(module, owner, name):
     def install(*_):
         home = importlib.import_module(module)
-        home = getattr(home, owner) if owner else home
+        home = getattr(home, owner)
         work = getattr(home, name)
         def hanging(*args):
             if threading.current_thread() is threading.main_thread():  # small groups are computed on the event loop

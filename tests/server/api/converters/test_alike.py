@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders.calls import current_game
+from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.harness.laws import examples
-from tests.support.processes.servers import running_worker
+from tests.support.processes.servers import async_worker, running_worker
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2 import ReportOutcomeRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
+from dejavu_models.forecast_query import ForecastQuery
 from dejavu_server.api.converters.alike import LEAST
+
+if TYPE_CHECKING:
+    from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +117,20 @@ def test_one_invalid_request_among_many_alike_fails_alone(channel: grpc.Channel)
     results = PredictionServiceStub(channel).PredictBatch(pb.PredictBatchRequest(requests=requests)).results
     assert [index for index, result in enumerate(results) if result.HasField("error")] == [70]
     assert results[70].error.field_violations[0].field == "pattern[3]"
+
+
+async def test_if_their_columns_fail_each_request_is_answered_alone(tmp_path: Path) -> None:
+    model = PersistenceForecaster()
+
+    def refuse(queries: Sequence[ForecastQuery]) -> None:
+        if len(queries) > 1 or queries[0].pattern.last == 3:
+            raise RuntimeError("a model that fails")
+
+    requests = [pb.PredictRequest(pattern=[float(game)] * 18) for game in range(2 * LEAST)]
+    async with async_worker(tmp_path, model) as worker, grpc.aio.insecure_channel(worker.address) as channel:
+        model.before = refuse
+        stub: PredictionServiceAsyncStub = PredictionServiceStub(channel)
+        results = (await stub.PredictBatch(pb.PredictBatchRequest(requests=requests))).results
+    assert [index for index, result in enumerate(results) if result.HasField("error")] == [3]
+    answered = [result.forecast.point_forecast for result in results if result.HasField("forecast")]
+    assert answered == [float(game) for game in range(2 * LEAST) if game != 3]

@@ -140,16 +140,20 @@ def test_workers_whose_disk_takes_no_more_record_again_once_it_does(folder: Path
     assert verify(f"sqlite:///{folder}/ledger.sqlite3").entries == 4
 
 
-@pytest.fixture
-def small_disk(folder: Path) -> tuple[str, ...]:
-    """A command that executes a server where `folder` is a disk of four megabytes, for that server alone."""
-    mount = 'mount -t tmpfs -o size=4m small "$0" && exec "$@"'
+def disk(folder: Path, mebibytes: int) -> tuple[str, ...]:
+    """Returns a command that executes a server where `folder` is a disk of this size, for that server alone."""
+    mount = f'mount -t tmpfs -o size={mebibytes}m small "$0" && exec "$@"'
     command = ("unshare", "--mount", "sh", "-c", mount, str(folder))
     if shutil.which("unshare") is None:
         pytest.skip("there is no unshare to mount a disk for a server alone")
     if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
         pytest.skip("mounting is not permitted here")
     return command
+
+
+@pytest.fixture
+def small_disk(folder: Path) -> tuple[str, ...]:
+    return disk(folder, 4)
 
 
 def fill(disk: Path) -> Path:
@@ -220,9 +224,11 @@ def test_a_server_that_starts_on_a_full_disk_makes_its_ledger_once_there_is_room
 
 @pytest.mark.nightly
 def test_a_full_disk_for_temporary_files_ends_no_worker_and_keeps_none_from_starting(
-    folder: Path, small_disk: tuple[str, ...], tmp_path: Path
+    folder: Path, tmp_path: Path
 ) -> None:
-    with serving(tmp_path / "ledger.sqlite3", *small_disk, environment={"TMPDIR": str(folder)}) as server:
+    """The disk has room for the metrics of both workers, four files of a mebibyte each, and not of a third."""
+    command = disk(folder, 4 * WORKERS + 2)
+    with serving(tmp_path / "ledger.sqlite3", *command, environment={"TMPDIR": str(folder)}) as server:
         fill(Path(f"/proc/{server.process.process.pid}/root{folder}"))
         assert server.predict(0, 1) == [1, 2]
         with pytest.raises(FailedPreconditionError):  # the first of its code, which is counted apart

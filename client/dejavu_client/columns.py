@@ -9,11 +9,11 @@ import math
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
-from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED, Horizon
+from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.prediction_service_pb2 import PredictColumnsRequest, PredictColumnsResponse
-from dejavu_client.export import missing_extra
+from dejavu_client.extras import pyarrow
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,10 +56,7 @@ class ForecastColumns:
         Raises:
             ImportError: if pyarrow is not installed; the message names the extra to install.
         """
-        try:
-            import pyarrow as pa  # noqa: PLC0415 - an extra
-        except ImportError as error:
-            raise missing_extra("pyarrow", "arrow") from error
+        pa = pyarrow()
         columns = {
             "point": self.points,
             "lower": self.lower,
@@ -75,21 +72,32 @@ class ForecastColumns:
         return pa.table(arrays).replace_schema_metadata(version)
 
 
-def columns_request(
-    patterns: Any,
-    minutes: Any = None,
-    *,
-    pregame_margins: Any = None,
-    horizon: Horizon.ValueType = HORIZON_UNSPECIFIED,
-    alpha: float | None = None,
-    quantile_levels: Sequence[float] = (),
-    model_version: str = "",
-) -> PredictColumnsRequest:
+class ColumnsOptions(TypedDict, total=False):
+    """Options of a request of columns, the same for all games but the margins.
+
+    Attributes:
+        pregame_margins: expected final differential of each game, in points; NaN or null where unknown. None: all are
+            unknown.
+        horizon: `HALFTIME`, which is the default, or `FINAL`.
+        alpha: miscoverage rate of the intervals, in (0, 1); None for the server's default, 0.05.
+        quantile_levels: levels of the quantiles to return, in (0, 1); at most 99.
+        model_version: model version to use; empty for the active model.
+    """
+
+    pregame_margins: Any
+    horizon: Horizon.ValueType
+    alpha: float | None
+    quantile_levels: Sequence[float]
+    model_version: str
+
+
+def columns_request(patterns: Any, minutes: Any = None, **options: Unpack[ColumnsOptions]) -> PredictColumnsRequest:
     """Builds a request; see `DejavuClient.predict_columns`.
 
     Raises:
         TypeError: if there are no minutes, and patterns are not those of each game.
     """
+    margins = options.get("pregame_margins")
     values = _values(patterns)
     if minutes is None:
         rows = [_without_padding(_values(row)) for row in values]
@@ -97,16 +105,9 @@ def columns_request(
         lengths: Iterable[int] = map(len, rows)
     else:
         lengths = map(int, _values(minutes))
-    margins = () if pregame_margins is None else _values(pregame_margins)
-    return PredictColumnsRequest(
-        patterns=values,
-        minutes=lengths,
-        pregame_margins=[math.nan if margin is None else margin for margin in margins],
-        horizon=horizon,
-        alpha=alpha,
-        quantile_levels=quantile_levels,
-        model_version=model_version,
-    )
+    known = [] if margins is None else [math.nan if margin is None else margin for margin in _values(margins)]
+    options["pregame_margins"] = known
+    return PredictColumnsRequest(patterns=values, minutes=lengths, **options)
 
 
 def columns_of(response: PredictColumnsResponse, levels: Sequence[float]) -> ForecastColumns:

@@ -22,6 +22,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, AdaptationMo
 from dejavu.v1.market_pb2 import MarketSide
 from dejavu.v1.record_pb2 import MarketResult, RecordedPrediction
 from dejavu.v1.record_service_pb2 import Figure, LeaderboardRow, Scorecard, ScoreFilter, TotalScorecard
+from dejavu_client.extras import pyarrow
 from dejavu_client.formatting import enum_word, warning_label
 from dejavu_common.files import atomic_replace
 
@@ -118,10 +119,7 @@ def arrow_schema(columns: Sequence[Column[RowT]]) -> Any:
     Raises:
         ImportError: if pyarrow is not installed; the message names the extra to install.
     """
-    try:
-        import pyarrow as pa  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        raise missing_extra("pyarrow", "arrow") from error
+    pa = pyarrow()
     types = {
         str: pa.string(),
         int: pa.int64(),
@@ -135,17 +133,11 @@ def arrow_schema(columns: Sequence[Column[RowT]]) -> Any:
 
 def arrow_batch(columns: Sequence[Column[RowT]], schema: Any, rows: Sequence[RowT]) -> Any:
     """Returns the rows as a pyarrow.RecordBatch of the schema of these columns; missing values are null."""
-    import pyarrow as pa  # noqa: PLC0415 - an extra
-
+    pa = pyarrow()
     values = [[column.pick(row) for row in rows] for column in columns]
     return pa.record_batch(
         [pa.array(given, type=field.type) for given, field in zip(values, schema, strict=True)], schema=schema
     )
-
-
-def missing_extra(package: str, extra: str) -> ImportError:
-    """Returns the error for a package that is not installed, which says what to install."""
-    return ImportError(f"{package} is not installed; install the extra: pip install 'dejavu-forecast[{extra}]'")
 
 
 def _write_csv(file: IO[str], columns: Sequence[Column[RowT]], rows: Iterable[RowT]) -> int:

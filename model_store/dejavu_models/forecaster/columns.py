@@ -56,10 +56,10 @@ def compiled_columns(
             ends[rows], quantiles[rows] = values[:, :2], values[:, 2:]
             if scores is not None:
                 home[rows] = [adapted_probability(scores, each) for each in home[rows].tolist()]
-            if both:
-                _, static[rows] = calibration.columns(*games, adapted_scores(None, query.alpha, ()))
-                of_outcomes = adapted_scores(None if adapter is None else adapter.map, query.alpha, ())
-                _, adapted[rows] = calibration.columns(*games, of_outcomes)
+            static[rows] = adapted[rows] = ends[rows]
+            if both and adapter is not None:  # the intervals are one of both
+                other, its_map = (static, None) if scores is not None else (adapted, adapter.map)
+                _, other[rows] = calibration.columns(*games, adapted_scores(its_map, query.alpha, ()))
     for each in (ends, static, adapted):
         around_points(each, points)
     return ColumnsForecast(

@@ -26,12 +26,9 @@ def compiled_models(models: PointEnsemble) -> CompiledModels | None:
     """Returns the compiled form of point models; None if there is none, as for indexes of earlier releases."""
     if native is None or not models.lstm.networks:
         return None
-    databases: dict[int, Any] = {}
-    for minute, dejavu in models.minutes.items():
-        index = getattr(dejavu.index, "compiled", None)
-        if index is None:
-            return None
-        databases[minute] = _database(dejavu, index, minute)
+    if any(dejavu.index.compiled is None for dejavu in models.minutes.values()):
+        return None
+    databases = {minute: _database(dejavu, minute) for minute, dejavu in models.minutes.items()}
     weights, linear = models.weights, models.linear.coefficients
     minutes = [
         (
@@ -45,9 +42,9 @@ def compiled_models(models: PointEnsemble) -> CompiledModels | None:
     return CompiledModels(native.PointModels(models.lstm.networks, minutes, models.linear.cubic))
 
 
-def _database(dejavu: Dejavu, index: Any, minute: int) -> Any:
+def _database(dejavu: Dejavu, minute: int) -> Any:
     return native.Database(
-        index,
+        dejavu.index.compiled,
         weights=dejavu.weights(minute),
         games=dejavu.entries.games,
         residuals=dejavu.entries.residuals,

@@ -53,7 +53,12 @@ class VectorIndex:
     Args:
         index: an index of hnswlib.
         size: number of vectors.
+
+    Attributes:
+        compiled: the same search in the compiled models; None if they lack it.
     """
+
+    compiled: Any = None
 
     def __init__(self, index: Any, size: int) -> None:
         self._index = index
@@ -90,9 +95,6 @@ class BruteForceIndex(VectorIndex):
 
     Args:
         vectors: (m, dimensions).
-
-    Attributes:
-        compiled: the same search in the compiled models; None without them.
     """
 
     def __init__(self, vectors: Singles) -> None:
@@ -162,9 +164,6 @@ class CompiledIndex(VectorIndex):
     Args:
         graph: the graph.
         neighbours: number of neighbours that searches will ask for.
-
-    Attributes:
-        compiled: the search in the compiled models.
     """
 
     def __init__(self, graph: Graph, neighbours: int) -> None:

@@ -6,8 +6,9 @@ them; it is made once, by the path of a single request, and only the numbers are
 
 from __future__ import annotations
 
-import asyncio
+import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -16,12 +17,10 @@ from dejavu.v1.prediction_service_pb2 import PredictBatchResult, PredictRequest
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.forecast_query import DEFAULT_ALPHA
 from dejavu_server.api.converters.fields import horizon_of
+from dejavu_server.api.yielding import map_yielding
 
 LEAST: Final = 8
 """Least number of requests that are answered together: of fewer, the template costs more than it saves."""
-
-ROWS_PER_TURN: Final = 128
-"""Rows to read or to write before yielding to other calls."""
 
 _FIELDS: Final = frozenset(
     PredictRequest.DESCRIPTOR.fields_by_name[name].number
@@ -35,23 +34,26 @@ async def alike(requests: Sequence[PredictRequest]) -> list[list[int]]:
     if len(requests) < LEAST:
         return []
     groups: dict[object, list[int]] = {}
-    for index, request in enumerate(requests):
-        if index % ROWS_PER_TURN == 0:
-            await asyncio.sleep(0)
-        # A margin that is not a number is refused, and unknown in columns.
-        if request.pregame_margin == request.pregame_margin and all(
-            field.number in _FIELDS for field, _ in request.ListFields()
-        ):
-            key = (
-                len(request.pattern),
-                request.horizon,
-                request.alpha if request.HasField("alpha") else None,
-                tuple(request.quantile_levels) if request.quantile_levels else (),
-                request.model_version,
-                request.HasField("pregame_margin"),
-            )
+    for index, key in enumerate(await map_yielding(_key, requests)):
+        if key is not None:
             groups.setdefault(key, []).append(index)
     return [rows for rows in groups.values() if len(rows) >= LEAST]
+
+
+def _key(request: PredictRequest) -> object:
+    """Returns what is equal for requests that differ in their numbers only; None for one that columns cannot hold."""
+    if any(field.number not in _FIELDS for field, _ in request.ListFields()):
+        return None
+    if math.isnan(request.pregame_margin):  # refused, and unknown in columns
+        return None
+    return (
+        len(request.pattern),
+        request.horizon,
+        request.alpha if request.HasField("alpha") else None,
+        tuple(request.quantile_levels) if request.quantile_levels else (),
+        request.model_version,
+        request.HasField("pregame_margin"),
+    )
 
 
 def alike_query(requests: Sequence[PredictRequest]) -> ColumnsQuery:
@@ -94,35 +96,31 @@ async def alike_results(
     made = (forecast.model_version, forecast.calibration_sequence)
     if any((part.model_version, part.calibration_sequence) != made for part in parts):
         return {}
-    adapted, quantiles = forecast.HasField("adaptation"), bool(query.quantile_levels)
-    margins = query.pregame_margins.tolist()
-    results: dict[int, PredictBatchResult] = {}
-    for part in parts:
-        ends = np.column_stack([part.points, part.lower, part.upper, part.home_lead_probabilities]).tolist()
-        of_adaptation = np.hstack([part.static, part.adapted]).tolist() if adapted else []  # type: ignore[list-item]
-        of_quantiles = part.quantiles.tolist() if quantiles else []
-        for place, (point, lower, upper, probability) in enumerate(ends):
-            done = len(results)
-            if done % ROWS_PER_TURN == 0:
-                await asyncio.sleep(0)
-            result = results[rows[done]] = PredictBatchResult()
-            result.CopyFrom(template)
-            message = result.forecast
-            message.point_forecast = point
-            message.interval_lower = lower
-            message.interval_upper = upper
-            message.home_lead_probability = probability
-            if margins:
-                message.expected_margin = margins[done]
-            if adapted:
-                adaptation = message.adaptation
-                (
-                    adaptation.static_lower,
-                    adaptation.static_upper,
-                    adaptation.adapted_lower,
-                    adaptation.adapted_upper,
-                ) = of_adaptation[place]
-            if quantiles:
-                for quantile, value in zip(message.quantiles, of_quantiles[place], strict=True):
-                    quantile.value = value
-    return results
+    margins = query.pregame_margins.tolist() or [None] * len(rows)
+    columns = [
+        (part.points, part.lower, part.upper, part.home_lead_probabilities, part.static, part.adapted) for part in parts
+    ]
+    numbers = np.concatenate([np.column_stack(each) for each in columns]).tolist()  # type: ignore[arg-type]  # not None
+    quantiles = np.concatenate([part.quantiles for part in parts]).tolist()
+    results = await map_yielding(partial(_filled, template), numbers, quantiles, margins)
+    return dict(zip(rows, results, strict=True))
+
+
+def _filled(
+    template: PredictBatchResult, numbers: Sequence[float], quantiles: Sequence[float], margin: float | None
+) -> PredictBatchResult:
+    """Returns a copy of a result with other numbers: those of `ColumnsForecast`, in the order of its attributes."""
+    result = PredictBatchResult()
+    result.CopyFrom(template)
+    forecast = result.forecast
+    point, lower, upper, probability, *of_adaptation = numbers
+    forecast.point_forecast, forecast.home_lead_probability = point, probability
+    forecast.interval_lower, forecast.interval_upper = lower, upper
+    if margin is not None:
+        forecast.expected_margin = margin
+    if forecast.HasField("adaptation"):
+        ends = forecast.adaptation
+        ends.static_lower, ends.static_upper, ends.adapted_lower, ends.adapted_upper = of_adaptation
+    for quantile, value in zip(forecast.quantiles, quantiles, strict=True):
+        quantile.value = value
+    return result

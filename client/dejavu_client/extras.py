@@ -1,0 +1,23 @@
+"""Packages of extras: imported where they are needed, with an error that names the extra to install."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def pyarrow() -> Any:
+    """Returns the module pyarrow.
+
+    Raises:
+        ImportError: if it is not installed; the message names the extra to install.
+    """
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise missing_extra("pyarrow", "arrow") from error
+    return pa
+
+
+def missing_extra(package: str, extra: str) -> ImportError:
+    """Returns the error for a package that is not installed, which says what to install."""
+    return ImportError(f"{package} is not installed; install the extra: pip install 'dejavu-forecast[{extra}]'")

@@ -33,8 +33,8 @@ RESTART = SIX_MINUTES + 150
 """Life seconds after which the first poller stops: the first game is forecast by then, the others are not."""
 
 
-Final = tuple[tuple[int, ...], float, float, float]
-"""Pattern, point and interval."""
+Final = tuple[tuple[int, ...], int, int, int, float, float, float]
+"""Pattern, total points, side and seconds of the last score, point and interval."""
 
 
 async def final_forecasts(
@@ -60,6 +60,9 @@ async def final_forecasts(
     return {
         key: (
             event.pattern,
+            event.forecast.total_points,
+            event.forecast.last_score.side,
+            event.forecast.last_score.seconds,
             event.forecast.point_forecast,
             event.forecast.interval_lower,
             event.forecast.interval_upper,
@@ -69,7 +72,9 @@ async def final_forecasts(
 
 
 async def both_evenings(games: Sequence[ReplayGame], seed: int, folder: Path) -> None:
-    good, bad = BadDay(games), BadDay(games, list(FeedFaultKind), seed=seed)
+    # Technical fouls before tip-off are points of the game, which last, and a forecast depends on the total points.
+    good = BadDay(games, [FeedFaultKind.TECHNICAL])
+    bad = BadDay(games, list(FeedFaultKind), seed=seed)
     assert bad.faulty.midnight > bad.life(RESTART), "a new poller finds only games on the scoreboard"
     with spawned_server("--workers", "2", "--ledger", ledger_url(folder)) as server:
         address = await asyncio.to_thread(lambda: server.address)

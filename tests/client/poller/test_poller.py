@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
@@ -14,6 +14,7 @@ from dejavu_client.poller.events import Event, ForecastMissed, GameChanged, Hori
 from dejavu_client.requests import HALFTIME
 from dejavu_feed.nba.live_payloads import GameStatus, Scoreboard
 from dejavu_feed.pattern import slots
+from dejavu_feed.replay.games import ReplayGame
 
 
 @pytest.fixture
@@ -193,10 +194,17 @@ async def test_the_summary_counts_and_compares_on_the_same_games() -> None:
 
 
 class HurryingEvening(Evening):
-    """An evening in which every read of the scoreboard takes five minutes."""
+    """An evening that goes on by five minutes once the plays of all live games were read."""
+
+    def __init__(self, games: Sequence[ReplayGame], *, stagger: float = 0.0) -> None:
+        super().__init__(games, stagger=stagger)
+        self._before = self.reads.copy()
 
     def scoreboard(self) -> Scoreboard:
-        self.clock.step(300)
+        live = [state.game_id for state in super().scoreboard().games if state.status is GameStatus.LIVE]
+        if all(self.reads[game_id] > self._before[game_id] for game_id in live):
+            self._before = self.reads.copy()
+            self.clock.step(300)
         return super().scoreboard()
 
 

@@ -1,13 +1,6 @@
 #include "lstm.hpp"
 
-// The same code is compiled for several instruction sets; the loader picks the best that the processor has.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v3", "default")))
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#else
-#define FOR_EACH_PROCESSOR
-#define ALWAYS_INLINE inline
-#endif
+#include "processors.hpp"
 
 namespace dejavu {
 namespace {

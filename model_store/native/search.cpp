@@ -4,72 +4,106 @@
 #include <cstring>
 #include <limits>
 
+#include "processors.hpp"
+
+// Products are rounded before they are added, as in hnswlib: on all processors the same distances.
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+
 namespace dejavu {
 namespace {
 
 // The nearest vectors that a search has found, nearest first, and which of them it has expanded.
 //
-// One sorted list does the work of algorithm 2's two queues: what falls off its end is never expanded. A new vector's
-// place is counted and the others are moved, both without a branch that depends on the data, which costs less than heaps.
+// One sorted list does the work of algorithm 2's two queues: what falls off its end is never expanded. An entry is one
+// number, so that a new one finds its place and moves the others by minima and maxima alone, without a branch that
+// depends on the data: those cost more than heaps do otherwise.
 class Pool {
 public:
     void start(std::size_t breadth) {
         breadth_ = breadth;
         size_ = next_ = 0;
-        if (distances_.size() < breadth + PADDING) {
-            distances_.resize(breadth + PADDING);
-            numbers_.resize(breadth + PADDING);
+        const std::size_t room = 1 + (breadth + LANES - 1) / LANES * LANES;
+        if (entries_.size() != room) {
+            entries_.resize(room);
+            others_.resize(room);
+            entries_[0] = others_[0] = -1.0;  // nearer than any
         }
-        std::fill(distances_.begin(), distances_.end(), std::numeric_limits<float>::infinity());
+        std::fill(entries_.begin() + 1, entries_.end(), NONE);
         farthest_ = std::numeric_limits<float>::infinity();
     }
 
-    void add(float distance, std::uint32_t number) {
+    float farthest() const { return farthest_; }
+
+    ALWAYS_INLINE void add(float distance, std::uint32_t number) {
         if (!(distance < farthest_)) return;
-        float *const distances = distances_.data();
-        std::uint32_t *const numbers = numbers_.data();
-        std::int32_t nearer = 0;
-        const std::size_t rounded = (size_ + PADDING - 1) / PADDING * PADDING;
-        for (std::size_t each = 0; each < rounded; ++each) nearer += distances[each] <= distance;
-        const auto place = static_cast<std::size_t>(nearer);
-        for (std::size_t each = size_; each > place; --each) {
-            distances[each] = distances[each - 1];
-            numbers[each] = numbers[each - 1];
+        const double entry = entry_of(distance, number);
+        const std::size_t room = entries_.size() - 1;
+        const double *const __restrict before = entries_.data();
+        double *const __restrict after = others_.data();
+        std::int64_t nearer = 0;
+        for (std::size_t place = 1; place <= room; ++place) {
+            const double here = before[place], last = before[place - 1];
+            const double low = here < entry ? here : entry;
+            after[place] = last > low ? last : low;
+            nearer += here < entry;
         }
-        distances[place] = distance;
-        numbers[place] = number;
-        next_ = std::min(next_, place);
-        if (size_ < breadth_) ++size_;
+        entries_.swap(others_);
+        next_ = std::min(next_, static_cast<std::size_t>(nearer));
+        size_ += size_ < breadth_;
         if (size_ == breadth_) {
-            farthest_ = distances_[breadth_ - 1];
-            distances_[breadth_] = std::numeric_limits<float>::infinity();
+            farthest_ = static_cast<float>(distance_of(entries_[breadth_]));
+            std::fill(entries_.begin() + 1 + breadth_, entries_.end(), NONE);
         }
     }
 
     // Returns the nearest vector that is not yet expanded, and marks it; false if there is none.
     bool expand(std::uint32_t &number) {
-        while (next_ < size_ && numbers_[next_] & EXPANDED) ++next_;
+        std::uint64_t bits = EXPANDED;
+        while (next_ < size_ && (bits = bits_of(entries_[1 + next_])) & EXPANDED) ++next_;
         if (next_ == size_) return false;
-        number = numbers_[next_];
-        numbers_[next_++] |= EXPANDED;
+        number = number_of(bits);
+        bits |= EXPANDED;
+        std::memcpy(&entries_[1 + next_++], &bits, sizeof bits);
         return true;
     }
 
     void copy(std::size_t count, std::vector<Found> &found) const {
         found.clear();
-        for (std::size_t place = 0; place < std::min(count, size_); ++place)
-            found.emplace_back(distances_[place], numbers_[place] & ~EXPANDED);
-        // Equally near ones by their numbers.
-        for (std::size_t place = 1; place < found.size(); ++place)
-            for (std::size_t each = place; each > 0 && found[each] < found[each - 1]; --each)
-                std::swap(found[each], found[each - 1]);
+        for (std::size_t place = 1; place <= std::min(count, size_); ++place)
+            found.emplace_back(static_cast<float>(distance_of(entries_[place])), number_of(bits_of(entries_[place])));
     }
 
 private:
-    static constexpr std::uint32_t EXPANDED = 1u << 31;
-    static constexpr std::size_t PADDING = 8;
-    std::vector<float> distances_;
-    std::vector<std::uint32_t> numbers_;
+    // A float's digits leave 29 bits of a double free: the number of a vector, and whether it is expanded. Its exponents
+    // are raised, since threads may be set to take the smallest doubles for 0.
+    static constexpr std::uint64_t FREE = (std::uint64_t{1} << 29) - 1, EXPANDED = 1, RAISED = std::uint64_t{512} << 52;
+    static constexpr std::size_t LANES = 8;
+    static constexpr double NONE = std::numeric_limits<double>::infinity();
+
+    static std::uint64_t bits_of(double entry) {
+        std::uint64_t bits;
+        std::memcpy(&bits, &entry, sizeof bits);
+        return bits;
+    }
+    static std::uint32_t number_of(std::uint64_t bits) { return static_cast<std::uint32_t>((bits & FREE) >> 1); }
+    static double entry_of(float distance, std::uint32_t number) {
+        const std::uint64_t bits = (bits_of(distance) + RAISED) | static_cast<std::uint64_t>(number) << 1;
+        double entry;
+        std::memcpy(&entry, &bits, sizeof entry);
+        return entry;
+    }
+    static double distance_of(double entry) {
+        const std::uint64_t bits = (bits_of(entry) & ~FREE) - RAISED;
+        double distance;
+        std::memcpy(&distance, &bits, sizeof distance);
+        return distance;
+    }
+
+    std::vector<double> entries_, others_;
     std::size_t breadth_ = 0, size_ = 0, next_ = 0;
     float farthest_ = 0.0f;
 };
@@ -98,13 +132,13 @@ private:
 // Four numbers that are computed with at a time; compilers for any processor know the type.
 typedef float Four __attribute__((vector_size(16)));
 
-inline Four four(const float *values) {
+ALWAYS_INLINE Four four(const float *values) {
     Four result;
     std::memcpy(&result, values, sizeof result);
     return result;
 }
 
-inline float sum_of_squares_by_fours(const float *one, const float *other, int dimensions) {
+ALWAYS_INLINE float sum_of_squares_by_fours(const float *one, const float *other, int dimensions) {
     Four sum = {};
     for (int first = 0; first < dimensions; first += 4) {
         const Four difference = four(one + first) - four(other + first);
@@ -120,6 +154,7 @@ struct Scratch {
     Pool pool;
     Seen seen;
     std::vector<std::uint32_t> fresh;
+    std::vector<float> distances;
     std::vector<float> query;
     std::vector<Found> found;
 };
@@ -138,7 +173,7 @@ Vectors::Vectors(const float *values, std::size_t count, int dimensions, int lan
     parted_ = dims % 4 == 0 ? dims : dims > 16 ? dims / 16 * 16 : dims > 4 ? dims / 4 * 4 : 0;
 }
 
-inline float Vectors::squared_distance(const float *query, std::uint32_t number) const {
+ALWAYS_INLINE float Vectors::squared_distance(const float *query, std::uint32_t number) const {
     const float *const vector = &values_[static_cast<std::size_t>(number) * dimensions_];
     const float parted = sum_of_squares_by_fours(query, vector, parted_);
     if (parted_ == dimensions_) return parted;
@@ -206,12 +241,14 @@ const std::vector<Found> &Graph::nearest(const float *query, std::size_t count) 
 }
 
 // Apart, since compilers look up the thread's memory anew at each use where they see that it is the thread's.
-__attribute__((noinline)) const std::vector<Found> &Graph::nearest(const float *query, std::size_t count,
+FOR_EACH_PROCESSOR NOT_INLINE const std::vector<Found> &Graph::nearest(const float *query, std::size_t count,
                                                                    Scratch &memory) const {
     Pool &pool = memory.pool;
     Seen &seen = memory.seen;
     if (memory.fresh.size() < most_links_) memory.fresh.resize(most_links_);
     std::uint32_t *const fresh = memory.fresh.data();
+    if (memory.distances.size() < most_links_) memory.distances.resize(most_links_);
+    float *const distances = memory.distances.data();
     const float *const padded = vectors_.padded(query, memory.query);
     pool.start(std::max(breadth_, count));
     seen.start(vectors_.size());
@@ -226,8 +263,17 @@ __attribute__((noinline)) const std::vector<Found> &Graph::nearest(const float *
             unseen += seen.add(links_[place]);
         }
         for (std::size_t place = 0; place < unseen; ++place) vectors_.prefetch(fresh[place]);
-        for (std::size_t place = 0; place < unseen; ++place)
-            pool.add(vectors_.squared_distance(padded, fresh[place]), fresh[place]);
+        // Distances first, which do not depend on each other; most are too far, in no order that can be predicted.
+        std::size_t near = 0;
+        const float farthest = pool.farthest();
+        for (std::size_t place = 0; place < unseen; ++place) {
+            const std::uint32_t number = fresh[place];
+            const float distance = vectors_.squared_distance(padded, number);
+            distances[near] = distance;
+            fresh[near] = number;
+            near += distance < farthest;
+        }
+        for (std::size_t place = 0; place < near; ++place) pool.add(distances[place], fresh[place]);
     }
     pool.copy(count, memory.found);
     return memory.found;

@@ -14,6 +14,9 @@ namespace dejavu {
 // Squared distance and number of a vector.
 using Found = std::pair<float, std::uint32_t>;
 
+// Most vectors of a graph.
+constexpr std::size_t MOST_VECTORS = std::size_t{1} << 28;
+
 struct Scratch;
 
 class Vectors {

@@ -138,8 +138,6 @@ class ColumnsForecast:
         lower, upper: (n,), ends of the intervals, in points.
         home_lead_probabilities: (n,).
         quantiles: (n, levels), in points.
-        static, adapted: (n, 2), ends of the intervals as calibrated and as adapted to outcomes, in points; None unless
-            they were requested.
     """
 
     model_version: str
@@ -149,5 +147,3 @@ class ColumnsForecast:
     upper: Floats
     home_lead_probabilities: Floats
     quantiles: Floats
-    static: Floats | None = None
-    adapted: Floats | None = None

@@ -7,15 +7,12 @@
 
 #include "bindings.hpp"
 #include "games.hpp"
+#include "values.hpp"
 
 namespace py = pybind11;
 
 namespace dejavu {
 namespace {
-
-using Ends = std::pair<double, double>;
-
-constexpr std::size_t MANY = 8;  // quantiles from which on a table of values costs less than one after the other
 
 Shapes shapes_of(const Array<double> &levels, const std::vector<double> &centers, const Array<double> &quantiles,
                  double log_step) {
@@ -29,54 +26,6 @@ Shapes shapes_of(const Array<double> &levels, const std::vector<double> &centers
            "there are quantiles for each center, from 0 on");
     for (py::ssize_t row = 0; row < quantiles.shape(0); ++row)
         result.quantiles.emplace_back(quantiles.data(row, 0), quantiles.data(row, 0) + quantiles.shape(1));
-    return result;
-}
-
-// Returns an interval with whole ends, widened to the whole numbers around the point forecast.
-Ends around_point(double point, double lower, double upper) {
-    return {std::min(lower, std::floor(point)), std::max(upper, std::ceil(point))};
-}
-
-// Returns the quantiles at levels; many of them from one table of the values between the outermost.
-template <typename Game>
-std::vector<double> quantiles(const Game &game, const std::vector<double> &levels, double tolerance, int first_whole) {
-    std::vector<double> result(levels.size());
-    if (levels.size() < MANY) {
-        std::transform(levels.begin(), levels.end(), result.begin(),
-                       [&](double level) { return static_cast<double>(first_whole + game.quantile(level)); });
-        return result;
-    }
-    const auto [least, most] = std::minmax_element(levels.begin(), levels.end());
-    const int first = game.quantile(*least), last = game.quantile(*most);
-    std::vector<double> below;
-    for (int value = first; value <= last; ++value) below.push_back(game.cumulative(first_whole + value));
-    for (std::size_t index = 0; index < levels.size(); ++index) {
-        const auto found = std::lower_bound(below.begin(), below.end(), levels[index] - tolerance) - below.begin();
-        // What lies at or below the last of them is, to rounding, the greatest level.
-        result[index] = first_whole + std::min(first + static_cast<int>(found), last);
-    }
-    return result;
-}
-
-std::vector<double> margin_quantiles(const MarginGame &game, const std::vector<double> &levels) {
-    return quantiles(game, levels, game.tolerance(), 0);
-}
-
-// Scores at which quantiles are taken, with their levels; those beyond the tables are extrapolated.
-struct Grid {
-    std::vector<double> scores, levels;
-    double reach, limit, rounding;  // beyond `limit` values are extrapolated from ±`reach`
-    Ends ends;  // levels of ±reach
-};
-
-std::vector<double> values_at(const MarginGame &game, const Grid &grid) {
-    std::vector<double> result = margin_quantiles(game, grid.levels);
-    for (std::size_t index = 0; index < result.size(); ++index) {
-        const double score = grid.scores[index];
-        if (std::fabs(score) > grid.limit)
-            result[index] = game.extrapolated(score, grid.reach, score < 0 ? grid.ends.first : grid.ends.second,
-                                              grid.rounding);
-    }
     return result;
 }
 

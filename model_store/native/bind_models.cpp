@@ -77,6 +77,7 @@ std::shared_ptr<Index> graph(const Array<float> &vectors, int lanes, std::uint32
     // A link is followed without a check, so what is wrong with them must show here.
     Vectors content = vectors_of(vectors, lanes);
     expect(levels.size() == vectors.shape(0) && entry < content.size(), "there is a level for each vector");
+    expect(content.size() <= MOST_VECTORS, "numbers of vectors have at most 28 bits");
     std::vector<std::uint32_t> starts{0};
     for (py::ssize_t list = 0; list < counts.size(); ++list) starts.push_back(starts.back() + counts.data()[list]);
     py::ssize_t lists = levels.size();
@@ -285,4 +286,5 @@ PYBIND11_MODULE(_native, module) {
     module.doc() = "Compiled point models and distributions; see docs/decisions.";
     dejavu::bind_models(module);
     dejavu::bind_games(module);
+    dejavu::bind_alike(module);
 }

@@ -109,7 +109,7 @@ def test_the_commands_run_in_the_order_of_the_documents(name: str, tmp_path: Pat
 @pytest.mark.nightly
 @pytest.mark.timeout(3600)
 def test_the_trainers_commands_run_in_order(tmp_path: Path) -> None:
-    with reader(tmp_path) as newcomer:
+    with reader(tmp_path, seconds=1200) as newcomer:
         for command in all_commands()["docs/training.md"]:
             if re.match(r"dejavu-trainer (simulate|fit|evaluate|backtest|adapt) (?!--data DIR)", command):
                 newcomer.run(command)

@@ -10,7 +10,9 @@ from dejavu_models.ratings import RatingFilter, RatingsByDate, are_usable, ratin
 from dejavu_models.totals.by_date import TotalsByDate
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import ExpectedMarginTerms, Horizon, MarginSource, WarningReason
-from dejavu_models.uncertainty.issued import IntervalAdapter, adapters
+from dejavu_models.uncertainty.adaptive import quarter_of
+from dejavu_models.uncertainty.calibration import Situation
+from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedScores, adapters, issued_scores
 
 
 class ActiveState:
@@ -46,6 +48,11 @@ class ActiveState:
     def ending(self, query: ForecastQuery, end: date) -> tuple[str, ...]:
         """Returns which teams of a query were not seen after a date, because of a gap."""
         return tuple(code for code in (query.home_team, query.away_team) if self.unseen.get(code) == end)
+
+    def scores(self, situation: Situation, alpha: float, levels: tuple[float, ...]) -> IssuedScores:
+        """Returns where the numbers of forecasts in a situation are taken."""
+        adapter = self.adapters.get((situation.horizon, quarter_of(situation.minute)))
+        return issued_scores(self.mode, adapter, alpha, levels)
 
     @staticmethod
     def asks_for_ratings(query: ForecastQuery) -> bool:

@@ -20,6 +20,7 @@ from dejavu_models.errors import (
 )
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster.active_state import ActiveState
+from dejavu_models.forecaster.alike import AlikeGames
 from dejavu_models.forecaster.columns import columns_of, compiled_columns
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
@@ -220,17 +221,36 @@ class Forecaster:
         for minutes in np.unique(query.minutes).tolist():
             self.check(query.query_of((0.0,) * minutes))
 
-    def forecast_columns(self, query: ColumnsQuery, *, both: bool = False) -> ColumnsForecast:
+    def forecast_columns(self, query: ColumnsQuery) -> ColumnsForecast:
         """Answers a request accepted by `check_columns`: what `forecast_many` answers to each game, in one pass.
 
         Args:
             query: the request.
-            both: whether to include the intervals as calibrated and as adapted.
         """
         state = self._active
         if self._compiled is not None and isinstance(self.calibration, LatticeCalibration):
-            return compiled_columns(self._compiled, self.calibration, state, query, self.version, both=both)
+            return compiled_columns(self._compiled, self.calibration, state, query, self.version)
         return columns_of(self.forecast_many(query.queries()), len(query.quantile_levels), self.version, state.sequence)
+
+    def alike(self, query: ForecastQuery) -> AlikeGames | None:
+        """Returns what forecasts games with the options of a query and the online state of now.
+
+        Args:
+            query: one that `check` accepts.
+
+        Returns:
+            None if it takes more than a pattern and a margin, or without compiled models.
+        """
+        if self._compiled is None or not isinstance(self.calibration, LatticeCalibration):
+            return None
+        more = (query.home_team, query.away_team, query.explain, query.record, query.market, query.total_market)
+        if any(more) or query.total_points is not None or query.last_score is not None:
+            return None
+        return AlikeGames(self._compiled, self.calibration, self._active, query, self.version)
+
+    def is_current(self, games: AlikeGames) -> bool:
+        """Returns whether it would forecast with the same online state now."""
+        return games.state is self._active
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
         """Returns the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""

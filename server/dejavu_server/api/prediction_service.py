@@ -14,9 +14,10 @@ from dejavu_feed.game_day import game_day
 from dejavu_models import risk
 from dejavu_models.errors import DejavuError, InvalidInput
 from dejavu_server.access.caller import AccessScope, Principal, ScopeMissing, current_caller
+from dejavu_server.api.cache.templates import AnswerTemplates
 from dejavu_server.api.cache.what_ifs import CachedWhatIfs
 from dejavu_server.api.converters import columns, prediction
-from dejavu_server.api.converters.alike import alike, alike_query, alike_results
+from dejavu_server.api.converters.alike import alike
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.total_market import total_market_message_of
 from dejavu_server.api.errors import item_error
@@ -60,15 +61,18 @@ class PredictionService:
         self._clock = clock
         self._course_of = course_of
         self._what_ifs = what_ifs
+        self._templates = AnswerTemplates(forecast_service, clock, self.predict)
 
     async def predict_raw(self, data: bytes, context: Context) -> bytes:
         """Forecasts one game, from a serialized request to a serialized response: what-ifs from the cache if it can."""
         if self._what_ifs is not None and (found := self._what_ifs.find(data)) is not None:
             return found
         request = _read_request(data)
-        if self._what_ifs is None or request.game_id:
+        if request.game_id:
             return (await self.predict(request, context)).SerializeToString()
-        return await self._what_ifs.answer(data, request, context, self.predict)
+        if self._what_ifs is None:
+            return (await self._templates.answer(request, context)).SerializeToString()
+        return await self._what_ifs.answer(data, request, context, self._templates.answer)
 
     async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
         """Forecasts one game."""
@@ -77,13 +81,14 @@ class PredictionService:
         market, total_market = prediction.market_message_of(issued), total_market_message_of(issued)
         return pb.PredictResponse(forecast=message, market=market, total_market=total_market)
 
-    async def predict_batch(self, request: pb.PredictBatchRequest, _: Context) -> pb.PredictBatchResponse:
-        """Forecasts many games, in chunks of up to CHUNK requests; those that ask alike together, as columns."""
+    async def predict_batch(self, request: pb.PredictBatchRequest, context: Context) -> pb.PredictBatchResponse:
+        """Forecasts many games, in chunks of up to CHUNK requests; those that ask alike together, from a template."""
         requests = prediction.batch_requests(request)
         read = partial(_read, today=game_day(self._clock()), caller=current_caller.get())
         answered: dict[int, pb.PredictBatchResult] = {}
         for rows in await alike(requests):
-            answered.update(await self._answer_alike(requests, rows, read))
+            results = await self._answer_alike([requests[index] for index in rows], context)
+            answered.update(zip(rows, results, strict=False))  # all or none
         others = [index for index in range(len(requests)) if index not in answered]
         for start in range(0, len(others), CHUNK):
             indices = others[start : start + CHUNK]
@@ -93,22 +98,16 @@ class PredictionService:
         return pb.PredictBatchResponse(results=[answered[index] for index in range(len(requests))])
 
     async def _answer_alike(
-        self, requests: Sequence[pb.PredictRequest], rows: Sequence[int], read: Callable[..., Result[ForecastRequest]]
-    ) -> dict[int, pb.PredictBatchResult]:
+        self, requests: Sequence[pb.PredictRequest], context: Context
+    ) -> Sequence[pb.PredictBatchResult]:
         """Answers requests that differ in their numbers only; none if any of them is refused: each fails on its own."""
         try:
-            query = alike_query([requests[index] for index in rows[1:]])
-            first = read(requests[rows[0]])
-            if isinstance(first, Failed):
-                return {}
-            template = _result(requests[rows[0]], await self._forecasts.forecast(first))
-            parts = await self._forecasts.forecast_columns(query, first.model_version, both=True)
+            return await self._templates.answer_many(requests, context)
         except DejavuError:
-            return {}
+            return ()
         except Exception:  # as in a group that the batcher computes
-            _log.warning("group_failed", size=len(rows), effect="queries are answered one by one", exc_info=True)
-            return {}
-        return {rows[0]: template, **await alike_results(rows[1:], template, parts, query)}
+            _log.warning("group_failed", size=len(requests), effect="queries are answered one by one", exc_info=True)
+            return ()
 
     async def predict_columns(self, request: pb.PredictColumnsRequest, _: Context) -> pb.PredictColumnsResponse:
         """Forecasts many games as columns."""

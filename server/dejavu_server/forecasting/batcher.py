@@ -16,7 +16,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -46,11 +46,25 @@ With fewer, calls that arrive together are mostly computed one by one; more brin
 MAX_WAITING = 8192
 """Maximum waiting queries; further ones are rejected instead of waiting past their deadlines."""
 
-Waiting = tuple[ForecastQuery, asyncio.Future[Forecast]]
+Waiting = tuple[Any, asyncio.Future[Any]]
 
+_M = TypeVar("_M")
 _Q = TypeVar("_Q")
 _R = TypeVar("_R")
 _Sized = TypeVar("_Sized", bound=Sized)
+_Asked_contra = TypeVar("_Asked_contra", contravariant=True)
+_Answered_co = TypeVar("_Answered_co", covariant=True)
+
+
+class Model(Protocol[_Asked_contra, _Answered_co]):
+    """What answers queries together: a Forecaster, or what a Forecaster makes for queries that are alike."""
+
+    def check(self, query: _Asked_contra, /) -> None:
+        """Raises Unsupported if it can't answer a query."""
+
+    def forecast_many(self, queries: Sequence[_Asked_contra], /) -> Sequence[_Answered_co]:
+        """Answers queries that passed `check`, in order."""
+
 
 _log = structlog.get_logger(__name__)
 
@@ -89,7 +103,7 @@ class Batcher:
         self._alone = alone
         self._last_group = 0
         self._unanswered = 0
-        self._groups: dict[Forecaster, list[Waiting]] = {}
+        self._groups: dict[Model[Any, Any], list[Waiting]] = {}
         self._enqueued_count = 0
         self._first_enqueued = 0.0
         self._quiet_turns = 0
@@ -103,8 +117,8 @@ class Batcher:
         """Number of queries that wait for their answer or are computed."""
         return self._unanswered
 
-    async def forecast(self, forecaster: Forecaster, query: ForecastQuery) -> Forecast:
-        """Answers one query.
+    async def forecast(self, forecaster: Model[_Q, _R], query: _Q) -> _R:
+        """Answers one query; together with others that wait for the same model.
 
         Raises:
             Unsupported: if the model can't answer it.
@@ -115,11 +129,12 @@ class Batcher:
         try:
             if self._last_group == 1 and not self._enqueued_count and self._alone():
                 return self._compute_alone(forecaster, query)
-            return await self._enqueue(forecaster, query)
+            answer: _R = await self._enqueue(forecaster, query)
+            return answer
         finally:
             self._unanswered -= 1
 
-    async def forecast_many(self, forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
+    async def forecast_many(self, forecaster: Model[_Q, _R], queries: Sequence[_Q]) -> list[Result[_R]]:
         """Answers many queries of one call in order, on the thread; each fails on its own.
 
         The queries must have passed the `check` of the forecaster.
@@ -128,7 +143,7 @@ class Batcher:
             Overloaded: if too many queries wait already.
         """
         self._admit(len(queries))
-        answers: list[Result[Forecast]] = []
+        answers: list[Result[_R]] = []
         try:
             for start in range(0, len(queries), CHUNK):
                 answers += await self._on_thread(compute, forecaster, queries[start : start + CHUNK])
@@ -136,34 +151,27 @@ class Batcher:
             self._unanswered -= len(queries)
         return answers
 
-    async def forecast_columns(
-        self, forecaster: Forecaster, query: ColumnsQuery, *, both: bool = False
-    ) -> list[ColumnsForecast]:
+    async def forecast_columns(self, forecaster: Forecaster, query: ColumnsQuery) -> list[ColumnsForecast]:
         """Answers a request of columns, which has passed `check_columns`, on the thread; in parts, in order.
 
         Args:
             forecaster: the model.
             query: the request.
-            both: whether to include the intervals as calibrated and as adapted.
 
         Raises:
             Overloaded: if too many queries wait already.
         """
         self._admit(len(query))
-
-        def columns(model: Forecaster, part: ColumnsQuery) -> ColumnsForecast:
-            return model.forecast_columns(part, both=both)
-
         try:
             parts = []
             for start in range(0, len(query), COLUMNS_CHUNK):
                 part = query.rows(start, start + COLUMNS_CHUNK)
-                parts.append(await self._on_thread(columns, forecaster, part))
+                parts.append(await self._on_thread(Forecaster.forecast_columns, forecaster, part))
         finally:
             self._unanswered -= len(query)
         return parts
 
-    async def _on_thread(self, work: Callable[[Forecaster, _Sized], _R], forecaster: Forecaster, queries: _Sized) -> _R:
+    async def _on_thread(self, work: Callable[[_M, _Sized], _R], forecaster: _M, queries: _Sized) -> _R:
         """Computes queries of one call on the thread; not if its caller goes before the thread begins."""
         loop = asyncio.get_running_loop()
         computing = self._thread.submit(self.activity.run, self._timed, time.perf_counter(), work, forecaster, queries)
@@ -195,9 +203,9 @@ class Batcher:
             raise Overloaded(f"{self._unanswered} queries are waiting; at most {self._max_waiting} may wait")
         self._unanswered += queries
 
-    def _enqueue(self, forecaster: Forecaster, query: ForecastQuery) -> asyncio.Future[Forecast]:
+    def _enqueue(self, forecaster: Model[Any, Any], query: object) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Forecast] = loop.create_future()
+        answer: asyncio.Future[Any] = loop.create_future()
         if not self._enqueued_count:
             self._first_enqueued = time.perf_counter()
         self._groups.setdefault(forecaster, []).append((query, answer))
@@ -210,7 +218,7 @@ class Batcher:
             self._flush()
         return answer
 
-    def _compute_alone(self, forecaster: Forecaster, query: ForecastQuery) -> Forecast:
+    def _compute_alone(self, forecaster: Model[_Q, _R], query: _Q) -> _R:
         self._observe(1)
         [answer] = self._timed(time.perf_counter(), compute, forecaster, [query])
         if isinstance(answer, Failed):
@@ -246,7 +254,7 @@ class Batcher:
             if len(pending) < len(group):
                 self._dropped("queue", len(group) - len(pending))
 
-    async def _answer_on_thread(self, forecaster: Forecaster, group: Sequence[Waiting], enqueued: float) -> None:
+    async def _answer_on_thread(self, forecaster: Model[Any, Any], group: Sequence[Waiting], enqueued: float) -> None:
         loop = asyncio.get_running_loop()
         computed, answers = await loop.run_in_executor(
             self._thread, self.activity.run, self._timed, enqueued, _compute_waiting, forecaster, group
@@ -258,7 +266,7 @@ class Batcher:
         if computed:
             self._observe(len(computed))
 
-    def _timed(self, enqueued: float, work: Callable[[Forecaster, _Q], _R], forecaster: Forecaster, queries: _Q) -> _R:
+    def _timed(self, enqueued: float, work: Callable[[_M, _Q], _R], forecaster: _M, queries: _Q) -> _R:
         """Returns the result of computing a group; reports how long it has waited and how long it took."""
         began = time.perf_counter()
         self._waited(began - enqueued)
@@ -267,13 +275,13 @@ class Batcher:
         return result
 
 
-def _compute_waiting(forecaster: Forecaster, group: Sequence[Waiting]) -> tuple[list[Waiting], list[Result[Forecast]]]:
+def _compute_waiting(forecaster: Model[Any, Any], group: Sequence[Waiting]) -> tuple[list[Waiting], list[Result[Any]]]:
     """Answers the queries whose callers still wait when the thread gets to them; returns those and the answers."""
     waiting = [each for each in group if not each[1].done()]
     return waiting, compute(forecaster, [query for query, _ in waiting]) if waiting else []
 
 
-def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
+def compute(forecaster: Model[_Q, _R], queries: Sequence[_Q]) -> list[Result[_R]]:
     """Answers queries in one pass; if that fails, one by one, so that only the failing queries get an error."""
     try:
         return list(forecaster.forecast_many(queries))
@@ -284,7 +292,7 @@ def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Re
         return [answer for query in queries for answer in compute(forecaster, [query])]
 
 
-def resolve(group: Sequence[Waiting], answers: Sequence[Result[Forecast]]) -> int:
+def resolve(group: Sequence[Waiting], answers: Sequence[Result[Any]]) -> int:
     """Sets the results of the futures that still wait; returns the number of the others."""
     gone = 0
     for (_, waiting), answer in zip(group, answers, strict=True):

@@ -16,7 +16,9 @@ from dejavu_common.clock import utc_now
 from dejavu_common.tracing import span
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import DejavuError
+from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.forecaster.alike import AlikeGame, AlikeGames, AlikeNumbers
 from dejavu_models.registry.registry import Chosen
 from dejavu_models.types import Forecast, Horizon
 from dejavu_server.forecasting.batcher import Batcher
@@ -137,15 +139,12 @@ class ForecastService:
                 results[index] = each
         return results
 
-    async def forecast_columns(
-        self, query: ColumnsQuery, model_version: str, *, both: bool = False
-    ) -> list[ColumnsForecast]:
+    async def forecast_columns(self, query: ColumnsQuery, model_version: str) -> list[ColumnsForecast]:
         """Answers a request of columns, which records nothing, with one model; in parts, in order.
 
         Args:
             query: the request.
             model_version: the requested model; empty for the active one.
-            both: whether to include the intervals as calibrated and as adapted.
 
         Raises:
             UnknownModel, NotLoaded, Unsupported: if no model can answer it.
@@ -154,10 +153,61 @@ class ForecastService:
         forecaster = await self._models.obtain(model_version) if model_version else self._models.get()
         forecaster.check_columns(query)
         with span("forecast", queries=len(query)):
-            answers = await self._batcher.forecast_columns(forecaster, query, both=both)
+            answers = await self._batcher.forecast_columns(forecaster, query)
         if self._answered is not None:
             self._answered(forecaster.version, query.horizon).inc(len(query))
         return answers
+
+    async def alike(self, query: ForecastQuery, model_version: str) -> AlikeGames | None:
+        """Returns what forecasts games with the options of a what-if, by the model and the online state of now.
+
+        Args:
+            query: the query of a what-if.
+            model_version: the requested model; empty for the active one.
+
+        Returns:
+            None if it takes more than a pattern and a margin.
+
+        Raises:
+            UnknownModel, NotLoaded, Unsupported: if no model can answer it.
+            LedgerUnavailable: if the models are not known yet.
+        """
+        forecaster = await self._models.obtain(model_version) if model_version else self._models.get()
+        forecaster.check(query)
+        return forecaster.alike(query)
+
+    def is_current(self, games: AlikeGames, model_version: str) -> bool:
+        """Returns whether what-ifs would be forecast by the same model and online state now; see `alike`."""
+        try:
+            return self._models.get(model_version).is_current(games)
+        except DejavuError:
+            return False
+
+    async def forecast_alike(
+        self, games: AlikeGames, asked: Sequence[AlikeGame]
+    ) -> tuple[list[Result[AlikeNumbers]], datetime, datetime]:
+        """Forecasts games; a single one together with others of the same options that wait.
+
+        Args:
+            games: see `alike`.
+            asked: their numbers, which a query may have.
+
+        Returns:
+            The numbers of their forecasts, when they were made, and when they expire.
+
+        Raises:
+            Overloaded: if too many queries wait already.
+        """
+        numbers: list[Result[AlikeNumbers]]
+        with span("forecast", queries=len(asked)):
+            if len(asked) == 1:
+                numbers = [await self._batcher.forecast(games, asked[0])]
+            else:
+                numbers = await self._batcher.forecast_many(games, asked)
+        if self._answered is not None:
+            self._answered(games.version, games.horizon).inc(len(asked))
+        generated = self._clock()
+        return numbers, generated, generated + self._lifetime
 
     async def _forecast_many(self, requests: Sequence[ForecastRequest]) -> list[Result[IssuedForecast]]:
         """Answers many requests with the models that answer now, unless those change meanwhile."""

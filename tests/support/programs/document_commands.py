@@ -44,10 +44,14 @@ class Reader:
     """A reader with a shell, who runs commands as the documents show them.
 
     Free ports take the place of the documents' addresses, and a folder that of `/tmp`.
+
+    Args:
+        folder: where commands run.
+        seconds: how long a command may take.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, seconds: float = SECONDS) -> None:
+        self._folder, self._seconds = folder, seconds
         self._places = {PLACE: free_address(), REPLAY: free_address(), "/tmp/": f"{folder}/"}
         # No document says that its server is without a fork server, and none needs it.
         self._variables = {"XDG_STATE_HOME": str(folder / "state"), "COLUMNS": "120", "DEJAVU_STANDBY": "off"}
@@ -77,7 +81,7 @@ class Reader:
             env=self._environment(),
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=self._seconds,
             check=False,
         )
         if "-format-error" in line:
@@ -175,10 +179,10 @@ def free_address() -> str:
 
 
 @contextmanager
-def reader(folder: Path) -> Iterator[Reader]:
-    """Yields a reader. Nothing of what they started is left afterwards."""
+def reader(folder: Path, seconds: float = SECONDS) -> Iterator[Reader]:
+    """Yields a reader; see `Reader`. Nothing of what they started is left afterwards."""
     (folder / "examples").symlink_to(ROOT / "examples")
-    someone = Reader(folder)
+    someone = Reader(folder, seconds)
     try:
         yield someone
         someone.close()

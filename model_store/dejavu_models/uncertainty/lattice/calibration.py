@@ -106,10 +106,18 @@ class LatticeCalibration:
         Raises:
             ValueError: if the extension was not built.
         """
+        return self.compiled(situation).columns(points, leads, margins, at)
+
+    def compiled(self, situation: Situation) -> CompiledTables:
+        """Returns the tables of a situation, without live inputs, in the compiled models.
+
+        Raises:
+            ValueError: if the extension was not built.
+        """
         tables = self._tables_of(situation, live=False)
         if not isinstance(tables, CompiledTables):
             raise ValueError("columns need the compiled extension")
-        return tables.columns(points, leads, margins, at)
+        return tables
 
     def _tables_of(self, situation: Situation, *, live: bool) -> GameTables | CompiledTables:
         # A number, because hashing a situation with its enums costs more than all of the scale.

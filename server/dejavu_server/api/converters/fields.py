@@ -125,6 +125,12 @@ def timestamp(instant: datetime) -> Timestamp:
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
+def set_timestamp(timestamp: Timestamp, instant: datetime) -> None:
+    """Sets a Timestamp to an instant, aware and in UTC."""
+    since = instant - EPOCH
+    timestamp.seconds, timestamp.nanos = since.days * 86_400 + since.seconds, since.microseconds * 1000
+
+
 def instant(timestamp: Timestamp) -> datetime:
     """Converts a Timestamp to an instant, aware and in UTC, without what is less than a microsecond.
 

@@ -111,6 +111,23 @@ def test_a_batch_gets_what_each_request_gets_alone(channel: grpc.Channel, reques
             assert without_times(result) == without_times(alone)
 
 
+@settings(max_examples=examples(60))
+@given(batches())
+def test_a_what_if_gets_what_it_gets_in_a_batch(channel: grpc.Channel, requests: list[pb.PredictRequest]) -> None:
+    service = PredictionServiceStub(channel)
+    for request in requests[:LEAST]:
+        request.return_explanation = False  # which has courses of similar games in a single call only
+        [expected] = service.PredictBatch(pb.PredictBatchRequest(requests=[request])).results
+        if expected.HasField("error"):
+            with pytest.raises(grpc.RpcError) as refused:
+                service.Predict(request)
+            assert refused.value.details() == expected.error.message
+        else:
+            response = service.Predict(request)
+            result = pb.PredictBatchResult(forecast=response.forecast)
+            assert without_times(result) == without_times(expected)
+
+
 def test_one_invalid_request_among_many_alike_fails_alone(channel: grpc.Channel) -> None:
     requests = [pb.PredictRequest(pattern=[float(game)] * 6) for game in range(100)]
     requests[70].pattern[3] = 300.0

@@ -1,0 +1,113 @@
+"""Forecasts of requests that differ in their numbers only, by the compiled models: no object for a game.
+
+What a forecast is besides its numbers follows from its request and the online state. Who answers many such requests
+one after the other needs it once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.forecaster.active_state import ActiveState
+from dejavu_models.point.compiled import CompiledModels
+from dejavu_models.types import MarginSource
+from dejavu_models.uncertainty.calibration import Situation
+from dejavu_models.uncertainty.issued import adapted_probability
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+
+
+class AlikeGame(NamedTuple):
+    """What differs between requests that are alike.
+
+    Attributes:
+        differentials: the pattern, in points; as long as that of the first request.
+        margin: expected final differential before the game, in points; None if the first request has none.
+    """
+
+    differentials: Sequence[float]
+    margin: float | None
+
+
+class AlikeNumbers(NamedTuple):
+    """The numbers of a forecast that follow from its game.
+
+    Attributes:
+        point: the point forecast, in points.
+        lower, upper: ends of the interval, in points.
+        home_lead_probability: P(the home team leads at the horizon).
+        static_lower, static_upper, adapted_lower, adapted_upper: ends of the intervals as calibrated and as adapted.
+        quantiles: in points.
+    """
+
+    point: float
+    lower: float
+    upper: float
+    home_lead_probability: float
+    static_lower: float
+    static_upper: float
+    adapted_lower: float
+    adapted_upper: float
+    quantiles: Sequence[float]
+
+
+class AlikeGames:
+    """Forecasts games with the options of one query and one online state; thread-safe.
+
+    Args:
+        models: the point models.
+        calibration: the distributions around them.
+        state: the online state.
+        query: a query that names no team and no total points, and that the model supports.
+        version: version of the model.
+
+    Attributes:
+        state: see above.
+        version: version of the model.
+        horizon: horizon of the query.
+    """
+
+    def __init__(
+        self,
+        models: CompiledModels,
+        calibration: LatticeCalibration,
+        state: ActiveState,
+        query: ForecastQuery,
+        version: str,
+    ) -> None:
+        self.state, self.version, self.horizon = state, version, query.horizon
+        source = MarginSource.UNKNOWN if query.pregame_margin is None else MarginSource.KNOWN
+        situation = Situation(query.horizon, query.pattern.minutes, source)
+        scores = state.scores(situation, query.alpha, query.quantile_levels)
+        self._map = scores.map
+        self._compiled = models.alike(calibration.compiled(situation), situation.minute, query.horizon, scores)
+
+    def check(self, game: AlikeGame) -> None:
+        """Checks nothing: the query was checked, and who asks checks the numbers."""
+
+    def forecast_many(self, games: Sequence[AlikeGame]) -> list[AlikeNumbers]:
+        """Returns the numbers that `Forecaster.forecast_many` gives for each game.
+
+        Args:
+            games: finite numbers that a query may have.
+        """
+        patterns = [game.differentials for game in games]
+        rows = self._compiled.forecast(patterns, [math.nan if game.margin is None else game.margin for game in games])
+        return [self._numbers(*row) for row in rows]
+
+    def _numbers(
+        self,
+        point: float,
+        home: float,
+        lower: float,
+        upper: float,
+        other_lower: float,
+        other_upper: float,
+        *quantiles: float,
+    ) -> AlikeNumbers:
+        if self._map is None:
+            return AlikeNumbers(point, lower, upper, home, lower, upper, other_lower, other_upper, quantiles)
+        home = adapted_probability(self._map, home)
+        return AlikeNumbers(point, lower, upper, home, other_lower, other_upper, lower, upper, quantiles)

@@ -1,0 +1,52 @@
+// Values of a game's distribution that a forecast tells: intervals, quantiles, and quantiles at scores.
+#pragma once
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "games.hpp"
+
+namespace dejavu {
+
+using Ends = std::pair<double, double>;
+
+// Scores at which quantiles are taken, with their levels; those beyond the tables are extrapolated.
+struct Grid {
+    std::vector<double> scores, levels;
+    double reach, limit, rounding;  // beyond `limit` values are extrapolated from ±`reach`
+    Ends ends;  // levels of ±reach
+};
+
+// Returns an interval with whole ends, widened to the whole numbers around the point forecast.
+Ends around_point(double point, double lower, double upper);
+
+// Quantiles from which on a table of values costs less than one after the other.
+constexpr std::size_t MANY_QUANTILES = 8;
+
+// Returns the quantiles at levels; many of them from one table of the values between the outermost.
+template <typename Game>
+std::vector<double> quantiles(const Game &game, const std::vector<double> &levels, double tolerance, int first_whole) {
+    std::vector<double> result(levels.size());
+    if (levels.size() < MANY_QUANTILES) {
+        std::transform(levels.begin(), levels.end(), result.begin(),
+                       [&](double level) { return static_cast<double>(first_whole + game.quantile(level)); });
+        return result;
+    }
+    const auto [least, most] = std::minmax_element(levels.begin(), levels.end());
+    const int first = game.quantile(*least), last = game.quantile(*most);
+    std::vector<double> below;
+    for (int value = first; value <= last; ++value) below.push_back(game.cumulative(first_whole + value));
+    for (std::size_t index = 0; index < levels.size(); ++index) {
+        const auto found = std::lower_bound(below.begin(), below.end(), levels[index] - tolerance) - below.begin();
+        // What lies at or below the last of them is, to rounding, the greatest level.
+        result[index] = first_whole + std::min(first + static_cast<int>(found), last);
+    }
+    return result;
+}
+
+std::vector<double> margin_quantiles(const MarginGame &game, const std::vector<double> &levels);
+
+std::vector<double> values_at(const MarginGame &game, const Grid &grid);
+
+}  // namespace dejavu

@@ -1,0 +1,172 @@
+"""Templates of answers to what-ifs: requests that differ in their numbers only get copies with other numbers.
+
+Most what-ifs ask for different games with the same options. What an answer says beside its numbers is made once, by the
+path of any request, and kept until the model, its online state or the day changes. The others take the numbers of their
+game from the compiled models, many at once under load, and no other object is made for them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from dejavu.v1 import forecast_pb2
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_feed.game_day import day_bounds, game_day
+from dejavu_models.errors import InvalidInput
+from dejavu_models.forecaster.alike import AlikeGame, AlikeGames, AlikeNumbers
+from dejavu_models.types import MAX_DIFFERENTIAL
+from dejavu_server.api.converters.alike import alike_key, fill
+from dejavu_server.api.converters.fields import set_timestamp
+from dejavu_server.api.converters.prediction import forecast_request
+from dejavu_server.api.errors import item_error
+from dejavu_server.api.handlers import Context
+from dejavu_server.api.yielding import map_yielding
+from dejavu_server.forecasting.service import ForecastService
+from dejavu_server.results import Failed, Result
+
+Predict = Callable[[pb.PredictRequest, Context], Awaitable[pb.PredictResponse]]
+"""Computes a response."""
+
+MAX_TEMPLATES: Final = 256
+"""Most templates to keep: callers may vary alpha on every call."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """The forecast of a game, for others with the same options.
+
+    Attributes:
+        forecast: the forecast; copied where a message has it.
+        games: forecasts the others.
+        model_version: as requested.
+        begin, end: bounds of its day.
+    """
+
+    forecast: forecast_pb2.Forecast
+    games: AlikeGames
+    model_version: str
+    begin: datetime
+    end: datetime
+
+    def put(
+        self,
+        forecast: forecast_pb2.Forecast,
+        game: AlikeGame,
+        numbers: AlikeNumbers,
+        generated: datetime,
+        expires: datetime,
+    ) -> None:
+        """Writes the forecast of another game into an empty message."""
+        forecast.CopyFrom(self.forecast)
+        fill(forecast, numbers, game.margin)
+        set_timestamp(forecast.generated_time, generated)
+        set_timestamp(forecast.expires_time, expires)
+
+
+class AnswerTemplates:
+    """Answers what-ifs of one event loop from templates if it can.
+
+    Args:
+        forecast_service: makes the forecasts.
+        clock: returns the current time, aware and in UTC.
+        predict: answers any what-if.
+    """
+
+    def __init__(self, forecast_service: ForecastService, clock: Callable[[], datetime], predict: Predict) -> None:
+        self._forecasts = forecast_service
+        self._clock = clock
+        self._predict = predict
+        self._templates: dict[object, _Template] = {}
+
+    async def answer(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
+        """Answers a what-if, which names no game.
+
+        Raises:
+            DejavuError: what `predict` raises.
+        """
+        key = alike_key(request)
+        if key is None:
+            return await self._predict(request, context)
+        template = self._templates.get(key)
+        if template is None or not self._is_current(template):
+            return await self._make(key, request, context)
+        game = _game(request)
+        if not _is_valid(game):
+            return await self._predict(request, context)  # which refuses it
+        [numbers], generated, expires = await self._forecasts.forecast_alike(template.games, [game])
+        if isinstance(numbers, Failed):
+            raise numbers.error
+        response = pb.PredictResponse()
+        template.put(response.forecast, game, numbers, generated, expires)
+        return response
+
+    async def answer_many(self, requests: Sequence[pb.PredictRequest], context: Context) -> list[pb.PredictBatchResult]:
+        """Answers what-ifs of one batch that are alike; none if any of them has to be answered, or refused, alone.
+
+        Raises:
+            DejavuError: what `predict` raises for the first of them.
+        """
+        key = alike_key(requests[0])
+        if key is None:
+            return []
+        template = self._templates.get(key)
+        if template is None or not self._is_current(template):
+            await self._make(key, requests[0], context)
+            template = self._templates.get(key)
+            if template is None:
+                return []
+        games = await map_yielding(_game, requests)
+        if not all(await map_yielding(_is_valid, games)):
+            return []
+        found, generated, expires = await self._forecasts.forecast_alike(template.games, games)
+
+        def result(game: AlikeGame, numbers: Result[AlikeNumbers]) -> pb.PredictBatchResult:
+            if isinstance(numbers, Failed):
+                return pb.PredictBatchResult(error=item_error(numbers.error))
+            message = pb.PredictBatchResult()
+            template.put(message.forecast, game, numbers, generated, expires)
+            return message
+
+        return await map_yielding(result, games, found)
+
+    def _is_current(self, template: _Template) -> bool:
+        return template.begin <= self._clock() < template.end and self._forecasts.is_current(
+            template.games, template.model_version
+        )
+
+    async def _make(self, key: object, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
+        """Answers a request by the path of any, and keeps a copy of its answer as template."""
+        now = self._clock()
+        begin, end = day_bounds(now)
+        version = request.model_version
+        try:
+            games = await self._forecasts.alike(forecast_request(request, game_day(now)).query, version)
+        except InvalidInput:
+            games = None  # refused below
+        response = await self._predict(request, context)
+        self._templates.pop(key, None)
+        if games is not None:
+            template = _Template(response.forecast, games, version, begin, end)
+            # The same before and after: then it was made by this model and state, on this day.
+            if self._is_current(template):
+                if len(self._templates) >= MAX_TEMPLATES:
+                    self._templates.pop(next(iter(self._templates)))
+                self._templates[key] = template
+        return response
+
+
+def _game(request: pb.PredictRequest) -> AlikeGame:
+    return AlikeGame(list(request.pattern), request.pregame_margin if request.HasField("pregame_margin") else None)
+
+
+def _is_valid(game: AlikeGame) -> bool:
+    """Returns whether a query may have these numbers, of which there are as many as in an earlier one."""
+    return _within(game.differentials) and (game.margin is None or _within((game.margin,)))
+
+
+def _within(values: Sequence[float]) -> bool:
+    return math.isfinite(sum(values)) and min(values) >= -MAX_DIFFERENTIAL and max(values) <= MAX_DIFFERENTIAL

@@ -1,7 +1,8 @@
 """Baseline for the cost of grpc.aio on uvloop: a server that parses a PredictRequest and returns a fixed response.
 
-`bench.latency` runs it with `python -m bench.echo`. It reads the response from standard input, in hex, prints its
-address on standard output, and serves until standard input ends. It has no interceptors, metrics or model.
+`bench.latency` runs it with `python -m bench.echo [HOST:PORT]`. It reads the response from standard input, in hex,
+prints its address on standard output, and serves until standard input ends. It has no interceptors, metrics or model.
+Processes that are given the address of another one share its port.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dejavu.v1 import prediction_service_pb2 as pb
 
 
 async def serve() -> None:
-    """Serves on a free port of 127.0.0.1 until standard input ends."""
+    """Serves on the address given, or on a free port of 127.0.0.1, until standard input ends."""
     answer = pb.PredictResponse.FromString(bytes.fromhex(sys.stdin.readline()))
 
     async def predict(_: pb.PredictRequest, __: grpc.aio.ServicerContext[Any, Any]) -> pb.PredictResponse:
@@ -27,14 +28,14 @@ async def serve() -> None:
     handler = grpc.unary_unary_rpc_method_handler(
         predict, pb.PredictRequest.FromString, pb.PredictResponse.SerializeToString
     )
-    await serve_methods({"Predict": handler})
+    await serve_methods({"Predict": handler}, *sys.argv[1:])
 
 
-async def serve_methods(handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
+async def serve_methods(handlers: dict[str, grpc.RpcMethodHandler[Any, Any]], address: str = "127.0.0.1:0") -> None:
     """Serves methods of PredictionService as `serve` does, from the address on."""
     server = grpc.aio.server()
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(address)
     await server.start()
     print(f"127.0.0.1:{port}", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

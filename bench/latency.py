@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +147,9 @@ def tell(process: subprocess.Popen[str], line: str) -> str:
 
 
 @contextmanager
-def helper(module: str, cpus: set[int]) -> Iterator[subprocess.Popen[str]]:
+def helper(module: str, cpus: set[int], *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Runs a module of this folder as a process until its standard input is closed."""
-    command = [sys.executable, "-m", module]
+    command = [sys.executable, "-m", module, *arguments]
     with pinned_to(cpus):
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with process:  # on exit, closes the pipes and waits for the process
@@ -202,16 +202,21 @@ def dejavu_server(
 
 
 @contextmanager
-def echo_server(cpus: set[int], answer: bytes) -> Iterator[Server]:
-    """Runs an echo server that returns these bytes."""
-    with helper_server("bench.echo", cpus, answer.hex()) as server:
-        yield server
+def echo_server(cpus: set[int], answer: bytes, processes: int = 1) -> Iterator[Server]:
+    """Runs an echo server that returns these bytes; of several processes that share its port."""
+    with ExitStack() as stack:
+        first = stack.enter_context(helper_server("bench.echo", cpus, answer.hex()))
+        more = [
+            stack.enter_context(helper_server("bench.echo", cpus, answer.hex(), first.address))
+            for _ in range(processes - 1)
+        ]
+        yield replace(first, more_workers=tuple(each.process for each in more))
 
 
 @contextmanager
-def helper_server(module: str, cpus: set[int], line: str) -> Iterator[Server]:
+def helper_server(module: str, cpus: set[int], line: str, *arguments: str) -> Iterator[Server]:
     """Runs a helper that reads a line, then serves on the address that it writes."""
-    with helper(module, cpus) as process:
+    with helper(module, cpus, *arguments) as process:
         yield Server(tell(process, line).strip(), psutil.Process(process.pid))
 
 

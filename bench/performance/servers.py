@@ -39,9 +39,9 @@ def dejavu(setting: Setting, *more: str, workers: int = 1, ledger: str = "") -> 
 
 
 @contextmanager
-def echo(setting: Setting, response: bytes) -> Iterator[Server]:
+def echo(setting: Setting, response: bytes, processes: int = 1) -> Iterator[Server]:
     """Runs the echo of single calls, which returns a serialized PredictResponse."""
-    with latency.echo_server(set(setting.servers), response) as server:
+    with latency.echo_server(set(setting.servers), response, processes) as server:
         yield server
 
 

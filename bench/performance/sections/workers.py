@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from bench.performance.measuring import Contest, alternate, callers_process, new_order, plural, timed_calls
 from bench.performance.samples import Run
 from bench.performance.sections.section import CALLS, Section
-from bench.performance.servers import dejavu
+from bench.performance.servers import dejavu, echo, what_if_response
 from bench.performance.setting import Setting
 
 NAME = "workers"
-WHAT_IF, NAMED = "what-ifs", "named games"
+WHAT_IF, NAMED, BARE = "what-ifs", "named games", "echo"
 CALLERS = 16
 
 
@@ -26,14 +26,16 @@ def measure(setting: Setting, run: Run) -> None:
         callers = stack.enter_context(callers_process(setting))
         servers = {count: stack.enter_context(dejavu(setting, workers=count)) for count in (1, 2)}
         calls = setting.size(1000, 2 * CALLERS)
+        answer = what_if_response(servers[1])
+        echoes = {count: stack.enter_context(echo(setting, answer, processes=count)) for count in (1, 2)}
         contests = [
             Contest(
                 case,
                 contender_of(count),
                 timed_calls(callers, server, new_order(server, CALLERS, calls, named=case == NAMED)),
             )
-            for case in (WHAT_IF, NAMED)
-            for count, server in servers.items()
+            for case, contenders in ((WHAT_IF, servers), (NAMED, servers), (BARE, echoes))
+            for count, server in contenders.items()
         ]
         alternate(setting, run, NAME, contests)
 
@@ -43,7 +45,8 @@ SECTION = Section(
     title="Workers",
     text=(
         f"{CALLERS} callers, each with its own connection. Both servers have the same CPU, so that the cost of a call"
-        " can be compared; the CPU is that of all workers of a server."
+        " can be compared; the CPU is that of all workers of a server. Two processes of the echo share a port as"
+        " workers do: what they add is gRPC's and the kernel's."
     ),
     columns=CALLS,
     measure=measure,

@@ -85,29 +85,32 @@ class PredictionService:
         """Forecasts many games, in chunks of up to CHUNK requests; those that ask alike together, from a template."""
         requests = prediction.batch_requests(request)
         read = partial(_read, today=game_day(self._clock()), caller=current_caller.get())
-        answered: dict[int, pb.PredictBatchResult] = {}
+        # Results are filled in where they are: a message that becomes a part of another is copied.
+        response = pb.PredictBatchResponse()
+        results = [response.results.add() for _ in requests]
+        answered: set[int] = set()
         for rows in await alike(requests):
-            results = await self._answer_alike([requests[index] for index in rows], context)
-            answered.update(zip(rows, results, strict=False))  # all or none
+            if await self._answer_alike([requests[row] for row in rows], [results[row] for row in rows], context):
+                answered.update(rows)
         others = [index for index in range(len(requests)) if index not in answered]
         for start in range(0, len(others), CHUNK):
             indices = others[start : start + CHUNK]
             chunk = [requests[index] for index in indices]
             outcomes = await self._answer(await map_yielding(read, chunk))
-            answered.update(zip(indices, await map_yielding(_result, chunk, outcomes), strict=True))
-        return pb.PredictBatchResponse(results=[answered[index] for index in range(len(requests))])
+            await map_yielding(_put_result, [results[index] for index in indices], chunk, outcomes)
+        return response
 
     async def _answer_alike(
-        self, requests: Sequence[pb.PredictRequest], context: Context
-    ) -> Sequence[pb.PredictBatchResult]:
+        self, requests: Sequence[pb.PredictRequest], results: Sequence[pb.PredictBatchResult], context: Context
+    ) -> bool:
         """Answers requests that differ in their numbers only; none if any of them is refused: each fails on its own."""
         try:
-            return await self._templates.answer_many(requests, context)
+            return await self._templates.answer_many(requests, results, context)
         except DejavuError:
-            return ()
+            return False
         except Exception:  # as in a group that the batcher computes
             _log.warning("group_failed", size=len(requests), effect="queries are answered one by one", exc_info=True)
-            return ()
+            return False
 
     async def predict_columns(self, request: pb.PredictColumnsRequest, _: Context) -> pb.PredictColumnsResponse:
         """Forecasts many games as columns."""
@@ -145,9 +148,13 @@ def _read(request: pb.PredictRequest, today: date, caller: Principal) -> Result[
         return Failed(error)
 
 
-def _result(request: pb.PredictRequest, outcome: Result[IssuedForecast]) -> pb.PredictBatchResult:
-    if isinstance(outcome, IssuedForecast):
-        message = prediction.forecast_message(outcome, explanation=request.return_explanation)
-        market, total_market = prediction.market_message_of(outcome), total_market_message_of(outcome)
-        return pb.PredictBatchResult(forecast=message, market=market, total_market=total_market)
-    return pb.PredictBatchResult(error=item_error(outcome.error))
+def _put_result(result: pb.PredictBatchResult, request: pb.PredictRequest, outcome: Result[IssuedForecast]) -> None:
+    """Fills in an empty result."""
+    if not isinstance(outcome, IssuedForecast):
+        result.error.CopyFrom(item_error(outcome.error))
+        return
+    result.forecast.CopyFrom(prediction.forecast_message(outcome, explanation=request.return_explanation))
+    if (market := prediction.market_message_of(outcome)) is not None:
+        result.market.CopyFrom(market)
+    if (total_market := total_market_message_of(outcome)) is not None:
+        result.total_market.CopyFrom(total_market)

@@ -104,34 +104,44 @@ class AnswerTemplates:
         template.put(response.forecast, game, numbers, generated, expires)
         return response
 
-    async def answer_many(self, requests: Sequence[pb.PredictRequest], context: Context) -> list[pb.PredictBatchResult]:
+    async def answer_many(
+        self, requests: Sequence[pb.PredictRequest], results: Sequence[pb.PredictBatchResult], context: Context
+    ) -> bool:
         """Answers what-ifs of one batch that are alike; none if any of them has to be answered, or refused, alone.
+
+        Args:
+            requests: the requests.
+            results: empty results, to be filled in.
+            context: the context of the call.
+
+        Returns:
+            Whether they were answered.
 
         Raises:
             DejavuError: what `predict` raises for the first of them.
         """
         key = alike_key(requests[0])
         if key is None:
-            return []
+            return False
         template = self._templates.get(key)
         if template is None or not self._is_current(template):
             await self._make(key, requests[0], context)
             template = self._templates.get(key)
             if template is None:
-                return []
+                return False
         games = await map_yielding(_game, requests)
         if not all(await map_yielding(_is_valid, games)):
-            return []
+            return False
         found, generated, expires = await self._forecasts.forecast_alike(template.games, games)
 
-        def result(game: AlikeGame, numbers: Result[AlikeNumbers]) -> pb.PredictBatchResult:
+        def put(result: pb.PredictBatchResult, game: AlikeGame, numbers: Result[AlikeNumbers]) -> None:
             if isinstance(numbers, Failed):
-                return pb.PredictBatchResult(error=item_error(numbers.error))
-            message = pb.PredictBatchResult()
-            template.put(message.forecast, game, numbers, generated, expires)
-            return message
+                result.error.CopyFrom(item_error(numbers.error))
+            else:
+                template.put(result.forecast, game, numbers, generated, expires)
 
-        return await map_yielding(result, games, found)
+        await map_yielding(put, results, games, found)
+        return True
 
     def _is_current(self, template: _Template) -> bool:
         return template.begin <= self._clock() < template.end and self._forecasts.is_current(

@@ -14,7 +14,7 @@ LEAST: Final = 4
 """Least number of requests that are answered together: of fewer, the template costs more than it saves."""
 
 _FIELDS: Final = frozenset(
-    PredictRequest.DESCRIPTOR.fields_by_name[name].number
+    PredictRequest.DESCRIPTOR.fields_by_name[name]
     for name in ("pattern", "alpha", "horizon", "pregame_margin", "quantile_levels", "model_version")
 )
 """Fields of requests that may be alike."""
@@ -33,8 +33,9 @@ async def alike(requests: Sequence[PredictRequest]) -> list[list[int]]:
 
 def alike_key(request: PredictRequest) -> object:
     """Returns what is equal for requests that differ in their numbers only; None if it has more than those."""
-    if any(field.number not in _FIELDS for field, _ in request.ListFields()):
-        return None
+    for field, _ in request.ListFields():  # a generator takes twice as long
+        if field not in _FIELDS:
+            return None
     return (
         len(request.pattern),
         request.horizon,

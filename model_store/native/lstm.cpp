@@ -7,8 +7,9 @@ namespace {
 
 // e^x to a few units in the last place, without branches, so that compilers vectorise loops over it.
 ALWAYS_INLINE float exponential(float x) {
-    x = x < -87.0f ? -87.0f : x;
-    x = x > 87.0f ? 87.0f : x;
+    // Beyond it the activations do not change any more, and products of two results stay finite.
+    x = x < -40.0f ? -40.0f : x;
+    x = x > 40.0f ? 40.0f : x;
     const float rounder = 12582912.0f;  // 1.5 · 2^23: adding it rounds to a whole number
     const float power = (x * 1.44269504f + rounder) - rounder;
     const float rest = (x - power * 0.693145752f) - power * 1.42860677e-6f;  // ln 2 in two parts
@@ -27,7 +28,11 @@ ALWAYS_INLINE float exponential(float x) {
 
 ALWAYS_INLINE float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
 
-ALWAYS_INLINE float hyperbolic_tangent(float x) { return 1.0f - 2.0f / (1.0f + exponential(2.0f * x)); }
+// sigmoid(gate) · tanh(x), with one division.
+ALWAYS_INLINE float gated_tangent(float gate, float x) {
+    const float closed = exponential(-gate), power = exponential(2.0f * x);
+    return (power - 1.0f) / ((1.0f + closed) * (1.0f + power));
+}
 
 }  // namespace
 
@@ -56,10 +61,9 @@ void add_outputs(const LstmNetwork &network, const float *steps, int minutes, fl
                               values[6] * of_state[6 * gates + gate] + values[7] * of_state[7 * gates + gate]);
         }
         for (int unit = 0; unit < hidden; ++unit) {
-            const float in = sigmoid(sum[unit]), out = sigmoid(sum[hidden + unit]);
-            const float keep = sigmoid(sum[2 * hidden + unit]), fresh = hyperbolic_tangent(sum[3 * hidden + unit]);
-            cell[unit] = keep * cell[unit] + in * fresh;
-            state[unit] = out * hyperbolic_tangent(cell[unit]);
+            const float keep = sigmoid(sum[2 * hidden + unit]);
+            cell[unit] = keep * cell[unit] + gated_tangent(sum[unit], sum[3 * hidden + unit]);
+            state[unit] = gated_tangent(sum[hidden + unit], cell[unit]);
         }
         for (int horizon = 0; horizon < HORIZONS; ++horizon) {
             const float *const weights = &network.head[static_cast<std::size_t>(horizon) * hidden];

@@ -104,6 +104,12 @@ TARGETS = (
         at_least=True,
     ),
     Target(
+        "columns of 1,000: forecasts per second of a core over MLServer's, whose tensor is columns too",
+        2.0,
+        _ratio(batches.NAME, _THOUSAND, batches.AS_COLUMNS, _RATE, MLSERVER),
+        at_least=True,
+    ),
+    Target(
         "beside batches of 1,000: longest wait over the p99 alone",
         5.0,
         _value(beside_batches.NAME, beside_batches.CASE, DEJAVU, "longest_over_p99"),

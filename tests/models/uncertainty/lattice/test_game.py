@@ -134,7 +134,7 @@ def test_recorded_quantiles_score_as_the_distribution_does(situation: Situation,
     spread = float(np.sqrt(batch.mass[0] @ np.square(outcomes) - (batch.mass[0] @ outcomes) ** 2))
     assert float(batch.mass[0] @ scores) == pytest.approx(float(batch.mass[0] @ exact), abs=0.0005 * (1 + spread))
     near = batch.mass[0] > 0.001
-    assert scores[near] == pytest.approx(exact[near], abs=0.02 * (1 + spread))
+    assert scores[near] == pytest.approx(exact[near], abs=0.03 * (1 + spread))
 
 
 @given(SITUATIONS, LEADS, GAINS)

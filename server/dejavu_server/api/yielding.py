@@ -12,11 +12,17 @@ MESSAGES_PER_TURN = 32
 _T = TypeVar("_T")
 
 
-async def map_yielding(work: Callable[..., _T], *columns: Sequence[Any]) -> list[_T]:
-    """Works like `map`, but yields to other calls: converting messages of many games takes some milliseconds."""
+async def map_yielding(work: Callable[..., _T], *columns: Sequence[Any], per_turn: int = MESSAGES_PER_TURN) -> list[_T]:
+    """Works like `map`, but yields to other calls: converting messages of many games takes some milliseconds.
+
+    Args:
+        work: what to do for each row.
+        columns: its arguments.
+        per_turn: rows before yielding; a turn of the loop costs as much as some of them.
+    """
     results = []
     for index, values in enumerate(zip(*columns, strict=True), 1):
         results.append(work(*values))
-        if index % MESSAGES_PER_TURN == 0:
+        if index % per_turn == 0:
             await asyncio.sleep(0)
     return results

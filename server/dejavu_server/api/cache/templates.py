@@ -31,6 +31,9 @@ from dejavu_server.results import Failed, Result
 Predict = Callable[[pb.PredictRequest, Context], Awaitable[pb.PredictResponse]]
 """Computes a response."""
 
+GAMES_PER_TURN: Final = 96
+"""Games of a batch to read or answer before yielding to other calls, a third of a millisecond."""
+
 MAX_TEMPLATES: Final = 256
 """Most templates to keep: callers may vary alpha on every call."""
 
@@ -94,8 +97,8 @@ class AnswerTemplates:
         template = self._templates.get(key)
         if template is None or not self._is_current(template):
             return await self._make(key, request, context)
-        game = _game(request)
-        if not _is_valid(game):
+        game = _valid_game(request)
+        if game is None:
             return await self._predict(request, context)  # which refuses it
         [numbers], generated, expires = await self._forecasts.forecast_alike(template.games, [game])
         if isinstance(numbers, Failed):
@@ -129,8 +132,10 @@ class AnswerTemplates:
             template = self._templates.get(key)
             if template is None:
                 return False
-        games = await map_yielding(_game, requests)
-        if not all(await map_yielding(_is_valid, games)):
+        games = [
+            game for game in await map_yielding(_valid_game, requests, per_turn=GAMES_PER_TURN) if game is not None
+        ]
+        if len(games) < len(requests):
             return False
         found, generated, expires = await self._forecasts.forecast_alike(template.games, games)
 
@@ -140,7 +145,7 @@ class AnswerTemplates:
             else:
                 template.put(result.forecast, game, numbers, generated, expires)
 
-        await map_yielding(put, results, games, found)
+        await map_yielding(put, results, games, found, per_turn=GAMES_PER_TURN)
         return True
 
     def _is_current(self, template: _Template) -> bool:
@@ -169,13 +174,14 @@ class AnswerTemplates:
         return response
 
 
-def _game(request: pb.PredictRequest) -> AlikeGame:
-    return AlikeGame(list(request.pattern), request.pregame_margin if request.HasField("pregame_margin") else None)
-
-
-def _is_valid(game: AlikeGame) -> bool:
-    """Returns whether a query may have these numbers, of which there are as many as in an earlier one."""
-    return _within(game.differentials) and (game.margin is None or _within((game.margin,)))
+def _valid_game(request: pb.PredictRequest) -> AlikeGame | None:
+    """Returns the numbers of a request with as many slots as an earlier one; None if no query may have them."""
+    slots, margin = list(request.pattern), None
+    if request.HasField("pregame_margin"):
+        margin = request.pregame_margin
+        if not _within((margin,)):
+            return None
+    return AlikeGame(slots, margin) if _within(slots) else None
 
 
 def _within(values: Sequence[float]) -> bool:

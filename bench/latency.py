@@ -1,8 +1,6 @@
 """Compares Predict with a bare grpc.aio echo of the same messages: latency, calls per second, CPU, memory.
 
-With `--before`, the named calls of another installation alternate with those of this one.
-
-Also compares a Predict with every extra (explanation, team strength, nine quantiles) with a plain one.
+With `--before`, the named calls of another installation alternate with those of this one. Also compares a Predict with every extra (explanation, team strength, nine quantiles) with a plain one.
 
 Run with `python -m bench.latency` from the project's folder. A `dejavu-server --workers 1` and the echo server run as
 separate processes pinned to one CPU; the callers are a third process pinned to another. The cases alternate within
@@ -26,6 +24,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,12 +204,10 @@ def dejavu_server(
 def echo_server(cpus: set[int], answer: bytes, processes: int = 1) -> Iterator[Server]:
     """Runs an echo server that returns these bytes; of several processes that share its port."""
     with ExitStack() as stack:
-        first = stack.enter_context(helper_server("bench.echo", cpus, answer.hex()))
-        more = [
-            stack.enter_context(helper_server("bench.echo", cpus, answer.hex(), first.address))
-            for _ in range(processes - 1)
-        ]
-        yield replace(first, more_workers=tuple(each.process for each in more))
+        started = partial(helper_server, "bench.echo", cpus, answer.hex())
+        first = stack.enter_context(started())
+        more = [stack.enter_context(started(first.address)).process for _ in range(processes - 1)]
+        yield replace(first, more_workers=tuple(more))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Compares Predict with a bare grpc.aio echo of the same messages: latency, calls per second, CPU, memory.
 
-With `--before`, the named calls of another installation alternate with those of this one. Also compares a Predict with every extra (explanation, team strength, nine quantiles) with a plain one.
+Also compares a Predict with every extra (explanation, team strength, nine quantiles) with a plain one. With `--before`,
+the named calls of another installation alternate with those of this one.
 
 Run with `python -m bench.latency` from the project's folder. A `dejavu-server --workers 1` and the echo server run as
 separate processes pinned to one CPU; the callers are a third process pinned to another. The cases alternate within

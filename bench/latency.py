@@ -1,7 +1,6 @@
 """Compares Predict with a bare grpc.aio echo of the same messages: latency, calls per second, CPU, memory.
 
-Also compares a Predict with every extra (explanation, team strength, nine quantiles) with a plain one. With `--before`,
-the named calls of another installation alternate with those of this one.
+Also compares it with one with every extra; with `--before`, named calls with those of another installation.
 
 Run with `python -m bench.latency` from the project's folder. A `dejavu-server --workers 1` and the echo server run as
 separate processes pinned to one CPU; the callers are a third process pinned to another. The cases alternate within
@@ -205,10 +204,10 @@ def dejavu_server(
 def echo_server(cpus: set[int], answer: bytes, processes: int = 1) -> Iterator[Server]:
     """Runs an echo server that returns these bytes; of several processes that share its port."""
     with ExitStack() as stack:
-        started = partial(helper_server, "bench.echo", cpus, answer.hex())
-        first = stack.enter_context(started())
-        more = [stack.enter_context(started(first.address)).process for _ in range(processes - 1)]
-        yield replace(first, more_workers=tuple(more))
+        start = partial(helper_server, "bench.echo", cpus, answer.hex())
+        first = stack.enter_context(start())
+        more = tuple(stack.enter_context(start(first.address)).process for _ in range(processes - 1))
+        yield replace(first, more_workers=more)
 
 
 @contextmanager

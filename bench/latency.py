@@ -1,12 +1,13 @@
 """Compares Predict with a bare grpc.aio echo of the same messages: latency, calls per second, CPU, memory.
 
-Also compares it with one with every extra; with `--before`, named calls with those of another installation.
+Also compares a Predict with every extra (explanation, team strength, nine quantiles) with a plain one; with `--before`,
+what-ifs and named calls with those of another installation.
 
 Run with `python -m bench.latency` from the project's folder. A `dejavu-server --workers 1` and the echo server run as
 separate processes pinned to one CPU; the callers are a third process pinned to another. The cases alternate within
 every round, so a busy machine slows all of them equally: compare the ratios between runs, not the milliseconds. Exits
 with 1 if any call fails. With `--most-cpu 2`, also if a what-if takes more than twice the echo's CPU at the highest
-number of callers; with `--most-extra 1.5`, if one with every extra takes more than 1.5 times a plain one's.
+number of callers; with `--most-extra 3`, if one with every extra takes more than three times the echo's.
 """
 
 from __future__ import annotations
@@ -23,8 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,9 @@ from dejavu_models.types import MAX_SLOTS
 from dejavu_server.ledger import Ledger
 
 ECHO, WHAT_IF, EXTRAS, NAMED, RETRY = "echo", "what-if", "every extra", "named", "named, a retry"
-BEFORE, RETRY_BEFORE = "named, before", "a retry, before"
+WHAT_IF_BEFORE, NAMED_BEFORE, RETRY_BEFORE = "what-if, before", "named, before", "a retry, before"
 KINDS = (ECHO, WHAT_IF, EXTRAS, NAMED, RETRY)
-KINDS_BEFORE = (BEFORE, RETRY_BEFORE)
+KINDS_BEFORE = (WHAT_IF_BEFORE, NAMED_BEFORE, RETRY_BEFORE)
 
 START_SECONDS = 180.0
 """How long all workers of a server may take to start, on one CPU that others may use too."""
@@ -201,13 +201,10 @@ def dejavu_server(
 
 
 @contextmanager
-def echo_server(cpus: set[int], answer: bytes, processes: int = 1) -> Iterator[Server]:
-    """Runs an echo server that returns these bytes; of several processes that share its port."""
-    with ExitStack() as stack:
-        start = partial(helper_server, "bench.echo", cpus, answer.hex())
-        first = stack.enter_context(start())
-        more = tuple(stack.enter_context(start(first.address)).process for _ in range(processes - 1))
-        yield replace(first, more_workers=more)
+def echo_server(cpus: set[int], answer: bytes, address: str = "") -> Iterator[Server]:
+    """Runs an echo server that returns these bytes; at the address of another one, it shares that one's port."""
+    with helper_server("bench.echo", cpus, answer.hex(), *filter(None, [address])) as server:
+        yield server
 
 
 @contextmanager
@@ -224,7 +221,7 @@ def order_of(kind: str, address: str, callers: int, first: int, options: argpars
         callers=callers,
         calls=options.calls,
         first=first,
-        named=kind in (NAMED, RETRY, *KINDS_BEFORE),
+        named=kind in (NAMED, RETRY, NAMED_BEFORE, RETRY_BEFORE),
         extras=kind == EXTRAS,
         minutes=options.minutes,
         seed=options.seed,
@@ -303,9 +300,9 @@ def spread(values: list[float]) -> str:
     return f"× {statistics.median(values):.2f} [{min(values):.2f}, {max(values):.2f}]" if values else "not measured"
 
 
-def too_much(rounds: list[list[Sample]], count: int, kind: str, base: str, most: float | None) -> bool:
-    """Returns whether a kind's CPU exceeds `most` times that of the base, or was not measured."""
-    values = ratios(rounds, count, kind, "cpu_us", base)
+def too_much(rounds: list[list[Sample]], count: int, kind: str, most: float | None) -> bool:
+    """Returns whether a kind's CPU exceeds `most` times the echo's, or was not measured."""
+    values = ratios(rounds, count, kind, "cpu_us")
     return most is not None and (not values or statistics.median(values) > most)
 
 
@@ -351,7 +348,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--before",
         type=Path,
         metavar="PYTHON",
-        help="interpreter of another installation, for example of an earlier commit, whose named calls to measure too",
+        help="interpreter of another installation, for example of an earlier commit, whose calls to measure too",
     )
     parser.add_argument(
         "--most-cpu", type=float, metavar="RATIO", help="fail if a what-if takes more CPU than RATIO × the echo's"
@@ -360,7 +357,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--most-extra",
         type=float,
         metavar="RATIO",
-        help="fail if every extra takes more CPU than RATIO × a plain one's",
+        help="fail if one with every extra takes more CPU than RATIO × the echo's",
     )
     parser.add_argument(
         "--minutes", type=int, nargs="+", default=[18], metavar="M", help="minutes of the game, 1 to 47, used in turn"
@@ -378,15 +375,17 @@ def main(arguments: list[str] | None = None) -> int:
         echo = stack.enter_context(echo_server(server_cpus, one_answer(server.address, options)))
         servers = {**dict.fromkeys(KINDS, server), ECHO: echo}
         if options.before is not None:
-            before = stack.enter_context(dejavu_server(server_cpus, options.bundle, python=options.before))
+            before = stack.enter_context(
+                dejavu_server(server_cpus, options.bundle, "--cache", "off", python=options.before)
+            )
             servers |= dict.fromkeys(KINDS_BEFORE, before)
         warm_up, *rounds = measure(callers, servers, options)
         memory = {"worker": server.pss_mib(), "server": server.all_pss_mib(), "echo": echo.pss_mib()}
 
     failed = sum(each.failed for samples in (warm_up, *rounds) for each in samples)
     most_callers = max(options.callers)
-    broken = too_much(rounds, most_callers, WHAT_IF, ECHO, options.most_cpu)
-    broken |= too_much(rounds, most_callers, EXTRAS, WHAT_IF, options.most_extra)
+    broken = too_much(rounds, most_callers, WHAT_IF, options.most_cpu)
+    broken |= too_much(rounds, most_callers, EXTRAS, options.most_extra)
     if options.json:
         report: dict[str, Any] = {"rounds": [[asdict(each) for each in samples] for samples in rounds]}
         print(json.dumps({**report, "pss_mib": memory, "failed": failed}))

@@ -6,7 +6,8 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -40,9 +41,12 @@ def dejavu(setting: Setting, *more: str, workers: int = 1, ledger: str = "") -> 
 
 @contextmanager
 def echo(setting: Setting, response: bytes, processes: int = 1) -> Iterator[Server]:
-    """Runs the echo of single calls, which returns a serialized PredictResponse."""
-    with latency.echo_server(set(setting.servers), response, processes) as server:
-        yield server
+    """Runs the echo of single calls, which returns a serialized PredictResponse; its processes share a port."""
+    cpus = set(setting.servers)
+    with ExitStack() as stack:
+        first = stack.enter_context(latency.echo_server(cpus, response))
+        more = [stack.enter_context(latency.echo_server(cpus, response, first.address)) for _ in range(processes - 1)]
+        yield replace(first, more_workers=tuple(each.process for each in more))
 
 
 @contextmanager

@@ -38,20 +38,18 @@ def test_what_a_what_if_takes_is_held_against_the_echo_of_the_same_round() -> No
     ]
     assert latency.ratios(rounds, 16, latency.WHAT_IF, "cpu_us") == [1.9, 2.1, 2.6]
     assert latency.cell(rounds, 16, latency.WHAT_IF, "cpu_us") == "340 × 2.10 [1.90, 2.60]"
-    of = (rounds, 16, latency.WHAT_IF, latency.ECHO)
+    of = (rounds, 16, latency.WHAT_IF)
     assert latency.too_much(*of, 2.0)
     assert not latency.too_much(*of, 2.1)
     assert not latency.too_much(*of, None)
     assert latency.too_much(rounds[3:], *of[1:], 2.0), "nothing was measured, so nothing is known to hold"
 
 
-def test_every_extra_is_held_against_the_plain_what_if_of_the_same_round() -> None:
+def test_every_extra_is_shown_beside_the_plain_what_if_of_the_same_round() -> None:
     rounds = [
         [sample(latency.WHAT_IF, plain), sample(latency.EXTRAS, extra)] for plain, extra in ((100, 130), (200, 300))
     ]
     assert latency.extra_cpu(rounds, 16) == [1.3, 1.5]
-    assert latency.too_much(rounds, 16, latency.EXTRAS, latency.WHAT_IF, 1.3)
-    assert not latency.too_much(rounds, 16, latency.EXTRAS, latency.WHAT_IF, 1.4)
 
 
 def test_a_request_with_every_extra_asks_the_same_and_for_all_that_there_is() -> None:
@@ -84,11 +82,7 @@ def test_the_table_has_a_row_for_each_kind_of_call(capsys: pytest.CaptureFixture
 def test_what_a_what_if_in_company_takes_is_bounded_plain_and_with_every_extra(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Bounds with tolerance for a busy machine; the aims are 2 times an echo's CPU, and 1.5 times a plain one's.
-
-    A busy machine has moved the median ratio to an echo, which is another process, by half, and the one to plain
-    what-ifs, which the same process answers, by a tenth.
-    """
+    """Bounds with tolerance for a busy machine, which has moved the median ratio by half; the aims are 1.25 and 3."""
     arguments = ["--callers", "16", "--minutes", "6", "14", "22", "30", "38", "46"]
-    code = latency.main([*arguments, "--most-cpu", "3", "--most-extra", "1.65"])
+    code = latency.main([*arguments, "--most-cpu", "2", "--most-extra", "4"])
     assert code == 0, capsys.readouterr().out

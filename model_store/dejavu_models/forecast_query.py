@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -36,6 +37,12 @@ MAX_TOTAL_POINTS = 500
 """Bound of the total points of both teams; the NBA record is 370."""
 
 
+def are_differentials(values: Sequence[float]) -> bool:
+    """Returns whether all values, at least one, are finite differentials within ±200, in points."""
+    # The sum is NaN if any value is: comparing would find out only by chance.
+    return not math.isnan(sum(values)) and min(values) >= -MAX_DIFFERENTIAL and max(values) <= MAX_DIFFERENTIAL
+
+
 @dataclass(frozen=True, slots=True)
 class ScorePattern:
     """Score differentials at the end of each minute of play, starting with the first.
@@ -49,8 +56,10 @@ class ScorePattern:
     def __post_init__(self) -> None:
         if not 1 <= len(self.differentials) <= MAX_SLOTS:
             raise InvalidPattern(f"{len(self.differentials)} slots", f"1 to {MAX_SLOTS}")
+        if are_differentials(self.differentials):
+            return
         for index, value in enumerate(self.differentials):
-            if not -MAX_DIFFERENTIAL <= value <= MAX_DIFFERENTIAL:  # also rejects NaN
+            if not are_differentials((value,)):
                 raise InvalidPattern(
                     f"{value}", f"a finite number within ±{MAX_DIFFERENTIAL:g}", field=f"pattern[{index}]"
                 )
@@ -146,7 +155,7 @@ class ForecastQuery:
         if self.home_team and self.home_team == self.away_team:
             faults.add(InvalidTeam(self.away_team, "another team than home_team", field="away_team"))
         margin = self.pregame_margin
-        if margin is not None and not -MAX_DIFFERENTIAL <= margin <= MAX_DIFFERENTIAL:
+        if margin is not None and not are_differentials((margin,)):
             faults.add(InvalidMargin(f"{margin}", f"a finite number within ±{MAX_DIFFERENTIAL:g}"))
         for index, level in enumerate(self.quantile_levels):
             if not 0.0 < level < 1.0:

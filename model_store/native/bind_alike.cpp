@@ -12,8 +12,6 @@ namespace py = pybind11;
 namespace dejavu {
 namespace {
 
-constexpr std::size_t MANY = 8;  // games from which on other threads may run meanwhile
-
 // Forecasts games at one minute to one horizon, of whose expected margins all are known or none is.
 class Alike {
 public:

@@ -13,8 +13,6 @@ namespace py = pybind11;
 namespace dejavu {
 namespace {
 
-constexpr py::ssize_t MANY = 8;  // games from which on other threads may run meanwhile
-
 // A game's forecasts, and what they are explained by.
 struct Prediction {
     std::vector<double> pattern;
@@ -194,7 +192,7 @@ std::vector<std::unique_ptr<Prediction>> predict_many(const PointModels &models,
     std::vector<std::unique_ptr<Prediction>> result;
     for (py::ssize_t game = 0; game < games; ++game) result.push_back(std::make_unique<Prediction>());
     std::optional<py::gil_scoped_release> released;
-    if (games >= MANY) released.emplace();
+    if (static_cast<std::size_t>(games) >= MANY) released.emplace();
     for (py::ssize_t game = 0; game < games; ++game) {
         const std::int64_t start = offsets.data()[game];
         predict_into(models, patterns.data() + start, offsets.data()[game + 1] - start, margins.data()[game],

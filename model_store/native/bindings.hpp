@@ -5,10 +5,14 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstddef>
 #include <stdexcept>
 #include <vector>
 
 namespace dejavu {
+
+// Games from which on other threads may run meanwhile.
+constexpr std::size_t MANY = 8;
 
 template <typename Value>
 using Array = pybind11::array_t<Value, pybind11::array::c_style | pybind11::array::forcecast>;

@@ -61,7 +61,7 @@ class PredictionService:
         self._clock = clock
         self._course_of = course_of
         self._what_ifs = what_ifs
-        self._templates = AnswerTemplates(forecast_service, clock, self.predict)
+        self._templates = AnswerTemplates(forecast_service.what_ifs, clock, self.predict)
 
     async def predict_raw(self, data: bytes, context: Context) -> bytes:
         """Forecasts one game, from a serialized request to a serialized response: what-ifs from the cache if it can."""
@@ -115,7 +115,9 @@ class PredictionService:
     async def predict_columns(self, request: pb.PredictColumnsRequest, _: Context) -> pb.PredictColumnsResponse:
         """Forecasts many games as columns."""
         response = pb.PredictColumnsResponse()
-        for part in await self._forecasts.forecast_columns(columns.columns_query(request), request.model_version):
+        for part in await self._forecasts.what_ifs.forecast_columns(
+            columns.columns_query(request), request.model_version
+        ):
             response.MergeFrom(columns.columns_message(part))
         return response
 

@@ -7,25 +7,23 @@ from collections import Counter as Counts
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cache, partial
 from typing import Final
 
 from prometheus_client import Counter
 
 from dejavu_common.clock import utc_now
 from dejavu_common.tracing import span
-from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import DejavuError
-from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.forecaster.alike import AlikeGame, AlikeGames, AlikeNumbers
 from dejavu_models.registry.registry import Chosen
 from dejavu_models.types import Forecast, Horizon
+from dejavu_server.forecasting.answered import AnsweredForecasts, written
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.models import Models
+from dejavu_server.forecasting.what_ifs import WhatIfForecasts
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.errors import ModelsChanged
-from dejavu_server.observability.deferred import DeferredMetrics, DeferredSum
+from dejavu_server.observability.deferred import DeferredMetrics
 from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording
 from dejavu_server.results import Failed, Result
 
@@ -53,6 +51,9 @@ class ForecastService:
         lifetime: how long a forecast stays current.
         on_new: called with each forecast that was recorded as new and was made by a model that the roster chose.
         clock: returns the current time, aware and in UTC.
+
+    Attributes:
+        what_ifs: computes those of requests that name no game, many at a time.
     """
 
     def __init__(
@@ -74,15 +75,15 @@ class ForecastService:
         self._ledger = ledger
         # Created at once, so that they are exported as 0 before the first forecast.
         self._new, self._known, self._refused, self._failed = (
-            {horizon: _written(recorded.labels(outcome, horizon.value), deferred) for horizon in Horizon}
+            {horizon: written(recorded.labels(outcome, horizon.value), deferred) for horizon in Horizon}
             for outcome in ("new", "known", "refused", "failed")
         )
-        # Cached: looking up the labels costs more than counting.
-        self._answered = None if answered is None else cache(partial(_labelled, answered, deferred))
+        self._answered = AnsweredForecasts(answered, deferred)
         self._named = Counts[str]() if named is None else named
         self._lifetime = lifetime
         self._on_new = on_new
         self._clock = clock
+        self.what_ifs = WhatIfForecasts(models, batcher, self._answered, lifetime, clock)
 
     async def forecast(self, request: ForecastRequest) -> IssuedForecast:
         """Answers one request.
@@ -138,76 +139,6 @@ class ForecastService:
             for index, each in zip(changed, again, strict=True):
                 results[index] = each
         return results
-
-    async def forecast_columns(self, query: ColumnsQuery, model_version: str) -> list[ColumnsForecast]:
-        """Answers a request of columns, which records nothing, with one model; in parts, in order.
-
-        Args:
-            query: the request.
-            model_version: the requested model; empty for the active one.
-
-        Raises:
-            UnknownModel, NotLoaded, Unsupported: if no model can answer it.
-            Overloaded: if too many queries wait already.
-        """
-        forecaster = await self._models.obtain(model_version) if model_version else self._models.get()
-        forecaster.check_columns(query)
-        with span("forecast", queries=len(query)):
-            answers = await self._batcher.forecast_columns(forecaster, query)
-        if self._answered is not None:
-            self._answered(forecaster.version, query.horizon).inc(len(query))
-        return answers
-
-    async def alike(self, query: ForecastQuery, model_version: str) -> AlikeGames | None:
-        """Returns what forecasts games with the options of a what-if, by the model and the online state of now.
-
-        Args:
-            query: the query of a what-if.
-            model_version: the requested model; empty for the active one.
-
-        Returns:
-            None if it takes more than a pattern and a margin.
-
-        Raises:
-            UnknownModel, NotLoaded, Unsupported: if no model can answer it.
-            LedgerUnavailable: if the models are not known yet.
-        """
-        forecaster = await self._models.obtain(model_version) if model_version else self._models.get()
-        forecaster.check(query)
-        return forecaster.alike(query)
-
-    def is_current(self, games: AlikeGames, model_version: str) -> bool:
-        """Returns whether what-ifs would be forecast by the same model and online state now; see `alike`."""
-        try:
-            return self._models.get(model_version).is_current(games)
-        except DejavuError:
-            return False
-
-    async def forecast_alike(
-        self, games: AlikeGames, asked: Sequence[AlikeGame]
-    ) -> tuple[list[Result[AlikeNumbers]], datetime, datetime]:
-        """Forecasts games; a single one together with others of the same options that wait.
-
-        Args:
-            games: see `alike`.
-            asked: their numbers, which a query may have.
-
-        Returns:
-            The numbers of their forecasts, when they were made, and when they expire.
-
-        Raises:
-            Overloaded: if too many queries wait already.
-        """
-        numbers: list[Result[AlikeNumbers]]
-        with span("forecast", queries=len(asked)):
-            if len(asked) == 1:
-                numbers = [await self._batcher.forecast(games, asked[0])]
-            else:
-                numbers = await self._batcher.forecast_many(games, asked)
-        if self._answered is not None:
-            self._answered(games.version, games.horizon).inc(len(asked))
-        generated = self._clock()
-        return numbers, generated, generated + self._lifetime
 
     async def _forecast_many(self, requests: Sequence[ForecastRequest]) -> list[Result[IssuedForecast]]:
         """Answers many requests with the models that answer now, unless those change meanwhile."""
@@ -309,8 +240,7 @@ class ForecastService:
 
     def _stamp(self, request: ForecastRequest, chosen: Chosen, forecast: Forecast) -> IssuedForecast:
         generated = self._clock()
-        if self._answered is not None:
-            self._answered(forecast.model_version, forecast.horizon).inc()
+        self._answered.count(forecast.model_version, forecast.horizon)
         if request.game_id:
             self._named[forecast.horizon.value] += 1
         return IssuedForecast(
@@ -339,16 +269,6 @@ def _changed(result: Result[IssuedForecast]) -> int | None:
     if isinstance(result, Failed) and isinstance(result.error, ModelsChanged):
         return result.error.sequence
     return None
-
-
-def _labelled(
-    counter: Counter, deferred: DeferredMetrics | None, model: str, horizon: Horizon
-) -> Counter | DeferredSum:
-    return _written(counter.labels(model, horizon.value), deferred)
-
-
-def _written(counter: Counter, deferred: DeferredMetrics | None) -> Counter | DeferredSum:
-    return counter if deferred is None else deferred.sum(counter)
 
 
 def _as_recorded(

@@ -7,8 +7,7 @@ game from the compiled models, many at once under load, and no other object is m
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -17,19 +16,17 @@ from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_feed.game_day import day_bounds, game_day
 from dejavu_models.errors import InvalidInput
+from dejavu_models.forecast_query import are_differentials
 from dejavu_models.forecaster.alike import AlikeGame, AlikeGames, AlikeNumbers
-from dejavu_models.types import MAX_DIFFERENTIAL
+from dejavu_server.api.cache.what_ifs import Predict
 from dejavu_server.api.converters.alike import alike_key, fill
 from dejavu_server.api.converters.fields import set_timestamp
 from dejavu_server.api.converters.prediction import forecast_request
 from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.yielding import map_yielding
-from dejavu_server.forecasting.service import ForecastService
+from dejavu_server.forecasting.what_ifs import WhatIfForecasts
 from dejavu_server.results import Failed, Result
-
-Predict = Callable[[pb.PredictRequest, Context], Awaitable[pb.PredictResponse]]
-"""Computes a response."""
 
 GAMES_PER_TURN: Final = 96
 """Games of a batch to read or answer before yielding to other calls, a third of a millisecond."""
@@ -74,13 +71,13 @@ class AnswerTemplates:
     """Answers what-ifs of one event loop from templates if it can.
 
     Args:
-        forecast_service: makes the forecasts.
+        forecasts: makes the forecasts.
         clock: returns the current time, aware and in UTC.
         predict: answers any what-if.
     """
 
-    def __init__(self, forecast_service: ForecastService, clock: Callable[[], datetime], predict: Predict) -> None:
-        self._forecasts = forecast_service
+    def __init__(self, forecasts: WhatIfForecasts, clock: Callable[[], datetime], predict: Predict) -> None:
+        self._forecasts = forecasts
         self._clock = clock
         self._predict = predict
         self._templates: dict[object, _Template] = {}
@@ -94,15 +91,13 @@ class AnswerTemplates:
         key = alike_key(request)
         if key is None:
             return await self._predict(request, context)
-        template = self._templates.get(key)
-        if template is None or not self._is_current(template):
+        template = self._current(key)
+        if template is None:
             return await self._make(key, request, context)
         game = _valid_game(request)
         if game is None:
             return await self._predict(request, context)  # which refuses it
-        [numbers], generated, expires = await self._forecasts.forecast_alike(template.games, [game])
-        if isinstance(numbers, Failed):
-            raise numbers.error
+        numbers, generated, expires = await self._forecasts.forecast_alike(template.games, game)
         response = pb.PredictResponse()
         template.put(response.forecast, game, numbers, generated, expires)
         return response
@@ -126,10 +121,10 @@ class AnswerTemplates:
         key = alike_key(requests[0])
         if key is None:
             return False
-        template = self._templates.get(key)
-        if template is None or not self._is_current(template):
+        template = self._current(key)
+        if template is None:
             await self._make(key, requests[0], context)
-            template = self._templates.get(key)
+            template = self._current(key)
             if template is None:
                 return False
         games = [
@@ -137,7 +132,7 @@ class AnswerTemplates:
         ]
         if len(games) < len(requests):
             return False
-        found, generated, expires = await self._forecasts.forecast_alike(template.games, games)
+        found, generated, expires = await self._forecasts.forecast_many_alike(template.games, games)
 
         def put(result: pb.PredictBatchResult, game: AlikeGame, numbers: Result[AlikeNumbers]) -> None:
             if isinstance(numbers, Failed):
@@ -147,6 +142,10 @@ class AnswerTemplates:
 
         await map_yielding(put, results, games, found, per_turn=GAMES_PER_TURN)
         return True
+
+    def _current(self, key: object) -> _Template | None:
+        template = self._templates.get(key)
+        return template if template is not None and self._is_current(template) else None
 
     def _is_current(self, template: _Template) -> bool:
         return template.begin <= self._clock() < template.end and self._forecasts.is_current(
@@ -179,10 +178,6 @@ def _valid_game(request: pb.PredictRequest) -> AlikeGame | None:
     slots, margin = list(request.pattern), None
     if request.HasField("pregame_margin"):
         margin = request.pregame_margin
-        if not _within((margin,)):
+        if not are_differentials((margin,)):
             return None
-    return AlikeGame(slots, margin) if _within(slots) else None
-
-
-def _within(values: Sequence[float]) -> bool:
-    return math.isfinite(sum(values)) and min(values) >= -MAX_DIFFERENTIAL and max(values) <= MAX_DIFFERENTIAL
+    return AlikeGame(slots, margin) if are_differentials(slots) else None

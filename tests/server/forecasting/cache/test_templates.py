@@ -49,7 +49,7 @@ class Bench:
             self._registry, batcher, UnusedLedger(), Metrics().recorded, lifetime=lifetime, clock=self.clock
         )
         self._any: Any = PredictionService(service, NO_CONTEXT, self.clock)
-        self._templates = AnswerTemplates(service, self.clock, self._predict)
+        self._templates = AnswerTemplates(service.what_ifs, self.clock, self._predict)
 
     async def _predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
         self.made += 1

@@ -24,6 +24,11 @@ from bench.performance.setting import Setting
 NAME = "calls"
 WHAT_IF, EXPLAINED, NAMED = f"{DEJAVU}: what-if", f"{DEJAVU}: explained", f"{DEJAVU}: named"
 
+ALONE, TOGETHER = 1000, 3200
+"""Calls of a sample, by one caller and by several: half a second or more, as the first calls after another contender's
+turn find cold caches.
+"""
+
 GAMES_A_CASE = 1_000_000
 """Numbers of games set apart for each case."""
 
@@ -43,7 +48,7 @@ def measure(setting: Setting, run: Run) -> None:
         peer = stack.enter_context(mlserver_beside(setting, server))
         contests = []
         for number, count in enumerate(setting.sizes((1, 16, 64), (1, 4))):
-            case, calls = case_of(count), setting.size(400 if count == 1 else 800, 4 * count)
+            case, calls = case_of(count), setting.size(ALONE if count == 1 else TOGETHER, 4 * count)
             what_if = new_order(server, count, calls)
             explained = new_order(server, count, calls, explained=True)
             named = new_order(server, count, calls, named=True, first=number * GAMES_A_CASE)

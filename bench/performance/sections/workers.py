@@ -25,7 +25,7 @@ def measure(setting: Setting, run: Run) -> None:
     with ExitStack() as stack:
         callers = stack.enter_context(callers_process(setting))
         servers = {count: stack.enter_context(dejavu(setting, workers=count)) for count in (1, 2)}
-        calls = setting.size(1000, 2 * CALLERS)
+        calls = setting.size(3200, 2 * CALLERS)
         answer = what_if_response(servers[1])
         echoes = {count: stack.enter_context(echo(setting, answer, processes=count)) for count in (1, 2)}
         contests = [

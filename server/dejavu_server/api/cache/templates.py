@@ -28,8 +28,8 @@ from dejavu_server.api.yielding import map_yielding
 from dejavu_server.forecasting.what_ifs import WhatIfForecasts
 from dejavu_server.results import Failed, Result
 
-GAMES_PER_TURN: Final = 96
-"""Games of a batch to read or answer before yielding to other calls, a third of a millisecond."""
+GAMES_PER_TURN: Final = 48
+"""Games of a batch to read or answer before yielding to other calls, a sixth of a millisecond."""
 
 MAX_TEMPLATES: Final = 256
 """Most templates to keep: callers may vary alpha on every call."""

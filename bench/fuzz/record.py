@@ -153,10 +153,17 @@ def _outcome_faults(request: pb.ReportOutcomeRequest, answer: record_pb2.Outcome
 
 
 def _prediction_faults(request: pb.GetPredictionRequest, answer: pb.GetPredictionResponse) -> Iterator[str]:
-    revisions = [*answer.revisions, answer.prediction]
+    others = [each.forecast.revision for each in answer.revisions]
+    if others != sorted(others):
+        yield f"revisions out of order: {answer}"
+    revisions = sorted([*answer.revisions, answer.prediction], key=lambda each: each.forecast.revision)
     if [each.forecast.revision for each in revisions] != list(range(len(revisions))):
-        yield f"revisions that are incomplete or out of order: {answer}"
-    if [each.superseded for each in revisions] != [True] * len(answer.revisions) + [False]:
+        yield f"revisions that are incomplete: {answer}"
+    # A late one replaces nothing, and stands only if all are late.
+    in_time = [not each.forecast.late for each in revisions]
+    if answer.prediction != max(revisions, key=lambda each: (not each.forecast.late, each.forecast.revision)):
+        yield f"another revision than the one that stands: {answer}"
+    if [each.superseded for each in revisions] != [any(in_time[later:]) for later in range(1, len(revisions) + 1)]:
         yield f"a wrong superseded flag: {answer}"
     if {each.forecast.game_id for each in revisions} != {request.game_id}:
         yield f"a forecast for another request: {answer}"

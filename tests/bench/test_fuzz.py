@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from bench.fuzz.checks import wrong_with_answer
@@ -18,7 +18,7 @@ from tests.support.processes.servers import running_worker
 
 from dejavu.v1 import forecast_pb2, market_pb2, record_pb2, record_service_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME, LATE_REASON_TIME
 
 EXPLANATION: dict[str, Any] = {
     "attribution": {"before_tipoff": 0.5, "minutes": [1.0, -0.75], "similar_games": 0.25},
@@ -237,13 +237,8 @@ def proven(**changes: Any) -> Any:
     return rb.GetCheckpointResponse(checkpoint={**sound, **changes})
 
 
-def got(*revisions: Any) -> Any:
-    return rb.GetPredictionResponse(prediction=recorded(), revisions=revisions)
-
-
 IMPOSSIBLE = {
     "Report": (reported(), [reported(differential=4), reported(horizon=0), reported(sequence=0)]),
-    "GetPrediction": (got(), [got(recorded()), got(recorded(superseded=True))]),
     "List": (
         listed(recorded()),
         [
@@ -263,11 +258,60 @@ IMPOSSIBLE = {
 }
 
 
+class Revision(NamedTuple):
+    """A revision of a forecast: its number, whether it is late, whether another one superseded it."""
+
+    number: int
+    late: bool = False
+    superseded: bool = False
+
+
+@pytest.mark.parametrize(
+    ("told", "sound"),
+    [  # the one that stands, then the others
+        ([Revision(0)], True),
+        ([Revision(1), Revision(0, superseded=True)], True),
+        ([Revision(0), Revision(1, late=True)], True),
+        ([Revision(2), Revision(0, superseded=True), Revision(1, late=True, superseded=True)], True),
+        ([Revision(1, late=True), Revision(0, late=True)], True),
+        ([Revision(0, superseded=True)], False),
+        ([Revision(1)], False),
+        ([Revision(1), Revision(0)], False),
+        ([Revision(0), Revision(1, late=True, superseded=True)], False),
+        ([Revision(0), Revision(1)], False),
+        ([Revision(1, late=True), Revision(0, superseded=True)], False),
+        ([Revision(0, late=True), Revision(1, late=True)], False),
+        ([Revision(2), Revision(1, superseded=True), Revision(0, superseded=True)], False),
+        ([Revision(0), Revision(0)], False),
+    ],
+)
+def test_revisions_that_cannot_be_are_found(told: list[Revision], sound: bool) -> None:
+    prediction, *others = [
+        recorded_prediction(
+            forecast={
+                **SOUND,
+                "game_id": GAME,
+                "sequence": 5,
+                "revision": each.number,
+                "late": LATE_REASON_TIME if each.late else 0,
+            },
+            outcome=OUTCOME,
+            settlement=SETTLEMENT,
+            superseded=each.superseded,
+        )
+        for each in told
+    ]
+    [rpc] = [rpc for rpc in RECORD if rpc.name == "GetPrediction"]
+    asked: Any = rpc.request(game_id=GAME)
+    answer = rb.GetPredictionResponse(prediction=prediction, revisions=others)
+    assert (not wrong_with_answer(rpc, asked.SerializeToString(), answer.SerializeToString())) == sound
+
+
 @pytest.mark.parametrize("name", IMPOSSIBLE)
 def test_an_answer_of_the_record_that_cannot_be_is_found(name: str) -> None:
     [rpc] = [rpc for rpc in RECORD if rpc.name == name]
     asked: Any = rpc.request()
-    if name in {"Report", "GetPrediction", "List"}:
+    if name in {"Report", "List"}:
         asked.game_id = GAME
     if name == "Report":
         asked.differential = 3

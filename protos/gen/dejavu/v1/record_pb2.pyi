@@ -255,7 +255,7 @@ class RecordedPrediction(_message.Message):
     MARKET_ANSWER_FIELD_NUMBER: _builtins.int
     RECORDED_BY_FIELD_NUMBER: _builtins.int
     superseded: _builtins.bool
-    """Whether a later revision superseded it."""
+    """Whether a later revision that was recorded in time superseded it."""
     recorded_by: _builtins.str
     """Who had the forecast recorded, such as "token:poller"; empty unless the server asked for tokens then."""
     @_builtins.property

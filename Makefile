@@ -161,10 +161,10 @@ nightly-rounds: install install-node  ## rounds of kills, restarts, streams, fuz
 	$(PYTEST) -m nightly tests/bench
 
 nightly-faults: install  ## days with feed faults, complete real evenings, and the server's long tests
-	$(PYTEST) -m nightly -n 2 tests/client tests/feed tests/e2e tests/gateway tests/server tests/web
+	$(PYTEST) -m nightly -n 3 --dist worksteal tests/client tests/feed tests/e2e tests/gateway tests/server tests/web
 
 nightly-models: install  ## recipes, the shipped bundle and the documents of training on real seasons, interrupted walk-forwards
-	$(PYTEST) -m nightly -n 2 tests/trainer tests/models tests/examples
+	$(PYTEST) -m nightly -n 2 --dist worksteal tests/trainer tests/models tests/examples
 
 nightly-laws: install install-node  ## all other tests in a random order, property tests on 200 examples
 	DEJAVU_NIGHTLY=1 $(ALL) -m "not nightly" --timeout 900

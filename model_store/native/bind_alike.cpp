@@ -43,7 +43,7 @@ public:
         for (std::size_t game = 0; game < patterns.size(); ++game) {
             const double margin = margins[game];
             const double point = models_.predict(patterns[game].data(), minutes_, margin, corrections.data(),
-                                                 entries.data(), distances.data()).combined[horizon_];
+                                                 entries.data(), distances.data(), true).combined[horizon_];
             result.push_back(numbers(point, patterns[game].back(), std::isnan(margin) ? 0.0 : margin));
         }
         return result;

@@ -159,7 +159,7 @@ void check_minute(const PointModels &models, py::ssize_t minutes) {
 }
 
 void predict_into(const PointModels &models, const double *pattern, py::ssize_t minutes, double margin,
-                  Prediction &result) {
+                  Prediction &result, bool only_last = false) {
     const std::size_t neighbours = models.minute(static_cast<int>(minutes)).database->neighbours;
     result.pattern.assign(pattern, pattern + minutes);
     result.margin = margin;
@@ -168,7 +168,7 @@ void predict_into(const PointModels &models, const double *pattern, py::ssize_t 
     result.entries.resize(neighbours);
     result.distances.resize(neighbours);
     result.predicted = models.predict(pattern, result.minutes, margin, result.corrections.data(), result.entries.data(),
-                                      result.distances.data());
+                                      result.distances.data(), only_last);
 }
 
 std::unique_ptr<Prediction> predict(const PointModels &models, const Array<double> &pattern, double margin) {
@@ -212,7 +212,8 @@ py::array_t<double> points(const PointModels &models, const Array<double> &patte
     Prediction each;
     for (py::ssize_t game = 0; game < games; ++game) {
         const std::int64_t start = offsets.data()[game];
-        predict_into(models, patterns.data() + start, offsets.data()[game + 1] - start, margins.data()[game], each);
+        predict_into(models, patterns.data() + start, offsets.data()[game + 1] - start, margins.data()[game], each,
+                     true);
         std::copy_n(each.predicted.combined.data(), HORIZONS, values + HORIZONS * game);
     }
     return result;
@@ -237,7 +238,7 @@ py::array_t<float> run(const Networks &networks, const Array<float> &steps) {
     float *const values = result.mutable_data();
     const py::gil_scoped_release released;
     for (py::ssize_t game = 0; game < steps.shape(0); ++game)
-        networks.run(steps.data() + game * steps.shape(1) * CHANNELS, static_cast<int>(steps.shape(1)),
+        networks.run(steps.data() + game * steps.shape(1) * CHANNELS, static_cast<int>(steps.shape(1)), 0,
                      values + game * steps.shape(1) * HORIZONS);
     return result;
 }

@@ -2,6 +2,11 @@
 
 #include "processors.hpp"
 
+// Bounds of finite numbers are minima and maxima, which compilers else take for branches.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("finite-math-only", "no-signed-zeros")
+#endif
+
 namespace dejavu {
 namespace {
 
@@ -37,9 +42,9 @@ ALWAYS_INLINE float gated_tangent(float gate, float x) {
 }  // namespace
 
 FOR_EACH_PROCESSOR
-void add_outputs(const LstmNetwork &network, const float *steps, int minutes, float *sums) {
+void add_outputs(const LstmNetwork &network, const float *steps, int minutes, int first, float *sums) {
     const int hidden = network.hidden, gates = 4 * hidden;
-    thread_local std::vector<float> memory;
+    thread_local Floats memory;
     memory.assign(6 * static_cast<std::size_t>(hidden), 0.0f);
     float *const __restrict sum = memory.data();
     float *const __restrict cell = memory.data() + gates;
@@ -65,7 +70,7 @@ void add_outputs(const LstmNetwork &network, const float *steps, int minutes, fl
             cell[unit] = keep * cell[unit] + gated_tangent(sum[unit], sum[3 * hidden + unit]);
             state[unit] = gated_tangent(sum[hidden + unit], cell[unit]);
         }
-        for (int horizon = 0; horizon < HORIZONS; ++horizon) {
+        for (int horizon = 0; minute >= first && horizon < HORIZONS; ++horizon) {
             const float *const weights = &network.head[static_cast<std::size_t>(horizon) * hidden];
             float lanes[TOGETHER] = {};
             for (int unit = 0; unit < hidden; unit += TOGETHER)
@@ -86,11 +91,12 @@ int Networks::longest() const {
     return result;
 }
 
-void Networks::run(const float *steps, int minutes, float *result) const {
-    for (int place = 0; place < HORIZONS * minutes; ++place) result[place] = 0.0f;
-    for (const LstmNetwork &each : members_) add_outputs(each, steps, minutes, result);
+void Networks::run(const float *steps, int minutes, int first, float *result) const {
+    const int begin = HORIZONS * first, end = HORIZONS * minutes;
+    for (int place = begin; place < end; ++place) result[place] = 0.0f;
+    for (const LstmNetwork &each : members_) add_outputs(each, steps, minutes, first, result);
     if (members_.size() > 1)
-        for (int place = 0; place < HORIZONS * minutes; ++place) result[place] /= static_cast<float>(members_.size());
+        for (int place = begin; place < end; ++place) result[place] /= static_cast<float>(members_.size());
 }
 
 }  // namespace dejavu

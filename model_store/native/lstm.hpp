@@ -4,8 +4,10 @@
 // weights stay in the first-level cache, the gates of a step in registers.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -15,19 +17,37 @@ constexpr int CHANNELS = 5;   // input features per minute, see features.py
 constexpr int HORIZONS = 2;
 constexpr int TOGETHER = 8;   // units whose products are summed at a time
 
+// Allocates at the start of a cache line, so that no vector that a processor loads lies in two.
+template <typename Value>
+struct Aligned {
+    using value_type = Value;
+    static constexpr std::align_val_t LINE{64};
+
+    Aligned() = default;
+    template <typename Other>
+    Aligned(const Aligned<Other> &) {}
+    Value *allocate(std::size_t count) { return static_cast<Value *>(::operator new(count * sizeof(Value), LINE)); }
+    void deallocate(Value *values, std::size_t) { ::operator delete(values, LINE); }
+    friend bool operator==(const Aligned &, const Aligned &) { return true; }
+    friend bool operator!=(const Aligned &, const Aligned &) { return false; }
+};
+
+using Floats = std::vector<float, Aligned<float>>;
+
 // One network, with its matrices transposed so that neighbouring gates are neighbours in memory.
 struct LstmNetwork {
     int hidden = 0;               // units, padded with zeros to a multiple of TOGETHER
-    std::vector<float> input;     // (CHANNELS, 4 × hidden): gates i, o, f, c
-    std::vector<float> recurrent; // (hidden, 4 × hidden)
-    std::vector<float> bias;      // (4 × hidden)
-    std::vector<float> head;      // (HORIZONS, hidden)
+    Floats input;                 // (CHANNELS, 4 × hidden): gates i, o, f, c
+    Floats recurrent;             // (hidden, 4 × hidden)
+    Floats bias;                  // (4 × hidden)
+    Floats head;                  // (HORIZONS, hidden)
     float head_bias[HORIZONS] = {};
     std::vector<float> spreads;   // (minutes, HORIZONS)
 };
 
-// Adds the outputs of a network after each minute, (minutes, HORIZONS) in points, to `sums`.
-void add_outputs(const LstmNetwork &network, const float *steps, int minutes, float *sums);
+// Adds the outputs of a network, (minutes, HORIZONS) in points, to `sums`: those after minute `first`, counted from 0,
+// and later ones.
+void add_outputs(const LstmNetwork &network, const float *steps, int minutes, int first, float *sums);
 
 // The mean of several networks.
 class Networks {
@@ -37,8 +57,9 @@ public:
     // Most minutes that they know; -1 without networks.
     int longest() const;
 
-    // Writes the outputs after each minute, (minutes, HORIZONS) in points, for steps (minutes, CHANNELS).
-    void run(const float *steps, int minutes, float *result) const;
+    // Writes the outputs, (minutes, HORIZONS) in points, for steps (minutes, CHANNELS): those after minute `first`, counted
+    // from 0, and later ones.
+    void run(const float *steps, int minutes, int first, float *result) const;
 
 private:
     std::vector<LstmNetwork> members_;

@@ -55,7 +55,7 @@ OfSources Database::query(const double *pattern, std::int64_t *entries, double *
 }
 
 Predicted PointModels::predict(const double *pattern, int minutes, double margin, float *corrections,
-                               std::int64_t *entries, double *distances) const {
+                               std::int64_t *entries, double *distances, bool only_last) const {
     const bool known = std::isfinite(margin);
     const Minute &of_minute = minute(minutes);
     thread_local std::vector<float> steps;
@@ -68,7 +68,7 @@ Predicted PointModels::predict(const double *pattern, int minutes, double margin
         step[3] = known ? static_cast<float>(margin) : 0.0f;
         step[4] = known ? 1.0f : 0.0f;
     }
-    networks_.run(steps.data(), minutes, corrections);
+    networks_.run(steps.data(), minutes, only_last ? minutes - 1 : 0, corrections);
     const OfHorizons of_similar = of_minute.database->query(pattern, entries, distances)[known];
     const double lead = pattern[minutes - 1];
     Predicted result;

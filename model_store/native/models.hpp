@@ -53,10 +53,10 @@ public:
     const Minute &minute(int minutes) const { return minutes_[static_cast<std::size_t>(minutes)]; }
     int longest() const { return static_cast<int>(minutes_.size()) - 1; }
 
-    // Predicts a game; `margin` is NaN if unknown. Writes the LSTM's output after each minute, (minutes, HORIZONS), and
-    // the neighbours.
+    // Predicts a game; `margin` is NaN if unknown. Writes the LSTM's output after each minute, (minutes, HORIZONS), or
+    // after the last one only, and the neighbours.
     Predicted predict(const double *pattern, int minutes, double margin, float *corrections, std::int64_t *entries,
-                      double *distances) const;
+                      double *distances, bool only_last = false) const;
 
     // Writes the forecasts before tip-off and after each minute but the last, (minutes, HORIZONS); with similar games
     // or without. See batch.earlier_forecasts.

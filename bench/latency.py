@@ -201,9 +201,9 @@ def dejavu_server(
 
 
 @contextmanager
-def echo_server(cpus: set[int], answer: bytes, address: str = "") -> Iterator[Server]:
+def echo_server(cpus: set[int], answer: bytes, *address: str) -> Iterator[Server]:
     """Runs an echo server that returns these bytes; at the address of another one, it shares that one's port."""
-    with helper_server("bench.echo", cpus, answer.hex(), *filter(None, [address])) as server:
+    with helper_server("bench.echo", cpus, answer.hex(), *address) as server:
         yield server
 
 

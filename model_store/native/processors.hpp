@@ -1,4 +1,4 @@
-// The same code for several instruction sets.
+// What depends on the processor and the compiler.
 #pragma once
 
 // Compiles a function for each of them; the loader picks the best that the processor has.
@@ -11,3 +11,14 @@
 // What such a function calls becomes a part of it; else it would be compiled for the least of them only.
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define NOT_INLINE __attribute__((noinline))
+
+namespace dejavu {
+
+// Asks for memory that is read soon.
+ALWAYS_INLINE void prefetch([[maybe_unused]] const void *address) {
+#if defined(__GNUC__)
+    __builtin_prefetch(address);
+#endif
+}
+
+}  // namespace dejavu

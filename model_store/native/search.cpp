@@ -71,7 +71,7 @@ public:
         return true;
     }
 
-    // Returns the vector that is expanded next if no nearer one is found.
+    // Returns the vector that is likely expanded next: the one after the last expanded, which may be expanded itself.
     std::uint32_t following() const { return number_of(bits_of(entries_[next_ < size_ ? 1 + next_ : size_])); }
 
     void copy(std::size_t count, std::vector<Found> &found) const {
@@ -110,13 +110,6 @@ private:
     std::size_t breadth_ = 0, size_ = 0, next_ = 0;
     float farthest_ = 0.0f;
 };
-
-// Asks for memory that is read soon.
-ALWAYS_INLINE void prefetch(const void *address) {
-#if defined(__GNUC__)
-    __builtin_prefetch(address);
-#endif
-}
 
 // Marks of the vectors that a search has seen: a mark of an earlier search counts as none.
 class Seen {
@@ -266,7 +259,7 @@ FOR_EACH_PROCESSOR NOT_INLINE const std::vector<Found> &Graph::nearest(const flo
     pool.add(start.first, start.second);
     seen.add(start.second);
     for (std::uint32_t list; pool.expand(list);) {
-        prefetch(&links_[starts_[pool.following()]]);
+        prefetch(links_.data() + starts_[pool.following()]);
         // Without a branch, since whether a vector was seen cannot be predicted.
         std::size_t unseen = 0;
         for (std::uint32_t place = starts_[list]; place < starts_[list + 1]; ++place) {

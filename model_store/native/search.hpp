@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "processors.hpp"
+
 namespace dejavu {
 
 // Squared distance and number of a vector.
@@ -31,7 +33,7 @@ public:
     // Asks for a vector's memory ahead of its use.
     void prefetch(std::uint32_t number) const {
         const float *const vector = &values_[static_cast<std::size_t>(number) * dimensions_];
-        for (int place = 0; place < dimensions_; place += 16) __builtin_prefetch(vector + place);
+        for (int place = 0; place < dimensions_; place += 16) dejavu::prefetch(vector + place);
     }
 
     // Returns a query in the padded form, (dimensions), in `memory` if there is anything to pad.

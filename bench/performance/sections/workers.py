@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from bench.performance.measuring import Contest, alternate, callers_process, new_order, plural, timed_calls
 from bench.performance.samples import Run
 from bench.performance.sections.section import CALLS, Section
+from bench.performance.sections.single_calls import TOGETHER
 from bench.performance.servers import dejavu, echo, what_if_response
 from bench.performance.setting import Setting
 
@@ -25,7 +26,7 @@ def measure(setting: Setting, run: Run) -> None:
     with ExitStack() as stack:
         callers = stack.enter_context(callers_process(setting))
         servers = {count: stack.enter_context(dejavu(setting, workers=count)) for count in (1, 2)}
-        calls = setting.size(3200, 2 * CALLERS)
+        calls = setting.size(TOGETHER, 2 * CALLERS)
         answer = what_if_response(servers[1])
         echoes = {count: stack.enter_context(echo(setting, answer, processes=count)) for count in (1, 2)}
         contests = [

@@ -10,6 +10,7 @@ import structlog
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_common.clock import utc_now
+from dejavu_common.yielding import map_yielding
 from dejavu_feed.game_day import game_day
 from dejavu_models import risk
 from dejavu_models.errors import DejavuError, InvalidInput
@@ -23,7 +24,6 @@ from dejavu_server.api.converters.total_market import total_market_message_of
 from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.interceptors import checked
-from dejavu_server.api.yielding import map_yielding
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.records import ForecastRequest, IssuedForecast

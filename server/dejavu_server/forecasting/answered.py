@@ -7,7 +7,7 @@ from functools import cache, partial
 from prometheus_client import Counter
 
 from dejavu_models.types import Horizon
-from dejavu_server.observability.deferred import DeferredMetrics, DeferredSum
+from dejavu_server.observability.deferred import DeferredMetrics, DeferredSum, adder
 
 
 class AnsweredForecasts:
@@ -28,12 +28,7 @@ class AnsweredForecasts:
             self._count(version, horizon).inc(forecasts)
 
 
-def written(counter: Counter, deferred: DeferredMetrics | None) -> Counter | DeferredSum:
-    """Returns what counts for a counter: itself, or what writes to it later."""
-    return counter if deferred is None else deferred.sum(counter)
-
-
 def _labelled(
     counter: Counter, deferred: DeferredMetrics | None, version: str, horizon: Horizon
 ) -> Counter | DeferredSum:
-    return written(counter.labels(version, horizon.value), deferred)
+    return adder(counter.labels(version, horizon.value), deferred)

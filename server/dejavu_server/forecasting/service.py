@@ -17,13 +17,13 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Chosen
 from dejavu_models.types import Forecast, Horizon
-from dejavu_server.forecasting.answered import AnsweredForecasts, written
+from dejavu_server.forecasting.answered import AnsweredForecasts
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.forecasting.what_ifs import WhatIfForecasts
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.errors import ModelsChanged
-from dejavu_server.observability.deferred import DeferredMetrics
+from dejavu_server.observability.deferred import DeferredMetrics, adder
 from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording
 from dejavu_server.results import Failed, Result
 
@@ -75,7 +75,7 @@ class ForecastService:
         self._ledger = ledger
         # Created at once, so that they are exported as 0 before the first forecast.
         self._new, self._known, self._refused, self._failed = (
-            {horizon: written(recorded.labels(outcome, horizon.value), deferred) for horizon in Horizon}
+            {horizon: adder(recorded.labels(outcome, horizon.value), deferred) for horizon in Horizon}
             for outcome in ("new", "known", "refused", "failed")
         )
         self._answered = AnsweredForecasts(answered, deferred)

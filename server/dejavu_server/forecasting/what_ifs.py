@@ -101,8 +101,7 @@ class WhatIfForecasts:
         with span("forecast"):
             numbers = await self._batcher.forecast(games, asked)
         self._answered.count(games.version, games.horizon)
-        generated = self._clock()
-        return numbers, generated, generated + self._lifetime
+        return numbers, *self._times()
 
     async def forecast_many_alike(
         self, games: AlikeGames, asked: Sequence[AlikeGame]
@@ -111,8 +110,12 @@ class WhatIfForecasts:
         with span("forecast", queries=len(asked)):
             numbers = await self._batcher.forecast_many(games, asked)
         self._answered.count(games.version, games.horizon, len(asked))
-        generated = self._clock()
-        return numbers, generated, generated + self._lifetime
+        return numbers, *self._times()
+
+    def _times(self) -> tuple[datetime, datetime]:
+        """Returns when a forecast of now was made, and when it expires."""
+        now = self._clock()
+        return now, now + self._lifetime
 
     async def _model(self, model_version: str) -> Forecaster:
         """Returns a requested model, or the active one if none is requested."""

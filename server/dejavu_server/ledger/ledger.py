@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import structlog
 
+from dejavu_common.yielding import map_yielding
 from dejavu_models.errors import quoted
 from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_models.types import Horizon
@@ -23,10 +24,11 @@ from dejavu_server.ledger.database.backends import new_backend
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, RecordingLimits
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries.shadows import prepare
 from dejavu_server.ledger.errors import InvalidResumeToken, LedgerError, LedgerUnavailable, ResumeTokenExpired
 from dejavu_server.ledger.followers import Followers
 from dejavu_server.ledger.queries import model_changes
-from dejavu_server.ledger.shadows import prepare_in_turns
+from dejavu_server.ledger.shadows import SHADOWS_PER_TURN
 from dejavu_server.ledger.writer import Writer
 from dejavu_server.observability.activity import Activity
 from dejavu_server.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
@@ -241,7 +243,7 @@ class Ledger:
         """
         if not shadows:
             return ShadowsRecorded((), {})
-        prepared = await prepare_in_turns(shadows)
+        prepared = await map_yielding(prepare, shadows, per_turn=SHADOWS_PER_TURN)
         with self._reporting_failures():
             return await self._writer.submit_shadows(prepared)
 

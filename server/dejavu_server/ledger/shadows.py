@@ -6,7 +6,6 @@ knew of games and keys, and the next forecast costs no more than without them.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,25 +19,11 @@ from dejavu_server.ledger.database.recording.prepared import PreparedInsert, Pre
 from dejavu_server.ledger.database.schema import entries, forecasts, shadows
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.rows import Row
-from dejavu_server.ledger.entries.shadows import ForecastRow, PreparedShadow, prepare, shadow_row
+from dejavu_server.ledger.entries.shadows import ForecastRow, PreparedShadow, shadow_row
 from dejavu_server.records import ShadowForecast, ShadowRefusal, ShadowsRecorded
 
-AT_ONCE: Final = 8
-"""Shadows that are encoded in one turn of the event loop: less than half a millisecond."""
-
-
-async def prepare_in_turns(shadows: Sequence[ShadowForecast]) -> list[PreparedShadow]:
-    """Prepares shadows for the ledger, and lets callers go first every now and then.
-
-    Raises:
-        ValueError: if one cannot be encoded.
-    """
-    prepared: list[PreparedShadow] = []
-    for index, shadow in enumerate(shadows, start=1):
-        prepared.append(prepare(shadow))
-        if index % AT_ONCE == 0:
-            await asyncio.sleep(0)
-    return prepared
+SHADOWS_PER_TURN: Final = 8
+"""Shadows to encode before yielding to other calls: less than half a millisecond."""
 
 
 def append_shadows(

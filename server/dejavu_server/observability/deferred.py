@@ -162,6 +162,11 @@ class DeferredMetrics(Collector):
         return deferred
 
 
+def adder(counter: Counter, deferred: DeferredMetrics | None) -> Counter | DeferredSum:
+    """Returns what adds to a counter: what writes to it later, or itself if nothing is deferred."""
+    return counter if deferred is None else deferred.sum(counter)
+
+
 def start_writing(stack: AsyncExitStack, deferred: DeferredMetrics) -> None:
     """Starts to write what was added every FLUSH_SECONDS, and when the stack is closed."""
 

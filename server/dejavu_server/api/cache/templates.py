@@ -14,6 +14,7 @@ from typing import Final
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_common.yielding import map_yielding
 from dejavu_feed.game_day import day_bounds, game_day
 from dejavu_models.errors import InvalidInput
 from dejavu_models.forecast_query import are_differentials
@@ -24,7 +25,6 @@ from dejavu_server.api.converters.fields import set_timestamp
 from dejavu_server.api.converters.prediction import forecast_request
 from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
-from dejavu_server.api.yielding import map_yielding
 from dejavu_server.forecasting.what_ifs import WhatIfForecasts
 from dejavu_server.results import Failed, Result
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu_common.yielding import map_yielding
 from dejavu_models.forecaster.alike import AlikeNumbers
-from dejavu_server.api.yielding import map_yielding
 
 LEAST: Final = 4
 """Least number of requests that are answered together: of fewer, the template costs more than it saves."""

@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from dejavu.inference import open_inference_pb2 as pb
 from dejavu_common.clock import utc_now
+from dejavu_common.yielding import map_yielding
 from dejavu_feed.game_day import game_day
 from dejavu_models.errors import FieldError, quoted
 from dejavu_models.types import Forecast
@@ -20,7 +21,6 @@ from dejavu_server.api.inference.errors import InvalidRequestId, UnknownModelNam
 from dejavu_server.api.inference.queries import RowReader
 from dejavu_server.api.inference.specification import MAX_ID, MODEL_NAME, model_metadata
 from dejavu_server.api.inference.tensors import read_inputs
-from dejavu_server.api.yielding import map_yielding
 from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.lifecycle.errors import NotLoaded
 from dejavu_server.forecasting.lifecycle.models import Models

@@ -1,4 +1,4 @@
-"""Work for many games, in turns with other calls."""
+"""Work on many rows, in turns with the other tasks of the event loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 async def map_yielding(work: Callable[..., _T], *columns: Sequence[Any], per_turn: int = MESSAGES_PER_TURN) -> list[_T]:
-    """Works like `map`, but yields to other calls: converting messages of many games takes some milliseconds.
+    """Works like `map`, but yields to other calls: work on the messages of many games takes some milliseconds.
 
     Args:
         work: what to do for each row.

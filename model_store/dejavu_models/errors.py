@@ -96,7 +96,11 @@ class InvalidInput(FieldError):
 
 
 class FieldErrors:
-    """Collects the errors of all invalid fields of a request, the first one of each field."""
+    """Collects the errors of all invalid fields of a request, the first one of each field.
+
+    No frame of an error's traceback keeps the error: such a cycle would keep the request, which may be large, until
+    garbage collection.
+    """
 
     _errors: tuple[FieldError, ...] = ()
 
@@ -104,6 +108,7 @@ class FieldErrors:
         """Adds an error with its `others`."""
         for each in (error, *error.others):
             if all(each.field != earlier.field for earlier in self._errors):
+                each.__traceback__ = each.__context__ = None
                 self._errors += (each,)
 
     def read(self, read: Callable[_P, _T], default: _T, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -115,11 +120,14 @@ class FieldErrors:
             return default
 
     def raise_first(self) -> None:
-        """Raises the first error, if any, with the others attached."""
+        """Raises the first error, if any, with the others attached, and forgets them."""
         if self._errors:
-            first, *others = self._errors
+            (first, *others), self._errors = self._errors, ()
             first.others = tuple(others)
-            raise first
+            try:
+                raise first
+            finally:
+                del first
 
 
 class InvalidPattern(InvalidInput):

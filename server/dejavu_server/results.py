@@ -5,14 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
+from dejavu_models.errors import DejavuError
+
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Takes the place of the result of a request that failed; those beside it may have succeeded."""
+    """Takes the place of the result of a request that failed; those beside it may have succeeded.
+
+    An error of the table has no traceback, which nobody reads: its frames would keep all requests and results of the
+    batch until garbage collection.
+    """
 
     error: Exception
+
+    def __post_init__(self) -> None:
+        if isinstance(self.error, DejavuError):
+            self.error.__traceback__ = self.error.__context__ = None
 
 
 Result: TypeAlias = _T | Failed

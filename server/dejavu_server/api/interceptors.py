@@ -4,9 +4,8 @@ One interceptor handles all concerns, because each layer adds some microseconds 
 first call of its method, not on every call.
 
 Metadata: the `x-request-id` of the caller is reused if it can be sent back; otherwise one is generated. Every log line
-of the call has it, and so do the trailing metadata of the response, beside `dejavu-worker`, the name of the worker that
-answered, and `dejavu-workers`, the number of workers that the server was started with. A stream, which may last hours,
-also sends all three in its initial metadata.
+of the call has it, and so do the trailing metadata of the response, beside `dejavu-worker`, which answered, and
+`dejavu-workers`, how many the server was started with. A stream also sends all three in its initial metadata.
 
 Log: faults of the server are logged as errors. Those in the error table are rate-limited by a FailureLog, however many
 calls fail, and have a traceback only if they are INTERNAL. Calls that succeed, and calls rejected because of their
@@ -36,6 +35,7 @@ from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated
 from dejavu_server.admission.callers import Callers
 from dejavu_server.admission.controller import CallKind, current_permit, kind_of
 from dejavu_server.admission.errors import DeadlineExceeded
+from dejavu_server.api.aborts import clear_frames
 from dejavu_server.api.errors import INTERNAL, MalformedRequest, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
@@ -243,7 +243,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if self._log.is_enabled_for(logging.DEBUG):
                     self._log.debug("call", method=method, code=code.name, ms=round(elapsed * 1000, 3))
 
-        return traced(method, call)
+        return _freeing_aborted(traced(method, call))
 
     def _counters(
         self, method: str, code: grpc.StatusCode, *, timed: bool
@@ -363,6 +363,20 @@ def checked(deserializer: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
             raise MalformedRequest(f"the {len(data)} bytes of the request are not a message of this method") from None
 
     return deserialize
+
+
+def _freeing_aborted(behaviour: Behaviour) -> Behaviour:
+    """Wraps a behaviour so that nothing of an aborted call is kept once it has ended."""
+
+    async def call(request: Any, context: Context) -> Any:
+        try:
+            return await behaviour(request, context)
+        except grpc.aio.AbortError as aborted:
+            clear_frames(aborted)
+            del request, context  # of this frame, which still runs
+            raise
+
+    return call
 
 
 def _remaining(context: Context) -> float | None:

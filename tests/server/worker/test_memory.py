@@ -1,4 +1,4 @@
-"""Memory of a worker after the largest possible batch."""
+"""Memory of workers: after the largest possible batch, and after large requests that are refused."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from itertools import accumulate, cycle, islice
 from pathlib import Path
 
 import grpc
+import pytest
 from tests.support.processes.servers import spawned_server
 
 from dejavu.v1 import prediction_service_pb2 as pb
@@ -17,6 +18,9 @@ MOST = 110_000_000
 
 MOST_OF_FOUR = 260_000_000
 """Bytes of four workers together, their shares of the fork server's memory included; without large batches."""
+
+MOST_GROWTH = 80_000_000
+"""Bytes by which refused requests may let a worker grow: some in progress, of which gRPC keeps several copies."""
 
 
 def test_four_workers_share_most_of_their_memory(tmp_path: Path) -> None:
@@ -55,3 +59,24 @@ def test_a_worker_with_the_bundle_that_ships_takes_less_than_110_megabytes(tmp_p
         worker = max(server.workers, key=lambda each: each.memory_info().rss)  # the one that answered
         taken = worker.memory_full_info().pss
     assert taken < MOST
+
+
+def test_large_requests_that_are_refused_leave_nothing_in_memory(tmp_path: Path) -> None:
+    unreadable = b"\xff" * 3_900_000
+    refused = pb.PredictBatchRequest(requests=[pb.PredictRequest(game_id="x" * 3_800)] * 1001).SerializeToString()
+    with (
+        spawned_server("--workers", "1", "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3") as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        [worker] = server.workers
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            "/dejavu.v1.PredictionService/PredictBatch"
+        )
+        sizes = []
+        for _ in range(30):
+            for body in (unreadable, refused):
+                with pytest.raises(grpc.RpcError) as caught:
+                    call(body, timeout=60)
+                assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            sizes.append(worker.memory_full_info().pss)
+    assert sizes[-1] - sizes[0] < MOST_GROWTH

@@ -9,11 +9,16 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 
-__all__ = ["Backend", "CommitListener", "Connection", "Durability", "Query", "StopSignal"]
+__all__ = ["CACHED_QUERIES", "Backend", "CommitListener", "Connection", "Durability", "Query", "StopSignal"]
+
+CACHED_QUERIES: Final = 100
+"""Queries that an engine keeps as text, of 10 KiB each. Requests for records with ever other filters would fill
+SQLAlchemy's default, 500.
+"""
 
 _T = TypeVar("_T")
 

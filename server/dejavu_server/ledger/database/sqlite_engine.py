@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from dejavu_server.ledger.database.backend import StopSignal
+from dejavu_server.ledger.database.backend import CACHED_QUERIES, StopSignal
 from dejavu_server.ledger.errors import (
     InvalidLedgerUrl,
     LedgerCorrupt,
@@ -39,6 +39,9 @@ STEPS_PER_CHECK = 50_000
 
 MAX_CONNECTIONS = 8
 """Connections kept open by an engine: as many as a ledger has reader threads, and some for what is beside them."""
+
+CACHED_STATEMENTS = 32
+"""Prepared statements that a connection keeps; sqlite3's default is 128, and a ledger has several connections."""
 
 MIN_FREE_BYTES = 1024 * 1024
 """Free space below which a disk counts as full: a batch of forecasts may need this much."""
@@ -133,10 +136,20 @@ def new_engine(path: Path, pragmas: list[str], *, access: str = "mode=rw") -> En
 
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(
-            f"file:{quote(str(path))}?{access}", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
+            f"file:{quote(str(path))}?{access}",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            cached_statements=CACHED_STATEMENTS,
+            check_same_thread=False,
         )
 
-    engine = create_engine("sqlite:///unused", creator=connect, hide_parameters=True, pool_size=MAX_CONNECTIONS)
+    engine = create_engine(
+        "sqlite:///unused",
+        creator=connect,
+        hide_parameters=True,
+        pool_size=MAX_CONNECTIONS,
+        query_cache_size=CACHED_QUERIES,
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _entry: ConnectionPoolEntry) -> None:

@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 
-from dejavu_server.ledger.database.backend import StopSignal
+from dejavu_server.ledger.database.backend import CACHED_QUERIES, StopSignal
 from dejavu_server.ledger.errors import LedgerUnavailable
 
 LOCK_SECONDS: Final = 2.0
@@ -142,6 +142,7 @@ def new_engine(parameters: dict[str, Any], *, writing: bool, answer_seconds: flo
         use_native_hstore=False,
         pool_size=2 if writing else MAX_CONNECTIONS,
         pool_timeout=LOCK_SECONDS,
+        query_cache_size=CACHED_QUERIES,
     )
 
     @event.listens_for(engine, "checkout")

@@ -1,0 +1,21 @@
+"""Frees what the exceptions of aborted calls keep.
+
+gRPC raises the exception of an aborted call and keeps it with the state of the call. Its traceback leads through the
+frames of the call back to that state, and to the request: up to 4 MiB that only garbage collection would free, after
+hundreds of such calls, for anyone who sends large requests that are invalid.
+"""
+
+from __future__ import annotations
+
+import traceback
+
+
+def clear_frames(error: BaseException) -> None:
+    """Clears the variables of all frames in the tracebacks of an error and of those that led to it.
+
+    Frames that still run are left as they are.
+    """
+    each: BaseException | None = error
+    while each is not None:
+        traceback.clear_frames(each.__traceback__)
+        each = each.__context__

@@ -1,0 +1,83 @@
+"""Calls that are refused leave nothing behind, without garbage collection."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from tests.support.builders.calls import PATTERN, refusal
+
+from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1 import record_service_pb2 as record_pb
+from dejavu.v1.forecast_pb2 import HORIZON_HALFTIME
+from dejavu_models.errors import DejavuError
+
+SERVICE = "/dejavu.v1.PredictionService"
+GAME = "0022500001"
+
+REFUSED = {
+    "a message that cannot be read": (f"{SERVICE}/Predict", b"\xff"),
+    "invalid fields": (f"{SERVICE}/Predict", pb.PredictRequest(alpha=-1.0, home_team="x").SerializeToString()),
+    "an unknown model": (
+        f"{SERVICE}/Predict",
+        pb.PredictRequest(pattern=PATTERN, model_version="x").SerializeToString(),
+    ),
+    "too many levels": (
+        f"{SERVICE}/Predict",
+        pb.PredictRequest(pattern=PATTERN, quantile_levels=[0.5] * 100).SerializeToString(),
+    ),
+    "an empty batch": (f"{SERVICE}/PredictBatch", b""),
+    "a stream of no game": (
+        f"{SERVICE}/StreamPredictions",
+        pb.StreamPredictionsRequest(game_ids=["x"]).SerializeToString(),
+    ),
+    "a record that is not there": (
+        "/dejavu.v1.RecordService/GetPrediction",
+        record_pb.GetPredictionRequest(game_id=GAME, horizon=HORIZON_HALFTIME).SerializeToString(),
+    ),
+}
+
+
+@pytest.fixture
+def without_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def kept(*kinds: type) -> int:
+    """Returns the number of objects of some types."""
+    return sum(issubclass(type(each), kinds) for each in gc.get_objects())  # isinstance would ask proxies
+
+
+@pytest.mark.usefixtures("without_collection")
+@pytest.mark.parametrize("case", REFUSED)
+async def test_nothing_is_kept_of_a_refused_call(case: str, channel: grpc.aio.Channel) -> None:
+    path, body = REFUSED[case]
+    call: Any = (channel.unary_stream if path.endswith("StreamPredictions") else channel.unary_unary)(path)
+    kinds = (DejavuError, grpc.aio.AbortError, pb.PredictRequest, pb.PredictBatchRequest)
+    before = kept(*kinds)
+    for _ in range(20):
+        answer = call(body)
+        assert (await refusal(answer if hasattr(answer, "__await__") else answer.read())).code in {
+            grpc.StatusCode.INVALID_ARGUMENT,
+            grpc.StatusCode.NOT_FOUND,
+        }
+    assert kept(*kinds) - before < 5, "of the last calls, which the server may not have left yet"
+
+
+@pytest.mark.usefixtures("without_collection")
+async def test_nothing_is_kept_of_a_batch_with_requests_that_are_refused(channel: grpc.aio.Channel) -> None:
+    requests = [pb.PredictRequest(alpha=-1.0), pb.PredictRequest(pattern=PATTERN, model_version="x")]
+    body = pb.PredictBatchRequest(requests=requests).SerializeToString()
+    call: Any = channel.unary_unary(f"{SERVICE}/PredictBatch", response_deserializer=pb.PredictBatchResponse.FromString)
+    kinds = (DejavuError, pb.PredictRequest, pb.PredictBatchRequest)
+    before = kept(*kinds)
+    for _ in range(20):
+        answer = await call(body)
+        assert [result.error.code != 0 for result in answer.results] == [True, True]
+    assert kept(*kinds) - before < 10, "of the last calls, which the server may not have left yet"

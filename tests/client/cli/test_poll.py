@@ -123,7 +123,7 @@ def test_the_page_runs_beside_the_poller_with_its_options_and_ends_with_it(stage
         with urllib.request.urlopen(f"{url}api/status", timeout=30) as answer:
             assert json.load(answer)["demo"] is True  # the games are those of a replay
         options = ["--token-file", str(token), "--demo"]
-        [page] = (each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"][-3:] == options)
+        [page] = (each for each in psutil.process_iter(["cmdline"]) if (each.info["cmdline"] or [])[-3:] == options)
         next_record(program, "game")
         program.send_signal(signal.SIGINT)
         assert next_record(program, "summary")["games"] == 1

@@ -168,12 +168,13 @@ async def test_a_call_ends_when_its_caller_goes(bench: Bench) -> None:
 
 
 async def test_a_call_ends_when_its_deadline_passes(bench: Bench) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await bench.call(b"", timeout=0.1)
-    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    while not bench.begun.is_set():  # on a busy machine the deadline of a call may pass before it begins
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await bench.call(b"", timeout=0.1)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     async with asyncio.timeout(5):
         await bench.ended.wait()
-    assert bench.value("dejavu_calls_total", method="/test/Call", code="DEADLINE_EXCEEDED") == 1
+    assert bench.value("dejavu_calls_total", method="/test/Call", code="DEADLINE_EXCEEDED")
 
 
 @pytest.mark.parametrize(("remaining", "code"), [(0.004, "DEADLINE_EXCEEDED"), (0.5, "CANCELLED")])

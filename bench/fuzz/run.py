@@ -51,6 +51,9 @@ START_SECONDS = 120.0
 MARGIN_MEBIBYTES = 24.0
 """Allowed growth of a worker's memory after the first third of a run, in MiB."""
 
+CACHE_MEBIBYTES = "2"
+"""Memory for kept answers of the server that a run starts, in MiB; the default, 16, would take a whole run to fill."""
+
 MOST_BREACHES = 10
 """Breaches after which a run stops."""
 
@@ -278,7 +281,10 @@ def fuzz(options: argparse.Namespace) -> int:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dejavu-fuzz-"))
             ledger = f"sqlite:///{folder}/ledger.sqlite3"
             server = stack.enter_context(
-                spawned_server("--workers", "2", "--ledger", ledger, environment={"DEJAVU_HEARTBEAT_SECONDS": "0.05"})
+                spawned_server(
+                    *("--workers", "2", "--ledger", ledger, "--cache-mebibytes", CACHE_MEBIBYTES),
+                    environment={"DEJAVU_HEARTBEAT_SECONDS": "0.05"},
+                )
             )
             address = str(server.wait_for("listening", seconds=START_SECONDS)["address"])
         host, _, port = address.rpartition(":")

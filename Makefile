@@ -30,7 +30,7 @@ help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 # Stamp files skip repeated installs; a target runs again if its prerequisites change.
-$(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py $(wildcard model_store/native/*)
+$(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py $(wildcard model_store/native/*.?pp model_store/native/python/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -c constraints.txt pip

@@ -50,7 +50,7 @@ def compiled(root: Path) -> Path:
     from setuptools import Distribution  # noqa: PLC0415
     from setuptools.command.build_ext import build_ext  # noqa: PLC0415
 
-    sources = sorted(str(path) for path in (root / SOURCES).glob("*.cpp"))
+    sources = sorted(str(path) for path in (root / SOURCES).rglob("*.cpp"))
     # Those of Python keep compilers from vectorising: wrapping integers, exceptions of floats.
     flags = ["-O3", "-g0", "-fno-wrapv", "-fno-trapping-math", "-fno-math-errno"]
     extension = Pybind11Extension(
@@ -59,7 +59,7 @@ def compiled(root: Path) -> Path:
     command = build_ext(Distribution({"name": "dejavu-native", "ext_modules": [extension]}))
     command.finalize_options()
     target = PACKAGE / command.get_ext_filename("_native")
-    newest = max(path.stat().st_mtime for path in [*(root / SOURCES).iterdir(), Path(__file__)])
+    newest = max(path.stat().st_mtime for path in [*(root / SOURCES).rglob("*.?pp"), Path(__file__)])
     if (root / target).exists() and (root / target).stat().st_mtime >= newest:
         return target
     with tempfile.TemporaryDirectory(dir=root / PACKAGE, prefix=".native-") as folder:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 native: Any = None
-"""The extension, whose classes model_store/native/bind_*.cpp describes; None if it was not built."""
+"""The extension, whose classes model_store/native/python describes; None if it was not built."""
 
 try:
     from dejavu_models import _native

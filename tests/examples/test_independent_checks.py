@@ -152,10 +152,10 @@ def test_an_export_is_sound_and_holds_what_the_server_lists(record: Record, entr
 
 def rewritten(lines: list[Any]) -> list[Any]:
     """Changes the pattern of the first entry, and makes all hashes fit."""
-    from dejavu_server.ledger.entries import codec
+    from dejavu_server.ledger.entries import canonical_json, codec
 
     text = lines[1]["canonical"].replace('"point":', '"point":1', 1)
-    lines[1]["canonical"] = codec.dumps(json.loads(text))
+    lines[1]["canonical"] = canonical_json.dumps(json.loads(text))
     hash_ = bytes.fromhex(lines[0]["pruned_hash"])
     for line in lines[1:]:
         hash_ = codec.chain_hash(hash_, line["canonical"])

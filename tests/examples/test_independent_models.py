@@ -16,7 +16,7 @@ from tests.support.harness.documents import ROOT
 from tests.support.programs import examples
 
 from dejavu_server.cli.export_entries import export_entries
-from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries import canonical_json, codec
 
 PROGRAM = ROOT / "examples" / "python" / "check_ledger.py"
 
@@ -60,7 +60,7 @@ def changed(lines: list[dict[str, Any]], number: int, change: Callable[[dict[str
     """Changes an entry, and makes all hashes fit."""
     entry = json.loads(lines[number]["canonical"])
     change(entry["payload"])
-    lines[number]["canonical"] = codec.dumps(entry)
+    lines[number]["canonical"] = canonical_json.dumps(entry)
     hash_ = bytes.fromhex(lines[0]["pruned_hash"])
     for line in lines[1:]:
         hash_ = codec.chain_hash(hash_, line["canonical"])
@@ -90,7 +90,9 @@ def test_what_cannot_be_is_found(tmp_path: Path) -> None:
 def test_a_shadow_with_hindsight_is_found(tmp_path: Path) -> None:
     lines = exported(tmp_path)
     shadow = json.loads(lines[first(lines, "shadow")]["canonical"])
-    lines.append({"sequence": len(lines), "hash": "", "canonical": codec.dumps({**shadow, "sequence": len(lines)})})
+    lines.append(
+        {"sequence": len(lines), "hash": "", "canonical": canonical_json.dumps({**shadow, "sequence": len(lines)})}
+    )
     changed(lines, len(lines) - 1, lambda payload: payload["forecast"].update(model_version="v7"))
     code, said = checked(tmp_path, lines)
     assert code == 1

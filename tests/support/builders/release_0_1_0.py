@@ -10,7 +10,7 @@ from typing import Any
 
 from dejavu_server.ledger import Durability
 from dejavu_server.ledger.database import alembic_runner, sqlite
-from dejavu_server.ledger.entries import codec, rows
+from dejavu_server.ledger.entries import canonical_json, codec, rows
 from dejavu_server.records import IssuedForecast
 
 ENTRY = (
@@ -43,7 +43,7 @@ def record(database: Path, forecast: IssuedForecast) -> bytes:
     """
     draft = codec.prepare(forecast)
     payload = _pruned(json.loads(draft.payload), json.loads(ENTRY)["payload"])
-    text = codec.encode_entry(codec.FORECAST, codec.dumps(payload), forecast.revision, forecast.sequence)
+    text = codec.encode_entry(codec.FORECAST, canonical_json.dumps(payload), forecast.revision, forecast.sequence)
     row = rows.forecast_row(forecast, draft)
     with closing(sqlite3.connect(database)) as connection, connection:
         [(ledger_id,)] = connection.execute("SELECT ledger_id FROM ledger")

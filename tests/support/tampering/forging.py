@@ -14,7 +14,7 @@ from dejavu_common.clock import microseconds
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.audit import checkpoints
 from dejavu_server.ledger.database.store import ChainHead, Identity
-from dejavu_server.ledger.entries import codec, rows, shadows
+from dejavu_server.ledger.entries import canonical_json, codec, rows, shadows
 from dejavu_server.ledger.entries.model_changes import change_row, parse_change
 from dejavu_server.ledger.entries.settlement import Bet
 
@@ -31,7 +31,7 @@ def append(
     """Appends an entry with a valid hash and the row that follows from it."""
     sequence, previous = database.execute("SELECT sequence, hash FROM entries ORDER BY sequence DESC").fetchone()
     sequence += 1 + skip
-    text = codec.dumps({**entry, "sequence": sequence})
+    text = canonical_json.dumps({**entry, "sequence": sequence})
     if spaced:
         text = text.replace('"payload":{', '"payload": {')
     values = (sequence, entry["kind"], text, codec.chain_hash(previous, text))
@@ -85,7 +85,7 @@ def rewrite(database: sqlite3.Connection, sequence: int, change: Callable[[dict[
     for number, entry in entries(database)[sequence - 1 :]:
         if number == sequence:
             change(entry)
-        text = codec.dumps(entry)
+        text = canonical_json.dumps(entry)
         hash_ = codec.chain_hash(hash_, text)
         database.execute("UPDATE entries SET canonical = ?, hash = ? WHERE sequence = ?", (text, hash_, number))
         if number == sequence:

@@ -25,7 +25,7 @@ from tests.support.tampering.tampering import Kinds
 
 from dejavu_common.clock import microseconds
 from dejavu_server.ledger.audit.signing_key import load_or_create
-from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries import canonical_json, codec
 
 KINDS: Final = Kinds()
 
@@ -67,7 +67,7 @@ def _withdrawal(database: sqlite3.Connection, revision: int) -> dict[str, Any]:
 
 def _market(database: sqlite3.Connection) -> dict[str, Any]:
     """Returns a market of the newest forecast, with its answer."""
-    issued = codec.parse(codec.dumps(last(database, codec.FORECAST)))
+    issued = codec.parse(canonical_json.dumps(last(database, codec.FORECAST)))
     answer = full_ledger.answer(issued.forecast, issued.pattern.last)
     payload = json.loads(codec.market_payload(issued.sequence, full_ledger.MARKET, answer))
     return {"kind": codec.MARKET, "payload": payload, "revision": 0}
@@ -253,7 +253,9 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     entry["payload"]["market"]["home_american"] = 250
     append(database, entry, row=False)
     # The row does not contain American odds, so it is that of the sound entry.
-    put_derived(database, codec.MARKET, codec.dumps({**sound, "sequence": last(database, codec.MARKET)["sequence"]}))
+    put_derived(
+        database, codec.MARKET, canonical_json.dumps({**sound, "sequence": last(database, codec.MARKET)["sequence"]})
+    )
 
 
 @KINDS.step("entries", "the stake of a market", "answer")

@@ -19,7 +19,7 @@ from dejavu_server.ledger.audit.entry_times import SignedTimes
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.recorded_games import RecordedGames
 from dejavu_server.ledger.database.store import Identity
-from dejavu_server.ledger.entries import codec, rows, shadows
+from dejavu_server.ledger.entries import canonical_json, codec, rows, shadows
 from dejavu_server.ledger.entries.model_changes import change_row, parse_change
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.entries.shadows import ForecastRow
@@ -97,7 +97,7 @@ class ChainVerifier:
         _check(kind in _TABLES, f"entry {sequence}: its kind is unknown: {kind!r}")
         _check(sequence == self.sequence + 1, f"entry {sequence}: it follows on {self.sequence}; entries have no gaps")
         # The columns kind and sequence are not hashed; the canonical form contains both values.
-        begins, ends = f'{{"kind":{codec.dumps(kind)},', f',"sequence":{sequence}}}'
+        begins, ends = f'{{"kind":{canonical_json.dumps(kind)},', f',"sequence":{sequence}}}'
         _check(
             text.startswith(begins) and text.endswith(ends),
             f"entry {sequence}: kind or sequence does not match the canonical form",
@@ -235,7 +235,7 @@ def equals_stored(stored: object, expected: object) -> bool:
 
 def _canonical(text: str) -> str | None:
     try:
-        return codec.dumps(json.loads(text))
+        return canonical_json.dumps(json.loads(text))
     except (ValueError, RecursionError):
         return None
 

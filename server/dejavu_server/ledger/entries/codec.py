@@ -11,7 +11,7 @@
 
 `shadows` and `model_changes` have the payloads of the last two.
 
-It is deterministic JSON: keys sorted, no spaces, unescaped UTF-8, floats in their shortest round-tripping form, no NaN.
+It is deterministic JSON (`canonical_json`).
 
 Parsing returns exactly what was written, except for what is not recorded of a forecast: the quantiles that a caller
 requested, and the market, which has its own entry. Unknown keys, written by a later release, are ignored. Keys that an
@@ -41,6 +41,7 @@ from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAn
 from dejavu_models.errors import InvalidInput
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import Horizon
+from dejavu_server.ledger.entries.canonical_json import dumps
 from dejavu_server.ledger.entries.explanations import floats, optional, values
 from dejavu_server.ledger.entries.forecast_fields import (
     encode_forecast,
@@ -56,8 +57,6 @@ OUTCOME: Final = "outcome"
 MARKET: Final = "market"
 SHADOW: Final = "shadow"
 MODEL: Final = "model"
-
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 # Numbers that an entry has as floats, under the names of their fields.
 _ODDS = ("line", "home_odds", "away_odds", "bankroll")
@@ -90,17 +89,6 @@ class PreparedForecast:
     key: str
     pattern: str
     payload: str
-
-
-def dumps(value: object) -> str:
-    """Returns the canonical JSON of a value.
-
-    Raises:
-        ValueError: if it contains NaN, an infinity, or text that is not Unicode.
-    """
-    text = _ENCODER.encode(value)
-    text.encode()  # refuse lone surrogates here, before the database does
-    return text
 
 
 def encode_entry(

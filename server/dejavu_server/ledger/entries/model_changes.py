@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from dejavu_common.clock import from_microseconds, microseconds
 from dejavu_models.registry.stages import ModelAction, ModelChange, ModelEvidence
-from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries import canonical_json, codec
 from dejavu_server.ledger.entries.rows import Row
 
 _TEXTS: Final = ("model_version", "from_version", "reason")
@@ -37,7 +37,7 @@ def change_payload(change: ModelChange) -> str:
         payload["evidence"] = _encode_evidence(change.evidence)
     if change.shares:
         payload["shares"] = [{"model_version": version, "share": float(share)} for version, share in change.shares]
-    return codec.dumps(payload)
+    return canonical_json.dumps(payload)
 
 
 def parse_change(canonical: str) -> ModelChange:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from dejavu_common.clock import from_microseconds
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.entries import codec, scored_values
+from dejavu_server.ledger.entries import canonical_json, codec, scored_values
 from dejavu_server.ledger.entries.forecast_fields import encode_forecast, read_forecast, rounded_scores
 from dejavu_server.ledger.entries.rows import Row
 from dejavu_server.records import ShadowForecast
@@ -65,7 +65,7 @@ def prepare(shadow: ShadowForecast) -> PreparedShadow:
     )
     shadow = replace(shadow, forecast=forecast)
     fields = encode_forecast(forecast, shadow.generated_time, shadow.expires_time)
-    return PreparedShadow(shadow, codec.dumps({"forecast": fields, "of": int(shadow.forecast_sequence)}))
+    return PreparedShadow(shadow, canonical_json.dumps({"forecast": fields, "of": int(shadow.forecast_sequence)}))
 
 
 def parse_shadow(canonical: str, horizon: Horizon, alpha: float) -> ShadowForecast:

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, fal
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import forecasts, outcomes
-from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries import canonical_json
 from dejavu_server.ledger.queries import page_tokens, predictions
 from dejavu_server.ledger.queries.filters import CommonFilter, unindexed
 from dejavu_server.ledger.queries.page_tokens import DIGEST_BYTES, Cursor, PageCursor
@@ -59,7 +59,9 @@ class ForecastFilter(CommonFilter):
         given = [
             [each.name, getattr(self, each.name)] for each in fields(self) if getattr(self, each.name) != each.default
         ]
-        text = codec.dumps([[name, value.value if isinstance(value, Horizon) else value] for name, value in given])
+        text = canonical_json.dumps(
+            [[name, value.value if isinstance(value, Horizon) else value] for name, value in given]
+        )
         return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
 
 

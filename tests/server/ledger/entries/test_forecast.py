@@ -26,7 +26,7 @@ from dejavu_models.types import (
     Quantile,
     SimilarGame,
 )
-from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries import canonical_json, codec
 from dejavu_server.records import IssuedForecast
 
 law = settings(deadline=None)  # a busy machine is no counterexample
@@ -183,7 +183,7 @@ def test_what_a_later_release_adds_is_passed_over() -> None:
             return {**{key: with_more(inner) for key, inner in value.items()}, "added_later": {"by": [1, "x", None]}}
         return [with_more(inner) for inner in value] if isinstance(value, list) else value
 
-    later = codec.dumps(with_more(json.loads(written(forecast))))
+    later = canonical_json.dumps(with_more(json.loads(written(forecast))))
     assert later.count("added_later") == 7  # the entry, its payload and the objects in it
     assert codec.parse(later) == forecast
 

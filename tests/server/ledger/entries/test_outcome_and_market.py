@@ -21,7 +21,7 @@ from dejavu_models.betting import (
     american_to_decimal,
 )
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.entries import codec
+from dejavu_server.ledger.entries import canonical_json, codec
 from dejavu_server.records import ReportedOutcome
 
 law = settings(deadline=None)  # a busy machine is no counterexample
@@ -119,7 +119,7 @@ def market_form(**odds: object) -> str:
     """Returns the entry of a market whose odds are changed."""
     form = json.loads(codec.encode_entry(codec.MARKET, codec.market_payload(7, MARKET, answered(None)), 0, 8))
     form["payload"]["market"].update(odds)
-    return codec.dumps(form)
+    return canonical_json.dumps(form)
 
 
 def test_american_odds_are_written_beside_the_decimal_ones_that_earlier_entries_have_alone() -> None:

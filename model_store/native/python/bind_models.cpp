@@ -282,8 +282,9 @@ void bind_models(py::module_ &module) {
 }  // namespace dejavu
 
 PYBIND11_MODULE(_native, module) {
-    module.doc() = "Compiled point models and distributions; see docs/decisions.";
+    module.doc() = "Compiled point models and distributions, and canonical JSON; see docs/decisions.";
     dejavu::bind_models(module);
     dejavu::bind_games(module);
     dejavu::bind_alike(module);
+    dejavu::bind_json(module);
 }

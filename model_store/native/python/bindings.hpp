@@ -30,5 +30,6 @@ inline void expect(bool holds, const char *what) {
 void bind_models(pybind11::module_ &module);
 void bind_games(pybind11::module_ &module);
 void bind_alike(pybind11::module_ &module);
+void bind_json(pybind11::module_ &module);
 
 }  // namespace dejavu

@@ -1,0 +1,29 @@
+"""Canonical JSON: keys sorted, no spaces, unescaped UTF-8, floats in their shortest round-tripping form, no NaN.
+
+The compiled extension writes it at a seventh of the cost of Python's encoder, which writes the same where it was not
+built: entries are hashed, so not a byte may differ.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+from dejavu_models.native import native
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+_encode: Final[Callable[[object], str]] = _ENCODER.encode if native is None else native.canonical_json
+
+
+def dumps(value: object) -> str:
+    """Returns the canonical JSON of a value: dicts with text as keys, lists, tuples, text, numbers, booleans, None.
+
+    Raises:
+        ValueError: if it contains NaN, an infinity, or text that is not Unicode.
+        TypeError: if it contains anything else.
+    """
+    text = _encode(value)
+    text.encode()  # refuse lone surrogates here, before the database does
+    return text

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from dejavu_server.ledger.database.backend import Backend, CommitListener
 from dejavu_server.ledger.database.recording.known_record import Appended
-from dejavu_server.ledger.tail import EntrySource, Tail
+from dejavu_server.ledger.tail import EntrySource, Tail, TailReader
 
 
 class Followers:
@@ -28,9 +28,9 @@ class Followers:
         self._listener: CommitListener | None = None
 
     @contextmanager
-    def tail(self, source: EntrySource, after: int) -> Iterator[Tail]:
+    def tail(self, source: EntrySource, after: int, reader: TailReader | None) -> Iterator[Tail]:
         """Gives a tail of the ledger that starts after a sequence; it is woken until the end of the block."""
-        tail = Tail(source, after)
+        tail = Tail(source, after, reader)
         self.tails.add(tail)
         self._start_listening()
         try:

@@ -29,6 +29,7 @@ from dejavu_server.ledger.errors import InvalidResumeToken, LedgerError, LedgerU
 from dejavu_server.ledger.followers import Followers
 from dejavu_server.ledger.queries import model_changes
 from dejavu_server.ledger.shadows import SHADOWS_PER_TURN
+from dejavu_server.ledger.tail import TailReader
 from dejavu_server.ledger.writer import Writer
 from dejavu_server.observability.activity import Activity
 from dejavu_server.records import IssuedForecast, ReportedOutcome, ShadowForecast, ShadowsRecorded
@@ -310,7 +311,7 @@ class Ledger:
         return requested.sequence
 
     async def tail(
-        self, after: int, *, poll_seconds: float = 1.0
+        self, after: int, *, poll_seconds: float = 1.0, reader: TailReader | None = None
     ) -> AsyncGenerator[list[IssuedForecast | ReportedOutcome], None]:
         """Yields pages of every forecast and outcome after a sequence, in order, without end, as they are committed.
 
@@ -319,12 +320,13 @@ class Ledger:
         Args:
             after: the sequence to start after.
             poll_seconds: polling interval without notifications.
+            reader: who is told instead of what it would not use; None: every entry is yielded.
 
         Raises:
             LedgerError: if the ledger cannot be read; LedgerCorrupt at an entry that cannot be decoded, because later
                 entries could no longer be returned in order.
         """
-        with self._followers.tail(self, after) as tail:
+        with self._followers.tail(self, after, reader) as tail:
             async with contextlib.aclosing(tail.pages(poll_seconds, lambda: self._closed)) as pages:
                 async for page in pages:
                     yield page

@@ -4,6 +4,9 @@ A transaction of this process is handed over with the sequence of the entry befo
 nothing lies between, and its forecasts are the next page. Otherwise another process has written, or the transaction
 added something other than forecasts: then the ledger is read as for any other commit. Every entry comes once, in order,
 because the tail goes on only from where it stands.
+
+A reader that has no use for entries at the moment gets none of those that would have to be read: the tail goes on from
+the newest one. With several workers, each of them would otherwise read and parse what all others record.
 """
 
 from __future__ import annotations
@@ -32,6 +35,20 @@ class EntrySource(Protocol):
     async def read_after(self, sequence: int, limit: int) -> list[Entry]:
         """Returns the first `limit` forecasts and outcomes after a sequence, in order."""
 
+    async def newest(self) -> int:
+        """Returns the sequence of the newest forecast or outcome; 0 if there is none."""
+
+
+class TailReader(Protocol):
+    """Who reads a tail."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has no use for entries at the moment."""
+
+    def skip_to(self, sequence: int) -> None:
+        """Tells that entries up to the sequence of a forecast or outcome were not read, because it is idle."""
+
 
 class Tail:
     """Position of one follower of a ledger. Use it in one event loop.
@@ -39,11 +56,13 @@ class Tail:
     Args:
         source: the ledger.
         after: the sequence to start after.
+        reader: who may be idle; None: nobody, every entry is returned.
     """
 
-    def __init__(self, source: EntrySource, after: int) -> None:
+    def __init__(self, source: EntrySource, after: int, reader: TailReader | None = None) -> None:
         self._source = source
-        self._through = after  # every forecast and outcome up to this sequence was returned
+        self._reader = reader
+        self._through = after  # every forecast and outcome up to this sequence was returned or skipped
         self._handed: deque[Appended] = deque()
         self._waiting = 0  # forecasts in `_handed`
         self._unread = True  # whether there may be entries that were not handed over
@@ -99,6 +118,12 @@ class Tail:
         # Committed before the read, so that a page that is not full goes at least so far. Its last entry may be one of
         # another kind, which is not among those read.
         committed = self._handed[-1].through if self._handed else 0
+        if self._reader is not None and self._reader.idle:
+            newest = await self._source.newest()
+            if self._reader.idle:  # still: what comes between this and the skip would be lost
+                self._through = max(self._through, newest, committed)
+                self._reader.skip_to(newest)
+                return []
         page = await self._source.read_after(self._through, PAGE_SIZE)
         if page:
             self._through = page[-1].sequence

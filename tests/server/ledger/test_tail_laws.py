@@ -25,7 +25,7 @@ from dejavu_server.streaming.broadcaster import Broadcaster
 
 NEVER = 3600.0
 
-OWN, OWN_MARKET, FOREIGN, FOREIGN_MARKET, UNANNOUNCED, OUTCOME, FAILURE, TURN = range(8)
+OWN, OWN_MARKET, FOREIGN, FOREIGN_MARKET, UNANNOUNCED, OUTCOME, FAILURE, TURN, IDLE = range(9)
 
 
 class Entries:
@@ -61,18 +61,30 @@ class Entries:
         await asyncio.sleep(0)
         return cast("list[Entry]", page)
 
+    async def newest(self) -> int:
+        """Returns the newest wanted sequence at the time when the read begins."""
+        await asyncio.sleep(0)
+        if self.failures:
+            self.failures -= 1
+            raise LedgerUnavailable("for the moment")
+        newest = self.wanted[-1] if self.wanted else 0
+        await asyncio.sleep(0)
+        return newest
+
 
 class _Entry:
     def __init__(self, sequence: int) -> None:
         self.sequence = sequence
 
 
-operations = st.lists(st.tuples(st.sampled_from(range(8)), st.integers(1, 4)), max_size=40)
+operations = st.lists(st.tuples(st.sampled_from(range(9)), st.integers(1, 4)), max_size=40)
 
 
 @settings(deadline=None, max_examples=examples(150))
 @given(operations, st.integers(1, 5), st.integers(3, 12))
-def test_a_tail_returns_every_entry_once_in_order(taken: list[tuple[int, int]], page_size: int, handed: int) -> None:
+def test_a_tail_returns_every_entry_once_in_order_unless_its_reader_is_idle(
+    taken: list[tuple[int, int]], page_size: int, handed: int
+) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(tail_module, "PAGE_SIZE", page_size)
         patched.setattr(tail_module, "MAX_HANDED", handed)
@@ -85,7 +97,18 @@ class Follower:
     def __init__(self, entries: Entries) -> None:
         self._entries = entries
         self.found: list[int] = []
-        self.tail = Tail(entries, 0)
+        self.idle = False
+        self.skipped: set[int] = set()
+        self.tail = Tail(entries, 0, self)
+
+    def skip_to(self, sequence: int) -> None:
+        assert self.idle
+        self.skipped.update(each for each in self._entries.wanted if self.reached < each <= sequence)
+
+    @property
+    def reached(self) -> int:
+        """The newest entry that was found or skipped; 0 if there is none."""
+        return max([0, *self.found, *self.skipped])
 
     async def run(self) -> None:
         while True:
@@ -96,7 +119,7 @@ class Follower:
                         self.found.extend(entry.sequence for entry in page)
                         await asyncio.sleep(0)
             except LedgerUnavailable:
-                self.tail = Tail(self._entries, self.found[-1] if self.found else 0)
+                self.tail = Tail(self._entries, self.reached, self)
 
 
 async def _follow_entries(taken: list[tuple[int, int]]) -> None:
@@ -110,6 +133,8 @@ async def _follow_entries(taken: list[tuple[int, int]]) -> None:
         elif kind == TURN:
             for _ in range(count):
                 await asyncio.sleep(0)
+        elif kind == IDLE:
+            follower.idle = not follower.idle
         else:
             appended = entries.add(count, market=kind in (OWN_MARKET, FOREIGN_MARKET))
             if kind in (OWN, OWN_MARKET):
@@ -118,12 +143,15 @@ async def _follow_entries(taken: list[tuple[int, int]]) -> None:
                 follower.tail.wake()
     follower.tail.wake()
     async with asyncio.timeout(20):
-        while len(follower.found) < len(entries.wanted):
+        while entries.wanted and follower.reached < entries.wanted[-1]:
             assert not following.done()
             await asyncio.sleep(0)
     following.cancel()
     await asyncio.wait([following])
-    assert follower.found == entries.wanted
+    assert follower.found == sorted(follower.found)
+    assert sorted([*follower.found, *follower.skipped]) == entries.wanted
+    if IDLE not in {kind for kind, _ in taken}:
+        assert not follower.skipped
 
 
 @settings(deadline=None, max_examples=examples(8))

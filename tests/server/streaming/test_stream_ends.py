@@ -8,6 +8,7 @@ import gc
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
@@ -162,9 +163,9 @@ async def test_the_hub_closes_the_tail_that_it_opened(ledger: Ledger, monkeypatc
     closed = asyncio.Event()
     tail = ledger.tail
 
-    async def watched(after: int) -> AsyncGenerator[list[IssuedForecast | ReportedOutcome], None]:
+    async def watched(after: int, **options: Any) -> AsyncGenerator[list[IssuedForecast | ReportedOutcome], None]:
         try:
-            async with aclosing(tail(after)) as pages:
+            async with aclosing(tail(after, **options)) as pages:
                 async for page in pages:
                     yield page
         finally:

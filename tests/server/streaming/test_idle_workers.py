@@ -1,0 +1,63 @@
+"""A worker without subscribers reads nothing of what other workers record, and no later subscriber misses anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from unittest.mock import AsyncMock
+
+import pytest
+from tests.support.builders.issued_forecasts import game, issued
+from tests.support.harness.subscribers import Subscriber
+
+from dejavu_server.ledger import Ledger, LedgerUnavailable
+from dejavu_server.streaming.broadcaster import Broadcaster
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Ledger]:
+    """Opens the ledger as another worker does."""
+    ledger = await Ledger.open(url)
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
+
+
+async def test_what_other_workers_record_is_not_read_while_nobody_is_subscribed(
+    ledger: Ledger, broadcaster: Broadcaster, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(url) as other:
+        with monkeypatch.context() as patched:
+            patched.setattr(ledger, "read_after", AsyncMock(side_effect=LedgerUnavailable("not to be read")))
+            await other.commit([issued(game(number)) for number in range(3)])
+            async with asyncio.timeout(20):
+                while broadcaster.position < 3:  # noqa: ASYNC110 - no event tells of it
+                    await asyncio.sleep(0)
+        async with Subscriber(broadcaster) as subscriber:
+            assert await ledger.resume_position(await subscriber.heartbeat()) == 3
+            await other.commit([issued(game(4))])
+            assert await subscriber.forecasts(1) == [4]
+
+
+async def test_a_subscriber_that_comes_while_the_tail_skips_misses_nothing(
+    ledger: Ledger, broadcaster: Broadcaster, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest, looking, go_on = ledger.newest, asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> int:
+        found = await newest()
+        looking.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(ledger, "newest", slowly)
+    async with opened(url) as other:
+        await other.commit([issued(game(1))])
+        await looking.wait()
+        async with Subscriber(broadcaster, token=ledger.token(0)) as subscriber:
+            await subscriber.heartbeat()  # attached: what is skipped now would be lost
+            await other.commit([issued(game(2))])
+            go_on.set()
+            assert await subscriber.forecasts(2) == [1, 2]

@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 WEB_NODE := $(shell node -e 'const [a, b] = process.versions.node.split(".").map(Number); if (a > 20 || (a === 20 && b >= 19)) console.log("yes")' 2>/dev/null)
 
 .PHONY: help install install-node web check-web gen lock audit sbom check check-style check-types check-contract check-imports check-layers check-gen release-image test test-fast test-protobuf6 bench demo demo-page format clean \
-  nightly nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres nightly-images
+  nightly nightly-bench nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres nightly-images
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -154,19 +154,24 @@ test-fast: install  ## quick tests while developing: models, feed and units, abo
 test-protobuf6: $(GEN)/.installed
 	$(GEN)/bin/pytest -q -p no:cacheprovider tests/contract/test_calls.py tests/contract/test_messages.py
 
-# Each nightly part can be run separately. The rounds of bench/ measure time: run nothing else at the same time.
-nightly: nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres nightly-images  ## tests that take too long for every change: the six parts below
+# Each nightly part can be run separately. What measures runs alone; rounds that count what is lost run side by side.
+ROUNDS = $(addprefix tests/bench/test_,fuzz.py kills.py restarts.py retrain_kills.py)
 
-nightly-rounds: install install-node  ## rounds of kills, restarts, streams, fuzzing and measurements
-	$(PYTEST) -m nightly tests/bench
+nightly: nightly-bench nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres nightly-images  ## tests that take too long for every change: the seven parts below
 
-nightly-faults: install  ## days with feed faults, complete real evenings, and the server's long tests
+nightly-bench: install install-node  ## measurements of bench/ against their bounds; run nothing else at the same time
+	$(PYTEST) -m nightly tests/bench $(addprefix --ignore=,$(ROUNDS))
+
+nightly-rounds: install  ## rounds of kills and restarts, a retrain killed again and again, fuzzing
+	$(PYTEST) -m nightly -n 2 --dist worksteal $(ROUNDS)
+
+nightly-faults: install $(WEB)/node_modules/.installed  ## days with feed faults, complete real evenings, and the server's long tests
 	$(PYTEST) -m nightly -n 3 --dist worksteal tests/client tests/feed tests/e2e tests/gateway tests/server tests/web
 
 nightly-models: install  ## recipes, the shipped bundle and the documents of training on real seasons, interrupted walk-forwards
 	$(PYTEST) -m nightly -n 2 --dist worksteal tests/trainer tests/models tests/examples
 
-nightly-laws: install install-node  ## all other tests in a random order, property tests on 200 examples
+nightly-laws: install install-node $(WEB)/node_modules/.installed  ## all other tests in a random order, property tests on 200 examples
 	DEJAVU_NIGHTLY=1 $(ALL) -m "not nightly" --timeout 900
 
 nightly-postgres: install  ## the tests of ledger, streams and record on PostgreSQL

@@ -1,4 +1,4 @@
-"""The compiled extension, if it was built: point models and distributions of single games in C++.
+"""The compiled extension, if it was built: point models, distributions of single games and canonical JSON, in C++.
 
 Built with the package where there is a C++ compiler (`hatch_build.py`). Without it the same numbers come from NumPy,
 ONNX Runtime and hnswlib, at several times the cost.

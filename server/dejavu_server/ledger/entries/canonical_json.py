@@ -14,7 +14,8 @@ from dejavu_models.native import native
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
-_encode: Final[Callable[[object], str]] = _ENCODER.encode if native is None else native.canonical_json
+# An extension that an earlier version built, in a checkout that was updated since, lacks it.
+_encode: Final[Callable[[object], str]] = getattr(native, "canonical_json", _ENCODER.encode)
 
 
 def dumps(value: object) -> str:

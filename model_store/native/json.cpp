@@ -5,7 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
-#include <stdexcept>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -64,6 +64,18 @@ void append_digits(std::string &text, double value) {
     PyMem_Free(digits);
 }
 #endif
+
+// Appends a float as Python's repr gives it: the shortest decimal that is read back as the same number.
+void append_float(std::string &text, double value) {
+    if (!std::isfinite(value)) throw py::value_error("Out of range float values are not JSON compliant");
+    if (value == std::trunc(value) && std::abs(value) < MOST_WHOLE) {
+        if (value == 0.0 && std::signbit(value)) text += '-';
+        append_integer(text, static_cast<long long>(value));
+        text += ".0";
+    } else {
+        append_digits(text, value);
+    }
+}
 
 std::string_view utf8(PyObject *text) {
     Py_ssize_t size = 0;
@@ -174,18 +186,6 @@ void append_value(std::string &text, PyObject *value) {
 }
 
 }  // namespace
-
-void append_float(std::string &text, double value) {
-    if (!std::isfinite(value)) throw py::value_error("Out of range float values are not JSON compliant");
-    if (value == std::trunc(value) && std::abs(value) < MOST_WHOLE && !(value == 0.0 && std::signbit(value))) {
-        append_integer(text, static_cast<long long>(value));
-        text += ".0";
-    } else if (value == 0.0) {
-        text += "-0.0";
-    } else {
-        append_digits(text, value);
-    }
-}
 
 py::str canonical_json(py::handle value) {
     std::string text;

@@ -3,14 +3,7 @@
 
 #include <pybind11/pybind11.h>
 
-#include <string>
-
 namespace dejavu {
-
-// Appends a float as Python's repr gives it: the shortest decimal that is read back as the same number.
-//
-// Throws if it is not finite.
-void append_float(std::string &text, double value);
 
 // Returns the canonical JSON of a value of dicts with text as keys, lists, tuples, text, numbers, booleans and None.
 //

@@ -58,16 +58,14 @@ def showing(server: str, *args: str) -> Iterator[SpawnedServer]:
         yield gateway
 
 
-def sequences_in(ledger: Path) -> list[int]:
-    """Returns the sequences of the forecasts and outcomes in a ledger.
+def sequences_in(ledger: Path, *kinds: str) -> list[int]:
+    """Returns the sequences of the entries of some kinds in a ledger.
 
     Lists have only the outcomes that settle a forecast: a poller that is held up may report a half before it knows any.
     """
     with closing(sqlite3.connect(ledger)) as connection:
-        rows = connection.execute(
-            "SELECT sequence FROM entries WHERE kind IN ('forecast', 'outcome') ORDER BY sequence"
-        )
-        return [sequence for (sequence,) in rows]
+        rows = connection.execute("SELECT sequence, kind FROM entries ORDER BY sequence")
+        return [sequence for sequence, kind in rows if kind in kinds]
 
 
 def wait_for_minute(page: Page, minute: int) -> None:
@@ -118,8 +116,13 @@ def test_every_event_of_an_evening_is_shown_once_and_in_order_whatever_is_killed
             page.wait_for_function("head => window.sequences.at(-1) >= head", arg=head, timeout=60_000)
             received = page.evaluate("window.sequences")
             recorded = list(client.list_predictions(include_replays=True, include_superseded=True, page_size=500))
-            assert received == sequences_in(tmp_path / "ledger.sqlite3")
-            assert len(recorded) > 20
+            assert received == sequences_in(tmp_path / "ledger.sqlite3", "forecast", "outcome")
+            assert sorted(each.forecast.sequence for each in recorded) == sequences_in(
+                tmp_path / "ledger.sqlite3", "forecast"
+            )
+            outcomes = {each.outcome.sequence for each in recorded if each.HasField("outcome")}
+            assert outcomes <= set(received)
+            assert len(recorded) > 30
 
             for game in {each.forecast.game_id for each in recorded}:
                 opened.open(f"/game/{game}", ".chart canvas")

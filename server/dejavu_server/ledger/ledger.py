@@ -320,7 +320,7 @@ class Ledger:
         Args:
             after: the sequence to start after.
             poll_seconds: polling interval without notifications.
-            reader: who is told instead of what it would not use; None: every entry is yielded.
+            reader: while it is idle, entries of other processes are skipped; None: every entry is yielded.
 
         Raises:
             LedgerError: if the ledger cannot be read; LedgerCorrupt at an entry that cannot be decoded, because later

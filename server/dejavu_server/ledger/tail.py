@@ -5,8 +5,8 @@ nothing lies between, and its forecasts are the next page. Otherwise another pro
 added something other than forecasts: then the ledger is read as for any other commit. Every entry comes once, in order,
 because the tail goes on only from where it stands.
 
-A reader that has no use for entries at the moment gets none of those that would have to be read: the tail goes on from
-the newest one. With several workers, each of them would otherwise read and parse what all others record.
+While its reader is idle, the tail does not read the ledger: it skips to the newest entry. With several workers, each of
+them would otherwise read and parse what all others record.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class TailReader(Protocol):
         """Whether it has no use for entries at the moment."""
 
     def skip_to(self, sequence: int) -> None:
-        """Tells that entries up to the sequence of a forecast or outcome were not read, because it is idle."""
+        """Called when entries were skipped: up to this sequence, that of a forecast or outcome."""
 
 
 class Tail:
@@ -56,7 +56,7 @@ class Tail:
     Args:
         source: the ledger.
         after: the sequence to start after.
-        reader: who may be idle; None: nobody, every entry is returned.
+        reader: while it is idle, entries of other processes are skipped; None: every entry is returned.
     """
 
     def __init__(self, source: EntrySource, after: int, reader: TailReader | None = None) -> None:

@@ -1,11 +1,11 @@
 """Fans the ledger's tail out to the subscribers of this worker.
 
-One task follows the ledger; while nobody is subscribed, it skips what other processes record. It serializes each
-forecast and outcome once, whatever the number of subscribers, and queues it for the subscribers of that game. A
-subscriber gets every entry after its start position exactly once, in order of sequence: it reads the ledger page by
-page until it has caught up with the tail, and is then attached. No other task runs between the check that it has caught
-up and attaching it. Pages are read as the subscriber reads, encoded where they are read, shared with others at the same
-place (catch_up.py), and small: one that stops reading holds at most PAGE_MESSAGES messages.
+One task follows the ledger; without subscribers it skips what other processes record. It serializes each forecast and
+outcome once, whatever the number of subscribers, and queues it for the subscribers of that game. A subscriber gets
+every entry after its start position exactly once, in order of sequence: it reads the ledger page by page until it has
+caught up with the tail, and is then attached. No other task runs between the check that it has caught up and attaching
+it. Pages are read as the subscriber reads, encoded where they are read, shared with others at the same place
+(catch_up.py), and small: one that stops reading holds at most PAGE_MESSAGES messages.
 
 A subscriber that stops reading is detached once its queue is full, and the queue is dropped at once. It receives the
 error only when it reads again: its call is blocked in the connection's flow control, which neither a status nor the end
@@ -101,11 +101,11 @@ class Broadcaster:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody is subscribed, so that what other processes record need not be read."""
+        """Whether there are no subscribers; entries of other processes are not read then."""
         return not self._subscriptions
 
     def skip_to(self, sequence: int) -> None:
-        """Takes note that nobody wanted the entries up to a sequence, that of a forecast or outcome."""
+        """Moves the position to the sequence of a forecast or outcome, unless it is further already."""
         self.position = max(self.position, sequence)
 
     async def start(self, after: int | None = None) -> None:

@@ -168,13 +168,17 @@ async def test_a_call_ends_when_its_caller_goes(bench: Bench) -> None:
 
 
 async def test_a_call_ends_when_its_deadline_passes(bench: Bench) -> None:
+    attempts = 0
     while not bench.begun.is_set():  # on a busy machine the deadline of a call may pass before it begins
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await bench.call(b"", timeout=0.1)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        attempts += 1
     async with asyncio.timeout(5):
         await bench.ended.wait()
-    assert bench.value("dejavu_calls_total", method="/test/Call", code="DEADLINE_EXCEEDED")
+    counted = bench.value("dejavu_calls_total", method="/test/Call", code="DEADLINE_EXCEEDED")
+    assert counted is not None
+    assert 1 <= counted <= attempts  # those that did not begin may be counted or not
 
 
 @pytest.mark.parametrize(("remaining", "code"), [(0.004, "DEADLINE_EXCEEDED"), (0.5, "CANCELLED")])

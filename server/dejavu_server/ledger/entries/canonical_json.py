@@ -12,10 +12,17 @@ from typing import Final
 
 from dejavu_models.native import native
 
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_PYTHON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _encode(value: object) -> str:
+    text = _PYTHON.encode(value)
+    text.encode()  # refuse lone surrogates here, before the database does
+    return text
+
 
 # An extension that an earlier version built, in a checkout that was updated since, lacks it.
-_encode: Final[Callable[[object], str]] = getattr(native, "canonical_json", _ENCODER.encode)
+_fastest: Final[Callable[[object], str]] = getattr(native, "canonical_json", _encode)
 
 
 def dumps(value: object) -> str:
@@ -25,6 +32,4 @@ def dumps(value: object) -> str:
         ValueError: if it contains NaN, an infinity, or text that is not Unicode.
         TypeError: if it contains anything else.
     """
-    text = _encode(value)
-    text.encode()  # refuse lone surrogates here, before the database does
-    return text
+    return _fastest(value)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_models.native import native
+from dejavu_server.ledger.entries import canonical_json
 from dejavu_server.ledger.entries.canonical_json import dumps
 
 PYTHON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
@@ -24,10 +25,12 @@ values = st.recursive(
 )
 
 
-@pytest.fixture(params=["as it runs", "compiled"])
+@pytest.fixture(params=["as it runs", "without the extension", "compiled"])
 def encode(request: pytest.FixtureRequest) -> Callable[[object], str]:
     if request.param == "as it runs":
         return dumps
+    if request.param == "without the extension":
+        return canonical_json._encode
     if native is None:
         pytest.skip("the extension was not built")
     compiled: Callable[[object], str] = native.canonical_json

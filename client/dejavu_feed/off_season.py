@@ -12,6 +12,9 @@ _ENDS: Final = (10, 20)
 """Month and day of the first and the last day of a usual summer. The Finals of 2015 to 2025, but for those below, ended
 from 8 to 22 June, and the next seasons began from 16 to 27 October."""
 
+_FINALS: Final = timedelta(days=14)
+"""How long before a summer begins the Finals are on, at least."""
+
 _UNUSUAL: Final = {
     1998: (date(1998, 6, 15), date(1999, 2, 4)),  # lockout
     2011: (date(2011, 6, 15), date(2011, 12, 24)),  # lockout
@@ -24,6 +27,16 @@ _UNUSUAL: Final = {
 def summer(year: int) -> tuple[date, date]:
     """Returns the first and the last day of the summer after the season that ends in a year."""
     return _UNUSUAL.get(year) or (date(year, *_BEGINS), date(year, *_ENDS))
+
+
+def is_over(season: int, newest: date) -> bool:
+    """Returns whether a season is over, as far as its newest game tells: then that was one of the Finals.
+
+    Args:
+        season: the year in which it ends.
+        newest: local date of the newest game of it that is known.
+    """
+    return newest > summer(season)[0] - _FINALS
 
 
 @lru_cache(maxsize=1024)

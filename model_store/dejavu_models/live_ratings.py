@@ -58,8 +58,9 @@ class LiveRatings:
     Attributes:
         filter: state of the rating filter.
         since: local date of the last game included in the bundle's own ratings.
-        games: NBA code → number of reported games of the filter's season; teams without any are omitted.
-        finals: number of reported games included, of all seasons.
+        games: NBA code → number of reported games of the filter's season; teams without any are omitted. Those that the
+            bundle's ratings include count as well: of a bundle made in a season, they say how well that knows a team.
+        finals: number of reported games by which the filter was updated, of all seasons.
         unseen: NBA code → date on which the knowledge of the team ends, before a gap (see `after`); without the teams
             that have had a result since, and empty without a gap.
     """
@@ -89,8 +90,8 @@ class LiveRatings:
 
         `RatedSchedule.after` knows the terms. Without them, the game counts as one without any.
 
-        Ignores games on or before `since` and games of an earlier season. A game reported late is applied at the
-        newest date seen, so the date never moves backwards.
+        Ignores games of an earlier season, and only counts those on or before `since`, which the filter includes. A
+        game reported late is applied at the newest date seen, so the date never moves backwards.
 
         A result more than MAX_RATINGS_DAYS after the newest one, summers not counted, leaves a gap: only teams with a
         result since are known then. It says next to nothing of the others, which have played without being seen.
@@ -99,9 +100,11 @@ class LiveRatings:
             KeyError: if a team is not an NBA code.
         """
         state = self.filter
-        if result.day <= self.since or (state.season is not None and result.season < state.season):
+        if state.season is not None and result.season < state.season:
             return self
         games = self.games if result.season == state.season else {}
+        if result.day <= self.since:
+            return replace(self, games=_counted(games, result)) if result.season == state.season else self
         state = _predicted(state, result)
         updated = state.update(result.home, result.away, result.differential, terms)
         return replace(
@@ -141,12 +144,18 @@ class LiveTotals:
     games: Mapping[str, int] = field(default_factory=dict)
 
     def after(self, result: GameResult, terms: TotalTerms = _NO_TOTAL_TERMS) -> Self:
-        """Returns the state after a result that `LiveRatings.after` counts; unchanged if its total is not known."""
+        """Returns the state after a result that updates `LiveRatings`; unchanged if its total is not known."""
         if result.total is None:
             return self
         games = self.games if result.season == self.filter.season else {}
         state = _predicted(self.filter, result).update(result.home, result.away, result.total, terms)
         return replace(self, filter=state, games=_counted(games, result))
+
+    def counting(self, result: GameResult) -> Self:
+        """Returns the state after a result that the filter includes already; see `LiveRatings.games`."""
+        if result.total is None or result.season != self.filter.season:
+            return self
+        return replace(self, games=_counted(self.games, result))
 
     def known(self, home: str, away: str) -> bool:
         """Returns whether both teams have at least KNOWN_GAMES games of the filter's season with a reported total."""
@@ -185,10 +194,12 @@ class RatedSchedule:
         schedule = self.schedule.before(result.day, result.home, result.away)
         terms = game_terms(schedule, result.home, is_playoffs=result.is_playoffs)
         ratings, totals = self.ratings.after(result, terms), self.totals
-        # What the ratings ignore, those of totals do too.
-        if totals is not None and ratings is not self.ratings:
+        # What the ratings ignore, or only count, those of totals do too.
+        if totals is not None and ratings.finals > self.ratings.finals:
             of_total = total_terms(schedule, result.home, is_playoffs=result.is_playoffs)
             totals = totals.after(result, of_total)
+        elif totals is not None and ratings is not self.ratings:
+            totals = totals.counting(result)
         return replace(
             self,
             ratings=ratings,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_feed.game_ids import seasons_on
-from dejavu_feed.off_season import days_around, playing_days, season_on, summer
+from dejavu_feed.off_season import days_around, is_over, playing_days, season_on, summer
 
 DAYS = st.dates(date(1990, 1, 1), date(2046, 7, 31))
 FINALS = {
@@ -34,6 +34,13 @@ FINALS = {
 def test_from_the_finals_to_the_next_season_it_is_a_few_days(last: date, first: date) -> None:
     assert playing_days(last, first) <= 12
     assert playing_days(last, first + timedelta(60)) >= 55
+
+
+@pytest.mark.parametrize(("season", "last"), [(each, days[0]) for each, days in FINALS.items()])
+def test_a_season_is_over_with_its_finals_and_not_before(season: int, last: date) -> None:
+    assert is_over(season, last)
+    assert not is_over(season, last - timedelta(days=30))
+    assert not is_over(season + 1, last)
 
 
 @pytest.mark.parametrize(("season", "last", "first"), [(each, *days) for each, days in FINALS.items()])

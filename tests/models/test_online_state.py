@@ -67,9 +67,11 @@ def test_a_team_that_wins_high_is_expected_to_win_higher() -> None:
 
 
 @pytest.mark.parametrize("day", [0, -200])
-def test_games_that_the_bundle_has_counted_are_not_counted_again(day: int) -> None:
+def test_games_that_the_bundles_ratings_include_move_them_no_more_and_count_as_seen(day: int) -> None:
     before = start()
-    assert before.after(result(day=day)) is before
+    after = before.after(result(day=day))
+    assert (after.filter, after.finals, after.newest) == (before.filter, before.finals, before.newest)
+    assert after.games == {"BOS": 1, "NYK": 1}
 
 
 def test_a_game_of_a_season_that_is_over_changes_nothing() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from tests.support.builders.bundles import SEASON_GAMES, quick_recipe, simulated_games
 from tests.support.fakes.progress import RecordedProgress
 
+from dejavu_feed.off_season import is_over
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.live_ratings import GameResult
 from dejavu_models.manifest import MetricRecord
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.types import Horizon
@@ -71,13 +74,16 @@ def test_it_forecasts_both_horizons_from_every_minute_with_teams_and_without(
                 assert 0 < forecast.home_lead_probability < 1
 
 
-def test_the_ratings_are_those_of_the_last_game_drawn_to_the_next_season(
+def test_the_ratings_are_those_of_the_last_game_and_of_its_season_while_that_is_in_play(
     run: tuple[FitReport, RecordedProgress], games: Games, forecaster: Forecaster
 ) -> None:
-    ratings = forecaster.manifest.ratings
-    last = games.of_seasons([2033]).date[-1]
-    assert (ratings.date, ratings.season) == (last.item(), 2034)
-    assert forecaster.ratings.date == last.item()
+    ratings, last = forecaster.manifest.ratings, games.of_seasons([2033]).date[-1].item()
+    assert not is_over(2033, last)
+    assert (ratings.date, ratings.season) == (last, 2033)
+    assert forecaster.ratings.date == last
+    learned = forecaster.bundled_ratings.after(GameResult("BOS", "LAL", 2033, last + timedelta(1), 20.0)).ratings
+    assert (learned.finals, learned.filter.season) == (1, 2033)
+    assert learned.filter.ratings().strengths["BOS"] > forecaster.ratings.strengths["BOS"]
     strengths = np.array(list(forecaster.ratings.strengths.values()))
     assert 0 < strengths.std() < 10
 

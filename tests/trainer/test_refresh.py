@@ -60,7 +60,7 @@ def test_it_learns_what_a_server_would_have_and_changes_nothing_else(
     refreshed = live.ratings.filter.ratings()
     assert new.ratings == refreshed
     assert new.ratings.coefficients != old.ratings.coefficients
-    assert old.rating_filter.awaits_season
+    assert (old.rating_filter.season, old.rating_filter.awaits_season) == (2033, False)
     assert (new.rating_filter.season, new.rating_filter.awaits_season) == (2034, False)
     assert expected_margin(new) == refreshed.expected_margin("BOS", "LAL") != expected_margin(old)
     assert new.manifest.refresh is not None

@@ -25,7 +25,7 @@ def games() -> Games:
     return simulated_games()
 
 
-def test_a_fit_publishes_totals_for_the_next_season(
+def test_a_fit_publishes_totals_for_the_season_in_play(
     games: Games, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seasons = np.unique(games.season).tolist()
@@ -38,7 +38,7 @@ def test_a_fit_publishes_totals_for_the_next_season(
     assert totals is not None
     used = games.of_seasons(seasons[:2])
     assert totals.models[MarginSource.KNOWN].games == len(used)
-    assert (totals.ratings.season, totals.ratings.awaits_season) == (seasons[1] + 1, True)
+    assert (totals.ratings.season, totals.ratings.awaits_season) == (seasons[1], False)
     assert totals.ratings.date == used.date[-1]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dejavu_feed.off_season import is_over
 from dejavu_models.forecast_query import DEFAULT_ALPHA
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
@@ -129,13 +130,14 @@ def fit(
         errors = rating_errors(to_train, fitted.before, fitted.calibrate)
         metrics = measure(fitted.games, seed)
         metrics += _metrics_of(errors, trained.weights)
-        next_season = int(to_calibrate.season[-1]) + 1
-        ratings = fitted.after.predict(next_season)
+        season, newest = int(to_calibrate.season[-1]), to_calibrate.date[-1].item()
+        season_served = season + is_over(season, newest)
+        ratings = fitted.after.predict(season_served)
         contents = _contents(fitted, ratings)
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         courses = hashes.pop(COURSES)
         dejavu = _dejavu_record(trained, recipe)
-        ratings_record = RatingsRecord(date=ratings.ratings().date, season=next_season, **asdict(ratings.settings))
+        ratings_record = RatingsRecord(date=ratings.ratings().date, season=season_served, **asdict(ratings.settings))
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             version=version_of(dejavu, ratings_record, hashes),

@@ -86,7 +86,7 @@ def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool 
     used = np.zeros(len(games), dtype=np.bool_)
     for index in range(len(games)):
         updated = state.after(_result(games, index))
-        used[index], state = updated.ratings is not state.ratings, updated
+        used[index], state = updated.ratings.finals > state.ratings.finals, updated
     ratings = state.ratings
     if not used.any():
         raise DataError(f"no game after {before.ratings.date}, the newest final that the ratings of {bundle} know")

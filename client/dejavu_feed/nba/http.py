@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _CHUNK: Final = 65_536
 """Maximum bytes per read; a read returns available data without waiting for more."""
 
+MAX_PAGE: Final = 32 * 1024 * 1024
+"""Most bytes of a page, decompressed: the largest, the plays of a game, has less than one in a hundred of them."""
+
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 """Hosts that are never reached through a proxy."""
 
@@ -65,12 +68,15 @@ class BoundedReader:
         Raises:
             requests.RequestException, urllib3.exceptions.HTTPError: if requests or urllib3 fail.
             TimeoutError: if the page is not complete in time.
+            FeedUnavailable: if it is larger than MAX_PAGE.
         """
         deadline = time.monotonic() + self._seconds
         body = bytearray()
         with self._session.get(url, stream=True, **options) as response:
             while chunk := response.raw.read1(_CHUNK, decode_content=True):
                 body += chunk
+                if len(body) > MAX_PAGE:
+                    raise FeedUnavailable(f"an answer of more than {MAX_PAGE} bytes")
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"no whole answer within {self._seconds:g} s")
             # JSON is UTF-8 regardless of the headers.

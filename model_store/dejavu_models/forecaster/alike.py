@@ -7,6 +7,7 @@ one after the other needs it once.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -64,7 +65,7 @@ class AlikeGames:
         version: version of the model.
 
     Attributes:
-        state: see above.
+        state: a weak reference to the online state: it ends when the model has learned more, or is given up.
         version: version of the model.
         horizon: horizon of the query.
     """
@@ -77,7 +78,8 @@ class AlikeGames:
         query: ForecastQuery,
         version: str,
     ) -> None:
-        self.state, self.version, self.horizon = state, version, query.horizon
+        self.state = weakref.ref(state)
+        self.version, self.horizon = version, query.horizon
         source = MarginSource.UNKNOWN if query.pregame_margin is None else MarginSource.KNOWN
         situation = Situation(query.horizon, query.pattern.minutes, source)
         scores = state.scores(situation, query.alpha, query.quantile_levels)

@@ -250,7 +250,7 @@ class Forecaster:
 
     def is_current(self, games: AlikeGames) -> bool:
         """Returns whether it would forecast with the same online state now."""
-        return games.state is self._active
+        return games.state() is self._active
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
         """Returns the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""

@@ -147,10 +147,17 @@ class InvalidShares(InvalidInput):
 
 
 class InvalidReason(InvalidInput):
-    """The reason for a change is too long."""
+    """The reason for a change is too long, or has a character that cannot be stored."""
 
     reason = "INVALID_REASON"
     default_field = "reason"
+
+
+def _check_reason(reason: str) -> None:
+    if len(reason) > MAX_REASON:
+        raise InvalidReason(f"a text of {len(reason)} characters", f"at most {MAX_REASON} characters")
+    if "\0" in reason:
+        raise InvalidReason("a text with NUL", "a text without")
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +253,7 @@ class Roster:
             InvalidShares: if its shares cannot be.
             InvalidReason: if its reason is too long.
         """
-        if len(change.reason) > MAX_REASON:
-            raise InvalidReason(f"a text of {len(change.reason)} characters", f"at most {MAX_REASON} characters")
+        _check_reason(change.reason)
         version = change.model_version
         match change.action:
             case ModelAction.REGISTER:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -97,6 +98,13 @@ def test_live_ratings_of_totals_advance_with_the_others_and_wait_for_totals_that
     expected = state.totals.filter.predict(2031, np.datetime64("2030-11-02")).update("BOS", "NYK", 251.0, TotalTerms())
     assert known.totals.filter.mean.tolist() == expected.mean.tolist()
     assert known.totals.games == {"BOS": 1, "NYK": 1}
-    # A game that the ratings have counted is not counted again.
-    assert state.after(won._replace(day=date(2030, 11, 1))).totals is state.totals
+    # A game that the ratings include moves them no more, and counts as one of the season's.
+    included = state.after(won._replace(day=date(2030, 11, 1)))
+    assert included.totals is not None
+    assert (included.totals.filter, included.totals.games) == (state.totals.filter, {"BOS": 1, "NYK": 1})
+    assert included.ratings.filter is state.ratings.filter
+    assert (included.ratings.games, included.ratings.finals) == ({"BOS": 1, "NYK": 1}, 0)
+    assert state.after(won._replace(day=date(2030, 4, 1), season=2030)) == replace(
+        state, schedule=state.schedule.after(date(2030, 4, 1), "BOS", "NYK")
+    )
     assert RatedSchedule.start(margins).after(won).totals is None

@@ -1,9 +1,8 @@
 """Walk-forward backtest: evaluates a recipe season by season, using only earlier games.
 
-For test season S, models are trained on the seasons up to S − 3 and calibrated on S − 2 and S − 1 (with one calibration
-season: trained up to S − 2, calibrated on S − 1). The settings of the ratings are selected on the training games. The
-ratings are carried from game to game throughout; forecasts are also made with ratings frozen before the season, as on a
-server. The number of calibration seasons was selected on the seasons 2017 and 2018, which are not tested.
+For test season S, models, distributions and the settings of the ratings are fitted on all seasons before S; the number
+of calibration seasons only says which of them are named as the newest. The ratings are carried from game to game
+throughout; forecasts are also made with ratings frozen before the season, as on a server.
 
 The scores of each season are a file, written atomically, so that a killed walk-forward can resume.
 """
@@ -39,7 +38,7 @@ from dejavu_trainer.training.calibrate import fit_recipe
 from dejavu_trainer.training.recipe import TrainingConfig
 
 CALIBRATE_SEASONS: Final = 2
-"""With one season, sampling error in the calibration costs more than using older residuals does."""
+"""Seasons that are named as the newest ones."""
 
 FORM = 3
 """Format version of the files; incremented with every change of the scores or their storage."""

@@ -8,6 +8,9 @@ e(s) − Σ w(c) e(c). e(s) is the chance of its own games; e(c) that of a calib
 calibration games: intervals from residuals that are large by chance are too wide. So neighbouring folds, which share a
 calibration season, are dependent, and a tested season that is later calibrated on comes back with the opposite sign:
 seasons spread more than independent ones would. The bound is simulated with all of this.
+
+Not counted is that intervals which follow a season (`uncertainty/season_scale.py`) take back part of its own chance:
+for those the bound is too wide, by about two thirds (`bench/lifecycle/season_chance.py`).
 """
 
 from __future__ import annotations

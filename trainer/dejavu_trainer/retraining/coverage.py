@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, Final
 
 from dejavu_models.types import HORIZONS
@@ -24,6 +25,7 @@ class CoverageFigure:
         games: number of settled games.
         coverage: share of intervals that held.
         lower, upper: its 95 % interval.
+        mean_width: mean width of the intervals, in points; 0 if it is not known.
     """
 
     horizon: str
@@ -32,11 +34,25 @@ class CoverageFigure:
     coverage: float
     lower: float
     upper: float
+    mean_width: float = 0.0
+
+    @property
+    def of_whole_ends(self) -> float:
+        """What ends that are whole and belong to the interval add to the coverage of a calibrated model.
+
+        An end is the whole number in which a level is reached, so on average half of its probability too much belongs
+        to the interval, on either side. The probability is that of a normal distribution with intervals as wide.
+        """
+        if not self.mean_width or not 0 < self.alpha < 1:
+            return 0.0
+        normal = NormalDist()
+        score = normal.inv_cdf(1 - self.alpha / 2)
+        return 2 * score * normal.pdf(score) / self.mean_width
 
     def misses(self, tolerance: float) -> bool:
-        """Returns whether the interval of the coverage lies further than a tolerance from the nominal coverage."""
+        """Returns whether the interval of the coverage lies further than a tolerance from what it should be."""
         nominal = 1 - self.alpha
-        missed = self.upper < nominal - tolerance or self.lower > nominal + tolerance
+        missed = self.upper < nominal - tolerance or self.lower > nominal + self.of_whole_ends + tolerance
         return self.games >= MIN_GAMES and missed
 
     def __str__(self) -> str:
@@ -70,4 +86,5 @@ def _figures(horizon: str, scorecard: dict[str, Any]) -> Iterator[CoverageFigure
             coverage=float(each.get("coverage", 0)),
             lower=float(each.get("lower", 0)),
             upper=float(each.get("upper", 0)),
+            mean_width=float(each.get("meanWidth", each.get("mean_width", 0))),
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
 from dejavu_models.types import CASES, HORIZONS
@@ -39,12 +40,23 @@ def season_factors(points: Floats, model: MarginModel, margins: Floats, games: G
         minutes = [minute for minute in QUARTER_MIDPOINTS if minute in horizon.forecast_minutes]
         made = (_distribution(points, model, margins, games, inputs, index, minute)[1] for minute in minutes)
         squares = np.mean([_squared_scores(each, games.outcomes[:, index]) for each in made], axis=0)
-        state = SeasonScale()
-        for day in np.unique(games.date):
-            of_day = np.flatnonzero(games.date == day)
-            result[of_day, index] = state.factor
-            for game in of_day:
-                state = state.after(float(squares[game]))
+        result[:, index] = factors_of_days_before(squares, games.date)
+    return result
+
+
+def factors_of_days_before(squares: Floats, days: NDArray[Any]) -> Floats:
+    """Returns the factor of the scores before each of n games, (n,), from the games of the days before.
+
+    Args:
+        squares: (n,), squared scores of the games.
+        days: (n,), their days, in any form that can be ordered.
+    """
+    state, result = SeasonScale(), np.empty(len(squares))
+    for day in np.unique(days):
+        of_day = np.flatnonzero(days == day)
+        result[of_day] = state.factor
+        for game in of_day:
+            state = state.after(float(squares[game]))
     return result
 
 

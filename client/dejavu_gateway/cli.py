@@ -18,7 +18,7 @@ from dejavu_client.config import DEFAULT_TARGET
 from dejavu_common import descriptors
 from dejavu_gateway.limits import GatewayLimits
 from dejavu_gateway.logs import configure, get_logger
-from dejavu_gateway.settings import WEB_DIST, GatewaySettings
+from dejavu_gateway.settings import WEB_DIST, GatewaySettings, TrustedProxies
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("auto", "json", "console")
@@ -71,7 +71,7 @@ def dashboard(  # noqa: PLR0917 - each is an option
         list[str] | None,
         _option(
             "DEJAVU_DASHBOARD_TRUSTED_PROXY",
-            "Address of a reverse proxy whose X-Forwarded-For is believed; repeatable.",
+            "Reverse proxy whose X-Forwarded-For is believed: address or network, as 10.0.0.0/16; repeatable.",
             "ADDRESS",
         ),
     ] = None,
@@ -131,11 +131,15 @@ def dashboard(  # noqa: PLR0917 - each is an option
 
     It has no accounts: beyond this machine, put it behind a reverse proxy.
     """
+    try:
+        proxies = TrustedProxies.parse(trusted_proxy or ())
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; expected an address or a network", param_hint="--trusted-proxy") from None
     settings = GatewaySettings(
         listen=address(listen, "--listen"),
         web=web or WEB_DIST,
         hosts=tuple(host or ()),
-        trusted_proxies=frozenset(trusted_proxy or ()),
+        trusted_proxies=proxies,
         allow_record=allow_record,
         demo=demo,
         grace_seconds=grace,

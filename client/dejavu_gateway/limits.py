@@ -23,6 +23,8 @@ class GatewayLimits:
         replay_events: most events kept for browsers that resume.
         replay_bytes: most bytes of them.
         catching_up: most streams to the server for browsers that resume from before those events.
+        catching_up_per_address: most of them for one address.
+        catch_up_seconds: how long one of them lasts at most; the browser then resumes where it was, after others.
     """
 
     connections: int = 2000
@@ -38,3 +40,5 @@ class GatewayLimits:
     replay_events: int = 5000
     replay_bytes: int = 64 * 1024 * 1024
     catching_up: int = 16
+    catching_up_per_address: int = 4
+    catch_up_seconds: float = 30.0

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
+from typing import Self
 
 from dejavu_common.address import Address
 from dejavu_gateway.limits import GatewayLimits
@@ -15,6 +19,39 @@ WEB_DIST = Path(__file__).parent / "web" / "dist"
 
 
 @dataclass(frozen=True, slots=True)
+class TrustedProxies:
+    """Reverse proxies whose X-Forwarded-For is believed.
+
+    Attributes:
+        networks: their addresses: networks, or single ones.
+    """
+
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    @classmethod
+    def parse(cls, texts: Iterable[str]) -> Self:
+        """Reads addresses and networks, such as 10.0.0.7 and 10.0.0.0/16.
+
+        Raises:
+            ValueError: if one is neither.
+        """
+        return cls(tuple(ip_network(text, strict=False) for text in texts))
+
+    def __contains__(self, address: str) -> bool:
+        """Returns whether an address is one of them."""
+        return bool(self.networks) and _is_in(self.networks, address)
+
+
+@lru_cache(1024)
+def _is_in(networks: tuple[IPv4Network | IPv6Network, ...], address: str) -> bool:
+    try:
+        of_peer = ip_address(address)
+    except ValueError:  # a socket of this machine has none
+        return False
+    return any(of_peer in network for network in networks)
+
+
+@dataclass(frozen=True, slots=True)
 class GatewaySettings:
     """Settings of a gateway.
 
@@ -22,7 +59,7 @@ class GatewaySettings:
         listen: where it listens.
         web: folder of the built page.
         hosts: host names under which it is reached, beside those of loopback; empty if it listens beyond loopback: any.
-        trusted_proxies: addresses of reverse proxies whose X-Forwarded-For is believed.
+        trusted_proxies: reverse proxies whose X-Forwarded-For is believed.
         allow_record: whether browsers may have forecasts recorded.
         demo: whether games of replays count as games: a demonstration.
         grace_seconds: how long a drain waits for requests in progress.
@@ -33,7 +70,7 @@ class GatewaySettings:
     listen: Address = DEFAULT_LISTEN
     web: Path = WEB_DIST
     hosts: tuple[str, ...] = ()
-    trusted_proxies: frozenset[str] = frozenset()
+    trusted_proxies: TrustedProxies = TrustedProxies()
     allow_record: bool = False
     demo: bool = False
     grace_seconds: float = 5.0

@@ -248,7 +248,8 @@ def test_a_share_image_shows_what_was_said_at_a_minute(site: Site) -> None:
     assert "after 10 minutes" in texts[1] == texts[2]
     assert "LAL @ BOS" in texts[0]
     assert site.get(f"/share/game/{game(0)}.svg").headers["cross-origin-resource-policy"] == "cross-origin"
-    for query, status in (("?minute=5", 404), ("?minute=x", 400), ("?minute=48", 400), ("?m=1", 400)):
+    wrong = ("x", "48", "0", "010", "+5", "1" + 5000 * "0")
+    for query, status in (("?minute=5", 404), *((f"?minute={each}", 400) for each in wrong), ("?m=1", 400)):
         assert site.get(f"/share/game/{game(0)}.svg{query}").status_code == status
 
 

@@ -15,6 +15,7 @@ from tests.support.processes.servers import running_worker
 
 from dejavu_common.address import Address
 from dejavu_gateway.cli import command
+from dejavu_gateway.settings import TrustedProxies
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running_worker(tmp_path_factory.mktemp("server")) as server:
         limits = ("--max-connections-per-address", "6", "--max-streams-per-address", "2", "--request-seconds", "1")
         with spawned_gateway(
-            "--target", server, *limits, "--trusted-proxy", "127.0.0.2", "--host", "Dejavu.example"
+            "--target", server, *limits, "--trusted-proxy", "127.0.0.2/31", "--host", "Dejavu.example"
         ) as gateway:
             gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
             yield Site(server, str(gateway.wait_for("listening")["address"]))
@@ -71,6 +72,11 @@ def test_connections_and_streams_of_an_address_are_limited(tight: Site) -> None:
             opened.append(socket.create_connection(address, timeout=60, source_address=("127.0.0.2", 0)))
             opened[-1].sendall(request.replace(b"\r\n\r\n", b"\r\nx-forwarded-for: " + forwarded + b"\r\n\r\n"))
             assert opened[-1].recv(12) == b"HTTP/1.1 %d" % status
+        # So does what it says in a header of its own, after that of the browser.
+        opened.append(socket.create_connection(address, timeout=60, source_address=("127.0.0.2", 0)))
+        headers = b"\r\nx-forwarded-for: 192.0.2.9\r\nx-forwarded-for: 192.0.2.1\r\n\r\n"
+        opened[-1].sendall(request.replace(b"\r\n\r\n", headers))
+        assert opened[-1].recv(12) == b"HTTP/1.1 429"
     finally:
         for connection in opened:
             connection.close()
@@ -173,3 +179,17 @@ def test_an_address_that_is_taken_is_said_and_ends_the_program() -> None:
         with spawned_gateway("--listen", listen, "--target", "127.0.0.1:1") as gateway:
             assert gateway.exit_code() == 1
             assert gateway.wait_for("cannot_listen")["listen"] == listen
+
+
+@pytest.mark.parametrize(
+    ("address", "trusted"),
+    [("10.1.2.3", True), ("10.2.0.1", False), ("192.0.2.7", True), ("fd00::5", True), ("fd01::5", False), ("", False)],
+)
+def test_proxies_are_addresses_or_networks(address: str, trusted: bool) -> None:
+    assert (address in TrustedProxies.parse(["10.1.0.0/16", "192.0.2.7", "fd00::/64"])) is trusted
+
+
+def test_what_is_no_address_of_a_proxy_is_refused() -> None:
+    with pytest.raises(ValueError, match="proxy"):
+        TrustedProxies.parse(["proxy.example"])
+    assert "10.0.0.1" not in TrustedProxies()

@@ -54,18 +54,24 @@ async def test_an_answer_is_not_kept_for_long_nor_without_a_stream(monkeypatch: 
     assert [await shared.get("day", make, live) for _ in range(2)] == [b"3", b"4"]
 
 
-async def test_an_answer_that_was_begun_before_an_event_is_not_kept_after_it() -> None:
+async def test_who_asks_after_an_event_gets_an_answer_that_was_begun_after_it() -> None:
     shared, feed, make = SharedAnswers(), Feed(), Maker()
     live: Any = feed
     make.go.clear()
     asking = asyncio.create_task(shared.get("day", make, live))
     await asyncio.sleep(0)
+    together = asyncio.create_task(shared.get("day", make, live))
+    await asyncio.sleep(0)
     feed.log.token = "b"
-    meanwhile = asyncio.create_task(shared.get("day", make, live))
+    later = [asyncio.create_task(shared.get("day", make, live)) for _ in range(3)]
+    await asyncio.sleep(0)
+    feed.log.token = "c"
+    most = asyncio.create_task(shared.get("day", make, live))
     await asyncio.sleep(0)
     make.go.set()
-    assert await asking == await meanwhile == b"1"
-    assert await shared.get("day", make, live) == b"2"
+    assert await asking == await together == b"1"
+    assert [await each for each in (*later, most)] == [b"2"] * 4
+    assert await shared.get("day", make, live) == b"3"
 
 
 async def test_few_answers_are_kept() -> None:

@@ -46,5 +46,6 @@ def client_address(connection: HTTPConnection) -> str:
     peer = connection.client.host if connection.client else ""
     if peer not in context_of(connection).settings.trusted_proxies:
         return peer
-    # The last address is the one that the proxy itself saw; those before it are what the browser made it say.
-    return connection.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()[:64] or peer
+    # The last address is the one that the proxy itself saw; those before it, also in headers of their own, are what the
+    # browser made it say.
+    return ",".join(connection.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()[:64] or peer

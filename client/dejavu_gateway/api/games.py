@@ -149,8 +149,10 @@ def _summary(game_id: str, forecasts: list[RecordedPrediction]) -> JsonObject:
         forecasts: its forecasts, newest first.
     """
     teams = next((each.forecast for each in forecasts if each.forecast.home_team and each.forecast.away_team), None)
+    # Late ones do not count; where there are no others, they are what there is.
+    counted_first = sorted(forecasts, key=lambda each: bool(each.forecast.late))
     newest = {
-        name: next((_brief(each) for each in forecasts if each.forecast.horizon == horizon), None)
+        name: next((_brief(each) for each in counted_first if each.forecast.horizon == horizon), None)
         for name, horizon in _HORIZONS
     }
     return {

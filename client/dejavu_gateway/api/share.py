@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Final
@@ -35,7 +36,7 @@ async def share_image(request: Request) -> Response:
     """Answers a request for the image of a game, at a minute or at the newest one."""
     check_names(request.query_params, ("minute",))
     game_id, minute = check_game_id(str(request.path_params["gameId"])), request.query_params.get("minute")
-    if minute is not None and not (minute.isascii() and minute.isdigit() and 1 <= int(minute[:3]) < MINUTES):
+    if minute is not None and not re.fullmatch("[1-9]|[1-3][0-9]|4[0-7]", minute):
         raise invalid_field("minute", f"{minute[:60]!r}; expected 1 to {MINUTES - 1}")
     history = await game_history(context_of(request).client, game_id, explain=False)
     shown = prediction_at(history, int(minute) if minute else MINUTES)
@@ -46,9 +47,13 @@ async def share_image(request: Request) -> Response:
 
 
 def prediction_at(history: list[RecordedPrediction], minute: int) -> RecordedPrediction | None:
-    """Returns the forecast of the end that stood after a minute of play; None if there was none yet."""
+    """Returns the forecast of the end that stood after a minute of play; None if there was none yet.
+
+    A late one does not count, so it is returned only if there is no other.
+    """
     final = [each for each in history if each.forecast.horizon == HORIZON_FINAL and not each.superseded]
     until = [each for each in final if each.forecast.elapsed_minutes <= minute]
+    until = [each for each in until if not each.forecast.late] or until
     return max(until, key=lambda each: (each.forecast.elapsed_minutes, each.forecast.sequence), default=None)
 
 

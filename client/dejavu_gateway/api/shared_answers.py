@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Final
 
@@ -14,17 +14,21 @@ KEPT_SECONDS: Final = 60.0
 
 MAX_KEPT: Final = 16
 
+MAX_MAKING: Final = 2
+"""How many times an answer is being made at once: one that was begun before the newest event, and one since."""
+
 
 class SharedAnswers:
     """Answers that many browsers ask for: made once for those that ask meanwhile, and kept while nothing changes."""
 
     def __init__(self) -> None:
-        self._making: dict[Hashable, tuple[str, asyncio.Task[bytes]]] = {}
+        self._making: defaultdict[Hashable, list[tuple[str, asyncio.Task[bytes]]]] = defaultdict(list)
         self._kept: OrderedDict[Hashable, tuple[str, float, bytes]] = OrderedDict()
 
     async def get(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, bytes]], feed: LiveFeed) -> bytes:
         """Returns the answer of a key: one that is kept or being made, or else a new one.
 
+        Who asks because of an event does not get an answer that was begun before it, unless MAX_MAKING are being made.
         An answer is kept for KEPT_SECONDS at most, and no longer than until the next event of the stream; without a
         stream not at all.
 
@@ -38,15 +42,20 @@ class SharedAnswers:
         kept = self._kept.get(key)
         if kept is not None and token and kept[0] == token and loop.time() < kept[1]:
             return kept[2]
-        making = self._making.get(key)
-        if making is None:
-            task = asyncio.create_task(make())
-            making = self._making[key] = token, task
-            task.add_done_callback(lambda _: self._making.pop(key, None))
-        begun, task = making  # the answer may lack what has happened since
+        making = self._making[key]
+        if not making or (making[-1][0] != token and len(making) < MAX_MAKING):
+            new = token, asyncio.create_task(make())
+            making.append(new)
+            new[1].add_done_callback(lambda _: self._made(key, new))
+        begun, task = making[-1]  # the answer may lack what has happened since
         answer = await asyncio.shield(task)
         self._kept[key] = begun, loop.time() + KEPT_SECONDS, answer
         self._kept.move_to_end(key)
         while len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
         return answer
+
+    def _made(self, key: Hashable, made: tuple[str, asyncio.Task[bytes]]) -> None:
+        self._making[key].remove(made)
+        if not self._making[key]:
+            del self._making[key]

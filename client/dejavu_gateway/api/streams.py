@@ -189,7 +189,7 @@ def _browser(connection: HTTPConnection, outlet: SseOutlet | WebSocketOutlet, la
         name = "Last-Event-ID" if last_event_id else "resume"
         raise invalid_field(name, "is no id of an event", "INVALID_RESUME_TOKEN")
     feed = context_of(connection).feed
-    return Browser(feed, outlet, frozenset(games), token, current=current)
+    return Browser(feed, outlet, frozenset(games), token, current=current, address=client_address(connection))
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from dejavu_gateway.logs import get_logger
 from dejavu_gateway.messages.encode import dump
 from dejavu_gateway.messages.errors import RequestRefused
 from dejavu_gateway.metrics import GatewayMetrics
+from dejavu_gateway.settings import TrustedProxies
 
 CONNECTION_KEY: Final = "dejavu.connection"
 """Key of an ASGI scope under which the connection of a request is."""
@@ -52,11 +53,11 @@ class ConnectionGate:
 
     Args:
         limits: what browsers may use.
-        trusted: addresses of reverse proxies, which have connections for many browsers.
+        trusted: reverse proxies, which have connections for many browsers.
         metrics: metrics of the gateway.
     """
 
-    def __init__(self, limits: GatewayLimits, trusted: frozenset[str], metrics: GatewayMetrics) -> None:
+    def __init__(self, limits: GatewayLimits, trusted: TrustedProxies, metrics: GatewayMetrics) -> None:
         self.limits = limits
         self._trusted = trusted
         self._metrics = metrics

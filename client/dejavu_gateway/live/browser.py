@@ -71,14 +71,18 @@ class Browser:
         games: the games that it follows; empty: all.
         token: resume token to start after; empty to start now.
         current: whether to start with the newest forecasts; ignored with a token.
+        address: where the browser is.
     """
 
-    def __init__(self, feed: LiveFeed, outlet: Outlet, games: frozenset[str], token: str, *, current: bool) -> None:
+    def __init__(
+        self, feed: LiveFeed, outlet: Outlet, games: frozenset[str], token: str, *, current: bool, address: str = ""
+    ) -> None:
         self._feed = feed
         self._outlet = outlet
         self._games = games
         self._token = token
         self._current = current
+        self._address = address
         self._log = feed.log
         self._position = 0
         self._reported: StatusReport | None = None
@@ -243,16 +247,19 @@ class Browser:
         except DejavuClientError:
             pass  # the status says what is the matter
         finally:
-            self._feed.catching_up.release()
+            self._feed.catching_up.release(self._address)
         return joins and await self._join()
 
     async def _read_own_stream(self) -> bool:
         """Reads a stream of its own up to a position that the log knows. Returns False if the server ends it before.
 
+        A browser that takes long is cut off: it comes back for the rest, and others have their turn.
+
         Raises:
             DejavuClientError: if the server does not know the browser's token, or does not answer.
         """
         stream = self._feed.client.stream_predictions(sorted(self._games), resume_token=self._token, heartbeats=True)
+        ends = self._now() + self._feed.settings.limits.catch_up_seconds
         async with aclosing(stream) as responses:
             async for response in responses:
                 if not response.HasField("heartbeat"):
@@ -267,19 +274,26 @@ class Browser:
                     return True
                 if self._over:
                     return True
+                if self._now() > ends:
+                    self.cut_off("catching up")
+                    return True
         return False
 
     async def _take_turn(self) -> bool:
         """Waits for its turn to catch up; keeps the connection alive meanwhile."""
-        while not self._over:
-            try:
-                async with asyncio.timeout(self._feed.settings.limits.heartbeat_seconds):
-                    await self._feed.catching_up.acquire()
-            except TimeoutError:
-                await self._send_position()
-            else:
-                return True
-        return False
+        slots = self._feed.catching_up
+        taking, has_turn = asyncio.create_task(slots.acquire(self._address)), False
+        try:
+            while not self._over and not has_turn:
+                done, _ = await asyncio.wait([taking], timeout=self._feed.settings.limits.heartbeat_seconds)
+                if done:
+                    has_turn = not self._over
+                elif not self._over:
+                    await self._send_position()
+        finally:
+            if not (has_turn or taking.cancel() or taking.cancelled()):
+                slots.release(self._address)
+        return has_turn
 
     async def _forget(self, error: JsonObject) -> None:
         """Makes it a new browser, which starts with the newest forecasts, and tells it why."""

@@ -17,6 +17,7 @@ from dejavu_common.backoff import Backoff
 from dejavu_common.clock import utc_now, wait_until_set
 from dejavu_common.tasks import BackgroundTask, repeat
 from dejavu_gateway.live.event_log import EventLog, LiveEvent
+from dejavu_gateway.live.slots import AddressSlots
 from dejavu_gateway.live.status import StatusBoard, StatusReport
 from dejavu_gateway.logs import get_logger, on_repeat_failed
 from dejavu_gateway.metrics import GatewayMetrics
@@ -69,7 +70,7 @@ class LiveFeed:
         self.metrics = metrics
         self.log = self._new_log()
         self.board = StatusBoard(client.target, self._on_status, time.monotonic)
-        self.catching_up = asyncio.Semaphore(settings.limits.catching_up)
+        self.catching_up = AddressSlots(settings.limits.catching_up, settings.limits.catching_up_per_address)
         self.draining = False
         self.begun = asyncio.Event()
         self._reaching_back = asyncio.Lock()

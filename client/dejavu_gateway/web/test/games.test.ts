@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { game, latest, outcomeOf, takeBoardGame, takeEvent, withForecast } from "../src/state/games";
+import { forget, game, games, latest, outcomeOf, takeBoardGame, takeEvent, withForecast } from "../src/state/games";
 import { made } from "./made";
 
 const ID = "9900000001";
@@ -56,4 +56,13 @@ test("an outcome counts until it is withdrawn", () => {
 test("a late forecast is not the newest one", () => {
   const before = game(ID)!;
   expect(withForecast(before, made({ minute: 30, sequence: 99, late: true }))).toBe(before);
+});
+
+test("nothing of a record that was replaced is left, and its followers see the games of the other one", () => {
+  forget();
+  expect(games()).toEqual([]);
+  expect(latest(game(ID)!)).toBeUndefined();
+  takeEvent(forecast(3, 2));
+  expect(games().map((one) => one.id)).toEqual([ID]);
+  expect(latest(game(ID)!)?.minute).toBe(3);
 });

@@ -4,7 +4,7 @@ import { num } from "../api/convert";
 import { Chart } from "../charts/Chart";
 import { rangeData, rangeOptions, type RangeInput } from "../charts/rangeChart";
 import { fixed, percent } from "../model/format";
-import type { ScorecardJson } from "../gen/dejavu/v1/record_service_pb";
+import type { ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
 import { createLoaded, type Loaded } from "../state/load";
 import { afterMinute, figure, mainCoverage, type Filter, type Group } from "../state/record";
 import { strings } from "../strings";

@@ -1,5 +1,7 @@
 /** Models, their changes and comparisons in words. */
-import type { ModelChangeJson, ModelComparisonJson, ModelEvidenceJson, ModelJson, ScoreComparisonJson } from "../gen/dejavu/v1/model_service_pb";
+import type { ModelChangeJson, ModelEvidenceJson } from "../gen/dejavu/v1/model_change_pb";
+import type { ModelComparisonJson, ScoreComparisonJson } from "../gen/dejavu/v1/model_comparison_pb";
+import type { ModelJson } from "../gen/dejavu/v1/model_service_pb";
 import { num, time } from "../api/convert";
 import { strings } from "../strings";
 import { exact, fixed, percent, signed } from "./format";

@@ -1,5 +1,5 @@
 /** The board: tonight's games live, or those of an evening before. */
-import { batch, createEffect, createMemo, createSignal, For, onCleanup, Show } from "solid-js";
+import { batch, createEffect, createMemo, createSignal, For, on, onCleanup, Show } from "solid-js";
 import { api } from "../api/client";
 import { GameCard } from "../components/GameCard";
 import { Heading, Pending } from "../components/Frame";
@@ -34,10 +34,12 @@ export default function Tonight() {
   const timer = setTimeout(() => setWaited(true), WAIT_MS);
   onCleanup(() => clearTimeout(timer));
   const live = () => !chosen() || chosen() === gameDay(now());
+  // A board that stays open goes on to the next evening, once for each day.
+  const today = createMemo(() => gameDay(now()));
+  createEffect(on(today, () => !chosen() && tonight() && void loadTonight(), { defer: true }));
   const shown = createMemo(() => {
     const listed = new Set((board()?.games ?? []).map((game) => game.gameId));
-    const today = gameDay(now());
-    const madeToday = (game: Game) => Object.values(game.newest).some((one) => one && gameDay(one.generated) === today);
+    const madeToday = (game: Game) => Object.values(game.newest).some((one) => one && gameDay(one.generated) === today());
     return games().filter((game) => listed.has(game.id) || (live() && madeToday(game)));
   });
   const sorted = (over: boolean) =>

@@ -27,7 +27,8 @@ export default function WhatIf() {
   const [away, setAway] = createSignal("");
   const [horizon, setHorizon] = createSignal<Horizon>("final");
   const [alpha, setAlpha] = createSignal<Alpha>("0.05");
-  const [answer, setAnswer] = createSignal<Forecast>();
+  /** The forecast, with the teams that it was asked for: others may be chosen by now. */
+  const [answer, setAnswer] = createSignal<{ forecast: Forecast; home: string; away: string }>();
   const [refusal, setRefusal] = createSignal("");
   const most = () => MINUTE_OF[horizon()] - 1;
   const homeName = () => home() || strings.homeName;
@@ -59,10 +60,11 @@ export default function WhatIf() {
     try {
       const { forecast } = await api.predict(request, mine.signal);
       if (pending !== mine) return;
-      setAnswer(forecast && toForecast(forecast));
+      setAnswer(forecast && { forecast: toForecast(forecast), home: request.homeTeam ?? "", away: request.awayTeam ?? "" });
       setRefusal("");
     } catch (error) {
       if (mine.signal.aborted) return;
+      setAnswer(undefined);
       setRefusal(error instanceof ApiError ? refusalText(error) : strings.failed);
     }
   };
@@ -81,8 +83,9 @@ export default function WhatIf() {
   });
   onCleanup(() => pending?.abort());
 
-  const name = (value: number) => lead(value, homeName(), awayName());
-  const shown = () => (problem() ? undefined : answer());
+  const shown = () => (problem() ? undefined : answer()?.forecast);
+  const answeredHome = () => answer()?.home || strings.homeName;
+  const name = (value: number) => lead(value, answeredHome(), answer()?.away || strings.awayName);
   return (
     <>
       <PageHead title={said.title} intro={said.intro} />
@@ -110,7 +113,7 @@ export default function WhatIf() {
                   </dd>
                 </div>
                 <div class="stat">
-                  <dt>{said.wins[forecast().horizon]?.(homeName())}</dt>
+                  <dt>{said.wins[forecast().horizon]?.(answeredHome())}</dt>
                   <dd>
                     <strong data-answer="probability">{percent(forecast().probability)}</strong>
                   </dd>

@@ -1,5 +1,5 @@
 /** The games that the page knows, kept up to date by the board and the stream, in whatever order these arrive. */
-import { createSignal, type Signal } from "solid-js";
+import { batch, createSignal, type Signal } from "solid-js";
 import type { BoardGame } from "../api/client";
 import { forecast as toForecast, outcome as toOutcome } from "../api/convert";
 import type { StreamPredictionsResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
@@ -17,6 +17,7 @@ export interface Game {
 }
 
 const signals = new Map<string, Signal<Game>>();
+const listed = new Set<string>();
 const [ids, setIds] = createSignal<readonly string[]>([]);
 
 /** All games; a game by its id follows that game alone. */
@@ -28,14 +29,30 @@ export function game(id: string): Game | undefined {
   return signals.get(id)?.[0]();
 }
 
+function empty(id: string): Game {
+  return { id, home: "", away: "", newest: {}, outcomes: {}, course: [] };
+}
+
 function change(id: string, next: (game: Game) => Game): void {
   let signal = signals.get(id);
   if (!signal) {
-    signal = createSignal<Game>({ id, home: "", away: "", newest: {}, outcomes: {}, course: [] });
+    signal = createSignal<Game>(empty(id));
     signals.set(id, signal);
-    setIds((all) => [...all, id]);
+  }
+  if (!listed.has(id)) {
+    listed.add(id);
+    setIds([...listed]);
   }
   signal[1](next);
+}
+
+/** Forgets all games: another record may follow, with other entries under the same numbers. */
+export function forget(): void {
+  batch(() => {
+    for (const [id, signal] of signals) signal[1](empty(id));
+    listed.clear();
+    setIds([]);
+  });
 }
 
 /** A later minute, or of the same minute a later entry of the ledger. */

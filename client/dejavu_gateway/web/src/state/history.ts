@@ -11,6 +11,9 @@ import { createLoaded } from "./load";
 /** Several events come together, and the answer is large: ask once for all of them. */
 const COLLECT_MS = 300;
 
+/** After an answer that failed: nothing may happen any more that would ask again, as after the final. */
+const RETRY_MS = 3000;
+
 export function createHistory(id: () => string) {
   const loaded = createLoaded(id, async (game) => {
     const json = await api.game(game).catch((error: unknown) => {
@@ -20,16 +23,22 @@ export function createHistory(id: () => string) {
     return { predictions: inOrder(json.predictions.map(recorded)), outcomes: json.outcomes.map(outcome) };
   });
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let over = false;
   const reload = () => {
-    timer ??= setTimeout(async () => {
-      await loaded.reload();
-      timer = undefined;
+    timer ??= setTimeout(() => {
+      timer = undefined; // what comes while the answer is awaited is asked for again
+      void loaded.reload().then(() => {
+        if (!over && loaded.error() && loaded.value()) timer ??= setTimeout(() => ((timer = undefined), reload()), RETRY_MS);
+      });
     }, COLLECT_MS);
   };
   onCleanup(onEvent((game) => game === id() && reload()));
   onCleanup(onRestart(reload));
   createEffect(on(connection, (state) => state === "open" && reload(), { defer: true }));
-  onCleanup(() => clearTimeout(timer));
+  onCleanup(() => {
+    over = true;
+    clearTimeout(timer);
+  });
 
   const predictions = createMemo(() => loaded.value()?.predictions ?? []);
   const outcomes = () => loaded.value()?.outcomes ?? [];

@@ -3,7 +3,7 @@ import { createSignal } from "solid-js";
 import { api, type GatewayStatus } from "../api/client";
 import type { StreamPredictionsResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
 import { serverSaid } from "./clock";
-import { takeEvent } from "./games";
+import { forget, takeEvent } from "./games";
 
 /** Whether questions can be answered: the gateway is there, and the server behind it. */
 export function reachable(): boolean {
@@ -69,6 +69,7 @@ function connect(): void {
   mine.addEventListener("reset", () => {
     // The server does not know the position, as after a restore: the newest forecasts follow.
     token = "";
+    forget();
     restart();
   });
   mine.onerror = () => {

@@ -1,7 +1,7 @@
 /** What the record's page asks for: scorecards of all, by minute and by month. */
 import { api, type Query } from "../api/client";
 import { num } from "../api/convert";
-import type { CoverageFigureJson, FigureJson, ScorecardJson } from "../gen/dejavu/v1/record_service_pb";
+import type { CoverageFigureJson, FigureJson, ScorecardJson } from "../gen/dejavu/v1/scorecard_pb";
 import { fixed, gameDay } from "../model/format";
 import { MINUTE_OF, type Horizon } from "../model/types";
 

@@ -154,22 +154,25 @@ test-fast: install  ## quick tests while developing: models, feed and units, abo
 test-protobuf6: $(GEN)/.installed
 	$(GEN)/bin/pytest -q -p no:cacheprovider tests/contract/test_calls.py tests/contract/test_messages.py
 
-# Each nightly part can be run separately. What measures runs alone; rounds that count what is lost run side by side.
+# Each nightly part can be run separately. The first two run nothing beside a test: it measures, or calls with deadlines.
 ROUNDS = $(addprefix tests/bench/test_,fuzz.py kills.py restarts.py retrain_kills.py)
 
 nightly: nightly-bench nightly-rounds nightly-faults nightly-models nightly-laws nightly-postgres nightly-images  ## tests that take too long for every change: the seven parts below
 
+# The longest tests come first, and the process that is free takes the next one.
+ONE_BY_ONE := --dist load --maxschedchunk 1
+
 nightly-bench: install install-node  ## measurements of bench/ against their bounds; run nothing else at the same time
-	$(PYTEST) -m nightly tests/bench $(addprefix --ignore=,$(ROUNDS))
+	$(PYTEST) -m nightly --durations 0 tests/bench $(addprefix --ignore=,$(ROUNDS))
 
 nightly-rounds: install  ## rounds of kills and restarts, a retrain killed again and again, fuzzing
-	$(PYTEST) -m nightly -n 2 --dist worksteal $(ROUNDS)
+	$(PYTEST) -m nightly --durations 0 $(ROUNDS)
 
 nightly-faults: install $(WEB)/node_modules/.installed  ## days with feed faults, complete real evenings, and the server's long tests
-	$(PYTEST) -m nightly -n 3 --dist worksteal tests/client tests/feed tests/e2e tests/gateway tests/server tests/web
+	$(PYTEST) -m nightly --durations 12 -n 3 $(ONE_BY_ONE) tests/client tests/feed tests/e2e tests/gateway tests/server tests/web
 
 nightly-models: install  ## recipes, the shipped bundle and the documents of training on real seasons, interrupted walk-forwards
-	$(PYTEST) -m nightly -n 2 --dist worksteal tests/trainer tests/models tests/examples
+	$(PYTEST) -m nightly --durations 12 -n 2 $(ONE_BY_ONE) tests/trainer tests/models tests/examples
 
 nightly-laws: install install-node $(WEB)/node_modules/.installed  ## all other tests in a random order, property tests on 200 examples
 	DEJAVU_NIGHTLY=1 $(ALL) -m "not nightly" --timeout 900

@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bench.kills import CALLS_BETWEEN_KILLS, CATCH_UP_SECONDS, Publishers, Subscriber, judge
 from bench.result import Result
@@ -86,7 +87,12 @@ class Server:
         code = self._server.stop(signal.SIGTERM)
         self._result.drain_seconds.append(time.monotonic() - start)
         self._result.exit_codes += [code] if code else []
-        self._result.complaints += [entry["event"] for entry in self._server.troubles]
+        self._result.complaints += [_told(entry) for entry in self._server.troubles]
+
+
+def _told(entry: dict[str, Any]) -> str:
+    """Returns the event of a log entry, with the last line of its traceback if it has one."""
+    return ": ".join([entry["event"], *entry.get("exception", "").strip().splitlines()[-1:]])
 
 
 async def run(options: argparse.Namespace, folder: Path) -> RestartResult:

@@ -1,17 +1,19 @@
 """Stress-tests streams with subscribers that disconnect, stall, are killed and resume: checks for losses and leaks.
 
 Run with `python -m bench.streams` from the project's folder. Starts a real server with two workers and publishes
-forecasts during the whole run:
+forecasts during the whole run, which has two halves alike:
 
-- witnesses read from start to end;
+- witnesses read from start to end, and publishing waits for them: who reads all this in one process with the publisher
+  would otherwise be cut off for its slowness;
 - waves of subscribers connect, read some forecasts and leave: a third cancels, a third closes its connections, and a
   third is a process that is killed;
-- stalled subscribers read nothing until the end; the server cuts them off if their queue is full, and they resume;
-- one subscriber resumes at the end from the very first token, as after hours, while more is published.
+- stalled subscribers read nothing until the end of the half; the server cuts them off if their queue is full, and they
+  resume;
+- one subscriber resumes at the end of the half from the very first token, as after hours, while more is published.
 
 Each must receive every forecast from its first to its last, once and in the ledger's order. After all have left, the
 workers' open descriptors and calls in flight must be what they were before the first wave, except for what a worker
-opens once, and their memory what it was after the first wave, within a margin. Exits with 1 if a check fails.
+opens once, and their memory what it was after the first half, within a margin. Exits with 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from typing import Any
 import grpc
 import psutil
 import uvloop
+from bench.start.processes import anonymous_mib
 from tests.support.builders.issued_forecasts import game
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
@@ -46,6 +49,9 @@ BATCH = 20
 
 A_CONNECTION = 25
 """Subscribers that share a connection."""
+
+AHEAD = 500
+"""Forecasts that publishing may be ahead of a witness: a quarter of what the server queues for a subscriber."""
 
 READ = 20
 """Forecasts that a subscriber of a wave reads before it leaves."""
@@ -70,7 +76,7 @@ class Result:
     cut_off: int = 0
     resumed_over: int = 0
     pss_mib: list[float] = field(default_factory=list)
-    """Memory of all workers: before the first wave, after the first, after the last."""
+    """Memory of all workers: before the first wave, after the first half, after the last."""
     descriptors: list[int] = field(default_factory=list)
     """Open descriptors of all workers: before the first wave, after the last."""
     in_flight: float = 0.0
@@ -95,6 +101,11 @@ class Reader:
         self.sequences: list[int] = []
         self.call: Any = None
 
+    @property
+    def newest(self) -> int:
+        """The newest sequence that it received; 0 before the first."""
+        return self.sequences[-1] if self.sequences else 0
+
     async def open(self) -> None:
         """Subscribes and waits for the first message, after which nothing is missed."""
         self.call = self._service.StreamPredictions(pb.StreamPredictionsRequest(resume_token=self.token))
@@ -102,7 +113,7 @@ class Reader:
 
     async def read(self, *, up_to: int = 0, count: int = 0) -> None:
         """Reads until the sequence `up_to`, or `count` forecasts, were received."""
-        while not (self.sequences and (self.sequences[-1] >= up_to > 0 or len(self.sequences) >= count > 0)):
+        while not (self.newest >= up_to > 0 or len(self.sequences) >= count > 0):
             message = await self.call.read()
             if message is grpc.aio.EOF:
                 raise RuntimeError("a stream ended without an error")
@@ -120,6 +131,16 @@ class Bench:
     def __init__(self, server: SpawnedServer, result: Result) -> None:
         self.server = server
         self.result = result
+        self.witnesses: dict[Reader, asyncio.Task[None]] = {}
+
+    async def witnessed(self, ahead: int = 0) -> None:
+        """Waits until no witness is more than `ahead` forecasts behind; raises what ended one, or TimeoutError."""
+        async with asyncio.timeout(SETTLE_SECONDS):
+            for reader, reading in self.witnesses.items():
+                while self.result.published - reader.newest > ahead:
+                    if reading.done():
+                        reading.result()
+                    await asyncio.sleep(0.01)
 
     async def publish(self, count: int) -> None:
         """Publishes forecasts of `count` new games."""
@@ -133,6 +154,7 @@ class Bench:
                 if sequences != list(range(first + 1, first + BATCH + 1)):
                     raise RuntimeError(f"published as {sequences}")
                 self.result.published += BATCH
+                await self.witnessed(AHEAD)
 
     async def publish_until(self, done: asyncio.Future[Any]) -> None:
         """Publishes until a future is done."""
@@ -181,6 +203,33 @@ class Bench:
                     reader.call.cancel()
                 self.judge(reader)
 
+    async def half(self, options: argparse.Namespace, waves: int, late: Reader, oldest: int) -> None:
+        """Runs waves beside stalled subscribers; then these go on, and another resumes.
+
+        Args:
+            options: the options of the program.
+            waves: number of waves.
+            late: the subscriber that resumes, from its token.
+            oldest: the first sequence that it is to receive.
+        """
+        result, before = self.result, self.result.published
+        async with self.connection(buffers=False) as idle:
+            stalled = [Reader(idle) for _ in range(options.stalled)]
+            await asyncio.gather(*(reader.open() for reader in stalled))
+            first = result.published + 1
+            for _ in range(waves):
+                await self.wave(options.subscribers // options.waves)
+            await self.publish(max(0, before + options.forecasts // 2 - result.published))
+
+            await asyncio.gather(late.open(), self.publish(5 * BATCH))
+            await late.read(up_to=result.published)
+            late.call.cancel()
+            self.judge(late, first=oldest, last=result.published)
+            result.resumed_over = len(late.sequences)
+            for reader in stalled:
+                await wake(reader, result)
+                self.judge(reader, first=first, last=result.published)
+
     def judge(self, reader: Reader, *, first: int = 0, last: int = 0) -> None:
         """Compares what a reader received with the ledger, whose sequences here are 1, 2, 3 and so on."""
         got = reader.sequences
@@ -196,7 +245,7 @@ class Bench:
         """Returns memory in MiB and open descriptors of all workers."""
         pids = [int(entry["worker"].partition("-")[2]) for entry in self.server.events if entry["event"] == "serving"]
         workers = [psutil.Process(pid) for pid in pids]
-        memory = sum(_anonymous_mib(worker.pid) for worker in workers)
+        memory = sum(anonymous_mib(worker.pid) for worker in workers)
         return round(memory, 1), sum(int(worker.num_fds()) for worker in workers)
 
     def in_flight(self) -> float:
@@ -222,32 +271,18 @@ async def run(options: argparse.Namespace, server: SpawnedServer) -> Result:
     memory, descriptors = bench.measure()
     result.pss_mib.append(memory)
     result.descriptors.append(descriptors)
-    async with bench.connection() as steady, bench.connection() as also_steady, bench.connection(buffers=False) as idle:
+    async with bench.connection() as steady, bench.connection() as also_steady:
         witnesses = [Reader(channel) for channel in (steady, also_steady) for _ in range(2)]
-        stalled = [Reader(idle) for _ in range(options.stalled)]
-        await asyncio.gather(*(reader.open() for reader in [*witnesses, *stalled]))
-        first, oldest = result.published + 1, witnesses[0].token
-        reading = [asyncio.create_task(reader.read(up_to=2**62)) for reader in witnesses]
-        for number in range(options.waves):
-            await bench.wave(options.subscribers // options.waves)
-            if number == 0:
-                result.pss_mib.append(bench.measure()[0])
-        await bench.publish(max(0, options.forecasts - result.published))
-
-        late = Reader(steady, oldest)
-        resuming = asyncio.gather(late.open(), bench.publish(5 * BATCH))
-        await resuming
-        await late.read(up_to=result.published)
-        bench.judge(late, first=first, last=result.published)
-        result.resumed_over = len(late.sequences)
-        for reader in stalled:
-            await wake(reader, result)
-            bench.judge(reader, first=first, last=result.published)
-        for reader, task in zip(witnesses, reading, strict=True):
-            while reader.sequences[-1] < result.published:  # noqa: ASYNC110 - its task is still reading
-                await asyncio.sleep(0.05)
-            task.cancel()
-            await asyncio.wait([task])
+        await asyncio.gather(*(reader.open() for reader in witnesses))
+        oldest, first = witnesses[0].token, result.published + 1
+        bench.witnesses = {reader: asyncio.create_task(reader.read(up_to=2**62)) for reader in witnesses}
+        await bench.half(options, options.waves // 2, Reader(steady, oldest), first)
+        result.pss_mib.append(bench.measure()[0])
+        await bench.half(options, options.waves - options.waves // 2, Reader(steady, oldest), first)
+        await bench.witnessed()
+        for reader, reading in bench.witnesses.items():
+            reading.cancel()
+            await asyncio.wait([reading])
             bench.judge(reader, first=first, last=result.published)
     await bench.settled(descriptors)
     memory, descriptors = bench.measure()
@@ -287,18 +322,12 @@ def report(result: Result) -> str:
         f"published     {result.published:>8,}   messages received {result.messages:,}",
         f"lost          {result.lost:>8,}   twice {result.twice:,}   out of order {result.out_of_order:,}",
         f"cut off       {result.cut_off:>8,}   resumed after; the oldest token resumed over {result.resumed_over:,}",
-        f"PSS in MiB    {before:>8,.1f}   after the first wave {first:,.1f}   at the end {last:,.1f}",
+        f"PSS in MiB    {before:>8,.1f}   after the first half {first:,.1f}   at the end {last:,.1f}",
         f"descriptors   {result.descriptors[0]:>8,}   at the end {result.descriptors[1]:,}",
         f"in flight     {result.in_flight:>8,.0f}   at the end",
         f"seconds       {result.seconds:>8,.0f}",
     ]
     return "\n".join(lines)
-
-
-def _anonymous_mib(pid: int) -> float:
-    """Returns a process's anonymous memory in MiB. Its share of mapped files depends on other processes."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Anon:")) / 1024
 
 
 def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = print) -> int:
@@ -310,7 +339,7 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = p
     parser.add_argument("--forecasts", type=int, default=6000, help="forecasts to publish at least")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
-        "--margin-mib", type=float, default=24.0, help="allowed memory growth after the first wave, in MiB"
+        "--margin-mib", type=float, default=24.0, help="allowed memory growth after the first half, in MiB"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--only-subscribe", nargs=2, metavar=("ADDRESS", "N"), help=argparse.SUPPRESS)

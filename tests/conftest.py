@@ -65,6 +65,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if item.get_closest_marker("sqlite"):
                 item.add_marker(sqlite)
     items.sort(key=_fits_nothing)
+    if config.option.markexpr == "nightly":
+        items.sort(key=_longest_first)
 
 
 def _fits_nothing(item: pytest.Item) -> bool:
@@ -74,6 +76,12 @@ def _fits_nothing(item: pytest.Item) -> bool:
     libraries takes it five seconds of CPU.
     """
     return not (item.nodeid.startswith("tests/trainer/") or "small_bundle" in getattr(item, "fixturenames", ()))
+
+
+def _longest_first(item: pytest.Item) -> float:
+    """Sorts tests by the time that they are given, longest first, so that no long one runs alone at the end."""
+    timeout = item.get_closest_marker("timeout")
+    return -timeout.args[0] if timeout else 0.0
 
 
 @pytest.hookimpl(trylast=True)

@@ -10,6 +10,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -45,6 +46,17 @@ def test_no_folder_is_too_full_or_nearly_empty() -> None:
     folders = Counter(file.parent.relative_to(ROOT) for file in SOURCES)
     apart = {"migrations", "dejavu_launcher"}  # of one module, which loads no other package of ours at first
     assert not {str(path): n for path, n in folders.items() if not 3 <= n <= 16 and not apart & {*path.parts}}
+
+
+def test_the_layers_that_the_document_shows_are_those_that_are_held() -> None:
+    document = (ROOT / "docs/architecture.md").read_text()
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    shown = [each for each in contracts if each["name"].startswith("Layers of the ")]
+    assert len(shown) == 7
+    for each in shown:
+        layers = [layer.split(" | ") for layer in each["layers"] if layer != "__main__"]
+        row = " → ".join(" \\| ".join(f"`{module}`" for module in layer) for layer in layers)
+        assert f"| {each['name'].rpartition(' ')[2]} | {row} |" in document
 
 
 def test_no_public_class_is_defined_twice() -> None:

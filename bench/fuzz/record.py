@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from google.protobuf.message import Message
 
-from dejavu.v1 import forecast_pb2, record_pb2
+from dejavu.v1 import forecast_pb2, record_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, HORIZON_UNSPECIFIED
 
@@ -196,7 +196,7 @@ def _recorded_faults(answer: record_pb2.RecordedPrediction) -> Iterator[str]:
         yield f"an impossible settlement: {answer}"
 
 
-def _scorecard_faults(card: pb.Scorecard) -> Iterator[str]:
+def _scorecard_faults(card: scorecard_pb2.Scorecard) -> Iterator[str]:
     figures = [card.mae, card.persistence_mae, card.mae_difference, card.crps, card.brier]
     ends = [(each.lower, each.value, each.upper) for each in figures if each.HasField("lower")]
     ends += [(each.lower, each.coverage, each.upper) for each in card.coverage]

@@ -43,11 +43,12 @@ class Phase:
 
 @dataclass(frozen=True)
 class Call:
-    """A call: when it was made, when it ended, and the type of its error, if any."""
+    """A call: when it was made, when it ended, the type of its error, if any, and whether it named a game."""
 
     start: float
     end: float
     error: str
+    named: bool = False
 
 
 class Callers:
@@ -92,7 +93,7 @@ class Callers:
             error = type(failure).__name__
             return None
         finally:
-            self.calls.append(Call(start, time.monotonic(), error))
+            self.calls.append(Call(start, time.monotonic(), error, bool(game_id)))
 
 
 def phase_of(calls: Sequence[Call]) -> Phase:

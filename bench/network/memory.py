@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 
+from bench.start.processes import anonymous_mib
 from tests.support.processes.servers import SpawnedServer
 
 STILL_SECONDS = 1.0
@@ -19,8 +19,8 @@ class Memory:
         self._pids = [int(entry["worker"].partition("-")[2]) for entry in server.events if entry["event"] == "serving"]
 
     def mib(self) -> list[float]:
-        """Returns each worker's anonymous memory in MiB; its share of mapped files depends on other processes."""
-        return [round(_anonymous_mib(pid), 1) for pid in self._pids]
+        """Returns each worker's anonymous memory in MiB."""
+        return [round(anonymous_mib(pid), 1) for pid in self._pids]
 
     async def still(self) -> list[float]:
         """Returns each worker's memory once it has not grown for STILL_SECONDS."""
@@ -31,8 +31,3 @@ class Memory:
             if sum(now) > sum(most) + 0.5:
                 most, since = now, time.monotonic()
         return self.mib()
-
-
-def _anonymous_mib(pid: int) -> float:
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Anon:")) / 1024

@@ -2,10 +2,14 @@
 
 Run with `python -m bench.network.stopped_worker` from the project's folder. For each client, some callers call a real
 server of two workers: a what-if, then a named game, twice. After a time without faults, the control, one worker is
-stopped, and continued later. Checks:
+stopped between two transactions, and continued later. Checks:
 
 - Fewer than 2 % of the calls fail while the worker is stopped, and none before. Their deadline is the client's default.
 - A repeated named call returns the stored forecast, whichever worker answers.
+
+With `--writing` it is stopped in a transaction: it keeps SQLite's one lock for writing, so that no worker records
+anything until the supervisor has killed it. Then the first check is for what-ifs alone, and named calls have to succeed
+again while the other worker would still be stopped.
 
 Exits with 1 if a check fails.
 """
@@ -16,8 +20,6 @@ import argparse
 import asyncio
 import json
 import logging
-import os
-import signal
 import sys
 import tempfile
 import time
@@ -27,6 +29,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+import psutil
 from bench.network.callers import Callers, phase_of
 from bench.network.stopped_result import StoppedResult
 from tests.support.harness.clients import CLIENTS
@@ -34,25 +37,53 @@ from tests.support.processes.servers import SpawnedServer, spawned_server
 
 
 async def _try(
-    kind: str, server: SpawnedServer, options: argparse.Namespace, result: StoppedResult, victim: int
+    kind: str, server: SpawnedServer, options: argparse.Namespace, result: StoppedResult, worker: psutil.Process
 ) -> None:
     async with CLIENTS[kind](server.address) as client:
         callers = Callers(client, f"{options.seed}-{kind}")
         tasks = [asyncio.create_task(callers.run(number)) for number in range(options.callers)]
         await asyncio.sleep(options.seconds)
-        os.kill(victim, signal.SIGSTOP)
+        await _stop(worker, writing=options.writing)
         stopped = time.monotonic()
         try:
             await asyncio.sleep(options.seconds)
         finally:
             continued = time.monotonic()
-            with suppress(ProcessLookupError):  # the supervisor killed it, and started another one
-                os.kill(victim, signal.SIGCONT)
+            with suppress(psutil.NoSuchProcess):  # the supervisor killed it, and started another one
+                worker.resume()
         callers.stop.set()
         await asyncio.gather(*tasks)
     result.control[kind] = phase_of([call for call in callers.calls if call.end < stopped])
-    result.stopped[kind] = phase_of([call for call in callers.calls if stopped <= call.end and call.start < continued])
+    during = [call for call in callers.calls if stopped <= call.end and call.start < continued]
+    if options.writing:
+        since = [call.end - stopped for call in during if call.named and not call.error and call.start >= stopped]
+        result.recorded_after[kind] = min(since, default=None)
+        during = [call for call in during if not call.named]
+    result.stopped[kind] = phase_of(during)
     result.changed += callers.changed
+
+
+async def _stop(worker: psutil.Process, *, writing: bool) -> None:
+    """Stops a worker while it writes to the ledger, or while it does not."""
+    while True:
+        worker.suspend()
+        while worker.status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110 - no event says so
+            await asyncio.sleep(0.001)
+        if _holds_write_lock(worker.pid) is writing:
+            return
+        worker.resume()
+        await asyncio.sleep(0.003)
+
+
+def _holds_write_lock(pid: int) -> bool:
+    """Returns whether a process is in a transaction that writes to a SQLite file in WAL mode.
+
+    It has a lock on byte 120 of the -shm file then (https://sqlite.org/walformat.html#wal_locks). A row of /proc/locks
+    is number, POSIX or FLOCK, ADVISORY, WRITE or READ, process id, file, first byte, last byte; a waiting one has an
+    arrow.
+    """
+    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines() if "->" not in line]
+    return any((kind, owner, first) == ("WRITE", str(pid), "120") for _, _, _, kind, owner, _, first, _ in locks)
 
 
 async def run(options: argparse.Namespace, folder: Path) -> StoppedResult:
@@ -62,16 +93,16 @@ async def run(options: argparse.Namespace, folder: Path) -> StoppedResult:
     for kind in CLIENTS:
         ledger = f"sqlite:///{folder / f'{kind}.sqlite3'}"
         with spawned_server("--workers", "2", "--ledger", ledger, standby=True) as server:
-            victim = await asyncio.to_thread(_both_serve, server)
-            await _try(kind, server, options, result, victim)
+            worker = await asyncio.to_thread(_both_serve, server)
+            await _try(kind, server, options, result, worker)
     return result
 
 
-def _both_serve(server: SpawnedServer) -> int:
-    """Waits until both workers serve; returns the process id of one."""
+def _both_serve(server: SpawnedServer) -> psutil.Process:
+    """Waits until both workers serve; returns one."""
     first = server.wait_for("serving")
     server.wait_for("serving", lambda entry: entry != first)
-    return int(first["worker"].partition("-")[2])
+    return server.workers[0]
 
 
 def report(result: StoppedResult) -> str:
@@ -81,6 +112,9 @@ def report(result: StoppedResult) -> str:
         for name, phase in (("control", result.control[kind]), ("a worker stopped", result.stopped[kind])):
             times = f"{1e3 * phase.p50:10.1f}{1e3 * phase.p99:10.1f}{1e3 * phase.longest:13.1f}"
             lines.append(f"{f'{kind}, {name}':22}{phase.calls:8}{phase.failed:10.2%}{times}")
+    for kind, seconds in result.recorded_after.items():
+        after = "never" if seconds is None else f"after {seconds:.1f} s"
+        lines.append(f"{kind}: the first forecast was recorded {after}; the calls above are what-ifs")
     return "\n".join([*lines, f"repeated named calls answered otherwise: {result.changed}"])
 
 
@@ -89,6 +123,7 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = p
     parser = argparse.ArgumentParser(description="measures calls while one of two workers is stopped")
     parser.add_argument("--callers", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each time: control, and stopped")
+    parser.add_argument("--writing", action="store_true", help="stop the worker in a transaction")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)

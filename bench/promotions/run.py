@@ -31,6 +31,7 @@ from tests.support.builders.bundles import publish_variant
 from tests.support.processes.postgres import own_server
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
+from dejavu.v1 import bundle_pb2
 from dejavu.v1 import model_service_pb2 as models_pb
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
@@ -135,7 +136,7 @@ class Operator:
         """Registers a bundle that is in the store."""
 
         async def header() -> Any:
-            yield models_pb.RegisterBundleRequest(header=models_pb.BundleHeader(manifest=manifest))
+            yield models_pb.RegisterBundleRequest(header=bundle_pb2.BundleHeader(manifest=manifest))
 
         [_] = [answer async for answer in self._stubs[0].RegisterBundle(header())]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -40,6 +41,12 @@ def processes_of(supervisor: int, workers: set[int]) -> list[ProcessUse]:
     parent = psutil.Process(supervisor)
     family = [parent, *sorted(parent.children(recursive=True), key=lambda each: each.pid)]
     return [_use(process, _role(process.pid, supervisor, workers)) for process in family]
+
+
+def anonymous_mib(pid: int) -> float:
+    """Returns a process's anonymous memory in MiB. Its share of mapped files depends on other processes."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Anon:")) / 1024
 
 
 def _role(pid: int, supervisor: int, workers: set[int]) -> str:

@@ -22,9 +22,9 @@ from dejavu.v1.record_service_pb2 import (
     GetPredictionResponse,
     LeaderboardMetric,
     ReportOutcomeResponse,
-    Scorecard,
     WithdrawOutcomeResponse,
 )
+from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client.access import TokenFile, tls_credentials
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.client import DejavuClient

@@ -33,10 +33,10 @@ from dejavu.v1.record_service_pb2 import (
     LeaderboardMetric,
     ReportOutcomeRequest,
     ReportOutcomeResponse,
-    Scorecard,
     WithdrawOutcomeRequest,
     WithdrawOutcomeResponse,
 )
+from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import config
 from dejavu_client.calls.aio_cache import AsyncCacheCalls
 from dejavu_client.calls.aio_columns import AsyncColumnCalls

@@ -32,10 +32,10 @@ from dejavu.v1.record_service_pb2 import (
     LeaderboardMetric,
     ReportOutcomeRequest,
     ReportOutcomeResponse,
-    Scorecard,
     WithdrawOutcomeRequest,
     WithdrawOutcomeResponse,
 )
+from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import config
 from dejavu_client.calls.cache import CacheCalls
 from dejavu_client.calls.columns import ColumnCalls

@@ -1,6 +1,6 @@
 """Exports of the track record: CSV, parquet and Arrow tables with the same columns; files are written atomically.
 
-Names and types of columns are stable across releases; columns may be added at the end. Documented in docs/clients.md.
+Names and types of columns are stable across releases; columns may be added at the end. Documented in docs/calls.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, AdaptationMode, Forecast, Horizon, LateReason, Side
 from dejavu.v1.market_pb2 import MarketSide
 from dejavu.v1.record_pb2 import MarketResult, RecordedPrediction
-from dejavu.v1.record_service_pb2 import Figure, LeaderboardRow, Scorecard, ScoreFilter, TotalScorecard
+from dejavu.v1.record_service_pb2 import LeaderboardRow, ScoreFilter
+from dejavu.v1.scorecard_pb2 import Figure, Scorecard, TotalScorecard
 from dejavu_client.extras import pyarrow
 from dejavu_client.formatting import enum_word, warning_label
 from dejavu_common.files import atomic_replace

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from dejavu.v1 import forecast_pb2, market_pb2, record_pb2
 from dejavu.v1 import record_service_pb2 as pb
+from dejavu.v1 import scorecard_pb2 as card_pb
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 
 TOLERANCE = 1e-9
@@ -349,7 +350,7 @@ def expected_profit(each: record_pb2.RecordedPrediction) -> float:
     return side.stake_fraction * side.expected_value
 
 
-def figures_of(card: pb.Scorecard) -> Figures:
+def figures_of(card: card_pb.Scorecard) -> Figures:
     """Returns the figures of a server's scorecard under the names that this program gives them."""
     figures = {"games": float(card.games), "forecasts": float(card.forecasts), "ece": card.ece}
     for name in ("superseded", "later_minute", "late_time"):
@@ -367,11 +368,11 @@ def figures_of(card: pb.Scorecard) -> Figures:
     return figures
 
 
-def means_of(prefix: str, card: pb.Scorecard | pb.TotalScorecard) -> Figures:
+def means_of(prefix: str, card: card_pb.Scorecard | card_pb.TotalScorecard) -> Figures:
     """Returns the means and coverages of a server's scorecard, or of its totals."""
     figures: Figures = {}
     for field, told in card.ListFields():
-        if isinstance(told, pb.Figure):
+        if isinstance(told, card_pb.Figure):
             name = prefix + field.name
             figures[name] = told.value
             figures |= {f"{name}.{end}": getattr(told, end) for end in ("lower", "upper") if told.HasField(end)}
@@ -380,7 +381,7 @@ def means_of(prefix: str, card: pb.Scorecard | pb.TotalScorecard) -> Figures:
     return figures
 
 
-def parts_of(name: str, value: float, each: pb.CoverageFigure | pb.ReliabilityBin, more: str) -> Figures:
+def parts_of(name: str, value: float, each: card_pb.CoverageFigure | card_pb.ReliabilityBin, more: str) -> Figures:
     """Returns a share of a server's scorecard with what is said of it."""
     parts = ("lower", "upper", "games", "forecasts", more)
     return {name: value} | {f"{name}.{part}": float(getattr(each, part)) for part in parts}

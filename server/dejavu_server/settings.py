@@ -118,7 +118,7 @@ class Settings(ProcessMessage):
     ] = "advise"
     gate_rollback: Annotated[
         Literal["off", "on"],
-        option("Roll a champion back by itself that is shown to be worse than the one before it."),
+        option("Roll a champion back by itself that is shown to be worse than persistence or the one before it."),
     ] = "off"
     gate_crps_margin: Annotated[
         float,
@@ -223,21 +223,22 @@ class Settings(ProcessMessage):
     ] = 4000
     caller_calls: Annotated[
         int,
-        option("Calls of one caller in progress in a worker; 0: any, to 10,000.", "N", flag=False, ge=0, le=10_000),
+        option("Calls of one caller in progress in a worker, up to 10,000; 0: any.", "N", flag=False, ge=0, le=10_000),
     ] = 64
     caller_rate: Annotated[
-        float, option("Calls of one caller a second in a worker; 0: any, to 1,000,000.", "N", flag=False, ge=0, le=1e6)
+        float,
+        option("Calls of one caller a second in a worker, up to 1,000,000; 0: any.", "N", flag=False, ge=0, le=1e6),
     ] = 1000.0
     caller_streams: Annotated[
-        int, option("Streams of one caller in a worker; 0: any, to 100,000.", "N", flag=False, ge=0, le=100_000)
+        int, option("Streams of one caller in a worker, up to 100,000; 0: any.", "N", flag=False, ge=0, le=100_000)
     ] = 100
     caller_games: Annotated[
-        int, option("Games that one caller records in a day by a worker; 0: any, to 10,000.", "N", ge=0, le=10_000)
+        int, option("Games that one caller records in a day by a worker, up to 10,000; 0: any.", "N", ge=0, le=10_000)
     ] = 200
     caller_ledger_mib: Annotated[
         int,
         option(
-            "MiB of entries that one caller records in a day by a worker; 0: any, to 1,000,000.", "N", ge=0, le=10**6
+            "MiB of entries that one caller records in a day by a worker, up to 1,000,000; 0: any.", "N", ge=0, le=10**6
         ),
     ] = 64
     caller_loopback: Annotated[
@@ -265,7 +266,7 @@ class Settings(ProcessMessage):
     connection_idle_seconds: Annotated[
         float,
         option(
-            "How long a connection without calls is kept; 0: for ever, to 86,400.",
+            "How long a connection without calls is kept, up to 86,400; 0: always.",
             "SECONDS",
             flag=False,
             ge=0,
@@ -359,7 +360,7 @@ class Settings(ProcessMessage):
     confidence_threshold: Annotated[
         float,
         option(
-            "Win probability with which a bet's is compared, 0 to below 1; stakes do not depend on it.",
+            "Threshold with which a bet's win probability is compared, 0 to below 1; stakes do not depend on it.",
             "PROBABILITY",
             ge=0,
             lt=1,

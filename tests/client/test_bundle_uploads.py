@@ -11,7 +11,7 @@ import pytest
 from tests.support.builders.bundles import small_bundle
 from tests.support.programs.upload_server import running_upload_server, upload_server
 
-from dejavu.v1.model_service_pb2 import MissingFile, MissingFiles
+from dejavu.v1.bundle_pb2 import MissingFile, MissingFiles
 from dejavu_client import AsyncDejavuClient, DejavuClient
 from dejavu_client.errors import (
     DeadlineExceededError,

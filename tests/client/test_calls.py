@@ -16,6 +16,7 @@ from dejavu.v1.prediction_service_pb2 import PredictBatchResponse, PredictBatchR
 from dejavu_client import (
     FINAL,
     HALFTIME,
+    AsyncDejavuClient,
     CallCancelledError,
     ClientClosedError,
     DeadlineExceededError,
@@ -262,8 +263,6 @@ async def test_closing_ends_a_call_under_way(server: FakeServer, connect: MakeCl
 
 
 async def test_cancelling_the_task_cancels_an_asynchronous_call(server: FakeServer) -> None:
-    from dejavu_client import AsyncDejavuClient
-
     server.answers("Predict", Silence())
     async with AsyncDejavuClient(server.target, timeout=60.0) as client:
         call = asyncio.ensure_future(client.predict(PATTERN))
@@ -273,3 +272,14 @@ async def test_cancelling_the_task_cancels_an_asynchronous_call(server: FakeServ
             await call
         assert await asyncio.to_thread(seen.gone.wait, 10)
     assert len(server.calls) == 1
+
+
+async def test_a_token_function_that_raises_leaves_no_call_on_a_connection() -> None:
+    def token() -> str:
+        raise OSError("no token")
+
+    async with AsyncDejavuClient("127.0.0.1:1", token=token) as client:
+        for _ in range(5):
+            with pytest.raises(OSError, match="no token"):
+                await client.list_models()
+        assert sum(pooled.calls for pooled in client._pool._channels) == 0

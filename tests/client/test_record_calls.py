@@ -31,9 +31,9 @@ from dejavu.v1.record_service_pb2 import (
     ListPredictionsResponse,
     ReportOutcomeRequest,
     ReportOutcomeResponse,
-    Scorecard,
     ScoreFilter,
 )
+from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import FINAL, HALFTIME, FailedPreconditionError, NotFoundError, RecordedPredictions, market
 from dejavu_client.export import PREDICTION_COLUMNS
 from dejavu_client.requests import HorizonName

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -14,23 +15,37 @@ from hypothesis import strategies as st
 from tests.support.harness.laws import examples
 
 from dejavu.v1 import (
+    bundle_pb2,
+    cache_service_pb2,
     forecast_pb2,
+    lease_service_pb2,
     market_pb2,
+    model_change_pb2,
+    model_comparison_pb2,
     model_service_pb2,
     operations_service_pb2,
     prediction_service_pb2,
     record_pb2,
     record_service_pb2,
+    retention_pb2,
+    scorecard_pb2,
 )
 
 FILES = (
+    bundle_pb2,
+    cache_service_pb2,
     forecast_pb2,
+    lease_service_pb2,
     market_pb2,
+    model_change_pb2,
+    model_comparison_pb2,
     model_service_pb2,
     operations_service_pb2,
     prediction_service_pb2,
     record_pb2,
     record_service_pb2,
+    retention_pb2,
+    scorecard_pb2,
 )
 MESSAGES: list[type[Message]] = [
     message_factory.GetMessageClass(descriptor)
@@ -128,6 +143,8 @@ def test_every_message_of_the_contract_is_tested() -> None:
         "ListModelsRequest",
         "ListModelsResponse",
     }
+    contract = Path(__file__).parents[2] / "protos" / "dejavu" / "v1"
+    assert {Path(file.DESCRIPTOR.name).name for file in FILES} == {path.name for path in contract.iterdir()}
 
 
 def test_json_writes_what_clients_rely_on() -> None:

@@ -23,6 +23,7 @@ from tests.support.builders.calls import current_game
 from tests.support.processes.load import load
 from tests.support.programs.killed_changes import SECONDS, Change, KilledServers, killed_servers, upload
 
+from dejavu.v1 import model_comparison_pb2
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_client import FINAL, AsyncDejavuClient, FailedPreconditionError, predict_request
 from dejavu_models.manifest import COMBINATION
@@ -180,7 +181,7 @@ class Story:
             if made:
                 return
 
-    async def compared(self, version: str, decision: pb.GateDecision.ValueType) -> None:
+    async def compared(self, version: str, decision: model_comparison_pb2.GateDecision.ValueType) -> None:
         """Plays games until the gate decides about a challenger, as expected."""
         games = 0
         async with asyncio.timeout(4 * SECONDS):
@@ -205,7 +206,7 @@ class Story:
 
     async def november(self) -> None:
         """The challenger proves itself in the shadow, and is promoted."""
-        await self.compared(self.good, pb.GATE_DECISION_PROMOTE)
+        await self.compared(self.good, model_comparison_pb2.GATE_DECISION_PROMOTE)
         request = pb.PromoteModelRequest(model_version=self.good, reason="proven")
         await self.killed(ModelAction.PROMOTE, lambda stub: stub.PromoteModel(request), 0.5)
         promoted = await self.client.promote_model(self.good, reason="proven")
@@ -220,7 +221,7 @@ class Story:
         """A challenger that is worse is not promoted but by force, through a server that ends."""
         await self.client.register_bundle(self.folder / "worse", reason="drift")
         await self.client.load_model(self.worse)
-        await self.compared(self.worse, pb.GATE_DECISION_RETIRE)
+        await self.compared(self.worse, model_comparison_pb2.GATE_DECISION_RETIRE)
         with pytest.raises(FailedPreconditionError) as refused:
             await self.client.promote_model(self.worse)
         assert refused.value.reason == "MODEL_NOT_PROVEN"

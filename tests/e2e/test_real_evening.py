@@ -20,7 +20,7 @@ from tests.support.processes.servers import spawned_server
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu.v1.record_service_pb2 import Scorecard
+from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import AsyncDejavuClient
 from dejavu_client.output.scores import disagreement
 from dejavu_client.poller import Poller

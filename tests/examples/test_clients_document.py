@@ -1,4 +1,4 @@
-"""Checks docs/clients.md against the code: error codes and reasons, limits and names."""
+"""Checks docs/clients.md and docs/calls.md against the code: error codes and reasons, limits, names, columns."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.support.builders.calls import PATTERN
 from tests.support.harness.documents import ROOT, rows
 
 from dejavu.v1 import (
+    cache_service_pb2,
     lease_service_pb2,
     model_service_pb2,
     operations_service_pb2,
@@ -38,9 +39,17 @@ from dejavu_server.streaming.broadcaster import Broadcaster
 from dejavu_server.worker import limits
 
 DOCUMENT = "docs/clients.md"
+CALLS = "docs/calls.md"
 TENSORS = "docs/open-inference.md"
 MEBIBYTE = 1024 * 1024
-SERVICES = (prediction_service_pb2, model_service_pb2, record_service_pb2, operations_service_pb2, lease_service_pb2)
+SERVICES = (
+    prediction_service_pb2,
+    model_service_pb2,
+    record_service_pb2,
+    operations_service_pb2,
+    lease_service_pb2,
+    cache_service_pb2,
+)
 RAISED_BASE_CLASSES = {LedgerUnavailable}
 
 
@@ -69,7 +78,7 @@ def test_the_table_of_errors_is_the_server_s() -> None:
 
 
 def test_every_call_of_the_contract_is_described() -> None:
-    described = {call for call, *_ in rows(DOCUMENT, "call")}
+    described = {call for call, *_ in rows(CALLS, "call")}
     contract = {
         f"{service.name}.{method.name}"
         for file in SERVICES
@@ -140,14 +149,12 @@ def test_the_documented_metadata_come_with_answers_and_with_the_beginning_of_a_s
     ("heading", "columns"), [("column of a forecast", PREDICTION_COLUMNS), ("column of a figure", FIGURE_COLUMNS)]
 )
 def test_the_documented_columns_are_those_of_the_files(heading: str, columns: tuple[Column[Any], ...]) -> None:
-    documented = [name for names, *_ in rows(DOCUMENT, heading) for name in names.split(", ")]
+    documented = [name for names, *_ in rows(CALLS, heading) for name in names.split(", ")]
     assert documented == [column.name for column in columns]
 
 
 def test_the_documented_types_are_those_of_the_columns() -> None:
-    by_type = {
-        kind: {name.strip("`") for name in names.split(", ")} for kind, _, names in rows(DOCUMENT, "type in Arrow")
-    }
+    by_type = {kind: {name.strip("`") for name in names.split(", ")} for kind, _, names in rows(CALLS, "type in Arrow")}
     arrow = {field.name: field.type for field in arrow_schema(PREDICTION_COLUMNS)}
     names = {"timestamp[us, tz=UTC]": "timestamp[us, UTC]", "list<item: double>": "list of double"}
     told = {name: kind for kind, of_kind in by_type.items() if kind != "double" for name in of_kind}

@@ -49,9 +49,10 @@ ELSEWHERE = {
 
 READERS: dict[str, dict[str, str | None]] = {
     "of the README": {"README.md": None, "docs/evening.md": None},
-    "of the track record and of the clients": {
+    "of the track record and of the calls": {
         "docs/record.md": None,
         "docs/recompute.md": None,
+        "docs/calls.md": None,
         "docs/clients.md": r"grpcurl ",
         "docs/operations.md": r"dejavu stats|grpcurl [^\0]*OperationsService|dejavu-server ledger (backup|restore|cop)",
     },

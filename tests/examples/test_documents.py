@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import re
 import sys
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from dejavu_feed.replay.http_server import LocalServer
 
 DOCUMENTS = (
     "README.md",
+    "docs/calls.md",
     "docs/clients.md",
     "docs/record.md",
     "docs/recompute.md",
@@ -132,12 +133,20 @@ def test_the_typescript_types_are_generated_as_documented(node: str, tmp_path: P
     assert "'sequence': (string);" in (tmp_path / "dejavu" / "v1" / "Forecast.ts").read_text()
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, "examples/README.md"])
-def test_links_within_the_project_lead_somewhere(document: str) -> None:
-    path = ROOT / document
-    links = subprocess.run(
-        ["grep", "-oE", r"\]\(([^)#]+)\)", path.name], cwd=path.parent, capture_output=True, text=True, check=True
-    )
-    for link in links.stdout.split():
-        target = link[2:-1]
-        assert target.startswith("https://") or (path.parent / target).exists(), target
+def anchors(document: Path) -> set[str]:
+    """Returns the anchors that GitHub gives the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+LINKED = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples" / "README.md"]
+
+
+@pytest.mark.parametrize("document", LINKED, ids=lambda path: path.stem)
+def test_links_within_the_project_lead_somewhere(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        target, _, anchor = link.partition("#")
+        if not target.startswith("https://"):
+            path = document.parent / target if target else document
+            assert path.exists(), link
+            assert not anchor or anchor in anchors(path), link

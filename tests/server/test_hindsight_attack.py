@@ -11,7 +11,7 @@ from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import running_worker, settings_in
 
 from dejavu.v1.forecast_pb2 import LATE_REASON_LATER_MINUTE, LATE_REASON_TIME, LATE_REASON_UNSPECIFIED
-from dejavu.v1.record_service_pb2 import LeftOut, Scorecard
+from dejavu.v1.scorecard_pb2 import LeftOut, Scorecard
 from dejavu_client import FINAL, AsyncDejavuClient, DejavuClient
 from dejavu_client.requests import market, predict_request
 from dejavu_models.registry.registry import Registry

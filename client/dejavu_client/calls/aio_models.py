@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED, Horizon
+from dejavu.v1.model_change_pb2 import GameShare
+from dejavu.v1.model_comparison_pb2 import ModelComparison
 from dejavu.v1.model_service_pb2 import (
     CompareModelsRequest,
-    GameShare,
     GetModelRequest,
     GetModelResponse,
     ListModelChangesRequest,
@@ -19,7 +20,6 @@ from dejavu.v1.model_service_pb2 import (
     LoadModelRequest,
     LoadModelResponse,
     Model,
-    ModelComparison,
     PromoteModelRequest,
     PromoteModelResponse,
     RegisteredModel,

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dejavu.v1.forecast_pb2 import Horizon
-from dejavu.v1.record_service_pb2 import Scorecard
+from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client.formatting import horizon_label, pluralize, signed
 from dejavu_client.output.scores import Record, between, verdict
 from dejavu_client.poller.summary import HorizonSummary, Summary

@@ -15,18 +15,14 @@ from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import Horizon
 from dejavu.v1.record_service_pb2 import (
-    CoverageFigure,
-    Figure,
     GetLeaderboardResponse,
     LeaderboardMetric,
     LeaderboardRow,
-    MarketRecord,
-    Scorecard,
     ScoreFilter,
     ShadowRow,
-    TotalScorecard,
 )
 from dejavu.v1.retention_pb2 import PrunedEntries
+from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard, TotalScorecard
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.formatting import horizon_label, percent, pluralize, signed
 from dejavu_client.output.record import REPLAYS_LEFT_OUT

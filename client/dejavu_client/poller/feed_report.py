@@ -25,8 +25,8 @@ REPORT_SECONDS: Final = 15.0
 _LONGEST_AGE: Final = 1e6
 """Largest age that a server takes, in seconds."""
 
-_REFUSED: Final = (UnimplementedError, PermissionDeniedError, UnauthenticatedError, InvalidArgumentError)
-"""A server of an earlier release, or a token without the scope: asking again would not help."""
+_REFUSED: Final = (PermissionDeniedError, UnauthenticatedError, InvalidArgumentError)
+"""What a renewed token, or another one, may help against."""
 
 _log = get_logger()
 
@@ -42,7 +42,9 @@ class FeedClient(Protocol):
 
 
 class FeedReporter:
-    """Reports the age of a poller's data at intervals, until the server refuses reports.
+    """Reports the age of a poller's data at intervals, while the poller works and the server knows such reports.
+
+    A poller that waits for another one reports nothing: it follows no game, and the server keeps the newest report.
 
     Args:
         poller: the poller.
@@ -84,12 +86,19 @@ class FeedReporter:
         )
 
     async def _run(self) -> None:
+        refused = ""
         while True:
             try:
-                await self.report()
-            except _REFUSED as error:
+                if self._poller.leads:
+                    await self.report()
+                    refused = ""
+            except UnimplementedError as error:  # a server of an earlier release
                 _log.info("poll.feed_report_refused", reason=str(error))
                 return
+            except _REFUSED as error:
+                if str(error) != refused:
+                    refused = str(error)
+                    _log.info("poll.feed_report_refused", reason=refused)
             except DejavuClientError:
                 pass  # the poller itself reports that the server is away
             await asyncio.sleep(REPORT_SECONDS)

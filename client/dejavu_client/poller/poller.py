@@ -27,7 +27,7 @@ from dejavu_client.poller.predictor import (
     request_forecasts,
 )
 from dejavu_client.poller.reads import FeedReads, read_in_thread
-from dejavu_client.poller.reporting import is_pending
+from dejavu_client.poller.reporting import done_before, is_done
 from dejavu_client.poller.step import SCOREBOARD, Result, first_seen, step
 from dejavu_client.poller.summary import Summary, summarize
 from dejavu_client.poller.transition import (  # the names of step.py: this does what that requests
@@ -89,7 +89,8 @@ class Poller:
     Callbacks may be coroutine functions. A callback that raises is logged and does not affect anything else.
 
     Attributes:
-        games: all games seen so far by id, in the scoreboard's order; each is immutable and replaced as it changes.
+        games: the games by id, in the scoreboard's order; each is immutable and replaced as it changes. Those that are
+            done are forgotten some days later (`reporting.KEPT_DAYS`).
         scoreboard_time: when the scoreboard was last read; None before the first read.
         scoreboard_failure: why the last read of the scoreboard failed; "" if it succeeded.
         minutes: for each horizon, the minutes after which it is forecast.
@@ -186,11 +187,11 @@ class Poller:
                     async with asyncio.timeout_at(next_turn):
                         await self._woken.wait()
                 except TimeoutError:
-                    if until_final and self._leads and self._nothing_left():
+                    if until_final and self.leads and self._nothing_left():
                         return
 
     @property
-    def _leads(self) -> bool:
+    def leads(self) -> bool:
         """Whether this poller works, and has begun to for its term."""
         election = self._election
         return election is None or (election.leads and self.leadership == election.status)
@@ -240,9 +241,7 @@ class Poller:
         if self._reads or self.scoreboard_time is None:
             return False
         first_day = [game for game in self.games.values() if game.day in {"", self._day}]
-        return not any(
-            not game.over or game.needs_plays or is_pending(game, keeps_record=self._keeps_record) for game in first_day
-        )
+        return all(is_done(game, keeps_record=self._keeps_record) for game in first_day)
 
     def _knowledge(self) -> Knowledge:
         return Knowledge(self._now(), self._model.known, self._keeps_record)
@@ -280,7 +279,7 @@ class Poller:
     async def _do(self, game_id: str, effect: Effect) -> Observation | None:
         """Starts a read of the feed, emits an event, or returns the answer or error of a request to the server."""
         if isinstance(effect, RequestForecasts | ReportOutcome):
-            while not self._leads:  # noqa: ASYNC110 - a clock decides; `_follow_election` ends this if another one works
+            while not self.leads:  # noqa: ASYNC110 - a clock decides; `_follow_election` ends this if another one works
                 await asyncio.sleep(_ELECTION_SECONDS)
         match effect:
             case Read.PLAYS | Read.BOX_SCORE:
@@ -328,7 +327,7 @@ class Poller:
         self.scoreboard_failure = ""
         self._backoff = PollBackoff()
         self.scoreboard_time = self._now()
-        if not self._leads:
+        if not self.leads:
             return
         self._day = self._day or board.date
         for state in board.games:
@@ -344,6 +343,9 @@ class Poller:
             await self._emit(Fault(SCOREBOARD, fault, kind=FaultKind.MALFORMED))
         self._known_faults = faults
         self._shown = frozenset(state.game_id for state in board.games)
+        for game_id in done_before(self.games, board.date, self._shown, keeps_record=self._keeps_record):
+            if game_id not in self._reads:
+                del self.games[game_id]
 
     async def _check_server(self) -> None:
         try:

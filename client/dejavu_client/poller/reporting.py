@@ -7,9 +7,9 @@ without an answer is retried in later turns until it succeeds; a refused report 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Horizon
@@ -24,6 +24,9 @@ from dejavu_client.requests import FINAL
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
 from dejavu_feed.nba.progress import ended_at
 from dejavu_feed.pattern import Score
+
+KEPT_DAYS: Final = 2
+"""How long a poller remembers games that are done: it may run for a season, and each takes a third of a megabyte."""
 
 _OLDEST: Final = timedelta(days=2)
 """Maximum plausible age of the end of a horizon, by the feed's wall clock."""
@@ -64,6 +67,31 @@ def give_up(step: Transition) -> None:
 def is_pending(game: WatchedGame, *, keeps_record: bool) -> bool:
     """Returns whether a game has outcomes still to report to a server that may keep a track record."""
     return keeps_record and any(not report.done for report in game.reports.values())
+
+
+def is_done(game: WatchedGame, *, keeps_record: bool) -> bool:
+    """Returns whether nothing is left to do for a game: it is over, read to its end, and reported (`is_pending`)."""
+    return game.over and not (game.needs_plays or is_pending(game, keeps_record=keeps_record))
+
+
+def done_before(games: Mapping[str, WatchedGame], day: str, shown: Container[str], *, keeps_record: bool) -> list[str]:
+    """Returns the games of which nothing is left to do, first seen more than KEPT_DAYS before a day, and not shown.
+
+    Args:
+        games: the games by id.
+        day: the scoreboard's date.
+        shown: ids of the games that the scoreboard shows.
+        keeps_record: see `is_pending`.
+    """
+    try:
+        first = (date.fromisoformat(day) - timedelta(days=KEPT_DAYS)).isoformat()
+    except ValueError:  # a date of the feed
+        return []
+    return [
+        game_id
+        for game_id, game in games.items()
+        if "" < game.day < first and game_id not in shown and is_done(game, keeps_record=keeps_record)
+    ]
 
 
 def report_next(step: Transition, *, this_turn: bool = False) -> None:

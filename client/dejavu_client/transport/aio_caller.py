@@ -155,12 +155,12 @@ class AsyncCaller:
     ) -> ResponseT:
         """Makes one call, by the RPC that `rpc` selects from a connection's stubs, and returns its response."""
         seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
-        first = self._take()
         call = AsyncRepeatable(rpc, request, time.monotonic() + seconds)
         try:
             with self._closed.guard(), self._calls.call(method, seconds), client_span(method):
+                metadata = self._metadata()  # before a channel is taken: it raises what a token function raises
                 self._budget.deposit()
-                call.send(first, self._metadata())
+                call.send(self._take(), metadata)
                 repeats = (0 if method in NEVER_REPEATED else MOST_REPEATS) + (MOST_FAILOVERS if self._several else 0)
                 response, identity = await self._answer(call, repeats)
         finally:
@@ -237,7 +237,8 @@ class AsyncCaller:
         return pause
 
     def _send_again(self, call: AsyncRepeatable[AsyncConnection, RequestT, ResponseT]) -> None:
-        call.send(self._take(call.servers), self._metadata())
+        metadata = self._metadata()
+        call.send(self._take(call.servers), metadata)
 
     def _take(self, tried: Collection[Server] = ()) -> PooledChannel[AsyncConnection]:
         """Takes a channel of the pool, and sends the probes that the pool asks for."""

@@ -13,7 +13,8 @@ from typing import Any, Generic, TypeVar
 
 import grpc
 
-from dejavu.v1.model_service_pb2 import MissingFiles, RegisterBundleRequest
+from dejavu.v1.bundle_pb2 import MissingFiles
+from dejavu.v1.model_service_pb2 import RegisterBundleRequest
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest, StreamPredictionsResponse
 from dejavu_client import config
 from dejavu_client.errors import ClientClosedError

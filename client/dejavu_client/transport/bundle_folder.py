@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from dejavu.v1.model_service_pb2 import BundleChunk, BundleHeader, MissingFiles, RegisterBundleRequest
+from dejavu.v1.bundle_pb2 import BundleChunk, BundleHeader, MissingFiles
+from dejavu.v1.model_service_pb2 import RegisterBundleRequest
 from dejavu_client.errors import (
     PASSING,
     DeadlineExceededError,

@@ -152,12 +152,12 @@ class Caller:
     ) -> ResponseT:
         """Makes one call, by the RPC that `rpc` selects from a connection's stubs, and returns its response."""
         seconds = self.timeout if timeout is None else config.seconds("timeout", timeout)
-        first = self._take()
         call = Repeatable(rpc, request, time.monotonic() + seconds)
         try:
             with self._closed.guard(), self._calls.call(method, seconds), client_span(method):
+                metadata = self._metadata()  # before a channel is taken: it raises what a token function raises
                 self._budget.deposit()
-                call.send(first, self._metadata())
+                call.send(self._take(), metadata)
                 repeats = (0 if method in NEVER_REPEATED else MOST_REPEATS) + (MOST_FAILOVERS if self._several else 0)
                 response, identity = self._answer(call, repeats)
         finally:
@@ -234,7 +234,8 @@ class Caller:
         return pause
 
     def _send_again(self, call: Repeatable[Connection, RequestT, ResponseT]) -> None:
-        call.send(self._take(call.servers), self._metadata())
+        metadata = self._metadata()
+        call.send(self._take(call.servers), metadata)
 
     def _take(self, tried: Collection[Server] = ()) -> PooledChannel[Connection]:
         """Takes a channel of the pool, and sends the probes that the pool asks for."""

@@ -69,6 +69,7 @@ class Authenticator:
         self._verifier: JwtVerifier | None = None
         self._verified: OrderedDict[bytes, Principal] = OrderedDict()
         self._versions: dict[Path, FileVersion] = {}
+        self._unusable: dict[Path, str] = {}  # why a file that was replaced cannot be used
         self._watch: PeriodicTask | None = None
         for path in self._paths():
             self._use(self._load(path))
@@ -175,13 +176,17 @@ class Authenticator:
     async def _reload(self) -> None:
         """Loads the files that were replaced."""
         for path in self._paths():
-            if files.version(path) == self._versions[path]:
+            if files.version(path) == self._versions[path] and path not in self._unusable:
                 continue
             try:
                 self._use(await asyncio.to_thread(self._load, path))
+                self._unusable.pop(path, None)
                 _log.info("access_reloaded", path=str(path))
                 self._on_reload(self._kind(path), True)
-            except AccessFileError as error:
+            except AccessFileError as error:  # tried again, as what is wrong need not change the file
+                if self._unusable.get(path) == str(error):
+                    continue
+                self._unusable[path] = str(error)
                 effect = "the former content stays in use"
                 _log.error("access_reload_failed", path=str(path), reason=str(error), effect=effect)
                 self._on_reload(self._kind(path), False)

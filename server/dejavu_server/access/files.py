@@ -61,4 +61,5 @@ def version(path: Path) -> FileVersion:
         status = path.stat()
     except OSError:
         return ()
-    return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+    # Also when its mode or owner was changed, which may make it readable.
+    return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)

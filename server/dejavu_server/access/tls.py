@@ -57,6 +57,7 @@ class TlsCredentials(PeriodicTask):
         super().__init__("tls-files", LOOK_SECONDS, self._reload)
         self._paths = paths
         self._versions = self._look()
+        self._unusable = ""  # why files that were replaced cannot be used
         self._current = _load(paths)
         self._fetched: object = self._current
         self._on_reload = on_reload
@@ -80,16 +81,19 @@ class TlsCredentials(PeriodicTask):
     async def _reload(self) -> None:
         """Loads the files if one was replaced."""
         versions = self._look()
-        if versions == self._versions:
+        if versions == self._versions and not self._unusable:
             return
         self._versions = versions
         try:
             self._current = await asyncio.to_thread(_load, self._paths)
+            self._unusable = ""
             _log.info("tls_reloaded", certificate=str(self._paths.certificate))
             self._on_reload("tls", True)
-        except AccessFileError as error:  # one of the files may follow in a moment
-            _log.error("tls_reload_failed", reason=str(error), effect="the former certificate stays in use")
-            self._on_reload("tls", False)
+        except AccessFileError as error:  # tried again: one of the files may follow in a moment
+            if self._unusable != str(error):
+                self._unusable = str(error)
+                _log.error("tls_reload_failed", reason=str(error), effect="the former certificate stays in use")
+                self._on_reload("tls", False)
 
 
 def _load(paths: TlsFiles) -> grpc.ServerCertificateConfiguration:

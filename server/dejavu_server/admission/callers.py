@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -60,47 +60,82 @@ class _State:
     calls: int = 0
     streams: int = 0
     day: int = 0
-    games: set[str] = field(default_factory=set)
+    games: Counter[str] = field(default_factory=Counter)
     ledger_bytes: int = 0
 
 
 class Recording:
-    """What a caller may still record today."""
+    """What a caller may still record on the day of a call."""
 
     def __init__(self, limits: CallerLimits, state: _State, now: float) -> None:
         self._limits = limits
         self._state = state
         self._now = now
+        self._day = int(now // DAY_SECONDS)
 
-    def check(self, games: set[str], size: int) -> None:
-        """Does nothing if the caller may record entries of that size, in bytes, of these games.
+    def reserve(self, entries: Sequence[tuple[str, int]]) -> None:
+        """Counts entries that are about to be recorded, so that all calls in progress together stay within the limits.
+
+        Args:
+            entries: game and size in bytes of each.
 
         Raises:
-            CallerLimit: if that exceeds a limit of its day.
+            CallerLimit: if they exceed a limit of the day; then none is counted.
         """
-        limits, state = self._limits, self._today()
+        limits, state = self._limits, self._state
+        # A call of the day before may still be in progress; a clock that was wrong by more is of no further effect.
+        if not self._day <= state.day <= self._day + 1:
+            state.day, state.games, state.ledger_bytes = self._day, Counter(), 0
         tomorrow = DAY_SECONDS - self._now % DAY_SECONDS
-        if limits.games and len(state.games | games) > limits.games:
+        games = {game for game, _ in entries}
+        if limits.games and len(state.games) + sum(game not in state.games for game in games) > limits.games:
             raise CallerLimit("games", f"{limits.games} games a day", tomorrow)
+        size = sum(size for _, size in entries)
         if limits.ledger_bytes and state.ledger_bytes + size > limits.ledger_bytes:
             raise CallerLimit("ledger_bytes", f"{limits.ledger_bytes} bytes of the ledger a day", tomorrow)
-
-    def add(self, games: set[str], size: int) -> None:
-        """Counts entries that were recorded."""
-        state = self._today()
-        if self._limits.games:
-            state.games |= games
+        if limits.games:
+            state.games.update(game for game, _ in entries)
         state.ledger_bytes += size
 
-    def _today(self) -> _State:
-        day = int(self._now // DAY_SECONDS)
-        if self._state.day != day:
-            self._state.day, self._state.games, self._state.ledger_bytes = day, set(), 0
-        return self._state
+    def give_back(self, entries: Sequence[tuple[str, int]]) -> None:
+        """Takes back entries that were reserved and not recorded."""
+        state = self._state
+        if state.day != self._day:
+            return  # it was dropped at midnight
+        state.ledger_bytes -= sum(size for _, size in entries)
+        for game, _ in entries if self._limits.games else ():
+            state.games[game] -= 1
+            if not state.games[game]:
+                del state.games[game]
 
 
 current_recording: ContextVar[Recording | None] = ContextVar("current_recording", default=None)
 """What the caller of the current call may record; None: anything."""
+
+
+@contextmanager
+def reserved(entries: Sequence[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
+    """Counts entries, game and size in bytes of each, for the caller of the current call while the block records them.
+
+    If the block fails, none of them was recorded, and none counts. If it is cancelled, they may still be: they count.
+
+    Yields:
+        A list to which the block adds the entries that turned out not to be recorded.
+
+    Raises:
+        CallerLimit: if they exceed a limit of the caller's day.
+    """
+    recording, unused = current_recording.get(), list[tuple[str, int]]()
+    if recording is None:
+        yield unused
+        return
+    recording.reserve(entries)
+    try:
+        yield unused
+    except Exception:
+        recording.give_back(entries)
+        raise
+    recording.give_back(unused)
 
 
 class Callers:

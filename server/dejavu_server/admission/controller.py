@@ -21,7 +21,7 @@ class CallKind(enum.Enum):
     """Kind of a call, which decides the limit that it counts against."""
 
     CONTROL = "control"
-    """Health, reflection, models, unknown methods: cheap, and what operators need under load."""
+    """Health, models, statistics, unknown methods: cheap, and what operators need under load."""
 
     PREDICT = "predict"
     """Single forecasts and risk assessments."""
@@ -36,7 +36,8 @@ class CallKind(enum.Enum):
     """Streams of forecasts, which last."""
 
     WATCH = "watch"
-    """Watches of health, which last: one a connection of a client of several servers, and they cost next to nothing."""
+    """Watches of health, of which clients of several servers have one a connection, and reflection: they last, and cost
+    next to nothing."""
 
 
 _KINDS: Final = {
@@ -62,12 +63,21 @@ _KINDS: Final = {
     },
     "/dejavu.v1.PredictionService/StreamPredictions": CallKind.STREAM,
     "/grpc.health.v1.Health/Watch": CallKind.WATCH,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": CallKind.WATCH,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": CallKind.WATCH,
 }
 
 REQUEST_SECONDS: Final = 2.0
 """How long a call may count before its request has been received, in seconds.
 
 Clients send headers and request together; one that sends the headers only would hold the place of a forecast.
+"""
+
+PATIENCE_SECONDS: Final = 0.2
+"""How long such a call keeps its place when another call of its kind needs it, in seconds.
+
+It is then refused like one for which there is no room. With REQUEST_SECONDS alone, some thirty headers a second, from
+anybody, would hold the places of all forecasts.
 """
 
 _RECORD_PREFIXES: Final = ("/dejavu.v1.RecordService/", "/dejavu.v1.LeaseService/")
@@ -77,20 +87,26 @@ class Permit:
     """The permit of an admitted call; counts against a limit until it is released.
 
     Args:
+        kind: kind of the call.
         limit: the limit, in which the call is counted.
-        expires: when it must have sent its request, by the clock of the controller.
+        admitted: when it was admitted, by the clock of the controller.
+        request_seconds: how long it may count before its request has been received.
 
     Attributes:
-        expires: see above.
+        kind: see above.
+        keeps_place_until: until when another call cannot have its place.
+        expires: when it must have sent its request.
         on_request: called when the request was received.
     """
 
-    __slots__ = ("_answered", "_limit", "expires", "on_request")
+    __slots__ = ("_answered", "_limit", "expires", "keeps_place_until", "kind", "on_request")
 
-    def __init__(self, limit: ConcurrencyLimit, expires: float) -> None:
+    def __init__(self, kind: CallKind, limit: ConcurrencyLimit, admitted: float, request_seconds: float) -> None:
         self._limit: ConcurrencyLimit | None = limit
         self._answered = False
-        self.expires = expires
+        self.kind = kind
+        self.keeps_place_until = admitted + PATIENCE_SECONDS
+        self.expires = admitted + request_seconds
         self.on_request: Callable[[Permit], object] = _do_nothing
 
     def request_received(self) -> None:
@@ -157,12 +173,15 @@ class AdmissionController:
         self._request_seconds = request_seconds
         self.clock = clock
 
-    def admit(self, method: str, remaining: float | None) -> Permit | DejavuError:
+    def admit(
+        self, method: str, remaining: float | None, make_room: Callable[[CallKind], bool] = lambda _: False
+    ) -> Permit | DejavuError:
         """Decides about a call.
 
         Args:
             method: path of its method.
             remaining: seconds until its deadline; None if it has none.
+            make_room: ends a call of a kind that has not sent its request; returns whether there was one.
 
         Returns:
             Its permit, or the reason why it is refused.
@@ -171,9 +190,13 @@ class AdmissionController:
             return self._expired
         kind, now = kind_of(method), self.clock()
         limit = self._limits[kind]
-        if not limit.acquire(now):
+        if not limit.acquire(now) and not (make_room(kind) and limit.acquire(now)):
             return self._overloaded[kind]
-        return Permit(limit, now + self._request_seconds)
+        return Permit(kind, limit, now, self._request_seconds)
+
+    def overloaded(self, kind: CallKind) -> Overloaded:
+        """Returns the error of a call for which there is no room."""
+        return self._overloaded[kind]
 
     @property
     def no_request(self) -> DeadlineExceeded:

@@ -13,7 +13,8 @@ import traceback
 def clear_frames(error: BaseException) -> None:
     """Clears the variables of all frames in the tracebacks of an error and of those that led to it.
 
-    Frames that still run are left as they are.
+    Frames that are executed at the moment are left as they are. Coroutines that only wait are ended (up to Python
+    3.12): so a coroutine that goes on must not hand out an error that it has caught itself.
     """
     each: BaseException | None = error
     while each is not None:

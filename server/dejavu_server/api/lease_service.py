@@ -33,7 +33,7 @@ class LeaseService:
 
     async def acquire_lease(self, request: pb.AcquireLeaseRequest, _: Context) -> pb.AcquireLeaseResponse:
         """Grants or renews a lease."""
-        name, holder = leases.check_name(request.name, "name"), leases.check_name(request.holder, "holder")
+        name, holder = leases.check_free_name(request.name, "name"), leases.check_name(request.holder, "holder")
         ttl = leases.check_ttl(_timedelta(request.ttl))
         caller = current_caller.get().identity
         grant = partial(leases.acquire, name=name, holder=holder, caller=caller, ttl=ttl)
@@ -42,7 +42,7 @@ class LeaseService:
 
     async def release_lease(self, request: pb.ReleaseLeaseRequest, _: Context) -> pb.ReleaseLeaseResponse:
         """Ends a lease."""
-        name, holder = leases.check_name(request.name, "name"), leases.check_name(request.holder, "holder")
+        name, holder = leases.check_free_name(request.name, "name"), leases.check_name(request.holder, "holder")
         caller = current_caller.get().identity
         released = await self._ledger.write(partial(leases.release, name=name, holder=holder, caller=caller))
         return pb.ReleaseLeaseResponse(released=released)

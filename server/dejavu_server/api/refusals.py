@@ -8,7 +8,7 @@ The delays differ from one refusal to the next, so that refused callers do not c
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from google.protobuf.duration_pb2 import Duration
@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 from prometheus_client import Counter
 
 from dejavu_models.errors import DejavuError
-from dejavu_server.admission.controller import AdmissionController, Permit
+from dejavu_server.admission.controller import AdmissionController, CallKind, Permit, kind_of
 from dejavu_server.api.errors import describe, pushback, status, status_number
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
@@ -68,19 +68,24 @@ class Admissions:
         self._metrics = metrics
         self._ids = generate_ids(mark="r")
 
-    def admit(self, method: str, context: Context) -> Permit | Refusal:
+    def admit(self, method: str, context: Context, make_room: Callable[[CallKind], bool]) -> Permit | Refusal:
         """Returns the permit of a call, or its refusal.
 
         Args:
             method: path of its method.
             context: its context.
+            make_room: ends a call of a kind that has not sent its request; returns whether there was one.
         """
-        answer = self._controller.admit(method, context.time_remaining())
+        answer = self._controller.admit(method, context.time_remaining(), make_room)
         return answer if isinstance(answer, Permit) else self._refusal(method, answer, context)
 
     def no_request(self, method: str, context: Context) -> Refusal:
         """Returns the refusal of a call that was admitted and whose request was not received in time."""
         return self._refusal(method, self._controller.no_request, context)
+
+    def no_room(self, method: str, context: Context) -> Refusal:
+        """Returns the refusal of a call that was admitted, and whose place another one got before its request came."""
+        return self._refusal(method, self._controller.overloaded(kind_of(method)), context)
 
     def count_no_request(self, method: str) -> None:
         """Counts a call that was admitted and ended before its request was received."""

@@ -244,9 +244,15 @@ class LatestRead(Generic[_T]):
             while self._next is not None:
                 answer, self._next = self._next, None
                 answer.add_done_callback(retrieve)  # also if all callers have gone
-                try:
-                    answer.set_result(await self._read())
-                except Exception as error:
+                # In a task of its own, since the frame of this coroutine, which goes on, would else be in the traceback
+                # of an error: those frames are cleared once a caller has it, see aborts.py.
+                reading = asyncio.ensure_future(self._read())
+                await asyncio.wait([reading])
+                if reading.cancelled():
+                    answer.cancel()
+                elif (error := reading.exception()) is not None:
                     answer.set_exception(error)
+                else:
+                    answer.set_result(reading.result())
         finally:
             self._task = None

@@ -98,9 +98,11 @@ class Projection(Generic[_T]):
         self.current = self._snapshots[-1]
 
     def advance(self, games: Sequence[SettledGame]) -> list[Snapshot[_T]]:
-        """Folds in further outcomes; returns the new snapshots."""
+        """Folds in those of some outcomes that are further ones; returns the new snapshots."""
         snapshots = []
         for game in games:
+            if game.sequence <= self.current.sequence:
+                continue
             self.current = Snapshot(game.sequence, self.current.count + 1, self._step(self.current.state, game))
             if self.current.count % SNAPSHOT_EVERY == 0:
                 snapshots.append(self.current)
@@ -207,7 +209,7 @@ class OnlineProjection:
             after = newest.reported if self._intervals is None else self._intervals.current.sequence
             observed_games = list(learning.settled_games_after(connection, after))
         for projection in of_results:
-            projection.advance([game for game in games if game.sequence > projection.current.sequence])
+            projection.advance(games)
         snapshots = [] if self._intervals is None else self._intervals.advance(observed_games)
         self.newest, self.history, self._is_behind = newest, history, False
         return snapshots

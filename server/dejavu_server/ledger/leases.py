@@ -19,10 +19,16 @@ from dejavu_models.errors import DejavuError, InvalidInput, quoted
 from dejavu_server.ledger.database.schema import leases
 
 MAX_LEASES: Final = 64
-"""Most leases that stand at a time."""
+"""Most leases that stand at a time, without those of the servers."""
 
 MIN_TTL: Final = timedelta(seconds=1)
 MAX_TTL: Final = timedelta(minutes=5)
+
+MODEL_GATE: Final = "model-gate"
+"""The lease of the worker that judges the models."""
+
+RESERVED: Final = frozenset({MODEL_GATE})
+"""Leases of the servers themselves, which no caller gets."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,63}")
 _NAME_RULE: Final = "1 to 64 letters, digits and . _ : / @ + -, beginning with a letter or digit"
@@ -83,6 +89,17 @@ def check_name(text_: str, field: str) -> str:
     return text_
 
 
+def check_free_name(text_: str, field: str) -> str:
+    """Returns the name of a lease that a caller may have.
+
+    Raises:
+        InvalidLeaseName: if it has another form, or is that of a lease of the servers.
+    """
+    if check_name(text_, field) in RESERVED:
+        raise InvalidLeaseName(quoted(text_), "a lease that the servers do not use themselves", field=field)
+    return text_
+
+
 def check_ttl(ttl: timedelta) -> timedelta:
     """Returns the time for which a lease is requested.
 
@@ -131,7 +148,8 @@ def acquire(
         connection.execute(update(leases).where(leases.c.name == name).values(values))
     else:
         connection.execute(delete(leases).where(leases.c.expires_us <= time))
-        if connection.execute(select(func.count()).select_from(leases)).scalar_one() >= MAX_LEASES:
+        others = select(func.count()).select_from(leases).where(leases.c.name.not_in(RESERVED))
+        if name not in RESERVED and connection.execute(others).scalar_one() >= MAX_LEASES:
             raise TooManyLeases(f"{MAX_LEASES} leases stand; expected fewer: release one, or wait until it expires")
         connection.execute(insert(leases).values(name=name, **values))
     return True, _lease(name, holder, acquired, expires, time)

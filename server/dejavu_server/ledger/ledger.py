@@ -16,7 +16,7 @@ from dejavu_common.yielding import map_yielding
 from dejavu_models.errors import quoted
 from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_models.types import Horizon
-from dejavu_server.admission.callers import current_recording
+from dejavu_server.admission.callers import reserved
 from dejavu_server.ledger import outcomes, resume_tokens
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection, Durability, Query, StopSignal
@@ -149,15 +149,12 @@ class Ledger:
         if not issued:
             return []
         drafts = [codec.prepare(each) for each in issued]
-        recording = current_recording.get()
-        if recording is not None:
-            recording.check({each.game_id for each in issued}, sum(len(draft.payload) for draft in drafts))
-        with self._reporting_failures():
+        entries = [(each.game_id, len(draft.payload)) for each, draft in zip(issued, drafts, strict=True)]
+        with reserved(entries) as unused, self._reporting_failures():
             results = await self._writer.submit(drafts)
-        if recording is not None:
-            for each, draft, result in zip(issued, drafts, results, strict=True):
-                if not isinstance(result, Failed) and result.generated_time == each.generated_time:  # it is new
-                    recording.add({each.game_id}, len(draft.payload))
+            for entry, each, result in zip(entries, issued, results, strict=True):
+                if isinstance(result, Failed) or result.generated_time != each.generated_time:  # it was known
+                    unused.append(entry)
         return results
 
     async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:

@@ -63,11 +63,15 @@ def withdraw(connection: Connection, server: str, worker: str) -> None:
 
 
 def live(connection: Connection, now: int | None = None) -> list[WorkerReport]:
-    """Returns the reports that count, by server and worker."""
+    """Returns the reports that count, by server and worker.
+
+    Not those of a future far off: the clock of the database was set back since.
+    """
     time = database_time(connection) if now is None else now
     rows = connection.execute(
         select(model_workers)
         .where(model_workers.c.seen_us > time - REPORT_COUNTS // _MICROSECOND)
+        .where(model_workers.c.seen_us <= time + REPORT_COUNTS // _MICROSECOND)
         .order_by(model_workers.c.server, model_workers.c.worker)
     )
     return [

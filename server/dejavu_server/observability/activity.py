@@ -70,14 +70,38 @@ class _Task:
         thread: native id of the thread.
         usage: usage of the thread at the last check; None before the first one.
         stalled: seconds without progress.
+        is_outside: whether it waits for another machine, see `waiting_outside`.
     """
 
-    __slots__ = ("stalled", "thread", "usage")
+    __slots__ = ("is_outside", "stalled", "thread", "usage")
 
     def __init__(self) -> None:
         self.thread = threading.get_native_id()
         self.usage: ThreadUsage | None = None
         self.stalled = 0.0
+        self.is_outside = False
+
+
+_running: dict[int, _Task] = {}
+"""The task of each thread that runs one."""
+
+
+@contextmanager
+def waiting_outside() -> Iterator[None]:
+    """Counts the block as no lack of progress of the task of this thread.
+
+    For a wait that nothing of ours ends in time, as that for the answer of a name server: another worker would wait
+    as long.
+    """
+    task = _running.get(threading.get_native_id())
+    if task is None:
+        yield
+        return
+    task.is_outside = True
+    try:
+        yield
+    finally:
+        task.is_outside = False
 
 
 class Activity:
@@ -103,11 +127,12 @@ class Activity:
     def task(self) -> Iterator[None]:
         """Counts the block as a task on the calling thread."""
         task = _Task()
-        self._tasks[task.thread] = task
+        self._tasks[task.thread] = _running[task.thread] = task
         try:
             yield
         finally:
             del self._tasks[task.thread]
+            _running.pop(task.thread, None)
             self._finished += 1
 
     def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -132,6 +157,9 @@ class Activity:
     def _check(self, task: _Task, elapsed: float) -> None:
         before, task.usage = task.usage, ThreadUsage.of(task.thread)
         if before is None or task.usage is None:  # begun since the last check, or just ended
+            return
+        if task.is_outside:
+            task.stalled = 0.0
             return
         used = task.usage.cpu_seconds - before.cpu_seconds
         if self._may_run_long and (used > 0 or task.usage.state in {RUNNABLE, DISK_SLEEP}):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.errors import DiskReserveReached
+from dejavu_server.ledger.errors import DiskReserveReached, LedgerError
 from dejavu_server.observability.failure_log import FailureLog
 
 _log = structlog.get_logger(__name__)
@@ -34,12 +34,18 @@ class DiskWatch:
         self._on_free_bytes = on_free_bytes
         self._on_size_bytes = on_size_bytes
         self._failures = FailureLog(_log, failed="ledger_disk_low", recovered="ledger_disk_recovered")
+        self._unknown = FailureLog(_log, failed="ledger_size_unknown", recovered="ledger_size_known")
         self.below_reserve = False
 
     async def look(self, ledger: Ledger) -> None:
-        """Looks at the disk of a ledger."""
-        self._on_size_bytes(await ledger.size_bytes())
-        free = await ledger.free_bytes()
+        """Looks at the disk of a ledger. A ledger that does not say its size may still be read and written."""
+        try:
+            size, free = await ledger.size_bytes(), await ledger.free_bytes()
+        except LedgerError as error:
+            self._unknown.failed(error, traceback=False, cause=str(error.__cause__), effect="metrics keep the last")
+            return
+        self._unknown.succeeded()
+        self._on_size_bytes(size)
         if free is None:
             return
         self._on_free_bytes(free)

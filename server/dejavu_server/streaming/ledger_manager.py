@@ -244,11 +244,11 @@ class LedgerManager:
             self._failure_reported.clear()
             try:
                 await self._repair()
+                if self._ledger is not None:
+                    await self._disk.look(self._ledger)
             except Exception as error:
                 self._fail(error)
             else:
-                if self._ledger is not None:
-                    await self._disk.look(self._ledger)
                 self._succeed()
             self._first_attempt_done.set()
             if self._error is None:

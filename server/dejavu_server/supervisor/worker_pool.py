@@ -265,7 +265,7 @@ class WorkerSlot:
         """
         async with self._starting:
             if self._worker is None:
-                self._worker = await self._pool.start(self.number, self._on_end)
+                self._worker = _living(await self._pool.start(self.number, self._on_end))
 
     async def replace(self, *, first: bool) -> None:
         """Replaces the current worker, draining it once its successor serves.
@@ -277,7 +277,7 @@ class WorkerSlot:
             StartError: if the successor fails to start; the current worker then stays.
         """
         async with self._starting:
-            successor = await self._pool.start(self.number, self._on_end, renew=first)
+            successor = _living(await self._pool.start(self.number, self._on_end, renew=first))
             worker, self._worker = self._worker, successor
         if worker is not None:  # None if it died during the start of its successor
             await self._pool.retire(worker)
@@ -287,6 +287,17 @@ class WorkerSlot:
             self._worker = None
             self._served = served
             self._vacated.set()
+
+
+def _living(worker: WorkerProcess) -> WorkerProcess:
+    """Returns a worker that has just begun to serve.
+
+    Raises:
+        StartError: if it has ended since. Its end was told before its slot had it, and would not be told again.
+    """
+    if worker.ended:
+        raise StartError(f"worker {worker.pid} ended as soon as it served")
+    return worker
 
 
 def _kill(workers: Iterable[WorkerProcess], reason: str) -> bool:

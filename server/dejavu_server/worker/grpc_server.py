@@ -17,8 +17,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, Never
 
@@ -83,8 +83,11 @@ class GrpcServer(Server):
         """Returns the number of calls that the core has started; 0 if it does not count them (no channelz)."""
         if not self._channelz_id:
             return 0
-        data = json.loads(cygrpc.channelz_get_server(self._channelz_id))["server"]["data"]
-        return int(data.get("callsStarted", 0))
+        try:
+            told = cygrpc.channelz_get_server(self._channelz_id)
+        except ValueError:  # it has stopped, and the core has forgotten it
+            return 0
+        return int(json.loads(told)["server"]["data"].get("callsStarted", 0))
 
     def add_methods(self, service: str, handlers: Handlers) -> None:
         """Adds the methods of a service, by name. Call it before the start."""
@@ -113,7 +116,8 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._calls = set[asyncio.Task[None]]()
         self._waiting = deque[tuple[asyncio.Future[None], str, Any, Any]]()
         self.accepted = 0
-        self._without_request: dict[Permit, tuple[str, Any]] = {}  # oldest first
+        # Calls by kind, oldest first.
+        self._without_request = {kind: OrderedDict[Permit, tuple[str, Any]]() for kind in CallKind}
         self._sweeps = False
 
     def add_registered_method_handlers(self, method_handlers: dict[str, Handler]) -> None:
@@ -179,7 +183,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         loop, permit = self._event_loop, None
         self.accepted += 1
         if self._admissions is not None:
-            answer = self._admissions.admit(path, cygrpc._ServicerContext(state, None, None, loop))
+            answer = self._admissions.admit(path, cygrpc._ServicerContext(state, None, None, loop), self._make_room)
             if isinstance(answer, Refusal):
                 if answer.code != _DEADLINE_EXCEEDED:  # whose callers have gone: the core ends those calls itself
                     self._run(_refuse(state, answer, loop))
@@ -187,7 +191,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             permit = answer
             current_permit.set(permit)  # the task of the call copies it
             permit.on_request = self._forget
-            self._without_request[permit] = path, state
+            self._without_request[permit.kind][permit] = path, state
             self._sweep_later()
         call = cygrpc._handle_rpc(path, resolver, self._interceptors_of_calls, state, loop, False)
         task = self._run(cygrpc._schedule_rpc_coro(call, state, loop, path))
@@ -195,7 +199,7 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
             task.add_done_callback(partial(self._release, permit))
 
     def _release(self, permit: Permit, _: asyncio.Task[None]) -> None:
-        without_request = self._without_request.pop(permit, None)
+        without_request = self._without_request[permit.kind].pop(permit, None)
         if without_request is not None and self._admissions is not None:
             # The core refused the request, or its caller went first. A call that `_sweep` ended was counted there.
             self._admissions.count_no_request(without_request[0])
@@ -203,25 +207,37 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
 
     def _forget(self, permit: Permit) -> None:
         """Forgets the call of a permit, whose memory the core keeps as long as it is referred to."""
-        self._without_request.pop(permit, None)
+        self._without_request[permit.kind].pop(permit, None)
+
+    def _make_room(self, kind: CallKind) -> bool:
+        """Ends the oldest call of a kind that has sent no request for a while; returns whether there was one."""
+        oldest = next(iter(self._without_request[kind]), None)
+        if oldest is None or self._admissions is None or oldest.keeps_place_until > self._admissions.now:
+            return False
+        self._end_without_request(oldest, self._admissions.no_room)
+        return True
 
     def _sweep_later(self) -> None:
-        if self._admissions is not None and self._without_request and not self._sweeps:
+        if self._admissions is None or self._sweeps:
+            return
+        oldest = min((next(iter(each)).expires for each in self._without_request.values() if each), default=None)
+        if oldest is not None:
             self._sweeps = True
-            oldest = next(iter(self._without_request))
-            self._event_loop.call_later(max(0.05, oldest.expires - self._admissions.now), self._sweep, self._admissions)
+            self._event_loop.call_later(max(0.05, oldest - self._admissions.now), self._sweep, self._admissions)
 
     def _sweep(self, admissions: Admissions) -> None:
         """Ends the calls that were admitted and have sent no request in time."""
         self._sweeps = False
-        for permit, (path, state) in list(self._without_request.items()):
-            if permit.expires > admissions.now:
-                break
-            self._forget(permit)
-            permit.release()
-            context = cygrpc._ServicerContext(state, None, None, self._event_loop)
-            self._run(_refuse(state, admissions.no_request(path, context), self._event_loop))
+        for calls in self._without_request.values():
+            while calls and (oldest := next(iter(calls))).expires <= admissions.now:
+                self._end_without_request(oldest, admissions.no_request)
         self._sweep_later()
+
+    def _end_without_request(self, permit: Permit, refusal: Callable[[str, Any], Refusal]) -> None:
+        path, state = self._without_request[permit.kind].pop(permit)
+        permit.release()
+        context = cygrpc._ServicerContext(state, None, None, self._event_loop)
+        self._run(_refuse(state, refusal(path, context), self._event_loop))
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._event_loop.create_task(coroutine)

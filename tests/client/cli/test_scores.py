@@ -16,19 +16,15 @@ from tests.support.harness.clients import Run
 from dejavu.v1.record_service_pb2 import (
     LEADERBOARD_METRIC_CRPS,
     LEADERBOARD_METRIC_MAE_DIFFERENCE,
-    CoverageFigure,
-    Figure,
     GetLeaderboardResponse,
     GetScorecardResponse,
     LeaderboardRow,
-    MarketRecord,
     PairedFigure,
-    Scorecard,
     ScoreFilter,
     ShadowRow,
-    TotalScorecard,
 )
 from dejavu.v1.retention_pb2 import PrunedEntries
+from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard, TotalScorecard
 from dejavu_client import FINAL
 
 

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from dejavu.v1.record_service_pb2 import CoverageFigure, Figure, Scorecard
+from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, Scorecard
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.output.demo import print_results
 from dejavu_client.poller.summary import HorizonSummary, Summary

@@ -16,7 +16,8 @@ from pyarrow import parquet
 from tests.support.fakes.recorded import card, recorded
 
 from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu.v1.record_service_pb2 import LeaderboardRow, Scorecard, ScoreFilter
+from dejavu.v1.record_service_pb2 import LeaderboardRow, ScoreFilter
+from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_client import FINAL
 from dejavu_client.export import (
     FIGURE_COLUMNS,

@@ -9,9 +9,16 @@ import pytest
 from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import watching
 
-from dejavu_client.errors import DejavuClientError, PermissionDeniedError, UnavailableError, UnimplementedError
+from dejavu_client.errors import (
+    DejavuClientError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnimplementedError,
+)
 from dejavu_client.poller import feed_report
 from dejavu_client.poller.feed_report import FeedReporter
+from dejavu_client.poller.poller import Poller
 
 
 @dataclass
@@ -31,6 +38,12 @@ class Operations:
         if self.errors:
             raise self.errors.pop(0)
         self.reports.append((feed, read_age_seconds, data_age_seconds, live_games))
+
+    async def until_reported(self) -> None:
+        async with asyncio.timeout(30):
+            while not self.reports:
+                self.called.clear()
+                await self.called.wait()
 
 
 async def test_ages_are_those_of_the_last_read_and_of_the_games_in_play() -> None:
@@ -59,20 +72,44 @@ async def test_a_server_that_is_away_is_told_again_later(monkeypatch: pytest.Mon
     async with watching(evening) as watch:
         reporter = FeedReporter(watch.poller, server, "nba", now=evening.clock)
         reporter.start()
-        async with asyncio.timeout(30):
-            while not server.reports:
-                server.called.clear()
-                await server.called.wait()
+        await server.until_reported()
         await reporter.close()
     assert server.calls >= 2
 
 
-@pytest.mark.parametrize("error", [UnimplementedError("unknown"), PermissionDeniedError("no scope")])
-async def test_a_server_that_takes_no_reports_is_asked_once(
-    error: DejavuClientError, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_poller_that_waits_for_another_one_reports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_report, "REPORT_SECONDS", 0)
-    evening, server = Evening([game()]), Operations([error])
+    evening, server = Evening([game()]), Operations()
+    leads = False
+    monkeypatch.setattr(Poller, "leads", property(lambda _: leads))
+    async with watching(evening) as watch:
+        reporter = FeedReporter(watch.poller, server, "nba", now=evening.clock)
+        reporter.start()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert server.calls == 0
+        leads = True
+        async with asyncio.timeout(30):
+            await server.called.wait()
+        await reporter.close()
+
+
+async def test_a_token_that_is_renewed_is_used_for_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_report, "REPORT_SECONDS", 0)
+    evening, server = (
+        Evening([game()]),
+        Operations([UnauthenticatedError("expired"), PermissionDeniedError("scope")]),
+    )
+    async with watching(evening) as watch:
+        reporter = FeedReporter(watch.poller, server, "nba", now=evening.clock)
+        reporter.start()
+        await server.until_reported()
+        await reporter.close()
+
+
+async def test_a_server_that_knows_no_reports_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_report, "REPORT_SECONDS", 0)
+    evening, server = Evening([game()]), Operations([UnimplementedError("unknown")])
     async with watching(evening) as watch:
         reporter = FeedReporter(watch.poller, server, "nba", now=evening.clock)
         reporter.start()

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 import structlog
+from structlog.typing import EventDict
 from tests.support.builders.calls import PATTERN, details
 from tests.support.fakes.token_issuer import TokenIssuer
 from tests.support.processes.servers import async_worker
@@ -82,6 +83,12 @@ async def test_a_token_made_while_the_server_runs_is_accepted(tmp_path: Path) ->
                 await asyncio.sleep(0.05)
 
 
+async def until_logged(logs: list[EventDict], event: str) -> None:
+    async with asyncio.timeout(20):
+        while not any(entry["event"] == event for entry in logs):  # noqa: ASYNC110 - a list
+            await asyncio.sleep(0.05)
+
+
 async def test_a_file_that_is_damaged_while_the_server_runs_changes_nothing_and_is_logged(tmp_path: Path) -> None:
     path = tmp_path / "tokens.json"
     token = token_file.create(path, "alice", BOTH, utc_now())
@@ -91,10 +98,32 @@ async def test_a_file_that_is_damaged_while_the_server_runs_changes_nothing_and_
     ):
         with structlog.testing.capture_logs() as logs:
             path.write_text("{")
-            async with asyncio.timeout(20):
-                while not any(entry["event"] == "access_reload_failed" for entry in logs):  # noqa: ASYNC110 - a list
-                    await asyncio.sleep(0.05)
+            await until_logged(logs, "access_reload_failed")
         await PredictionServiceStub(channel).Predict(PredictRequest(pattern=PATTERN), metadata=bearer(token))
+
+
+async def test_a_file_that_could_not_be_used_is_read_again_once_it_can(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    old = token_file.create(path, "alice", BOTH, utc_now())
+    async with (
+        async_worker(tmp_path, tokens=str(path)) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        stub: Any = PredictionServiceStub(channel)
+        with structlog.testing.capture_logs() as logs:
+            replacement = tmp_path / "new.json"
+            new = token_file.create(replacement, "bob", BOTH, utc_now())
+            replacement.chmod(0o666)
+            replacement.rename(path)
+            await until_logged(logs, "access_reload_failed")
+            await stub.Predict(PredictRequest(pattern=PATTERN), metadata=bearer(old))
+            path.chmod(0o600)
+            await until_logged(logs, "access_reloaded")
+        await stub.Predict(PredictRequest(pattern=PATTERN), metadata=bearer(new))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Predict(PredictRequest(pattern=PATTERN), metadata=bearer(old))
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert [entry["event"] for entry in logs].count("access_reload_failed") == 1
 
 
 async def test_a_stream_ends_with_the_json_web_token_of_its_caller(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from contextlib import AbstractContextManager, ExitStack
 from contextvars import copy_context
 
@@ -17,8 +18,11 @@ from dejavu_server.admission.callers import (
     address_of,
     current_recording,
     is_loopback,
+    reserved,
 )
 from dejavu_server.admission.errors import CallerLimit
+
+ENDS = ["goes on", "is recorded", "was known", "fails", "is cancelled"]
 
 
 class Clock:
@@ -148,8 +152,7 @@ def test_games_and_bytes_are_limited_by_day() -> None:
         with call(callers):
             recording = current_recording.get()
             assert recording is not None
-            recording.check(games, size)
-            recording.add(games, size)
+            recording.reserve([(game, size // len(games)) for game in games])
 
     record({"a", "b"}, 50)
     record({"a"}, 50)
@@ -161,3 +164,38 @@ def test_games_and_bytes_are_limited_by_day() -> None:
     clock.now += DAY_SECONDS
     record({"c", "d"}, 100)
     assert current_recording.get() is None
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 60), st.sampled_from(ENDS)), max_size=20))
+def test_calls_in_progress_count_and_those_that_recorded_nothing_do_not(calls: list[tuple[str, int, str]]) -> None:
+    callers = Callers(CallerLimits(games=2, ledger_bytes=100), Clock())
+    copy_context().run(try_recording, callers, calls)
+
+
+def try_recording(callers: Callers, calls: list[tuple[str, int, str]]) -> None:
+    counted: list[tuple[str, int]] = []
+    with call(callers), ExitStack() as goes_on:
+        for entry in calls:
+            game, size, end = entry
+            fits = len({game, *(game for game, _ in counted)}) <= 2 and size + sum(size for _, size in counted) <= 100
+            block = ExitStack()
+            try:
+                unused = block.enter_context(reserved([(game, size)]))
+            except CallerLimit:
+                assert not fits
+                continue
+            assert fits
+            if end == "goes on":
+                goes_on.push(block)
+            elif end == "fails":
+                with pytest.raises(OSError, match="a disk"), block:
+                    raise OSError("a disk")
+            elif end == "is cancelled":
+                with pytest.raises(CancelledError), block:
+                    raise CancelledError
+            else:
+                if end == "was known":
+                    unused.append((game, size))
+                block.close()
+            if end not in {"fails", "was known"}:
+                counted.append((game, size))

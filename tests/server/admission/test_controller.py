@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ SERVICES = [
 METHODS = [f"/{service.full_name}/{method.name}" for service in SERVICES for method in service.methods]
 HEALTH = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
+REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 PREDICT = "/dejavu.v1.PredictionService/Predict"
 
 
@@ -56,11 +58,34 @@ def test_full_rooms_for_forecasts_and_streams_leave_that_of_health() -> None:
     assert refused == set(CallKind) - {CallKind.CONTROL, CallKind.WATCH}
 
 
-def test_watches_of_health_leave_room_for_health_checks() -> None:
+@pytest.mark.parametrize("lasting", [WATCH, REFLECTION, REFLECTION.replace("v1", "v1alpha")])
+def test_calls_that_last_leave_room_for_health_checks(lasting: str) -> None:
     controller = AdmissionController(call_limits(1, 1), clock=lambda: 0.0)
-    for _ in range(2048):  # one for each connection of a client of several servers
-        assert isinstance(controller.admit(WATCH, None), Permit)
+    for _ in range(2048):  # watches: one for each connection of a client of several servers
+        assert isinstance(controller.admit(lasting, None), Permit)
     assert isinstance(controller.admit(HEALTH, 1.0), Permit)
+
+
+def test_room_is_made_only_for_calls_that_have_none() -> None:
+    controller = AdmissionController(call_limits(1, 1), clock=lambda: 0.0)
+    held: list[Permit] = []
+    asked: list[CallKind] = []
+
+    def none(kind: CallKind) -> bool:
+        asked.append(kind)
+        return False
+
+    def oldest(kind: CallKind) -> bool:
+        asked.append(kind)
+        held.pop(0).release()
+        return True
+
+    while isinstance(permit := controller.admit(PREDICT, None, none), Permit):
+        held.append(permit)
+    assert asked == [CallKind.PREDICT]
+    assert isinstance(controller.admit(PREDICT, None, oldest), Permit)
+    assert isinstance(controller.admit(HEALTH, None, oldest), Permit)
+    assert asked == [CallKind.PREDICT] * 2
 
 
 def test_every_method_that_computes_or_reads_the_record_is_not_a_control_call() -> None:

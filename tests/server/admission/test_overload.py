@@ -19,7 +19,7 @@ from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_server.admission.controller import CallKind
+from dejavu_server.admission.controller import PATIENCE_SECONDS, CallKind
 from dejavu_server.api.converters import prediction
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.worker.worker import Worker
@@ -174,7 +174,7 @@ async def test_calls_that_send_headers_and_no_request_make_room_again(worker: Wo
     try:
         async with asyncio.timeout(20):
             # Not at once: a few calls beyond the limit are admitted for a moment.
-            while await code_of(stub.Predict(REQUEST)) is not grpc.StatusCode.RESOURCE_EXHAUSTED:  # noqa: ASYNC110
+            while worker.admission.in_progress(CallKind.PREDICT) < LIMIT:  # noqa: ASYNC110 - a number of the server
                 await asyncio.sleep(0.01)
             while await code_of(stub.Predict(REQUEST)) is not grpc.StatusCode.OK:  # noqa: ASYNC110 - an answer
                 await asyncio.sleep(0.05)
@@ -182,6 +182,33 @@ async def test_calls_that_send_headers_and_no_request_make_room_again(worker: Wo
                 await asyncio.sleep(0.01)
         assert counted(worker.metrics.refused, PREDICT, "NO_REQUEST") == 0, "a call that was ended counts twice"
     finally:
+        for writer in writers:
+            writer.close()
+
+
+async def test_calls_that_send_headers_again_and_again_do_not_keep_others_from_their_forecasts(
+    worker: Worker, stub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their places go to others long before their requests must be there."""
+    monkeypatch.setattr(worker.admission, "_request_seconds", 600.0)
+    writers: list[asyncio.StreamWriter] = []
+
+    async def hold() -> None:
+        while True:
+            writers.append(await send_headers_only(worker))
+            await asyncio.sleep(PATIENCE_SECONDS / LIMIT)  # twice as many as have room while they are patient
+
+    holding = asyncio.create_task(hold())
+    try:
+        async with asyncio.timeout(30):
+            while worker.admission.in_progress(CallKind.PREDICT) < LIMIT:  # noqa: ASYNC110 - a number of the server
+                await asyncio.sleep(0.01)
+            answered = 0
+            while answered < 5:
+                answered += await code_of(stub.Predict(REQUEST)) is grpc.StatusCode.OK
+                await asyncio.sleep(PATIENCE_SECONDS / 3)
+    finally:
+        holding.cancel()
         for writer in writers:
             writer.close()
 

@@ -56,6 +56,15 @@ async def test_a_bad_request_is_refused_with_its_field(
     assert [each.field for each in refused.value.field_violations] == [field]
 
 
+async def test_the_servers_own_lease_is_nobody_elses(holder: AsyncDejavuClient, worker: Worker) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        await holder.acquire_lease("model-gate", "a", 10.0)
+    assert [each.field for each in refused.value.field_violations] == ["name"]
+    with pytest.raises(InvalidArgumentError):
+        await holder.release_lease("model-gate", "a")
+    assert await holder.get_lease("model-gate") is None
+
+
 async def test_one_lease_too_many_is_refused(holder: AsyncDejavuClient) -> None:
     for number in range(MAX_LEASES):
         await holder.acquire_lease(f"lease-{number}", "a", 60.0)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_server.observability.activity import Activity, ThreadUsage, own_seconds
+from dejavu_server.observability.activity import Activity, ThreadUsage, own_seconds, waiting_outside
 
 INTERVAL = 1.0
 """Length of an interval as told to `check`; no time passes."""
@@ -47,6 +47,26 @@ def test_a_blocked_task_stalls_by_the_intervals_after_it_was_first_seen() -> Non
         assert [activity.check(INTERVAL) for _ in range(4)] == [0, 1, 2, 3]
         release.set()
     assert activity.check(INTERVAL) == 0
+
+
+def test_a_task_that_waits_for_another_machine_does_not_stall_until_it_goes_on() -> None:
+    activity, answered, release = Activity("compute"), threading.Event(), threading.Event()
+
+    def work() -> None:
+        with waiting_outside():
+            answered.wait()
+        release.wait()
+
+    with task_of(activity, work):
+        until_blocked()
+        assert [activity.check(INTERVAL) for _ in range(4)] == [0, 0, 0, 0]
+        answered.set()
+        until_blocked()
+        assert [activity.check(INTERVAL) for _ in range(2)] == [1, 2]
+        release.set()
+    assert activity.check(INTERVAL) == 0
+    with waiting_outside():  # without a task it is nothing
+        assert activity.check(INTERVAL) == 0
 
 
 def until_blocked() -> None:

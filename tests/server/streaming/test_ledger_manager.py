@@ -145,6 +145,30 @@ async def test_a_report_that_finds_the_ledger_gone_has_it_looked_at(url: str, tm
     await manager.close()
 
 
+@pytest.mark.parametrize("error", [LedgerUnavailable("a lock of a table"), RuntimeError("a fault")])
+async def test_a_ledger_that_does_not_say_its_size_is_looked_after_all_the_same(
+    url: str, error: Exception, monkeypatch: pytest.MonkeyPatch, log: list[MutableMapping[str, Any]]
+) -> None:
+    asked, asked_again = 0, asyncio.Event()
+
+    async def unknown(_: Ledger) -> int:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            asked_again.set()
+        raise error
+
+    monkeypatch.setattr(Ledger, "size_bytes", unknown)
+    manager = new_manager(url)
+    await manager.start()
+    async with asyncio.timeout(30):
+        await asked_again.wait()
+    assert [stored.sequence for stored in await recorded(manager, issued())] == [1]
+    await manager.close()
+    event = "ledger_size_unknown" if isinstance(error, LedgerUnavailable) else "ledger_failing"
+    assert [entry["log_level"] for entry in log if entry["event"] == event] == ["error"]
+
+
 async def test_a_drain_ends_streams_before_it_ends_recording_and_is_no_trouble(url: str) -> None:
     conditions = asyncio.Queue[LedgerHealth]()
     manager = new_manager(url, on_change=conditions.put_nowait)

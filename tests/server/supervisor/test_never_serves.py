@@ -8,6 +8,8 @@ import shutil
 import sys
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -167,3 +169,36 @@ async def test_a_start_that_fails_is_not_in_vain_while_another_worker_serves(
         await pool.start(1, lambda *_: None)
     assert (pool.serving(), pool.failed_starts) == ([], 1)
     await pool.end()
+
+
+class Starts:
+    """A pool that starts the workers that it is given."""
+
+    def __init__(self, *workers: Any) -> None:
+        self.workers = list(workers)
+        self.retired: list[Any] = []
+
+    async def start(self, slot: int, on_end: Any, *, renew: bool = False) -> Any:
+        worker = self.workers.pop(0)
+        if worker.ended:
+            on_end(worker, 0.0)
+        return worker
+
+    async def retire(self, worker: Any) -> None:
+        self.retired.append(worker)
+
+
+async def test_a_successor_that_ends_before_it_has_its_slot_replaces_nobody() -> None:
+    serves, ends = SimpleNamespace(pid=1, ended=False), SimpleNamespace(pid=2, ended=True)
+    pool: Any = Starts(ends, serves, ends, serves)
+    slot = WorkerSlot(0, pool)
+    with pytest.raises(StartError, match="worker 2 ended as soon as it served"):
+        await slot.fill()
+    assert [slot.worker] == [None]
+    await slot.fill()
+    with pytest.raises(StartError):
+        await slot.replace(first=True)
+    assert [slot.worker] == [serves]
+    assert pool.retired == []
+    await slot.replace(first=True)
+    assert pool.retired == [serves]

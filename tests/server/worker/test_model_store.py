@@ -11,6 +11,7 @@ from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.processes.servers import async_worker
 from tests.support.programs.model_servers import CHAMPION, challenger_version, workers_with_store
 
+from dejavu.v1 import model_change_pb2
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2 import PredictRequest
@@ -79,7 +80,7 @@ async def test_the_life_of_a_model(tmp_path: Path) -> None:
             assert old.forecast.model_version == CHAMPION
 
         back = await other.models.RollbackModel(pb.RollbackModelRequest(from_version=new))
-        assert (back.model.version, back.change.action) == (CHAMPION, pb.MODEL_ACTION_ROLLBACK)
+        assert (back.model.version, back.change.action) == (CHAMPION, model_change_pb2.MODEL_ACTION_ROLLBACK)
         assert not (await one.models.RollbackModel(pb.RollbackModelRequest(from_version=new))).HasField("change")
         page = await one.models.ListModelChanges(pb.ListModelChangesRequest(page_size=4))
         last = await one.models.ListModelChanges(
@@ -95,7 +96,7 @@ async def test_games_are_routed_and_answers_say_which_arm(tmp_path: Path) -> Non
     async with workers_with_store(tmp_path) as (one, other):
         await one.register()
         await one.models.LoadModel(pb.LoadModelRequest(model_version=new))
-        share = pb.GameShare(model_version="challenger", share=0.5)
+        share = model_change_pb2.GameShare(model_version="challenger", share=0.5)
         routed = await one.models.RouteGames(pb.RouteGamesRequest(shares=[share]))
         assert [(each.model_version, each.share) for each in routed.shares] == [(new, 0.5)]
         answers = [

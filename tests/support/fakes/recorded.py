@@ -11,7 +11,7 @@ from tests.support.fakes.service import forecast, outcome
 
 from dejavu.v1.market_pb2 import MARKET_SIDE_AWAY, Market, MarketAnswer, MarketSideAnswer, Odds
 from dejavu.v1.record_pb2 import MARKET_RESULT_WON, RecordedPrediction, Settlement
-from dejavu.v1.record_service_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard
+from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard
 
 GAME = "0022500123"
 MADE = datetime(2026, 1, 15, 2, 31, 0, 250, tzinfo=UTC)

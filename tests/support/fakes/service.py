@@ -56,10 +56,10 @@ from dejavu.v1.record_service_pb2 import (
     ListPredictionsResponse,
     ReportOutcomeRequest,
     ReportOutcomeResponse,
-    Scorecard,
     WithdrawOutcomeRequest,
     WithdrawOutcomeResponse,
 )
+from dejavu.v1.scorecard_pb2 import Scorecard
 
 
 @dataclass(frozen=True)

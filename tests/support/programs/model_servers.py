@@ -13,6 +13,7 @@ from tests.support.builders.bundles import publish_variant
 from tests.support.builders.made_once import made_once
 from tests.support.processes.servers import settings_in
 
+from dejavu.v1 import bundle_pb2
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
@@ -68,7 +69,7 @@ async def register(stub: ModelServiceAsyncStub, manifest: bytes | None = None) -
     text = (challenger() / "manifest.json").read_bytes() if manifest is None else manifest
 
     async def header() -> AsyncIterator[pb.RegisterBundleRequest]:
-        yield pb.RegisterBundleRequest(header=pb.BundleHeader(manifest=text, reason="a test"))
+        yield pb.RegisterBundleRequest(header=bundle_pb2.BundleHeader(manifest=text, reason="a test"))
 
     [answer] = [answer async for answer in stub.RegisterBundle(header())]
     return answer.registered

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 
+from dejavu.v1 import bundle_pb2
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu_client.errors import (
@@ -35,8 +36,8 @@ class Uploading:
         self._requests.put(None)
         self._channel.close()
 
-    def send(self, message: pb.BundleHeader | pb.BundleChunk) -> None:
-        if isinstance(message, pb.BundleHeader):
+    def send(self, message: bundle_pb2.BundleHeader | bundle_pb2.BundleChunk) -> None:
+        if isinstance(message, bundle_pb2.BundleHeader):
             self._requests.put(pb.RegisterBundleRequest(header=message))
         else:
             self._requests.put(pb.RegisterBundleRequest(chunk=message))
@@ -47,7 +48,7 @@ class Uploading:
     def begin(self, **changes: Any) -> dict[str, int]:
         """Sends the header; returns what is missing: name → bytes that are there."""
         manifest = (self.bundle / MANIFEST).read_bytes()
-        self.send(pb.BundleHeader(**{"manifest": manifest, "reason": "new season", **changes}))
+        self.send(bundle_pb2.BundleHeader(**{"manifest": manifest, "reason": "new season", **changes}))
         return {each.file: each.offset for each in self.answer().missing.files}
 
     def answer(self) -> pb.RegisterBundleResponse:
@@ -56,11 +57,11 @@ class Uploading:
         except grpc.RpcError as error:
             raise from_rpc_error(error, "the server") from error
 
-    def pieces(self, missing: dict[str, int]) -> Iterator[pb.BundleChunk]:
+    def pieces(self, missing: dict[str, int]) -> Iterator[bundle_pb2.BundleChunk]:
         for name, start in missing.items():
             content = (self.bundle / name).read_bytes()
             for offset in range(start, len(content), PIECE):
-                yield pb.BundleChunk(file=name, offset=offset, data=content[offset : offset + PIECE])
+                yield bundle_pb2.BundleChunk(file=name, offset=offset, data=content[offset : offset + PIECE])
 
     def finish(self, missing: dict[str, int]) -> pb.RegisteredModel:
         for piece in self.pieces(missing):

@@ -8,27 +8,28 @@ from typing import Final
 
 from rich.console import Console
 
+from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_client.formatting import percent, pluralize, signed
 from dejavu_client.output.responsive_table import ListingColumn, listing
 
 _DONE: Final = {
-    pb.MODEL_ACTION_REGISTER: "registered",
-    pb.MODEL_ACTION_LOAD: "staged",
-    pb.MODEL_ACTION_UNLOAD: "unloaded",
-    pb.MODEL_ACTION_PROMOTE: "promoted",
-    pb.MODEL_ACTION_ROLLBACK: "rolled back to",
-    pb.MODEL_ACTION_RETIRE: "retired",
-    pb.MODEL_ACTION_ROUTE: "routed games",
+    change_pb.MODEL_ACTION_REGISTER: "registered",
+    change_pb.MODEL_ACTION_LOAD: "staged",
+    change_pb.MODEL_ACTION_UNLOAD: "unloaded",
+    change_pb.MODEL_ACTION_PROMOTE: "promoted",
+    change_pb.MODEL_ACTION_ROLLBACK: "rolled back to",
+    change_pb.MODEL_ACTION_RETIRE: "retired",
+    change_pb.MODEL_ACTION_ROUTE: "routed games",
 }
 
 
-def shares_text(shares: Iterable[pb.GameShare]) -> str:
+def shares_text(shares: Iterable[change_pb.GameShare]) -> str:
     """Returns the shares of games in words."""
     return ", ".join(f"{share.model_version} {percent(share.share)}" for share in shares) or "all to the champion"
 
 
-def evidence_text(evidence: pb.ModelEvidence) -> str:
+def evidence_text(evidence: change_pb.ModelEvidence) -> str:
     """Returns what a change rests on in words."""
     return (
         f"{pluralize(evidence.games, 'game')} against {evidence.against_version}: "
@@ -38,7 +39,7 @@ def evidence_text(evidence: pb.ModelEvidence) -> str:
     )
 
 
-def change_text(change: pb.ModelChange) -> str:
+def change_text(change: change_pb.ModelChange) -> str:
     """Returns what a change did in words, in one line."""
     subject = change.model_version or shares_text(change.shares)
     instead = f", instead of {change.from_version}" if change.from_version else ""
@@ -64,15 +65,15 @@ def print_line(text: str) -> None:
     Console().print(text, highlight=False, markup=False)
 
 
-def _done(change: pb.ModelChange) -> str:
+def _done(change: change_pb.ModelChange) -> str:
     return f"{_DONE.get(change.action, 'changed')}{' by force' if change.forced else ''}"
 
 
-def _moment(change: pb.ModelChange) -> str:
+def _moment(change: change_pb.ModelChange) -> str:
     return f"{change.changed_time.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M}"
 
 
-_HISTORY: Final[Sequence[ListingColumn[pb.ModelChange]]] = (
+_HISTORY: Final[Sequence[ListingColumn[change_pb.ModelChange]]] = (
     ListingColumn("sequence", "right", 6, lambda change: f"{change.sequence:,}"),
     ListingColumn("when", "left", 9, _moment, of="changed_time"),
     ListingColumn("change", "left", 9, _done, "bold"),

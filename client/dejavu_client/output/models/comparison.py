@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from dejavu.v1 import model_service_pb2 as pb
+from dejavu.v1 import model_comparison_pb2 as pb
 from dejavu_client.formatting import percent, pluralize, signed
 
 THRESHOLD: Final = 20.0

@@ -4,7 +4,10 @@ isort:skip_file
 Models: those that a server has loaded, and the life of a model from its registration to its retirement."""
 
 from collections import abc as _abc
+from dejavu.v1 import bundle_pb2 as _bundle_pb2
 from dejavu.v1 import forecast_pb2 as _forecast_pb2
+from dejavu.v1 import model_change_pb2 as _model_change_pb2
+from dejavu.v1 import model_comparison_pb2 as _model_comparison_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -76,78 +79,6 @@ VERDICT_FIT: Verdict.ValueType  # 1
 VERDICT_UNFIT: Verdict.ValueType  # 2
 """At least one of the two does not hold."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
-
-class _ModelAction:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _ModelActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelAction.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    MODEL_ACTION_UNSPECIFIED: _ModelAction.ValueType  # 0
-    """Not specified."""
-    MODEL_ACTION_REGISTER: _ModelAction.ValueType  # 1
-    """Registered a model."""
-    MODEL_ACTION_LOAD: _ModelAction.ValueType  # 2
-    """Staged it."""
-    MODEL_ACTION_UNLOAD: _ModelAction.ValueType  # 3
-    """Took it back to the stage none."""
-    MODEL_ACTION_PROMOTE: _ModelAction.ValueType  # 4
-    """Made it the champion."""
-    MODEL_ACTION_ROLLBACK: _ModelAction.ValueType  # 5
-    """Made the previous model the champion again."""
-    MODEL_ACTION_RETIRE: _ModelAction.ValueType  # 6
-    """Retired it."""
-    MODEL_ACTION_ROUTE: _ModelAction.ValueType  # 7
-    """Set the shares of games."""
-
-class ModelAction(_ModelAction, metaclass=_ModelActionEnumTypeWrapper):
-    """What a change of models did."""
-
-MODEL_ACTION_UNSPECIFIED: ModelAction.ValueType  # 0
-"""Not specified."""
-MODEL_ACTION_REGISTER: ModelAction.ValueType  # 1
-"""Registered a model."""
-MODEL_ACTION_LOAD: ModelAction.ValueType  # 2
-"""Staged it."""
-MODEL_ACTION_UNLOAD: ModelAction.ValueType  # 3
-"""Took it back to the stage none."""
-MODEL_ACTION_PROMOTE: ModelAction.ValueType  # 4
-"""Made it the champion."""
-MODEL_ACTION_ROLLBACK: ModelAction.ValueType  # 5
-"""Made the previous model the champion again."""
-MODEL_ACTION_RETIRE: ModelAction.ValueType  # 6
-"""Retired it."""
-MODEL_ACTION_ROUTE: ModelAction.ValueType  # 7
-"""Set the shares of games."""
-Global___ModelAction: _TypeAlias = ModelAction  # noqa: Y015
-
-class _GateDecision:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _GateDecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GateDecision.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    GATE_DECISION_UNSPECIFIED: _GateDecision.ValueType  # 0
-    """Not specified."""
-    GATE_DECISION_CONTINUE: _GateDecision.ValueType  # 1
-    """Goes on: there is not enough evidence."""
-    GATE_DECISION_PROMOTE: _GateDecision.ValueType  # 2
-    """Promotes it: it is not worse, and its intervals hold."""
-    GATE_DECISION_RETIRE: _GateDecision.ValueType  # 3
-    """Retires it: it is worse."""
-
-class GateDecision(_GateDecision, metaclass=_GateDecisionEnumTypeWrapper):
-    """What the gate does with a challenger."""
-
-GATE_DECISION_UNSPECIFIED: GateDecision.ValueType  # 0
-"""Not specified."""
-GATE_DECISION_CONTINUE: GateDecision.ValueType  # 1
-"""Goes on: there is not enough evidence."""
-GATE_DECISION_PROMOTE: GateDecision.ValueType  # 2
-"""Promotes it: it is not worse, and its intervals hold."""
-GATE_DECISION_RETIRE: GateDecision.ValueType  # 3
-"""Retires it: it is worse."""
-Global___GateDecision: _TypeAlias = GateDecision  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
@@ -228,9 +159,9 @@ class Model(_message.Message):
     smallest_alpha: _builtins.float
     """The smallest alpha that its calibration allows for every horizon and minute; some allow less."""
     train_games: _builtins.int
-    """Number of training games."""
+    """Number of games that it was made from."""
     calibration_games: _builtins.int
-    """Number of games on which its intervals were calibrated."""
+    """Number of games of the calibration seasons."""
     database_entries: _builtins.int
     """Number of entries in its Dejavu database."""
     ratings_date: _builtins.str
@@ -268,11 +199,11 @@ class Model(_message.Message):
 
     @_builtins.property
     def train_seasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Training seasons, each by the year in which it ends."""
+        """Seasons of the games that it was made from, each by the year in which it ends."""
 
     @_builtins.property
     def calibration_seasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Seasons on which its intervals were calibrated, each by the year in which it ends."""
+        """The newest of them: those that the trainer was given as calibration seasons, each by the year in which it ends."""
 
     @_builtins.property
     def created_time(self) -> _timestamp_pb2.Timestamp:
@@ -541,18 +472,18 @@ class RegisterBundleRequest(_message.Message):
     HEADER_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def header(self) -> Global___BundleHeader:
+    def header(self) -> _bundle_pb2.BundleHeader:
         """The first message."""
 
     @_builtins.property
-    def chunk(self) -> Global___BundleChunk:
+    def chunk(self) -> _bundle_pb2.BundleChunk:
         """Every further message."""
 
     def __init__(
         self,
         *,
-        header: Global___BundleHeader | None = ...,
-        chunk: Global___BundleChunk | None = ...,
+        header: _bundle_pb2.BundleHeader | None = ...,
+        chunk: _bundle_pb2.BundleChunk | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "header", b"header", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -565,62 +496,6 @@ class RegisterBundleRequest(_message.Message):
 Global___RegisterBundleRequest: _TypeAlias = RegisterBundleRequest  # noqa: Y015
 
 @_typing.final
-class BundleHeader(_message.Message):
-    """Begins an upload."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MANIFEST_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    manifest: _builtins.bytes
-    """The manifest.json of the bundle, at most 1 MiB."""
-    reason: _builtins.str
-    """Why it is registered, for people, at most 500 characters."""
-    def __init__(
-        self,
-        *,
-        manifest: _builtins.bytes = ...,
-        reason: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest", "reason", b"reason"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___BundleHeader: _TypeAlias = BundleHeader  # noqa: Y015
-
-@_typing.final
-class BundleChunk(_message.Message):
-    """A piece of a file."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    FILE_FIELD_NUMBER: _builtins.int
-    OFFSET_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    file: _builtins.str
-    """Name of the file, as in the manifest."""
-    offset: _builtins.int
-    """Where the piece begins, in bytes: right after what the server has of the file."""
-    data: _builtins.bytes
-    """The piece, at most 1 MiB."""
-    def __init__(
-        self,
-        *,
-        file: _builtins.str = ...,
-        offset: _builtins.int = ...,
-        data: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "file", b"file", "offset", b"offset"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___BundleChunk: _TypeAlias = BundleChunk  # noqa: Y015
-
-@_typing.final
 class RegisterBundleResponse(_message.Message):
     """Answers an upload."""
 
@@ -629,7 +504,7 @@ class RegisterBundleResponse(_message.Message):
     MISSING_FIELD_NUMBER: _builtins.int
     REGISTERED_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def missing(self) -> Global___MissingFiles:
+    def missing(self) -> _bundle_pb2.MissingFiles:
         """The answer to the header."""
 
     @_builtins.property
@@ -639,7 +514,7 @@ class RegisterBundleResponse(_message.Message):
     def __init__(
         self,
         *,
-        missing: Global___MissingFiles | None = ...,
+        missing: _bundle_pb2.MissingFiles | None = ...,
         registered: Global___RegisteredModel | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["missing", b"missing", "part", b"part", "registered", b"registered"]  # noqa: Y015
@@ -651,56 +526,6 @@ class RegisterBundleResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___RegisterBundleResponse: _TypeAlias = RegisterBundleResponse  # noqa: Y015
-
-@_typing.final
-class MissingFiles(_message.Message):
-    """Files that the store lacks."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    FILES_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___MissingFile]:
-        """The files, in the order in which to send them."""
-
-    def __init__(
-        self,
-        *,
-        files: _abc.Iterable[Global___MissingFile] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___MissingFiles: _TypeAlias = MissingFiles  # noqa: Y015
-
-@_typing.final
-class MissingFile(_message.Message):
-    """A file that the store lacks."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    FILE_FIELD_NUMBER: _builtins.int
-    OFFSET_FIELD_NUMBER: _builtins.int
-    file: _builtins.str
-    """Its name."""
-    offset: _builtins.int
-    """How much of it the server has from an earlier upload, in bytes."""
-    def __init__(
-        self,
-        *,
-        file: _builtins.str = ...,
-        offset: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "offset", b"offset"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___MissingFile: _TypeAlias = MissingFile  # noqa: Y015
 
 @_typing.final
 class RegisteredModel(_message.Message):
@@ -769,14 +594,14 @@ class LoadModelResponse(_message.Message):
         """The model."""
 
     @_builtins.property
-    def change(self) -> Global___ModelChange:
+    def change(self) -> _model_change_pb2.ModelChange:
         """The change; absent if there was none."""
 
     def __init__(
         self,
         *,
         model: Global___Model | None = ...,
-        change: Global___ModelChange | None = ...,
+        change: _model_change_pb2.ModelChange | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -825,14 +650,14 @@ class UnloadModelResponse(_message.Message):
         """The model."""
 
     @_builtins.property
-    def change(self) -> Global___ModelChange:
+    def change(self) -> _model_change_pb2.ModelChange:
         """The change; absent if there was none."""
 
     def __init__(
         self,
         *,
         model: Global___Model | None = ...,
-        change: Global___ModelChange | None = ...,
+        change: _model_change_pb2.ModelChange | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -885,14 +710,14 @@ class PromoteModelResponse(_message.Message):
         """The model."""
 
     @_builtins.property
-    def change(self) -> Global___ModelChange:
+    def change(self) -> _model_change_pb2.ModelChange:
         """The change; absent if it was the champion already."""
 
     def __init__(
         self,
         *,
         model: Global___Model | None = ...,
-        change: Global___ModelChange | None = ...,
+        change: _model_change_pb2.ModelChange | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -941,14 +766,14 @@ class RollbackModelResponse(_message.Message):
         """The model."""
 
     @_builtins.property
-    def change(self) -> Global___ModelChange:
+    def change(self) -> _model_change_pb2.ModelChange:
         """The change; absent if from_version was not the champion any more."""
 
     def __init__(
         self,
         *,
         model: Global___Model | None = ...,
-        change: Global___ModelChange | None = ...,
+        change: _model_change_pb2.ModelChange | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -997,14 +822,14 @@ class RetireModelResponse(_message.Message):
         """The model."""
 
     @_builtins.property
-    def change(self) -> Global___ModelChange:
+    def change(self) -> _model_change_pb2.ModelChange:
         """The change; absent if there was none."""
 
     def __init__(
         self,
         *,
         model: Global___Model | None = ...,
-        change: Global___ModelChange | None = ...,
+        change: _model_change_pb2.ModelChange | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1025,13 +850,13 @@ class RouteGamesRequest(_message.Message):
     reason: _builtins.str
     """Why, for people, at most 500 characters."""
     @_builtins.property
-    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___GameShare]:
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[_model_change_pb2.GameShare]:
         """Shares of models that are not the champion, which answers all other games; empty: it answers all."""
 
     def __init__(
         self,
         *,
-        shares: _abc.Iterable[Global___GameShare] | None = ...,
+        shares: _abc.Iterable[_model_change_pb2.GameShare] | None = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -1051,18 +876,18 @@ class RouteGamesResponse(_message.Message):
     SHARES_FIELD_NUMBER: _builtins.int
     CHANGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___GameShare]:
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[_model_change_pb2.GameShare]:
         """The shares as they stand, without that of the champion."""
 
     @_builtins.property
-    def change(self) -> Global___ModelChange:
+    def change(self) -> _model_change_pb2.ModelChange:
         """The change; absent if there was none."""
 
     def __init__(
         self,
         *,
-        shares: _abc.Iterable[Global___GameShare] | None = ...,
-        change: Global___ModelChange | None = ...,
+        shares: _abc.Iterable[_model_change_pb2.GameShare] | None = ...,
+        change: _model_change_pb2.ModelChange | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1071,142 +896,6 @@ class RouteGamesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RouteGamesResponse: _TypeAlias = RouteGamesResponse  # noqa: Y015
-
-@_typing.final
-class GameShare(_message.Message):
-    """Share of the games that a model answers."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MODEL_VERSION_FIELD_NUMBER: _builtins.int
-    SHARE_FIELD_NUMBER: _builtins.int
-    model_version: _builtins.str
-    """Its version, or an alias; the model must be staged."""
-    share: _builtins.float
-    """The share, in (0, 1]; at most 1 in all. Which games: by SHA-256 of "dejavu arm {game_id}", the same ones always."""
-    def __init__(
-        self,
-        *,
-        model_version: _builtins.str = ...,
-        share: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_version", b"model_version", "share", b"share"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GameShare: _TypeAlias = GameShare  # noqa: Y015
-
-@_typing.final
-class ModelChange(_message.Message):
-    """A change of models, as recorded in the ledger."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ACTION_FIELD_NUMBER: _builtins.int
-    MODEL_VERSION_FIELD_NUMBER: _builtins.int
-    FROM_VERSION_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    FORCED_FIELD_NUMBER: _builtins.int
-    EVIDENCE_FIELD_NUMBER: _builtins.int
-    SHARES_FIELD_NUMBER: _builtins.int
-    CHANGED_TIME_FIELD_NUMBER: _builtins.int
-    CHANGED_BY_FIELD_NUMBER: _builtins.int
-    SEQUENCE_FIELD_NUMBER: _builtins.int
-    action: Global___ModelAction.ValueType
-    """What it did."""
-    model_version: _builtins.str
-    """Version of the model; empty for MODEL_ACTION_ROUTE."""
-    from_version: _builtins.str
-    """The champion until then, for a promotion and a rollback; empty if there was none."""
-    reason: _builtins.str
-    """Why, for people."""
-    forced: _builtins.bool
-    """Whether it was forced: the evidence did not suffice."""
-    changed_by: _builtins.str
-    """Who made it, such as "token:operator"; empty unless the server asked for tokens then. "gate" if the server did."""
-    sequence: _builtins.int
-    """Its position in the ledger: later forecasts are made by the models as it left them."""
-    @_builtins.property
-    def evidence(self) -> Global___ModelEvidence:
-        """What it rests on; absent if on nothing measured."""
-
-    @_builtins.property
-    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___GameShare]:
-        """The shares that it set."""
-
-    @_builtins.property
-    def changed_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was recorded."""
-
-    def __init__(
-        self,
-        *,
-        action: Global___ModelAction.ValueType = ...,
-        model_version: _builtins.str = ...,
-        from_version: _builtins.str = ...,
-        reason: _builtins.str = ...,
-        forced: _builtins.bool = ...,
-        evidence: Global___ModelEvidence | None = ...,
-        shares: _abc.Iterable[Global___GameShare] | None = ...,
-        changed_time: _timestamp_pb2.Timestamp | None = ...,
-        changed_by: _builtins.str = ...,
-        sequence: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_time", b"changed_time", "evidence", b"evidence"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "changed_by", b"changed_by", "changed_time", b"changed_time", "evidence", b"evidence", "forced", b"forced", "from_version", b"from_version", "model_version", b"model_version", "reason", b"reason", "sequence", b"sequence", "shares", b"shares"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ModelChange: _TypeAlias = ModelChange  # noqa: Y015
-
-@_typing.final
-class ModelEvidence(_message.Message):
-    """What a change of models rests on."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    AGAINST_VERSION_FIELD_NUMBER: _builtins.int
-    GAMES_FIELD_NUMBER: _builtins.int
-    CRPS_E_VALUE_FIELD_NUMBER: _builtins.int
-    BRIER_E_VALUE_FIELD_NUMBER: _builtins.int
-    CRPS_DIFFERENCE_FIELD_NUMBER: _builtins.int
-    BRIER_DIFFERENCE_FIELD_NUMBER: _builtins.int
-    COVERAGE_FIELD_NUMBER: _builtins.int
-    against_version: _builtins.str
-    """Version of the model that it was compared with."""
-    games: _builtins.int
-    """Number of games compared."""
-    crps_e_value: _builtins.float
-    """E-value of the CRPS."""
-    brier_e_value: _builtins.float
-    """E-value of the Brier score."""
-    crps_difference: _builtins.float
-    """Mean difference of the CRPS a game, in points; below 0: the model is better."""
-    brier_difference: _builtins.float
-    """Mean difference of the Brier score a game; below 0: the model is better."""
-    coverage: _builtins.float
-    """Share of the model's intervals that held."""
-    def __init__(
-        self,
-        *,
-        against_version: _builtins.str = ...,
-        games: _builtins.int = ...,
-        crps_e_value: _builtins.float = ...,
-        brier_e_value: _builtins.float = ...,
-        crps_difference: _builtins.float = ...,
-        brier_difference: _builtins.float = ...,
-        coverage: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["against_version", b"against_version", "brier_difference", b"brier_difference", "brier_e_value", b"brier_e_value", "coverage", b"coverage", "crps_difference", b"crps_difference", "crps_e_value", b"crps_e_value", "games", b"games"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ModelEvidence: _TypeAlias = ModelEvidence  # noqa: Y015
 
 @_typing.final
 class CompareModelsRequest(_message.Message):
@@ -1250,13 +939,13 @@ class CompareModelsResponse(_message.Message):
 
     COMPARISON_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def comparison(self) -> Global___ModelComparison:
+    def comparison(self) -> _model_comparison_pb2.ModelComparison:
         """The comparison."""
 
     def __init__(
         self,
         *,
-        comparison: Global___ModelComparison | None = ...,
+        comparison: _model_comparison_pb2.ModelComparison | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["comparison", b"comparison"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1265,194 +954,6 @@ class CompareModelsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CompareModelsResponse: _TypeAlias = CompareModelsResponse  # noqa: Y015
-
-@_typing.final
-class ModelComparison(_message.Message):
-    """Compares two models on exactly the same games and minutes, in the order in which the games were settled.
-
-    Each difference is a game's mean over its minutes, model − other; below 0 the model is better. The e-processes may be
-    looked at after every game (Choe & Ramdas 2021): whenever one of them reaches 20, its statement is shown, with an
-    error rate of at most 1 in 20 over all looks.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MODEL_VERSION_FIELD_NUMBER: _builtins.int
-    AGAINST_VERSION_FIELD_NUMBER: _builtins.int
-    GAMES_FIELD_NUMBER: _builtins.int
-    FORECASTS_FIELD_NUMBER: _builtins.int
-    CRPS_FIELD_NUMBER: _builtins.int
-    BRIER_FIELD_NUMBER: _builtins.int
-    COVERAGE_FIELD_NUMBER: _builtins.int
-    DECISION_FIELD_NUMBER: _builtins.int
-    DECISION_REASON_FIELD_NUMBER: _builtins.int
-    model_version: _builtins.str
-    """Version of the model."""
-    against_version: _builtins.str
-    """Version of the other model, or "persistence"."""
-    games: _builtins.int
-    """Number of games that both forecast in the same minutes."""
-    forecasts: _builtins.int
-    """Number of forecasts of each."""
-    decision: Global___GateDecision.ValueType
-    """What the gate would do now."""
-    decision_reason: _builtins.str
-    """Why, for people."""
-    @_builtins.property
-    def crps(self) -> Global___ScoreComparison:
-        """The CRPS, in points."""
-
-    @_builtins.property
-    def brier(self) -> Global___ScoreComparison:
-        """The Brier score of the probability that the home team leads."""
-
-    @_builtins.property
-    def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___IntervalCoverage]:
-        """Coverage of the model's intervals by alpha, ascending."""
-
-    def __init__(
-        self,
-        *,
-        model_version: _builtins.str = ...,
-        against_version: _builtins.str = ...,
-        games: _builtins.int = ...,
-        forecasts: _builtins.int = ...,
-        crps: Global___ScoreComparison | None = ...,
-        brier: Global___ScoreComparison | None = ...,
-        coverage: _abc.Iterable[Global___IntervalCoverage] | None = ...,
-        decision: Global___GateDecision.ValueType = ...,
-        decision_reason: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "crps", b"crps"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["against_version", b"against_version", "brier", b"brier", "coverage", b"coverage", "crps", b"crps", "decision", b"decision", "decision_reason", b"decision_reason", "forecasts", b"forecasts", "games", b"games", "model_version", b"model_version"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ModelComparison: _TypeAlias = ModelComparison  # noqa: Y015
-
-@_typing.final
-class ScoreComparison(_message.Message):
-    """Compares two models by one score."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SCORE_FIELD_NUMBER: _builtins.int
-    AGAINST_SCORE_FIELD_NUMBER: _builtins.int
-    DIFFERENCE_FIELD_NUMBER: _builtins.int
-    LOWER_FIELD_NUMBER: _builtins.int
-    UPPER_FIELD_NUMBER: _builtins.int
-    MARGIN_FIELD_NUMBER: _builtins.int
-    NOT_WORSE_E_VALUE_FIELD_NUMBER: _builtins.int
-    WORSE_E_VALUE_FIELD_NUMBER: _builtins.int
-    PATH_FIELD_NUMBER: _builtins.int
-    score: _builtins.float
-    """Mean score of the model."""
-    against_score: _builtins.float
-    """Mean score of the other."""
-    difference: _builtins.float
-    """Mean difference a game."""
-    lower: _builtins.float
-    """Lower end of the 95 % interval of the difference: Student's t over games; absent with fewer than two games."""
-    upper: _builtins.float
-    """Upper end."""
-    margin: _builtins.float
-    """By how much worse a challenger may be, fixed beforehand."""
-    not_worse_e_value: _builtins.float
-    """E-value that the model is not worse by the margin."""
-    worse_e_value: _builtins.float
-    """E-value that the model is worse by the margin."""
-    @_builtins.property
-    def path(self) -> _containers.RepeatedCompositeFieldContainer[Global___EValuePoint]:
-        """E-values after each game, at most 500 points evenly spaced, the last one included."""
-
-    def __init__(
-        self,
-        *,
-        score: _builtins.float = ...,
-        against_score: _builtins.float = ...,
-        difference: _builtins.float = ...,
-        lower: _builtins.float | None = ...,
-        upper: _builtins.float | None = ...,
-        margin: _builtins.float = ...,
-        not_worse_e_value: _builtins.float = ...,
-        worse_e_value: _builtins.float = ...,
-        path: _abc.Iterable[Global___EValuePoint] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_upper", b"_upper", "lower", b"lower", "upper", b"upper"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_upper", b"_upper", "against_score", b"against_score", "difference", b"difference", "lower", b"lower", "margin", b"margin", "not_worse_e_value", b"not_worse_e_value", "path", b"path", "score", b"score", "upper", b"upper", "worse_e_value", b"worse_e_value"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__lower: _TypeAlias = _typing.Literal["lower"]  # noqa: Y015
-    _WhichOneofArgType__lower: _TypeAlias = _typing.Literal["_lower", b"_lower"]  # noqa: Y015
-    _WhichOneofReturnType__upper: _TypeAlias = _typing.Literal["upper"]  # noqa: Y015
-    _WhichOneofArgType__upper: _TypeAlias = _typing.Literal["_upper", b"_upper"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__lower) -> _WhichOneofReturnType__lower | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__upper) -> _WhichOneofReturnType__upper | None: ...
-
-Global___ScoreComparison: _TypeAlias = ScoreComparison  # noqa: Y015
-
-@_typing.final
-class EValuePoint(_message.Message):
-    """E-values after a game."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    GAMES_FIELD_NUMBER: _builtins.int
-    NOT_WORSE_E_VALUE_FIELD_NUMBER: _builtins.int
-    WORSE_E_VALUE_FIELD_NUMBER: _builtins.int
-    games: _builtins.int
-    """Number of games until then."""
-    not_worse_e_value: _builtins.float
-    """E-value that the model is not worse by the margin."""
-    worse_e_value: _builtins.float
-    """E-value that the model is worse by the margin."""
-    def __init__(
-        self,
-        *,
-        games: _builtins.int = ...,
-        not_worse_e_value: _builtins.float = ...,
-        worse_e_value: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["games", b"games", "not_worse_e_value", b"not_worse_e_value", "worse_e_value", b"worse_e_value"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___EValuePoint: _TypeAlias = EValuePoint  # noqa: Y015
-
-@_typing.final
-class IntervalCoverage(_message.Message):
-    """Coverage of the intervals of one alpha."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ALPHA_FIELD_NUMBER: _builtins.int
-    COVERAGE_FIELD_NUMBER: _builtins.int
-    BOUND_FIELD_NUMBER: _builtins.int
-    alpha: _builtins.float
-    """The requested miscoverage rate."""
-    coverage: _builtins.float
-    """Share of intervals that contain the outcome: mean of the games' shares."""
-    bound: _builtins.float
-    """Coverage below which the gate does not promote."""
-    def __init__(
-        self,
-        *,
-        alpha: _builtins.float = ...,
-        coverage: _builtins.float = ...,
-        bound: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "bound", b"bound", "coverage", b"coverage"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___IntervalCoverage: _TypeAlias = IntervalCoverage  # noqa: Y015
 
 @_typing.final
 class ListModelChangesRequest(_message.Message):
@@ -1495,13 +996,13 @@ class ListModelChangesResponse(_message.Message):
     next_page_token: _builtins.str
     """Token of the next page; empty: there is none."""
     @_builtins.property
-    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelChange]:
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[_model_change_pb2.ModelChange]:
         """The changes, newest first."""
 
     def __init__(
         self,
         *,
-        changes: _abc.Iterable[Global___ModelChange] | None = ...,
+        changes: _abc.Iterable[_model_change_pb2.ModelChange] | None = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015

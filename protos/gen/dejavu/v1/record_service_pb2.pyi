@@ -6,7 +6,7 @@ The track record: outcomes to report, and queries of recorded and scored forecas
 from collections import abc as _abc
 from dejavu.v1 import forecast_pb2 as _forecast_pb2
 from dejavu.v1 import record_pb2 as _record_pb2
-from dejavu.v1 import retention_pb2 as _retention_pb2
+from dejavu.v1 import scorecard_pb2 as _scorecard_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -528,13 +528,13 @@ class GetScorecardResponse(_message.Message):
 
     SCORECARD_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def scorecard(self) -> Global___Scorecard:
+    def scorecard(self) -> _scorecard_pb2.Scorecard:
         """The scorecard."""
 
     def __init__(
         self,
         *,
-        scorecard: Global___Scorecard | None = ...,
+        scorecard: _scorecard_pb2.Scorecard | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["scorecard", b"scorecard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -543,470 +543,6 @@ class GetScorecardResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetScorecardResponse: _TypeAlias = GetScorecardResponse  # noqa: Y015
-
-@_typing.final
-class Figure(_message.Message):
-    """A metric over games and its 95 % interval: Student's t over the games' means, as one game is the unit. The mean of a
-    game is over its minutes, that of a minute over its forecasts.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    VALUE_FIELD_NUMBER: _builtins.int
-    LOWER_FIELD_NUMBER: _builtins.int
-    UPPER_FIELD_NUMBER: _builtins.int
-    value: _builtins.float
-    """Value."""
-    lower: _builtins.float
-    """Lower end; absent with fewer than two games."""
-    upper: _builtins.float
-    """Upper end; absent with fewer than two games."""
-    def __init__(
-        self,
-        *,
-        value: _builtins.float = ...,
-        lower: _builtins.float | None = ...,
-        upper: _builtins.float | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_upper", b"_upper", "lower", b"lower", "upper", b"upper"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_upper", b"_upper", "lower", b"lower", "upper", b"upper", "value", b"value"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__lower: _TypeAlias = _typing.Literal["lower"]  # noqa: Y015
-    _WhichOneofArgType__lower: _TypeAlias = _typing.Literal["_lower", b"_lower"]  # noqa: Y015
-    _WhichOneofReturnType__upper: _TypeAlias = _typing.Literal["upper"]  # noqa: Y015
-    _WhichOneofArgType__upper: _TypeAlias = _typing.Literal["_upper", b"_upper"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__lower) -> _WhichOneofReturnType__lower | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__upper) -> _WhichOneofReturnType__upper | None: ...
-
-Global___Figure: _TypeAlias = Figure  # noqa: Y015
-
-@_typing.final
-class CoverageFigure(_message.Message):
-    """Coverage of the intervals of one alpha."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ALPHA_FIELD_NUMBER: _builtins.int
-    GAMES_FIELD_NUMBER: _builtins.int
-    FORECASTS_FIELD_NUMBER: _builtins.int
-    COVERAGE_FIELD_NUMBER: _builtins.int
-    LOWER_FIELD_NUMBER: _builtins.int
-    UPPER_FIELD_NUMBER: _builtins.int
-    MEAN_WIDTH_FIELD_NUMBER: _builtins.int
-    alpha: _builtins.float
-    """The requested miscoverage rate."""
-    games: _builtins.int
-    """Number of games."""
-    forecasts: _builtins.int
-    """Number of forecasts."""
-    coverage: _builtins.float
-    """Share of intervals that contain the outcome: mean over a minute's forecasts, then over a game's minutes, then over
-    games.
-    """
-    lower: _builtins.float
-    """Lower end of the coverage's 95 % interval: Wilson's (1927) at an effective number of games, games · c · (1 − c) / v
-    with c the coverage and v the variance of the games' shares around it (divisor: games; at least 1e-12), at most the
-    number of pairs of a game and a minute. It is the number of games if that is 1, or if c is 0 or 1.
-    """
-    upper: _builtins.float
-    """Upper end of that interval."""
-    mean_width: _builtins.float
-    """Mean width of the intervals, in points."""
-    def __init__(
-        self,
-        *,
-        alpha: _builtins.float = ...,
-        games: _builtins.int = ...,
-        forecasts: _builtins.int = ...,
-        coverage: _builtins.float = ...,
-        lower: _builtins.float = ...,
-        upper: _builtins.float = ...,
-        mean_width: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "coverage", b"coverage", "forecasts", b"forecasts", "games", b"games", "lower", b"lower", "mean_width", b"mean_width", "upper", b"upper"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CoverageFigure: _TypeAlias = CoverageFigure  # noqa: Y015
-
-@_typing.final
-class MarketRecord(_message.Message):
-    """Results of betting the stakes returned with markets, one bet per forecast, game by game in order of their outcomes.
-    Each bet stakes its share of the bankroll before the game: the bets of a game are open at the same time.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    BETS_FIELD_NUMBER: _builtins.int
-    MARKETS_FIELD_NUMBER: _builtins.int
-    STAKED_FIELD_NUMBER: _builtins.int
-    PROFIT_FIELD_NUMBER: _builtins.int
-    ROI_FIELD_NUMBER: _builtins.int
-    TOTAL_RETURN_FIELD_NUMBER: _builtins.int
-    SHARPE_FIELD_NUMBER: _builtins.int
-    MAX_DRAWDOWN_FIELD_NUMBER: _builtins.int
-    ROI_LOWER_FIELD_NUMBER: _builtins.int
-    ROI_UPPER_FIELD_NUMBER: _builtins.int
-    EXPECTED_PROFIT_FIELD_NUMBER: _builtins.int
-    WON_FIELD_NUMBER: _builtins.int
-    LOST_FIELD_NUMBER: _builtins.int
-    PUSHED_FIELD_NUMBER: _builtins.int
-    GAMES_FIELD_NUMBER: _builtins.int
-    bets: _builtins.int
-    """Number of bets with a stake."""
-    markets: _builtins.int
-    """Number of forecasts with a market, with or without a stake."""
-    staked: _builtins.float
-    """The sum of stakes, as shares of the bankroll."""
-    profit: _builtins.float
-    """The sum of profits, as shares of the bankroll."""
-    roi: _builtins.float
-    """profit / staked. Absent without a stake."""
-    total_return: _builtins.float
-    """Growth of a bankroll that stakes these shares of itself, game after game: end / start − 1; −1 once all is lost."""
-    sharpe: _builtins.float
-    """Mean profit per game divided by its standard deviation (Sharpe 1994), as shares of the bankroll; the period is a
-    game with bets. Absent with fewer than two such games or a standard deviation of 0.
-    """
-    max_drawdown: _builtins.float
-    """Largest drop of that bankroll from a peak, as a share of the peak."""
-    roi_lower: _builtins.float
-    """Lower end of the 95 % interval of roi: Student's t over the games with bets, for a ratio of sums (Cochran 1977).
-    Absent with fewer than two such games, or if all of them returned the same share of their stakes.
-    """
-    roi_upper: _builtins.float
-    """Upper end of that interval."""
-    expected_profit: _builtins.float
-    """The sum of stake_fraction · expected_value over the bets, as recorded: the profit that the forecasts promised.
-    Absent from earlier releases.
-    """
-    won: _builtins.int
-    """Number of bets that won."""
-    lost: _builtins.int
-    """Number of bets that lost."""
-    pushed: _builtins.int
-    """Number of bets that were a push."""
-    games: _builtins.int
-    """Number of games with bets."""
-    def __init__(
-        self,
-        *,
-        bets: _builtins.int = ...,
-        markets: _builtins.int = ...,
-        staked: _builtins.float = ...,
-        profit: _builtins.float = ...,
-        roi: _builtins.float | None = ...,
-        total_return: _builtins.float = ...,
-        sharpe: _builtins.float | None = ...,
-        max_drawdown: _builtins.float = ...,
-        roi_lower: _builtins.float | None = ...,
-        roi_upper: _builtins.float | None = ...,
-        expected_profit: _builtins.float | None = ...,
-        won: _builtins.int = ...,
-        lost: _builtins.int = ...,
-        pushed: _builtins.int = ...,
-        games: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_profit", b"_expected_profit", "_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "expected_profit", b"expected_profit", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_profit", b"_expected_profit", "_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "bets", b"bets", "expected_profit", b"expected_profit", "games", b"games", "lost", b"lost", "markets", b"markets", "max_drawdown", b"max_drawdown", "profit", b"profit", "pushed", b"pushed", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe", "staked", b"staked", "total_return", b"total_return", "won", b"won"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__expected_profit: _TypeAlias = _typing.Literal["expected_profit"]  # noqa: Y015
-    _WhichOneofArgType__expected_profit: _TypeAlias = _typing.Literal["_expected_profit", b"_expected_profit"]  # noqa: Y015
-    _WhichOneofReturnType__roi: _TypeAlias = _typing.Literal["roi"]  # noqa: Y015
-    _WhichOneofArgType__roi: _TypeAlias = _typing.Literal["_roi", b"_roi"]  # noqa: Y015
-    _WhichOneofReturnType__roi_lower: _TypeAlias = _typing.Literal["roi_lower"]  # noqa: Y015
-    _WhichOneofArgType__roi_lower: _TypeAlias = _typing.Literal["_roi_lower", b"_roi_lower"]  # noqa: Y015
-    _WhichOneofReturnType__roi_upper: _TypeAlias = _typing.Literal["roi_upper"]  # noqa: Y015
-    _WhichOneofArgType__roi_upper: _TypeAlias = _typing.Literal["_roi_upper", b"_roi_upper"]  # noqa: Y015
-    _WhichOneofReturnType__sharpe: _TypeAlias = _typing.Literal["sharpe"]  # noqa: Y015
-    _WhichOneofArgType__sharpe: _TypeAlias = _typing.Literal["_sharpe", b"_sharpe"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_profit) -> _WhichOneofReturnType__expected_profit | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__roi) -> _WhichOneofReturnType__roi | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__roi_lower) -> _WhichOneofReturnType__roi_lower | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__roi_upper) -> _WhichOneofReturnType__roi_upper | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__sharpe) -> _WhichOneofReturnType__sharpe | None: ...
-
-Global___MarketRecord: _TypeAlias = MarketRecord  # noqa: Y015
-
-@_typing.final
-class Scorecard(_message.Message):
-    """Scores of forecasts. Metrics are means over games of each game's mean, in which each minute has the same weight:
-    several forecasts of one minute, with different alphas or margins, count as their mean.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    GAMES_FIELD_NUMBER: _builtins.int
-    FORECASTS_FIELD_NUMBER: _builtins.int
-    MAE_FIELD_NUMBER: _builtins.int
-    PERSISTENCE_MAE_FIELD_NUMBER: _builtins.int
-    MAE_DIFFERENCE_FIELD_NUMBER: _builtins.int
-    COVERAGE_FIELD_NUMBER: _builtins.int
-    CRPS_FIELD_NUMBER: _builtins.int
-    BRIER_FIELD_NUMBER: _builtins.int
-    ECE_FIELD_NUMBER: _builtins.int
-    MARKET_FIELD_NUMBER: _builtins.int
-    LEFT_OUT_FIELD_NUMBER: _builtins.int
-    LEADER_BRIER_FIELD_NUMBER: _builtins.int
-    BRIER_DIFFERENCE_FIELD_NUMBER: _builtins.int
-    RELIABILITY_FIELD_NUMBER: _builtins.int
-    PRUNED_FIELD_NUMBER: _builtins.int
-    TOTAL_FIELD_NUMBER: _builtins.int
-    games: _builtins.int
-    """Number of games."""
-    forecasts: _builtins.int
-    """Number of their forecasts."""
-    ece: _builtins.float
-    """Expected calibration error of that probability, 20 equal bins (Naeini et al. 2015), in which a forecast has the
-    weight 1 / (minutes of its game with forecasts) / (forecasts of its minute).
-    """
-    @_builtins.property
-    def mae(self) -> Global___Figure:
-        """Mean absolute error, in points."""
-
-    @_builtins.property
-    def persistence_mae(self) -> Global___Figure:
-        """Mean absolute error of persistence on the same games, in points."""
-
-    @_builtins.property
-    def mae_difference(self) -> Global___Figure:
-        """mae − persistence_mae, game by game; below 0 is better than persistence."""
-
-    @_builtins.property
-    def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoverageFigure]:
-        """Coverage by alpha, ascending."""
-
-    @_builtins.property
-    def crps(self) -> Global___Figure:
-        """Mean CRPS, in points, of the forecasts that have one."""
-
-    @_builtins.property
-    def brier(self) -> Global___Figure:
-        """Mean Brier score of the probability that the home team leads."""
-
-    @_builtins.property
-    def market(self) -> Global___MarketRecord:
-        """Absent where no market was given."""
-
-    @_builtins.property
-    def left_out(self) -> Global___LeftOut:
-        """How many settled forecasts that match the filter were left out, and why. Bets on them still count in the market.
-        Absent if none was.
-        """
-
-    @_builtins.property
-    def leader_brier(self) -> Global___Figure:
-        """Mean Brier score of the leader on the same games: the team that is ahead after the minute leads at the horizon with
-        certainty, a tie is even. Absent from earlier releases.
-        """
-
-    @_builtins.property
-    def brier_difference(self) -> Global___Figure:
-        """brier − leader_brier, game by game; below 0 is better than the leader. Absent from earlier releases."""
-
-    @_builtins.property
-    def reliability(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReliabilityBin]:
-        """Reliability of that probability: 10 equal bins, closed below, ascending; bins without forecasts are left out."""
-
-    @_builtins.property
-    def pruned(self) -> _retention_pb2.PrunedEntries:
-        """What was removed from the start of the ledger, and so does not count; absent if nothing was."""
-
-    @_builtins.property
-    def total(self) -> Global___TotalScorecard:
-        """Scores of the forecasts of total points, of those of these forecasts that have one and whose outcome has total_points.
-        Absent if there are none.
-        """
-
-    def __init__(
-        self,
-        *,
-        games: _builtins.int = ...,
-        forecasts: _builtins.int = ...,
-        mae: Global___Figure | None = ...,
-        persistence_mae: Global___Figure | None = ...,
-        mae_difference: Global___Figure | None = ...,
-        coverage: _abc.Iterable[Global___CoverageFigure] | None = ...,
-        crps: Global___Figure | None = ...,
-        brier: Global___Figure | None = ...,
-        ece: _builtins.float = ...,
-        market: Global___MarketRecord | None = ...,
-        left_out: Global___LeftOut | None = ...,
-        leader_brier: Global___Figure | None = ...,
-        brier_difference: Global___Figure | None = ...,
-        reliability: _abc.Iterable[Global___ReliabilityBin] | None = ...,
-        pruned: _retention_pb2.PrunedEntries | None = ...,
-        total: Global___TotalScorecard | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "crps", b"crps", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned", "total", b"total"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "coverage", b"coverage", "crps", b"crps", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned", "reliability", b"reliability", "total", b"total"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Scorecard: _TypeAlias = Scorecard  # noqa: Y015
-
-@_typing.final
-class TotalScorecard(_message.Message):
-    """Scores of forecasts of total points beside pace × time, which goes on at the rate of points so far: points · h / m
-    after m minutes, h the minutes up to the horizon. Means are over games as in Scorecard.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    GAMES_FIELD_NUMBER: _builtins.int
-    FORECASTS_FIELD_NUMBER: _builtins.int
-    MAE_FIELD_NUMBER: _builtins.int
-    PACE_MAE_FIELD_NUMBER: _builtins.int
-    MAE_DIFFERENCE_FIELD_NUMBER: _builtins.int
-    RELATIVE_DIFFERENCE_FIELD_NUMBER: _builtins.int
-    CRPS_FIELD_NUMBER: _builtins.int
-    COVERAGE_FIELD_NUMBER: _builtins.int
-    games: _builtins.int
-    """Number of games."""
-    forecasts: _builtins.int
-    """Number of their forecasts with a settled total."""
-    @_builtins.property
-    def mae(self) -> Global___Figure:
-        """Mean absolute error, in points."""
-
-    @_builtins.property
-    def pace_mae(self) -> Global___Figure:
-        """Mean absolute error of pace × time on the same forecasts, in points."""
-
-    @_builtins.property
-    def mae_difference(self) -> Global___Figure:
-        """mae − pace_mae, game by game, in points; below 0 is better than pace × time."""
-
-    @_builtins.property
-    def relative_difference(self) -> Global___Figure:
-        """mae_difference / pace_mae: −0.2 is an error that is 20 % smaller. Its interval is that of a ratio of means over games
-        (Cochran 1977, chapter 6), as that of MarketRecord.roi; without ends if all games have the same ratio. Absent if
-        pace × time had no error.
-        """
-
-    @_builtins.property
-    def crps(self) -> Global___Figure:
-        """Mean CRPS, in points."""
-
-    @_builtins.property
-    def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoverageFigure]:
-        """Coverage of the totals' intervals by alpha, ascending."""
-
-    def __init__(
-        self,
-        *,
-        games: _builtins.int = ...,
-        forecasts: _builtins.int = ...,
-        mae: Global___Figure | None = ...,
-        pace_mae: Global___Figure | None = ...,
-        mae_difference: Global___Figure | None = ...,
-        relative_difference: Global___Figure | None = ...,
-        crps: Global___Figure | None = ...,
-        coverage: _abc.Iterable[Global___CoverageFigure] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["crps", b"crps", "mae", b"mae", "mae_difference", b"mae_difference", "pace_mae", b"pace_mae", "relative_difference", b"relative_difference"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coverage", b"coverage", "crps", b"crps", "forecasts", b"forecasts", "games", b"games", "mae", b"mae", "mae_difference", b"mae_difference", "pace_mae", b"pace_mae", "relative_difference", b"relative_difference"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___TotalScorecard: _TypeAlias = TotalScorecard  # noqa: Y015
-
-@_typing.final
-class ReliabilityBin(_message.Message):
-    """The forecasts of a range of probabilities, and how often the home team led after them. A forecast has the weight that
-    it has in the ece, which gives each game the same weight over all bins.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    FROM_PROBABILITY_FIELD_NUMBER: _builtins.int
-    TO_PROBABILITY_FIELD_NUMBER: _builtins.int
-    GAMES_FIELD_NUMBER: _builtins.int
-    FORECASTS_FIELD_NUMBER: _builtins.int
-    MEAN_PROBABILITY_FIELD_NUMBER: _builtins.int
-    RATE_FIELD_NUMBER: _builtins.int
-    LOWER_FIELD_NUMBER: _builtins.int
-    UPPER_FIELD_NUMBER: _builtins.int
-    from_probability: _builtins.float
-    """Lower end of the range, included."""
-    to_probability: _builtins.float
-    """Upper end of the range, included only if it is 1."""
-    games: _builtins.int
-    """Number of games with forecasts in the range."""
-    forecasts: _builtins.int
-    """Number of these forecasts."""
-    mean_probability: _builtins.float
-    """Weighted mean of their probabilities."""
-    rate: _builtins.float
-    """Weighted share of them after which the home team led at the horizon."""
-    lower: _builtins.float
-    """Lower end of the rate's 95 % interval: Wilson's (1927) at an effective number of games (Kish 1965), (Σ w)² / Σ w²
-    with w the sums of the weights of each game in the range.
-    """
-    upper: _builtins.float
-    """Upper end of that interval."""
-    def __init__(
-        self,
-        *,
-        from_probability: _builtins.float = ...,
-        to_probability: _builtins.float = ...,
-        games: _builtins.int = ...,
-        forecasts: _builtins.int = ...,
-        mean_probability: _builtins.float = ...,
-        rate: _builtins.float = ...,
-        lower: _builtins.float = ...,
-        upper: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecasts", b"forecasts", "from_probability", b"from_probability", "games", b"games", "lower", b"lower", "mean_probability", b"mean_probability", "rate", b"rate", "to_probability", b"to_probability", "upper", b"upper"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ReliabilityBin: _TypeAlias = ReliabilityBin  # noqa: Y015
-
-@_typing.final
-class LeftOut(_message.Message):
-    """Numbers of settled forecasts that a scorecard leaves out, by reason; a late forecast counts only as late."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SUPERSEDED_FIELD_NUMBER: _builtins.int
-    LATER_MINUTE_FIELD_NUMBER: _builtins.int
-    LATE_TIME_FIELD_NUMBER: _builtins.int
-    superseded: _builtins.int
-    """Superseded by a later revision."""
-    later_minute: _builtins.int
-    """Recorded when the ledger had a forecast from more than two minutes of play later (LATE_REASON_LATER_MINUTE)."""
-    late_time: _builtins.int
-    """Recorded long after the game's newest minute of play (LATE_REASON_TIME)."""
-    def __init__(
-        self,
-        *,
-        superseded: _builtins.int = ...,
-        later_minute: _builtins.int = ...,
-        late_time: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["late_time", b"late_time", "later_minute", b"later_minute", "superseded", b"superseded"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___LeftOut: _TypeAlias = LeftOut  # noqa: Y015
 
 @_typing.final
 class GetLeaderboardRequest(_message.Message):
@@ -1148,7 +684,7 @@ class PairedFigure(_message.Message):
     against_score: _builtins.float
     """Of the champion."""
     @_builtins.property
-    def difference(self) -> Global___Figure:
+    def difference(self) -> _scorecard_pb2.Figure:
         """score − against_score, game by game; below 0 the model is better."""
 
     def __init__(
@@ -1156,7 +692,7 @@ class PairedFigure(_message.Message):
         *,
         score: _builtins.float = ...,
         against_score: _builtins.float = ...,
-        difference: Global___Figure | None = ...,
+        difference: _scorecard_pb2.Figure | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1183,7 +719,7 @@ class LeaderboardRow(_message.Message):
     value: _builtins.float
     """Value of the metric."""
     @_builtins.property
-    def scorecard(self) -> Global___Scorecard:
+    def scorecard(self) -> _scorecard_pb2.Scorecard:
         """The full scorecard."""
 
     def __init__(
@@ -1192,7 +728,7 @@ class LeaderboardRow(_message.Message):
         rank: _builtins.int = ...,
         model_version: _builtins.str = ...,
         value: _builtins.float = ...,
-        scorecard: Global___Scorecard | None = ...,
+        scorecard: _scorecard_pb2.Scorecard | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["scorecard", b"scorecard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

@@ -3,13 +3,19 @@
 Most what-ifs ask for different games with the same options. What an answer says beside its numbers is made once, by the
 path of any request, and kept until the model, its online state or the day changes. The others take the numbers of their
 game from the compiled models, many at once under load, and no other object is made for them.
+
+A template keeps its models in memory, so it goes with the online state that it was made by: when the model learns from
+an outcome, and when the worker gives it up.
 """
 
 from __future__ import annotations
 
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from dejavu.v1 import forecast_pb2
@@ -18,6 +24,7 @@ from dejavu_common.yielding import map_yielding
 from dejavu_feed.game_day import day_bounds, game_day
 from dejavu_models.errors import InvalidInput
 from dejavu_models.forecast_query import are_differentials
+from dejavu_models.forecaster.active_state import ActiveState
 from dejavu_models.forecaster.alike import AlikeGame, AlikeGames, AlikeNumbers
 from dejavu_server.api.cache.what_ifs import Predict
 from dejavu_server.api.converters.alike import alike_key, fill
@@ -44,6 +51,7 @@ class _Template:
         games: forecasts the others.
         model_version: as requested.
         begin, end: bounds of its day.
+        state: has it dropped when the online state ends.
     """
 
     forecast: forecast_pb2.Forecast
@@ -51,6 +59,7 @@ class _Template:
     model_version: str
     begin: datetime
     end: datetime
+    state: weakref.ref[ActiveState]
 
     def put(
         self,
@@ -80,7 +89,7 @@ class AnswerTemplates:
         self._forecasts = forecasts
         self._clock = clock
         self._predict = predict
-        self._templates: dict[object, _Template] = {}
+        self._templates: OrderedDict[object, _Template] = OrderedDict()
 
     async def answer(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
         """Answers a what-if, which names no game.
@@ -154,6 +163,7 @@ class AnswerTemplates:
 
     async def _make(self, key: object, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:
         """Answers a request by the path of any, and keeps a copy of its answer as template."""
+        self._templates.pop(key, None)
         now = self._clock()
         begin, end = day_bounds(now)
         version = request.model_version
@@ -162,15 +172,23 @@ class AnswerTemplates:
         except InvalidInput:
             games = None  # refused below
         response = await self._predict(request, context)
-        self._templates.pop(key, None)
-        if games is not None:
-            template = _Template(response.forecast, games, version, begin, end)
+        state = None if games is None else games.state()
+        if games is not None and state is not None:
+            ended = weakref.ref(state, partial(_forget, self._templates, key))
+            template = _Template(response.forecast, games, version, begin, end, ended)
             # The same before and after: then it was made by this model and state, on this day.
             if self._is_current(template):
-                if len(self._templates) >= MAX_TEMPLATES:
-                    self._templates.pop(next(iter(self._templates)))
+                if len(self._templates) >= MAX_TEMPLATES and key not in self._templates:
+                    self._templates.popitem(last=False)
                 self._templates[key] = template
         return response
+
+
+def _forget(templates: OrderedDict[object, _Template], key: object, ended: weakref.ref[ActiveState]) -> None:
+    """Drops the template of an online state that has ended."""
+    template = templates.get(key)
+    if template is not None and template.state is ended:
+        templates.pop(key, None)
 
 
 def _valid_game(request: pb.PredictRequest) -> AlikeGame | None:

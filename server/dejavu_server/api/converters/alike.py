@@ -8,6 +8,7 @@ from typing import Final
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_common.yielding import map_yielding
+from dejavu_models.forecast_query import MAX_QUANTILES
 from dejavu_models.forecaster.alike import AlikeNumbers
 
 LEAST: Final = 4
@@ -35,10 +36,15 @@ async def alike(requests: Sequence[PredictRequest]) -> list[list[int]]:
 
 
 def alike_key(request: PredictRequest) -> object:
-    """Returns what is equal for requests that differ in their numbers only; None if it has more than those."""
+    """Returns what is equal for requests that differ in their numbers only; None if it has more than those.
+
+    Also None if it has too many quantiles: to copy and hash a message full of them would take longer than to refuse it.
+    """
     for field, _ in request.ListFields():  # a generator takes twice as long
         if field not in _FIELDS:
             return None
+    if len(request.quantile_levels) > MAX_QUANTILES:
+        return None
     return (
         len(request.pattern),
         request.horizon,

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from dejavu.v1 import model_service_pb2 as pb
+from dejavu.v1 import model_comparison_pb2 as pb
 from dejavu_models.comparison import Comparison, GateDecision, GateSettings, Judgement, ScoreComparison
 from dejavu_server.forecasting.lifecycle.evidence import ModelPair
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date
 
+from dejavu.v1 import model_change_pb2
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_models.manifest import Manifest
 from dejavu_models.registry.stages import ALIASES, ModelChange, ModelEvidence, NotRegistered, Roster
@@ -85,17 +86,17 @@ def replica_messages(version: str, workers: Iterable[Replicas]) -> list[pb.Model
     ]
 
 
-def share_messages(shares: Iterable[tuple[str, float]]) -> list[pb.GameShare]:
+def share_messages(shares: Iterable[tuple[str, float]]) -> list[model_change_pb2.GameShare]:
     """Converts shares of games."""
-    return [pb.GameShare(model_version=version, share=share) for version, share in shares]
+    return [model_change_pb2.GameShare(model_version=version, share=share) for version, share in shares]
 
 
-def change_message(change: ModelChange | None) -> pb.ModelChange | None:
+def change_message(change: ModelChange | None) -> model_change_pb2.ModelChange | None:
     """Converts a recorded change of models; None if there is none."""
     if change is None:
         return None
-    return pb.ModelChange(
-        action=pb.ModelAction.Value(f"MODEL_ACTION_{change.action.name}"),
+    return model_change_pb2.ModelChange(
+        action=model_change_pb2.ModelAction.Value(f"MODEL_ACTION_{change.action.name}"),
         model_version=change.model_version,
         from_version=change.from_version,
         reason=change.reason,
@@ -108,8 +109,8 @@ def change_message(change: ModelChange | None) -> pb.ModelChange | None:
     )
 
 
-def evidence_message(evidence: ModelEvidence | None) -> pb.ModelEvidence | None:
+def evidence_message(evidence: ModelEvidence | None) -> model_change_pb2.ModelEvidence | None:
     """Converts what a change rests on; None if it rests on nothing measured."""
     if evidence is None:
         return None
-    return message_of(pb.ModelEvidence, evidence, against_version=evidence.against)
+    return message_of(model_change_pb2.ModelEvidence, evidence, against_version=evidence.against)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dejavu.v1 import record_pb2, retention_pb2
+from dejavu.v1 import record_pb2, retention_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
 from dejavu_models.comparison import ShadowRow
@@ -105,23 +105,23 @@ def pruned_message(removed: PrunedStatement | None) -> retention_pb2.PrunedEntri
     )
 
 
-def scorecard_message(card: Scorecard, removed: PrunedStatement | None = None) -> pb.Scorecard:
+def scorecard_message(card: Scorecard, removed: PrunedStatement | None = None) -> scorecard_pb2.Scorecard:
     """Converts a scorecard, and what was removed of the record, to a message."""
     return message_of(
-        pb.Scorecard,
+        scorecard_pb2.Scorecard,
         card,
         mae=_estimate_message(card.mae),
         persistence_mae=_estimate_message(card.persistence_mae),
         mae_difference=_estimate_message(card.mae_difference),
-        coverage=[message_of(pb.CoverageFigure, each) for each in card.coverage],
+        coverage=[message_of(scorecard_pb2.CoverageFigure, each) for each in card.coverage],
         crps=_estimate_message(card.crps),
         brier=_estimate_message(card.brier),
-        market=None if card.market is None else message_of(pb.MarketRecord, card.market),
+        market=None if card.market is None else message_of(scorecard_pb2.MarketRecord, card.market),
         total=None if card.total is None else _total_message(card.total),
-        left_out=message_of(pb.LeftOut, card.left_out) if any(card.left_out) else None,
+        left_out=message_of(scorecard_pb2.LeftOut, card.left_out) if any(card.left_out) else None,
         leader_brier=_estimate_message(card.leader_brier),
         brier_difference=_estimate_message(card.brier_difference),
-        reliability=[message_of(pb.ReliabilityBin, each) for each in card.reliability],
+        reliability=[message_of(scorecard_pb2.ReliabilityBin, each) for each in card.reliability],
         pruned=pruned_message(removed),
     )
 
@@ -152,21 +152,21 @@ def _paired_message(paired: PairedScore) -> pb.PairedFigure:
     return message_of(pb.PairedFigure, paired, difference=_estimate_message(paired.difference))
 
 
-def _total_message(card: TotalScorecard) -> pb.TotalScorecard:
+def _total_message(card: TotalScorecard) -> scorecard_pb2.TotalScorecard:
     return message_of(
-        pb.TotalScorecard,
+        scorecard_pb2.TotalScorecard,
         card,
         mae=_estimate_message(card.mae),
         pace_mae=_estimate_message(card.pace_mae),
         mae_difference=_estimate_message(card.mae_difference),
         relative_difference=_estimate_message(card.relative_difference),
         crps=_estimate_message(card.crps),
-        coverage=[message_of(pb.CoverageFigure, each) for each in card.coverage],
+        coverage=[message_of(scorecard_pb2.CoverageFigure, each) for each in card.coverage],
     )
 
 
-def _estimate_message(estimate: ScoreEstimate | None) -> pb.Figure | None:
-    return None if estimate is None else message_of(pb.Figure, estimate)
+def _estimate_message(estimate: ScoreEstimate | None) -> scorecard_pb2.Figure | None:
+    return None if estimate is None else message_of(scorecard_pb2.Figure, estimate)
 
 
 def outcome_message(outcome: ReportedOutcome) -> record_pb2.Outcome:

@@ -158,7 +158,7 @@ def game_query(request: pb.GetPredictionRequest) -> GameQuery:
     minute = request.elapsed_minutes if request.HasField("elapsed_minutes") else None
     faults.read(_check_minute, None, minute, "elapsed_minutes")
     faults.raise_first()
-    return GameQuery(request.game_id, horizon, minute, request.model_version)
+    return GameQuery(request.game_id, horizon, minute, _storable(request.model_version))
 
 
 def list_query(request: pb.ListPredictionsRequest) -> ListQuery:
@@ -251,9 +251,14 @@ def _common_fields(
         "last_day": last_day,
         "team": code,
         "min_confidence": confidence,
-        "model_version": request.model_version,
+        "model_version": _storable(request.model_version),
         "replays": request.include_replays,
     }
+
+
+def _storable(text: str) -> str:
+    """Returns a text to search for, without NUL, which no recorded text has and PostgreSQL takes for an error."""
+    return text.replace("\0", "\ufffd")
 
 
 def _day(text: str, field: str) -> int | None:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+from dejavu.v1 import bundle_pb2
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_models.errors import quoted
 from dejavu_models.manifest import Manifest
@@ -69,7 +70,7 @@ class BundleReceiver:
         """Receives one bundle.
 
         Raises:
-            BundleError, DejavuError: if it is refused; see docs/clients.md. What was received until then stays, as far
+            BundleError, DejavuError: if it is refused; see docs/calls.md. What was received until then stays, as far
                 as it can be part of the bundle.
         """
         messages = _Messages(requests, self._idle_seconds, self._max_seconds)
@@ -80,8 +81,8 @@ class BundleReceiver:
             async with AsyncExitStack() as stack:
                 upload = await self._begin(stack, header.manifest, manifest)
                 if offsets := upload.offsets:
-                    files = [pb.MissingFile(file=name, offset=offset) for name, offset in offsets.items()]
-                    yield pb.RegisterBundleResponse(missing=pb.MissingFiles(files=files))
+                    files = [bundle_pb2.MissingFile(file=name, offset=offset) for name, offset in offsets.items()]
+                    yield pb.RegisterBundleResponse(missing=bundle_pb2.MissingFiles(files=files))
                     await self._receive(messages, upload)
                 contents = await _in_thread(upload.contents)
                 put = partial(self._store.put_contents, check=self._check)
@@ -89,7 +90,7 @@ class BundleReceiver:
                 await _in_thread(self._store.uploads.finish, header.manifest, manifest.version)
         yield pb.RegisterBundleResponse(registered=await self._register(manifest.version, header.reason))
 
-    async def _header(self, messages: _Messages) -> pb.BundleHeader:
+    async def _header(self, messages: _Messages) -> bundle_pb2.BundleHeader:
         """Returns the first message.
 
         Raises:

@@ -175,8 +175,9 @@ class AnswerCache:
         answer = None
         try:
             if self._shared is not None:
-                answer = await self._shared.get(request, validity)
-                if answer is not None and answer.is_current(self._clock()):
+                found = await self._shared.get(request, validity)
+                if found is not None and found.is_current(self._clock()):
+                    answer = found
                     self._count_hit(answer)
                     self._keep(request, answer, owner, validity)
                     return answer, True

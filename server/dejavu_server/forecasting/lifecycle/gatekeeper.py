@@ -27,7 +27,7 @@ from dejavu_server.ledger.database.backend import Connection, StopSignal
 from dejavu_server.ledger.queries import model_changes, scorecards
 from dejavu_server.observability.periodic import PeriodicTask
 
-LEASE: Final = "model-gate"
+LEASE: Final = leases.MODEL_GATE
 """Name of the lease that says which worker is the gatekeeper."""
 
 LEASE_TIME: Final = timedelta(minutes=5)
@@ -133,6 +133,7 @@ class Gatekeeper:
         self._mode = mode
         self._rollback = rollback
         self._judged: _Standing | None = None
+        self._failed = False  # a change since the last look
         self._said: dict[tuple[str, str], GateDecision] = {}
         self._shown: set[str] = set()
         self._task = PeriodicTask("gatekeeper", seconds, self.look)
@@ -162,9 +163,11 @@ class Gatekeeper:
         standing = await self._ledger.read(_standing)
         if standing == self._judged or not standing.roster.champion:
             return
+        self._failed = False
         await self._judge_challengers(standing.roster)
         await self._watch_champion(standing)
-        self._judged = standing
+        if not self._failed:  # else all is judged again, and the change tried again
+            self._judged = standing
 
     async def _holds_lease(self) -> bool:
         """Returns whether this worker holds the lease, after asking for it if no other does."""
@@ -219,6 +222,7 @@ class Gatekeeper:
         try:
             await change(version, judgement.reason, CALLER)
         except DejavuError as error:
+            self._failed = True
             _log.warning("gate_change_failed", model=version, decision=judgement.decision.value, error=str(error))
 
     def _say(self, version: str, against: str, judgement: Judgement) -> None:

@@ -62,7 +62,7 @@ class ModelLoader:
         self._lock = asyncio.Lock()
         self._tried: dict[str, float] = {}
         self._demanded = -DEMAND_SECONDS
-        self._coming = set[str]()  # loaded on demand
+        self._coming: dict[str, asyncio.Task[None]] = {}  # loaded on demand
         self.failures: dict[str, LoadFailure] = {}
 
     def is_due(self, version: str, wish: str) -> bool:
@@ -107,16 +107,18 @@ class ModelLoader:
             Overloaded: if another one was loaded for a caller just now.
             ModelLoadFailed: if it cannot be loaded.
         """
-        if version not in self._coming and self.is_due(version, ""):
+        loading = self._coming.get(version)
+        if loading is None and self.is_due(version, ""):
             now = time.monotonic()
             if now - self._demanded < DEMAND_SECONDS:
                 raise Overloaded(f"a model was loaded on demand within the last {DEMAND_SECONDS:g} s")
             self._demanded = now
-            self._coming.add(version)
-            try:
-                await self.load(version)
-            finally:
-                self._coming.discard(version)
+            # In a task of its own, since a caller that hangs up must not end it: the thread that reads the ledger would
+            # go on beside the next one, and both would count the same outcomes.
+            loading = self._coming[version] = asyncio.create_task(self.load(version), name=f"load-{version}")
+            loading.add_done_callback(lambda _: self._coming.pop(version))
+        if loading is not None:
+            await asyncio.shield(loading)
         async with self._lock:  # another caller may have begun to load it
             failure = self.failures.get(version)
         if failure is not None and not self._models.is_loaded([version]):

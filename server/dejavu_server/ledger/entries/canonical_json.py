@@ -16,9 +16,22 @@ _PYTHON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=F
 
 
 def _encode(value: object) -> str:
+    _check_names(value)
     text = _PYTHON.encode(value)
     text.encode()  # refuse lone surrogates here, before the database does
     return text
+
+
+def _check_names(value: object) -> None:
+    """Refuses names that are not text, which Python's encoder would turn into text."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            if not isinstance(name, str):
+                raise TypeError(f"names must be text, not {type(name).__name__}")
+            _check_names(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _check_names(each)
 
 
 # An extension that an earlier version built, in a checkout that was updated since, lacks it.

@@ -11,22 +11,23 @@ from google.protobuf.message import Message
 from tests.support.fakes.service import Abort, FakeServer
 from tests.support.harness.clients import Run
 
+from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
 
 VERSION, CHAMPION = "b" * 16, "a" * 16
 
 
-def change(action: pb.ModelAction.ValueType, **fields: object) -> pb.ModelChange:
-    return pb.ModelChange(action=action, model_version=VERSION, sequence=7, **fields)  # type: ignore[arg-type]
+def change(action: change_pb.ModelAction.ValueType, **fields: object) -> change_pb.ModelChange:
+    return change_pb.ModelChange(action=action, model_version=VERSION, sequence=7, **fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("command", "method", "answer", "says"),
     [
-        ("load", "LoadModel", pb.LoadModelResponse(change=change(pb.MODEL_ACTION_LOAD)), "staged"),
-        ("unload", "UnloadModel", pb.UnloadModelResponse(change=change(pb.MODEL_ACTION_UNLOAD)), "unloaded"),
-        ("promote", "PromoteModel", pb.PromoteModelResponse(change=change(pb.MODEL_ACTION_PROMOTE)), "promoted"),
-        ("retire", "RetireModel", pb.RetireModelResponse(change=change(pb.MODEL_ACTION_RETIRE)), "retired"),
+        ("load", "LoadModel", pb.LoadModelResponse(change=change(change_pb.MODEL_ACTION_LOAD)), "staged"),
+        ("unload", "UnloadModel", pb.UnloadModelResponse(change=change(change_pb.MODEL_ACTION_UNLOAD)), "unloaded"),
+        ("promote", "PromoteModel", pb.PromoteModelResponse(change=change(change_pb.MODEL_ACTION_PROMOTE)), "promoted"),
+        ("retire", "RetireModel", pb.RetireModelResponse(change=change(change_pb.MODEL_ACTION_RETIRE)), "retired"),
     ],
 )
 def test_a_change_is_asked_for_and_told(
@@ -52,7 +53,9 @@ def test_an_alias_is_looked_up_once_so_that_a_repeated_request_means_the_same_mo
 
 
 def test_a_rollback_names_the_champion_that_it_replaces(server: FakeServer, run: Run) -> None:
-    done = pb.ModelChange(action=pb.MODEL_ACTION_ROLLBACK, model_version=CHAMPION, from_version=VERSION, sequence=9)
+    done = change_pb.ModelChange(
+        action=change_pb.MODEL_ACTION_ROLLBACK, model_version=CHAMPION, from_version=VERSION, sequence=9
+    )
     server.answers("GetModel", pb.GetModelResponse(model=pb.Model(version=VERSION)))
     server.answers("RollbackModel", pb.RollbackModelResponse(change=done))
     assert run("models", "rollback").stdout == f"rolled back to {CHAMPION}, instead of {VERSION} (sequence 9)\n"
@@ -62,8 +65,8 @@ def test_a_rollback_names_the_champion_that_it_replaces(server: FakeServer, run:
 
 
 def test_shares_of_games_are_set_and_taken_back(server: FakeServer, run: Run) -> None:
-    share = pb.GameShare(model_version=VERSION, share=0.1)
-    routed = pb.ModelChange(action=pb.MODEL_ACTION_ROUTE, shares=[share], sequence=3)
+    share = change_pb.GameShare(model_version=VERSION, share=0.1)
+    routed = change_pb.ModelChange(action=change_pb.MODEL_ACTION_ROUTE, shares=[share], sequence=3)
     server.answers("RouteGames", pb.RouteGamesResponse(shares=[share], change=routed))
     shown = run("models", "route", f"{VERSION}=0.1").stdout
     assert f"games: {VERSION} 10 %" in shown

@@ -11,16 +11,19 @@ from hypothesis import strategies as st
 from tests.support.fakes.service import FakeServer
 from tests.support.harness.clients import Run
 
+from dejavu.v1 import model_comparison_pb2 as comparison_pb
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_client.output.models.comparison import chart_lines
 
 
-def point(games: int, not_worse: float, worse: float = 0.5) -> pb.EValuePoint:
-    return pb.EValuePoint(games=games, not_worse_e_value=not_worse, worse_e_value=worse)
+def point(games: int, not_worse: float, worse: float = 0.5) -> comparison_pb.EValuePoint:
+    return comparison_pb.EValuePoint(games=games, not_worse_e_value=not_worse, worse_e_value=worse)
 
 
-def comparison(decision: pb.GateDecision.ValueType = pb.GATE_DECISION_PROMOTE) -> pb.ModelComparison:
-    score = pb.ScoreComparison(
+def comparison(
+    decision: comparison_pb.GateDecision.ValueType = comparison_pb.GATE_DECISION_PROMOTE,
+) -> comparison_pb.ModelComparison:
+    score = comparison_pb.ScoreComparison(
         score=4.401,
         against_score=4.412,
         difference=-0.011,
@@ -31,14 +34,14 @@ def comparison(decision: pb.GateDecision.ValueType = pb.GATE_DECISION_PROMOTE) -
         worse_e_value=0.003,
         path=[point(games, 1.024**games, 0.98**games) for games in range(1, 136)],
     )
-    return pb.ModelComparison(
+    return comparison_pb.ModelComparison(
         model_version="b" * 16,
         against_version="a" * 16,
         games=135,
         forecasts=2_565,
         crps=score,
         brier=score,
-        coverage=[pb.IntervalCoverage(alpha=0.05, coverage=0.951, bound=0.93)],
+        coverage=[comparison_pb.IntervalCoverage(alpha=0.05, coverage=0.951, bound=0.93)],
         decision=decision,
         decision_reason="CRPS and Brier at E ≥ 20",
     )
@@ -69,20 +72,22 @@ def test_a_comparison_shows_scores_chart_and_decision(server: FakeServer, run: R
 @pytest.mark.parametrize(
     ("decision", "words"),
     [
-        (pb.GATE_DECISION_RETIRE, "retire: it is worse"),
-        (pb.GATE_DECISION_CONTINUE, "go on: there is not enough evidence yet"),
+        (comparison_pb.GATE_DECISION_RETIRE, "retire: it is worse"),
+        (comparison_pb.GATE_DECISION_CONTINUE, "go on: there is not enough evidence yet"),
         (99, "the server did not say what to do"),
     ],
 )
 def test_each_decision_has_its_words(
-    server: FakeServer, run: Run, decision: pb.GateDecision.ValueType, words: str
+    server: FakeServer, run: Run, decision: comparison_pb.GateDecision.ValueType, words: str
 ) -> None:
     server.answers("CompareModels", pb.CompareModelsResponse(comparison=comparison(decision)))
     assert words in run("models", "compare").stdout
 
 
 def test_a_comparison_without_games_and_as_json(server: FakeServer, run: Run) -> None:
-    empty = pb.CompareModelsResponse(comparison=pb.ModelComparison(decision=pb.GATE_DECISION_CONTINUE))
+    empty = pb.CompareModelsResponse(
+        comparison=comparison_pb.ModelComparison(decision=comparison_pb.GATE_DECISION_CONTINUE)
+    )
     server.answers("CompareModels", empty, pb.CompareModelsResponse(comparison=comparison()))
     shown = run("models", "compare").stdout
     assert "0 forecasts" in shown

@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tests.support.fakes.service import Abort, FakeServer
 from tests.support.harness.clients import Run
 
+from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
 
 CREATED = Timestamp(seconds=1_900_000_000)
@@ -89,7 +90,7 @@ def test_a_lineage_that_names_itself_ends(server: FakeServer, run: Run) -> None:
 
 
 def test_the_history_says_what_was_done_by_whom_and_why(server: FakeServer, run: Run) -> None:
-    evidence = pb.ModelEvidence(
+    evidence = change_pb.ModelEvidence(
         against_version="a" * 16,
         games=135,
         crps_e_value=24.0,
@@ -98,8 +99,8 @@ def test_the_history_says_what_was_done_by_whom_and_why(server: FakeServer, run:
         coverage=0.951,
     )
     changes = [
-        pb.ModelChange(
-            action=pb.MODEL_ACTION_PROMOTE,
+        change_pb.ModelChange(
+            action=change_pb.MODEL_ACTION_PROMOTE,
             model_version="b" * 16,
             from_version="a" * 16,
             reason="new season",
@@ -109,7 +110,10 @@ def test_the_history_says_what_was_done_by_whom_and_why(server: FakeServer, run:
             changed_by="token:operator",
             sequence=12_345,
         ),
-        pb.ModelChange(action=pb.MODEL_ACTION_ROUTE, shares=[pb.GameShare(model_version="b" * 16, share=0.1)]),
+        change_pb.ModelChange(
+            action=change_pb.MODEL_ACTION_ROUTE,
+            shares=[change_pb.GameShare(model_version="b" * 16, share=0.1)],
+        ),
     ]
     server.answers("ListModelChanges", pb.ListModelChangesResponse(changes=changes))
     shown = run("models", "history", "--limit", "2", width=250).stdout

@@ -13,7 +13,7 @@ import pytest
 from tests.support.programs.upload_server import upload_server
 from tests.support.programs.uploading import PIECE, Uploading
 
-from dejavu.v1 import model_service_pb2 as pb
+from dejavu.v1 import bundle_pb2
 from dejavu_client.errors import (
     FailedPreconditionError,
     ResourceExhaustedError,
@@ -39,7 +39,7 @@ def test_a_bundle_is_stored_and_registered_and_again_it_is_not_created(
     assert stored(tmp_path) == [version]
     assert ModelStore.open(tmp_path / "store").load(version).version == version
     with Uploading(address, bundle) as upload:
-        upload.send(pb.BundleHeader(manifest=(bundle / MANIFEST).read_bytes()))
+        upload.send(bundle_pb2.BundleHeader(manifest=(bundle / MANIFEST).read_bytes()))
         again = upload.answer().registered
     assert (again.model.version, again.created) == (version, False)
     assert not [each for each in (tmp_path / "store" / "uploads").iterdir() if each.is_dir()]
@@ -115,7 +115,7 @@ def test_a_beginning_of_other_bytes_is_replaced(address: str, bundle: Path) -> N
     """A part that is no beginning of its file: the caller sees that it has no more of it, and begins it again."""
     with Uploading(address, bundle) as upload:
         (name, *_) = upload.begin()
-        upload.send(pb.BundleChunk(file=name, data=b"other bytes"))
+        upload.send(bundle_pb2.BundleChunk(file=name, data=b"other bytes"))
         upload.end()
         with pytest.raises(FailedPreconditionError, match=f"the 11 bytes of {name}") as refused:
             upload.answer()

@@ -10,7 +10,7 @@ import pytest
 from tests.support.programs.upload_server import running_upload_server
 from tests.support.programs.uploading import Uploading
 
-from dejavu.v1 import model_service_pb2 as pb
+from dejavu.v1 import bundle_pb2
 from dejavu_client.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
@@ -29,8 +29,8 @@ def stored(folder: Path) -> list[str]:
 def test_a_file_with_another_hash_is_refused_and_can_be_sent_again(address: str, bundle: Path, tmp_path: Path) -> None:
     with Uploading(address, bundle) as upload:
         first, second, *_ = upload.begin()
-        upload.send(pb.BundleChunk(file=first, data=b"other bytes"))
-        upload.send(pb.BundleChunk(file=second, data=b"x"))
+        upload.send(bundle_pb2.BundleChunk(file=first, data=b"other bytes"))
+        upload.send(bundle_pb2.BundleChunk(file=second, data=b"x"))
         with pytest.raises(FailedPreconditionError, match=first) as refused:
             upload.answer()
     assert refused.value.reason == "BUNDLE_CORRUPT"
@@ -51,18 +51,18 @@ def test_an_upload_that_ends_early_is_incomplete(address: str, bundle: Path, tmp
 @pytest.mark.parametrize(
     ("chunk", "field"),
     [
-        (pb.BundleChunk(file="../../../etc/passwd", data=b"x"), "chunk.file"),
-        (pb.BundleChunk(file="/etc/passwd", data=b"x"), "chunk.file"),
-        (pb.BundleChunk(file="manifest.json", data=b"x"), "chunk.file"),
-        (pb.BundleChunk(file="lock", data=b"x"), "chunk.file"),
-        (pb.BundleChunk(file="", data=b"x"), "chunk.file"),
-        (pb.BundleChunk(file="lstm.onnx", offset=1, data=b"x"), "chunk.offset"),
-        (pb.BundleChunk(file="lstm.onnx", offset=2**63, data=b"x"), "chunk.offset"),
-        (pb.BundleHeader(), "chunk"),
+        (bundle_pb2.BundleChunk(file="../../../etc/passwd", data=b"x"), "chunk.file"),
+        (bundle_pb2.BundleChunk(file="/etc/passwd", data=b"x"), "chunk.file"),
+        (bundle_pb2.BundleChunk(file="manifest.json", data=b"x"), "chunk.file"),
+        (bundle_pb2.BundleChunk(file="lock", data=b"x"), "chunk.file"),
+        (bundle_pb2.BundleChunk(file="", data=b"x"), "chunk.file"),
+        (bundle_pb2.BundleChunk(file="lstm.onnx", offset=1, data=b"x"), "chunk.offset"),
+        (bundle_pb2.BundleChunk(file="lstm.onnx", offset=2**63, data=b"x"), "chunk.offset"),
+        (bundle_pb2.BundleHeader(), "chunk"),
     ],
 )
 def test_a_message_out_of_order_is_refused_with_its_field(
-    address: str, bundle: Path, chunk: pb.BundleChunk, field: str
+    address: str, bundle: Path, chunk: bundle_pb2.BundleChunk, field: str
 ) -> None:
     with Uploading(address, bundle) as upload:
         upload.begin()
@@ -87,9 +87,9 @@ def test_what_is_too_large_is_refused(address: str, bundle: Path, large: str) ->
     too_much = b"x" * (UploadLimits().chunk_bytes + 1)
     with Uploading(address, bundle) as upload:
         if large == "manifest":
-            upload.send(pb.BundleHeader(manifest=too_much))
+            upload.send(bundle_pb2.BundleHeader(manifest=too_much))
         else:
-            upload.send(pb.BundleChunk(file=next(iter(upload.begin())), data=too_much))
+            upload.send(bundle_pb2.BundleChunk(file=next(iter(upload.begin())), data=too_much))
         with pytest.raises(FailedPreconditionError, match=r"at most 1,048,576") as refused:
             upload.answer()
     assert refused.value.reason == "UPLOAD_TOO_LARGE"

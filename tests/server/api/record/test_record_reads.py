@@ -19,7 +19,6 @@ from dejavu.v1 import record_service_pb2 as pb
 from dejavu_server.admission.errors import Overloaded
 from dejavu_server.api import shared_reads
 from dejavu_server.api.record_service import RecordService
-from dejavu_server.api.shared_reads import LatestRead
 from dejavu_server.ledger import Ledger, LedgerUnavailable
 from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.errors import ReadStopped
@@ -124,33 +123,6 @@ async def test_a_scorecard_is_never_older_than_an_outcome_that_its_caller_was_to
     await asyncio.gather(*(report_and_ask(number) for number in range(10, 20)))
     await ledger.withdraw_outcome(game(0), outcome(3).horizon)
     assert (await service.get_scorecard(pb.GetScorecardRequest(), NOBODY)).scorecard.games == 19
-
-
-async def test_a_value_that_changes_is_that_of_a_read_that_started_after_its_caller_asked() -> None:
-    started, turns = 0, asyncio.Semaphore(0)
-
-    async def read() -> int:
-        nonlocal started
-        started += 1
-        number = started
-        await turns.acquire()
-        if number == 2:
-            raise LedgerUnavailable("a disk")
-        return number
-
-    latest = LatestRead(read)
-    first = asyncio.create_task(latest.get())
-    await until(lambda: started == 1)
-    later = [asyncio.create_task(latest.get()) for _ in range(5)]
-    turns.release()
-    assert await first == 1
-    await until(lambda: started == 2)
-    last = asyncio.create_task(latest.get())
-    turns.release()
-    for error in await asyncio.gather(*later, return_exceptions=True):
-        assert isinstance(error, LedgerUnavailable)
-    turns.release()
-    assert await last == 3
 
 
 async def test_an_answer_is_kept_until_the_next_outcome_and_forecasts_do_not_end_it(

@@ -12,7 +12,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from tests.support.builders.calls import current_game
 
-from dejavu.v1 import forecast_pb2, prediction_service_pb2, record_pb2
+from dejavu.v1 import forecast_pb2, prediction_service_pb2, record_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
@@ -161,7 +161,7 @@ async def test_a_scorecard_and_a_leaderboard_come_out_of_the_ledger(record: Any,
     assert not card.HasField("market")
     today = game_day(datetime.now(UTC))
     tomorrow = pb.ScoreFilter(from_date=(today + timedelta(days=2)).isoformat())
-    assert (await record.GetScorecard(pb.GetScorecardRequest(filter=tomorrow))).scorecard == pb.Scorecard()
+    assert (await record.GetScorecard(pb.GetScorecardRequest(filter=tomorrow))).scorecard == scorecard_pb2.Scorecard()
     board = await record.GetLeaderboard(pb.GetLeaderboardRequest(metric=pb.LEADERBOARD_METRIC_MAE, min_games=4))
     assert [(row.rank, row.model_version, row.value) for row in board.rows] == [(1, worker.models[0], card.mae.value)]
     assert board.rows[0].scorecard == card

@@ -12,6 +12,7 @@ from tests.support.fakes.what_ifs import cached
 
 from dejavu_feed.game_day import day_bounds, game_day
 from dejavu_server.forecasting.cache.answer_cache import AnswerCache
+from dejavu_server.forecasting.cache.fingerprint import Validity
 from dejavu_server.forecasting.cache.memory import Answer, MemoryCache
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.shared_counts import SharedCounts
@@ -120,6 +121,40 @@ async def test_a_waiting_call_that_is_cancelled_does_not_end_the_computation(com
     await asyncio.wait([second])
     computing.may_end.set()
     assert await first == b"answer 1"
+
+
+class OldAnswers:
+    """A cache of several servers that has only answers from before."""
+
+    token, is_used = b"", True
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    async def get(self, request: bytes, validity: Validity) -> Answer | None:
+        """Returns the old answer."""
+        await asyncio.sleep(0)
+        return self._answer
+
+    def put(self, request: bytes, validity: Validity, answer: Answer) -> None:
+        """Keeps nothing."""
+
+    async def clear(self) -> None:
+        """Clears nothing."""
+
+
+async def test_calls_that_wait_do_not_get_an_old_answer_of_a_shared_cache() -> None:
+    clock, counts = SteppedClock(), SharedCounts()
+    old = cached(b"old", generated=clock() - timedelta(days=1))
+    memory = MemoryCache(2**20)
+    cache = AnswerCache(memory, Metrics(), counts, history=lambda: b"", clock=clock, shared=OldAnswers(old))
+
+    async def refuse() -> Answer:
+        raise ValueError("refused")
+
+    asking = [cache.answer(b"request", "caller", refuse) for _ in range(3)]
+    assert [type(each) for each in await asyncio.gather(*asking, return_exceptions=True)] == [ValueError] * 3
+    counts.close()
 
 
 async def test_a_call_after_an_outcome_does_not_wait_for_one_from_before(computing: Computing) -> None:

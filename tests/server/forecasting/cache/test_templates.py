@@ -24,6 +24,7 @@ from dejavu_server.api.cache.templates import MAX_TEMPLATES, AnswerTemplates
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.prediction_service import PredictionService
 from dejavu_server.forecasting.batcher import Batcher
+from dejavu_server.forecasting.lifecycle.models import Models, ServingModels
 from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.observability.metrics import Metrics
 
@@ -39,14 +40,14 @@ class Bench:
         made: number of answers that the path of any request made for templates.
     """
 
-    def __init__(self, batcher: Batcher) -> None:
+    def __init__(self, batcher: Batcher, models: Models | None = None) -> None:
         self.clock = SteppedClock()
         self.model: Forecaster = load_bundle(default_bundle())
         self.made = 0
-        self._registry = Registry([self.model])
+        models = models or Registry([self.model])
         lifetime = timedelta(minutes=5)
         service = ForecastService(
-            self._registry, batcher, UnusedLedger(), Metrics().recorded, lifetime=lifetime, clock=self.clock
+            models, batcher, UnusedLedger(), Metrics().recorded, lifetime=lifetime, clock=self.clock
         )
         self._any: Any = PredictionService(service, NO_CONTEXT, self.clock)
         self._templates = AnswerTemplates(service.what_ifs, self.clock, self._predict)
@@ -55,6 +56,11 @@ class Bench:
         self.made += 1
         response: pb.PredictResponse = await self._any.predict(request, context)
         return response
+
+    @property
+    def kept(self) -> int:
+        """Number of templates in memory."""
+        return len(self._templates._templates)
 
     async def answer(self, request: pb.PredictRequest) -> pb.PredictResponse:
         """Answers a request from a template if there is one."""
@@ -142,6 +148,28 @@ async def test_an_answer_has_its_own_time_and_the_day_of_now(bench: Bench) -> No
         "2026-01-15",
         "2026-01-14",
     ]
+
+
+async def test_no_template_keeps_an_online_state_that_has_ended(bench: Bench) -> None:
+    for alpha in (0.05, 0.1, 0.2):
+        await bench.answer(request(alpha=alpha))
+    assert bench.kept == 3
+    bench.model.update(replace(INITIAL, sequence=7))
+    assert bench.kept == 0
+
+
+async def test_no_template_keeps_a_model_that_was_given_up() -> None:
+    models, batcher = ServingModels(8), Batcher()
+    bench = Bench(batcher, models)
+    models.add(bench.model)
+    version = bench.model.version
+    for alpha in (0.05, 0.1, 0.2):
+        await bench.answer(request(alpha=alpha, model_version=version))
+    assert bench.kept == 3
+    models.remove(version)
+    del bench.model
+    assert bench.kept == 0
+    await batcher.close()
 
 
 async def test_callers_who_vary_alpha_fill_no_memory(bench: Bench) -> None:

@@ -11,7 +11,7 @@ from tests.support.builders.issued_forecasts import game, issued, recorded
 from tests.support.builders.model_changes import champion, shadow
 from tests.support.builders.outcomes import outcome
 
-from dejavu.v1 import forecast_pb2
+from dejavu.v1 import forecast_pb2, model_comparison_pb2
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_models.comparison import GateSettings
 from dejavu_models.errors import InvalidHorizon
@@ -44,7 +44,9 @@ async def _settled(ledger: Ledger, games: int, *, better: float = 1.0, horizon: 
         await ledger.record_outcome(outcome(4, each.game_id, horizon=horizon))
 
 
-async def _compare(ledger: Ledger, settings: GateSettings | None = None, **fields: Any) -> pb.ModelComparison:
+async def _compare(
+    ledger: Ledger, settings: GateSettings | None = None, **fields: Any
+) -> model_comparison_pb2.ModelComparison:
     comparisons = ModelComparisons(ledger, settings or GateSettings())
     response = await comparisons.compare_models(pb.CompareModelsRequest(**fields), _NOBODY)
     return response.comparison
@@ -63,7 +65,7 @@ async def test_the_challenger_is_compared_with_the_champion(ledger: Ledger) -> N
     assert found.crps.path[-1].not_worse_e_value == found.crps.not_worse_e_value > 20.0 > found.crps.worse_e_value
     [coverage] = found.coverage
     assert [coverage.alpha, coverage.coverage, coverage.bound] == pytest.approx([0.05, 1.0, 0.92])
-    assert found.decision == pb.GATE_DECISION_CONTINUE
+    assert found.decision == model_comparison_pb2.GATE_DECISION_CONTINUE
     assert "not shown to be no worse by 0.001 in Brier score" in found.decision_reason
 
 
@@ -71,7 +73,7 @@ async def test_the_gate_looks_at_both_horizons_whichever_is_shown(ledger: Ledger
     await champion(ledger, "v1", "v2")
     await _settled(ledger, 5, horizon=Horizon.FINAL)
     at_half = await _compare(ledger)
-    assert (at_half.games, at_half.decision) == (0, pb.GATE_DECISION_CONTINUE)
+    assert (at_half.games, at_half.decision) == (0, model_comparison_pb2.GATE_DECISION_CONTINUE)
     assert not at_half.HasField("crps")
     assert at_half.decision_reason == "5 of at least 100 games were compared"
     at_end = await _compare(ledger, horizon=forecast_pb2.HORIZON_FINAL)

@@ -244,6 +244,22 @@ async def test_a_model_is_loaded_on_demand_and_not_too_often(
         assert set(node.models.versions) == {FIRST, "b", "c"}
 
 
+async def test_a_caller_that_hangs_up_does_not_end_the_loading_of_a_model(
+    ledger: Ledger, nodes: tuple[Node, Node]
+) -> None:
+    one, _ = nodes
+    await one.changes.register("b")
+    async with started(Node(ledger, ModelsInMemory("b"), "2", on_demand=True)) as node:
+        asked = asyncio.create_task(node.models.obtain("b"))
+        other = asyncio.create_task(node.models.obtain("b"))
+        await asyncio.sleep(0)
+        asked.cancel()
+        async with asyncio.timeout(30):
+            assert (await other).version == "b"
+        assert asked.cancelled()
+        assert node.store.loads == [FIRST, "b"]
+
+
 class Verdict:
     """A gate with a fixed verdict."""
 

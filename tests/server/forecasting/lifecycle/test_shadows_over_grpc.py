@@ -10,7 +10,7 @@ from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.scrapes import scrape_when, value_in
 from tests.support.processes.servers import spawned_server
 
-from dejavu.v1 import model_service_pb2 as pb
+from dejavu.v1 import model_comparison_pb2
 from dejavu_client import DejavuClient, DejavuClientError
 
 _GAMES = 3
@@ -34,7 +34,7 @@ def test_a_challenger_is_compared_on_what_the_champion_answered(tmp_path: Path) 
         assert (found.model_version, found.against_version, found.games) == (challenger, champion, _GAMES)
         assert found.crps.score > 0.0
         assert found.crps.score != found.crps.against_score
-        assert found.decision == pb.GATE_DECISION_CONTINUE
+        assert found.decision == model_comparison_pb2.GATE_DECISION_CONTINUE
         board = client.get_leaderboard(horizon="half", min_games=1, include_replays=True)
         [row] = board.shadows
         assert [each.model_version for each in board.rows] == [champion], "a shadow answered nobody"

@@ -98,6 +98,15 @@ def test_the_documentation_lists_the_kinds_of_tampering_that_are_tested() -> Non
     explained = re.findall(r"^\| \*\*(.+?)\*\* \|", DOCUMENT.read_text(), re.MULTILINE)
     assert explained == list(CHECKS)
     assert {check for kind in KINDS for check in (kind.alone, kind.held)} == {*CHECKS, None}
+    counted = re.search(
+        r"(\d+) kinds, .*? (\d+) are found in the ledger alone,\s(\d+) with", DOCUMENT.read_text(), re.DOTALL
+    )
+    assert counted is not None
+    alone, held = (
+        sum(check is not None for check in found)
+        for found in ([kind.alone for kind in KINDS], [kind.held for kind in KINDS])
+    )
+    assert [int(each) for each in counted.groups()] == [len(KINDS), alone, held]
 
 
 @given(data=st.data())

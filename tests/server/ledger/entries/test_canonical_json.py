@@ -42,6 +42,12 @@ def test_any_value_is_written_as_python_writes_it(value: object) -> None:
     assert dumps(value) == PYTHON(value)
 
 
+@pytest.mark.parametrize("name", [1, 0.5, True, None, b"text"])
+def test_names_are_text(encode: Callable[[object], str], name: object) -> None:
+    with pytest.raises(TypeError, match="text"):
+        encode({"outer": [{name: 1}]})
+
+
 @given(number=finite)
 def test_any_float_is_written_as_its_repr(number: float) -> None:
     assert dumps(number) == repr(number)

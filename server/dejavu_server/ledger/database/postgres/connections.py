@@ -19,6 +19,7 @@ from sqlalchemy.exc import DisconnectionError
 
 from dejavu_server.ledger.database.backend import CACHED_QUERIES, StopSignal
 from dejavu_server.ledger.errors import LedgerUnavailable
+from dejavu_server.observability.activity import waiting_outside
 
 LOCK_SECONDS: Final = 2.0
 """How long a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
@@ -120,7 +121,8 @@ def new_engine(parameters: dict[str, Any], *, writing: bool, answer_seconds: flo
     limit = f"SET statement_timeout = {answer_seconds * 900:.0f};"
 
     def connect() -> GuardedConnection:
-        connection = GuardedConnection.connect(**parameters, autocommit=True)
+        with waiting_outside():  # names are looked up without a timeout, and each of their addresses is tried
+            connection = GuardedConnection.connect(**parameters, autocommit=True)
         try:
             connection.answer_seconds = answer_seconds
             if connection.info.server_version < OLDEST_RELEASE * 10_000:

@@ -90,10 +90,18 @@ def from_database(error: SQLAlchemyError | psycopg.Error) -> LedgerError:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Converts errors of SQLAlchemy and of the driver in the block to ledger errors, with the original as the cause."""
+    """Converts errors of SQLAlchemy and of the driver in the block to ledger errors, with the original as the cause.
+
+    Raises:
+        LedgerError: the ledger error.
+        ValueError: if the driver itself refused a value: it is that of a call, and says nothing of the ledger.
+    """
     try:
         yield
     except (SQLAlchemyError, psycopg.Error) as error:
+        cause = driver_error(error)
+        if isinstance(cause, psycopg.DataError) and cause.sqlstate is None:
+            raise ValueError("a value cannot be stored: PostgreSQL's text has no NUL") from error
         raise from_database(error) from error
 
 

@@ -1,0 +1,37 @@
+"""A text that PostgreSQL cannot store says nothing of the ledger: who searches for it finds nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import psycopg
+import pytest
+from sqlalchemy.exc import DataError
+from tests.support.builders.issued_forecasts import game, issued
+
+from dejavu.v1 import record_service_pb2 as pb
+from dejavu_server.api.converters.record_requests import game_query, list_query
+from dejavu_server.ledger import Ledger, LedgerError
+from dejavu_server.ledger.database.postgres.errors import database_errors
+from dejavu_server.ledger.queries import pages
+
+VERSION = "e16662fab926e701\0"
+
+
+@pytest.mark.parametrize("error", [psycopg.DataError("NUL"), DataError("", {}, psycopg.DataError("NUL"))])
+def test_a_value_that_the_driver_refuses_is_no_failure_of_the_ledger(error: Exception) -> None:
+    with pytest.raises(ValueError, match="NUL"), database_errors():
+        raise error
+
+
+async def test_a_model_version_with_nul_is_that_of_no_forecast(url: str) -> None:
+    failures: list[LedgerError] = []
+    ledger = await Ledger.open(url, on_failure=failures.append)
+    await ledger.commit([issued(game(1))])
+    for version, found in (("", 1), (VERSION, 0)):
+        query = list_query(pb.ListPredictionsRequest(game_id=game(1), model_version=version, include_replays=True))
+        page = await ledger.read(partial(pages.page, filter_=query.filter, token="", size=query.size))
+        assert len(page.forecasts) == found
+    assert "\0" not in game_query(pb.GetPredictionRequest(game_id=game(1), model_version=VERSION)).model_version
+    assert failures == []
+    await ledger.close()

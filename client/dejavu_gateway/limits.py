@@ -19,7 +19,7 @@ class GatewayLimits:
         keep_alive_seconds: how long an idle connection is kept.
         answer_seconds: within which a request is answered, live streams apart.
         stalled_seconds: after which a browser that reads nothing is cut off; it resumes.
-        heartbeat_seconds: silence after which a live stream sends a comment.
+        heartbeat_seconds: silence after which a live stream sends its position.
         replay_events: most events kept for browsers that resume.
         replay_bytes: most bytes of them.
         catching_up: most streams to the server for browsers that resume from before those events.

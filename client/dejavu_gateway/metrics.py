@@ -2,7 +2,8 @@
 
 | metric                                              | meaning                                                    |
 |-----------------------------------------------------|------------------------------------------------------------|
-| dejavu_dashboard_requests_total{endpoint, status}   | answered requests; endpoint: the template of the path      |
+| dejavu_dashboard_requests_total{endpoint, status}   | answered requests; endpoint: the template of the path;     |
+|                                                     | status 499: the browser hung up before                     |
 | dejavu_dashboard_request_seconds{endpoint}          | how long answers took, live streams apart                  |
 | dejavu_dashboard_connections                        | open connections                                           |
 | dejavu_dashboard_refused_connections_total{limit}   | connections over a limit: all, or address                  |

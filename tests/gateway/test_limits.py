@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import socket
+import threading
 from collections.abc import Iterator
 
 import httpx
 import pytest
 from click.testing import CliRunner
+from starlette.requests import Request
 from tests.gateway.conftest import Site
+from tests.support.fakes.service import Call, FakeServer, Silence
 from tests.support.processes.gateway import spawned_gateway
 from tests.support.processes.servers import running_worker
 
+from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ListPredictionsResponse
 from dejavu_common.address import Address
 from dejavu_gateway.cli import command
+from dejavu_gateway.http.bodies import read_body
 from dejavu_gateway.settings import TrustedProxies
 
 
@@ -85,6 +92,81 @@ def test_connections_and_streams_of_an_address_are_limited(tight: Site) -> None:
         assert any('dejavu_dashboard_browsers{transport="sse"} 0.0' in text for text in asked)
         with client.stream("GET", f"http://{tight.gateway}/api/stream") as stream:
             assert stream.status_code == 200
+
+
+def test_work_ends_with_the_browser_that_asked_for_it() -> None:
+    """Who asks and hangs up, again and again, must not have a gateway and its server do any amount of work."""
+    with FakeServer() as server, spawned_gateway("--target", server.target) as gateway:
+        site = Site(server.target, str(gateway.wait_for("listening")["address"]))
+        server.answers("Predict", Silence())
+        server.answers("ListPredictions", *[about_a_game_nothing] * 99)
+        body = b'{"pattern":[1]}'
+        head = b"POST /api/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        with socket.create_connection(Address.parse(site.gateway), timeout=60) as asking:
+            asking.sendall(head + b"content-length: %d\r\n\r\n%b" % (len(body), body))
+            predict = next_call(server, "Predict")
+        assert predict.gone.wait(60)
+        wait_for_count(site, 'endpoint="/api/predict",status="499"', 1)
+
+        request = b"GET /api/games/9900000001 HTTP/1.1\r\nhost: localhost\r\n\r\n"
+        first, second = (socket.create_connection(Address.parse(site.gateway), timeout=60) for _ in range(2))
+        first.sendall(request)
+        history = next_call(server, "ListPredictions")
+        second.sendall(request)
+        first.close()
+        wait_for_count(site, 'endpoint="/api/games/{gameId}",status="499"', 1)
+        assert not history.gone.is_set()  # another one waits for the same answer
+        second.close()
+        assert history.gone.wait(60)
+        wait_for_count(site, 'endpoint="/api/games/{gameId}",status="499"', 2)
+
+
+async def test_browsers_that_hang_up_do_not_add_up_to_threads() -> None:
+    """A large body is read in a thread, which does not end with the request that it works for."""
+    go, begun, most = threading.Event(), list[int](), min(32, (os.cpu_count() or 1) + 4)
+    loop, has_begun = asyncio.get_running_loop(), asyncio.Event()
+
+    def parse(_: object) -> None:
+        begun.append(1)
+        loop.call_soon_threadsafe(has_begun.set)
+        go.wait(60)
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b" " * 100_000 + b"1", "more_body": False}
+
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
+    try:
+        for number in range(1, 2 * most):
+            asking = asyncio.create_task(read_body(Request(scope, receive), parse, max_bytes=200_000))
+            if number <= most:
+                await has_begun.wait()
+                has_begun.clear()
+            else:
+                await asyncio.sleep(0.005)
+            asking.cancel()
+            await asyncio.wait([asking])
+        assert len(begun) == most
+    finally:
+        go.set()
+
+
+def about_a_game_nothing(request: ListPredictionsRequest) -> object:
+    """An answer to all that is not asked about one game, as the gateway asks for the board at its start."""
+    return Silence() if request.game_id else ListPredictionsResponse()
+
+
+def next_call(server: FakeServer, method: str) -> Call:
+    """Waits for the next call of a method about a game, or without one."""
+    while True:
+        call = server.next_call(60)
+        if call.method == method and (method == "Predict" or call.request.game_id):
+            return call
+
+
+def wait_for_count(site: Site, labels: str, count: int) -> None:
+    """Waits until so many requests have ended as the labels say."""
+    asked = (site.get("/metrics").text for _ in range(1000))
+    assert any(f"dejavu_dashboard_requests_total{{{labels}}} {count}.0" in text for text in asked)
 
 
 @pytest.mark.parametrize(

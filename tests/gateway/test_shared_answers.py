@@ -24,14 +24,18 @@ class Maker:
     """Makes answers, each another one; waits until `go` is set."""
 
     def __init__(self) -> None:
-        self.made = 0
+        self.made = self.cancelled = 0
         self.go = asyncio.Event()
         self.go.set()
 
     async def __call__(self) -> bytes:
         self.made += 1
         answer = b"%d" % self.made
-        await self.go.wait()
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
         return answer
 
 
@@ -81,3 +85,37 @@ async def test_few_answers_are_kept() -> None:
         await shared.get(number, make, live)
     assert await shared.get(0, make, live) == b"%d" % (2 * shared_answers.MAX_KEPT + 1)
     assert await shared.get(2 * shared_answers.MAX_KEPT - 1, make, live) == b"%d" % (2 * shared_answers.MAX_KEPT)
+
+
+async def test_an_answer_is_made_as_long_as_somebody_waits_for_it() -> None:
+    shared, feed, make = SharedAnswers(), Feed(), Maker()
+    live: Any = feed
+    make.go.clear()
+    first, second = (asyncio.create_task(shared.get("day", make, live)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    assert (make.made, make.cancelled, second.done()) == (1, 0, False)
+    second.cancel()
+    third = asyncio.create_task(shared.get("day", make, live))  # while the one that nobody waits for is being ended
+    await asyncio.wait([second])
+    make.go.set()
+    assert await third == b"2"
+    assert (make.made, make.cancelled) == (2, 1)
+
+
+async def test_a_failure_reaches_all_who_wait_and_is_not_kept() -> None:
+    shared, feed = SharedAnswers(), Feed()
+    live: Any = feed
+    go = asyncio.Event()
+
+    async def fail() -> bytes:
+        await go.wait()
+        raise LookupError("gone")
+
+    asking = [asyncio.create_task(shared.get("day", fail, live)) for _ in range(2)]
+    await asyncio.sleep(0)
+    go.set()
+    done = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(each) for each in done] == [LookupError, LookupError]
+    assert await shared.get("day", Maker(), live) == b"1"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Route
 from tests.support.processes.browser import tab
-from tests.support.processes.gateway import spawned_gateway
+from tests.support.processes.gateway import SilencingRelay, spawned_gateway
 from tests.support.processes.restartable_server import Restartable, restartable_server
 from tests.support.processes.servers import SpawnedServer
 from tests.web.conftest import COURSE, IN_PLAY, Evening
@@ -23,6 +23,12 @@ from dejavu_client import FINAL, DejavuClient
 SKEWED_CLOCK = """
 const now = Date.now.bind(Date);
 Date.now = () => now() + 10 * 60 * 1000;
+"""
+
+MOVABLE_CLOCK = """
+const now = Date.now.bind(Date);
+window.passed = 0;
+Date.now = () => now() + window.passed;
 """
 
 HIDING = """
@@ -76,6 +82,27 @@ def test_a_gateway_that_was_killed_is_named_and_nothing_is_missed(browser: Brows
             gateways.enter_context(gateway_of(server, "--listen", address))
             opened.page.wait_for_selector(f"{shown}:has-text('after 7 min')", timeout=60_000)
             opened.until_well()
+
+
+def test_a_stream_that_fell_silent_without_an_end_is_opened_anew(browser: Browser, tmp_path: Path) -> None:
+    with (
+        restartable_server(tmp_path / "ledger.sqlite3") as server,
+        gateway_of(server) as gateway,
+        SilencingRelay(str(gateway.address)) as relay,
+        DejavuClient(server.address) as client,
+        tab(browser, f"http://{relay.address}", script=MOVABLE_CLOCK) as opened,
+    ):
+        opened.open("/", ".pending")
+        forecast(client, 6)
+        shown = f'[data-game="{IN_PLAY}"]'
+        opened.page.wait_for_selector(f"{shown}:has-text('after 6 min')")
+        relay.fall_silent()
+        forecast(client, 7)
+        with opened.page.expect_request(lambda request: "/api/stream?resume=" in request.url):
+            opened.page.evaluate("window.passed = 31000; dispatchEvent(new Event('online'))")
+        opened.page.wait_for_selector(f"{shown}:has-text('after 7 min')")
+        opened.page.evaluate("window.passed = 0; dispatchEvent(new Event('online'))")
+        opened.until_well()
 
 
 def forecast(client: DejavuClient, minute: int) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
 from google.protobuf.message import Message
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -71,7 +71,7 @@ class CallEndpoint:
             self.check(context, message)
         response = await context.client.call(self.rpc, message)
         if self.rpc.name in _IN_THREAD:
-            return await json_response(request, await run_in_threadpool(to_json, response))
+            return await json_response(request, await asyncio.to_thread(to_json, response))
         return await json_response(request, to_json(response))
 
 

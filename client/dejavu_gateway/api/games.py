@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, date, timedelta
 from typing import Final
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -124,7 +124,7 @@ async def _day_answer(context: GatewayContext, day: date, replays: bool) -> byte
         games.setdefault(each.forecast.game_id, []).append(each)
     previous = await _newest_day(context.client, None, day - timedelta(days=1), replays)
     following = await _first_day_after(context.client, day, replays)
-    return await run_in_threadpool(_dump_day, day, games, (previous, following), token)
+    return await asyncio.to_thread(_dump_day, day, games, (previous, following), token)
 
 
 def _dump_day(
@@ -229,7 +229,7 @@ async def _game_answer(context: GatewayContext, game_id: str) -> bytes:
     history = await game_history(context.client, game_id, explain=True)
     if not history:
         raise not_found(f"no forecast of the game {game_id} is recorded")
-    return await run_in_threadpool(_dump_game, game_id, history)
+    return await asyncio.to_thread(_dump_game, game_id, history)
 
 
 def _dump_game(game_id: str, history: list[RecordedPrediction]) -> bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -102,7 +102,7 @@ async def model_infer(request: Request) -> Response:
     )
     response = await context.client.call(upstream.MODEL_INFER, asked)
     # In a thread, as browsers wait for their events meanwhile.
-    body = await run_in_threadpool(lambda: dump(infer_response_body(response)))
+    body = await asyncio.to_thread(lambda: dump(infer_response_body(response)))
     return await json_response(request, body)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Coroutine, Hashable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from dejavu_gateway.live.feed import LiveFeed
@@ -18,11 +19,24 @@ MAX_MAKING: Final = 2
 """How many times an answer is being made at once: one that was begun before the newest event, and one since."""
 
 
+@dataclass(slots=True, eq=False)
+class _Making:
+    """An answer that is being made: the newest event when it was begun, and how many wait for it."""
+
+    begun: str
+    task: asyncio.Task[bytes]
+    waiting: int = 0
+
+
 class SharedAnswers:
-    """Answers that many browsers ask for: made once for those that ask meanwhile, and kept while nothing changes."""
+    """Answers that many browsers ask for: made once for those that ask meanwhile, and kept while nothing changes.
+
+    Once nobody waits for an answer any more, it is not made: else a browser that asks and hangs up, again and again,
+    would have the gateway make any number of them.
+    """
 
     def __init__(self) -> None:
-        self._making: defaultdict[Hashable, list[tuple[str, asyncio.Task[bytes]]]] = defaultdict(list)
+        self._making: defaultdict[Hashable, list[_Making]] = defaultdict(list)
         self._kept: OrderedDict[Hashable, tuple[str, float, bytes]] = OrderedDict()
 
     async def get(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, bytes]], feed: LiveFeed) -> bytes:
@@ -43,19 +57,28 @@ class SharedAnswers:
         if kept is not None and token and kept[0] == token and loop.time() < kept[1]:
             return kept[2]
         making = self._making[key]
-        if not making or (making[-1][0] != token and len(making) < MAX_MAKING):
-            new = token, asyncio.create_task(make())
+        if not making or (making[-1].begun != token and len(making) < MAX_MAKING):
+            new = _Making(token, asyncio.create_task(make()))
             making.append(new)
-            new[1].add_done_callback(lambda _: self._made(key, new))
-        begun, task = making[-1]  # the answer may lack what has happened since
-        answer = await asyncio.shield(task)
-        self._kept[key] = begun, loop.time() + KEPT_SECONDS, answer
+            new.task.add_done_callback(lambda _: self._remove(key, new))
+        one = making[-1]  # the answer may lack what has happened since
+        one.waiting += 1
+        try:
+            answer = await asyncio.shield(one.task)
+        finally:
+            one.waiting -= 1
+            if not one.waiting:
+                self._remove(key, one)  # at once: who asks now must not wait for what is cancelled
+                one.task.cancel()
+        self._kept[key] = one.begun, loop.time() + KEPT_SECONDS, answer
         self._kept.move_to_end(key)
         while len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
         return answer
 
-    def _made(self, key: Hashable, made: tuple[str, asyncio.Task[bytes]]) -> None:
-        self._making[key].remove(made)
-        if not self._making[key]:
+    def _remove(self, key: Hashable, one: _Making) -> None:
+        making = self._making[key]
+        if one in making:
+            making.remove(one)
+        if not making:
             del self._making[key]

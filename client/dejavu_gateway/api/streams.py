@@ -56,7 +56,8 @@ class SseOutlet:
 
     async def position(self, token: str) -> None:
         """See `Outlet`."""
-        await self._write(b": alive\n%b\n" % _id_line(token))
+        # An event and no comment, which a page does not see: it could not tell silence from a connection that is dead.
+        await self._write(_id_line(token) + b"event: position\ndata: {}\n\n")
 
     async def reset(self, error: JsonObject) -> None:
         """See `Outlet`."""

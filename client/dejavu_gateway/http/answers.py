@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import hashlib
@@ -10,7 +11,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -100,7 +100,7 @@ async def content_response(
     if len(body) >= COMPRESSED_FROM and accepts_gzip(request.headers.get("accept-encoding", "")):
         fields["content-encoding"] = "gzip"
         if len(body) >= _IN_THREAD_FROM:
-            body = await run_in_threadpool(compressed, body)
+            body = await asyncio.to_thread(compressed, body)
         else:
             body = compressed(body)
     return Response(body, headers=fields, media_type=media_type)

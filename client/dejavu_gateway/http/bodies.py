@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeVar
 
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from dejavu_gateway.http.answers import JSON
 from dejavu_gateway.messages.decode import MessageT, from_json, read_json
@@ -53,14 +53,14 @@ async def read_body(request: Request, parse: Callable[[object], _T], max_bytes: 
     body = await _read(request, max_bytes)
     if len(body) < _IN_THREAD_FROM:
         return parse(read_json(body))
-    return await run_in_threadpool(lambda: parse(read_json(body)))
+    return await asyncio.to_thread(lambda: parse(read_json(body)))
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:
     """Returns the body of a request.
 
     Raises:
-        RequestRefused: if it is larger than `max_bytes`, or the browser is gone.
+        RequestRefused: if it is larger than `max_bytes`.
     """
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and (len(declared) > 12 or int(declared) > max_bytes):
@@ -69,14 +69,11 @@ async def _read(request: Request, max_bytes: int) -> bytes:
         message = "the body is compressed; expected plain JSON"
         raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "INVALID_ARGUMENT", message, "UNSUPPORTED_ENCODING")
     chunks, size = list[bytes](), 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > max_bytes:
-                raise _too_large(max_bytes)
-            chunks.append(chunk)
-    except ClientDisconnect:
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, "CANCELLED", "the body is incomplete") from None
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        chunks.append(chunk)
     return b"".join(chunks)
 
 

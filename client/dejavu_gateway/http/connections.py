@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
@@ -42,10 +43,54 @@ log = get_logger()
 
 
 class BrowserConnection(Protocol):
-    """A connection, as the gate sees it."""
+    """A connection, as the gate and the envelope see it."""
 
     transport: asyncio.Transport
     closed_callbacks: list[Any]
+    refused: int
+
+
+class HangUp:
+    """Cancels the task that answers a request once its browser has hung up, until the end of the block.
+
+    uvicorn lets such a task go on, and the connection does not count any more: who asks and hangs up, again and again,
+    would have the gateway do any amount of work.
+
+    Args:
+        connection: the connection of the request.
+
+    Attributes:
+        has_come: whether the browser has hung up.
+    """
+
+    def __init__(self, connection: BrowserConnection) -> None:
+        self._callbacks = connection.closed_callbacks
+        self._task = asyncio.current_task()
+        self.has_come = False
+
+    def __enter__(self) -> Self:
+        self._callbacks.append(self._cancel)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self.ignore()
+        if not (self.has_come and isinstance(error, asyncio.CancelledError)):
+            return False
+        if self._task is not None:
+            self._task.uncancel()
+        return True
+
+    def ignore(self) -> None:
+        """Lets the task go on."""
+        if self._cancel in self._callbacks:
+            self._callbacks.remove(self._cancel)
+
+    def _cancel(self) -> None:
+        self.has_come = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 class ConnectionGate:
@@ -109,6 +154,7 @@ class HttpConnection(H11Protocol):
 
     Attributes:
         closed_callbacks: called once the connection is closed.
+        refused: status with which the connection itself answered the newest request, and closed; 0 if it did not.
     """
 
     def __init__(self, gate: ConnectionGate, **options: Any) -> None:
@@ -116,6 +162,7 @@ class HttpConnection(H11Protocol):
         self._gate = gate
         self._timer: asyncio.TimerHandle | None = None
         self.closed_callbacks: list[Any] = []
+        self.refused = 0
         self.app = partial(_with_connection, self.app, self)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -207,6 +254,7 @@ class HttpConnection(H11Protocol):
         # A body that does not end, or is wrong, belongs to a request that may have been answered already.
         unanswered = not self.cycle.response_started if self._is_in_body else _is_idle(self)
         if unanswered:
+            self.refused = status.value
             self.transport.write(_raw_answer(RequestRefused(status, code, message, reason)))
         self.transport.close()
 
@@ -218,6 +266,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         super().__init__(**options)
         self._gate = gate
         self.closed_callbacks: list[Any] = []
+        self.refused = 0
         self.app = partial(_with_connection, self.app, self)
 
     def data_received(self, data: bytes) -> None:

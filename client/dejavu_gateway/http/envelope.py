@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 from dejavu_client import DejavuClientError
 from dejavu_common.address import Address
 from dejavu_gateway.http.answers import SECURITY_HEADERS, error_response
+from dejavu_gateway.http.connections import CONNECTION_KEY, HangUp
 from dejavu_gateway.logs import get_logger
 from dejavu_gateway.messages.errors import RequestRefused, of_server
 from dejavu_gateway.metrics import GatewayMetrics
@@ -29,7 +31,10 @@ REQUEST_ID: Final = "dejavu.request_id"
 """Key of an ASGI scope under which the id of a request is."""
 
 UNLIMITED: Final = "dejavu.unlimited"
-"""Key of an ASGI scope that a live stream sets: it may take as long as it likes."""
+"""Key of an ASGI scope that has what a live stream calls: it may take as long as it likes, and ends by itself."""
+
+CLIENT_CLOSED_REQUEST: Final = 499
+"""Status in metrics and logs, as in those of nginx, of a request whose browser hung up before it was answered."""
 
 OPEN_INFERENCE: Final = "/v2/"
 """Beginning of the paths of the Open Inference Protocol, which has errors of its own form."""
@@ -85,9 +90,12 @@ class Envelope:
 
         try:
             self._check_host(scope)
-            async with asyncio.timeout(self._seconds) as limit:
-                scope[UNLIMITED] = lambda: limit.reschedule(None)
-                await self._app(scope, receive, send_with_headers)
+            with HangUp(scope[CONNECTION_KEY]) as hang_up:
+                async with asyncio.timeout(self._seconds) as limit:
+                    scope[UNLIMITED] = partial(_let_go_on, limit, hang_up)
+                    await self._app(scope, receive, send_with_headers)
+            if hang_up.has_come:
+                status = status or scope[CONNECTION_KEY].refused or CLIENT_CLOSED_REQUEST
         except Exception as error:
             if status:  # the answer has begun: all that is left is to end the connection
                 log.exception("answer_failed", request_id=request_id, path=scope["path"])
@@ -98,7 +106,7 @@ class Envelope:
         finally:
             endpoint = _endpoint(scope)
             self._metrics.requests.labels(endpoint, str(status)).inc()
-            if endpoint != "/api/stream":
+            if endpoint != "/api/stream" and status != CLIENT_CLOSED_REQUEST:
                 self._metrics.seconds.labels(endpoint).observe(time.perf_counter() - started)
             log.debug("request", path=scope["path"], status=status, request_id=request_id)
 
@@ -138,6 +146,11 @@ class Envelope:
         except RequestRefused as refused:
             response = error_response(refused)
             await response(scope, receive, send)
+
+
+def _let_go_on(limit: asyncio.Timeout, hang_up: HangUp) -> None:
+    limit.reschedule(None)
+    hang_up.ignore()
 
 
 def host_name(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
@@ -60,6 +61,14 @@ class Outlet(Protocol):
 
     def abort(self) -> None:
         """Drops the connection, with what it has not sent."""
+
+
+class CatchUp(enum.Enum):
+    """How far a browser got that resumed from before the log."""
+
+    JOINS = enum.auto()  # the log reaches back to it, or it begins anew
+    JOINED = enum.auto()
+    LATER = enum.auto()
 
 
 class Browser:
@@ -195,7 +204,7 @@ class Browser:
             await self._waiting
             self._waiting = None
         self._awake = False
-        if self._over:
+        if self._over or self._sending_since is not None:  # what catches up is sending
             return
         if self._feed.board.report is not self._reported:
             await self._send_status()
@@ -232,68 +241,66 @@ class Browser:
         return True
 
     async def _catch_up(self) -> bool:
-        """Gets the log back to where the browser is, or the browser to where the log begins; False: try again later."""
-        if not await self._take_turn():
-            return False
-        joins = False
+        """Gets the log back to where the browser is, or the browser to where the log begins; False: try again later.
+
+        Says meanwhile how the server is, keeps the connection alive, and ends once the browser is gone.
+        """
+        catching_up = asyncio.create_task(self._catch_up_in_turn())
+        catching_up.add_done_callback(lambda _: self._rouse())
         try:
-            joins = await self._feed.reach_back(self._token)
-            if not joins:
-                self._feed.metrics.caught_up.inc()
-                return await self._read_own_stream()
+            while not (self._over or catching_up.done()):
+                await self._wait()
+        finally:
+            if not catching_up.done():
+                catching_up.cancel()
+                await asyncio.wait([catching_up])
+        if catching_up.cancelled():
+            return False
+        match catching_up.result():
+            case CatchUp.JOINS:
+                return await self._join()
+            case result:
+                return result is CatchUp.JOINED
+
+    async def _catch_up_in_turn(self) -> CatchUp:
+        """Waits for a turn, and catches up. A browser that takes long is cut off: it comes back for the rest."""
+        slots = self._feed.catching_up
+        await slots.acquire(self._address)
+        try:
+            if await self._feed.reach_back(self._token):
+                return CatchUp.JOINS
+            self._feed.metrics.caught_up.inc()
+            async with asyncio.timeout(self._feed.settings.limits.catch_up_seconds):
+                return CatchUp.JOINED if await self._read_own_stream() else CatchUp.LATER
         except (OutOfRangeError, InvalidArgumentError) as error:
             await self._forget(of_server(error).as_json())
-            joins = True
+            return CatchUp.JOINS
         except DejavuClientError:
-            pass  # the status says what is the matter
+            return CatchUp.LATER  # the status says what is the matter
+        except TimeoutError:
+            self.cut_off("catching up")
+            return CatchUp.JOINED
         finally:
-            self._feed.catching_up.release(self._address)
-        return joins and await self._join()
+            slots.release(self._address)
 
     async def _read_own_stream(self) -> bool:
         """Reads a stream of its own up to a position that the log knows. Returns False if the server ends it before.
-
-        A browser that takes long is cut off: it comes back for the rest, and others have their turn.
 
         Raises:
             DejavuClientError: if the server does not know the browser's token, or does not answer.
         """
         stream = self._feed.client.stream_predictions(sorted(self._games), resume_token=self._token, heartbeats=True)
-        ends = self._now() + self._feed.settings.limits.catch_up_seconds
         async with aclosing(stream) as responses:
             async for response in responses:
                 if not response.HasField("heartbeat"):
                     event = LiveEvent.of(response)
                     await self._send([(event, event.chunk)])
-                elif self._now() - self._quiet_since >= self._feed.settings.limits.heartbeat_seconds:
-                    await self._send_position()
                 self._token = response.resume_token
                 position = self._feed.log.position(self._token)
                 if position is not None:
                     self._log, self._position = self._feed.log, position
                     return True
-                if self._over:
-                    return True
-                if self._now() > ends:
-                    self.cut_off("catching up")
-                    return True
         return False
-
-    async def _take_turn(self) -> bool:
-        """Waits for its turn to catch up; keeps the connection alive meanwhile."""
-        slots = self._feed.catching_up
-        taking, has_turn = asyncio.create_task(slots.acquire(self._address)), False
-        try:
-            while not self._over and not has_turn:
-                done, _ = await asyncio.wait([taking], timeout=self._feed.settings.limits.heartbeat_seconds)
-                if done:
-                    has_turn = not self._over
-                elif not self._over:
-                    await self._send_position()
-        finally:
-            if not (has_turn or taking.cancel() or taking.cancelled()):
-                slots.release(self._address)
-        return has_turn
 
     async def _forget(self, error: JsonObject) -> None:
         """Makes it a new browser, which starts with the newest forecasts, and tells it why."""

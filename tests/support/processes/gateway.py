@@ -1,4 +1,4 @@
-"""A `dejavu-dashboard` process, and browsers that follow its events.
+"""A `dejavu-dashboard` process, a relay before it, and browsers that follow its events.
 
 with spawned_gateway("--target", address) as gateway: …     # gateway.address, gateway.process, gateway.wait_for
 async with following(gateway.address) as browser: …         # browser.sequences, browser.until(…)
@@ -7,16 +7,21 @@ async with following(gateway.address) as browser: …         # browser.sequence
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from tests.support.processes.servers import SpawnedServer
+
+from dejavu_common.address import Address
 
 SECONDS = 60.0
 
@@ -38,6 +43,59 @@ def spawned_gateway(*args: str, environment: dict[str, str] | None = None) -> It
         yield gateway
     finally:
         gateway.close()
+
+
+class SilencingRelay:
+    """Passes on what browsers and a gateway say, until it lets the live streams that are open fall silent.
+
+    A context manager, in threads: a proxy, or a network that lost its state, which closes nothing.
+
+    Args:
+        address: HOST:PORT of the gateway.
+
+    Attributes:
+        address: HOST:PORT of the relay.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._to = Address.parse(address)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self._sockets = list[socket.socket]()
+        self._streams = set[socket.socket]()
+        self._silent = set[socket.socket]()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in (self._listening, *self._sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def fall_silent(self) -> None:
+        """Passes on nothing any more over the connections of streams that are open; other connections work."""
+        self._silent.update(self._streams)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                browser, _ = self._listening.accept()
+                gateway = socket.create_connection(self._to)
+                self._sockets += (browser, gateway)
+                for read, write in ((browser, gateway), (gateway, browser)):
+                    threading.Thread(target=self._pass_on, args=(read, write), daemon=True).start()
+
+    def _pass_on(self, read: socket.socket, write: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := read.recv(65536):
+                if data.startswith(b"GET /api/stream"):
+                    self._streams.update((read, write))
+                if read not in self._silent:
+                    write.sendall(data)
+            write.shutdown(socket.SHUT_WR)
 
 
 class FollowingBrowser:

@@ -72,10 +72,12 @@ function path(base: string, query: Query = {}): string {
   return text ? `${base}?${text}` : base;
 }
 
-const TIMEOUT_MS = 15_000;
+/** Longer than the gateway takes before it gives an answer up: whoever hangs up before ends the work for it. */
+const TIMEOUT_MS = 80_000;
+const STATUS_TIMEOUT_MS = 15_000;
 
-async function call<T>(url: string, init: RequestInit = {}): Promise<T> {
-  const limit = AbortSignal.timeout(TIMEOUT_MS);
+async function call<T>(url: string, init: RequestInit = {}, milliseconds = TIMEOUT_MS): Promise<T> {
+  const limit = AbortSignal.timeout(milliseconds);
   const signal = init.signal ? AbortSignal.any([init.signal, limit]) : limit;
   let response: Response;
   try {
@@ -91,7 +93,7 @@ async function call<T>(url: string, init: RequestInit = {}): Promise<T> {
 }
 
 export const api = {
-  status: () => call<GatewayStatus>("/api/status"),
+  status: () => call<GatewayStatus>("/api/status", {}, STATUS_TIMEOUT_MS),
   board: (date?: string) => call<Board>(path("/api/games", { date, includeReplays: 1 })),
   prediction: (id: string, query: Query) => call<GetPredictionResponseJson>(path(`/api/predictions/${id}`, query)),
   game: (id: string) => call<GameHistory>(`/api/games/${encodeURIComponent(id)}`),

@@ -22,10 +22,14 @@ const LAST_RETRY_MS = 10_000;
 /** A token may have become invalid, as after a restore: give it up after so many refusals and load anew. */
 const REFUSALS = 3;
 const STATUS_EVERY_MS = 10_000;
+/** An open stream says something every 10 s; one that is silent for so long is dead, though nothing has closed it. */
+const SILENCE_MS = 30_000;
 
 let source: EventSource | undefined;
 let token = "";
 let refusals = 0;
+/** When the stream said something last, or was opened. */
+let heard = 0;
 let retry: ReturnType<typeof setTimeout> | undefined;
 const restarts = new Set<() => void>();
 
@@ -53,21 +57,29 @@ function connect(): void {
   const resumed = token !== "";
   const mine = new EventSource(resumed ? `/api/stream?resume=${encodeURIComponent(token)}` : "/api/stream");
   source = mine;
+  heard = Date.now();
   mine.onopen = () => {
+    heard = Date.now();
     refusals = 0;
     if (!resumed) restart(); // what was loaded before may lack what came until now
     setConnection("open");
   };
-  mine.addEventListener("prediction", (event: MessageEvent<string>) => {
+  function take(event: MessageEvent<string>): void {
+    heard = Date.now();
     token = event.lastEventId || token;
+  }
+  mine.addEventListener("position", take);
+  mine.addEventListener("prediction", (event: MessageEvent<string>) => {
+    take(event);
     takeEvent(JSON.parse(event.data) as StreamPredictionsResponseJson);
   });
   mine.addEventListener("status", (event: MessageEvent<string>) => {
-    token = event.lastEventId || token;
+    take(event);
     takeStatus(JSON.parse(event.data) as GatewayStatus);
   });
   mine.addEventListener("reset", () => {
     // The server does not know the position, as after a restore: the newest forecasts follow.
+    heard = Date.now();
     token = "";
     forget();
     restart();
@@ -86,8 +98,17 @@ function again(): void {
   retry = setTimeout(connect, Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (refusals - 1)));
 }
 
+/** Opens a stream anew that died without being closed, as in a proxy or after a change of the network. */
+function replaceSilent(): void {
+  if (!source || source.readyState === EventSource.CLOSED || Math.abs(Date.now() - heard) < SILENCE_MS) return;
+  setConnection("lost");
+  source.close();
+  connect();
+}
+
 /** Asks for the status, which also notices a gateway that vanished without closing the connection. */
 async function check(): Promise<void> {
+  replaceSilent();
   try {
     takeStatus(await api.status());
     if (source?.readyState === EventSource.OPEN) setConnection("open");

@@ -21,14 +21,13 @@ from pathlib import Path
 
 import grpc
 import psutil
-from bench.latency import create_ledger, pinned_to
+from bench.latency import cpu_seconds, create_ledger, pinned_to
 from tests.support.fakes.certificates import Authority
 from tests.support.fakes.token_issuer import TokenIssuer
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu_client import AsyncDejavuClient
 from dejavu_common.clock import utc_now
-from dejavu_common.processes import cpu_seconds
 from dejavu_server.access import token_file
 from dejavu_server.access.caller import AccessScope
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from dataclasses import replace
 from datetime import date
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from tests.support.builders.bundles import (
     SEASON_GAMES,
     bundle_of_two_seasons,
@@ -26,6 +28,7 @@ from dejavu_trainer.data.games import Games
 from dejavu_trainer.evaluation.backtest import Fold
 from dejavu_trainer.evaluation.scoring.fold_scores import FoldScores
 from dejavu_trainer.lineage import code_version
+from dejavu_trainer.reports.retrain import print_due
 from dejavu_trainer.retraining.errors import ChallengerUnfit, GamesRefused
 from dejavu_trainer.retraining.retrain import open_retrain
 from dejavu_trainer.retraining.settings import Challenger, RetrainSettings
@@ -169,6 +172,18 @@ def test_an_unfit_model_is_not_published_unless_that_is_allowed(tmp_path: Path) 
     with pytest.raises(ChallengerUnfit, match="is unfit and was not published"):
         retrained(settings_in(tmp_path, allow_unfit=False))
     assert not (tmp_path / "store").exists()
+    # Nor is it made again at each look: only once there are games enough for another one.
+    with open_retrain(settings_in(tmp_path, allow_unfit=False)) as again:
+        due = again.due()
+        assert (due.triggers, due.unfit) == ((), True)
+        print_due(Console(file=(printed := io.StringIO()), width=200), due)
+        assert "a challenger that was found unfit" in printed.getvalue()
+    with open_retrain(settings_in(tmp_path, allow_unfit=False, seed=1)) as another:
+        assert another.due().triggers, "made in another way, it may be fit"
+    allowed = retrained(settings_in(tmp_path))
+    assert allowed is not None
+    assert store_of(tmp_path).versions() == [allowed.model_version]
+    assert retrained(settings_in(tmp_path)) is None
 
 
 def test_games_with_a_problem_are_refused_before_anything_is_fitted(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from dejavu_trainer.training.recipe import TrainingConfig
 CALIBRATE_SEASONS: Final = 2
 """Seasons that are named as the newest ones."""
 
-FORM = 3
+FORM = 4
 """Format version of the files; incremented with every change of the scores or their storage."""
 
 _PLAIN = ("train_seasons", "calibration_seasons", "calibration_games", "home_advantage")

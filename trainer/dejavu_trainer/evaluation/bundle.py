@@ -9,6 +9,7 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.ratings import RatingFilter, frozen_margins
 from dejavu_models.totals.filter import TotalFilter
 from dejavu_models.types import Horizon
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.result import RESULT_STEPS, BacktestResult, RunProvenance, result_of
@@ -74,7 +75,8 @@ def evaluate(
         raise DataError(
             f"bundle {forecaster.version} has no database for minute {missing[0]}; expected a bundle with all minutes"
         )
-    made_from = games.of_seasons([*info.train_seasons, *info.calibration_seasons])
+    seasons = [*info.train_seasons, *info.calibration_seasons]
+    made_from = games.of_seasons(seasons)
     if not made_from.is_of(manifest.data_fingerprint):
         raise DataError(
             f"the games of {min(info.train_seasons)} to {max(info.calibration_seasons)} are not those that bundle"
@@ -99,7 +101,10 @@ def evaluate(
         forecaster.models,
         forecaster.calibration,
         earlier=earlier.games,
-        calibrate=rated.of_seasons(info.calibration_seasons),
+        # Tables of whole numbers are fitted on all seasons that the bundle was made from.
+        calibrate=rated.of_seasons(
+            seasons if isinstance(forecaster.calibration, LatticeCalibration) else info.calibration_seasons
+        ),
         test=test,
         frozen_margins=frozen_margins(ratings, test.games.home, test.games.away, margin_terms(test.games)),
         advance=advance,

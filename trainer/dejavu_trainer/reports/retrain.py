@@ -66,7 +66,8 @@ def print_challenger(console: Console, challenger: Challenger) -> None:
 
 
 def _due_rows(due: Due) -> list[tuple[str, str]]:
-    games = f"{due.games:,}, {due.newer:,} of them newer than those of {due.compared_with or 'no model'}"
+    model = (due.compared_with or "no model") + due.unfit * ", a challenger that was found unfit"
+    games = f"{due.games:,}, {due.newer:,} of them newer than those of {model}"
     rows = [("Games", games)]
     rows += [(f"Due: {each.kind.value}", each.details) for each in due.triggers]
     return rows if due.triggers else [*rows, ("Due", "no: no trigger stands")]

@@ -1,4 +1,4 @@
-"""What a retrain is compared with: the model that serves, or the last challenger that was published, if it is newer."""
+"""What a retrain is compared with: the model that serves, or the last challenger that was made, if it is newer."""
 
 from __future__ import annotations
 

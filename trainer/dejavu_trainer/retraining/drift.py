@@ -1,9 +1,9 @@
 """Tests whether newer games differ from those that a model was made from.
 
-A game is one observation: its minutes are dependent. Only differentials are compared, since a ledger has nothing else;
-they are also all that a model sees. Each quantity is one value a game, and its means are compared by Welch's test
-(Biometrika 34, 1947), which assumes no equal variances. For spreads, the value is the distance from the median of its
-group, which makes it the test of Brown and Forsythe (JASA 69, 1974). The tests are looked at together, so their
+A game is one observation: its minutes are dependent. Only differentials are compared, which every game has; a
+ledger has points only where callers sent them. Each quantity is one value a game, and its means are compared by Welch's
+test (Biometrika 34, 1947), which assumes no equal variances. For spreads, the value is the distance from the median of
+its group, which makes it the test of Brown and Forsythe (JASA 69, 1974). The tests are looked at together, so their
 p-values are corrected by the method of Holm (Scandinavian Journal of Statistics 6, 1979).
 
 With thousands of games a difference that matters to nobody is significant. So an alarm also takes an effect: a

@@ -78,8 +78,9 @@ class Retrain:
         triggers = standing_triggers(games, basis, coverages, settings.triggers, today)
         if settings.reason:
             triggers.append(Trigger(TriggerKind.ASKED_FOR, settings.reason, settings.reason))
-        newer = len(basis.newer(games))
-        return Due(tuple(triggers), parent.model_version, basis.model_version, tuple(sources), len(games), newer)
+        newer, last = len(basis.newer(games)), self._work.last or {}
+        unfit = "unfit_by" in last and last["model_version"] == basis.model_version
+        return Due(tuple(triggers), parent.model_version, basis.model_version, tuple(sources), len(games), newer, unfit)
 
     def run(self, due: Due) -> Challenger:
         """Makes a challenger from the games that `due` has read, and publishes it.
@@ -112,7 +113,9 @@ class Retrain:
         backtest = self._backtest(games, plan)
         bundle = self._fit(games, plan, due, backtest)
         manifest = read_manifest(bundle)
+        made = {**Basis.of_manifest(manifest).document(), "reason": due_reason(due), "parent": due.parent}
         if not (manifest.verdict.fit or settings.allow_unfit):
+            work.finish({**made, "unfit_by": self._method()})
             raise ChallengerUnfit(
                 f"model {manifest.version} is unfit and was not published: {manifest.verdict.reason}"
                 f" It stays in {bundle}"
@@ -121,7 +124,7 @@ class Retrain:
         challenger = Challenger(
             due, bundle, manifest.version, asdict(plan), manifest.verdict.model_dump(mode="json"), found, tracked
         )
-        work.finish({**Basis.of_manifest(manifest).document(), "reason": due_reason(due), "parent": due.parent})
+        work.finish(made)
         return challenger
 
     def _parent(self) -> Basis:
@@ -135,10 +138,29 @@ class Retrain:
         return Basis.of_server_model(model)
 
     def _basis(self, parent: Basis) -> Basis:
-        """Returns the newer of the parent and the last published challenger, which the gate may not have judged yet."""
+        """Returns the newer of the parent and the last challenger, which the gate may not have judged yet.
+
+        One that was found unfit counts only for those who would make it in the same way: else each new game, as long as
+        a trigger stands, would have another one made that is as unfit.
+        """
         last = self._work.last
-        published = None if last is None else Basis.of_document(last)
-        return published if published is not None and published.last_day >= parent.last_day else parent
+        if last is None or last.get("unfit_by", self._method()) != self._method():
+            return parent
+        made = Basis.of_document(last)
+        return made if made.last_day >= parent.last_day else parent
+
+    def _method(self) -> str:
+        """Returns a hash of what, besides the games, decides whether a challenger is made and published."""
+        settings = self._settings
+        return self._work.key(
+            recipe=settings.recipe.digest,
+            seed=settings.seed,
+            calibration_games=settings.calibration_games,
+            test_seasons=settings.test_seasons,
+            test_games=settings.test_games,
+            allow_unfit=settings.allow_unfit,
+            **_environment(),
+        )
 
     def _check(self, games: Games, basis: Basis) -> list[dict[str, Any]]:
         """Refuses games with problems, and returns how the newer ones differ from those of the basis.

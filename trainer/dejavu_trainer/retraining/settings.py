@@ -69,10 +69,11 @@ class Due:
         triggers: those that stand; none: it is not.
         parent: version of the model that serves; empty if there is none.
         compared_with: version of the model whose games the triggers were compared with: `parent`, or a challenger that
-            was published since.
+            was published, or found unfit, since.
         sources: what was read.
         games: number of games at hand.
         newer: those of them after the games of `compared_with`.
+        unfit: whether `compared_with` was found unfit, and not published.
     """
 
     triggers: tuple[Trigger, ...]
@@ -81,6 +82,7 @@ class Due:
     sources: tuple[SourceGames, ...]
     games: int
     newer: int
+    unfit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

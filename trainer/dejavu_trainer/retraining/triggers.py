@@ -23,7 +23,7 @@ SEASON_GAMES: Final = 300
 """Fewest games of a season that makes a new model due when it is over."""
 
 PAUSE_GAMES: Final = 100
-"""Fewest new games between a model that was published and the next one that coverage or drift makes due."""
+"""Fewest new games between a model that was made and the next one that coverage or drift makes due."""
 
 OVER_AFTER: Final = timedelta(days=MAX_RATINGS_DAYS)
 """How long after its newest game a season is over."""

@@ -56,12 +56,12 @@ class WorkFolder:
 
     @property
     def last(self) -> dict[str, Any] | None:
-        """The document that describes the last challenger that was published from here; None if there is none."""
+        """The document that describes the last challenger that was made here; None if there is none."""
         path = self.folder / _LAST
         return _read(path) if path.exists() else None
 
     def finish(self, document: dict[str, Any]) -> None:
-        """Stores what describes the published challenger, and removes the results of other inputs."""
+        """Stores what describes a challenger, and removes the results of other inputs."""
         write_atomic(self.folder / _LAST, json.dumps(document, indent=2, allow_nan=False).encode() + b"\n")
         for path in self.folder.iterdir():
             if path.name not in {*self._used, _LAST, _LOCK}:

@@ -152,7 +152,7 @@ def fit_calibration(rated: RatedGames, frozen_margins: Floats, advance: Advance 
         MarginSource.RATED: frozen_margins,
     }
     points = out_of_season_points(rated, by_source)
-    of_all, followed = live_inputs(games)
+    (of_all, _), followed = live_inputs(games), fits_live_tables(games)
     live = LiveInputs(*(each[followed] for each in of_all))
     totals = np.stack([games.totals[followed, Horizon.HALFTIME.minutes - 1], games.final_total[followed]], axis=1)
     totals = totals.astype(np.float64)
@@ -169,6 +169,11 @@ def fit_calibration(rated: RatedGames, frozen_margins: Floats, advance: Advance 
     return LatticeCalibration(models).rounded()
 
 
+def fits_live_tables(games: Games) -> NDArray[np.bool_]:
+    """Returns on which games tables with live inputs are fitted, (n,): pace needs the points at the end too."""
+    return live_inputs(games)[1] & (games.final_total >= 0)
+
+
 def live_inputs(games: Games) -> tuple[LiveInputs, NDArray[np.bool_]]:
     """Returns the live inputs of games, by minute, (n, 47) each, and which games have them in all minutes, (n,)."""
     columns = slice(0, MAX_SLOTS)
@@ -177,7 +182,8 @@ def live_inputs(games: Games) -> tuple[LiveInputs, NDArray[np.bool_]]:
         games.last_side[:, columns].astype(np.float64),
         games.last_seconds[:, columns].astype(np.float64),
     )
-    return live, (games.totals >= 0).all(axis=1) & (games.final_total >= 0) & (live.last_seconds >= 0).all(axis=1)
+    least: Floats = np.minimum(live.points, live.last_seconds).min(axis=1)
+    return live, least >= 0
 
 
 def point_forecasts(models: PointEnsemble, rated: RatedGames) -> dict[str, Floats]:

@@ -1,8 +1,8 @@
 """Completed games of a ledger, minute by minute: enough to train on.
 
-The ledger stores differentials, and the total points and the last score of a minute if its forecast was requested with
-them. The scores are the lowest ones with these differentials: the home score rises by each rise of the differential,
-the away score by each fall.
+The ledger stores differentials, the total points and the last score of a minute if its forecast was requested with
+them, and the total points at the end if they were reported with the outcome. The scores are the lowest ones with these
+differentials: the home score rises by each rise of the differential, the away score by each fall.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class CompletedGame:
         home, away: NBA codes.
         scores: at tip-off, at the end of each known minute, and the final score, dated at the end of regulation.
         points: minute → total points and last score at its end, of the minutes for which either was recorded; None for
-            the other.
+            the other. The total of the last minute of regulation is that of the whole game.
     """
 
     game_id: str
@@ -85,7 +85,7 @@ def completed_games(
         for row in page:
             if include_replays or not is_replay(row.game_id):
                 game = _game(row, min_minutes)
-                yield game if isinstance(game, SkippedGame) else replace(game, points=_points(connection, game))
+                yield game if isinstance(game, SkippedGame) else replace(game, points=_points(connection, game, row))
         sequence = page[-1].first_sequence
 
 
@@ -118,15 +118,19 @@ def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
     return CompletedGame(row.game_id, season, day, phase, home, away, scores)
 
 
-def _points(connection: Connection, game: CompletedGame) -> dict[int, tuple[int | None, LastScore | None]]:
+def _points(
+    connection: Connection, game: CompletedGame, row: Row[Any]
+) -> dict[int, tuple[int | None, LastScore | None]]:
     """Returns what was recorded of each minute with the differential of the game's scores; the newest if it changed."""
     differentials = {score.elapsed / 60: score.home - score.away for score in game.scores}
-    points = {}
+    points: dict[int, tuple[int | None, LastScore | None]] = {}
     for minute, pattern, text in connection.execute(_REQUESTS, {"game_id": game.game_id}):
         request = json.loads(text)
         given = request.get("total_points"), request.get("last_score")
         if given != (None, None) and json.loads(pattern)[-1] == differentials.get(minute):
             points[minute] = given[0], None if given[1] is None else read_last_score(given[1])
+    if row.total_points is not None:
+        points[REGULATION_MINUTES] = row.total_points, None
     return points
 
 
@@ -154,6 +158,7 @@ _FINALS: Select[Any] = (
         outcomes.c.first_sequence,
         outcomes.c.game_id,
         outcomes.c.differential,
+        outcomes.c.total_points,
         outcomes.c.home_team,
         outcomes.c.away_team,
         forecasts.c.pattern,

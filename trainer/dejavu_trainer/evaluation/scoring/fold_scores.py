@@ -32,9 +32,15 @@ from dejavu_trainer.evaluation.scoring.baselines import (
 )
 from dejavu_trainer.evaluation.scoring.ceiling import diffusion, hindsight_margins
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS, Forecasts
-from dejavu_trainer.evaluation.scoring.lattice_scores import lattice_forecasts, season_factors
+from dejavu_trainer.evaluation.scoring.lattice_scores import ScoringTables, lattice_forecasts, season_factors
 from dejavu_trainer.execution import Advance, ignore
-from dejavu_trainer.training.calibrate import CalibratedModels, fit_distributions, live_inputs, point_forecasts
+from dejavu_trainer.training.calibrate import (
+    CalibratedModels,
+    fit_distributions,
+    fits_live_tables,
+    live_inputs,
+    point_forecasts,
+)
 from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT
 from dejavu_trainer.training.ratings import RatedGames, carry, margins_with_frozen_ratings
 
@@ -161,9 +167,11 @@ def score_fold(
     advance(1)
     by_name = {"ensemble": points["ensemble"], "frozen": frozen, "no_teams": no_teams}
     if isinstance(calibration, LatticeCalibration):
-        forecasts, cell_games = _on_whole_numbers(calibration, by_name, points, test, frozen_margins, calibrate)
+        # By tables with live inputs, the games behind an interval are those that have them.
+        counted = calibrate.select(fits_live_tables(calibrate.games)) if _uses_live(calibration, games) else calibrate
+        forecasts, cell_games = _on_whole_numbers(calibration, by_name, points, test, frozen_margins, counted)
     else:
-        past = _with_fixed_weights(point_forecasts(models, calibrate))
+        past, counted = _with_fixed_weights(point_forecasts(models, calibrate)), calibrate
         forecasts, cell_games = _on_all_numbers(calibration, by_name, points, past, models, test, calibrate)
     advance(1)
     hindsight = hindsight_margins(games)
@@ -173,7 +181,7 @@ def score_fold(
     return FoldScores(
         train_seasons=_seasons(apart if len(apart) else earlier.season),
         calibration_seasons=_seasons(calibrate.games.season),
-        calibration_games=len(calibrate.games),
+        calibration_games=len(counted.games),
         cell_games=cell_games,
         home_advantage=float(earlier.final.mean()),
         **{name: getattr(games, name) for name in ("game_id", "season", "date", "phase", "home", "away")},
@@ -186,6 +194,11 @@ def score_fold(
     )
 
 
+def _uses_live(calibration: LatticeCalibration, games: Games) -> bool:
+    """Returns whether any of the games are forecast by tables with live inputs."""
+    return calibration.model(MarginSource.KNOWN, live=True).live and bool(live_inputs(games)[1].any())
+
+
 def _on_whole_numbers(
     calibration: LatticeCalibration,
     served: dict[str, Floats],
@@ -196,24 +209,28 @@ def _on_whole_numbers(
 ) -> tuple[dict[str, Forecasts], NDArray[np.int32]]:
     """Returns all forecasts but those of the references, and the calibration games by case and size of the lead."""
     games = test.games
-    live = bool(live_inputs(games)[1].all())
     sources = {
         "ensemble": (MarginSource.KNOWN, test.margins),
         "frozen": (MarginSource.RATED, frozen_margins),
         "no_teams": (MarginSource.UNKNOWN, np.full(len(games), np.nan)),
     }
-    known = calibration.model(MarginSource.KNOWN, live=live)
-    factors = season_factors(served["ensemble"], known, test.margins, games)
+    tables = {
+        source: ScoringTables(calibration.model(source, live=True), calibration.model(source, live=False), games)
+        for source, _ in sources.values()
+    }
+    known = tables[MarginSource.KNOWN]
+    factors = season_factors(served["ensemble"], known, test.margins)
     forecasts = {}
     for name, (source, margins) in sources.items():
-        model = calibration.model(source, live=live)
-        forecasts[name] = lattice_forecasts(served[name], model, margins, games, factors)
+        forecasts[name] = lattice_forecasts(served[name], tables[source], margins, factors)
         if name in STATIC:
-            forecasts[STATIC[name]] = lattice_forecasts(served[name], model, margins, games)
+            forecasts[STATIC[name]] = lattice_forecasts(served[name], tables[source], margins)
     without = calibration.model(MarginSource.KNOWN, live=False)
-    forecasts[NO_LIVE] = lattice_forecasts(served["ensemble"], without, test.margins, games, factors)
+    forecasts[NO_LIVE] = lattice_forecasts(
+        served["ensemble"], ScoringTables(without, without, games), test.margins, factors
+    )
     for name in PARTS:
-        forecasts[name] = lattice_forecasts(points[name], known, test.margins, games)
+        forecasts[name] = lattice_forecasts(points[name], known, test.margins)
     groups = lead_groups(calibrate.games.levels)
     by_minute = np.stack([np.bincount(of_minute, minlength=len(LEAD_EDGES) + 1) for of_minute in groups.T])
     return forecasts, np.array([by_minute[minute - 1] for _, minute in CASES], dtype=np.int32)

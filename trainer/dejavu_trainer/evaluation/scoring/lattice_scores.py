@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dejavu_models.arrays import Floats
 from dejavu_models.types import CASES, HORIZONS
 from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS
-from dejavu_models.uncertainty.lattice.distribution import LatticeDistribution
+from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
 from dejavu_models.uncertainty.lattice.inputs import LiveInputs
 from dejavu_models.uncertainty.lattice.margin_model import MarginModel
 from dejavu_models.uncertainty.score_map import MAX_SCORE
@@ -24,21 +24,53 @@ SEED: Final = 18
 """Seed of the random places within whole numbers; see `WholeNumberScores`."""
 
 
-def season_factors(points: Floats, model: MarginModel, margins: Floats, games: Games) -> Floats:
+class ScoringTables:
+    """The tables that forecast each of n games: those with live inputs for the games that have them, as a server does.
+
+    Args:
+        live: the tables with live inputs, or those without if there are no others.
+        without: the tables without.
+        games: the games.
+    """
+
+    def __init__(self, live: MarginModel, without: MarginModel, games: Games) -> None:
+        self.games = games
+        inputs, followed = live_inputs(games)
+        followed = followed & live.live
+        of_models = ((live, followed, inputs), (without, ~followed, None))
+        self._parts = [(model, np.flatnonzero(rows), of_rows) for model, rows, of_rows in of_models if rows.any()]
+
+    def distribution(
+        self, points: Floats, margins: Floats, horizon: int, minute: int
+    ) -> tuple[Floats, LatticeDistribution]:
+        """Returns the point forecasts, (n,), and the distributions at a horizon, by its index, from a minute."""
+        centers, mass = np.empty(len(self.games)), np.empty((len(self.games), len(VALUES)))
+        for model, rows, inputs in self._parts:
+            center, live = points[rows, minute - 1, horizon], None
+            if inputs is not None:
+                live = LiveInputs(*(each[rows, minute - 1] for each in inputs))
+                center = center + model.shifts(HORIZONS[horizon], minute, live)
+            leads, of_margins = self.games.levels[rows, minute - 1], np.nan_to_num(margins[rows])
+            made = model.distribution(HORIZONS[horizon], minute, center, leads, of_margins, live)
+            centers[rows], mass[rows] = center, made.mass
+        return centers, LatticeDistribution(mass)
+
+
+def season_factors(points: Floats, tables: ScoringTables, margins: Floats) -> Floats:
     """Returns the factors of the scores before each game of a season, (n, 2) by horizon, from the days before.
 
     As a server that is new at the season's start has them: from the forecasts at the middle of each quarter.
 
     Args:
         points: (n, 47 minutes, 2 horizons), point forecasts, in points.
-        model: the tables.
+        tables: the tables of the games, of one season and in order of date.
         margins: (n,), expected final differentials before tip-off, in points; NaN if unknown.
-        games: games of one season, in order of date.
     """
-    result, (inputs, _) = np.empty((len(games), len(HORIZONS))), live_inputs(games)
+    games = tables.games
+    result = np.empty((len(games), len(HORIZONS)))
     for index, horizon in enumerate(HORIZONS):
         minutes = [minute for minute in QUARTER_MIDPOINTS if minute in horizon.forecast_minutes]
-        made = (_distribution(points, model, margins, games, inputs, index, minute)[1] for minute in minutes)
+        made = (tables.distribution(points, margins, index, minute)[1] for minute in minutes)
         squares = np.mean([_squared_scores(each, games.outcomes[:, index]) for each in made], axis=0)
         result[:, index] = factors_of_days_before(squares, games.date)
     return result
@@ -60,35 +92,22 @@ def factors_of_days_before(squares: Floats, days: NDArray[Any]) -> Floats:
     return result
 
 
-def _distribution(
-    points: Floats, model: MarginModel, margins: Floats, games: Games, inputs: LiveInputs, horizon: int, minute: int
-) -> tuple[Floats, LatticeDistribution]:
-    """Returns the point forecasts, (n,), and the distributions of games at a horizon, by its index, from a minute."""
-    center = points[:, minute - 1, horizon]
-    live = LiveInputs(*(each[:, minute - 1] for each in inputs)) if model.live else None
-    if live is not None:
-        center = center + model.shifts(HORIZONS[horizon], minute, live)
-    leads = games.levels[:, minute - 1]
-    return center, model.distribution(HORIZONS[horizon], minute, center, leads, np.nan_to_num(margins), live)
-
-
 def lattice_forecasts(
-    points: Floats, model: MarginModel, margins: Floats, games: Games, factors: Floats | None = None
+    points: Floats, tables: ScoringTables, margins: Floats, factors: Floats | None = None
 ) -> Forecasts:
-    """Scores the forecasts of games by one kind of tables.
+    """Scores the forecasts of games.
 
     Args:
         points: (n, 47 minutes, 2 horizons), point forecasts, in points.
-        model: the tables.
+        tables: the tables of the games.
         margins: (n,), expected final differentials before tip-off, in points; NaN if unknown.
-        games: the games.
         factors: (n, 2), of the scores by horizon, see `season_factors`; 1 by default.
     """
+    games = tables.games
     scores = WholeNumberScores(len(games), SEED)
     probability = np.empty((len(games), len(CASES)), dtype=np.float32)
-    inputs, _ = live_inputs(games)
     for column, (index, minute) in enumerate(CASES):
-        center, made = _distribution(points, model, margins, games, inputs, index, minute)
+        center, made = tables.distribution(points, margins, index, minute)
         if factors is not None:
             made = _scaled(made, factors[:, index])
         probability[:, column] = made.home_leads

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+from tests.support.builders.calibrations import symmetric_model
+from tests.support.builders.folds import rated_walks
+
+from dejavu_trainer.evaluation.scoring.forecasts import Forecasts
+from dejavu_trainer.evaluation.scoring.lattice_scores import ScoringTables, lattice_forecasts
+
+
+def test_each_game_is_forecast_by_the_tables_that_a_server_would_use() -> None:
+    """A game whose points are not known must not take the live inputs from the other games of its season."""
+    games, margins = rated_walks(40, range(2033, 2034), 3)
+    live, without = symmetric_model(live=True), symmetric_model()
+    points = np.repeat(games.levels[:, :47, None], 2, axis=2) + np.random.default_rng(1).normal(0, 3, (40, 47, 2))
+    totals, last_seconds = games.totals.copy(), games.last_seconds.copy()
+    totals[7], last_seconds[9, 20] = -1, -1
+    final_total = games.final_total.copy()
+    final_total[3] = -1  # at the end: no live input
+    some = replace(games, totals=totals, last_seconds=last_seconds, final_total=final_total)
+
+    of_all, of_some, of_none = (
+        lattice_forecasts(points, tables, margins)
+        for tables in (
+            ScoringTables(live, without, games),
+            ScoringTables(live, without, some),
+            ScoringTables(without, without, games),
+        )
+    )
+    lacking = np.isin(np.arange(40), [7, 9])
+    for field in fields(Forecasts):
+        mixed = getattr(of_some, field.name)
+        assert np.allclose(mixed[lacking], getattr(of_none, field.name)[lacking], atol=1e-5, equal_nan=True)
+        assert np.allclose(mixed[~lacking], getattr(of_all, field.name)[~lacking], atol=1e-5, equal_nan=True)
+    assert of_all.crps is not None
+    assert of_none.crps is not None
+    assert np.abs(of_all.crps - of_none.crps).max(axis=1).min() > 0.001, "the tables differ in every game"

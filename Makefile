@@ -174,7 +174,7 @@ nightly-faults: install $(WEB)/node_modules/.installed  ## days with feed faults
 nightly-models: install  ## recipes, the shipped bundle and the documents of training on real seasons, interrupted walk-forwards
 	$(PYTEST) -m nightly --durations 12 -n 2 $(ONE_BY_ONE) tests/trainer tests/models tests/examples
 
-nightly-laws: install install-node $(WEB)/node_modules/.installed  ## all other tests in a random order, property tests on 200 examples
+nightly-laws: install install-node $(GEN)/.installed $(WEB)/node_modules/.installed  ## all other tests in a random order, property tests on 200 examples
 	DEJAVU_NIGHTLY=1 $(ALL) -m "not nightly" --timeout 900
 
 nightly-postgres: install  ## the tests of ledger, streams and record on PostgreSQL

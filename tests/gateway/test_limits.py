@@ -60,6 +60,7 @@ def test_a_request_that_is_not_complete_in_time_is_refused(tight: Site) -> None:
     )
     for begin in (b"", b"GET /api/st", post):
         assert error_of(send(tight, begin)) == (408, "SLOW_REQUEST")
+    wait_for_count(tight, 'endpoint="/api/predict",status="408"', 1)  # it did not hang up
 
 
 def test_connections_and_streams_of_an_address_are_limited(tight: Site) -> None:

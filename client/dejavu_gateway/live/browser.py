@@ -66,7 +66,7 @@ class Outlet(Protocol):
 class CatchUp(enum.Enum):
     """How far a browser got that resumed from before the log."""
 
-    JOINS = enum.auto()  # the log reaches back to it, or it begins anew
+    JOINS = enum.auto()  # the log reaches back to it, or it starts with the newest forecasts
     JOINED = enum.auto()
     LATER = enum.auto()
 

@@ -38,7 +38,6 @@ from dejavu_trainer.training.calibrate import (
     CalibratedModels,
     fit_distributions,
     fits_live_tables,
-    live_inputs,
     point_forecasts,
 )
 from dejavu_trainer.training.ensemble import FIXED_DEJAVU_WEIGHT
@@ -167,9 +166,10 @@ def score_fold(
     advance(1)
     by_name = {"ensemble": points["ensemble"], "frozen": frozen, "no_teams": no_teams}
     if isinstance(calibration, LatticeCalibration):
+        known = ScoringTables.of_source(calibration, MarginSource.KNOWN, games)
         # By tables with live inputs, the games behind an interval are those that have them.
-        counted = calibrate.select(fits_live_tables(calibrate.games)) if _uses_live(calibration, games) else calibrate
-        forecasts, cell_games = _on_whole_numbers(calibration, by_name, points, test, frozen_margins, counted)
+        counted = calibrate.select(fits_live_tables(calibrate.games)) if known.use_live else calibrate
+        forecasts, cell_games = _on_whole_numbers(calibration, known, by_name, points, test, frozen_margins, counted)
     else:
         past, counted = _with_fixed_weights(point_forecasts(models, calibrate)), calibrate
         forecasts, cell_games = _on_all_numbers(calibration, by_name, points, past, models, test, calibrate)
@@ -194,13 +194,9 @@ def score_fold(
     )
 
 
-def _uses_live(calibration: LatticeCalibration, games: Games) -> bool:
-    """Returns whether any of the games are forecast by tables with live inputs."""
-    return calibration.model(MarginSource.KNOWN, live=True).live and bool(live_inputs(games)[1].any())
-
-
 def _on_whole_numbers(
     calibration: LatticeCalibration,
+    known: ScoringTables,
     served: dict[str, Floats],
     points: dict[str, Floats],
     test: RatedGames,
@@ -214,17 +210,13 @@ def _on_whole_numbers(
         "frozen": (MarginSource.RATED, frozen_margins),
         "no_teams": (MarginSource.UNKNOWN, np.full(len(games), np.nan)),
     }
-    tables = {
-        source: ScoringTables(calibration.model(source, live=True), calibration.model(source, live=False), games)
-        for source, _ in sources.values()
-    }
-    known = tables[MarginSource.KNOWN]
     factors = season_factors(served["ensemble"], known, test.margins)
     forecasts = {}
     for name, (source, margins) in sources.items():
-        forecasts[name] = lattice_forecasts(served[name], tables[source], margins, factors)
+        tables = known if source is MarginSource.KNOWN else ScoringTables.of_source(calibration, source, games)
+        forecasts[name] = lattice_forecasts(served[name], tables, margins, factors)
         if name in STATIC:
-            forecasts[STATIC[name]] = lattice_forecasts(served[name], tables[source], margins)
+            forecasts[STATIC[name]] = lattice_forecasts(served[name], tables, margins)
     without = calibration.model(MarginSource.KNOWN, live=False)
     forecasts[NO_LIVE] = lattice_forecasts(
         served["ensemble"], ScoringTables(without, without, games), test.margins, factors

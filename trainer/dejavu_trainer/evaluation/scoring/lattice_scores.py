@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats
-from dejavu_models.types import CASES, HORIZONS
+from dejavu_models.types import CASES, HORIZONS, MarginSource
 from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
 from dejavu_models.uncertainty.lattice.inputs import LiveInputs
 from dejavu_models.uncertainty.lattice.margin_model import MarginModel
@@ -31,14 +32,24 @@ class ScoringTables:
         live: the tables with live inputs, or those without if there are no others.
         without: the tables without.
         games: the games.
+
+    Attributes:
+        games: the games.
+        use_live: whether any of them is forecast by the tables with live inputs.
     """
 
     def __init__(self, live: MarginModel, without: MarginModel, games: Games) -> None:
         self.games = games
         inputs, followed = live_inputs(games)
         followed = followed & live.live
+        self.use_live = bool(followed.any())
         of_models = ((live, followed, inputs), (without, ~followed, None))
         self._parts = [(model, np.flatnonzero(rows), of_rows) for model, rows, of_rows in of_models if rows.any()]
+
+    @classmethod
+    def of_source(cls, calibration: LatticeCalibration, source: MarginSource, games: Games) -> Self:
+        """Returns the tables of a calibration for games whose expected margins are of one source."""
+        return cls(calibration.model(source, live=True), calibration.model(source, live=False), games)
 
     def distribution(
         self, points: Floats, margins: Floats, horizon: int, minute: int

@@ -72,7 +72,7 @@ function path(base: string, query: Query = {}): string {
   return text ? `${base}?${text}` : base;
 }
 
-/** Longer than the gateway takes before it gives an answer up: whoever hangs up before ends the work for it. */
+/** Longer than the gateway works on an answer: a page that hangs up earlier ends that work. */
 const TIMEOUT_MS = 80_000;
 const STATUS_TIMEOUT_MS = 15_000;
 

@@ -98,7 +98,7 @@ function again(): void {
   retry = setTimeout(connect, Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (refusals - 1)));
 }
 
-/** Opens a stream anew that died without being closed, as in a proxy or after a change of the network. */
+/** Opens a stream again that died without being closed, as in a proxy or after a change of the network. */
 function replaceSilent(): void {
   if (!source || source.readyState === EventSource.CLOSED || Math.abs(Date.now() - heard) < SILENCE_MS) return;
   setConnection("lost");

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from typing import Any, TypeVar
 
@@ -70,11 +70,13 @@ class Timings:
         seconds: time from the first call to the last response.
         each: latency of every successful call, in seconds.
         failed: number of failed calls.
+        begun: when each of the successful calls began, in seconds of a clock that all processes have in common.
     """
 
     seconds: float
     each: list[float]
     failed: int
+    begun: list[float] = field(default_factory=list)
 
 
 def request(number: int, order: Order) -> pb.PredictRequest:
@@ -115,6 +117,7 @@ async def timed(
     """
     requests = iter(bodies)
     each: list[float] = []
+    begun: list[float] = []
     failed = 0
 
     async def caller(channel: grpc.aio.Channel, remaining: Iterator[bytes]) -> None:
@@ -130,6 +133,7 @@ async def timed(
             taken = time.perf_counter() - start
             if is_complete(response):
                 each.append(taken)
+                begun.append(start)
             else:
                 failed += 1
 
@@ -143,7 +147,7 @@ async def timed(
             await asyncio.gather(*(channel.channel_ready() for channel in channels))
         start = time.perf_counter()
         await asyncio.gather(*(caller(channel, requests) for channel in channels))
-        return Timings(time.perf_counter() - start, each, failed)
+        return Timings(time.perf_counter() - start, each, failed, begun)
 
 
 async def answer_orders(kind: type[OrderT], ask: Callable[[OrderT], Coroutine[Any, Any, Timings]]) -> None:

@@ -1,32 +1,75 @@
-"""Work on many rows, in turns with the other tasks of the event loop."""
+"""Work on many rows, in turns with other calls."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-MESSAGES_PER_TURN: Final = 32
-"""Messages of a batch to convert before yielding to other calls."""
+SECONDS: Final = 0.0005
+"""How long to work before giving way, in seconds: a call that comes meanwhile waits for as long some times over."""
 
 TURNS: Final = 8
 """Turns of the event loop to yield for, about as many as a call takes. An empty one takes a microsecond."""
 
 _T = TypeVar("_T")
 
+_aside: Final = ThreadPoolExecutor(1, thread_name_prefix="give-way")
 
-async def map_yielding(work: Callable[..., _T], *columns: Sequence[Any], per_turn: int = MESSAGES_PER_TURN) -> list[_T]:
-    """Works like `map`, but yields to other calls: work on the messages of many games takes some milliseconds.
+
+async def give_way() -> None:
+    """Lets the other threads of the process have the processor, and then the other tasks of the event loop.
+
+    gRPC reads calls on threads of its own. If the processor has no room for these beside the event loop, yielding to
+    tasks is not enough: the loop never waits, and the kernel may leave them waiting for five milliseconds. So the loop
+    waits for a thread that does nothing. sched_yield takes less, but gives a busy process beside this one a whole time
+    slice, during which nobody is answered.
+    """
+    await asyncio.get_running_loop().run_in_executor(_aside, _do_nothing)
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+
+
+class Turns:
+    """Lets other calls have their turn whenever the work of one has taken long enough.
+
+    One is for all steps of the work: each of many short ones would begin to count anew.
 
     Args:
-        work: what to do for each row.
-        columns: its arguments.
-        per_turn: rows before yielding.
+        seconds: how long to work before giving way.
     """
-    results = []
-    for index, values in enumerate(zip(*columns, strict=True), 1):
-        results.append(work(*values))
-        if index % per_turn == 0:
-            for _ in range(TURNS):
-                await asyncio.sleep(0)
-    return results
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
+        self._began = time.perf_counter()
+
+    def others_had_theirs(self) -> None:
+        """Counts anew: the work has waited for something that took long, and others had their turn meanwhile."""
+        self._began = time.perf_counter()
+
+    async def give_way(self) -> None:
+        """Gives way if it is time to."""
+        if time.perf_counter() - self._began > self._seconds:
+            await give_way()
+            self._began = time.perf_counter()
+
+    async def map(self, work: Callable[..., _T], *columns: Sequence[Any]) -> list[_T]:
+        """Works like `map`, and gives way between rows if it is time to.
+
+        Args:
+            work: what to do for each row.
+            columns: its arguments.
+        """
+        results = []
+        for values in zip(*columns, strict=True):
+            if time.perf_counter() - self._began > self._seconds:  # as above, without a coroutine a row
+                await give_way()
+                self._began = time.perf_counter()
+            results.append(work(*values))
+        return results
+
+
+def _do_nothing() -> None:
+    pass

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import operator
+import time
 
-from dejavu_common.yielding import TURNS, map_yielding
+from dejavu_common import yielding
+from dejavu_common.yielding import TURNS, Turns
 
 
-async def test_results_are_those_of_map_whatever_the_rows_per_turn() -> None:
+async def test_results_are_those_of_map_however_often_it_gives_way() -> None:
     ones, others = [5, 7, 9, 11], [1, 2, 3, 4]
-    for per_turn in (1, 3, 100):
-        assert await map_yielding(operator.sub, ones, others, per_turn=per_turn) == [4, 5, 6, 7]
+    for seconds in (-1.0, 0.0, 60.0):
+        assert await Turns(seconds).map(operator.sub, ones, others) == [4, 5, 6, 7]
 
 
 async def test_a_call_of_several_turns_is_answered_between_two_parts() -> None:
@@ -23,6 +25,26 @@ async def test_a_call_of_several_turns_is_answered_between_two_parts() -> None:
         done.append("call")
 
     task = asyncio.create_task(call())
-    await map_yielding(done.append, ["first", "second", "third", "fourth"], per_turn=2)
+    await Turns(-1.0).map(done.append, ["first", "second"])
     await task
-    assert done == ["first", "second", "call", "third", "fourth"]
+    assert done == ["call", "first", "second"]
+
+
+async def test_short_work_gives_way_to_nobody() -> None:
+    done: list[str] = []
+    asyncio.get_running_loop().call_soon(done.append, "call")
+    await Turns(60.0).map(done.append, ["first", "second"])
+    await asyncio.sleep(0)
+    assert done == ["first", "second", "call"]
+
+
+async def test_work_goes_on_once_another_thread_had_its_turn() -> None:
+    done: list[str] = []
+
+    def take_a_turn() -> None:
+        time.sleep(0.05)  # much longer than the turns of the event loop
+        done.append("thread")
+
+    yielding._aside.submit(take_a_turn)
+    await Turns(-1.0).map(done.append, ["first", "second"])
+    assert done == ["thread", "first", "second"]

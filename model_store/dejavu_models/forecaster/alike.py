@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
+from dejavu_models.arrays import Floats
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster.active_state import ActiveState
 from dejavu_models.point.compiled import CompiledModels
@@ -30,6 +32,27 @@ class AlikeGame(NamedTuple):
 
     differentials: Sequence[float]
     margin: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlikeRows:
+    """What differs between n requests that are alike; numbers that a query may have.
+
+    Attributes:
+        patterns: (n, minutes), differentials in points.
+        margins: (n,), expected final differentials before the games, in points; all are NaN if the first request has
+            none.
+    """
+
+    patterns: Floats
+    margins: Floats
+
+    def __len__(self) -> int:
+        return len(self.margins)
+
+    def part(self, start: int, stop: int) -> AlikeRows:
+        """Returns some of the requests."""
+        return AlikeRows(self.patterns[start:stop], self.margins[start:stop])
 
 
 class AlikeNumbers(NamedTuple):
@@ -52,6 +75,11 @@ class AlikeNumbers(NamedTuple):
     adapted_lower: float
     adapted_upper: float
     quantiles: Sequence[float]
+
+
+_STATIC: Final = (0, 2, 3, 1, 2, 3, 4, 5)
+_ADAPTED: Final = (0, 2, 3, 1, 4, 5, 2, 3)
+"""Where the extension has the numbers of AlikeNumbers but quantiles, which follow: without and with an adaptation."""
 
 
 class AlikeGames:
@@ -98,6 +126,18 @@ class AlikeGames:
         patterns = [game.differentials for game in games]
         rows = self._compiled.forecast(patterns, [math.nan if game.margin is None else game.margin for game in games])
         return [self._numbers(*row) for row in rows]
+
+    def forecast_rows(self, rows: AlikeRows) -> Floats:
+        """Returns the numbers that `forecast_many` gives for each game.
+
+        Returns:
+            (n, 8 + levels), in the order of AlikeNumbers; quantiles come last.
+        """
+        found: Floats = self._compiled.forecast_rows(rows.patterns, rows.margins)
+        if self._map is not None:
+            found[:, 1] = [adapted_probability(self._map, home) for home in found[:, 1].tolist()]
+        order = _STATIC if self._map is None else _ADAPTED
+        return found[:, [*order, *range(6, found.shape[1])]]
 
     def _numbers(
         self,

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from datetime import date, datetime
-from functools import partial
-
-import structlog
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_common.clock import utc_now
-from dejavu_common.yielding import map_yielding
 from dejavu_feed.game_day import game_day
 from dejavu_models import risk
-from dejavu_models.errors import DejavuError, InvalidInput
-from dejavu_server.access.caller import AccessScope, Principal, ScopeMissing, current_caller
+from dejavu_server.access.caller import AccessScope, Principal, current_caller
+from dejavu_server.api.batches.answers import BatchAnswers
 from dejavu_server.api.cache.templates import AnswerTemplates
 from dejavu_server.api.cache.what_ifs import CachedWhatIfs
 from dejavu_server.api.converters import columns, prediction
-from dejavu_server.api.converters.alike import alike
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.total_market import total_market_message_of
-from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
 from dejavu_server.api.interceptors import checked
-from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.service import ForecastService
-from dejavu_server.records import ForecastRequest, IssuedForecast
-from dejavu_server.results import Failed, Result
+from dejavu_server.records import ForecastRequest
 from dejavu_server.streaming.ledger_manager import LedgerManager
 
 PREDICTION_SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"]
-
-_log = structlog.get_logger(__name__)
 
 _read_request = checked(pb.PredictRequest.FromString)
 
@@ -62,6 +52,7 @@ class PredictionService:
         self._course_of = course_of
         self._what_ifs = what_ifs
         self._templates = AnswerTemplates(forecast_service.what_ifs, clock, self.predict)
+        self._batches = BatchAnswers(self._templates, forecast_service, clock, _request)
 
     async def predict_raw(self, data: bytes, context: Context) -> bytes:
         """Forecasts one game, from a serialized request to a serialized response: what-ifs from the cache if it can."""
@@ -81,36 +72,9 @@ class PredictionService:
         market, total_market = prediction.market_message_of(issued), total_market_message_of(issued)
         return pb.PredictResponse(forecast=message, market=market, total_market=total_market)
 
-    async def predict_batch(self, request: pb.PredictBatchRequest, context: Context) -> pb.PredictBatchResponse:
-        """Forecasts many games, in chunks of up to CHUNK requests; those that ask alike together, from a template."""
-        requests = prediction.batch_requests(request)
-        read = partial(_read, today=game_day(self._clock()), caller=current_caller.get())
-        # Results are filled in where they are: a message that becomes a part of another is copied.
-        response = pb.PredictBatchResponse()
-        results = [response.results.add() for _ in requests]
-        answered: set[int] = set()
-        for rows in await alike(requests):
-            if await self._answer_alike([requests[row] for row in rows], [results[row] for row in rows], context):
-                answered.update(rows)
-        others = [index for index in range(len(requests)) if index not in answered]
-        for start in range(0, len(others), CHUNK):
-            indices = others[start : start + CHUNK]
-            chunk = [requests[index] for index in indices]
-            outcomes = await self._answer(await map_yielding(read, chunk))
-            await map_yielding(_put_result, [results[index] for index in indices], chunk, outcomes)
-        return response
-
-    async def _answer_alike(
-        self, requests: Sequence[pb.PredictRequest], results: Sequence[pb.PredictBatchResult], context: Context
-    ) -> bool:
-        """Answers requests that differ in their numbers only; none if any of them is refused: each fails on its own."""
-        try:
-            return await self._templates.answer_many(requests, results, context)
-        except DejavuError:
-            return False
-        except Exception:  # as in a group that the batcher computes
-            _log.warning("group_failed", size=len(requests), effect="queries are answered one by one", exc_info=True)
-            return False
+    async def predict_batch_raw(self, data: bytes, context: Context) -> bytes:
+        """Forecasts many games, from serialized requests to serialized results."""
+        return await self._batches.answer(data, context)
 
     async def predict_columns(self, request: pb.PredictColumnsRequest, _: Context) -> pb.PredictColumnsResponse:
         """Forecasts many games as columns."""
@@ -125,12 +89,6 @@ class PredictionService:
         """Streams forecasts as they are recorded; the broadcaster serializes each message once for all subscribers."""
         return self._streams.subscribe(*prediction.stream_request(request))
 
-    async def _answer(self, requests: Sequence[Result[ForecastRequest]]) -> list[Result[IssuedForecast]]:
-        """Answers the requests of a batch in order. Each fails on its own; one that failed to parse keeps its error."""
-        readable = [request for request in requests if isinstance(request, ForecastRequest)]
-        answers = iter(await self._forecasts.forecast_many(readable))
-        return [request if isinstance(request, Failed) else next(answers) for request in requests]
-
     async def assess_risk(self, request: pb.AssessRiskRequest, _: Context) -> pb.AssessRiskResponse:
         """Assesses how uncertain a game still is; cheap enough to compute on the event loop."""
         return prediction.risk_message(risk.assess(*prediction.risk_request(request)))
@@ -141,22 +99,3 @@ def _request(request: pb.PredictRequest, today: date, caller: Principal) -> Fore
     if request.game_id:
         caller.require((AccessScope.RECORD,), "record forecasts of named games")
     return prediction.forecast_request(request, today, caller.identity)
-
-
-def _read(request: pb.PredictRequest, today: date, caller: Principal) -> Result[ForecastRequest]:
-    try:
-        return _request(request, today, caller)
-    except (InvalidInput, ScopeMissing) as error:
-        return Failed(error)
-
-
-def _put_result(result: pb.PredictBatchResult, request: pb.PredictRequest, outcome: Result[IssuedForecast]) -> None:
-    """Fills in an empty result."""
-    if not isinstance(outcome, IssuedForecast):
-        result.error.CopyFrom(item_error(outcome.error))
-        return
-    result.forecast.CopyFrom(prediction.forecast_message(outcome, explanation=request.return_explanation))
-    if (market := prediction.market_message_of(outcome)) is not None:
-        result.market.CopyFrom(market)
-    if (total_market := total_market_message_of(outcome)) is not None:
-        result.total_market.CopyFrom(total_market)

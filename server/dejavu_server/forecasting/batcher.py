@@ -18,11 +18,14 @@ from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import structlog
 
+from dejavu_models.arrays import Floats
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.forecaster.alike import AlikeGames, AlikeRows
 from dejavu_models.types import Forecast
 from dejavu_server.admission.errors import Overloaded
 from dejavu_server.observability.activity import Activity
@@ -31,8 +34,11 @@ from dejavu_server.results import Failed, Result
 CHUNK = 128
 """Maximum queries in one pass, a few milliseconds of work. One evening of games at both horizons is fewer."""
 
-COLUMNS_CHUNK = 512
-"""Maximum games of columns in one pass, about ten milliseconds of work that leaves the interpreter to others."""
+ROWS_CHUNK = 64
+"""Maximum games of one batch in one pass that are alike, less than a millisecond of work."""
+
+COLUMNS_CHUNK = 128
+"""Maximum games of columns in one pass, two milliseconds of work that leaves the interpreter to others."""
 
 MAX_ON_LOOP = 16
 """Maximum queries computed on the event loop; larger groups justify the overhead of a thread."""
@@ -170,6 +176,22 @@ class Batcher:
         finally:
             self._unanswered -= len(query)
         return parts
+
+    async def forecast_rows(self, games: AlikeGames, rows: AlikeRows) -> Floats:
+        """Returns the numbers of games that are alike, see `AlikeGames.forecast_rows`; on the thread, in parts.
+
+        Raises:
+            Overloaded: if too many queries wait already.
+        """
+        self._admit(len(rows))
+        try:
+            parts = []
+            for start in range(0, len(rows), ROWS_CHUNK):
+                part = rows.part(start, start + ROWS_CHUNK)
+                parts.append(await self._on_thread(AlikeGames.forecast_rows, games, part))
+        finally:
+            self._unanswered -= len(rows)
+        return np.concatenate(parts)
 
     async def _on_thread(self, work: Callable[[_M, _Sized], _R], forecaster: _M, queries: _Sized) -> _R:
         """Computes queries of one call on the thread; not if its caller goes before the thread begins."""

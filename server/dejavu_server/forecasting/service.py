@@ -13,6 +13,7 @@ from prometheus_client import Counter
 
 from dejavu_common.clock import utc_now
 from dejavu_common.tracing import span
+from dejavu_common.yielding import Turns
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Chosen
@@ -145,7 +146,9 @@ class ForecastService:
         results: dict[int, Result[IssuedForecast]] = {}
         chosen: dict[int, Chosen] = {}
         groups: dict[Forecaster, list[int]] = {}
+        turns = Turns()
         for index, request in enumerate(requests):
+            await turns.give_way()
             try:
                 chosen[index] = await self._chosen(request)
                 chosen[index].forecaster.check(request.query)
@@ -173,10 +176,11 @@ class ForecastService:
                 answers = await self._batcher.forecast_many(forecaster, [request.query for request, _ in requests])
         except DejavuError as error:
             return [Failed(error)] * len(requests)
-        return [
-            answer if isinstance(answer, Failed) else self._stamp(request, chosen, answer)
-            for (request, chosen), answer in zip(requests, answers, strict=True)
-        ]
+
+        def stamped(request: tuple[ForecastRequest, Chosen], answer: Result[Forecast]) -> Result[IssuedForecast]:
+            return answer if isinstance(answer, Failed) else self._stamp(*request, answer)
+
+        return await Turns().map(stamped, requests, answers)
 
     async def _record(self, results: dict[int, Result[IssuedForecast]]) -> None:
         """Replaces each forecast of a named game by its recorded forecast or error."""

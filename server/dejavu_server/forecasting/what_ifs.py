@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from dejavu_common.tracing import span
+from dejavu_models.arrays import Floats
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.forecaster.alike import AlikeGame, AlikeGames, AlikeNumbers
+from dejavu_models.forecaster.alike import AlikeGame, AlikeGames, AlikeNumbers, AlikeRows
 from dejavu_server.forecasting.answered import AnsweredForecasts
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.models import Models
-from dejavu_server.results import Result
 
 
 class WhatIfForecasts:
@@ -103,13 +103,22 @@ class WhatIfForecasts:
         self._answered.count(games.version, games.horizon)
         return numbers, *self._times()
 
-    async def forecast_many_alike(
-        self, games: AlikeGames, asked: Sequence[AlikeGame]
-    ) -> tuple[list[Result[AlikeNumbers]], datetime, datetime]:
-        """Forecasts many games in order; see `forecast_alike`."""
-        with span("forecast", queries=len(asked)):
-            numbers = await self._batcher.forecast_many(games, asked)
-        self._answered.count(games.version, games.horizon, len(asked))
+    async def forecast_rows(self, games: AlikeGames, rows: AlikeRows) -> tuple[Floats, datetime, datetime]:
+        """Forecasts many games in order.
+
+        Args:
+            games: see `alike`.
+            rows: their numbers.
+
+        Returns:
+            The numbers of their forecasts, see `AlikeGames.forecast_rows`, when they were made, and when they expire.
+
+        Raises:
+            Overloaded: if too many queries wait already.
+        """
+        with span("forecast", queries=len(rows)):
+            numbers = await self._batcher.forecast_rows(games, rows)
+        self._answered.count(games.version, games.horizon, len(rows))
         return numbers, *self._times()
 
     def _times(self) -> tuple[datetime, datetime]:

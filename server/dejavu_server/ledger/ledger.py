@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 
-from dejavu_common.yielding import map_yielding
+from dejavu_common.yielding import Turns
 from dejavu_models.errors import quoted
 from dejavu_models.registry.stages import ModelChange, Roster
 from dejavu_models.types import Horizon
@@ -28,7 +28,6 @@ from dejavu_server.ledger.entries.shadows import prepare
 from dejavu_server.ledger.errors import InvalidResumeToken, LedgerError, LedgerUnavailable, ResumeTokenExpired
 from dejavu_server.ledger.followers import Followers
 from dejavu_server.ledger.queries import model_changes
-from dejavu_server.ledger.shadows import SHADOWS_PER_TURN
 from dejavu_server.ledger.tail import TailReader
 from dejavu_server.ledger.writer import Writer
 from dejavu_server.observability.activity import Activity
@@ -241,7 +240,7 @@ class Ledger:
         """
         if not shadows:
             return ShadowsRecorded((), {})
-        prepared = await map_yielding(prepare, shadows, per_turn=SHADOWS_PER_TURN)
+        prepared = await Turns().map(prepare, shadows)
         with self._reporting_failures():
             return await self._writer.submit_shadows(prepared)
 

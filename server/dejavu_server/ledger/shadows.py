@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from sqlalchemy import ClauseElement, ColumnElement, Connection, select
 
@@ -21,9 +20,6 @@ from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.rows import Row
 from dejavu_server.ledger.entries.shadows import ForecastRow, PreparedShadow, shadow_row
 from dejavu_server.records import ShadowForecast, ShadowRefusal, ShadowsRecorded
-
-SHADOWS_PER_TURN: Final = 8
-"""Shadows to encode before yielding to other calls: less than half a millisecond."""
 
 
 def append_shadows(

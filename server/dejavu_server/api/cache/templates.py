@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -20,23 +20,22 @@ from typing import Final
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_common.yielding import map_yielding
+from dejavu_common.yielding import Turns
 from dejavu_feed.game_day import day_bounds, game_day
 from dejavu_models.errors import InvalidInput
 from dejavu_models.forecast_query import are_differentials
 from dejavu_models.forecaster.active_state import ActiveState
-from dejavu_models.forecaster.alike import AlikeGame, AlikeGames, AlikeNumbers
+from dejavu_models.forecaster.alike import AlikeGame, AlikeGames, AlikeNumbers, AlikeRows
+from dejavu_server.api.cache.result_bytes import ResultBytes
 from dejavu_server.api.cache.what_ifs import Predict
 from dejavu_server.api.converters.alike import alike_key, fill
 from dejavu_server.api.converters.fields import set_timestamp
 from dejavu_server.api.converters.prediction import forecast_request
-from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
 from dejavu_server.forecasting.what_ifs import WhatIfForecasts
-from dejavu_server.results import Failed, Result
 
-GAMES_PER_TURN: Final = 48
-"""Games of a batch to read or answer before yielding to other calls, a sixth of a millisecond."""
+RESULTS_AT_ONCE: Final = 128
+"""Results to write before other calls may have their turn, some tens of microseconds."""
 
 MAX_TEMPLATES: Final = 256
 """Most templates to keep: callers may vary alpha on every call."""
@@ -111,46 +110,42 @@ class AnswerTemplates:
         template.put(response.forecast, game, numbers, generated, expires)
         return response
 
-    async def answer_many(
-        self, requests: Sequence[pb.PredictRequest], results: Sequence[pb.PredictBatchResult], context: Context
-    ) -> bool:
-        """Answers what-ifs of one batch that are alike; none if any of them has to be answered, or refused, alone.
+    async def answer_rows(
+        self, request: pb.PredictRequest, rows: AlikeRows, context: Context, turns: Turns
+    ) -> list[bytes] | None:
+        """Answers what-ifs of one batch that are alike, with one model and online state.
 
         Args:
-            requests: the requests.
-            results: empty results, to be filled in.
+            request: one of them.
+            rows: the numbers of all.
             context: the context of the call.
+            turns: lets other calls have theirs.
 
         Returns:
-            Whether they were answered.
+            Their serialized results, as a PredictBatchResponse has them; None if there is no template for them.
 
         Raises:
-            DejavuError: what `predict` raises for the first of them.
+            DejavuError: what `predict` raises for the one of them, or Overloaded.
         """
-        key = alike_key(requests[0])
+        key = alike_key(request)
         if key is None:
-            return False
+            return None
         template = self._current(key)
         if template is None:
-            await self._make(key, requests[0], context)
+            await self._make(key, request, context)
             template = self._current(key)
             if template is None:
-                return False
-        games = [
-            game for game in await map_yielding(_valid_game, requests, per_turn=GAMES_PER_TURN) if game is not None
-        ]
-        if len(games) < len(requests):
-            return False
-        found, generated, expires = await self._forecasts.forecast_many_alike(template.games, games)
-
-        def put(result: pb.PredictBatchResult, game: AlikeGame, numbers: Result[AlikeNumbers]) -> None:
-            if isinstance(numbers, Failed):
-                result.error.CopyFrom(item_error(numbers.error))
-            else:
-                template.put(result.forecast, game, numbers, generated, expires)
-
-        await map_yielding(put, results, games, found, per_turn=GAMES_PER_TURN)
-        return True
+                return None
+        numbers, generated, expires = await self._forecasts.forecast_rows(template.games, rows)
+        turns.others_had_theirs()
+        margins = request.HasField("pregame_margin")
+        one = ResultBytes(template.forecast, generated, expires, margins=margins)
+        results = list[bytes]()
+        for start in range(0, len(rows), RESULTS_AT_ONCE):
+            await turns.give_way()
+            end = start + RESULTS_AT_ONCE
+            results += one.of(numbers[start:end], rows.part(start, end))
+        return results
 
     def _current(self, key: object) -> _Template | None:
         template = self._templates.get(key)

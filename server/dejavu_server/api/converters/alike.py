@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_common.yielding import map_yielding
 from dejavu_models.forecast_query import MAX_QUANTILES
 from dejavu_models.forecaster.alike import AlikeNumbers
 
-LEAST: Final = 4
-"""Least number of requests that are answered together: of fewer, the template costs more than it saves."""
-
-KEYS_PER_TURN: Final = 128
-"""Requests to compare before yielding to other calls, a sixth of a millisecond."""
-
-_FIELDS: Final = frozenset(
+ALIKE_FIELDS: Final = frozenset(
     PredictRequest.DESCRIPTOR.fields_by_name[name]
     for name in ("pattern", "alpha", "horizon", "pregame_margin", "quantile_levels", "model_version")
 )
 """Fields of requests that may be alike."""
-
-
-async def alike(requests: Sequence[PredictRequest]) -> list[list[int]]:
-    """Returns the indices of requests that differ in their numbers only, by group, of LEAST or more."""
-    if len(requests) < LEAST:
-        return []
-    groups: dict[object, list[int]] = {}
-    for index, key in enumerate(await map_yielding(alike_key, requests, per_turn=KEYS_PER_TURN)):
-        if key is not None:
-            groups.setdefault(key, []).append(index)
-    return [rows for rows in groups.values() if len(rows) >= LEAST]
 
 
 def alike_key(request: PredictRequest) -> object:
@@ -41,7 +22,7 @@ def alike_key(request: PredictRequest) -> object:
     Also None if it has too many quantiles: to copy and hash a message full of them would take longer than to refuse it.
     """
     for field, _ in request.ListFields():  # a generator takes twice as long
-        if field not in _FIELDS:
+        if field not in ALIKE_FIELDS:
             return None
     if len(request.quantile_levels) > MAX_QUANTILES:
         return None

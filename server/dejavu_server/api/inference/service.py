@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 
 from dejavu.inference import open_inference_pb2 as pb
 from dejavu_common.clock import utc_now
-from dejavu_common.yielding import map_yielding
+from dejavu_common.yielding import Turns
 from dejavu_feed.game_day import game_day
 from dejavu_models.errors import FieldError, quoted
 from dejavu_models.types import Forecast
@@ -93,11 +93,12 @@ class OpenInferenceService:
         outputs = requested_outputs(request, tensors, totals=model.info.totals)
         # The version by its own name: one model answers all rows, whatever becomes of models meanwhile.
         reader = RowReader(request, tensors, model.version, game_day(self._clock()), current_caller.get().identity)
-        requests = await map_yielding(reader.read, range(tensors.rows))
+        turns = Turns()
+        requests = await turns.map(reader.read, range(tensors.rows))
         results: list[Result[IssuedForecast]] = []
         for start in range(0, tensors.rows, CHUNK):
             results += await self._forecasts.forecast_many(requests[start : start + CHUNK])
-        forecasts = [_forecast(reader, row, result) for row, result in enumerate(results)]
+        forecasts = await turns.map(partial(_forecast, reader), range(tensors.rows), results)
         return infer_response(request, forecasts, outputs, tensors)
 
     def _has_totals(self, model_version: str) -> bool:

@@ -19,10 +19,10 @@ from tests.support.processes.servers import async_worker, running_worker
 from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu.v1.record_service_pb2 import ReportOutcomeRequest
+from dejavu.v1.record_service_pb2 import GetPredictionRequest, ReportOutcomeRequest
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 from dejavu_models.forecast_query import ForecastQuery
-from dejavu_server.api.converters.alike import LEAST
+from dejavu_server.api.batches.groups import LEAST
 
 if TYPE_CHECKING:
     from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceAsyncStub
@@ -136,7 +136,60 @@ def test_one_invalid_request_among_many_alike_fails_alone(channel: grpc.Channel)
     assert results[70].error.field_violations[0].field == "pattern[3]"
 
 
-async def test_if_their_columns_fail_each_request_is_answered_alone(tmp_path: Path) -> None:
+def test_a_batch_has_its_results_in_order_whatever_is_mixed(channel: grpc.Channel) -> None:
+    """Two kinds by turns, refused ones, named games, and requests in a form that no client writes."""
+    requests = []
+    for number in range(40):
+        pattern, game = [float(number)] * (6 if number % 3 else 18), ""
+        if number % 7 == 2:
+            game = current_game(100 + number)
+        if number % 11 == 5:
+            pattern[2] = -300.0
+        requests.append(pb.PredictRequest(pattern=pattern, game_id=game))
+    data = b""
+    for number, request in enumerate(requests):
+        body = request.SerializeToString()
+        if number % 5 == 1:  # half of the pattern, then the other
+            half = len(request.pattern) // 2
+            body = b"".join(
+                pb.PredictRequest(pattern=part).SerializeToString()
+                for part in (request.pattern[:half], request.pattern[half:])
+            )
+            body += pb.PredictRequest(game_id=request.game_id).SerializeToString()
+        data += b"\x0a" + bytes([len(body)]) + body
+    whole: grpc.UnaryUnaryMultiCallable[bytes, pb.PredictBatchResponse] = channel.unary_unary(
+        "/dejavu.v1.PredictionService/PredictBatch", response_deserializer=pb.PredictBatchResponse.FromString
+    )
+    for body in (data, data + b"\x78\x01"):  # with a field 15, which this contract does not have
+        results = whole(body).results
+        assert len(results) == len(requests)
+        for number, (request, result) in enumerate(zip(requests, results, strict=True)):
+            if number % 11 == 5:
+                assert result.error.field_violations[0].field == "pattern[2]"
+            elif request.game_id:
+                assert result.forecast.game_id == request.game_id
+            else:
+                alone = PredictionServiceStub(channel).Predict(request)
+                assert without_times(result) == without_times(pb.PredictBatchResult(forecast=alone.forecast))
+
+
+def test_nothing_is_recorded_of_a_batch_that_is_malformed(channel: grpc.Channel) -> None:
+    game = current_game(200)
+    named = pb.PredictRequest(pattern=[1.0] * 6, game_id=game)
+    no_text = pb.PredictRequest(pattern=[1.0] * 6, model_version="xx").SerializeToString().replace(b"xx", b"\xff\xfe")
+    whole: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/dejavu.v1.PredictionService/PredictBatch")
+    for broken in ([no_text], [no_text] * LEAST, [b"\x12\x05"] * LEAST):
+        data = b"".join(b"\x0a" + bytes([len(body)]) + body for body in [named.SerializeToString(), *broken])
+        with pytest.raises(grpc.RpcError) as refused:
+            whole(data)
+        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert f"the {len(data)} bytes of the request" in (refused.value.details() or "")
+    with pytest.raises(grpc.RpcError) as unknown:
+        RecordServiceStub(channel).GetPrediction(GetPredictionRequest(game_id=game))
+    assert unknown.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+async def test_if_their_rows_fail_each_request_is_answered_alone(tmp_path: Path) -> None:
     model = PersistenceForecaster()
 
     def refuse(queries: Sequence[ForecastQuery]) -> None:

@@ -1,0 +1,87 @@
+"""What is found in the bytes of a message is what protobuf reads from them."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dejavu.v1 import forecast_pb2
+from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictRequest
+from dejavu_server.api.batches.wire import I64, LEN, VARINT, fields, message_spans
+
+GROUP = 3
+
+requests = st.builds(
+    PredictRequest,
+    game_id=st.text(max_size=200),
+    pattern=st.lists(st.floats(width=32), max_size=47),
+    alpha=st.none() | st.floats(),
+    return_explanation=st.booleans(),
+    horizon=st.sampled_from(list(forecast_pb2.Horizon.values())),
+    total_points=st.none() | st.integers(0, 2**32 - 1),
+)
+
+
+@given(st.lists(requests, min_size=1, max_size=30))
+def test_the_messages_of_a_field_are_found(given_requests: list[PredictRequest]) -> None:
+    data = PredictBatchRequest(requests=given_requests).SerializeToString()
+    spans = message_spans(data, 1, 30)
+    assert spans is not None
+    assert [data[slice(*span)] for span in spans] == [each.SerializeToString() for each in given_requests]
+    assert message_spans(data, 1, len(given_requests) - 1) is None
+    assert message_spans(data + b"\x10\x01", 1, 30) is None, "a field 2"
+    assert message_spans(data[:-1], 1, 30) is None or not data[slice(*spans[-1])]
+
+
+@given(requests)
+def test_the_fields_of_a_message_are_found(request: PredictRequest) -> None:
+    data = request.SerializeToString()
+    found = {number: (kind, data[begin:end]) for number, kind, begin, end in fields(data)}
+    assert list(found) == [field.number for field, _ in request.ListFields()]
+    if request.game_id:
+        assert found[1] == (LEN, request.game_id.encode())
+    if request.HasField("alpha"):
+        assert found[3] == (I64, struct.pack("<d", request.alpha))
+    if request.return_explanation:
+        assert found[4] == (VARINT, b"\x01")
+
+
+@given(st.binary(max_size=40))
+def test_of_any_bytes_fields_are_found_as_protobuf_finds_them(data: bytes) -> None:
+    try:
+        read: Any = UnknownFieldSet(Empty.FromString(data))
+    except DecodeError:
+        return
+    expected = [(each.field_number, each.wire_type) for each in read]
+    if any(kind == GROUP for _, kind in expected):
+        with pytest.raises(ValueError, match="type 3"):
+            list(fields(data))
+    else:
+        assert [(number, kind) for number, kind, _, _ in fields(data)] == expected
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\x0a", id="a field without length"),
+        pytest.param(b"\x0a\x05abc", id="a value that is cut off"),
+        pytest.param(b"\x09\x00", id="eight bytes that are one"),
+        pytest.param(b"\x0d\x00\x00", id="four bytes that are two"),
+        pytest.param(b"\x08" + b"\xff" * 12, id="a number without end"),
+        pytest.param(b"\x0b\x0c", id="a group"),
+        pytest.param(b"\x0f", id="a type that does not exist"),
+        pytest.param(b"\xff", id="a tag that is cut off"),
+        pytest.param(b"\x0a\x81\x80\x80\x80\x80\x00a", id="a length in six bytes"),
+    ],
+)
+def test_what_is_no_message_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"a (value|number)"):
+        list(fields(data))
+    assert message_spans(data, 1, 10) is None

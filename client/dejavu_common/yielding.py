@@ -25,7 +25,7 @@ async def give_way() -> None:
     gRPC reads calls on threads of its own. If the processor has no room for these beside the event loop, yielding to
     tasks is not enough: the loop never waits, and the kernel may leave them waiting for five milliseconds. So the loop
     waits for a thread that does nothing. sched_yield takes less, but gives a busy process beside this one a whole time
-    slice, during which nobody is answered.
+    slice, during which no call is answered.
     """
     await asyncio.get_running_loop().run_in_executor(_aside, _do_nothing)
     for _ in range(TURNS):
@@ -35,7 +35,7 @@ async def give_way() -> None:
 class Turns:
     """Lets other calls have their turn whenever the work of one has taken long enough.
 
-    One is for all steps of the work: each of many short ones would begin to count anew.
+    Use one for all steps of the work: if each of many short steps had its own, it would never be time to give way.
 
     Args:
         seconds: how long to work before giving way.
@@ -46,7 +46,7 @@ class Turns:
         self._began = time.perf_counter()
 
     def others_had_theirs(self) -> None:
-        """Counts anew: the work has waited for something that took long, and others had their turn meanwhile."""
+        """Starts to count again: the work has waited for a thread, and other calls had their turn meanwhile."""
         self._began = time.perf_counter()
 
     async def give_way(self) -> None:

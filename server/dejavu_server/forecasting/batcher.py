@@ -148,14 +148,12 @@ class Batcher:
         Raises:
             Overloaded: if too many queries wait already.
         """
-        self._admit(len(queries))
-        answers: list[Result[_R]] = []
-        try:
-            for start in range(0, len(queries), CHUNK):
-                answers += await self._on_thread(compute, forecaster, queries[start : start + CHUNK])
-        finally:
-            self._unanswered -= len(queries)
-        return answers
+
+        def part(start: int, stop: int) -> Sequence[_Q]:
+            return queries[start:stop]
+
+        parts = await self._in_parts(compute, forecaster, len(queries), part, CHUNK)
+        return [answer for answers in parts for answer in answers]
 
     async def forecast_columns(self, forecaster: Forecaster, query: ColumnsQuery) -> list[ColumnsForecast]:
         """Answers a request of columns, which has passed `check_columns`, on the thread; in parts, in order.
@@ -167,15 +165,7 @@ class Batcher:
         Raises:
             Overloaded: if too many queries wait already.
         """
-        self._admit(len(query))
-        try:
-            parts = []
-            for start in range(0, len(query), COLUMNS_CHUNK):
-                part = query.rows(start, start + COLUMNS_CHUNK)
-                parts.append(await self._on_thread(Forecaster.forecast_columns, forecaster, part))
-        finally:
-            self._unanswered -= len(query)
-        return parts
+        return await self._in_parts(Forecaster.forecast_columns, forecaster, len(query), query.rows, COLUMNS_CHUNK)
 
     async def forecast_rows(self, games: AlikeGames, rows: AlikeRows) -> Floats:
         """Returns the numbers of games that are alike, see `AlikeGames.forecast_rows`; on the thread, in parts.
@@ -183,15 +173,28 @@ class Batcher:
         Raises:
             Overloaded: if too many queries wait already.
         """
-        self._admit(len(rows))
+        return np.concatenate(await self._in_parts(AlikeGames.forecast_rows, games, len(rows), rows.part, ROWS_CHUNK))
+
+    async def _in_parts(
+        self, work: Callable[[_M, _Sized], _R], model: _M, number: int, part: Callable[[int, int], _Sized], size: int
+    ) -> list[_R]:
+        """Returns what a model answers to the parts of one call, in order, computed on the thread.
+
+        Args:
+            work: answers a part.
+            model: the model.
+            number: number of queries, all of which count as waiting until the last is answered.
+            part: returns the queries from one index to another.
+            size: number of queries of a part.
+
+        Raises:
+            Overloaded: if too many queries wait already.
+        """
+        self._admit(number)
         try:
-            parts = []
-            for start in range(0, len(rows), ROWS_CHUNK):
-                part = rows.part(start, start + ROWS_CHUNK)
-                parts.append(await self._on_thread(AlikeGames.forecast_rows, games, part))
+            return [await self._on_thread(work, model, part(start, start + size)) for start in range(0, number, size)]
         finally:
-            self._unanswered -= len(rows)
-        return np.concatenate(parts)
+            self._unanswered -= number
 
     async def _on_thread(self, work: Callable[[_M, _Sized], _R], forecaster: _M, queries: _Sized) -> _R:
         """Computes queries of one call on the thread; not if its caller goes before the thread begins."""

@@ -134,13 +134,11 @@ class BatchAnswers:
 
 
 async def _groups(batch: SerializedRequests, turns: Turns) -> list[tuple[AlikeRequests, pb.PredictRequest]]:
-    """Returns the groups of requests that templates may answer together, and the first request of each."""
+    """Returns the groups of requests that differ in their numbers only, and the first request of each."""
     groups = []
     for group in await batch.alike(turns):
         await turns.give_way()
-        first = batch.parse(group.indices[0])
-        if alike_key(first) is not None:
-            groups.append((group, first))
+        groups.append((group, batch.parse(group.indices[0])))
     return groups
 
 

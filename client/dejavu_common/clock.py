@@ -21,9 +21,10 @@ def microseconds(time: datetime) -> int:
     Raises:
         ValueError: if the time is not in UTC.
     """
-    if time.utcoffset() != timedelta(0):
+    if time.tzinfo is not UTC and time.utcoffset() != timedelta(0):
         raise ValueError(f"not a time in UTC: {time!r}")
-    return (time - EPOCH) // timedelta(microseconds=1)
+    since = time - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_microseconds(value: int) -> datetime:

@@ -5,9 +5,6 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
-#include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
 namespace py = pybind11;
@@ -64,18 +61,6 @@ void append_digits(std::string &text, double value) {
     PyMem_Free(digits);
 }
 #endif
-
-// Appends a float as Python's repr gives it: the shortest decimal that is read back as the same number.
-void append_float(std::string &text, double value) {
-    if (!std::isfinite(value)) throw py::value_error("Out of range float values are not JSON compliant");
-    if (value == std::trunc(value) && std::abs(value) < MOST_WHOLE) {
-        if (value == 0.0 && std::signbit(value)) text += '-';
-        append_integer(text, static_cast<long long>(value));
-        text += ".0";
-    } else {
-        append_digits(text, value);
-    }
-}
 
 std::string_view utf8(PyObject *text) {
     Py_ssize_t size = 0;
@@ -146,15 +131,12 @@ void append_names(std::string &text, PyObject *dict) {
     }
     // UTF-8 has the order of the code points, by which Python sorts.
     std::sort(parts.begin(), parts.end(), [](const auto &one, const auto &other) { return one.first < other.first; });
-    char before = '{';
+    JsonObject object(text);
     for (const auto &[key, content] : parts) {
-        text += std::exchange(before, ',');
-        append_text(text, key);
-        text += ':';
+        object.name(key);
         append_value(text, content);
     }
-    if (parts.empty()) text += '{';
-    text += '}';
+    object.end();
 }
 
 void append_items(std::string &text, PyObject *sequence) {
@@ -180,12 +162,51 @@ void append_value(std::string &text, PyObject *value) {
     } else if (PyDict_Check(value) || PyList_Check(value) || PyTuple_Check(value)) {
         const Level level;
         PyDict_Check(value) ? append_names(text, value) : append_items(text, value);
+    } else if (py::isinstance<JsonSource>(value)) {
+        py::handle(value).cast<const JsonSource &>().append_json(text);
     } else {
         throw py::type_error(std::string("a value of type ") + Py_TYPE(value)->tp_name + " has no JSON");
     }
 }
 
 }  // namespace
+
+void append_float(std::string &text, double value) {
+    if (!std::isfinite(value)) throw py::value_error("Out of range float values are not JSON compliant");
+    if (value == std::trunc(value) && std::abs(value) < MOST_WHOLE) {
+        if (value == 0.0 && std::signbit(value)) text += '-';
+        append_integer(text, static_cast<long long>(value));
+        text += ".0";
+    } else {
+        append_digits(text, value);
+    }
+}
+
+void JsonObject::name(std::string_view name) {
+    text_ += std::exchange(before_, ',');
+    append_text(text_, name);
+    text_ += ':';
+}
+
+void JsonObject::number(std::string_view name, double value) {
+    this->name(name);
+    append_float(text_, value);
+}
+
+void JsonObject::integer(std::string_view name, std::int64_t value) {
+    this->name(name);
+    append_integer(text_, value);
+}
+
+void JsonObject::text(std::string_view name, std::string_view utf8) {
+    this->name(name);
+    append_text(text_, utf8);
+}
+
+void JsonObject::end() {
+    if (before_ == '{') text_ += '{';
+    text_ += '}';
+}
 
 py::str canonical_json(py::handle value) {
     std::string text;

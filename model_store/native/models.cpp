@@ -1,6 +1,8 @@
 #include "models.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <stdexcept>
 
 namespace dejavu {
@@ -22,6 +24,16 @@ void put_weights(Kernel kernel, const double *distances, std::size_t count, doub
 }
 
 }  // namespace
+
+ShownEntry ShownEntries::entry(std::int64_t number, int horizon) const {
+    const char *const record = records_.get() + static_cast<std::size_t>(number) * bytes();
+    const char *const away = record + home_letters_, *const end = away + away_letters_;
+    Numbers numbers;
+    std::memcpy(&numbers, end, sizeof numbers);
+    // Shorter names are filled up with zeros.
+    return {{record, std::find(record, away, '\0')}, {away, std::find(away, end, '\0')},
+            numbers.date, numbers.games, numbers.increments[horizon], numbers.spreads[horizon]};
+}
 
 OfSources Database::query(const double *pattern, std::int64_t *entries, double *distances) const {
     const int last = minutes() - 1;

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "lstm.hpp"
@@ -18,12 +20,41 @@ using OfSources = std::array<OfHorizons, SOURCES>;
 
 enum class Kernel { uniform, epanechnikov, tricube };
 
+// What is shown of an entry of a database: a past game, or the group of games that it represents.
+struct ShownEntry {
+    std::string home_team, away_team;
+    std::int32_t date, games;   // 20241105 is 5 November 2024
+    double increment, spread;
+};
+
+// Entries as records of Python, see `Dejavu.shown_entries`: they are read where they are.
+class ShownEntries {
+public:
+    ShownEntries() = default;
+    ShownEntries(std::shared_ptr<const char> records, std::size_t home_letters, std::size_t away_letters)
+        : records_(std::move(records)), home_letters_(home_letters), away_letters_(away_letters) {}
+
+    std::size_t bytes() const { return home_letters_ + away_letters_ + sizeof(Numbers); }
+    ShownEntry entry(std::int64_t number, int horizon) const;
+
+private:
+    // What follows the teams in a record, without padding.
+    struct Numbers {
+        std::int32_t date, games;
+        float increments[HORIZONS], spreads[HORIZONS];
+    };
+
+    std::shared_ptr<const char> records_;
+    std::size_t home_letters_ = 0, away_letters_ = 0;
+};
+
 // The database of one minute; see dejavu.py.
 struct Database {
     std::shared_ptr<const Index> index;
     std::vector<float> weights;  // of the anchored minutes
     std::vector<std::int32_t> games;
     std::vector<float> residuals;  // (entries, SOURCES, HORIZONS)
+    ShownEntries shown;
     Kernel kernel = Kernel::uniform;
     std::size_t neighbours = 1;
 
@@ -43,6 +74,17 @@ struct Minute {
 // What is predicted for one game: differentials at the horizons, in points.
 struct Predicted {
     OfHorizons linear, similar, recurrent, combined;
+};
+
+// A game's forecasts, and what they are explained by.
+struct Prediction {
+    std::vector<double> pattern;
+    double margin = 0.0;
+    int minutes = 0;
+    Predicted predicted;
+    std::vector<float> corrections;
+    std::vector<std::int64_t> entries;
+    std::vector<double> distances;
 };
 
 class PointModels {

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 EXIT_SECONDS = 15.0
 """Time after the grace period until a worker that received SIGTERM is killed by its own timer."""
 
+GC_THRESHOLDS = (2000, 5, 10)
+"""When garbage is collected, see `gc.set_threshold`; by default 700, 10, 10. Named calls leave objects with the ledger,
+which keeps what it has just recorded, and each collection looks at those of all calls that are answered just then.
+"""
+
 SERVER_FAILED = 70
 """Exit code of a worker whose gRPC server failed: EX_SOFTWARE of sysexits.h."""
 
@@ -153,6 +158,7 @@ async def _serve(order: WorkerStart, name: str, models: PreloadedModels | None =
         # Loaded models are never freed: freeze them, so that garbage collection does not scan them and delay calls.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         gc.enable()
         _send_status(
             order, WorkerStatus(address=worker.address, models=worker.models, ledger=worker.has_ledger, beats=True)

@@ -25,10 +25,9 @@ from dejavu_models.forecaster.columns import columns_of, compiled_columns
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.online_state import INITIAL, OnlineState
-from dejavu_models.point.batch import ExplainedGame, GameBatch, PredictedGame
+from dejavu_models.point.batch import GameBatch, PredictedGame
 from dejavu_models.point.compiled import compiled_models
 from dejavu_models.point.ensemble import PointEnsemble
-from dejavu_models.point.explanation import explanation
 from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings
 from dejavu_models.totals.forecast import forecast_total
 from dejavu_models.totals.totals import Totals
@@ -187,8 +186,7 @@ class Forecaster:
         if self._compiled is not None and len(queries) == 1:
             [query], [margin] = queries, margins
             game = self._compiled.predict(query.pattern.differentials, margin)
-            explained_by = game.explained(steps=query.explain_steps) if query.explain else None
-            return [self._forecast(query, margin, game.point(HORIZONS.index(query.horizon)), state, explained_by)]
+            return [self._forecast(query, margin, game, state)]
         rows: dict[tuple[tuple[float, ...], float | None, bool], int] = {}
         row_of = [
             rows.setdefault((query.pattern.differentials, margin, query.explain_steps), len(rows))
@@ -202,13 +200,7 @@ class Forecaster:
             else self._compiled.predict_many(distinct)
         )
         return [
-            self._forecast(
-                query,
-                margin,
-                games[row].point(HORIZONS.index(query.horizon)),
-                state,
-                games[row].explained(steps=query.explain_steps) if query.explain else None,
-            )
+            self._forecast(query, margin, games[row], state)
             for query, margin, row in zip(queries, margins, row_of, strict=True)
         ]
 
@@ -258,17 +250,12 @@ class Forecaster:
         return () if dejavu is None else dejavu.course(game, HORIZONS.index(forecast.horizon))
 
     def _forecast(
-        self,
-        query: ForecastQuery,
-        margin: float | None,
-        of_models: float,
-        state: ActiveState,
-        explained: ExplainedGame | None,
+        self, query: ForecastQuery, margin: float | None, game: PredictedGame, state: ActiveState
     ) -> Forecast:
-        """Returns the forecast of a query around the point that the models give, explained or not."""
-        minute = query.pattern.minutes
+        """Returns the forecast of a query around the point that the models give for its game."""
+        minute, horizon = query.pattern.minutes, HORIZONS.index(query.horizon)
         source = state.margin_source(query, self.max_ratings_days)
-        point, distribution = self._game(query, source, of_models, margin)
+        point, distribution = self._game(query, source, game.point(horizon), margin)
         adapter = state.adapters.get((query.horizon, quarter_of(minute)))
         issued = IssuedDistribution(distribution, state.mode, adapter)
         static = distribution.interval(query.alpha)
@@ -287,11 +274,9 @@ class Forecaster:
             home_lead_probability=issued.home_lead_probability(),
             model_version=self.version,
             explanation=(
-                None
-                if explained is None
-                else explanation(
-                    self.models, distribution.calibration_games, point, explained, HORIZONS.index(query.horizon)
-                )
+                game.explanation(horizon, point, distribution.calibration_games, steps=query.explain_steps)
+                if query.explain
+                else None
             ),
             quantiles=issued.quantiles(query.quantile_levels),
             expected_margin=margin,

@@ -4,41 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dejavu_models.arrays import Floats, Integers
 from dejavu_models.point.ensemble import PointEnsemble, Predictions
-from dejavu_models.types import MarginSource
-
-
-class ExplainedGame(NamedTuple):
-    """What the forecast of a game is explained by, as plain numbers; differentials at the horizons, in points.
-
-    Values for a horizon that has passed are meaningless.
-
-    Attributes:
-        minute: minute at which its pattern ends.
-        lead: the last known differential, in points.
-        linear, dejavu, lstm, ensemble: predictions of each model, by horizon.
-        entries: positions of its neighbours in the database, nearest first.
-        distances: (neighbours,), in points.
-        earlier: (minutes, 2), its forecasts before tip-off and after each minute but the last, in points, by horizon.
-        steps: whether `earlier` contains the similar games.
-    """
-
-    minute: int
-    lead: float
-    linear: Sequence[float]
-    dejavu: Sequence[float]
-    lstm: Sequence[float]
-    ensemble: Sequence[float]
-    entries: Integers
-    distances: Floats
-    earlier: Floats
-    steps: bool
+from dejavu_models.point.explanation import ExplainedGame, explanation
+from dejavu_models.types import Explanation, MarginSource
 
 
 class PredictedGame(Protocol):
@@ -47,8 +21,16 @@ class PredictedGame(Protocol):
     def point(self, horizon: int) -> float:
         """Returns the point forecast at a horizon, by its index, in points; meaningless for one that has passed."""
 
-    def explained(self, *, steps: bool) -> ExplainedGame:
-        """Returns what the forecast is explained by; `steps` as in ExplainedGame."""
+    def explanation(self, horizon: int, point: float, calibration_games: int, *, steps: bool) -> Explanation:
+        """Returns the explanation of the forecast at a horizon.
+
+        Args:
+            horizon: its index in HORIZONS.
+            point: point forecast that was issued, in points; what live inputs add to the models' counts as known with
+                the last minute.
+            calibration_games: number of games behind the distribution of the forecast.
+            steps: whether the contributions of the minutes contain the similar games.
+        """
 
 
 class GameBatch:
@@ -60,6 +42,7 @@ class GameBatch:
         explained: rows of games that are explained, and whether their earlier forecasts include similar games.
 
     Attributes:
+        models: the models.
         predictions: by row of a game, the predictions at its minute, and its index in them.
     """
 
@@ -69,6 +52,7 @@ class GameBatch:
         models: PointEnsemble,
         explained: Mapping[int, bool],
     ) -> None:
+        self.models = models
         minutes = [len(differentials) for differentials, _ in games]
         self._minutes = minutes
         # Shorter patterns are zero-padded; the LSTM is causal, so padding does not affect earlier minutes.
@@ -139,9 +123,9 @@ class BatchedGame:
         predictions, index = self._batch.predictions[self._row]
         return float(predictions.ensemble[index, horizon])
 
-    def explained(self, *, steps: bool) -> ExplainedGame:
+    def explanation(self, horizon: int, point: float, calibration_games: int, *, steps: bool) -> Explanation:
         """See `PredictedGame`; the batch knows whether with steps."""
-        return self._batch.explained(self._row)
+        return explanation(self._batch.models, calibration_games, point, self._batch.explained(self._row), horizon)
 
 
 def earlier_forecasts(

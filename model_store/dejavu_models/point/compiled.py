@@ -16,10 +16,10 @@ import numpy as np
 
 from dejavu_models.arrays import Floats, Integers
 from dejavu_models.native import native
-from dejavu_models.point.batch import ExplainedGame
 from dejavu_models.point.dejavu import Dejavu
 from dejavu_models.point.ensemble import PointEnsemble
-from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon
+from dejavu_models.point.shown_entries import date_of
+from dejavu_models.types import HORIZONS, MAX_SLOTS, Attribution, Explanation, Horizon, SimilarGame
 from dejavu_models.uncertainty.issued import IssuedScores
 from dejavu_models.uncertainty.lattice.compiled import CompiledTables
 
@@ -50,6 +50,8 @@ def _database(dejavu: Dejavu, minute: int) -> Any:
         weights=dejavu.weights(minute),
         games=dejavu.entries.games,
         residuals=dejavu.entries.residuals,
+        shown=dejavu.records,
+        letters=(dejavu.records.dtype["home"].itemsize, dejavu.records.dtype["away"].itemsize),
         kernel=dejavu.settings.kernel.value,
         neighbours=dejavu.settings.neighbours,
     )
@@ -125,23 +127,39 @@ class CompiledGame:
         point: float = self._prediction.point(horizon)
         return point
 
-    def explained(self, *, steps: bool) -> ExplainedGame:
-        """Returns what the forecast of the game is explained by.
+    def explanation(self, horizon: int, point: float, calibration_games: int, *, steps: bool) -> Explanation:
+        """See `PredictedGame`."""
+        numbers = native.Explanation(self._models, self._prediction, horizon, point, calibration_games, steps)
+        return Explanation.deferred(CompiledExplanation(numbers))
 
-        Args:
-            steps: whether its earlier forecasts contain the similar games.
-        """
-        found = self._prediction
-        pattern: list[float] = found.pattern
-        return ExplainedGame(
-            minute=len(pattern),
-            lead=pattern[-1],
-            linear=found.linear,
-            dejavu=found.similar,
-            lstm=found.recurrent,
-            ensemble=found.combined,
-            entries=found.entries,
-            distances=found.distances,
-            earlier=self._models.earlier(found, steps),
-            steps=steps,
-        )
+
+class CompiledExplanation:
+    """The numbers of an explanation in the compiled models; implements `ExplanationSource`.
+
+    Args:
+        numbers: an `Explanation` of the extension.
+    """
+
+    __slots__ = ("numbers",)
+
+    def __init__(self, numbers: Any) -> None:
+        self.numbers = numbers
+
+    def parts(self) -> dict[str, Any]:
+        """See `ExplanationSource`."""
+        numbers = self.numbers
+        return {
+            "dejavu_prediction": numbers.dejavu_prediction,
+            "lstm_prediction": numbers.lstm_prediction,
+            "ensemble_forecast": numbers.ensemble_forecast,
+            "baseline_prediction": numbers.baseline_prediction,
+            "dejavu_weight": numbers.dejavu_weight,
+            "lstm_weight": numbers.lstm_weight,
+            "similar_games": tuple(
+                SimilarGame(home, away, date_of(day), distance, differential, games, increment, spread)
+                for home, away, day, distance, differential, games, increment, spread in numbers.similar_games
+            ),
+            "linear_prediction": numbers.linear_prediction,
+            "calibration_games": numbers.calibration_games,
+            "attribution": Attribution(numbers.before_tipoff, tuple(numbers.minutes), numbers.of_similar_games),
+        }

@@ -14,7 +14,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import date
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ from dejavu_models.arrays import Floats, Integers, Singles, from_npz, to_npz
 from dejavu_models.point import features
 from dejavu_models.point.courses import Courses
 from dejavu_models.point.index import VectorIndex
+from dejavu_models.point.shown_entries import records_of
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, SimilarGame
 
 
@@ -87,6 +87,8 @@ class Entries:
                 raise ValueError(f"entries: column {name} is {column.dtype} of shape {column.shape}")
         if not count or (self.games < 1).any():
             raise ValueError("entries: there must be entries, and each must represent at least one game")
+        if np.isnat(self.date).any():
+            raise ValueError("entries: each must have a date")
         if not all(np.isfinite(column).all() for column in (self.increments, self.spreads, self.residuals)):
             raise ValueError("entries: increments, spreads and residuals must be finite")
 
@@ -186,8 +188,12 @@ class Dejavu:
         settings: hyperparameters.
         courses: courses of the entries; None if they are not known.
 
+    Attributes:
+        records: (entries,), what is shown of each; see `shown_entries.records_of`.
+
     Raises:
-        ValueError: if there are fewer entries than neighbours, or index and entries differ in length.
+        ValueError: if there are fewer entries than neighbours, index and entries differ in length, or a team code is
+            not ASCII.
     """
 
     def __init__(
@@ -199,20 +205,9 @@ class Dejavu:
         self.entries = entries
         self.settings = settings
         self.courses = courses
-        # What is shown of an entry as one record: one look-up takes a fifth of the time of one in each column.
-        parts = (entries.home, entries.away, entries.date, entries.games, entries.increments, entries.spreads)
-        self._shown = np.empty(len(entries), dtype=[("", part.dtype, part.shape[1:]) for part in parts])
-        for name, part in zip(self._shown.dtype.names or (), parts, strict=True):
-            self._shown[name] = part
-
-    def shown(self, rows: Integers) -> list[tuple[str, str, date, int, list[float], list[float]]]:
-        """Returns home and away team, date, number of games, increments and spreads of entries; see `Entries`.
-
-        Args:
-            rows: positions in the database.
-        """
-        shown: list[tuple[str, str, date, int, list[float], list[float]]] = self._shown[rows].tolist()
-        return shown
+        self.records = records_of(
+            entries.home, entries.away, entries.date, entries.games, entries.increments, entries.spreads
+        )
 
     def course(self, game: SimilarGame, horizon: int) -> tuple[float, ...]:
         """Returns the course that an entry of this database took.

@@ -13,15 +13,44 @@ pregame forecast + minute contributions + contribution of similar games = foreca
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
-from dejavu_models.arrays import Floats
-from dejavu_models.point.batch import ExplainedGame
+from dejavu_models.arrays import Floats, Integers
 from dejavu_models.point.ensemble import PointEnsemble
+from dejavu_models.point.shown_entries import shown
 from dejavu_models.types import Attribution, Explanation, SimilarGame
 
 SIMILAR_GAMES = 5
 """Number of nearest past games in an explanation."""
+
+
+class ExplainedGame(NamedTuple):
+    """What the forecast of a game is explained by, as plain numbers; differentials at the horizons, in points.
+
+    Values for a horizon that has passed are meaningless.
+
+    Attributes:
+        minute: minute at which its pattern ends.
+        lead: the last known differential, in points.
+        linear, dejavu, lstm, ensemble: predictions of each model, by horizon.
+        entries: positions of its neighbours in the database, nearest first.
+        distances: (neighbours,), in points.
+        earlier: (minutes, 2), its forecasts before tip-off and after each minute but the last, in points, by horizon.
+        steps: whether `earlier` contains the similar games.
+    """
+
+    minute: int
+    lead: float
+    linear: Sequence[float]
+    dejavu: Sequence[float]
+    lstm: Sequence[float]
+    ensemble: Sequence[float]
+    entries: Integers
+    distances: Floats
+    earlier: Floats
+    steps: bool
 
 
 def explanation(
@@ -70,11 +99,18 @@ def _attribution(earlier: Floats, point: float, similar: float) -> Attribution:
 
 
 def _similar_games(models: PointEnsemble, game: ExplainedGame, horizon: int) -> tuple[SimilarGame, ...]:
-    rows = models.minutes[game.minute].shown(game.entries[:SIMILAR_GAMES])
+    entries = shown(models.minutes[game.minute].records, game.entries[:SIMILAR_GAMES])
     distances = game.distances[:SIMILAR_GAMES].tolist()
     return tuple(
         SimilarGame(
-            home, away, day, distance, game.lead + increments[horizon], games, increments[horizon], spreads[horizon]
+            home_team=entry.home_team,
+            away_team=entry.away_team,
+            date=entry.date,
+            distance=distance,
+            differential_at_horizon=game.lead + entry.increments[horizon],
+            games=entry.games,
+            increment=entry.increments[horizon],
+            increment_spread=entry.spreads[horizon],
         )
-        for (home, away, day, games, increments, spreads), distance in zip(rows, distances, strict=True)
+        for entry, distance in zip(entries, distances, strict=True)
     )

@@ -4,6 +4,9 @@
 
 namespace dejavu {
 
-void bind_json(pybind11::module_ &module) { module.def("canonical_json", &canonical_json); }
+void bind_json(pybind11::module_ &module) {
+    pybind11::class_<JsonSource>(module, "JsonSource");
+    module.def("canonical_json", &canonical_json);
+}
 
 }  // namespace dejavu

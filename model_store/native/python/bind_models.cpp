@@ -13,17 +13,6 @@ namespace py = pybind11;
 namespace dejavu {
 namespace {
 
-// A game's forecasts, and what they are explained by.
-struct Prediction {
-    std::vector<double> pattern;
-    double margin = 0.0;
-    int minutes = 0;
-    Predicted predicted;
-    std::vector<float> corrections;
-    std::vector<std::int64_t> entries;
-    std::vector<double> distances;
-};
-
 LstmNetwork network(const Array<float> &scale, const Array<float> &input, const Array<float> &recurrent,
                     const Array<float> &bias, const Array<float> &head, const Array<float> &head_bias,
                     const Array<float> &spreads) {
@@ -113,6 +102,7 @@ py::tuple nearest(const Index &index, const Array<float> &vectors, std::size_t c
 
 std::shared_ptr<Database> database(std::shared_ptr<Index> index, const Array<float> &weights,
                                    const Array<std::int32_t> &games, const Array<float> &residuals,
+                                   const py::array &shown, std::pair<std::size_t, std::size_t> letters,
                                    const std::string &kernel, std::size_t neighbours) {
     const auto entries = static_cast<py::ssize_t>(index->vectors().size());
     expect(weights.size() == index->vectors().given(), "there is a weight for each dimension");
@@ -124,6 +114,11 @@ std::shared_ptr<Database> database(std::shared_ptr<Index> index, const Array<flo
     result->weights = copied(weights);
     result->games = copied(games);
     result->residuals = copied(residuals);
+    const auto owner = std::make_shared<py::array>(shown);
+    const std::shared_ptr<const char> records(owner, static_cast<const char *>(owner->data()));
+    result->shown = ShownEntries(records, letters.first, letters.second);
+    expect(shown.size() == entries && static_cast<std::size_t>(shown.nbytes()) == entries * result->shown.bytes(),
+           "there is a record for each entry");
     expect(kernel == "uniform" || kernel == "epanechnikov" || kernel == "tricube", "the kernel is known");
     result->kernel = kernel == "uniform"        ? Kernel::uniform
                      : kernel == "epanechnikov" ? Kernel::epanechnikov
@@ -219,18 +214,6 @@ py::array_t<double> points(const PointModels &models, const Array<double> &patte
     return result;
 }
 
-py::array_t<double> earlier(const PointModels &models, const Prediction &prediction, bool similar) {
-    py::array_t<double> result({static_cast<py::ssize_t>(prediction.minutes), static_cast<py::ssize_t>(HORIZONS)});
-    models.earlier(prediction.pattern.data(), prediction.minutes, prediction.margin, prediction.corrections.data(),
-                   similar, result.mutable_data());
-    return result;
-}
-
-template <typename Value>
-py::array_t<Value> array_of(const std::vector<Value> &values) {
-    return py::array_t<Value>(static_cast<py::ssize_t>(values.size()), values.data());
-}
-
 py::array_t<float> run(const Networks &networks, const Array<float> &steps) {
     expect(steps.ndim() == 3 && steps.shape(2) == CHANNELS, "steps are (n, minutes, 5)");
     expect(steps.shape(1) <= networks.longest(), "there are no more minutes than the networks have spreads for");
@@ -261,22 +244,14 @@ void bind_models(py::module_ &module) {
                py::arg("counts"), py::arg("links"), py::arg("breadth"));
     py::class_<Database, std::shared_ptr<Database>>(module, "Database")
         .def(py::init(&database), py::arg("index"), py::kw_only(), py::arg("weights"), py::arg("games"),
-             py::arg("residuals"), py::arg("kernel"), py::arg("neighbours"));
+             py::arg("residuals"), py::arg("shown"), py::arg("letters"), py::arg("kernel"), py::arg("neighbours"));
     py::class_<Prediction>(module, "Prediction")
-        .def_property_readonly("combined", [](const Prediction &of) { return of.predicted.combined; })
-        .def_property_readonly("pattern", [](const Prediction &of) { return of.pattern; })
-        .def_property_readonly("linear", [](const Prediction &of) { return of.predicted.linear; })
-        .def_property_readonly("similar", [](const Prediction &of) { return of.predicted.similar; })
-        .def_property_readonly("recurrent", [](const Prediction &of) { return of.predicted.recurrent; })
-        .def_property_readonly("entries", [](const Prediction &of) { return array_of(of.entries); })
-        .def_property_readonly("distances", [](const Prediction &of) { return array_of(of.distances); })
         .def("point", [](const Prediction &of, int horizon) { return of.predicted.combined.at(horizon); });
     py::class_<PointModels>(module, "PointModels")
         .def(py::init(&point_models), py::arg("networks"), py::arg("minutes"), py::arg("cubic"))
         .def("predict", &predict)
         .def("predict_many", &predict_many)
-        .def("points", &points)
-        .def("earlier", &earlier);
+        .def("points", &points);
 }
 
 }  // namespace dejavu
@@ -287,4 +262,5 @@ PYBIND11_MODULE(_native, module) {
     dejavu::bind_games(module);
     dejavu::bind_alike(module);
     dejavu::bind_json(module);
+    dejavu::bind_explanation(module);
 }

@@ -31,5 +31,6 @@ void bind_models(pybind11::module_ &module);
 void bind_games(pybind11::module_ &module);
 void bind_alike(pybind11::module_ &module);
 void bind_json(pybind11::module_ &module);
+void bind_explanation(pybind11::module_ &module);
 
 }  // namespace dejavu

@@ -11,7 +11,7 @@ import ipaddress
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -113,22 +113,22 @@ current_recording: ContextVar[Recording | None] = ContextVar("current_recording"
 """What the caller of the current call may record; None: anything."""
 
 
-@contextmanager
-def reserved(entries: Sequence[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
+def reserved(entries: Sequence[tuple[str, int]]) -> AbstractContextManager[list[tuple[str, int]]]:
     """Counts entries, game and size in bytes of each, for the caller of the current call while the block records them.
 
     If the block fails, none of them was recorded, and none counts. If it is cancelled, they may still be: they count.
 
-    Yields:
-        A list to which the block adds the entries that turned out not to be recorded.
-
-    Raises:
-        CallerLimit: if they exceed a limit of the caller's day.
+    Returns:
+        A context that gives a list, to which the block adds the entries that turned out not to be recorded. Entering it
+        raises a CallerLimit if they exceed a limit of the caller's day.
     """
-    recording, unused = current_recording.get(), list[tuple[str, int]]()
-    if recording is None:
-        yield unused
-        return
+    recording = current_recording.get()
+    return nullcontext([]) if recording is None else _reserved(recording, entries)
+
+
+@contextmanager
+def _reserved(recording: Recording, entries: Sequence[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
+    unused = list[tuple[str, int]]()
     recording.reserve(entries)
     try:
         yield unused

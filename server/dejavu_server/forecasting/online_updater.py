@@ -9,10 +9,9 @@ are folded again from a snapshot before it. Issued forecasts do not change.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 import structlog
 
@@ -26,6 +25,7 @@ from dejavu_models.online_state import OnlineState
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState
+from dejavu_server.forecasting.projection import Projection, Snapshot
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection
@@ -33,14 +33,6 @@ from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries import learning
 from dejavu_server.ledger.queries.learning import INTERVALS, Newest, SettledGame
 from dejavu_server.observability.failure_log import FailureLog
-
-_T = TypeVar("_T")
-
-SNAPSHOT_EVERY: Final = 50
-"""Number of outcomes between two snapshots."""
-
-SNAPSHOTS_KEPT: Final = 20
-"""Number of snapshots kept in memory: corrections are almost always of recent days."""
 
 POLL_SECONDS: Final = 1.0
 """How often to look for outcomes without a notification of a commit."""
@@ -54,61 +46,6 @@ _START_SECONDS: Final = 20.0
 """Maximum time that a worker's start waits for the first update."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot(Generic[_T]):
-    """A state of a projection.
-
-    Attributes:
-        sequence: sequence number of the last outcome included.
-        count: number of outcomes included.
-        state: the state.
-    """
-
-    sequence: int
-    count: int
-    state: _T
-
-
-class Projection(Generic[_T]):
-    """A pure fold over outcomes that can be rewound to earlier snapshots.
-
-    Args:
-        start: the state before the first outcome.
-        step: returns the state after one more outcome.
-
-    Attributes:
-        current: the current state.
-    """
-
-    def __init__(self, start: _T, step: Callable[[_T, SettledGame], _T]) -> None:
-        self._step = step
-        self._snapshots = [Snapshot(0, 0, start)]
-        self.current = self._snapshots[0]
-
-    def restore(self, snapshot: Snapshot[_T]) -> None:
-        """Continues from a stored snapshot."""
-        self._snapshots.append(snapshot)
-        self.current = snapshot
-
-    def rewind(self, before: int) -> None:
-        """Rewinds to the newest snapshot that includes no outcome at or after a sequence number."""
-        self._snapshots = [snapshot for snapshot in self._snapshots if snapshot.sequence < before]
-        self.current = self._snapshots[-1]
-
-    def advance(self, games: Sequence[SettledGame]) -> list[Snapshot[_T]]:
-        """Folds in those of some outcomes that are further ones; returns the new snapshots."""
-        snapshots = []
-        for game in games:
-            if game.sequence <= self.current.sequence:
-                continue
-            self.current = Snapshot(game.sequence, self.current.count + 1, self._step(self.current.state, game))
-            if self.current.count % SNAPSHOT_EVERY == 0:
-                snapshots.append(self.current)
-        self._snapshots.extend(snapshots)
-        del self._snapshots[1:-SNAPSHOTS_KEPT]
-        return snapshots
 
 
 def update_ratings(state: RatedSchedule, game: SettledGame) -> RatedSchedule:
@@ -273,6 +210,7 @@ class OnlineUpdater:
         self._carry_ratings = carry_ratings
         self._identity: store.Identity | None = None
         self._projection = self._initial_projection()
+        self._applied: tuple[object, ...] | None = None
         self._committed = committed or asyncio.Event()
         self._attempted = asyncio.Event()
         self._failure_log = FailureLog(_log, failed="learning_failed", recovered="learning_recovered")
@@ -365,7 +303,12 @@ class OnlineUpdater:
         return OnlineProjection(ratings if self._carry_ratings else {}, intervals=self._mode is not None)
 
     def _apply(self) -> None:
+        """Updates the models, unless they have all of this: every commit leads here, and few have an outcome."""
         projection = self._projection
+        state = projection, projection.newest, projection.history, tuple(self._forecasters)
+        if state == self._applied:
+            return
+        self._applied = state
         for forecaster in self._forecasters:
             forecaster.update(
                 OnlineState(

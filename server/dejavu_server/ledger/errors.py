@@ -21,6 +21,7 @@ DejavuError
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from dejavu_models.errors import DejavuError, FieldError, InvalidInput
@@ -162,3 +163,22 @@ def copy_of(error: _ErrorT) -> _ErrorT:
     copy = type(error)(str(error))
     copy.__cause__ = error.__cause__
     return copy
+
+
+class ReportedFailures:
+    """A context that calls a function with each LedgerError of its blocks; one object serves for all of them.
+
+    Args:
+        report: the function.
+    """
+
+    def __init__(self, report: Callable[[LedgerError], None]) -> None:
+        self._report = report
+
+    def __enter__(self) -> None:
+        """Does nothing."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Reports the error, which goes on to the caller."""
+        if isinstance(error, LedgerError):
+            self._report(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -25,7 +25,13 @@ from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, Recordi
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.shadows import prepare
-from dejavu_server.ledger.errors import InvalidResumeToken, LedgerError, LedgerUnavailable, ResumeTokenExpired
+from dejavu_server.ledger.errors import (
+    InvalidResumeToken,
+    LedgerError,
+    LedgerUnavailable,
+    ReportedFailures,
+    ResumeTokenExpired,
+)
 from dejavu_server.ledger.followers import Followers
 from dejavu_server.ledger.queries import model_changes
 from dejavu_server.ledger.tail import TailReader
@@ -74,6 +80,7 @@ class Ledger:
         self._reading = Activity("ledger-reader", may_run_long=True)
         self.activities = (self._writer.activity, self._reading)
         self._closed = False
+        self._reporting_failures = ReportedFailures(self._report)
 
     @classmethod
     async def open(
@@ -149,7 +156,7 @@ class Ledger:
             return []
         drafts = [codec.prepare(each) for each in issued]
         entries = [(each.game_id, len(draft.payload)) for each, draft in zip(issued, drafts, strict=True)]
-        with reserved(entries) as unused, self._reporting_failures():
+        with reserved(entries) as unused, self._reporting_failures:
             results = await self._writer.submit(drafts)
             for entry, each, result in zip(entries, issued, results, strict=True):
                 if isinstance(result, Failed) or result.generated_time != each.generated_time:  # it was known
@@ -203,7 +210,7 @@ class Ledger:
         )
 
     async def _change_outcome(self, change: Query[Result[tuple[ReportedOutcome, int]]]) -> tuple[ReportedOutcome, int]:
-        with self._reporting_failures():
+        with self._reporting_failures:
             answer = await self._writer.run(change)
         if isinstance(answer, Failed):
             raise answer.error
@@ -241,7 +248,7 @@ class Ledger:
         if not shadows:
             return ShadowsRecorded((), {})
         prepared = await Turns().map(prepare, shadows)
-        with self._reporting_failures():
+        with self._reporting_failures:
             return await self._writer.submit_shadows(prepared)
 
     async def write(self, change: Query[_T], *, aside: bool = False) -> _T:
@@ -253,7 +260,7 @@ class Ledger:
         Raises:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if it could not be written.
         """
-        with contextlib.nullcontext() if aside else self._reporting_failures():
+        with contextlib.nullcontext() if aside else self._reporting_failures:
             return await self._writer.run(change, alone=True)
 
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
@@ -267,7 +274,7 @@ class Ledger:
             LedgerUnavailable, LedgerCorrupt, LedgerSchemaError: if the ledger cannot be read.
             ReadStopped: if the query was stopped.
         """
-        with self._reporting_failures():
+        with self._reporting_failures:
             return await self._in_reader(partial(self._read_now, query, stop))
 
     async def read_after(self, sequence: int, limit: int) -> list[IssuedForecast | ReportedOutcome]:
@@ -382,14 +389,9 @@ class Ledger:
             raise LedgerUnavailable("the ledger is closed")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._reading.run, work)
 
-    @contextlib.contextmanager
-    def _reporting_failures(self) -> Iterator[None]:
-        try:
-            yield
-        except LedgerError as error:
-            if self._on_failure is not None and not self._closed:
-                self._on_failure(error)
-            raise
+    def _report(self, error: LedgerError) -> None:
+        if self._on_failure is not None and not self._closed:
+            self._on_failure(error)
 
     def _read_now(self, query: Query[_T], stop: StopSignal | None) -> _T:
         with self._backend.read(stop) as connection:

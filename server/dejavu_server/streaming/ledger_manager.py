@@ -10,9 +10,8 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -46,8 +45,6 @@ BACKOFF_RESET_SECONDS = 60.0
 
 OPENING_SECONDS = 10.0
 """How long a worker's start waits for its ledger, which another process may be creating. It then serves without one."""
-
-Timer: TypeAlias = Callable[[], AbstractContextManager[object]]
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -91,7 +88,7 @@ class LedgerManager:
         limits: what is recorded of a game.
         on_free_bytes: called with the free space of the ledger's disk, every WATCH_SECONDS while the ledger works.
         on_size_bytes: called with the size of the ledger, as often.
-        commit_timer, read_timer: return contexts that time a commit or a read.
+        on_commit_seconds, on_read_seconds: called with the time that a commit or a read took, or until it failed.
 
     Attributes:
         activities: what the threads of the ledger do that is open, or was open last and may still be closing.
@@ -109,8 +106,8 @@ class LedgerManager:
         limits: RecordingLimits = DEFAULT_LIMITS,
         on_free_bytes: Callable[[int], None] = lambda _: None,
         on_size_bytes: Callable[[int], None] = lambda _: None,
-        commit_timer: Timer = nullcontext,
-        read_timer: Timer = nullcontext,
+        on_commit_seconds: Callable[[float], None] = lambda _: None,
+        on_read_seconds: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._url = url
         self._durability = durability
@@ -120,8 +117,8 @@ class LedgerManager:
         self._make = make
         self._limits = limits
         self._disk = DiskWatch(limits.reserve_bytes, on_free_bytes, on_size_bytes)
-        self._commit_timer = commit_timer
-        self._read_timer = read_timer
+        self._on_commit_seconds = on_commit_seconds
+        self._on_read_seconds = on_read_seconds
         self._ledger: Ledger | None = None
         self.activities: tuple[Activity, ...] = ()
         self._broadcaster: Broadcaster | None = None
@@ -172,8 +169,11 @@ class LedgerManager:
 
     async def commit(self, issued: Sequence[IssuedForecast]) -> list[Result[IssuedForecast]]:
         """Records forecasts; see `Ledger.commit`."""
-        with self._commit_timer():
+        began = time.perf_counter()
+        try:
             return await self._open_ledger().commit(issued)
+        finally:
+            self._on_commit_seconds(time.perf_counter() - began)
 
     async def record_outcome(self, outcome: ReportedOutcome, *, correct: bool = True) -> tuple[ReportedOutcome, int]:
         """Records an outcome; see `Ledger.record_outcome`."""
@@ -197,8 +197,11 @@ class LedgerManager:
 
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
         """Returns the result of a query; see `Ledger.read`."""
-        with self._read_timer():
+        began = time.perf_counter()
+        try:
             return await self._open_ledger().read(query, stop=stop)
+        finally:
+            self._on_read_seconds(time.perf_counter() - began)
 
     async def write(self, change: Query[_T], *, aside: bool = False) -> _T:
         """Returns the result of a change; see `Ledger.write`."""

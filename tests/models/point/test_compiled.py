@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import math
+import pickle
 import random
 from dataclasses import replace
 from functools import cache
@@ -24,7 +27,7 @@ from dejavu_models.point.index import BruteForceIndex, HnswIndex, build_hnsw, jo
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
-from dejavu_models.types import HORIZONS, MAX_SLOTS
+from dejavu_models.types import HORIZONS, MAX_SLOTS, Explanation
 
 FORECASTER = load_bundle(default_bundle())
 MODELS = FORECASTER.models
@@ -117,13 +120,64 @@ def test_every_kernel_gives_the_numbers_of_numpy(kernel: Kernel, seed: int, marg
 @given(st.integers(1, MAX_SLOTS), st.integers(0, 2**32), MARGINS)
 def test_it_is_explained_as_by_the_libraries(steps: bool, minute: int, seed: int, margin: float | None) -> None:
     pattern = walk(minute, seed)
-    alone = COMPILED.predict(pattern, margin).explained(steps=steps)
-    batched = GameBatch([(pattern, margin)], uncompiled(), {0: steps}).explained(0)
-    assert (alone.minute, alone.lead, alone.steps) == (batched.minute, batched.lead, batched.steps)
-    for name in ("earlier", "linear", "dejavu", "lstm", "ensemble"):
-        np.testing.assert_allclose(getattr(alone, name), getattr(batched, name), rtol=0, atol=POINTS)
-    np.testing.assert_array_equal(alone.entries, batched.entries)
-    np.testing.assert_allclose(alone.distances, batched.distances, rtol=1e-6)
+    [batched] = GameBatch([(pattern, margin)], uncompiled(), {0: steps}).games
+    alone = COMPILED.predict(pattern, margin)
+    for index, horizon in enumerate(HORIZONS):
+        if minute <= horizon.last_slot:
+            point = alone.point(index) + 0.25  # as shifted by live inputs
+            compiled, plain = (game.explanation(index, point, 700, steps=steps) for game in (alone, batched))
+            assert_explained_alike(compiled, plain)
+
+
+def assert_explained_alike(one: Explanation, other: Explanation) -> None:
+    assert one.calibration_games == other.calibration_games
+    assert one.attribution is not None
+    assert other.attribution is not None
+    parts, expected = (
+        [
+            each.dejavu_prediction,
+            each.lstm_prediction,
+            each.ensemble_forecast,
+            each.baseline_prediction,
+            each.dejavu_weight,
+            each.lstm_weight,
+            each.linear_prediction,
+            shares.before_tipoff,
+            *shares.minutes,
+            shares.similar_games,
+        ]
+        for each, shares in ((one, one.attribution), (other, other.attribution))
+    )
+    assert parts == pytest.approx(expected, abs=POINTS, rel=0)
+    distances, expected = ([game.distance for game in each.similar_games] for each in (one, other))
+    assert distances == pytest.approx(expected, rel=1e-6)
+    games, expected_games = ([replace(game, distance=0.0) for game in each.similar_games] for each in (one, other))
+    assert games == expected_games
+
+
+def test_an_explanation_is_made_when_it_is_read() -> None:
+    pattern = walk(18, 0)
+    made = COMPILED.predict(pattern, None).explanation(0, 1.5, 700, steps=False)
+    assert made.source is not None
+    copied = copy.copy(made)
+    assert copied == made
+    assert copied.source is None
+    assert pickle.loads(pickle.dumps(made)) == made
+    assert replace(made, calibration_games=1).calibration_games == 1
+    assert replace(made, calibration_games=1).source is None  # whose numbers are others
+    assert repr(made) == repr(copied)
+    assert hash(made) == hash(copied)
+    with pytest.raises(AttributeError, match="certainty"):
+        made.certainty  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_an_explanation_outlives_its_models() -> None:
+    few = made(replace(MODELS, minutes={18: MODELS.minutes[18]}))
+    explanation = few.predict(walk(18, 0), None).explanation(0, 1.5, 700, steps=False)
+    expected = COMPILED.predict(walk(18, 0), None).explanation(0, 1.5, 700, steps=False)
+    del few
+    gc.collect()
+    assert explanation.similar_games == expected.similar_games
 
 
 def test_a_minute_without_a_database_is_refused() -> None:

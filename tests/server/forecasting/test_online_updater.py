@@ -39,7 +39,8 @@ from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
 from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState, TrackerKey
 from dejavu_server.forecasting import online_updater
-from dejavu_server.forecasting.online_updater import SNAPSHOT_EVERY, OnlineProjection
+from dejavu_server.forecasting.online_updater import OnlineProjection
+from dejavu_server.forecasting.projection import SNAPSHOT_EVERY
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.database.backend import StopSignal
 from dejavu_server.ledger.database.schema import snapshots
@@ -237,20 +238,6 @@ async def test_replays_teach_nothing_and_halves_no_ratings(ledger: Ledger) -> No
     assert state(learned)[2] == values(START)
     await report(ledger, 2, 20)
     assert state(await from_scratch(ledger))[2] != values(START)
-
-
-def test_a_fold_goes_back_no_further_than_it_has_to() -> None:
-    fold: online_updater.Projection[int] = online_updater.Projection(0, lambda count, _: count + 1)
-    games = [
-        learning.SettledGame(place, "", Horizon.FINAL, 1, "", "", NOW.date(), ())
-        for place in range(1, 3 * SNAPSHOT_EVERY)
-    ]
-    passed = fold.advance(games)
-    assert [point.sequence for point in passed] == [SNAPSHOT_EVERY, 2 * SNAPSHOT_EVERY]
-    fold.rewind(SNAPSHOT_EVERY + 1)
-    assert fold.current.sequence == SNAPSHOT_EVERY
-    fold.rewind(SNAPSHOT_EVERY)
-    assert fold.current == online_updater.Snapshot(0, 0, 0)
 
 
 async def test_beyond_the_newest_snapshot_no_lesson_is_read_again(

@@ -219,9 +219,10 @@ class _EntryBatch:
     ) -> tuple[IssuedForecast, KnownRevision]:
         """Adds a forecast; returns it with what is not recorded of it, and as it will be read back."""
         self._entry(codec.FORECAST, draft.payload, revision, draft.issued.recorded_by, late)
-        issued = replace(draft.issued, sequence=self._sequence, revision=revision, late=late)
+        issued = read_back = codec.as_read(draft.issued, self._sequence, revision, late)
+        if codec.has_unrecorded(draft.issued):
+            issued = replace(draft.issued, sequence=self._sequence, revision=revision, late=late)
         self._forecasts.append(forecast_row(issued, draft))
-        read_back = codec.as_read(issued)
         self._issued.append(read_back)
         return issued, KnownRevision(draft.pattern, read_back)
 

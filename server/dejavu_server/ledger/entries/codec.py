@@ -134,23 +134,41 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
     return PreparedForecast(issued, dumps([*key, margin]), pattern, payload)
 
 
-def as_read(issued: IssuedForecast) -> IssuedForecast:
-    """Returns a recorded forecast as `parse` returns it, without what is not recorded."""
+def as_read(issued: IssuedForecast, sequence: int, revision: int, late: LateReason | None) -> IssuedForecast:
+    """Returns a forecast that is recorded at a sequence as `parse` returns it, without what is not recorded."""
     forecast = issued.forecast
     if forecast.quantiles or forecast.market is not None:
         forecast = replace(forecast, quantiles=(), market=None)
     if forecast.total is not None and (forecast.total.quantiles or forecast.total.market is not None):
         forecast = replace(forecast, total=replace(forecast.total, quantiles=(), market=None))
-    return replace(
-        issued,
+    # By its constructor: `replace` takes twice as long, and this is under the write lock.
+    return IssuedForecast(
+        game_id=issued.game_id,
+        home_team=issued.home_team,
+        away_team=issued.away_team,
+        pattern=issued.pattern,
+        pregame_margin=issued.pregame_margin,
         forecast=forecast,
-        market=None,
-        market_recording=None,
-        standing_market=None,
-        rated_for=None,
-        market_forecast=None,
+        generated_time=issued.generated_time,
+        expires_time=issued.expires_time,
+        sequence=sequence,
+        revision=revision,
+        late=late,
+        game_date=issued.game_date,
+        recorded_by=issued.recorded_by,
         roster_sequence=issued.roster_sequence or None,
+        arm=issued.arm,
+        total_points=issued.total_points,
+        last_score=issued.last_score,
     )
+
+
+def has_unrecorded(issued: IssuedForecast) -> bool:
+    """Returns whether a forecast that is to be recorded has something that is not."""
+    forecast = issued.forecast
+    of_total = forecast.total is not None and (forecast.total.quantiles != () or forecast.total.market is not None)
+    requested = forecast.quantiles != () or forecast.market is not None or issued.market is not None or of_total
+    return requested or issued.rated_day != issued.day
 
 
 def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
@@ -350,7 +368,7 @@ def _request(issued: IssuedForecast) -> dict[str, Any]:
         "home_team": issued.home_team,
         "horizon": issued.forecast.horizon.value,
         **({} if issued.last_score is None else {"last_score": encode_last_score(issued.last_score)}),
-        "pattern": [float(value) for value in issued.pattern.differentials],
+        "pattern": list(map(float, issued.pattern.differentials)),
         "pregame_margin": optional(float, issued.pregame_margin),
         **({} if issued.total_points is None else {"total_points": int(issued.total_points)}),
     }

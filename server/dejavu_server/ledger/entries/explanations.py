@@ -63,8 +63,10 @@ def read_adaptation(value: dict[str, Any]) -> Adaptation:
     )
 
 
-def encode_explanation(explanation: Explanation) -> dict[str, Any]:
-    """Returns the JSON object of an explanation."""
+def encode_explanation(explanation: Explanation) -> Any:
+    """Returns the JSON object of an explanation, or what `canonical_json` writes as the same."""
+    if explanation.source is not None:
+        return explanation.source.numbers
     return {
         **floats(explanation, _COMPONENTS),
         "attribution": optional(_attribution, explanation.attribution),

@@ -34,7 +34,7 @@ def encode_forecast(forecast: Forecast, generated_time: datetime, expires_time: 
     return {
         "adaptation": optional(encode_adaptation, forecast.adaptation),
         "calibration_sequence": int(forecast.calibration_sequence),
-        "distribution": [float(value) for value in forecast.distribution],
+        "distribution": list(map(float, forecast.distribution)),
         "elapsed_minutes": int(forecast.elapsed_minutes),
         "expected_margin": optional(float, forecast.expected_margin),
         "expires_us": microseconds(expires_time),
@@ -45,7 +45,7 @@ def encode_forecast(forecast: Forecast, generated_time: datetime, expires_time: 
         "interval_upper": float(forecast.interval.upper),
         "model_version": forecast.model_version,
         "point": float(forecast.point),
-        "static_scores": [float(score) for score in forecast.static_scores],
+        "static_scores": list(map(float, forecast.static_scores)),
         **_late_additions(forecast),
     }
 

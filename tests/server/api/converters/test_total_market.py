@@ -116,8 +116,9 @@ def test_the_answer_says_over_or_under_and_is_not_recorded() -> None:
         assert chosen is not None
         assert chosen.side == told
         assert chosen.over.win_probability == answer.home.win_probability
-    assert codec.as_read(made).forecast.total == TOTAL
-    assert codec.prepare(made).payload == codec.prepare(codec.as_read(made)).payload
+    recorded = codec.as_read(made, 1, 0, None)
+    assert recorded.forecast.total == TOTAL
+    assert codec.prepare(made).payload == codec.prepare(recorded).payload
     assert total_market_message_of(issued()) is None
 
 

@@ -119,7 +119,11 @@ def _as_stored(results: Any) -> Any:
     if not isinstance(results, list):
         return results
     return [
-        replace(codec.as_read(each), market_recording=each.market_recording, standing_market=each.standing_market)
+        replace(
+            codec.as_read(each, each.sequence, each.revision, each.late),
+            market_recording=each.market_recording,
+            standing_market=each.standing_market,
+        )
         if isinstance(each, IssuedForecast)
         else each
         for each in results

@@ -52,7 +52,7 @@ def test_requested_quantiles_are_not_recorded() -> None:
     asked = replace(TOTAL, quantiles=(Quantile(0.1, 95.0),))
     made = forecast(asked)
     made = replace(made, forecast=replace(made.forecast, quantiles=(Quantile(0.1, -3.0),)))
-    assert codec.as_read(made).forecast.total == TOTAL
+    assert codec.as_read(made, 1, 0, None).forecast.total == TOTAL
     assert codec.parse(entry(made)).forecast.total == TOTAL
 
 

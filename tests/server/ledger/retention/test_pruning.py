@@ -72,7 +72,7 @@ def state(projection: OnlineProjection) -> tuple[object, ...]:
 def test_models_know_what_they_knew_before_and_learn_on_as_if_nothing_was_removed(
     evenings: Evenings, evening: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dejavu_server.forecasting.online_updater.SNAPSHOT_EVERY", 3)
+    monkeypatch.setattr("dejavu_server.forecasting.projection.SNAPSHOT_EVERY", 3)
     running = learned(evenings.backend)
     before = state(running)
     assert running.intervals.to_bytes() != OnlineProjection({}, intervals=True).intervals.to_bytes()

@@ -16,6 +16,7 @@ namespace {
 constexpr double MOST_WHOLE = 1e15;
 
 // Numbers from 1e16 on, and below 1e-4, have an exponent in Python.
+constexpr double LEAST_WITHOUT_EXPONENT = 1e-4;
 constexpr int LEAST_EXPONENT = -4, MOST_EXPONENT = 15;
 
 void append_integer(std::string &text, long long value) {
@@ -26,6 +27,12 @@ void append_integer(std::string &text, long long value) {
 #if defined(__cpp_lib_to_chars)
 // Appends a float that is not 0 by its shortest digits.
 void append_digits(std::string &text, double value) {
+    const double size = std::abs(value);
+    if (size >= LEAST_WITHOUT_EXPONENT && size < MOST_WHOLE) {  // with a fraction: whole numbers were written before
+        char plain[32];  // -0.000ddddddddddddddddd, or as many digits with a point
+        text.append(plain, std::to_chars(plain, plain + sizeof plain, value, std::chars_format::fixed).ptr);
+        return;
+    }
     char buffer[32];  // -d.ddddddddddddddddde-ddd
     char *const end = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific).ptr;
     char *digits = buffer;
@@ -87,6 +94,10 @@ void append_escaped(std::string &text, char each) {
 
 void append_text(std::string &text, std::string_view value) {
     text += '"';
+    if (std::all_of(value.begin(), value.end(), plain)) {  // as all names are, and most texts
+        text.append(value) += '"';
+        return;
+    }
     for (auto next = value.begin(); next != value.end();) {
         const auto special = std::find_if_not(next, value.end(), plain);
         text.append(next, special);

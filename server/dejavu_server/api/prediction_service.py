@@ -68,9 +68,12 @@ class PredictionService:
     async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
         """Forecasts one game."""
         issued = await self._forecasts.forecast(_request(request, game_day(self._clock()), current_caller.get()))
-        message = prediction.forecast_message(issued, explanation=request.return_explanation, course_of=self._course_of)
         market, total_market = prediction.market_message_of(issued), total_market_message_of(issued)
-        return pb.PredictResponse(forecast=message, market=market, total_market=total_market)
+        response = pb.PredictResponse(market=market, total_market=total_market)
+        prediction.put_forecast(
+            response.forecast, issued, explanation=request.return_explanation, course_of=self._course_of
+        )
+        return response
 
     async def predict_batch_raw(self, data: bytes, context: Context) -> bytes:
         """Forecasts many games, from serialized requests to serialized results."""

@@ -38,7 +38,7 @@ POLL_SECONDS: Final = 1.0
 """How often to look for outcomes without a notification of a commit."""
 
 BURST_SECONDS: Final = 0.1
-"""Pause after each look: commits of forecasts come in bursts, and none of them may be an outcome."""
+"""Pause after each look: commits of other processes come in bursts, and none of them may be an outcome."""
 
 _RETRY_SECONDS: Final = 2.0
 
@@ -189,7 +189,7 @@ class OnlineUpdater:
         mode: adaptation mode; None to disable adaptation.
         method: how they adapt.
         carry_ratings: whether ratings advance with outcomes.
-        committed: set by the ledger's owner after every commit.
+        committed: set by the ledger's owner after every commit that may have added more than forecasts.
     """
 
     def __init__(

@@ -39,7 +39,7 @@ class Followers:
             self.tails.discard(tail)
 
     def listen(self, committed: asyncio.Event) -> None:
-        """Sets an event after every commit, until this is closed."""
+        """Sets an event after every commit that may have added more than forecasts, until this is closed."""
         self._woken.add(committed)
         self._start_listening()
 
@@ -50,7 +50,8 @@ class Followers:
                 tail.wake()
             else:
                 tail.hand(appended)
-        self._set_events()
+        if appended is None or not appended.only_forecasts:
+            self._set_events()
 
     def close(self) -> None:
         """Ends the subscription to the commits of other processes."""

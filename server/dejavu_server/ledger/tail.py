@@ -67,15 +67,29 @@ class Tail:
         self._waiting = 0  # forecasts in `_handed`
         self._unread = True  # whether there may be entries that were not handed over
         self._woken = asyncio.Event()
+        self._is_waiting = False  # to be woken: it has returned or skipped everything, as far as it knows
 
     def hand(self, appended: Appended) -> None:
         """Hands over what a transaction of this process has appended, in the order of the transactions."""
+        if self._skips(appended):
+            return
         self._handed.append(appended)
         self._waiting += len(appended.forecasts)
         if self._waiting > MAX_HANDED:
             self._drop(appended.through)
             self._unread = True
         self._woken.set()
+
+    def _skips(self, appended: Appended) -> bool:
+        """Skips a transaction, and returns whether it did: one that nobody reads is not worth waking anybody."""
+        if self._reader is None or not (self._is_waiting and self._reader.idle):
+            return False
+        if self._woken.is_set() or appended.after != self._through:
+            return False
+        self._through = appended.through
+        if appended.forecasts:
+            self._reader.skip_to(appended.forecasts[-1].sequence)
+        return True
 
     def wake(self) -> None:
         """Has the ledger read: another process, or something else of this one, may have written."""
@@ -100,7 +114,11 @@ class Tail:
                     yield page
             else:
                 self._woken.clear()
-                await wait_until_set(self._woken, poll_seconds)
+                self._is_waiting = True
+                try:
+                    await wait_until_set(self._woken, poll_seconds)
+                finally:
+                    self._is_waiting = False
                 self._unread |= not self._woken.is_set()
 
     def _next_handed(self) -> list[Entry]:

@@ -83,7 +83,8 @@ class LedgerManager:
         durability: what a recorded forecast survives.
         new_broadcaster: creates a broadcaster for a ledger.
         on_change: called with the first health status and with every change.
-        committed: set when a ledger is opened, and after every commit to it, by whichever process; each for one reader.
+        committed: set when a ledger is opened, and after every commit to it that may have added more than forecasts, by
+            whichever process; each for one reader.
         make: whether to create a ledger if none exists.
         limits: what is recorded of a game.
         on_free_bytes: called with the free space of the ledger's disk, every WATCH_SECONDS while the ledger works.

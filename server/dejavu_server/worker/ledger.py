@@ -39,7 +39,7 @@ def new_ledger_manager(
         settings: settings of the worker.
         metrics: its metrics.
         on_change: called when the health of the ledger changes.
-        committed: set after every commit, each for one reader.
+        committed: set after every commit that may have added more than forecasts, each for one reader.
         make: whether to create a missing ledger.
     """
     reserve = settings.ledger_reserve_mib * _MEBIBYTE

@@ -72,7 +72,7 @@ async def follow_roster(
         updater: keeps the online state of the models.
         metrics: metrics of the worker.
         worker: name of the worker.
-        committed: set after every commit.
+        committed: set after every commit that may have added more than forecasts.
         on_ready: called with whether the models that answer are loaded.
 
     Raises:

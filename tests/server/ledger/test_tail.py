@@ -14,7 +14,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 from tests.support.builders.issued_forecasts import game, issued
-from tests.support.builders.outcomes import answered, asked
+from tests.support.builders.outcomes import answered, asked, outcome
 from tests.support.harness.ledger_faults import add_unreadable_entry
 from tests.support.processes.ledger_writer import Writer
 
@@ -262,3 +262,34 @@ async def test_without_a_folder_for_sockets_the_ledger_works_all_the_same(
         waiting = asyncio.create_task(collect(pages, 1))
         assert await ledger.commit([issued()]) == await waiting
     await ledger.close()
+
+
+class CountingReader:
+    """Reads no entries while it is idle; says how far they were skipped."""
+
+    def __init__(self) -> None:
+        self.idle = True
+        self.skipped = 0
+
+    def skip_to(self, sequence: int) -> None:
+        self.skipped = sequence
+
+
+async def test_what_nobody_reads_wakes_nobody(ledger: Ledger) -> None:
+    reader = CountingReader()
+    committed = asyncio.Event()
+    async with aclosing(ledger.tail(0, poll_seconds=NEVER, reader=reader)) as pages:
+        reading = asyncio.create_task(collect(pages, 1))
+        await asleep(ledger)
+        ledger.listen(committed)
+        [tail] = ledger._followers.tails
+        await ledger.commit([issued(game(n)) for n in range(3)])
+        assert reader.skipped == 3
+        assert _waits(tail)
+        assert not committed.is_set()
+        reader.idle = False
+        [stored] = await ledger.commit([issued(game(3))])
+        assert await reading == [stored]
+    assert not committed.is_set()
+    await ledger.record_outcome(outcome(4, game(0)))
+    assert committed.is_set()

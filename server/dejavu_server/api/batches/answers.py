@@ -171,7 +171,7 @@ def _result(request: pb.PredictRequest, outcome: Result[IssuedForecast]) -> byte
     response = pb.PredictBatchResponse()
     result = response.results.add()
     if isinstance(outcome, IssuedForecast):
-        result.forecast.CopyFrom(prediction.forecast_message(outcome, explanation=request.return_explanation))
+        prediction.put_forecast(result.forecast, outcome, explanation=request.return_explanation)
         if (market := prediction.market_message_of(outcome)) is not None:
             result.market.CopyFrom(market)
         if (total_market := total_market_message_of(outcome)) is not None:

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
 from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, PredictRequest, RiskFactor
-from dejavu_feed.game_ids import is_of_season, is_playoffs, season_days, season_of
+from dejavu_feed.game_ids import is_game_id, is_of_season, is_playoffs, season_days, season_of
 from dejavu_feed.off_season import playing_days
 from dejavu_feed.pattern import LastScore
 from dejavu_models import risk
-from dejavu_models.errors import FieldErrors, InvalidGameDate
+from dejavu_models.errors import FieldErrors, InvalidGameDate, InvalidInput
 from dejavu_models.forecast_query import (
     DEFAULT_ALPHA,
     ForecastQuery,
@@ -39,6 +39,7 @@ from dejavu_server.api.converters.fields import (
     last_score_message,
     last_score_of,
     message_of,
+    set_timestamp,
     team,
     timestamp,
 )
@@ -55,10 +56,6 @@ MAX_GAMES = 2000
 """Maximum number of games of a stream request: more than a season has, but quick to validate."""
 
 _LATE_VALUES = {reason: forecast_pb2.LateReason.Value(f"LATE_REASON_{reason.name}") for reason in LateReason}
-
-# Fields of a Forecast that have the name and, if there is nothing to say, the default of the attribute.
-_OF_ISSUED = ("game_id", "sequence", "revision", "home_team", "away_team", "arm")
-_OF_FORECAST = ("calibration_sequence", "finals_since")
 
 # Placeholders for what cannot be read.
 _ANY_PATTERN = ScorePattern((0.0,))
@@ -90,11 +87,11 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     """
     game_id = request.game_id
     faults = FieldErrors()
-    if game_id:
+    if game_id and not is_game_id(game_id):
         faults.read(check_game_id, None, game_id, "game_id")
     pattern = faults.read(_pattern, _ANY_PATTERN, request)
     # Where it is invalid, the horizon that takes the longest patterns.
-    horizon = faults.read(horizon_of, Horizon.FINAL, request.horizon)
+    horizon = HORIZONS.get(request.horizon) or faults.read(horizon_of, Horizon.FINAL, request.horizon)
     # What most requests do not have is not read: this is on the path of every call.
     home_team = faults.read(team, "", request.home_team, "home_team") if request.home_team else ""
     away_team = faults.read(team, "", request.away_team, "away_team") if request.away_team else ""
@@ -103,26 +100,29 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     total_points, last_score = _score_inputs(request, pattern, faults)
     read_market = faults.read(market.market, None, request) if request.HasField("market") else None
     read_total_market = faults.read(total_market, None, request) if request.HasField("total_market") else None
-    query = faults.read(
-        ForecastQuery,
-        _ANY_QUERY,
-        pattern=pattern,
-        horizon=horizon,
-        alpha=request.alpha if request.HasField("alpha") else DEFAULT_ALPHA,
-        home_team=home_team,
-        away_team=away_team,
-        pregame_margin=request.pregame_margin if request.HasField("pregame_margin") else None,
-        explain=request.return_explanation or game_id != "",
-        explain_steps=request.return_explanation,
-        quantile_levels=levels,
-        record=game_id != "",
-        market=read_market,
-        game_date=today if game_date is None else game_date,
-        is_playoffs=is_playoffs(game_id),
-        total_points=total_points,
-        last_score=last_score,
-        total_market=read_total_market,
-    )
+    explained = request.return_explanation
+    query = _ANY_QUERY
+    try:
+        query = ForecastQuery(
+            pattern=pattern,
+            horizon=horizon,
+            alpha=request.alpha if request.HasField("alpha") else DEFAULT_ALPHA,
+            home_team=home_team,
+            away_team=away_team,
+            pregame_margin=request.pregame_margin if request.HasField("pregame_margin") else None,
+            explain=explained or game_id != "",
+            explain_steps=explained,
+            quantile_levels=levels,
+            record=game_id != "",
+            market=read_market,
+            game_date=today if game_date is None else game_date,
+            is_playoffs=is_playoffs(game_id),
+            total_points=total_points,
+            last_score=last_score,
+            total_market=read_total_market,
+        )
+    except InvalidInput as error:
+        faults.add(error)
     faults.raise_first()
     return ForecastRequest(game_id, request.model_version, query, game_date, caller)
 
@@ -170,39 +170,73 @@ def risk_request(request: AssessRiskRequest) -> tuple[ScorePattern, int | None]:
 def forecast_message(
     issued: IssuedForecast, *, explanation: bool, distribution: bool = False, course_of: CourseOf | None = None
 ) -> forecast_pb2.Forecast:
-    """Converts an issued forecast to a message; explanation, distribution and courses of similar games are optional."""
+    """Converts an issued forecast to a message; see `put_forecast`."""
+    message = forecast_pb2.Forecast()
+    put_forecast(message, issued, explanation=explanation, distribution=distribution, course_of=course_of)
+    return message
+
+
+def put_forecast(
+    message: forecast_pb2.Forecast,
+    issued: IssuedForecast,
+    *,
+    explanation: bool,
+    distribution: bool = False,
+    course_of: CourseOf | None = None,
+) -> None:
+    """Writes an issued forecast to an empty message, such as a part of another one, which saves a copy.
+
+    Explanation, distribution and courses of similar games are optional.
+    """
     forecast = issued.forecast
+    message.horizon = HORIZON_VALUES[forecast.horizon]
+    message.elapsed_minutes = forecast.elapsed_minutes
+    message.alpha = forecast.alpha
+    message.point_forecast = forecast.point
+    message.interval_lower = forecast.interval.lower
+    message.interval_upper = forecast.interval.upper
+    message.coverage_probability = 1.0 - forecast.alpha
+    message.home_lead_probability = forecast.home_lead_probability
+    message.model_version = forecast.model_version
+    set_timestamp(message.generated_time, issued.generated_time)
+    set_timestamp(message.expires_time, issued.expires_time)
+    message.game_date = issued.day.isoformat()
     # A field costs as much if it is set to its default, so what few forecasts have is set only if it is there.
-    message = forecast_pb2.Forecast(
-        horizon=HORIZON_VALUES[forecast.horizon],
-        elapsed_minutes=forecast.elapsed_minutes,
-        alpha=forecast.alpha,
-        point_forecast=forecast.point,
-        interval_lower=forecast.interval.lower,
-        interval_upper=forecast.interval.upper,
-        coverage_probability=1.0 - forecast.alpha,
-        home_lead_probability=forecast.home_lead_probability,
-        model_version=forecast.model_version,
-        generated_time=timestamp(issued.generated_time),
-        expires_time=timestamp(issued.expires_time),
-        game_date=issued.day.isoformat(),
-    )
-    for source, names in ((issued, _OF_ISSUED), (forecast, _OF_FORECAST)):
-        for name in names:
-            if value := getattr(source, name):
-                setattr(message, name, value)
+    if issued.game_id:
+        _put_place(message, issued)
+    if forecast.calibration_sequence:
+        message.calibration_sequence = forecast.calibration_sequence
     if forecast.expected_margin is not None:
         message.expected_margin = forecast.expected_margin
-    if issued.late is not None:
-        message.late = _LATE_VALUES[issued.late]
-    if forecast.warnings:
-        message.warnings.extend(forecast_warnings(issued))
+    if issued.home_team or issued.away_team:
+        _put_teams(message, issued)
     if issued.total_points is not None:
         message.total_points = issued.total_points
     if issued.last_score is not None:
         message.last_score.CopyFrom(last_score_message(issued.last_score))
+    if forecast.warnings:
+        message.warnings.extend(forecast_warnings(issued))
     add_parts(message, forecast, explanation=explanation, distribution=distribution, course_of=course_of)
-    return message
+
+
+def _put_place(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:
+    """Writes which game a forecast is of, and what the ledger knows of it."""
+    message.game_id = issued.game_id
+    if issued.sequence:
+        message.sequence = issued.sequence
+    if issued.revision:
+        message.revision = issued.revision
+    if issued.arm:
+        message.arm = issued.arm
+    if issued.late is not None:
+        message.late = _LATE_VALUES[issued.late]
+
+
+def _put_teams(message: forecast_pb2.Forecast, issued: IssuedForecast) -> None:
+    """Writes the teams, and what is known of them."""
+    message.home_team = issued.home_team
+    message.away_team = issued.away_team
+    message.finals_since = issued.forecast.finals_since
 
 
 def market_message_of(issued: IssuedForecast) -> market_pb2.MarketAnswer | None:
@@ -249,9 +283,10 @@ def risk_message(assessment: risk.RiskAssessment) -> AssessRiskResponse:
 
 
 def _pattern(request: PredictRequest) -> ScorePattern:
+    slots = request.pattern  # each access makes an object
     # Before the copy: a message can hold a million slots.
-    check_slots(len(request.pattern), HORIZONS.get(request.horizon, Horizon.FINAL))
-    return ScorePattern(tuple(request.pattern))
+    check_slots(len(slots), HORIZONS.get(request.horizon, Horizon.FINAL))
+    return ScorePattern(tuple(slots))
 
 
 def _score_inputs(

@@ -83,7 +83,7 @@ class ModelFollower:
         keeps: whether models that were asked for by name stay loaded.
         on_ready: called when that changes: whether the models that answer are loaded.
         on_roster: called with the sequence of each change of models that is put in force.
-        committed: set by the ledger's owner after every commit.
+        committed: set by the ledger's owner after every commit that may have added more than forecasts.
 
     Attributes:
         newest: the newest roster that was read; the one in force may be older while models are loaded.

@@ -97,7 +97,7 @@ def encode_entry(
     """Returns the canonical form of an entry, given that of its payload; only forecasts can be late."""
     marked = "" if late is None else f'"late":{dumps(late.value)},'
     made = f'"made_by":{dumps(made_by)},' if made_by else ""
-    return f'{{"kind":{dumps(kind)},{marked}{made}"payload":{payload},"revision":{revision:d},"sequence":{sequence:d}}}'
+    return f'{{"kind":"{kind}",{marked}{made}"payload":{payload},"revision":{revision:d},"sequence":{sequence:d}}}'
 
 
 def chain_hash(previous: bytes, canonical: str) -> bytes:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dejavu_models.arrays import Integers, Singles
 
 Records = NDArray[np.void]
-"""(entries,), what is shown of each: team codes as ASCII, dates as numbers, no byte between the fields."""
+"""(entries,), read-only, what is shown of each: team codes as ASCII, dates as numbers, no byte between the fields."""
 
 
 class ShownEntry(NamedTuple):
@@ -61,6 +61,7 @@ def records_of(
     records = np.empty(len(games), dtype=[(name, each.dtype, each.shape[1:]) for name, each in columns.items()])
     for name, column in columns.items():
         records[name] = column
+    records.flags.writeable = False  # the compiled models read them in place
     return records
 
 

@@ -117,6 +117,7 @@ std::shared_ptr<Database> database(std::shared_ptr<Index> index, const Array<flo
     const auto owner = std::make_shared<py::array>(shown);
     const std::shared_ptr<const char> records(owner, static_cast<const char *>(owner->data()));
     result->shown = ShownEntries(records, letters.first, letters.second);
+    expect(shown.ndim() == 1 && shown.flags() & py::array::c_style, "records follow one another");
     expect(shown.size() == entries && static_cast<std::size_t>(shown.nbytes()) == entries * result->shown.bytes(),
            "there is a record for each entry");
     expect(kernel == "uniform" || kernel == "epanechnikov" || kernel == "tricube", "the kernel is known");

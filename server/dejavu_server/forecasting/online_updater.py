@@ -260,6 +260,7 @@ class OnlineUpdater:
 
     def remove(self, version: str) -> None:
         """Gives up a model."""
+        self._applied = None  # it has the model, which is to be freed at once
         self._forecasters = [each for each in self._forecasters if each.version != version]
         self._projection.remove(version)
 
@@ -308,7 +309,6 @@ class OnlineUpdater:
         state = projection, projection.newest, projection.history, tuple(self._forecasters)
         if state == self._applied:
             return
-        self._applied = state
         for forecaster in self._forecasters:
             forecaster.update(
                 OnlineState(
@@ -322,6 +322,7 @@ class OnlineUpdater:
                 )
             )
         self.history = projection.history
+        self._applied = state  # only now: what fails is tried again
 
     async def _run(self) -> None:
         while True:

@@ -195,3 +195,13 @@ def test_indexes_of_earlier_releases_are_searched_by_hnswlib() -> None:
     vectors = np.random.default_rng(0).normal(0, 5, (200, 12)).astype(np.float32)
     old = Dejavu(HnswIndex(build_hnsw(vectors, seed=0)), shipped.entries.rows(0, 200), shipped.settings)
     assert compiled_models(replace(MODELS, minutes={12: old})) is None
+
+
+def test_records_that_do_not_follow_one_another_are_refused() -> None:
+    shipped = MODELS.minutes[12]
+    backwards = Dejavu(shipped.index, shipped.entries, shipped.settings)
+    backwards.records = backwards.records[::-1]
+    with pytest.raises(ValueError, match="records"):
+        compiled_models(replace(MODELS, minutes={12: backwards}))
+    with pytest.raises(ValueError, match="read-only"):
+        shipped.records["games"] = 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from datetime import UTC, datetime
 
+import pytest
 from tests.support.builders.issued_forecasts import issued
 from tests.support.fakes.forecasters import PersistenceForecaster
 from typing_extensions import override
@@ -50,3 +53,38 @@ async def test_a_model_gets_another_state_only_after_an_outcome(ledger: Ledger) 
     await updater.add(later)
     assert (len(model.states), len(later.states)) == (3, 1)
     assert later.states[0].sequence == model.states[-1].sequence
+
+
+class FailingModel(CountingModel):
+    """A model that fails to take its second state, once."""
+
+    @override
+    def update(self, state: OnlineState) -> None:
+        super().update(state)
+        if len(self.states) == 2:
+            raise MemoryError
+
+
+async def test_a_state_that_a_model_could_not_take_is_given_again(ledger: Ledger) -> None:
+    model = FailingModel()
+    updater = OnlineUpdater(
+        ledger, [model], mode=AdaptationMode.SHADOW, method=AdaptationMethod.PID, carry_ratings=True
+    )
+    await updater.update()
+    outcome, _ = await ledger.record_outcome(ReportedOutcome(GAME, Horizon.FINAL, 12, "", "", NOW, NOW))
+    with pytest.raises(MemoryError):
+        await updater.update()
+    await updater.update()
+    assert len(model.states) == 3
+    assert model.states[-1].sequence == outcome.sequence
+
+
+async def test_a_model_that_is_given_up_is_not_kept(ledger: Ledger) -> None:
+    updater = OnlineUpdater(ledger, [], mode=AdaptationMode.SHADOW, method=AdaptationMethod.PID, carry_ratings=True)
+    model = CountingModel("later")
+    await updater.add(model)
+    updater.remove("later")
+    given_up = weakref.ref(model)
+    del model
+    gc.collect()
+    assert given_up() is None

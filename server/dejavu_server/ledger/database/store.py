@@ -145,9 +145,7 @@ def _append(
         outcome = known.games.known_outcome(issued.game_id, issued.forecast.elapsed_minutes)
         late = known.games.late(issued, limits.late_after)
         revisions = known.revisions.get(draft.key, ())
-        stored = None
-        for each in revisions:
-            stored = stored or each.matching(draft)
+        stored = next((each.issued for each in revisions if each.matches(draft)), None) if revisions else None
         if stored is None:
             refused = outcome or known.games.full(issued.game_id, limits)
             if refused is None and refusal is not None:
@@ -158,9 +156,9 @@ def _append(
             if refused is not None:
                 results.append(refused)
                 continue
-            number = 1 + max(each.revision for each in revisions) if revisions else 0
+            number = 1 + max(each.issued.revision for each in revisions) if revisions else 0
             stored, revision = batch.forecast(draft, number, late)
-            in_time = [each for each in revisions if not each.late] if late else []
+            in_time = [each for each in revisions if not each.issued.late] if late else []
             known.revisions[draft.key] = [*in_time, revision]
             known.games.add(stored)
         results.append(_with_market(batch, known.markets, stored, issued, outcome is not None, late is not None))
@@ -220,14 +218,14 @@ class _EntryBatch:
     def forecast(
         self, draft: PreparedForecast, revision: int, late: LateReason | None
     ) -> tuple[IssuedForecast, KnownRevision]:
-        """Adds a forecast; returns it with what is not recorded of it, and what is known of it from then on."""
-        canonical = self._entry(codec.FORECAST, draft.payload, revision, draft.issued.recorded_by, late)
+        """Adds a forecast; returns it with what is not recorded of it, and as it will be read back."""
+        self._entry(codec.FORECAST, draft.payload, revision, draft.issued.recorded_by, late)
         issued = recorded = codec.as_read(draft.issued, self._sequence, revision, late)
         if codec.has_unrecorded(draft.issued):
             issued = replace(draft.issued, sequence=self._sequence, revision=revision, late=late)
         self._forecasts.append(forecast_row(issued, draft))
         self._issued.append(recorded)
-        return issued, KnownRevision(draft.pattern, self._sequence, revision, late, canonical)
+        return issued, KnownRevision(draft.pattern, recorded)
 
     def market(self, stored: IssuedForecast, requested: IssuedForecast) -> None:
         """Adds the market of a recorded forecast, and its evaluation.
@@ -246,13 +244,10 @@ class _EntryBatch:
         bet = Bet.from_market(requested.market, answer)
         self._markets.append(market_row(self._sequence, stored.sequence, bet))
 
-    def _entry(self, kind: str, payload: str, revision: int, made_by: str, late: LateReason | None = None) -> str:
-        """Adds an entry; returns its canonical form."""
+    def _entry(self, kind: str, payload: str, revision: int, made_by: str, late: LateReason | None = None) -> None:
         self._sequence += 1
         row, self._previous = entry_row(kind, payload, revision, self._sequence, self._previous, made_by, late)
         self._entries.append(row)
-        canonical: str = row["canonical"]
-        return canonical
 
     def execute(self, connection: Connection) -> None:
         """Inserts the added rows."""

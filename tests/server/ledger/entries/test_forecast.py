@@ -265,3 +265,9 @@ def test_a_pattern_that_none_can_have_is_not_read() -> None:
 
 def test_two_ledgers_never_share_a_chain() -> None:
     assert codec.genesis_hash("a") != codec.genesis_hash("b")
+
+
+@pytest.mark.parametrize("length", [0, 1, 2046, 2047, 2048, 4094, 4095, 10_000])
+def test_a_hash_covers_the_hash_before_and_the_whole_text(length: int) -> None:
+    form = ("é" + "x" * length)[:length]
+    assert codec.chain_hash(b"before", form) == hashlib.sha256(b"before" + form.encode()).digest()

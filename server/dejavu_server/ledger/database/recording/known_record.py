@@ -25,7 +25,7 @@ from dejavu_server.ledger.database.recording.statements import (
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.errors import LedgerCorrupt
-from dejavu_server.records import IssuedForecast, LateReason
+from dejavu_server.records import IssuedForecast
 
 MAX_KEPT: Final = 1500
 """Keys that are kept, an evening's: what is known is forgotten once they are more."""
@@ -48,35 +48,24 @@ class LedgerPosition(NamedTuple):
 
 
 class KnownRevision(NamedTuple):
-    """A recorded revision of a forecast key.
-
-    It has the text of the entry: of a forecast with its explanation there are two hundred objects, and many are kept.
-    """
+    """A recorded revision of a forecast key."""
 
     pattern: str
-    sequence: int
-    revision: int
-    late: LateReason | None
-    canonical: str
+    issued: IssuedForecast
 
-    def matching(self, draft: PreparedForecast) -> IssuedForecast | None:
-        """Returns the recorded forecast if a draft of the same key has its pattern and teams, and nothing new.
+    def matches(self, draft: PreparedForecast) -> bool:
+        """Returns whether a draft of the same key has the same pattern and teams, and nothing else that is new.
 
         A draft without a date agrees with every revision: a retry after midnight is not a correction. A revision
         without one was made for the day of its time, so a draft with another date corrects it. Likewise a draft without
         total points or a last score agrees, and one that has what the revision lacks corrects it.
-
-        Raises:
-            LedgerCorrupt: if the forecast cannot be read back.
         """
-        if self.pattern != draft.pattern:
-            return None
-        stored, new = _parsed(self.canonical), draft.issued
+        stored, new = self.issued, draft.issued
         same_teams = (stored.home_team, stored.away_team) == (new.home_team, new.away_team)
         same_date = new.game_date is None or new.game_date == stored.day
         same_points = new.total_points is None or new.total_points == stored.total_points
         same_score = new.last_score is None or new.last_score == stored.last_score
-        return stored if same_teams and same_date and same_points and same_score else None
+        return self.pattern == draft.pattern and same_teams and same_date and same_points and same_score
 
 
 class Appended(NamedTuple):
@@ -179,12 +168,13 @@ class KnownRecord:
             return
         self.revisions.update((key, []) for key in unknown)
         for key, pattern, text in NEWEST_OF_KEYS.rows(connection, unknown):
-            issued = _parsed(text)
-            revision = KnownRevision(pattern, issued.sequence, issued.revision, issued.late, text)
-            self.revisions[key].append(revision)
+            try:
+                self.revisions[key].append(KnownRevision(pattern, codec.parse(text)))
+            except ValueError as error:
+                raise _damaged() from error
 
     def _read_markets(self, connection: Connection, keys: set[str]) -> None:
-        sequences = {each.sequence for key in keys for each in self.revisions.get(key, ())}
+        sequences = {each.issued.sequence for key in keys for each in self.revisions.get(key, ())}
         unknown = sorted(sequences - self.markets.keys() - self._without_market)
         if not unknown:
             return
@@ -208,13 +198,6 @@ def read_position(connection: Connection) -> LedgerPosition:
             return LedgerPosition(epoch, pruned_through, pruned_through, pruned_hash)
         return LedgerPosition(epoch, pruned_through, sequence, hash_, model_change or 0)
     raise LedgerCorrupt("the ledger is damaged: its identity is missing")
-
-
-def _parsed(canonical: str) -> IssuedForecast:
-    try:
-        return codec.parse(canonical)
-    except ValueError as error:
-        raise _damaged() from error
 
 
 def _damaged() -> LedgerCorrupt:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from dejavu_common.frozen import fast_frozen
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
 from dejavu_feed.pattern import LastScore, Side
 from dejavu_feed.teams import TEAMS
@@ -43,6 +44,7 @@ def are_differentials(values: Sequence[float]) -> bool:
     return not math.isnan(sum(values)) and min(values) >= -MAX_DIFFERENTIAL and max(values) <= MAX_DIFFERENTIAL
 
 
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class ScorePattern:
     """Score differentials at the end of each minute of play, starting with the first.
@@ -95,6 +97,7 @@ def check_total_points(total_points: int, lead: float) -> None:
         raise InvalidTotalPoints(f"{total_points}", f"{minimum}{reason} to {MAX_TOTAL_POINTS}")
 
 
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class ForecastQuery:
     """Request for one forecast.

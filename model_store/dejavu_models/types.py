@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from dejavu_common.frozen import fast_frozen
 from dejavu_feed.horizon import CASES, HORIZONS, MAX_SLOTS, Horizon
 from dejavu_models.betting import MarketAnswer
 
@@ -21,6 +22,7 @@ MAX_DIFFERENTIAL = 200.0
 """Bound of a differential, in points; the largest margin of any NBA game is 73."""
 
 
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Interval:
     """Closed interval of differentials, in points."""
@@ -156,6 +158,7 @@ class AdaptationMode(enum.Enum):
     ON = "on"
 
 
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Adaptation:
     """Adapted and static interval of a forecast, with the rolling coverage of both.
@@ -189,6 +192,7 @@ class WarningReason(enum.Enum):
     """The recipe of the model failed its backtest."""
 
 
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class ExpectedMarginTerms:
     """What the expected margin of a game is made of; all in points, home − away. Their sum is the margin.
@@ -215,6 +219,7 @@ class ExpectedMarginTerms:
         return self.strength_difference + self.home_advantage + self.schedule + self.playoffs + self.altitude
 
 
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class TotalForecast:
     """Forecast of the points of both teams together at a horizon, beside that of the differential.
@@ -238,6 +243,7 @@ class TotalForecast:
     market: MarketAnswer | None = None
 
 
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """Forecast of the differential at a horizon.

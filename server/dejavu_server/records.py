@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+from dejavu_common.frozen import fast_frozen
 from dejavu_feed.game_day import game_day
 from dejavu_feed.pattern import LastScore
 from dejavu_models.betting import Market, MarketAnswer
@@ -14,6 +15,7 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Forecast, Horizon
 
 
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class ForecastRequest:
     """Request for one forecast.
@@ -65,6 +67,7 @@ class MarketRecording(enum.Enum):
     """Its two prices do not belong together."""
 
 
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class IssuedForecast:
     """An issued forecast with the request that it answers.

@@ -1,0 +1,105 @@
+"""Frozen dataclasses with the faster constructor behave as they would without it."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+from typing import Any
+
+import pytest
+
+from dejavu_common.frozen import fast_frozen
+
+
+@fast_frozen
+@dataclass(frozen=True, slots=True)
+class Game:
+    """A game."""
+
+    home: str
+    away: str = "NYK"
+    margin: float | None = None
+    tag: object = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.home == self.away:
+            raise ValueError("the same team twice")
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """The same without."""
+
+    home: str
+    away: str = "NYK"
+    margin: float | None = None
+    tag: object = field(default=None, compare=False)
+
+
+def test_arguments_defaults_and_what_is_compared_are_as_declared() -> None:
+    assert repr(Game("BOS")) == "Game(home='BOS', away='NYK', margin=None, tag=None)"
+    assert Game("BOS", "LAL", margin=1.5) == Game(away="LAL", home="BOS", margin=1.5, tag="other")
+    assert hash(Game("BOS")) == hash(Game("BOS"))
+    assert [(each.name, each.default) for each in inspect.signature(Game).parameters.values()] == [
+        (each.name, each.default) for each in inspect.signature(Plain).parameters.values()
+    ]
+    assert Game.__init__.__annotations__ == Plain.__init__.__annotations__
+
+
+@pytest.mark.parametrize("arguments", [{}, {"home": "BOS", "unknown": 1}])
+def test_wrong_arguments_are_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        Game(**arguments)
+
+
+def test_it_stays_frozen() -> None:
+    game = Game("BOS")
+    assert type(game) is Game
+    with pytest.raises(FrozenInstanceError):
+        game.home = "LAL"  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        del game.home
+
+
+def test_what_is_checked_after_construction_is_checked() -> None:
+    with pytest.raises(ValueError, match="same team"):
+        Game("NYK")
+    with pytest.raises(ValueError, match="same team"):
+        replace(Game("BOS"), home="NYK")
+
+
+def test_it_is_copied_replaced_and_pickled() -> None:
+    game = Game("BOS", margin=2.0)
+    assert replace(game, margin=3.0) == Game("BOS", margin=3.0)
+    assert [each.name for each in fields(game)] == ["home", "away", "margin", "tag"]
+    for twin in (copy.copy(game), copy.deepcopy(game), pickle.loads(pickle.dumps(game))):
+        assert twin == game
+        assert type(twin) is Game
+
+
+def test_classes_that_it_cannot_construct_are_refused() -> None:
+    @dataclass(frozen=True)
+    class WithDict:
+        value: int
+
+    @dataclass(frozen=True, slots=True)
+    class WithFactory:
+        values: list[int] = field(default_factory=list)
+
+    @dataclass(frozen=True, slots=True)
+    class Derived(Plain):
+        more: int = 0
+
+    @dataclass(frozen=True, slots=True)
+    class NotAnArgument:
+        value: int = field(default=0, init=False)
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class ByKeyword:
+        value: int
+
+    for kind in (WithDict, WithFactory, Derived, NotAnArgument, ByKeyword):
+        with pytest.raises(TypeError, match=kind.__name__):
+            fast_frozen(kind)

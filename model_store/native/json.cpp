@@ -130,8 +130,6 @@ public:
     Level &operator=(const Level &) = delete;
 };
 
-void append_value(std::string &text, PyObject *value);
-
 void append_names(std::string &text, PyObject *dict) {
     std::vector<std::pair<std::string_view, PyObject *>> parts;
     parts.reserve(static_cast<std::size_t>(PyDict_GET_SIZE(dict)));
@@ -144,7 +142,7 @@ void append_names(std::string &text, PyObject *dict) {
     std::sort(parts.begin(), parts.end(), [](const auto &one, const auto &other) { return one.first < other.first; });
     JsonObject object(text);
     for (const auto &[key, content] : parts) {
-        object.name(key);
+        object.any_name(key);
         append_value(text, content);
     }
     object.end();
@@ -158,6 +156,8 @@ void append_items(std::string &text, PyObject *sequence) {
     }
     text += ']';
 }
+
+}  // namespace
 
 void append_value(std::string &text, PyObject *value) {
     if (PyFloat_Check(value)) {
@@ -180,8 +180,6 @@ void append_value(std::string &text, PyObject *value) {
     }
 }
 
-}  // namespace
-
 void append_float(std::string &text, double value) {
     if (!std::isfinite(value)) throw py::value_error("Out of range float values are not JSON compliant");
     if (value == std::trunc(value) && std::abs(value) < MOST_WHOLE) {
@@ -193,9 +191,9 @@ void append_float(std::string &text, double value) {
     }
 }
 
-void JsonObject::name(std::string_view name) {
+void JsonObject::any_name(std::string_view utf8) {
     text_ += std::exchange(before_, ',');
-    append_text(text_, name);
+    append_text(text_, utf8);
     text_ += ':';
 }
 
@@ -223,7 +221,11 @@ py::str canonical_json(py::handle value) {
     std::string text;
     text.reserve(4096);
     append_value(text, value.ptr());
-    PyObject *const result = PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), nullptr);
+    return python_text(text);
+}
+
+py::str python_text(const std::string &utf8) {
+    PyObject *const result = PyUnicode_DecodeUTF8(utf8.data(), static_cast<Py_ssize_t>(utf8.size()), nullptr);
     if (!result) throw py::error_already_set();
     return py::reinterpret_steal<py::str>(result);
 }

@@ -26,8 +26,14 @@ public:
     JsonObject(const JsonObject &) = delete;
     JsonObject &operator=(const JsonObject &) = delete;
 
-    // Begins a member, whose value the caller appends to the text.
-    void name(std::string_view name);
+    // Begins a member, whose value the caller appends to the text; its name has nothing to escape.
+    void name(std::string_view name) {
+        text_ += std::exchange(before_, ',');
+        ((text_ += '"') += name) += "\":";
+    }
+
+    // Begins a member of any name.
+    void any_name(std::string_view utf8);
     void number(std::string_view name, double value);
     void integer(std::string_view name, std::int64_t value);
     void text(std::string_view name, std::string_view utf8);
@@ -52,6 +58,12 @@ void append_numbers(std::string &text, const Numbers &numbers) {
     if (before == '[') text += '[';
     text += ']';
 }
+
+// Appends the canonical JSON of a value; see `canonical_json`.
+void append_value(std::string &text, PyObject *value);
+
+// Returns UTF-8 as Python's text.
+pybind11::str python_text(const std::string &utf8);
 
 // Returns the canonical JSON of a value of dicts with text as keys, lists, tuples, text, numbers, booleans, None and
 // objects of a JsonSource.

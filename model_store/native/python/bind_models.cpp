@@ -263,5 +263,6 @@ PYBIND11_MODULE(_native, module) {
     dejavu::bind_games(module);
     dejavu::bind_alike(module);
     dejavu::bind_json(module);
+    dejavu::bind_layout(module);
     dejavu::bind_explanation(module);
 }

@@ -31,6 +31,7 @@ void bind_models(pybind11::module_ &module);
 void bind_games(pybind11::module_ &module);
 void bind_alike(pybind11::module_ &module);
 void bind_json(pybind11::module_ &module);
+void bind_layout(pybind11::module_ &module);
 void bind_explanation(pybind11::module_ &module);
 
 }  // namespace dejavu

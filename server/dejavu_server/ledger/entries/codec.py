@@ -37,6 +37,7 @@ from datetime import date
 from typing import Any, Final
 
 from dejavu_common.clock import from_microseconds, microseconds
+from dejavu_common.frozen import fast_frozen
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
 from dejavu_models.errors import InvalidInput
 from dejavu_models.forecast_query import ScorePattern
@@ -44,12 +45,13 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger.entries.canonical_json import dumps
 from dejavu_server.ledger.entries.explanations import floats, optional, values
 from dejavu_server.ledger.entries.forecast_fields import (
-    encode_forecast,
-    encode_last_score,
+    FORECAST_MEMBERS,
+    LAST_SCORE,
     read_forecast,
     read_last_score,
     rounded_scores,
 )
+from dejavu_server.ledger.entries.layout import ITSELF, Kind, Layout, Member
 from dejavu_server.records import IssuedForecast, LateReason, ReportedOutcome
 
 FORECAST: Final = "forecast"
@@ -80,6 +82,33 @@ and an entry has little more.
 """
 
 
+_REQUEST: Final = Layout(
+    Member("alpha", Kind.NUMBER, "forecast.alpha"),
+    Member("away_team", Kind.VALUE),
+    Member("game_date", Kind.VALUE, convert=date.isoformat, any=True),
+    Member("game_id", Kind.VALUE),
+    Member("home_team", Kind.VALUE),
+    Member("horizon", Kind.VALUE, "forecast.horizon._value_"),
+    Member("last_score", Kind.OBJECT, of=LAST_SCORE, when="last_score"),
+    Member("pattern", Kind.NUMBERS, "pattern.differentials"),
+    Member("pregame_margin", Kind.NUMBER, null=True),
+    Member("total_points", Kind.INTEGER, when="total_points"),
+)
+
+_FORECAST: Final = Layout(
+    *FORECAST_MEMBERS,
+    Member("arm", Kind.VALUE, any=True),
+    Member("roster_sequence", Kind.INTEGER, any=True),
+)
+
+PAYLOAD: Final = Layout(
+    Member("forecast", Kind.OBJECT, ITSELF, _FORECAST),
+    Member("request", Kind.OBJECT, ITSELF, _REQUEST),
+)
+"""The payload of an `IssuedForecast`."""
+
+
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class PreparedForecast:
     """A forecast ready to be recorded: everything that does not depend on its sequence.
@@ -131,17 +160,12 @@ def prepare(issued: IssuedForecast) -> PreparedForecast:
     if issued.forecast.static_scores:
         scores = rounded_scores(issued.forecast.static_scores)
         issued = replace(issued, forecast=replace(issued.forecast, static_scores=scores))
-    forecast, request = issued.forecast, _request(issued)
-    key = [issued.game_id, request["horizon"], int(forecast.elapsed_minutes), request["alpha"], forecast.model_version]
-    margin = optional(lambda given: given + 0.0, request["pregame_margin"])  # −0 + 0 is 0
-    pattern = dumps([value + 0.0 for value in request["pattern"]])
-    fields = encode_forecast(forecast, issued.generated_time, issued.expires_time)
-    if issued.arm:
-        fields["arm"] = issued.arm
-    if issued.roster_sequence:
-        fields["roster_sequence"] = int(issued.roster_sequence)
-    payload = dumps({"forecast": fields, "request": request})
-    return PreparedForecast(issued, dumps([*key, margin]), pattern, payload)
+    forecast = issued.forecast
+    minute, alpha = int(forecast.elapsed_minutes), float(forecast.alpha)
+    margin = None if issued.pregame_margin is None else issued.pregame_margin + 0.0  # −0 + 0 is 0
+    key = dumps([issued.game_id, forecast.horizon.value, minute, alpha, forecast.model_version, margin])
+    pattern = dumps([value + 0.0 for value in issued.pattern.differentials])
+    return PreparedForecast(issued, key, pattern, PAYLOAD.json(issued))
 
 
 def as_read(issued: IssuedForecast, sequence: int, revision: int, late: LateReason | None) -> IssuedForecast:
@@ -367,18 +391,3 @@ def entry_of(kind: str, canonical: str) -> Iterator[dict[str, Any]]:
 
 def _article(kind: str) -> str:
     return "an" if kind == OUTCOME else "a"
-
-
-def _request(issued: IssuedForecast) -> dict[str, Any]:
-    return {
-        "alpha": float(issued.forecast.alpha),
-        "away_team": issued.away_team,
-        **({} if issued.game_date is None else {"game_date": issued.game_date.isoformat()}),
-        "game_id": issued.game_id,
-        "home_team": issued.home_team,
-        "horizon": issued.forecast.horizon.value,
-        **({} if issued.last_score is None else {"last_score": encode_last_score(issued.last_score)}),
-        "pattern": list(map(float, issued.pattern.differentials)),
-        "pregame_margin": optional(float, issued.pregame_margin),
-        **({} if issued.total_points is None else {"total_points": int(issued.total_points)}),
-    }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from dejavu_models.types import Adaptation, AdaptationMode, Attribution, Explanation, Interval, SimilarGame
+from dejavu_server.ledger.entries.layout import Kind, Layout, Member
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")
@@ -37,18 +38,48 @@ def values(entry: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: entry[name] for name in names}
 
 
-def encode_adaptation(adaptation: Adaptation) -> dict[str, Any]:
-    """Returns the JSON object of an adaptation."""
-    return {
-        "adapted_lower": float(adaptation.adapted.lower),
-        "adapted_upper": float(adaptation.adapted.upper),
-        "mode": adaptation.mode.value,
-        "rolling_coverage": optional(float, adaptation.rolling_coverage),
-        "rolling_games": int(adaptation.rolling_games),
-        "static_lower": float(adaptation.static.lower),
-        "static_rolling_coverage": optional(float, adaptation.static_rolling_coverage),
-        "static_upper": float(adaptation.static.upper),
-    }
+ADAPTATION: Final = Layout(
+    Member("adapted_lower", Kind.NUMBER, "adapted.lower"),
+    Member("adapted_upper", Kind.NUMBER, "adapted.upper"),
+    Member("mode", Kind.VALUE, "mode._value_"),
+    Member("rolling_coverage", Kind.NUMBER, null=True),
+    Member("rolling_games", Kind.INTEGER),
+    Member("static_lower", Kind.NUMBER, "static.lower"),
+    Member("static_rolling_coverage", Kind.NUMBER, null=True),
+    Member("static_upper", Kind.NUMBER, "static.upper"),
+)
+"""The JSON object of an `Adaptation`."""
+
+_ATTRIBUTION: Final = Layout(
+    Member("before_tipoff", Kind.NUMBER),
+    Member("minutes", Kind.NUMBERS),
+    Member("similar_games", Kind.NUMBER),
+)
+
+_SIMILAR_GAME: Final = Layout(
+    Member("away_team", Kind.VALUE),
+    Member("date", Kind.VALUE, convert=date.isoformat),
+    Member("differential_at_horizon", Kind.NUMBER),
+    Member("distance", Kind.NUMBER),
+    Member("games", Kind.INTEGER),
+    Member("home_team", Kind.VALUE),
+    Member("increment", Kind.NUMBER),
+    Member("increment_spread", Kind.NUMBER),
+)
+
+EXPLANATION: Final = Layout(
+    *(Member(name, Kind.NUMBER) for name in _COMPONENTS),
+    Member("attribution", Kind.OBJECT, of=_ATTRIBUTION, null=True),
+    Member("calibration_games", Kind.INTEGER),
+    Member("linear_prediction", Kind.NUMBER),
+    Member("similar_games", Kind.OBJECTS, of=_SIMILAR_GAME),
+)
+"""The JSON object of an `Explanation`."""
+
+
+def explanation_source(explanation: Explanation) -> Any:
+    """Returns what an explanation is written from: itself, or its numbers, which are written as the same."""
+    return explanation if explanation.source is None else explanation.source.numbers
 
 
 def read_adaptation(value: dict[str, Any]) -> Adaptation:
@@ -61,31 +92,6 @@ def read_adaptation(value: dict[str, Any]) -> Adaptation:
         rolling_coverage=value["rolling_coverage"],
         static_rolling_coverage=value["static_rolling_coverage"],
     )
-
-
-def encode_explanation(explanation: Explanation) -> Any:
-    """Returns the JSON object of an explanation, or what `canonical_json` writes as the same."""
-    if explanation.source is not None:
-        return explanation.source.numbers
-    return {
-        **floats(explanation, _COMPONENTS),
-        "attribution": optional(_attribution, explanation.attribution),
-        "calibration_games": int(explanation.calibration_games),
-        "linear_prediction": float(explanation.linear_prediction),
-        "similar_games": [
-            {
-                "away_team": game.away_team,
-                "date": game.date.isoformat(),
-                "differential_at_horizon": float(game.differential_at_horizon),
-                "distance": float(game.distance),
-                "games": int(game.games),
-                "home_team": game.home_team,
-                "increment": float(game.increment),
-                "increment_spread": float(game.increment_spread),
-            }
-            for game in explanation.similar_games
-        ],
-    }
 
 
 def read_explanation(value: dict[str, Any]) -> Explanation:
@@ -109,14 +115,6 @@ def read_explanation(value: dict[str, Any]) -> Explanation:
         calibration_games=value.get("calibration_games", 0),
         attribution=optional(_read_attribution, value.get("attribution")),
     )
-
-
-def _attribution(attribution: Attribution) -> dict[str, Any]:
-    return {
-        "before_tipoff": float(attribution.before_tipoff),
-        "minutes": [float(minute) for minute in attribution.minutes],
-        "similar_games": float(attribution.similar_games),
-    }
 
 
 def _read_attribution(value: dict[str, Any]) -> Attribution:

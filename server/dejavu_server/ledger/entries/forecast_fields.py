@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
-from typing import Any
+from datetime import date
+from typing import Any, Final
 
 from dejavu_common.clock import microseconds
 from dejavu_feed.pattern import LastScore, Side
 from dejavu_models.types import ExpectedMarginTerms, Forecast, Horizon, Interval, TotalForecast, WarningReason
 from dejavu_server.ledger.entries.explanations import (
-    encode_adaptation,
-    encode_explanation,
+    ADAPTATION,
+    EXPLANATION,
+    explanation_source,
     optional,
     read_adaptation,
     read_explanation,
 )
+from dejavu_server.ledger.entries.layout import Kind, Layout, Member
 
 _SCORE_DIGITS = 6  # decimals of static scores; with more, insignificant digits would make up half of an entry
 
@@ -25,29 +27,53 @@ def rounded_scores(scores: Sequence[float]) -> tuple[float, ...]:
     return tuple(round(float(score), _SCORE_DIGITS) for score in scores)
 
 
-def encode_forecast(forecast: Forecast, generated_time: datetime, expires_time: datetime) -> dict[str, Any]:
-    """Returns the JSON object of a forecast.
+LAST_SCORE: Final = Layout(
+    Member("seconds", Kind.INTEGER),
+    Member("side", Kind.VALUE, convert=lambda side: side.name.lower()),
+)
+"""The JSON object of a `LastScore`."""
 
-    Raises:
-        ValueError: if a time is not UTC.
-    """
-    return {
-        "adaptation": optional(encode_adaptation, forecast.adaptation),
-        "calibration_sequence": int(forecast.calibration_sequence),
-        "distribution": list(map(float, forecast.distribution)),
-        "elapsed_minutes": int(forecast.elapsed_minutes),
-        "expected_margin": optional(float, forecast.expected_margin),
-        "expires_us": microseconds(expires_time),
-        "explanation": optional(encode_explanation, forecast.explanation),
-        "generated_us": microseconds(generated_time),
-        "home_lead_probability": float(forecast.home_lead_probability),
-        "interval_lower": float(forecast.interval.lower),
-        "interval_upper": float(forecast.interval.upper),
-        "model_version": forecast.model_version,
-        "point": float(forecast.point),
-        "static_scores": list(map(float, forecast.static_scores)),
-        **_late_additions(forecast),
-    }
+_TERMS: Final = Layout(
+    Member("altitude", Kind.NUMBER),
+    Member("home_advantage", Kind.NUMBER),
+    Member("playoffs", Kind.NUMBER),
+    Member("schedule", Kind.NUMBER),
+    Member("schedule_known", Kind.VALUE, convert=bool),
+    Member("strength_difference", Kind.NUMBER),
+)
+
+_TOTAL: Final = Layout(
+    Member("distribution", Kind.NUMBERS),
+    Member("expected_total", Kind.NUMBER, null=True),
+    Member("interval_lower", Kind.NUMBER, "interval.lower"),
+    Member("interval_upper", Kind.NUMBER, "interval.upper"),
+    Member("point", Kind.NUMBER),
+)
+
+FORECAST_MEMBERS: Final = (
+    Member("adaptation", Kind.OBJECT, "forecast.adaptation", ADAPTATION, null=True),
+    Member("calibration_sequence", Kind.INTEGER, "forecast.calibration_sequence"),
+    Member("distribution", Kind.NUMBERS, "forecast.distribution"),
+    Member("elapsed_minutes", Kind.INTEGER, "forecast.elapsed_minutes"),
+    Member("expected_margin", Kind.NUMBER, "forecast.expected_margin", null=True),
+    Member("expires_us", Kind.VALUE, "expires_time", convert=microseconds),
+    Member("explanation", Kind.OBJECT, "forecast.explanation", EXPLANATION, explanation_source, null=True),
+    Member("generated_us", Kind.VALUE, "generated_time", convert=microseconds),
+    Member("home_lead_probability", Kind.NUMBER, "forecast.home_lead_probability"),
+    Member("interval_lower", Kind.NUMBER, "forecast.interval.lower"),
+    Member("interval_upper", Kind.NUMBER, "forecast.interval.upper"),
+    Member("model_version", Kind.VALUE, "forecast.model_version"),
+    Member("point", Kind.NUMBER, "forecast.point"),
+    Member("static_scores", Kind.NUMBERS, "forecast.static_scores"),
+    # What earlier releases did not write and not every forecast has.
+    Member("expected_margin_terms", Kind.OBJECT, "forecast.expected_margin_terms", _TERMS, any=True),
+    Member("finals_since", Kind.INTEGER, "forecast.finals_since", when="forecast.ratings_date"),
+    Member("outdated_teams", Kind.VALUE, "forecast.outdated_teams", any=True),
+    Member("ratings_date", Kind.VALUE, "forecast.ratings_date", convert=date.isoformat, any=True),
+    Member("total", Kind.OBJECT, "forecast.total", _TOTAL, any=True),
+    Member("warnings", Kind.VALUE, "forecast.warnings", convert=lambda found: [each.value for each in found], any=True),
+)
+"""The JSON object of what has a `forecast`, a `generated_time` and an `expires_time`."""
 
 
 def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, explanation: bool = True) -> Forecast:
@@ -75,16 +101,6 @@ def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, expl
     )
 
 
-def _encode_total(total: TotalForecast) -> dict[str, Any]:
-    return {
-        "distribution": [float(value) for value in total.distribution],
-        "expected_total": optional(float, total.expected_total),
-        "interval_lower": float(total.interval.lower),
-        "interval_upper": float(total.interval.upper),
-        "point": float(total.point),
-    }
-
-
 def _read_total(value: dict[str, Any]) -> TotalForecast:
     return TotalForecast(
         point=value["point"],
@@ -94,24 +110,8 @@ def _read_total(value: dict[str, Any]) -> TotalForecast:
     )
 
 
-def _encode_terms(terms: ExpectedMarginTerms) -> dict[str, Any]:
-    return {
-        "altitude": float(terms.altitude),
-        "home_advantage": float(terms.home_advantage),
-        "playoffs": float(terms.playoffs),
-        "schedule": float(terms.schedule),
-        "schedule_known": bool(terms.schedule_known),
-        "strength_difference": float(terms.strength_difference),
-    }
-
-
 def _read_terms(value: dict[str, Any]) -> ExpectedMarginTerms:
     return ExpectedMarginTerms(**value)
-
-
-def encode_last_score(last_score: LastScore) -> dict[str, Any]:
-    """Returns the JSON object of a last score."""
-    return {"seconds": int(last_score.seconds), "side": last_score.side.name.lower()}
 
 
 def read_last_score(value: dict[str, Any]) -> LastScore:
@@ -124,19 +124,3 @@ def read_last_score(value: dict[str, Any]) -> LastScore:
     if value["side"] not in sides or type(value["seconds"]) is not int:
         raise ValueError(f"{value!r}; expected a side and seconds")
     return LastScore(sides[value["side"]], value["seconds"])
-
-
-def _late_additions(forecast: Forecast) -> dict[str, Any]:
-    """Returns what earlier releases did not write and not every forecast has."""
-    added: dict[str, Any] = {}
-    if forecast.ratings_date is not None:
-        added |= {"finals_since": int(forecast.finals_since), "ratings_date": forecast.ratings_date.isoformat()}
-    if forecast.warnings:
-        added["warnings"] = [reason.value for reason in forecast.warnings]
-    if forecast.expected_margin_terms is not None:
-        added["expected_margin_terms"] = _encode_terms(forecast.expected_margin_terms)
-    if forecast.outdated_teams:
-        added["outdated_teams"] = list(forecast.outdated_teams)
-    if forecast.total is not None:
-        added["total"] = _encode_total(forecast.total)
-    return added

@@ -14,13 +14,19 @@ from typing import Final, NamedTuple
 
 from dejavu_common.clock import from_microseconds
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.entries import canonical_json, codec, scored_values
-from dejavu_server.ledger.entries.forecast_fields import encode_forecast, read_forecast, rounded_scores
+from dejavu_server.ledger.entries import codec, scored_values
+from dejavu_server.ledger.entries.forecast_fields import FORECAST_MEMBERS, read_forecast, rounded_scores
+from dejavu_server.ledger.entries.layout import ITSELF, Kind, Layout, Member
 from dejavu_server.ledger.entries.rows import Row
 from dejavu_server.records import ShadowForecast
 
 _LAST_KNOWN: Final = struct.Struct("<8xd")
 """The last known differential within the scored values of a forecast."""
+
+_PAYLOAD: Final = Layout(
+    Member("forecast", Kind.OBJECT, ITSELF, Layout(*FORECAST_MEMBERS)),
+    Member("of", Kind.INTEGER, "forecast_sequence"),
+)
 
 
 class ForecastRow(NamedTuple):
@@ -64,8 +70,7 @@ def prepare(shadow: ShadowForecast) -> PreparedShadow:
         static_scores=rounded_scores(shadow.forecast.static_scores),
     )
     shadow = replace(shadow, forecast=forecast)
-    fields = encode_forecast(forecast, shadow.generated_time, shadow.expires_time)
-    return PreparedShadow(shadow, canonical_json.dumps({"forecast": fields, "of": int(shadow.forecast_sequence)}))
+    return PreparedShadow(shadow, _PAYLOAD.json(shadow))
 
 
 def parse_shadow(canonical: str, horizon: Horizon, alpha: float) -> ShadowForecast:

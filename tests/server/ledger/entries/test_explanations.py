@@ -17,7 +17,7 @@ from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_server.ledger.entries.canonical_json import dumps
-from dejavu_server.ledger.entries.explanations import encode_explanation, read_explanation
+from dejavu_server.ledger.entries.explanations import EXPLANATION, explanation_source, read_explanation
 
 FORECASTER = load_bundle(default_bundle())
 
@@ -36,6 +36,6 @@ def test_the_compiled_models_write_what_is_written_of_the_parts(
     assert explanation.source is not None
     plain = copy.copy(explanation)
     assert plain.source is None
-    written = dumps(encode_explanation(explanation))
-    assert written == dumps(encode_explanation(plain))
+    written = dumps(explanation_source(explanation))
+    assert written == EXPLANATION.json(plain) == dumps(EXPLANATION.json_of(plain))
     assert read_explanation(json.loads(written)) == explanation

@@ -1,0 +1,146 @@
+"""Which attributes of an object its JSON object has, and under which names: said once, written in one call.
+
+The compiled extension walks the attributes itself. Where it was not built, `Layout.json_of` makes a dict of them, which
+`canonical_json` writes as the same text: entries are hashed, so not a byte may differ.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+
+from dejavu_models.native import native
+from dejavu_server.ledger.entries.canonical_json import dumps
+
+# An extension that an earlier version built, in a checkout that was updated since, lacks it.
+_COMPILED: Final = getattr(native, "Layout", None)
+
+
+ITSELF: Final = "."
+"""Path of a member that is made from the same object as the one it is a member of."""
+
+
+class Kind(enum.Enum):
+    """What is written of a value."""
+
+    VALUE = "value"
+    """The value itself, see `canonical_json.dumps`."""
+
+    INTEGER = "integer"
+    """It, as an int."""
+
+    NUMBER = "number"
+    """It, as a float."""
+
+    NUMBERS = "numbers"
+    """Its items, as floats."""
+
+    OBJECT = "object"
+    """An object by the layout of the member, or by itself if it is a `JsonSource` of the extension."""
+
+    OBJECTS = "objects"
+    """Its items, by the layout of the member."""
+
+
+class Member(NamedTuple):
+    """One name of a JSON object.
+
+    Attributes:
+        name: the name.
+        kind: what is written.
+        path: attributes that lead to the value, with dots between; empty: the one of that name.
+        of: layout of an object or of each of several ones.
+        convert: called with the value, unless that is None and written as null; what it returns is written.
+        null: whether None is written as null; otherwise there is no None.
+        any: whether the name is left out if the value counts as false.
+        when: path to a value; the name is left out if that is None. Empty: it never is.
+    """
+
+    name: str
+    kind: Kind
+    path: str = ""
+    of: Layout | None = None
+    convert: Callable[[Any], Any] | None = None
+    null: bool = False
+    any: bool = False
+    when: str = ""
+
+
+class Layout:
+    """The members of a JSON object, each from an attribute of an object.
+
+    Args:
+        members: the members, in any order.
+    """
+
+    def __init__(self, *members: Member) -> None:
+        self._members = sorted((each._replace(path=each.path or each.name) for each in members), key=lambda of: of.name)
+        self._getters = {path: _getter(path) for each in self._members for path in (each.path, each.when)}
+        self._compiled: Any = None
+        if _COMPILED is not None:
+            self._compiled = _COMPILED(
+                [
+                    (
+                        each.name,
+                        _names(each.path),
+                        each.kind.value,
+                        None if each.of is None else each.of._compiled,
+                        each.convert,
+                        each.null,
+                        each.any,
+                        _names(each.when),
+                    )
+                    for each in self._members
+                ]
+            )
+
+    def json(self, source: object) -> str:
+        """Returns the canonical JSON of an object's JSON object.
+
+        Raises:
+            ValueError, TypeError: as `canonical_json.dumps` does.
+        """
+        if self._compiled is None:
+            return dumps(self.json_of(source))
+        text: str = self._compiled.json(source)
+        return text
+
+    def json_of(self, source: object) -> dict[str, Any]:
+        """Returns an object's JSON object."""
+        found = {}
+        for each in self._members:
+            if each.when and self._getters[each.when](source) is None:
+                continue
+            value = self._getters[each.path](source)
+            if each.any and not value:
+                continue
+            found[each.name] = None if each.null and value is None else _written(each, value)
+        return found
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split(".") if name]
+
+
+def _getter(path: str) -> Callable[[Any], Any]:
+    return attrgetter(path) if _names(path) else lambda source: source
+
+
+def _written(member: Member, value: Any) -> Any:
+    if member.convert is not None:
+        value = member.convert(value)
+    match member.kind:
+        case Kind.INTEGER:
+            return int(value)
+        case Kind.NUMBER:
+            return float(value)
+        case Kind.NUMBERS:
+            return list(map(float, value))
+        case Kind.OBJECT if member.of is not None:
+            return value if native is not None and isinstance(value, native.JsonSource) else member.of.json_of(value)
+        case Kind.OBJECTS if member.of is not None:
+            return [member.of.json_of(each) for each in value]
+        case _:
+            return value

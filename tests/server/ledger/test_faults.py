@@ -100,13 +100,15 @@ async def test_a_fault_of_the_program_is_logged_and_told_as_unavailable(
 
 def limit_size(ledger: Ledger) -> None:
     """Makes SQLite report a full disk at 64 pages, with its own page limit."""
-    from sqlalchemy import Connection, event
+    from sqlalchemy import event
 
     assert isinstance(ledger._backend, SqliteBackend)
-
-    @event.listens_for(ledger._backend._writing, "begin")
-    def limit(connection: Connection) -> None:
+    with ledger._backend.write() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count=64")
+
+    @event.listens_for(ledger._backend._writing, "connect")
+    def limit(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA max_page_count=64").close()
 
 
 async def test_a_connection_that_was_opened_on_a_broken_disk_is_not_used_again(ledger: Ledger) -> None:

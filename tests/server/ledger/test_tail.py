@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from pathlib import Path
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from tests.support.builders.issued_forecasts import game, issued
@@ -218,6 +218,33 @@ async def test_the_socket_of_a_killed_process_is_removed(ledger: Ledger, runtime
         await ledger.commit([issued(game(2))])  # the first one was answered before the sockets were looked at
         assert live.exists()
         assert not dead.exists()
+
+
+async def test_a_listener_that_comes_after_the_folder_was_listed_is_notified(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = notify.runtime_folder(Path("/some/ledger.db"))
+    woken: list[str] = []
+    first = notify.Listener(folder, lambda: woken.append("first"))
+    os.utime(folder, (1.0, 1.0))  # unchanged for long, so that the list is kept
+    notifier = notify.Notifier(folder)
+    notifier.notify()
+    first._read()
+    listed = Mock(wraps=os.scandir)
+    monkeypatch.setattr(os, "scandir", listed)
+    notifier.notify()
+    first._read()
+    assert (woken, listed.call_count) == (["first", "first"], 0)
+    second = notify.Listener(folder, lambda: woken.append("second"))
+    for _ in range(2):  # the folder has changed just now, so it is listed each time
+        notifier.notify()
+    assert listed.call_count == 2
+    second._read()
+    assert woken[-1] == "second"
+    for each in (first, second):
+        each.close()
+    notifier.notify()  # to nobody: the folder is gone
+    notifier.close()
 
 
 async def test_a_tail_that_does_not_read_delays_nobody(ledger: Ledger, runtime: Path) -> None:

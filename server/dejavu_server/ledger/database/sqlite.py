@@ -10,10 +10,11 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy import Engine, event
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dejavu_server.ledger.database import migrate, notify, store
 from dejavu_server.ledger.database.backend import CommitListener, Connection, Durability, StopSignal
@@ -22,9 +23,10 @@ from dejavu_server.ledger.database.sqlite_engine import (
     check_free_space,
     database_errors,
     database_path,
-    discarding_errors,
+    discard_after,
     file_bytes,
     free_bytes,
+    from_database,
     new_engine,
     reading_engine,
     stopping,
@@ -83,12 +85,24 @@ def writing_engine(path: Path, durability: Durability) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin_immediate(connection: Connection) -> None:
-        with discarding_errors(connection):
-            run_on_driver(connection, "BEGIN IMMEDIATE")
-        if _FILES not in connection.info:  # first transaction of the connection, which opens the write-ahead log
-            connection.info[_FILES] = OpenFiles.at(path)
+        driver: Any = connection.connection.dbapi_connection
+        if not driver.in_transaction:  # by `SqliteBackend.write`
+            _begin(connection, path)
 
     return engine
+
+
+def _begin(connection: Connection, path: Path) -> OpenFiles:
+    """Starts a transaction that holds the write lock; returns the files that the connection has open."""
+    try:
+        run_on_driver(connection, "BEGIN IMMEDIATE")
+    except DBAPIError as error:
+        discard_after(error, connection)
+        raise
+    files: OpenFiles | None = connection.info.get(_FILES)
+    if files is None:  # first transaction of the connection, which opens the write-ahead log
+        files = connection.info[_FILES] = OpenFiles.at(path)
+    return files
 
 
 class SqliteBackend:
@@ -133,33 +147,32 @@ class SqliteBackend:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """See `Backend.write`. Neither writes to files that were removed or replaced, nor counts commits to them."""
-        with (
-            database_errors(),
-            self._kept_connection() as connection,
-            connection.begin(),
-            discarding_errors(connection),
-        ):
-            files: OpenFiles = connection.info[_FILES]
-            files.check(self._path)
-            yield connection
+        # Contexts of their own, and SQLAlchemy's transactions, would take half of the time of a commit of nothing.
+        try:
+            try:
+                connection = self._kept.pop()
+            except IndexError:
+                connection = self._writing.connect()
+            try:
+                files = _begin(connection, self._path)
+                files.check(self._path)
+                yield connection
+                if connection.in_transaction():  # SQLAlchemy has run statements, so it has to know
+                    connection.commit()
+                else:
+                    run_on_driver(connection, "COMMIT")
+            except BaseException as error:
+                if isinstance(error, DBAPIError):
+                    discard_after(error, connection)
+                connection.close()  # which rolls back
+                raise
+            if self._kept:
+                connection.close()
+            else:
+                self._kept.append(connection)  # for the next transaction: the pool takes as long as a commit
+        except SQLAlchemyError as error:
+            raise from_database(error) from error
         files.check(self._path)
-
-    @contextmanager
-    def _kept_connection(self) -> Iterator[Connection]:
-        """Gives a connection for a transaction; keeps it for the next one, as the pool takes as long as a commit."""
-        try:
-            connection = self._kept.pop()
-        except IndexError:
-            connection = self._writing.connect()
-        try:
-            yield connection
-        except BaseException:
-            connection.close()
-            raise
-        if self._kept:
-            connection.close()
-        else:
-            self._kept.append(connection)
 
     @contextmanager
     def read(self, stop: StopSignal | None = None) -> Iterator[Connection]:

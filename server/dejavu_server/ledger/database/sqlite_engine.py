@@ -217,19 +217,14 @@ def stopping(connection: Connection, stop: StopSignal) -> Iterator[None]:
             raw.set_progress_handler(None, 0)
 
 
-@contextmanager
-def discarding_errors(connection: Connection) -> Iterator[None]:
-    """Discards a connection after an error in the block that may lie in its file, and those beside it.
+def discard_after(error: DBAPIError, connection: Connection) -> None:
+    """Discards a connection, and those beside it, after an error that may lie in its file.
 
     SQLAlchemy does so by itself for the statements that it runs, not for those of `prepared`.
     """
-    try:
-        yield
-    except DBAPIError as error:
-        if primary_code(error.orig) in _DISCARDING_CODES and not connection.invalidated:
-            connection.invalidate(error)
-            connection.engine.dispose()
-        raise
+    if primary_code(error.orig) in _DISCARDING_CODES and not connection.invalidated:
+        connection.invalidate(error)
+        connection.engine.dispose()
 
 
 @contextmanager

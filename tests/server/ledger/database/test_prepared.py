@@ -64,7 +64,7 @@ def test_every_statement_compiles_for_postgresql_with_parameters_by_name() -> No
     assert len(insertions) == 3
     for query in queries:
         text = query.compiled(dialect, 2)
-        assert text.order is None
+        assert text.in_order is None
         assert "?" not in text.sql
         values = {"value_0": "a", "value_1": "b"}
         assert text.sql % dict.fromkeys(text.parameters(values), "NULL")

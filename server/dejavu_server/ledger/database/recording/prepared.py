@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import ClauseElement, ColumnElement, Connection, Dialect, Table, bindparam, insert
@@ -26,18 +27,18 @@ class _Text(NamedTuple):
 
     Attributes:
         sql: the text for the driver.
-        order: names of the parameters by position; None if the driver takes them by name.
+        in_order: returns the parameters by position; None if the driver takes them by name.
         constants: parameters that the statement itself has.
     """
 
     sql: str
-    order: tuple[str, ...] | None
+    in_order: Callable[[Mapping[str, Any]], tuple[Any, ...]] | None
     constants: dict[str, Any]
 
     def parameters(self, values: Mapping[str, Any]) -> Any:
         """Returns the parameters in the form that the driver takes."""
         complete = {**self.constants, **values} if self.constants else values
-        return complete if self.order is None else tuple(map(complete.__getitem__, self.order))
+        return complete if self.in_order is None else self.in_order(complete)
 
 
 class PreparedQuery:
@@ -150,6 +151,12 @@ def _insert_text(statement: PreparedInsert, dialect: Dialect, columns: tuple[str
 
 def _compile(statement: ClauseElement, dialect: Dialect, columns: Sequence[str] | None = None) -> _Text:
     compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
-    order = tuple(compiled.positiontup) if compiled.positional else None
+    in_order = _picker(compiled.positiontup) if compiled.positional else None
     constants = {name: bind.effective_value for name, bind in compiled.binds.items() if not bind.required}
-    return _Text(str(compiled), order, constants)
+    return _Text(str(compiled), in_order, constants)
+
+
+def _picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    if len(names) > 1:
+        return itemgetter(*names)  # returns a tuple only of several
+    return lambda values: tuple(values[name] for name in names)

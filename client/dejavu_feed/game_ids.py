@@ -6,7 +6,6 @@ is of the regular season 2024–25.
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from typing import Final
 
@@ -20,7 +19,7 @@ Others, such as preseason games (001) and All-Star games (003), say little about
 PLAYOFF_PHASES: Final = frozenset({"PI", "PO"})
 """Phases after the regular season."""
 
-_GAME_ID = re.compile(r"[0-9]{10}", re.ASCII)
+_DIGITS: Final = 10
 
 _SEASON_BEGINS: Final = (8, 1)
 _SEASON_ENDS: Final = (10, 31)
@@ -38,7 +37,7 @@ LAST_DAY: Final = date(2046, 7, 31)
 
 def is_game_id(text: str) -> bool:
     """Whether a text has the format of an NBA game id: ten ASCII digits."""
-    return _GAME_ID.fullmatch(text) is not None
+    return len(text) == _DIGITS and text.isascii() and text.isdigit()
 
 
 def is_replay(game_id: str) -> bool:
@@ -56,7 +55,7 @@ def season_of(game_id: str) -> int | None:
 
     Returns None for ids without a season, such as a replay's.
     """
-    if not is_game_id(game_id) or not game_id.startswith("00"):
+    if not game_id.startswith("00") or not is_game_id(game_id):
         return None
     begins = int(game_id[3:5])
     return (1900 if begins >= 46 else 2000) + begins + 1

@@ -14,15 +14,16 @@ class Horizon(enum.Enum):
     HALFTIME = "halftime"
     FINAL = "final"
 
-    @property
-    def minutes(self) -> int:
-        """Minutes of play until the horizon; overtime adds none."""
-        return HALFTIME_MINUTES if self is Horizon.HALFTIME else REGULATION_MINUTES
+    minutes: int
+    """Minutes of play until the horizon; overtime adds none."""
 
-    @property
-    def last_slot(self) -> int:
-        """Maximum number of slots at which the horizon can still be forecast."""
-        return self.minutes - 1
+    last_slot: int
+    """Maximum number of slots at which the horizon can still be forecast."""
+
+    def __init__(self, name: str) -> None:
+        # Attributes rather than properties, which an enum looks up slowly: each call reads them several times.
+        self.minutes = HALFTIME_MINUTES if name == "halftime" else REGULATION_MINUTES
+        self.last_slot = self.minutes - 1
 
     @property
     def forecast_minutes(self) -> range:

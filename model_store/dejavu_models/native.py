@@ -6,7 +6,8 @@ ONNX Runtime and hnswlib, at several times the cost.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 native: Any = None
 """The extension, whose classes model_store/native/python describes; None if it was not built."""
@@ -17,3 +18,6 @@ except ImportError:
     pass
 else:
     native = _native
+
+shared_floats: Final[Callable[[list[float]], tuple[float, ...]]] = getattr(native, "shared_floats", tuple)
+"""Returns floats as a tuple; with the extension, equal whole numbers are one object, as the ledger keeps patterns."""

@@ -68,13 +68,6 @@ class ActiveState:
             self.ratings_date, query.game_date, max_days, self.end(query)
         )
 
-    def expected_margin(self, query: ForecastQuery, max_days: int) -> float | None:
-        """Returns the expected final differential before the game, in points: as given, from ratings, or None."""
-        if query.pregame_margin is not None:
-            return query.pregame_margin
-        terms = self.margin_terms(query, max_days)
-        return None if terms is None else terms.margin
-
     def margin_terms(self, query: ForecastQuery, max_days: int) -> ExpectedMarginTerms | None:
         """Returns what the expected margin of a query is made of; None unless it is from ratings."""
         if not self._uses_ratings(query, max_days):
@@ -108,3 +101,15 @@ class ActiveState:
             return MarginSource.RATED, expected
         known = live.known(query.home_team, query.away_team)
         return (MarginSource.KNOWN if known else MarginSource.RATED), expected
+
+
+def expected_margin(query: ForecastQuery, terms: ExpectedMarginTerms | None) -> float | None:
+    """Returns the expected final differential before the game, in points: as given, from ratings, or None.
+
+    Args:
+        query: the query.
+        terms: the `margin_terms` of its teams.
+    """
+    if query.pregame_margin is not None:
+        return query.pregame_margin
+    return None if terms is None else terms.margin

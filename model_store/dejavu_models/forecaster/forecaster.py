@@ -19,7 +19,7 @@ from dejavu_models.errors import (
     UnsupportedTotals,
 )
 from dejavu_models.forecast_query import ForecastQuery
-from dejavu_models.forecaster.active_state import ActiveState
+from dejavu_models.forecaster.active_state import ActiveState, expected_margin
 from dejavu_models.forecaster.alike import AlikeGames
 from dejavu_models.forecaster.columns import columns_of, compiled_columns
 from dejavu_models.live_ratings import RatedSchedule
@@ -34,6 +34,7 @@ from dejavu_models.totals.totals import Totals
 from dejavu_models.types import (
     HORIZONS,
     AdaptationMode,
+    ExpectedMarginTerms,
     Forecast,
     MarginSource,
     ModelInfo,
@@ -182,11 +183,12 @@ class Forecaster:
         if not queries:
             return []
         state = self._active
-        margins = [state.expected_margin(query, self.max_ratings_days) for query in queries]
+        terms = [state.margin_terms(query, self.max_ratings_days) for query in queries]
+        margins = [expected_margin(query, each) for query, each in zip(queries, terms, strict=True)]
         if self._compiled is not None and len(queries) == 1:
             [query], [margin] = queries, margins
             game = self._compiled.predict(query.pattern.differentials, margin)
-            return [self._forecast(query, margin, game, state)]
+            return [self._forecast(query, margin, terms[0], game, state)]
         rows: dict[tuple[tuple[float, ...], float | None, bool], int] = {}
         row_of = [
             rows.setdefault((query.pattern.differentials, margin, query.explain_steps), len(rows))
@@ -200,8 +202,8 @@ class Forecaster:
             else self._compiled.predict_many(distinct)
         )
         return [
-            self._forecast(query, margin, games[row], state)
-            for query, margin, row in zip(queries, margins, row_of, strict=True)
+            self._forecast(query, margin, each, games[row], state)
+            for query, margin, each, row in zip(queries, margins, terms, row_of, strict=True)
         ]
 
     def check_columns(self, query: ColumnsQuery) -> None:
@@ -250,9 +252,22 @@ class Forecaster:
         return () if dejavu is None else dejavu.course(game, HORIZONS.index(forecast.horizon))
 
     def _forecast(
-        self, query: ForecastQuery, margin: float | None, game: PredictedGame, state: ActiveState
+        self,
+        query: ForecastQuery,
+        margin: float | None,
+        terms: ExpectedMarginTerms | None,
+        game: PredictedGame,
+        state: ActiveState,
     ) -> Forecast:
-        """Returns the forecast of a query around the point that the models give for its game."""
+        """Returns the forecast of a query around the point that the models give for its game.
+
+        Args:
+            query: the query.
+            margin: its expected margin, in points; None if unknown.
+            terms: what that is made of; None unless it is from ratings.
+            game: what the models predict.
+            state: the online state.
+        """
         minute, horizon = query.pattern.minutes, HORIZONS.index(query.horizon)
         source = state.margin_source(query, self.max_ratings_days)
         point, distribution = self._game(query, source, game.point(horizon), margin)
@@ -293,7 +308,7 @@ class Forecaster:
             finals_since=state.finals if rated else 0,
             warnings=self._warnings + warnings,
             outdated_teams=state.ending(query, end) if end and WarningReason.RATINGS_OUTDATED in warnings else (),
-            expected_margin_terms=state.margin_terms(query, self.max_ratings_days),
+            expected_margin_terms=terms,
             total=self._total(query, state),
         )
 

@@ -95,7 +95,7 @@ void bind_games(py::module_ &module) {
         .def("interval", [](const MarginGame &game, double alpha) {
             return around_point(game.point(), game.quantile(alpha / 2), game.quantile(1 - alpha / 2));
         })
-        .def("values_at", &values_at);
+        .def("values_at", [](const MarginGame &game, const Grid &grid) { return shared_floats(values_at(game, grid)); });
     py::class_<PointTables, std::shared_ptr<PointTables>>(module, "PointTables")
         .def(py::init([](const Shapes &shapes, bool final, bool late, std::array<double, 6> point,
                          std::array<double, 4> scale, double log_mean, double tolerance, int most_to_come) {

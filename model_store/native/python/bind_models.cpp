@@ -264,5 +264,6 @@ PYBIND11_MODULE(_native, module) {
     dejavu::bind_alike(module);
     dejavu::bind_json(module);
     dejavu::bind_layout(module);
+    dejavu::bind_shared_floats(module);
     dejavu::bind_explanation(module);
 }

@@ -27,11 +27,15 @@ inline void expect(bool holds, const char *what) {
     if (!holds) throw std::invalid_argument(what);
 }
 
+// Returns numbers as a tuple of Python's floats; equal whole ones share one. The interpreter's lock must be held.
+pybind11::tuple shared_floats(const std::vector<double> &values);
+
 void bind_models(pybind11::module_ &module);
 void bind_games(pybind11::module_ &module);
 void bind_alike(pybind11::module_ &module);
 void bind_json(pybind11::module_ &module);
 void bind_layout(pybind11::module_ &module);
+void bind_shared_floats(pybind11::module_ &module);
 void bind_explanation(pybind11::module_ &module);
 
 }  // namespace dejavu

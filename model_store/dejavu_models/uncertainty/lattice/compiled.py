@@ -118,12 +118,12 @@ class CompiledLatticeGame:
     def values_at(self, scores: Sequence[float]) -> list[float]:
         """See `GameDistribution.values_at`; extrapolated values are whole too."""
         levels = [NORMAL.cdf(score) if abs(score) <= game.AT_REACH else 0.5 for score in scores]
-        values: list[float] = self._native.values_at(_grid(scores, levels))
-        return values
+        return list(self._native.values_at(_grid(scores, levels)))
 
     def recorded_quantiles(self, grid: ScoreGrid | None) -> tuple[float, ...]:
         """See `GameDistribution.recorded_quantiles`."""
-        return tuple(self._native.values_at(_recorded(LEVEL_GRID if grid is None else grid)))
+        values: tuple[float, ...] = self._native.values_at(_recorded(LEVEL_GRID if grid is None else grid))
+        return values
 
     def probability_above(self, value: float) -> float:
         """See `GameDistribution.probability_above`; exact, between whole numbers it does not change."""

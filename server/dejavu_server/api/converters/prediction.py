@@ -24,6 +24,7 @@ from dejavu_models.forecast_query import (
     check_slots,
     check_total_points,
 )
+from dejavu_models.native import shared_floats
 from dejavu_models.types import (
     Horizon,
     ModelInfo,
@@ -286,7 +287,7 @@ def _pattern(request: PredictRequest) -> ScorePattern:
     slots = request.pattern  # each access makes an object
     # Before the copy: a message can hold a million slots.
     check_slots(len(slots), HORIZONS.get(request.horizon, Horizon.FINAL))
-    return ScorePattern(tuple(slots))
+    return ScorePattern(shared_floats(slots[:]))  # a slice: protobuf copies all at once
 
 
 def _score_inputs(

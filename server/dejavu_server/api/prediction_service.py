@@ -68,8 +68,11 @@ class PredictionService:
     async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
         """Forecasts one game."""
         issued = await self._forecasts.forecast(_request(request, game_day(self._clock()), current_caller.get()))
-        market, total_market = prediction.market_message_of(issued), total_market_message_of(issued)
-        response = pb.PredictResponse(market=market, total_market=total_market)
+        response = pb.PredictResponse()
+        if (market := prediction.market_message_of(issued)) is not None:
+            response.market.CopyFrom(market)
+        if (total_market := total_market_message_of(issued)) is not None:
+            response.total_market.CopyFrom(total_market)
         prediction.put_forecast(
             response.forecast, issued, explanation=request.return_explanation, course_of=self._course_of
         )

@@ -38,7 +38,7 @@ def add_parts(
     if explanation and forecast.explanation is not None:
         message.explanation.CopyFrom(_explanation_message(forecast.explanation, forecast, course_of))
     if forecast.adaptation is not None:
-        message.adaptation.CopyFrom(_adaptation_message(forecast.adaptation))
+        _put_adaptation(message.adaptation, forecast.adaptation)
     if distribution:
         message.distribution.extend(forecast.distribution)
     if forecast.expected_margin_terms is not None:
@@ -102,17 +102,16 @@ def _similar_game_message(game: SimilarGame, course: Sequence[float]) -> forecas
     )
 
 
-def _adaptation_message(adaptation: Adaptation) -> forecast_pb2.Adaptation:
-    return forecast_pb2.Adaptation(
-        mode=_MODE_VALUES[adaptation.mode],
-        adapted_lower=adaptation.adapted.lower,
-        adapted_upper=adaptation.adapted.upper,
-        static_lower=adaptation.static.lower,
-        static_upper=adaptation.static.upper,
-        rolling_games=adaptation.rolling_games,
-        rolling_coverage=adaptation.rolling_coverage,
-        static_rolling_coverage=adaptation.static_rolling_coverage,
-    )
+def _put_adaptation(message: forecast_pb2.Adaptation, adaptation: Adaptation) -> None:
+    message.mode = _MODE_VALUES[adaptation.mode]
+    message.adapted_lower, message.adapted_upper = adaptation.adapted.lower, adaptation.adapted.upper
+    message.static_lower, message.static_upper = adaptation.static.lower, adaptation.static.upper
+    if adaptation.rolling_games:
+        message.rolling_games = adaptation.rolling_games
+    if adaptation.rolling_coverage is not None:
+        message.rolling_coverage = adaptation.rolling_coverage
+    if adaptation.static_rolling_coverage is not None:
+        message.static_rolling_coverage = adaptation.static_rolling_coverage
 
 
 def _margin_terms_message(terms: ExpectedMarginTerms) -> forecast_pb2.ExpectedMarginTerms:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from dejavu_server.ledger.database import migrate, notify, store
 from dejavu_server.ledger.database.backend import CommitListener, Connection, Durability, StopSignal
 from dejavu_server.ledger.database.recording.prepared import run_on_driver
+from dejavu_server.ledger.database.sqlite_checkpointer import MOST_PAGES, Checkpointer
 from dejavu_server.ledger.database.sqlite_engine import (
     check_free_space,
     database_errors,
@@ -80,7 +81,12 @@ def writing_engine(path: Path, durability: Durability) -> Engine:
     """Returns an engine whose transactions hold the write lock from their start."""
     engine = new_engine(
         path,
-        ["PRAGMA journal_mode=WAL", f"PRAGMA synchronous={_SYNCHRONOUS[durability]}", "PRAGMA foreign_keys=ON"],
+        [
+            "PRAGMA journal_mode=WAL",
+            f"PRAGMA synchronous={_SYNCHRONOUS[durability]}",
+            f"PRAGMA wal_autocheckpoint={MOST_PAGES}",
+            "PRAGMA foreign_keys=ON",
+        ],
     )
 
     @event.listens_for(engine, "begin")
@@ -122,6 +128,7 @@ class SqliteBackend:
         self._writing = writing_engine(self._path, durability)
         self._reading = reading_engine(self._path, immutable=immutable)
         self._kept: list[Connection] = []  # the one of the last transaction
+        self._checkpointer = Checkpointer(self._path)
         self._files: OpenFiles | None = None
         self._runtime: Path | None = None
         self._notifier: notify.Notifier | None = None
@@ -173,6 +180,7 @@ class SqliteBackend:
         except SQLAlchemyError as error:
             raise from_database(error) from error
         files.check(self._path)
+        self._checkpointer.committed()
 
     @contextmanager
     def read(self, stop: StopSignal | None = None) -> Iterator[Connection]:
@@ -236,6 +244,7 @@ class SqliteBackend:
         if self._notifier is not None:
             self._notifier.close()
             self._notifier = None
+        self._checkpointer.close()
         while self._kept:
             self._kept.pop().close()
         self._writing.dispose()

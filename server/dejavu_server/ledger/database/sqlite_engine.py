@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -131,21 +132,27 @@ def reading_engine(path: Path, *, immutable: bool = False) -> Engine:
     return new_engine(path, ["PRAGMA query_only=ON"], access="mode=ro&immutable=1" if immutable else "mode=rw")
 
 
+def connect(path: Path, access: str) -> sqlite3.Connection:
+    """Connects the driver to a database.
+
+    Args:
+        path: the database.
+        access: how it is opened, as parameters of a URI (https://www.sqlite.org/uri.html).
+    """
+    return sqlite3.connect(
+        f"file:{quote(str(path))}?{access}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        cached_statements=CACHED_STATEMENTS,
+        check_same_thread=False,
+    )
+
+
 def new_engine(path: Path, pragmas: list[str], *, access: str = "mode=rw") -> Engine:
     """Returns an engine whose connections never create the file and start no transactions by themselves."""
-
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(
-            f"file:{quote(str(path))}?{access}",
-            uri=True,
-            timeout=BUSY_SECONDS,
-            cached_statements=CACHED_STATEMENTS,
-            check_same_thread=False,
-        )
-
     engine = create_engine(
         "sqlite:///unused",
-        creator=connect,
+        creator=partial(connect, path, access),
         hide_parameters=True,
         pool_size=MAX_CONNECTIONS,
         query_cache_size=CACHED_QUERIES,

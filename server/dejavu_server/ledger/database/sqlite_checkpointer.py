@@ -1,0 +1,63 @@
+"""Copies what was committed from SQLite's write-ahead log into the database, beside the commits.
+
+SQLite does so itself, in every commit that makes the log long enough: the caller of that commit then waits for two
+flushes of the disk, which take as long as a dozen commits. Here a thread does it soon after a commit, and a commit only
+if the log has become long nevertheless. Decision: docs/decisions/0073-named-calls.md.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Final
+
+from dejavu_server.ledger.database.sqlite_engine import connect
+
+PAUSE_SECONDS: Final = 0.25
+"""Least time between a commit and the copy, and between two copies: pages that are written often are copied once."""
+
+MOST_PAGES: Final = 8000
+"""Pages of the log at which a commit copies them itself: 32 MiB. SQLite starts the log from its beginning only if no
+commit comes during a copy.
+"""
+
+
+class Checkpointer:
+    """Thread of a database that copies its log while there are commits.
+
+    Args:
+        path: the database.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._committed = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def committed(self) -> None:
+        """Has the log copied soon; call it after a commit."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="ledger-checkpointer", daemon=True)
+            self._thread.start()
+        if not self._committed.is_set():
+            self._committed.set()
+
+    def close(self) -> None:
+        """Ends the thread. Idempotent."""
+        self._closing.set()
+        self._committed.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._committed.wait()
+            if self._closing.wait(PAUSE_SECONDS):
+                break
+            self._committed.clear()
+            # What fails here fails in commits too, which report it: a full disk, a broken one.
+            with suppress(sqlite3.Error), closing(connect(self._path, "mode=rw")) as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

@@ -27,7 +27,10 @@ from dejavu_models.betting import Market, evaluate_market
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import DISTRIBUTION_LEVELS, MAX_SLOTS, Horizon, Interval, SimilarGame
 from dejavu_server.ledger import Durability
-from dejavu_server.ledger.database import migrate, schema, sqlite, sqlite_engine, store
+from dejavu_server.ledger.database import schema, store
+from dejavu_server.ledger.database.sqlite import backend as sqlite
+from dejavu_server.ledger.database.sqlite import engine as sqlite_engine
+from dejavu_server.ledger.database.sqlite import migration
 from dejavu_server.ledger.entries import codec, rows
 from dejavu_server.ledger.entries.codec import PreparedForecast
 from dejavu_server.ledger.entries.settlement import Bet
@@ -270,7 +273,7 @@ class _RowWriter:
 def fill(path: Path, forecasts: int) -> Filled:
     """Creates a ledger of at least `forecasts` forecasts, in whole evenings."""
     writing = sqlite.writing_engine(path, Durability.PROCESS)
-    migrate.ensure_schema(writing, path)
+    migration.ensure_schema(writing, path)
     a_game = sum(not event.outcome for event in template_game(0))
     evenings = max(math.ceil(forecasts / (a_game * GAMES_AN_EVENING)), 2)
     evening, filled = 0, 0

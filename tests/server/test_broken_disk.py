@@ -26,7 +26,7 @@ from dejavu_models.registry.registry import Registry
 from dejavu_server.api.health import LEDGER
 from dejavu_server.ledger import Ledger, verify
 from dejavu_server.ledger.audit.checkpoints import Signer
-from dejavu_server.ledger.database import sqlite_engine
+from dejavu_server.ledger.database.sqlite import engine as sqlite_engine
 from dejavu_server.observability import failure_log
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.streaming import ledger_manager

@@ -24,8 +24,9 @@ from dejavu_server.ledger import (
     LedgerUnavailable,
     verify,
 )
-from dejavu_server.ledger.database import sqlite_engine, store
-from dejavu_server.ledger.database.sqlite import SqliteBackend
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.sqlite import engine as sqlite_engine
+from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
 from dejavu_server.ledger.errors import LedgerReplaced
 
 pytestmark = pytest.mark.sqlite

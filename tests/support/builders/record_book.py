@@ -24,7 +24,10 @@ from tests.support.builders.issued_forecasts import issued
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval, TotalForecast
 from dejavu_server.ledger import Durability, outcomes
-from dejavu_server.ledger.database import migrate, sqlite, sqlite_engine, store
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.sqlite import backend as sqlite
+from dejavu_server.ledger.database.sqlite import engine as sqlite_engine
+from dejavu_server.ledger.database.sqlite import migration
 from dejavu_server.ledger.entries import codec
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 from dejavu_server.results import Failed, Result
@@ -132,7 +135,7 @@ def _template() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
         writing = sqlite.writing_engine(path, Durability.PROCESS)
-        migrate.ensure_schema(writing, path)
+        migration.ensure_schema(writing, path)
         writing.dispose()
         return path.read_bytes()
 

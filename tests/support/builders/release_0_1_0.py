@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dejavu_server.ledger import Durability
-from dejavu_server.ledger.database import alembic_runner, sqlite
+from dejavu_server.ledger.database import alembic_runner
+from dejavu_server.ledger.database.sqlite import backend as sqlite
 from dejavu_server.ledger.entries import canonical_json, codec, rows
 from dejavu_server.records import IssuedForecast
 

@@ -15,7 +15,7 @@ from sqlalchemy.pool import StaticPool
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.alembic_runner import upgrade
 from dejavu_server.ledger.database.backend import Connection, StopSignal
-from dejavu_server.ledger.database.sqlite_engine import stopping
+from dejavu_server.ledger.database.sqlite.engine import stopping
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerUnavailable
 
 

@@ -1,7 +1,7 @@
 """The database of a ledger behind one interface: what the ledger needs of it, and nothing about which one it is.
 
-SQLite implements it (sqlite.py). The conformance tests (tests/server/ledger/database/conformance.py) say what any other
-implementation must do.
+SQLite (`sqlite/`) and PostgreSQL (`postgres/`) implement it. The conformance tests
+(tests/server/ledger/database/conformance.py) say what any other implementation must do.
 """
 
 from __future__ import annotations

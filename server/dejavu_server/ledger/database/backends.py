@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dejavu_server.ledger.database import sqlite
 from dejavu_server.ledger.database.backend import Backend, Durability
-from dejavu_server.ledger.database.sqlite_engine import database_path
+from dejavu_server.ledger.database.sqlite import backend as sqlite
+from dejavu_server.ledger.database.sqlite.engine import database_path
 from dejavu_server.ledger.errors import InvalidLedgerUrl
 from dejavu_server.ledger_url import is_postgres
 

@@ -1,33 +1,20 @@
-"""Migrates a database to the schema of this release. Safe if several processes do so concurrently."""
+"""What the migrations of every database share: which schema it has, and what fills the columns of older rows."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import struct
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
-from pathlib import Path
 from typing import Any
 
-import structlog
-from sqlalchemy import Connection, Engine, column, inspect, select, table, text
+from sqlalchemy import Connection, column, inspect, select, table, text
 
 from dejavu_server.ledger.database.schema import REVISION
-from dejavu_server.ledger.database.sqlite_engine import reading_engine
-from dejavu_server.ledger.database.sqlite_schema import check_schema
 from dejavu_server.ledger.entries import scored_values
-from dejavu_server.ledger.errors import LedgerCorrupt, LedgerSchemaError, LedgerUnavailable
-
-_log = structlog.get_logger(__name__)
+from dejavu_server.ledger.errors import LedgerCorrupt, LedgerSchemaError
 
 LOCK_SECONDS = 10.0
 """How long to wait for other processes that prepare ledgers in the same folder; each takes a fraction of a second."""
-
-_POLL_SECONDS = 0.01
 
 _VERSIONS = table("alembic_version", column("version_num"))
 
@@ -48,43 +35,6 @@ _FILL = text(
     " minute = :minute, alpha = :alpha, confidence = :confidence, replay = :replay, scored_values = :scored_values"
     " WHERE sequence = :sequence"
 )
-
-
-def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
-    """Creates the database or migrates it to the newest schema; returns quickly if it is up to date.
-
-    Everything runs in one transaction. After a failure the database is unchanged, or an empty file.
-
-    Args:
-        engine: an engine that writes to `path`.
-        path: the database; its folder exists.
-        make: whether to create a ledger if none exists.
-
-    Raises:
-        LedgerSchemaError: if the database was written by a later release, is not a ledger, or has objects that the
-            schema of this release does not have.
-        LedgerUnavailable: if there is no ledger and `make` is false, or other processes lock the folder for too long.
-        OSError: if the folder or the file cannot be used.
-        sqlalchemy.exc.SQLAlchemyError: if the database fails.
-    """
-    # The first connection switches the database to WAL, which needs exclusive access without waiting: hence the lock.
-    with _folder_lock(path.parent):
-        if make and not path.exists():
-            # An empty file is an empty SQLite database. SQLite gives the files beside it the same mode.
-            path.touch(mode=0o600)
-        _check_writable(path, make=make)
-        with engine.begin() as connection:
-            older = is_older(connection)
-            before = revision_of(connection) if older else None
-            if older:
-                from dejavu_server.ledger.database.alembic_runner import upgrade  # noqa: PLC0415 - see there
-
-                upgrade(connection)
-            else:
-                fill(connection)  # rows that a worker of release 0.1.0 recorded after the migration
-            check_schema(connection)  # only now: the schema of an earlier release differs
-        if before is not None:
-            _log.info("ledger_migrated", path=str(path), before=before, schema=REVISION)
 
 
 def fill(connection: Connection, *, every: bool = False) -> None:
@@ -132,17 +82,6 @@ def _columns(sequence: int, game_id: str, generated_us: int, canonical: str) -> 
         raise LedgerCorrupt(f"the ledger is damaged: entry {sequence} cannot be read back") from error
 
 
-def _check_writable(path: Path, *, make: bool) -> None:
-    """Raises if the database must not be written; checks before the switch to WAL, which is itself a write."""
-    engine = reading_engine(path)
-    try:
-        with engine.connect() as connection:
-            if is_older(connection) and not make and not inspect(connection).get_table_names():
-                raise LedgerUnavailable("the ledger is gone: its file is empty")
-    finally:
-        engine.dispose()
-
-
 def is_older(connection: Connection) -> bool:
     """Returns whether the database has an older schema than this release, or no schema yet.
 
@@ -173,22 +112,3 @@ def revision_of(connection: Connection) -> str | None:
         return None
     revision: str | None = connection.execute(select(_VERSIONS.c.version_num)).scalar()
     return revision
-
-
-@contextmanager
-def _folder_lock(folder: Path) -> Iterator[None]:
-    """Locks a folder for one process that prepares ledgers in it. The lock is released if that process dies."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    deadline = time.monotonic() + LOCK_SECONDS
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise LedgerUnavailable("another process has been preparing the ledger for too long") from None
-                time.sleep(_POLL_SECONDS)
-        yield
-    finally:
-        os.close(descriptor)

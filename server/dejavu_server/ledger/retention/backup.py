@@ -11,9 +11,9 @@ from contextlib import closing
 from pathlib import Path
 
 from dejavu_server.ledger.audit.verification import Verification, verify
-from dejavu_server.ledger.database.sqlite import SqliteBackend
-from dejavu_server.ledger.database.sqlite_backup import copy_pages, make_single_file, new_ledger_file
-from dejavu_server.ledger.database.sqlite_engine import database_path, file_bytes, free_bytes
+from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
+from dejavu_server.ledger.database.sqlite.backup import copy_pages, make_single_file, new_ledger_file
+from dejavu_server.ledger.database.sqlite.engine import database_path, file_bytes, free_bytes
 from dejavu_server.ledger.database.store import Identity, identity
 from dejavu_server.ledger.retention import stored_rows
 from dejavu_server.ledger.retention.databases import MARGIN_BYTES, open_source, open_target, too_small

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from dejavu_server.ledger.database.backend import Backend
 from dejavu_server.ledger.database.backends import new_backend, read_only_ledger
-from dejavu_server.ledger.database.sqlite_engine import database_path
+from dejavu_server.ledger.database.sqlite.engine import database_path
 from dejavu_server.ledger.errors import LedgerUnavailable
 from dejavu_server.ledger_url import is_postgres
 

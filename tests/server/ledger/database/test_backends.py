@@ -13,7 +13,7 @@ from tests.support.processes.postgres import database_without_ledger, postgres_l
 from dejavu_server.ledger import Durability
 from dejavu_server.ledger.database.backend import Backend
 from dejavu_server.ledger.database.postgres.backend import PostgresBackend
-from dejavu_server.ledger.database.sqlite import SqliteBackend
+from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
 
 
 class TestSqlite(BackendConformance):

@@ -25,7 +25,9 @@ from dejavu_server.ledger import (
     LedgerUnavailable,
     verify,
 )
-from dejavu_server.ledger.database import alembic_runner, migrate, schema, sqlite, sqlite_engine
+from dejavu_server.ledger.database import alembic_runner, migrate, schema
+from dejavu_server.ledger.database.sqlite import backend as sqlite
+from dejavu_server.ledger.database.sqlite import engine as sqlite_engine
 
 pytestmark = pytest.mark.sqlite
 

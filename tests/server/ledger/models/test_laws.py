@@ -16,7 +16,7 @@ from tests.support.processes.empty_ledger import put_empty_ledger
 from dejavu_models.errors import DejavuError
 from dejavu_models.registry.stages import ModelAction, ModelChange, Roster
 from dejavu_server.ledger import verify
-from dejavu_server.ledger.database.sqlite import SqliteBackend
+from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
 from dejavu_server.ledger.queries import model_changes
 
 pytestmark = pytest.mark.sqlite

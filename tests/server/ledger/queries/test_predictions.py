@@ -11,8 +11,9 @@ from tests.support.harness.ledger_faults import damaged_pages
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import LedgerCorrupt
-from dejavu_server.ledger.database import sqlite_engine, store
-from dejavu_server.ledger.database.sqlite_engine import database_errors
+from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.sqlite import engine as sqlite_engine
+from dejavu_server.ledger.database.sqlite.engine import database_errors
 from dejavu_server.ledger.queries import predictions
 from dejavu_server.ledger.queries.predictions import RecordedGame, UnknownGame
 from dejavu_server.records import IssuedForecast

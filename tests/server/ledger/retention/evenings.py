@@ -24,7 +24,7 @@ from dejavu_server.ledger.audit import checkpoints as signing
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection
 from dejavu_server.ledger.database.schema import metadata
-from dejavu_server.ledger.database.sqlite import SqliteBackend
+from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
 from dejavu_server.ledger.database.store import Identity
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.shadows import prepare

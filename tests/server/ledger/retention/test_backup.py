@@ -13,8 +13,8 @@ from tests.server.ledger.retention.evenings import Evenings, evenings_at, rows_a
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerUnavailable, ResumeTokenExpired, verify
 from dejavu_server.ledger.audit.verification import Verification
-from dejavu_server.ledger.database import sqlite_backup
-from dejavu_server.ledger.database.sqlite import SqliteBackend
+from dejavu_server.ledger.database.sqlite import backup as sqlite_backup
+from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
 from dejavu_server.ledger.retention import backup
 from dejavu_server.ledger.retention.backup import back_up, restore
 from dejavu_server.ledger.retention.ledger_copy import StepProgress, TargetRefused

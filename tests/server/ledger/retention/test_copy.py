@@ -20,7 +20,7 @@ from tests.support.processes.empty_ledger import put_empty_ledger
 from dejavu_server.ledger import LedgerCorrupt, LedgerUnavailable, verify
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend
-from dejavu_server.ledger.database.sqlite import SqliteBackend
+from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
 from dejavu_server.ledger.retention import databases, stored_rows
 from dejavu_server.ledger.retention.databases import open_source, open_target
 from dejavu_server.ledger.retention.ledger_copy import StepProgress, TargetRefused, copy_ledger

@@ -20,7 +20,7 @@ from tests.support.harness.laws import examples
 from tests.support.processes.empty_ledger import put_empty_ledger
 
 from dejavu_server.ledger import verify
-from dejavu_server.ledger.database.sqlite import SqliteBackend
+from dejavu_server.ledger.database.sqlite.backend import SqliteBackend
 from dejavu_server.ledger.retention import pruning, stored_rows
 from dejavu_server.ledger.retention.backup import back_up
 from dejavu_server.ledger.retention.databases import open_source, open_target

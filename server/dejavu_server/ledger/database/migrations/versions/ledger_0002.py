@@ -1,7 +1,7 @@
 """Track record: outcomes, markets and settlements; signed heads; and indices for searching forecasts.
 
 The columns added to `forecasts` keep a default: a worker of release 0.1.0 that still runs during a rolling restart can
-keep recording, and `migrate.ensure_schema` fills in its rows.
+keep recording, and `ensure_schema` fills in its rows.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Drops the settlements: an outcome settled, and a correction settled again, every forecast of its game in the transaction
 that recorded it. What scores need of a forecast becomes a column of its row. It has a default for a worker of release
-0.1.0 that still runs during a rolling restart; `migrate.ensure_schema` fills in its rows.
+0.1.0 that still runs during a rolling restart; `ensure_schema` fills in its rows.
 """
 
 from __future__ import annotations

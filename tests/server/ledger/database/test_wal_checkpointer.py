@@ -13,8 +13,8 @@ import pytest
 from tests.support.builders.issued_forecasts import game, issued
 
 from dejavu_server.ledger import Ledger
-from dejavu_server.ledger.database import sqlite_checkpointer
-from dejavu_server.ledger.database.sqlite_checkpointer import Checkpointer
+from dejavu_server.ledger.database.sqlite import wal_checkpointer
+from dejavu_server.ledger.database.sqlite.wal_checkpointer import WalCheckpointer
 
 pytestmark = pytest.mark.sqlite
 
@@ -33,7 +33,7 @@ def size(database: Path) -> int:
 
 
 def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name == "ledger-checkpointer"]
+    return [thread.name for thread in threading.enumerate() if thread.name == "wal-checkpointer"]
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def test_what_was_committed_is_copied_soon(ledger: Ledger, database: Path)
 
 
 async def test_commits_do_not_copy_themselves(ledger: Ledger, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Checkpointer, "committed", lambda self: None)
+    monkeypatch.setattr(WalCheckpointer, "committed", lambda self: None)
     before = size(database)
     for number in range(ENOUGH):
         await ledger.commit([issued(game(number))])
@@ -61,8 +61,8 @@ async def test_commits_do_not_copy_themselves(ledger: Ledger, database: Path, mo
 async def test_commits_copy_a_log_that_became_long_all_the_same(
     url: str, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Checkpointer, "committed", lambda self: None)
-    monkeypatch.setattr("dejavu_server.ledger.database.sqlite.MOST_PAGES", 200)
+    monkeypatch.setattr(WalCheckpointer, "committed", lambda self: None)
+    monkeypatch.setattr("dejavu_server.ledger.database.sqlite.backend.MOST_PAGES", 200)
     ledger = await Ledger.open(url)
     before = size(database)
     for number in range(ENOUGH):
@@ -75,7 +75,7 @@ async def test_a_copy_that_fails_fails_no_commit_and_is_made_later(
     ledger: Ledger, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = Mock(side_effect=sqlite3.OperationalError("disk I/O error"))
-    monkeypatch.setattr(sqlite_checkpointer, "connect", failing)
+    monkeypatch.setattr(wal_checkpointer, "connect", failing)
     before = size(database)
     await ledger.commit([issued(game(1))])
     await eventually(lambda: failing.called)
@@ -95,7 +95,7 @@ async def test_a_ledger_that_is_closed_leaves_no_thread_behind(url: str) -> None
 
 
 async def test_entries_are_read_while_they_are_copied(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_checkpointer, "PAUSE_SECONDS", 0.0)  # copies all the time
+    monkeypatch.setattr(wal_checkpointer, "PAUSE_SECONDS", 0.0)  # copies all the time
     ledger = await Ledger.open(url)
     stored = []
     for start in range(0, 300, 10):

@@ -2,7 +2,7 @@
 
 SQLite does so itself, in every commit that makes the log long enough: the caller of that commit then waits for two
 flushes of the disk, which take as long as a dozen commits. Here a thread does it soon after a commit, and a commit only
-if the log has become long nevertheless. Decision: docs/decisions/0073-named-calls.md.
+if the log has become long nevertheless. Decision: docs/decisions/0074-log-copied-beside-commits.md.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from dejavu_server.ledger.database.sqlite_engine import connect
+from dejavu_server.ledger.database.sqlite.engine import connect
 
 PAUSE_SECONDS: Final = 0.25
 """Least time between a commit and the copy, and between two copies: pages that are written often are copied once."""
@@ -24,7 +24,7 @@ commit comes during a copy.
 """
 
 
-class Checkpointer:
+class WalCheckpointer:
     """Thread of a database that copies its log while there are commits.
 
     Args:
@@ -40,7 +40,7 @@ class Checkpointer:
     def committed(self) -> None:
         """Has the log copied soon; call it after a commit."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="ledger-checkpointer", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="wal-checkpointer", daemon=True)
             self._thread.start()
         if not self._committed.is_set():
             self._committed.set()

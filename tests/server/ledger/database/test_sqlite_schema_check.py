@@ -15,7 +15,7 @@ from tests.support.builders.issued_forecasts import issued, recorded
 from dejavu_server.ledger import Ledger, LedgerSchemaError, verify
 from dejavu_server.ledger.audit.checkpoints import read_head
 from dejavu_server.ledger.database import schema
-from dejavu_server.ledger.database.sqlite_schema import check_schema
+from dejavu_server.ledger.database.sqlite.schema_check import check_schema
 
 pytestmark = pytest.mark.sqlite
 

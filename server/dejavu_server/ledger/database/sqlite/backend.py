@@ -19,8 +19,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from dejavu_server.ledger.database import migrate, notify, store
 from dejavu_server.ledger.database.backend import CommitListener, Connection, Durability, StopSignal
 from dejavu_server.ledger.database.recording.prepared import run_on_driver
-from dejavu_server.ledger.database.sqlite_checkpointer import MOST_PAGES, Checkpointer
-from dejavu_server.ledger.database.sqlite_engine import (
+from dejavu_server.ledger.database.sqlite import migration
+from dejavu_server.ledger.database.sqlite.engine import (
     check_free_space,
     database_errors,
     database_path,
@@ -32,7 +32,8 @@ from dejavu_server.ledger.database.sqlite_engine import (
     reading_engine,
     stopping,
 )
-from dejavu_server.ledger.database.sqlite_schema import check_schema
+from dejavu_server.ledger.database.sqlite.schema_check import check_schema
+from dejavu_server.ledger.database.sqlite.wal_checkpointer import MOST_PAGES, WalCheckpointer
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError, LedgerReplaced, LedgerSchemaError, LedgerUnavailable
 
 _log = structlog.get_logger(__name__)
@@ -128,7 +129,7 @@ class SqliteBackend:
         self._writing = writing_engine(self._path, durability)
         self._reading = reading_engine(self._path, immutable=immutable)
         self._kept: list[Connection] = []  # the one of the last transaction
-        self._checkpointer = Checkpointer(self._path)
+        self._checkpointer = WalCheckpointer(self._path)
         self._files: OpenFiles | None = None
         self._runtime: Path | None = None
         self._notifier: notify.Notifier | None = None
@@ -139,7 +140,7 @@ class SqliteBackend:
             with database_errors():
                 if make:
                     self._path.parent.mkdir(parents=True, exist_ok=True)
-                migrate.ensure_schema(self._writing, self._path, make=make)
+                migration.ensure_schema(self._writing, self._path, make=make)
                 with self._writing.begin() as connection:
                     self._files = connection.info[_FILES]
         except OSError as error:

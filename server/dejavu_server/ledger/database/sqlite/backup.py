@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from dejavu_common.files import sync
-from dejavu_server.ledger.database.sqlite_engine import BUSY_SECONDS, from_driver
+from dejavu_server.ledger.database.sqlite.engine import BUSY_SECONDS, from_driver
 from dejavu_server.ledger.errors import LedgerUnavailable
 
 PAGES: Final = 2048

@@ -50,12 +50,14 @@ async def test_what_was_committed_is_copied_soon(ledger: Ledger, database: Path)
     await eventually(lambda: size(database) > copied)
 
 
-async def test_commits_do_not_copy_themselves(ledger: Ledger, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_commits_do_not_copy_themselves(url: str, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WalCheckpointer, "committed", lambda self: None)
+    ledger = await Ledger.open(url)
     before = size(database)
     for number in range(ENOUGH):
         await ledger.commit([issued(game(number))])
     assert size(database) == before
+    await ledger.close()
 
 
 async def test_commits_copy_a_log_that_became_long_all_the_same(

@@ -62,7 +62,7 @@ class Server:
         return [self.client.predict(PATTERN, game_id=game(number)).sequence for number in numbers]
 
     def fill_up(self) -> int:
-        """Asks for forecasts until one is refused: SQLite writes over what it has copied of its log; how many were not."""
+        """Asks for forecasts until one is refused, and counts the others: SQLite writes over the log it has copied."""
         for number in range(100, 300):
             try:
                 self.predict(number)

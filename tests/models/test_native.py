@@ -7,8 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.native import native, shared_floats
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import Horizon
@@ -58,3 +61,21 @@ def test_forecasts_are_the_same_without_the_extension() -> None:
     run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     for plain, compiled in zip(json.loads(run.stdout), answers(), strict=True):
         assert plain == pytest.approx(compiled, abs=1e-5)
+
+
+@given(st.lists(st.floats() | st.integers(-250, 250).map(float)))
+def test_shared_floats_are_the_floats_given(values: list[float]) -> None:
+    assert list(map(float.hex, shared_floats(values))) == list(map(float.hex, values))  # −0 and NaN too
+
+
+@pytest.mark.skipif(native is None, reason="the extension was not built")
+def test_equal_whole_numbers_share_one_object() -> None:
+    one, other = shared_floats([float("7"), 0.5, -200.0]), shared_floats([float("7.0"), 0.5, -200.0])
+    assert one[0] is other[0]
+    assert one[2] is other[2]
+
+
+@pytest.mark.skipif(native is None, reason="the extension was not built")
+def test_what_is_no_float_is_not_shared() -> None:
+    with pytest.raises(TypeError):
+        native.shared_floats([1.0, "2"])

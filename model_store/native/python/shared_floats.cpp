@@ -23,24 +23,28 @@ py::object shared(double value) {
     return kept;
 }
 
+// Returns numbers as a tuple, given how many there are and what gives each.
+template <typename Number>
+py::tuple tuple_of(std::size_t size, Number number) {
+    py::tuple result(size);
+    for (std::size_t place = 0; place < size; ++place)
+        PyTuple_SET_ITEM(result.ptr(), static_cast<py::ssize_t>(place), shared(number(place)).release().ptr());
+    return result;
+}
+
 // Of a list of floats, as protobuf gives a repeated field.
 py::tuple of_list(const py::list &values) {
-    py::tuple result(values.size());
-    for (std::size_t place = 0; place < values.size(); ++place) {
+    return tuple_of(values.size(), [&](std::size_t place) {
         PyObject *const value = PyList_GET_ITEM(values.ptr(), static_cast<py::ssize_t>(place));
         if (!PyFloat_CheckExact(value)) throw py::type_error("the items are floats");
-        PyTuple_SET_ITEM(result.ptr(), static_cast<py::ssize_t>(place), shared(PyFloat_AS_DOUBLE(value)).release().ptr());
-    }
-    return result;
+        return PyFloat_AS_DOUBLE(value);
+    });
 }
 
 }  // namespace
 
 py::tuple shared_floats(const std::vector<double> &values) {
-    py::tuple result(values.size());
-    for (std::size_t place = 0; place < values.size(); ++place)
-        PyTuple_SET_ITEM(result.ptr(), static_cast<py::ssize_t>(place), shared(values[place]).release().ptr());
-    return result;
+    return tuple_of(values.size(), [&](std::size_t place) { return values[place]; });
 }
 
 void bind_shared_floats(py::module_ &module) { module.def("shared_floats", &of_list); }

@@ -42,8 +42,7 @@ class WalCheckpointer:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="wal-checkpointer", daemon=True)
             self._thread.start()
-        if not self._committed.is_set():
-            self._committed.set()
+        self._committed.set()
 
     def close(self) -> None:
         """Ends the thread. Idempotent."""

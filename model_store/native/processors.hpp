@@ -3,7 +3,7 @@
 
 // Compiles a function for each of them; the loader picks the best that the processor has.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v3", "default")))
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define FOR_EACH_PROCESSOR
 #endif
@@ -11,6 +11,14 @@
 // What such a function calls becomes a part of it; else it would be compiled for the least of them only.
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define NOT_INLINE __attribute__((noinline))
+
+// Four elements of two vectors of four, the second's counted from 4.
+#if defined(__clang__)
+#define MIXED(one, other, ...) __builtin_shufflevector(one, other, __VA_ARGS__)
+#else
+typedef int FourPlaces __attribute__((vector_size(16)));
+#define MIXED(one, other, ...) __builtin_shuffle(one, other, FourPlaces{__VA_ARGS__})
+#endif
 
 namespace dejavu {
 

@@ -26,13 +26,15 @@ public:
     void start(std::size_t breadth) {
         breadth_ = breadth;
         size_ = next_ = 0;
-        const std::size_t room = 1 + (breadth + LANES - 1) / LANES * LANES;
-        if (entries_.size() != room) {
-            entries_.resize(room);
-            others_.resize(room);
+        room_ = (breadth + LANES - 1) / LANES * LANES;
+        const std::size_t each = 1 + room_;
+        if (memory_.size() != 2 * each) {
+            memory_.resize(2 * each);
+            entries_ = memory_.data();
+            others_ = entries_ + each;
             entries_[0] = others_[0] = -1.0;  // nearer than any
         }
-        std::fill(entries_.begin() + 1, entries_.end(), NONE);
+        std::fill(entries_ + 1, entries_ + 1 + room_, NONE);
         farthest_ = std::numeric_limits<float>::infinity();
     }
 
@@ -41,9 +43,9 @@ public:
     ALWAYS_INLINE void add(float distance, std::uint32_t number) {
         if (!(distance < farthest_)) return;
         const double entry = entry_of(distance, number);
-        const std::size_t room = entries_.size() - 1;
-        const double *const __restrict before = entries_.data();
-        double *const __restrict after = others_.data();
+        const std::size_t room = room_ / LANES * LANES;  // the same, and compilers know that nothing is left over
+        const double *const __restrict before = entries_;
+        double *const __restrict after = others_;
         std::int64_t nearer = 0;
         for (std::size_t place = 1; place <= room; ++place) {
             const double here = before[place], last = before[place - 1];
@@ -51,12 +53,12 @@ public:
             after[place] = last > low ? last : low;
             nearer += here < entry;
         }
-        entries_.swap(others_);
+        std::swap(entries_, others_);
         next_ = std::min(next_, static_cast<std::size_t>(nearer));
         size_ += size_ < breadth_;
         if (size_ == breadth_) {
             farthest_ = static_cast<float>(distance_of(entries_[breadth_]));
-            std::fill(entries_.begin() + 1 + breadth_, entries_.end(), NONE);
+            std::fill(entries_ + 1 + breadth_, entries_ + 1 + room_, NONE);
         }
     }
 
@@ -106,8 +108,9 @@ private:
         return distance;
     }
 
-    std::vector<double> entries_, others_;
-    std::size_t breadth_ = 0, size_ = 0, next_ = 0;
+    std::vector<double> memory_;  // of both lists, which change places with each new entry
+    double *entries_ = nullptr, *others_ = nullptr;
+    std::size_t breadth_ = 0, room_ = 0, size_ = 0, next_ = 0;
     float farthest_ = 0.0f;
 };
 
@@ -121,11 +124,23 @@ public:
             mark_ = 1;
         }
     }
-    bool add(std::uint32_t number) {
-        const bool fresh = marks_[number] != mark_;
-        marks_[number] = mark_;
-        return fresh;
+
+    // Writes those of some vectors that were not seen yet, and returns how many they are; marks all of them.
+    ALWAYS_INLINE std::size_t unseen(const std::uint32_t *from, const std::uint32_t *to, std::uint32_t *fresh) {
+        std::uint16_t *const marks = marks_.data();
+        const std::uint16_t mark = mark_;
+        std::size_t count = 0;
+        // Without a branch, since whether a vector was seen cannot be predicted.
+        for (; from != to; ++from) {
+            const std::uint32_t number = *from;
+            fresh[count] = number;
+            count += marks[number] != mark;
+            marks[number] = mark;
+        }
+        return count;
     }
+
+    void add(std::uint32_t number) { marks_[number] = mark_; }
 
 private:
     std::vector<std::uint16_t> marks_;
@@ -148,6 +163,26 @@ ALWAYS_INLINE float sum_of_squares_by_fours(const float *one, const float *other
         sum += difference * difference;
     }
     return sum[0] + sum[1] + sum[2] + sum[3];
+}
+
+// Sums of squares of the differences between a query and four vectors, each as by `sum_of_squares_by_fours`.
+ALWAYS_INLINE Four four_sums_of_squares(const float *query, const float *one, const float *two, const float *three,
+                                        const float *other, int dimensions) {
+    Four sum_one = {}, sum_two = {}, sum_three = {}, sum_other = {};
+    for (int first = 0; first < dimensions; first += 4) {
+        const Four part = four(query + first);
+        const Four of_one = part - four(one + first), of_two = part - four(two + first);
+        const Four of_three = part - four(three + first), of_other = part - four(other + first);
+        sum_one += of_one * of_one;
+        sum_two += of_two * of_two;
+        sum_three += of_three * of_three;
+        sum_other += of_other * of_other;
+    }
+    // Transposed, then added lane by lane in the order of `sum_of_squares_by_fours`.
+    const Four low = MIXED(sum_one, sum_two, 0, 4, 1, 5), other_low = MIXED(sum_three, sum_other, 0, 4, 1, 5);
+    const Four high = MIXED(sum_one, sum_two, 2, 6, 3, 7), other_high = MIXED(sum_three, sum_other, 2, 6, 3, 7);
+    return MIXED(low, other_low, 0, 1, 4, 5) + MIXED(low, other_low, 2, 3, 6, 7) +
+           MIXED(high, other_high, 0, 1, 4, 5) + MIXED(high, other_high, 2, 3, 6, 7);
 }
 
 }  // namespace
@@ -177,7 +212,7 @@ Vectors::Vectors(const float *values, std::size_t count, int dimensions, int lan
 }
 
 ALWAYS_INLINE float Vectors::squared_distance(const float *query, std::uint32_t number) const {
-    const float *const vector = &values_[static_cast<std::size_t>(number) * dimensions_];
+    const float *const vector = at(number);
     const float parted = sum_of_squares_by_fours(query, vector, parted_);
     if (parted_ == dimensions_) return parted;
     float rest = 0.0f;
@@ -186,6 +221,20 @@ ALWAYS_INLINE float Vectors::squared_distance(const float *query, std::uint32_t 
         rest += difference * difference;
     }
     return parted + rest;
+}
+
+ALWAYS_INLINE void Vectors::squared_distances(const float *query, std::uint32_t *numbers, std::size_t count,
+                                              float *distances) const {
+    std::size_t place = 0;
+    if (parted_ == dimensions_ && count) {
+        for (std::size_t more = 0; more < SPARE; ++more) numbers[count + more] = numbers[count - 1];
+        for (; place < count; place += 4) {
+            const std::uint32_t *const of = numbers + place;
+            const Four found = four_sums_of_squares(query, at(of[0]), at(of[1]), at(of[2]), at(of[3]), dimensions_);
+            std::memcpy(distances + place, &found, sizeof found);
+        }
+    }
+    for (; place < count; ++place) distances[place] = squared_distance(query, numbers[place]);
 }
 
 const float *Vectors::padded(const float *query, std::vector<float> &memory) const {
@@ -221,16 +270,22 @@ Graph::Graph(Vectors vectors, std::uint32_t entry, std::vector<std::uint8_t> lev
     }
 }
 
-Found Graph::descend(const float *query) const {
+const std::vector<Found> &Graph::nearest(const float *query, std::size_t count) const {
+    return nearest(query, count, scratch);
+}
+
+ALWAYS_INLINE Found Graph::descend(const float *query, std::uint32_t *numbers, float *distances) const {
     Found nearest{vectors_.squared_distance(query, entry_), entry_};
     for (int level = levels_[entry_]; level > 0; --level) {
         for (bool moved = true; moved;) {
             moved = false;
             const std::uint32_t list = upper_[nearest.second] + static_cast<std::uint32_t>(level) - 1;
-            for (std::uint32_t place = starts_[list]; place < starts_[list + 1]; ++place) {
-                const float distance = vectors_.squared_distance(query, links_[place]);
-                if (distance < nearest.first) {
-                    nearest = {distance, links_[place]};
+            const std::size_t count = starts_[list + 1] - starts_[list];
+            std::memcpy(numbers, links_.data() + starts_[list], count * sizeof *numbers);
+            vectors_.squared_distances(query, numbers, count, distances);
+            for (std::size_t place = 0; place < count; ++place) {
+                if (distances[place] < nearest.first) {
+                    nearest = {distances[place], numbers[place]};
                     moved = true;
                 }
             }
@@ -239,42 +294,34 @@ Found Graph::descend(const float *query) const {
     return nearest;
 }
 
-const std::vector<Found> &Graph::nearest(const float *query, std::size_t count) const {
-    return nearest(query, count, scratch);
-}
-
 // Apart, since compilers look up the thread's memory anew at each use where they see that it is the thread's.
 FOR_EACH_PROCESSOR NOT_INLINE const std::vector<Found> &Graph::nearest(const float *query, std::size_t count,
                                                                    Scratch &memory) const {
     Pool &pool = memory.pool;
     Seen &seen = memory.seen;
-    if (memory.fresh.size() < most_links_) memory.fresh.resize(most_links_);
+    const std::size_t room = most_links_ + SPARE;
+    if (memory.fresh.size() < room) memory.fresh.resize(room);
     std::uint32_t *const fresh = memory.fresh.data();
-    if (memory.distances.size() < most_links_) memory.distances.resize(most_links_);
+    if (memory.distances.size() < room) memory.distances.resize(room);
     float *const distances = memory.distances.data();
     const float *const padded = vectors_.padded(query, memory.query);
     pool.start(std::max(breadth_, count));
     seen.start(vectors_.size());
-    const Found start = descend(padded);
+    const Found start = descend(padded, fresh, distances);
     pool.add(start.first, start.second);
     seen.add(start.second);
     for (std::uint32_t list; pool.expand(list);) {
         prefetch(links_.data() + starts_[pool.following()]);
-        // Without a branch, since whether a vector was seen cannot be predicted.
-        std::size_t unseen = 0;
-        for (std::uint32_t place = starts_[list]; place < starts_[list + 1]; ++place) {
-            fresh[unseen] = links_[place];
-            unseen += seen.add(links_[place]);
-        }
-        for (std::size_t place = 0; place < unseen; ++place) vectors_.prefetch(fresh[place]);
+        const std::uint32_t *const links = links_.data();
+        const std::size_t unseen = seen.unseen(links + starts_[list], links + starts_[list + 1], fresh);
         // Distances first, which do not depend on each other; most are too far, in no order that can be predicted.
         std::size_t near = 0;
         const float farthest = pool.farthest();
+        vectors_.squared_distances(padded, fresh, unseen, distances);
         for (std::size_t place = 0; place < unseen; ++place) {
-            const std::uint32_t number = fresh[place];
-            const float distance = vectors_.squared_distance(padded, number);
+            const float distance = distances[place];
             distances[near] = distance;
-            fresh[near] = number;
+            fresh[near] = fresh[place];
             near += distance < farthest;
         }
         for (std::size_t place = 0; place < near; ++place) pool.add(distances[place], fresh[place]);

@@ -19,6 +19,9 @@ using Found = std::pair<float, std::uint32_t>;
 // Most vectors of a graph.
 constexpr std::size_t MOST_VECTORS = std::size_t{1} << 28;
 
+// Distances are computed of four vectors at a time.
+constexpr std::size_t SPARE = 3;
+
 struct Scratch;
 
 class Vectors {
@@ -30,16 +33,15 @@ public:
     int given() const { return given_; }  // dimensions without the padding
     float squared_distance(const float *query, std::uint32_t number) const;
 
-    // Asks for a vector's memory ahead of its use.
-    void prefetch(std::uint32_t number) const {
-        const float *const vector = &values_[static_cast<std::size_t>(number) * dimensions_];
-        for (int place = 0; place < dimensions_; place += 16) dejavu::prefetch(vector + place);
-    }
+    // Writes the squared distances of some vectors; both arrays have room for SPARE more, which are overwritten.
+    void squared_distances(const float *query, std::uint32_t *numbers, std::size_t count, float *distances) const;
 
     // Returns a query in the padded form, (dimensions), in `memory` if there is anything to pad.
     const float *padded(const float *query, std::vector<float> &memory) const;
 
 private:
+    const float *at(std::uint32_t number) const { return &values_[static_cast<std::size_t>(number) * dimensions_]; }
+
     std::size_t count_;
     int given_, dimensions_, parted_;
     std::vector<float> values_;
@@ -75,7 +77,7 @@ public:
     const Vectors &vectors() const override { return vectors_; }
 
 private:
-    Found descend(const float *query) const;
+    Found descend(const float *query, std::uint32_t *numbers, float *distances) const;
     const std::vector<Found> &nearest(const float *query, std::size_t count, Scratch &memory) const;
 
     Vectors vectors_;

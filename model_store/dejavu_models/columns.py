@@ -26,6 +26,7 @@ class ColumnsQuery:
         pregame_margins: (n,), expected final differentials before the games, in points; NaN if unknown. Empty: all are
             unknown.
         quantile_levels: each in (0, 1), at most MAX_QUANTILES.
+        checked: whether all values are known to be valid, as those of a part of a request.
 
     Raises:
         InvalidPattern, InvalidMargin, InvalidAlpha, InvalidQuantile: if a value is out of bounds or columns differ in
@@ -38,8 +39,11 @@ class ColumnsQuery:
     alpha: float = DEFAULT_ALPHA
     pregame_margins: Floats = field(default_factory=lambda: np.zeros(0))
     quantile_levels: tuple[float, ...] = ()
+    checked: bool = False
 
     def __post_init__(self) -> None:
+        if self.checked:
+            return
         check_level_count(len(self.quantile_levels))
         faults = FieldErrors()
         faults.read(self._check_patterns, None)
@@ -124,6 +128,7 @@ class ColumnsQuery:
             self.alpha,
             self.pregame_margins[start:stop],
             self.quantile_levels,
+            checked=True,
         )
 
 

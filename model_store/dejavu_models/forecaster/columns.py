@@ -43,7 +43,7 @@ def compiled_columns(
                 continue
             situation = Situation(query.horizon, minute, source)
             scores, grid, _ = state.scores(situation, query.alpha, query.quantile_levels)
-            games = (points[rows], leads[rows], np.nan_to_num(margins[rows]))
+            games = (points[rows], leads[rows], margins[rows] if source is MarginSource.KNOWN else np.zeros(len(rows)))
             home[rows], values = calibration.columns(situation, *games, grid)
             ends[rows], quantiles[rows] = values[:, :2], values[:, 2:]
             if scores is not None:

@@ -37,7 +37,7 @@ CHUNK = 128
 ROWS_CHUNK = 64
 """Maximum games of one batch in one pass that are alike, less than a millisecond of work."""
 
-COLUMNS_CHUNK = 128
+COLUMNS_CHUNK = 200
 """Maximum games of columns in one pass, two milliseconds of work that leaves the interpreter to others."""
 
 MAX_ON_LOOP = 16

@@ -225,16 +225,13 @@ ALWAYS_INLINE float Vectors::squared_distance(const float *query, std::uint32_t 
 
 ALWAYS_INLINE void Vectors::squared_distances(const float *query, std::uint32_t *numbers, std::size_t count,
                                               float *distances) const {
-    std::size_t place = 0;
-    if (parted_ == dimensions_ && count) {
-        for (std::size_t more = 0; more < SPARE; ++more) numbers[count + more] = numbers[count - 1];
-        for (; place < count; place += 4) {
-            const std::uint32_t *const of = numbers + place;
-            const Four found = four_sums_of_squares(query, at(of[0]), at(of[1]), at(of[2]), at(of[3]), dimensions_);
-            std::memcpy(distances + place, &found, sizeof found);
-        }
+    if (!count) return;
+    for (std::size_t more = 0; more < SPARE; ++more) numbers[count + more] = numbers[count - 1];
+    for (std::size_t place = 0; place < count; place += 1 + SPARE) {
+        const std::uint32_t *const of = numbers + place;
+        const Four found = four_sums_of_squares(query, at(of[0]), at(of[1]), at(of[2]), at(of[3]), dimensions_);
+        std::memcpy(distances + place, &found, sizeof found);
     }
-    for (; place < count; ++place) distances[place] = squared_distance(query, numbers[place]);
 }
 
 const float *Vectors::padded(const float *query, std::vector<float> &memory) const {
@@ -294,7 +291,7 @@ ALWAYS_INLINE Found Graph::descend(const float *query, std::uint32_t *numbers, f
     return nearest;
 }
 
-// Apart, since compilers look up the thread's memory anew at each use where they see that it is the thread's.
+// Apart, since compilers look up the thread's memory again at each use where they see that it is the thread's.
 FOR_EACH_PROCESSOR NOT_INLINE const std::vector<Found> &Graph::nearest(const float *query, std::size_t count,
                                                                    Scratch &memory) const {
     Pool &pool = memory.pool;
@@ -310,14 +307,14 @@ FOR_EACH_PROCESSOR NOT_INLINE const std::vector<Found> &Graph::nearest(const flo
     const Found start = descend(padded, fresh, distances);
     pool.add(start.first, start.second);
     seen.add(start.second);
+    const std::uint32_t *const links = links_.data();
     for (std::uint32_t list; pool.expand(list);) {
-        prefetch(links_.data() + starts_[pool.following()]);
-        const std::uint32_t *const links = links_.data();
+        prefetch(links + starts_[pool.following()]);
         const std::size_t unseen = seen.unseen(links + starts_[list], links + starts_[list + 1], fresh);
         // Distances first, which do not depend on each other; most are too far, in no order that can be predicted.
+        vectors_.squared_distances(padded, fresh, unseen, distances);
         std::size_t near = 0;
         const float farthest = pool.farthest();
-        vectors_.squared_distances(padded, fresh, unseen, distances);
         for (std::size_t place = 0; place < unseen; ++place) {
             const float distance = distances[place];
             distances[near] = distance;

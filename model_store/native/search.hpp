@@ -19,7 +19,7 @@ using Found = std::pair<float, std::uint32_t>;
 // Most vectors of a graph.
 constexpr std::size_t MOST_VECTORS = std::size_t{1} << 28;
 
-// Distances are computed of four vectors at a time.
+// What arrays of vectors have room for beside them, as distances are computed of four at a time.
 constexpr std::size_t SPARE = 3;
 
 struct Scratch;
@@ -33,7 +33,8 @@ public:
     int given() const { return given_; }  // dimensions without the padding
     float squared_distance(const float *query, std::uint32_t number) const;
 
-    // Writes the squared distances of some vectors; both arrays have room for SPARE more, which are overwritten.
+    // Writes the squared distances of some vectors, whose dimensions are padded to a multiple of four; both arrays have
+    // room for SPARE more, which are overwritten.
     void squared_distances(const float *query, std::uint32_t *numbers, std::size_t count, float *distances) const;
 
     // Returns a query in the padded form, (dimensions), in `memory` if there is anything to pad.

@@ -35,6 +35,7 @@ def compiled_columns(
     leads = query.patterns[offsets[1:] - 1]
     points = models.points(query.patterns, offsets, margins)[:, HORIZONS.index(query.horizon)]
     home, known = np.empty(len(query)), ~np.isnan(margins)
+    given = np.where(known, margins, 0.0)
     ends, quantiles = np.empty((len(query), 2)), np.empty((len(query), len(query.quantile_levels)))
     for minute in np.unique(query.minutes).tolist():
         for source in (MarginSource.UNKNOWN, MarginSource.KNOWN):
@@ -43,7 +44,7 @@ def compiled_columns(
                 continue
             situation = Situation(query.horizon, minute, source)
             scores, grid, _ = state.scores(situation, query.alpha, query.quantile_levels)
-            games = (points[rows], leads[rows], margins[rows] if source is MarginSource.KNOWN else np.zeros(len(rows)))
+            games = (points[rows], leads[rows], given[rows])
             home[rows], values = calibration.columns(situation, *games, grid)
             ends[rows], quantiles[rows] = values[:, :2], values[:, 2:]
             if scores is not None:

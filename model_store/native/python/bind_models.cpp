@@ -61,6 +61,7 @@ std::shared_ptr<Index> scan(const Array<float> &vectors) { return std::make_shar
 std::shared_ptr<Index> graph(const Array<float> &vectors, int lanes, std::uint32_t entry,
                              const Array<std::uint8_t> &levels, const Array<std::uint32_t> &counts,
                              const Array<std::uint32_t> &links, std::size_t breadth) {
+    expect(lanes > 0 && lanes % 4 == 0, "lanes are a multiple of four");
     // A link is followed without a check, so what is wrong with them must show here.
     Vectors content = vectors_of(vectors, lanes);
     expect(levels.size() == vectors.shape(0) && entry < content.size(), "there is a level for each vector");

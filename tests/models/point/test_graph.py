@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_models.arrays import Floats, Singles, to_tenths
+from dejavu_models.native import native
 from dejavu_models.point.features import anchored, pattern_vectors, recency_weights
 from dejavu_models.point.graph import Graph, padded_dimensions, vectors_of
 from dejavu_models.point.index import CompiledIndex, GraphIndex, VectorIndex, build_index, join_graphs
@@ -162,6 +163,15 @@ def test_arrays_that_hnswlib_would_trust_are_checked(kind: str) -> None:
     """It would read anywhere in memory."""
     with pytest.raises(ValueError, match=kind):
         replace(graphs()[18], **broken(graphs()[18], kind))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("lanes", [-4, 0, 1, 6])
+def test_vectors_of_a_graph_that_are_no_fours_are_refused(lanes: int) -> None:
+    levels, counts = np.zeros(1, np.uint8), np.zeros(1, np.uint32)
+    more = {"entry": 0, "levels": levels, "counts": counts, "links": np.zeros(0, np.uint32), "breadth": 1}
+    with pytest.raises(ValueError, match="lanes"):
+        native.graph(np.zeros((1, 6), np.float32), lanes=lanes, **more)
+    assert native.graph(np.zeros((1, 6), np.float32), lanes=8, **more).nearest(np.zeros((1, 6), np.float32), 1)
 
 
 @pytest.mark.parametrize(("minute", "dimensions"), [(1, 16), (15, 16), (16, 32), (31, 32), (32, 48), (47, 48)])

@@ -63,9 +63,12 @@ def is_worker(pid: int) -> bool:
 
 
 async def until_ready(pid: int) -> None:
-    """Waits until a forked process shows that it is a worker: it then has no file of the fork server left."""
+    """Waits until a forked process shows that it is a worker, and then until it waits for its start message.
+
+    It then has no file of the fork server left, and none open for a moment either, such as that of a module.
+    """
     async with asyncio.timeout(60):
-        while not is_worker(pid):  # noqa: ASYNC110 - no event signals it
+        while not is_worker(pid) or psutil.Process(pid).status() != psutil.STATUS_SLEEPING:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
 
 

@@ -18,9 +18,9 @@ from dejavu.v1.forecast_pb2 import (
     WARNING_REASON_TEAMS_UNKNOWN,
     Adaptation,
     AdaptationMode,
-    Warning,
     WarningReason,
 )
+from dejavu.v1.forecast_pb2 import Warning as Caution
 from dejavu.v1.market_pb2 import (
     MARKET_SIDE_AWAY,
     MARKET_SIDE_HOME,
@@ -237,7 +237,7 @@ _FAIR = MarketSideAnswer(decimal_odds=1.91, win_probability=0.5, expected_value=
 def test_without_a_stake_its_reason_stands_in_place_of_expected_value_and_kelly(
     server: FakeServer, run: Run, home: MarketSideAnswer, warned: list[WarningReason.ValueType], reason: str
 ) -> None:
-    answer = MarketAnswer(home=home, away=_FAIR, warnings=[Warning(reason=each, text="Why.") for each in warned])
+    answer = MarketAnswer(home=home, away=_FAIR, warnings=[Caution(reason=each, text="Why.") for each in warned])
     total = TotalMarketAnswer(over=home, under=_FAIR, warnings=answer.warnings)
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=answer, total_market=total))
     shown = run("predict", "2", *ODDS, *OVER_UNDER, "--total-points", "14").stdout

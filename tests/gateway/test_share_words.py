@@ -36,7 +36,7 @@ def recorded(minute: int, probability: float = 0.67, outcome: Outcome | None = N
         (recorded(46), 6, "DET wins 67 %"),
         (recorded(47), None, "DET wins 67 %"),
         (recorded(18, 0.998), 1, "DET wins &gt;99 %"),
-        (recorded(47, outcome=Outcome(differential=3, overtimes=1)), 30, "final DET +3 after overtime"),
+        (recorded(47, outcome=Outcome(differential=3, overtimes=1)), 30, "final/OT DET +3"),
         (recorded(47, outcome=Outcome(differential=3, overtimes=0)), 30, "final DET +3<"),
     ],
 )

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu_client.formatting import after_overtime, chance, is_last, is_played_out, signed
+from dejavu_client.formatting import chance, is_last, is_played_out, signed
 from dejavu_common.clock import utc_now
 from dejavu_gateway.api.context import context_of
 from dejavu_gateway.api.games import game_history
@@ -123,8 +123,9 @@ def _words(prediction: RecordedPrediction, now: datetime | None) -> tuple[str, s
     ends = f"{signed(forecast.interval_lower, 0)} … {signed(forecast.interval_upper, 0)}"
     said = f"end {signed(forecast.point_forecast)}, {100 * forecast.coverage_probability:.0f} % in {ends}"
     if now is not None and prediction.HasField("outcome"):
-        outcome = prediction.outcome
-        return f"final {home} {signed(outcome.differential, 0)}{after_overtime(outcome)}", f"forecast of the {said}"
+        overtimes = prediction.outcome.overtimes
+        over = f"final/{overtimes if overtimes > 1 else ''}OT" if overtimes else "final"
+        return f"{over} {home} {signed(prediction.outcome.differential, 0)}", f"forecast of the {said}"
     if now is not None and is_last(forecast) and forecast.expires_time.ToDatetime(tzinfo=UTC) <= now:
         return "no forecast", "last minute or overtime" if is_played_out(forecast, now) else "no outcome reported"
     return f"{home} wins {chance(forecast.home_lead_probability)}", said

@@ -15,9 +15,8 @@ export function AgeBadge(props: { newest: Forecast; outcome: Outcome | undefined
       case "over":
         return said.final(props.outcome?.overtimes);
       case "live":
-        return said.live(age());
       case "last":
-        return said.last(props.newest.minute, age());
+        return said.live(age());
       case "stale":
         return said.stale(age());
       case "halftime":

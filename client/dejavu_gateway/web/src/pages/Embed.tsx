@@ -44,7 +44,7 @@ export default function Embed(props: { id: string }) {
               </strong>
             )}
           </Show>
-          <Show when={history.newest()}>{(newest) => <AgeBadge newest={newest()} outcome={over()} />}</Show>
+          <Show when={!over() && history.newest()}>{(newest) => <AgeBadge newest={newest()} outcome={over()} />}</Show>
         </div>
         <FanChart moment={moment} similar={[]} similarHorizon="final" />
         <div class="embed-foot">

@@ -25,7 +25,7 @@ interface Check {
 }
 
 function ledgerText(state: GatewayStatus): string {
-  if (!state.serving) return said.ledgerUnknown;
+  if (!state.serving) return said.unknown;
   return state.ledger.ok ? said.ledgerOk : `${said.ledgerBroken} ${state.ledger.message}`;
 }
 
@@ -45,7 +45,11 @@ function checks(): Check[] {
     );
   }
   // Which games are in play is not known before the board is there.
-  if (tonight()) list.push({ name: said.feed, good: quiet === undefined, text: quiet === undefined ? said.feedActive : said.feedQuiet(span(quiet)) });
+  if (tonight()) {
+    const gone = state?.serving === false;
+    const text = gone ? said.unknown : quiet === undefined ? said.feedActive : said.feedQuiet(span(quiet));
+    list.push({ name: said.feed, good: quiet === undefined && !gone, text });
+  }
   if (skew !== undefined) {
     const good = Math.abs(skew) <= CLOCK_GOOD_MS;
     list.push({ name: said.clock, good, text: good ? said.clockGood(span(CLOCK_GOOD_MS)) : said.clockOff(span(Math.abs(skew))) });

@@ -30,7 +30,7 @@ _LEGEND: Final[tuple[str, ...]] = (
     "−5…+17: the outcomes in the interval",
     "score: away–home",
     "leads, wins: probability of the home team",
-    "±: since the minute before, in %",
+    "±: change of that probability since the minute before, in %",
 )
 _RESULTS_LEGEND: Final = ("40/42: intervals held", "leader: the team ahead, taken as certain to win")
 """Legend of what is shown once an outcome is known."""
@@ -176,6 +176,8 @@ def _of_horizon(watched: HorizonState, game: GameState) -> dict[str, Text]:
     if watched.newest is None:
         return {name: Text("–", style="dim")} if watched.note else {}
     if _is_past(watched, game):
+        if _is_overtime(game) and watched.horizon == FINAL:
+            return {name: Text("OT", style="dim"), f"{name} chance": Text("not known", style="dim")}
         return {name: Text("–", style="dim")}
     forecast = watched.newest.forecast
     return {
@@ -192,11 +194,15 @@ def _is_past(watched: HorizonState, game: GameState) -> bool:
 
     In overtime, and while the outcome is awaited, it says nothing about the current score.
     """
-    return watched.result_known or watched.is_over_by_state(game)
+    run_down = watched.horizon == FINAL and game.period == watched.rules.period and game.clock == 0.0
+    return watched.result_known or watched.is_over_by_state(game) or run_down
 
 
 def _is_overtime(game: GameState) -> bool:
-    return game.status is GameStatus.LIVE and game.period > HORIZON_RULES[FINAL].period
+    """Returns whether overtime is played, or about to be: level when the clock of the last quarter has run down."""
+    last = HORIZON_RULES[FINAL].period
+    level = game.period == last and game.clock == 0.0 and game.home_score == game.away_score
+    return game.status is GameStatus.LIVE and (game.period > last or level)
 
 
 def _ahead(horizon: Horizon.ValueType, differential: int, game: GameState) -> str:
@@ -243,7 +249,7 @@ def _notes(games: Iterable[WatchedGame]) -> list[str]:
                 unforecast.setdefault((horizon_label(watched.horizon), watched.note), []).append(teams(game.state))
     lines = [f"{name} not forecast ({reason}): {', '.join(names)}" for (name, reason), names in unforecast.items()]
     overtime = [teams(game.state) for game in games if FINAL in game.horizons and _is_overtime(game.state)]
-    return [*lines, f"overtime is not forecast: {', '.join(overtime)}"] if overtime else lines
+    return [*lines, f"overtime, no forecast: {', '.join(overtime)}"] if overtime else lines
 
 
 def _seconds(age: float) -> str:

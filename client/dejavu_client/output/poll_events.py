@@ -62,7 +62,8 @@ def event_line(event: events.Event) -> str:
     about = f"{teams(event.game)}  {event.game.text}  {score(event.game)}".rstrip()
     match event:
         case events.GameChanged():
-            return about
+            overtime = event.game.status is GameStatus.LIVE and event.game.period > HORIZON_RULES[FINAL].period
+            return f"{about}  overtime, no forecast" if overtime else about
         case events.ForecastMissed():
             missed = f"{minute_ranges(event.minutes)} missed"
             return f"{about}  {horizon_label(event.horizon)}, {missed}: {event.reason}"

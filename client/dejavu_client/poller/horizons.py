@@ -193,12 +193,13 @@ class HorizonState:
 
 def at_horizon(state: GameState, horizon: Horizon.ValueType, score: Score, plays: Sequence[Play]) -> GameState:
     """Returns a game's state at a horizon, by its plays: the scoreboard's state may be older or newer."""
-    final = horizon == FINAL
+    final, period = horizon == FINAL, HORIZON_RULES[horizon].period
+    last = max(play.period for play in plays) if final else period
     return replace(
         state,
-        period=max(play.period for play in plays) if final else HORIZON_RULES[horizon].period,
+        period=last,
         clock=0.0,
         home_score=score.home,
         away_score=score.away,
-        text="Final" if final else "Half",
+        text=("Final/OT" if last > period else "Final") if final else "Half",
     )

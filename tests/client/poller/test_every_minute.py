@@ -103,6 +103,9 @@ async def test_in_overtime_nothing_is_forecast_and_its_end_is_the_outcome() -> N
         assert watch.predictor.minutes(FINAL) == [46, 47]
         (outcome,) = watch.told(HorizonResult)
         assert (outcome.horizon, outcome.differential, outcome.game.period) == (FINAL, 4, 5)
+        assert outcome.game.text == "Final/OT"
+        await watch.turn()
+        assert watch.predictor.overtimes[-1] == 1, "the record knows the overtime"
         assert watch.poller.games[outcome.game.game_id].read_to_end
 
 

@@ -1,5 +1,7 @@
 #include "games.hpp"
 
+#include <stdexcept>
+
 namespace dejavu {
 namespace {
 
@@ -49,6 +51,7 @@ MarginGame::MarginGame(std::shared_ptr<const MarginTables> tables, double point,
                        LiveInput live)
     : tables_(std::move(tables)), point_(point), mirrored_(tables_->cells && lead < 0),
       shape_(tables_->shapes, std::fabs(lead)) {
+    if (!std::isfinite(point)) throw std::domain_error("the models give a point forecast that is no number");
     const MarginConstants &constants = tables_->constants;
     double pace = 0.0;
     if (tables_->live)

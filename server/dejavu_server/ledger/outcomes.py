@@ -42,8 +42,8 @@ def record_outcome(
     A report without teams or total points agrees with an outcome that has them; a correction without teams keeps these,
     and one without total points or overtimes those of the differential that stands. A report that adds teams or total
     points to that differential is recorded as a revision, but corrects nothing. Other overtimes alone change nothing,
-    as another time does not. After a withdrawal, a report is the first one again: online updates take it in the order in
-    which it comes.
+    as another time does not. After a withdrawal, a report is the first one again: online updates take it in the order
+    in which it comes.
 
     Args:
         connection: a connection in a transaction that holds the write lock.

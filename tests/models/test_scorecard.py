@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, replace
+from dataclasses import replace
 from random import Random
 from statistics import NormalDist, mean, stdev
 
@@ -84,30 +84,6 @@ def test_the_interval_of_a_figure_is_students_over_games() -> None:
     lower, upper = stats.t.interval(0.95, len(errors) - 1, loc=mean(errors), scale=stats.sem(errors))
     assert figure(card.mae).lower == pytest.approx(lower)
     assert figure(card.mae).upper == pytest.approx(upper)
-
-
-@pytest.mark.parametrize("scores", [(0.9, 0.0, 0.0), (0.1, 1.0, 1.0), (0.0, 1.0)])
-def test_no_interval_reaches_beyond_what_a_figure_can_be(scores: tuple[float, ...]) -> None:
-    rows = [
-        {"game": game, "error": 20 * score, "persistence_error": 30 * score, "crps": 20 * score, "brier": score}
-        | {"leader_brier": 1 - score, "stake": 0.05, "profit": 0.04 - 0.09 * score}
-        | {"total_error": 20 * score, "total_pace_error": 30 * (1 - score), "total_crps": 20 * score}
-        for game, score in enumerate(scores)
-    ]
-    card = scorecard(settled(*rows))
-    assert card.total is not None
-    assert card.market is not None
-    bounds = [
-        *((each, 0.0, math.inf) for each in (card.mae, card.persistence_mae, card.crps)),
-        *((each, 0.0, math.inf) for each in (card.total.mae, card.total.pace_mae, card.total.crps)),
-        *((each, 0.0, 1.0) for each in (card.brier, card.leader_brier)),
-        (card.brier_difference, -1.0, 1.0),
-        (card.total.relative_difference, -1.0, math.inf),
-    ]
-    for estimated, least, most in bounds:
-        value, _, lower, upper = astuple(figure(estimated))
-        assert least <= lower <= value <= upper <= most
-    assert card.market.roi_lower is None or card.market.roi_lower >= -1.0
 
 
 def test_the_difference_from_persistence_is_paired_game_by_game() -> None:

@@ -197,8 +197,8 @@ def _result(prediction: RecordedPrediction) -> Table | Text:
         return Text(text, style="dim")
     rows = name_value_rows(no_wrap=True)
     outcome = prediction.outcome
-    result = lead_with_sign(outcome.differential, outcome)
-    rows.add_row("outcome", Text.assemble((result, "bold"), after_overtime(outcome)))
+    came = lead_with_sign(outcome.differential, outcome)
+    rows.add_row("outcome", Text.assemble((came, "bold"), after_overtime(outcome)))
     rows.add_row("recorded", f"{local_time(outcome.recorded_time)} as {outcome.sequence}")
     if prediction.HasField("settlement"):
         score = prediction.settlement

@@ -43,7 +43,7 @@ def record_outcome(
     and one without total points or overtimes those of the differential that stands. A report that adds teams or total
     points to that differential is recorded as a revision, but corrects nothing. Other overtimes alone change nothing,
     as another time does not. After a withdrawal, a report is the first one again: online updates take it in the order
-    of its report.
+    in which it comes.
 
     Args:
         connection: a connection in a transaction that holds the write lock.

@@ -11,13 +11,9 @@ from tests.support.fakes.service import Abort, FakeServer, forecast
 from tests.support.harness.clients import Run
 
 from dejavu.v1.forecast_pb2 import (
-    ADAPTATION_MODE_ON,
-    ADAPTATION_MODE_SHADOW,
     WARNING_REASON_IMPLAUSIBLE_EDGE,
     WARNING_REASON_RATINGS_OUTDATED,
     WARNING_REASON_TEAMS_UNKNOWN,
-    Adaptation,
-    AdaptationMode,
     WarningReason,
 )
 from dejavu.v1.forecast_pb2 import Warning as Caution
@@ -289,47 +285,6 @@ def test_a_part_of_a_market_is_wrong_usage(server: FakeServer, run: Run, argumen
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.replace("│", " ").split())
     assert not server.calls
-
-
-@pytest.mark.parametrize(
-    ("mode", "line", "how"),
-    [
-        (ADAPTATION_MODE_SHADOW, "if adapted −9.0 to +13.5", "if adapted"),
-        (ADAPTATION_MODE_ON, "as calibrated −8.0 to +12.0", "adapted"),
-    ],
-)
-def test_the_interval_that_a_forecast_does_not_follow_stands_beside_it(
-    server: FakeServer, run: Run, mode: AdaptationMode.ValueType, line: str, how: str
-) -> None:
-    adaptation = Adaptation(
-        mode=mode,
-        adapted_lower=-9.0,
-        adapted_upper=13.5,
-        static_lower=-8.0,
-        static_upper=12.0,
-        rolling_games=40,
-        rolling_coverage=0.95,
-        static_rolling_coverage=0.875,
-    )
-    server.answers("Predict", PredictResponse(forecast=forecast(adaptation=adaptation)))
-    shown = run("predict", "1").stdout
-    assert line in " ".join(shown.split())
-    assert f"95 % of 40 games {how}, 87.5 % as calibrated" in shown
-
-
-@pytest.mark.parametrize("mode", [ADAPTATION_MODE_SHADOW, ADAPTATION_MODE_ON])
-def test_an_interval_is_shown_once_where_both_are_the_same(
-    server: FakeServer, run: Run, mode: AdaptationMode.ValueType
-) -> None:
-    ends = {"adapted_lower": -11.52, "adapted_upper": 12.5, "static_lower": -11.52, "static_upper": 12.5}
-    same = forecast(adaptation=Adaptation(mode=mode, **ends), interval_lower=-11.5, interval_upper=12.5)
-    server.answers("Predict", PredictResponse(forecast=same))
-    assert run("predict", "1").stdout.count("−11.5 to +12.5") == 1
-
-
-def test_what_has_not_been_seen_yet_is_not_told(server: FakeServer, run: Run) -> None:
-    server.answers("Predict", PredictResponse(forecast=forecast(adaptation=Adaptation(mode=ADAPTATION_MODE_ON))))
-    assert "rolling coverage" not in run("predict", "1").stdout
 
 
 RISK = AssessRiskResponse(

@@ -376,7 +376,7 @@ def check_minutes(forecaster: Forecaster) -> None:
     Raises:
         BundleCorrupt: if it does not.
     """
-    games = ((0.0, None), (15.0, -4.0), (-40.0, 12.0))
+    games = ((0.0, None), (14.0, -4.0), (-40.0, 12.0))
     queries = [
         ForecastQuery(
             ScorePattern(tuple(lead * slot / slots for slot in range(1, slots + 1))),
@@ -385,7 +385,7 @@ def check_minutes(forecaster: Forecaster) -> None:
             pregame_margin=margin,
             explain=True,
             record=True,
-            total_points=None if forecaster.totals is None else 4 * slots,
+            total_points=None if forecaster.totals is None else 40 + 4 * slots,  # even, as the leads
         )
         for horizon in HORIZONS
         for slots in forecaster.calibration.minutes(horizon)

@@ -17,10 +17,10 @@ namespace {
 // Most values on either side of a distribution: a quantile is looked for among them one by one.
 constexpr int MOST_VALUES = 1000;
 
-// Whether finite numbers rise; NaN does not.
+// Whether numbers are finite and never fall.
 bool ascending(const std::vector<double> &values) {
     return finite(values) &&
-           std::adjacent_find(values.begin(), values.end(), [](double one, double next) { return !(one < next); }) ==
+           std::adjacent_find(values.begin(), values.end(), [](double one, double next) { return one > next; }) ==
                values.end();
 }
 

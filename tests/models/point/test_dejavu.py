@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -152,9 +153,10 @@ def test_an_index_of_another_form_is_refused_before_hnswlib_trusts_it(count: int
 
 
 def test_vectors_that_are_not_finite_are_refused() -> None:
-    broken = BruteForceIndex(np.full((3, 18), np.nan, dtype=np.float32)).to_bytes()
+    broken = io.BytesIO()
+    np.save(broken, np.full((3, 18), np.nan, dtype=np.float32))
     with pytest.raises(ValueError, match="the index holds"):
-        read_index(broken, 18, 3)
+        read_index(broken.getvalue(), 18, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"\x93NUMPY"])

@@ -9,6 +9,7 @@ or prints the reason for the refusal and exits with 1.
 
 from __future__ import annotations
 
+import codecs
 import os
 import resource
 import signal
@@ -106,6 +107,13 @@ def main() -> None:
 
 def open_no_more() -> None:
     """Give up the right to open files and connections, write files and start processes, for good."""
+    for encoding in (
+        "ascii",
+        "cp437",
+        "latin-1",
+        "utf-8",
+    ):  # of names in archives; Python reads each when it is first used
+        codecs.lookup(encoding)
     for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
         resource.setrlimit(limit, (0, 0))
 

@@ -69,7 +69,8 @@ def mean_outputs(networks: Sequence[NetworkWeights], steps: Singles) -> Singles:
     Returns:
         (n, minutes, 2), in points, by horizon.
     """
-    return np.mean([_outputs(each, steps) for each in networks], axis=0, dtype=np.float32)
+    result: Singles = np.mean([_outputs(each, steps) for each in networks], axis=0, dtype=np.float32)
+    return result
 
 
 def _outputs(network: NetworkWeights, steps: Singles) -> Singles:

@@ -83,7 +83,7 @@ Texts are bytes, which are compared and not shown."""
 _FLOAT, _INT64 = 1, 7
 """ONNX's numbers of float32 and int64."""
 
-_DTYPES: Final = {_FLOAT: np.dtype("<f4"), _INT64: np.dtype("<i8")}
+_DTYPES: Final[Mapping[int, np.dtype[Any]]] = {_FLOAT: np.dtype("<f4"), _INT64: np.dtype("<i8")}
 
 _ATTRIBUTES: Final = {2: "i", 4: "t", 7: "ints"}
 """Field with the value of an attribute, by ONNX's number of its type."""
@@ -291,7 +291,7 @@ class _Graph:
         if name not in self._tensors:
             raise ValueError("an ONNX graph without a constant where the trainer's has one")
         self._unread.discard(name)
-        values = _array(self._tensors[name])
+        values: Singles = _array(self._tensors[name])
         if values.dtype != _DTYPES[_FLOAT]:
             raise ValueError(f"an ONNX graph with weights of {values.dtype}")
         return values

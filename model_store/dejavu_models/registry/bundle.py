@@ -376,7 +376,6 @@ def check_minutes(forecaster: Forecaster) -> None:
     Raises:
         BundleCorrupt: if it does not.
     """
-    games = ((0.0, None), (14.0, -4.0), (-40.0, 12.0))
     queries = [
         ForecastQuery(
             ScorePattern(tuple(lead * slot / slots for slot in range(1, slots + 1))),
@@ -389,17 +388,13 @@ def check_minutes(forecaster: Forecaster) -> None:
         )
         for horizon in HORIZONS
         for slots in forecaster.calibration.minutes(horizon)
-        for lead, margin in games
+        for lead, margin in ((0.0, None), (14.0, -4.0), (-40.0, 12.0))
     ]
     try:
         for query, answer in zip(queries, forecaster.forecast_many(queries), strict=True):
-            numbers = [answer.point, answer.home_lead_probability, *answer.distribution]
-            if answer.explanation is not None:
-                numbers += [each.distance for each in answer.explanation.similar_games]
-            if not np.isfinite(numbers).all():
-                raise BundleCorrupt(
-                    f"{forecaster.version}: its forecast of the {query.horizon.value} from minute"
-                    f" {query.pattern.minutes} is not finite"
-                )
+            similar = () if answer.explanation is None else answer.explanation.similar_games
+            distances = [each.distance for each in similar]
+            if not np.isfinite([answer.point, answer.home_lead_probability, *answer.distribution, *distances]).all():
+                raise ValueError(f"that of the {query.horizon.value} from minute {query.pattern.minutes} is not finite")
     except (ValueError, ArithmeticError, RuntimeError) as error:
         raise BundleCorrupt(f"{forecaster.version}: it cannot forecast every minute: {error}") from error

@@ -172,6 +172,8 @@ def _state_changed(transition: Transition, before: GameState | None = None, *, b
         transition.add(GameChanged(state))
     elif before is not None and before.score != state.score:  # a final game corrected after the buzzer
         transition.game = replace(transition.game, read_to_end=False)
+    if before is not None and state.status is GameStatus.LIVE and before.period <= 4 < state.period:
+        transition.add(GameChanged(state))  # overtime begins, which has no forecast
     game = transition.game
     # Before the first read of its plays, recorded forecasts may still be loaded.
     if not busy and (not game.history_attempts or game.backoff.failures):

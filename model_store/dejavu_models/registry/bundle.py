@@ -395,6 +395,6 @@ def check_minutes(forecaster: Forecaster) -> None:
             similar = () if answer.explanation is None else answer.explanation.similar_games
             distances = [each.distance for each in similar]
             if not np.isfinite([answer.point, answer.home_lead_probability, *answer.distribution, *distances]).all():
-                raise ValueError(f"that of the {query.horizon.value} from minute {query.pattern.minutes} is not finite")
+                raise ValueError(f"the {query.horizon.value} from minute {query.pattern.minutes} is not finite")
     except (ValueError, ArithmeticError, RuntimeError) as error:
         raise BundleCorrupt(f"{forecaster.version}: it cannot forecast every minute: {error}") from error

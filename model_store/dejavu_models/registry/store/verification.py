@@ -33,8 +33,9 @@ MAX_WAIT_SECONDS: Final = 300
 BACKGROUND_NICENESS: Final = 5
 """Niceness of a verification beside calls: they come first, yet it ends, with a third of the weight of a worker."""
 
-ENVIRONMENT: Final = frozenset({"PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR"})
-"""Variables that the process has of the environment: those without which Python may not find its modules."""
+ENVIRONMENT: Final = ("PATH", "PYTHON", "LD_LIBRARY_PATH", "LANG", "LC_", "TMPDIR", "OMP_", "OPENBLAS_", "MALLOC_")
+"""How the variables begin that the process has of the environment: what Python needs to find its modules, and the
+server's settings of libraries. OpenBLAS would else reserve memory for a thread of each core."""
 
 _REFUSED: Final = 1
 
@@ -49,7 +50,8 @@ def verify(folder: Path, niceness: int = 0) -> None:
     Raises:
         BundleCorrupt: if it does not load, gives other answers, or takes more time or memory than a bundle may.
     """
-    command = (sys.executable, "-P", "-m", __name__, str(folder.resolve()), str(niceness))
+    folder = folder.resolve()  # the process has another working directory, and names the folder in its reasons
+    command = (sys.executable, "-P", "-m", __name__, str(folder), str(niceness))
     try:
         with tempfile.TemporaryDirectory(prefix="dejavu-verification-") as nothing:
             ended = subprocess.run(  # noqa: S603 - our own program
@@ -60,7 +62,7 @@ def verify(folder: Path, niceness: int = 0) -> None:
                 check=False,
                 timeout=MAX_WAIT_SECONDS,
                 cwd=nothing,
-                env={name: value for name, value in os.environ.items() if name in ENVIRONMENT},
+                env={name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT)},
             )
     except subprocess.TimeoutExpired:
         raise BundleCorrupt(f"loading it takes longer than {MAX_WAIT_SECONDS} s") from None
@@ -107,13 +109,8 @@ def main() -> None:
 
 def open_no_more() -> None:
     """Give up the right to open files and connections, write files and start processes, for good."""
-    for encoding in (
-        "ascii",
-        "cp437",
-        "latin-1",
-        "utf-8",
-    ):  # of names in archives; Python reads each when it is first used
-        codecs.lookup(encoding)
+    for encoding in ("ascii", "cp437", "latin-1", "utf-8"):
+        codecs.lookup(encoding)  # names in archives are in these; Python reads an encoding when it is first used
     for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
         resource.setrlimit(limit, (0, 0))
 

@@ -10,9 +10,7 @@ from google.protobuf.descriptor import EnumDescriptor
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast, Horizon, TotalForecast, WarningReason
 from dejavu.v1.record_pb2 import Outcome
-
-LAST_MINUTE: Final = 47
-"""The last minute of play after which a forecast is made."""
+from dejavu_feed.horizon import MAX_SLOTS
 
 _LONGEST_END: Final = timedelta(hours=2)
 """No last minute with all overtimes after it takes longer."""
@@ -76,13 +74,13 @@ def outcome_verb(horizon: Horizon.ValueType) -> str:
 
 def is_last(forecast: Forecast) -> bool:
     """Returns whether no later forecast can follow: in the last minute of regulation and in overtime there is none."""
-    return forecast.horizon == HORIZON_FINAL and forecast.elapsed_minutes == LAST_MINUTE
+    return forecast.horizon == HORIZON_FINAL and forecast.elapsed_minutes == MAX_SLOTS
 
 
 def is_played_out(forecast: Forecast, now: datetime) -> bool:
     """Returns whether a game without an outcome is in its last minute or overtime, by its newest forecast.
 
-    Not if that was made too long ago: then nobody reported the outcome.
+    Not if that was made too long ago: then the outcome was not reported.
     """
     return is_last(forecast) and now - forecast.generated_time.ToDatetime(tzinfo=UTC) < _LONGEST_END
 

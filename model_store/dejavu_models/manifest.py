@@ -32,8 +32,11 @@ MAX_TEXT = 500
 MAX_LIST = 200
 """Most elements of a list."""
 
-# Whoever may upload a bundle writes these: what does not fit into a message of the contract, or would reach a terminal
-# as a command, must not get as far as the store.
+MAX_ENTRIES = 10**6
+"""Most entries of a database; that of nine seasons has 11,000."""
+
+# A caller who may upload bundles writes these: what does not fit into a message of the contract, or would reach a
+# terminal as a command, must not get as far as the store.
 Text = Annotated[
     str,
     StringConstraints(
@@ -49,9 +52,6 @@ Season = Annotated[int, Field(ge=1947, le=2200)]
 
 Seasons = Annotated[tuple[Season, ...], Field(min_length=1, max_length=MAX_LIST)]
 Day = Annotated[date, Field(ge=date(1946, 1, 1), le=date(2200, 12, 31))]
-MAX_ENTRIES = 10**6
-"""Most entries of a database; that of nine seasons has 11,000."""
-
 Variance = Annotated[float, Field(ge=0, le=1e9)]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 

@@ -51,7 +51,8 @@ MarginGame::MarginGame(std::shared_ptr<const MarginTables> tables, double point,
                        LiveInput live)
     : tables_(std::move(tables)), point_(point), mirrored_(tables_->cells && lead < 0),
       shape_(tables_->shapes, std::fabs(lead)) {
-    if (!std::isfinite(point)) throw std::domain_error("the models give a point forecast that is no number");
+    for (const double number : {point, lead, margin, live.points, live.side, live.recency})
+        if (!std::isfinite(number)) throw std::domain_error("a game has finite numbers");
     const MarginConstants &constants = tables_->constants;
     double pace = 0.0;
     if (tables_->live)

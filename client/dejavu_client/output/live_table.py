@@ -15,7 +15,7 @@ from dejavu_client.formatting import chance, horizon_label, outcome_range, outco
 from dejavu_client.output.fitted_screen import FittedScreen
 from dejavu_client.output.poll_events import leadership_line, score, summary_lines, teams
 from dejavu_client.output.responsive_table import ResponsiveColumn, ResponsiveTable
-from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState
+from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState, overtimes_by
 from dejavu_client.poller.leadership import LeaderRole, Leadership
 from dejavu_client.poller.summary import Summary
 from dejavu_client.poller.watched_game import WatchedGame
@@ -200,9 +200,8 @@ def _is_past(watched: HorizonState, game: GameState) -> bool:
 
 def _is_overtime(game: GameState) -> bool:
     """Returns whether overtime is played, or about to be: level when the clock of the last quarter has run down."""
-    last = HORIZON_RULES[FINAL].period
-    level = game.period == last and game.clock == 0.0 and game.home_score == game.away_score
-    return game.status is GameStatus.LIVE and (game.period > last or level)
+    level = game.period == HORIZON_RULES[FINAL].period and game.clock == 0.0 and game.home_score == game.away_score
+    return game.status is GameStatus.LIVE and (overtimes_by(game.period) > 0 or level)
 
 
 def _ahead(horizon: Horizon.ValueType, differential: int, game: GameState) -> str:

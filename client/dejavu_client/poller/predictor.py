@@ -20,7 +20,7 @@ from dejavu_client.errors import (
     from_predict_error,
 )
 from dejavu_client.poller.events import MinuteForecast
-from dejavu_client.poller.horizons import HORIZON_RULES
+from dejavu_client.poller.horizons import overtimes_by
 from dejavu_client.poller.transition import DueForecast
 from dejavu_client.poller.watched_game import PendingOutcome
 from dejavu_client.requests import FINAL, predict_request
@@ -180,7 +180,7 @@ async def report_outcome(client: PredictionClient, outcome: PendingOutcome) -> R
     """
     home, away = team_codes(outcome.game)
     game_id, differential, horizon = outcome.game.game_id, outcome.differential, outcome.horizon
-    overtimes = max(0, outcome.game.period - HORIZON_RULES[FINAL].period) if horizon == FINAL else None
+    overtimes = overtimes_by(outcome.game.period) if horizon == FINAL else None
     report = partial(
         client.report_outcome,
         game_id,

@@ -102,7 +102,6 @@ void bind_games(py::module_ &module) {
         .def("columns", &columns)
         .def("game", [](const std::shared_ptr<const MarginTables> &tables, double point, double lead, double margin,
                         double points, double side, double recency) {
-            expect(finite(std::array{point, lead, margin, points, side, recency}), "a game has finite numbers");
             return MarginGame(tables, point, lead, margin, {points, side, recency});
         });
     py::class_<MarginGame>(module, "MarginGame")

@@ -129,7 +129,7 @@ export const strings = {
     correctionFrom: (from: string, to: string) => `lead ${from} became ${to}`,
     correctionPoint: (from: string, to: string) => `forecast ${from} became ${to}`,
     beyond: "Last minute or overtime: there is no forecast.",
-    unreported: "Nobody reported how this game ended.",
+    unreported: "How this game ended was not reported.",
     newest: (minute: number, chance: string) => `The newest one, after minute ${minute}: ${chance}`,
     overtime: (overtimes: number) =>
       `The game went to ${overtimes === 1 ? "overtime" : `${overtimes} overtimes`}, which has no forecasts: its outcome stands at the end of the chart.`,

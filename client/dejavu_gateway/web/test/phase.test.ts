@@ -17,7 +17,7 @@ test("the forecast after the last minute is grey within a minute, and none stand
   expect(at(47, 700, false, 86_400)).toBe("beyond"); // whatever a server lets count as current
 });
 
-test("a game whose end nobody reported is not in overtime for ever", () => {
+test("a game without an outcome is not in overtime for ever", () => {
   expect(at(47, 7201)).toBe("unreported");
   expect(at(20, 7201)).toBe("unreported");
   expect((["live", "last", "stale", "halftime", "over", "beyond", "unreported"] as const).filter(unforecast)).toEqual(["beyond", "unreported"]);

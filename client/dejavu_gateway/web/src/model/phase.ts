@@ -4,7 +4,7 @@ import { MINUTE_OF, type Forecast } from "./types";
 /**
  * last: made after the last minute that is forecast; the game is in its last minute, or already further.
  * beyond: without an outcome after that, the game is in its last minute or in overtime, which have no forecast.
- * unreported: the game must be over, but nobody reported how it ended.
+ * unreported: the game must be over, but how it ended was not reported.
  */
 export type Phase = "live" | "halftime" | "stale" | "last" | "beyond" | "unreported" | "over";
 

@@ -37,7 +37,7 @@ export const problems = createMemo((): Problem[] => {
     const known = words.reasons[state.reason] ?? words.other;
     found.push({ key: state.reason, title: known.title, detail: state.message || known.detail });
   }
-  // Of a server that cannot be reached nobody knows whether its ledger works.
+  // Whether the ledger of a server that cannot be reached works is not known.
   if (state?.reason === "LEDGER_BROKEN") found.push({ key: "ledger", title: words.ledger.title, detail: `${words.ledger.detail} ${state.ledger.message}` });
   const quiet = quietFor();
   if (quiet !== undefined && !found.length) found.push({ key: "quiet", title: words.quiet.title, detail: words.quiet.detail(span(quiet)) });

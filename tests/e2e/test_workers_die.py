@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import signal
 from contextlib import ExitStack
@@ -12,13 +13,17 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
+from tests.support.builders.bundles import publish_variant
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.load import load
 from tests.support.processes.servers import SpawnedServer, spawned_server
+from typer.testing import CliRunner
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_client.cli.main import app
+from dejavu_models.manifest import COMBINATION
 
 
 def arguments(folder: Path, *more: str, workers: int = 2) -> tuple[str, ...]:
@@ -120,6 +125,38 @@ def test_workers_forked_from_one_process_share_nothing_that_must_differ(tmp_path
         server.workers[0].send_signal(signal.SIGUSR1)
         assert server.wait_for("worker_died")["ending"] == "exit code 3"
         assert server.stop() == 0
+
+
+DIES_OF_A_MODEL = """
+import os, signal, sys
+def die(event, arguments):
+    if event == "open" and {file!r} in str(arguments[0]) and os.path.exists({armed!r}):
+        os.kill(os.getpid(), signal.SIGSEGV)
+sys.addaudithook(die)
+"""
+
+
+def test_a_model_that_kills_the_worker_that_loads_it_kills_each_worker_once_at_most(tmp_path: Path) -> None:
+    version, store, site = publish_variant(tmp_path / "bundle", 0.1), tmp_path / "store", tmp_path / "site"
+    armed = tmp_path / "armed"
+    site.mkdir()
+    only_its_own = hashlib.sha256((tmp_path / "bundle" / COMBINATION).read_bytes()).hexdigest()
+    (site / "sitecustomize.py").write_text(DIES_OF_A_MODEL.format(file=only_its_own, armed=str(armed)))
+    path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
+    options = arguments(tmp_path, "--model-store", str(store))
+    with spawned_server(*options, environment={"PYTHONPATH": path}) as server:
+
+        def run(*words: str) -> int:
+            environment = {"DEJAVU_TARGET": server.address, "TERM": "dumb"}
+            return CliRunner().invoke(app, ["models", *words], env=environment).exit_code
+
+        assert run("register", str(tmp_path / "bundle")) == 0
+        armed.touch()
+        for _ in range(3):
+            assert run("load", version) != 0
+        assert answer(server.address, "9900000001")[0] > 0
+        assert server.stop() == 0
+    assert 1 <= [entry["event"] for entry in server.events].count("worker_died") <= 2
 
 
 def answer(address: str, game: str) -> tuple[int, str, str]:

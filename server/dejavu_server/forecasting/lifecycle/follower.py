@@ -25,7 +25,7 @@ from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.bundles import BundleStore, promote_first, put_first, put_known
 from dejavu_server.forecasting.lifecycle.loader import ModelLoader
 from dejavu_server.forecasting.lifecycle.models import ServingModels, answering
-from dejavu_server.forecasting.lifecycle.replicas import Replicas
+from dejavu_server.forecasting.lifecycle.replicas import Replicas, Wish
 from dejavu_server.ledger import model_workers
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database import store as ledger_store
@@ -67,7 +67,7 @@ class _Reading(NamedTuple):
     known: _Known
     roster: Roster | None  # None: as known
     workers: Sequence[Replicas]
-    wishes: Mapping[str, str]
+    wishes: Mapping[str, Wish]
 
 
 class ModelFollower:
@@ -124,6 +124,7 @@ class ModelFollower:
         self._pass = asyncio.Lock()
         self._loading = BackgroundTask()
         self._loading_done = asyncio.Event()
+        self._following = ""
         self._task = BackgroundTask()
         self._settled = asyncio.Event()
         self._failure_log = FailureLog(_log, failed="models_not_followed", recovered="models_followed")
@@ -185,7 +186,7 @@ class ModelFollower:
                 await asyncio.to_thread(put_known, self._store, self._bundles, self.newest)
             self._workers = reading.workers
             self._switch()
-            self._load(reading.wishes)
+            self._load(self._followed(reading.wishes))
             self._set_ready()
             return self._models.roster is self.newest
 
@@ -197,6 +198,16 @@ class ModelFollower:
         self._on_roster(self.newest.sequence)
         if before.champion != self.newest.champion:
             _log.info("champion", model=self.newest.champion, was=before.champion, sequence=self.newest.sequence)
+
+    def _followed(self, wishes: Mapping[str, Wish]) -> Mapping[str, str]:
+        """Returns the tokens of the wishes to follow, by version: not those that have ended a worker.
+
+        None at all in a worker that does not report: nothing would be known of a load that ends it.
+        """
+        if not self._reports:
+            return {}
+        ended = {each.following for each in self._dead(self._workers)}
+        return {version: wish.token for version, wish in wishes.items() if not wish.error and wish.token not in ended}
 
     def _load(self, wishes: Mapping[str, str]) -> None:
         """Begins to load the next model that is wanted, unless one is being loaded; gives up those that are not."""
@@ -216,9 +227,15 @@ class ModelFollower:
                 return
 
     async def _load_one(self, version: str, wish: str) -> None:
+        self._following = wish
         try:
+            if wish:
+                await self._report()  # before the load, which may end this process
             await self._loader.load(version, wish)
+        except DejavuError as error:
+            _log.warning("model_not_loaded", model=version, error=str(error), effect="it is tried again")
         finally:
+            self._following = ""
             self._loading_done.set()
             self._committed.set()  # look again
 
@@ -240,6 +257,7 @@ class ModelFollower:
             frozenset(self._models.versions),
             self._loader.failures,
             self._models.roster.sequence,
+            self._following,
         )
         state, now = own.state(), time.monotonic()
         if state != self._reported[0] or now - self._reported[1] >= REPORT_SECONDS:
@@ -251,9 +269,11 @@ class ModelFollower:
 
     async def remove_dead(self, workers: Sequence[Replicas]) -> None:
         """Removes the reports of workers of this server whose processes have ended without taking them back."""
-        for each in workers:
-            if each.server == self._server and not _is_alive(each.pid):
-                await self._ledger.write(partial(model_workers.withdraw, server=each.server, worker=each.worker))
+        if dead := self._dead(workers):
+            await self._ledger.write(partial(replicas.remove_dead, dead=dead))
+
+    def _dead(self, workers: Sequence[Replicas]) -> list[Replicas]:
+        return [each for each in workers if each.server == self._server and not _is_alive(each.pid)]
 
     async def _run(self) -> None:
         while True:

@@ -1,14 +1,15 @@
 """What the workers of a ledger tell each other about loaded models, beside the record.
 
 Each worker reports which models it has loaded, and which it could not load and why. Who wants a model loaded
-everywhere writes a wish, which every worker follows; it expires like a report unless it is repeated.
+everywhere writes a wish, which every worker follows; it expires like a report unless it is repeated. A worker reports
+which wish it follows before it loads anything for it: a wish that ended the process of a worker is not followed again.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -18,6 +19,8 @@ from dejavu_server.ledger.model_workers import WorkerReport
 
 WISHES: Final = ""
 """Stands for the server in the row of a wish, and no server has that name; the version stands for the worker."""
+
+_SECONDS: Final = int(model_workers.REPORT_COUNTS.total_seconds())
 
 MAX_ERROR: Final = 300
 """Most characters of the reason why a model could not be loaded."""
@@ -35,6 +38,18 @@ class LoadFailure(NamedTuple):
     error: str
 
 
+class Wish(NamedTuple):
+    """A wish that all workers load a model.
+
+    Attributes:
+        token: tells it from another wish for the same model.
+        error: why it is not followed any more, for people; empty while it is.
+    """
+
+    token: str
+    error: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Replicas:
     """Which models a worker has.
@@ -45,6 +60,7 @@ class Replicas:
         loaded: versions that it has loaded and warmed up.
         failed: those that it could not load.
         roster_sequence: sequence of the newest change of models that is in force there.
+        following: token of the wish for which it loads a model at present; empty if it loads none.
     """
 
     server: str
@@ -53,18 +69,19 @@ class Replicas:
     loaded: frozenset[str]
     failed: Mapping[str, LoadFailure]
     roster_sequence: int = 0
+    following: str = ""
 
     def state(self) -> str:
         """Returns what it reports of itself, as JSON."""
         failed = {version: [failure.wish, failure.error] for version, failure in sorted(self.failed.items())}
         state = {"pid": self.pid, "roster": self.roster_sequence, "loaded": sorted(self.loaded), "failed": failed}
-        return json.dumps(state)
+        return json.dumps({**state, "following": self.following})
 
 
-def live(connection: Connection) -> tuple[list[Replicas], dict[str, str]]:
+def live(connection: Connection) -> tuple[list[Replicas], dict[str, Wish]]:
     """Returns the workers whose reports count, and the wishes by version."""
     reports = model_workers.live(connection)
-    wishes = {each.worker: each.state for each in reports if each.server == WISHES}
+    wishes = {each.worker: Wish(*each.state.split(" ", 1)) for each in reports if each.server == WISHES}
     return list(_replicas(reports)), wishes
 
 
@@ -81,11 +98,14 @@ def _replicas(reports: Iterable[WorkerReport]) -> Iterable[Replicas]:
             frozenset(state.get("loaded", ())),
             failed,
             state.get("roster", 0),
+            state.get("following", ""),
         )
 
 
 def wish(connection: Connection, version: str, token: str = "") -> str:
     """Wishes that all workers load a model, or repeats that; returns the token of the wish that stands.
+
+    One that ended a worker stands until it expires: the caller, whose call has ended with that worker, will try again.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -93,11 +113,32 @@ def wish(connection: Connection, version: str, token: str = "") -> str:
         token: the wish to repeat; empty: a new one, unless there is one already.
     """
     _, wishes = live(connection)
-    token = wishes.get(version) or token or secrets.token_hex(8)
-    model_workers.report(connection, WISHES, version, token)
-    return token
+    standing = wishes.get(version) or Wish(token or secrets.token_hex(8))
+    if not standing.error:
+        model_workers.report(connection, WISHES, version, standing.token)
+    return standing.token
 
 
 def withdraw_wish(connection: Connection, version: str) -> None:
-    """Ends a wish."""
-    model_workers.withdraw(connection, WISHES, version)
+    """Ends a wish; one that ended a worker expires."""
+    _, wishes = live(connection)
+    if version in wishes and not wishes[version].error:
+        model_workers.withdraw(connection, WISHES, version)
+
+
+def remove_dead(connection: Connection, dead: Sequence[Replicas]) -> None:
+    """Removes the reports of workers whose processes have ended, and ends the wishes that they followed then.
+
+    Args:
+        connection: a connection in a transaction that holds the write lock.
+        dead: the workers.
+    """
+    _, wishes = live(connection)
+    ended = {each.following: each for each in dead if each.following}
+    for version, wish in wishes.items():
+        if not wish.error and (worker := ended.get(wish.token)) is not None:
+            worker_name = f"worker {worker.worker} of server {worker.server}"
+            error = f"loading model {version} ended {worker_name}; it is not tried again within {_SECONDS} s"
+            model_workers.report(connection, WISHES, version, f"{wish.token} {error}")
+    for each in dead:
+        model_workers.withdraw(connection, each.server, each.worker)

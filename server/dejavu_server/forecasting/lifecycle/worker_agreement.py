@@ -73,14 +73,17 @@ class WorkerAgreement:
         """Waits until all live workers have a model loaded.
 
         Raises:
-            ModelLoadFailed: if one could not load it since the wish.
+            ModelLoadFailed: if one could not load it since the wish, or ended while it loaded it.
             DeadlineExceeded: if one does not say in time.
         """
         missing: list[Replicas] = []
         try:
             async with asyncio.timeout(max(seconds, 0.0)):
                 while True:
-                    workers = await self.workers()
+                    workers, wishes = await self._ledger.read(replicas.live)
+                    wish = wishes.get(version)
+                    if wish is not None and wish.token == token and wish.error:
+                        raise ModelLoadFailed(wish.error)
                     await self._follower.remove_dead(workers)
                     for each in workers:
                         failure = each.failed.get(version)

@@ -22,6 +22,7 @@ from dejavu_models.uncertainty.adaptive import AdaptationMethod
 from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
 from dejavu_server.forecasting.lifecycle import changes as changes_module
 from dejavu_server.forecasting.lifecycle import loader as loader_module
+from dejavu_server.forecasting.lifecycle import replicas
 from dejavu_server.forecasting.lifecycle.changes import Gate, ModelLifecycle
 from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NotProven
 from dejavu_server.forecasting.lifecycle.follower import ChampionUnavailable, ModelFollower
@@ -30,6 +31,7 @@ from dejavu_server.forecasting.lifecycle.models import ServingModels
 from dejavu_server.forecasting.lifecycle.replicas import Replicas
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.ledger import Ledger, model_workers
+from dejavu_server.ledger.database.backend import Connection
 
 SECONDS = 20.0
 
@@ -198,6 +200,32 @@ async def test_nobody_waits_for_a_worker_of_the_server_that_has_died(ledger: Led
     await ledger.write(partial(model_workers.report, server="host:1", worker="9", state=dead.state()))
     async with asyncio.timeout(SECONDS):
         assert await one.changes.load("b") is not None
+
+
+async def test_a_wish_that_ended_a_worker_is_not_followed_again(ledger: Ledger, nodes: tuple[Node, Node]) -> None:
+    one, other = nodes
+    for version in "bc":
+        await one.changes.register(version)
+    ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await ended.wait()
+    dead = Replicas("host:1", "9", ended.pid, frozenset({FIRST}), {}, following="crafted")
+
+    def die(connection: Connection) -> None:
+        replicas.wish(connection, "b", "crafted")
+        model_workers.report(connection, "host:1", "9", dead.state())
+
+    await ledger.write(die)
+    async with asyncio.timeout(SECONDS):
+        while (wish := (await ledger.read(replicas.live))[1]["b"]).error == "":  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+    assert wish.error.startswith("loading model b ended worker 9 of server host:1")
+    with pytest.raises(ModelLoadFailed, match=r"model b ended worker 9 .* within 30 s"):
+        await one.changes.load("b")
+    assert await one.changes.load("c") is not None  # another model meanwhile: that worker is waited for no longer
+    assert [sorted(node.models.versions) for node in nodes] == [sorted([FIRST, "c"])] * 2
+    assert one.failures == other.failures == 0
+    await ledger.write(partial(model_workers.withdraw, server=replicas.WISHES, worker="b"))  # as it expires
+    assert await one.changes.load("b") is not None
 
 
 async def test_a_worker_whose_champion_cannot_be_loaded_does_not_start(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,23 @@ def from_npz(content: bytes) -> dict[str, NDArray[Any]]:
     """Deserializes the output of `to_npz`.
 
     Raises:
-        ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error: if the content is invalid.
+        ValueError: if the content is invalid.
     """
-    with np.load(io.BytesIO(content), allow_pickle=False) as columns:
-        return dict(columns)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as columns:
+            return dict(columns)
+    except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"not an archive of arrays: {error}") from error
+
+
+def npz_size(content: bytes) -> int:
+    """Returns how many bytes the arrays of a .npz file take, as its directory says; no more are read of it.
+
+    Raises:
+        ValueError: if it has no directory.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return sum(member.file_size for member in archive.infolist())
+    except (OSError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise ValueError(f"not an archive of arrays: {error}") from error

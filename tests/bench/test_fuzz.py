@@ -1,4 +1,4 @@
-"""Fuzzing program: the server withstands it, and faults are reported."""
+"""Fuzzing programs: the server and the bundle's readers withstand them, and faults are reported."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from bench.fuzz import bundles
 from bench.fuzz.checks import wrong_with_answer
 from bench.fuzz.messages import BATCH, MANNERS, PREDICT, RECORD, RISK, SHARES, STREAM, Case, Manner, case
 from bench.fuzz.run import main
@@ -321,3 +322,10 @@ def test_an_answer_of_the_record_that_cannot_be_is_found(name: str) -> None:
     assert not wrong_with_answer(rpc, asked.SerializeToString(), sound.SerializeToString())
     for other in others:
         assert wrong_with_answer(rpc, asked.SerializeToString(), other.SerializeToString()), other
+
+
+@pytest.mark.parametrize("mutations", [8, pytest.param(1000, marks=[pytest.mark.nightly, pytest.mark.timeout(7200)])])
+def test_mutations_of_the_files_of_a_bundle_are_refused_or_answered(mutations: int) -> None:
+    said: list[str] = []
+    assert bundles.main(["--mutations", str(mutations)], say=said.append) == 0, said
+    assert len(said) == 9

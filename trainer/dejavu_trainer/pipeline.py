@@ -35,7 +35,8 @@ from dejavu_models.manifest import (
 from dejavu_models.point.courses import courses_to_bytes
 from dejavu_models.point.dejavu import Entries
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.registry.bundle import check_target, ensemble_to_bytes, publish, ratings_to_bytes
+from dejavu_models.registry.bundle import check_target, publish
+from dejavu_models.registry.contents import ensemble_to_bytes, ratings_to_bytes
 from dejavu_models.schedule import GameSchedule, game_terms
 from dejavu_models.types import HORIZONS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games

@@ -31,7 +31,7 @@ def courses_from_bytes(content: bytes, entries: Mapping[int, int]) -> dict[int, 
         entries: minute → number of its entries.
 
     Raises:
-        ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if the content is invalid or of other entries.
+        ValueError, KeyError: if the content is invalid or of other entries.
     """
     columns = from_npz(content)
     if columns.keys() != {_name(minute) for minute in entries}:

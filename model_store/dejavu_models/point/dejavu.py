@@ -113,7 +113,7 @@ class Entries:
         """Deserializes the output of `to_bytes`.
 
         Raises:
-            ValueError, KeyError, OSError, zipfile.BadZipFile: if the content is not valid output of `to_bytes`.
+            ValueError, KeyError: if the content is not valid output of `to_bytes`.
         """
         columns = from_npz(content)
         return cls(**{field.name: columns[field.name] for field in fields(cls)})

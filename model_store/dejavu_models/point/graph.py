@@ -143,7 +143,7 @@ class Graph:
         """Deserializes the output of `to_bytes`.
 
         Raises:
-            ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if the content is invalid.
+            ValueError, KeyError: if the content is invalid.
         """
         columns = from_npz(content)
         return cls(**{field.name: columns[field.name] for field in fields(cls)})

@@ -204,7 +204,7 @@ def read_index(content: bytes, dimensions: int, count: int) -> VectorIndex | Gra
     """Read an index, or the graph of one, from the bytes of its file; both are checked whole.
 
     Raises:
-        ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if it is neither, or has other dimensions or
+        ValueError, KeyError: if it is neither, or has other dimensions or
             another size than expected.
     """
     if content.startswith(_ARRAYS):

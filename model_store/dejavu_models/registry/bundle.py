@@ -2,18 +2,15 @@
 
 Loading verifies the hash of every file and passes exactly the verified bytes to the libraries. Files that are missing,
 changed or written with another schema raise a BundleError that names the file. Publishing writes to a temporary folder
-beside the target, loads the result, compares it with the golden queries, and only then renames it into place. Nothing
-is pickled.
+beside the target, loads the result, compares it with the golden queries, and only then renames it into place.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import tempfile
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +18,6 @@ from pydantic import ValidationError
 
 from dejavu_common.files import sync
 from dejavu_common.processes import return_freed_memory
-from dejavu_feed.off_season import season_on
-from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.errors import (
     BundleCorrupt,
     BundleIncomplete,
@@ -33,31 +28,9 @@ from dejavu_models.errors import (
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.manifest import (
-    CALIBRATION,
-    COMBINATION,
-    COURSES,
-    ENTRIES,
-    LSTM,
-    RATINGS,
-    SCHEMA_VERSION,
-    TOTALS,
-    Manifest,
-    index_name,
-)
-from dejavu_models.point.courses import Courses, courses_from_bytes
-from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries
-from dejavu_models.point.ensemble import EnsembleWeights, PointEnsemble
-from dejavu_models.point.graph import Graph
-from dejavu_models.point.index import VectorIndex, join_graphs, read_index
-from dejavu_models.point.linear import CUBE, LinearModels
-from dejavu_models.point.lstm import Lstm
-from dejavu_models.ratings import STATE_SIZES, RatingFilter
-from dejavu_models.team_filter import RatingSettings
-from dejavu_models.totals.totals import Totals
-from dejavu_models.types import HORIZONS, MarginSource
-from dejavu_models.uncertainty.calibration import Calibration, Situation
-from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+from dejavu_models.manifest import SCHEMA_VERSION, Manifest
+from dejavu_models.registry.contents import load_contents
+from dejavu_models.types import HORIZONS
 
 MANIFEST = "manifest.json"
 GOLDEN_TOLERANCE = 1e-6
@@ -169,136 +142,6 @@ def check_hash(source: object, name: str, content: bytes, sha256: str) -> None:
         raise BundleCorrupt(f"{source}: {name} does not match the manifest: its SHA-256 differs")
 
 
-def load_contents(source: object, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
-    """Loads a forecaster from the contents of a bundle's files.
-
-    Args:
-        source: what they are of, for messages.
-        manifest: the manifest.
-        contents: content of each of its files (`all_files`), whose hashes the caller has checked.
-
-    Raises:
-        BundleCorrupt: if a file cannot be read; the message names it.
-    """
-    record = manifest.dejavu
-    with _refusing(source, LSTM):
-        lstm = Lstm(contents[LSTM])
-    with _refusing(source, COMBINATION):
-        linear, combination = ensemble_from_bytes(contents[COMBINATION])
-    with _refusing(source, CALIBRATION):
-        calibration = calibration_from_bytes(contents[CALIBRATION])
-        forecast_from = {minute for horizon in HORIZONS for minute in calibration.minutes(horizon)}
-        if stray := forecast_from ^ set(record.minutes):
-            raise ValueError(f"it and the manifest differ in minutes {sorted(stray)}")
-        for horizon in HORIZONS:
-            for minute in calibration.minutes(horizon):
-                sources = (Situation(horizon, minute, source) for source in MarginSource)
-                if any(calibration.smallest_alpha_of(situation) is None for situation in sources):
-                    raise ValueError(f"for {horizon.value} from minute {minute} it lacks a margin source")
-    with _refusing(source, RATINGS):
-        ratings = _ratings_from_bytes(contents[RATINGS], manifest)
-    with _refusing(source, ENTRIES):
-        entries = Entries.from_bytes(contents[ENTRIES])
-        if len(entries) != sum(record.entries):
-            raise ValueError(f"it holds {len(entries)} entries, the manifest says {sum(record.entries)}")
-    courses: dict[int, Courses] = {}
-    if manifest.courses is not None:
-        with _refusing(source, COURSES):
-            courses = courses_from_bytes(contents[COURSES], dict(zip(record.minutes, record.entries, strict=True)))
-    indexes: dict[int, VectorIndex] = {}
-    graphs: dict[int, Graph] = {}
-    for minute, count in zip(record.minutes, record.entries, strict=True):
-        with _refusing(source, name := index_name(minute)):
-            index = read_index(contents[name], minute, count)
-            if isinstance(index, Graph):
-                graphs[minute] = index
-            else:
-                indexes[minute] = index
-    indexes |= join_graphs(graphs, record.neighbours)
-    minutes, start = {}, 0
-    for minute, count in zip(record.minutes, record.entries, strict=True):
-        # After a minute or two there are few distinct patterns, so a database may have fewer entries than neighbours.
-        query_settings = DejavuSettings(record.recency, min(record.neighbours, count), record.kernel)
-        rows = entries.rows(start, start + count)
-        minutes[minute] = Dejavu(indexes[minute], rows, query_settings, courses.get(minute))
-        start += count
-    models = PointEnsemble(linear, lstm, minutes, combination)
-    return Forecaster(manifest, models, calibration, ratings, _totals_from_bytes(source, contents))
-
-
-def _totals_from_bytes(source: object, contents: Mapping[str, bytes]) -> Totals | None:
-    if TOTALS not in contents:
-        return None
-    with _refusing(source, TOTALS):
-        return Totals.from_bytes(contents[TOTALS])
-
-
-def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
-    state, season, day = from_npz(content), manifest.ratings.season, manifest.ratings.date
-    size = len(state["mean"])
-    if size not in STATE_SIZES or state["mean"].shape != (size,) or state["covariance"].shape != (size, size):
-        raise ValueError(f"it holds a state of shape {state['mean'].shape}; expected one of {STATE_SIZES} values")
-    settings = RatingSettings(**manifest.ratings.model_dump(exclude={"season", "date"}))
-    return RatingFilter(
-        settings,
-        state["mean"],
-        state["covariance"],
-        season,
-        np.datetime64(day),
-        awaits_season=season_on(day) < season,
-    )
-
-
-@contextlib.contextmanager
-def _refusing(source: object, name: str) -> Iterator[None]:
-    """Converts errors while parsing a file to BundleCorrupt with the file name."""
-    try:
-        yield
-    except (ValueError, KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-        raise BundleCorrupt(f"{source}: {name} cannot be read: {error}") from error
-
-
-def ensemble_to_bytes(linear: LinearModels, combination: EnsembleWeights) -> bytes:
-    """Serializes the linear models and the ensemble weights to a .npz file.
-
-    Cubes are written only if any is not 0: earlier releases, which do not know them, read a file without them.
-    """
-    return to_npz(
-        coefficients=linear.coefficients if linear.cubic else linear.coefficients[..., :CUBE],
-        scales=linear.scales,
-        dejavu_weights=combination.dejavu_weights,
-        shrinkage=combination.shrinkage,
-    )
-
-
-def ensemble_from_bytes(content: bytes) -> tuple[LinearModels, EnsembleWeights]:
-    """Deserializes the output of `ensemble_to_bytes`.
-
-    Raises:
-        ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if the content is invalid.
-    """
-    columns = from_npz(content)
-    coefficients = columns["coefficients"]
-    if coefficients.shape[-1] == CUBE:
-        coefficients = np.concatenate([coefficients, np.zeros_like(coefficients[..., :1])], axis=-1)
-    linear = LinearModels(coefficients, columns["scales"])
-    return linear, EnsembleWeights(columns["dejavu_weights"], columns["shrinkage"])
-
-
-def calibration_from_bytes(content: bytes) -> Calibration | LatticeCalibration:
-    """Deserializes a calibration of either kind, which its columns tell.
-
-    Raises:
-        ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if the content is of neither.
-    """
-    return LatticeCalibration.from_bytes(content) if "lattice" in from_npz(content) else Calibration.from_bytes(content)
-
-
-def ratings_to_bytes(state: RatingFilter) -> bytes:
-    """Serializes the state of the rating filter to a .npz file; its settings, season and date are in the manifest."""
-    return to_npz(mean=state.mean, covariance=state.covariance)
-
-
 def publish(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
     """Writes a bundle, verifies it and renames it into place.
 
@@ -353,6 +196,21 @@ def check_target(folder: Path) -> None:
     raise FileExistsError(f"{folder} exists and is not a bundle: name another folder, or remove it")
 
 
+def check_answers(forecaster: Forecaster) -> None:
+    """Checks that a bundle gives its golden answers, and finite ones for every horizon and minute.
+
+    Raises:
+        BundleCorrupt: if it does not.
+    """
+    try:
+        check_golden(forecaster)
+        _check_minutes(forecaster)
+    except BundleCorrupt:
+        raise
+    except Exception as error:  # any: its numbers are of any size and kind
+        raise BundleCorrupt(f"{forecaster.version}: it cannot answer: {error}") from error
+
+
 def check_golden(forecaster: Forecaster) -> None:
     """Compares a bundle's answers to its golden queries with those in its manifest.
 
@@ -370,12 +228,8 @@ def check_golden(forecaster: Forecaster) -> None:
             raise BundleCorrupt(f"{forecaster.version}: a golden query returned {actual}, expected {expected}")
 
 
-def check_minutes(forecaster: Forecaster) -> None:
-    """Check that a bundle answers what-ifs and named forecasts of every horizon and minute with finite numbers.
-
-    Raises:
-        BundleCorrupt: if it does not.
-    """
+def _check_minutes(forecaster: Forecaster) -> None:
+    """Asks for what-ifs and named forecasts of every horizon and minute."""
     queries = [
         ForecastQuery(
             ScorePattern(tuple(lead * slot / slots for slot in range(1, slots + 1))),
@@ -390,11 +244,8 @@ def check_minutes(forecaster: Forecaster) -> None:
         for slots in forecaster.calibration.minutes(horizon)
         for lead, margin in ((0.0, None), (14.0, -4.0), (-40.0, 12.0))
     ]
-    try:
-        for query, answer in zip(queries, forecaster.forecast_many(queries), strict=True):
-            similar = () if answer.explanation is None else answer.explanation.similar_games
-            distances = [each.distance for each in similar]
-            if not np.isfinite([answer.point, answer.home_lead_probability, *answer.distribution, *distances]).all():
-                raise ValueError(f"the {query.horizon.value} from minute {query.pattern.minutes} is not finite")
-    except (ValueError, ArithmeticError, RuntimeError) as error:
-        raise BundleCorrupt(f"{forecaster.version}: it cannot forecast every minute: {error}") from error
+    for query, answer in zip(queries, forecaster.forecast_many(queries), strict=True):
+        similar = () if answer.explanation is None else answer.explanation.similar_games
+        distances = [each.distance for each in similar]
+        if not np.isfinite([answer.point, answer.home_lead_probability, *answer.distribution, *distances]).all():
+            raise ValueError(f"the {query.horizon.value} from minute {query.pattern.minutes} is not finite")

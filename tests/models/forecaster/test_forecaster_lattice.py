@@ -20,7 +20,8 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import CALIBRATION
 from dejavu_models.online_state import INITIAL, OnlineState
-from dejavu_models.registry.bundle import calibration_from_bytes, load_bundle
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.contents import calibration_from_bytes
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,

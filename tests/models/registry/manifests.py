@@ -1,13 +1,15 @@
-"""Changes the manifest of a bundle that a test may modify."""
+"""Changes bundles: the manifest of one that a test may modify, and the files with a manifest that fits them."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dejavu_models.registry.bundle import MANIFEST
+from dejavu_models.manifest import COURSES, Manifest, version_of
+from dejavu_models.registry.bundle import MANIFEST, read_manifest
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -15,3 +17,16 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     manifest = json.loads((folder / MANIFEST).read_text())
     change(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Returns the contents of all files of a bundle."""
+    return {name: (folder / name).read_bytes() for name in read_manifest(folder).all_files}
+
+
+def resealed(manifest: Manifest, files: dict[str, bytes], **fields: Any) -> Manifest:
+    """Returns the manifest with hashes and version recomputed for these files."""
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    courses = hashes.pop(COURSES, None)
+    version = version_of(manifest.dejavu, manifest.ratings, hashes)
+    return manifest.model_copy(update={"files": hashes, "version": version, "courses": courses, **fields})

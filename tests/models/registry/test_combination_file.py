@@ -7,7 +7,7 @@ import numpy as np
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.manifest import COMBINATION
 from dejavu_models.point.linear import CUBE, LinearModels
-from dejavu_models.registry.bundle import ensemble_from_bytes, ensemble_to_bytes
+from dejavu_models.registry.contents import ensemble_from_bytes, ensemble_to_bytes
 from dejavu_models.registry.registry import default_bundle
 
 

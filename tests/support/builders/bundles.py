@@ -22,15 +22,8 @@ from dejavu_models.manifest import CALIBRATION, COMBINATION, RATINGS, TOTALS, Go
 from dejavu_models.point.ensemble import EnsembleWeights
 from dejavu_models.point.linear import SLOPE
 from dejavu_models.ratings import RatingFilter
-from dejavu_models.registry.bundle import (
-    MANIFEST,
-    ensemble_from_bytes,
-    ensemble_to_bytes,
-    load_bundle,
-    publish,
-    ratings_to_bytes,
-    read_manifest,
-)
+from dejavu_models.registry.bundle import MANIFEST, load_bundle, publish, read_manifest
+from dejavu_models.registry.contents import ensemble_from_bytes, ensemble_to_bytes, ratings_to_bytes
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.store.store import ModelStore
 from dejavu_models.types import Forecast

@@ -15,8 +15,6 @@ import multiprocessing
 import os
 import re
 import signal
-import zipfile
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields
@@ -228,5 +226,5 @@ def read_fold(path: Path) -> FoldScores:
         for name in ("train_seasons", "calibration_seasons"):
             values_by_name[name] = tuple(values_by_name[name])
         return FoldScores(**values_by_name, forecasts={name: Forecasts(**values) for name, values in forecasts.items()})
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path}: is not a valid walk-forward fold: {error}; use --fresh to recompute it") from error

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -102,5 +100,5 @@ def games_from_bytes(content: bytes, source: object) -> Games:
     try:
         columns = from_npz(content)
         return Games(*(columns[field.name] for field in fields(Games)))
-    except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error) as error:
+    except (ValueError, KeyError) as error:
         raise DataError(f"{source}: are not the games of a retrain: {error}") from error

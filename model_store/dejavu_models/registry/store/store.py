@@ -24,7 +24,8 @@ from typing import Final
 from dejavu_models.errors import BundleCorrupt, BundleError, BundleIncomplete, BundleNotFound, BundleUnfit, quoted
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import Manifest
-from dejavu_models.registry.bundle import MANIFEST, check_hash, load_contents, parse_manifest, read_manifest
+from dejavu_models.registry.bundle import MANIFEST, check_hash, parse_manifest, read_manifest
+from dejavu_models.registry.contents import load_contents
 from dejavu_models.registry.store.cache import CachedFiles
 from dejavu_models.registry.store.errors import InvalidModelStore
 from dejavu_models.registry.store.folder import FolderContents, FolderFiles, StoredFiles, disk, make_folders

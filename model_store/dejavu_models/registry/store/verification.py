@@ -96,12 +96,11 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Imported under the limits: they take most of the memory.
-    from dejavu_models.registry.bundle import check_golden, check_minutes, load_bundle  # noqa: PLC0415
+    from dejavu_models.registry.bundle import check_answers, load_bundle  # noqa: PLC0415
 
     try:
         forecaster = load_bundle(Path(sys.argv[1]), allow_unfit=True, before_parsing=open_no_more)
-        check_golden(forecaster)
-        check_minutes(forecaster)
+        check_answers(forecaster)
     except BundleError as error:
         print(error)  # noqa: T201 - its result
         sys.exit(_REFUSED)

@@ -165,7 +165,7 @@ class LatticeCalibration:
         """Deserializes the output of `to_bytes`.
 
         Raises:
-            ValueError, KeyError, OSError, zipfile.BadZipFile: if the content is not valid output of `to_bytes`.
+            ValueError, KeyError: if the content is not valid output of `to_bytes`.
         """
         columns = from_npz(content)
         kinds, games = columns["lattice"].tolist(), columns["games"].tolist()

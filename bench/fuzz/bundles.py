@@ -1,0 +1,346 @@
+"""Mutate the files of a bundle by their structure, and load each: none may end the process or raise another error.
+
+    python -m bench.fuzz.bundles [--mutations 10000] [--seed 0] [--file lstm.onnx ...]
+
+An archive of arrays keeps its form while an array gets other values, another type, shape or name; in the ONNX graph a
+field of any depth is dropped, repeated, cut or set; in the manifest a value of any depth. What still loads answers its
+golden queries and every minute, as in a verification. Each mutation is made from its seed, so `--seed N --mutations 1`
+repeats one. The processes that load are forked: one that a signal ends costs its mutation, which is printed.
+
+Of the 47 indexes, the file `index` stands for one at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import io
+import json
+import os
+import random
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dejavu_models.arrays import from_npz
+from dejavu_models.errors import BundleError
+from dejavu_models.manifest import LSTM, Manifest, index_name
+from dejavu_models.point.index import read_index
+from dejavu_models.registry import contents as contents_module
+from dejavu_models.registry.bundle import MANIFEST, check_answers, parse_manifest, read_manifest
+from dejavu_models.registry.contents import load_contents
+from dejavu_models.registry.registry import default_bundle
+
+INDEX: Final = "index"
+MAX_MEMORY: Final = 4 * 1024**3
+
+REFUSED, ACCEPTED, NO_MEMORY = "refused", "accepted", "out of memory"
+
+_NUMBERS: Final = (0, 1, -1, 2**7, 2**8 - 1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, -(2**63))
+_REALS: Final = (0.0, -0.0, 1e-320, 0.5, 1e30, -1e308, float("nan"), float("inf"), float("-inf"))
+_TYPES: Final = (
+    "u1",
+    "i1",
+    "u2",
+    "i2",
+    "u4",
+    "i4",
+    "i8",
+    "u8",
+    "f2",
+    "f4",
+    "f8",
+    "c8",
+    "?",
+    "M8[D]",
+    "U3",
+    ">i2",
+    ">f8",
+)
+_VALUES: Final[tuple[Any, ...]] = (
+    *_NUMBERS,
+    *_REALS,
+    None,
+    True,
+    "",
+    "x" * 10_000,
+    "\x1b[31m",
+    [],
+    {},
+    [[]],
+    [0] * 1000,
+    "2026-11-25",
+)
+
+
+def mutated(content: bytes, name: str, rng: random.Random) -> bytes:
+    """Return a file of a bundle with one to three mutations."""
+    change = (
+        _manifest if name == MANIFEST else _message if name == LSTM else _arrays if content[:2] == b"PK" else _array
+    )
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        content = change(content, rng)
+    return content
+
+
+def _arrays(content: bytes, rng: random.Random) -> bytes:
+    if rng.random() < 0.1:
+        return _bytes(content, rng)
+    try:
+        columns = from_npz(content)
+    except ValueError:
+        return _bytes(content, rng)
+    name = rng.choice(list(columns)) if columns else "none"
+    kind = rng.randrange(10)
+    if kind == 0:
+        columns.pop(name, None)
+    elif kind == 1:
+        columns[rng.choice([*columns, "more"])] = columns[name]
+    else:
+        columns[name] = _other(columns[name], rng)
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **columns)
+    return file.getvalue()
+
+
+def _array(content: bytes, rng: random.Random) -> bytes:
+    if rng.random() < 0.2:
+        return _bytes(content, rng)
+    try:
+        array = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError):
+        return _bytes(content, rng)
+    file = io.BytesIO()
+    np.save(file, _other(array, rng), allow_pickle=False)
+    return file.getvalue()
+
+
+def _other(array: NDArray[Any], rng: random.Random) -> NDArray[Any]:
+    """Return an array with other values, or of another type or shape."""
+    kind = rng.randrange(9)
+    with np.errstate(all="ignore"):
+        if kind == 0:
+            return array.astype(np.dtype(rng.choice(_TYPES))) if array.dtype.kind in "iufb" else array[:0]
+        if kind == 1:
+            return array.reshape(rng.choice([(-1,), (1, *array.shape), (*array.shape, 1), array.shape[::-1]]))
+        if kind == 2:
+            return array[: rng.randrange(len(array) + 1)] if array.ndim else array
+        if kind == 3:
+            return np.concatenate([array, array[-rng.randrange(1, 4) :]]) if array.ndim and len(array) else array
+        if kind == 4:
+            return rng.choice([np.zeros(0, array.dtype), np.zeros((), array.dtype), np.zeros((2, 2, 2), array.dtype)])
+        changed = np.array(array)
+        flat = changed.reshape(-1)
+        if not flat.size or array.dtype.kind not in "iuf":
+            return changed[:0] if changed.ndim else changed
+        places = [rng.randrange(flat.size) for _ in range(rng.choice((1, 1, 5, 50)))]
+        if kind == 5:
+            flat.view(np.uint8)[rng.randrange(flat.nbytes)] ^= 1 << rng.randrange(8)
+        elif kind == 6:
+            flat[places] = flat[places[::-1]]
+        elif array.dtype.kind == "f":
+            flat[places] = rng.choice(_REALS)
+        else:
+            limits = np.iinfo(array.dtype)
+            near = (int(flat[places[0]]) + rng.choice((-1, 1)), flat.size, flat.max(), limits.max, limits.min, 0, 1)
+            flat[places] = np.clip(int(rng.choice(near)), limits.min, limits.max)
+    return changed
+
+
+def _bytes(content: bytes, rng: random.Random) -> bytes:
+    changed = bytearray(content)
+    if rng.random() < 0.3:
+        del changed[rng.randrange(len(changed)) :]
+    for _ in range(rng.randrange(1, 9)):
+        if changed:
+            changed[rng.randrange(len(changed))] = rng.randrange(256)
+    return bytes(changed)
+
+
+def _message(content: bytes, rng: random.Random) -> bytes:
+    """Return an encoded protobuf message in which a field, of itself or of a message in it, is another."""
+    try:
+        fields = list(_fields(content))
+    except (IndexError, ValueError):
+        return _bytes(content, rng) if content else b"\x01"
+    if not fields:
+        return rng.randbytes(3)
+    place = rng.randrange(len(fields))
+    number, kind, value = fields[place]
+    choice = rng.randrange(12)
+    if choice == 0:
+        del fields[place]
+    elif choice == 1:
+        fields.insert(rng.randrange(len(fields)), fields[place])
+    elif choice == 2:
+        fields[place] = (rng.randrange(1, 25), kind, value)
+    elif isinstance(value, int):
+        fields[place] = (number, kind, rng.choice(_NUMBERS) & (2**64 - 1))
+    elif choice == 3:
+        fields[place] = (number, kind, rng.choice((b"", value * 2, value[:-1], b"\xff" * 20, b"/etc/passwd")))
+    else:
+        fields[place] = (number, kind, _message(value, rng))
+    return b"".join(_field(*each) for each in fields)
+
+
+def _fields(content: bytes) -> Iterator[tuple[int, int, int | bytes]]:
+    """Yield number, wire type and value of each field (https://protobuf.dev/programming-guides/encoding/)."""
+    at = 0
+    while at < len(content):
+        tag, at = _varint(content, at)
+        number, kind = tag >> 3, tag & 7
+        if kind == 0:
+            value: int | bytes
+            value, at = _varint(content, at)
+        else:
+            size, at = _varint(content, at) if kind == 2 else ({1: 8, 5: 4}.get(kind, len(content) + 1), at)
+            value, at = content[at : at + size], at + size
+        if at > len(content) or not number:
+            raise ValueError("this is no message")
+        yield number, kind, value
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = content[at]
+        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+        if byte < 128:
+            return value, at
+
+
+def _field(number: int, kind: int, value: int | bytes) -> bytes:
+    tag = _encoded(number << 3 | kind)
+    if isinstance(value, int):
+        return tag + _encoded(value)
+    return tag + (_encoded(len(value)) if kind == 2 else b"") + value
+
+
+def _encoded(value: int) -> bytes:
+    parts = bytearray()
+    while value > 127:
+        parts.append(value & 127 | 128)
+        value >>= 7
+    return bytes((*parts, value))
+
+
+def _manifest(content: bytes, rng: random.Random) -> bytes:
+    try:
+        document = json.loads(content)
+    except ValueError:
+        return content[: rng.randrange(len(content) + 1)]
+    parents = list(_containers(document))
+    parent = rng.choice(parents) if parents else None
+    if parent is None or not parent:
+        return json.dumps(rng.choice(_VALUES)).encode()
+    key = rng.choice(list(parent) if isinstance(parent, dict) else list(range(len(parent))))
+    kind = rng.randrange(8)
+    if kind == 0:
+        del parent[key]
+    elif kind == 1:
+        other = rng.choice(parents)
+        value = parent[key] if not isinstance(parent[key], dict | list) else None
+        if isinstance(other, dict):
+            other[rng.choice([*map(str, other), "more"])] = value
+        else:
+            other.extend([value] * rng.choice((1, 100)))
+    else:
+        number = isinstance(parent[key], int | float) and rng.random() < 0.3
+        parent[key] = parent[key] + rng.choice((-1, 1)) if number else rng.choice(_VALUES)
+    return json.dumps(document).encode()
+
+
+def _containers(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list):
+        yield value
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _containers(each)
+
+
+# Reading the 46 other indexes again takes half of the time of a load.
+contents_module.read_index = functools.lru_cache(maxsize=64)(read_index)  # type: ignore[attr-defined]
+
+
+def load(name: str, seed: int, manifest: Manifest, contents: Mapping[str, bytes]) -> str:
+    """Load the bundle with one mutation, and ask it; return how that ended: one of the three, or the error."""
+    rng = random.Random(f"{name} {seed}")
+    if name == INDEX:
+        name = index_name(rng.choice(manifest.dejavu.minutes))
+    try:
+        changed = mutated(contents[name], name, rng)
+        if name == MANIFEST:
+            manifest = parse_manifest(changed, "bundle")
+            if set(manifest.all_files) - set(contents):
+                return REFUSED  # _read_files does not find one
+        model = load_contents("bundle", manifest, {**contents, name: changed})
+        check_answers(model)
+    except BundleError:
+        return REFUSED
+    except MemoryError:
+        return NO_MEMORY
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"[:200]
+    return ACCEPTED
+
+
+def attack(name: str, seeds: range, bundle: Path) -> Counter[str]:
+    """Load the bundle with the mutation of each seed; return how often which end came, with a seed of each finding."""
+    manifest = read_manifest(bundle)
+    contents = {each: (bundle / each).read_bytes() for each in (*manifest.all_files, MANIFEST)}
+    ends: Counter[str] = Counter()
+    left = list(seeds)
+    while left:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(reading)
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            if "ASAN_OPTIONS" not in os.environ:
+                resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+            with os.fdopen(writing, "w", buffering=1, errors="replace") as told:
+                for seed in left:
+                    told.write(json.dumps(load(name, seed, manifest, contents)) + "\n")
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as told:
+            answers = [json.loads(line) for line in told]
+        _, status = os.waitpid(child, 0)
+        for seed, end in zip(left, answers, strict=False):
+            ends[end if end in (REFUSED, ACCEPTED, NO_MEMORY) else f"{end} (seed {seed})"] += 1
+        if len(answers) < len(left):
+            ends[f"ended by {os.waitstatus_to_exitcode(status)} (seed {left[len(answers)]})"] += 1
+        left = left[len(answers) + 1 :]
+    return ends
+
+
+def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = print) -> int:
+    """Run the program; return 0 if nothing was found, else 1."""
+    parser = argparse.ArgumentParser(description="Mutate the files of a bundle and load them.")
+    parser.add_argument("--mutations", type=int, default=10_000, help="of each file")
+    parser.add_argument("--seed", type=int, default=0, help="first seed")
+    parser.add_argument("--bundle", type=Path, default=default_bundle())
+    parser.add_argument("--file", nargs="*", help="which files; all unless given")
+    options = parser.parse_args(arguments)
+    known = [each for each in read_manifest(options.bundle).all_files if not each.endswith(".index")]
+    found = 0
+    for name in options.file or [MANIFEST, *known, INDEX]:
+        began = time.perf_counter()
+        ends = attack(name, range(options.seed, options.seed + options.mutations), options.bundle)
+        sound = {end: ends.pop(end, 0) for end in (REFUSED, ACCEPTED, NO_MEMORY)}
+        found += sum(ends.values())
+        told = ", ".join(f"{number:,} {end}" for end, number in sound.items())
+        say(f"{name}: {told}; {sum(ends.values())} found, {time.perf_counter() - began:.0f} s")
+        for end in ends:
+            say(f"  {end}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

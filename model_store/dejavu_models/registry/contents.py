@@ -1,0 +1,186 @@
+"""Contents of the files of a bundle: what a forecaster is made of, to and from bytes.
+
+A bundle is data, of any content until it is read: nothing is pickled, no file names another, and each error on the way
+is a BundleCorrupt that names the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from dejavu_feed.off_season import season_on
+from dejavu_models.arrays import from_npz, npz_size, to_npz
+from dejavu_models.errors import BundleCorrupt
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.manifest import (
+    CALIBRATION,
+    COMBINATION,
+    COURSES,
+    ENTRIES,
+    LSTM,
+    RATINGS,
+    TOTALS,
+    Manifest,
+    index_name,
+)
+from dejavu_models.point.courses import Courses, courses_from_bytes
+from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries
+from dejavu_models.point.ensemble import EnsembleWeights, PointEnsemble
+from dejavu_models.point.graph import Graph
+from dejavu_models.point.index import VectorIndex, join_graphs, read_index
+from dejavu_models.point.linear import CUBE, LinearModels
+from dejavu_models.point.lstm import Lstm
+from dejavu_models.ratings import STATE_SIZES, RatingFilter
+from dejavu_models.team_filter import RatingSettings
+from dejavu_models.totals.totals import Totals
+from dejavu_models.types import HORIZONS, MarginSource
+from dejavu_models.uncertainty.calibration import Calibration, Situation
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
+
+MAX_SIZE = 256 * 1024**2
+"""Most bytes that the arrays of a bundle take; those of the default bundle take 20 MB."""
+
+
+def load_contents(source: object, manifest: Manifest, contents: Mapping[str, bytes]) -> Forecaster:
+    """Loads a forecaster from the contents of a bundle's files.
+
+    Args:
+        source: what they are of, for messages.
+        manifest: the manifest.
+        contents: content of each of its files (`all_files`), whose hashes the caller has checked.
+
+    Raises:
+        BundleCorrupt: if a file cannot be read; the message names it.
+    """
+    record = manifest.dejavu
+    _check_size(source, contents)
+    with _refusing(source, LSTM):
+        lstm = Lstm(contents[LSTM])
+    with _refusing(source, COMBINATION):
+        linear, combination = ensemble_from_bytes(contents[COMBINATION])
+    with _refusing(source, CALIBRATION):
+        calibration = calibration_from_bytes(contents[CALIBRATION])
+        forecast_from = {minute for horizon in HORIZONS for minute in calibration.minutes(horizon)}
+        if stray := forecast_from ^ set(record.minutes):
+            raise ValueError(f"it and the manifest differ in minutes {sorted(stray)}")
+        for horizon in HORIZONS:
+            for minute in calibration.minutes(horizon):
+                sources = (Situation(horizon, minute, source) for source in MarginSource)
+                if any(calibration.smallest_alpha_of(situation) is None for situation in sources):
+                    raise ValueError(f"for {horizon.value} from minute {minute} it lacks a margin source")
+    with _refusing(source, RATINGS):
+        ratings = _ratings_from_bytes(contents[RATINGS], manifest)
+    with _refusing(source, ENTRIES):
+        entries = Entries.from_bytes(contents[ENTRIES])
+        if len(entries) != sum(record.entries):
+            raise ValueError(f"it holds {len(entries)} entries, the manifest says {sum(record.entries)}")
+    courses: dict[int, Courses] = {}
+    if manifest.courses is not None:
+        with _refusing(source, COURSES):
+            courses = courses_from_bytes(contents[COURSES], dict(zip(record.minutes, record.entries, strict=True)))
+    indexes: dict[int, VectorIndex] = {}
+    graphs: dict[int, Graph] = {}
+    for minute, count in zip(record.minutes, record.entries, strict=True):
+        with _refusing(source, name := index_name(minute)):
+            index = read_index(contents[name], minute, count)
+            if isinstance(index, Graph):
+                graphs[minute] = index
+            else:
+                indexes[minute] = index
+    indexes |= join_graphs(graphs, record.neighbours)
+    minutes, start = {}, 0
+    for minute, count in zip(record.minutes, record.entries, strict=True):
+        # After a minute or two there are few distinct patterns, so a database may have fewer entries than neighbours.
+        query_settings = DejavuSettings(record.recency, min(record.neighbours, count), record.kernel)
+        rows = entries.rows(start, start + count)
+        minutes[minute] = Dejavu(indexes[minute], rows, query_settings, courses.get(minute))
+        start += count
+    models = PointEnsemble(linear, lstm, minutes, combination)
+    return Forecaster(manifest, models, calibration, ratings, _totals_from_bytes(source, contents))
+
+
+def _check_size(source: object, contents: Mapping[str, bytes]) -> None:
+    size = 0
+    for name, content in contents.items():
+        with _refusing(source, name):
+            size += npz_size(content) if content.startswith(b"PK") else len(content)
+            if size > MAX_SIZE:
+                raise ValueError(f"with it, the arrays take {size:,} bytes; expected {MAX_SIZE:,} at most")
+
+
+def _totals_from_bytes(source: object, contents: Mapping[str, bytes]) -> Totals | None:
+    if TOTALS not in contents:
+        return None
+    with _refusing(source, TOTALS):
+        return Totals.from_bytes(contents[TOTALS])
+
+
+def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
+    state, season, day = from_npz(content), manifest.ratings.season, manifest.ratings.date
+    size = len(state["mean"])
+    if size not in STATE_SIZES or state["mean"].shape != (size,) or state["covariance"].shape != (size, size):
+        raise ValueError(f"it holds a state of shape {state['mean'].shape}; expected one of {STATE_SIZES} values")
+    if not (np.isfinite(state["mean"]).all() and np.isfinite(state["covariance"]).all()):
+        raise ValueError("it holds numbers that are not finite")
+    settings = RatingSettings(**manifest.ratings.model_dump(exclude={"season", "date"}))
+    return RatingFilter(
+        settings,
+        state["mean"],
+        state["covariance"],
+        season,
+        np.datetime64(day),
+        awaits_season=season_on(day) < season,
+    )
+
+
+@contextlib.contextmanager
+def _refusing(source: object, name: str) -> Iterator[None]:
+    """Converts errors while parsing a file to BundleCorrupt with the file name: any, as the file has any content."""
+    try:
+        yield
+    except Exception as error:
+        raise BundleCorrupt(f"{source}: {name} cannot be read: {error}") from error
+
+
+def ensemble_to_bytes(linear: LinearModels, combination: EnsembleWeights) -> bytes:
+    """Serializes the linear models and the ensemble weights to a .npz file.
+
+    Cubes are written only if any is not 0: earlier releases, which do not know them, read a file without them.
+    """
+    return to_npz(
+        coefficients=linear.coefficients if linear.cubic else linear.coefficients[..., :CUBE],
+        scales=linear.scales,
+        dejavu_weights=combination.dejavu_weights,
+        shrinkage=combination.shrinkage,
+    )
+
+
+def ensemble_from_bytes(content: bytes) -> tuple[LinearModels, EnsembleWeights]:
+    """Deserializes the output of `ensemble_to_bytes`.
+
+    Raises:
+        ValueError, KeyError: if the content is invalid.
+    """
+    columns = from_npz(content)
+    coefficients = columns["coefficients"]
+    if coefficients.shape[-1] == CUBE:
+        coefficients = np.concatenate([coefficients, np.zeros_like(coefficients[..., :1])], axis=-1)
+    linear = LinearModels(coefficients, columns["scales"])
+    return linear, EnsembleWeights(columns["dejavu_weights"], columns["shrinkage"])
+
+
+def calibration_from_bytes(content: bytes) -> Calibration | LatticeCalibration:
+    """Deserializes a calibration of either kind, which its columns tell.
+
+    Raises:
+        ValueError, KeyError: if the content is of neither.
+    """
+    return LatticeCalibration.from_bytes(content) if "lattice" in from_npz(content) else Calibration.from_bytes(content)
+
+
+def ratings_to_bytes(state: RatingFilter) -> bytes:
+    """Serializes the state of the rating filter to a .npz file; its settings, season and date are in the manifest."""
+    return to_npz(mean=state.mean, covariance=state.covariance)

@@ -1,0 +1,101 @@
+"""Contents of a bundle's files: any that the trainer does not write is refused by the name of the file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.models.registry.manifests import contents, resealed
+from tests.support.builders.calibrations import earlier_calibration
+
+from dejavu_models.arrays import from_npz, to_npz
+from dejavu_models.errors import BundleCorrupt
+from dejavu_models.manifest import CALIBRATION, COMBINATION, ENTRIES, LSTM, RATINGS, TOTALS, index_name
+from dejavu_models.registry.bundle import publish, read_manifest
+from dejavu_models.registry.contents import load_contents
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.types import MarginSource
+from dejavu_models.uncertainty.calibration import Calibration
+
+
+@pytest.mark.parametrize("name", [LSTM, COMBINATION, ENTRIES, CALIBRATION, RATINGS, index_name(18)])
+def test_a_file_of_another_form_is_refused_though_its_hash_fits(small_bundle: Path, tmp_path: Path, name: str) -> None:
+    """Hashes detect corruption; a file packed by mistake with a correct hash must also be rejected by name."""
+    files = contents(small_bundle) | {name: b"PK\x03\x04 something else" * 10}
+    with pytest.raises(BundleCorrupt, match=name):
+        publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
+
+
+def test_fewer_entries_than_the_manifest_says_are_refused(small_bundle: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(small_bundle)
+    counts = manifest.dejavu.entries
+    more = manifest.dejavu.model_copy(update={"entries": (counts[0] + 1, *counts[1:])})
+    files = contents(small_bundle)
+    said = rf"entries.npz .*{sum(counts)} entries, the manifest says {sum(counts) + 1}"
+    with pytest.raises(BundleCorrupt, match=said):
+        publish(tmp_path / "mistaken", resealed(manifest.model_copy(update={"dejavu": more}), files), files)
+
+
+def test_a_calibration_of_other_minutes_than_the_databases_is_refused(small_bundle: Path, tmp_path: Path) -> None:
+    files = contents(small_bundle)
+    calibration = earlier_calibration()
+    without = {key: each for key, each in calibration.distributions.items() if key.minute != 30}
+    files[CALIBRATION] = Calibration(without).to_bytes()
+    with pytest.raises(BundleCorrupt, match=r"calibration.npz .*differ in minutes \[30\]"):
+        publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
+
+
+def test_a_calibration_that_lacks_a_kind_of_margin_is_refused(small_bundle: Path, tmp_path: Path) -> None:
+    files = contents(small_bundle)
+    calibration = earlier_calibration()
+    without = {key: each for key, each in calibration.distributions.items() if key[1:] != (30, MarginSource.RATED)}
+    files[CALIBRATION] = Calibration(without).to_bytes()
+    with pytest.raises(BundleCorrupt, match=r"calibration.npz .*final from minute 30 it lacks a margin source"):
+        publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
+
+
+@pytest.mark.parametrize("size", [30, 33, 36])
+def test_ratings_of_another_number_of_values_are_refused(small_bundle: Path, tmp_path: Path, size: int) -> None:
+    files = contents(small_bundle) | {RATINGS: to_npz(mean=np.zeros(size), covariance=np.eye(size))}
+    with pytest.raises(BundleCorrupt, match=rf"ratings.npz .*\({size},\); expected one of \(31, 35\) values"):
+        publish(tmp_path / "mistaken", resealed(read_manifest(small_bundle), files), files)
+
+
+def _empty(array: NDArray[Any]) -> NDArray[Any]:
+    return np.atleast_1d(array)[..., :0]
+
+
+@pytest.mark.parametrize("change", [np.ravel, np.array_str, _empty])
+def test_a_file_whose_arrays_have_another_shape_or_type_is_refused_by_its_name(
+    change: Callable[[NDArray[Any]], NDArray[Any]],
+) -> None:
+    folder = default_bundle()
+    for name in (COMBINATION, CALIBRATION, RATINGS, TOTALS, ENTRIES):
+        files = contents(folder)
+        columns = from_npz(files[name])
+        files[name] = to_npz(**{column: np.asarray(change(array)) for column, array in columns.items()})
+        with pytest.raises(BundleCorrupt, match=f"{name} cannot be read"):
+            load_contents("x", read_manifest(folder), files)
+
+
+def test_archives_that_unpack_to_too_much_are_refused_before_they_are_unpacked() -> None:
+    folder = default_bundle()
+    files = contents(folder) | {COMBINATION: to_npz(coefficients=np.zeros(2**25))}
+    assert len(files[COMBINATION]) < 2**20
+    with pytest.raises(
+        BundleCorrupt, match=rf"{COMBINATION} .* 2\d\d,\d\d\d,\d\d\d bytes; expected 268,435,456 at most"
+    ):
+        load_contents("x", read_manifest(folder), files)
+
+
+def test_pickles_are_never_opened(small_bundle: Path, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, coefficients=np.array([{"an": "object"}], dtype=object))
+    files = contents(small_bundle) | {COMBINATION: buffer.getvalue()}
+    with pytest.raises(BundleCorrupt, match="allow_pickle"):
+        publish(tmp_path / "pickled", resealed(read_manifest(small_bundle), files), files)

@@ -4,8 +4,9 @@
 
 An archive of arrays keeps its form while an array gets other values, another type, shape or name; in the ONNX graph a
 field of any depth is dropped, repeated, cut or set; in the manifest a value of any depth. What still loads answers its
-golden queries and every minute, as in a verification. Each mutation is made from its seed, so `--seed N --mutations 1`
-repeats one. The processes that load are forked: one that a signal ends costs its mutation, which is printed.
+golden queries and every minute, as in a verification. A file that is opened on the way is a finding too. Each mutation
+is made from its seed, so `--seed N --mutations 1` repeats one. The processes that load are forked: one that a signal
+ends costs its mutation, which is printed.
 
 Of the 47 indexes, the file `index` stands for one at a time.
 """
@@ -64,6 +65,9 @@ _TYPES: Final = (
     ">i2",
     ">f8",
 )
+_EXTERNAL: Final = b"\x0a\x08location\x12\x0b/etc/passwd"
+"""An entry of a tensor's `external_data`, as ONNX encodes it."""
+
 _VALUES: Final[tuple[Any, ...]] = (
     *_NUMBERS,
     *_REALS,
@@ -172,7 +176,9 @@ def _message(content: bytes, rng: random.Random) -> bytes:
         return _bytes(content, rng) if content else b"\x01"
     if not fields:
         return rng.randbytes(3)
-    place = rng.randrange(len(fields))
+    # By their sizes half of the time, since most fields of the whole are of no consequence.
+    sizes = [1 if isinstance(value, int) else 1 + len(value) for *_, value in fields]
+    [place] = rng.choices(range(len(fields)), sizes if rng.random() < 0.5 else None)
     number, kind, value = fields[place]
     choice = rng.randrange(12)
     if choice == 0:
@@ -184,7 +190,7 @@ def _message(content: bytes, rng: random.Random) -> bytes:
     elif isinstance(value, int):
         fields[place] = (number, kind, rng.choice(_NUMBERS) & (2**64 - 1))
     elif choice == 3:
-        fields[place] = (number, kind, rng.choice((b"", value * 2, value[:-1], b"\xff" * 20, b"/etc/passwd")))
+        fields[place] = (number, kind, rng.choice((b"", value * 2, value[:-1], b"\xff" * 20, _EXTERNAL)))
     else:
         fields[place] = (number, kind, _message(value, rng))
     return b"".join(_field(*each) for each in fields)
@@ -268,25 +274,43 @@ def _containers(value: Any) -> Iterator[Any]:
 contents_module.read_index = functools.lru_cache(maxsize=64)(read_index)  # type: ignore[attr-defined]
 
 
+_opened: list[str] = []
+
+
+def _watch_opened_files() -> None:
+    """Note each file that this process opens from now on, but modules."""
+
+    def note(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("open", "os.listdir", "socket.connect") and not str(arguments[0]).endswith((".py", ".pyc", ".so")):
+            _opened.append(str(arguments[0]))
+
+    sys.addaudithook(note)
+
+
 def load(name: str, seed: int, manifest: Manifest, contents: Mapping[str, bytes]) -> str:
-    """Load the bundle with one mutation, and ask it; return how that ended: one of the three, or the error."""
+    """Load the bundle with one mutation, and ask it; return how that ended: one of the three, or what was found."""
     rng = random.Random(f"{name} {seed}")
     if name == INDEX:
         name = index_name(rng.choice(manifest.dejavu.minutes))
+    changed = mutated(contents[name], name, rng)
+    _opened.clear()
     try:
-        changed = mutated(contents[name], name, rng)
-        if name == MANIFEST:
-            manifest = parse_manifest(changed, "bundle")
-            if set(manifest.all_files) - set(contents):
-                return REFUSED  # _read_files does not find one
-        model = load_contents("bundle", manifest, {**contents, name: changed})
-        check_answers(model)
+        end = _load(name, manifest, {**contents, name: changed})
     except BundleError:
-        return REFUSED
+        end = REFUSED
     except MemoryError:
-        return NO_MEMORY
+        end = NO_MEMORY
     except Exception as error:
         return f"{type(error).__name__}: {error}"[:200]
+    return f"opened {', '.join(_opened)}" if _opened else end
+
+
+def _load(name: str, manifest: Manifest, contents: Mapping[str, bytes]) -> str:
+    if name == MANIFEST:
+        manifest = parse_manifest(contents[MANIFEST], "bundle")
+        if set(manifest.all_files) - set(contents):
+            return REFUSED  # load_bundle does not find one
+    check_answers(load_contents("bundle", manifest, contents))
     return ACCEPTED
 
 
@@ -304,6 +328,7 @@ def attack(name: str, seeds: range, bundle: Path) -> Counter[str]:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             if "ASAN_OPTIONS" not in os.environ:
                 resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+            _watch_opened_files()
             with os.fdopen(writing, "w", buffering=1, errors="replace") as told:
                 for seed in left:
                     told.write(json.dumps(load(name, seed, manifest, contents)) + "\n")

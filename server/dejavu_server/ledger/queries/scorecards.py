@@ -236,7 +236,7 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
 
 
 def _bets(rows: Sequence[Any], sequence: NDArray[np.int64], differential: Floats) -> dict[str, Floats]:
-    """Returns stake, profit, expected profit and caps of each forecast, as shares of the bankroll; NaN without a market.
+    """Returns stake, profit, expected profit and caps of each forecast, as shares; NaN without a market.
 
     Args:
         rows: forecast_sequence, line, side, decimal_odds, stake_fraction of each market, the expected values of its

@@ -111,7 +111,7 @@ def market(
         home_odds: odds of the home side: American if a whole number ≥ 100 or below 0 (−110), otherwise decimal (1.91).
         away_odds: odds of the away side, read by the same rule.
         bankroll: amount available for stakes, in any currency; None for 1, which makes stakes shares of the bankroll.
-        game_staked: amount of it that you have staked on this game already; towards the caps of a game and of an evening
+        game_staked: amount of it that you have staked on this game already: towards its caps of a game and an evening
             the server counts only what you state.
         evening_staked: amount of it that you have staked this evening already, on this game and others; None for
             game_staked.

@@ -15,19 +15,27 @@ from dejavu_models.betting import (
     MarketSide,
     RiskLevel,
     StakingPolicy,
+    TotalMarket,
     american_to_decimal,
     evaluate_market,
     risk_of,
 )
 from dejavu_models.errors import InvalidMarket
 
-ANY_ODDS = (-math.inf, math.inf)
 LINES = st.integers(-200, 200).map(lambda halves: halves / 2)
 ODDS = st.floats(1.01, 1000)
+SHARES = st.floats(0, 1)
 POLICIES = st.builds(
-    StakingPolicy, st.floats(0, 1), st.floats(0, 1), st.floats(0, 1, exclude_max=True), st.sampled_from([0.15, 1.0])
+    StakingPolicy,
+    model_share=SHARES,
+    kelly_fraction=SHARES,
+    game_cap=SHARES,
+    evening_cap=SHARES,
+    confidence_threshold=st.floats(0, 1, exclude_max=True),
+    max_edge=st.sampled_from([0.15, 1.0]),
 )
-ANY_EDGE = replace(DEFAULT_POLICY, max_edge=1.0)
+MODEL_ALONE = StakingPolicy(model_share=1.0, game_cap=0.05, evening_cap=1.0)
+ANY_EDGE = replace(MODEL_ALONE, max_edge=1.0)
 AtLeast = Callable[[int], float]
 
 
@@ -50,6 +58,11 @@ def triples(draw: st.DrawFn) -> tuple[float, float]:
     """Draws probabilities of a home win and of a push, in thousandths to limit rounding errors of sums."""
     home = draw(st.integers(0, 1000))
     return home / 1000, draw(st.integers(0, 1000 - home)) / 1000
+
+
+def fair(odds: float) -> Market:
+    """Returns a market at line 0 whose prices have no margin."""
+    return Market(0.0, odds, odds / (odds - 1))
 
 
 def mirrored(market: Market) -> Market:
@@ -92,11 +105,41 @@ def test_a_market_at_its_bounds_is_one(market: tuple[float, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "policy", [(-0.1, 0.05, 0.5), (1.1, 0.05, 0.5), (math.nan, 0.05, 0.5), (0.25, 1.5, 0.5), (0.25, 0.05, 1.0)]
+    ("field", "value"),
+    [
+        ("kelly_fraction", -0.1),
+        ("kelly_fraction", 1.1),
+        ("model_share", math.nan),
+        ("game_cap", 1.5),
+        ("evening_cap", -1.0),
+        ("confidence_threshold", 1.0),
+    ],
 )
-def test_a_policy_stakes_no_less_than_nothing_and_no_more_than_all(policy: tuple[float, float, float]) -> None:
-    with pytest.raises(ValueError, match="; expected "):
-        StakingPolicy(*policy)
+def test_a_policy_stakes_no_less_than_nothing_and_no_more_than_all(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"^{field}: {value}; expected "):
+        replace(DEFAULT_POLICY, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("staked", "field", "expected"),
+    [
+        ({"game_staked": -1.0}, "game_staked", "a number from 0 to the bankroll, 100"),
+        ({"game_staked": math.nan}, "game_staked", "a number from 0 to the bankroll, 100"),
+        ({"game_staked": 101.0, "evening_staked": 101.0}, "game_staked", "a number from 0 to the bankroll, 100"),
+        ({"evening_staked": 101.0}, "evening_staked", "a number from game_staked, 0, to the bankroll, 100"),
+        ({"evening_staked": math.inf}, "evening_staked", "a number from game_staked, 0, to the bankroll, 100"),
+        (
+            {"game_staked": 20.0, "evening_staked": 10.0},
+            "evening_staked",
+            "a number from game_staked, 20, to the bankroll, 100",
+        ),
+    ],
+)
+def test_what_is_staked_already_is_part_of_the_bankroll(staked: dict[str, float], field: str, expected: str) -> None:
+    for name, made in (("market", Market), ("total_market", TotalMarket)):
+        with pytest.raises(InvalidMarket) as refused:
+            made(5.0, 2.0, 2.0, 100.0, **staked)  # type: ignore[arg-type]
+        assert (refused.value.field, refused.value.expected) == (f"{name}.{field}", expected)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +164,7 @@ def test_american_odds_below_a_hundred_are_none(american: int) -> None:
 
 def test_a_bet_is_weighed_as_the_books_do_it() -> None:
     """60 % at even money: expected value 0.2, Kelly 0.2 (Thorp 2006, section 2); a quarter of it equals the cap."""
-    answer = evaluate_market(Market(0.0, 2.0, 1.9, bankroll=1000.0), three(0.6, 0.0))
+    answer = evaluate_market(Market(0.0, 2.0, 1.9, bankroll=1000.0), three(0.6, 0.0), MODEL_ALONE)
     assert answer.home.expected_value == pytest.approx(0.2)
     assert answer.home.kelly_fraction == pytest.approx(0.2)
     assert answer.home.stake_fraction == pytest.approx(0.05)
@@ -183,7 +226,7 @@ def test_risk_grows_with_the_stake_and_with_the_chance_to_lose_it() -> None:
 def test_every_answer_keeps_its_bounds(
     line: float, home: float, away: float, at_least: AtLeast, policy: StakingPolicy, bankroll: float
 ) -> None:
-    answer = evaluate_market(Market(line, home, away, bankroll), at_least, policy, ANY_ODDS)
+    answer = evaluate_market(Market(line, home, away, bankroll), at_least, policy)
     assert 0 <= answer.push_probability <= 1
     assert answer.overround > -1
     for side in (answer.home, answer.away):
@@ -191,9 +234,10 @@ def test_every_answer_keeps_its_bounds(
         assert 0 < side.implied_probability < 1
         assert -1 - 1e-12 <= side.expected_value <= side.decimal_odds - 1 + 1e-9
         assert 0 <= side.kelly_fraction <= 1
-        assert side.stake_fraction <= min(policy.kelly_cap, side.kelly_fraction * policy.kelly_fraction + 1e-15)
+        assert side.stake_fraction <= side.kelly_fraction * policy.kelly_fraction + 1e-15
         assert 0 <= side.stake == side.stake_fraction * bankroll
-        assert (side.kelly_fraction > 0) == (side.expected_value > 0 and not answer.implausible)
+        refused = answer.implausible or answer.mismatched
+        assert (side.kelly_fraction > 0) == (side.expected_value > 1e-9 and not refused)
     chosen = {MarketSide.HOME: answer.home, MarketSide.AWAY: answer.away, None: None}[answer.side]
     assert answer.stake == (chosen.stake if chosen else 0)
     if chosen:
@@ -236,11 +280,11 @@ def test_home_and_away_are_treated_alike(line: float, home: float, away: float, 
     ],
 )
 def test_an_implausible_edge_has_no_stake(odds: tuple[float, float], wins: float, implausible: bool) -> None:
-    answer = evaluate_market(Market(0.0, *odds, bankroll=1000.0), three(wins, 0.0))
+    answer = evaluate_market(Market(0.0, *odds, bankroll=1000.0), three(wins, 0.0), MODEL_ALONE)
     without_limit = evaluate_market(Market(0.0, *odds, bankroll=1000.0), three(wins, 0.0), ANY_EDGE)
     assert answer.implausible is implausible
     if not implausible:
-        assert answer == without_limit
+        assert answer == replace(without_limit, policy=MODEL_ALONE)
         return
     assert without_limit.stake > 0
     assert (answer.side, answer.stake, answer.risk_level) == (None, 0.0, RiskLevel.LOW)
@@ -263,19 +307,17 @@ def test_an_implausible_edge_has_no_stake(odds: tuple[float, float], wins: float
 )
 def test_prices_that_do_not_belong_together_have_no_stake(odds: tuple[float, float], mismatched: bool) -> None:
     answer = evaluate_market(Market(0.0, *odds), three(0.7, 0.0), ANY_EDGE)
-    without_limit = evaluate_market(Market(0.0, *odds), three(0.7, 0.0), ANY_EDGE, ANY_ODDS)
     assert answer.mismatched is mismatched
-    if not mismatched:
-        assert answer == without_limit
-        return
-    assert (answer.side, answer.stake, answer.implausible) == (None, 0.0, False)
-    assert [side.stake_fraction for side in (answer.home, answer.away)] == [0.0, 0.0]
-    assert answer.home.expected_value == without_limit.home.expected_value
+    assert (answer.side is None, answer.stake == 0.0, answer.implausible) == (mismatched, mismatched, False)
+    assert [side.stake_fraction > 0.0 for side in (answer.home, answer.away)] == [not mismatched, False]
+    assert answer.home.expected_value == pytest.approx(0.7 * odds[0] - 1.0)
 
 
 def test_without_the_ratings_of_the_teams_there_is_no_stake() -> None:
     market = Market(0.0, 2.0, 2.0, bankroll=1000.0)
-    answer, rated = (evaluate_market(market, three(0.55, 0.0), unrated=unrated) for unrated in (True, False))
+    answer, rated = (
+        evaluate_market(market, three(0.55, 0.0), MODEL_ALONE, unrated=unrated) for unrated in (True, False)
+    )
     assert rated.stake > 0
     assert answer.unrated
     assert not rated.unrated
@@ -292,7 +334,7 @@ def test_pushes_are_no_part_of_the_edge() -> None:
 
 
 def home_of(odds: float, wins: float, push: float) -> MarketAnswer:
-    return evaluate_market(Market(0.0, odds, 2.0), three(wins, push), ANY_EDGE, ANY_ODDS)
+    return evaluate_market(fair(odds), three(wins, push), ANY_EDGE)
 
 
 @given(ODDS, triples(), st.integers(1, 1000))
@@ -334,3 +376,90 @@ def test_no_other_share_of_a_bankroll_makes_it_grow_faster_than_kelly_s(
     assert kelly < 1
     for other in (0.0, kelly / 2, (kelly + 1) / 2, min(kelly + 0.01, 0.999), max(kelly - 0.01, 0.0)):
         assert growth(kelly) >= growth(other) - 1e-12
+
+
+# The market's probability, and the caps of a game and of an evening.
+
+
+def test_a_stake_counts_on_half_of_what_the_model_knows_better() -> None:
+    """The model says 60 %, the market 50 %: staked by 55 %, which at 1.95 is a Kelly fraction of 7.6 %, a quarter of it."""
+    answer = evaluate_market(Market(0.0, 1.95, 1.95, bankroll=1000.0), three(0.6, 0.0), StakingPolicy())
+    assert (answer.home.win_probability, answer.home.fair_probability) == (0.6, 0.5)
+    assert answer.home.staking_probability == pytest.approx(0.55)
+    assert answer.away.staking_probability == pytest.approx(0.45)
+    assert answer.home.expected_value == pytest.approx(0.55 * 1.95 - 1)
+    assert answer.home.kelly_fraction == pytest.approx(0.0725 / 0.95)
+    assert answer.stake == pytest.approx(1000 * 0.0725 / 0.95 / 4)
+
+
+def test_a_push_is_no_part_of_what_the_market_says() -> None:
+    answer = evaluate_market(Market(0.0, 1.9, 2.0), three(0.45, 0.2))
+    assert answer.home.fair_probability == pytest.approx(0.8 * 2.0 / 3.9)
+    for name in ("win_probability", "fair_probability", "staking_probability"):
+        assert getattr(answer.home, name) + getattr(answer.away, name) + 0.2 == pytest.approx(1)
+
+
+@given(st.floats(1.01, 100), triples(), POLICIES, st.floats(0.0, 0.15))
+def test_the_market_s_own_probability_stakes_nothing_at_the_market_s_price(
+    odds: float, triple: tuple[float, float], policy: StakingPolicy, margin: float
+) -> None:
+    implied = (1 + margin) / odds, (1 + margin) * (1 - 1 / odds)
+    assume(max(implied) < 0.999)
+    market = Market(0.0, 1 / implied[0], 1 / implied[1])
+    answer = evaluate_market(market, three(*triple), replace(policy, model_share=0.0))
+    assert (answer.side, answer.home.stake_fraction, answer.away.stake_fraction) == (None, 0.0, 0.0)
+
+
+@st.composite
+def staked(draw: st.DrawFn) -> tuple[float, float]:
+    """Draws shares of a bankroll that are staked on a game and on its evening."""
+    low, high = sorted((draw(SHARES), draw(SHARES)))
+    return low, high
+
+
+@given(LINES, st.floats(1.05, 20), st.floats(-0.01, 0.15), DISTRIBUTIONS, POLICIES, st.floats(0.01, 1e9), staked())
+def test_no_stake_exceeds_what_is_left_of_the_caps_of_a_game_and_an_evening(
+    line: float,
+    odds: float,
+    margin: float,
+    at_least: AtLeast,
+    policy: StakingPolicy,
+    bankroll: float,
+    before: tuple[float, float],
+) -> None:
+    away = 1 / (1 + margin - 1 / odds)
+    assume(1 < away <= 1000)
+    on_game, on_evening = (share * bankroll for share in before)
+    market = Market(line, odds, away, bankroll, game_staked=on_game, evening_staked=on_evening)
+    answer = evaluate_market(market, at_least, policy)
+    for side in (answer.home, answer.away):
+        assert side.stake_fraction <= max(0.0, policy.game_cap - before[0]) + 1e-12
+        assert side.stake_fraction <= max(0.0, policy.evening_cap - before[1]) + 1e-12
+    unbound = evaluate_market(Market(line, odds, away, bankroll), at_least, policy)
+    assert answer.stake <= unbound.stake * (1 + 1e-12)
+
+
+@given(st.floats(1.1, 20), triples(), SHARES, SHARES)
+def test_the_more_the_model_counts_the_more_is_staked_on_what_it_holds_likelier(
+    odds: float, triple: tuple[float, float], one: float, other: float
+) -> None:
+    less, more = sorted((one, other))
+    low, high = (
+        evaluate_market(fair(odds), three(*triple), replace(ANY_EDGE, model_share=share)) for share in (less, more)
+    )
+    for name in ("home", "away"):
+        cautious, bold = getattr(low, name), getattr(high, name)
+        assert cautious.stake_fraction <= bold.stake_fraction + 1e-12
+        ends = sorted((bold.fair_probability, bold.win_probability))
+        assert ends[0] - 1e-12 <= bold.staking_probability <= ends[1] + 1e-12
+
+
+def test_bets_of_an_evening_that_state_what_is_staked_keep_its_caps() -> None:
+    """Of games at 2 % each the third has what is left of 5 %, and a second bet on a game nothing."""
+    stakes: list[float] = []
+    for _ in range(4):
+        market = Market(0.0, 2.0, 2.0, bankroll=1000.0, evening_staked=sum(stakes))
+        stakes.append(evaluate_market(market, three(0.65, 0.0), replace(DEFAULT_POLICY, kelly_fraction=1.0)).stake)
+    assert stakes == pytest.approx([20.0, 20.0, 10.0, 0.0])
+    again = Market(0.0, 2.0, 2.0, bankroll=1000.0, game_staked=20.0, evening_staked=20.0)
+    assert evaluate_market(again, three(0.65, 0.0)).side is None

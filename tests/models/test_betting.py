@@ -382,7 +382,7 @@ def test_no_other_share_of_a_bankroll_makes_it_grow_faster_than_kelly_s(
 
 
 def test_a_stake_counts_on_half_of_what_the_model_knows_better() -> None:
-    """The model says 60 %, the market 50 %: staked by 55 %, which at 1.95 is a Kelly fraction of 7.6 %, a quarter of it."""
+    """The model says 60 %, the market 50 %: staked by 55 %, at 1.95 a Kelly fraction of 7.6 %, of which a quarter."""
     answer = evaluate_market(Market(0.0, 1.95, 1.95, bankroll=1000.0), three(0.6, 0.0), StakingPolicy())
     assert (answer.home.win_probability, answer.home.fair_probability) == (0.6, 0.5)
     assert answer.home.staking_probability == pytest.approx(0.55)

@@ -266,6 +266,17 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     append(database, entry)
 
 
+@KINDS.step("entries", "the stake of a market, to a smaller one", "answer")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    entry = last(database, codec.MARKET)
+    answer = entry["payload"]["answer"]
+    for each in (answer, answer["home"], answer["away"]):
+        each["stake"] /= 2
+        if "stake_fraction" in each:
+            each["stake_fraction"] /= 2
+    append(database, entry)
+
+
 @KINDS.step("entries", "the win probabilities of a market", "answer")
 def _(database: sqlite3.Connection, _: Path) -> None:
     entry = _market(database)

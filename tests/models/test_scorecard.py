@@ -278,6 +278,49 @@ def test_a_return_has_an_interval_over_games() -> None:
     assert record.expected_profit == pytest.approx(0.017)
 
 
+def test_bets_of_the_record_keep_the_caps_of_a_game_and_of_an_evening() -> None:
+    """In the order in which they were recorded: 2 + 1 % on game 0, nothing more on it, 2 of 3 % left on game 1."""
+    told = [(0, 1, 0.02, 2), (0, 1, 0.02, 3), (0, 1, 0.03, 4), (1, 1, 0.04, 9), (2, 1, 0.02, 10), (3, 2, 0.02, 1)]
+    rows = [
+        {
+            "game": game,
+            "day": day,
+            "stake": stake,
+            "profit": -stake,
+            "expected_profit": 0.1 * stake,
+            "sequence": sequence,
+            "game_cap": 0.03,
+            "evening_cap": 0.05,
+        }
+        for game, day, stake, sequence in told
+    ]
+    for arranged in (rows, rows[::-1]):
+        record = scorecard(settled(*arranged)).market
+        assert record is not None
+        assert (record.bets, record.markets, record.games, record.capped) == (4, 6, 3, 4)
+        assert record.staked == pytest.approx(0.02 + 0.01 + 0.02 + 0.02)
+        assert record.profit == pytest.approx(-record.staked)
+        assert record.expected_profit == pytest.approx(0.1 * record.staked)
+
+
+SHARES = st.floats(0.0, 1.0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), SHARES, SHARES, SHARES), min_size=1, max_size=30))
+def test_whatever_was_recorded_an_evening_and_a_game_stake_no_more_than_the_largest_caps(
+    told: list[tuple[int, float, float, float]],
+) -> None:
+    names = ("game", "stake", "game_cap", "evening_cap")
+    rows = [{**dict(zip(names, each, strict=True)), "profit": 0.0, "expected_profit": 0.0} for each in told]
+    record = scorecard(settled(*rows)).market
+    assert record is not None
+    assert record.staked <= max(each["evening_cap"] for each in rows) + 1e-9
+    first = [row for row in rows if row["game"] == rows[0]["game"]]
+    alone = scorecard(settled(*first)).market
+    assert alone is not None
+    assert alone.staked <= max(row["game_cap"] for row in first) + 1e-9
+
+
 def test_a_bankroll_that_is_lost_stays_lost() -> None:
     rows = [{"game": 0, "minute": minute, "stake": 0.05, "profit": -0.05, "order": 0} for minute in range(1, 31)]
     record = scorecard(settled(*rows, {"game": 1, "stake": 0.05, "profit": 0.1, "order": 1})).market

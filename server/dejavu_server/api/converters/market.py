@@ -78,8 +78,8 @@ def market_message(market: Market, horizon: Horizon) -> market_pb2.Market:
         away=_price(market.away_odds, market.away_american),
         bankroll=market.bankroll,
         confidence_threshold=market.confidence_threshold,
-        game_staked=market.game_staked,
-        evening_staked=market.evening_staked,
+        game_staked=market.game_staked or None,
+        evening_staked=market.evening_staked or None,
     )
 
 

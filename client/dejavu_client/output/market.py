@@ -18,6 +18,7 @@ from dejavu.v1.market_pb2 import (
     MarketSideAnswer,
     Odds,
     RiskLevel,
+    Staking,
     TotalMarket,
     TotalMarketAnswer,
     TotalSide,
@@ -76,17 +77,22 @@ def _print_sides(
         notes.append(f"a push {chance(answer.push_probability)}")
     console.print(table)
     console.print(" · ".join(notes), style="dim", highlight=False)
-    by = answer.staking
-    console.print(
-        f"used: the market's probability, moved {percent(by.model_share)} of the way to the model's\n"
-        f"stake: {percent(by.kelly_fraction)} of Kelly's, at most {percent(by.game_cap)} of the bankroll on a game and "
-        f"{percent(by.evening_cap)} on an evening",
-        style="dim",
-        highlight=False,
-    )
-    amounts = [_amount(amount, market) for amount in (market.game_staked, market.evening_staked)]
-    staked = f"{amounts[0]} on this game, {amounts[1]} this evening" if market.evening_staked else "nothing"
-    console.print(f"staked before, as stated in the request: {staked}", style="dim", highlight=False)
+    share, kelly, game, evening = map(percent, _shares(answer.staking))
+    on_game = market.game_staked
+    on_evening = market.evening_staked if market.HasField("evening_staked") else on_game
+    staked = "nothing stated, so this counts as the evening's first bet"
+    if on_evening:
+        staked = f"{_amount(on_game, market)} on this game, {_amount(on_evening, market)} this evening"
+    for line in (
+        f"used: the market's probability, moved {share} of the way to the model's",
+        f"stake: {kelly} of Kelly's; at most {game} of the bankroll a game, {evening} an evening",
+        f"staked before: {staked}",
+    ):
+        console.print(line, style="dim", highlight=False)
+
+
+def _shares(staking: Staking) -> tuple[float, float, float, float]:
+    return staking.model_share, staking.kelly_fraction, staking.game_cap, staking.evening_cap
 
 
 def _notice(answer: MarketAnswer | TotalMarketAnswer) -> str:
@@ -136,9 +142,9 @@ def _no_stake(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer)
     if warned is not None:
         reason = warning_label(warned)
     elif any(side.kelly_fraction > 0.0 for side in both):
-        reason = "what is staked before leaves nothing of the caps"
+        reason = "what is staked leaves nothing of the caps"
     elif any(side.win_probability > _break_even(side, answer.push_probability) for side in both):
-        reason = "between model and market, neither wins more often than its price breaks even"
+        reason = "between model and market, neither side breaks even"
     else:
         reason = "neither wins more often than its price breaks even"
     return f"no stake on either side.\nreason: {reason}"

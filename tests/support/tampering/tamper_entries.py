@@ -275,7 +275,7 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     answer = entry["payload"]["answer"]
     assert answer["stake"] > 0
     for each in (answer, answer["home"], answer["away"]):
-        each |= {name: each[name] / 2 for name in ("stake", "stake_fraction") if name in each}
+        each |= {name: 0.9 * each[name] for name in ("stake", "stake_fraction") if name in each}
     append(database, entry)
 
 

@@ -104,11 +104,14 @@ def _within_caps(settled: SettledForecasts) -> Floats:
     stake = np.nan_to_num(settled.stake)
     on_game: defaultdict[int, float] = defaultdict(float)
     on_evening: defaultdict[int, float] = defaultdict(float)
-    staked = np.flatnonzero(stake > 0.0)
-    for index in staked[np.argsort(settled.sequence[staked])].tolist():
-        game, evening = int(settled.game[index]), int(settled.day[index])
-        left = min(settled.game_cap[index] - on_game[game], settled.evening_cap[index] - on_evening[evening])
-        stake[index] = min(stake[index], left) if left > _DUST else 0.0
-        on_game[game] += stake[index]
-        on_evening[evening] += stake[index]
+    bets = np.flatnonzero(stake > 0.0)
+    bets = bets[np.argsort(settled.sequence[bets])]
+    columns = (stake, settled.game, settled.day, settled.game_cap, settled.evening_cap)
+    kept = []
+    for wanted, game, evening, game_cap, evening_cap in zip(*(each[bets].tolist() for each in columns), strict=True):
+        left = min(game_cap - on_game[game], evening_cap - on_evening[evening])
+        kept.append(min(wanted, left) if left > _DUST else 0.0)
+        on_game[game] += kept[-1]
+        on_evening[evening] += kept[-1]
+    stake[bets] = kept
     return stake

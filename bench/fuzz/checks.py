@@ -189,7 +189,10 @@ def _market_faults(market: market_pb2.MarketAnswer) -> Iterator[str]:
         yield f"a number that is not finite: {market}"
     shares = [market.push_probability, market.confidence_threshold]
     for side in (market.home, market.away):
-        shares += [side.win_probability, side.kelly_fraction, side.stake_fraction]
+        shares += [side.win_probability, side.fair_probability, side.staking_probability]
+        shares += [side.kelly_fraction, side.stake_fraction]
+        if side.stake_fraction > min(market.staking.game_cap, market.staking.evening_cap):
+            yield f"a stake above the caps: {market}"
         if side.expected_value <= 0 < side.stake:
             yield f"a stake on a bet without positive expected value: {market}"
     if not all(0 <= share <= 1 for share in shares):

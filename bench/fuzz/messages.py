@@ -187,6 +187,8 @@ def _market(rng: random.Random) -> Market:
         home=_odds(rng),
         away=_odds(rng),
         bankroll=rng.choice([None, 1000.0]),
+        game_staked=rng.choice([None, 0.0, 0.01]),
+        evening_staked=rng.choice([None, 0.01, 1.0]),
         confidence_threshold=rng.choice([None, 0.0, 0.6]),
     )
 

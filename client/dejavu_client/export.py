@@ -269,6 +269,10 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("market_home_win_probability", float, _field("market_answer.home.win_probability")),
     Column("market_away_win_probability", float, _field("market_answer.away.win_probability")),
     Column("market_push_probability", float, _field("market_answer.push_probability")),
+    Column("market_home_fair_probability", float, _field("market_answer.home.fair_probability")),
+    Column("market_away_fair_probability", float, _field("market_answer.away.fair_probability")),
+    Column("market_home_staking_probability", float, _field("market_answer.home.staking_probability")),
+    Column("market_away_staking_probability", float, _field("market_answer.away.staking_probability")),
     Column("market_home_expected_value", float, _field("market_answer.home.expected_value")),
     Column("market_away_expected_value", float, _field("market_answer.away.expected_value")),
     Column("market_side", str, _field("market_answer.side", partial(enum_word, MarketSide.DESCRIPTOR))),
@@ -337,6 +341,7 @@ _MARKET_FIGURES = (
     "won",
     "lost",
     "pushed",
+    "capped",
 )
 _OPTIONAL = {"roi", "sharpe", "expected_profit"}
 

@@ -99,6 +99,8 @@ def market(
     away_odds: float,
     *,
     bankroll: float | None = None,
+    game_staked: float | None = None,
+    evening_staked: float | None = None,
     confidence_threshold: float | None = None,
 ) -> Market:
     """Builds a market: odds on the differential at the forecast's horizon being above or below a line.
@@ -109,6 +111,10 @@ def market(
         home_odds: odds of the home side: American if a whole number ≥ 100 or below 0 (−110), otherwise decimal (1.91).
         away_odds: odds of the away side, read by the same rule.
         bankroll: amount available for stakes, in any currency; None for 1, which makes stakes shares of the bankroll.
+        game_staked: amount of it that you have staked on this game already: towards its caps of a game and an evening
+            the server counts only what you state.
+        evening_staked: amount of it that you have staked this evening already, on this game and others; None for
+            game_staked.
         confidence_threshold: minimum win probability to consider a bet; None for the server's default.
     """
     return Market(
@@ -116,6 +122,8 @@ def market(
         home=_odds(home_odds),
         away=_odds(away_odds),
         bankroll=bankroll,
+        game_staked=game_staked,
+        evening_staked=evening_staked,
         confidence_threshold=confidence_threshold,
     )
 
@@ -126,6 +134,8 @@ def total_market(
     under_odds: float,
     *,
     bankroll: float | None = None,
+    game_staked: float | None = None,
+    evening_staked: float | None = None,
     confidence_threshold: float | None = None,
 ) -> TotalMarket:
     """Builds a market of total points: odds on the points of both teams at the horizon being over or under a line.
@@ -135,6 +145,8 @@ def total_market(
         over_odds: odds of over, read as those of `market`.
         under_odds: odds of under, read by the same rule.
         bankroll: see `market`.
+        game_staked: see `market`; a stake on the market of the same request is counted beside it.
+        evening_staked: see `market`.
         confidence_threshold: see `market`.
     """
     return TotalMarket(
@@ -142,6 +154,8 @@ def total_market(
         over=_odds(over_odds),
         under=_odds(under_odds),
         bankroll=bankroll,
+        game_staked=game_staked,
+        evening_staked=evening_staked,
         confidence_threshold=confidence_threshold,
     )
 

@@ -31,6 +31,8 @@ from dejavu.v1 import scorecard_pb2 as card_pb
 from dejavu.v1.record_service_pb2_grpc import RecordServiceStub
 
 TOLERANCE = 1e-9
+DUST = 1e-9
+"""Share of a bankroll below which nothing is left of a cap."""
 LEVELS = np.arange(1, 100, 2) / 100
 """Levels of the quantiles in Forecast.distribution: 0.01, 0.03, … 0.99."""
 Z = NormalDist().inv_cdf(0.975)
@@ -301,8 +303,9 @@ def market_figures(asked: list[record_pb2.RecordedPrediction]) -> Figures:
     """Returns the record of the bets; those on superseded and on late forecasts count as well."""
     if not asked:
         return {}
-    bets = [bet for each in asked if (bet := stake_and_profit(each))[0] > 0.0]
-    placed = [each for each in asked if stake_and_profit(each)[0] > 0.0]
+    stakes_of = within_caps(asked)
+    placed = [each for each in asked if stakes_of[each.forecast.sequence] > 0.0]
+    bets = [(stake := stakes_of[each.forecast.sequence], stake * profit_of_one(each)) for each in placed]
     by_game: dict[int, Array] = {}
     for bet, each in zip(bets, placed, strict=True):
         first = each.settlement.first_outcome_sequence
@@ -317,11 +320,14 @@ def market_figures(asked: list[record_pb2.RecordedPrediction]) -> Figures:
         "market.profit": profit,
         "market.total_return": float(bankroll[-1]) - 1.0,
         "market.max_drawdown": float((1.0 - bankroll / np.maximum.accumulate(bankroll)).max()),
-        "market.expected_profit": math.fsum(expected_profit(each) for each in placed),
+        "market.expected_profit": math.fsum(
+            stakes_of[each.forecast.sequence] * chosen(each).expected_value for each in placed
+        ),
         "market.won": float(sum(profit > 0.0 for _, profit in bets)),
         "market.lost": float(sum(profit < 0.0 for _, profit in bets)),
         "market.pushed": float(sum(profit == 0.0 for _, profit in bets)),
         "market.games": float(len(profits)),
+        "market.capped": float(sum(stakes_of[each.forecast.sequence] < told_stake(each) for each in asked)),
     }
     if bets:
         figures |= ratio_figure("market.roi", profits, stakes)
@@ -330,24 +336,40 @@ def market_figures(asked: list[record_pb2.RecordedPrediction]) -> Figures:
     return figures
 
 
-def stake_and_profit(each: record_pb2.RecordedPrediction) -> tuple[float, float]:
-    """Returns stake and profit of the recorded market, as shares of the bankroll; a push returns the stake."""
-    answer, above = each.market_answer, each.outcome.differential - each.market.line
-    if answer.side == market_pb2.MARKET_SIDE_UNSPECIFIED:
-        return 0.0, 0.0
-    at_home = answer.side == market_pb2.MARKET_SIDE_HOME
-    side = answer.home if at_home else answer.away
+def within_caps(asked: list[record_pb2.RecordedPrediction]) -> dict[int, float]:
+    """Returns the stakes, by sequence, each with at most what those before it leave of its caps; 0 for no bet."""
+    stakes: dict[int, float] = {}
+    on_game: dict[str, float] = {}
+    on_evening: dict[str, float] = {}
+    for each in sorted(asked, key=lambda one: one.forecast.sequence):
+        game, evening, caps = each.forecast.game_id, each.forecast.game_date, each.market_answer.staking
+        left = min(caps.game_cap - on_game.get(game, 0.0), caps.evening_cap - on_evening.get(evening, 0.0))
+        stake = min(told_stake(each), left) if left > DUST else 0.0
+        stakes[each.forecast.sequence] = stake
+        on_game[game] = on_game.get(game, 0.0) + stake
+        on_evening[evening] = on_evening.get(evening, 0.0) + stake
+    return stakes
+
+
+def chosen(each: record_pb2.RecordedPrediction) -> market_pb2.MarketSideAnswer:
+    """Returns the answer to the side that was bet on."""
+    return (
+        each.market_answer.home if each.market_answer.side == market_pb2.MARKET_SIDE_HOME else each.market_answer.away
+    )
+
+
+def told_stake(each: record_pb2.RecordedPrediction) -> float:
+    """Returns the recorded stake, as a share of the bankroll; 0 for no bet."""
+    return chosen(each).stake_fraction if each.market_answer.side else 0.0
+
+
+def profit_of_one(each: record_pb2.RecordedPrediction) -> float:
+    """Returns the profit of a stake of 1 on the recorded bet; a push returns the stake."""
+    above = each.outcome.differential - each.market.line
     if above == 0:
-        return side.stake_fraction, 0.0
-    won = (above > 0) == at_home
-    return side.stake_fraction, side.stake_fraction * (side.decimal_odds - 1.0 if won else -1.0)
-
-
-def expected_profit(each: record_pb2.RecordedPrediction) -> float:
-    """Returns the expected profit of the recorded stake, as a share of the bankroll."""
-    answer = each.market_answer
-    side = answer.home if answer.side == market_pb2.MARKET_SIDE_HOME else answer.away
-    return side.stake_fraction * side.expected_value
+        return 0.0
+    won = (above > 0) == (each.market_answer.side == market_pb2.MARKET_SIDE_HOME)
+    return chosen(each).decimal_odds - 1.0 if won else -1.0
 
 
 def figures_of(card: card_pb.Scorecard) -> Figures:
@@ -363,6 +385,8 @@ def figures_of(card: card_pb.Scorecard) -> Figures:
         figures |= means_of("total.", card.total)
     if card.HasField("market"):
         for field in card.market.DESCRIPTOR.fields:
+            if field.name == "notice":  # a text
+                continue
             if not field.has_presence or card.market.HasField(field.name):  # type: ignore[arg-type]
                 figures[f"market.{field.name.replace('roi_', 'roi.')}"] = float(getattr(card.market, field.name))
     return figures

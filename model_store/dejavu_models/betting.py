@@ -4,8 +4,12 @@ A bet at decimal odds 1 + b wins b with probability w, loses its stake with prob
 push). The expected value of a stake of 1 is b·w − l. The Kelly fraction maximises the expected log growth of the
 bankroll, w·ln(1 + b·f) + l·ln(1 − f): f = (b·w − l) / (b·(w + l)), or 0 if that is negative (Kelly, A new
 interpretation of information rate, 1956; Thorp, The Kelly criterion in blackjack, sports betting and the stock market,
-2006). The probabilities are estimates, so only a fraction of it is staked, up to a cap (Thorp 2006, section 7; MacLean,
-Ziemba & Blazenko, Growth versus security in dynamic investment analysis, 1992).
+2006).
+
+The model is not shown to be better than the market: w lies between the probability that the odds imply, without the
+bookmaker's margin, and the model's (Baker & McHale, Optimal betting under parameter uncertainty, Decision Analysis 10,
+2013). A part of that Kelly fraction is staked (Thorp 2006, section 7; MacLean, Ziemba & Blazenko, Growth versus
+security in dynamic investment analysis, 1992), up to what the caps of a game and of an evening leave.
 
 The edge is the distance from the probability that the odds imply, without the bookmaker's margin, to the estimate. One
 that is implausibly large says more about the model than about the market; there is no stake then.
@@ -16,7 +20,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dejavu_models.errors import FieldErrors, InvalidMarket
@@ -36,13 +40,15 @@ MIN_AMERICAN = 100
 RISK_BOUNDS: Final = (0.005, 0.01, 0.02)
 """Lower bounds of moderate, high and extreme risk of a bet: share of the bankroll, stake × P(loss)."""
 
-
 PLAUSIBLE_OVERROUNDS: Final = (-0.01, 0.15)
 """Bounds of the bookmaker's margin of two prices that belong together.
 
 A sportsbook takes a few percent on two sides, and more while a game is played; the best prices of two sportsbooks may
 imply a little less than 1 together. Beyond the bounds one price is mistyped, or of another line.
 """
+
+NOTICE: Final = "not shown to be better than the market"
+"""What every answer with a stake says of the model."""
 
 _ROUNDING: Final = 1e-9
 
@@ -71,7 +77,9 @@ class Market:
         line: differential (home − away, in points) at which the bet is a push: a multiple of 0.5 within ±100. Home
             wins above it, away below.
         home_odds, away_odds: decimal odds, above 1 and at most 1000.
-        bankroll: amount available for staking, above 0 and finite; 1 gives stakes as shares.
+        bankroll: amount available for staking, open stakes included, above 0 and finite; 1 gives stakes as shares.
+        game_staked, evening_staked: amounts of it that are staked already: on any market of this game, and on all games
+            of the evening, this one included; 0 ≤ game_staked ≤ evening_staked ≤ bankroll.
         confidence_threshold: minimum win probability of a bet worth considering, in [0, 1); None uses the policy's.
         home_american, away_american: the American odds that were given; None for decimal ones. They are kept only to
             return the market as it was given, and must be the same odds.
@@ -86,6 +94,8 @@ class Market:
     away_odds: float
     bankroll: float = 1.0
     confidence_threshold: float | None = None
+    game_staked: float = field(default=0.0, kw_only=True)
+    evening_staked: float = field(default=0.0, kw_only=True)
     home_american: int | None = field(default=None, kw_only=True)
     away_american: int | None = field(default=None, kw_only=True)
 
@@ -115,7 +125,7 @@ class TotalMarket:
     Attributes:
         line: total, in points, at which the bet is a push: a multiple of 0.5 from 0 to MAX_TOTAL_LINE.
         over_odds, under_odds: decimal odds, above 1 and at most 1000.
-        bankroll, confidence_threshold: see `Market`.
+        bankroll, game_staked, evening_staked, confidence_threshold: see `Market`.
 
     Raises:
         InvalidMarket: if a value is out of bounds, with the field names of the contract; `others` has the errors of
@@ -127,6 +137,8 @@ class TotalMarket:
     under_odds: float
     bankroll: float = 1.0
     confidence_threshold: float | None = None
+    game_staked: float = field(default=0.0, kw_only=True)
+    evening_staked: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         faults = FieldErrors()
@@ -154,34 +166,43 @@ class TotalMarket:
 def _check_stakes(market: Market | TotalMarket, name: str, faults: FieldErrors) -> None:
     if not 0.0 < market.bankroll < math.inf:
         faults.add(InvalidMarket(f"{market.bankroll}", "a finite number above 0", field=f"{name}.bankroll"))
+    elif not 0.0 <= market.game_staked <= market.bankroll:
+        expected = f"a number from 0 to the bankroll, {market.bankroll:g}"
+        faults.add(InvalidMarket(f"{market.game_staked}", expected, field=f"{name}.game_staked"))
+    elif not market.game_staked <= market.evening_staked <= market.bankroll:
+        expected = f"a number from game_staked, {market.game_staked:g}, to the bankroll, {market.bankroll:g}"
+        faults.add(InvalidMarket(f"{market.evening_staked}", expected, field=f"{name}.evening_staked"))
     threshold = market.confidence_threshold
     if threshold is not None and not 0.0 <= threshold < 1.0:
         expected = "a number from 0 on, below 1"
         faults.add(InvalidMarket(f"{threshold}", expected, field=f"{name}.confidence_threshold"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StakingPolicy:
-    """Fractional Kelly staking with a cap.
+    """How probabilities become stakes.
 
     Attributes:
-        kelly_fraction: multiplier of the Kelly fraction, in [0, 1].
-        kelly_cap: maximum share of the bankroll, in [0, 1].
-        confidence_threshold: minimum win probability of a bet worth considering, in [0, 1); default for markets
-            without their own.
-        max_edge: largest plausible edge, in [0, 1]; see `edge_of`.
+        model_share: weight of the model's probability beside the market's, in [0, 1]; 0 is the market's own.
+        kelly_fraction: multiplier of the Kelly fraction at that probability, in [0, 1].
+        game_cap: maximum share of the bankroll staked on one game, in [0, 1].
+        evening_cap: maximum share of the bankroll staked on the games of one evening, in [0, 1].
+        confidence_threshold: minimum win probability of a bet worth considering, in [0, 1), unless the market has one.
+        max_edge: largest plausible difference between the model's probability and the market's, in [0, 1].
 
     Raises:
         ValueError: if a value is out of bounds.
     """
 
+    model_share: float = 0.5
     kelly_fraction: float = 0.25
-    kelly_cap: float = 0.05
+    game_cap: float = 0.02
+    evening_cap: float = 0.05
     confidence_threshold: float = 0.55
     max_edge: float = 0.15
 
     def __post_init__(self) -> None:
-        for name in ("kelly_fraction", "kelly_cap", "max_edge"):
+        for name in ("model_share", "kelly_fraction", "game_cap", "evening_cap", "max_edge"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name}: {getattr(self, name)}; expected a number from 0 to 1")
         if not 0.0 <= self.confidence_threshold < 1.0:
@@ -196,16 +217,20 @@ class MarketSideAnswer:
     """Evaluation of one side of a market.
 
     Attributes:
-        win_probability: P(the side wins).
+        win_probability: P(the side wins), by the model.
+        fair_probability: P(the side wins), by the market: what both odds imply, without the bookmaker's margin.
+        staking_probability: P(the side wins) by which it is staked: between the two.
         implied_probability: 1 / decimal_odds, including the bookmaker's margin.
-        expected_value: expected profit for a stake of 1.
-        kelly_fraction: full Kelly share of the bankroll, in [0, 1]; not capped. 0 if the edge is implausible.
-        stake_fraction: share of the bankroll to stake, after the policy's fraction and cap.
+        expected_value: expected profit for a stake of 1, at the staking probability.
+        kelly_fraction: full Kelly share of the bankroll at that probability; not capped. 0 if no stake is allowed.
+        stake_fraction: share of the bankroll to stake, after the policy's fraction and caps.
         stake: stake_fraction × bankroll.
     """
 
     decimal_odds: float
     win_probability: float
+    fair_probability: float
+    staking_probability: float
     implied_probability: float
     expected_value: float
     kelly_fraction: float
@@ -226,6 +251,7 @@ class MarketAnswer:
         stake: stake on that side, in the currency of the bankroll; 0 without a side.
         confidence_met: whether the win probability of that side (without one: of the likelier side) reaches the
             threshold.
+        policy: the policy that was applied, with the threshold of the market if it has one.
         implausible: whether the edge is larger than is plausible, so that there is no stake.
         mismatched: whether the two prices do not belong together, so that there is no stake and no edge to judge.
         unrated: whether the ratings of the teams that were named could not be used, so that there is no stake.
@@ -239,10 +265,20 @@ class MarketAnswer:
     stake: float
     risk_level: RiskLevel
     confidence_met: bool
-    confidence_threshold: float
+    policy: StakingPolicy
     implausible: bool = False
     mismatched: bool = False
     unrated: bool = False
+
+    @property
+    def confidence_threshold(self) -> float:
+        """The threshold that was applied."""
+        return self.policy.confidence_threshold
+
+    @property
+    def chosen(self) -> MarketSideAnswer | None:
+        """The evaluation of the side to bet on; None without one."""
+        return None if self.side is None else self.home if self.side is MarketSide.HOME else self.away
 
 
 def american_to_decimal(american: int) -> float:
@@ -265,38 +301,42 @@ def evaluate_market(
     market: Market | TotalMarket,
     at_least: Callable[[int], float],
     policy: StakingPolicy = DEFAULT_POLICY,
-    overrounds: tuple[float, float] = PLAUSIBLE_OVERROUNDS,
     *,
     unrated: bool = False,
+    staked: float = 0.0,
 ) -> MarketAnswer:
     """Evaluates both sides of a market and chooses the side to bet on.
 
-    None is chosen if the edge is implausible, if the two prices do not belong together, or if it is `unrated`.
-
-    The stake does not depend on the confidence threshold; `confidence_met` reports whether it is reached.
+    None is chosen if the edge is implausible, if the two prices do not belong together, or if it is `unrated`. The
+    stake does not depend on the confidence threshold; `confidence_met` reports whether it is reached.
 
     Args:
         market: line and odds. Of a market of total points, over is the home side of the answer and under the away side.
         at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
         policy: staking policy.
-        overrounds: smallest and largest overround of prices that belong together.
         unrated: whether teams are named whose ratings are not used: the odds know them, the model does not.
+        staked: share of the bankroll staked on another market of the same game, beside what the market states.
     """
+    if market.confidence_threshold is not None:
+        policy = replace(policy, confidence_threshold=market.confidence_threshold)
     # Works for whole and for half lines; a half line cannot push.
     home_wins = float(at_least(math.floor(market.line) + 1))
     home_stays = float(at_least(math.ceil(market.line)))
     push = max(0.0, home_stays - home_wins)
     away_wins = 1.0 - home_stays
-    edge = edge_of(home_wins, away_wins, market.home_odds, market.away_odds)
+    decided = home_wins + away_wins
+    edge = home_wins / decided - fair_probability(market.home_odds, market.away_odds) if decided > 0.0 else 0.0
     overround = 1.0 / market.home_odds + 1.0 / market.away_odds - 1.0
-    mismatched = not overrounds[0] - _ROUNDING <= overround <= overrounds[1] + _ROUNDING
+    lowest, highest = PLAUSIBLE_OVERROUNDS
+    mismatched = not lowest - _ROUNDING <= overround <= highest + _ROUNDING
     implausible = not mismatched and abs(edge) > policy.max_edge + _ROUNDING
-    cap = 0.0 if implausible or mismatched or unrated else 1.0
-    home = _side(market.home_odds, home_wins, away_wins, market.bankroll, policy, cap)
-    away = _side(market.away_odds, away_wins, home_wins, market.bankroll, policy, cap)
-    candidates = [(MarketSide.HOME, home, away_wins), (MarketSide.AWAY, away, home_wins)]
-    side, chosen, loses = max(candidates, key=lambda each: each[1].expected_value)
-    threshold = policy.confidence_threshold if market.confidence_threshold is None else market.confidence_threshold
+    most = 0.0 if implausible or mismatched or unrated else 1.0
+    on_game, on_evening = (amount / market.bankroll + staked for amount in (market.game_staked, market.evening_staked))
+    room = min(policy.game_cap - on_game, policy.evening_cap - on_evening)
+    room = room if room > _ROUNDING else 0.0
+    home = _side(market.home_odds, market.away_odds, home_wins, away_wins, market.bankroll, policy, most, room)
+    away = _side(market.away_odds, market.home_odds, away_wins, home_wins, market.bankroll, policy, most, room)
+    side, chosen = max(((MarketSide.HOME, home), (MarketSide.AWAY, away)), key=lambda each: each[1].expected_value)
     bet = chosen.stake_fraction > 0.0
     confidence = chosen.win_probability if bet else max(home_wins, away_wins)
     return MarketAnswer(
@@ -306,32 +346,20 @@ def evaluate_market(
         overround=overround,
         side=side if bet else None,
         stake=chosen.stake if bet else 0.0,
-        risk_level=risk_of(chosen.stake_fraction, loses) if bet else RiskLevel.LOW,
-        confidence_met=confidence >= threshold,
-        confidence_threshold=threshold,
+        risk_level=risk_of(chosen.stake_fraction, decided - chosen.staking_probability) if bet else RiskLevel.LOW,
+        confidence_met=confidence >= policy.confidence_threshold,
+        policy=policy,
         implausible=implausible,
         mismatched=mismatched,
         unrated=bool(unrated),
     )
 
 
-def edge_of(home_wins: float, away_wins: float, home_odds: float, away_odds: float) -> float:
-    """Returns by how much an estimate of P(home wins | no push) exceeds what odds imply without the margin.
-
-    The margin is removed in proportion: the implied probabilities of both sides are divided by their sum.
-
-    Args:
-        home_wins: estimated P(the home side wins).
-        away_wins: estimated P(the away side wins).
-        home_odds: decimal odds of the home side.
-        away_odds: decimal odds of the away side.
-    """
-    decided = home_wins + away_wins
-    return home_wins / decided - fair_probability(home_odds, away_odds) if decided > 0.0 else 0.0
-
-
 def fair_probability(odds: float, other_odds: float) -> float:
-    """Returns the probability that decimal odds of a side imply, without the bookmaker's margin."""
+    """Returns the probability that decimal odds of a side imply, without the bookmaker's margin.
+
+    It is removed in proportion: the implied probabilities of both sides are divided by their sum.
+    """
     return other_odds / (odds + other_odds)
 
 
@@ -342,16 +370,27 @@ def risk_of(stake_fraction: float, loss_probability: float) -> RiskLevel:
 
 
 def _side(
-    odds: float, wins: float, loses: float, bankroll: float, policy: StakingPolicy, most: float
+    odds: float,
+    other: float,
+    wins: float,
+    loses: float,
+    bankroll: float,
+    policy: StakingPolicy,
+    most: float,
+    room: float,
 ) -> MarketSideAnswer:
-    profit = odds - 1.0
-    expected = profit * wins - loses
-    # A positive expected value implies wins > 0, so the divisor is not 0. Rounding can give a value above 1.
-    kelly = min(most, expected / (profit * (wins + loses))) if expected > 0.0 else 0.0
-    fraction = min(policy.kelly_cap, policy.kelly_fraction * kelly)
+    profit, decided = odds - 1.0, wins + loses
+    fair = decided * fair_probability(odds, other)
+    staking = fair + policy.model_share * (wins - fair)
+    expected = profit * staking - (decided - staking)
+    # A positive expected value implies decided > 0; it can be rounding. So can be a fraction above 1.
+    kelly = min(most, expected / (profit * decided)) if expected > _ROUNDING else 0.0
+    fraction = min(room, policy.kelly_fraction * kelly)
     return MarketSideAnswer(
         decimal_odds=odds,
         win_probability=wins,
+        fair_probability=fair,
+        staking_probability=staking,
         implied_probability=1.0 / odds,
         expected_value=expected,
         kelly_fraction=kelly,

@@ -11,7 +11,7 @@ DejavuError
 │   │   ├── InvalidMargin     pregame_margin not finite or out of bounds
 │   │   ├── InvalidQuantile   a level not in (0, 1), or too many of them
 │   │   ├── InvalidHorizon    not a horizon of the contract
-│   │   ├── InvalidMarket     invalid line, odds, bankroll, threshold or horizon
+│   │   ├── InvalidMarket     invalid line, odds, bankroll, amount staked, threshold or horizon
 │   │   ├── InvalidTotalPoints  fewer than the lead, too many, or of another parity
 │   │   └── InvalidLastScore  longer ago than the game has been played, or by a side without points
 │   ├── Unsupported           valid, but not supported by this model: expected is what the model supports
@@ -187,7 +187,7 @@ class InvalidHorizon(InvalidInput):
 
 
 class InvalidMarket(InvalidInput):
-    """A market has an invalid line, odds, bankroll, threshold or horizon."""
+    """A market has an invalid line, odds, bankroll, amount staked, threshold or horizon."""
 
     reason = "INVALID_MARKET"
     default_field = "market"

@@ -345,13 +345,28 @@ class Settings(ProcessMessage):
             le=MAX_SECONDS,
         ),
     ] = 60.0
+    model_share: Annotated[
+        float,
+        option(
+            "Weight of the model's probability beside the market's in a stake, 0 (the market's alone) to 1.",
+            "SHARE",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.5
     kelly_fraction: Annotated[
         float, option("Fraction of the full Kelly stake to bet, above 0, at most 1.", "SHARE", gt=0, le=1)
     ] = 0.25
-    kelly_cap: Annotated[
+    game_cap: Annotated[
         float,
         option(
-            "Maximum stake of one bet, as a share of the bankroll, above 0, at most 1; bets on one game add up.",
+            "Maximum of the stakes on one game, as a share of the bankroll, above 0, at most 1.", "SHARE", gt=0, le=1
+        ),
+    ] = 0.02
+    evening_cap: Annotated[
+        float,
+        option(
+            "Maximum of the stakes on the games of one evening, as a share of the bankroll, above 0, at most 1.",
             "SHARE",
             gt=0,
             le=1,

@@ -73,6 +73,7 @@ def test_the_record_has_all_that_a_scorecard_can_tell(record: Record) -> None:
     assert min(card.left_out.superseded, card.left_out.later_minute, card.market.bets) > 3
     assert len(card.coverage) == 3
     assert card.market.max_drawdown > 0
+    assert card.market.capped > 3
 
 
 def execute(ledger: Path, statement: str, *values: object) -> None:
@@ -102,9 +103,9 @@ def test_a_row_that_was_changed_gives_another_scorecard(
 
     A server that has read the rows before keeps them, so another one is asked.
     """
-    # Choose a forecast that counts and has a bet that won.
+    # Choose a forecast that counts and has a bet that won; the caps of the evening leave the first ones as they are.
     chosen = (
-        f"SELECT max({table}.sequence), {table}.{column} "
+        f"SELECT min({table}.sequence), {table}.{column} "
         "FROM forecasts JOIN markets ON forecast_sequence = forecasts.sequence "
         "JOIN outcomes USING (game_id, horizon) "
         "WHERE outcomes.revision = (SELECT max(revision) FROM outcomes AS o WHERE o.game_id = outcomes.game_id) "

@@ -28,6 +28,9 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "stake": math.nan,
         "profit": math.nan,
         "expected_profit": math.nan,
+        "game_cap": math.inf,
+        "evening_cap": math.inf,
+        "day": 0,
         "exclusion": 0,
         "total_error": math.nan,
         "total_pace_error": math.nan,
@@ -35,5 +38,6 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "total_width": math.nan,
         "total_crps": math.nan,
     }
-    whole = [{**usual, "order": place, **row} for place, row in enumerate(rows)]
-    return SettledForecasts(**{name: np.array([row[name] for row in whole]) for name in [*usual, "order"]})
+    whole = [{**usual, "order": place, "sequence": place, **row} for place, row in enumerate(rows)]
+    names = [*usual, "order", "sequence"]
+    return SettledForecasts(**{name: np.array([row[name] for row in whole]) for name in names})

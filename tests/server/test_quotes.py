@@ -66,8 +66,10 @@ async def test_a_quote_weighed_by_newer_ratings_says_so_with_both_probabilities(
     assert verify(ledger_url(tmp_path)).markets == 1
 
 
-BLIND = market(0, -320, 310, bankroll=1000.0)
-"""On the winner, with an edge for the away team of a few points."""
+BLIND = market(0, -500, 400, bankroll=1000.0)
+"""On the winner, with an edge for the away team of a few points if both teams are expected to be equal."""
+NAMELESS = market(0, -320, 310, bankroll=1000.0)
+"""On the winner, with an edge for the home team of a few points if nothing is known of the teams."""
 
 
 @pytest.mark.parametrize("game_date", ["2026-11-20", "1999-01-05"])
@@ -91,11 +93,11 @@ async def test_without_the_ratings_of_the_teams_there_is_no_stake(
 
 
 async def test_without_names_of_teams_the_stake_stays_with_a_warning(client: AsyncDejavuClient) -> None:
-    answer = await client.quote(PATTERN, BLIND, horizon=FINAL)
+    answer = await client.quote(PATTERN, NAMELESS, horizon=FINAL)
     assert answer.market.stake > 0
     [warning] = answer.market.warnings
     assert warning.reason == forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN
     assert "the teams are not known to the model" in warning.text
-    alone = await client.quote(PATTERN, BLIND, horizon=FINAL, home_team="BOS")
+    alone = await client.quote(PATTERN, NAMELESS, horizon=FINAL, home_team="BOS")
     assert [each.reason for each in alone.market.warnings] == [forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN]
     assert alone.market.stake == answer.market.stake

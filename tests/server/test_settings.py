@@ -43,7 +43,9 @@ def values(field: str) -> st.SearchStrategy[str]:
         signing_key=st.sampled_from(["", "/tmp/ä b.pem"]),
         checkpoint_seconds=seconds,
         kelly_fraction=shares,
-        kelly_cap=shares,
+        model_share=st.floats(0.0, 1.0),
+        game_cap=shares,
+        evening_cap=shares,
         confidence_threshold=st.floats(0.0, 1.0, exclude_max=True),
         log_level=values("log_level"),
         log_format=values("log_format"),
@@ -91,8 +93,10 @@ def test_settings_survive_the_way_to_a_worker(settings: Settings) -> None:
         ("checkpoint_seconds", float("nan")),
         ("kelly_fraction", 0.0),
         ("kelly_fraction", 1.01),
-        ("kelly_cap", -0.1),
-        ("kelly_cap", float("nan")),
+        ("model_share", -0.1),
+        ("model_share", 1.01),
+        ("game_cap", 0.0),
+        ("evening_cap", float("nan")),
         ("confidence_threshold", 1.0),
         ("confidence_threshold", -0.01),
         ("confidence_threshold", float("nan")),
@@ -148,7 +152,7 @@ PREVIOUS_RELEASE = (
     '"ledger": "sqlite:////var/lib/dejavu/ledger.sqlite3", "durability": "power", "metrics_listen": "127.0.0.1:9464", '
     '"grace_seconds": 2.5, "heartbeat_seconds": 0.05, "expires_seconds": 60.0, "adaptive": "on", '
     '"adaptive_method": "aci", "ratings": "frozen", "signing_key": "/k.pem", "checkpoint_seconds": 5.0, '
-    '"kelly_fraction": 0.5, "kelly_cap": 0.1, "confidence_threshold": 0.6, "log_level": "debug", "log_format": "json"}'
+    '"kelly_fraction": 0.5, "game_cap": 0.1, "confidence_threshold": 0.6, "log_level": "debug", "log_format": "json"}'
 )
 
 
@@ -170,7 +174,7 @@ def test_a_worker_reads_what_a_supervisor_of_the_previous_release_writes_and_the
         signing_key="/k.pem",
         checkpoint_seconds=5.0,
         kelly_fraction=0.5,
-        kelly_cap=0.1,
+        game_cap=0.1,
         confidence_threshold=0.6,
         log_level="debug",
         log_format="json",
@@ -210,6 +214,8 @@ def test_a_worker_reads_what_a_supervisor_of_the_previous_release_writes_and_the
         "connection_idle_seconds": 900.0,
         "max_ratings_days": 30,
         "max_edge": 0.15,
+        "model_share": 0.5,
+        "evening_cap": 0.05,
         "hang_seconds": 5.0,
         "max_rss": 0,
         "cache": "memory",

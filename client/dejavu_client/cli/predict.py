@@ -28,6 +28,13 @@ _HINT = "PATTERN"
 MAX_MINUTES = {HALFTIME: horizons.Horizon.HALFTIME.last_slot, FINAL: horizons.Horizon.FINAL.last_slot}
 """Most minutes of a pattern, by horizon. A model may take fewer."""
 _LEAST_AMERICAN = 100
+_STAKES = {
+    "bankroll": "--bankroll",
+    "game_staked": "--game-staked",
+    "evening_staked": "--evening-staked",
+    "confidence_threshold": "--confidence",
+}
+"""Optional fields of a market, with their options."""
 _PRICE = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _LAST_SCORE = re.compile(r"(?P<side>home|away):(?P<seconds>[0-9]{1,5})", re.ASCII)
 _SPREAD = re.compile(r"(?P<team>.*?[A-Za-z]) *(?P<points>[+-] ?\d+(?:\.\d+)?)")
@@ -133,6 +140,18 @@ def predict(
     bankroll: Annotated[
         float | None, typer.Option(metavar="AMOUNT", help="Bankroll; without it stakes are shown as shares.")
     ] = None,
+    game_staked: Annotated[
+        float | None,
+        typer.Option(
+            metavar="AMOUNT", help="What you have staked on this game already; counts towards the server's caps."
+        ),
+    ] = None,
+    evening_staked: Annotated[
+        float | None,
+        typer.Option(
+            metavar="AMOUNT", help="What you have staked on all games of this evening already, this one included."
+        ),
+    ] = None,
     confidence: Annotated[
         float | None,
         typer.Option(
@@ -169,12 +188,11 @@ def predict(
     }
     line = _line(spread, home, away, moneyline=moneyline)
     prices = _price(home_odds, "--home-odds"), _price(away_odds, "--away-odds")
-    totals = _total_market(
-        total_line, _price(over_odds, "--over-odds"), _price(under_odds, "--under-odds"), bankroll, confidence
-    )
+    stakes = dict(zip(_STAKES, (bankroll, game_staked, evening_staked, confidence), strict=True))
+    totals = _total_market(total_line, _price(over_odds, "--over-odds"), _price(under_odds, "--under-odds"), stakes)
     # They are of either bet: alone they ask for the one on the lead.
     of_lead = totals is None or any((line is not None, *(each is not None for each in prices)))
-    market = _market(line, *prices, bankroll, confidence) if of_lead else None
+    market = _market(line, *prices, stakes) if of_lead else None
     if totals is not None:
         options["total_market"] = totals
         if total_points is None:
@@ -214,15 +232,11 @@ def risk(
 
 
 def _market(
-    line: float | None,
-    home_odds: float | None,
-    away_odds: float | None,
-    bankroll: float | None,
-    confidence: float | None,
+    line: float | None, home_odds: float | None, away_odds: float | None, stakes: dict[str, float | None]
 ) -> Market | None:
     """Returns the market described by the options; None if none was given. The server validates the values."""
     needed = {"--spread or --moneyline": line, "--home-odds": home_odds, "--away-odds": away_odds}
-    optional = {"--bankroll": bankroll, "--confidence": confidence}
+    optional = {_STAKES[name]: value for name, value in stakes.items()}
     given = [option for option, value in {**needed, **optional}.items() if value is not None]
     if not given:
         return None
@@ -230,15 +244,11 @@ def _market(
         missing = [option for option, value in needed.items() if value is None]
         together = "--spread or --moneyline, --home-odds and --away-odds must be given together"
         raise typer.BadParameter(f"{together}; {', '.join(missing)} missing", param_hint=given[0])
-    return create_market(line, home_odds, away_odds, bankroll=bankroll, confidence_threshold=confidence)
+    return create_market(line, home_odds, away_odds, **stakes)
 
 
 def _total_market(
-    line: float | None,
-    over_odds: float | None,
-    under_odds: float | None,
-    bankroll: float | None,
-    confidence: float | None,
+    line: float | None, over_odds: float | None, under_odds: float | None, stakes: dict[str, float | None]
 ) -> TotalMarket | None:
     """Returns the market of total points described by the options; None if none was given."""
     needed = {"--total-line": line, "--over-odds": over_odds, "--under-odds": under_odds}
@@ -249,7 +259,7 @@ def _total_market(
         missing = [option for option in needed if option not in given]
         together = "--total-line, --over-odds and --under-odds must be given together"
         raise typer.BadParameter(f"{together}; {', '.join(missing)} missing", param_hint=given[0])
-    return create_total_market(line, over_odds, under_odds, bankroll=bankroll, confidence_threshold=confidence)
+    return create_total_market(line, over_odds, under_odds, **stakes)
 
 
 def _price(text: str, option: str) -> float | None:

@@ -18,6 +18,7 @@ from dejavu.v1.market_pb2 import (
     MarketSideAnswer,
     Odds,
     RiskLevel,
+    Staking,
     TotalMarket,
     TotalMarketAnswer,
     TotalSide,
@@ -27,7 +28,7 @@ from dejavu_client.formatting import chance, enum_word, horizon_label, percent, 
 from dejavu_client.output.forecast import print_warnings
 from dejavu_client.output.responsive_table import titled_table
 
-_HEADERS: Final = ("side", "odds", "break-even", "win prob.", "EV per unit", "stake")
+_HEADERS: Final = ("side", "odds", "break-even", "model", "market", "used", "stake")
 
 
 def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> None:
@@ -39,8 +40,7 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     for name, (price, side) in zip(sides(market, forecast), priced, strict=True):
         table.add_row(name, *_side_cells(price, side, answer.push_probability, amounts=amounts))
     console = Console()
-    _print_sides(console, table, answer)
-    console.print(_STAKING, style="dim", highlight=False)
+    _print_sides(console, table, answer, market)
     console.print(bet(answer, market, forecast), highlight=False, markup=False)
     if told := recording(answer, forecast):
         console.print(f"bet: {told}", highlight=False, markup=False)
@@ -49,14 +49,14 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
 
 def print_total_market(answer: TotalMarketAnswer, market: TotalMarket, forecast: Forecast) -> None:
     """Prints over and under of a market of total points, and the recommended bet; none is ever recorded."""
-    amounts = market.HasField("bankroll")
+    amounts = _has_amounts(market)
     title = f"points of both teams, at the {horizon_label(forecast.horizon)}"
     table = titled_table(title, *_HEADERS, no_wrap=True)
     line = f"{market.line:.1f}".removesuffix(".0")
     for name, price, side in (("over", market.over, answer.over), ("under", market.under, answer.under)):
         table.add_row(f"{name} {line}", *_side_cells(price, side, answer.push_probability, amounts=amounts))
     console = Console()
-    _print_sides(console, table, answer)
+    _print_sides(console, table, answer, market)
     side_name = enum_word(TotalSide.DESCRIPTOR, answer.side)
     chosen = answer.over if answer.side == TOTAL_SIDE_OVER else answer.under
     verdict = _no_stake(answer, answer.over, answer.under)
@@ -64,27 +64,50 @@ def print_total_market(answer: TotalMarketAnswer, market: TotalMarket, forecast:
         verdict = (
             f"{side_name} {line}, {_stake(chosen, amounts)}\n{_beside_break_even(chosen, answer.push_probability)}"
         )
-    console.print(f"The model, for the points: {verdict}", highlight=False, markup=False)
+    console.print(f"The model, for the points: {verdict}\n{_notice(answer)}", highlight=False, markup=False)
     print_warnings(console, answer.warnings)
 
 
-def _print_sides(console: Console, table: Table, answer: MarketAnswer | TotalMarketAnswer) -> None:
+def _print_sides(
+    console: Console, table: Table, answer: MarketAnswer | TotalMarketAnswer, market: Market | TotalMarket
+) -> None:
     """Prints the table of both sides, and below it what holds for both."""
     notes = [f"margin of the odds {percent(answer.overround)}".replace("-", "−")]
     if answer.push_probability:
         notes.append(f"a push {chance(answer.push_probability)}")
     console.print(table)
     console.print(" · ".join(notes), style="dim", highlight=False)
+    share, kelly, game, evening = map(percent, _shares(answer.staking))
+    on_game = market.game_staked
+    on_evening = market.evening_staked if market.HasField("evening_staked") else on_game
+    staked = "nothing stated, so this counts as the evening's first bet"
+    if on_evening:
+        staked = f"{_amount(on_game, market)} on this game, {_amount(on_evening, market)} this evening"
+    for line in (
+        f"used: the market's probability, moved {share} of the way to the model's",
+        f"stake: {kelly} of Kelly's; at most {game} of the bankroll a game, {evening} an evening",
+        f"staked before: {staked}",
+    ):
+        console.print(line, style="dim", highlight=False)
+
+
+def _shares(staking: Staking) -> tuple[float, float, float, float]:
+    return staking.model_share, staking.kelly_fraction, staking.game_cap, staking.evening_cap
+
+
+def _notice(answer: MarketAnswer | TotalMarketAnswer) -> str:
+    return f"The model is {answer.notice}."
 
 
 def _side_cells(price: Odds, side: MarketSideAnswer, push: float, *, amounts: bool) -> tuple[str, ...]:
-    """Returns the cells of a side. Without a stake it has no expected value: the verdict says why there is none."""
+    """Returns the cells of a side; the verdict says why there is no stake."""
     staked = side.stake_fraction > 0.0
     return (
         signed(price.american, 0) if price.HasField("american") else f"{side.decimal_odds:.2f}",
         chance(_break_even(side, push)),
         chance(side.win_probability),
-        signed(side.expected_value, 2) if staked else "–",
+        chance(side.fair_probability),
+        chance(side.staking_probability),
         _stake(side, amounts) if staked else "–",
     )
 
@@ -95,12 +118,13 @@ def _break_even(side: MarketSideAnswer, push: float) -> float:
 
 
 def _beside_break_even(side: MarketSideAnswer, push: float) -> str:
-    """Compares a win probability with the break-even of its price; with a decimal where both round to the same."""
+    """Compares the probability of a stake with the break-even of its price; with a decimal where both round alike."""
     least = _break_even(side, push)
-    wins, needed = chance(side.win_probability), chance(least)
+    wins, needed = chance(side.staking_probability), chance(least)
     if wins == needed:
-        wins, needed = f"{100 * side.win_probability:.1f} %", f"{100 * least:.1f} %"
-    return f"wins {wins}; at this price {needed} breaks even"
+        wins, needed = f"{100 * side.staking_probability:.1f} %", f"{100 * least:.1f} %"
+    profit = f"expected profit of 1 staked {signed(side.expected_value, 2)}"
+    return f"used {wins}; at this price {needed} breaks even; {profit}"
 
 
 _WITHOUT_STAKE: Final = (
@@ -117,8 +141,10 @@ def _no_stake(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer)
     warned = next((each.reason for each in answer.warnings if each.reason in _WITHOUT_STAKE), None)
     if warned is not None:
         reason = warning_label(warned)
+    elif any(side.kelly_fraction > 0.0 for side in both):
+        reason = "what is staked leaves nothing of the caps"
     elif any(side.win_probability > _break_even(side, answer.push_probability) for side in both):
-        reason = "the server's limits leave none"
+        reason = "between model and market, neither side breaks even"
     else:
         reason = "neither wins more often than its price breaks even"
     return f"no stake on either side.\nreason: {reason}"
@@ -156,10 +182,10 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
     """
     model = f"The model, for the {horizon_label(forecast.horizon)}"
     if answer.side == MARKET_SIDE_UNSPECIFIED:
-        return f"{model}: {_no_stake(answer, answer.home, answer.away)}"
+        return f"{model}: {_no_stake(answer, answer.home, answer.away)}\n{_notice(answer)}"
     home, away = sides(market, forecast)
     name, side = (home, answer.home) if answer.side == MARKET_SIDE_HOME else (away, answer.away)
-    loses = 1.0 - side.win_probability - answer.push_probability
+    loses = 1.0 - side.staking_probability - answer.push_probability
     level = enum_word(RiskLevel.DESCRIPTOR, answer.risk_level) or "unknown"
     threshold = ""
     if market.HasField("confidence_threshold"):
@@ -168,7 +194,8 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
     return (
         f"{model}: {name}, {_stake(side, _has_amounts(market))}\n"
         f"{_beside_break_even(side, answer.push_probability)}{threshold}\n"
-        f"stake × P(loss): {100 * side.stake_fraction * loses:.2f} % of the bankroll ({level})"
+        f"stake × P(loss): {100 * side.stake_fraction * loses:.2f} % of the bankroll ({level})\n"
+        f"{_notice(answer)}"
     )
 
 
@@ -184,7 +211,6 @@ def recording(answer: MarketAnswer, forecast: Forecast) -> str:
     return f"not recorded: {reason}" if reason else ""
 
 
-_STAKING: Final = "stake of a bet: a share of Kelly, capped (by default a quarter, at most 5 %)"
 _NOT_RECORDED: Final = {
     MarketRecording.MARKET_RECORDING_FORECAST_LATE: "it comes too late for this minute of the game",
     MarketRecording.MARKET_RECORDING_OUTCOME_KNOWN: "the outcome is known",
@@ -206,7 +232,11 @@ def sides(market: Market, forecast: Forecast) -> tuple[str, str]:
     return f"{names[0]} {signed(-market.line, digits)}", f"{names[1]} {signed(market.line, digits)}"
 
 
-def _has_amounts(market: Market) -> bool:
+def _amount(amount: float, market: Market | TotalMarket) -> str:
+    return f"{amount:,.2f}" if _has_amounts(market) else f"{100 * amount:.2f} %"
+
+
+def _has_amounts(market: Market | TotalMarket) -> bool:
     """Whether stakes are amounts. A market without a bankroll is recorded with a bankroll of 1."""
     return market.HasField("bankroll") and market.bankroll != 1.0
 

@@ -172,6 +172,8 @@ def _market(market: MarketRecord) -> Table:
         rows.add_row("won, lost, pushed", f"{market.won:,} · {market.lost:,} · {market.pushed:,}", "")
     rows.add_row("staked", percent(market.staked), "of the bankroll, in total")
     rows.add_row("profit", _signed_percent(market.profit), "of the bankroll")
+    if market.capped:
+        rows.add_row("capped", f"{market.capped:,}", "stakes that the caps of a game and an evening cut, or left out")
     if market.HasField("expected_profit"):
         rows.add_row(
             "expected profit", _signed_percent(market.expected_profit), "by the forecasts, when they were made"
@@ -182,6 +184,7 @@ def _market(market: MarketRecord) -> Table:
     if market.HasField("sharpe"):
         rows.add_row("Sharpe ratio", signed(market.sharpe, 2), "per game")
     rows.add_row("max. drawdown", percent(market.max_drawdown), "from a peak of the bankroll")
+    rows.add_row("the model", "", f"is {market.notice}")
     return rows
 
 

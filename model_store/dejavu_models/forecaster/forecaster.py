@@ -280,6 +280,9 @@ class Forecaster:
         end = None
         if rated:
             end = state.ratings_date if WarningReason.RATINGS_AHEAD in warnings else state.end(query)
+        market = None
+        if query.market is not None:
+            market = issued.evaluate(query.market, query.horizon, self.policy, unrated=rated and margin is None)
         return Forecast(
             horizon=query.horizon,
             elapsed_minutes=minute,
@@ -299,25 +302,21 @@ class Forecaster:
             adaptation=adaptation,
             distribution=issued.recorded() if query.record else (),
             static_scores=issued.static_scores if query.record else (),
-            market=(
-                issued.evaluate(query.market, query.horizon, self.policy, unrated=rated and margin is None)
-                if query.market
-                else None
-            ),
+            market=market,
             ratings_date=end,
             finals_since=state.finals if rated else 0,
             warnings=self._warnings + warnings,
             outdated_teams=state.ending(query, end) if end and WarningReason.RATINGS_OUTDATED in warnings else (),
             expected_margin_terms=terms,
-            total=self._total(query, state),
+            total=self._total(query, state, market.chosen.stake_fraction if market and market.chosen else 0.0),
         )
 
-    def _total(self, query: ForecastQuery, state: ActiveState) -> TotalForecast | None:
+    def _total(self, query: ForecastQuery, state: ActiveState, staked: float) -> TotalForecast | None:
         if self.totals is None or query.total_points is None:
             return None
         source, expected = state.expected_total(query, self.max_ratings_days)
         tables = self.totals.tables(source, query.horizon, query.pattern.minutes)
-        return forecast_total(tables, query, query.total_points, expected, self.policy)
+        return forecast_total(tables, query, query.total_points, expected, self.policy, staked=staked)
 
 
 def _situation(query: ForecastQuery, source: MarginSource) -> Situation:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
+from dejavu_models.arrays import Floats
 from dejavu_models.metrics import ratio_interval
 from dejavu_models.scorecard.settled import SettledForecasts
+
+_DUST: Final = 1e-9
+"""Share of a bankroll that sums of stakes may miss by rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +21,8 @@ class MarketRecord:
     """Track record of the recommended stakes, game by game in the order of outcomes.
 
     The bets of a game are open at the same time and correlated. Each stakes its share of the bankroll before the game,
-    and their sum is the profit of the game.
+    and their sum is the profit of the game. In the order in which the forecasts were recorded, each stakes at most what
+    those before it leave of the caps of a game and of an evening: an answer knows nothing of the others.
 
     Attributes:
         bets: number of forecasts with a stake.
@@ -32,6 +39,7 @@ class MarketRecord:
         expected_profit: sum of the expected profits as recorded, as a share of the bankroll.
         won, lost, pushed: numbers of bets.
         games: number of games with bets.
+        capped: number of stakes that the caps cut, or left out of the bets.
     """
 
     bets: int
@@ -49,6 +57,7 @@ class MarketRecord:
     lost: int
     pushed: int
     games: int
+    capped: int
 
 
 def market_record(settled: SettledForecasts) -> MarketRecord | None:
@@ -56,9 +65,11 @@ def market_record(settled: SettledForecasts) -> MarketRecord | None:
     given = ~np.isnan(settled.stake)
     if not given.any():
         return None
-    placed = np.flatnonzero(settled.stake > 0.0)
+    stake = _within_caps(settled)
+    placed = np.flatnonzero(stake > 0.0)
     placed = placed[np.argsort(settled.order[placed], kind="stable")]
-    staked, earned = settled.stake[placed], settled.profit[placed]
+    staked, kept = stake[placed], stake[placed] / settled.stake[placed]
+    earned = settled.profit[placed] * kept
     _, first, game = np.unique(settled.game[placed], return_index=True, return_inverse=True)
     in_order = np.argsort(first)
     stakes, profits = (np.bincount(game, weights=each).astype(np.float64)[in_order] for each in (staked, earned))
@@ -79,9 +90,28 @@ def market_record(settled: SettledForecasts) -> MarketRecord | None:
         max_drawdown=float((1.0 - bankroll / np.maximum.accumulate(bankroll)).max()),
         roi_lower=roi_lower,
         roi_upper=roi_upper,
-        expected_profit=float(settled.expected_profit[placed].sum()),
+        expected_profit=float((settled.expected_profit[placed] * kept).sum()),
         won=int((earned > 0.0).sum()),
         lost=int((earned < 0.0).sum()),
         pushed=int((earned == 0.0).sum()),
         games=len(profits),
+        capped=int((stake < settled.stake).sum()),
     )
+
+
+def _within_caps(settled: SettledForecasts) -> Floats:
+    """Returns the stakes, each with at most what those recorded before it leave of its caps; 0 without a market."""
+    stake = np.nan_to_num(settled.stake)
+    on_game: defaultdict[int, float] = defaultdict(float)
+    on_evening: defaultdict[int, float] = defaultdict(float)
+    bets = np.flatnonzero(stake > 0.0)
+    bets = bets[np.argsort(settled.sequence[bets])]
+    columns = (stake, settled.game, settled.day, settled.game_cap, settled.evening_cap)
+    kept = []
+    for wanted, game, evening, game_cap, evening_cap in zip(*(each[bets].tolist() for each in columns), strict=True):
+        left = min(game_cap - on_game[game], evening_cap - on_evening[evening])
+        kept.append(min(wanted, left) if left > _DUST else 0.0)
+        on_game[game] += kept[-1]
+        on_evening[evening] += kept[-1]
+    stake[bets] = kept
+    return stake

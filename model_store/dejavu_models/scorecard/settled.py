@@ -40,9 +40,14 @@ class SettledForecasts:
         brier: (probability − home_led)².
         leader_brier: that score of the leader: a team that is ahead leads with certainty, a tie is even.
         crps: in points; NaN if not available.
-        stake: stake on the requested market, as a share of the bankroll; 0 for no bet, NaN without a market.
+        stake: stake on the requested market, as a share of the bankroll; 0 for no bet, NaN without a market. See
+            `MarketRecord` for the caps of a game and of an evening.
         profit: profit of that stake, as a share of the bankroll; NaN without a market.
         expected_profit: expected profit of that stake as recorded, as a share of the bankroll; NaN without a market.
+        game_cap: cap of the stakes on one game that the market was answered with; NaN without a market.
+        evening_cap: the same of the stakes on one evening.
+        day: ordinal of the local date of the game: its evening.
+        sequence: position in the ledger; orders the stakes, up to the caps.
         order: ascending in the order of outcomes; orders the bets.
         exclusion: an Exclusion; only forecasts with NONE count, while bets count on all.
         total_error: point forecast of the total − total, in points; NaN, as the next ones, without a settled total.
@@ -67,6 +72,10 @@ class SettledForecasts:
     stake: Floats
     profit: Floats
     expected_profit: Floats
+    game_cap: Floats
+    evening_cap: Floats
+    day: NDArray[np.int32]
+    sequence: NDArray[np.int64]
     order: NDArray[np.int64]
     exclusion: NDArray[np.int64]
     total_error: Floats

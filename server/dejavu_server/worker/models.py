@@ -111,7 +111,12 @@ def configure_model(forecaster: Forecaster, settings: Settings) -> None:
         _log.warning("model_unfit", model=info.version, reason=info.verdict_reason)
     forecaster.max_ratings_days = settings.max_ratings_days
     forecaster.policy = StakingPolicy(
-        settings.kelly_fraction, settings.kelly_cap, settings.confidence_threshold, settings.max_edge
+        model_share=settings.model_share,
+        kelly_fraction=settings.kelly_fraction,
+        game_cap=settings.game_cap,
+        evening_cap=settings.evening_cap,
+        confidence_threshold=settings.confidence_threshold,
+        max_edge=settings.max_edge,
     )
 
 

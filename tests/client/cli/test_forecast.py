@@ -1,14 +1,18 @@
-"""A forecast on the command line: its pattern, before any server is asked, and its two intervals."""
+"""On the command line: a forecast's pattern, before any server is asked, its two intervals, risk, and teams."""
 
 from __future__ import annotations
 
+import json
+
+import grpc
 import pytest
-from tests.support.fakes.service import FakeServer, forecast
+from tests.support.fakes.service import Abort, FakeServer, forecast
 from tests.support.harness.clients import Run
 from typer.testing import CliRunner
 
 from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, ADAPTATION_MODE_SHADOW, Adaptation, AdaptationMode
-from dejavu.v1.prediction_service_pb2 import PredictResponse
+from dejavu.v1.market_pb2 import RISK_LEVEL_EXTREME
+from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, PredictResponse, RiskFactor
 from dejavu_client.cli.main import app
 
 
@@ -65,3 +69,65 @@ def test_an_interval_is_shown_once_where_both_are_the_same(
 def test_what_has_not_been_seen_yet_is_not_told(server: FakeServer, run: Run) -> None:
     server.answers("Predict", PredictResponse(forecast=forecast(adaptation=Adaptation(mode=ADAPTATION_MODE_ON))))
     assert "rolling coverage" not in run("predict", "1").stdout
+
+
+RISK = AssessRiskResponse(
+    score=81.4,
+    level=RISK_LEVEL_EXTREME,
+    factors=[
+        RiskFactor(name="volatility", value=4.2, unit="points", score=97, weight=0.35, contribution=33.95),
+        RiskFactor(name="pace", value=240, unit="points a game", score=47, weight=0.15, contribution=7.05),
+    ],
+    warnings=["The lead changed hands [4] times over the last 6 minutes."],
+)
+
+
+def test_a_risk_is_shown_with_what_it_is_made_of(server: FakeServer, run: Run) -> None:
+    server.answers("AssessRisk", RISK)
+    result = run("risk", "0", "-2", "3", "--total-points", "30")
+    assert result.exit_code == 0, result.stderr
+    [call] = server.calls
+    assert (list(call.request.pattern), call.request.total_points) == ([0.0, -2.0, 3.0], 30)
+    lines = result.stdout.splitlines()
+    assert lines[0] == "How unsettled the game has been so far, beside past games. It forecasts nothing."
+    assert lines[1].strip() == "81 of 100: extreme"
+    assert "│ pace       │ 240.0 points a game │       47 % │   15 % │          7.0 │" in lines
+    assert lines[-1] == "· The lead changed hands [4] times over the last 6 minutes."
+
+
+def test_a_risk_s_json_has_every_field(server: FakeServer, run: Run) -> None:
+    server.answers("AssessRisk", RISK)
+    found = json.loads(run("risk", "--pattern-json", "[1, 2]", "--json").stdout)
+    assert not server.calls[0].request.HasField("total_points")
+    assert (found["score"], found["level"], len(found["factors"])) == (81.4, "RISK_LEVEL_EXTREME", 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give the lead at the end of each minute"),
+        (["1", "2", "--total-points", "-3"], "-3 is not a valid number of points"),
+    ],
+)
+def test_wrong_usage_of_risk_is_named(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
+    result = run("risk", *arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+    assert not server.calls
+
+
+def test_a_risk_that_is_refused_names_the_field(server: FakeServer, run: Run) -> None:
+    violation = ("total_points", "3; expected 20 (the lead) to 500")
+    server.answers("AssessRisk", Abort(grpc.StatusCode.INVALID_ARGUMENT, "no", "INVALID_TOTAL_POINTS", [violation]))
+    result = run("risk", "10", "20", "--total-points", "3")
+    assert result.exit_code == 4
+    assert "total_points: 3; expected 20 (the lead) to 500" in result.stderr
+
+
+def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:
+    shown = run("teams").stdout
+    for part in ("BOS", "Boston", "Celtics", "PHO", "Sixers"):
+        assert part in shown
+    entries = [json.loads(line) for line in run("teams", "--json").stdout.splitlines()]
+    assert len(entries) == 30
+    assert entries[1] == {"code": "BKN", "city": "Brooklyn", "name": "Nets", "aliases": ["BRK", "NJN"]}

@@ -1,13 +1,12 @@
-"""Odds and risk on the command line: requests and output."""
+"""Odds on the command line: requests and output."""
 
 from __future__ import annotations
 
 import json
 from functools import partial
 
-import grpc
 import pytest
-from tests.support.fakes.service import Abort, FakeServer, forecast
+from tests.support.fakes.service import FakeServer, forecast
 from tests.support.harness.clients import Run
 
 from dejavu.v1.forecast_pb2 import (
@@ -28,10 +27,11 @@ from dejavu.v1.market_pb2 import (
     MarketRecording,
     MarketSideAnswer,
     Odds,
+    Staking,
     TotalMarket,
     TotalMarketAnswer,
 )
-from dejavu.v1.prediction_service_pb2 import AssessRiskResponse, PredictResponse, RiskFactor
+from dejavu.v1.prediction_service_pb2 import PredictResponse
 from dejavu_client import FINAL
 
 PRICED = ("--home", "BKN", "--away", "GSW", "--spread", "BKN-5.5", "--home-odds", "-110", "--away-odds", "1.95")
@@ -40,7 +40,9 @@ ODDS = (*PRICED, "--horizon", "final")
 ANSWER = MarketAnswer(
     home=MarketSideAnswer(
         decimal_odds=1.909,
-        win_probability=0.6,
+        win_probability=0.66,
+        fair_probability=0.49,
+        staking_probability=0.6,
         implied_probability=0.524,
         expected_value=0.145,
         kelly_fraction=0.16,
@@ -48,7 +50,13 @@ ANSWER = MarketAnswer(
         stake=40.0,
     ),
     away=MarketSideAnswer(
-        decimal_odds=1.95, win_probability=0.38, implied_probability=0.513, expected_value=-0.26, kelly_fraction=0.0
+        decimal_odds=1.95,
+        win_probability=0.32,
+        fair_probability=0.49,
+        staking_probability=0.38,
+        implied_probability=0.513,
+        expected_value=-0.26,
+        kelly_fraction=0.0,
     ),
     push_probability=0.02,
     overround=0.037,
@@ -57,6 +65,8 @@ ANSWER = MarketAnswer(
     risk_level=RISK_LEVEL_MODERATE,
     confidence_met=True,
     confidence_threshold=0.55,
+    staking=Staking(model_share=0.5, kelly_fraction=0.25, game_cap=0.02, evening_cap=0.05, max_edge=0.15),
+    notice="not shown to be better than the market",
 )
 QUOTE = PredictResponse(forecast=forecast(home_team="BKN", away_team="GSW", horizon=FINAL), market=ANSWER)
 
@@ -69,12 +79,19 @@ def run(run: Run) -> Run:
 
 def test_odds_are_asked_about_as_they_are_written(server: FakeServer, run: Run) -> None:
     server.answers("Predict", QUOTE)
-    result = run("predict", "0", "-2", *ODDS, "--bankroll", "1000", "--confidence", "0.6", "--horizon", "final")
+    staked = ("--game-staked", "10", "--evening-staked", "25.5")
+    result = run("predict", "0", "-2", *ODDS, "--bankroll", "1000", *staked, "--confidence", "0.6")
     assert result.exit_code == 0, result.stderr
     [call] = server.calls
     assert list(call.request.pattern) == [0.0, -2.0]
     assert call.request.market == Market(
-        line=5.5, home=Odds(american=-110), away=Odds(decimal=1.95), bankroll=1000.0, confidence_threshold=0.6
+        line=5.5,
+        home=Odds(american=-110),
+        away=Odds(decimal=1.95),
+        bankroll=1000.0,
+        game_staked=10.0,
+        evening_staked=25.5,
+        confidence_threshold=0.6,
     )
 
 
@@ -124,15 +141,18 @@ def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: 
     server.answers("Predict", QUOTE)
     lines = run("predict", "1", *ODDS, "--bankroll", "1000", "--horizon", "final").stdout.splitlines()
     [home] = [line for line in lines if line.startswith("│ BKN −5.5")]
-    assert [cell.strip() for cell in home.split("│")[2:7]] == ["−110", "51 %", "60 %", "+0.14", "40.00"]
+    assert [cell.strip() for cell in home.split("│")[2:8]] == ["−110", "51 %", "66 %", "49 %", "60 %", "40.00"]
     [away] = [line for line in lines if line.startswith("│ GSW +5.5")]
-    assert [cell.strip() for cell in away.split("│")[2:7]] == ["1.95", "50 %", "38 %", "–", "–"]
+    assert [cell.strip() for cell in away.split("│")[2:8]] == ["1.95", "50 %", "32 %", "49 %", "38 %", "–"]
     assert "margin of the odds 3.7 % · a push 2 %" in lines
-    assert "stake of a bet: a share of Kelly, capped (by default a quarter, at most 5 %)" in lines
-    assert lines[-3:] == [
+    assert lines[-7:] == [
+        "used: the market's probability, moved 50 % of the way to the model's",
+        "stake: 25 % of Kelly's; at most 2 % of the bankroll a game, 5 % an evening",
+        "staked before: nothing stated, so this counts as the evening's first bet",
         "The model, for the end: BKN −5.5, 40.00",
-        "wins 60 %; at this price 51 % breaks even",
+        "used 60 %; at this price 51 % breaks even; expected profit of 1 staked +0.14",
         "stake × P(loss): 1.52 % of the bankroll (moderate)",
+        "The model is not shown to be better than the market.",
     ]
     assert max(map(len, lines)) <= 80
 
@@ -145,7 +165,7 @@ def test_without_a_bankroll_a_stake_is_a_share(server: FakeServer, run: Run, ban
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=unsure))
     odds = ("--moneyline", "--horizon", "final", "--home-odds", "+120", "--away-odds", "-105")
     shown = run("predict", "1", *odds, *bankroll).stdout
-    assert "The model, for the end: GSW, 4.00 %\nwins 60 %; at this price 52 % breaks even\n" in shown
+    assert "The model, for the end: GSW, 4.00 %\nused 60 %; at this price 52 % breaks even; expected" in shown
     assert "margin of the odds −1 %" in shown
 
 
@@ -168,6 +188,20 @@ def test_the_horizon_of_a_bet_is_said_with_it(server: FakeServer, run: Run) -> N
     server.answers("Predict", PredictResponse(forecast=forecast(home_team="BKN", away_team="GSW"), market=ANSWER))
     shown = run("predict", "1", *PRICED, "--horizon", "half").stdout
     assert "The model, for the half: BKN −5.5, 4.00 %" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--game-staked", "12.5"), "12.50 on this game, 12.50 this evening"),
+        (("--evening-staked", "40"), "0.00 on this game, 40.00 this evening"),
+        (("--game-staked", "12.5", "--evening-staked", "40"), "12.50 on this game, 40.00 this evening"),
+    ],
+)
+def test_what_was_staked_before_is_said(server: FakeServer, run: Run, options: tuple[str, ...], said: str) -> None:
+    server.answers("Predict", QUOTE)
+    shown = run("predict", "1", *ODDS, "--bankroll", "1000", *options).stdout
+    assert f"staked before: {said}" in shown.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -198,26 +232,34 @@ def test_it_is_said_when_a_bet_is_not_recorded(
 
 
 def test_a_bet_is_compared_with_the_break_even_of_its_price_alone(server: FakeServer, run: Run) -> None:
-    home = MarketSideAnswer(decimal_odds=2.25, win_probability=0.53, expected_value=0.19, stake_fraction=0.02)
+    home = MarketSideAnswer(
+        decimal_odds=2.25,
+        win_probability=0.53,
+        staking_probability=0.49,
+        expected_value=0.1,
+        kelly_fraction=0.08,
+        stake_fraction=0.02,
+    )
     below = MarketAnswer(home=home, side=MARKET_SIDE_HOME, confidence_threshold=0.55)
     server.answers("Predict", *[PredictResponse(forecast=QUOTE.forecast, market=below)] * 2)
     shown = run("predict", "1", *ODDS).stdout
-    assert "wins 53 %; at this price 44 % breaks even\n" in shown
+    compared = "used 49 %; at this price 44 % breaks even; expected profit of 1 staked +0.10"
+    assert f"{compared}\n" in shown
     assert "threshold" not in shown
     asked = run("predict", "1", *ODDS, "--confidence", "0.55").stdout
-    assert "wins 53 %; at this price 44 % breaks even; your threshold of 55 % is not reached\n" in asked
+    assert f"{compared}; your threshold of 55 % is not reached" in " ".join(asked.split())
 
 
 def test_a_probability_just_above_the_break_even_is_distinguishable_from_it(server: FakeServer, run: Run) -> None:
-    home = MarketSideAnswer(decimal_odds=1 / 0.5274, win_probability=0.5296, stake_fraction=0.01)
+    home = MarketSideAnswer(decimal_odds=1 / 0.5274, staking_probability=0.5296, stake_fraction=0.01)
     near = MarketAnswer(home=home, side=MARKET_SIDE_HOME)
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=near))
-    assert "wins 53.0 %; at this price 52.7 % breaks even" in run("predict", "1", *ODDS).stdout
+    assert "used 53.0 %; at this price 52.7 % breaks even" in run("predict", "1", *ODDS).stdout
 
 
-_LIKELY = MarketSideAnswer(
-    decimal_odds=2.4, win_probability=0.996, implied_probability=0.417, expected_value=1.39, kelly_fraction=0.99
-)
+_LIKELY = MarketSideAnswer(decimal_odds=2.4, win_probability=0.996, implied_probability=0.417, expected_value=1.39)
+_CAPPED = MarketSideAnswer(decimal_odds=2.4, win_probability=0.996, expected_value=1.39, kelly_fraction=0.99)
+_DOUBTED = MarketSideAnswer(decimal_odds=1.91, win_probability=0.53, staking_probability=0.515)
 _FAIR = MarketSideAnswer(decimal_odds=1.91, win_probability=0.5, expected_value=-0.05)
 
 
@@ -227,18 +269,21 @@ _FAIR = MarketSideAnswer(decimal_odds=1.91, win_probability=0.5, expected_value=
         (_FAIR, [], "neither wins more often than its price breaks even"),
         (_LIKELY, [WARNING_REASON_IMPLAUSIBLE_EDGE], "implausible edge"),
         (_LIKELY, [WARNING_REASON_TEAMS_UNKNOWN, WARNING_REASON_RATINGS_OUTDATED], "ratings outdated"),
-        (_LIKELY, [], "the server's limits leave none"),
+        (_CAPPED, [], "what is staked leaves nothing of the caps"),
+        (_DOUBTED, [], "between model and market, neither side breaks even"),
     ],
 )
 def test_without_a_stake_its_reason_stands_in_place_of_expected_value_and_kelly(
     server: FakeServer, run: Run, home: MarketSideAnswer, warned: list[WarningReason.ValueType], reason: str
 ) -> None:
-    answer = MarketAnswer(home=home, away=_FAIR, warnings=[Caution(reason=each, text="Why.") for each in warned])
-    total = TotalMarketAnswer(over=home, under=_FAIR, warnings=answer.warnings)
+    warnings = [Caution(reason=each, text="Why.") for each in warned]
+    answer = MarketAnswer(home=home, away=_FAIR, warnings=warnings, notice=ANSWER.notice)
+    total = TotalMarketAnswer(over=home, under=_FAIR, warnings=warnings, notice=ANSWER.notice)
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=answer, total_market=total))
     shown = run("predict", "2", *ODDS, *OVER_UNDER, "--total-points", "14").stdout
     for of in ("end", "points"):
         assert f"The model, for the {of}: no stake on either side.\nreason: {reason}\n" in shown
+    assert shown.count(f"The model is {ANSWER.notice}.") == 2
     for number in ("+1.39", "−0.05", "99 %"):
         assert number not in shown.replace(">99 %", "")
 
@@ -264,6 +309,7 @@ def test_json_holds_the_forecast_and_the_market(server: FakeServer, run: Run) ->
         (["--moneyline"], "must be given together; --home-odds, --away-odds missing"),
         (["--home-odds", "2", "--away-odds", "2"], "must be given together; --spread or --moneyline missing"),
         (["--bankroll", "100"], "--spread or --moneyline, --home-odds, --away-odds missing"),
+        (["--evening-staked", "5"], "--spread or --moneyline, --home-odds, --away-odds missing"),
         (["--confidence", "0.5"], "--spread or --moneyline, --home-odds, --away-odds missing"),
         (["--moneyline", "--home-odds", "evens", "--away-odds", "2"], "--home-odds"),
         (["--moneyline", "--home-odds", "1e3", "--away-odds", "2"], "'1e3' is not a price"),
@@ -285,68 +331,6 @@ def test_a_part_of_a_market_is_wrong_usage(server: FakeServer, run: Run, argumen
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.replace("│", " ").split())
     assert not server.calls
-
-
-RISK = AssessRiskResponse(
-    score=81.4,
-    level=RISK_LEVEL_EXTREME,
-    factors=[
-        RiskFactor(name="volatility", value=4.2, unit="points", score=97, weight=0.35, contribution=33.95),
-        RiskFactor(name="pace", value=240, unit="points a game", score=47, weight=0.15, contribution=7.05),
-    ],
-    warnings=["The lead changed hands [4] times over the last 6 minutes."],
-)
-
-
-def test_a_risk_is_shown_with_what_it_is_made_of(server: FakeServer, run: Run) -> None:
-    server.answers("AssessRisk", RISK)
-    result = run("risk", "0", "-2", "3", "--total-points", "30")
-    assert result.exit_code == 0, result.stderr
-    [call] = server.calls
-    assert (list(call.request.pattern), call.request.total_points) == ([0.0, -2.0, 3.0], 30)
-    lines = result.stdout.splitlines()
-    assert lines[0] == "How unsettled the game has been so far, beside past games. It forecasts nothing."
-    assert lines[1].strip() == "81 of 100: extreme"
-    assert "│ pace       │ 240.0 points a game │       47 % │   15 % │          7.0 │" in lines
-    assert lines[-1] == "· The lead changed hands [4] times over the last 6 minutes."
-
-
-def test_a_risk_s_json_has_every_field(server: FakeServer, run: Run) -> None:
-    server.answers("AssessRisk", RISK)
-    found = json.loads(run("risk", "--pattern-json", "[1, 2]", "--json").stdout)
-    assert not server.calls[0].request.HasField("total_points")
-    assert (found["score"], found["level"], len(found["factors"])) == (81.4, "RISK_LEVEL_EXTREME", 2)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "give the lead at the end of each minute"),
-        (["1", "2", "--total-points", "-3"], "-3 is not a valid number of points"),
-    ],
-)
-def test_wrong_usage_of_risk_is_named(server: FakeServer, run: Run, arguments: list[str], said: str) -> None:
-    result = run("risk", *arguments)
-    assert result.exit_code == 2
-    assert said in " ".join(result.stderr.replace("│", " ").split())
-    assert not server.calls
-
-
-def test_a_risk_that_is_refused_names_the_field(server: FakeServer, run: Run) -> None:
-    violation = ("total_points", "3; expected 20 (the lead) to 500")
-    server.answers("AssessRisk", Abort(grpc.StatusCode.INVALID_ARGUMENT, "no", "INVALID_TOTAL_POINTS", [violation]))
-    result = run("risk", "10", "20", "--total-points", "3")
-    assert result.exit_code == 4
-    assert "total_points: 3; expected 20 (the lead) to 500" in result.stderr
-
-
-def test_teams_are_listed_with_what_they_may_be_called(run: Run) -> None:
-    shown = run("teams").stdout
-    for part in ("BOS", "Boston", "Celtics", "PHO", "Sixers"):
-        assert part in shown
-    entries = [json.loads(line) for line in run("teams", "--json").stdout.splitlines()]
-    assert len(entries) == 30
-    assert entries[1] == {"code": "BKN", "city": "Brooklyn", "name": "Nets", "aliases": ["BRK", "NJN"]}
 
 
 OVER_UNDER = ("--total-line", "221.5", "--over-odds", "-110", "--under-odds", "1.95")

@@ -37,7 +37,7 @@ def test_a_bet_on_the_winner_is_weighed_by_the_probability_that_is_forecast(clie
     assert answer.market.push_probability == 0.0  # no NBA game ends in a tie
     assert home.win_probability + away.win_probability == pytest.approx(1)
     assert answer.market.side == MARKET_SIDE_HOME
-    assert answer.market.stake == home.stake == pytest.approx(10)  # the cap
+    assert answer.market.stake == home.stake == pytest.approx(200 * home.kelly_fraction / 4)
     assert client.predict(PATTERN, game_id=GAME, horizon=FINAL) == answer.forecast
 
 

@@ -210,8 +210,11 @@ async def test_odds_are_weighed_by_the_forecast_alone_and_in_a_batch(service: Pr
     alone = await service.Predict(request)
     assert alone.market.side == market_pb2.MARKET_SIDE_HOME
     assert alone.market.home.win_probability == pytest.approx(0.859, abs=0.001)
-    assert alone.market.home.expected_value == pytest.approx(1.25 * alone.market.home.win_probability - 1)
-    assert alone.market.stake == pytest.approx(50.0)  # the cap: a twentieth of the bankroll
+    assert alone.market.home.fair_probability == pytest.approx(4.0 / 5.25)
+    assert alone.market.home.staking_probability == pytest.approx((0.859 + 4.0 / 5.25) / 2, abs=0.001)
+    assert alone.market.home.expected_value == pytest.approx(1.25 * alone.market.home.staking_probability - 1)
+    assert alone.market.stake == pytest.approx(1000 * alone.market.home.kelly_fraction / 4)
+    assert alone.market.notice == "not shown to be better than the market"
     assert alone.market.confidence_met
     without = pb.PredictRequest(pattern=PATTERN)
     dear = pb.PredictRequest(pattern=PATTERN, market=market(1.05, away=7.0))

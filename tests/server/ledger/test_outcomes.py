@@ -176,7 +176,12 @@ async def test_a_report_that_fails_leaves_nothing(ledger: Ledger, monkeypatch: p
 async def test_the_first_market_of_a_forecast_is_recorded_and_settled(ledger: Ledger, url: str) -> None:
     plain = issued()
     less, more, nothing = (
-        evaluate_market(MARKET, lambda _: 0.6, StakingPolicy(1.0, share)) for share in (0.1, 0.15, 0.0)
+        evaluate_market(
+            MARKET,
+            lambda _: 0.6,
+            StakingPolicy(model_share=1.0, kelly_fraction=1.0, game_cap=share, evening_cap=1.0),
+        )
+        for share in (0.1, 0.15, 0.0)
     )
     await ledger.commit([plain, asked(issued(alpha=0.1), less), asked(issued(alpha=0.1), more)])
     assert await ledger.head() == 3, "two forecasts, and a market of one"

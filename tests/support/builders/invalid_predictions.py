@@ -329,6 +329,14 @@ def _markets() -> list[BadRequest]:
     cases += [
         ("confidence_threshold", f"{v}", threshold, {"confidence_threshold": v}) for v in (1.0, -0.1, 55.0, math.nan)
     ]
+    cases += [
+        ("game_staked", f"{v}", "a number from 0 to the bankroll, 1", {"game_staked": v})
+        for v in (-0.1, 20.0, math.nan)
+    ]
+    evening = "a number from game_staked, 0.5, to the bankroll, 1"
+    cases += [
+        ("evening_staked", f"{v}", evening, {"game_staked": 0.5, "evening_staked": v}) for v in (0.4, 20.0, math.inf)
+    ]
     cases += [("horizon", f"{h}", "a value of dejavu.v1.Horizon: 0, 1, 2", {"horizon": h}) for h in (3, -1)]
     cases += [("horizon", "final", "the request's, halftime, or none", {"horizon": HORIZON_FINAL})]
     return [
@@ -351,6 +359,8 @@ def _total_markets() -> list[BadRequest]:
     ]
     cases += [(f".{side}.decimal", "1.0", price, {side: Odds(decimal=1.0)}) for side in ("over", "under")]
     cases += [(".bankroll", "0.0", "above 0", {"bankroll": 0.0})]
+    cases += [(".game_staked", "-1.0", "a number from 0 to the bankroll, 1", {"game_staked": -1.0})]
+    cases += [(".evening_staked", "2.0", "to the bankroll, 1", {"evening_staked": 2.0})]
     cases += [(".confidence_threshold", "1.0", "a number from 0 on, below 1", {"confidence_threshold": 1.0})]
     cases += [("", "no total_points", "total_points beside it", {})]
     return [

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from tests.support.builders.issued_forecasts import GAME
 
-from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
+from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel, StakingPolicy
 from dejavu_models.types import Horizon
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
@@ -31,8 +31,8 @@ def outcome(
 
 def answered(side: MarketSide | None, *, market: Market = MARKET, stake_fraction: float = 0.0) -> MarketAnswer:
     """Returns an evaluation of a market that stakes a share of the bankroll on a side."""
-    home = MarketSideAnswer(market.home_odds, 0.6, 1 / market.home_odds, 0.14, 0.15, 0.0, 0.0)
-    away = MarketSideAnswer(market.away_odds, 0.4, 1 / market.away_odds, -0.22, 0.0, 0.0, 0.0)
+    home = MarketSideAnswer(market.home_odds, 0.64, 0.56, 0.6, 1 / market.home_odds, 0.14, 0.15, 0.0, 0.0)
+    away = MarketSideAnswer(market.away_odds, 0.36, 0.44, 0.4, 1 / market.away_odds, -0.22, 0.0, 0.0, 0.0)
     stake = stake_fraction * market.bankroll
     if side is MarketSide.HOME:
         home = replace(home, stake_fraction=stake_fraction, stake=stake)
@@ -47,7 +47,7 @@ def answered(side: MarketSide | None, *, market: Market = MARKET, stake_fraction
         stake=stake,
         risk_level=RiskLevel.MODERATE,
         confidence_met=True,
-        confidence_threshold=0.55,
+        policy=StakingPolicy(),
     )
 
 

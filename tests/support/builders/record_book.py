@@ -21,7 +21,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 from tests.support.builders.issued_forecasts import issued
 
-from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
+from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel, StakingPolicy
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval, TotalForecast
 from dejavu_server.ledger import Durability, outcomes
 from dejavu_server.ledger.database import store
@@ -76,12 +76,22 @@ def forecast(
     return replace(made, forecast=adjusted)
 
 
-def with_market(made: IssuedForecast, *, line: float = 0.5, odds: float = 2.0, stake: float = 0.05) -> IssuedForecast:
+NO_CAPS = StakingPolicy(game_cap=1.0, evening_cap=1.0)
+
+
+def with_market(
+    made: IssuedForecast,
+    *,
+    line: float = 0.5,
+    odds: float = 2.0,
+    stake: float = 0.05,
+    policy: StakingPolicy = NO_CAPS,
+) -> IssuedForecast:
     """Adds a market to a forecast, with a stake on the home side; 0 for none."""
-    home = MarketSideAnswer(odds, 0.6, 1.0 / odds, 0.2, 2.0 * stake, stake, stake)
-    away = MarketSideAnswer(odds, 0.4, 1.0 / odds, -0.2, 0.0, 0.0, 0.0)
+    home = MarketSideAnswer(odds, 0.6, 0.5, 0.55, 1.0 / odds, 0.2, 2.0 * stake, stake, stake)
+    away = MarketSideAnswer(odds, 0.4, 0.5, 0.45, 1.0 / odds, -0.2, 0.0, 0.0, 0.0)
     side = MarketSide.HOME if stake else None
-    answer = MarketAnswer(home, away, 0.0, 2.0 / odds - 1.0, side, stake, RiskLevel.LOW, True, 0.55)
+    answer = MarketAnswer(home, away, 0.0, 2.0 / odds - 1.0, side, stake, RiskLevel.LOW, True, policy)
     return replace(made, market=Market(line, odds, odds), forecast=replace(made.forecast, market=answer))
 
 

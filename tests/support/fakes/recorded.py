@@ -110,6 +110,8 @@ def card(**fields: Any) -> Scorecard:
             lost=14,
             pushed=1,
             games=12,
+            capped=3,
+            notice="not shown to be better than the market",
         ),
     }
     return Scorecard(**values | fields)

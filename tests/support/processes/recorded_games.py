@@ -36,7 +36,10 @@ class Record(NamedTuple):
 def recorded_games(folder: Path) -> Iterator[Record]:
     """Runs a server whose forecasts are revised, late, of several alphas, with and without a market, and settled."""
     made = Record("", folder / "ledger.sqlite3", folder / "kept.json")
-    with spawned_server("--workers", "1", "--max-edge", "1", "--ledger", f"sqlite:///{made.ledger}") as server:
+    with spawned_server(
+        *("--workers", "1", "--max-edge", "1", "--game-cap", "0.05", "--evening-cap", "0.6"),
+        *("--ledger", f"sqlite:///{made.ledger}"),
+    ) as server:
         made = made._replace(address=address_of(server))
         with DejavuClient(made.address, timeout=60.0) as client:
             outcomes = [_play(client, game, random.Random(game)) for game in GAMES]

@@ -65,9 +65,9 @@ def _withdrawal(database: sqlite3.Connection, revision: int) -> dict[str, Any]:
     return {**entry, "payload": {**entry["payload"], "withdrawn": True}, "revision": revision}
 
 
-def _market(database: sqlite3.Connection) -> dict[str, Any]:
-    """Returns a market of the newest forecast, with its answer."""
-    issued = codec.parse(canonical_json.dumps(last(database, codec.FORECAST)))
+def _market(database: sqlite3.Connection, forecast: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Returns a market of a forecast, the newest by default, with its answer."""
+    issued = codec.parse(canonical_json.dumps(forecast or last(database, codec.FORECAST)))
     answer = full_ledger.answer(issued.forecast, issued.pattern.last)
     payload = json.loads(codec.market_payload(issued.sequence, full_ledger.MARKET, answer))
     return {"kind": codec.MARKET, "payload": payload, "revision": 0}
@@ -263,6 +263,19 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     entry = _market(database)
     for side in ("home", "away"):
         entry["payload"]["answer"][side]["stake_fraction"] = 0.9
+    append(database, entry)
+
+
+@KINDS.step("entries", "the stake of a market, to a smaller one", "answer")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    level = next(
+        entry for _, entry in entries(database, codec.FORECAST) if entry["payload"]["request"]["game_id"] == game(4)
+    )
+    entry = _market(database, level)
+    answer = entry["payload"]["answer"]
+    assert answer["stake"] > 0
+    for each in (answer, answer["home"], answer["away"]):
+        each |= {name: 0.9 * each[name] for name in ("stake", "stake_fraction") if name in each}
     append(database, entry)
 
 

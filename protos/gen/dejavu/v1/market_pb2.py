@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from dejavu.v1 import forecast_pb2 as dejavu_dot_v1_dot_forecast__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x64\x65javu/v1/market.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\"\xd9\x01\n\x06Market\x12\x0c\n\x04line\x18\x01 \x01(\x01\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x1d\n\x04home\x18\x03 \x01(\x0b\x32\x0f.dejavu.v1.Odds\x12\x1d\n\x04\x61way\x18\x04 \x01(\x0b\x32\x0f.dejavu.v1.Odds\x12\x15\n\x08\x62\x61nkroll\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12!\n\x14\x63onfidence_threshold\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\x0b\n\t_bankrollB\x17\n\x15_confidence_threshold\"\xba\x01\n\x0bTotalMarket\x12\x0c\n\x04line\x18\x01 \x01(\x01\x12\x1d\n\x04over\x18\x02 \x01(\x0b\x32\x0f.dejavu.v1.Odds\x12\x1e\n\x05under\x18\x03 \x01(\x0b\x32\x0f.dejavu.v1.Odds\x12\x15\n\x08\x62\x61nkroll\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12!\n\x14\x63onfidence_threshold\x18\x05 \x01(\x01H\x01\x88\x01\x01\x42\x0b\n\t_bankrollB\x17\n\x15_confidence_threshold\"6\n\x04Odds\x12\x11\n\x07\x64\x65\x63imal\x18\x01 \x01(\x01H\x00\x12\x12\n\x08\x61merican\x18\x02 \x01(\x11H\x00\x42\x07\n\x05price\"\xa6\x03\n\x0cMarketAnswer\x12)\n\x04home\x18\x01 \x01(\x0b\x32\x1b.dejavu.v1.MarketSideAnswer\x12)\n\x04\x61way\x18\x02 \x01(\x0b\x32\x1b.dejavu.v1.MarketSideAnswer\x12\x18\n\x10push_probability\x18\x03 \x01(\x01\x12\x11\n\toverround\x18\x04 \x01(\x01\x12#\n\x04side\x18\x05 \x01(\x0e\x32\x15.dejavu.v1.MarketSide\x12\r\n\x05stake\x18\x06 \x01(\x01\x12(\n\nrisk_level\x18\x07 \x01(\x0e\x32\x14.dejavu.v1.RiskLevel\x12\x16\n\x0e\x63onfidence_met\x18\x08 \x01(\x08\x12\x1c\n\x14\x63onfidence_threshold\x18\t \x01(\x01\x12$\n\x08warnings\x18\n \x03(\x0b\x32\x12.dejavu.v1.Warning\x12-\n\trecording\x18\x0b \x01(\x0e\x32\x1a.dejavu.v1.MarketRecording\x12*\n\x0fstanding_market\x18\x0c \x01(\x0b\x32\x11.dejavu.v1.Market\"\xd0\x02\n\x11TotalMarketAnswer\x12)\n\x04over\x18\x01 \x01(\x0b\x32\x1b.dejavu.v1.MarketSideAnswer\x12*\n\x05under\x18\x02 \x01(\x0b\x32\x1b.dejavu.v1.MarketSideAnswer\x12\x18\n\x10push_probability\x18\x03 \x01(\x01\x12\x11\n\toverround\x18\x04 \x01(\x01\x12\"\n\x04side\x18\x05 \x01(\x0e\x32\x14.dejavu.v1.TotalSide\x12\r\n\x05stake\x18\x06 \x01(\x01\x12(\n\nrisk_level\x18\x07 \x01(\x0e\x32\x14.dejavu.v1.RiskLevel\x12\x16\n\x0e\x63onfidence_met\x18\x08 \x01(\x08\x12\x1c\n\x14\x63onfidence_threshold\x18\t \x01(\x01\x12$\n\x08warnings\x18\n \x03(\x0b\x32\x12.dejavu.v1.Warning\"\xb5\x01\n\x10MarketSideAnswer\x12\x14\n\x0c\x64\x65\x63imal_odds\x18\x01 \x01(\x01\x12\x17\n\x0fwin_probability\x18\x02 \x01(\x01\x12\x1b\n\x13implied_probability\x18\x03 \x01(\x01\x12\x16\n\x0e\x65xpected_value\x18\x04 \x01(\x01\x12\x16\n\x0ekelly_fraction\x18\x05 \x01(\x01\x12\x16\n\x0estake_fraction\x18\x06 \x01(\x01\x12\r\n\x05stake\x18\x07 \x01(\x01*U\n\nMarketSide\x12\x1b\n\x17MARKET_SIDE_UNSPECIFIED\x10\x00\x12\x14\n\x10MARKET_SIDE_HOME\x10\x01\x12\x14\n\x10MARKET_SIDE_AWAY\x10\x02*R\n\tTotalSide\x12\x1a\n\x16TOTAL_SIDE_UNSPECIFIED\x10\x00\x12\x13\n\x0fTOTAL_SIDE_OVER\x10\x01\x12\x14\n\x10TOTAL_SIDE_UNDER\x10\x02*\x81\x01\n\tRiskLevel\x12\x1a\n\x16RISK_LEVEL_UNSPECIFIED\x10\x00\x12\x12\n\x0eRISK_LEVEL_LOW\x10\x01\x12\x17\n\x13RISK_LEVEL_MODERATE\x10\x02\x12\x13\n\x0fRISK_LEVEL_HIGH\x10\x03\x12\x16\n\x12RISK_LEVEL_EXTREME\x10\x04*\x83\x02\n\x0fMarketRecording\x12 \n\x1cMARKET_RECORDING_UNSPECIFIED\x10\x00\x12\x1d\n\x19MARKET_RECORDING_RECORDED\x10\x01\x12#\n\x1fMARKET_RECORDING_EARLIER_STANDS\x10\x02\x12\"\n\x1eMARKET_RECORDING_FORECAST_LATE\x10\x03\x12\"\n\x1eMARKET_RECORDING_OUTCOME_KNOWN\x10\x04\x12\x1c\n\x18MARKET_RECORDING_WHAT_IF\x10\x05\x12$\n MARKET_RECORDING_ODDS_MISMATCHED\x10\x06\x42>\n\rcom.dejavu.v1B\x0bMarketProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x64\x65javu/v1/market.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\"\xb3\x02\n\x06Market\x12\x0c\n\x04line\x18\x01 \x01(\x01\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x1d\n\x04home\x18\x03 \x01(\x0b\x32\x0f.dejavu.v1.Odds\x12\x1d\n\x04\x61way\x18\x04 \x01(\x0b\x32\x0f.dejavu.v1.Odds\x12\x15\n\x08\x62\x61nkroll\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12!\n\x14\x63onfidence_threshold\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0bgame_staked\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12\x1b\n\x0e\x65vening_staked\x18\x08 \x01(\x01H\x03\x88\x01\x01\x42\x0b\n\t_bankrollB\x17\n\x15_confidence_thresholdB\x0e\n\x0c_game_stakedB\x11\n\x0f_evening_staked\"\x94\x02\n\x0bTotalMarket\x12\x0c\n\x04line\x18\x01 \x01(\x01\x12\x1d\n\x04over\x18\x02 \x01(\x0b\x32\x0f.dejavu.v1.Odds\x12\x1e\n\x05under\x18\x03 \x01(\x0b\x32\x0f.dejavu.v1.Odds\x12\x15\n\x08\x62\x61nkroll\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12!\n\x14\x63onfidence_threshold\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0bgame_staked\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12\x1b\n\x0e\x65vening_staked\x18\x07 \x01(\x01H\x03\x88\x01\x01\x42\x0b\n\t_bankrollB\x17\n\x15_confidence_thresholdB\x0e\n\x0c_game_stakedB\x11\n\x0f_evening_staked\"6\n\x04Odds\x12\x11\n\x07\x64\x65\x63imal\x18\x01 \x01(\x01H\x00\x12\x12\n\x08\x61merican\x18\x02 \x01(\x11H\x00\x42\x07\n\x05price\"o\n\x07Staking\x12\x13\n\x0bmodel_share\x18\x01 \x01(\x01\x12\x16\n\x0ekelly_fraction\x18\x02 \x01(\x01\x12\x10\n\x08game_cap\x18\x03 \x01(\x01\x12\x13\n\x0b\x65vening_cap\x18\x04 \x01(\x01\x12\x10\n\x08max_edge\x18\x05 \x01(\x01\"\xdb\x03\n\x0cMarketAnswer\x12)\n\x04home\x18\x01 \x01(\x0b\x32\x1b.dejavu.v1.MarketSideAnswer\x12)\n\x04\x61way\x18\x02 \x01(\x0b\x32\x1b.dejavu.v1.MarketSideAnswer\x12\x18\n\x10push_probability\x18\x03 \x01(\x01\x12\x11\n\toverround\x18\x04 \x01(\x01\x12#\n\x04side\x18\x05 \x01(\x0e\x32\x15.dejavu.v1.MarketSide\x12\r\n\x05stake\x18\x06 \x01(\x01\x12(\n\nrisk_level\x18\x07 \x01(\x0e\x32\x14.dejavu.v1.RiskLevel\x12\x16\n\x0e\x63onfidence_met\x18\x08 \x01(\x08\x12\x1c\n\x14\x63onfidence_threshold\x18\t \x01(\x01\x12$\n\x08warnings\x18\n \x03(\x0b\x32\x12.dejavu.v1.Warning\x12-\n\trecording\x18\x0b \x01(\x0e\x32\x1a.dejavu.v1.MarketRecording\x12*\n\x0fstanding_market\x18\x0c \x01(\x0b\x32\x11.dejavu.v1.Market\x12#\n\x07staking\x18\r \x01(\x0b\x32\x12.dejavu.v1.Staking\x12\x0e\n\x06notice\x18\x0e \x01(\t\"\x85\x03\n\x11TotalMarketAnswer\x12)\n\x04over\x18\x01 \x01(\x0b\x32\x1b.dejavu.v1.MarketSideAnswer\x12*\n\x05under\x18\x02 \x01(\x0b\x32\x1b.dejavu.v1.MarketSideAnswer\x12\x18\n\x10push_probability\x18\x03 \x01(\x01\x12\x11\n\toverround\x18\x04 \x01(\x01\x12\"\n\x04side\x18\x05 \x01(\x0e\x32\x14.dejavu.v1.TotalSide\x12\r\n\x05stake\x18\x06 \x01(\x01\x12(\n\nrisk_level\x18\x07 \x01(\x0e\x32\x14.dejavu.v1.RiskLevel\x12\x16\n\x0e\x63onfidence_met\x18\x08 \x01(\x08\x12\x1c\n\x14\x63onfidence_threshold\x18\t \x01(\x01\x12$\n\x08warnings\x18\n \x03(\x0b\x32\x12.dejavu.v1.Warning\x12#\n\x07staking\x18\x0b \x01(\x0b\x32\x12.dejavu.v1.Staking\x12\x0e\n\x06notice\x18\x0c \x01(\t\"\xec\x01\n\x10MarketSideAnswer\x12\x14\n\x0c\x64\x65\x63imal_odds\x18\x01 \x01(\x01\x12\x17\n\x0fwin_probability\x18\x02 \x01(\x01\x12\x1b\n\x13implied_probability\x18\x03 \x01(\x01\x12\x16\n\x0e\x65xpected_value\x18\x04 \x01(\x01\x12\x16\n\x0ekelly_fraction\x18\x05 \x01(\x01\x12\x16\n\x0estake_fraction\x18\x06 \x01(\x01\x12\r\n\x05stake\x18\x07 \x01(\x01\x12\x18\n\x10\x66\x61ir_probability\x18\x08 \x01(\x01\x12\x1b\n\x13staking_probability\x18\t \x01(\x01*U\n\nMarketSide\x12\x1b\n\x17MARKET_SIDE_UNSPECIFIED\x10\x00\x12\x14\n\x10MARKET_SIDE_HOME\x10\x01\x12\x14\n\x10MARKET_SIDE_AWAY\x10\x02*R\n\tTotalSide\x12\x1a\n\x16TOTAL_SIDE_UNSPECIFIED\x10\x00\x12\x13\n\x0fTOTAL_SIDE_OVER\x10\x01\x12\x14\n\x10TOTAL_SIDE_UNDER\x10\x02*\x81\x01\n\tRiskLevel\x12\x1a\n\x16RISK_LEVEL_UNSPECIFIED\x10\x00\x12\x12\n\x0eRISK_LEVEL_LOW\x10\x01\x12\x17\n\x13RISK_LEVEL_MODERATE\x10\x02\x12\x13\n\x0fRISK_LEVEL_HIGH\x10\x03\x12\x16\n\x12RISK_LEVEL_EXTREME\x10\x04*\x83\x02\n\x0fMarketRecording\x12 \n\x1cMARKET_RECORDING_UNSPECIFIED\x10\x00\x12\x1d\n\x19MARKET_RECORDING_RECORDED\x10\x01\x12#\n\x1fMARKET_RECORDING_EARLIER_STANDS\x10\x02\x12\"\n\x1eMARKET_RECORDING_FORECAST_LATE\x10\x03\x12\"\n\x1eMARKET_RECORDING_OUTCOME_KNOWN\x10\x04\x12\x1c\n\x18MARKET_RECORDING_WHAT_IF\x10\x05\x12$\n MARKET_RECORDING_ODDS_MISMATCHED\x10\x06\x42>\n\rcom.dejavu.v1B\x0bMarketProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,24 +33,26 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.v1.market_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rcom.dejavu.v1B\013MarketProtoP\001Z\022dejavu/v1;dejavuv1\252\002\tDejavu.V1'
-  _globals['_MARKETSIDE']._serialized_start=1476
-  _globals['_MARKETSIDE']._serialized_end=1561
-  _globals['_TOTALSIDE']._serialized_start=1563
-  _globals['_TOTALSIDE']._serialized_end=1645
-  _globals['_RISKLEVEL']._serialized_start=1648
-  _globals['_RISKLEVEL']._serialized_end=1777
-  _globals['_MARKETRECORDING']._serialized_start=1780
-  _globals['_MARKETRECORDING']._serialized_end=2039
+  _globals['_MARKETSIDE']._serialized_start=1930
+  _globals['_MARKETSIDE']._serialized_end=2015
+  _globals['_TOTALSIDE']._serialized_start=2017
+  _globals['_TOTALSIDE']._serialized_end=2099
+  _globals['_RISKLEVEL']._serialized_start=2102
+  _globals['_RISKLEVEL']._serialized_end=2231
+  _globals['_MARKETRECORDING']._serialized_start=2234
+  _globals['_MARKETRECORDING']._serialized_end=2493
   _globals['_MARKET']._serialized_start=64
-  _globals['_MARKET']._serialized_end=281
-  _globals['_TOTALMARKET']._serialized_start=284
-  _globals['_TOTALMARKET']._serialized_end=470
-  _globals['_ODDS']._serialized_start=472
-  _globals['_ODDS']._serialized_end=526
-  _globals['_MARKETANSWER']._serialized_start=529
-  _globals['_MARKETANSWER']._serialized_end=951
-  _globals['_TOTALMARKETANSWER']._serialized_start=954
-  _globals['_TOTALMARKETANSWER']._serialized_end=1290
-  _globals['_MARKETSIDEANSWER']._serialized_start=1293
-  _globals['_MARKETSIDEANSWER']._serialized_end=1474
+  _globals['_MARKET']._serialized_end=371
+  _globals['_TOTALMARKET']._serialized_start=374
+  _globals['_TOTALMARKET']._serialized_end=650
+  _globals['_ODDS']._serialized_start=652
+  _globals['_ODDS']._serialized_end=706
+  _globals['_STAKING']._serialized_start=708
+  _globals['_STAKING']._serialized_end=819
+  _globals['_MARKETANSWER']._serialized_start=822
+  _globals['_MARKETANSWER']._serialized_end=1297
+  _globals['_TOTALMARKETANSWER']._serialized_start=1300
+  _globals['_TOTALMARKETANSWER']._serialized_end=1689
+  _globals['_MARKETSIDEANSWER']._serialized_start=1692
+  _globals['_MARKETSIDEANSWER']._serialized_end=1928
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ class _MarketSide:
 class _MarketSideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MarketSide.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MARKET_SIDE_UNSPECIFIED: _MarketSide.ValueType  # 0
-    """Neither: no side has a positive expected value."""
+    """Neither: no side has a stake."""
     MARKET_SIDE_HOME: _MarketSide.ValueType  # 1
     """The home side."""
     MARKET_SIDE_AWAY: _MarketSide.ValueType  # 2
@@ -37,7 +37,7 @@ class MarketSide(_MarketSide, metaclass=_MarketSideEnumTypeWrapper):
     """A side of a bet."""
 
 MARKET_SIDE_UNSPECIFIED: MarketSide.ValueType  # 0
-"""Neither: no side has a positive expected value."""
+"""Neither: no side has a stake."""
 MARKET_SIDE_HOME: MarketSide.ValueType  # 1
 """The home side."""
 MARKET_SIDE_AWAY: MarketSide.ValueType  # 2
@@ -51,7 +51,7 @@ class _TotalSide:
 class _TotalSideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TotalSide.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TOTAL_SIDE_UNSPECIFIED: _TotalSide.ValueType  # 0
-    """Neither: no side has a positive expected value."""
+    """Neither: no side has a stake."""
     TOTAL_SIDE_OVER: _TotalSide.ValueType  # 1
     """Over the line."""
     TOTAL_SIDE_UNDER: _TotalSide.ValueType  # 2
@@ -61,7 +61,7 @@ class TotalSide(_TotalSide, metaclass=_TotalSideEnumTypeWrapper):
     """A side of a bet on total points."""
 
 TOTAL_SIDE_UNSPECIFIED: TotalSide.ValueType  # 0
-"""Neither: no side has a positive expected value."""
+"""Neither: no side has a stake."""
 TOTAL_SIDE_OVER: TotalSide.ValueType  # 1
 """Over the line."""
 TOTAL_SIDE_UNDER: TotalSide.ValueType  # 2
@@ -110,7 +110,7 @@ class _MarketRecordingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Marke
     """Not told: the server runs an earlier release."""
     MARKET_RECORDING_RECORDED: _MarketRecording.ValueType  # 1
     """This market is recorded: it is the first one of its forecast, or has the line and the odds of the first one. The
-    record keeps the evaluation and the bankroll that the first one had.
+    record keeps the evaluation, the bankroll and the earlier stakes that the first one had.
     """
     MARKET_RECORDING_EARLIER_STANDS: _MarketRecording.ValueType  # 2
     """Not recorded: the forecast already has another market, which stands (see standing_market)."""
@@ -130,7 +130,7 @@ MARKET_RECORDING_UNSPECIFIED: MarketRecording.ValueType  # 0
 """Not told: the server runs an earlier release."""
 MARKET_RECORDING_RECORDED: MarketRecording.ValueType  # 1
 """This market is recorded: it is the first one of its forecast, or has the line and the odds of the first one. The
-record keeps the evaluation and the bankroll that the first one had.
+record keeps the evaluation, the bankroll and the earlier stakes that the first one had.
 """
 MARKET_RECORDING_EARLIER_STANDS: MarketRecording.ValueType  # 2
 """Not recorded: the forecast already has another market, which stands (see standing_market)."""
@@ -156,6 +156,8 @@ class Market(_message.Message):
     AWAY_FIELD_NUMBER: _builtins.int
     BANKROLL_FIELD_NUMBER: _builtins.int
     CONFIDENCE_THRESHOLD_FIELD_NUMBER: _builtins.int
+    GAME_STAKED_FIELD_NUMBER: _builtins.int
+    EVENING_STAKED_FIELD_NUMBER: _builtins.int
     line: _builtins.float
     """The differential (home − away, in points) at which the bet is a tie, a multiple of 0.5 within ±100. A sportsbook
     prints handicaps: home favorite "BOS −5.5" (away "LAL +5.5") is 5.5, away favorite "LAL −5.5" (home "BOS +5.5") is
@@ -165,10 +167,21 @@ class Market(_message.Message):
     horizon: _forecast_pb2.Horizon.ValueType
     """The horizon of the bet, which must be the request's; unspecified: the request's."""
     bankroll: _builtins.float
-    """Amount available for stakes, in the caller's currency, above 0; absent: 1, and stakes are shares of it."""
+    """Amount available for stakes, in the caller's currency, above 0: as before the evening's first bet, open stakes
+    included. Absent: 1, and stakes are shares of it.
+    """
     confidence_threshold: _builtins.float
     """Win probability with which to compare the bet's (confidence_met), in [0, 1); absent: the server's. Stakes do not
     depend on it.
+    """
+    game_staked: _builtins.float
+    """Amount of the bankroll that is staked on this game already, on any market at any horizon: from 0 to the bankroll, in
+    its currency; absent: 0. The server knows no caller's bets: only what the request states counts towards the caps of
+    a game and of an evening (Staking).
+    """
+    evening_staked: _builtins.float
+    """Amount of the bankroll that is staked this evening already, on all games of the game day, this one included: from
+    game_staked to the bankroll; absent: game_staked.
     """
     @_builtins.property
     def home(self) -> Global___Odds:
@@ -187,19 +200,29 @@ class Market(_message.Message):
         away: Global___Odds | None = ...,
         bankroll: _builtins.float | None = ...,
         confidence_threshold: _builtins.float | None = ...,
+        game_staked: _builtins.float | None = ...,
+        evening_staked: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "away", b"away", "bankroll", b"bankroll", "confidence_threshold", b"confidence_threshold", "home", b"home"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "away", b"away", "bankroll", b"bankroll", "confidence_threshold", b"confidence_threshold", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "home", b"home"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "away", b"away", "bankroll", b"bankroll", "confidence_threshold", b"confidence_threshold", "home", b"home", "horizon", b"horizon", "line", b"line"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "away", b"away", "bankroll", b"bankroll", "confidence_threshold", b"confidence_threshold", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "home", b"home", "horizon", b"horizon", "line", b"line"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bankroll: _TypeAlias = _typing.Literal["bankroll"]  # noqa: Y015
     _WhichOneofArgType__bankroll: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll"]  # noqa: Y015
     _WhichOneofReturnType__confidence_threshold: _TypeAlias = _typing.Literal["confidence_threshold"]  # noqa: Y015
     _WhichOneofArgType__confidence_threshold: _TypeAlias = _typing.Literal["_confidence_threshold", b"_confidence_threshold"]  # noqa: Y015
+    _WhichOneofReturnType__evening_staked: _TypeAlias = _typing.Literal["evening_staked"]  # noqa: Y015
+    _WhichOneofArgType__evening_staked: _TypeAlias = _typing.Literal["_evening_staked", b"_evening_staked"]  # noqa: Y015
+    _WhichOneofReturnType__game_staked: _TypeAlias = _typing.Literal["game_staked"]  # noqa: Y015
+    _WhichOneofArgType__game_staked: _TypeAlias = _typing.Literal["_game_staked", b"_game_staked"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bankroll) -> _WhichOneofReturnType__bankroll | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence_threshold) -> _WhichOneofReturnType__confidence_threshold | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__evening_staked) -> _WhichOneofReturnType__evening_staked | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__game_staked) -> _WhichOneofReturnType__game_staked | None: ...
 
 Global___Market: _TypeAlias = Market  # noqa: Y015
 
@@ -214,6 +237,8 @@ class TotalMarket(_message.Message):
     UNDER_FIELD_NUMBER: _builtins.int
     BANKROLL_FIELD_NUMBER: _builtins.int
     CONFIDENCE_THRESHOLD_FIELD_NUMBER: _builtins.int
+    GAME_STAKED_FIELD_NUMBER: _builtins.int
+    EVENING_STAKED_FIELD_NUMBER: _builtins.int
     line: _builtins.float
     """The total, in points, at which the bet is a tie: a multiple of 0.5 from 0 to 500. With a whole number the stake is
     returned if the total equals the line (a push).
@@ -222,6 +247,10 @@ class TotalMarket(_message.Message):
     """As in Market."""
     confidence_threshold: _builtins.float
     """As in Market."""
+    game_staked: _builtins.float
+    """As in Market. A stake that the same response has on the market of the lead is counted beside it."""
+    evening_staked: _builtins.float
+    """As in Market, and as game_staked."""
     @_builtins.property
     def over(self) -> Global___Odds:
         """Price of over, which wins if the total is above the line."""
@@ -238,19 +267,29 @@ class TotalMarket(_message.Message):
         under: Global___Odds | None = ...,
         bankroll: _builtins.float | None = ...,
         confidence_threshold: _builtins.float | None = ...,
+        game_staked: _builtins.float | None = ...,
+        evening_staked: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "bankroll", b"bankroll", "confidence_threshold", b"confidence_threshold", "over", b"over", "under", b"under"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "bankroll", b"bankroll", "confidence_threshold", b"confidence_threshold", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "over", b"over", "under", b"under"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "bankroll", b"bankroll", "confidence_threshold", b"confidence_threshold", "line", b"line", "over", b"over", "under", b"under"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll", "_confidence_threshold", b"_confidence_threshold", "_evening_staked", b"_evening_staked", "_game_staked", b"_game_staked", "bankroll", b"bankroll", "confidence_threshold", b"confidence_threshold", "evening_staked", b"evening_staked", "game_staked", b"game_staked", "line", b"line", "over", b"over", "under", b"under"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bankroll: _TypeAlias = _typing.Literal["bankroll"]  # noqa: Y015
     _WhichOneofArgType__bankroll: _TypeAlias = _typing.Literal["_bankroll", b"_bankroll"]  # noqa: Y015
     _WhichOneofReturnType__confidence_threshold: _TypeAlias = _typing.Literal["confidence_threshold"]  # noqa: Y015
     _WhichOneofArgType__confidence_threshold: _TypeAlias = _typing.Literal["_confidence_threshold", b"_confidence_threshold"]  # noqa: Y015
+    _WhichOneofReturnType__evening_staked: _TypeAlias = _typing.Literal["evening_staked"]  # noqa: Y015
+    _WhichOneofArgType__evening_staked: _TypeAlias = _typing.Literal["_evening_staked", b"_evening_staked"]  # noqa: Y015
+    _WhichOneofReturnType__game_staked: _TypeAlias = _typing.Literal["game_staked"]  # noqa: Y015
+    _WhichOneofArgType__game_staked: _TypeAlias = _typing.Literal["_game_staked", b"_game_staked"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bankroll) -> _WhichOneofReturnType__bankroll | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence_threshold) -> _WhichOneofReturnType__confidence_threshold | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__evening_staked) -> _WhichOneofReturnType__evening_staked | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__game_staked) -> _WhichOneofReturnType__game_staked | None: ...
 
 Global___TotalMarket: _TypeAlias = TotalMarket  # noqa: Y015
 
@@ -283,8 +322,55 @@ class Odds(_message.Message):
 Global___Odds: _TypeAlias = Odds  # noqa: Y015
 
 @_typing.final
+class Staking(_message.Message):
+    """The settings of the server by which stakes are computed. Each side's stake_fraction is kelly_fraction ·
+    MarketSideAnswer.kelly_fraction, at most game_cap − game_staked / bankroll and evening_cap − evening_staked / bankroll,
+    at least 0.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_SHARE_FIELD_NUMBER: _builtins.int
+    KELLY_FRACTION_FIELD_NUMBER: _builtins.int
+    GAME_CAP_FIELD_NUMBER: _builtins.int
+    EVENING_CAP_FIELD_NUMBER: _builtins.int
+    MAX_EDGE_FIELD_NUMBER: _builtins.int
+    model_share: _builtins.float
+    """Weight of the model's probability beside the market's, in [0, 1]: staking_probability = fair_probability +
+    model_share · (win_probability − fair_probability).
+    """
+    kelly_fraction: _builtins.float
+    """Share of Kelly's stake at that probability, in (0, 1]."""
+    game_cap: _builtins.float
+    """Maximum of the stakes on one game, as a share of the bankroll, in (0, 1]."""
+    evening_cap: _builtins.float
+    """Maximum of the stakes on the games of one evening, as a share of the bankroll, in (0, 1]."""
+    max_edge: _builtins.float
+    """Largest plausible difference between the model's and the market's probability, of bets without a push, in [0, 1];
+    see WARNING_REASON_IMPLAUSIBLE_EDGE.
+    """
+    def __init__(
+        self,
+        *,
+        model_share: _builtins.float = ...,
+        kelly_fraction: _builtins.float = ...,
+        game_cap: _builtins.float = ...,
+        evening_cap: _builtins.float = ...,
+        max_edge: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evening_cap", b"evening_cap", "game_cap", b"game_cap", "kelly_fraction", b"kelly_fraction", "max_edge", b"max_edge", "model_share", b"model_share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Staking: _TypeAlias = Staking  # noqa: Y015
+
+@_typing.final
 class MarketAnswer(_message.Message):
-    """Evaluation of a market by a forecast. A model's estimate, with its errors; no promise of a profit."""
+    """Evaluation of a market by a forecast. A model's estimate, with its errors; no promise of a profit: the model is not
+    shown to be better than the market, and every answer says so (notice).
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -300,19 +386,22 @@ class MarketAnswer(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     RECORDING_FIELD_NUMBER: _builtins.int
     STANDING_MARKET_FIELD_NUMBER: _builtins.int
+    STAKING_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
     push_probability: _builtins.float
     """P(differential = line): the stake is returned."""
     overround: _builtins.float
     """Sum of the implied probabilities minus 1: the bookmaker's margin."""
     side: Global___MarketSide.ValueType
     """The side with a stake: the one with the higher expected value, if that is positive (both may be positive if the
-    implied probabilities sum to less than 1). Unspecified: no side has a stake.
+    implied probabilities sum to less than 1). Unspecified: no side has a stake. Answers know nothing of one another:
+    state in the next request what is staked (Market.game_staked, Market.evening_staked).
     """
     stake: _builtins.float
     """Stake on that side, in the currency of the bankroll. Set regardless of confidence_met."""
     risk_level: Global___RiskLevel.ValueType
-    """Level of the staked share of the bankroll times the probability of losing it: moderate from 0.5 %, high from 1 %,
-    extreme from 2 %. LOW without a stake.
+    """Level of the staked share of the bankroll times the probability of losing it, at the staking probability: moderate
+    from 0.5 %, high from 1 %, extreme from 2 %. LOW without a stake.
     """
     confidence_met: _builtins.bool
     """Whether the win probability of that side (without a stake: of the likelier side) reaches the threshold."""
@@ -320,6 +409,10 @@ class MarketAnswer(_message.Message):
     """The threshold that was applied."""
     recording: Global___MarketRecording.ValueType
     """Whether the record has this market. In responses of RecordService always MARKET_RECORDING_RECORDED."""
+    notice: _builtins.str
+    """What to show wherever a stake or a verdict on this bet is shown: "not shown to be better than the market", said of
+    the model. Always set.
+    """
     @_builtins.property
     def home(self) -> Global___MarketSideAnswer:
         """The home side."""
@@ -341,6 +434,10 @@ class MarketAnswer(_message.Message):
     def standing_market(self) -> Global___Market:
         """The market that stands in the record in place of this one; set with MARKET_RECORDING_EARLIER_STANDS only."""
 
+    @_builtins.property
+    def staking(self) -> Global___Staking:
+        """By which settings the stakes were computed."""
+
     def __init__(
         self,
         *,
@@ -356,10 +453,12 @@ class MarketAnswer(_message.Message):
         warnings: _abc.Iterable[_forecast_pb2.Warning] | None = ...,
         recording: Global___MarketRecording.ValueType = ...,
         standing_market: Global___Market | None = ...,
+        staking: Global___Staking | None = ...,
+        notice: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "home", b"home", "standing_market", b"standing_market"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "home", b"home", "staking", b"staking", "standing_market", b"standing_market"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "confidence_met", b"confidence_met", "confidence_threshold", b"confidence_threshold", "home", b"home", "overround", b"overround", "push_probability", b"push_probability", "recording", b"recording", "risk_level", b"risk_level", "side", b"side", "stake", b"stake", "standing_market", b"standing_market", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["away", b"away", "confidence_met", b"confidence_met", "confidence_threshold", b"confidence_threshold", "home", b"home", "notice", b"notice", "overround", b"overround", "push_probability", b"push_probability", "recording", b"recording", "risk_level", b"risk_level", "side", b"side", "stake", b"stake", "staking", b"staking", "standing_market", b"standing_market", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -381,6 +480,8 @@ class TotalMarketAnswer(_message.Message):
     CONFIDENCE_MET_FIELD_NUMBER: _builtins.int
     CONFIDENCE_THRESHOLD_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    STAKING_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
     push_probability: _builtins.float
     """P(total = line): the stake is returned."""
     overround: _builtins.float
@@ -395,6 +496,8 @@ class TotalMarketAnswer(_message.Message):
     """Whether the win probability of that side (without a stake: of the likelier side) reaches the threshold."""
     confidence_threshold: _builtins.float
     """The threshold that was applied."""
+    notice: _builtins.str
+    """As in MarketAnswer: "not shown to be better than the market". Always set."""
     @_builtins.property
     def over(self) -> Global___MarketSideAnswer:
         """Over the line."""
@@ -409,6 +512,10 @@ class TotalMarketAnswer(_message.Message):
         WARNING_REASON_RATINGS_OUTDATED, WARNING_REASON_IMPLAUSIBLE_EDGE or WARNING_REASON_ODDS_MISMATCHED.
         """
 
+    @_builtins.property
+    def staking(self) -> Global___Staking:
+        """By which settings the stakes were computed."""
+
     def __init__(
         self,
         *,
@@ -422,10 +529,12 @@ class TotalMarketAnswer(_message.Message):
         confidence_met: _builtins.bool = ...,
         confidence_threshold: _builtins.float = ...,
         warnings: _abc.Iterable[_forecast_pb2.Warning] | None = ...,
+        staking: Global___Staking | None = ...,
+        notice: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["over", b"over", "under", b"under"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["over", b"over", "staking", b"staking", "under", b"under"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence_met", b"confidence_met", "confidence_threshold", b"confidence_threshold", "over", b"over", "overround", b"overround", "push_probability", b"push_probability", "risk_level", b"risk_level", "side", b"side", "stake", b"stake", "under", b"under", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence_met", b"confidence_met", "confidence_threshold", b"confidence_threshold", "notice", b"notice", "over", b"over", "overround", b"overround", "push_probability", b"push_probability", "risk_level", b"risk_level", "side", b"side", "stake", b"stake", "staking", b"staking", "under", b"under", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -444,22 +553,30 @@ class MarketSideAnswer(_message.Message):
     KELLY_FRACTION_FIELD_NUMBER: _builtins.int
     STAKE_FRACTION_FIELD_NUMBER: _builtins.int
     STAKE_FIELD_NUMBER: _builtins.int
+    FAIR_PROBABILITY_FIELD_NUMBER: _builtins.int
+    STAKING_PROBABILITY_FIELD_NUMBER: _builtins.int
     decimal_odds: _builtins.float
     """The price as decimal odds."""
     win_probability: _builtins.float
-    """P(the side wins)."""
+    """P(the side wins), by the model."""
     implied_probability: _builtins.float
     """Probability implied by the price, margin included: 1 / decimal_odds."""
     expected_value: _builtins.float
-    """Expected profit for a stake of 1."""
+    """Expected profit for a stake of 1, at the staking probability."""
     kelly_fraction: _builtins.float
-    """Share of the bankroll that maximizes its growth rate (Kelly 1956; with pushes), in [0, 1]: not capped. 0
-    if the edge is implausible, the odds are mismatched, or the teams' ratings are not used.
+    """Share of the bankroll that maximizes its growth rate at the staking probability (Kelly 1956; with pushes), in [0, 1]:
+    not capped. 0 if the edge is implausible, the odds are mismatched, or the teams' ratings are not used.
     """
     stake_fraction: _builtins.float
-    """The Kelly fraction after the server's multiplier and cap."""
+    """The Kelly fraction after the server's multiplier and caps (Staking)."""
     stake: _builtins.float
     """stake_fraction of the bankroll, in its currency."""
+    fair_probability: _builtins.float
+    """P(the side wins), by the market: the implied probabilities of both prices divided by their sum, which removes the
+    bookmaker's margin, times 1 − push_probability.
+    """
+    staking_probability: _builtins.float
+    """P(the side wins) by which stakes are computed: between win_probability and fair_probability (Staking.model_share)."""
     def __init__(
         self,
         *,
@@ -470,10 +587,12 @@ class MarketSideAnswer(_message.Message):
         kelly_fraction: _builtins.float = ...,
         stake_fraction: _builtins.float = ...,
         stake: _builtins.float = ...,
+        fair_probability: _builtins.float = ...,
+        staking_probability: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decimal_odds", b"decimal_odds", "expected_value", b"expected_value", "implied_probability", b"implied_probability", "kelly_fraction", b"kelly_fraction", "stake", b"stake", "stake_fraction", b"stake_fraction", "win_probability", b"win_probability"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decimal_odds", b"decimal_odds", "expected_value", b"expected_value", "fair_probability", b"fair_probability", "implied_probability", b"implied_probability", "kelly_fraction", b"kelly_fraction", "stake", b"stake", "stake_fraction", b"stake_fraction", "staking_probability", b"staking_probability", "win_probability", b"win_probability"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

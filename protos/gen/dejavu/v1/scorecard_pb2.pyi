@@ -298,7 +298,9 @@ Global___CoverageFigure: _TypeAlias = CoverageFigure  # noqa: Y015
 @_typing.final
 class MarketRecord(_message.Message):
     """Results of betting the stakes returned with markets, one bet per forecast, game by game in order of their outcomes.
-    Each bet stakes its share of the bankroll before the game: the bets of a game are open at the same time.
+    Each bet stakes its share of the bankroll before the game: the bets of a game are open at the same time. The bettor
+    keeps the caps of a game and of an evening (Staking of the recorded answer): in the order in which the forecasts of
+    the card were recorded, each bet stakes at most what those before it leave of the game's cap and of the game day's.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -318,6 +320,8 @@ class MarketRecord(_message.Message):
     LOST_FIELD_NUMBER: _builtins.int
     PUSHED_FIELD_NUMBER: _builtins.int
     GAMES_FIELD_NUMBER: _builtins.int
+    CAPPED_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
     bets: _builtins.int
     """Number of bets with a stake."""
     markets: _builtins.int
@@ -344,7 +348,7 @@ class MarketRecord(_message.Message):
     roi_upper: _builtins.float
     """Upper end of that interval."""
     expected_profit: _builtins.float
-    """The sum of stake_fraction · expected_value over the bets, as recorded: the profit that the forecasts promised.
+    """The sum of stake · expected_value over the bets, with values as recorded: the profit that the answers promised.
     Absent from earlier releases.
     """
     won: _builtins.int
@@ -355,6 +359,10 @@ class MarketRecord(_message.Message):
     """Number of bets that were a push."""
     games: _builtins.int
     """Number of games with bets."""
+    capped: _builtins.int
+    """Number of recorded stakes that the caps of a game and of an evening cut, or left out of bets."""
+    notice: _builtins.str
+    """What to show with these figures: "not shown to be better than the market", said of the model. Always set."""
     def __init__(
         self,
         *,
@@ -373,10 +381,12 @@ class MarketRecord(_message.Message):
         lost: _builtins.int = ...,
         pushed: _builtins.int = ...,
         games: _builtins.int = ...,
+        capped: _builtins.int = ...,
+        notice: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_profit", b"_expected_profit", "_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "expected_profit", b"expected_profit", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_profit", b"_expected_profit", "_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "bets", b"bets", "expected_profit", b"expected_profit", "games", b"games", "lost", b"lost", "markets", b"markets", "max_drawdown", b"max_drawdown", "profit", b"profit", "pushed", b"pushed", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe", "staked", b"staked", "total_return", b"total_return", "won", b"won"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_profit", b"_expected_profit", "_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "bets", b"bets", "capped", b"capped", "expected_profit", b"expected_profit", "games", b"games", "lost", b"lost", "markets", b"markets", "max_drawdown", b"max_drawdown", "notice", b"notice", "profit", b"profit", "pushed", b"pushed", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe", "staked", b"staked", "total_return", b"total_return", "won", b"won"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_profit: _TypeAlias = _typing.Literal["expected_profit"]  # noqa: Y015
     _WhichOneofArgType__expected_profit: _TypeAlias = _typing.Literal["_expected_profit", b"_expected_profit"]  # noqa: Y015

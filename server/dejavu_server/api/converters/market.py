@@ -14,6 +14,7 @@ from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_models.betting import (
     MAX_ODDS,
     MIN_AMERICAN,
+    NOTICE,
     Market,
     MarketAnswer,
     MarketSide,
@@ -57,6 +58,7 @@ def market(request: PredictRequest) -> Market:
         away_odds=away,
         bankroll=given.bankroll if given.HasField("bankroll") else 1.0,
         confidence_threshold=given.confidence_threshold if given.HasField("confidence_threshold") else None,
+        **staked(given),
         home_american=_american(given.home),
         away_american=_american(given.away),
     )
@@ -76,6 +78,8 @@ def market_message(market: Market, horizon: Horizon) -> market_pb2.Market:
         away=_price(market.away_odds, market.away_american),
         bankroll=market.bankroll,
         confidence_threshold=market.confidence_threshold,
+        game_staked=market.game_staked or None,
+        evening_staked=market.evening_staked or None,
     )
 
 
@@ -103,7 +107,15 @@ def market_answer_message(
         warnings=list(warnings),
         recording=recording,
         standing_market=standing,
+        staking=message_of(market_pb2.Staking, answer.policy),
+        notice=NOTICE,
     )
+
+
+def staked(given: market_pb2.Market | market_pb2.TotalMarket) -> dict[str, float]:
+    """Reads what is staked already: on the game, and on the evening, which has at least what the game has."""
+    evening = given.evening_staked if given.HasField("evening_staked") else given.game_staked
+    return {"game_staked": given.game_staked + 0.0, "evening_staked": evening + 0.0}  # −0 + 0 is 0
 
 
 def _check_horizon(request: PredictRequest) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dejavu.v1 import record_pb2, retention_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import from_microseconds
+from dejavu_models.betting import NOTICE
 from dejavu_models.comparison import ShadowRow
 from dejavu_models.comparison.shadow_rows import PairedScore
 from dejavu_models.scorecard import LeaderboardEntry, LeaderboardMetric, Scorecard, ScoreEstimate, TotalScorecard
@@ -116,7 +117,7 @@ def scorecard_message(card: Scorecard, removed: PrunedStatement | None = None) -
         coverage=[message_of(scorecard_pb2.CoverageFigure, each) for each in card.coverage],
         crps=_estimate_message(card.crps),
         brier=_estimate_message(card.brier),
-        market=None if card.market is None else message_of(scorecard_pb2.MarketRecord, card.market),
+        market=None if card.market is None else message_of(scorecard_pb2.MarketRecord, card.market, notice=NOTICE),
         total=None if card.total is None else _total_message(card.total),
         left_out=message_of(scorecard_pb2.LeftOut, card.left_out) if any(card.left_out) else None,
         leader_brier=_estimate_message(card.leader_brier),

@@ -6,10 +6,10 @@ from typing import Final
 
 from dejavu.v1 import forecast_pb2, market_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_models.betting import MarketAnswer, MarketSide, TotalMarket
+from dejavu_models.betting import NOTICE, MarketAnswer, MarketSide, TotalMarket
 from dejavu_models.errors import FieldErrors
 from dejavu_server.api.converters.fields import message_of
-from dejavu_server.api.converters.market import EVEN, RISK_LEVEL_VALUES, decimal_odds
+from dejavu_server.api.converters.market import EVEN, RISK_LEVEL_VALUES, decimal_odds, staked
 from dejavu_server.api.converters.reliability import total_market_warnings
 from dejavu_server.records import IssuedForecast
 
@@ -34,6 +34,7 @@ def total_market(request: PredictRequest) -> TotalMarket:
         under_odds=under,
         bankroll=given.bankroll if given.HasField("bankroll") else 1.0,
         confidence_threshold=given.confidence_threshold if given.HasField("confidence_threshold") else None,
+        **staked(given),
     )
     faults.raise_first()
     return read
@@ -55,4 +56,6 @@ def _message(answer: MarketAnswer, warnings: list[forecast_pb2.Warning]) -> mark
         side=None if answer.side is None else _SIDES[answer.side],
         risk_level=RISK_LEVEL_VALUES[answer.risk_level],
         warnings=warnings,
+        staking=message_of(market_pb2.Staking, answer.policy),
+        notice=NOTICE,
     )

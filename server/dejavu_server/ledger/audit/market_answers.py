@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from dejavu_models.betting import Market, MarketAnswer, MarketSideAnswer, StakingPolicy, evaluate_market
@@ -51,35 +50,31 @@ def fault_of(
 def _probabilities(answer: MarketAnswer) -> list[tuple[str, object]]:
     sides = (("home", answer.home), ("away", answer.away))
     named = [(f"{side}'s {name}", getattr(each, name)) for side, each in sides for name in _SHARES]
-    return [*named, ("push_probability", answer.push_probability)]
+    settings = [(name, getattr(answer.policy, name)) for name in StakingPolicy.__slots__]
+    return [*named, ("push_probability", answer.push_probability), *settings]
 
 
-_SHARES = ("win_probability", "implied_probability", "kelly_fraction", "stake_fraction")
+_SHARES = (
+    "win_probability",
+    "fair_probability",
+    "staking_probability",
+    "implied_probability",
+    "kelly_fraction",
+    "stake_fraction",
+)
 
 
 def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
-    """Evaluates the market again with the probabilities of the answer; returns what differs.
+    """Evaluates the market again with the probabilities and the policy of the answer; returns what differs.
 
-    The staking policy is a setting that the ledger does not have: a stake is taken as it is, up to Kelly's fraction;
-    and so is whether an edge is implausible, or the ratings were not used, which allow no stake.
+    That the ratings were not used, which allows no stake, is taken as it is; see `_forecast_fault`.
     """
     home, away = answer.home, answer.away
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
     at_least = {at: 1.0 - away.win_probability, above: home.win_probability}  # equal for a half line
-    threshold = answer.confidence_threshold
-    if not (type(threshold) is float and 0.0 <= threshold < 1.0):
-        return f"confidence_threshold is {threshold!r}"
-    chosen = home if home.expected_value >= away.expected_value else away
-    policy = StakingPolicy(1.0, chosen.stake_fraction, threshold, max_edge=0.0 if answer.implausible else 1.0)
-    # Earlier releases recorded markets whose prices do not belong together.
-    anything = (-math.inf, math.inf)
-    expected = evaluate_market(market, at_least.__getitem__, policy, anything, unrated=answer.unrated)
+    expected = evaluate_market(market, at_least.__getitem__, answer.policy, unrated=answer.unrated)
     for side, again, given in (("home", expected.home, home), ("away", expected.away, away)):
-        if given.stake_fraction > again.kelly_fraction * (1.0 + _SAME):
-            return f"{side}'s stake_fraction exceeds its Kelly fraction"
-        stake = given.stake_fraction * market.bankroll
-        again_with_stake = replace(again, stake_fraction=given.stake_fraction, stake=stake)
-        if (name := _difference(again_with_stake, given)) is not None:
+        if (name := _difference(again, given)) is not None:
             return f"{side}'s {name} does not follow from the odds and probabilities"
     if (name := _difference(expected, answer)) is not None:
         return f"{name} does not follow from the odds and probabilities"
@@ -92,7 +87,9 @@ def _difference(expected: MarketAnswer | MarketSideAnswer, given: MarketAnswer |
         one, other = getattr(expected, name), getattr(given, name)
         if isinstance(one, MarketSideAnswer):
             continue
-        if isinstance(one, float):
+        if isinstance(one, StakingPolicy):
+            same = one == other
+        elif isinstance(one, float):
             same = type(other) is float and math.isclose(one, other, rel_tol=_SAME, abs_tol=_SAME)
         else:
             same = one is other

@@ -38,7 +38,7 @@ from typing import Any, Final
 
 from dejavu_common.clock import from_microseconds, microseconds
 from dejavu_common.frozen import fast_frozen
-from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel
+from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel, StakingPolicy
 from dejavu_models.errors import InvalidInput
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import Horizon
@@ -61,20 +61,22 @@ SHADOW: Final = "shadow"
 MODEL: Final = "model"
 
 # Numbers that an entry has as floats, under the names of their fields.
-_ODDS = ("line", "home_odds", "away_odds", "bankroll")
+_ODDS = ("line", "home_odds", "away_odds", "bankroll", "game_staked", "evening_staked")
 _AMERICAN = ("home_american", "away_american")
 """Written only for odds that were given in that form, so that markets with decimal odds read as they always did."""
-_ANSWER = ("push_probability", "overround", "stake", "confidence_threshold")
+_ANSWER = ("push_probability", "overround", "stake")
 _SIDE_ANSWER = (
     "decimal_odds",
     "win_probability",
+    "fair_probability",
+    "staking_probability",
     "implied_probability",
     "expected_value",
     "kelly_fraction",
     "stake_fraction",
     "stake",
 )
-
+_POLICY = ("model_share", "kelly_fraction", "game_cap", "evening_cap", "confidence_threshold", "max_edge")
 
 _HASHED_AT_ONCE: Final = 2047
 """Bytes up to which hashlib keeps the interpreter's lock. To give it up and get it back takes longer than to hash them,
@@ -308,6 +310,7 @@ def market_payload(
                 "away": floats(answer.away, _SIDE_ANSWER),
                 "confidence_met": bool(answer.confidence_met),
                 "home": floats(answer.home, _SIDE_ANSWER),
+                "policy": floats(answer.policy, _POLICY),
                 "risk_level": answer.risk_level.value,
                 "side": None if answer.side is None else answer.side.value,
                 **{name: True for name in ("implausible", "unrated") if getattr(answer, name)},
@@ -342,6 +345,7 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
             home=MarketSideAnswer(**values(evaluated["home"], _SIDE_ANSWER)),
             away=MarketSideAnswer(**values(evaluated["away"], _SIDE_ANSWER)),
             **values(evaluated, _ANSWER),
+            policy=StakingPolicy(**values(evaluated["policy"], _POLICY)),
             side=optional(MarketSide, evaluated["side"]),
             risk_level=RiskLevel(evaluated["risk_level"]),
             confidence_met=evaluated["confidence_met"],

@@ -29,10 +29,9 @@ class Bet(NamedTuple):
     @classmethod
     def from_market(cls, market: Market, answer: MarketAnswer) -> Bet:
         """Returns the bet that an answer advises."""
-        if answer.side is None:
+        if (chosen := answer.chosen) is None:
             return cls(market.line, None, 0.0, 0.0)
-        side = answer.home if answer.side is MarketSide.HOME else answer.away
-        return cls(market.line, answer.side, side.decimal_odds, side.stake_fraction)
+        return cls(market.line, answer.side, chosen.decimal_odds, chosen.stake_fraction)
 
     def profit(self, differential: int) -> float:
         """Returns the profit at a differential, as a share of the bankroll; 0 on a push, which returns the stake."""

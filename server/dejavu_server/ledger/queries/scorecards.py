@@ -186,7 +186,7 @@ def read_columns(connection: Connection, filter_: ScoreFilter, codes: Codes) -> 
     differential = columns.pop("differential")
     exclusion = columns["exclusion"]
     exclusion[(exclusion == Exclusion.NONE) & np.isin(sequence, superseded)] = Exclusion.SUPERSEDED
-    return columns | _bets(markets_, sequence, differential) | {"game": game, "order": game}
+    return columns | _bets(markets_, sequence, differential) | {"sequence": sequence, "game": game, "order": game}
 
 
 _LATE = {
@@ -236,22 +236,29 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
 
 
 def _bets(rows: Sequence[Any], sequence: NDArray[np.int64], differential: Floats) -> dict[str, Floats]:
-    """Returns stake, profit and expected profit of each forecast, as shares of the bankroll; NaN without a market.
+    """Returns stake, profit, expected profit and caps of each forecast, as shares; NaN without a market.
 
     Args:
-        rows: forecast_sequence, line, side, decimal_odds, stake_fraction of each market, and the expected values of its
-            home and its away side.
+        rows: forecast_sequence, line, side, decimal_odds, stake_fraction of each market, the expected values of its
+            home and its away side, and its caps of a game and of an evening.
         sequence: (n,), the forecasts.
         differential: (n,), their outcomes.
     """
-    stake, profit, expected = (np.full(len(sequence), np.nan) for _ in range(3))
+    stake, profit, expected, game_cap, evening_cap = (np.full(len(sequence), np.nan) for _ in range(5))
     place = {each: index for index, each in enumerate(sequence.tolist())} if rows else {}
     for forecast, line, side, decimal_odds, fraction, *values in rows:
         if (index := place.get(forecast)) is not None:
             bet = Bet(line, MarketSide(side) if side else None, decimal_odds, fraction)
             stake[index], profit[index] = fraction, bet.profit(int(differential[index]))
             expected[index] = fraction * values[bet.side is MarketSide.AWAY] if bet.side else 0.0
-    return {"stake": stake, "profit": profit, "expected_profit": expected}
+            game_cap[index], evening_cap[index] = values[2:]
+    return {
+        "stake": stake,
+        "profit": profit,
+        "expected_profit": expected,
+        "game_cap": game_cap,
+        "evening_cap": evening_cap,
+    }
 
 
 CONDITIONS: dict[str, ColumnElement[bool]] = {
@@ -345,8 +352,9 @@ def _statements(conditions: frozenset[str]) -> _Statements:
     bet = (markets.c.line, markets.c.side, markets.c.decimal_odds, markets.c.stake_fraction)
     text = entries.c.canonical
     expected = (canonical_number(text, "payload", "answer", side.value, "expected_value") for side in MarketSide)
+    caps = (canonical_number(text, "payload", "answer", "policy", name) for name in ("game_cap", "evening_cap"))
     with_market = (
-        select(forecasts.c.sequence, *bet, *expected)
+        select(forecasts.c.sequence, *bet, *expected, *caps)
         .join_from(forecasts, markets, driving(markets.c.forecast_sequence) == forecasts.c.sequence)
         .join(entries, entries.c.sequence == markets.c.sequence)
         .where(*where)

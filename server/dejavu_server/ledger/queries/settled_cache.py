@@ -1,6 +1,6 @@
 """Keeps the settled forecasts of a ledger in memory, from which any scorecard can be selected.
 
-They take some 190 bytes a forecast. After new outcomes only the games of these are read; after a correction, a
+They take some 215 bytes a forecast. After new outcomes only the games of these are read; after a correction, a
 withdrawal or a restore, all is read again.
 """
 
@@ -19,7 +19,7 @@ from dejavu_server.ledger.queries import scorecards
 from dejavu_server.ledger.queries.scorecards import Codes, Columns, Position, ScoreFilter, SettledByModel
 
 MAX_FORECASTS = 500_000
-"""Most forecasts of a ledger that is kept in memory: some 95 MB. A larger one is read for every scorecard."""
+"""Most forecasts of a ledger that is kept in memory: some 110 MB. A larger one is read for every scorecard."""
 
 MAX_NEW_OUTCOMES = 30
 """Most new outcomes, two evenings of them, whose games are read one by one."""

@@ -39,6 +39,21 @@ def test_every_field_of_a_market_is_read() -> None:
     assert prediction.forecast_request(request(market)).query.market == Market(-3.5, 1.9, 2.1, 250.0, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({}, (0.0, 0.0)),
+        ({"game_staked": 20.0}, (20.0, 20.0)),  # the evening has at least what its game has
+        ({"evening_staked": 30.0}, (0.0, 30.0)),
+        ({"game_staked": 20.0, "evening_staked": 30.0}, (20.0, 30.0)),
+    ],
+)
+def test_what_is_staked_already_is_read(given: dict[str, float], read: tuple[float, float]) -> None:
+    market = prediction.forecast_request(request(message(bankroll=250.0, **given))).query.market
+    assert market is not None
+    assert (market.game_staked, market.evening_staked) == read
+
+
 def test_what_a_market_does_not_say_is_left_to_the_server() -> None:
     assert prediction.forecast_request(request(message(), game_id=GAME)).query.market == Market(
         0.0, 1.9, 2.1, 1.0, None

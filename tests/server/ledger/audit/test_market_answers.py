@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from datetime import date
 from types import SimpleNamespace
@@ -16,7 +15,7 @@ from tests.support.builders.calibrations import symmetric_calibration
 from tests.support.builders.issued_forecasts import issued
 from tests.support.harness.laws import examples
 
-from dejavu_models.betting import Market, MarketAnswer, MarketSide, RiskLevel, StakingPolicy, evaluate_market
+from dejavu_models.betting import Market, MarketAnswer, MarketSide, RiskLevel, StakingPolicy, evaluate_market, risk_of
 from dejavu_models.types import AdaptationMode, Horizon, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
@@ -28,6 +27,15 @@ from dejavu_server.ledger.entries import codec
 from dejavu_server.records import IssuedForecast
 
 HORIZONS = st.sampled_from(list(Horizon))
+SIDE_FIELDS = (
+    "decimal_odds",
+    "fair_probability",
+    "staking_probability",
+    "implied_probability",
+    "expected_value",
+    "kelly_fraction",
+    "stake_fraction",
+)
 
 
 def fitted(seed: int, games: int, horizon: Horizon, *, spread: float = 12.0, min_cell: int = 40) -> Any:
@@ -102,7 +110,9 @@ def cases(draw: st.DrawFn) -> tuple[IssuedForecast, Market, MarketAnswer]:
         line=draw(st.integers(-60, 60)) / 2,
         home_odds=1 / implied,
         away_odds=1 / (1 + margin - implied),
-        bankroll=draw(st.sampled_from([1.0, 250.0])),
+        bankroll=draw(st.sampled_from([10.0, 250.0])),
+        game_staked=draw(st.floats(0.0, 0.2)),
+        evening_staked=draw(st.floats(0.2, 0.5)),
         confidence_threshold=draw(st.none() | st.floats(0.0, 0.99)),
     )
     radii = draw(st.none() | st.lists(st.floats(0.01, 6.0), min_size=len(TARGETS), max_size=len(TARGETS)))
@@ -114,7 +124,11 @@ def cases(draw: st.DrawFn) -> tuple[IssuedForecast, Market, MarketAnswer]:
         lead=draw(st.integers(-30, 30) | st.floats(-30, 30)),
         radii=None if radii is None else tuple(radii),
         policy=StakingPolicy(
-            draw(st.floats(0.001, 1.0)), draw(st.floats(0.001, 1.0)), max_edge=draw(st.sampled_from([0.0, 0.15, 1.0]))
+            model_share=draw(st.floats(0.0, 1.0)),
+            kelly_fraction=draw(st.floats(0.001, 1.0)),
+            game_cap=draw(st.floats(0.001, 1.0)),
+            evening_cap=draw(st.floats(0.001, 1.0)),
+            max_edge=draw(st.sampled_from([0.0, 0.15, 1.0])),
         ),
     )
 
@@ -166,7 +180,7 @@ def test_an_answer_with_another_number_follows_from_nothing(
     name = data.draw(st.sampled_from(["push_probability", "overround", "stake", "home", "away", "risk_level", "side"]))
     if name in {"home", "away"}:
         side = getattr(answer, name)
-        field = data.draw(st.sampled_from(["decimal_odds", "implied_probability", "expected_value", "kelly_fraction"]))
+        field = data.draw(st.sampled_from(SIDE_FIELDS))
         altered = replace(answer, **{name: replace(side, **{field: getattr(side, field) + 0.01})})
     elif name == "risk_level":
         altered = replace(answer, risk_level=next(level for level in RiskLevel if level is not answer.risk_level))
@@ -177,12 +191,24 @@ def test_an_answer_with_another_number_follows_from_nothing(
     assert fault_of(forecast, market, altered) is not None
 
 
-def test_prices_that_do_not_belong_together_were_recorded_by_earlier_releases() -> None:
+def test_prices_that_do_not_belong_together_are_not_recorded() -> None:
     forecast, _, _ = asked(fitted(7, 1500, Horizon.FINAL), Horizon.FINAL, Market(0.0, 1.9, 1.9), point=6.0, lead=6.0)
-    market, anything = Market(0.0, 2.5, 2.6), (-math.inf, math.inf)
-    answer = evaluate_market(market, lambda _: 0.5, overrounds=anything)
-    assert answer.stake > 0
-    assert fault_of(forecast, market, answer, learned_since=True) is None
+    market = Market(0.0, 2.5, 2.6)
+    answer = replace(evaluate_market(market, lambda _: 0.5), mismatched=False)  # as it would read back
+    assert fault_of(forecast, market, answer, learned_since=True) is not None
+
+
+def test_a_smaller_stake_than_the_recorded_settings_give_is_found() -> None:
+    distribution, market = fitted(7, 1500, Horizon.FINAL), Market(0.0, 1.9, 1.9, bankroll=100.0)
+    forecast, _, answer = asked(distribution, Horizon.FINAL, market, point=4.0, lead=4.0)
+    assert answer.side is MarketSide.HOME
+    assert fault_of(forecast, market, answer) is None
+    half = replace(answer.home, stake_fraction=answer.home.stake_fraction / 2, stake=answer.home.stake / 2)
+    risk = risk_of(half.stake_fraction, 1 - half.staking_probability)
+    lowered = replace(answer, home=half, stake=half.stake, risk_level=risk)
+    assert (
+        fault_of(forecast, market, lowered) == "home's stake_fraction does not follow from the odds and probabilities"
+    )
 
 
 def test_an_implausible_edge_cannot_be_hidden_nor_made_up() -> None:

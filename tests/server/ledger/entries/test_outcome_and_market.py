@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from dejavu_models.betting import (
     MarketSide,
     MarketSideAnswer,
     RiskLevel,
+    StakingPolicy,
     american_to_decimal,
 )
 from dejavu_models.types import Horizon
@@ -42,12 +44,21 @@ outcomes = st.builds(
     overtimes=st.none() | st.integers(0, 20),
 )
 odds = st.floats(1, 1000, exclude_min=True)
+shares = st.floats(0, 1)
+
+
+def _market(line: int, bankroll: float, staked: tuple[float, float], **fields: Any) -> Market:
+    on_game, on_evening = sorted(share * bankroll for share in staked)
+    return Market(line=line / 2, bankroll=bankroll, game_staked=on_game, evening_staked=on_evening, **fields)
+
+
 decimal_markets = st.builds(
-    Market,
-    line=st.integers(-200, 200).map(lambda halves: halves / 2),
+    _market,
+    line=st.integers(-200, 200),
+    bankroll=st.floats(0, exclude_min=True, allow_infinity=False),
+    staked=st.tuples(shares, shares),
     home_odds=odds,
     away_odds=odds,
-    bankroll=st.floats(0, exclude_min=True, allow_infinity=False),
     confidence_threshold=st.none() | st.floats(0, 1, exclude_max=True),
 )
 american = st.integers(100, 99_900) | st.integers(-(2**31), -100)
@@ -57,7 +68,16 @@ american_markets = st.builds(
     american,
 )
 market_asked = decimal_markets | american_markets
-sides = st.builds(MarketSideAnswer, finite, finite, finite, finite, finite, finite, finite)
+sides = st.builds(MarketSideAnswer, *[finite] * 9)
+policies = st.builds(
+    StakingPolicy,
+    model_share=shares,
+    kelly_fraction=shares,
+    game_cap=shares,
+    evening_cap=shares,
+    confidence_threshold=st.floats(0, 1, exclude_max=True),
+    max_edge=shares,
+)
 answers = st.builds(
     MarketAnswer,
     home=sides,
@@ -68,7 +88,7 @@ answers = st.builds(
     stake=finite,
     risk_level=st.sampled_from(RiskLevel),
     confidence_met=st.booleans(),
-    confidence_threshold=finite,
+    policy=policies,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -106,13 +126,15 @@ def test_the_form_of_an_outcome_is_what_it_is() -> None:
 def test_the_form_of_a_market_is_what_it_is() -> None:
     payload = codec.market_payload(7, MARKET, answered(MarketSide.HOME, stake_fraction=0.02))
     assert payload == (
-        '{"answer":{"away":{"decimal_odds":1.95,"expected_value":-0.22,"implied_probability":0.5128205128205129,'
-        '"kelly_fraction":0.0,"stake":0.0,"stake_fraction":0.0,"win_probability":0.4},"confidence_met":true,'
-        '"confidence_threshold":0.55,"home":{"decimal_odds":1.9,"expected_value":0.14,'
-        '"implied_probability":0.5263157894736842,"kelly_fraction":0.15,"stake":2.0,"stake_fraction":0.02,'
-        '"win_probability":0.6},"overround":0.03913630229419707,"push_probability":0.0,"risk_level":"moderate",'
+        '{"answer":{"away":{"decimal_odds":1.95,"expected_value":-0.22,"fair_probability":0.44,'
+        '"implied_probability":0.5128205128205129,"kelly_fraction":0.0,"stake":0.0,"stake_fraction":0.0,'
+        '"staking_probability":0.4,"win_probability":0.36},"confidence_met":true,"home":{"decimal_odds":1.9,'
+        '"expected_value":0.14,"fair_probability":0.56,"implied_probability":0.5263157894736842,'
+        '"kelly_fraction":0.15,"stake":2.0,"stake_fraction":0.02,"staking_probability":0.6,"win_probability":0.64},'
+        '"overround":0.03913630229419707,"policy":{"confidence_threshold":0.55,"evening_cap":0.05,"game_cap":0.02,'
+        '"kelly_fraction":0.25,"max_edge":0.15,"model_share":0.5},"push_probability":0.0,"risk_level":"moderate",'
         '"side":"home","stake":2.0},"forecast_sequence":7,"market":{"away_odds":1.95,"bankroll":100.0,'
-        '"confidence_threshold":null,"home_odds":1.9,"line":-2.5}}'
+        '"confidence_threshold":null,"evening_staked":0.0,"game_staked":0.0,"home_odds":1.9,"line":-2.5}}'
     )
 
 

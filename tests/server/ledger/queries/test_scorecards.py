@@ -224,6 +224,10 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             math.nan if each.market_answer is None else each.market_answer.home.stake_fraction if side else 0.0,
             math.nan if settlement.market_profit is None else settlement.market_profit,
             expected_profit(each),
+            math.nan if each.market_answer is None else each.market_answer.policy.game_cap,
+            math.nan if each.market_answer is None else each.market_answer.policy.evening_cap,
+            each.issued.day.toordinal(),
+            each.issued.sequence,
             first,
             LATE[each.issued.late] if each.issued.late else each.superseded * Exclusion.SUPERSEDED,
             *total(each),
@@ -250,7 +254,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
     )
     names = [each.name for each in fields(SettledForecasts)]
     columns = np.array([row(each) for each in listed], dtype=np.float64).reshape(len(listed), len(names)).T
-    integers = dict.fromkeys(("game", "minute", "order", "exclusion"), np.int64)
+    integers = dict.fromkeys(("game", "minute", "day", "sequence", "order", "exclusion"), np.int64)
     whole = {**integers, "covered": np.bool_, "home_led": np.bool_, "total_covered": np.bool_}
     typed: dict[str, Any] = {
         name: column.astype(whole.get(name, np.float64)) for name, column in zip(names, columns, strict=True)

@@ -1,12 +1,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tests.models.betting.markets import (
+    ANY_EDGE,
+    DISTRIBUTIONS,
+    LINES,
+    MODEL_ALONE,
+    ODDS,
+    POLICIES,
+    AtLeast,
+    fair,
+    mirrored,
+    steps,
+    three,
+    triples,
+)
 
 from dejavu_models.betting import (
     DEFAULT_POLICY,
@@ -20,40 +33,6 @@ from dejavu_models.betting import (
     risk_of,
 )
 from dejavu_models.errors import InvalidMarket
-
-ANY_ODDS = (-math.inf, math.inf)
-LINES = st.integers(-200, 200).map(lambda halves: halves / 2)
-ODDS = st.floats(1.01, 1000)
-POLICIES = st.builds(
-    StakingPolicy, st.floats(0, 1), st.floats(0, 1), st.floats(0, 1, exclude_max=True), st.sampled_from([0.15, 1.0])
-)
-ANY_EDGE = replace(DEFAULT_POLICY, max_edge=1.0)
-AtLeast = Callable[[int], float]
-
-
-def steps(weights: dict[int, int]) -> AtLeast:
-    """Returns k → P(differential ≥ k) for a discrete distribution with these weights."""
-    whole = sum(weights.values())
-    return lambda k: sum(weight for value, weight in weights.items() if value >= k) / whole
-
-
-DISTRIBUTIONS = st.dictionaries(st.integers(-60, 60), st.integers(1, 100), min_size=1, max_size=12).map(steps)
-
-
-def three(home: float, push: float) -> AtLeast:
-    """Returns k → P(differential ≥ k) with these probabilities of a home win and of a push at line 0."""
-    return lambda k: home if k >= 1 else home + push if k == 0 else 1.0
-
-
-@st.composite
-def triples(draw: st.DrawFn) -> tuple[float, float]:
-    """Draws probabilities of a home win and of a push, in thousandths to limit rounding errors of sums."""
-    home = draw(st.integers(0, 1000))
-    return home / 1000, draw(st.integers(0, 1000 - home)) / 1000
-
-
-def mirrored(market: Market) -> Market:
-    return replace(market, line=-market.line, home_odds=market.away_odds, away_odds=market.home_odds)
 
 
 @pytest.mark.parametrize(
@@ -92,11 +71,19 @@ def test_a_market_at_its_bounds_is_one(market: tuple[float, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "policy", [(-0.1, 0.05, 0.5), (1.1, 0.05, 0.5), (math.nan, 0.05, 0.5), (0.25, 1.5, 0.5), (0.25, 0.05, 1.0)]
+    ("field", "value"),
+    [
+        ("kelly_fraction", -0.1),
+        ("kelly_fraction", 1.1),
+        ("model_share", math.nan),
+        ("game_cap", 1.5),
+        ("evening_cap", -1.0),
+        ("confidence_threshold", 1.0),
+    ],
 )
-def test_a_policy_stakes_no_less_than_nothing_and_no_more_than_all(policy: tuple[float, float, float]) -> None:
-    with pytest.raises(ValueError, match="; expected "):
-        StakingPolicy(*policy)
+def test_a_policy_stakes_no_less_than_nothing_and_no_more_than_all(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"^{field}: {value}; expected "):
+        replace(DEFAULT_POLICY, **{field: value})
 
 
 @pytest.mark.parametrize(
@@ -121,7 +108,7 @@ def test_american_odds_below_a_hundred_are_none(american: int) -> None:
 
 def test_a_bet_is_weighed_as_the_books_do_it() -> None:
     """60 % at even money: expected value 0.2, Kelly 0.2 (Thorp 2006, section 2); a quarter of it equals the cap."""
-    answer = evaluate_market(Market(0.0, 2.0, 1.9, bankroll=1000.0), three(0.6, 0.0))
+    answer = evaluate_market(Market(0.0, 2.0, 1.9, bankroll=1000.0), three(0.6, 0.0), MODEL_ALONE)
     assert answer.home.expected_value == pytest.approx(0.2)
     assert answer.home.kelly_fraction == pytest.approx(0.2)
     assert answer.home.stake_fraction == pytest.approx(0.05)
@@ -183,7 +170,7 @@ def test_risk_grows_with_the_stake_and_with_the_chance_to_lose_it() -> None:
 def test_every_answer_keeps_its_bounds(
     line: float, home: float, away: float, at_least: AtLeast, policy: StakingPolicy, bankroll: float
 ) -> None:
-    answer = evaluate_market(Market(line, home, away, bankroll), at_least, policy, ANY_ODDS)
+    answer = evaluate_market(Market(line, home, away, bankroll), at_least, policy)
     assert 0 <= answer.push_probability <= 1
     assert answer.overround > -1
     for side in (answer.home, answer.away):
@@ -191,9 +178,10 @@ def test_every_answer_keeps_its_bounds(
         assert 0 < side.implied_probability < 1
         assert -1 - 1e-12 <= side.expected_value <= side.decimal_odds - 1 + 1e-9
         assert 0 <= side.kelly_fraction <= 1
-        assert side.stake_fraction <= min(policy.kelly_cap, side.kelly_fraction * policy.kelly_fraction + 1e-15)
+        assert side.stake_fraction <= side.kelly_fraction * policy.kelly_fraction + 1e-15
         assert 0 <= side.stake == side.stake_fraction * bankroll
-        assert (side.kelly_fraction > 0) == (side.expected_value > 0 and not answer.implausible)
+        refused = answer.implausible or answer.mismatched
+        assert (side.kelly_fraction > 0) == (side.expected_value > 1e-9 and not refused)
     chosen = {MarketSide.HOME: answer.home, MarketSide.AWAY: answer.away, None: None}[answer.side]
     assert answer.stake == (chosen.stake if chosen else 0)
     if chosen:
@@ -236,11 +224,11 @@ def test_home_and_away_are_treated_alike(line: float, home: float, away: float, 
     ],
 )
 def test_an_implausible_edge_has_no_stake(odds: tuple[float, float], wins: float, implausible: bool) -> None:
-    answer = evaluate_market(Market(0.0, *odds, bankroll=1000.0), three(wins, 0.0))
+    answer = evaluate_market(Market(0.0, *odds, bankroll=1000.0), three(wins, 0.0), MODEL_ALONE)
     without_limit = evaluate_market(Market(0.0, *odds, bankroll=1000.0), three(wins, 0.0), ANY_EDGE)
     assert answer.implausible is implausible
     if not implausible:
-        assert answer == without_limit
+        assert answer == replace(without_limit, policy=MODEL_ALONE)
         return
     assert without_limit.stake > 0
     assert (answer.side, answer.stake, answer.risk_level) == (None, 0.0, RiskLevel.LOW)
@@ -263,19 +251,17 @@ def test_an_implausible_edge_has_no_stake(odds: tuple[float, float], wins: float
 )
 def test_prices_that_do_not_belong_together_have_no_stake(odds: tuple[float, float], mismatched: bool) -> None:
     answer = evaluate_market(Market(0.0, *odds), three(0.7, 0.0), ANY_EDGE)
-    without_limit = evaluate_market(Market(0.0, *odds), three(0.7, 0.0), ANY_EDGE, ANY_ODDS)
     assert answer.mismatched is mismatched
-    if not mismatched:
-        assert answer == without_limit
-        return
-    assert (answer.side, answer.stake, answer.implausible) == (None, 0.0, False)
-    assert [side.stake_fraction for side in (answer.home, answer.away)] == [0.0, 0.0]
-    assert answer.home.expected_value == without_limit.home.expected_value
+    assert (answer.side is None, answer.stake == 0.0, answer.implausible) == (mismatched, mismatched, False)
+    assert [side.stake_fraction > 0.0 for side in (answer.home, answer.away)] == [not mismatched, False]
+    assert answer.home.expected_value == pytest.approx(0.7 * odds[0] - 1.0)
 
 
 def test_without_the_ratings_of_the_teams_there_is_no_stake() -> None:
     market = Market(0.0, 2.0, 2.0, bankroll=1000.0)
-    answer, rated = (evaluate_market(market, three(0.55, 0.0), unrated=unrated) for unrated in (True, False))
+    answer, rated = (
+        evaluate_market(market, three(0.55, 0.0), MODEL_ALONE, unrated=unrated) for unrated in (True, False)
+    )
     assert rated.stake > 0
     assert answer.unrated
     assert not rated.unrated
@@ -292,7 +278,7 @@ def test_pushes_are_no_part_of_the_edge() -> None:
 
 
 def home_of(odds: float, wins: float, push: float) -> MarketAnswer:
-    return evaluate_market(Market(0.0, odds, 2.0), three(wins, push), ANY_EDGE, ANY_ODDS)
+    return evaluate_market(fair(odds), three(wins, push), ANY_EDGE)
 
 
 @given(ODDS, triples(), st.integers(1, 1000))

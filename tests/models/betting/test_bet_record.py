@@ -1,0 +1,162 @@
+"""The record of the bets that a scorecard has."""
+
+from __future__ import annotations
+
+import math
+from statistics import mean, stdev
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.models.settled_forecasts import settled
+
+from dejavu_models.metrics import student_quantile
+from dejavu_models.scorecard import SettledForecasts, scorecard
+
+
+def bets(*told: tuple[float, float], orders: list[int] | None = None) -> SettledForecasts:
+    places = list(range(len(told))) if orders is None else orders
+    rows = [
+        {"game": game, "stake": stake, "profit": profit, "expected_profit": 0.1 * stake, "order": order}
+        for game, ((stake, profit), order) in enumerate(zip(told, places, strict=True))
+    ]
+    return settled(*rows)
+
+
+def test_without_a_market_there_is_no_record_of_bets() -> None:
+    assert scorecard(settled({})).market is None
+
+
+def test_a_market_without_a_stake_is_counted_and_no_bet() -> None:
+    record = scorecard(bets((0.0, 0.0))).market
+    assert record is not None
+    assert (record.markets, record.bets, record.roi, record.sharpe) == (1, 0, None, None)
+    assert (record.staked, record.profit, record.total_return, record.max_drawdown) == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_bets_are_added_up_and_compounded() -> None:
+    profits = [0.05, -0.05, -0.04, 0.02]
+    record = scorecard(bets(*((abs(profit), profit) for profit in profits), (0.01, 0.0), (0.0, 0.0))).market
+    assert record is not None
+    assert (record.bets, record.markets) == (5, 6)
+    assert (record.won, record.lost, record.pushed) == (2, 2, 1)
+    assert record.staked == pytest.approx(0.17)
+    assert record.profit == pytest.approx(-0.02)
+    assert record.roi == pytest.approx(-0.02 / 0.17)
+    assert record.total_return == pytest.approx(1.05 * 0.95 * 0.96 * 1.02 - 1.0)
+    assert record.sharpe == pytest.approx(mean([*profits, 0.0]) / stdev([*profits, 0.0]))
+    assert record.max_drawdown == pytest.approx(1.0 - 0.95 * 0.96)
+
+
+def test_bets_of_a_game_are_open_together_and_one_profit() -> None:
+    told = [(0, 0.05, 0.05), (0, 0.05, 0.04), (1, 0.05, -0.05), (1, 0.05, -0.05), (1, 0.02, 0.01), (2, 0.05, 0.03)]
+    rows = [
+        {"game": game, "minute": 6 + place, "stake": stake, "profit": profit, "order": game}
+        for place, (game, stake, profit) in enumerate(told)
+    ]
+    record = scorecard(settled(*rows)).market
+    assert record is not None
+    assert (record.bets, record.markets) == (6, 6)
+    profits = [0.09, -0.09, 0.03]
+    assert record.total_return == pytest.approx(1.09 * 0.91 * 1.03 - 1.0)
+    assert record.max_drawdown == pytest.approx(0.09)
+    assert record.sharpe == pytest.approx(mean(profits) / stdev(profits))
+
+
+def test_a_return_has_an_interval_over_games() -> None:
+    # Game 0 has two bets, which settle as one: the games' stakes and profits are those of `residuals` below.
+    told = [(0, 0.05, 0.05), (0, 0.05, -0.01), (1, 0.05, -0.05), (2, 0.02, 0.03)]
+    rows = [
+        {"game": game, "minute": 6 + place, "stake": stake, "profit": profit, "expected_profit": 0.1 * stake}
+        for place, (game, stake, profit) in enumerate(told)
+    ]
+    record = scorecard(settled(*rows)).market
+    assert record is not None
+    roi = 0.02 / 0.17
+    assert record.roi == pytest.approx(roi)
+    # Jackknife of the same ratio, in first order: residuals profit − roi · stake.
+    residuals = [profit - roi * stake for stake, profit in ((0.1, 0.04), (0.05, -0.05), (0.02, 0.03))]
+    assert sum(residuals) == pytest.approx(0.0)
+    half = student_quantile(2) * math.sqrt(3.0) * stdev(residuals) / 0.17
+    assert record.roi_lower == pytest.approx(max(roi - half, -1.0))
+    assert record.roi_upper == pytest.approx(roi + half)
+    assert (record.games, record.won, record.lost, record.pushed) == (3, 2, 2, 0)
+    assert record.expected_profit == pytest.approx(0.017)
+
+
+def test_bets_of_the_record_keep_the_caps_of_a_game_and_of_an_evening() -> None:
+    """In the order in which they were recorded: 2 + 1 % on game 0, nothing more on it, 2 of 3 % left on game 1."""
+    told = [(0, 1, 0.02, 2), (0, 1, 0.02, 3), (0, 1, 0.03, 4), (1, 1, 0.04, 9), (2, 1, 0.02, 10), (3, 2, 0.02, 1)]
+    rows = [
+        {
+            "game": game,
+            "day": day,
+            "stake": stake,
+            "profit": -stake,
+            "expected_profit": 0.1 * stake,
+            "sequence": sequence,
+            "game_cap": 0.03,
+            "evening_cap": 0.05,
+        }
+        for game, day, stake, sequence in told
+    ]
+    for arranged in (rows, rows[::-1]):
+        record = scorecard(settled(*arranged)).market
+        assert record is not None
+        assert (record.bets, record.markets, record.games, record.capped) == (4, 6, 3, 4)
+        assert record.staked == pytest.approx(0.02 + 0.01 + 0.02 + 0.02)
+        assert record.profit == pytest.approx(-record.staked)
+        assert record.expected_profit == pytest.approx(0.1 * record.staked)
+
+
+SHARES = st.floats(0.0, 1.0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), SHARES, SHARES, SHARES), min_size=1, max_size=30))
+def test_whatever_was_recorded_an_evening_and_a_game_stake_no_more_than_the_largest_caps(
+    told: list[tuple[int, float, float, float]],
+) -> None:
+    names = ("game", "stake", "game_cap", "evening_cap")
+    rows = [{**dict(zip(names, each, strict=True)), "profit": 0.0, "expected_profit": 0.0} for each in told]
+    record = scorecard(settled(*rows)).market
+    assert record is not None
+    assert record.staked <= max(each["evening_cap"] for each in rows) + 1e-9
+    first = [row for row in rows if row["game"] == rows[0]["game"]]
+    alone = scorecard(settled(*first)).market
+    assert alone is not None
+    assert alone.staked <= max(row["game_cap"] for row in first) + 1e-9
+
+
+def test_a_bankroll_that_is_lost_stays_lost() -> None:
+    rows = [{"game": 0, "minute": minute, "stake": 0.05, "profit": -0.05, "order": 0} for minute in range(1, 31)]
+    record = scorecard(settled(*rows, {"game": 1, "stake": 0.05, "profit": 0.1, "order": 1})).market
+    assert record is not None
+    assert (record.total_return, record.max_drawdown) == (-1.0, 1.0)
+
+
+def test_a_bankroll_runs_in_the_order_of_outcomes() -> None:
+    lost_last = scorecard(bets((0.5, -0.5), (0.5, 0.5), orders=[2, 1])).market
+    lost_first = scorecard(bets((0.5, -0.5), (0.5, 0.5), orders=[1, 2])).market
+    assert lost_last is not None
+    assert lost_first is not None
+    assert lost_last.total_return == lost_first.total_return == pytest.approx(-0.25)
+    assert lost_last.max_drawdown == lost_first.max_drawdown == 0.5
+    rising = scorecard(bets((0.1, -0.1), (0.2, -0.2), (0.5, 0.5), orders=[1, 3, 2])).market
+    assert rising is not None
+    assert rising.max_drawdown == pytest.approx(0.2)
+
+
+def test_equal_profits_have_no_sharpe_ratio() -> None:
+    for told in ([(0.1, 0.1)], [(0.1, 0.1)] * 3):
+        record = scorecard(bets(*told)).market
+        assert record is not None
+        assert record.sharpe is None
+
+
+@given(st.lists(st.integers(-20, 40).map(lambda percent: percent / 100), min_size=1, max_size=20))
+def test_a_drawdown_is_a_share_and_none_where_nothing_was_lost(profits: list[float]) -> None:
+    record = scorecard(bets(*((0.2, profit) for profit in profits))).market
+    assert record is not None
+    assert 0.0 <= record.max_drawdown < 1.0
+    assert (record.max_drawdown == 0.0) == all(profit >= 0.0 for profit in profits)
+    assert record.total_return == pytest.approx(math.prod(1.0 + profit for profit in profits) - 1.0, abs=1e-12)

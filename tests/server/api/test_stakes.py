@@ -1,0 +1,101 @@
+"""Stakes of a worker with the shipped bundle: shrunk towards the market's probability, and capped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.builders.calls import PATTERN, current_game
+from tests.support.processes.empty_ledger import ledger_url
+from tests.support.processes.servers import running_worker
+
+from dejavu.v1.market_pb2 import MARKET_SIDE_HOME, MARKET_SIDE_UNSPECIFIED, TOTAL_SIDE_UNSPECIFIED
+from dejavu_client import FINAL, DejavuClient
+from dejavu_client.requests import market, total_market
+from dejavu_server.ledger import verify
+
+NOTICE = "not shown to be better than the market"
+DEAR = (2.0, 1.9)
+"""Prices of a line at which the model sees an edge for the home side that is worth more than the cap of a game."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path) -> Iterator[DejavuClient]:
+    with (
+        running_worker(folder, shipped=True, adaptive="shadow", max_edge=1.0) as address,
+        DejavuClient(address, timeout=30.0) as client,
+    ):
+        yield client
+
+
+def test_an_answer_shows_the_model_s_the_market_s_and_the_used_probability(client: DejavuClient) -> None:
+    answer = client.quote(PATTERN, market(0, *DEAR, bankroll=1000.0), horizon=FINAL)
+    home, by = answer.market.home, answer.market.staking
+    assert home.win_probability == pytest.approx(answer.forecast.home_lead_probability)
+    assert home.fair_probability == pytest.approx(1.9 / 3.9)
+    assert home.staking_probability == pytest.approx((home.win_probability + home.fair_probability) / 2)
+    assert (by.model_share, by.kelly_fraction, by.game_cap, by.evening_cap, by.max_edge) == (0.5, 0.25, 0.02, 0.05, 1.0)
+    assert answer.market.notice == NOTICE
+
+
+@pytest.mark.parametrize(
+    ("on_game", "on_evening", "stake"),
+    [
+        (None, None, 20.0),  # the cap of a game
+        (5.0, None, 15.0),
+        (20.0, None, 0.0),
+        (0.0, 42.0, 8.0),  # what is left of the evening's
+        (5.0, 50.0, 0.0),
+        (300.0, 300.0, 0.0),
+    ],
+)
+def test_a_stake_is_at_most_what_is_left_of_the_caps_of_the_game_and_the_evening(
+    client: DejavuClient, on_game: float | None, on_evening: float | None, stake: float
+) -> None:
+    asked = market(0, *DEAR, bankroll=1000.0, game_staked=on_game, evening_staked=on_evening)
+    answer = client.quote(PATTERN, asked, horizon=FINAL).market
+    assert answer.stake == pytest.approx(stake)
+    assert answer.side == (MARKET_SIDE_HOME if stake else MARKET_SIDE_UNSPECIFIED)
+    assert answer.home.kelly_fraction > 0.1
+
+
+def test_both_bets_of_a_request_share_the_caps_of_the_game(client: DejavuClient) -> None:
+    """One is on the lead, one on the points; a stake on both was twice the cap of a game."""
+    over = total_market(150.5, 1.95, 1.95, bankroll=500.0)
+    alone = client.quote(PATTERN, None, horizon=FINAL, total_points=105, total_market=over).total_market
+    assert alone.stake == pytest.approx(10.0)
+    both = client.quote(PATTERN, market(0, *DEAR, bankroll=1000.0), horizon=FINAL, total_points=105, total_market=over)
+    assert both.market.stake == pytest.approx(20.0)
+    assert (both.total_market.side, both.total_market.stake) == (TOTAL_SIDE_UNSPECIFIED, 0.0)
+    assert both.total_market.over.kelly_fraction > 0.1
+    assert both.total_market.notice == NOTICE
+
+
+def test_bets_of_the_record_keep_the_caps_and_are_computed_again(client: DejavuClient, folder: Path) -> None:
+    """Thirty bets of a game that each state nothing staked up to thirty times its cap."""
+    games = [current_game(number) for number in range(4)]
+    told = []
+    for game in games:
+        for minute in range(10, 19):
+            given = market(0, *DEAR, bankroll=1000.0, game_staked=5.0 if minute == 18 else None)
+            answer = client.quote([*PATTERN, *PATTERN][:minute], given, game_id=game, horizon=FINAL).market
+            recorded = client.get_prediction(game, horizon=FINAL).prediction
+            assert recorded.market_answer == answer
+            assert recorded.market.game_staked == given.game_staked
+            told.append(answer.home.stake_fraction)
+        client.report_outcome(game, 5, horizon=FINAL)
+    assert sum(told) > 0.08
+    of_game = client.get_scorecard(horizon=FINAL, game_id=games[0]).market
+    assert of_game.staked == pytest.approx(0.02)
+    assert (of_game.markets, of_game.bets + of_game.capped >= 9) == (9, True)
+    of_all = client.get_scorecard(horizon=FINAL).market
+    assert of_all.staked == pytest.approx(0.05)
+    assert of_all.notice == NOTICE
+    assert of_all.profit == pytest.approx(0.05)  # won at 2.0
+    assert verify(ledger_url(folder)).markets == 36

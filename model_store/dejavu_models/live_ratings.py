@@ -63,6 +63,8 @@ class LiveRatings:
         finals: number of reported games by which the filter was updated, of all seasons.
         unseen: NBA code → date on which the knowledge of the team ends, before a gap (see `after`); without the teams
             that have had a result since, and empty without a gap.
+        before_season: local date of the newest game of earlier seasons that is included; None if it is not known, as of
+            a bundle made in a season.
     """
 
     filter: RatingFilter
@@ -70,6 +72,7 @@ class LiveRatings:
     games: Mapping[str, int] = field(default_factory=dict)
     finals: int = 0
     unseen: Mapping[str, date] = field(default_factory=dict)
+    before_season: date | None = None
 
     @classmethod
     def start(cls, ratings: RatingFilter) -> Self:
@@ -78,7 +81,8 @@ class LiveRatings:
         Raises:
             ValueError: if the ratings include no game.
         """
-        return cls(ratings, ratings.ratings().date)
+        newest = ratings.ratings().date
+        return cls(ratings, newest, before_season=newest if ratings.awaits_season else None)
 
     @property
     def newest(self) -> date:
@@ -105,6 +109,7 @@ class LiveRatings:
         games = self.games if result.season == state.season else {}
         if result.day <= self.since:
             return replace(self, games=_counted(games, result)) if result.season == state.season else self
+        is_of_season = state.season is None or result.season == state.season
         state = _predicted(state, result)
         updated = state.update(result.home, result.away, result.differential, terms)
         return replace(
@@ -113,6 +118,7 @@ class LiveRatings:
             games=_counted(games, result),
             finals=self.finals + 1,
             unseen=self._unseen_after(result),
+            before_season=self.before_season if is_of_season else self.newest,
         )
 
     def _unseen_after(self, result: GameResult) -> Mapping[str, date]:

@@ -9,6 +9,7 @@ to day and regress to 0 between seasons, the level only drifts. The coefficients
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final, Self, TypeVar
@@ -16,7 +17,7 @@ from typing import ClassVar, Final, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_feed.off_season import season_on
+from dejavu_feed.off_season import playing_days, season_on, summer
 from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
 
@@ -33,6 +34,9 @@ _TERM_VARIANCE = 1.0
 """Prior variance of such a coefficient, in points squared: few are worth more than two points."""
 _LONGEST_GAP = 10
 """Maximum number of days of drift between two games: no games are played during a break."""
+_LONGEST_BREAK = 30
+"""Days of play that a break lasts at most, but for the one of 2020."""
+_BREAK_OF_2020 = (dt.date(2020, 3, 11), dt.date(2020, 7, 30))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,9 @@ class TeamFilter:
         result is the same however many steps lead to it: first to a season, as a bundle is published, then to its
         first game, or to that game at once.
 
+        A break of a season adds little drift. After a longer time without a game, games were played and not seen: all
+        days of play count, also those of whole seasons.
+
         Args:
             season: the season, as the year in which it ends; one before the state's own changes nothing.
             day: local date of the game; None if it is not known yet, only the season.
@@ -115,18 +122,23 @@ class TeamFilter:
         teams = slice(0, LEVEL)
         if self.season is not None and season > self.season:
             mean, covariance = mean.copy(), covariance.copy()
-            for _ in range(self.season, season):
+            for ended in range(self.season, season):
+                if awaits_season:  # no game of it was seen
+                    self._add_drift(covariance, _days_of_play(summer(ended - 1)[1], summer(ended)[0]))
+                awaits_season = True
                 mean[teams] *= chosen.carry
                 covariance[teams] *= chosen.carry
                 covariance[:, teams] *= chosen.carry
                 covariance[teams, teams] += np.eye(LEVEL) * chosen.seasonal
                 covariance[LEVEL, LEVEL] += _LONGEST_GAP * chosen.home_daily
-            awaits_season = True
-        elif not awaits_season and self.date is not None and day is not None and day > self.date:
-            days = min(int((day - self.date) / np.timedelta64(1, "D")), _LONGEST_GAP)
+        if self.date is not None and day is not None and day > self.date:
             covariance = covariance.copy()
-            covariance[teams, teams] += np.eye(LEVEL) * (days * chosen.daily)
-            covariance[LEVEL, LEVEL] += days * chosen.home_daily
+            newest, today = (each.astype("datetime64[D]").item() for each in (self.date, day))
+            begin = summer(max(season, self.season or season) - 1)[1] if awaits_season else newest
+            days = _days_of_play(begin, today)
+            if days <= _LONGEST_BREAK:
+                days = 0 if awaits_season else min((today - newest).days, _LONGEST_GAP)
+            self._add_drift(covariance, days)
         return replace(
             self,
             mean=mean,
@@ -135,6 +147,21 @@ class TeamFilter:
             date=self.date if day is None else day,
             awaits_season=awaits_season and day is None,
         )
+
+    def _add_drift(self, covariance: Floats, days: int) -> None:
+        if days:
+            covariance[:LEVEL, :LEVEL] += np.eye(LEVEL) * (days * self.settings.daily)
+            covariance[LEVEL, LEVEL] += days * self.settings.home_daily
+
+    def deviation(self, code: str) -> float:
+        """Returns the standard deviation of a team's distance from the average team, in points, to 0.01.
+
+        Results say nothing of what all teams have in common, so that does not count. `fsum` is the same on every machine.
+        """
+        team = _INDEX[code]
+        rows = [math.fsum(row) for row in self.covariance[:LEVEL, :LEVEL].tolist()]
+        own = float(self.covariance[team, team])
+        return round(math.sqrt(max(0.0, own - 2 * rows[team] / LEVEL + math.fsum(rows) / LEVEL**2)), 2)
 
     def expected(self, home: str, away: str, terms: Sequence[float] = ()) -> tuple[float, float]:
         """Returns mean and variance of a game's outcome, in points and points squared."""
@@ -174,6 +201,12 @@ class TeamFilter:
         for index, load in loads:
             variance += load * float(cross[index])
         return mean, cross, variance + self.settings.noise
+
+
+def _days_of_play(after: dt.date, until: dt.date) -> int:
+    """Returns the number of days after one and up to another, without those of summers and of the break of 2020."""
+    begin, end = _BREAK_OF_2020
+    return playing_days(after, until) - playing_days(max(after, begin), min(until, end))
 
 
 FilterT = TypeVar("FilterT", bound=TeamFilter)

@@ -22,6 +22,12 @@ MAX_DIFFERENTIAL = 200.0
 """Bound of a differential, in points; the largest margin of any NBA game is 73."""
 
 
+KNOWN_DEVIATION: Final = 2.3
+OPENING_DEVIATION: Final = 3.0
+"""Standard deviations of a team's strength, in points: exceeded in one of ten games of December, and in none of an opening
+night (seasons 2016 to 2023 but 2021, which began in December; docs/evaluation.md)."""
+
+
 @fast_frozen
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -191,6 +197,38 @@ class WarningReason(enum.Enum):
     MODEL_UNFIT = "model_unfit"
     """The recipe of the model failed its backtest."""
 
+    TEAM_HARDLY_KNOWN = "team_hardly_known"
+    """The strength of a team is known less well than on a usual opening night: the interval is wider for it."""
+
+
+@fast_frozen
+@dataclass(frozen=True, slots=True)
+class TeamKnowledge:
+    """How well the ratings know a team, before a game.
+
+    Attributes:
+        team: NBA code.
+        deviation: standard deviation of its strength, in points.
+        finals: number of its games of the season that the ratings know.
+        earlier_date: local date of the newest final known from before the season, or before a gap; None if there is
+            none.
+    """
+
+    team: str
+    deviation: float
+    finals: int
+    earlier_date: date | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known as well as in a usual December; without, there is no stake."""
+        return self.deviation <= KNOWN_DEVIATION
+
+    @property
+    def is_hardly_known(self) -> bool:
+        """Whether it is known less well than on a usual opening night."""
+        return self.deviation > OPENING_DEVIATION
+
 
 @fast_frozen
 @dataclass(frozen=True, slots=True)
@@ -273,6 +311,7 @@ class Forecast:
             end then for all teams.
         expected_margin_terms: what `expected_margin` is made of; None unless it is from the teams' ratings.
         total: forecast of the points of both teams; None if the query has no total points, or the model no totals.
+        teams_known: how well the ratings know home and away; empty if `ratings_date` is None.
     """
 
     horizon: Horizon
@@ -296,6 +335,7 @@ class Forecast:
     outdated_teams: tuple[str, ...] = ()
     expected_margin_terms: ExpectedMarginTerms | None = None
     total: TotalForecast | None = None
+    teams_known: tuple[TeamKnowledge, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

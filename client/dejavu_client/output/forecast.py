@@ -95,6 +95,9 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     if forecast.ratings_date:
         unused = "" if forecast.HasField("expected_margin") else ", not used"
         rows.add_row("team ratings", f"{ratings_text(forecast)}{unused}")
+    for known in (forecast.home_known, forecast.away_known):
+        if known.text:
+            rows.add_row("", f"{known.text} (± {known.deviation:.1f} points)")
     rows.add_row("model", forecast.model_version)
     if forecast.sequence:
         revision = f", revision {forecast.revision}" if forecast.revision else ""

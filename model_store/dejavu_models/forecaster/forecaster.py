@@ -28,6 +28,7 @@ from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.point.batch import GameBatch, PredictedGame
 from dejavu_models.point.compiled import compiled_models
 from dejavu_models.point.ensemble import PointEnsemble
+from dejavu_models.point.linear import MARGIN_SLOPE
 from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings
 from dejavu_models.totals.forecast import forecast_total
 from dejavu_models.totals.totals import Totals
@@ -48,6 +49,7 @@ from dejavu_models.uncertainty.game_distribution import GameDistribution
 from dejavu_models.uncertainty.issued import IssuedDistribution
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveInputs
+from dejavu_models.uncertainty.widened import widened
 
 
 class Forecaster:
@@ -270,13 +272,18 @@ class Forecaster:
         """
         minute, horizon = query.pattern.minutes, HORIZONS.index(query.horizon)
         source = state.margin_source(query, self.max_ratings_days)
-        point, distribution = self._game(query, source, game.point(horizon), margin)
+        point, calibrated = self._game(query, source, game.point(horizon), margin)
+        distribution = self._widened(calibrated, query, source, state)
         adapter = state.adapters.get((query.horizon, quarter_of(minute)))
         issued = IssuedDistribution(distribution, state.mode, adapter)
         static = distribution.interval(query.alpha)
         adaptation = issued.adaptation(query.alpha, static)
         rated = state.asks_for_ratings(query)
         warnings = state.warnings(query, self.max_ratings_days) if rated else ()
+        teams_known = state.teams_known(query) if rated else ()
+        hardly_known = not all(each.is_known for each in teams_known)
+        if margin is not None and any(each.is_hardly_known for each in teams_known):
+            warnings += (WarningReason.TEAM_HARDLY_KNOWN,)
         end = None
         if rated:
             end = state.ratings_date if WarningReason.RATINGS_AHEAD in warnings else state.end(query)
@@ -300,7 +307,13 @@ class Forecaster:
             distribution=issued.recorded() if query.record else (),
             static_scores=issued.static_scores if query.record else (),
             market=(
-                issued.evaluate(query.market, query.horizon, self.policy, unrated=rated and margin is None)
+                issued.evaluate(
+                    query.market,
+                    query.horizon,
+                    self.policy,
+                    unrated=rated and margin is None,
+                    hardly_known=hardly_known and margin is not None,
+                )
                 if query.market
                 else None
             ),
@@ -309,15 +322,33 @@ class Forecaster:
             warnings=self._warnings + warnings,
             outdated_teams=state.ending(query, end) if end and WarningReason.RATINGS_OUTDATED in warnings else (),
             expected_margin_terms=terms,
-            total=self._total(query, state),
+            total=self._total(query, state, hardly_known=hardly_known),
+            teams_known=teams_known,
         )
 
-    def _total(self, query: ForecastQuery, state: ActiveState) -> TotalForecast | None:
+    def _widened(
+        self, distribution: GameDistribution, query: ForecastQuery, source: MarginSource, state: ActiveState
+    ) -> GameDistribution:
+        """Returns the distribution of a query, wider if its teams are less well known than usual.
+
+        The expected margin enters the forecast by the slope of the linear models, so its variance does by the square.
+        """
+        variance = state.unusual_variance(query, source)
+        if not variance:
+            return distribution
+        coefficients = self.models.linear.coefficients[HORIZONS.index(query.horizon), query.pattern.minutes]
+        slope = float(coefficients[MarginSource.KNOWN, MARGIN_SLOPE])
+        smallest = self.calibration.smallest_alpha_of(_situation(query, source))
+        return widened(distribution, slope**2 * variance, smallest or self.calibration.smallest_alpha)
+
+    def _total(self, query: ForecastQuery, state: ActiveState, *, hardly_known: bool) -> TotalForecast | None:
         if self.totals is None or query.total_points is None:
             return None
         source, expected = state.expected_total(query, self.max_ratings_days)
         tables = self.totals.tables(source, query.horizon, query.pattern.minutes)
-        return forecast_total(tables, query, query.total_points, expected, self.policy)
+        return forecast_total(
+            tables, query, query.total_points, expected, self.policy, hardly_known=hardly_known
+        )
 
 
 def _situation(query: ForecastQuery, source: MarginSource) -> Situation:

@@ -16,6 +16,8 @@ def forecast_total(
     points: int,
     expected: float | None,
     policy: StakingPolicy = DEFAULT_POLICY,
+    *,
+    hardly_known: bool = False,
 ) -> TotalForecast:
     """Forecasts the points of both teams at the horizon of a query.
 
@@ -27,6 +29,7 @@ def forecast_total(
         points: points of both teams at the end of its pattern.
         expected: expected final total before tip-off, in points; None if unknown.
         policy: staking policy for its market of total points.
+        hardly_known: whether the ratings know a team less well than in a usual December: no stake.
     """
     game = tables.game(points, query.pattern.last, 0.0 if expected is None else expected)
     lower, upper = game.quantiles((query.alpha / 2, 1 - query.alpha / 2))
@@ -37,13 +40,28 @@ def forecast_total(
         quantiles=tuple(Quantile(*each) for each in zip(levels, game.quantiles(levels), strict=True)) if levels else (),
         expected_total=expected,
         distribution=tuple(game.quantiles(DISTRIBUTION_LEVELS)) if query.record else (),
-        market=None if query.total_market is None else _weighed(query, query.total_market, game, expected, policy),
+        market=(
+            None
+            if query.total_market is None
+            else _weighed(query, query.total_market, game, expected, policy, hardly_known=hardly_known)
+        ),
     )
 
 
 def _weighed(
-    query: ForecastQuery, market: TotalMarket, game: TotalDistribution, expected: float | None, policy: StakingPolicy
+    query: ForecastQuery,
+    market: TotalMarket,
+    game: TotalDistribution,
+    expected: float | None,
+    policy: StakingPolicy,
+    *,
+    hardly_known: bool,
 ) -> MarketAnswer:
     # Teams that are named and not rated: the odds know them, the model does not.
     unrated = expected is None and bool(query.home_team and query.away_team)
-    return evaluate_market(market, lambda total: 1 - game.cumulative(total - 1), policy, unrated=unrated)
+    hardly_known = hardly_known and expected is not None
+
+    def at_least(total: int) -> float:
+        return 1 - game.cumulative(total - 1)
+
+    return evaluate_market(market, at_least, policy, unrated=unrated, hardly_known=hardly_known)

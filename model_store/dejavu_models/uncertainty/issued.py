@@ -100,7 +100,13 @@ class IssuedDistribution:
         return self._adapted(self._game.home_lead_probability)
 
     def evaluate(
-        self, market: Market, horizon: Horizon, policy: StakingPolicy, *, unrated: bool = False
+        self,
+        market: Market,
+        horizon: Horizon,
+        policy: StakingPolicy,
+        *,
+        unrated: bool = False,
+        hardly_known: bool = False,
     ) -> MarketAnswer:
         """Evaluates a market with this distribution."""
 
@@ -109,7 +115,7 @@ class IssuedDistribution:
             bound = 0.0 if horizon is Horizon.FINAL and differential in (0, 1) else differential - 0.5
             return self._adapted(self._game.probability_above(bound))
 
-        return betting.evaluate_market(market, at_least, policy, unrated=unrated)
+        return betting.evaluate_market(market, at_least, policy, unrated=unrated, hardly_known=hardly_known)
 
     def _adapted(self, probability: float) -> float:
         return probability if self._map is None else adapted_probability(self._map, probability)

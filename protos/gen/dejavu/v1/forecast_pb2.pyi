@@ -49,6 +49,42 @@ HORIZON_FINAL: Horizon.ValueType  # 2
 """The end of the game, overtime included."""
 Global___Horizon: _TypeAlias = Horizon  # noqa: Y015
 
+class _KnowledgeLevel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _KnowledgeLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KnowledgeLevel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    KNOWLEDGE_LEVEL_UNSPECIFIED: _KnowledgeLevel.ValueType  # 0
+    """Not specified."""
+    KNOWLEDGE_LEVEL_HARDLY: _KnowledgeLevel.ValueType  # 1
+    """Less well than on a usual opening night: a deviation above 3.0 points. The forecast has
+    WARNING_REASON_TEAM_HARDLY_KNOWN, and no market has a stake.
+    """
+    KNOWLEDGE_LEVEL_PARTLY: _KnowledgeLevel.ValueType  # 2
+    """Less well than in a usual December, when about 20 games of the season are known: a deviation above 2.3 points. No
+    market has a stake.
+    """
+    KNOWLEDGE_LEVEL_WELL: _KnowledgeLevel.ValueType  # 3
+    """As well as in a usual December, or better."""
+
+class KnowledgeLevel(_KnowledgeLevel, metaclass=_KnowledgeLevelEnumTypeWrapper):
+    """How well the ratings know a team."""
+
+KNOWLEDGE_LEVEL_UNSPECIFIED: KnowledgeLevel.ValueType  # 0
+"""Not specified."""
+KNOWLEDGE_LEVEL_HARDLY: KnowledgeLevel.ValueType  # 1
+"""Less well than on a usual opening night: a deviation above 3.0 points. The forecast has
+WARNING_REASON_TEAM_HARDLY_KNOWN, and no market has a stake.
+"""
+KNOWLEDGE_LEVEL_PARTLY: KnowledgeLevel.ValueType  # 2
+"""Less well than in a usual December, when about 20 games of the season are known: a deviation above 2.3 points. No
+market has a stake.
+"""
+KNOWLEDGE_LEVEL_WELL: KnowledgeLevel.ValueType  # 3
+"""As well as in a usual December, or better."""
+Global___KnowledgeLevel: _TypeAlias = KnowledgeLevel  # noqa: Y015
+
 class _Side:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -103,6 +139,10 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """
     WARNING_REASON_TEAMS_UNKNOWN: _WarningReason.ValueType  # 7
     """The market was weighed without the strength of the teams, which the request did not name."""
+    WARNING_REASON_TEAM_HARDLY_KNOWN: _WarningReason.ValueType  # 8
+    """Of a forecast: the ratings know a team less well than on a usual opening night, so the interval is wider. Of a market:
+    they know a team less well than in a usual December, so there is no stake. See TeamKnowledge.
+    """
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
     """Why an answer is less reliable than usual. Later releases may have further reasons: show the text of these."""
@@ -131,6 +171,10 @@ learned from outcomes since.
 """
 WARNING_REASON_TEAMS_UNKNOWN: WarningReason.ValueType  # 7
 """The market was weighed without the strength of the teams, which the request did not name."""
+WARNING_REASON_TEAM_HARDLY_KNOWN: WarningReason.ValueType  # 8
+"""Of a forecast: the ratings know a team less well than on a usual opening night, so the interval is wider. Of a market:
+they know a team less well than in a usual December, so there is no stake. See TeamKnowledge.
+"""
 Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
 
 class _LateReason:
@@ -219,6 +263,8 @@ class Forecast(_message.Message):
     LAST_SCORE_FIELD_NUMBER: _builtins.int
     EXPECTED_MARGIN_TERMS_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
+    HOME_KNOWN_FIELD_NUMBER: _builtins.int
+    AWAY_KNOWN_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
@@ -330,6 +376,14 @@ class Forecast(_message.Message):
         model forecasts no totals (Model.totals); and for forecasts recorded by earlier releases.
         """
 
+    @_builtins.property
+    def home_known(self) -> Global___TeamKnowledge:
+        """How well the ratings know the home team. Absent if ratings_date is empty."""
+
+    @_builtins.property
+    def away_known(self) -> Global___TeamKnowledge:
+        """How well the ratings know the away team. Absent if ratings_date is empty."""
+
     def __init__(
         self,
         *,
@@ -365,10 +419,12 @@ class Forecast(_message.Message):
         last_score: Global___LastScore | None = ...,
         expected_margin_terms: Global___ExpectedMarginTerms | None = ...,
         total: Global___TotalForecast | None = ...,
+        home_known: Global___TeamKnowledge | None = ...,
+        away_known: Global___TeamKnowledge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "last_score", b"last_score", "total", b"total", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "away_known", b"away_known", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "home_known", b"home_known", "last_score", b"last_score", "total", b"total", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total", b"total", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_known", b"away_known", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_known", b"home_known", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total", b"total", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_margin: _TypeAlias = _typing.Literal["expected_margin"]  # noqa: Y015
     _WhichOneofArgType__expected_margin: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin"]  # noqa: Y015
@@ -380,6 +436,50 @@ class Forecast(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
 
 Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
+
+@_typing.final
+class TeamKnowledge(_message.Message):
+    """How well the ratings know a team before a game: how much of its strength rests on games of this season."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEAM_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    DEVIATION_FIELD_NUMBER: _builtins.int
+    FINALS_FIELD_NUMBER: _builtins.int
+    EARLIER_DATE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    team: _builtins.str
+    """NBA code of the team."""
+    level: Global___KnowledgeLevel.ValueType
+    """How well, in comparison with usual seasons."""
+    deviation: _builtins.float
+    """Standard deviation of the team's strength, in points, at least 0, rounded to 0.01."""
+    finals: _builtins.int
+    """Number of the team's finals of this season that the ratings know."""
+    earlier_date: _builtins.str
+    """Local date of the newest final known from before this season, or from before results began to be missing for more
+    than 30 days, ISO 8601 (YYYY-MM-DD); empty if it is not known.
+    """
+    text: _builtins.str
+    """All of it for people, for example "BOS: June 2023 and 2 finals, hardly known"."""
+    def __init__(
+        self,
+        *,
+        team: _builtins.str = ...,
+        level: Global___KnowledgeLevel.ValueType = ...,
+        deviation: _builtins.float = ...,
+        finals: _builtins.int = ...,
+        earlier_date: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deviation", b"deviation", "earlier_date", b"earlier_date", "finals", b"finals", "level", b"level", "team", b"team", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TeamKnowledge: _TypeAlias = TeamKnowledge  # noqa: Y015
 
 @_typing.final
 class TotalForecast(_message.Message):

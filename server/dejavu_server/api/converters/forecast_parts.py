@@ -13,8 +13,10 @@ from dejavu_models.types import (
     Explanation,
     Forecast,
     SimilarGame,
+    TeamKnowledge,
     TotalForecast,
 )
+from dejavu_server.api.converters.reliability import knowledge_text
 
 _MODE_VALUES = {mode: forecast_pb2.AdaptationMode.Value(f"ADAPTATION_MODE_{mode.name}") for mode in AdaptationMode}
 
@@ -35,6 +37,10 @@ def add_parts(
         message.quantiles.add(level=each.level, value=each.value)
     if forecast.ratings_date is not None:
         message.ratings_date = forecast.ratings_date.isoformat()
+    if forecast.teams_known:
+        home, away = forecast.teams_known
+        message.home_known.CopyFrom(_team_known_message(home))
+        message.away_known.CopyFrom(_team_known_message(away))
     if explanation and forecast.explanation is not None:
         message.explanation.CopyFrom(_explanation_message(forecast.explanation, forecast, course_of))
     if forecast.adaptation is not None:
@@ -45,6 +51,18 @@ def add_parts(
         message.expected_margin_terms.CopyFrom(_margin_terms_message(forecast.expected_margin_terms))
     if forecast.total is not None:
         message.total.CopyFrom(_total_message(forecast.total, distribution=distribution))
+
+
+def _team_known_message(known: TeamKnowledge) -> forecast_pb2.TeamKnowledge:
+    level = forecast_pb2.KNOWLEDGE_LEVEL_WELL if known.is_known else forecast_pb2.KNOWLEDGE_LEVEL_PARTLY
+    return forecast_pb2.TeamKnowledge(
+        team=known.team,
+        level=forecast_pb2.KNOWLEDGE_LEVEL_HARDLY if known.is_hardly_known else level,
+        deviation=known.deviation,
+        finals=known.finals,
+        earlier_date="" if known.earlier_date is None else known.earlier_date.isoformat(),
+        text=knowledge_text(known),
+    )
 
 
 def _total_message(total: TotalForecast, *, distribution: bool) -> forecast_pb2.TotalForecast:

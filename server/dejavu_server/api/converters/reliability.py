@@ -10,7 +10,7 @@ from dejavu.v1 import forecast_pb2
 from dejavu_feed.off_season import playing_days
 from dejavu_models.betting import PLAUSIBLE_OVERROUNDS, MarketAnswer, fair_probability
 from dejavu_models.ratings import are_usable, ratings_warnings
-from dejavu_models.types import Horizon, ModelInfo, WarningReason
+from dejavu_models.types import Horizon, ModelInfo, TeamKnowledge, WarningReason
 from dejavu_server.records import IssuedForecast
 
 _WARNING_VALUES = {
@@ -33,6 +33,7 @@ def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.Warning]:
             forecast.ratings_date,
             used=forecast.expected_margin is not None,
             teams=forecast.outdated_teams,
+            known=forecast.teams_known,
         )
         for reason in forecast.warnings
     ]
@@ -51,6 +52,8 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
         )
         warning.text += "; no stake"
         warnings.append(warning)
+    elif answer.hardly_known:
+        warnings.append(_no_stake_for(weighed_by.teams_known))
     elif weighed_by.expected_margin is None and not (issued.home_team and issued.away_team):
         text = (
             "the teams are not known to the model: it weighs this market without their strength, which the odds include"
@@ -77,6 +80,8 @@ def total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[
     if answer.unrated:
         text = "what the ratings know of the totals of these teams is too old, and not used; no stake"
         warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, text=text))
+    elif answer.hardly_known:
+        warnings.append(_no_stake_for(issued.forecast.teams_known))
     elif total is not None and total.expected_total is None:
         text = "the teams are not known to the model: it weighs this market without how much they score"
         warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, text=text))
@@ -104,8 +109,37 @@ def model_warnings(info: ModelInfo, today: date) -> list[forecast_pb2.Warning]:
     return warnings
 
 
+def knowledge_text(known: TeamKnowledge) -> str:
+    """Says how well a team is known: BOS: June 2023 and 2 finals, hardly known."""
+    finals = f"{known.finals or 'no'} final{'' if known.finals == 1 else 's'}"
+    since = finals if known.earlier_date is None else f"{known.earlier_date:%B %Y} and {finals}"
+    return f"{known.team}: {since}, {_level(known)} known"
+
+
+def _level(known: TeamKnowledge) -> str:
+    if known.is_hardly_known:
+        return "hardly"
+    return "well" if known.is_known else "partly"
+
+
+def _no_stake_for(teams: Sequence[TeamKnowledge]) -> forecast_pb2.Warning:
+    """Returns why a market has no stake; the record may lack the teams of a forecast that weighed it anew."""
+    little = [each for each in teams if not each.is_known]
+    who = _and([f"{each.team} {_level(each)} known" for each in little]) if little else "a team hardly known"
+    return forecast_pb2.Warning(
+        reason=forecast_pb2.WARNING_REASON_TEAM_HARDLY_KNOWN,
+        text=f"no stake: {who}; there is one once both teams are known as well as in a usual December",
+    )
+
+
 def warning_message(
-    reason: WarningReason, day: date, ratings_date: date | None, *, used: bool, teams: Sequence[str] = ()
+    reason: WarningReason,
+    day: date,
+    ratings_date: date | None,
+    *,
+    used: bool,
+    teams: Sequence[str] = (),
+    known: Sequence[TeamKnowledge] = (),
 ) -> forecast_pb2.Warning:
     """Returns a warning for programs and people.
 
@@ -115,6 +149,7 @@ def warning_message(
         ratings_date: local date of the newest final that the ratings know; None if no ratings were asked for.
         used: whether they were used.
         teams: NBA codes of the teams for which they are outdated; empty: for all.
+        known: how well they know the teams of the game.
     """
     if reason is WarningReason.RATINGS_OUTDATED:
         return _outdated(_and(teams) if teams else "the teams", f"{ratings_date}", day)
@@ -122,6 +157,8 @@ def warning_message(
         WarningReason.RATINGS_AHEAD: f"the teams' ratings know finals up to {ratings_date}, after the game of {day}"
         + ("" if used else ": they are not used"),
         WarningReason.MODEL_UNFIT: "the recipe of this model failed its backtest (see the verdict in ListModels)",
+        WarningReason.TEAM_HARDLY_KNOWN: "; ".join(knowledge_text(each) for each in known if each.is_hardly_known)
+        + ": the interval is wider for it",
     }[reason]
     return forecast_pb2.Warning(reason=_WARNING_VALUES[reason], text=text)
 

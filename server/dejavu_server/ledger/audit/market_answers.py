@@ -61,7 +61,8 @@ def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
     """Evaluates the market again with the probabilities of the answer; returns what differs.
 
     The staking policy is a setting that the ledger does not have: a stake is taken as it is, up to Kelly's fraction;
-    and so is whether an edge is implausible, or the ratings were not used, which allow no stake.
+    and so is whether an edge is implausible, the ratings were not used, or they hardly know a team, which allow no
+    stake.
     """
     home, away = answer.home, answer.away
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
@@ -73,7 +74,8 @@ def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
     policy = StakingPolicy(1.0, chosen.stake_fraction, threshold, max_edge=0.0 if answer.implausible else 1.0)
     # Earlier releases recorded markets whose prices do not belong together.
     anything = (-math.inf, math.inf)
-    expected = evaluate_market(market, at_least.__getitem__, policy, anything, unrated=answer.unrated)
+    no_stake = {"unrated": answer.unrated, "hardly_known": answer.hardly_known}
+    expected = evaluate_market(market, at_least.__getitem__, policy, anything, **no_stake)
     for side, again, given in (("home", expected.home, home), ("away", expected.away, away)):
         if given.stake_fraction > again.kelly_fraction * (1.0 + _SAME):
             return f"{side}'s stake_fraction exceeds its Kelly fraction"
@@ -105,6 +107,9 @@ def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer
     forecast = issued.forecast
     if answer.unrated and (forecast.expected_margin is not None or forecast.ratings_date is None):
         return "it says that the teams' ratings were not used, which the forecast does not"
+    hardly_known = not answer.unrated and not all(each.is_known for each in forecast.teams_known)
+    if answer.hardly_known is not hardly_known:
+        return f"it says that a team is {'hardly' if answer.hardly_known else 'well'} known, which the forecast does not"
     bounds = _Bounds.of(forecast, issued.pattern.last)
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
     for name, differential, probability in (

@@ -228,9 +228,8 @@ class MarketAnswer:
             threshold.
         implausible: whether the edge is larger than is plausible, so that there is no stake.
         mismatched: whether the two prices do not belong together, so that there is no stake and no edge to judge.
-        unrated: whether the ratings of the teams that were named could not be used, so that there is no stake.
-        hardly_known: whether the ratings that are used know a team less well than in a usual December, so that there is
-            no stake.
+        unrated: whether the ratings of the teams that were named could not be used, or know a team less well than in a
+            usual December, so that there is no stake.
     """
 
     home: MarketSideAnswer
@@ -245,7 +244,6 @@ class MarketAnswer:
     implausible: bool = False
     mismatched: bool = False
     unrated: bool = False
-    hardly_known: bool = False
 
 
 def american_to_decimal(american: int) -> float:
@@ -271,12 +269,10 @@ def evaluate_market(
     overrounds: tuple[float, float] = PLAUSIBLE_OVERROUNDS,
     *,
     unrated: bool = False,
-    hardly_known: bool = False,
 ) -> MarketAnswer:
     """Evaluates both sides of a market and chooses the side to bet on.
 
-    None is chosen if the edge is implausible, if the two prices do not belong together, or if it is `unrated` or
-    `hardly_known`.
+    None is chosen if the edge is implausible, if the two prices do not belong together, or if it is `unrated`.
 
     The stake does not depend on the confidence threshold; `confidence_met` reports whether it is reached.
 
@@ -285,8 +281,8 @@ def evaluate_market(
         at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
         policy: staking policy.
         overrounds: smallest and largest overround of prices that belong together.
-        unrated: whether teams are named whose ratings are not used: the odds know them, the model does not.
-        hardly_known: whether the ratings that are used know a team less well than in a usual December.
+        unrated: whether teams are named that the ratings do not know, or not well enough: the odds know them, the model
+            does not.
     """
     # Works for whole and for half lines; a half line cannot push.
     home_wins = float(at_least(math.floor(market.line) + 1))
@@ -297,7 +293,7 @@ def evaluate_market(
     overround = 1.0 / market.home_odds + 1.0 / market.away_odds - 1.0
     mismatched = not overrounds[0] - _ROUNDING <= overround <= overrounds[1] + _ROUNDING
     implausible = not mismatched and abs(edge) > policy.max_edge + _ROUNDING
-    cap = 0.0 if implausible or mismatched or unrated or hardly_known else 1.0
+    cap = 0.0 if implausible or mismatched or unrated else 1.0
     home = _side(market.home_odds, home_wins, away_wins, market.bankroll, policy, cap)
     away = _side(market.away_odds, away_wins, home_wins, market.bankroll, policy, cap)
     candidates = [(MarketSide.HOME, home, away_wins), (MarketSide.AWAY, away, home_wins)]
@@ -318,7 +314,6 @@ def evaluate_market(
         implausible=implausible,
         mismatched=mismatched,
         unrated=bool(unrated),
-        hardly_known=bool(hardly_known),
     )
 
 

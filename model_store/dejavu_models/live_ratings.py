@@ -63,8 +63,8 @@ class LiveRatings:
         finals: number of reported games by which the filter was updated, of all seasons.
         unseen: NBA code → date on which the knowledge of the team ends, before a gap (see `after`); without the teams
             that have had a result since, and empty without a gap.
-        before_season: local date of the newest game of earlier seasons that is included; None if it is not known, as of
-            a bundle made in a season.
+        seen: NBA code → local date of the newest result of the team; teams without any are known up to `since`.
+        earlier: NBA code → that date before the first result of the filter's season; teams without any are omitted.
     """
 
     filter: RatingFilter
@@ -72,7 +72,8 @@ class LiveRatings:
     games: Mapping[str, int] = field(default_factory=dict)
     finals: int = 0
     unseen: Mapping[str, date] = field(default_factory=dict)
-    before_season: date | None = None
+    seen: Mapping[str, date] = field(default_factory=dict)
+    earlier: Mapping[str, date] = field(default_factory=dict)
 
     @classmethod
     def start(cls, ratings: RatingFilter) -> Self:
@@ -81,8 +82,7 @@ class LiveRatings:
         Raises:
             ValueError: if the ratings include no game.
         """
-        newest = ratings.ratings().date
-        return cls(ratings, newest, before_season=newest if ratings.awaits_season else None)
+        return cls(ratings, ratings.ratings().date)
 
     @property
     def newest(self) -> date:
@@ -109,7 +109,6 @@ class LiveRatings:
         games = self.games if result.season == state.season else {}
         if result.day <= self.since:
             return replace(self, games=_counted(games, result)) if result.season == state.season else self
-        is_of_season = state.season is None or result.season == state.season
         state = _predicted(state, result)
         updated = state.update(result.home, result.away, result.differential, terms)
         return replace(
@@ -118,8 +117,15 @@ class LiveRatings:
             games=_counted(games, result),
             finals=self.finals + 1,
             unseen=self._unseen_after(result),
-            before_season=self.before_season if is_of_season else self.newest,
+            **self._seen_after(result, games),
         )
+
+    def _seen_after(self, result: GameResult, games: Mapping[str, int]) -> dict[str, Mapping[str, date]]:
+        seen = {code: self.seen.get(code, self.since) for code in (result.home, result.away)}
+        return {
+            "seen": {**self.seen, **{code: max(day, result.day) for code, day in seen.items()}},
+            "earlier": {**self.earlier, **{code: day for code, day in seen.items() if code not in games}},
+        }
 
     def _unseen_after(self, result: GameResult) -> Mapping[str, date]:
         newest, unseen = self.newest, dict(self.unseen)
@@ -135,6 +141,14 @@ class LiveRatings:
     def known(self, home: str, away: str) -> bool:
         """Returns whether both teams have at least KNOWN_GAMES reported games of the filter's season."""
         return _are_known(self.games, home, away)
+
+    def finals_on(self, code: str, game_date: date | None) -> tuple[int, date | None]:
+        """Returns the finals of a team that are known of the season of a game, and the date of the newest before them.
+
+        That date is None if all that is known of the team is of the season.
+        """
+        finals = 0 if self.filter.is_of_earlier_season(game_date) else self.games.get(code, 0)
+        return finals, self.earlier.get(code) if finals else self.seen.get(code, self.since)
 
 
 @dataclass(frozen=True, slots=True)

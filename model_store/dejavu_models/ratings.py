@@ -6,6 +6,7 @@ game (`GameTerms`: schedule, playoffs, altitude) is worth, in points.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -28,9 +29,10 @@ MAX_RATINGS_DAYS: Final = 30
 """Default of the greatest age at which ratings are used, in days; summers are not counted (`dejavu_feed.off_season`).
 It is longer than any pause of a season but that of 2020."""
 
-USUAL_VARIANCES: Final = {MarginSource.KNOWN: 10.5, MarginSource.RATED: 26.5}
-"""Mean variance of the expected margin, in points squared, in the games that the predictive distributions are fitted on:
-carried from game to game, and frozen before each season (seasons 2016 to 2023; docs/evaluation.md)."""
+USUAL_VARIANCES: Final = {MarginSource.UNKNOWN: math.inf, MarginSource.RATED: 27.2, MarginSource.KNOWN: 13.6}
+"""Variance of the expected margin, in points squared, that the tables of each source include: the mean of margins that
+are frozen before a season, on which those of RATED are fitted, and the largest of two teams with KNOWN_GAMES games in
+usual seasons (`python -m bench.team_knowledge`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +141,11 @@ class MarginUncertainty(NamedTuple):
 
     Attributes:
         variance: of the expected margin, in points squared.
-        home_deviation, away_deviation: standard deviations of the strengths of both teams, in points.
+        deviations: standard deviations of the strengths of home and away, in points.
     """
 
     variance: float
-    home_deviation: float
-    away_deviation: float
+    deviations: tuple[float, float]
 
 
 class RatingsByDate:
@@ -215,7 +216,7 @@ class RatingsByDate:
             state = state.predict(season_on(game_date), np.datetime64(game_date))
         terms = game_terms(self._schedule_before(home, away, game_date), home, is_playoffs=is_playoffs)
         variance = state.expected(home, away, terms)[1] - state.settings.noise
-        return MarginUncertainty(variance, state.deviation(home), state.deviation(away))
+        return MarginUncertainty(variance, (state.deviation(home), state.deviation(away)))
 
 
 def frozen_margins(

@@ -34,9 +34,8 @@ _TERM_VARIANCE = 1.0
 """Prior variance of such a coefficient, in points squared: few are worth more than two points."""
 _LONGEST_GAP = 10
 """Maximum number of days of drift between two games: no games are played during a break."""
-_LONGEST_BREAK = 30
-"""Days of play that a break lasts at most, but for the one of 2020."""
-_BREAK_OF_2020 = (dt.date(2020, 3, 11), dt.date(2020, 7, 30))
+_LONGEST_BREAK: Final = 30
+"""Days of play without a game of any team up to which games may not have been played, rather than not seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,35 +109,33 @@ class TeamFilter:
         result is the same however many steps lead to it: first to a season, as a bundle is published, then to its
         first game, or to that game at once.
 
-        A break of a season adds little drift. After a longer time without a game, games were played and not seen: all
-        days of play count, also those of whole seasons.
+        Days of play add all their drift if games were played on them and not seen, as in a season that was missed.
 
         Args:
             season: the season, as the year in which it ends; one before the state's own changes nothing.
             day: local date of the game; None if it is not known yet, only the season.
         """
-        mean, covariance, chosen = self.mean, self.covariance, self.settings
+        mean, covariance, chosen = self.mean.copy(), self.covariance.copy(), self.settings
         awaits_season = self.awaits_season
         teams = slice(0, LEVEL)
+
+        def drift(days: int) -> None:
+            covariance[teams, teams] += np.eye(LEVEL) * (days * chosen.daily)
+            covariance[LEVEL, LEVEL] += days * chosen.home_daily
+
         if self.season is not None and season > self.season:
-            mean, covariance = mean.copy(), covariance.copy()
             for ended in range(self.season, season):
-                if awaits_season:  # no game of it was seen
-                    self._add_drift(covariance, _days_of_play(summer(ended - 1)[1], summer(ended)[0]))
-                awaits_season = True
+                drift(self._unseen_days(ended, summer(ended)[0]))
                 mean[teams] *= chosen.carry
                 covariance[teams] *= chosen.carry
                 covariance[:, teams] *= chosen.carry
                 covariance[teams, teams] += np.eye(LEVEL) * chosen.seasonal
                 covariance[LEVEL, LEVEL] += _LONGEST_GAP * chosen.home_daily
-        if self.date is not None and day is not None and day > self.date:
-            covariance = covariance.copy()
-            newest, today = (each.astype("datetime64[D]").item() for each in (self.date, day))
-            begin = summer(max(season, self.season or season) - 1)[1] if awaits_season else newest
-            days = _days_of_play(begin, today)
-            if days <= _LONGEST_BREAK:
-                days = 0 if awaits_season else min((today - newest).days, _LONGEST_GAP)
-            self._add_drift(covariance, days)
+            awaits_season = True
+        if self.season is not None and self.date is not None and day is not None and day > self.date:
+            unseen = self._unseen_days(max(season, self.season), day.astype("datetime64[D]").item())
+            seen = 0 if awaits_season else min(int((day - self.date) / np.timedelta64(1, "D")), _LONGEST_GAP)
+            drift(unseen or seen)
         return replace(
             self,
             mean=mean,
@@ -148,20 +145,17 @@ class TeamFilter:
             awaits_season=awaits_season and day is None,
         )
 
-    def _add_drift(self, covariance: Floats, days: int) -> None:
-        if days:
-            covariance[:LEVEL, :LEVEL] += np.eye(LEVEL) * (days * self.settings.daily)
-            covariance[LEVEL, LEVEL] += days * self.settings.home_daily
+    def _unseen_days(self, season: int, until: dt.date) -> int:
+        """Returns the days of play of a season, up to one, of which no game was seen; 0 if they may have had none."""
+        begin = summer(season - 1)[1]
+        if self.date is not None:
+            begin = max(begin, self.date.astype("datetime64[D]").item())
+        days = playing_days(begin, until)
+        return days if days > _LONGEST_BREAK else 0
 
     def deviation(self, code: str) -> float:
-        """Returns the standard deviation of a team's distance from the average team, in points, to 0.01.
-
-        Results say nothing of what all teams have in common, so that does not count. `fsum` is the same on every machine.
-        """
-        team = _INDEX[code]
-        rows = [math.fsum(row) for row in self.covariance[:LEVEL, :LEVEL].tolist()]
-        own = float(self.covariance[team, team])
-        return round(math.sqrt(max(0.0, own - 2 * rows[team] / LEVEL + math.fsum(rows) / LEVEL**2)), 2)
+        """Returns the standard deviation of a team's number, in points, rounded to 0.01."""
+        return round(math.sqrt(self.covariance[_INDEX[code], _INDEX[code]]), 2)
 
     def expected(self, home: str, away: str, terms: Sequence[float] = ()) -> tuple[float, float]:
         """Returns mean and variance of a game's outcome, in points and points squared."""
@@ -201,12 +195,6 @@ class TeamFilter:
         for index, load in loads:
             variance += load * float(cross[index])
         return mean, cross, variance + self.settings.noise
-
-
-def _days_of_play(after: dt.date, until: dt.date) -> int:
-    """Returns the number of days after one and up to another, without those of summers and of the break of 2020."""
-    begin, end = _BREAK_OF_2020
-    return playing_days(after, until) - playing_days(max(after, begin), min(until, end))
 
 
 FilterT = TypeVar("FilterT", bound=TeamFilter)

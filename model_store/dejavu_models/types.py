@@ -22,10 +22,10 @@ MAX_DIFFERENTIAL = 200.0
 """Bound of a differential, in points; the largest margin of any NBA game is 73."""
 
 
-KNOWN_DEVIATION: Final = 2.3
-OPENING_DEVIATION: Final = 3.0
-"""Standard deviations of a team's strength, in points: exceeded in one of ten games of December, and in none of an opening
-night (seasons 2016 to 2023 but 2021, which began in December; docs/evaluation.md)."""
+DECEMBER_DEVIATION: Final = 2.55
+OPENING_DEVIATION: Final = 3.05
+"""Largest standard deviations of a team's strength, in points, in games of December and of all months: seasons 2016 to 2023
+without 2021, which began in December (`python -m bench.team_knowledge`)."""
 
 
 @fast_frozen
@@ -207,22 +207,19 @@ class TeamKnowledge:
     """How well the ratings know a team, before a game.
 
     Attributes:
-        team: NBA code.
         deviation: standard deviation of its strength, in points.
-        finals: number of its games of the season that the ratings know.
-        earlier_date: local date of the newest final known from before the season, or before a gap; None if there is
-            none.
+        finals: number of its finals of the season that the ratings know.
+        earlier_date: local date up to which they know it from before those; None if from those alone.
     """
 
-    team: str
     deviation: float
     finals: int
     earlier_date: date | None = None
 
     @property
     def is_known(self) -> bool:
-        """Whether it is known as well as in a usual December; without, there is no stake."""
-        return self.deviation <= KNOWN_DEVIATION
+        """Whether it is known as well as in a usual December; otherwise, there is no stake."""
+        return self.deviation <= DECEMBER_DEVIATION
 
     @property
     def is_hardly_known(self) -> bool:
@@ -311,7 +308,7 @@ class Forecast:
             end then for all teams.
         expected_margin_terms: what `expected_margin` is made of; None unless it is from the teams' ratings.
         total: forecast of the points of both teams; None if the query has no total points, or the model no totals.
-        teams_known: how well the ratings know home and away; empty if `ratings_date` is None.
+        teams_known: how well the ratings know home and away; empty if neither margin nor total is asked of them.
     """
 
     horizon: Horizon
@@ -336,6 +333,11 @@ class Forecast:
     expected_margin_terms: ExpectedMarginTerms | None = None
     total: TotalForecast | None = None
     teams_known: tuple[TeamKnowledge, ...] = ()
+
+    @property
+    def knows_teams(self) -> bool:
+        """Whether the ratings that were asked know both teams well enough for a stake."""
+        return all(each.is_known for each in self.teams_known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,16 @@ from __future__ import annotations
 from datetime import date
 
 from dejavu_models.forecast_query import ForecastQuery
-from dejavu_models.online_state import OnlineState
 from dejavu_models.live_ratings import LiveRatings
-from dejavu_models.ratings import USUAL_VARIANCES, RatingFilter, RatingsByDate, are_usable, ratings_warnings
+from dejavu_models.online_state import OnlineState
+from dejavu_models.ratings import (
+    USUAL_VARIANCES,
+    MarginUncertainty,
+    RatingFilter,
+    RatingsByDate,
+    are_usable,
+    ratings_warnings,
+)
 from dejavu_models.totals.by_date import TotalsByDate
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import ExpectedMarginTerms, Horizon, MarginSource, TeamKnowledge, WarningReason
@@ -32,7 +39,7 @@ class ActiveState:
             {} if online.mode is None else adapters(online.trackers, online.method)
         )
         self._live = online.ratings
-        self._known = LiveRatings.start(bundled) if online.ratings is None else online.ratings
+        self._finals = LiveRatings.start(bundled) if online.ratings is None else online.ratings
         self._ratings = RatingsByDate(bundled if online.ratings is None else online.ratings.filter, online.schedule)
         self.ratings_date = self._ratings.newest.date
         self.finals = 0 if online.ratings is None else online.ratings.finals
@@ -77,34 +84,30 @@ class ActiveState:
         return self._ratings.expected_margin_terms(query.home_team, query.away_team, query.game_date, query.is_playoffs)
 
     def teams_known(self, query: ForecastQuery) -> tuple[TeamKnowledge, ...]:
-        """Returns how well the ratings know the teams of a query that asks for them, home first."""
-        home, away, day = query.home_team, query.away_team, query.game_date
-        of_margin = self._ratings.uncertainty(home, away, day, query.is_playoffs)
-        ratings, is_later = self._known, self._ratings.are_of_earlier_season(day)
-        return tuple(
-            TeamKnowledge(
-                code,
-                deviation,
-                0 if is_later else ratings.games.get(code, 0),
-                self.unseen.get(code, ratings.newest if is_later else ratings.before_season),
-            )
-            for code, deviation in ((home, of_margin.home_deviation), (away, of_margin.away_deviation))
-        )
+        """Returns how well the ratings know the teams of a query, home first; empty if they are not asked for.
 
-    def unusual_variance(self, query: ForecastQuery, source: MarginSource) -> float:
-        """Returns by how much the variance of a query's expected margin exceeds the usual one, in points squared.
-
-        That is 0 unless the margin is from ratings: a given one is not known to be worse than others.
-
-        Args:
-            query: the query.
-            source: source of its expected margin.
+        A given margin says nothing of the total.
         """
-        usual = USUAL_VARIANCES.get(source)
-        if usual is None or not self.asks_for_ratings(query):
+        is_asked = query.pregame_margin is None or query.total_points is not None
+        if not (is_asked and query.home_team and query.away_team):
+            return ()
+        uncertainty, known = self._uncertainty(query), []
+        for code, deviation in zip((query.home_team, query.away_team), uncertainty.deviations, strict=True):
+            finals, earlier = self._finals.finals_on(code, query.game_date)
+            known.append(TeamKnowledge(deviation, finals, earlier))
+        return tuple(known)
+
+    def excess_variance(self, query: ForecastQuery, source: MarginSource) -> float:
+        """Returns the variance of a query's expected margin beyond the usual one of its source, in points squared.
+
+        That of a margin that the query gives is not known.
+        """
+        if not self.asks_for_ratings(query):
             return 0.0
-        of_margin = self._ratings.uncertainty(query.home_team, query.away_team, query.game_date, query.is_playoffs)
-        return max(0.0, of_margin.variance - usual)
+        return max(0.0, self._uncertainty(query).variance - USUAL_VARIANCES[source])
+
+    def _uncertainty(self, query: ForecastQuery) -> MarginUncertainty:
+        return self._ratings.uncertainty(query.home_team, query.away_team, query.game_date, query.is_playoffs)
 
     def margin_source(self, query: ForecastQuery, max_days: int) -> MarginSource:
         """Returns the source of the expected margin of a query."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import ROUND_CEILING, Context
+from typing import Final
 
 import numpy as np
 
@@ -49,7 +51,9 @@ from dejavu_models.uncertainty.game_distribution import GameDistribution
 from dejavu_models.uncertainty.issued import IssuedDistribution
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveInputs
-from dejavu_models.uncertainty.widened import widened
+
+_LEAST_SPREAD: Final = 1.0
+"""In points: in the last minutes, most of a distribution may lie on one whole number."""
 
 
 class Forecaster:
@@ -272,17 +276,17 @@ class Forecaster:
         """
         minute, horizon = query.pattern.minutes, HORIZONS.index(query.horizon)
         source = state.margin_source(query, self.max_ratings_days)
-        point, calibrated = self._game(query, source, game.point(horizon), margin)
-        distribution = self._widened(calibrated, query, source, state)
+        point, distribution = self._game(query, source, game.point(horizon), margin)
         adapter = state.adapters.get((query.horizon, quarter_of(minute)))
-        issued = IssuedDistribution(distribution, state.mode, adapter)
-        static = distribution.interval(query.alpha)
+        widening = self._widening(distribution, query, state.excess_variance(query, source))
+        issued = IssuedDistribution(distribution, state.mode, adapter, widening)
+        static = issued.static(query.alpha)
         adaptation = issued.adaptation(query.alpha, static)
         rated = state.asks_for_ratings(query)
         warnings = state.warnings(query, self.max_ratings_days) if rated else ()
-        teams_known = state.teams_known(query) if rated else ()
-        hardly_known = not all(each.is_known for each in teams_known)
-        if margin is not None and any(each.is_hardly_known for each in teams_known):
+        teams_known = state.teams_known(query)
+        well_known = all(each.is_known for each in teams_known)
+        if rated and margin is not None and any(each.is_hardly_known for each in teams_known):
             warnings += (WarningReason.TEAM_HARDLY_KNOWN,)
         end = None
         if rated:
@@ -308,11 +312,7 @@ class Forecaster:
             static_scores=issued.static_scores if query.record else (),
             market=(
                 issued.evaluate(
-                    query.market,
-                    query.horizon,
-                    self.policy,
-                    unrated=rated and margin is None,
-                    hardly_known=hardly_known and margin is not None,
+                    query.market, query.horizon, self.policy, unrated=rated and (margin is None or not well_known)
                 )
                 if query.market
                 else None
@@ -322,33 +322,28 @@ class Forecaster:
             warnings=self._warnings + warnings,
             outdated_teams=state.ending(query, end) if end and WarningReason.RATINGS_OUTDATED in warnings else (),
             expected_margin_terms=terms,
-            total=self._total(query, state, hardly_known=hardly_known),
+            total=self._total(query, state, well_known=well_known),
             teams_known=teams_known,
         )
 
-    def _widened(
-        self, distribution: GameDistribution, query: ForecastQuery, source: MarginSource, state: ActiveState
-    ) -> GameDistribution:
-        """Returns the distribution of a query, wider if its teams are less well known than usual.
+    def _widening(self, distribution: GameDistribution, query: ForecastQuery, variance: float) -> float:
+        """Returns the factor by which a distribution is wider if its expected margin has additional variance.
 
-        The expected margin enters the forecast by the slope of the linear models, so its variance does by the square.
+        The margin enters the forecast by the slope of the linear models, so its variance does by the square.
         """
-        variance = state.unusual_variance(query, source)
         if not variance:
-            return distribution
-        coefficients = self.models.linear.coefficients[HORIZONS.index(query.horizon), query.pattern.minutes]
-        slope = float(coefficients[MarginSource.KNOWN, MARGIN_SLOPE])
-        smallest = self.calibration.smallest_alpha_of(_situation(query, source))
-        return widened(distribution, slope**2 * variance, smallest or self.calibration.smallest_alpha)
+            return 1.0
+        slope = self.models.linear.coefficients[HORIZONS.index(query.horizon), query.pattern.minutes]
+        variance *= float(slope[MarginSource.KNOWN, MARGIN_SLOPE]) ** 2
+        lower, upper = distribution.values_at((-1.0, 1.0))
+        return math.sqrt(1.0 + variance / max((upper - lower) / 2, _LEAST_SPREAD) ** 2)
 
-    def _total(self, query: ForecastQuery, state: ActiveState, *, hardly_known: bool) -> TotalForecast | None:
+    def _total(self, query: ForecastQuery, state: ActiveState, *, well_known: bool) -> TotalForecast | None:
         if self.totals is None or query.total_points is None:
             return None
         source, expected = state.expected_total(query, self.max_ratings_days)
         tables = self.totals.tables(source, query.horizon, query.pattern.minutes)
-        return forecast_total(
-            tables, query, query.total_points, expected, self.policy, hardly_known=hardly_known
-        )
+        return forecast_total(tables, query, query.total_points, expected, self.policy, well_known=well_known)
 
 
 def _situation(query: ForecastQuery, source: MarginSource) -> Situation:

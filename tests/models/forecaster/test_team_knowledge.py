@@ -92,7 +92,9 @@ def test_a_usual_season_goes_from_partly_to_well_known_by_december(shipped: Fore
     for rounds in (0, 5, 10, 30):
         ratings = after_rounds(shipped.bundled_ratings, 2024, date(2023, 10, 24), rounds)
         day = date(2023, 10, 24) + timedelta(2 * rounds)
-        forecast = asked(shipped, ratings, day, market=MARKET, total_points=30, total_market=TotalMarket(220.5, 1.9, 1.9))
+        forecast = asked(
+            shipped, ratings, day, market=MARKET, total_points=30, total_market=TotalMarket(220.5, 1.9, 1.9)
+        )
         assert forecast.warnings == ()
         assert forecast.market is not None
         assert forecast.total is not None
@@ -107,7 +109,9 @@ def test_a_usual_season_goes_from_partly_to_well_known_by_december(shipped: Fore
     assert [is_known for _, is_known in seen] == [False, False, False, True]
 
 
-def test_teams_that_are_known_as_usual_have_the_distribution_of_a_given_margin_to_the_last_bit(shipped: Forecaster) -> None:
+def test_teams_that_are_known_as_usual_have_the_distribution_of_a_given_margin_to_the_last_bit(
+    shipped: Forecaster,
+) -> None:
     ratings = after_rounds(shipped.bundled_ratings, 2024, date(2023, 10, 24), 30)
     forecast = asked(shipped, ratings, date(2023, 12, 24), record=True, quantile_levels=(0.1, 0.9))
     same = without_knowledge(shipped, forecast, record=True, quantile_levels=(0.1, 0.9))
@@ -156,7 +160,9 @@ class TestWidened:
         assert wider.quantiles((0.5,)) == game.quantiles((0.5,))
         assert wider.calibration_games == game.calibration_games
 
-    @given(factor=st.floats(1.0, 1.3), alphas=st.tuples(st.floats(SMALLEST_ALPHA, 0.99), st.floats(SMALLEST_ALPHA, 0.99)))
+    @given(
+        factor=st.floats(1.0, 1.3), alphas=st.tuples(st.floats(SMALLEST_ALPHA, 0.99), st.floats(SMALLEST_ALPHA, 0.99))
+    )
     def test_its_numbers_are_those_of_one_distribution(
         self, bundle: Forecaster, factor: float, alphas: tuple[float, float]
     ) -> None:

@@ -49,42 +49,6 @@ HORIZON_FINAL: Horizon.ValueType  # 2
 """The end of the game, overtime included."""
 Global___Horizon: _TypeAlias = Horizon  # noqa: Y015
 
-class _KnowledgeLevel:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _KnowledgeLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KnowledgeLevel.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    KNOWLEDGE_LEVEL_UNSPECIFIED: _KnowledgeLevel.ValueType  # 0
-    """Not specified."""
-    KNOWLEDGE_LEVEL_HARDLY: _KnowledgeLevel.ValueType  # 1
-    """Less well than on a usual opening night: a deviation above 3.0 points. The forecast has
-    WARNING_REASON_TEAM_HARDLY_KNOWN, and no market has a stake.
-    """
-    KNOWLEDGE_LEVEL_PARTLY: _KnowledgeLevel.ValueType  # 2
-    """Less well than in a usual December, when about 20 games of the season are known: a deviation above 2.3 points. No
-    market has a stake.
-    """
-    KNOWLEDGE_LEVEL_WELL: _KnowledgeLevel.ValueType  # 3
-    """As well as in a usual December, or better."""
-
-class KnowledgeLevel(_KnowledgeLevel, metaclass=_KnowledgeLevelEnumTypeWrapper):
-    """How well the ratings know a team."""
-
-KNOWLEDGE_LEVEL_UNSPECIFIED: KnowledgeLevel.ValueType  # 0
-"""Not specified."""
-KNOWLEDGE_LEVEL_HARDLY: KnowledgeLevel.ValueType  # 1
-"""Less well than on a usual opening night: a deviation above 3.0 points. The forecast has
-WARNING_REASON_TEAM_HARDLY_KNOWN, and no market has a stake.
-"""
-KNOWLEDGE_LEVEL_PARTLY: KnowledgeLevel.ValueType  # 2
-"""Less well than in a usual December, when about 20 games of the season are known: a deviation above 2.3 points. No
-market has a stake.
-"""
-KNOWLEDGE_LEVEL_WELL: KnowledgeLevel.ValueType  # 3
-"""As well as in a usual December, or better."""
-Global___KnowledgeLevel: _TypeAlias = KnowledgeLevel  # noqa: Y015
-
 class _Side:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -140,8 +104,8 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     WARNING_REASON_TEAMS_UNKNOWN: _WarningReason.ValueType  # 7
     """The market was weighed without the strength of the teams, which the request did not name."""
     WARNING_REASON_TEAM_HARDLY_KNOWN: _WarningReason.ValueType  # 8
-    """Of a forecast: the ratings know a team less well than on a usual opening night, so the interval is wider. Of a market:
-    they know a team less well than in a usual December, so there is no stake. See TeamKnowledge.
+    """Of a forecast: the ratings know a team less well than any on a usual opening night; the interval allows for it. Of a
+    market: they know a team less well than any in a usual December, so there is no stake. See TeamKnowledge.
     """
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
@@ -172,8 +136,8 @@ learned from outcomes since.
 WARNING_REASON_TEAMS_UNKNOWN: WarningReason.ValueType  # 7
 """The market was weighed without the strength of the teams, which the request did not name."""
 WARNING_REASON_TEAM_HARDLY_KNOWN: WarningReason.ValueType  # 8
-"""Of a forecast: the ratings know a team less well than on a usual opening night, so the interval is wider. Of a market:
-they know a team less well than in a usual December, so there is no stake. See TeamKnowledge.
+"""Of a forecast: the ratings know a team less well than any on a usual opening night; the interval allows for it. Of a
+market: they know a team less well than any in a usual December, so there is no stake. See TeamKnowledge.
 """
 Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
 
@@ -378,11 +342,11 @@ class Forecast(_message.Message):
 
     @_builtins.property
     def home_known(self) -> Global___TeamKnowledge:
-        """How well the ratings know the home team. Absent if ratings_date is empty."""
+        """How well the ratings know the home team. Absent if neither margin nor total was asked of them."""
 
     @_builtins.property
     def away_known(self) -> Global___TeamKnowledge:
-        """How well the ratings know the away team. Absent if ratings_date is empty."""
+        """How well the ratings know the away team; see home_known."""
 
     def __init__(
         self,
@@ -439,35 +403,30 @@ Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
 
 @_typing.final
 class TeamKnowledge(_message.Message):
-    """How well the ratings know a team before a game: how much of its strength rests on games of this season."""
+    """How well the ratings know a team before a game: how much of its strength rests on games of this season. Above 2.55
+    points, it is known less well than any team in a usual December, and no market has a stake; above 3.05 points, less
+    well than any on a usual opening night, and the forecast has WARNING_REASON_TEAM_HARDLY_KNOWN.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    TEAM_FIELD_NUMBER: _builtins.int
-    LEVEL_FIELD_NUMBER: _builtins.int
     DEVIATION_FIELD_NUMBER: _builtins.int
     FINALS_FIELD_NUMBER: _builtins.int
     EARLIER_DATE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
-    team: _builtins.str
-    """NBA code of the team."""
-    level: Global___KnowledgeLevel.ValueType
-    """How well, in comparison with usual seasons."""
     deviation: _builtins.float
     """Standard deviation of the team's strength, in points, at least 0, rounded to 0.01."""
     finals: _builtins.int
     """Number of the team's finals of this season that the ratings know."""
     earlier_date: _builtins.str
-    """Local date of the newest final known from before this season, or from before results began to be missing for more
-    than 30 days, ISO 8601 (YYYY-MM-DD); empty if it is not known.
+    """Local date up to which the ratings know the team from before those, ISO 8601 (YYYY-MM-DD); empty if they know it
+    from those alone.
     """
     text: _builtins.str
     """All of it for people, for example "BOS: June 2023 and 2 finals, hardly known"."""
     def __init__(
         self,
         *,
-        team: _builtins.str = ...,
-        level: Global___KnowledgeLevel.ValueType = ...,
         deviation: _builtins.float = ...,
         finals: _builtins.int = ...,
         earlier_date: _builtins.str = ...,
@@ -475,7 +434,7 @@ class TeamKnowledge(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deviation", b"deviation", "earlier_date", b"earlier_date", "finals", b"finals", "level", b"level", "team", b"team", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deviation", b"deviation", "earlier_date", b"earlier_date", "finals", b"finals", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,8 +39,8 @@ def add_parts(
         message.ratings_date = forecast.ratings_date.isoformat()
     if forecast.teams_known:
         home, away = forecast.teams_known
-        message.home_known.CopyFrom(_team_known_message(home))
-        message.away_known.CopyFrom(_team_known_message(away))
+        _put_team_known(message.home_known, message.home_team, home)
+        _put_team_known(message.away_known, message.away_team, away)
     if explanation and forecast.explanation is not None:
         message.explanation.CopyFrom(_explanation_message(forecast.explanation, forecast, course_of))
     if forecast.adaptation is not None:
@@ -53,16 +53,11 @@ def add_parts(
         message.total.CopyFrom(_total_message(forecast.total, distribution=distribution))
 
 
-def _team_known_message(known: TeamKnowledge) -> forecast_pb2.TeamKnowledge:
-    level = forecast_pb2.KNOWLEDGE_LEVEL_WELL if known.is_known else forecast_pb2.KNOWLEDGE_LEVEL_PARTLY
-    return forecast_pb2.TeamKnowledge(
-        team=known.team,
-        level=forecast_pb2.KNOWLEDGE_LEVEL_HARDLY if known.is_hardly_known else level,
-        deviation=known.deviation,
-        finals=known.finals,
-        earlier_date="" if known.earlier_date is None else known.earlier_date.isoformat(),
-        text=knowledge_text(known),
-    )
+def _put_team_known(message: forecast_pb2.TeamKnowledge, team: str, known: TeamKnowledge) -> None:
+    message.deviation, message.finals = known.deviation, known.finals
+    if known.earlier_date is not None:
+        message.earlier_date = known.earlier_date.isoformat()
+    message.text = knowledge_text(team, known)
 
 
 def _total_message(total: TotalForecast, *, distribution: bool) -> forecast_pb2.TotalForecast:

@@ -10,7 +10,7 @@ from dejavu.v1 import forecast_pb2
 from dejavu_feed.off_season import playing_days
 from dejavu_models.betting import PLAUSIBLE_OVERROUNDS, MarketAnswer, fair_probability
 from dejavu_models.ratings import are_usable, ratings_warnings
-from dejavu_models.types import Horizon, ModelInfo, TeamKnowledge, WarningReason
+from dejavu_models.types import Forecast, Horizon, ModelInfo, TeamKnowledge, WarningReason
 from dejavu_server.records import IssuedForecast
 
 _WARNING_VALUES = {
@@ -20,6 +20,8 @@ _WARNING_VALUES = {
 _MOST_NAMED: Final = 5
 """Teams up to which a warning about a model names them."""
 
+_NO_STAKE_YET: Final = "no stake until both teams are known as well as in a usual December"
+
 _THEN: Final = {Horizon.HALFTIME: "leads at the half", Horizon.FINAL: "wins"}
 
 
@@ -27,13 +29,14 @@ def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.Warning]:
     """Returns the warnings of an issued forecast."""
     forecast = issued.forecast
     return [
-        warning_message(
+        _little_known(issued, forecast, "the interval allows for it")
+        if reason is WarningReason.TEAM_HARDLY_KNOWN
+        else warning_message(
             reason,
             issued.day,
             forecast.ratings_date,
             used=forecast.expected_margin is not None,
             teams=forecast.outdated_teams,
-            known=forecast.teams_known,
         )
         for reason in forecast.warnings
     ]
@@ -43,7 +46,9 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
     """Returns the warnings of the evaluation of a market that was sent with a forecast."""
     warnings = []
     weighed_by = issued.market_forecast or issued.forecast
-    if answer.unrated:
+    if answer.unrated and weighed_by.expected_margin is not None and not weighed_by.knows_teams:
+        warnings.append(_little_known(issued, weighed_by, _NO_STAKE_YET))
+    elif answer.unrated:
         # The record does not have the forecast that weighed a market anew, so RATINGS_OUTDATED may be missing there.
         ahead = WarningReason.RATINGS_AHEAD in weighed_by.warnings
         reason = WarningReason.RATINGS_AHEAD if ahead else WarningReason.RATINGS_OUTDATED
@@ -52,8 +57,6 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
         )
         warning.text += "; no stake"
         warnings.append(warning)
-    elif answer.hardly_known:
-        warnings.append(_no_stake_for(weighed_by.teams_known))
     elif weighed_by.expected_margin is None and not (issued.home_team and issued.away_team):
         text = (
             "the teams are not known to the model: it weighs this market without their strength, which the odds include"
@@ -77,11 +80,11 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
 def total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.Warning]:
     """Returns the warnings of the evaluation of a market of total points that was sent with a forecast."""
     warnings, total = [], issued.forecast.total
-    if answer.unrated:
+    if answer.unrated and total is not None and total.expected_total is not None:
+        warnings.append(_little_known(issued, issued.forecast, _NO_STAKE_YET))
+    elif answer.unrated:
         text = "what the ratings know of the totals of these teams is too old, and not used; no stake"
         warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, text=text))
-    elif answer.hardly_known:
-        warnings.append(_no_stake_for(issued.forecast.teams_known))
     elif total is not None and total.expected_total is None:
         text = "the teams are not known to the model: it weighs this market without how much they score"
         warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAMS_UNKNOWN, text=text))
@@ -109,37 +112,21 @@ def model_warnings(info: ModelInfo, today: date) -> list[forecast_pb2.Warning]:
     return warnings
 
 
-def knowledge_text(known: TeamKnowledge) -> str:
+def knowledge_text(team: str, known: TeamKnowledge) -> str:
     """Says how well a team is known: BOS: June 2023 and 2 finals, hardly known."""
     finals = f"{known.finals or 'no'} final{'' if known.finals == 1 else 's'}"
     since = finals if known.earlier_date is None else f"{known.earlier_date:%B %Y} and {finals}"
-    return f"{known.team}: {since}, {_level(known)} known"
+    return f"{team}: {since}, {'hardly' if known.is_hardly_known else 'well' if known.is_known else 'partly'} known"
 
 
-def _level(known: TeamKnowledge) -> str:
-    if known.is_hardly_known:
-        return "hardly"
-    return "well" if known.is_known else "partly"
-
-
-def _no_stake_for(teams: Sequence[TeamKnowledge]) -> forecast_pb2.Warning:
-    """Returns why a market has no stake; the record may lack the teams of a forecast that weighed it anew."""
-    little = [each for each in teams if not each.is_known]
-    who = _and([f"{each.team} {_level(each)} known" for each in little]) if little else "a team hardly known"
-    return forecast_pb2.Warning(
-        reason=forecast_pb2.WARNING_REASON_TEAM_HARDLY_KNOWN,
-        text=f"no stake: {who}; there is one once both teams are known as well as in a usual December",
-    )
+def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str) -> forecast_pb2.Warning:
+    teams = zip((issued.home_team, issued.away_team), weighed_by.teams_known, strict=False)
+    little = "; ".join(knowledge_text(team, known) for team, known in teams if not known.is_known)
+    return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAM_HARDLY_KNOWN, text=f"{little}: {consequence}")
 
 
 def warning_message(
-    reason: WarningReason,
-    day: date,
-    ratings_date: date | None,
-    *,
-    used: bool,
-    teams: Sequence[str] = (),
-    known: Sequence[TeamKnowledge] = (),
+    reason: WarningReason, day: date, ratings_date: date | None, *, used: bool, teams: Sequence[str] = ()
 ) -> forecast_pb2.Warning:
     """Returns a warning for programs and people.
 
@@ -149,7 +136,6 @@ def warning_message(
         ratings_date: local date of the newest final that the ratings know; None if no ratings were asked for.
         used: whether they were used.
         teams: NBA codes of the teams for which they are outdated; empty: for all.
-        known: how well they know the teams of the game.
     """
     if reason is WarningReason.RATINGS_OUTDATED:
         return _outdated(_and(teams) if teams else "the teams", f"{ratings_date}", day)
@@ -157,8 +143,6 @@ def warning_message(
         WarningReason.RATINGS_AHEAD: f"the teams' ratings know finals up to {ratings_date}, after the game of {day}"
         + ("" if used else ": they are not used"),
         WarningReason.MODEL_UNFIT: "the recipe of this model failed its backtest (see the verdict in ListModels)",
-        WarningReason.TEAM_HARDLY_KNOWN: "; ".join(knowledge_text(each) for each in known if each.is_hardly_known)
-        + ": the interval is wider for it",
     }[reason]
     return forecast_pb2.Warning(reason=_WARNING_VALUES[reason], text=text)
 

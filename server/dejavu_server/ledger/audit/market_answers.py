@@ -61,8 +61,7 @@ def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
     """Evaluates the market again with the probabilities of the answer; returns what differs.
 
     The staking policy is a setting that the ledger does not have: a stake is taken as it is, up to Kelly's fraction;
-    and so is whether an edge is implausible, the ratings were not used, or they hardly know a team, which allow no
-    stake.
+    and so is whether an edge is implausible, or the ratings were not used, which allow no stake.
     """
     home, away = answer.home, answer.away
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
@@ -74,8 +73,7 @@ def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
     policy = StakingPolicy(1.0, chosen.stake_fraction, threshold, max_edge=0.0 if answer.implausible else 1.0)
     # Earlier releases recorded markets whose prices do not belong together.
     anything = (-math.inf, math.inf)
-    no_stake = {"unrated": answer.unrated, "hardly_known": answer.hardly_known}
-    expected = evaluate_market(market, at_least.__getitem__, policy, anything, **no_stake)
+    expected = evaluate_market(market, at_least.__getitem__, policy, anything, unrated=answer.unrated)
     for side, again, given in (("home", expected.home, home), ("away", expected.away, away)):
         if given.stake_fraction > again.kelly_fraction * (1.0 + _SAME):
             return f"{side}'s stake_fraction exceeds its Kelly fraction"
@@ -105,11 +103,10 @@ def _difference(expected: MarketAnswer | MarketSideAnswer, given: MarketAnswer |
 
 def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer) -> str | None:
     forecast = issued.forecast
-    if answer.unrated and (forecast.expected_margin is not None or forecast.ratings_date is None):
-        return "it says that the teams' ratings were not used, which the forecast does not"
-    hardly_known = not answer.unrated and not all(each.is_known for each in forecast.teams_known)
-    if answer.hardly_known is not hardly_known:
-        return f"it says that a team is {'hardly' if answer.hardly_known else 'well'} known, which the forecast does not"
+    known = forecast.expected_margin is not None and forecast.knows_teams
+    if answer.unrated is not (forecast.ratings_date is not None and not known):
+        found, expected = ("known too little", "known") if answer.unrated else ("known", "known too little")
+        return f"it counts the teams as {found}, where the forecast's ratings have them as {expected}"
     bounds = _Bounds.of(forecast, issued.pattern.last)
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
     for name, differential, probability in (

@@ -310,7 +310,7 @@ def market_payload(
                 "home": floats(answer.home, _SIDE_ANSWER),
                 "risk_level": answer.risk_level.value,
                 "side": None if answer.side is None else answer.side.value,
-                **{name: True for name in ("hardly_known", "implausible", "unrated") if getattr(answer, name)},
+                **{name: True for name in ("implausible", "unrated") if getattr(answer, name)},
             },
             **({} if calibration_sequence is None else {"calibration_sequence": int(calibration_sequence)}),
             "forecast_sequence": int(forecast_sequence),
@@ -347,7 +347,6 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
             confidence_met=evaluated["confidence_met"],
             implausible=evaluated.get("implausible", False),
             unrated=evaluated.get("unrated", False),
-            hardly_known=evaluated.get("hardly_known", False),
         )
         return payload["forecast_sequence"], market, answer
 

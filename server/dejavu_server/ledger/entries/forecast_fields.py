@@ -54,7 +54,6 @@ _TEAM_KNOWN: Final = Layout(
     Member("deviation", Kind.NUMBER),
     Member("earlier_date", Kind.VALUE, convert=date.isoformat, any=True),
     Member("finals", Kind.INTEGER),
-    Member("team", Kind.VALUE),
 )
 
 _TOTAL: Final = Layout(
@@ -120,7 +119,7 @@ def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, expl
 
 def _read_team_known(value: dict[str, Any]) -> TeamKnowledge:
     earlier = optional(date.fromisoformat, value.get("earlier_date"))
-    return TeamKnowledge(value["team"], value["deviation"], value["finals"], earlier)
+    return TeamKnowledge(value["deviation"], value["finals"], earlier)
 
 
 def _read_total(value: dict[str, Any]) -> TotalForecast:

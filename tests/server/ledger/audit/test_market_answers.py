@@ -17,7 +17,7 @@ from tests.support.builders.issued_forecasts import issued
 from tests.support.harness.laws import examples
 
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, RiskLevel, StakingPolicy, evaluate_market
-from dejavu_models.types import AdaptationMode, Horizon, MarginSource, TeamKnowledge
+from dejavu_models.types import AdaptationMode, Horizon, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.game_distribution import ConformalGame, GameDistribution
@@ -218,23 +218,6 @@ def test_that_ratings_were_not_used_cannot_be_hidden_nor_made_up() -> None:
     assert fault_of(unrated, market, replace(refused, unrated=False)) is not None
     fault = fault_of(replace(forecast, forecast=rated), market, refused)
     assert fault == "it says that the teams' ratings were not used, which the forecast does not"
-
-
-def test_that_a_team_is_hardly_known_cannot_be_hidden_nor_made_up() -> None:
-    distribution, market = fitted(7, 1500, Horizon.FINAL), Market(0.0, 1.9, 1.9)
-    forecast, _, staked = asked(distribution, Horizon.FINAL, market, point=2.0, lead=2.0)
-    refused = evaluate_market(
-        market,
-        {1: staked.home.win_probability, 0: 1 - staked.away.win_probability}.__getitem__,
-        hardly_known=True,
-    )
-    assert staked.stake > refused.stake == 0
-    rated = replace(forecast.forecast, ratings_date=date(2026, 11, 22), expected_margin=1.5)
-    for deviation, right, wrong in ((2.3, staked, refused), (2.31, refused, staked)):
-        teams = (TeamKnowledge("BOS", 2.0, 25), TeamKnowledge("LAL", deviation, 18, date(2026, 6, 15)))
-        known = replace(forecast, forecast=replace(rated, teams_known=teams))
-        assert fault_of(known, market, right) is None
-        assert "known" in str(fault_of(known, market, wrong))
 
 
 @pytest.mark.parametrize("horizon", list(Horizon))

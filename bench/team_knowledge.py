@@ -31,8 +31,8 @@ from dejavu_trainer.training.ratings import carry
 
 SEASONS = range(2016, 2024)
 TESTED = (2022, 2023)
-UNUSUAL = 2021
-"""It began in December."""
+UNUSUAL = (2020, 2021)
+"""The one was interrupted, the other began in December."""
 MINUTES = (6, 12, 24, 36)
 ALPHAS = (0.2, 0.05)
 SCENARIOS = (
@@ -56,7 +56,7 @@ def print_usual(games: Games, start: RatingFilter) -> None:
             frozen = state.predict(season)
         state, aged = state.predict(season, today), frozen.predict(season, today)
         teams = [(str(games.home[game]), str(games.away[game])) for game in which]
-        for home, away in teams if season in SEASONS and season != UNUSUAL else ():
+        for home, away in teams if season in SEASONS and season not in UNUSUAL else ():
             carried, old = (each.expected(home, away)[1] - each.settings.noise for each in (state, aged))
             found.setdefault(f"deviation in {today.item():%B}", []).extend(map(state.deviation, (home, away)))
             found.setdefault("variance, frozen", []).append(old)

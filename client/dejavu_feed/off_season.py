@@ -23,9 +23,6 @@ _UNUSUAL: Final = {
 }
 """Summers at other times, by the year in which the season before ended."""
 
-_INTERRUPTION: Final = (date(2020, 3, 12), date(2020, 7, 29))
-"""First and last day of the only interruption of a season by more than ten days."""
-
 
 def summer(year: int) -> tuple[date, date]:
     """Returns the first and the last day of the summer after the season that ends in a year."""
@@ -54,12 +51,10 @@ def season_on(day: date) -> int:
 
 
 def playing_days(after: date, until: date) -> int:
-    """Returns the number of days after one day and up to another, without those of summers; 0 if that is not later.
-
-    Without those of the interruption of 2020 either.
-    """
+    """Returns the number of days after one day and up to another, without those of summers; 0 if that is not later."""
     days = max(0, (until - after).days)
-    for first, last in (_INTERRUPTION, *map(summer, range(after.year - 1, until.year + 1))):
+    for year in range(after.year - 1, until.year + 1):
+        first, last = summer(year)
         days -= max(0, (min(last, until) - max(first - timedelta(days=1), after)).days)
     return days
 

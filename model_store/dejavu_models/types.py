@@ -24,8 +24,8 @@ MAX_DIFFERENTIAL = 200.0
 
 DECEMBER_DEVIATION: Final = 2.55
 OPENING_DEVIATION: Final = 3.05
-"""Largest standard deviations of a team's strength, in points, in games of December and of all months: seasons 2016 to 2023
-without 2021, which began in December (`python -m bench.team_knowledge`)."""
+"""Largest standard deviations of a team's strength, in points, in games of December and of all months: seasons 2016 to
+2023 without 2021, which began in December (`python -m bench.team_knowledge`)."""
 
 
 @fast_frozen

@@ -1,4 +1,4 @@
-"""How well the ratings know a team: how much of its strength rests on games of this season, and what follows from it."""
+"""How well the ratings know a team: how much of its strength rests on games of this season, and what follows."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dejavu_models.betting import Market, TotalMarket
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -20,11 +18,6 @@ from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.team_filter import CODES
 from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon, Interval, MarginSource, WarningReason
-from dejavu_models.uncertainty.calibration import Situation
-from dejavu_models.uncertainty.conformal_scores import NORMAL
-from dejavu_models.uncertainty.game_distribution import GameDistribution
-from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA
-from dejavu_models.uncertainty.widened import WidenedGame, widened
 
 JUNE = date(2023, 6, 12)
 """Date of the newest final that the ratings of the shipped bundle know."""
@@ -140,45 +133,3 @@ def test_days_of_play_that_were_not_seen_make_teams_less_known_than_a_break(ship
     assert in_time < one < two < three
     # Each season that passes carries about half of a strength, so old games soon say nothing.
     assert three - two < two - one
-
-
-class TestWidened:
-    @pytest.fixture
-    def game(self, bundle: Forecaster) -> GameDistribution:
-        return bundle.calibration.game(Situation(Horizon.FINAL, 24, MarginSource.KNOWN), 4.3, 6.0, 2.0)
-
-    def test_without_a_variance_it_is_the_same_object(self, game: GameDistribution) -> None:
-        assert widened(game, 0.0, SMALLEST_ALPHA) is game
-
-    def test_the_variance_is_added(self, game: GameDistribution) -> None:
-        def spread(of: GameDistribution) -> float:
-            lower, upper = of.quantiles((0.1, 0.9))
-            return (upper - lower) / (2 * NORMAL.inv_cdf(0.9))
-
-        wider = widened(game, 3 * spread(game) ** 2, SMALLEST_ALPHA)
-        assert spread(wider) == pytest.approx(2 * spread(game), abs=1.0)
-        assert wider.quantiles((0.5,)) == game.quantiles((0.5,))
-        assert wider.calibration_games == game.calibration_games
-
-    @given(
-        factor=st.floats(1.0, 1.3), alphas=st.tuples(st.floats(SMALLEST_ALPHA, 0.99), st.floats(SMALLEST_ALPHA, 0.99))
-    )
-    def test_its_numbers_are_those_of_one_distribution(
-        self, bundle: Forecaster, factor: float, alphas: tuple[float, float]
-    ) -> None:
-        game = bundle.calibration.game(Situation(Horizon.FINAL, 24, MarginSource.KNOWN), 4.3, 6.0, 2.0)
-        wider = WidenedGame(game, factor, SMALLEST_ALPHA / 2)
-        strict, loose = sorted(alphas)
-        outer, inner = wider.interval(strict), wider.interval(loose)
-        assert outer.lower <= inner.lower <= 4.3 <= inner.upper <= outer.upper
-        assert contains(outer, game.interval(strict))
-        for level, value in zip(DISTRIBUTION_LEVELS, wider.recorded_quantiles(None), strict=True):
-            assert value.is_integer()
-            # The least whole number with the level at or below it.
-            assert wider.probability_above(value) <= 1 - level + 1e-6
-            assert wider.probability_above(value - 1) >= 1 - level - 1e-6
-        assert wider.home_lead_probability == pytest.approx(wider.probability_above(0.0), abs=1e-9)
-
-
-def contains(outer: Interval, inner: Interval) -> bool:
-    return outer.lower <= inner.lower and inner.upper <= outer.upper

@@ -32,7 +32,7 @@ from dejavu_trainer.training.ratings import carry
 SEASONS = range(2016, 2024)
 TESTED = (2022, 2023)
 UNUSUAL = (2020, 2021)
-"""The one was interrupted, the other began in December."""
+"""One was interrupted, the other began in December."""
 MINUTES = (6, 12, 24, 36)
 ALPHAS = (0.2, 0.05)
 SCENARIOS = (

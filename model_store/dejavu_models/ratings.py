@@ -29,7 +29,7 @@ MAX_RATINGS_DAYS: Final = 30
 """Default of the greatest age at which ratings are used, in days; summers are not counted (`dejavu_feed.off_season`).
 It is longer than any pause of a season but that of 2020."""
 
-USUAL_VARIANCES: Final = {MarginSource.UNKNOWN: math.inf, MarginSource.RATED: 27.2, MarginSource.KNOWN: 13.6}
+USUAL_VARIANCES: Final = {MarginSource.UNKNOWN: math.inf, MarginSource.RATED: 27.3, MarginSource.KNOWN: 13.6}
 """Variance of the expected margin, in points squared, that the tables of each source include: the mean of margins that
 are frozen before a season, on which those of RATED are fitted, and the largest of two teams with KNOWN_GAMES games in
 usual seasons (`python -m bench.team_knowledge`)."""

@@ -25,7 +25,7 @@ MAX_DIFFERENTIAL = 200.0
 DECEMBER_DEVIATION: Final = 2.55
 OPENING_DEVIATION: Final = 3.05
 """Largest standard deviations of a team's strength, in points, in games of December and of all months: seasons 2016 to
-2023 without 2021, which began in December (`python -m bench.team_knowledge`)."""
+2023, without the two that the pandemic moved (`python -m bench.team_knowledge`)."""
 
 
 @fast_frozen

@@ -27,7 +27,15 @@ from dejavu_models.errors import (
     InvalidTeam,
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.types import Adaptation, AdaptationMode, ExpectedMarginTerms, Horizon, Interval, WarningReason
+from dejavu_models.types import (
+    Adaptation,
+    AdaptationMode,
+    ExpectedMarginTerms,
+    Horizon,
+    Interval,
+    TeamKnowledge,
+    WarningReason,
+)
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.converters.errors import InvalidBatch
 from dejavu_server.ledger.entries import codec
@@ -289,13 +297,17 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
 
 def test_every_field_of_the_contract_s_forecast_is_set() -> None:
     forecast = replace(issued().forecast, ratings_date=date(2025, 12, 31), finals_since=3)
-    forecast = replace(forecast, warnings=tuple(WarningReason), total=TOTAL)
+    teams = (TeamKnowledge(3.61, 2, date(2023, 6, 12)), TeamKnowledge(2.4, 16))
+    forecast = replace(forecast, warnings=tuple(WarningReason), total=TOTAL, teams_known=teams)
     scored = replace(issued(), total_points=9, last_score=LastScore(Side.HOME, 7))
     late = replace(scored, late=LateReason.TIME, forecast=forecast, arm="challenger")
     message = prediction.forecast_message(late, explanation=True, distribution=True)
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
     assert [value for _, value in message.expected_margin_terms.ListFields()] == [1.1, 2.7, -1.3, 0.4, 0.9, True]
     assert [value for _, value in message.total.ListFields()] == [105.3, 92.0, 119.0, 221.7, [*TOTAL.distribution]]
+    texts = (message.home_known.text, message.away_known.text)
+    assert texts == ("BKN: June 2023 and 2 finals, hardly known", "GSW: 16 finals, well known")
+    assert [value for _, value in message.home_known.ListFields()] == [3.61, 2, "2023-06-12", texts[0]]
     adaptation = message.adaptation
     assert {field.name for field, _ in adaptation.ListFields()} == set(adaptation.DESCRIPTOR.fields_by_name)
     explanation = message.explanation

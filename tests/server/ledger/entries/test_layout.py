@@ -32,7 +32,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**6), 10**6)
 codes = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 days = st.dates()
-teams_known = st.builds(TeamKnowledge, codes, numbers, st.integers(0, 100), st.none() | days)
+teams_known = st.builds(TeamKnowledge, numbers, st.integers(0, 100), st.none() | days)
 terms = st.builds(ExpectedMarginTerms, numbers, numbers, numbers, numbers, numbers, st.booleans())
 intervals = st.tuples(st.floats(-50, 50), st.floats(0, 50)).map(lambda ends: Interval(ends[0], ends[0] + ends[1]))
 adaptations = st.builds(

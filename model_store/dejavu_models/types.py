@@ -197,7 +197,7 @@ class WarningReason(enum.Enum):
     MODEL_UNFIT = "model_unfit"
     """The recipe of the model failed its backtest."""
 
-    TEAM_HARDLY_KNOWN = "team_hardly_known"
+    TEAM_LITTLE_KNOWN = "team_little_known"
     """The strength of a team is known less well than on a usual opening night: the interval is wider for it."""
 
 

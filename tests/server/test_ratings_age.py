@@ -24,7 +24,7 @@ SHIPPED = date(2023, 6, 12)
 """Date of the newest final that the ratings of the shipped bundle know."""
 FIRST, LAST = days_around(SHIPPED, 30)
 OUTDATED, AHEAD = forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, forecast_pb2.WARNING_REASON_RATINGS_AHEAD
-HARDLY_KNOWN = forecast_pb2.WARNING_REASON_TEAM_HARDLY_KNOWN
+LITTLE_KNOWN = forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN
 SAME = ("point_forecast", "interval_lower", "interval_upper", "home_lead_probability", "model_version")
 
 
@@ -118,7 +118,7 @@ async def test_the_limit_is_a_setting(tmp_path: Path) -> None:
         forecast = await named(client)
         [model] = await client.list_models()
     assert forecast.HasField("expected_margin")
-    assert [warning.reason for warning in forecast.warnings] == [HARDLY_KNOWN]
+    assert [warning.reason for warning in forecast.warnings] == [LITTLE_KNOWN]
     assert not model.warnings
     assert model.ratings_age_days > 30
 
@@ -158,7 +158,7 @@ async def test_a_reported_final_renews_the_ratings_on_every_worker_at_the_same_p
                     await asyncio.sleep(0.05)
             assert (forecast.ratings_date, forecast.finals_since) == (observed, 1)
             assert forecast.HasField("expected_margin")
-            assert [warning.reason for warning in forecast.warnings] == [HARDLY_KNOWN]
+            assert [warning.reason for warning in forecast.warnings] == [LITTLE_KNOWN]
             [model] = await each.list_models()
             assert (model.ratings_date, model.finals_since, model.ratings_age_days) == (observed, 1, 0)
             [warning] = model.warnings
@@ -172,6 +172,7 @@ async def test_old_ratings_and_one_final_do_not_pass_as_fresh(client: AsyncDejav
     report = await client.report_outcome(current_game(1), 5, horizon=FINAL, home_team="BOS", away_team="NYK")
     async with asyncio.timeout(20):
         while (known := await pair(client, "BOS", "NYK")).calibration_sequence < report.outcome.sequence:
+            assert known.warnings
             await asyncio.sleep(0.05)
     odds = market(0.5, 2.0, 2.0)
     for game_id in ("", current_game(2)):
@@ -185,11 +186,11 @@ async def test_old_ratings_and_one_final_do_not_pass_as_fresh(client: AsyncDejav
         assert [warning.text for warning in forecast.warnings] == [f"{text}the interval allows for it"]
         assert answered.market.stake == answered.market.side == 0
         warning = answered.market.warnings[0]  # the edge may be implausible too
-        assert warning.reason == HARDLY_KNOWN
+        assert warning.reason == LITTLE_KNOWN
         assert warning.text.startswith(f"{text}no stake until")
     listed = await client.get_prediction(current_game(2), horizon=FINAL, elapsed_minutes=len(PATTERN))
     assert listed.prediction.forecast.home_known == forecast.home_known
-    assert listed.prediction.market_answer.warnings[0].reason == HARDLY_KNOWN
+    assert listed.prediction.market_answer.warnings[0].reason == LITTLE_KNOWN
 
 
 async def test_one_final_of_other_teams_renews_no_ratings_of_a_game(client: AsyncDejavuClient) -> None:
@@ -209,7 +210,7 @@ async def test_one_final_of_other_teams_renews_no_ratings_of_a_game(client: Asyn
     assert warning.text.startswith("the ratings of OKC end on 2023-06-12, too long before")
     known = await pair(client, "BOS", "NYK")
     assert known.HasField("expected_margin")
-    assert [each.reason for each in known.warnings] == [HARDLY_KNOWN]
+    assert [each.reason for each in known.warnings] == [LITTLE_KNOWN]
     game = current_game(7)
     recorded = await pair(client, "WAS", "OKC", game_id=game)
     listed = await client.get_prediction(game, horizon=FINAL, elapsed_minutes=len(PATTERN))
@@ -223,7 +224,7 @@ async def test_one_final_of_other_teams_renews_no_ratings_of_a_game(client: Asyn
     async with asyncio.timeout(20):
         while (forecast := await pair(client, "BOS", "NYK")).finals_since:
             await asyncio.sleep(0.05)
-            assert [each.reason for each in forecast.warnings] == [HARDLY_KNOWN]
+            assert [each.reason for each in forecast.warnings] == [LITTLE_KNOWN]
     assert forecast.ratings_date == "2023-06-12"
     assert "the teams end on 2023-06-12" in forecast.warnings[0].text
 
@@ -240,7 +241,7 @@ async def test_a_larger_limit_lets_teams_that_were_not_seen_be_used(tmp_path: Pa
                 assert forecast.HasField("expected_margin")
         [model] = await client.list_models()
     assert forecast.HasField("expected_margin")
-    assert [each.reason for each in forecast.warnings] == [HARDLY_KNOWN]
+    assert [each.reason for each in forecast.warnings] == [LITTLE_KNOWN]
     assert (forecast.ratings_date, list(model.warnings)) == ("2023-06-12", [])
 
 

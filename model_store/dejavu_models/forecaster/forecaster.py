@@ -287,7 +287,7 @@ class Forecaster:
         teams_known = state.teams_known(query)
         well_known = all(each.is_known for each in teams_known)
         if rated and margin is not None and any(each.is_hardly_known for each in teams_known):
-            warnings += (WarningReason.TEAM_HARDLY_KNOWN,)
+            warnings += (WarningReason.TEAM_LITTLE_KNOWN,)
         end = None
         if rated:
             end = state.ratings_date if WarningReason.RATINGS_AHEAD in warnings else state.end(query)

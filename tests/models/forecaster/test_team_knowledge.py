@@ -81,7 +81,7 @@ def test_some_finals_do_not_make_ratings_of_june_2023_those_of_november_2026(shi
     forecast = asked(shipped, ratings, date(2026, 11, 28), market=MARKET, record=True)
     assert [(known.finals, known.earlier_date) for known in forecast.teams_known] == [(finals, JUNE)] * 2
     assert all(known.is_hardly_known for known in forecast.teams_known)
-    assert forecast.warnings == (WarningReason.TEAM_HARDLY_KNOWN,)
+    assert forecast.warnings == (WarningReason.TEAM_LITTLE_KNOWN,)
     assert forecast.market is not None
     assert forecast.market.unrated
     assert (forecast.market.side, forecast.market.stake) == (None, 0.0)

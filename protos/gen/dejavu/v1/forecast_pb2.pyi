@@ -103,7 +103,7 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """
     WARNING_REASON_TEAMS_UNKNOWN: _WarningReason.ValueType  # 7
     """The market was weighed without the strength of the teams, which the request did not name."""
-    WARNING_REASON_TEAM_HARDLY_KNOWN: _WarningReason.ValueType  # 8
+    WARNING_REASON_TEAM_LITTLE_KNOWN: _WarningReason.ValueType  # 8
     """Of a forecast: the ratings know a team less well than any on a usual opening night; the interval allows for it. Of a
     market: they know a team less well than any in a usual December, so there is no stake. See TeamKnowledge.
     """
@@ -135,7 +135,7 @@ learned from outcomes since.
 """
 WARNING_REASON_TEAMS_UNKNOWN: WarningReason.ValueType  # 7
 """The market was weighed without the strength of the teams, which the request did not name."""
-WARNING_REASON_TEAM_HARDLY_KNOWN: WarningReason.ValueType  # 8
+WARNING_REASON_TEAM_LITTLE_KNOWN: WarningReason.ValueType  # 8
 """Of a forecast: the ratings know a team less well than any on a usual opening night; the interval allows for it. Of a
 market: they know a team less well than any in a usual December, so there is no stake. See TeamKnowledge.
 """
@@ -405,7 +405,7 @@ Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
 class TeamKnowledge(_message.Message):
     """How well the ratings know a team before a game: how much of its strength rests on games of this season. Above 2.55
     points, it is known less well than any team in a usual December, and no market has a stake; above 3.05 points, less
-    well than any on a usual opening night, and the forecast has WARNING_REASON_TEAM_HARDLY_KNOWN.
+    well than any on a usual opening night, and the forecast has WARNING_REASON_TEAM_LITTLE_KNOWN.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -30,7 +30,7 @@ def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.Warning]:
     forecast = issued.forecast
     return [
         _little_known(issued, forecast, "the interval allows for it")
-        if reason is WarningReason.TEAM_HARDLY_KNOWN
+        if reason is WarningReason.TEAM_LITTLE_KNOWN
         else warning_message(
             reason,
             issued.day,
@@ -122,7 +122,7 @@ def knowledge_text(team: str, known: TeamKnowledge) -> str:
 def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str) -> forecast_pb2.Warning:
     teams = zip((issued.home_team, issued.away_team), weighed_by.teams_known, strict=False)
     little = "; ".join(knowledge_text(team, known) for team, known in teams if not known.is_known)
-    return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAM_HARDLY_KNOWN, text=f"{little}: {consequence}")
+    return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN, text=f"{little}: {consequence}")
 
 
 def warning_message(

@@ -20,7 +20,7 @@ from dejavu_feed.off_season import days_around, season_on
 from dejavu_models.arrays import Floats
 from dejavu_models.schedule import NO_TERMS, GameSchedule, GameTerms, ScheduleHistory, game_terms
 from dejavu_models.team_filter import CODES, FIRST_TERM, LEVEL, RatingSettings, TeamFilter
-from dejavu_models.types import ExpectedMarginTerms, MarginSource, WarningReason
+from dejavu_models.types import ExpectedMarginTerms, MarginSource, TeamKnowledge, WarningReason
 
 STATE_SIZES: Final = (FIRST_TERM, FIRST_TERM + len(GameTerms._fields))
 """Sizes of the filter's state: without terms, as bundles of earlier releases have it, and with them."""
@@ -29,10 +29,15 @@ MAX_RATINGS_DAYS: Final = 30
 """Default of the greatest age at which ratings are used, in days; summers are not counted (`dejavu_feed.off_season`).
 It is longer than any pause of a season but that of 2020."""
 
+# How well teams and margins are known in usual seasons: 2016 to 2023, without the two that the pandemic moved
+# (`python -m bench.lifecycle.team_knowledge`).
+DECEMBER_DEVIATION: Final = 2.55
+"""Largest standard deviation of a team's strength in games of December, in points. Beyond, there is no stake."""
+OPENING_DEVIATION: Final = 3.05
+"""Largest one of all games, that of opening nights. Beyond, a forecast has a warning."""
 USUAL_VARIANCES: Final = {MarginSource.UNKNOWN: math.inf, MarginSource.RATED: 27.3, MarginSource.KNOWN: 13.6}
 """Variance of the expected margin, in points squared, that the tables of each source include: the mean of margins that
-are frozen before a season, on which those of RATED are fitted, and the largest of two teams with KNOWN_GAMES games in
-usual seasons (`python -m bench.team_knowledge`)."""
+are frozen before a season, on which those of RATED are fitted, and the largest of two teams with KNOWN_GAMES games."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +222,11 @@ class RatingsByDate:
         terms = game_terms(self._schedule_before(home, away, game_date), home, is_playoffs=is_playoffs)
         variance = state.expected(home, away, terms)[1] - state.settings.noise
         return MarginUncertainty(variance, (state.deviation(home), state.deviation(away)))
+
+
+def are_known(teams: Sequence[TeamKnowledge]) -> bool:
+    """Returns whether teams are known as well as in a usual December."""
+    return all(team.deviation <= DECEMBER_DEVIATION for team in teams)
 
 
 def frozen_margins(

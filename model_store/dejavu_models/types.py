@@ -22,12 +22,6 @@ MAX_DIFFERENTIAL = 200.0
 """Bound of a differential, in points; the largest margin of any NBA game is 73."""
 
 
-DECEMBER_DEVIATION: Final = 2.55
-OPENING_DEVIATION: Final = 3.05
-"""Largest standard deviations of a team's strength, in points, in games of December and of all months: seasons 2016 to
-2023, without the two that the pandemic moved (`python -m bench.team_knowledge`)."""
-
-
 @fast_frozen
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -198,7 +192,7 @@ class WarningReason(enum.Enum):
     """The recipe of the model failed its backtest."""
 
     TEAM_LITTLE_KNOWN = "team_little_known"
-    """The strength of a team is known less well than on a usual opening night: the interval is wider for it."""
+    """The strength of a team is known less well than on a usual opening night."""
 
 
 @fast_frozen
@@ -215,16 +209,6 @@ class TeamKnowledge:
     deviation: float
     finals: int
     earlier_date: date | None = None
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it is known as well as in a usual December; otherwise, there is no stake."""
-        return self.deviation <= DECEMBER_DEVIATION
-
-    @property
-    def is_hardly_known(self) -> bool:
-        """Whether it is known less well than on a usual opening night."""
-        return self.deviation > OPENING_DEVIATION
 
 
 @fast_frozen
@@ -333,11 +317,6 @@ class Forecast:
     expected_margin_terms: ExpectedMarginTerms | None = None
     total: TotalForecast | None = None
     teams_known: tuple[TeamKnowledge, ...] = ()
-
-    @property
-    def knows_teams(self) -> bool:
-        """Whether the ratings that were asked know both teams well enough for a stake."""
-        return all(each.is_known for each in self.teams_known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from dejavu_models.point.batch import GameBatch, PredictedGame
 from dejavu_models.point.compiled import compiled_models
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import MARGIN_SLOPE
-from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings
+from dejavu_models.ratings import MAX_RATINGS_DAYS, OPENING_DEVIATION, RatingFilter, Ratings, are_known
 from dejavu_models.totals.forecast import forecast_total
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import (
@@ -285,8 +285,8 @@ class Forecaster:
         rated = state.asks_for_ratings(query)
         warnings = state.warnings(query, self.max_ratings_days) if rated else ()
         teams_known = state.teams_known(query)
-        well_known = all(each.is_known for each in teams_known)
-        if rated and margin is not None and any(each.is_hardly_known for each in teams_known):
+        well_known = are_known(teams_known)
+        if rated and margin is not None and any(each.deviation > OPENING_DEVIATION for each in teams_known):
             warnings += (WarningReason.TEAM_LITTLE_KNOWN,)
         end = None
         if rated:

@@ -17,11 +17,11 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, RatedSchedule
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.point.linear import MARGIN_SLOPE
-from dejavu_models.ratings import USUAL_VARIANCES
+from dejavu_models.ratings import DECEMBER_DEVIATION, OPENING_DEVIATION, USUAL_VARIANCES
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.team_filter import CODES
-from dejavu_models.types import DECEMBER_DEVIATION, AdaptationMode, Forecast, Horizon, MarginSource, WarningReason
+from dejavu_models.types import AdaptationMode, Forecast, Horizon, MarginSource, WarningReason
 from dejavu_models.uncertainty.adaptive import Tracker
 from dejavu_models.uncertainty.conformal_scores import NORMAL
 
@@ -80,7 +80,7 @@ def test_some_finals_do_not_make_ratings_of_june_2023_those_of_november_2026(shi
         ratings = ratings.after(GameResult("BOS", "LAL", 2027, date(2026, 11, 22) + timedelta(number), 5.0))
     forecast = asked(shipped, ratings, date(2026, 11, 28), market=MARKET, record=True)
     assert [(known.finals, known.earlier_date) for known in forecast.teams_known] == [(finals, JUNE)] * 2
-    assert all(known.is_hardly_known for known in forecast.teams_known)
+    assert min(known.deviation for known in forecast.teams_known) > OPENING_DEVIATION
     assert forecast.warnings == (WarningReason.TEAM_LITTLE_KNOWN,)
     assert forecast.market is not None
     assert forecast.market.unrated
@@ -107,11 +107,11 @@ def test_a_usual_season_goes_from_partly_to_well_known_by_december(shipped: Fore
         home, _ = forecast.teams_known
         assert (home.finals, home.earlier_date) == (rounds, JUNE)
         for market in (forecast.market, forecast.total.market):
-            assert market.unrated is not home.is_known
-            assert home.is_known or market.stake == 0.0
-        seen.append((home.deviation, home.is_known))
+            assert market.unrated is (home.deviation > DECEMBER_DEVIATION)
+            assert not (market.unrated and market.stake)
+        seen.append((home.deviation, forecast.market.unrated))
     assert all(one > other for (one, _), (other, _) in pairwise(seen))
-    assert [is_known for _, is_known in seen] == [False, False, False, True]
+    assert [unrated for _, unrated in seen] == [True, True, True, False]
 
 
 def test_teams_that_are_known_as_usual_have_the_distribution_of_a_given_margin_to_the_last_bit(
@@ -149,7 +149,8 @@ def test_each_team_has_its_own_finals(shipped: Forecaster) -> None:
             day = date(season - 1, 10, 24) + timedelta(number)
             ratings = ratings.after(GameResult("LAL", "DEN", season, day, 5.0))
     boston, lakers = asked(shipped, ratings, date(2026, 11, 25)).teams_known
-    assert (boston.finals, boston.earlier_date, boston.is_hardly_known) == (0, JUNE, True)
+    assert (boston.finals, boston.earlier_date) == (0, JUNE)
+    assert boston.deviation > OPENING_DEVIATION
     assert (lakers.finals, lakers.earlier_date) == (30, date(2025, 11, 22))
     assert lakers.deviation < boston.deviation - 0.5
 

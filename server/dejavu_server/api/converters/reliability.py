@@ -9,7 +9,7 @@ from typing import Final
 from dejavu.v1 import forecast_pb2
 from dejavu_feed.off_season import playing_days
 from dejavu_models.betting import PLAUSIBLE_OVERROUNDS, MarketAnswer, fair_probability
-from dejavu_models.ratings import are_usable, ratings_warnings
+from dejavu_models.ratings import OPENING_DEVIATION, are_known, are_usable, ratings_warnings
 from dejavu_models.types import Forecast, Horizon, ModelInfo, TeamKnowledge, WarningReason
 from dejavu_server.records import IssuedForecast
 
@@ -46,7 +46,7 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
     """Returns the warnings of the evaluation of a market that was sent with a forecast."""
     warnings = []
     weighed_by = issued.market_forecast or issued.forecast
-    if answer.unrated and weighed_by.expected_margin is not None and not weighed_by.knows_teams:
+    if answer.unrated and weighed_by.expected_margin is not None and not are_known(weighed_by.teams_known):
         warnings.append(_little_known(issued, weighed_by, _NO_STAKE_YET))
     elif answer.unrated:
         # The record does not have the forecast that weighed a market anew, so RATINGS_OUTDATED may be missing there.
@@ -116,12 +116,13 @@ def knowledge_text(team: str, known: TeamKnowledge) -> str:
     """Says how well a team is known: BOS: June 2023 and 2 finals, hardly known."""
     finals = f"{known.finals or 'no'} final{'' if known.finals == 1 else 's'}"
     since = finals if known.earlier_date is None else f"{known.earlier_date:%B %Y} and {finals}"
-    return f"{team}: {since}, {'hardly' if known.is_hardly_known else 'well' if known.is_known else 'partly'} known"
+    how = "well" if are_known([known]) else "hardly" if known.deviation > OPENING_DEVIATION else "partly"
+    return f"{team}: {since}, {how} known"
 
 
 def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str) -> forecast_pb2.Warning:
     teams = zip((issued.home_team, issued.away_team), weighed_by.teams_known, strict=False)
-    little = "; ".join(knowledge_text(team, known) for team, known in teams if not known.is_known)
+    little = "; ".join(knowledge_text(team, known) for team, known in teams if not are_known([known]))
     return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN, text=f"{little}: {consequence}")
 
 

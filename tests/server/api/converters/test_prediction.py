@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders import release_0_1_0
 from tests.support.builders.calls import GAME, PATTERN
-from tests.support.builders.issued_forecasts import TOTAL
+from tests.support.builders.issued_forecasts import TEAMS_KNOWN, TOTAL
 from tests.support.fakes.every_minute_model import HOME_EDGE, EveryMinuteForecaster
 
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
@@ -27,15 +27,7 @@ from dejavu_models.errors import (
     InvalidTeam,
 )
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
-from dejavu_models.types import (
-    Adaptation,
-    AdaptationMode,
-    ExpectedMarginTerms,
-    Horizon,
-    Interval,
-    TeamKnowledge,
-    WarningReason,
-)
+from dejavu_models.types import Adaptation, AdaptationMode, ExpectedMarginTerms, Horizon, Interval, WarningReason
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.converters.errors import InvalidBatch
 from dejavu_server.ledger.entries import codec
@@ -297,8 +289,7 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
 
 def test_every_field_of_the_contract_s_forecast_is_set() -> None:
     forecast = replace(issued().forecast, ratings_date=date(2025, 12, 31), finals_since=3)
-    teams = (TeamKnowledge(3.61, 2, date(2023, 6, 12)), TeamKnowledge(2.4, 16))
-    forecast = replace(forecast, warnings=tuple(WarningReason), total=TOTAL, teams_known=teams)
+    forecast = replace(forecast, warnings=tuple(WarningReason), total=TOTAL, teams_known=TEAMS_KNOWN)
     scored = replace(issued(), total_points=9, last_score=LastScore(Side.HOME, 7))
     late = replace(scored, late=LateReason.TIME, forecast=forecast, arm="challenger")
     message = prediction.forecast_message(late, explanation=True, distribution=True)

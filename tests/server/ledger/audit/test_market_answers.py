@@ -17,7 +17,8 @@ from tests.support.builders.issued_forecasts import issued
 from tests.support.harness.laws import examples
 
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, RiskLevel, StakingPolicy, evaluate_market
-from dejavu_models.types import DECEMBER_DEVIATION, AdaptationMode, Horizon, MarginSource, TeamKnowledge
+from dejavu_models.ratings import DECEMBER_DEVIATION
+from dejavu_models.types import AdaptationMode, Horizon, MarginSource, TeamKnowledge
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.game_distribution import ConformalGame, GameDistribution

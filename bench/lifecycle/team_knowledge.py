@@ -1,10 +1,10 @@
 """Measures how well the ratings know teams, and intervals of games whose teams they hardly know, on real games.
 
 Run with `python -m bench.lifecycle.team_knowledge --data DIR` from the project's folder; DIR has the plays of all
-seasons. Prints how well teams are known in usual seasons, from which the constants of `ratings.py` are taken. Then games
-of three weeks are forecast as by a server whose bundle ends in some June and to which finals were reported up to some
-day, and the last few of every team: coverage and width of the intervals of the final margin, as served and as the tables
-have them.
+seasons. Prints how well teams are known in usual seasons, from which the constants of `ratings.py` are taken. Then
+games of three weeks are forecast as by a server whose bundle ends in some June and to which finals were reported up to
+some day, and the last few of every team: coverage and width of the intervals of the final margin, as served and as the
+tables have them.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import Horizon, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
+from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_trainer.data.games import Games, load_games
 from dejavu_trainer.training.ratings import carry
 
@@ -86,6 +87,8 @@ def reported(games: Games, until: np.datetime64, cut: np.datetime64, finals: int
 
 def intervals(forecaster: Forecaster, ratings: RatedSchedule, games: Games) -> Iterator[list[float]]:
     """Yields of each forecast whether intervals hold the outcome and their widths, as served and as in the tables."""
+    calibration = forecaster.calibration
+    assert isinstance(calibration, LatticeCalibration)
     forecaster.update(OnlineState(1, ratings=ratings.ratings, schedule=ratings.schedule))
     for game in range(len(games)):
         final, teams = float(games.final[game]), (str(games.home[game]), str(games.away[game]))
@@ -97,7 +100,7 @@ def intervals(forecaster: Forecaster, ratings: RatedSchedule, games: Games) -> I
                 query = ForecastQuery(pattern, Horizon.FINAL, alpha, *teams, game_date=games.date[game].item())
                 served = forecaster.forecast(query)
                 situation = Situation(Horizon.FINAL, minute, MarginSource.KNOWN if is_known else MarginSource.RATED)
-                tables = forecaster.calibration.game(situation, served.point, pattern.last, served.expected_margin)
+                tables = calibration.game(situation, served.point, pattern.last, served.expected_margin)
                 for interval in (served.interval, tables.interval(alpha)):
                     row += [100.0 * (final in interval), interval.upper - interval.lower]
             yield row
@@ -119,7 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for season in TESTED:
                 bundle = RatedSchedule.start(carry(start, games.select(games.season <= season - years))[1])
                 tested = games.of_seasons([season])
-                for cut in map(np.datetime64, (f"{season}-02-15", f"{season}-03-15")):
+                for month in (2, 3):
+                    cut = np.datetime64(f"{season}-0{month}-15")
                     ratings = bundle
                     for result in reported(tested, np.datetime64(f"{season - 1}-{until}"), cut, finals):
                         ratings = ratings.after(result)

@@ -111,21 +111,16 @@ class LiveRatings:
             return replace(self, games=_counted(games, result)) if result.season == state.season else self
         state = _predicted(state, result)
         updated = state.update(result.home, result.away, result.differential, terms)
+        seen = {code: self.seen.get(code, self.since) for code in (result.home, result.away)}
         return replace(
             self,
             filter=updated,
             games=_counted(games, result),
             finals=self.finals + 1,
             unseen=self._unseen_after(result),
-            **self._seen_after(result, games),
+            seen={**self.seen, **{code: max(day, result.day) for code, day in seen.items()}},
+            earlier={**self.earlier, **{code: day for code, day in seen.items() if code not in games}},
         )
-
-    def _seen_after(self, result: GameResult, games: Mapping[str, int]) -> dict[str, Mapping[str, date]]:
-        seen = {code: self.seen.get(code, self.since) for code in (result.home, result.away)}
-        return {
-            "seen": {**self.seen, **{code: max(day, result.day) for code, day in seen.items()}},
-            "earlier": {**self.earlier, **{code: day for code, day in seen.items() if code not in games}},
-        }
 
     def _unseen_after(self, result: GameResult) -> Mapping[str, date]:
         newest, unseen = self.newest, dict(self.unseen)

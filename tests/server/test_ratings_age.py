@@ -171,8 +171,8 @@ async def test_old_ratings_and_one_final_do_not_pass_as_fresh(client: AsyncDejav
     """Each team says how much of its strength rests on this season; until it is known, it has no stake."""
     report = await client.report_outcome(current_game(1), 5, horizon=FINAL, home_team="BOS", away_team="NYK")
     async with asyncio.timeout(20):
-        while (known := await pair(client, "BOS", "NYK")).calibration_sequence < report.outcome.sequence:
-            assert known.warnings
+        while (forecast := await pair(client, "BOS", "NYK")).calibration_sequence < report.outcome.sequence:
+            assert forecast.warnings
             await asyncio.sleep(0.05)
     odds = market(0.5, 2.0, 2.0)
     for game_id in ("", current_game(2)):

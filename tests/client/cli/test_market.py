@@ -13,6 +13,7 @@ from tests.support.harness.clients import Run
 from dejavu.v1.forecast_pb2 import (
     WARNING_REASON_IMPLAUSIBLE_EDGE,
     WARNING_REASON_RATINGS_OUTDATED,
+    WARNING_REASON_TEAM_LITTLE_KNOWN,
     WARNING_REASON_TEAMS_UNKNOWN,
     WarningReason,
 )
@@ -227,6 +228,7 @@ _FAIR = MarketSideAnswer(decimal_odds=1.91, win_probability=0.5, expected_value=
         (_FAIR, [], "neither wins more often than its price breaks even"),
         (_LIKELY, [WARNING_REASON_IMPLAUSIBLE_EDGE], "implausible edge"),
         (_LIKELY, [WARNING_REASON_TEAMS_UNKNOWN, WARNING_REASON_RATINGS_OUTDATED], "ratings outdated"),
+        (_LIKELY, [WARNING_REASON_TEAM_LITTLE_KNOWN], "team little known"),
         (_LIKELY, [], "the server's limits leave none"),
     ],
 )

@@ -254,7 +254,8 @@ class MarketAnswer:
         policy: the policy that was applied, with the threshold of the market if it has one.
         implausible: whether the edge is larger than is plausible, so that there is no stake.
         mismatched: whether the two prices do not belong together, so that there is no stake and no edge to judge.
-        unrated: whether the ratings of the teams that were named could not be used, so that there is no stake.
+        unrated: whether the ratings of the teams that were named could not be used, or know a team less well than in a
+            usual December, so that there is no stake.
     """
 
     home: MarketSideAnswer
@@ -314,7 +315,8 @@ def evaluate_market(
         market: line and odds. Of a market of total points, over is the home side of the answer and under the away side.
         at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
         policy: staking policy.
-        unrated: whether teams are named whose ratings are not used: the odds know them, the model does not.
+        unrated: whether teams are named that the ratings do not know, or not well enough: the odds know them, the model
+            does not.
         staked: share of the bankroll staked on another market of the same game, beside what the market states.
     """
     if market.confidence_threshold is not None:

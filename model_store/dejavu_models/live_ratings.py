@@ -63,6 +63,8 @@ class LiveRatings:
         finals: number of reported games by which the filter was updated, of all seasons.
         unseen: NBA code → date on which the knowledge of the team ends, before a gap (see `after`); without the teams
             that have had a result since, and empty without a gap.
+        seen: NBA code → local date of the newest result of the team; teams without any are known up to `since`.
+        earlier: NBA code → that date before the first result of the filter's season; teams without any are omitted.
     """
 
     filter: RatingFilter
@@ -70,6 +72,8 @@ class LiveRatings:
     games: Mapping[str, int] = field(default_factory=dict)
     finals: int = 0
     unseen: Mapping[str, date] = field(default_factory=dict)
+    seen: Mapping[str, date] = field(default_factory=dict)
+    earlier: Mapping[str, date] = field(default_factory=dict)
 
     @classmethod
     def start(cls, ratings: RatingFilter) -> Self:
@@ -107,12 +111,15 @@ class LiveRatings:
             return replace(self, games=_counted(games, result)) if result.season == state.season else self
         state = _predicted(state, result)
         updated = state.update(result.home, result.away, result.differential, terms)
+        seen = {code: self.seen.get(code, self.since) for code in (result.home, result.away)}
         return replace(
             self,
             filter=updated,
             games=_counted(games, result),
             finals=self.finals + 1,
             unseen=self._unseen_after(result),
+            seen={**self.seen, **{code: max(day, result.day) for code, day in seen.items()}},
+            earlier={**self.earlier, **{code: day for code, day in seen.items() if code not in games}},
         )
 
     def _unseen_after(self, result: GameResult) -> Mapping[str, date]:
@@ -129,6 +136,14 @@ class LiveRatings:
     def known(self, home: str, away: str) -> bool:
         """Returns whether both teams have at least KNOWN_GAMES reported games of the filter's season."""
         return _are_known(self.games, home, away)
+
+    def finals_on(self, code: str, game_date: date | None) -> tuple[int, date | None]:
+        """Returns the finals of a team that are known of the season of a game, and the date of the newest before them.
+
+        That date is None if all that is known of the team is of the season.
+        """
+        finals = 0 if self.filter.is_of_earlier_season(game_date) else self.games.get(code, 0)
+        return finals, self.earlier.get(code) if finals else self.seen.get(code, self.since)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ game (`GameTerms`: schedule, playoffs, altitude) is worth, in points.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from dejavu_feed.off_season import days_around, season_on
 from dejavu_models.arrays import Floats
 from dejavu_models.schedule import NO_TERMS, GameSchedule, GameTerms, ScheduleHistory, game_terms
 from dejavu_models.team_filter import CODES, FIRST_TERM, LEVEL, RatingSettings, TeamFilter
-from dejavu_models.types import ExpectedMarginTerms, WarningReason
+from dejavu_models.types import ExpectedMarginTerms, MarginSource, TeamKnowledge, WarningReason
 
 STATE_SIZES: Final = (FIRST_TERM, FIRST_TERM + len(GameTerms._fields))
 """Sizes of the filter's state: without terms, as bundles of earlier releases have it, and with them."""
@@ -27,6 +28,16 @@ STATE_SIZES: Final = (FIRST_TERM, FIRST_TERM + len(GameTerms._fields))
 MAX_RATINGS_DAYS: Final = 30
 """Default of the greatest age at which ratings are used, in days; summers are not counted (`dejavu_feed.off_season`).
 It is longer than any pause of a season but that of 2020."""
+
+# How well teams and margins are known in usual seasons: 2016 to 2023, without the two that the pandemic moved
+# (`python -m bench.lifecycle.team_knowledge`).
+DECEMBER_DEVIATION: Final = 2.55
+"""Largest standard deviation of a team's strength in games of December, in points. Beyond, there is no stake."""
+OPENING_DEVIATION: Final = 3.05
+"""Largest one of all games, that of opening nights. Beyond, a forecast has a warning."""
+USUAL_VARIANCES: Final = {MarginSource.UNKNOWN: math.inf, MarginSource.RATED: 27.3, MarginSource.KNOWN: 13.6}
+"""Variance of the expected margin, in points squared, that the tables of each source include: the mean of margins that
+are frozen before a season, on which those of RATED are fitted, and the largest of two teams with KNOWN_GAMES games."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +141,18 @@ class RatingFilter(TeamFilter):
         return Ratings(strengths, float(self.mean[LEVEL]), day, tuple(self.mean[FIRST_TERM:].tolist()))
 
 
+class MarginUncertainty(NamedTuple):
+    """How well an expected margin is known.
+
+    Attributes:
+        variance: of the expected margin, in points squared.
+        deviations: standard deviations of the strengths of home and away, in points.
+    """
+
+    variance: float
+    deviations: tuple[float, float]
+
+
 class RatingsByDate:
     """The ratings of a filter by the date of a game, and what they expect of it; thread-safe.
 
@@ -154,6 +177,7 @@ class RatingsByDate:
         self._later = dict[int, Ratings]()
         # The games of an evening are asked for often. The cache is limited: clients choose teams and dates.
         self.expected_margin_terms = lru_cache(maxsize=1024)(self._expected_margin_terms)
+        self.uncertainty = lru_cache(maxsize=1024)(self._uncertainty)
 
     def are_of_earlier_season(self, game_date: date | None) -> bool:
         """Returns whether a game is of a later season than the filter's; not if its date is unknown."""
@@ -181,11 +205,28 @@ class RatingsByDate:
         """
         if not self._filter.with_terms:
             return self.on(game_date).expected_margin_terms(home, away)
-        # Without a final, nobody knows whether the season has begun or whether nothing was reported.
-        history = self._schedule
-        schedule = history.before(game_date, home, away) if history and history.games else GameSchedule()
+        schedule = self._schedule_before(home, away, game_date)
         terms = game_terms(schedule, home, is_playoffs=is_playoffs)
         return self.on(game_date).expected_margin_terms(home, away, terms, schedule_known=schedule.is_known)
+
+    def _schedule_before(self, home: str, away: str, game_date: date | None) -> GameSchedule:
+        # Without a final, it is not known whether the season has begun or whether nothing was reported.
+        history = self._schedule
+        return history.before(game_date, home, away) if history and history.games else GameSchedule()
+
+    def _uncertainty(self, home: str, away: str, game_date: date | None, is_playoffs: bool) -> MarginUncertainty:
+        """Returns how well the expected margin of a game is known; see `expected_margin_terms`."""
+        state = self._filter
+        if game_date is not None and game_date > self.newest.date:
+            state = state.predict(season_on(game_date), np.datetime64(game_date))
+        terms = game_terms(self._schedule_before(home, away, game_date), home, is_playoffs=is_playoffs)
+        variance = state.expected(home, away, terms)[1] - state.settings.noise
+        return MarginUncertainty(variance, (state.deviation(home), state.deviation(away)))
+
+
+def are_known(teams: Sequence[TeamKnowledge]) -> bool:
+    """Returns whether teams are known as well as in a usual December."""
+    return all(team.deviation <= DECEMBER_DEVIATION for team in teams)
 
 
 def frozen_margins(

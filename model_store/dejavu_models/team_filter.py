@@ -9,6 +9,7 @@ to day and regress to 0 between seasons, the level only drifts. The coefficients
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final, Self, TypeVar
@@ -16,7 +17,7 @@ from typing import ClassVar, Final, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_feed.off_season import season_on
+from dejavu_feed.off_season import playing_days, season_on, summer
 from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
 
@@ -33,6 +34,8 @@ _TERM_VARIANCE = 1.0
 """Prior variance of such a coefficient, in points squared: few are worth more than two points."""
 _LONGEST_GAP = 10
 """Maximum number of days of drift between two games: no games are played during a break."""
+_LONGEST_BREAK: Final = 30
+"""Days of play without a game of any team up to which games may not have been played, rather than not seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,27 +109,33 @@ class TeamFilter:
         result is the same however many steps lead to it: first to a season, as a bundle is published, then to its
         first game, or to that game at once.
 
+        Days of play add all their drift if games were played on them and not seen, as in a season that was missed.
+
         Args:
             season: the season, as the year in which it ends; one before the state's own changes nothing.
             day: local date of the game; None if it is not known yet, only the season.
         """
-        mean, covariance, chosen = self.mean, self.covariance, self.settings
+        mean, covariance, chosen = self.mean.copy(), self.covariance.copy(), self.settings
         awaits_season = self.awaits_season
         teams = slice(0, LEVEL)
+
+        def drift(days: int) -> None:
+            covariance[teams, teams] += np.eye(LEVEL) * (days * chosen.daily)
+            covariance[LEVEL, LEVEL] += days * chosen.home_daily
+
         if self.season is not None and season > self.season:
-            mean, covariance = mean.copy(), covariance.copy()
-            for _ in range(self.season, season):
+            for ended in range(self.season, season):
+                drift(self._unseen_days(ended, summer(ended)[0]))
                 mean[teams] *= chosen.carry
                 covariance[teams] *= chosen.carry
                 covariance[:, teams] *= chosen.carry
                 covariance[teams, teams] += np.eye(LEVEL) * chosen.seasonal
                 covariance[LEVEL, LEVEL] += _LONGEST_GAP * chosen.home_daily
             awaits_season = True
-        elif not awaits_season and self.date is not None and day is not None and day > self.date:
-            days = min(int((day - self.date) / np.timedelta64(1, "D")), _LONGEST_GAP)
-            covariance = covariance.copy()
-            covariance[teams, teams] += np.eye(LEVEL) * (days * chosen.daily)
-            covariance[LEVEL, LEVEL] += days * chosen.home_daily
+        if self.season is not None and self.date is not None and day is not None and day > self.date:
+            unseen = self._unseen_days(max(season, self.season), day.astype("datetime64[D]").item())
+            seen = 0 if awaits_season else min(int((day - self.date) / np.timedelta64(1, "D")), _LONGEST_GAP)
+            drift(unseen or seen)
         return replace(
             self,
             mean=mean,
@@ -135,6 +144,18 @@ class TeamFilter:
             date=self.date if day is None else day,
             awaits_season=awaits_season and day is None,
         )
+
+    def _unseen_days(self, season: int, until: dt.date) -> int:
+        """Returns the days of play of a season, up to one, of which no game was seen; 0 if they may have had none."""
+        begin = summer(season - 1)[1]
+        if self.date is not None:
+            begin = max(begin, self.date.astype("datetime64[D]").item())
+        days = playing_days(begin, until)
+        return days if days > _LONGEST_BREAK else 0
+
+    def deviation(self, code: str) -> float:
+        """Returns the standard deviation of a team's number, in points, rounded to 0.01."""
+        return round(math.sqrt(self.covariance[_INDEX[code], _INDEX[code]]), 2)
 
     def expected(self, home: str, away: str, terms: Sequence[float] = ()) -> tuple[float, float]:
         """Returns mean and variance of a game's outcome, in points and points squared."""

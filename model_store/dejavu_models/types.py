@@ -191,6 +191,25 @@ class WarningReason(enum.Enum):
     MODEL_UNFIT = "model_unfit"
     """The recipe of the model failed its backtest."""
 
+    TEAM_LITTLE_KNOWN = "team_little_known"
+    """The strength of a team is known less well than on a usual opening night."""
+
+
+@fast_frozen
+@dataclass(frozen=True, slots=True)
+class TeamKnowledge:
+    """How well the ratings know a team, before a game.
+
+    Attributes:
+        deviation: standard deviation of its strength, in points.
+        finals: number of its finals of the season that the ratings know.
+        earlier_date: local date up to which they know it from before those; None if from those alone.
+    """
+
+    deviation: float
+    finals: int
+    earlier_date: date | None = None
+
 
 @fast_frozen
 @dataclass(frozen=True, slots=True)
@@ -273,6 +292,7 @@ class Forecast:
             end then for all teams.
         expected_margin_terms: what `expected_margin` is made of; None unless it is from the teams' ratings.
         total: forecast of the points of both teams; None if the query has no total points, or the model no totals.
+        teams_known: how well the ratings know home and away; empty if neither margin nor total is asked of them.
     """
 
     horizon: Horizon
@@ -296,6 +316,7 @@ class Forecast:
     outdated_teams: tuple[str, ...] = ()
     expected_margin_terms: ExpectedMarginTerms | None = None
     total: TotalForecast | None = None
+    teams_known: tuple[TeamKnowledge, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

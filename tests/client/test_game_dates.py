@@ -16,7 +16,7 @@ from rich.console import Console
 from tests.support.fakes.service import FakeServer, forecast
 from typer.testing import CliRunner
 
-from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast
+from dejavu.v1.forecast_pb2 import WARNING_REASON_RATINGS_OUTDATED, Forecast, TeamKnowledge
 from dejavu.v1.forecast_pb2 import Warning as Caution
 from dejavu.v1.prediction_service_pb2 import (
     PredictBatchResult,
@@ -55,7 +55,8 @@ def state(**changes: Any) -> GameState:
 
 
 def warned(request: PredictRequest | None = None) -> Forecast:
-    return forecast(request, ratings_date="2023-06-12", warnings=[OUTDATED])
+    home = TeamKnowledge(deviation=3.61, text="BOS: June 2023 and 2 finals, hardly known")
+    return forecast(request, ratings_date="2023-06-12", warnings=[OUTDATED], home_known=home)
 
 
 def dejavu(server: FakeServer, *arguments: str) -> str:
@@ -81,6 +82,7 @@ def test_predict_sends_the_date_and_shows_the_warning(server: FakeServer) -> Non
     shown = dejavu(server, "predict", "0", "2", "--home", "BOS", "--away", "LAL", "--game-date", "2026-11-20")
     assert server.next_call().request.game_date == "2026-11-20"
     assert "as of 2023-06-12" in shown
+    assert "BOS: June 2023 and 2 finals, hardly known (± 3.6 points)" in shown
     assert f"Warning: {TEXT}" in shown
     dejavu(server, "predict", "0", "2")
     assert server.next_call().request.game_date == ""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, LiveRatings, RatedSchedule
+from dejavu_models.live_ratings import GameResult, LiveRatings, RatedSchedule
 from dejavu_models.online_state import OnlineState
 from dejavu_models.ratings import RatingFilter, RatingsByDate
 from dejavu_models.registry.bundle import load_bundle
@@ -185,9 +185,9 @@ def test_an_opening_night_after_a_season_that_was_served_finds_regressed_ratings
     """Teams that were known in June are rated in October, with the intervals of ratings of before the season."""
     live = LiveRatings.start(shipped.rating_filter)
     assert live.filter.awaits_season
-    for game in range(2 * KNOWN_GAMES):  # late in the season: the gap before them ends with each team's first game
+    for game in range(110):
         home, away = ("BOS", "BKN") if game % 2 else ("LAL", "DEN")
-        live = live.after(GameResult(home, away, 2024, date(2024, 5, 20) + timedelta(game), 20.0))
+        live = live.after(GameResult(home, away, 2024, date(2023, 10, 24) + timedelta(2 * game), 20.0))
     shipped.update(OnlineState(9, ratings=live))
     june = ForecastQuery(
         ScorePattern((0.0, 2.0, 3.0)), Horizon.FINAL, 0.2, "BOS", "BKN", game_date=date(2024, 6, 10), record=True

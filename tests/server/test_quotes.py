@@ -38,7 +38,7 @@ async def test_a_quote_without_a_date_is_weighed_by_the_forecast_recorded_with_o
     answer = await quoted(client, GAME)
     assert answer.forecast == recorded
     assert answer.market.home.win_probability == pytest.approx(recorded.home_lead_probability, abs=1e-6)
-    assert not answer.market.warnings
+    assert [each.reason for each in answer.market.warnings] == [forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN]
     [listed] = [each async for each in client.list_predictions(include_replays=True)]
     assert listed.market_answer == answer.market
     assert verify(ledger_url(tmp_path)).markets == 1
@@ -57,7 +57,8 @@ async def test_a_quote_weighed_by_newer_ratings_says_so_with_both_probabilities(
             await asyncio.sleep(0.05)
     answer = await quoted(client, game)
     assert answer.forecast == recorded
-    [warning] = answer.market.warnings
+    little_known, warning = answer.market.warnings
+    assert little_known.reason == forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN
     assert warning.reason == forecast_pb2.WARNING_REASON_RECOMPUTED
     wins = answer.market.home.win_probability
     assert abs(wins - recorded.home_lead_probability) > 0.01

@@ -13,6 +13,7 @@ from tests.support.processes.servers import async_worker
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import FINAL, AsyncDejavuClient, predict_request
+from dejavu_client.requests import market
 from dejavu_feed.game_day import game_day
 from dejavu_feed.off_season import days_around
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -23,6 +24,7 @@ SHIPPED = date(2023, 6, 12)
 """Date of the newest final that the ratings of the shipped bundle know."""
 FIRST, LAST = days_around(SHIPPED, 30)
 OUTDATED, AHEAD = forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, forecast_pb2.WARNING_REASON_RATINGS_AHEAD
+LITTLE_KNOWN = forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN
 SAME = ("point_forecast", "interval_lower", "interval_upper", "home_lead_probability", "model_version")
 
 
@@ -116,7 +118,7 @@ async def test_the_limit_is_a_setting(tmp_path: Path) -> None:
         forecast = await named(client)
         [model] = await client.list_models()
     assert forecast.HasField("expected_margin")
-    assert not forecast.warnings
+    assert [warning.reason for warning in forecast.warnings] == [LITTLE_KNOWN]
     assert not model.warnings
     assert model.ratings_age_days > 30
 
@@ -156,13 +158,39 @@ async def test_a_reported_final_renews_the_ratings_on_every_worker_at_the_same_p
                     await asyncio.sleep(0.05)
             assert (forecast.ratings_date, forecast.finals_since) == (observed, 1)
             assert forecast.HasField("expected_margin")
-            assert not forecast.warnings
+            assert [warning.reason for warning in forecast.warnings] == [LITTLE_KNOWN]
             [model] = await each.list_models()
             assert (model.ratings_date, model.finals_since, model.ratings_age_days) == (observed, 1, 0)
             [warning] = model.warnings
             assert "the ratings of 28 teams, with no final since a gap, end on 2023-06-12" in warning.text
         again = await named(client, game_id=current_game(9))
         assert again == recorded
+
+
+async def test_old_ratings_and_one_final_do_not_pass_as_fresh(client: AsyncDejavuClient) -> None:
+    """Each team says how much of its strength rests on this season; until it is known, it has no stake."""
+    report = await client.report_outcome(current_game(1), 5, horizon=FINAL, home_team="BOS", away_team="NYK")
+    async with asyncio.timeout(20):
+        while (forecast := await pair(client, "BOS", "NYK")).calibration_sequence < report.outcome.sequence:
+            assert forecast.warnings
+            await asyncio.sleep(0.05)
+    odds = market(0.5, 2.0, 2.0)
+    for game_id in ("", current_game(2)):
+        answered = await client.quote(PATTERN, odds, horizon=FINAL, home_team="BOS", away_team="NYK", game_id=game_id)
+        forecast = answered.forecast
+        for known, code in ((forecast.home_known, "BOS"), (forecast.away_known, "NYK")):
+            assert (known.finals, known.earlier_date) == (1, "2023-06-12")
+            assert known.deviation > 3.05
+            assert known.text == f"{code}: June 2023 and 1 final, hardly known"
+        text = f"{forecast.home_known.text}; {forecast.away_known.text}: "
+        assert [warning.text for warning in forecast.warnings] == [f"{text}the interval allows for it"]
+        assert answered.market.stake == answered.market.side == 0
+        warning = answered.market.warnings[0]  # the edge may be implausible too
+        assert warning.reason == LITTLE_KNOWN
+        assert warning.text.startswith(f"{text}no stake until")
+    listed = await client.get_prediction(current_game(2), horizon=FINAL, elapsed_minutes=len(PATTERN))
+    assert listed.prediction.forecast.home_known == forecast.home_known
+    assert listed.prediction.market_answer.warnings[0].reason == LITTLE_KNOWN
 
 
 async def test_one_final_of_other_teams_renews_no_ratings_of_a_game(client: AsyncDejavuClient) -> None:
@@ -182,7 +210,7 @@ async def test_one_final_of_other_teams_renews_no_ratings_of_a_game(client: Asyn
     assert warning.text.startswith("the ratings of OKC end on 2023-06-12, too long before")
     known = await pair(client, "BOS", "NYK")
     assert known.HasField("expected_margin")
-    assert not known.warnings
+    assert [each.reason for each in known.warnings] == [LITTLE_KNOWN]
     game = current_game(7)
     recorded = await pair(client, "WAS", "OKC", game_id=game)
     listed = await client.get_prediction(game, horizon=FINAL, elapsed_minutes=len(PATTERN))
@@ -196,7 +224,7 @@ async def test_one_final_of_other_teams_renews_no_ratings_of_a_game(client: Asyn
     async with asyncio.timeout(20):
         while (forecast := await pair(client, "BOS", "NYK")).finals_since:
             await asyncio.sleep(0.05)
-            assert not forecast.warnings
+            assert [each.reason for each in forecast.warnings] == [LITTLE_KNOWN]
     assert forecast.ratings_date == "2023-06-12"
     assert "the teams end on 2023-06-12" in forecast.warnings[0].text
 
@@ -213,7 +241,8 @@ async def test_a_larger_limit_lets_teams_that_were_not_seen_be_used(tmp_path: Pa
                 assert forecast.HasField("expected_margin")
         [model] = await client.list_models()
     assert forecast.HasField("expected_margin")
-    assert (forecast.ratings_date, list(forecast.warnings), list(model.warnings)) == ("2023-06-12", [], [])
+    assert [each.reason for each in forecast.warnings] == [LITTLE_KNOWN]
+    assert (forecast.ratings_date, list(model.warnings)) == ("2023-06-12", [])
 
 
 async def test_the_models_tell_how_old_their_ratings_are(client: AsyncDejavuClient) -> None:

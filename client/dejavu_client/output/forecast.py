@@ -92,9 +92,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     rows.add_row(f"{_home(forecast)} {then}{' then' * (then == 'leads')}", chance(forecast.home_lead_probability))
     if forecast.HasField("explanation"):
         _add_parts(rows, forecast.explanation)
-    if forecast.ratings_date:
-        unused = "" if forecast.HasField("expected_margin") else ", not used"
-        rows.add_row("team ratings", f"{ratings_text(forecast)}{unused}")
+    _add_ratings(rows, forecast)
     rows.add_row("model", forecast.model_version)
     if forecast.sequence:
         revision = f", revision {forecast.revision}" if forecast.revision else ""
@@ -117,6 +115,15 @@ def print_warnings(console: Console, warnings: Iterable[Caution]) -> None:
     for warning in warnings:
         text = warning.text or warning_label(warning.reason)
         console.print(f"Warning: {text}", style="yellow", highlight=False, markup=False)
+
+
+def _add_ratings(rows: Table, forecast: Forecast) -> None:
+    if forecast.ratings_date:
+        unused = "" if forecast.HasField("expected_margin") else ", not used"
+        rows.add_row("team ratings", f"{ratings_text(forecast)}{unused}")
+    for known in (forecast.home_known, forecast.away_known):
+        if known.text:
+            rows.add_row("", f"{known.text} (± {known.deviation:.1f} points)")
 
 
 def ratings_text(rated: Forecast | Model) -> str:

@@ -130,6 +130,7 @@ def _beside_break_even(side: MarketSideAnswer, push: float) -> str:
 _WITHOUT_STAKE: Final = (
     WarningReason.WARNING_REASON_RATINGS_OUTDATED,
     WarningReason.WARNING_REASON_RATINGS_AHEAD,
+    WarningReason.WARNING_REASON_TEAM_LITTLE_KNOWN,
     WarningReason.WARNING_REASON_IMPLAUSIBLE_EDGE,
     WarningReason.WARNING_REASON_ODDS_MISMATCHED,
 )

@@ -5,11 +5,19 @@ from __future__ import annotations
 from datetime import date
 
 from dejavu_models.forecast_query import ForecastQuery
+from dejavu_models.live_ratings import LiveRatings
 from dejavu_models.online_state import OnlineState
-from dejavu_models.ratings import RatingFilter, RatingsByDate, are_usable, ratings_warnings
+from dejavu_models.ratings import (
+    USUAL_VARIANCES,
+    MarginUncertainty,
+    RatingFilter,
+    RatingsByDate,
+    are_usable,
+    ratings_warnings,
+)
 from dejavu_models.totals.by_date import TotalsByDate
 from dejavu_models.totals.totals import Totals
-from dejavu_models.types import ExpectedMarginTerms, Horizon, MarginSource, WarningReason
+from dejavu_models.types import ExpectedMarginTerms, Horizon, MarginSource, TeamKnowledge, WarningReason
 from dejavu_models.uncertainty.adaptive import quarter_of
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedScores, adapters, issued_scores
@@ -31,6 +39,7 @@ class ActiveState:
             {} if online.mode is None else adapters(online.trackers, online.method)
         )
         self._live = online.ratings
+        self._finals = LiveRatings.start(bundled) if online.ratings is None else online.ratings
         self._ratings = RatingsByDate(bundled if online.ratings is None else online.ratings.filter, online.schedule)
         self.ratings_date = self._ratings.newest.date
         self.finals = 0 if online.ratings is None else online.ratings.finals
@@ -73,6 +82,32 @@ class ActiveState:
         if not self._uses_ratings(query, max_days):
             return None
         return self._ratings.expected_margin_terms(query.home_team, query.away_team, query.game_date, query.is_playoffs)
+
+    def teams_known(self, query: ForecastQuery) -> tuple[TeamKnowledge, ...]:
+        """Returns how well the ratings know the teams of a query, home first; empty if they are not asked for.
+
+        A given margin says nothing of the total.
+        """
+        is_asked = query.pregame_margin is None or query.total_points is not None
+        if not (is_asked and query.home_team and query.away_team):
+            return ()
+        uncertainty, known = self._uncertainty(query), []
+        for code, deviation in zip((query.home_team, query.away_team), uncertainty.deviations, strict=True):
+            finals, earlier = self._finals.finals_on(code, query.game_date)
+            known.append(TeamKnowledge(deviation, finals, earlier))
+        return tuple(known)
+
+    def excess_variance(self, query: ForecastQuery, source: MarginSource) -> float:
+        """Returns the variance of a query's expected margin beyond the usual one of its source, in points squared.
+
+        That of a margin that the query gives is not known.
+        """
+        if not self.asks_for_ratings(query):
+            return 0.0
+        return max(0.0, self._uncertainty(query).variance - USUAL_VARIANCES[source])
+
+    def _uncertainty(self, query: ForecastQuery) -> MarginUncertainty:
+        return self._ratings.uncertainty(query.home_team, query.away_team, query.game_date, query.is_playoffs)
 
     def margin_source(self, query: ForecastQuery, max_days: int) -> MarginSource:
         """Returns the source of the expected margin of a query."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import ROUND_CEILING, Context
+from typing import Final
 
 import numpy as np
 
@@ -28,7 +30,8 @@ from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.point.batch import GameBatch, PredictedGame
 from dejavu_models.point.compiled import compiled_models
 from dejavu_models.point.ensemble import PointEnsemble
-from dejavu_models.ratings import MAX_RATINGS_DAYS, RatingFilter, Ratings
+from dejavu_models.point.linear import MARGIN_SLOPE
+from dejavu_models.ratings import MAX_RATINGS_DAYS, OPENING_DEVIATION, RatingFilter, Ratings, are_known
 from dejavu_models.totals.forecast import forecast_total
 from dejavu_models.totals.totals import Totals
 from dejavu_models.types import (
@@ -48,6 +51,9 @@ from dejavu_models.uncertainty.game_distribution import GameDistribution
 from dejavu_models.uncertainty.issued import IssuedDistribution
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveInputs
+
+_LEAST_SPREAD: Final = 1.0
+"""In points: in the last minutes, most of a distribution may lie on one whole number."""
 
 
 class Forecaster:
@@ -272,17 +278,23 @@ class Forecaster:
         source = state.margin_source(query, self.max_ratings_days)
         point, distribution = self._game(query, source, game.point(horizon), margin)
         adapter = state.adapters.get((query.horizon, quarter_of(minute)))
-        issued = IssuedDistribution(distribution, state.mode, adapter)
-        static = distribution.interval(query.alpha)
+        widening = self._widening(distribution, query, state.excess_variance(query, source))
+        issued = IssuedDistribution(distribution, state.mode, adapter, widening)
+        static = issued.static(query.alpha)
         adaptation = issued.adaptation(query.alpha, static)
         rated = state.asks_for_ratings(query)
         warnings = state.warnings(query, self.max_ratings_days) if rated else ()
+        teams_known = state.teams_known(query)
+        well_known = are_known(teams_known)
+        if rated and margin is not None and any(each.deviation > OPENING_DEVIATION for each in teams_known):
+            warnings += (WarningReason.TEAM_LITTLE_KNOWN,)
         end = None
         if rated:
             end = state.ratings_date if WarningReason.RATINGS_AHEAD in warnings else state.end(query)
         market = None
         if query.market is not None:
-            market = issued.evaluate(query.market, query.horizon, self.policy, unrated=rated and margin is None)
+            unrated = rated and (margin is None or not well_known)
+            market = issued.evaluate(query.market, query.horizon, self.policy, unrated=unrated)
         return Forecast(
             horizon=query.horizon,
             elapsed_minutes=minute,
@@ -308,15 +320,37 @@ class Forecaster:
             warnings=self._warnings + warnings,
             outdated_teams=state.ending(query, end) if end and WarningReason.RATINGS_OUTDATED in warnings else (),
             expected_margin_terms=terms,
-            total=self._total(query, state, market.chosen.stake_fraction if market and market.chosen else 0.0),
+            total=self._total(
+                query,
+                state,
+                well_known=well_known,
+                staked=market.chosen.stake_fraction if market and market.chosen else 0.0,
+            ),
+            teams_known=teams_known,
         )
 
-    def _total(self, query: ForecastQuery, state: ActiveState, staked: float) -> TotalForecast | None:
+    def _widening(self, distribution: GameDistribution, query: ForecastQuery, variance: float) -> float:
+        """Returns the factor by which a distribution is wider if its expected margin has additional variance.
+
+        The margin enters the forecast by the slope of the linear models, so its variance does by the square.
+        """
+        if not variance:
+            return 1.0
+        slope = self.models.linear.coefficients[HORIZONS.index(query.horizon), query.pattern.minutes]
+        variance *= float(slope[MarginSource.KNOWN, MARGIN_SLOPE]) ** 2
+        lower, upper = distribution.values_at((-1.0, 1.0))
+        return math.sqrt(1.0 + variance / max((upper - lower) / 2, _LEAST_SPREAD) ** 2)
+
+    def _total(
+        self, query: ForecastQuery, state: ActiveState, *, well_known: bool, staked: float
+    ) -> TotalForecast | None:
         if self.totals is None or query.total_points is None:
             return None
         source, expected = state.expected_total(query, self.max_ratings_days)
         tables = self.totals.tables(source, query.horizon, query.pattern.minutes)
-        return forecast_total(tables, query, query.total_points, expected, self.policy, staked=staked)
+        return forecast_total(
+            tables, query, query.total_points, expected, self.policy, well_known=well_known, staked=staked
+        )
 
 
 def _situation(query: ForecastQuery, source: MarginSource) -> Situation:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dejavu_models.betting import DEFAULT_POLICY, MarketAnswer, StakingPolicy, TotalMarket, evaluate_market
+from dejavu_models.betting import DEFAULT_POLICY, StakingPolicy, evaluate_market
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.totals.compiled import CompiledTotalTables
-from dejavu_models.totals.game import TotalDistribution, TotalTables
+from dejavu_models.totals.game import TotalTables
 from dejavu_models.types import DISTRIBUTION_LEVELS, Quantile, TotalForecast
 from dejavu_models.uncertainty.lattice.distribution import around_point
 
@@ -18,6 +18,7 @@ def forecast_total(
     policy: StakingPolicy = DEFAULT_POLICY,
     *,
     staked: float = 0.0,
+    well_known: bool = True,
 ) -> TotalForecast:
     """Forecasts the points of both teams at the horizon of a query.
 
@@ -30,30 +31,27 @@ def forecast_total(
         expected: expected final total before tip-off, in points; None if unknown.
         policy: staking policy for its market of total points.
         staked: share of the bankroll staked on the market of the lead in the same query.
+        well_known: whether the ratings, if they are used, know the teams well enough for a stake.
     """
     game = tables.game(points, query.pattern.last, 0.0 if expected is None else expected)
     lower, upper = game.quantiles((query.alpha / 2, 1 - query.alpha / 2))
     levels = query.quantile_levels
+    market = None
+    if query.total_market is not None:
+        # Teams that are named and not rated: the odds know them, the model does not.
+        unrated = bool(query.home_team and query.away_team) and (expected is None or not well_known)
+        market = evaluate_market(
+            query.total_market,
+            lambda total: 1 - game.cumulative(total - 1),
+            policy,
+            unrated=unrated,
+            staked=staked,
+        )
     return TotalForecast(
         point=game.point,
         interval=around_point(game.point, lower, upper),
         quantiles=tuple(Quantile(*each) for each in zip(levels, game.quantiles(levels), strict=True)) if levels else (),
         expected_total=expected,
         distribution=tuple(game.quantiles(DISTRIBUTION_LEVELS)) if query.record else (),
-        market=(
-            None if query.total_market is None else _weighed(query, query.total_market, game, expected, policy, staked)
-        ),
+        market=market,
     )
-
-
-def _weighed(
-    query: ForecastQuery,
-    market: TotalMarket,
-    game: TotalDistribution,
-    expected: float | None,
-    policy: StakingPolicy,
-    staked: float,
-) -> MarketAnswer:
-    # Teams that are named and not rated: the odds know them, the model does not.
-    unrated = expected is None and bool(query.home_team and query.away_team)
-    return evaluate_market(market, lambda total: 1 - game.cumulative(total - 1), policy, unrated=unrated, staked=staked)

@@ -12,7 +12,7 @@ from dejavu_models.types import Adaptation, AdaptationMode, Horizon, Interval, Q
 from dejavu_models.uncertainty.adaptive import AdaptationMethod, Tracker, radius_of_alpha, scaled_radii
 from dejavu_models.uncertainty.conformal_scores import NORMAL
 from dejavu_models.uncertainty.game_distribution import GameDistribution
-from dejavu_models.uncertainty.score_map import ScoreMap
+from dejavu_models.uncertainty.score_map import KNOTS, ScoreMap
 from dejavu_models.uncertainty.season_scale import pooled
 
 
@@ -62,15 +62,32 @@ class IssuedDistribution:
         game: distribution of the model as calibrated.
         mode: None if adaptation is off.
         adapter: None if nothing has settled yet.
+        widening: factor of all scores, at least 1: how much wider it is than calibrated, adapted or not.
     """
 
-    def __init__(self, game: GameDistribution, mode: AdaptationMode | None, adapter: IntervalAdapter | None) -> None:
+    def __init__(
+        self,
+        game: GameDistribution,
+        mode: AdaptationMode | None,
+        adapter: IntervalAdapter | None,
+        widening: float = 1.0,
+    ) -> None:
         self._game = game
         self._mode = mode
         self._adapter = adapter
+        self._widening = widening
         self._map = adapter.map if adapter is not None and mode is AdaptationMode.ON else None
         self.static_scores: tuple[float, ...] = () if self._map is None else self._map.distribution
         """See `types.Forecast`."""
+        if widening > 1.0:
+            radii = KNOTS if self._map is None else self._map.radii
+            self._map = ScoreMap([widening * radius for radius in radii])
+
+    def static(self, alpha: float) -> Interval:
+        """Returns the interval that is not adapted."""
+        if self._widening == 1.0:
+            return self._game.interval(alpha)
+        return self._game.interval_at(self._widening * radius_of_alpha(alpha))
 
     def adaptation(self, alpha: float, static: Interval) -> Adaptation | None:
         """Returns the adapted interval with the static one; both are equal before any game settles."""
@@ -78,7 +95,7 @@ class IssuedDistribution:
             return None
         if self._adapter is None:
             return Adaptation(self._mode, adapted=static, static=static)
-        adapted = self._game.interval_at(self._adapter.map(radius_of_alpha(alpha)))
+        adapted = self._game.interval_at(self._widening * self._adapter.map(radius_of_alpha(alpha)))
         return Adaptation(self._mode, adapted, static, self._adapter.games, *self._adapter.rolling(alpha))
 
     def quantiles(self, levels: Sequence[float]) -> tuple[Quantile, ...]:

@@ -12,6 +12,7 @@ from tests.support.harness.clients import Run
 from dejavu.v1.forecast_pb2 import (
     WARNING_REASON_IMPLAUSIBLE_EDGE,
     WARNING_REASON_RATINGS_OUTDATED,
+    WARNING_REASON_TEAM_LITTLE_KNOWN,
     WARNING_REASON_TEAMS_UNKNOWN,
     WarningReason,
 )
@@ -271,6 +272,7 @@ _FAIR = MarketSideAnswer(decimal_odds=1.91, win_probability=0.5, expected_value=
         (_LIKELY, [WARNING_REASON_TEAMS_UNKNOWN, WARNING_REASON_RATINGS_OUTDATED], "ratings outdated"),
         (_CAPPED, [], "what is staked leaves nothing of the caps"),
         (_DOUBTED, [], "between model and market, neither side breaks even"),
+        (_LIKELY, [WARNING_REASON_TEAM_LITTLE_KNOWN], "team little known"),
     ],
 )
 def test_without_a_stake_its_reason_stands_in_place_of_expected_value_and_kelly(

@@ -19,6 +19,7 @@ from dejavu_models.types import (
     Horizon,
     Interval,
     SimilarGame,
+    TeamKnowledge,
     TotalForecast,
 )
 from dejavu_server.ledger import Ledger
@@ -34,6 +35,9 @@ TOTAL = TotalForecast(
     distribution=tuple(float(round(105 + 40 * (level - 0.5))) for level in DISTRIBUTION_LEVELS),
 )
 """A forecast of the points of both teams at the half."""
+
+TEAMS_KNOWN = (TeamKnowledge(3.61, 2, date(2023, 6, 12)), TeamKnowledge(2.4, 16))
+"""A team that is hardly known, and one that is well known."""
 
 GAME = "0022300001"
 PATTERN = (0.0, 2.0, -1.0)

@@ -51,20 +51,22 @@ def recorded_games(folder: Path) -> Iterator[Record]:
 
 def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
     """Records forecasts of a game and its outcomes; returns the final differential."""
+    # Without a given margin, there is no stake until the ratings know the teams.
+    options: dict[str, Any] = {**TEAMS, "pregame_margin": 2.5} if int(game) % 4 else TEAMS
     walk = [float(chance.randint(-3, 3))]
     for _ in range(46):
         walk.append(walk[-1] + chance.randint(-3, 3))
     for minute in sorted(chance.sample(range(3, 45), chance.randint(1, 4))):
         for alpha in chance.sample([0.05, 0.2, 0.5], chance.randint(1, 2)):
-            client.predict(walk[:minute], game_id=game, horizon=FINAL, alpha=alpha, **TEAMS)
+            client.predict(walk[:minute], game_id=game, horizon=FINAL, alpha=alpha, **options)
         if chance.random() < 0.5:
-            client.predict([*walk[: minute - 1], walk[minute - 1] + 1.0], game_id=game, horizon=FINAL, **TEAMS)
+            client.predict([*walk[: minute - 1], walk[minute - 1] + 1.0], game_id=game, horizon=FINAL, **options)
         if chance.random() < 0.8:
             line, odds = chance.randint(-15, 15) / 2, chance.choice(ODDS)
-            client.quote(walk[:minute], market(line, *odds), game_id=game, horizon=FINAL, **TEAMS)
-    client.predict(walk, game_id=game, horizon=FINAL, **TEAMS)
+            client.quote(walk[:minute], market(line, *odds), game_id=game, horizon=FINAL, **options)
+    client.predict(walk, game_id=game, horizon=FINAL, **options)
     if chance.random() < 0.4:
-        late = client.predict([*walk[:4], 30.0], game_id=game, horizon=FINAL, **TEAMS)
+        late = client.predict([*walk[:4], 30.0], game_id=game, horizon=FINAL, **options)
         assert late.late == LATE_REASON_LATER_MINUTE
     client.report_outcome(game, int(walk[23]), horizon=HALFTIME, **TEAMS)
     final = int(walk[-1]) or 1

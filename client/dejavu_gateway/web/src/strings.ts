@@ -102,7 +102,6 @@ export const strings = {
     share: "Picture of this moment",
     expected: "Expected before tip-off",
     asForecast: (when: string, minute: number) => `${when}, forecast after ${minute} min`,
-    ratings: (date: string) => `ratings as of ${date}`,
     model: "Model",
     games: (n: number) => `from ${n} past games with a similar lead`,
     winTitle: "Who wins",

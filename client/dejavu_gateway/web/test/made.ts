@@ -20,7 +20,7 @@ export function made(fields: Partial<Forecast> = {}): Forecast {
     revision: 0,
     late: false,
     expectedMargin: undefined,
-    ratingsDate: "",
+    known: [],
     warnings: [],
     lead: 6,
     similar: [],

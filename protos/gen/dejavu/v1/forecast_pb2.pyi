@@ -103,6 +103,10 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """
     WARNING_REASON_TEAMS_UNKNOWN: _WarningReason.ValueType  # 7
     """The market was weighed without the strength of the teams, which the request did not name."""
+    WARNING_REASON_TEAM_LITTLE_KNOWN: _WarningReason.ValueType  # 8
+    """Of a forecast: the ratings know a team less well than any on a usual opening night; the interval allows for it. Of a
+    market: they know a team less well than any in a usual December, so there is no stake. See TeamKnowledge.
+    """
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
     """Why an answer is less reliable than usual. Later releases may have further reasons: show the text of these."""
@@ -131,6 +135,10 @@ learned from outcomes since.
 """
 WARNING_REASON_TEAMS_UNKNOWN: WarningReason.ValueType  # 7
 """The market was weighed without the strength of the teams, which the request did not name."""
+WARNING_REASON_TEAM_LITTLE_KNOWN: WarningReason.ValueType  # 8
+"""Of a forecast: the ratings know a team less well than any on a usual opening night; the interval allows for it. Of a
+market: they know a team less well than any in a usual December, so there is no stake. See TeamKnowledge.
+"""
 Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
 
 class _LateReason:
@@ -219,6 +227,8 @@ class Forecast(_message.Message):
     LAST_SCORE_FIELD_NUMBER: _builtins.int
     EXPECTED_MARGIN_TERMS_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
+    HOME_KNOWN_FIELD_NUMBER: _builtins.int
+    AWAY_KNOWN_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
@@ -330,6 +340,14 @@ class Forecast(_message.Message):
         model forecasts no totals (Model.totals); and for forecasts recorded by earlier releases.
         """
 
+    @_builtins.property
+    def home_known(self) -> Global___TeamKnowledge:
+        """How well the ratings know the home team. Absent if neither margin nor total was asked of them."""
+
+    @_builtins.property
+    def away_known(self) -> Global___TeamKnowledge:
+        """How well the ratings know the away team; see home_known."""
+
     def __init__(
         self,
         *,
@@ -365,10 +383,12 @@ class Forecast(_message.Message):
         last_score: Global___LastScore | None = ...,
         expected_margin_terms: Global___ExpectedMarginTerms | None = ...,
         total: Global___TotalForecast | None = ...,
+        home_known: Global___TeamKnowledge | None = ...,
+        away_known: Global___TeamKnowledge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "last_score", b"last_score", "total", b"total", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "away_known", b"away_known", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "generated_time", b"generated_time", "home_known", b"home_known", "last_score", b"last_score", "total", b"total", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total", b"total", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin", "_total_points", b"_total_points", "adaptation", b"adaptation", "alpha", b"alpha", "arm", b"arm", "away_known", b"away_known", "away_team", b"away_team", "calibration_sequence", b"calibration_sequence", "coverage_probability", b"coverage_probability", "distribution", b"distribution", "elapsed_minutes", b"elapsed_minutes", "expected_margin", b"expected_margin", "expected_margin_terms", b"expected_margin_terms", "expires_time", b"expires_time", "explanation", b"explanation", "finals_since", b"finals_since", "game_date", b"game_date", "game_id", b"game_id", "generated_time", b"generated_time", "home_known", b"home_known", "home_lead_probability", b"home_lead_probability", "home_team", b"home_team", "horizon", b"horizon", "interval_lower", b"interval_lower", "interval_upper", b"interval_upper", "last_score", b"last_score", "late", b"late", "model_version", b"model_version", "point_forecast", b"point_forecast", "quantiles", b"quantiles", "ratings_date", b"ratings_date", "revision", b"revision", "sequence", b"sequence", "total", b"total", "total_points", b"total_points", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_margin: _TypeAlias = _typing.Literal["expected_margin"]  # noqa: Y015
     _WhichOneofArgType__expected_margin: _TypeAlias = _typing.Literal["_expected_margin", b"_expected_margin"]  # noqa: Y015
@@ -380,6 +400,45 @@ class Forecast(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
 
 Global___Forecast: _TypeAlias = Forecast  # noqa: Y015
+
+@_typing.final
+class TeamKnowledge(_message.Message):
+    """How well the ratings know a team before a game: how much of its strength rests on games of this season. Above 2.55
+    points, it is known less well than any team in a usual December, and no market has a stake; above 3.05 points, less
+    well than any on a usual opening night, and the forecast has WARNING_REASON_TEAM_LITTLE_KNOWN.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVIATION_FIELD_NUMBER: _builtins.int
+    FINALS_FIELD_NUMBER: _builtins.int
+    EARLIER_DATE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    deviation: _builtins.float
+    """Standard deviation of the team's strength, in points, at least 0, rounded to 0.01."""
+    finals: _builtins.int
+    """Number of the team's finals of this season that the ratings know."""
+    earlier_date: _builtins.str
+    """Local date up to which the ratings know the team from before those, ISO 8601 (YYYY-MM-DD); empty if they know it
+    from those alone.
+    """
+    text: _builtins.str
+    """All of it for people, for example "BOS: June 2023 and 2 finals, hardly known"."""
+    def __init__(
+        self,
+        *,
+        deviation: _builtins.float = ...,
+        finals: _builtins.int = ...,
+        earlier_date: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deviation", b"deviation", "earlier_date", b"earlier_date", "finals", b"finals", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TeamKnowledge: _TypeAlias = TeamKnowledge  # noqa: Y015
 
 @_typing.final
 class TotalForecast(_message.Message):

@@ -13,8 +13,10 @@ from dejavu_models.types import (
     Explanation,
     Forecast,
     SimilarGame,
+    TeamKnowledge,
     TotalForecast,
 )
+from dejavu_server.api.converters.reliability import knowledge_text
 
 _MODE_VALUES = {mode: forecast_pb2.AdaptationMode.Value(f"ADAPTATION_MODE_{mode.name}") for mode in AdaptationMode}
 
@@ -35,6 +37,10 @@ def add_parts(
         message.quantiles.add(level=each.level, value=each.value)
     if forecast.ratings_date is not None:
         message.ratings_date = forecast.ratings_date.isoformat()
+    if forecast.teams_known:
+        home, away = forecast.teams_known
+        _put_team_known(message.home_known, message.home_team, home)
+        _put_team_known(message.away_known, message.away_team, away)
     if explanation and forecast.explanation is not None:
         message.explanation.CopyFrom(_explanation_message(forecast.explanation, forecast, course_of))
     if forecast.adaptation is not None:
@@ -45,6 +51,13 @@ def add_parts(
         message.expected_margin_terms.CopyFrom(_margin_terms_message(forecast.expected_margin_terms))
     if forecast.total is not None:
         message.total.CopyFrom(_total_message(forecast.total, distribution=distribution))
+
+
+def _put_team_known(message: forecast_pb2.TeamKnowledge, team: str, known: TeamKnowledge) -> None:
+    message.deviation, message.finals = known.deviation, known.finals
+    if known.earlier_date is not None:
+        message.earlier_date = known.earlier_date.isoformat()
+    message.text = knowledge_text(team, known)
 
 
 def _total_message(total: TotalForecast, *, distribution: bool) -> forecast_pb2.TotalForecast:

@@ -9,8 +9,8 @@ from typing import Final
 from dejavu.v1 import forecast_pb2
 from dejavu_feed.off_season import playing_days
 from dejavu_models.betting import PLAUSIBLE_OVERROUNDS, MarketAnswer, fair_probability
-from dejavu_models.ratings import are_usable, ratings_warnings
-from dejavu_models.types import Horizon, ModelInfo, WarningReason
+from dejavu_models.ratings import OPENING_DEVIATION, are_known, are_usable, ratings_warnings
+from dejavu_models.types import Forecast, Horizon, ModelInfo, TeamKnowledge, WarningReason
 from dejavu_server.records import IssuedForecast
 
 _WARNING_VALUES = {
@@ -20,6 +20,8 @@ _WARNING_VALUES = {
 _MOST_NAMED: Final = 5
 """Teams up to which a warning about a model names them."""
 
+_NO_STAKE_YET: Final = "no stake until both teams are known as well as in a usual December"
+
 _THEN: Final = {Horizon.HALFTIME: "leads at the half", Horizon.FINAL: "wins"}
 
 
@@ -27,7 +29,9 @@ def forecast_warnings(issued: IssuedForecast) -> list[forecast_pb2.Warning]:
     """Returns the warnings of an issued forecast."""
     forecast = issued.forecast
     return [
-        warning_message(
+        _little_known(issued, forecast, "the interval allows for it")
+        if reason is WarningReason.TEAM_LITTLE_KNOWN
+        else warning_message(
             reason,
             issued.day,
             forecast.ratings_date,
@@ -42,7 +46,9 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
     """Returns the warnings of the evaluation of a market that was sent with a forecast."""
     warnings = []
     weighed_by = issued.market_forecast or issued.forecast
-    if answer.unrated:
+    if answer.unrated and weighed_by.expected_margin is not None and not are_known(weighed_by.teams_known):
+        warnings.append(_little_known(issued, weighed_by, _NO_STAKE_YET))
+    elif answer.unrated:
         # The record does not have the forecast that weighed a market anew, so RATINGS_OUTDATED may be missing there.
         ahead = WarningReason.RATINGS_AHEAD in weighed_by.warnings
         reason = WarningReason.RATINGS_AHEAD if ahead else WarningReason.RATINGS_OUTDATED
@@ -74,7 +80,9 @@ def market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[foreca
 def total_market_warnings(issued: IssuedForecast, answer: MarketAnswer) -> list[forecast_pb2.Warning]:
     """Returns the warnings of the evaluation of a market of total points that was sent with a forecast."""
     warnings, total = [], issued.forecast.total
-    if answer.unrated:
+    if answer.unrated and total is not None and total.expected_total is not None:
+        warnings.append(_little_known(issued, issued.forecast, _NO_STAKE_YET))
+    elif answer.unrated:
         text = "what the ratings know of the totals of these teams is too old, and not used; no stake"
         warnings.append(forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_RATINGS_OUTDATED, text=text))
     elif total is not None and total.expected_total is None:
@@ -102,6 +110,20 @@ def model_warnings(info: ModelInfo, today: date) -> list[forecast_pb2.Warning]:
         end = f"{ends[-1]}" + " or before" * (len(ends) > 1)
         warnings.append(_outdated(f"{_and(teams)}, with no final since a gap,", end, today))
     return warnings
+
+
+def knowledge_text(team: str, known: TeamKnowledge) -> str:
+    """Says how well a team is known: BOS: June 2023 and 2 finals, hardly known."""
+    finals = f"{known.finals or 'no'} final{'' if known.finals == 1 else 's'}"
+    since = finals if known.earlier_date is None else f"{known.earlier_date:%B %Y} and {finals}"
+    how = "well" if are_known([known]) else "hardly" if known.deviation > OPENING_DEVIATION else "partly"
+    return f"{team}: {since}, {how} known"
+
+
+def _little_known(issued: IssuedForecast, weighed_by: Forecast, consequence: str) -> forecast_pb2.Warning:
+    teams = zip((issued.home_team, issued.away_team), weighed_by.teams_known, strict=False)
+    little = "; ".join(knowledge_text(team, known) for team, known in teams if not are_known([known]))
+    return forecast_pb2.Warning(reason=forecast_pb2.WARNING_REASON_TEAM_LITTLE_KNOWN, text=f"{little}: {consequence}")
 
 
 def warning_message(

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from dejavu_models.betting import Market, MarketAnswer, MarketSideAnswer, StakingPolicy, evaluate_market
+from dejavu_models.ratings import are_known
 from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon
 from dejavu_models.uncertainty.conformal import THRESHOLDS
 from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES, NORMAL
@@ -100,8 +101,10 @@ def _difference(expected: MarketAnswer | MarketSideAnswer, given: MarketAnswer |
 
 def _forecast_fault(issued: IssuedForecast, market: Market, answer: MarketAnswer) -> str | None:
     forecast = issued.forecast
-    if answer.unrated and (forecast.expected_margin is not None or forecast.ratings_date is None):
-        return "it says that the teams' ratings were not used, which the forecast does not"
+    known = forecast.expected_margin is not None and are_known(forecast.teams_known)
+    if answer.unrated is not (forecast.ratings_date is not None and not known):
+        found, expected = ("known too little", "known") if answer.unrated else ("known", "known too little")
+        return f"it counts the teams as {found}, where the forecast's ratings have them as {expected}"
     bounds = _Bounds.of(forecast, issued.pattern.last)
     above, at = math.floor(market.line) + 1, math.ceil(market.line)
     for name, differential, probability in (

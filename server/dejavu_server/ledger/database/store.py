@@ -237,7 +237,10 @@ class _EntryBatch:
             raise ValueError("no market, or no evaluation of it")
         # The model may have learned since the forecast was recorded, or been loaded with other settings.
         old, new, answer = stored.forecast, requested.forecast, requested.forecast.market
-        same = (old.home_lead_probability, old.distribution) == (new.home_lead_probability, new.distribution)
+        same = all(
+            getattr(old, name) == getattr(new, name)
+            for name in ("home_lead_probability", "distribution", "teams_known")
+        )
         changed = None if same else new.calibration_sequence
         payload = codec.market_payload(stored.sequence, requested.market, answer, changed)
         self._entry(codec.MARKET, payload, 0, requested.recorded_by)

@@ -8,7 +8,15 @@ from typing import Any, Final
 
 from dejavu_common.clock import microseconds
 from dejavu_feed.pattern import LastScore, Side
-from dejavu_models.types import ExpectedMarginTerms, Forecast, Horizon, Interval, TotalForecast, WarningReason
+from dejavu_models.types import (
+    ExpectedMarginTerms,
+    Forecast,
+    Horizon,
+    Interval,
+    TeamKnowledge,
+    TotalForecast,
+    WarningReason,
+)
 from dejavu_server.ledger.entries.explanations import (
     ADAPTATION,
     EXPLANATION,
@@ -42,6 +50,12 @@ _TERMS: Final = Layout(
     Member("strength_difference", Kind.NUMBER),
 )
 
+_TEAM_KNOWN: Final = Layout(
+    Member("deviation", Kind.NUMBER),
+    Member("earlier_date", Kind.VALUE, convert=date.isoformat, any=True),
+    Member("finals", Kind.INTEGER),
+)
+
 _TOTAL: Final = Layout(
     Member("distribution", Kind.NUMBERS),
     Member("expected_total", Kind.NUMBER, null=True),
@@ -70,6 +84,7 @@ FORECAST_MEMBERS: Final = (
     Member("finals_since", Kind.INTEGER, "forecast.finals_since", when="forecast.ratings_date"),
     Member("outdated_teams", Kind.VALUE, "forecast.outdated_teams", any=True),
     Member("ratings_date", Kind.VALUE, "forecast.ratings_date", convert=date.isoformat, any=True),
+    Member("teams_known", Kind.OBJECTS, "forecast.teams_known", _TEAM_KNOWN, any=True),
     Member("total", Kind.OBJECT, "forecast.total", _TOTAL, any=True),
     Member("warnings", Kind.VALUE, "forecast.warnings", convert=lambda found: [each.value for each in found], any=True),
 )
@@ -98,7 +113,13 @@ def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, expl
         outdated_teams=tuple(value.get("outdated_teams", ())),
         expected_margin_terms=optional(_read_terms, value.get("expected_margin_terms")),
         total=optional(_read_total, value.get("total")),
+        teams_known=tuple(map(_read_team_known, value.get("teams_known", ()))),
     )
+
+
+def _read_team_known(value: dict[str, Any]) -> TeamKnowledge:
+    earlier = optional(date.fromisoformat, value.get("earlier_date"))
+    return TeamKnowledge(value["deviation"], value["finals"], earlier)
 
 
 def _read_total(value: dict[str, Any]) -> TotalForecast:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders import release_0_1_0
 from tests.support.builders.calls import GAME, PATTERN
-from tests.support.builders.issued_forecasts import TOTAL
+from tests.support.builders.issued_forecasts import TEAMS_KNOWN, TOTAL
 from tests.support.fakes.every_minute_model import HOME_EDGE, EveryMinuteForecaster
 
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
@@ -289,13 +289,16 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
 
 def test_every_field_of_the_contract_s_forecast_is_set() -> None:
     forecast = replace(issued().forecast, ratings_date=date(2025, 12, 31), finals_since=3)
-    forecast = replace(forecast, warnings=tuple(WarningReason), total=TOTAL)
+    forecast = replace(forecast, warnings=tuple(WarningReason), total=TOTAL, teams_known=TEAMS_KNOWN)
     scored = replace(issued(), total_points=9, last_score=LastScore(Side.HOME, 7))
     late = replace(scored, late=LateReason.TIME, forecast=forecast, arm="challenger")
     message = prediction.forecast_message(late, explanation=True, distribution=True)
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name)
     assert [value for _, value in message.expected_margin_terms.ListFields()] == [1.1, 2.7, -1.3, 0.4, 0.9, True]
     assert [value for _, value in message.total.ListFields()] == [105.3, 92.0, 119.0, 221.7, [*TOTAL.distribution]]
+    texts = (message.home_known.text, message.away_known.text)
+    assert texts == ("BKN: June 2023 and 2 finals, hardly known", "GSW: 16 finals, well known")
+    assert [value for _, value in message.home_known.ListFields()] == [3.61, 2, "2023-06-12", texts[0]]
     adaptation = message.adaptation
     assert {field.name for field, _ in adaptation.ListFields()} == set(adaptation.DESCRIPTOR.fields_by_name)
     explanation = message.explanation

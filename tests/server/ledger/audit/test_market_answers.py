@@ -16,7 +16,8 @@ from tests.support.builders.issued_forecasts import issued
 from tests.support.harness.laws import examples
 
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, RiskLevel, StakingPolicy, evaluate_market, risk_of
-from dejavu_models.types import AdaptationMode, Horizon, MarginSource
+from dejavu_models.ratings import DECEMBER_DEVIATION
+from dejavu_models.types import AdaptationMode, Horizon, MarginSource, TeamKnowledge
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.game_distribution import ConformalGame, GameDistribution
@@ -36,6 +37,7 @@ SIDE_FIELDS = (
     "kelly_fraction",
     "stake_fraction",
 )
+WIDENINGS = st.just(1.0) | st.floats(1.0, 1.5)
 
 
 def fitted(seed: int, games: int, horizon: Horizon, *, spread: float = 12.0, min_cell: int = 40) -> Any:
@@ -59,11 +61,12 @@ def asked(
     point: float,
     lead: float,
     radii: tuple[float, ...] | None = None,
+    widening: float = 1.0,
     policy: StakingPolicy | None = None,
 ) -> tuple[IssuedForecast, Market, MarketAnswer]:
     """Like `recorded`, from a distribution around a point forecast."""
     game = ConformalGame(distribution, point, lead)
-    return recorded(game, horizon, market, point=point, lead=lead, radii=radii, policy=policy)
+    return recorded(game, horizon, market, point=point, lead=lead, radii=radii, widening=widening, policy=policy)
 
 
 def recorded(
@@ -74,11 +77,12 @@ def recorded(
     point: float,
     lead: float,
     radii: tuple[float, ...] | None = None,
+    widening: float = 1.0,
     policy: StakingPolicy | None = None,
 ) -> tuple[IssuedForecast, Market, MarketAnswer]:
     """Returns a forecast from a distribution, with a market and its answer, all as read back from a ledger."""
     adapter = None if radii is None else cast("Any", SimpleNamespace(map=ScoreMap(radii)))
-    made = IssuedDistribution(game, None if radii is None else AdaptationMode.ON, adapter)
+    made = IssuedDistribution(game, None if radii is None else AdaptationMode.ON, adapter, widening)
     plain = issued(pattern=(0.0, lead), horizon=horizon, point=point)
     explanation = plain.forecast.explanation
     assert explanation is not None
@@ -123,6 +127,7 @@ def cases(draw: st.DrawFn) -> tuple[IssuedForecast, Market, MarketAnswer]:
         point=draw(st.floats(-25, 25)),
         lead=draw(st.integers(-30, 30) | st.floats(-30, 30)),
         radii=None if radii is None else tuple(radii),
+        widening=draw(WIDENINGS),
         policy=StakingPolicy(
             model_share=draw(st.floats(0.0, 1.0)),
             kelly_fraction=draw(st.floats(0.001, 1.0)),
@@ -155,16 +160,18 @@ WHOLE_NUMBERS = symmetric_calibration()
     gain=st.floats(-9, 9),
     half_points=st.integers(-60, 60),
     radii=st.none() | st.lists(st.floats(0.01, 6.0), min_size=len(TARGETS), max_size=len(TARGETS)).map(tuple),
+    widening=WIDENINGS,
 )
 def test_an_answer_of_a_model_of_whole_numbers_follows_from_the_forecast_and_from_no_other(
-    situation: Situation, lead: int, gain: float, half_points: int, radii: tuple[float, ...] | None
+    situation: Situation, lead: int, gain: float, half_points: int, radii: tuple[float, ...] | None, widening: float
 ) -> None:
     market = Market(half_points / 2, 1.9, 1.95)
     answers = []
     for ahead in (0, 30):
         point = lead + gain + ahead
         game = WHOLE_NUMBERS.game(situation, point, lead + ahead, 2.0)
-        answers.append(recorded(game, situation.horizon, market, point=point, lead=lead + ahead, radii=radii))
+        made = recorded(game, situation.horizon, market, point=point, lead=lead + ahead, radii=radii, widening=widening)
+        answers.append(made)
     assert [fault_of(*case) for case in answers] == [None, None]
     (close, _, _), (_, _, far) = answers
     if close.forecast.home_lead_probability < 0.9 and abs(half_points) <= 2:
@@ -242,8 +249,16 @@ def test_that_ratings_were_not_used_cannot_be_hidden_nor_made_up() -> None:
     )
     assert fault_of(unrated, market, refused) is None
     assert fault_of(unrated, market, replace(refused, unrated=False)) is not None
-    fault = fault_of(replace(forecast, forecast=rated), market, refused)
-    assert fault == "it says that the teams' ratings were not used, which the forecast does not"
+    assert fault_of(unrated, market, staked) is not None
+    known = replace(forecast, forecast=rated)
+    fault = "it counts the teams as known too little, where the forecast's ratings have them as known"
+    assert fault_of(known, market, refused) == fault
+    # A team that is used and hardly known has no stake either.
+    for deviation, right, wrong in ((DECEMBER_DEVIATION, staked, refused), (2.56, refused, staked)):
+        teams = (TeamKnowledge(2.0, 25), TeamKnowledge(deviation, 18, date(2026, 6, 15)))
+        known = replace(forecast, forecast=replace(rated, teams_known=teams))
+        assert fault_of(known, market, right) is None
+        assert fault_of(known, market, wrong) is not None
 
 
 @pytest.mark.parametrize("horizon", list(Horizon))

@@ -14,7 +14,14 @@ from tests.support.builders.issued_forecasts import TOTAL, issued
 
 from dejavu_feed.pattern import LastScore, Side
 from dejavu_models.native import native
-from dejavu_models.types import Adaptation, AdaptationMode, ExpectedMarginTerms, Interval, WarningReason
+from dejavu_models.types import (
+    Adaptation,
+    AdaptationMode,
+    ExpectedMarginTerms,
+    Interval,
+    TeamKnowledge,
+    WarningReason,
+)
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.canonical_json import dumps
 from dejavu_server.ledger.entries.layout import ITSELF, Kind, Layout, Member
@@ -25,6 +32,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**6), 10**6)
 codes = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 days = st.dates()
+teams_known = st.builds(TeamKnowledge, numbers, st.integers(0, 100), st.none() | days)
 terms = st.builds(ExpectedMarginTerms, numbers, numbers, numbers, numbers, numbers, st.booleans())
 intervals = st.tuples(st.floats(-50, 50), st.floats(0, 50)).map(lambda ends: Interval(ends[0], ends[0] + ends[1]))
 adaptations = st.builds(
@@ -57,6 +65,7 @@ def forecasts(draw: st.DrawFn) -> IssuedForecast:
         warnings=tuple(draw(st.lists(st.sampled_from(WarningReason)))),
         outdated_teams=tuple(draw(st.lists(codes, max_size=2))),
         total=draw(st.sampled_from([None, TOTAL, replace(TOTAL, expected_total=None)])),
+        teams_known=tuple(draw(st.lists(teams_known, max_size=2))),
     )
     return replace(
         one,

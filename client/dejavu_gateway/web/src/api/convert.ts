@@ -51,7 +51,7 @@ export function forecast(json: ForecastJson): Forecast {
     expires: time(json.expiresTime),
     late: (json.late ?? "LATE_REASON_UNSPECIFIED") !== "LATE_REASON_UNSPECIFIED",
     expectedMargin: optional(json.expectedMargin),
-    ratingsDate: json.ratingsDate ?? "",
+    known: [json.homeKnown, json.awayKnown].flatMap((team) => team?.text ?? []),
     warnings: (json.warnings ?? []).map((warning) => warning.text ?? ""),
     lead: explanation ? num(explanation.baselinePrediction) : undefined,
     similar: (explanation?.similarGames ?? []).map((game) => ({

@@ -71,9 +71,7 @@ export function Scoreboard(props: { history: History; moment: Moment }) {
               <dt>{said.expected}</dt>
               <dd>
                 <strong>{lead(forecast().expectedMargin as number, home(), away())}</strong>
-                <Show when={forecast().ratingsDate}>
-                  <span class="sub">{said.ratings(forecast().ratingsDate)}</span>
-                </Show>
+                <For each={forecast().known}>{(team) => <span class="sub">{team}</span>}</For>
               </dd>
             </div>
           )}

@@ -47,7 +47,8 @@ export interface Forecast extends Teams {
   revision: number;
   late: boolean;
   expectedMargin: number | undefined;
-  ratingsDate: string;
+  /** How well the ratings know both teams, in words; empty if they were not asked. */
+  known: string[];
   warnings: string[];
   /** Differential at the end of `minute`; unknown without an explanation. */
   lead: number | undefined;

@@ -1,0 +1,216 @@
+"""How well the ratings know a team: how much of its strength rests on games of this season, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dejavu_models.betting import Market, TotalMarket
+from dejavu_models.forecast_query import ForecastQuery, ScorePattern
+from dejavu_models.forecaster import Forecaster
+from dejavu_models.live_ratings import KNOWN_GAMES, GameResult, RatedSchedule
+from dejavu_models.online_state import INITIAL, OnlineState
+from dejavu_models.point.linear import MARGIN_SLOPE
+from dejavu_models.ratings import DECEMBER_DEVIATION, OPENING_DEVIATION, USUAL_VARIANCES
+from dejavu_models.registry.bundle import load_bundle
+from dejavu_models.registry.registry import default_bundle
+from dejavu_models.team_filter import CODES
+from dejavu_models.types import AdaptationMode, Forecast, Horizon, MarginSource, WarningReason
+from dejavu_models.uncertainty.adaptive import Tracker
+from dejavu_models.uncertainty.conformal_scores import NORMAL
+
+JUNE = date(2023, 6, 12)
+"""Date of the newest final that the ratings of the shipped bundle know."""
+PATTERN = ScorePattern((2.0, 3.0, 5.0, 1.0, 2.0, 4.0))
+QUERY = ForecastQuery(PATTERN, Horizon.FINAL, 0.05, "BOS", "LAL")
+MARKET = Market(0.5, 2.4, 1.6)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Forecaster:
+    return load_bundle(default_bundle())
+
+
+@pytest.fixture
+def shipped(bundle: Forecaster) -> Iterator[Forecaster]:
+    yield bundle
+    bundle.update(INITIAL)
+
+
+def after_rounds(start: RatedSchedule, season: int, first: date, rounds: int, days: int = 2) -> RatedSchedule:
+    """Returns the state after games of all teams, every few days."""
+    for number in range(rounds):
+        day = first + timedelta(days * number)
+        codes = [CODES[0], *(CODES[1 + (index + number) % 29] for index in range(29))]
+        for one, other in zip(codes[:15], codes[:14:-1], strict=True):
+            home, away = (one, other) if number % 2 else (other, one)
+            start = start.after(GameResult(home, away, season, day, 3.0, total=220.0))
+    return start
+
+
+AFTER_GAP = date(2024, 6, 5)
+
+
+def after_gap(shipped: Forecaster) -> RatedSchedule:
+    """Returns the state after ten games of each team, and one of June."""
+    ratings = after_rounds(shipped.bundled_ratings, 2024, date(2023, 10, 24), KNOWN_GAMES)
+    return ratings.after(GameResult("BOS", "LAL", 2024, AFTER_GAP - timedelta(1), 3.0))
+
+
+def asked(shipped: Forecaster, ratings: RatedSchedule, day: date | None, **fields: Any) -> Forecast:
+    shipped.update(OnlineState(9, ratings=ratings.ratings, schedule=ratings.schedule, totals=ratings.totals))
+    return shipped.forecast(replace(QUERY, game_date=day, **fields))
+
+
+def without_knowledge(shipped: Forecaster, forecast: Forecast, **fields: Any) -> Forecast:
+    """Returns the forecast with the same margin, given by the caller."""
+    return shipped.forecast(replace(QUERY, pregame_margin=forecast.expected_margin, **fields))
+
+
+@pytest.mark.parametrize("finals", [1, 2, 5])
+def test_some_finals_do_not_make_ratings_of_june_2023_those_of_november_2026(shipped: Forecaster, finals: int) -> None:
+    ratings = shipped.bundled_ratings
+    for number in range(finals):
+        ratings = ratings.after(GameResult("BOS", "LAL", 2027, date(2026, 11, 22) + timedelta(number), 5.0))
+    forecast = asked(shipped, ratings, date(2026, 11, 28), market=MARKET, record=True)
+    assert [(known.finals, known.earlier_date) for known in forecast.teams_known] == [(finals, JUNE)] * 2
+    assert min(known.deviation for known in forecast.teams_known) > OPENING_DEVIATION
+    assert forecast.warnings == (WarningReason.TEAM_LITTLE_KNOWN,)
+    assert forecast.market is not None
+    assert forecast.market.unrated
+    assert (forecast.market.side, forecast.market.stake) == (None, 0.0)
+    given_margin = without_knowledge(shipped, forecast, record=True)
+    assert forecast.distribution[0] < given_margin.distribution[0]
+    assert forecast.distribution[-1] > given_margin.distribution[-1]
+    assert abs(forecast.home_lead_probability - 0.5) < abs(given_margin.home_lead_probability - 0.5)
+
+
+def test_a_usual_season_goes_from_partly_to_well_known_by_december(shipped: Forecaster) -> None:
+    """Without a warning, and with a stake from then on."""
+    seen = []
+    for rounds in (0, 5, 10, 30):
+        ratings = after_rounds(shipped.bundled_ratings, 2024, date(2023, 10, 24), rounds)
+        day = date(2023, 10, 24) + timedelta(2 * rounds)
+        forecast = asked(
+            shipped, ratings, day, market=MARKET, total_points=30, total_market=TotalMarket(220.5, 1.9, 1.9)
+        )
+        assert forecast.warnings == ()
+        assert forecast.market is not None
+        assert forecast.total is not None
+        assert forecast.total.market is not None
+        home, _ = forecast.teams_known
+        assert (home.finals, home.earlier_date) == (rounds, JUNE)
+        for market in (forecast.market, forecast.total.market):
+            assert market.unrated is (home.deviation > DECEMBER_DEVIATION)
+            assert not (market.unrated and market.stake)
+        seen.append((home.deviation, forecast.market.unrated))
+    assert all(one > other for (one, _), (other, _) in pairwise(seen))
+    assert [unrated for _, unrated in seen] == [True, True, True, False]
+
+
+def test_teams_that_are_known_as_usual_have_the_distribution_of_a_given_margin_to_the_last_bit(
+    shipped: Forecaster,
+) -> None:
+    ratings = after_rounds(shipped.bundled_ratings, 2024, date(2023, 10, 24), 30)
+    forecast = asked(shipped, ratings, date(2023, 12, 24), record=True, quantile_levels=(0.1, 0.9))
+    same = without_knowledge(shipped, forecast, record=True, quantile_levels=(0.1, 0.9))
+    for name in ("interval", "distribution", "home_lead_probability", "quantiles"):
+        assert getattr(forecast, name) == getattr(same, name)
+
+
+def test_a_given_margin_says_nothing_of_the_teams_but_for_the_total(shipped: Forecaster) -> None:
+    ratings = shipped.bundled_ratings.after(GameResult("BOS", "LAL", 2027, date(2026, 11, 22), 5.0, total=220.0))
+    day, total = date(2026, 11, 28), {"total_points": 30, "total_market": TotalMarket(220.5, 2.6, 1.6)}
+    alone = asked(shipped, ratings, day, pregame_margin=3.0, market=MARKET)
+    assert alone.teams_known == ()
+    both = asked(shipped, ratings, day, pregame_margin=3.0, market=MARKET, **total)
+    assert [known.finals for known in both.teams_known] == [1, 1]
+    for forecast in (alone, both):
+        assert forecast.market is not None
+        assert not forecast.market.unrated
+        assert forecast.warnings == ()
+    assert both.total is not None
+    assert both.total.expected_total is not None
+    assert both.total.market is not None
+    assert both.total.market.unrated
+
+
+def test_each_team_has_its_own_finals(shipped: Forecaster) -> None:
+    """Results of others make a team neither better known nor known up to a later day."""
+    ratings = shipped.bundled_ratings
+    for season in (2024, 2025, 2026, 2027):
+        for number in range(30):
+            day = date(season - 1, 10, 24) + timedelta(number)
+            ratings = ratings.after(GameResult("LAL", "DEN", season, day, 5.0))
+    boston, lakers = asked(shipped, ratings, date(2026, 11, 25)).teams_known
+    assert (boston.finals, boston.earlier_date) == (0, JUNE)
+    assert boston.deviation > OPENING_DEVIATION
+    assert (lakers.finals, lakers.earlier_date) == (30, date(2025, 11, 22))
+    assert lakers.deviation < boston.deviation - 0.5
+
+
+def test_the_variance_beyond_the_usual_one_widens_the_distribution(shipped: Forecaster) -> None:
+    """Results were missing for months, but each team has the games that make its margin count as known."""
+    ratings, levels = after_gap(shipped), (0.1, 0.5, 0.9)
+    forecast = asked(shipped, ratings, AFTER_GAP, record=True, quantile_levels=levels)
+    same = without_knowledge(shipped, forecast, record=True, quantile_levels=levels)
+    scores = [NORMAL.inv_cdf(each.home_lead_probability) for each in (same, forecast)]
+    state = ratings.ratings.filter
+    variance = state.predict(2024, np.datetime64(AFTER_GAP)).expected("BOS", "LAL")[1] - state.settings.noise
+    slope = shipped.models.linear.coefficients[1, len(PATTERN.differentials)][1, MARGIN_SLOPE]
+    added = slope**2 * (variance - USUAL_VARIANCES[MarginSource.KNOWN])
+    assert added > 10
+    spread = (same.quantiles[2].value - same.quantiles[0].value) / (2 * NORMAL.inv_cdf(0.9))
+    assert (scores[0] / scores[1]) ** 2 - 1 == pytest.approx(added / spread**2, rel=0.1)
+    assert forecast.quantiles[1] == same.quantiles[1]
+    assert forecast.point == same.point
+    assert forecast.interval.lower < same.interval.lower
+    assert forecast.interval.upper > same.interval.upper
+    assert all(value.is_integer() for value in forecast.distribution)
+
+
+def test_an_adapted_interval_widens_as_the_static_one_does(shipped: Forecaster) -> None:
+    ratings = after_gap(shipped)
+    tracker = Tracker()
+    for _ in range(100):
+        tracker = tracker.after(2.0)
+    trackers = {(Horizon.FINAL, 0): tracker}
+    for mode in AdaptationMode:
+        shipped.update(OnlineState(9, mode, trackers=trackers, ratings=ratings.ratings, schedule=ratings.schedule))
+        query = replace(QUERY, alpha=0.02, game_date=AFTER_GAP, record=True, quantile_levels=(0.01, 0.99))
+        forecast = shipped.forecast(query)
+        same = shipped.forecast(
+            replace(query, home_team="", away_team="", game_date=None, pregame_margin=forecast.expected_margin)
+        )
+        assert forecast.adaptation is not None
+        assert same.adaptation is not None
+        for name in ("adapted", "static"):
+            wide, narrow = getattr(forecast.adaptation, name), getattr(same.adaptation, name)
+            assert wide.upper - wide.lower > narrow.upper - narrow.lower
+        # The score of an outcome is that in the distribution that was issued, so it does not widen others.
+        assert forecast.static_scores == same.static_scores
+        issued = forecast.adaptation.adapted if mode is AdaptationMode.ON else forecast.adaptation.static
+        assert forecast.interval == issued
+        assert [each.value for each in forecast.quantiles] == [issued.lower, issued.upper]
+
+
+def test_days_of_play_that_were_not_seen_make_teams_less_known_than_a_break(shipped: Forecaster) -> None:
+    """A gap in a season, and whole seasons; so one final afterwards does not make a team well known."""
+    december = after_rounds(shipped.bundled_ratings, 2024, date(2023, 10, 24), 30)
+
+    def deviation(season: int, day: date) -> float:
+        after = december.after(GameResult("BOS", "LAL", season, day, 5.0))
+        return asked(shipped, after, day + timedelta(1)).teams_known[0].deviation
+
+    in_time, late = deviation(2024, date(2023, 12, 27)), deviation(2024, date(2024, 4, 1))
+    one, two, three = (deviation(season, date(season - 1, 10, 25)) for season in (2025, 2026, 2027))
+    assert in_time < DECEMBER_DEVIATION < late < three
+    assert in_time < one < two < three
+    # Each season that passes carries about half of a strength, so old games soon say nothing.
+    assert three - two < two - one

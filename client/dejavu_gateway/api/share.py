@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Final
-from xml.sax.saxutils import escape
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -43,7 +42,7 @@ async def share_image(request: Request) -> Response:
     if shown is None:
         at = f" up to minute {minute}" if minute else ""
         raise not_found(f"no forecast of the end of game {game_id}{at} is recorded")
-    return await content_response(request, drawn(shown).encode(), "image/svg+xml", "no-cache", _SHOWN_BY_OTHERS)
+    return await content_response(request, drawn(shown), "image/svg+xml", "no-cache", _SHOWN_BY_OTHERS)
 
 
 def prediction_at(history: list[RecordedPrediction], minute: int) -> RecordedPrediction | None:
@@ -57,7 +56,7 @@ def prediction_at(history: list[RecordedPrediction], minute: int) -> RecordedPre
     return max(until, key=lambda each: (each.forecast.elapsed_minutes, each.forecast.sequence), default=None)
 
 
-def drawn(prediction: RecordedPrediction) -> str:
+def drawn(prediction: RecordedPrediction) -> bytes:
     """Returns the image, SVG: the margin so far, the fan to the end, and the chance of the home team."""
     forecast, pattern = prediction.forecast, [0.0, *prediction.pattern]
     bands = [(*band(prediction, share), color) for share, color in _BANDS]
@@ -72,40 +71,76 @@ def drawn(prediction: RecordedPrediction) -> str:
         return (TOP + BOTTOM) / 2 - (BOTTOM - TOP) / 2 * points / reach
 
     now, lead = len(pattern) - 1, pattern[-1]
-    start = f"{x(now):.1f},{y(lead):.1f}"
-    fans = [
-        f'<polygon points="{start} {x(MINUTES):.1f},{y(high):.1f} {x(MINUTES):.1f},{y(low):.1f}" fill="{color}"/>'
-        for low, high, color in bands
-    ]
-    course = " ".join(f"{x(minute):.1f},{y(points):.1f}" for minute, points in enumerate(pattern))
-    marks = [_line(x(minute), TOP, x(minute), BOTTOM, "#e3e8ee") for minute in (12, 24, 36, 48)]
-    marks += [
-        _text(x(a + 6), BOTTOM + 32, f"Q{number}", 22) for number, (a, _) in enumerate(pairwise(range(0, 60, 12)), 1)
-    ]
-    home, away = escape(forecast.home_team or "home"), escape(forecast.away_team or "away")
+    home, away = printable(forecast.home_team or "home"), printable(forecast.away_team or "away")
     chance = round(100 * forecast.home_lead_probability)
     ends = f"{signed(forecast.interval_lower, 0)} … {signed(forecast.interval_upper, 0)}"
     share = f"{100 * forecast.coverage_probability:.0f} %"
-    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
-    label = f'role="img" aria-label="{away} at {home}: {home} wins with {chance} %"'
-    return "".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} {label} font-family="system-ui, sans-serif">',
-            f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{_BACKGROUND}"/>',
-            _text(LEFT, 80, f"{away} @ {home}", 52, _INK, "start", 700),
-            _text(LEFT, 126, f"after {now} minutes: {home} {signed(lead, 0)}", 28, _QUIET, "start"),
-            _text(RIGHT, 80, f"{home} wins {chance} %", 52, _INK, "end", 700),
-            _text(RIGHT, 126, f"end {signed(forecast.point_forecast)}, {share} in {ends}", 28, _QUIET, "end"),
-            *marks,
-            _line(LEFT, y(0), RIGHT, y(0), "#9aa5b1"),
-            *fans,
-            _line(x(now), y(lead), x(MINUTES), y(forecast.point_forecast), _INK, 3),
-            f'<polyline points="{course}" fill="none" stroke="{_INK}" stroke-width="5" stroke-linejoin="round"/>',
-            f'<circle cx="{x(now):.1f}" cy="{y(lead):.1f}" r="8" fill="{_INK}"/>',
-            _outcome(prediction, x(MINUTES), y),
-            "</svg>",
-        ]
-    )
+
+    image = _Image(f"{away} at {home}: {home} wins with {chance} %")
+    image.text(LEFT, 80, f"{away} @ {home}", 52, _INK, "start", 700)
+    image.text(LEFT, 126, f"after {now} minutes: {home} {signed(lead, 0)}", 28, _QUIET, "start")
+    image.text(RIGHT, 80, f"{home} wins {chance} %", 52, _INK, "end", 700)
+    image.text(RIGHT, 126, f"end {signed(forecast.point_forecast)}, {share} in {ends}", 28, _QUIET, "end")
+    for minute in (12, 24, 36, 48):
+        image.line(x(minute), TOP, x(minute), BOTTOM, "#e3e8ee")
+        image.text(x(minute - 6), BOTTOM + 32, f"Q{minute // 12}", 22)
+    image.line(x(0), y(0), x(MINUTES), y(0), "#9aa5b1")
+    start = (x(now), y(lead))
+    for low, high, color in bands:
+        image.add("polygon", points=_points(start, (x(MINUTES), y(high)), (x(MINUTES), y(low))), fill=color)
+    image.line(*start, x(MINUTES), y(forecast.point_forecast), _INK, 3)
+    course = _points(*((x(minute), y(points)) for minute, points in enumerate(pattern)))
+    image.add("polyline", points=course, fill="none", stroke=_INK, stroke_width=5, stroke_linejoin="round")
+    image.add("circle", cx=start[0], cy=start[1], r=8, fill=_INK)
+    if prediction.HasField("outcome"):
+        actual = y(prediction.outcome.differential)
+        image.add("circle", cx=x(MINUTES), cy=actual, r=10, fill=_BACKGROUND, stroke=_INK, stroke_width=4)
+    return image.svg()
+
+
+class _Image:
+    """An SVG of the common size. It is made of elements, never of texts, so that no value can end an attribute.
+
+    Args:
+        label: what it shows, for those who do not see it.
+    """
+
+    def __init__(self, label: str) -> None:
+        size = {"viewBox": f"0 0 {WIDTH} {HEIGHT}", "width": str(WIDTH), "height": str(HEIGHT)}
+        look = {"role": "img", "aria-label": label, "font-family": "system-ui, sans-serif"}
+        self._root = Element("svg", {"xmlns": "http://www.w3.org/2000/svg", **size, **look})
+        self.add("rect", width=WIDTH, height=HEIGHT, fill=_BACKGROUND)
+
+    def svg(self) -> bytes:
+        """Returns the image, in UTF-8."""
+        return tostring(self._root, "unicode").encode()
+
+    def add(self, tag: str, content: str = "", **attributes: str | float) -> None:
+        """Adds an element; lengths are rounded."""
+        shown = {
+            name.replace("_", "-"): f"{value:.1f}" if isinstance(value, float) else str(value)
+            for name, value in attributes.items()
+        }
+        SubElement(self._root, tag, shown).text = content or None
+
+    def line(self, x1: float, y1: float, x2: float, y2: float, color: str, width: int = 2) -> None:
+        """Adds a line."""
+        self.add("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=color, stroke_width=width)
+
+    def text(
+        self, x: float, y: float, text: str, size: int, color: str = _QUIET, anchor: str = "middle", weight: int = 400
+    ) -> None:
+        """Adds a text."""
+        self.add("text", text, x=x, y=y, font_size=size, fill=color, text_anchor=anchor, font_weight=weight)
+
+
+def _points(*points: tuple[float, float]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def printable(text: str) -> str:
+    """Returns a text without characters that XML does not have, or that change the direction of others."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def band(prediction: RecordedPrediction, share: float) -> tuple[float, float]:
@@ -124,23 +159,3 @@ def _quantile(quantiles: Sequence[float], level: float) -> float:
     place = min(max((level - 0.01) / 0.02, 0.0), len(quantiles) - 1.0)
     index = min(int(place), len(quantiles) - 2)
     return float(quantiles[index] + (place - index) * (quantiles[index + 1] - quantiles[index]))
-
-
-def _outcome(prediction: RecordedPrediction, x: float, y: Callable[[float], float]) -> str:
-    if not prediction.HasField("outcome"):
-        return ""
-    actual = y(prediction.outcome.differential)
-    return f'<circle cx="{x:.1f}" cy="{actual:.1f}" r="10" fill="{_BACKGROUND}" stroke="{_INK}" stroke-width="4"/>'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, color: str, width: int = 2) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{color}" stroke-width="{width}"/>'
-
-
-def _text(
-    x: float, y: float, text: str, size: int, color: str = _QUIET, anchor: str = "middle", weight: int = 400
-) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{color}" text-anchor="{anchor}" '
-        f'font-weight="{weight}">{text}</text>'
-    )

@@ -15,7 +15,7 @@ from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictRequest
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ReportOutcomeRequest
 from dejavu_gateway.http.bodies import LARGE_BODY, SMALL_BODY
-from dejavu_gateway.messages.decode import MAX_VIOLATIONS, from_json, from_query, read_json
+from dejavu_gateway.messages.decode import MAX_ITEMS, MAX_VIOLATIONS, from_json, from_query, read_json
 from dejavu_gateway.messages.errors import RequestRefused
 from dejavu_server.api.inference.specification import INPUTS
 
@@ -64,7 +64,7 @@ def test_what_protobuf_writes_is_read_unless_it_is_not_finite(request: PredictRe
             "market.home.american",
             "is given beside decimal; expected one of them",
         ),
-        ({"pattern": [0] * 1001}, "pattern", "1001 elements; expected at most 1000"),
+        ({"pattern": [0] * 1001}, "pattern", "1001 elements; expected at most 500"),
     ],
 )
 def test_a_wrong_field_is_named_with_what_was_expected(value: object, field: str, expected: str) -> None:
@@ -76,7 +76,7 @@ def test_a_wrong_field_is_named_with_what_was_expected(value: object, field: str
 def test_wrong_requests_of_a_batch_are_named_by_index_and_not_without_end() -> None:
     found = refused({"requests": [{"alpha": 0.1}, {"alpha": "x"}, {"pattern": [0, "x"]}]}, PredictBatchRequest)
     assert list(found) == ["requests[1].alpha", "requests[2].pattern[1]"]
-    assert len(refused({"pattern": ["x"] * 1000})) == MAX_VIOLATIONS
+    assert len(refused({"pattern": ["x"] * 100})) == MAX_VIOLATIONS
 
 
 def test_times_are_read_and_refused_by_name() -> None:
@@ -115,7 +115,7 @@ def test_a_body_with_more_values_or_objects_than_any_request_has_is_refused_befo
         b"[" * 70_000,
         b'{"x":0' + b',"x":0' * 30_000 + b"}",
     ):
-        with pytest.raises(RequestRefused, match="has more than 65536 values, 4096 objects or 20480 members"):
+        with pytest.raises(RequestRefused, match="has more than 65536 values, 2048 objects or 10240 members"):
             read_json(body)
 
 
@@ -138,7 +138,7 @@ def test_the_largest_requests_are_read() -> None:
     tensors = {
         "inputs": [{"name": "x", "shape": [1000, 47], "datatype": "FP64", "data": [[-12] * 47] * 1000}, *columns]
     }
-    for body in ({"requests": [plain] * 1000}, tensors):
+    for body in ({"requests": [plain] * MAX_ITEMS}, tensors):
         text = json.dumps(body)
         assert len(text) < LARGE_BODY
         assert read_json(text.encode()) == body

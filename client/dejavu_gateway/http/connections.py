@@ -168,6 +168,7 @@ class HttpConnection(H11Protocol):
 
     def end_now(self, last: bytes) -> None:
         """See `BrowserConnection`."""
+        self._gate.leave(self.transport)
         _end_now(self.transport, last)
 
     async def send_raw(self, chunk: bytes) -> None:
@@ -256,6 +257,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     def end_now(self, last: bytes) -> None:
         """See `BrowserConnection`."""
+        self._gate.leave(self.transport)
         _end_now(self.transport, last)
 
     def data_received(self, data: bytes) -> None:

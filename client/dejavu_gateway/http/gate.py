@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from dejavu_gateway.limits import GatewayLimits, share_of
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import TrustedProxies
+
+NEW_SECONDS: Final = 1.0
+"""Within which the first request of a connection usually comes."""
 
 
 class BrowserConnection(Protocol):
@@ -37,10 +41,11 @@ class BrowserConnection(Protocol):
 
 @dataclass(slots=True)
 class _Admitted:
-    """A connection, whose it is, and since when it has had no fewer unsent bytes."""
+    """A connection, whose it is, since when it is there, and since when it has had no fewer unsent bytes."""
 
     connection: BrowserConnection
     share: str
+    admitted: float
     unsent: int = 0
     since: float = 0.0
 
@@ -71,7 +76,7 @@ class ConnectionGate:
         if limit:
             self._metrics.refused.labels(limit).inc()
             return limit
-        self._admitted[connection.transport] = _Admitted(connection, share)
+        self._admitted[connection.transport] = _Admitted(connection, share, time.monotonic())
         self._addresses[share] += 1
         self._metrics.connections.set(len(self._admitted))
         return ""
@@ -102,19 +107,26 @@ class ConnectionGate:
                 admitted.unsent = size
 
     def _make_room(self, share: str) -> bool:
-        """Drops the oldest connection that waits, of the address that holds most; returns whether there was one.
+        """Drops a connection without a live stream, as those make room for each other; returns whether there was one.
 
-        Live streams make room for each other. A browser whose idle connection was closed opens another one, so that it
-        loses nothing. If none waits, one whose request is being answered goes, but none of an address that holds no
-        more than the new one's.
+        It is the oldest of the address that holds most; one that waits if that has one. A browser whose idle connection
+        was closed opens another one, and loses nothing. One that is new or whose request is being answered stays if its
+        address holds less than the new one's, or is the same.
         """
         others = [each for each in self._admitted.values() if not each.connection.is_stream]
         held = Counter(each.share for each in others)
-        candidates = [each for each in others if each.connection.is_waiting]
-        candidates = candidates or [each for each in others if held[each.share] > held[share] + 1]
+        streams = Counter(each.share for each in self._admitted.values() if each.connection.is_stream)
+        held.update({each: count - 1 for each, count in streams.items()})  # a browser has one beside its requests
+        before = time.monotonic() - NEW_SECONDS
+
+        def waits(each: _Admitted) -> bool:
+            return each.connection.is_waiting and each.admitted < before
+
+        larger = {each for each in held if held[each] >= held[share]} - {share}
+        candidates = [each for each in others if each.share in larger or waits(each)]
         if not candidates:
             return False
-        evicted = max(candidates, key=lambda each: held[each.share]).connection.transport
+        evicted = max(candidates, key=lambda each: (held[each.share], waits(each))).connection.transport
         self.leave(evicted)
         evicted.abort()
         self._metrics.evicted.inc()

@@ -21,14 +21,14 @@ from dejavu_gateway.messages.fields import NUMBERS, JsonField, are_small_numbers
 MAX_VALUES: Final = 65_536
 """Most values of a body; 1000 rows of 47 minutes with all further columns of the Open Inference Protocol have fewer."""
 
-MAX_OBJECTS: Final = 4096
-"""Most objects of a body: a batch of 1000 requests has 4001 if each has a market."""
+MAX_ITEMS: Final = 500
+"""Most elements of a list of a message, such as requests of a batch: half of what the server takes."""
 
-MAX_MEMBERS: Final = 20_480
+MAX_OBJECTS: Final = 2048
+"""Most objects of a body: a batch of the most requests has 2001 if each has a market."""
+
+MAX_MEMBERS: Final = 10_240
 """Most names with values in all objects of a body: such a batch has 19 in each request if all fields are given."""
-
-MAX_ITEMS: Final = 1000
-"""Most elements of a list, as in PredictBatchRequest."""
 
 MAX_VIOLATIONS: Final = 20
 """Most fields that one answer names."""

@@ -1,4 +1,4 @@
-"""JSON and query parameters as requests: each wrong field is named with what was expected."""
+"""JSON and query parameters as requests: each wrong field is named with what was expected. Messages as JSON."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import json
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import MessageToDict
-from hypothesis import assume, given
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.message import Message
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tests.contract.test_messages import messages
+from tests.contract.test_messages import MESSAGES, messages
+from tests.support.harness.laws import examples
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictRequest
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ReportOutcomeRequest
 from dejavu_gateway.http.bodies import LARGE_BODY, SMALL_BODY
 from dejavu_gateway.messages.decode import MAX_ITEMS, MAX_VIOLATIONS, from_json, from_query, read_json
+from dejavu_gateway.messages.encode import to_json
 from dejavu_gateway.messages.errors import RequestRefused
 from dejavu_server.api.inference.specification import INPUTS
 
@@ -197,3 +200,16 @@ def test_a_wrong_parameter_is_named_with_what_was_expected(
         from_query(query, ListPredictionsRequest)
     assert [each.field for each in caught.value.fields] == [field]
     assert expected in caught.value.fields[0].description
+
+
+@pytest.mark.parametrize("cls", MESSAGES, ids=lambda cls: str(cls.DESCRIPTOR.name))
+def test_a_message_is_written_as_protobuf_writes_it(cls: type[Message]) -> None:
+    @settings(max_examples=examples(12))
+    @given(st.data())
+    def same(data: st.DataObject) -> None:
+        message = data.draw(messages(cls))
+        written = json.loads(to_json(message))
+        assert written == MessageToDict(message, always_print_fields_with_no_presence=True)
+        assert ParseDict(written, cls()) == message
+
+    same()

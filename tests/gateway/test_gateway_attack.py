@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
-import psutil
 import pytest
 from tests.gateway.conftest import Site
+from tests.support.processes.costs import MOST_REFERENCES, cpu_seconds, reference_seconds
 from tests.support.processes.gateway import spawned_gateway
 from tests.support.processes.servers import SpawnedServer
 
 from dejavu_common.address import Address
 from dejavu_gateway.http.bodies import LARGE_BODY, SMALL_BODY
-
-MOST_REFERENCES = 4
-"""What a refusal may cost at most, in times of what Python's json takes to read the largest body: 5 ms or so each."""
 
 SLOTS = 200
 STREAMS = 180
@@ -105,21 +101,6 @@ def raw_requests() -> dict[str, bytes]:
     return found
 
 
-def cpu_of(gateway: SpawnedServer) -> float:
-    times = psutil.Process(gateway.process.pid).cpu_times()
-    return times.user + times.system
-
-
-def reference_seconds() -> float:
-    """Returns the CPU time in which Python's json reads the largest body, here and now."""
-    body, best = filled(b"[", b"0", b"]", LARGE_BODY), 1.0
-    for _ in range(5):
-        started = time.process_time()
-        json.loads(body)
-        best = min(best, time.process_time() - started)
-    return best
-
-
 async def refusal(address: Address, request: bytes) -> int:
     """Sends a request; returns the status, 0 if the connection was closed before it was read."""
     reader, writer = await asyncio.open_connection(*address)
@@ -137,10 +118,10 @@ async def refusal(address: Address, request: bytes) -> int:
 
 async def cost(gateway: SpawnedServer, request: bytes, times: int) -> float:
     """Returns the CPU time of a gateway for a request that it refuses, in seconds."""
-    address, before = Address.parse(gateway.address), cpu_of(gateway)
+    address, before = Address.parse(gateway.address), cpu_seconds(gateway.process.pid)
     for _ in range(times):
         assert await refusal(address, request) in {0, 400, 403, 404, 413}
-    return (cpu_of(gateway) - before) / times
+    return (cpu_seconds(gateway.process.pid) - before) / times
 
 
 @pytest.fixture(scope="module")

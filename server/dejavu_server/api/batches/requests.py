@@ -12,7 +12,7 @@ from dejavu_common.yielding import Turns
 from dejavu_server.api.batches.groups import AlikeRequests, alike_requests
 from dejavu_server.api.batches.wire import Span, message_spans
 from dejavu_server.api.converters.prediction import MAX_BATCH, batch_requests
-from dejavu_server.api.interceptors import checked
+from dejavu_server.api.decoding import checked
 
 _REQUESTS: Final = PredictBatchRequest.DESCRIPTOR.fields_by_name["requests"].number
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
@@ -12,7 +13,8 @@ from starlette.responses import Response
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu_client.formatting import signed
+from dejavu_client.formatting import chance, is_last, is_played_out, signed
+from dejavu_common.clock import utc_now
 from dejavu_gateway.api.context import context_of
 from dejavu_gateway.api.games import game_history
 from dejavu_gateway.api.parameters import check_game_id, check_names
@@ -42,7 +44,8 @@ async def share_image(request: Request) -> Response:
     if shown is None:
         at = f" up to minute {minute}" if minute else ""
         raise not_found(f"no forecast of the end of game {game_id}{at} is recorded")
-    return await content_response(request, drawn(shown), "image/svg+xml", "no-cache", _SHOWN_BY_OTHERS)
+    image = drawn(shown, None if minute else utc_now())
+    return await content_response(request, image, "image/svg+xml", "no-cache", _SHOWN_BY_OTHERS)
 
 
 def prediction_at(history: list[RecordedPrediction], minute: int) -> RecordedPrediction | None:
@@ -56,8 +59,13 @@ def prediction_at(history: list[RecordedPrediction], minute: int) -> RecordedPre
     return max(until, key=lambda each: (each.forecast.elapsed_minutes, each.forecast.sequence), default=None)
 
 
-def drawn(prediction: RecordedPrediction) -> bytes:
-    """Returns the image, SVG: the margin so far, the fan to the end, and the chance of the home team."""
+def drawn(prediction: RecordedPrediction, now: datetime | None = None) -> bytes:
+    """Returns the image, SVG: the margin so far, the fan to the end, and the chance of the home team.
+
+    Args:
+        prediction: the forecast.
+        now: current time if it is shown as the newest of its game; None for that of a moment, whatever came after it.
+    """
     forecast, pattern = prediction.forecast, [0.0, *prediction.pattern]
     bands = [(*band(prediction, share), color) for share, color in _BANDS]
     reach = 5 * (
@@ -70,22 +78,20 @@ def drawn(prediction: RecordedPrediction) -> bytes:
     def y(points: float) -> float:
         return (TOP + BOTTOM) / 2 - (BOTTOM - TOP) / 2 * points / reach
 
-    now, lead = len(pattern) - 1, pattern[-1]
+    minutes, lead = len(pattern) - 1, pattern[-1]
     home, away = printable(forecast.home_team or "home"), printable(forecast.away_team or "away")
-    chance = round(100 * forecast.home_lead_probability)
-    ends = f"{signed(forecast.interval_lower, 0)} … {signed(forecast.interval_upper, 0)}"
-    share = f"{100 * forecast.coverage_probability:.0f} %"
+    headline, detail = _words(prediction, home, now)
 
-    image = _Image(f"{away} at {home}: {home} wins with {chance} %")
+    image = _Image(f"{away} at {home}, after {minutes} minutes: {headline}")
     image.text(LEFT, 80, f"{away} @ {home}", 52, _INK, "start", 700)
-    image.text(LEFT, 126, f"after {now} minutes: {home} {signed(lead, 0)}", 28, _QUIET, "start")
-    image.text(RIGHT, 80, f"{home} wins {chance} %", 52, _INK, "end", 700)
-    image.text(RIGHT, 126, f"end {signed(forecast.point_forecast)}, {share} in {ends}", 28, _QUIET, "end")
+    image.text(LEFT, 126, f"after {minutes} minutes: {home} {signed(lead, 0)}", 28, _QUIET, "start")
+    image.text(RIGHT, 80, headline, 52, _INK, "end", 700)
+    image.text(RIGHT, 126, detail, 28, _QUIET, "end")
     for minute in (12, 24, 36, 48):
         image.line(x(minute), TOP, x(minute), BOTTOM, "#e3e8ee")
         image.text(x(minute - 6), BOTTOM + 32, f"Q{minute // 12}", 22)
     image.line(x(0), y(0), x(MINUTES), y(0), "#9aa5b1")
-    start = (x(now), y(lead))
+    start = (x(minutes), y(lead))
     for low, high, color in bands:
         image.add("polygon", points=_points(start, (x(MINUTES), y(high)), (x(MINUTES), y(low))), fill=color)
     image.line(*start, x(MINUTES), y(forecast.point_forecast), _INK, 3)
@@ -141,6 +147,23 @@ def _points(*points: tuple[float, float]) -> str:
 def printable(text: str) -> str:
     """Returns a text without characters that XML does not have, or that change the direction of others."""
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
+def _words(prediction: RecordedPrediction, home: str, now: datetime | None) -> tuple[str, str]:
+    """Says who wins with which chance, and what is forecast of the end.
+
+    Of the newest forecast of a game that is over, how it ended; in the last minute and in overtime, that there is none.
+    """
+    forecast = prediction.forecast
+    ends = f"{signed(forecast.interval_lower, 0)} … {signed(forecast.interval_upper, 0)}"
+    said = f"end {signed(forecast.point_forecast)}, {100 * forecast.coverage_probability:.0f} % in {ends}"
+    if now is not None and prediction.HasField("outcome"):
+        overtimes = prediction.outcome.overtimes
+        over = f"final/{overtimes if overtimes > 1 else ''}OT" if overtimes else "final"
+        return f"{over} {home} {signed(prediction.outcome.differential, 0)}", f"forecast of the {said}"
+    if now is not None and is_last(forecast) and forecast.expires_time.ToDatetime(tzinfo=UTC) <= now:
+        return "no forecast", "last minute or overtime" if is_played_out(forecast, now) else "no outcome reported"
+    return f"{home} wins {chance(forecast.home_lead_probability)}", said
 
 
 def band(prediction: RecordedPrediction, share: float) -> tuple[float, float]:

@@ -6,15 +6,12 @@ import gc
 import os
 import sys
 
-from dejavu_server.supervisor import early_start
-
 
 def main() -> None:
     """Runs the command."""
     open_standard_files()
     # pydantic would read the metadata of all installed packages to look for its plugins, here and in each worker.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    early_start.start(sys.argv[1:], os.environ)
     gc.disable()  # what imports create stays: collecting garbage would take a tenth of their time
     try:
         from dejavu_server.cli.serve import app  # noqa: PLC0415 - its dependencies may be missing

@@ -35,7 +35,6 @@ from dejavu_server.admission.callers import Callers
 from dejavu_server.admission.controller import CallKind, current_permit, kind_of
 from dejavu_server.admission.errors import DeadlineExceeded
 from dejavu_server.api.aborts import clear_frames
-from dejavu_server.api.decoding import checked
 from dejavu_server.api.errors import INTERNAL, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
@@ -149,7 +148,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         task.cancel()
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
-        deserialize, write = checked(handler.request_deserializer or bytes), handler.response_serializer
+        deserialize, write = handler.request_deserializer or bytes, handler.response_serializer
         # Decode single requests here: gRPC itself answers malformed bytes with UNKNOWN and the text of an exception.
         if handler.unary_unary is not None:
             decoding = _decode_request(deserialize, handler.unary_unary)

@@ -24,7 +24,7 @@ from dejavu_server.streaming.ledger_manager import LedgerManager
 
 PREDICTION_SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"]
 
-_read_request = checked(pb.PredictRequest.FromString)
+_read_request = checked(pb.PredictRequest)
 
 
 class PredictionService:

@@ -7,8 +7,8 @@ from dejavu_server.settings import Settings
 
 _MEBIBYTE = 1024 * 1024
 
-MAX_REQUEST_BYTES = _MEBIBYTE * 5 // 4
-"""Largest request: a full batch with all levels has 1.1 MiB, a chunk of a bundle 1 MiB. gRPC parses nothing larger."""
+MAX_REQUEST_BYTES = _MEBIBYTE * 3 // 2
+"""Largest request: a full batch with all that a request may have has 1.2 MiB, a chunk of a bundle 1 MiB."""
 
 MAX_CONCURRENT_STREAMS = 128
 """Open calls of a connection, for which HTTP/2 recommends at least 100; further calls wait in the client."""

@@ -63,7 +63,7 @@ def test_a_worker_with_the_bundle_that_ships_takes_less_than_110_megabytes(tmp_p
 
 
 def test_large_requests_that_are_refused_leave_nothing_in_memory(tmp_path: Path) -> None:
-    unreadable = b"\xff" * MAX_REQUEST_BYTES - 100_000
+    unreadable = b"\xff" * (MAX_REQUEST_BYTES - 100_000)
     refused = pb.PredictBatchRequest(requests=[pb.PredictRequest(game_id="x" * 1_200)] * 1001).SerializeToString()
     with (
         spawned_server("--workers", "1", "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3") as server,

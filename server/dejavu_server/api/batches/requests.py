@@ -16,7 +16,7 @@ from dejavu_server.api.decoding import checked
 
 _REQUESTS: Final = PredictBatchRequest.DESCRIPTOR.fields_by_name["requests"].number
 
-_parse_batch = checked(PredictBatchRequest.FromString)
+_parse_batch = checked(PredictBatchRequest)
 
 
 class SerializedRequests:

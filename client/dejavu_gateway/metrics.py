@@ -7,11 +7,10 @@
 | dejavu_dashboard_request_seconds{endpoint}          | how long answers took, live streams apart                  |
 | dejavu_dashboard_connections                        | open connections                                           |
 | dejavu_dashboard_refused_connections_total{limit}   | connections over a limit: all, or address                  |
-| dejavu_dashboard_evicted_connections_total          | connections that were closed to make room for others       |
 | dejavu_dashboard_browsers{transport}                | live streams: sse or websocket                             |
 | dejavu_dashboard_events_sent_total{transport}       | events sent to browsers                                    |
-| dejavu_dashboard_cut_off_total{reason}              | browsers cut off: stalled, lagging, or crowded: another    |
-|                                                     | one got its place                                          |
+| dejavu_dashboard_cut_off_total{reason}              | browsers cut off: stalled, lagging, or crowded (another    |
+|                                                     | one got their live stream, or connection)                  |
 | dejavu_dashboard_caught_up_total                    | streams to the server for browsers that resumed            |
 | dejavu_dashboard_events_received_total              | events that the server sent                                |
 | dejavu_dashboard_upstream_lag_seconds               | seconds from the recording of an event to its arrival      |
@@ -41,7 +40,6 @@ class GatewayMetrics:
         self.refused = Counter(
             f"{prefix}_refused_connections", "Connections over a limit.", ["limit"], registry=registry
         )
-        self.evicted = Counter(f"{prefix}_evicted_connections", "Connections that made room.", registry=registry)
         self.browsers = Gauge(f"{prefix}_browsers", "Live streams.", ["transport"], registry=registry)
         self.sent = Counter(f"{prefix}_events_sent", "Events sent to browsers.", ["transport"], registry=registry)
         self.cut_off = Counter(f"{prefix}_cut_off", "Browsers that were cut off.", ["reason"], registry=registry)

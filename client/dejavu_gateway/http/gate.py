@@ -109,25 +109,20 @@ class ConnectionGate:
     def _make_room(self, share: str) -> bool:
         """Drops a connection without a live stream, as those make room for each other; returns whether there was one.
 
-        It is the oldest of the address that holds most; one that waits if that has one. A browser whose idle connection
-        was closed opens another one, and loses nothing. One that is new or whose request is being answered stays if its
-        address holds less than the new one's, or is the same.
+        It is one of the address that holds most, the oldest that waits if one does. A browser whose idle connection was
+        closed opens another one, and loses nothing. For the same address none is dropped that is new or being answered.
         """
         others = [each for each in self._admitted.values() if not each.connection.is_stream]
         held = Counter(each.share for each in others)
-        streams = Counter(each.share for each in self._admitted.values() if each.connection.is_stream)
-        held.update({each: count - 1 for each, count in streams.items()})  # a browser has one beside its requests
         before = time.monotonic() - NEW_SECONDS
 
         def waits(each: _Admitted) -> bool:
-            return each.connection.is_waiting and each.admitted < before
+            return each.admitted < before and each.connection.is_waiting
 
-        larger = {each for each in held if held[each] >= held[share]} - {share}
-        candidates = [each for each in others if each.share in larger or waits(each)]
-        if not candidates:
+        last = max(others, key=lambda each: (held[each.share], waits(each)), default=None)
+        if last is None or (last.share == share and not waits(last)):
             return False
-        evicted = max(candidates, key=lambda each: (held[each.share], waits(each))).connection.transport
-        self.leave(evicted)
-        evicted.abort()
-        self._metrics.evicted.inc()
+        self.leave(last.connection.transport)
+        last.connection.transport.abort()
+        self._metrics.cut_off.labels("crowded").inc()
         return True

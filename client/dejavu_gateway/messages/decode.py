@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from dejavu_client.errors import FieldViolation
 from dejavu_gateway.messages.encode import JsonObject, descriptor_of
 from dejavu_gateway.messages.errors import invalid, invalid_field
-from dejavu_gateway.messages.fields import NUMBERS, JsonField, are_small_numbers, fields_of
+from dejavu_gateway.messages.fields import LARGEST, JsonField, are_numbers, fields_of
 
 MAX_VALUES: Final = 65_536
 """Most values of a body; 1000 rows of 47 minutes with all further columns of the Open Inference Protocol have fewer."""
@@ -142,7 +142,7 @@ def _from_text(text: str, field: FieldDescriptor) -> object:
     """Returns a parameter as JSON data of its field; the text itself if it is none, which is then refused."""
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
-    if field.cpp_type in NUMBERS and text:
+    if field.cpp_type in LARGEST and text:
         try:
             return float(text)
         except ValueError:
@@ -214,7 +214,7 @@ class _Reader:
                 self._path.append(index)
                 self.read(items.add(), each)
                 self._path.pop()
-        elif field.descriptor.cpp_type in NUMBERS and are_small_numbers(values):
+        elif (kind := field.descriptor.cpp_type) in LARGEST and are_numbers(values, LARGEST[kind]):
             items.extend(values)
         else:
             for index, each in enumerate(values):

@@ -16,7 +16,11 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-NUMBERS: Final = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
+LARGEST: Final = {
+    FieldDescriptor.CPPTYPE_DOUBLE: sys.float_info.max,
+    FieldDescriptor.CPPTYPE_FLOAT: 3.4028234663852886e38,
+}
+"""Largest number of the types of fields that are not whole."""
 
 _INTEGERS: Final = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -24,15 +28,12 @@ _INTEGERS: Final = {
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
-_MAX_SINGLE: Final = 3.4028234663852886e38
 
 _TEXTS: Final[Mapping[str, tuple[type[Timestamp | Duration], str]]] = {
     Timestamp.DESCRIPTOR.full_name: (Timestamp, "a time as 2024-05-06T07:08:09Z"),
     Duration.DESCRIPTOR.full_name: (Duration, "a duration as 1.5s"),
 }
 """Messages that are a text in JSON."""
-
-SMALL_SUM: Final = 1e30
 
 Read = Callable[[Any], Any]
 
@@ -98,8 +99,8 @@ def _scalar(field: FieldDescriptor) -> tuple[str, Read]:
         case FieldDescriptor.CPPTYPE_ENUM if field.enum_type is not None:
             numbers = {each.name: each.number for each in field.enum_type.values}
             return f"one of {', '.join(numbers)}", _enum(numbers)
-        case kind if kind in NUMBERS:
-            return "a finite number", _number(_MAX_SINGLE if kind == NUMBERS[1] else sys.float_info.max)
+        case kind if kind in LARGEST:
+            return "a finite number", _number(LARGEST[kind])
         case kind if kind in _INTEGERS:
             lowest, highest = _INTEGERS[kind]
             return f"a whole number from {lowest} to {highest}", _integer(lowest, highest)
@@ -115,12 +116,11 @@ def _number(largest: float) -> Read:
     return read
 
 
-def are_small_numbers(values: Sequence[Any]) -> bool:
-    """Returns whether a list has nothing but numbers far from what overflows: as nearly all have, found at once."""
-    try:
-        return {*map(type, values)} <= {int, float} and sum(map(abs, values)) < SMALL_SUM  # not if one is NaN
-    except OverflowError:  # a whole number of hundreds of digits beside one that is not whole
-        return False
+def are_numbers(values: Sequence[Any], largest: float) -> bool:
+    """Returns whether all of some JSON values are numbers of a field: looked at together, a third of the cost."""
+    return {*map(type, values)} <= {int, float} and -largest <= min(values, default=0) <= max(
+        values, default=0
+    ) <= largest
 
 
 def _integer(lowest: int, highest: int) -> Read:

@@ -20,6 +20,7 @@ from tests.support.processes.servers import SpawnedServer
 
 from dejavu_common.address import Address
 from dejavu_gateway.http.bodies import LARGE_BODY, SMALL_BODY
+from dejavu_gateway.messages.decode import MAX_ITEMS
 
 SLOTS = 200
 STREAMS = 180
@@ -28,9 +29,12 @@ PAUSE_SECONDS = 0.2  # of an attacker whose connection was closed; 40 of them co
 
 PREDICT, BATCH, INFER = "/api/predict", "/api/predict-batch", "/v2/models/dejavu/infer"
 
-_REQUEST = b'{"pattern":[%b],"horizon":"HORIZON_FINAL","market":{"line":1,"home":{"decimal":2}}}' % b",".join(
-    [b"-9"] * 47
-)
+_REQUEST = (
+    b'{"pattern":[%b],"horizon":"HORIZON_FINAL","gameId":"0022300001","alpha":0.05,"returnExplanation":true,"homeTeam":"BOS",'
+    b'"awayTeam":"LAL","pregameMargin":3.5,"gameDate":"2023-01-01","totalPoints":200,"modelVersion":"v","market":{"line":1,'
+    b'"bankroll":3,"confidenceThreshold":0.5,"home":{"decimal":2},"away":{"decimal":2}}}'
+) % b",".join([b"-9.5"] * 47)
+_LEVELS = b'{"pattern":[%b],"quantileLevels":[%b]}' % (b",".join([b"-9"] * 47), b",".join([b"0.5"] * 99))
 
 
 def filled(begin: bytes, item: bytes, end: bytes, size: int, most: int = 10**9) -> bytes:
@@ -50,32 +54,36 @@ BODIES: dict[str, tuple[str, bytes]] = {
     "a megabyte of numbers": (PREDICT, filled(b'{"pattern":[', b"0", b"]}", 1024 * 1024)),
     "a megabyte of objects": (BATCH, filled(b'{"requests":[', b"{}", b"]}", 1024 * 1024)),
     "empty requests": (BATCH, filled(b'{"requests":[', b"{}", b"]}", LARGE_BODY)),
-    "just the most objects": (BATCH, filled(b'{"requests":[', b"{}", b"]}", LARGE_BODY, 4000)),
-    "just the most numbers": (BATCH, filled(b'{"requests":[{"pattern":[', b"0.5", b"]}]}", LARGE_BODY, 65_000)),
+    "just the most objects": (BATCH, filled(b'{"requests":[', b"{}", b"]}", LARGE_BODY, 2047)),
+    "just the most numbers": (BATCH, filled(b'{"requests":[{"pattern":[', b"0.5", b"]}]}", LARGE_BODY, 59_900)),
     "the most requests, the last one wrong": (
         BATCH,
-        filled(b'{"requests":[', _REQUEST, b',{"x":1}]}', LARGE_BODY, 499),
+        filled(b'{"requests":[', _REQUEST, b',{"x":1}]}', LARGE_BODY, MAX_ITEMS - 1),
     ),
-    "names": (BATCH, b"{%b}" % b",".join(b'"%d":0' % number for number in range(10_000))),
-    "a name twice": (BATCH, b'{%b,"9999":1}' % b",".join(b'"%d":0' % number for number in range(10_000))),
+    "the most requests with levels, the last one wrong": (
+        BATCH,
+        filled(b'{"requests":[', _LEVELS, b',{"x":1}]}', LARGE_BODY, MAX_ITEMS - 1),
+    ),
+    "names": (BATCH, b"{%b}" % b",".join(b'"%d":0' % number for number in range(8_100))),
+    "a name twice": (BATCH, b'{%b,"8099":1}' % b",".join(b'"%d":0' % number for number in range(8_100))),
     "many more names": (BATCH, b"{%b}" % b",".join(b'"%d":0' % number for number in range(40_000))),
     "escapes": (BATCH, b'{"requests":"%b"}' % (b"\\u0041" * 60_000)),
     "digits": (BATCH, filled(b'{"requests":[', b"9" * 4000, b"]}", LARGE_BODY)),
     "long numbers": (BATCH, filled(b'{"requests":[', b"1234567890.12345678e-300", b"]}", LARGE_BODY)),
-    "brackets": (BATCH, b"[" * 65_000),
+    "brackets": (BATCH, b"[" * 59_900),
     "braces": (BATCH, b'{"a":' * 2000),
-    "tensor": (INFER, _tensor(b"FP64", b"0", b'"x"', 65_000)),
-    "padded tensor": (INFER, _tensor(b"FP64", b"null", b'"x"', 65_000)),
-    "texts": (INFER, _tensor(b"BYTES", b'""', b"1", 65_000)),
-    "integers": (INFER, _tensor(b"INT32", b"1", b"3000000000", 65_000)),
-    "lists": (INFER, _tensor(b"FP64", b"[]", b"[]", 32_000)),
+    "tensor": (INFER, _tensor(b"FP64", b"0", b'"x"', 59_900)),
+    "padded tensor": (INFER, _tensor(b"FP64", b"null", b'"x"', 59_900)),
+    "texts": (INFER, _tensor(b"BYTES", b'""', b"1", 59_900)),
+    "integers": (INFER, _tensor(b"INT32", b"1", b"3000000000", 59_900)),
+    "lists": (INFER, _tensor(b"FP64", b"[]", b"[]", 29_900)),
     "shape": (
         INFER,
-        filled(b'{"inputs":[{"name":"x","datatype":"FP64","data":[],"shape":[', b"1", b"]}]}", LARGE_BODY, 65_000),
+        filled(b'{"inputs":[{"name":"x","datatype":"FP64","data":[],"shape":[', b"1", b"]}]}", LARGE_BODY, 59_900),
     ),
     "parameters": (
         INFER,
-        b'{"inputs":[],"parameters":{%b}}' % b",".join(b'"%d":0' % number for number in range(10_000)),
+        b'{"inputs":[],"parameters":{%b}}' % b",".join(b'"%d":0' % number for number in range(8_100)),
     ),
 }
 """Requests that are refused, each of which costs as much as its kind can."""

@@ -18,17 +18,17 @@ from dejavu_gateway.messages.encode import JsonObject, descriptor_of
 from dejavu_gateway.messages.errors import invalid, invalid_field
 from dejavu_gateway.messages.fields import LARGEST, JsonField, are_numbers, fields_of
 
-MAX_VALUES: Final = 65_536
-"""Most values of a body; 1000 rows of 47 minutes with all further columns of the Open Inference Protocol have fewer."""
+MAX_VALUES: Final = 60_000
+"""Most values of a body; 1000 rows of 47 minutes with all columns of the Open Inference Protocol have 57,200."""
 
-MAX_ITEMS: Final = 500
-"""Most elements of a list of a message, such as requests of a batch: half of what the server takes."""
+MAX_ITEMS: Final = 300
+"""Most elements of a list of a message, such as requests of a batch: to read the 1000 that a server takes costs 50 ms."""
 
 MAX_OBJECTS: Final = 2048
-"""Most objects of a body: a batch of the most requests has 2001 if each has a market."""
+"""Most objects of a body: a batch of the most requests has 1201 if each has a market."""
 
-MAX_MEMBERS: Final = 10_240
-"""Most names with values in all objects of a body: such a batch has 19 in each request if all fields are given."""
+MAX_MEMBERS: Final = 8192
+"""Most names with values in all objects of a body: such a batch has up to 25 in each request."""
 
 MAX_VIOLATIONS: Final = 20
 """Most fields that one answer names."""

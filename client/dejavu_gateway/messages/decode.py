@@ -22,7 +22,7 @@ MAX_VALUES: Final = 60_000
 """Most values of a body; 1000 rows of 47 minutes with all columns of the Open Inference Protocol have 57,200."""
 
 MAX_ITEMS: Final = 300
-"""Most elements of a list of a message, such as requests of a batch: to read the 1000 that a server takes costs 50 ms."""
+"""Most elements of a list of a message, such as requests of a batch: to read the 1000 that servers take costs 50 ms."""
 
 MAX_OBJECTS: Final = 2048
 """Most objects of a body: a batch of the most requests has 1201 if each has a market."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import pytest
 from tests.gateway.conftest import Site
-from tests.support.processes.costs import MOST_REFERENCES, cpu_seconds, reference_seconds
 from tests.support.processes.gateway import spawned_gateway
 from tests.support.processes.servers import SpawnedServer
+from tests.support.programs.costs import MOST_REFERENCES, cpu_seconds, reference_seconds
 
 from dejavu_common.address import Address
 from dejavu_gateway.http.bodies import LARGE_BODY, SMALL_BODY

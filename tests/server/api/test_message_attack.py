@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from tests.support.processes.costs import MOST_REFERENCES, cpu_seconds, reference_seconds
 from tests.support.processes.restartable_server import address_of
 from tests.support.processes.servers import SpawnedServer, spawned_server
+from tests.support.programs.costs import MOST_REFERENCES, cpu_seconds, reference_seconds
 
 from dejavu.inference.open_inference_pb2 import ModelInferRequest
 from dejavu.v1.bundle_pb2 import BundleChunk
@@ -18,8 +18,8 @@ from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictColumns
 from dejavu_models.registry.store.upload_limits import UploadLimits
 from dejavu_server.api.converters.columns import MAX_COLUMNS, MAX_QUANTILE_VALUES
 from dejavu_server.api.converters.prediction import MAX_BATCH
-from dejavu_server.api.decoding import MAX_BYTES
 from dejavu_server.api.inference.specification import INPUTS, MAX_ROWS
+from dejavu_server.api.wire.decoding import MAX_BYTES
 from dejavu_server.worker.limits import MAX_REQUEST_BYTES
 
 LARGEST, LARGEST_TENSORS = MAX_REQUEST_BYTES - 64, MAX_BYTES[ModelInferRequest] - 64

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
 from dejavu.inference.open_inference_pb2 import ModelInferRequest
 from dejavu_models.errors import DejavuError
-from dejavu_server.api.batches.wire import LEN, fields
+from dejavu_server.api.wire.format import LEN, fields
 
 MAX_FIELDS: Final = 4096
 """Most fields of a request, elements of its lists included: a stream of the most games has 2001.
@@ -42,7 +42,7 @@ def checked(message: type[MessageT]) -> Callable[[bytes], MessageT]:
             raise MalformedRequest(f"the request has {len(data)} bytes; expected at most {most}")
         try:
             if len(data) > 2 * MAX_FIELDS:  # each has two bytes at least
-                _check_fields(data, message.DESCRIPTOR)
+                _check_fields(data, cast("Descriptor", message.DESCRIPTOR))
             return message.FromString(data)
         except (DecodeError, ValueError):
             raise MalformedRequest(f"the {len(data)} bytes of the request are not a message of this method") from None

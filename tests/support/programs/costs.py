@@ -1,4 +1,4 @@
-"""What a refusal costs: CPU time of a process, in times of a work of Python that is the same everywhere."""
+"""What a refusal costs a program: its CPU time, in times of a work of Python that is the same everywhere."""
 
 from __future__ import annotations
 

@@ -109,8 +109,8 @@ class ConnectionGate:
     def _make_room(self, share: str) -> bool:
         """Drops a connection without a live stream, as those make room for each other; returns whether there was one.
 
-        It is one of the address that holds most, the oldest that waits if one does. A browser whose idle connection was
-        closed opens another one, and loses nothing. For the same address none is dropped that is new or being answered.
+        It is one of the address that holds most, the oldest that waits if one does: a browser whose idle connection was
+        closed opens another one, and loses nothing. None of the same address is dropped that is new or being answered.
         """
         others = [each for each in self._admitted.values() if not each.connection.is_stream]
         held = Counter(each.share for each in others)
@@ -119,8 +119,10 @@ class ConnectionGate:
         def waits(each: _Admitted) -> bool:
             return each.admitted < before and each.connection.is_waiting
 
-        last = max(others, key=lambda each: (held[each.share], waits(each)), default=None)
-        if last is None or (last.share == share and not waits(last)):
+        most = max(held.values(), default=0)
+        largest = [each for each in others if held[each.share] == most]
+        last = next(filter(waits, largest), None) or next((each for each in largest if each.share != share), None)
+        if last is None:
             return False
         self.leave(last.connection.transport)
         last.connection.transport.abort()

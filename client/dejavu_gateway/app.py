@@ -20,6 +20,7 @@ from dejavu_gateway.api.share import share_image
 from dejavu_gateway.api.streams import ServerSentEvents, websocket
 from dejavu_gateway.http.envelope import Envelope, Receive, Scope, Send
 from dejavu_gateway.live.feed import LiveFeed
+from dejavu_gateway.live.slots import StreamSlots
 from dejavu_gateway.logs import get_logger
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
@@ -40,7 +41,8 @@ def gateway_app(
         any_host: whether requests for any host name are answered.
     """
     feed = LiveFeed(client, settings, metrics)
-    context = GatewayContext(settings, client, feed, metrics)
+    streams = StreamSlots(settings.limits.streams, settings.limits.streams_per_address)
+    context = GatewayContext(settings, client, feed, metrics, streams)
     games, warming = GameEndpoints(), BackgroundTask()
 
     @contextlib.asynccontextmanager
@@ -58,6 +60,16 @@ def gateway_app(
         log.warning("web_build_missing", folder=str(settings.web))
     # A router without Starlette's application: errors are answered in one place, the envelope, and all as JSON.
     router = Router(routes(build, games), redirect_slashes=False, lifespan=lifespan)
+    not_found = router.default
+
+    async def otherwise(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] in {"GET", "HEAD"}:
+            response = await build.other(Request(scope))
+            await response(scope, receive, send)
+        else:
+            await not_found(scope, receive, send)
+
+    router.default = otherwise
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scope[CONTEXT_KEY], scope["app"] = context, router
@@ -84,7 +96,7 @@ def routes(build: WebBuild, games: GameEndpoints) -> list[Route | WebSocketRoute
         Route("/assets/{path:path}", build.asset, methods=["GET"]),
     ]
     found += [Route(path, build.page, methods=["GET"]) for path in PAGE_PATHS]
-    return [*found, Route("/{path}", build.other, methods=["GET"])]
+    return found
 
 
 def _call_route(call: CallEndpoint) -> Route:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,9 @@ from dejavu_common import descriptors
 from dejavu_gateway.limits import GatewayLimits
 from dejavu_gateway.logs import configure, get_logger
 from dejavu_gateway.settings import WEB_DIST, GatewaySettings, TrustedProxies
+
+OWN_FILES = 64
+"""Files that the program itself opens, its connections to the server among them."""
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("auto", "json", "console")
@@ -164,8 +168,10 @@ def _serve(settings: GatewaySettings, target: str, access: Any) -> int:
     from dejavu_gateway.run import run  # noqa: PLC0415
 
     limit = descriptors.raise_limit()
-    if limit < settings.limits.connections + 64:
-        log.warning("few_open_files", limit=limit, connections=settings.limits.connections)
+    if limit < settings.limits.connections + OWN_FILES:
+        connections = max(1, limit - OWN_FILES)
+        log.warning("few_open_files", limit=limit, wanted=settings.limits.connections, connections=connections)
+        settings = replace(settings, limits=replace(settings.limits, connections=connections))
     if not is_local(str(settings.listen)):
         log.warning(
             "reachable_by_others",

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from typing import Final
+
+_OF_ONE_CUSTOMER: Final = 64
+"""Bits of an IPv6 address that providers give to a customer, who has all addresses below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,11 +16,10 @@ class GatewayLimits:
     """What browsers may use of a gateway. Times are in seconds, sizes in bytes.
 
     Attributes:
-        connections: most connections.
+        connections: most connections; live streams may hold nine tenths of them.
         connections_per_address: most connections of one address, unless it is that of a trusted proxy.
         streams_per_address: most live streams of one address, or of one client of a trusted proxy.
         header_bytes: largest request line with its headers.
-        body_bytes: largest body of a request.
         request_seconds: within which a request must have arrived.
         keep_alive_seconds: how long an idle connection is kept.
         answer_seconds: within which a request is answered, live streams apart.
@@ -31,7 +36,6 @@ class GatewayLimits:
     connections_per_address: int = 64
     streams_per_address: int = 32
     header_bytes: int = 16 * 1024
-    body_bytes: int = 1024 * 1024
     request_seconds: float = 15.0
     keep_alive_seconds: int = 30
     answer_seconds: float = 75.0
@@ -42,3 +46,22 @@ class GatewayLimits:
     catching_up: int = 16
     catching_up_per_address: int = 4
     catch_up_seconds: float = 30.0
+
+    @property
+    def streams(self) -> int:
+        """Most live streams: they leave room for connections that ask, a page among them, which end soon."""
+        return self.connections - max(1, self.connections // 10)
+
+
+@lru_cache(4096)
+def share_of(address: str) -> str:
+    """Returns what counts as one client: an IPv4 address, or the network of an IPv6 address that one customer has."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:  # a socket of this machine has none
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Network((int(parsed), _OF_ONE_CUSTOMER), strict=False))

@@ -9,7 +9,8 @@
 | dejavu_dashboard_refused_connections_total{limit}   | connections over a limit: all, or address                  |
 | dejavu_dashboard_browsers{transport}                | live streams: sse or websocket                             |
 | dejavu_dashboard_events_sent_total{transport}       | events sent to browsers                                    |
-| dejavu_dashboard_cut_off_total{reason}              | browsers cut off: stalled, or lagging                      |
+| dejavu_dashboard_cut_off_total{reason}              | browsers cut off: stalled, lagging, or crowded (another    |
+|                                                     | one got their live stream, or connection)                  |
 | dejavu_dashboard_caught_up_total                    | streams to the server for browsers that resumed            |
 | dejavu_dashboard_events_received_total              | events that the server sent                                |
 | dejavu_dashboard_upstream_lag_seconds               | seconds from the recording of an event to its arrival      |
@@ -56,7 +57,7 @@ class GatewayMetrics:
         for transport in TRANSPORTS:
             self.browsers.labels(transport)
             self.sent.labels(transport)
-        for reason in ("stalled", "lagging"):
+        for reason in ("stalled", "lagging", "crowded"):
             self.cut_off.labels(reason)
         for limit in ("all", "address"):
             self.refused.labels(limit)

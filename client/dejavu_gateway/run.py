@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import socket
 
@@ -30,6 +31,8 @@ async def run(settings: GatewaySettings, target: str, access: ClientOptions, lis
         The exit code: 0 after a drain, 1 if live streams or requests had to be cut off.
     """
     metrics = GatewayMetrics()
+    # A garbage collection while a body is read would look at all that was imported, which takes longer than the body.
+    gc.freeze()
     # Its own warnings say what is slow or fails: the client's about slow calls would be one for each scorecard.
     async with UpstreamClient(target, slow=math.inf, very_slow=math.inf, **access) as client:
         any_host = not is_local(str(settings.listen)) and not settings.hosts

@@ -91,7 +91,7 @@ def test_every_call_of_the_contract_is_described() -> None:
 @pytest.mark.parametrize(
     ("limit", "value"),
     [
-        ("a request", f"{limits.CHANNEL_OPTIONS['grpc.max_receive_message_length'] // MEBIBYTE} MiB"),
+        ("a request", f"{limits.CHANNEL_OPTIONS['grpc.max_receive_message_length'] / MEBIBYTE:g} MiB,"),
         ("an answer", f"{limits.CHANNEL_OPTIONS['grpc.max_send_message_length'] // MEBIBYTE} MiB;"),
         ("calls open on a connection", f"{limits.CHANNEL_OPTIONS['grpc.max_concurrent_streams']:,},"),
         ("requests in a batch", f"{prediction.MAX_BATCH:,}"),

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from google.protobuf.json_format import MessageToDict
@@ -14,12 +15,14 @@ from tests.gateway.conftest import GAMES, MINUTES, OUTCOME, Site
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
 
+from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_client import FINAL, DejavuClient, predict_request
 from dejavu_client.requests import Scope
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day
 from dejavu_gateway.api.games import GameEndpoints
 from dejavu_gateway.api.pages import PAGE_PATHS, WebBuild
+from dejavu_gateway.api.share import drawn
 from dejavu_gateway.app import routes
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
@@ -220,10 +223,11 @@ async def test_a_gateway_that_allows_it_passes_a_game_on(site: Site) -> None:
     from dejavu_gateway.api.calls import _what_if_only
     from dejavu_gateway.api.context import GatewayContext
     from dejavu_gateway.live.feed import LiveFeed
+    from dejavu_gateway.live.slots import StreamSlots
 
     settings, metrics = GatewaySettings(allow_record=True), GatewayMetrics()
     async with UpstreamClient(site.server) as client:
-        context = GatewayContext(settings, client, LiveFeed(client, settings, metrics), metrics)
+        context = GatewayContext(settings, client, LiveFeed(client, settings, metrics), metrics, StreamSlots(1, 1))
         _what_if_only(context, predict_request(PATTERN, game_id=game(51)))
 
 
@@ -251,6 +255,18 @@ def test_a_share_image_shows_what_was_said_at_a_minute(site: Site) -> None:
     wrong = ("x", "48", "0", "010", "+5", "1" + 5000 * "0")
     for query, status in (("?minute=5", 404), *((f"?minute={each}", 400) for each in wrong), ("?m=1", 400)):
         assert site.get(f"/share/game/{game(0)}.svg{query}").status_code == status
+
+
+def test_no_text_of_a_share_image_ends_its_attribute() -> None:
+    names = ('BOS" onload="alert(1)', "<script>alert(1)</script>&\x00\u202e'")
+    shown = RecordedPrediction(pattern=[1, 2])
+    shown.forecast.home_team, shown.forecast.away_team = names
+    [*elements] = ET.fromstring(drawn(shown)).iter()
+    assert not [each for each in elements if "onload" in each.attrib]
+    drawings = {"svg", "rect", "text", "line", "polygon", "polyline", "circle"}
+    assert {each.tag.rpartition("}")[2] for each in elements} <= drawings
+    label = str(elements[0].get("aria-label"))
+    assert label.startswith('<script>alert(1)</script>&\ufffd\ufffd\' at BOS" onload="alert(1), after 2 minutes: ')
 
 
 def test_metrics_are_by_template_of_the_path(site: Site) -> None:

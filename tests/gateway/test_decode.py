@@ -1,4 +1,4 @@
-"""JSON and query parameters as requests: each wrong field is named with what was expected."""
+"""JSON and query parameters as requests: each wrong field is named with what was expected. Messages as JSON."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import json
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import MessageToDict
-from hypothesis import assume, given
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.message import Message
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tests.contract.test_messages import messages
+from tests.contract.test_messages import MESSAGES, messages
+from tests.support.harness.laws import examples
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictRequest
 from dejavu.v1.record_service_pb2 import ListPredictionsRequest, ReportOutcomeRequest
-from dejavu_gateway.messages.decode import MAX_VIOLATIONS, from_json, from_query, read_json
+from dejavu_gateway.http.bodies import LARGE_BODY, SMALL_BODY
+from dejavu_gateway.messages.decode import MAX_ITEMS, MAX_VIOLATIONS, from_json, from_query, read_json
+from dejavu_gateway.messages.encode import to_json
 from dejavu_gateway.messages.errors import RequestRefused
+from dejavu_server.api.inference.specification import INPUTS
 
 
 def refused(value: object, message_type: Any = PredictRequest) -> dict[str, str]:
@@ -45,6 +50,7 @@ def test_what_protobuf_writes_is_read_unless_it_is_not_finite(request: PredictRe
         ({"pattern": [True]}, "pattern[0]", "true; expected a finite number"),
         ({"pattern": [1e300]}, "pattern[0]", "expected a finite number"),
         ({"pattern": [10**400]}, "pattern[0]", "expected a finite number"),
+        ({"pattern": [0.5, 10**400]}, "pattern[1]", "expected a finite number"),
         ({"alpha": "0.05"}, "alpha", "expected a finite number"),
         ({"horizon": "FINAL"}, "horizon", "expected one of HORIZON_UNSPECIFIED, HORIZON_HALFTIME, HORIZON_FINAL"),
         ({"horizon": 1.5}, "horizon", "expected one of"),
@@ -56,7 +62,12 @@ def test_what_protobuf_writes_is_read_unless_it_is_not_finite(request: PredictRe
         ({"market": {"home": {"american": 1.5}}}, "market.home.american", "expected a whole number from -2147483648"),
         ({"patern": [1]}, "patern", "unknown field; expected some of gameId, pattern, alpha"),
         ({"gameId": "a", "game_id": "b"}, "game_id", "is given twice, in both spellings"),
-        ({"market": {"home": {"decimal": 2, "american": 100}}}, "body", "oneof"),
+        (
+            {"market": {"home": {"decimal": 2, "american": 100}}},
+            "market.home.american",
+            "is given beside decimal; expected one of them",
+        ),
+        ({"pattern": [0] * 1001}, "pattern", "1001 elements; expected at most 300"),
     ],
 )
 def test_a_wrong_field_is_named_with_what_was_expected(value: object, field: str, expected: str) -> None:
@@ -68,7 +79,7 @@ def test_a_wrong_field_is_named_with_what_was_expected(value: object, field: str
 def test_wrong_requests_of_a_batch_are_named_by_index_and_not_without_end() -> None:
     found = refused({"requests": [{"alpha": 0.1}, {"alpha": "x"}, {"pattern": [0, "x"]}]}, PredictBatchRequest)
     assert list(found) == ["requests[1].alpha", "requests[2].pattern[1]"]
-    assert len(refused({"pattern": ["x"] * 1000})) == MAX_VIOLATIONS
+    assert len(refused({"pattern": ["x"] * 100})) == MAX_VIOLATIONS
 
 
 def test_times_are_read_and_refused_by_name() -> None:
@@ -98,6 +109,42 @@ def test_any_json_is_a_request_or_refused(value: object) -> None:
     assert read_json(json.dumps(value, allow_nan=False).encode()) == value if _is_finite(value) else True
     for kind in (PredictRequest, PredictBatchRequest, ReportOutcomeRequest):
         assert _read_or_refused(value, kind)
+
+
+def test_a_body_with_more_values_or_objects_than_any_request_has_is_refused_before_it_is_parsed() -> None:
+    for body in (
+        b"[" + b"0," * 70_000,
+        b'{"requests":[' + b"{}," * 5000,
+        b"[" * 70_000,
+        b'{"x":0' + b',"x":0' * 30_000 + b"}",
+    ):
+        with pytest.raises(RequestRefused, match="has more than 60000 values, 2048 objects or 8192 members"):
+            read_json(body)
+
+
+def test_the_largest_requests_are_read() -> None:
+    """The limits come from them; numbers at full precision, which texts of JSON show with 20 characters or more."""
+    number, odds = 0.1234567890123456789, {"american": -1234567}
+    market: dict[str, Any] = {"line": number, "bankroll": number, "confidenceThreshold": number}
+    one: dict[str, Any] = {
+        "gameId": "0022300001",
+        "pattern": [-number * 1e-5] * 47,
+        "horizon": "HORIZON_FINAL",
+        "market": market | {"home": odds, "away": odds},
+        "totalMarket": market | {"over": odds, "under": odds},
+        "quantileLevels": [number] * 99,
+        "modelVersion": "v" * 200,
+    }
+    assert 2 * len(json.dumps(one, indent=1)) < SMALL_BODY
+    plain = {"pattern": [-12] * 47, "horizon": "HORIZON_FINAL", "homeTeam": "BOS", "awayTeam": "LAL", "alpha": 0.05}
+    columns = [{"name": "x", "shape": [1000], "datatype": "FP64", "data": [-12.5] * 1000} for _ in range(len(INPUTS))]
+    tensors = {
+        "inputs": [{"name": "x", "shape": [1000, 47], "datatype": "FP64", "data": [[-12] * 47] * 1000}, *columns]
+    }
+    for body in ({"requests": [plain] * MAX_ITEMS}, tensors):
+        text = json.dumps(body)
+        assert len(text) < LARGE_BODY
+        assert read_json(text.encode()) == body
 
 
 def _read_or_refused(value: object, kind: Any) -> bool:
@@ -153,3 +200,16 @@ def test_a_wrong_parameter_is_named_with_what_was_expected(
         from_query(query, ListPredictionsRequest)
     assert [each.field for each in caught.value.fields] == [field]
     assert expected in caught.value.fields[0].description
+
+
+@pytest.mark.parametrize("cls", MESSAGES, ids=lambda cls: str(cls.DESCRIPTOR.name))
+def test_a_message_is_written_as_protobuf_writes_it(cls: type[Message]) -> None:
+    @settings(max_examples=examples(12))
+    @given(st.data())
+    def same(data: st.DataObject) -> None:
+        message = data.draw(messages(cls))
+        written = json.loads(to_json(message))
+        assert written == MessageToDict(message, always_print_fields_with_no_presence=True)
+        assert ParseDict(written, cls()) == message
+
+    same()

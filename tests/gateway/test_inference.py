@@ -152,7 +152,7 @@ def test_an_output_may_be_asked_not_to_be_binary(site: Site) -> None:
             "inputs[0].parameters: the binary tensor data extension",
         ),
         (INFER, {"inputs": [tensor("pattern", ROWS * 501)]}, 400, "pattern.shape: [1002, 18]; expected [1 to 1000 row"),
-        (INFER, {"inputs": [tensor("pattern", [[0] * 300_000] * 2)]}, 413, "larger than 1048576 bytes"),
+        (INFER, {"inputs": [tensor("pattern", [[0] * 300_000] * 2)]}, 413, "larger than 393216 bytes"),
         ("/v2/models/dejavu", {}, 405, "POST is not allowed here"),
         ("/v2/models/dejavu/generate", {}, 404, "nothing at this path"),
     ],

@@ -93,6 +93,22 @@ def test_nothing_else_is_served(site: Site, path: str) -> None:
     assert answer.json()["error"]["code"] == "NOT_FOUND"
 
 
+@pytest.mark.parametrize("path", ["/nothing", "/nothing/deeper", "/game", "/index.html"])
+def test_an_unknown_path_is_a_page_for_a_person_and_an_error_for_a_program(site: Site, build: Path, path: str) -> None:
+    page = site.get(path, headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert page.text == (build / "index.html").read_text()
+    assert page.headers["x-frame-options"] == "DENY"
+    for headers in ({}, {"accept": "application/json"}):
+        assert site.get(path, headers=headers).json()["error"]["reason"] == "UNKNOWN_PATH"
+
+
+@pytest.mark.parametrize("path", ["/api/nothing", "/v2/nothing", "/share/nothing", "/assets/nothing.js"])
+def test_an_unknown_path_of_the_interface_is_an_error_in_a_browser_too(site: Site, path: str) -> None:
+    answer = site.get(path, headers={"accept": "text/html"})
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/json")
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/assets/main-1a2b.js", "/api/status", "/api/nothing", "/metrics", "/embed/game/1"]
 )

@@ -17,7 +17,7 @@ from dejavu.v1.record_service_pb2 import GetLeaderboardRequest, GetScorecardRequ
 from dejavu_gateway import upstream
 from dejavu_gateway.api.context import GatewayContext, context_of
 from dejavu_gateway.http.answers import json_response
-from dejavu_gateway.http.bodies import read_message
+from dejavu_gateway.http.bodies import LARGE_BODY, SMALL_BODY, read_message
 from dejavu_gateway.messages.decode import from_query
 from dejavu_gateway.messages.encode import to_json
 from dejavu_gateway.messages.errors import RequestRefused, invalid_field
@@ -40,6 +40,7 @@ class CallEndpoint:
         complete: makes the request from that message and the further parameters.
         also: names of further parameters.
         check: refuses requests that this gateway does not pass on.
+        max_bytes: largest body.
     """
 
     method: str
@@ -50,6 +51,7 @@ class CallEndpoint:
     complete: Callable[[Any, dict[str, str]], Message] | None = None
     also: tuple[str, ...] = ()
     check: Callable[[GatewayContext, Any], None] | None = None
+    max_bytes: int = SMALL_BODY
 
     @property
     def described(self) -> type[Message]:
@@ -60,7 +62,7 @@ class CallEndpoint:
         """Answers a request."""
         context = context_of(request)
         if self.method == "POST":
-            message = await read_message(request, self.described, context.settings.limits.body_bytes)
+            message = await read_message(request, self.described, self.max_bytes)
         else:
             path_parameters = [(name, str(value)) for name, value in request.path_params.items()]
             parameters = [*request.query_params.multi_items(), *path_parameters]
@@ -111,7 +113,12 @@ def _leaderboard(filter_: ScoreFilter, others: dict[str, str]) -> GetLeaderboard
 CALLS: Final = (
     CallEndpoint("POST", "/api/predict", upstream.PREDICT, "Forecast one game; a what-if.", check=_what_if_only),
     CallEndpoint(
-        "POST", "/api/predict-batch", upstream.PREDICT_BATCH, "Forecast many games; what-ifs.", check=_what_ifs_only
+        "POST",
+        "/api/predict-batch",
+        upstream.PREDICT_BATCH,
+        "Forecast many games; what-ifs.",
+        check=_what_ifs_only,
+        max_bytes=LARGE_BODY,
     ),
     CallEndpoint("POST", "/api/assess-risk", upstream.ASSESS_RISK, "Assess how volatile a game is."),
     CallEndpoint("GET", "/api/predictions", upstream.LIST_PREDICTIONS, "List recorded forecasts, newest first."),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final, cast
 
 from starlette.requests import HTTPConnection
 
+from dejavu_gateway.limits import share_of
 from dejavu_gateway.live.feed import LiveFeed
+from dejavu_gateway.live.slots import StreamSlots
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
 from dejavu_gateway.upstream import UpstreamClient
@@ -26,14 +28,14 @@ class GatewayContext:
         client: client of the server.
         feed: the live events.
         metrics: its metrics.
-        streams: live streams by address.
+        streams: slots of the live streams.
     """
 
     settings: GatewaySettings
     client: UpstreamClient
     feed: LiveFeed
     metrics: GatewayMetrics
-    streams: Counter[str] = field(default_factory=Counter)
+    streams: StreamSlots
 
 
 def context_of(connection: HTTPConnection) -> GatewayContext:
@@ -42,10 +44,14 @@ def context_of(connection: HTTPConnection) -> GatewayContext:
 
 
 def client_address(connection: HTTPConnection) -> str:
-    """Returns the address of a browser: as its reverse proxy says, if that is trusted."""
+    """Returns what counts as the address of a browser: what its reverse proxy says, if that is trusted."""
     peer = connection.client.host if connection.client else ""
     if peer not in context_of(connection).settings.trusted_proxies:
-        return peer
+        return share_of(peer)
     # The last address is the one that the proxy itself saw; those before it, also in headers of their own, are what the
     # browser made it say.
-    return ",".join(connection.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()[:64] or peer
+    said = ",".join(connection.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
+    try:
+        return share_of(str(ip_address(said)))
+    except ValueError:
+        return share_of(peer)

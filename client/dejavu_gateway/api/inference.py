@@ -15,7 +15,7 @@ from dejavu.inference import open_inference_pb2 as pb
 from dejavu_gateway import upstream
 from dejavu_gateway.api.context import context_of
 from dejavu_gateway.http.answers import JSON, json_response
-from dejavu_gateway.http.bodies import read_body
+from dejavu_gateway.http.bodies import LARGE_BODY, read_body
 from dejavu_gateway.messages.encode import JsonObject, dump
 from dejavu_gateway.messages.tensors import (
     binary_refused,
@@ -97,9 +97,7 @@ async def model_infer(request: Request) -> Response:
     context, (name, version) = context_of(request), _model_of(request)
     if BINARY_HEADER in request.headers:
         raise binary_refused(f"header {BINARY_HEADER}")
-    asked = await read_body(
-        request, lambda value: infer_request(value, name, version), context.settings.limits.body_bytes, untyped=True
-    )
+    asked = await read_body(request, lambda value: infer_request(value, name, version), LARGE_BODY, untyped=True)
     response = await context.client.call(upstream.MODEL_INFER, asked)
     # In a thread, as browsers wait for their events meanwhile.
     body = await asyncio.to_thread(lambda: dump(infer_response_body(response)))

@@ -45,6 +45,9 @@ _STYLE: Final = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _SHELL: Final = re.compile(r'(<div id="app">).*?(</div>)', re.DOTALL)
 """What index.html shows until the script has come: the head of the page, which a chart in a frame does not have."""
 
+_OF_PROGRAMS: Final = ("/api/", "/v2/", "/share/", "/assets/")
+"""Beginnings of the paths whose errors are for programs, also if a browser asks."""
+
 _GAME_PATH: Final = re.compile(r"/game/([0-9]{10})$")
 
 
@@ -135,9 +138,17 @@ class WebBuild:
         return Response(file.content, headers=headers, media_type=file.media_type)
 
     async def other(self, request: Request) -> Response:
-        """Answers a file at the root of the build, such as an icon."""
-        name = request.url.path.removeprefix("/")
+        """Answers any other path: with a file at the root of the build, such as an icon, or that there is nothing.
+
+        A person gets that as a page, a program as the error of the interface.
+        """
+        path = request.url.path
+        name = path.removeprefix("/")
         file = self._files.get(name) if "/" not in name and name != "index.html" else None
-        if file is None:
+        if file is not None:
+            return await content_response(request, file.content, file.media_type, REVALIDATED)
+        if self.is_missing or path.startswith(_OF_PROGRAMS) or "text/html" not in request.headers.get("accept", ""):
             raise RequestRefused(HTTPStatus.NOT_FOUND, "NOT_FOUND", "there is nothing at this path", "UNKNOWN_PATH")
-        return await content_response(request, file.content, file.media_type, REVALIDATED)
+        content, headers = self._pages[False]
+        headers = {**headers, "cache-control": "no-store", "link": ", ".join(self._needs(path))}
+        return Response(content, HTTPStatus.NOT_FOUND, headers, media_type="text/html")

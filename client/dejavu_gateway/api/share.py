@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Final
-from xml.sax.saxutils import escape
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -80,46 +79,82 @@ def drawn(prediction: RecordedPrediction, now: datetime | None = None) -> str:
         return (TOP + BOTTOM) / 2 - (BOTTOM - TOP) / 2 * points / reach
 
     minutes, lead = len(pattern) - 1, pattern[-1]
-    start = f"{x(minutes):.1f},{y(lead):.1f}"
-    fans = [
-        f'<polygon points="{start} {x(MINUTES):.1f},{y(high):.1f} {x(MINUTES):.1f},{y(low):.1f}" fill="{color}"/>'
-        for low, high, color in bands
-    ]
-    course = " ".join(f"{x(minute):.1f},{y(points):.1f}" for minute, points in enumerate(pattern))
-    marks = [_line(x(minute), TOP, x(minute), BOTTOM, "#e3e8ee") for minute in (12, 24, 36, 48)]
-    marks += [
-        _text(x(a + 6), BOTTOM + 32, f"Q{number}", 22) for number, (a, _) in enumerate(pairwise(range(0, 60, 12)), 1)
-    ]
-    home, away = escape(forecast.home_team or "home"), escape(forecast.away_team or "away")
-    headline, detail = (escape(text) for text in _words(prediction, now))
-    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
-    label = f'role="img" aria-label="{away} at {home}, after {minutes} minutes: {headline}"'
-    return "".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} {label} font-family="system-ui, sans-serif">',
-            f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{_BACKGROUND}"/>',
-            _text(LEFT, 80, f"{away} @ {home}", 52, _INK, "start", 700),
-            _text(LEFT, 126, f"after {minutes} minutes: {home} {signed(lead, 0)}", 28, _QUIET, "start"),
-            _text(RIGHT, 80, headline, 52, _INK, "end", 700),
-            _text(RIGHT, 126, detail, 28, _QUIET, "end"),
-            *marks,
-            _line(LEFT, y(0), RIGHT, y(0), "#9aa5b1"),
-            *fans,
-            _line(x(minutes), y(lead), x(MINUTES), y(forecast.point_forecast), _INK, 3),
-            f'<polyline points="{course}" fill="none" stroke="{_INK}" stroke-width="5" stroke-linejoin="round"/>',
-            f'<circle cx="{x(minutes):.1f}" cy="{y(lead):.1f}" r="8" fill="{_INK}"/>',
-            _outcome(prediction, x(MINUTES), y),
-            "</svg>",
-        ]
-    )
+    home, away = printable(forecast.home_team or "home"), printable(forecast.away_team or "away")
+    headline, detail = _words(prediction, home, now)
+
+    image = _Image(f"{away} at {home}, after {minutes} minutes: {headline}")
+    image.text(LEFT, 80, f"{away} @ {home}", 52, _INK, "start", 700)
+    image.text(LEFT, 126, f"after {minutes} minutes: {home} {signed(lead, 0)}", 28, _QUIET, "start")
+    image.text(RIGHT, 80, headline, 52, _INK, "end", 700)
+    image.text(RIGHT, 126, detail, 28, _QUIET, "end")
+    for minute in (12, 24, 36, 48):
+        image.line(x(minute), TOP, x(minute), BOTTOM, "#e3e8ee")
+        image.text(x(minute - 6), BOTTOM + 32, f"Q{minute // 12}", 22)
+    image.line(x(0), y(0), x(MINUTES), y(0), "#9aa5b1")
+    start = (x(minutes), y(lead))
+    for low, high, color in bands:
+        image.add("polygon", points=_points(start, (x(MINUTES), y(high)), (x(MINUTES), y(low))), fill=color)
+    image.line(*start, x(MINUTES), y(forecast.point_forecast), _INK, 3)
+    course = _points(*((x(minute), y(points)) for minute, points in enumerate(pattern)))
+    image.add("polyline", points=course, fill="none", stroke=_INK, stroke_width=5, stroke_linejoin="round")
+    image.add("circle", cx=start[0], cy=start[1], r=8, fill=_INK)
+    if prediction.HasField("outcome"):
+        actual = y(prediction.outcome.differential)
+        image.add("circle", cx=x(MINUTES), cy=actual, r=10, fill=_BACKGROUND, stroke=_INK, stroke_width=4)
+    return image.svg()
 
 
-def _words(prediction: RecordedPrediction, now: datetime | None) -> tuple[str, str]:
+class _Image:
+    """An SVG of the common size. It is made of elements, never of texts, so that no value can end an attribute.
+
+    Args:
+        label: what it shows, for those who do not see it.
+    """
+
+    def __init__(self, label: str) -> None:
+        size = {"viewBox": f"0 0 {WIDTH} {HEIGHT}", "width": str(WIDTH), "height": str(HEIGHT)}
+        look = {"role": "img", "aria-label": label, "font-family": "system-ui, sans-serif"}
+        self._root = Element("svg", {"xmlns": "http://www.w3.org/2000/svg", **size, **look})
+        self.add("rect", width=WIDTH, height=HEIGHT, fill=_BACKGROUND)
+
+    def svg(self) -> str:
+        """Returns the image."""
+        return tostring(self._root, "unicode")
+
+    def add(self, tag: str, content: str = "", **attributes: str | float) -> None:
+        """Adds an element; lengths are rounded."""
+        shown = {
+            name.replace("_", "-"): f"{value:.1f}" if isinstance(value, float) else str(value)
+            for name, value in attributes.items()
+        }
+        SubElement(self._root, tag, shown).text = content or None
+
+    def line(self, x1: float, y1: float, x2: float, y2: float, color: str, width: int = 2) -> None:
+        """Adds a line."""
+        self.add("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=color, stroke_width=width)
+
+    def text(
+        self, x: float, y: float, text: str, size: int, color: str = _QUIET, anchor: str = "middle", weight: int = 400
+    ) -> None:
+        """Adds a text."""
+        self.add("text", text, x=x, y=y, font_size=size, fill=color, text_anchor=anchor, font_weight=weight)
+
+
+def _points(*points: tuple[float, float]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def printable(text: str) -> str:
+    """Returns a text without characters that XML does not have, or that change the direction of others."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
+def _words(prediction: RecordedPrediction, home: str, now: datetime | None) -> tuple[str, str]:
     """Says who wins with which chance, and what is forecast of the end.
 
     Of the newest forecast of a game that is over, how it ended; in the last minute and in overtime, that there is none.
     """
-    forecast, home = prediction.forecast, prediction.forecast.home_team or "home"
+    forecast = prediction.forecast
     ends = f"{signed(forecast.interval_lower, 0)} … {signed(forecast.interval_upper, 0)}"
     said = f"end {signed(forecast.point_forecast)}, {100 * forecast.coverage_probability:.0f} % in {ends}"
     if now is not None and prediction.HasField("outcome"):
@@ -147,23 +182,3 @@ def _quantile(quantiles: Sequence[float], level: float) -> float:
     place = min(max((level - 0.01) / 0.02, 0.0), len(quantiles) - 1.0)
     index = min(int(place), len(quantiles) - 2)
     return float(quantiles[index] + (place - index) * (quantiles[index + 1] - quantiles[index]))
-
-
-def _outcome(prediction: RecordedPrediction, x: float, y: Callable[[float], float]) -> str:
-    if not prediction.HasField("outcome"):
-        return ""
-    actual = y(prediction.outcome.differential)
-    return f'<circle cx="{x:.1f}" cy="{actual:.1f}" r="10" fill="{_BACKGROUND}" stroke="{_INK}" stroke-width="4"/>'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, color: str, width: int = 2) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{color}" stroke-width="{width}"/>'
-
-
-def _text(
-    x: float, y: float, text: str, size: int, color: str = _QUIET, anchor: str = "middle", weight: int = 400
-) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{color}" text-anchor="{anchor}" '
-        f'font-weight="{weight}">{text}</text>'
-    )

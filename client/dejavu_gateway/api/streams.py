@@ -18,6 +18,7 @@ from dejavu_gateway.http.connections import CONNECTION_KEY, HttpConnection
 from dejavu_gateway.http.envelope import UNLIMITED, Receive, Scope, Send
 from dejavu_gateway.live.browser import RETRY_SECONDS, Browser
 from dejavu_gateway.live.event_log import LiveEvent
+from dejavu_gateway.live.slots import NoSlotError
 from dejavu_gateway.messages.encode import JsonObject, dump
 from dejavu_gateway.messages.errors import RequestRefused, invalid_field
 
@@ -27,6 +28,9 @@ MAX_GAMES: Final = 200
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_=-]{1,128}")
 _PARAMETERS: Final = ("game", "current", "resume")
 _RESTARTING: Final = 1012
+_TRY_AGAIN_LATER: Final = 1013
+_CLOSE_FRAME: Final = 0x88
+"""First byte of a frame that closes a WebSocket (RFC 6455, 5.2): written without the library, which would wait."""
 
 
 class SseOutlet:
@@ -67,6 +71,11 @@ class SseOutlet:
     async def finish(self, retry_seconds: float) -> None:
         """See `Outlet`."""
         await self._send({"type": "http.response.body", "body": _retry_line(retry_seconds) + b"\n", "more_body": False})
+
+    def make_room(self, retry_seconds: float) -> None:
+        """See `Outlet`."""
+        last = _retry_line(retry_seconds) + b"\n"
+        self._connection.end_now(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if self._chunked else last)
 
     def abort(self) -> None:
         """See `Outlet`."""
@@ -110,6 +119,13 @@ class WebSocketOutlet:
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             await self._socket.close(_RESTARTING, f"connect again in {retry_seconds:.1f} s")
 
+    def make_room(self, retry_seconds: float) -> None:
+        """See `Outlet`."""
+        reason = f"connect again in {retry_seconds:.1f} s".encode()
+        self._socket.scope[CONNECTION_KEY].end_now(
+            bytes((_CLOSE_FRAME, 2 + len(reason))) + _TRY_AGAIN_LATER.to_bytes(2) + reason
+        )
+
     def abort(self) -> None:
         """See `Outlet`."""
         self._socket.scope[CONNECTION_KEY].transport.abort()
@@ -136,8 +152,8 @@ class ServerSentEvents:
                 headers={"allow": "GET"},
             )
         connection = scope[CONNECTION_KEY]
-        with _counted(request):
-            browser = _browser(request, SseOutlet(connection, send), request.headers.get("last-event-id", ""))
+        browser = _browser(request, SseOutlet(connection, send), request.headers.get("last-event-id", ""))
+        with _slot(request, browser):
             scope[UNLIMITED]()
             connection.closed_callbacks.append(browser.close)
             headers = [
@@ -152,8 +168,8 @@ class ServerSentEvents:
 
 async def websocket(socket: WebSocket) -> None:
     """Sends the same messages over a WebSocket: JSON texts {"event", "id", "data"}."""
-    with _counted(socket):
-        browser = _browser(socket, WebSocketOutlet(socket), "")
+    browser = _browser(socket, WebSocketOutlet(socket), "")
+    with _slot(socket, browser):
         await socket.accept()
         reading = asyncio.create_task(_until_closed(socket, browser))
         try:
@@ -194,26 +210,23 @@ def _browser(connection: HTTPConnection, outlet: SseOutlet | WebSocketOutlet, la
 
 
 @contextlib.contextmanager
-def _counted(connection: HTTPConnection) -> Iterator[None]:
-    """Counts a live stream of an address.
+def _slot(connection: HTTPConnection, browser: Browser) -> Iterator[None]:
+    """Holds a slot of the live streams.
 
     Raises:
-        RequestRefused: if the address has too many.
+        RequestRefused: if the address has its share.
     """
-    context, address = context_of(connection), client_address(connection)
-    most = context.settings.limits.streams_per_address
-    if context.streams[address] >= most:
-        message = f"your address has {most} live streams already"
-        raise RequestRefused(
-            HTTPStatus.TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED", message, "TOO_MANY_STREAMS", retry_after=10.0
-        )
-    context.streams[address] += 1
-    try:
+    slots = context_of(connection).streams
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(slots.held(client_address(connection), browser.make_room))
+        except NoSlotError as error:
+            raise RequestRefused(
+                HTTPStatus.TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED", str(error), "TOO_MANY_STREAMS", retry_after=10.0
+            ) from None
+        connection.scope[CONNECTION_KEY].is_stream = True
+        held.callback(setattr, connection.scope[CONNECTION_KEY], "is_stream", False)
         yield
-    finally:
-        context.streams[address] -= 1
-        if not context.streams[address]:
-            del context.streams[address]
 
 
 def _id_line(token: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from starlette.requests import Request
 
@@ -14,6 +14,12 @@ from dejavu_gateway.messages.decode import MessageT, from_json, read_json
 from dejavu_gateway.messages.errors import RequestRefused
 
 _T = TypeVar("_T")
+
+SMALL_BODY: Final = 16 * 1024
+"""Largest body with one request, which has a half of it with the most minutes and levels at full precision."""
+
+LARGE_BODY: Final = 384 * 1024
+"""Largest body of a batch or of tensors: 1000 rows of 47 minutes, as whole numbers, with all further columns fit."""
 
 _IN_THREAD_FROM = 32 * 1024
 """Bytes from which a body is parsed in a thread: it would keep browsers waiting for their events."""

@@ -7,25 +7,23 @@ that reads nothing. Its protocol classes are extended by those.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from dejavu_gateway.http.answers import JSON, SECURITY_HEADERS
-from dejavu_gateway.limits import GatewayLimits
+from dejavu_gateway.http.gate import BrowserConnection, ConnectionGate
 from dejavu_gateway.logs import get_logger
 from dejavu_gateway.messages.encode import dump
 from dejavu_gateway.messages.errors import RequestRefused
-from dejavu_gateway.metrics import GatewayMetrics
-from dejavu_gateway.settings import TrustedProxies
 
 CONNECTION_KEY: Final = "dejavu.connection"
 """Key of an ASGI scope under which the connection of a request is."""
@@ -37,17 +35,15 @@ SWEEP_SECONDS: Final = 1.0
 SEND_BUFFER: Final = 128 * 1024
 """Bytes that the kernel keeps of what a browser has not received; by default that grows to megabytes."""
 
+END_SECONDS: Final = 1.0
+"""How long a connection that is ended at once waits for the network to take its last bytes."""
+
+_AMBIGUOUS: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
+"""A line feed without its carriage return, or a line that continues a header (RFC 9112, 2.2 and 5.2)."""
+
 _RECEIVING: Final = {h11.SEND_BODY}
 
 log = get_logger()
-
-
-class BrowserConnection(Protocol):
-    """A connection, as the gate and the envelope see it."""
-
-    transport: asyncio.Transport
-    closed_callbacks: list[Any]
-    refused: int
 
 
 class HangUp:
@@ -93,56 +89,25 @@ class HangUp:
             self._task.cancel()
 
 
-class ConnectionGate:
-    """Counts connections, and drops those that take nothing.
+class StrictConnection(h11.Connection):
+    """The state of a connection that speaks HTTP/1.1, without what a proxy and a server may read in two ways.
 
-    Args:
-        limits: what browsers may use.
-        trusted: reverse proxies, which have connections for many browsers.
-        metrics: metrics of the gateway.
+    Where both disagree about the end of a request, what the proxy takes for its body is another request for the server,
+    which the proxy never checked. h11 takes a line that ends without CR, a header that is continued on the next line,
+    and a length beside chunks. Chunks are refused altogether: each costs as much as hundreds of bytes, and whoever
+    calls this interface knows the length of what it sends.
     """
 
-    def __init__(self, limits: GatewayLimits, trusted: TrustedProxies, metrics: GatewayMetrics) -> None:
-        self.limits = limits
-        self._trusted = trusted
-        self._metrics = metrics
-        self._addresses = Counter[str]()
-        self._connections = dict[asyncio.Transport, tuple[int, float]]()  # → unsent bytes, since when no fewer
-
-    def admit(self, transport: asyncio.Transport, address: str) -> str:
-        """Counts a connection. Returns the limit that it would exceed, and does not count it; "" if there is none."""
-        limit = ""
-        if len(self._connections) >= self.limits.connections:
-            limit = "all"
-        elif address not in self._trusted and self._addresses[address] >= self.limits.connections_per_address:
-            limit = "address"
-        if limit:
-            self._metrics.refused.labels(limit).inc()
-            return limit
-        self._connections[transport] = (0, 0.0)
-        self._addresses[address] += 1
-        self._metrics.connections.set(len(self._connections))
-        return ""
-
-    def leave(self, transport: asyncio.Transport, address: str) -> None:
-        """Takes note of the end of a connection; does nothing if it was not counted."""
-        if self._connections.pop(transport, None) is None:
-            return
-        self._addresses[address] -= 1
-        if self._addresses[address] <= 0:
-            del self._addresses[address]
-        self._metrics.connections.set(len(self._connections))
-
-    def sweep(self, now: float) -> None:
-        """Drops the connections that have taken nothing for too long."""
-        for transport, (unsent, since) in list(self._connections.items()):
-            size = transport.get_write_buffer_size()
-            if not size or size < unsent or not unsent:
-                self._connections[transport] = (size, now)
-            elif now - since > self.limits.stalled_seconds:
-                transport.abort()
-            else:
-                self._connections[transport] = (size, since)
+    def next_event(self) -> Any:
+        """Returns the next event; raises h11.RemoteProtocolError for such a request."""
+        if self.their_state is h11.IDLE:
+            head = self.trailing_data[0].partition(b"\r\n\r\n")[0]
+            if _AMBIGUOUS.search(head):
+                raise h11.RemoteProtocolError("a line without CR, or one that continues a header")
+        event = super().next_event()
+        if isinstance(event, h11.Request) and any(name == b"transfer-encoding" for name, _ in event.headers):
+            raise h11.RemoteProtocolError("a transfer coding")
+        return event
 
 
 class HttpConnection(H11Protocol):
@@ -152,24 +117,24 @@ class HttpConnection(H11Protocol):
         gate: counts the connections.
         options: arguments of uvicorn.
 
-    Attributes:
-        closed_callbacks: called once the connection is closed.
-        refused: status with which the connection itself answered the newest request, and closed; 0 if it did not.
+    See `BrowserConnection`.
     """
 
     def __init__(self, gate: ConnectionGate, **options: Any) -> None:
         super().__init__(**options)
+        self.conn = StrictConnection(h11.SERVER, gate.limits.header_bytes)
         self._gate = gate
         self._timer: asyncio.TimerHandle | None = None
         self.closed_callbacks: list[Any] = []
         self.refused = 0
+        self.is_stream = False
         self.app = partial(_with_connection, self.app, self)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Counts the connection, or refuses it."""
         super().connection_made(transport)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        limit = self._gate.admit(transport, _address(self))
+        limit = self._gate.admit(self, _address(self))
         if limit:
             what = "this gateway" if limit == "all" else "your address"
             message = f"{what} has too many connections; try again"
@@ -181,7 +146,7 @@ class HttpConnection(H11Protocol):
         """Takes note of the end."""
         self._disarm()
         super().connection_lost(exc)
-        self._gate.leave(self.transport, _address(self))
+        self._gate.leave(self.transport)
         for callback in self.closed_callbacks:
             callback()
 
@@ -195,6 +160,16 @@ class HttpConnection(H11Protocol):
             self._arm()
         else:
             self._disarm()
+
+    @property
+    def is_waiting(self) -> bool:
+        """See `BrowserConnection`."""
+        return (_is_idle(self) or self._is_in_body) and not self.transport.get_write_buffer_size()
+
+    def end_now(self, last: bytes) -> None:
+        """See `BrowserConnection`."""
+        self._gate.leave(self.transport)
+        _end_now(self.transport, last)
 
     async def send_raw(self, chunk: bytes) -> None:
         """Sends a chunk of an answer that has begun: a third of what the ways of ASGI and h11 cost.
@@ -214,8 +189,12 @@ class HttpConnection(H11Protocol):
         return True
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what is no HTTP."""
-        self._refuse(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", "the request is not valid HTTP/1.1", "INVALID_HTTP")
+        """Answers what is no HTTP, or ambiguous."""
+        message = (
+            "the request is not valid HTTP/1.1, or ambiguous; expected lines that end with CR and LF, headers of one "
+            "line, and a body with its Content-Length and without a Transfer-Encoding"
+        )
+        self._refuse(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", message, "INVALID_HTTP")
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Leaves the connection to the WebSocket protocol."""
@@ -267,7 +246,19 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self._gate = gate
         self.closed_callbacks: list[Any] = []
         self.refused = 0
+        self.is_stream = False
+        self.is_waiting = False
         self.app = partial(_with_connection, self.app, self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Takes the place of the HttpConnection."""
+        super().connection_made(transport)
+        self._gate.upgrade(self)
+
+    def end_now(self, last: bytes) -> None:
+        """See `BrowserConnection`."""
+        self._gate.leave(self.transport)
+        _end_now(self.transport, last)
 
     def data_received(self, data: bytes) -> None:
         """Parses what was received; drops the connection if that fails."""
@@ -280,7 +271,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Takes note of the end."""
         super().connection_lost(exc)
-        self._gate.leave(self.transport, _address(self))
+        self._gate.leave(self.transport)
         for callback in self.closed_callbacks:
             callback()
 
@@ -288,6 +279,15 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 async def _with_connection(app: Any, connection: BrowserConnection, scope: Any, receive: Any, send: Any) -> None:
     scope[CONNECTION_KEY] = connection
     await app(scope, receive, send)
+
+
+def _end_now(transport: asyncio.Transport, last: bytes) -> None:
+    if transport.get_write_buffer_size():
+        transport.abort()
+    elif not transport.is_closing():
+        transport.write(last)
+        transport.close()
+        asyncio.get_running_loop().call_later(END_SECONDS, transport.abort)  # unless it is closed by then
 
 
 def _is_idle(connection: H11Protocol) -> bool:

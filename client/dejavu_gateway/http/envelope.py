@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -39,7 +40,11 @@ CLIENT_CLOSED_REQUEST: Final = 499
 OPEN_INFERENCE: Final = "/v2/"
 """Beginning of the paths of the Open Inference Protocol, which has errors of its own form."""
 
+MAX_PARAMETERS: Final = 256
+"""Most query parameters; a stream of the most games has fewer."""
+
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH")
 _UNKNOWN: Final = "other"
 
@@ -60,6 +65,7 @@ class Envelope:
         self._app = app
         self._metrics = metrics
         self._seconds = settings.limits.answer_seconds
+        self._trusted = settings.trusted_proxies
         self._hosts = None if any_host else {*LOOPBACK_HOSTS, *(host.lower() for host in settings.hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +95,7 @@ class Envelope:
             await send(message)
 
         try:
-            self._check_host(scope)
+            self._check(scope)
             with HangUp(scope[CONNECTION_KEY]) as hang_up:
                 async with asyncio.timeout(self._seconds) as limit:
                     scope[UNLIMITED] = partial(_let_go_on, limit, hang_up)
@@ -125,8 +131,14 @@ class Envelope:
         message = "an error in the gateway; its log has the details under the request's id"
         return RequestRefused(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", message)
 
-    def _check_host(self, scope: Scope) -> None:
-        """Refuses a request for a host that this gateway is not: a page of another site whose name was pointed here."""
+    def _check(self, scope: Scope) -> None:
+        """Refuses a request for a host that this gateway is not: a page of another site whose name was pointed here.
+
+        And one with so many query parameters that reading them would keep browsers waiting for their events.
+        """
+        if scope["query_string"].count(b"&") >= MAX_PARAMETERS:
+            message = f"more than {MAX_PARAMETERS} query parameters"
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", message, "TOO_MANY_PARAMETERS")
         headers = Headers(scope=scope)
         host = host_name(headers.get("host", ""))
         if self._hosts is not None and host not in self._hosts:
@@ -136,16 +148,24 @@ class Envelope:
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         try:
-            self._check_host(scope)
+            self._check(scope)
             origin = headers.get("origin")
             # CORS does not hold for WebSockets: a page of another site could open one.
-            if origin is not None and host_name(origin.partition("://")[2]) != host_name(headers.get("host", "")):
+            if origin is not None and not is_same_origin(origin, headers.get("host", ""), self._scheme(scope, headers)):
                 message = "the page is of another site"
                 raise RequestRefused(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", message, "FOREIGN_ORIGIN")
             await self._app(scope, receive, send)
         except RequestRefused as refused:
             response = error_response(refused)
             await response(scope, receive, send)
+
+    def _scheme(self, scope: Scope, headers: Headers) -> str:
+        """Returns http or https, as a trusted proxy says; empty if that is not known: a proxy may be in front."""
+        peer = (scope.get("client") or ("",))[0]
+        scheme = (
+            headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower() if peer in self._trusted else ""
+        )
+        return scheme if scheme in _DEFAULT_PORTS else ""
 
 
 def _let_go_on(limit: asyncio.Timeout, hang_up: HangUp) -> None:
@@ -159,6 +179,24 @@ def host_name(text: str) -> str:
         return Address.parse(text).host.lower()
     except ValueError:
         return text.lower().removeprefix("[").removesuffix("]")
+
+
+def is_same_origin(origin: str, host: str, scheme: str) -> bool:
+    """Returns whether a page of an origin belongs to the host that was asked for: by scheme, name and port.
+
+    Args:
+        origin: the Origin header.
+        host: the Host header; without a port it means the usual one of the scheme.
+        scheme: scheme under which the host was asked; empty if it is not known.
+    """
+    try:
+        page = urlsplit(origin)
+        usual = _DEFAULT_PORTS[page.scheme]
+        asked = urlsplit(f"//{host}")
+        same = (page.hostname, page.port or usual) == (asked.hostname, asked.port or usual)
+    except (KeyError, ValueError):
+        return False
+    return same and page.scheme == (scheme or page.scheme)
 
 
 def _endpoint(scope: Scope) -> str:

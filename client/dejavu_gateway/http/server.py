@@ -14,8 +14,9 @@ import uvicorn
 
 from dejavu_common.address import Address
 from dejavu_common.tasks import BackgroundTask, repeat
-from dejavu_gateway.http.connections import SWEEP_SECONDS, ConnectionGate, HttpConnection, WebSocketConnection
+from dejavu_gateway.http.connections import SWEEP_SECONDS, HttpConnection, WebSocketConnection
 from dejavu_gateway.http.envelope import Envelope
+from dejavu_gateway.http.gate import ConnectionGate
 from dejavu_gateway.live.feed import LiveFeed
 from dejavu_gateway.logs import get_logger, on_repeat_failed
 from dejavu_gateway.metrics import GatewayMetrics
@@ -67,7 +68,6 @@ class GatewayServer(uvicorn.Server):
             lifespan="on",
             http="h11",
             ws="websockets-sansio",
-            h11_max_incomplete_event_size=limits.header_bytes,
             timeout_keep_alive=limits.keep_alive_seconds,
             timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
             ws_max_size=WEBSOCKET_MESSAGE_BYTES,

@@ -24,6 +24,9 @@ EVENTS_A_SEND: Final = 8
 RETRY_SECONDS: Final = 1.0
 """Pause of a browser's server stream before it reconnects."""
 
+CROWDED_SECONDS: Final = 10.0
+"""Mean pause of a browser whose place another one got: if it came back at once, it would take that of a third."""
+
 _REPLACED: Final[JsonObject] = RequestRefused(
     HTTPStatus.GONE,
     "OUT_OF_RANGE",
@@ -58,6 +61,9 @@ class Outlet(Protocol):
 
     async def finish(self, retry_seconds: float) -> None:
         """Ends the stream; the browser is to connect again after a time."""
+
+    def make_room(self, retry_seconds: float) -> None:
+        """Ends the stream and closes the connection at once; the browser is to connect again after a time."""
 
     def abort(self) -> None:
         """Drops the connection, with what it has not sent."""
@@ -155,6 +161,11 @@ class Browser:
         """Takes note that the connection is closed."""
         self._closed = True
         self._rouse()
+
+    def make_room(self) -> None:
+        """Ends the stream at once, as another browser gets its place; the connection says when it is closed."""
+        self._feed.metrics.cut_off.labels("crowded").inc()
+        self._outlet.make_room(CROWDED_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - spreads them out
 
     def cut_off(self, reason: str) -> None:
         """Drops the connection of a browser that is too slow; it resumes where it was."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
+from types import NoneType
 from typing import Any, Final, NamedTuple
 
 from dejavu.inference import open_inference_pb2 as pb
@@ -30,50 +31,50 @@ class _Datatype(NamedTuple):
     Attributes:
         field: field of their contents.
         expected: the values in words.
-        read: returns a value as the field takes it; raises ValueError, OverflowError or UnicodeError for any other.
+        read: returns values as the field takes them; raises ValueError or OverflowError if one is another.
     """
 
     field: str
     expected: str
-    read: Callable[[Any], Any]
+    read: Callable[[Sequence[Any]], Sequence[Any]]
 
 
-def _number(value: Any) -> float:
-    if value is None:
-        return math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _numbers(values: Sequence[Any]) -> Sequence[float]:
+    if not {*map(type, values)} <= {int, float, NoneType}:
         raise ValueError
-    return float(value)
+    return [math.nan if value is None else float(value) for value in values]
 
 
-def _integer(lowest: int, highest: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+def _whole_numbers(lowest: int, highest: int) -> Callable[[Sequence[Any]], Sequence[int]]:
+    def read(values: Sequence[Any]) -> Sequence[int]:
+        if not (
+            {*map(type, values)} <= {int} and lowest <= min(values, default=0) <= max(values, default=0) <= highest
+        ):
             raise ValueError
-        return value
+        return values
 
     return read
 
 
-def _bytes(value: Any) -> bytes:
-    if not isinstance(value, str):
+def _texts(values: Sequence[Any]) -> Sequence[bytes]:
+    if not {*map(type, values)} <= {str}:
         raise ValueError
-    return value.encode()
+    return [value.encode() for value in values]  # UnicodeEncodeError is a ValueError
 
 
 def _integers(signed: bool, bits: int, field: str) -> _Datatype:
     lowest, highest = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    return _Datatype(field, f"a whole number from {lowest} to {highest}", _integer(lowest, highest))
+    return _Datatype(field, f"a whole number from {lowest} to {highest}", _whole_numbers(lowest, highest))
 
 
 DATATYPES: Final = {
-    "FP64": _Datatype("fp64_contents", "a number, or null for NaN", _number),
-    "FP32": _Datatype("fp32_contents", "a number, or null for NaN", _number),
+    "FP64": _Datatype("fp64_contents", "a number, or null for NaN", _numbers),
+    "FP32": _Datatype("fp32_contents", "a number, or null for NaN", _numbers),
     **{f"INT{bits}": _integers(True, bits, "int_contents") for bits in (8, 16, 32)},
     "INT64": _integers(True, 64, "int64_contents"),
     **{f"UINT{bits}": _integers(False, bits, "uint_contents") for bits in (8, 16, 32)},
     "UINT64": _integers(False, 64, "uint64_contents"),
-    "BYTES": _Datatype("bytes_contents", "a text", _bytes),
+    "BYTES": _Datatype("bytes_contents", "a text", _texts),
 }
 """Datatypes of inputs that have a form in JSON. Those of 16-bit floats are sent raw only."""
 
@@ -147,14 +148,27 @@ def _flat(data: object, shape: Sequence[int], place: str) -> Sequence[object]:
     return values
 
 
-def _contents(values: Sequence[object], datatype: _Datatype, place: str) -> list[Any]:
-    found = []
-    for index, value in enumerate(values):
+def _contents(values: Sequence[object], datatype: _Datatype, place: str) -> Sequence[Any]:
+    try:
+        return datatype.read(values)
+    except (ValueError, OverflowError):
+        index = _first_wrong(values, datatype)
+        message = f"{_shown(values[index])}; expected {datatype.expected}"
+        raise invalid_field(f"{place}[{index}]", message) from None
+
+
+def _first_wrong(values: Sequence[object], datatype: _Datatype) -> int:
+    """Returns the index of the first value that is none of a datatype, found by halving."""
+    right, wrong = 0, len(values)  # all before the first are values of it, one of those before the second is not
+    while wrong - right > 1:
+        middle = (right + wrong) // 2
         try:
-            found.append(datatype.read(value))
-        except (ValueError, OverflowError):  # UnicodeEncodeError is a ValueError
-            raise invalid_field(f"{place}[{index}]", f"{_shown(value)}; expected {datatype.expected}") from None
-    return found
+            datatype.read(values[right:middle])
+        except (ValueError, OverflowError):
+            wrong = middle
+        else:
+            right = middle
+    return right
 
 
 def _add_parameters(owner: JsonObject, place: str, parameters: Any) -> None:
@@ -226,6 +240,8 @@ def _text(value: object, place: str) -> str:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, list | dict) and value:
+        return "an array" if isinstance(value, list) else "an object"
     text = repr(value[:_SHOWN] if isinstance(value, str) else value)[: _SHOWN + 2]
     return text.encode(errors="backslashreplace").decode()
 

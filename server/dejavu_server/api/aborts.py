@@ -1,7 +1,7 @@
 """Frees what the exceptions of aborted calls keep.
 
 gRPC raises the exception of an aborted call and keeps it with the state of the call. Its traceback leads through the
-frames of the call back to that state, and to the request: up to 4 MiB that only garbage collection would free, after
+frames of the call back to that state, and to the request: up to 1.5 MiB that only garbage collection would free, after
 hundreds of such calls, for anyone who sends large requests that are invalid.
 """
 

@@ -80,6 +80,7 @@ from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded, Overlo
 from dejavu_server.api.channelz import UnknownChannelzId
 from dejavu_server.api.health import UnknownService
 from dejavu_server.api.inference.errors import UnknownModelName
+from dejavu_server.api.wire.decoding import MalformedRequest
 from dejavu_server.forecasting.cache.errors import CacheOff, SharedCacheUnavailable
 from dejavu_server.forecasting.lifecycle.errors import ModelLoadFailed, NoModelStore, NotLoaded, NotProven
 from dejavu_server.ledger.errors import (
@@ -107,12 +108,6 @@ MAX_TEXT = 256
 A status is sent in HTTP/2 trailers, which clients limit to 8 kB in total. The trailers contain the message twice:
 percent-encoded, which triples non-ASCII text, and again in the Base64-encoded details, together with the description.
 """
-
-
-class MalformedRequest(DejavuError):
-    """The request bytes do not decode as the request message of the method."""
-
-    reason = "INVALID_MESSAGE"
 
 
 CODES: dict[type[DejavuError], grpc.StatusCode] = {

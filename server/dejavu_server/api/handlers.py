@@ -11,6 +11,8 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from dejavu_server.api.wire.decoding import checked
+
 REFLECTION_SERVICE: str = reflection.SERVICE_NAME
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -61,7 +63,7 @@ def handlers(
             if method.name in encoded or method.name in raw
             else GetMessageClass(method.output_type).SerializeToString
         )
-        read = None if method.name in raw else GetMessageClass(method.input_type).FromString
+        read = None if method.name in raw else checked(GetMessageClass(method.input_type))
         methods[method.name] = make(behaviour, read, write)
     return methods
 
@@ -71,7 +73,7 @@ def reflection_handlers(services: Iterable[str]) -> Handlers:
     servicer = reflection.aio.ReflectionServicer([*services, reflection.SERVICE_NAME])
     info = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
-        reflection_pb2.ServerReflectionRequest.FromString,
+        checked(reflection_pb2.ServerReflectionRequest),
         reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     return {"ServerReflectionInfo": info}

@@ -26,7 +26,6 @@ from typing import Any, Never
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from dejavu_models.errors import DejavuError
@@ -36,7 +35,7 @@ from dejavu_server.admission.callers import Callers
 from dejavu_server.admission.controller import CallKind, current_permit, kind_of
 from dejavu_server.admission.errors import DeadlineExceeded
 from dejavu_server.api.aborts import clear_frames
-from dejavu_server.api.errors import INTERNAL, MalformedRequest, describe, pushback, status
+from dejavu_server.api.errors import INTERNAL, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
 from dejavu_server.api.traces import traced
@@ -149,7 +148,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         task.cancel()
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
-        deserialize, write = checked(handler.request_deserializer or bytes), handler.response_serializer
+        deserialize, write = handler.request_deserializer or bytes, handler.response_serializer
         # Decode single requests here: gRPC itself answers malformed bytes with UNKNOWN and the text of an exception.
         if handler.unary_unary is not None:
             decoding = _decode_request(deserialize, handler.unary_unary)
@@ -345,18 +344,6 @@ def _decode_request(deserialize: Callable[[bytes], Any], behaviour: Behaviour) -
         return behaviour(deserialize(data), context)
 
     return decoding
-
-
-def checked(deserializer: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Wraps a deserializer to raise MalformedRequest on bytes that do not decode."""
-
-    def deserialize(data: bytes) -> Any:
-        try:
-            return deserializer(data)
-        except DecodeError:
-            raise MalformedRequest(f"the {len(data)} bytes of the request are not a message of this method") from None
-
-    return deserialize
 
 
 def _freeing_aborted(behaviour: Behaviour) -> Behaviour:

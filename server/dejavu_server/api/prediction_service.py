@@ -17,14 +17,14 @@ from dejavu_server.api.converters import columns, prediction
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.total_market import total_market_message_of
 from dejavu_server.api.handlers import Context
-from dejavu_server.api.interceptors import checked
+from dejavu_server.api.wire.decoding import checked
 from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.records import ForecastRequest
 from dejavu_server.streaming.ledger_manager import LedgerManager
 
 PREDICTION_SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"]
 
-_read_request = checked(pb.PredictRequest.FromString)
+_read_request = checked(pb.PredictRequest)
 
 
 class PredictionService:

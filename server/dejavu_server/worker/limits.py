@@ -7,12 +7,15 @@ from dejavu_server.settings import Settings
 
 _MEBIBYTE = 1024 * 1024
 
+MAX_REQUEST_BYTES = _MEBIBYTE * 3 // 2
+"""Largest request: a full batch with all that a request may have has 1.2 MiB, a chunk of a bundle 1 MiB."""
+
 MAX_CONCURRENT_STREAMS = 128
 """Open calls of a connection, for which HTTP/2 recommends at least 100; further calls wait in the client."""
 
 CHANNEL_OPTIONS = {
-    # A full batch is about 1 MiB at most; its response, with explanations and all quantiles, about 3 MiB.
-    "grpc.max_receive_message_length": 4 * _MEBIBYTE,
+    "grpc.max_receive_message_length": MAX_REQUEST_BYTES,
+    # The answer to a full batch, with explanations and all quantiles, has about 3 MiB.
     "grpc.max_send_message_length": 16 * _MEBIBYTE,
     # Further calls wait in the client, where they cost nothing here, and can't crowd out those of other connections.
     "grpc.max_concurrent_streams": MAX_CONCURRENT_STREAMS,

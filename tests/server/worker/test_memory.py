@@ -12,6 +12,7 @@ from tests.support.processes.servers import spawned_server
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_server.worker.limits import MAX_REQUEST_BYTES
 
 MOST = 110_000_000
 """Bytes, including its share of memory shared with other processes (PSS): with two workers, as by default."""
@@ -62,8 +63,8 @@ def test_a_worker_with_the_bundle_that_ships_takes_less_than_110_megabytes(tmp_p
 
 
 def test_large_requests_that_are_refused_leave_nothing_in_memory(tmp_path: Path) -> None:
-    unreadable = b"\xff" * 3_900_000
-    refused = pb.PredictBatchRequest(requests=[pb.PredictRequest(game_id="x" * 3_800)] * 1001).SerializeToString()
+    unreadable = b"\xff" * (MAX_REQUEST_BYTES - 100_000)
+    refused = pb.PredictBatchRequest(requests=[pb.PredictRequest(game_id="x" * 1_200)] * 1001).SerializeToString()
     with (
         spawned_server("--workers", "1", "--ledger", f"sqlite:///{tmp_path}/ledger.sqlite3") as server,
         grpc.insecure_channel(server.address) as channel,

@@ -22,6 +22,7 @@ from dejavu_server.api.interceptors import CallInterceptor
 from dejavu_server.api.models.upload import IDLE_SECONDS, BundleReceiver
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.worker.grpc_server import GrpcServer
+from dejavu_server.worker.limits import MAX_REQUEST_BYTES
 
 ResultT = TypeVar("ResultT")
 
@@ -38,7 +39,7 @@ async def start(store: ModelStore, idle_seconds: float, port: int) -> tuple[Grpc
         return pb.RegisteredModel(model=pb.Model(version=version, verdict_reason=reason), created=created)
 
     server = GrpcServer(
-        interceptors=[CallInterceptor("0", Metrics())], options=[("grpc.max_receive_message_length", 4 * 1024 * 1024)]
+        interceptors=[CallInterceptor("0", Metrics())], options=[("grpc.max_receive_message_length", MAX_REQUEST_BYTES)]
     )
     receiver = BundleReceiver(store, register, idle_seconds=idle_seconds)
     server.add_methods(_SERVICE.full_name, handlers(_SERVICE, receiver, complete=False))

@@ -14,8 +14,8 @@ from dejavu_common.yielding import Turns
 from dejavu_models.arrays import Floats, Integers
 from dejavu_models.forecaster.alike import AlikeRows
 from dejavu_models.types import MAX_DIFFERENTIAL
-from dejavu_server.api.batches.wire import I64, LEN, Span, fields
 from dejavu_server.api.converters.alike import ALIKE_FIELDS
+from dejavu_server.api.wire.format import I64, LEN, Span, fields
 
 LEAST: Final = 8
 """Least number of requests that are answered as bytes: of fewer, arrays and a thread take longer than messages."""

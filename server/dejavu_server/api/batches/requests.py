@@ -10,13 +10,13 @@ from google.protobuf.message import DecodeError
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictRequest
 from dejavu_common.yielding import Turns
 from dejavu_server.api.batches.groups import AlikeRequests, alike_requests
-from dejavu_server.api.batches.wire import Span, message_spans
 from dejavu_server.api.converters.prediction import MAX_BATCH, batch_requests
-from dejavu_server.api.interceptors import checked
+from dejavu_server.api.wire.decoding import checked
+from dejavu_server.api.wire.format import Span, message_spans
 
 _REQUESTS: Final = PredictBatchRequest.DESCRIPTOR.fields_by_name["requests"].number
 
-_parse_batch = checked(PredictBatchRequest.FromString)
+_parse_batch = checked(PredictBatchRequest)
 
 
 class SerializedRequests:

@@ -8,7 +8,7 @@ import numpy as np
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
-from dejavu_models.errors import InvalidPattern, InvalidQuantile
+from dejavu_models.errors import InvalidMargin, InvalidPattern, InvalidQuantile
 from dejavu_models.forecast_query import DEFAULT_ALPHA, check_level_count
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters.errors import InvalidBatch
@@ -34,6 +34,9 @@ def columns_query(request: pb.PredictColumnsRequest) -> ColumnsQuery:
     longest = games * HORIZONS.get(request.horizon, Horizon.FINAL).last_slot
     if len(request.patterns) > longest:
         raise InvalidPattern(f"{len(request.patterns)} slots", f"at most {longest} of {games} games", field="patterns")
+    if len(request.pregame_margins) > games:
+        expected = f"none, or one of each of the {games} games"
+        raise InvalidMargin(f"{len(request.pregame_margins)} margins", expected, field="pregame_margins")
     check_level_count(levels)
     if games * levels > MAX_QUANTILE_VALUES:
         expected = f"at most {MAX_QUANTILE_VALUES // games} for {games} games"

@@ -18,8 +18,8 @@ from dejavu_common.yielding import Turns
 from dejavu_models.types import MAX_DIFFERENTIAL
 from dejavu_server.api.batches import groups
 from dejavu_server.api.batches.groups import LEAST, AlikeRequests, alike_requests
-from dejavu_server.api.batches.wire import Field, fields, message_spans
 from dejavu_server.api.converters.alike import alike_key
+from dejavu_server.api.wire.format import Field, fields, message_spans
 
 
 async def groups_of(requests: list[PredictRequest]) -> list[AlikeRequests]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictRequest
-from dejavu_server.api.batches.wire import I64, LEN, VARINT, fields, message_spans
+from dejavu_server.api.wire.format import I64, LEN, VARINT, fields, message_spans
 
 GROUP = 3
 

@@ -55,9 +55,13 @@ def message_spans(data: bytes, number: int, most: int) -> list[Span] | None:
         size, begin = _varint(data, 1, _MAX_LENGTH_BYTES)
         step = begin + size
         count, rest = divmod(len(data), step)
-        if not rest and all(data[place::step] == data[place : place + 1] * count for place in range(begin)):
+        if (
+            not rest
+            and count <= most
+            and all(data[place::step] == data[place : place + 1] * count for place in range(begin))
+        ):
             messages = [(at + begin, at + step) for at in range(0, len(data), step)]
-            return messages if data[0] == tag and count <= most else None
+            return messages if data[0] == tag else None
         while at < len(data):
             if data[at] != tag or len(spans) == most:
                 return None

@@ -1,0 +1,130 @@
+"""Who gets a connection: as many as the limits say, and at the limit a new one in place of one that waits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from dejavu_gateway.limits import GatewayLimits, share_of
+from dejavu_gateway.metrics import GatewayMetrics
+from dejavu_gateway.settings import TrustedProxies
+
+NEW_SECONDS: Final = 1.0
+"""Within which the first request of a connection usually comes."""
+
+
+class BrowserConnection(Protocol):
+    """A connection, as the gate and the envelope see it.
+
+    Attributes:
+        transport: its transport.
+        closed_callbacks: called once the connection is closed.
+        refused: status with which the connection itself answered the newest request, and closed; 0 if it did not.
+        is_stream: whether it has a live stream, which has a slot of its own kind.
+    """
+
+    transport: asyncio.Transport
+    closed_callbacks: list[Any]
+    refused: int
+    is_stream: bool
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a request, or for the rest of one."""
+
+    def end_now(self, last: bytes) -> None:
+        """Sends some bytes if the network takes them at once, and closes the connection."""
+
+
+@dataclass(slots=True)
+class _Admitted:
+    """A connection, whose it is, since when it is there, and since when it has had no fewer unsent bytes."""
+
+    connection: BrowserConnection
+    share: str
+    admitted: float
+    unsent: int = 0
+    since: float = 0.0
+
+
+class ConnectionGate:
+    """Counts connections, makes room for new ones, and drops those that take nothing.
+
+    Args:
+        limits: what browsers may use.
+        trusted: reverse proxies, which have connections for many browsers.
+        metrics: metrics of the gateway.
+    """
+
+    def __init__(self, limits: GatewayLimits, trusted: TrustedProxies, metrics: GatewayMetrics) -> None:
+        self.limits = limits
+        self._trusted = trusted
+        self._metrics = metrics
+        self._addresses = Counter[str]()
+        self._admitted: dict[asyncio.Transport, _Admitted] = {}  # oldest first
+
+    def admit(self, connection: BrowserConnection, address: str) -> str:
+        """Counts a connection. Returns the limit that it would exceed, and does not count it; "" if there is none."""
+        limit, share = "", share_of(address)
+        if address not in self._trusted and self._addresses[share] >= self.limits.connections_per_address:
+            limit = "address"
+        elif len(self._admitted) >= self.limits.connections and not self._make_room(share):
+            limit = "all"
+        if limit:
+            self._metrics.refused.labels(limit).inc()
+            return limit
+        self._admitted[connection.transport] = _Admitted(connection, share, time.monotonic())
+        self._addresses[share] += 1
+        self._metrics.connections.set(len(self._admitted))
+        return ""
+
+    def upgrade(self, connection: BrowserConnection) -> None:
+        """Takes note that a connection that was admitted speaks another protocol from now on."""
+        if (admitted := self._admitted.get(connection.transport)) is not None:
+            admitted.connection = connection
+
+    def leave(self, transport: asyncio.Transport) -> None:
+        """Takes note of the end of a connection; does nothing if it was not counted."""
+        if (admitted := self._admitted.pop(transport, None)) is None:
+            return
+        self._addresses[admitted.share] -= 1
+        if self._addresses[admitted.share] <= 0:
+            del self._addresses[admitted.share]
+        self._metrics.connections.set(len(self._admitted))
+
+    def sweep(self, now: float) -> None:
+        """Drops the connections that have taken nothing for too long."""
+        for transport, admitted in list(self._admitted.items()):
+            size = transport.get_write_buffer_size()
+            if not size or size < admitted.unsent or not admitted.unsent:
+                admitted.unsent, admitted.since = size, now
+            elif now - admitted.since > self.limits.stalled_seconds:
+                transport.abort()
+            else:
+                admitted.unsent = size
+
+    def _make_room(self, share: str) -> bool:
+        """Drops a connection without a live stream, as those make room for each other; returns whether there was one.
+
+        It is one of the address that holds most, the oldest that waits if one does: a browser whose idle connection was
+        closed opens another one, and loses nothing. None of the same address is dropped that is new or being answered.
+        """
+        others = [each for each in self._admitted.values() if not each.connection.is_stream]
+        held = Counter(each.share for each in others)
+        before = time.monotonic() - NEW_SECONDS
+
+        def waits(each: _Admitted) -> bool:
+            return each.admitted < before and each.connection.is_waiting
+
+        most = max(held.values(), default=0)
+        largest = [each for each in others if held[each.share] == most]
+        last = next(filter(waits, largest), None) or next((each for each in largest if each.share != share), None)
+        if last is None:
+            return False
+        self.leave(last.connection.transport)
+        last.connection.transport.abort()
+        self._metrics.cut_off.labels("crowded").inc()
+        return True

@@ -1,0 +1,1 @@
+"""Requests as bytes: what they consist of is seen before they are parsed."""

@@ -1,0 +1,269 @@
+"""Attacks on a gateway without a token: what a refusal costs, and who still gets in.
+
+By day a few of each; make nightly sends all of them, again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from tests.gateway.conftest import Site
+from tests.support.processes.gateway import spawned_gateway
+from tests.support.processes.servers import SpawnedServer
+from tests.support.programs.costs import MOST_REFERENCES, cpu_seconds, reference_seconds
+
+from dejavu_common.address import Address
+from dejavu_gateway.http.bodies import LARGE_BODY, SMALL_BODY
+from dejavu_gateway.messages.decode import MAX_ITEMS
+
+SLOTS = 200
+STREAMS = 180
+LET_IN_SECONDS = 1.0
+PAUSE_SECONDS = 0.2  # of an attacker whose connection was closed; 40 of them come back 200 times a second
+
+PREDICT, BATCH, INFER = "/api/predict", "/api/predict-batch", "/v2/models/dejavu/infer"
+
+_REQUEST = (
+    b'{"pattern":[%b],"horizon":"HORIZON_FINAL","gameId":"0022300001","alpha":0.05,"returnExplanation":true,"homeTeam":"BOS",'
+    b'"awayTeam":"LAL","pregameMargin":3.5,"gameDate":"2023-01-01","totalPoints":200,"modelVersion":"v","market":{"line":1,'
+    b'"bankroll":3,"confidenceThreshold":0.5,"home":{"decimal":2},"away":{"decimal":2}}}'
+) % b",".join([b"-9.5"] * 47)
+_LEVELS = b'{"pattern":[%b],"quantileLevels":[%b]}' % (b",".join([b"-9"] * 47), b",".join([b"0.5"] * 99))
+
+
+def filled(begin: bytes, item: bytes, end: bytes, size: int, most: int = 10**9) -> bytes:
+    """Returns a list with as many items as a size allows."""
+    count = min((size - len(begin) - len(end)) // (len(item) + 1), most)
+    return begin + b",".join([item] * count) + end
+
+
+def _tensor(datatype: bytes, item: bytes, wrong: bytes, most: int) -> bytes:
+    begin = b'{"inputs":[{"name":"x","shape":[1],"datatype":"%b","data":[' % datatype
+    return filled(begin, item, b",%b]}]}" % wrong, LARGE_BODY, most)
+
+
+BODIES: dict[str, tuple[str, bytes]] = {
+    "numbers": (PREDICT, filled(b'{"pattern":[', b"0", b"]}", SMALL_BODY)),
+    "objects": (PREDICT, filled(b'{"market":[', b"{}", b"]}", SMALL_BODY)),
+    "a megabyte of numbers": (PREDICT, filled(b'{"pattern":[', b"0", b"]}", 1024 * 1024)),
+    "a megabyte of objects": (BATCH, filled(b'{"requests":[', b"{}", b"]}", 1024 * 1024)),
+    "empty requests": (BATCH, filled(b'{"requests":[', b"{}", b"]}", LARGE_BODY)),
+    "just the most objects": (BATCH, filled(b'{"requests":[', b"{}", b"]}", LARGE_BODY, 2047)),
+    "just the most numbers": (BATCH, filled(b'{"requests":[{"pattern":[', b"0.5", b"]}]}", LARGE_BODY, 59_900)),
+    "the most requests, the last one wrong": (
+        BATCH,
+        filled(b'{"requests":[', _REQUEST, b',{"x":1}]}', LARGE_BODY, MAX_ITEMS - 1),
+    ),
+    "the most requests with levels, the last one wrong": (
+        BATCH,
+        filled(b'{"requests":[', _LEVELS, b',{"x":1}]}', LARGE_BODY, MAX_ITEMS - 1),
+    ),
+    "names": (BATCH, b"{%b}" % b",".join(b'"%d":0' % number for number in range(8_100))),
+    "a name twice": (BATCH, b'{%b,"8099":1}' % b",".join(b'"%d":0' % number for number in range(8_100))),
+    "many more names": (BATCH, b"{%b}" % b",".join(b'"%d":0' % number for number in range(40_000))),
+    "escapes": (BATCH, b'{"requests":"%b"}' % (b"\\u0041" * 60_000)),
+    "digits": (BATCH, filled(b'{"requests":[', b"9" * 4000, b"]}", LARGE_BODY)),
+    "long numbers": (BATCH, filled(b'{"requests":[', b"1234567890.12345678e-300", b"]}", LARGE_BODY)),
+    "brackets": (BATCH, b"[" * 59_900),
+    "braces": (BATCH, b'{"a":' * 2000),
+    "tensor": (INFER, _tensor(b"FP64", b"0", b'"x"', 59_900)),
+    "padded tensor": (INFER, _tensor(b"FP64", b"null", b'"x"', 59_900)),
+    "texts": (INFER, _tensor(b"BYTES", b'""', b"1", 59_900)),
+    "integers": (INFER, _tensor(b"INT32", b"1", b"3000000000", 59_900)),
+    "lists": (INFER, _tensor(b"FP64", b"[]", b"[]", 29_900)),
+    "shape": (
+        INFER,
+        filled(b'{"inputs":[{"name":"x","datatype":"FP64","data":[],"shape":[', b"1", b"]}]}", LARGE_BODY, 59_900),
+    ),
+    "parameters": (
+        INFER,
+        b'{"inputs":[],"parameters":{%b}}' % b",".join(b'"%d":0' % number for number in range(8_100)),
+    ),
+}
+"""Requests that are refused, each of which costs as much as its kind can."""
+
+SMALL_RUN = ("objects", "empty requests", "the most requests, the last one wrong", "a name twice", "tensor")
+
+
+def raw_requests() -> dict[str, bytes]:
+    """Returns the same as bytes, and requests of which another part than the body is large."""
+    head = b"%b HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+    found = {
+        name: head % b"POST %b" % path.encode()
+        + b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        for name, (path, body) in BODIES.items()
+    }
+    found["query"] = head % b"GET /api/scorecard?%b" % b"&".join([b"a"] * 7900) + b"\r\n"
+    found["parameters of a stream"] = head % b"GET /api/stream?%b" % b"&".join([b"game=1"] * 2000) + b"\r\n"
+    found["headers"] = head % b"GET /api/nothing" + b"a:b\r\n" * 3200 + b"\r\n"
+    chunks = b"transfer-encoding: chunked\r\n\r\n%b" % (b"1\r\n \r\n" * 20_000)
+    found["chunks"] = head % b"POST /api/predict" + b"content-type: application/json\r\n" + chunks
+    upgrade = b"upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    protocols = b"sec-websocket-protocol: %b\r\norigin: http://x\r\n\r\n" % b",".join([b"a"] * 3900)
+    found["protocols"] = (head % b"GET /api/ws").replace(b"close", b"upgrade") + upgrade + protocols
+    return found
+
+
+async def refusal(address: Address, request: bytes) -> int:
+    """Sends a request; returns the status, 0 if the connection was closed before it was read."""
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        writer.write(request)
+        async with asyncio.timeout(60):
+            line = await reader.readline()
+            await reader.read()
+            return int(line.split()[1]) if line else 0
+    except ConnectionError:
+        return 0
+    finally:
+        writer.close()
+
+
+async def cost(gateway: SpawnedServer, request: bytes, times: int) -> float:
+    """Returns the CPU time of a gateway for a request that it refuses, in seconds."""
+    address, before = Address.parse(gateway.address), cpu_seconds(gateway.process.pid)
+    for _ in range(times):
+        assert await refusal(address, request) in {0, 400, 403, 404, 413}
+    return (cpu_seconds(gateway.process.pid) - before) / times
+
+
+@pytest.fixture(scope="module")
+def attacked(site: Site, build: object) -> Iterator[SpawnedServer]:
+    """A gateway with few slots."""
+    options = (
+        "--max-connections",
+        str(SLOTS),
+        "--max-connections-per-address",
+        "20",
+        "--max-streams-per-address",
+        "16",
+    )
+    with spawned_gateway("--target", site.server, "--web", str(build), *options) as gateway:
+        gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
+        yield gateway
+
+
+@pytest.mark.parametrize("times", [4, pytest.param(25, marks=[pytest.mark.nightly, pytest.mark.timeout(900)])])
+async def test_a_refused_request_costs_little_whatever_is_in_it(attacked: SpawnedServer, times: int) -> None:
+    requests = raw_requests()
+    for name in SMALL_RUN if times == 4 else requests:
+        reference = reference_seconds()
+        assert await cost(attacked, requests[name], times) < MOST_REFERENCES * reference + 0.01 / times, name
+
+
+@dataclass
+class Attackers:
+    """Connections from many addresses of loopback, which are opened again as soon as they are closed."""
+
+    address: Address
+    begin: bytes
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    opened: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    said: bytearray = field(default_factory=bytearray)  # what streams that were closed said last
+
+    async def hold(self, source: str) -> None:
+        """Holds a connection until cancelled."""
+        while True:
+            with contextlib.suppress(OSError):
+                reader, writer = await asyncio.open_connection(*self.address, local_addr=(source, 0))
+                try:
+                    writer.write(self.begin)
+                    self.opened.release()
+                    self.said += (await reader.read())[-200:]
+                finally:
+                    writer.close()
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def opens(self, number: int) -> None:
+        """Waits until so many connections more have been opened."""
+        async with asyncio.timeout(60):
+            for _ in range(number):
+                await self.opened.acquire()
+
+
+@contextlib.asynccontextmanager
+async def attackers(address: Address, begin: bytes, addresses: int, each: int) -> AsyncIterator[Attackers]:
+    """Holds connections, some of each address, once all have been tried."""
+    found = Attackers(address, begin)
+    for number in range(addresses):
+        source = f"127.1.{number // 250}.{number % 250 + 1}"
+        found.tasks += [asyncio.create_task(found.hold(source)) for _ in range(each)]
+    try:
+        await found.opens(addresses * each)
+        yield found
+    finally:
+        for task in found.tasks:
+            task.cancel()
+        await asyncio.wait(found.tasks)
+
+
+FOLLOW = b"GET /api/stream HTTP/1.1\r\nhost: localhost\r\n\r\n"
+IDLE = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
+BODY = b"POST /api/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{"
+
+
+@contextlib.asynccontextmanager
+async def answered(address: Address, source: str, path: str) -> AsyncIterator[asyncio.StreamReader]:
+    """Opens a connection on which an answer with status 200 begins, until the end of the block."""
+    reader, writer = await asyncio.open_connection(*address, local_addr=(source, 0))
+    try:
+        writer.write(b"GET %b HTTP/1.1\r\nhost: localhost\r\n\r\n" % path.encode())
+        async with asyncio.timeout(60):
+            line = await reader.readline()
+            assert line.startswith(b"HTTP/1.1 200 "), (path, line, await reader.read(2000))
+        yield reader
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("begin", "addresses", "each"),
+    [
+        pytest.param(FOLLOW, 15, 16, id="live streams of 15 addresses"),
+        pytest.param(FOLLOW, 220, 1, id="a live stream of each of 220 addresses"),
+        pytest.param(IDLE, 12, 20, id="idle connections"),
+        pytest.param(b"", 220, 1, id="connections that say nothing"),
+        pytest.param(BODY, 12, 20, id="bodies that do not come"),
+    ],
+)
+@pytest.mark.parametrize("browsers", [3, pytest.param(50, marks=[pytest.mark.nightly, pytest.mark.timeout(600)])])
+async def test_a_new_browser_is_let_in_whoever_has_taken_all_places(
+    attacked: SpawnedServer, begin: bytes, addresses: int, each: int, browsers: int
+) -> None:
+    address, seconds = Address.parse(attacked.address), list[float]()
+    async with attackers(address, begin, addresses, each):
+        for number in range(browsers):
+            source, started = f"127.2.0.{number + 1}", time.perf_counter()
+            async with answered(address, source, "/"), answered(address, source, "/api/stream"):
+                seconds.append(time.perf_counter() - started)
+    assert sorted(seconds)[browsers * 4 // 5] < LET_IN_SECONDS  # not all: other tests run meanwhile
+
+
+async def test_a_browser_with_its_share_stays_and_one_that_makes_room_comes_back_later(attacked: SpawnedServer) -> None:
+    address = Address.parse(attacked.address)
+    async with attackers(address, FOLLOW, 15, 16) as attack, contextlib.AsyncExitStack() as browsers:
+        following = [answered(address, f"127.2.0.{number + 1}", "/api/stream") for number in range(5)]
+        kept = [await browsers.enter_async_context(each) for each in following]
+        await attack.opens(200)  # they come back at once, and do not get the place of others
+        assert not [reader for reader in kept if reader.at_eof()]
+    delays = [int(each) for each in re.findall(rb"retry: ([0-9]+)", bytes(attack.said))]
+    assert [each for each in delays if 5000 <= each <= 15000], delays
+
+
+async def test_a_program_whose_place_another_one_got_is_told_to_try_again_later(attacked: SpawnedServer) -> None:
+    from websockets.asyncio.client import connect
+
+    address = Address.parse(attacked.address)
+    async with connect(f"ws://{address}/api/ws", local_addr=("127.3.0.1", 0)) as program:
+        await program.recv()
+        async with attackers(address, FOLLOW, STREAMS, 1):
+            async with asyncio.timeout(60):
+                await program.wait_closed()
+    assert program.close_code == 1013
+    assert "connect again in" in str(program.close_reason)

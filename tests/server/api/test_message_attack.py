@@ -1,0 +1,142 @@
+"""Messages of a megabyte of nothing: millions of empty parts, which cost more to parse than all that they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from tests.support.processes.restartable_server import address_of
+from tests.support.processes.servers import SpawnedServer, spawned_server
+from tests.support.programs.costs import MOST_REFERENCES, cpu_seconds, reference_seconds
+
+from dejavu.inference.open_inference_pb2 import ModelInferRequest
+from dejavu.v1.bundle_pb2 import BundleChunk
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL
+from dejavu.v1.model_service_pb2 import RegisterBundleRequest
+from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictColumnsRequest, PredictRequest
+from dejavu_models.registry.store.upload_limits import UploadLimits
+from dejavu_server.api.converters.columns import MAX_COLUMNS, MAX_QUANTILE_VALUES
+from dejavu_server.api.converters.prediction import MAX_BATCH
+from dejavu_server.api.inference.specification import INPUTS, MAX_ROWS
+from dejavu_server.api.wire.decoding import MAX_BYTES
+from dejavu_server.worker.limits import MAX_REQUEST_BYTES
+
+LARGEST, LARGEST_TENSORS = MAX_REQUEST_BYTES - 64, MAX_BYTES[ModelInferRequest] - 64
+SERVICE, INFER = "/dejavu.v1.PredictionService", "/inference.GRPCInferenceService/ModelInfer"
+
+
+def part(number: int, content: bytes) -> bytes:
+    """Returns a field with a message, a text or a packed list."""
+    size, length = len(content), b""
+    while size > 0x7F:
+        length += bytes([size & 0x7F | 0x80])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+def filled(piece: bytes, size: int = LARGEST) -> bytes:
+    return piece * (size // len(piece))
+
+
+def tensors(piece: bytes, *numbers: int) -> bytes:
+    """Returns pieces in the contents of a tensor, or another part of it, by the numbers of the fields around them."""
+    content = filled(piece, LARGEST_TENSORS)
+    for number in numbers:
+        content = part(number, content)
+    return part(1, b"dejavu") + (part(5, part(1, b"pattern") + content) if numbers else content)
+
+
+MESSAGES = {
+    "1.5 million requests of a batch": (f"{SERVICE}/PredictBatch", filled(part(1, b""), 3_000_000)),
+    "requests of a batch": (f"{SERVICE}/PredictBatch", filled(part(1, b""))),
+    "requests of a batch after another field": (f"{SERVICE}/PredictBatch", b"\x78\x01" + filled(part(1, b""))),
+    "requests of a batch after a group": (f"{SERVICE}/PredictBatch", b"\x7b\x7c" + filled(part(1, b""))),
+    "requests of a batch of two lengths": (f"{SERVICE}/PredictBatch", filled(part(1, b"") + part(1, b"\x20\x01"))),
+    "requests to warm the cache": ("/dejavu.v1.CacheService/WarmCache", filled(part(1, b""))),
+    "games of a stream": (f"{SERVICE}/StreamPredictions", filled(part(1, b""))),
+    "minutes of columns": (f"{SERVICE}/PredictColumns", part(2, filled(b"\x01"))),
+    "minutes of columns, each a field": (f"{SERVICE}/PredictColumns", filled(b"\x10\x01")),
+    "slots of columns": (f"{SERVICE}/PredictColumns", part(2, b"\x01") + part(1, filled(bytes(4)))),
+    "margins of columns": (f"{SERVICE}/PredictColumns", part(2, b"\x01") + part(3, filled(bytes(8)))),
+    "slots of a request": (f"{SERVICE}/Predict", part(2, filled(bytes(4)))),
+    "tensors": (INFER, tensors(part(5, b""))),
+    "outputs": (INFER, tensors(part(6, b""))),
+    "raw contents": (INFER, tensors(part(7, b""))),
+    "parameters": (INFER, tensors(part(4, b""))),
+    "parameters of a tensor": (INFER, part(5, filled(part(4, b""), LARGEST_TENSORS))),
+    "texts of a tensor": (INFER, tensors(part(8, b""), 5)),
+    "dimensions of a tensor": (INFER, tensors(b"\x01", 3)),
+}
+SMALL_RUN = ("1.5 million requests of a batch", "requests of a batch", "minutes of columns", "tensors")
+REFUSED = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnedServer]:
+    ledger = f"sqlite:///{tmp_path_factory.mktemp('server') / 'ledger.sqlite3'}"
+    with spawned_server("--workers", "1", "--ledger", ledger, "--cache", "memory") as process:
+        yield process
+
+
+def refuse(channel: grpc.Channel, path: str, message: bytes) -> grpc.StatusCode:
+    """Sends a message; returns how it is refused."""
+    call: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(path)
+    with pytest.raises(grpc.RpcError) as caught:
+        next(call(message, timeout=60))
+    code: grpc.StatusCode = caught.value.code()
+    return code
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(20, marks=[pytest.mark.nightly, pytest.mark.timeout(900)])])
+def test_millions_of_empty_parts_are_refused_before_they_are_parsed(server: SpawnedServer, times: int) -> None:
+    with grpc.insecure_channel(address_of(server)) as channel:
+        refuse(channel, *MESSAGES["requests of a batch"])  # makes the handlers
+        for name in SMALL_RUN if times == 3 else MESSAGES:
+            reference, before = reference_seconds(), cpu_seconds(server.process.pid)
+            assert {refuse(channel, *MESSAGES[name]) for _ in range(times)} <= REFUSED, name
+            cost = (cpu_seconds(server.process.pid) - before) / times
+            assert cost < MOST_REFERENCES * reference + 0.02 / times, (name, cost, reference)
+
+
+def largest_request() -> PredictRequest:
+    """Returns a request with all that one may have."""
+    request = PredictRequest(
+        game_id="0022300001",
+        pattern=[-12.5] * 47,
+        alpha=0.05,
+        return_explanation=True,
+        horizon=HORIZON_FINAL,
+        home_team="Portland Trail Blazers",
+        away_team="Minnesota Timberwolves",
+        pregame_margin=3.5,
+        model_version="v" * 64,
+        quantile_levels=[level / 100 for level in range(1, 100)],
+        game_date="2023-01-01",
+        total_points=200,
+    )
+    request.last_score.seconds = 12
+    request.market.horizon = HORIZON_FINAL
+    for market in (request.market, request.total_market):
+        market.line, market.bankroll, market.confidence_threshold = 5.5, 1000.5, 0.55
+    for odds in (request.market.home, request.market.away, request.total_market.over, request.total_market.under):
+        odds.decimal = 1.91
+    return request
+
+
+def test_the_largest_requests_are_not_too_large() -> None:
+    columns = PredictColumnsRequest(
+        patterns=[1.5] * 47 * MAX_COLUMNS,
+        minutes=[47] * MAX_COLUMNS,
+        pregame_margins=[1.5] * MAX_COLUMNS,
+        quantile_levels=[0.5] * (MAX_QUANTILE_VALUES // MAX_COLUMNS),
+    )
+    chunk = BundleChunk(file="x" * 64, offset=2**62, data=bytes(UploadLimits().chunk_bytes))
+    batch = PredictBatchRequest(requests=[largest_request()] * MAX_BATCH)
+    for request in (batch, columns, RegisterBundleRequest(chunk=chunk)):
+        assert request.ByteSize() < MAX_REQUEST_BYTES, type(request).__name__
+    rows = ModelInferRequest(model_name="dejavu")
+    rows.inputs.add(name="pattern").contents.int64_contents.extend([-200] * 47 * MAX_ROWS)
+    for _ in INPUTS:
+        rows.inputs.add(name="x" * 20).contents.fp64_contents.extend([0.5] * MAX_ROWS)
+    assert rows.ByteSize() < MAX_BYTES[ModelInferRequest]

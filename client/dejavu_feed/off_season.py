@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Final
@@ -22,6 +23,9 @@ _UNUSUAL: Final = {
     2021: (date(2021, 7, 21), date(2021, 10, 18)),
 }
 """Summers at other times, by the year in which the season before ended."""
+
+_INTERRUPTION: Final = (date(2020, 3, 12), date(2020, 7, 29))
+"""First and last day of the only interruption of a season by more than ten days."""
 
 
 def summer(year: int) -> tuple[date, date]:
@@ -52,9 +56,17 @@ def season_on(day: date) -> int:
 
 def playing_days(after: date, until: date) -> int:
     """Returns the number of days after one day and up to another, without those of summers; 0 if that is not later."""
+    return _days_without(after, until, map(summer, range(after.year - 1, until.year + 1)))
+
+
+def days_with_games(after: date, until: date) -> int:
+    """Returns the `playing_days` without those of the interruption of 2020."""
+    return _days_without(after, until, (_INTERRUPTION, *map(summer, range(after.year - 1, until.year + 1))))
+
+
+def _days_without(after: date, until: date, pauses: Iterable[tuple[date, date]]) -> int:
     days = max(0, (until - after).days)
-    for year in range(after.year - 1, until.year + 1):
-        first, last = summer(year)
+    for first, last in pauses:
         days -= max(0, (min(last, until) - max(first - timedelta(days=1), after)).days)
     return days
 

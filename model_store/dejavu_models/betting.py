@@ -315,8 +315,7 @@ def evaluate_market(
         market: line and odds. Of a market of total points, over is the home side of the answer and under the away side.
         at_least: k → P(differential ≥ k), or P(total ≥ k), at the market's horizon; non-increasing in k.
         policy: staking policy.
-        unrated: whether teams are named that the ratings do not know, or not well enough: the odds know them, the model
-            does not.
+        unrated: whether teams are named that the ratings do not know well enough: the odds do.
         staked: share of the bankroll staked on another market of the same game, beside what the market states.
     """
     if market.confidence_threshold is not None:

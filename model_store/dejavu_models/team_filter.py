@@ -17,7 +17,7 @@ from typing import ClassVar, Final, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dejavu_feed.off_season import playing_days, season_on, summer
+from dejavu_feed.off_season import days_with_games, season_on, summer
 from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
 
@@ -150,7 +150,7 @@ class TeamFilter:
         begin = summer(season - 1)[1]
         if self.date is not None:
             begin = max(begin, self.date.astype("datetime64[D]").item())
-        days = playing_days(begin, until)
+        days = days_with_games(begin, until)
         return days if days > _LONGEST_BREAK else 0
 
     def deviation(self, code: str) -> float:

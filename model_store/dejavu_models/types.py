@@ -293,6 +293,8 @@ class Forecast:
         expected_margin_terms: what `expected_margin` is made of; None unless it is from the teams' ratings.
         total: forecast of the points of both teams; None if the query has no total points, or the model no totals.
         teams_known: how well the ratings know home and away; empty if neither margin nor total is asked of them.
+        widened_by: share by which the distribution is wider than calibrated, as the ratings know the teams less well
+            than its tables include; 0 if they know them as well.
     """
 
     horizon: Horizon
@@ -317,6 +319,7 @@ class Forecast:
     expected_margin_terms: ExpectedMarginTerms | None = None
     total: TotalForecast | None = None
     teams_known: tuple[TeamKnowledge, ...] = ()
+    widened_by: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_feed.game_ids import seasons_on
-from dejavu_feed.off_season import days_around, is_over, playing_days, season_on, summer
+from dejavu_feed.off_season import days_around, days_with_games, is_over, playing_days, season_on, summer
 
 DAYS = st.dates(date(1990, 1, 1), date(2046, 7, 31))
 FINALS = {
@@ -65,6 +65,7 @@ def test_days_of_a_season_count_one_by_one() -> None:
 
 def test_a_pause_within_a_season_is_no_summer() -> None:
     assert playing_days(date(2020, 3, 11), date(2020, 7, 30)) == 141
+    assert days_with_games(date(2020, 3, 11), date(2020, 7, 30)) == 1
 
 
 @given(DAYS, st.integers(0, 1500))

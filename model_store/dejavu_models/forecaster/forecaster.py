@@ -327,6 +327,7 @@ class Forecaster:
                 staked=market.chosen.stake_fraction if market and market.chosen else 0.0,
             ),
             teams_known=teams_known,
+            widened_by=widening - 1.0,
         )
 
     def _widening(self, distribution: GameDistribution, query: ForecastQuery, variance: float) -> float:

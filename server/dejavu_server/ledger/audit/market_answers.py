@@ -155,7 +155,8 @@ class _Bounds(NamedTuple):
         games = games or _FEW_GAMES
         tail = max(DISTRIBUTION_LEVELS[0], 1.0 / (games + 1))
         reach = -NORMAL.inv_cdf(tail) + _SAME if tail < 0.5 else 0.0
-        scores = forecast.static_scores or LEVEL_SCORES
+        widening = 1.0 + forecast.widened_by
+        scores = [widening * score for score in forecast.static_scores or LEVEL_SCORES]
         usable = [
             (quantile, score, level)
             for quantile, score, level in zip(forecast.distribution, scores, LEVEL_SCORES, strict=False)

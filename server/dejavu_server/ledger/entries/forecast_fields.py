@@ -87,6 +87,7 @@ FORECAST_MEMBERS: Final = (
     Member("teams_known", Kind.OBJECTS, "forecast.teams_known", _TEAM_KNOWN, any=True),
     Member("total", Kind.OBJECT, "forecast.total", _TOTAL, any=True),
     Member("warnings", Kind.VALUE, "forecast.warnings", convert=lambda found: [each.value for each in found], any=True),
+    Member("widened_by", Kind.NUMBER, "forecast.widened_by", any=True),
 )
 """The JSON object of what has a `forecast`, a `generated_time` and an `expires_time`."""
 
@@ -114,6 +115,7 @@ def read_forecast(value: dict[str, Any], horizon: Horizon, alpha: float, *, expl
         expected_margin_terms=optional(_read_terms, value.get("expected_margin_terms")),
         total=optional(_read_total, value.get("total")),
         teams_known=tuple(map(_read_team_known, value.get("teams_known", ()))),
+        widened_by=value.get("widened_by", 0.0),
     )
 
 

@@ -66,6 +66,7 @@ def forecasts(draw: st.DrawFn) -> IssuedForecast:
         outdated_teams=tuple(draw(st.lists(codes, max_size=2))),
         total=draw(st.sampled_from([None, TOTAL, replace(TOTAL, expected_total=None)])),
         teams_known=tuple(draw(st.lists(teams_known, max_size=2))),
+        widened_by=draw(st.just(0.0) | st.floats(0.0, 1.0)),
     )
     return replace(
         one,

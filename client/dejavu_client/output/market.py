@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
 
 from dejavu.v1.forecast_pb2 import Forecast
@@ -27,6 +26,7 @@ from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
 from dejavu_client.formatting import chance, enum_word, horizon_label, percent, signed
 from dejavu_client.output.forecast import print_warnings
 from dejavu_client.output.responsive_table import titled_table
+from dejavu_common.rich_console import Console
 
 _HEADERS: Final = ("side", "odds", "implied prob.", "win prob.", "EV per unit", "Kelly", "stake")
 
@@ -42,9 +42,9 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     console = Console()
     _print_sides(console, table, answer)
     console.print(_STAKING, style="dim", highlight=False)
-    console.print(bet(answer, market, forecast), highlight=False, markup=False)
+    console.print(bet(answer, market, forecast), highlight=False)
     if told := recording(answer, forecast):
-        console.print(f"bet: {told}", highlight=False, markup=False)
+        console.print(f"bet: {told}", highlight=False)
     print_warnings(console, answer.warnings)
 
 
@@ -61,7 +61,7 @@ def print_total_market(answer: TotalMarketAnswer, market: TotalMarket, forecast:
     side_name = enum_word(TotalSide.DESCRIPTOR, answer.side)
     chosen = answer.over if answer.side == TOTAL_SIDE_OVER else answer.under
     bet_text = f"{side_name} {line}, {_stake(chosen, amounts)}" if side_name else "no stake on either side."
-    console.print(f"The model, for the points: {bet_text}", highlight=False, markup=False)
+    console.print(f"The model, for the points: {bet_text}", highlight=False)
     print_warnings(console, answer.warnings)
 
 
@@ -107,7 +107,7 @@ def print_risk(answer: AssessRiskResponse) -> None:
     console.print(_MEASURED, style="dim", highlight=False)
     console.print(table)
     for warning in answer.warnings:
-        console.print(f"· {warning}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"· {warning}", highlight=False, soft_wrap=True)
 
 
 def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:

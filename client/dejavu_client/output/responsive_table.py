@@ -13,6 +13,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from dejavu_common.shown_text import visible
+
 RowT = TypeVar("RowT", bound=Message)
 
 Cells = Mapping[str, Text]
@@ -100,7 +102,7 @@ class ListingColumn(Generic[RowT]):
         if self.of and not row.HasField(self.of):
             return Text()
         shown = self.cell(row)
-        return Text(shown, style=self.style) if isinstance(shown, str) else shown
+        return Text(visible(shown, line=True), style=self.style) if isinstance(shown, str) else shown
 
 
 def listing(columns: Sequence[ListingColumn[RowT]], rows: Iterable[RowT]) -> ResponsiveTable:

@@ -6,12 +6,14 @@ import gc
 import os
 import sys
 
+from dejavu_common.shown_text import escape_output
 from dejavu_server.supervisor import early_start
 
 
 def main() -> None:
     """Runs the command."""
     open_standard_files()
+    escape_output()
     # pydantic would read the metadata of all installed packages to look for its plugins, here and in each worker.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     early_start.start(sys.argv[1:], os.environ)

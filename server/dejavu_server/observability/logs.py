@@ -13,6 +13,8 @@ from typing import TextIO, cast
 import structlog
 from structlog.typing import Processor
 
+from dejavu_common.shown_text import escape_output, unescaped, visible_fields
+
 
 def configure(level: str, log_format: str, **bound: str | int) -> None:
     """Configures logging for the whole process.
@@ -22,6 +24,7 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
         log_format: json, console, or auto: console if standard error is a terminal, otherwise json.
         bound: fields added to every log line of this process.
     """
+    escape_output()
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -37,7 +40,11 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
         ]
         if as_json
         else [
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+            structlog.processors.format_exc_info,
+            visible_fields,
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
         ]
     )
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -47,7 +54,7 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _StandardError())),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(unescaped(sys.stderr))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
@@ -65,7 +72,7 @@ class _StandardError:
 
     def write(self, text: str) -> None:
         with contextlib.suppress(OSError):
-            sys.stderr.write(text)
+            unescaped(sys.stderr).write(text)
 
     def flush(self) -> None:
         with contextlib.suppress(OSError):

@@ -35,7 +35,8 @@ from dejavu_models.point.dejavu import Dejavu, DejavuSettings
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.graph import Graph
 from dejavu_models.point.index import join_graphs, read_index
-from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
+from dejavu_models.point.lstm import Lstm
+from dejavu_models.point.lstm_graph import INPUT, OUTPUT
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import Horizon

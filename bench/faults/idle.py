@@ -18,17 +18,14 @@ class Idle:
 
     Args:
         address: HOST:PORT.
-        again: whether to dial again what the server closes.
     """
 
-    def __init__(self, address: str, *, again: bool) -> None:
+    def __init__(self, address: str) -> None:
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
-        self._again = again
         self._tasks: list[asyncio.Task[None]] = []
         self._opened = asyncio.Semaphore(0)
         self._dialling = asyncio.Semaphore(DIALS_AT_ONCE)
-        self.dialled_again = 0
 
     async def open(self, number: int) -> None:
         """Opens connections; returns when each was opened, or refused."""
@@ -43,29 +40,21 @@ class Idle:
         await asyncio.wait(self._tasks)
 
     async def _hold(self, kind: int) -> None:
-        first = True
-        while first or self._again:
-            self.dialled_again += not first
-            try:
-                async with self._dialling:
-                    reader, writer = await asyncio.open_connection(self._host, self._port)
-                    if kind:
-                        writer.write(PREFACE)
-                        if kind == 2:
-                            writer.write(_PING_AND_ACK)
-            except OSError:
-                if first:
-                    self._opened.release()
-                await asyncio.sleep(0.5)
-                first = False
-                continue
-            if first:
-                self._opened.release()
-            first = False
-            try:
-                while await reader.read(65536):
-                    pass
-            except OSError:
+        try:
+            async with self._dialling:
+                reader, writer = await asyncio.open_connection(self._host, self._port)
+                if kind:
+                    writer.write(PREFACE)
+                    if kind == 2:
+                        writer.write(_PING_AND_ACK)
+        except OSError:
+            return
+        finally:
+            self._opened.release()
+        try:
+            while await reader.read(65536):
                 pass
-            finally:
-                writer.transport.abort()
+        except OSError:
+            pass
+        finally:
+            writer.transport.abort()

@@ -9,9 +9,8 @@ this order, each with the same connections and clients:
 - `dejavu-server --workers 2` with idle connections.
 
 A third of the idle connections never sends a byte, a third begins HTTP/2 and makes no call, and a third pings once too.
-They are dialled again as soon as the server closes them, if `--again` is given. Each client dials a connection of its
-own, calls Predict once without retries, and closes it. Exits with 1 if fewer than `--least` of the clients of the last
-server are answered.
+Each client dials a connection of its own, calls Predict once without retries, and closes it. Exits with 1 if fewer than
+`--least` of the clients of the last server are answered.
 """
 
 from __future__ import annotations
@@ -60,7 +59,6 @@ class Outcome:
         refused: the others, by status code.
         p50_ms: median time of an answered client, its connection included.
         longest_ms: longest such time.
-        dialled_again: idle connections that were dialled again.
     """
 
     idle: int = 0
@@ -69,7 +67,6 @@ class Outcome:
     refused: dict[str, int] = field(default_factory=dict)
     p50_ms: float = 0.0
     longest_ms: float = 0.0
-    dialled_again: int = 0
 
 
 async def client(address: str, request: pb.PredictRequest) -> tuple[str, float]:
@@ -86,10 +83,10 @@ async def client(address: str, request: pb.PredictRequest) -> tuple[str, float]:
     return code, 1000 * (time.perf_counter() - start)
 
 
-async def attempt(address: str, idle: int, clients: int, seed: int, *, again: bool) -> Outcome:
+async def attempt(address: str, idle: int, clients: int, seed: int) -> Outcome:
     """Opens the idle connections, then lets the clients call; returns what they got."""
     choose = random.Random(seed)
-    connections = Idle(address, again=again)
+    connections = Idle(address)
     outcome = Outcome(idle=idle, clients=clients)
     if idle:
         await connections.open(idle)
@@ -104,7 +101,6 @@ async def attempt(address: str, idle: int, clients: int, seed: int, *, again: bo
 
     results = await asyncio.gather(*(call() for _ in range(clients)))
     if idle:
-        outcome.dialled_again = connections.dialled_again
         await connections.close()
     times = sorted(milliseconds for code, milliseconds in results if code == "OK")
     outcome.answered = len(times)
@@ -134,18 +130,16 @@ def echo(within: Sequence[str]) -> Iterator[str]:
 
 async def run(options: argparse.Namespace, folder: Path) -> dict[str, Outcome]:
     """Runs the servers; returns what the clients of each got."""
-    hard = options.hard or descriptors.limit()
+    hard = descriptors.limit()
     outcomes = {}
     with echo(("prlimit", f"--nofile={options.soft}:{options.soft}")) as address:
-        outcomes["echo, idle connections"] = await attempt(
-            address, options.connections, options.clients, options.seed, again=options.again
-        )
+        outcomes["echo, idle connections"] = await attempt(address, options.connections, options.clients, options.seed)
     for name, idle in (("dejavu-server", 0), ("dejavu-server, idle connections", options.connections)):
         ledger = f"sqlite:///{folder / 'ledger.sqlite3'}"
         within = ("prlimit", f"--nofile={options.soft}:{hard}")
         with spawned_server("--workers", "2", "--ledger", ledger, within=within) as server:
             address = await asyncio.to_thread(lambda: server.address)
-            outcomes[name] = await attempt(address, idle, options.clients, options.seed, again=options.again)
+            outcomes[name] = await attempt(address, idle, options.clients, options.seed)
     return outcomes
 
 
@@ -155,8 +149,6 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = p
     parser.add_argument("--connections", type=int, default=2500)
     parser.add_argument("--clients", type=int, default=500)
     parser.add_argument("--soft", type=int, default=1024, help="soft limit of open files of the servers")
-    parser.add_argument("--hard", type=int, default=0, help="hard limit; by default that of this process")
-    parser.add_argument("--again", action="store_true", help="dial idle connections again that the server closes")
     parser.add_argument("--least", type=float, default=0.99, help="share of clients that have to be answered")
     parser.add_argument("--seed", type=int, default=1, help="seed of the requests and of the clients' pauses")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -170,8 +162,7 @@ def main(arguments: Sequence[str] | None = None, show: Callable[[str], None] = p
         for name, each in outcomes.items():
             show(
                 f"{name:32} {each.idle:5} idle  {each.answered} of {each.clients} clients answered, "
-                f"p50 {each.p50_ms} ms, longest {each.longest_ms} ms; others {each.refused or 'none'}; "
-                f"dialled again {each.dialled_again}"
+                f"p50 {each.p50_ms} ms, longest {each.longest_ms} ms; others {each.refused or 'none'}"
             )
     last = outcomes["dejavu-server, idle connections"]
     if last.answered < options.least * last.clients:

@@ -37,14 +37,10 @@ from tests.support.processes.servers import SpawnedServer
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_common.processes import cpu_seconds
-from dejavu_server.worker.unseen_calls import CHECK_SECONDS, LOOKS
 
 SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"].full_name
 HEALTH_SECONDS = 0.05
 """Pause between two health checks."""
-
-COUNTED_SECONDS = (LOOKS + 2) * CHECK_SECONDS
-"""Time after which the calls that the core ended are counted."""
 
 CLOSED, OPEN, AT_ONCE = "capacity", "open loop", "at once"
 
@@ -60,7 +56,6 @@ class Phase:
         cpu: CPU seconds that the worker used per second.
         taken: what the callers saw.
         refused: refusals that the metrics counted.
-        unseen: calls that the metrics counted as ended by gRPC's core.
         computed: queries that were computed.
         wasted: queries that were computed for callers that had gone.
         dropped: queries of such callers that were not.
@@ -74,7 +69,6 @@ class Phase:
     cpu: float
     taken: Taken
     refused: float
-    unseen: float
     computed: float
     wasted: float
     dropped: float
@@ -161,7 +155,6 @@ class Bench:
         with health.asked():
             taken = take(self._callers, order)
         cpu = (cpu_seconds(self._worker.pid) - cpu) / (time.perf_counter() - start)
-        time.sleep(COUNTED_SECONDS)
         counted = {name: value - before.get(name, 0.0) for name, value in self._scrape().items()}
         health.each.sort()
         phase = Phase(
@@ -171,7 +164,6 @@ class Bench:
             cpu=cpu,
             taken=taken,
             refused=counted.get("refused", 0.0),
-            unseen=counted.get("unseen", 0.0),
             computed=counted.get("computed", 0.0),
             wasted=counted.get("wasted", 0.0),
             dropped=counted.get("dropped", 0.0),
@@ -186,7 +178,6 @@ class Bench:
             text = answer.read().decode()
         return {
             "refused": _sum(text, r'dejavu_calls_refused_total\{[^}]*reason="OVERLOADED"[^}]*\}'),
-            "unseen": _sum(text, r'dejavu_calls_refused_total\{[^}]*reason="NOT_ACCEPTED"[^}]*\}'),
             "computed": _sum(text, r"dejavu_batch_size_sum"),
             "wasted": _sum(text, r'dejavu_work_dropped_total\{stage="computed"\}'),
             "dropped": _sum(text, r'dejavu_work_dropped_total\{stage="(?:queue|thread)"\}'),
@@ -210,11 +201,6 @@ def breaches(phases: list[Phase]) -> list[str]:
     for phase in phases:
         name = f"{phase.name} {phase.offered:g}"
         refused = phase.code(RESOURCE_EXHAUSTED)
-        if phase.unseen < 0.99 * phase.others():
-            found.append(
-                f"{name}: {phase.others()} calls ended without an answer, a refusal or their deadline, "
-                f"of which the metrics counted {phase.unseen:.0f}"
-            )
         if phase.refused < 0.99 * refused:
             found.append(f"{name}: {refused} refusals, of which the metrics counted {phase.refused:.0f}")
         if phase.taken.with_pushback < phase.taken.codes.get(str(RESOURCE_EXHAUSTED), 0):
@@ -247,7 +233,7 @@ def show(phases: list[Phase], write: Callable[[str], None]) -> None:
     capacity = (first.goodput + last.goodput) / 2
     write(
         f"{'':20}{'answered/s':>11}{'of capacity':>12}{'p50, ms':>9}{'p99, ms':>9}{'refused':>9}{'p50, ms':>9}"
-        f"{'counted':>9}{'expired':>9}{'others':>8}{'counted':>9}{'wasted':>8}{'CPU':>6}{'health p99':>12}"
+        f"{'counted':>9}{'expired':>9}{'others':>8}{'wasted':>8}{'CPU':>6}{'health p99':>12}"
     )
     for phase in phases:
         name = {CLOSED: "capacity", OPEN: f"{phase.offered:g} × capacity", AT_ONCE: f"{phase.offered:,.0f} at once"}
@@ -256,7 +242,7 @@ def show(phases: list[Phase], write: Callable[[str], None]) -> None:
             f"{name[phase.name]:20}{phase.goodput:11.0f}{phase.goodput / capacity:12.0%}"
             f"{1e3 * taken.ok_p50:9.1f}{1e3 * taken.ok_p99:9.1f}"
             f"{phase.code(RESOURCE_EXHAUSTED):9}{1e3 * taken.refused_p50:9.1f}{phase.refused:9.0f}"
-            f"{phase.code(DEADLINE_EXCEEDED):9}{phase.others():8}{phase.unseen:9.0f}{phase.wasted:8.0f}{phase.cpu:6.2f}"
+            f"{phase.code(DEADLINE_EXCEEDED):9}{phase.others():8}{phase.wasted:8.0f}{phase.cpu:6.2f}"
             f"{1e3 * phase.health_p99:9.1f} ms"
         )
 

@@ -215,6 +215,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         observed_time: datetime | None = None,
         refuse_correction: bool = False,
         total_points: int | None = None,
+        overtimes: int | None = None,
         timeout: float | None = None,
     ) -> ReportOutcomeResponse:
         """Reports the outcome of a game at a horizon, which settles its forecasts. Safe to repeat.
@@ -230,6 +231,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
                 now, by the server's clock.
             refuse_correction: whether to refuse a report that would correct an outcome that stands.
             total_points: points of both teams together at the horizon; None if not known.
+            overtimes: overtimes that the game had, for `FINAL`; None if not known.
             timeout: deadline of this call, in seconds; None for the client's.
 
         Raises:
@@ -244,6 +246,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
             away_team=away_team,
             refuse_correction=refuse_correction,
             total_points=total_points,
+            overtimes=overtimes,
         )
         if observed_time is not None:
             if observed_time.tzinfo is None:

@@ -212,6 +212,7 @@ class DejavuClient(CacheCalls, ColumnCalls, LeaseCalls, ModelCalls):
         observed_time: datetime | None = None,
         refuse_correction: bool = False,
         total_points: int | None = None,
+        overtimes: int | None = None,
         timeout: float | None = None,
     ) -> ReportOutcomeResponse:
         """Reports the outcome of a game at a horizon, which settles its forecasts. Safe to repeat.
@@ -227,6 +228,7 @@ class DejavuClient(CacheCalls, ColumnCalls, LeaseCalls, ModelCalls):
                 now, by the server's clock.
             refuse_correction: whether to refuse a report that would correct an outcome that stands.
             total_points: points of both teams together at the horizon; None if not known.
+            overtimes: overtimes that the game had, for `FINAL`; None if not known.
             timeout: deadline of this call, in seconds; None for the client's.
 
         Raises:
@@ -241,6 +243,7 @@ class DejavuClient(CacheCalls, ColumnCalls, LeaseCalls, ModelCalls):
             away_team=away_team,
             refuse_correction=refuse_correction,
             total_points=total_points,
+            overtimes=overtimes,
         )
         if observed_time is not None:
             if observed_time.tzinfo is None:

@@ -299,6 +299,7 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("total_pace_absolute_error", float, _field("settlement.total.pace_absolute_error")),
     Column("total_covered", bool, _field("settlement.total.covered")),
     Column("total_crps", float, _field("settlement.total.crps")),
+    Column("overtimes", int, _field("outcome.overtimes")),
 )
 """Columns of a recorded forecast. Times are in UTC, differentials and errors in points."""
 

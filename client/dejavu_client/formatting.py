@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from google.protobuf.descriptor import EnumDescriptor
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast, Horizon, TotalForecast, WarningReason
+from dejavu.v1.record_pb2 import Outcome
+from dejavu_feed.horizon import MAX_SLOTS
+
+_LONGEST_END: Final = timedelta(hours=2)
+"""No last minute with all overtimes after it takes longer."""
 
 
 def signed(points: float, digits: int = 1) -> str:
@@ -63,6 +70,26 @@ def horizon_label(horizon: Horizon.ValueType) -> str:
 def outcome_verb(horizon: Horizon.ValueType) -> str:
     """Returns the verb for the team ahead at a horizon: it leads at the half and wins at the end."""
     return "wins" if horizon == HORIZON_FINAL else "leads"
+
+
+def is_last(forecast: Forecast) -> bool:
+    """Returns whether no later forecast can follow: in the last minute of regulation and in overtime there is none."""
+    return forecast.horizon == HORIZON_FINAL and forecast.elapsed_minutes == MAX_SLOTS
+
+
+def is_played_out(forecast: Forecast, now: datetime) -> bool:
+    """Returns whether a game without an outcome is in its last minute or overtime, by its newest forecast.
+
+    Not if that was made too long ago: then the outcome was not reported.
+    """
+    return is_last(forecast) and now - forecast.generated_time.ToDatetime(tzinfo=UTC) < _LONGEST_END
+
+
+def after_overtime(outcome: Outcome) -> str:
+    """Says that a game went to overtime, as the end of a text: " after overtime"; "" if it did not, or is not known."""
+    if not outcome.overtimes:
+        return ""
+    return " after overtime" if outcome.overtimes == 1 else f" after {outcome.overtimes} overtimes"
 
 
 def enum_word(enum: EnumDescriptor, value: int) -> str | None:

@@ -129,18 +129,18 @@ def recomputed(settled: list[record_pb2.RecordedPrediction]) -> Figures:
     persistence = units.means(np.abs(np.array([each.pattern[-1] for each in counted]) - outcome))
     probability, led = np.array([each.home_lead_probability for each in forecasts]), outcome > 0
     figures["games"] = float(len(absolute))
-    figures |= figure("mae", absolute) | figure("persistence_mae", persistence)
+    figures |= figure("mae", absolute, 0.0) | figure("persistence_mae", persistence, 0.0)
     figures |= figure("mae_difference", absolute - persistence)
     leader = (np.sign([each.pattern[-1] for each in counted]) + 1.0) / 2.0
     brier, leader_brier = units.means((probability - led) ** 2), units.means((leader - led) ** 2)
-    figures |= figure("brier", brier) | figure("leader_brier", leader_brier)
-    figures |= figure("brier_difference", brier - leader_brier)
+    figures |= figure("brier", brier, 0.0, 1.0) | figure("leader_brier", leader_brier, 0.0, 1.0)
+    figures |= figure("brier_difference", brier - leader_brier, -1.0, 1.0)
     figures["ece"] = calibration_error(probability, led, units.weights())
     figures |= reliability_figures([each.game_id for each in forecasts], probability, led, units.weights())
     scored = [each for each in counted if each.forecast.distribution]
     if scored:
         scores = [crps(each.forecast.distribution, each.outcome.differential) for each in scored]
-        figures |= figure("crps", Units(scored).means(np.array(scores)))
+        figures |= figure("crps", Units(scored).means(np.array(scores)), 0.0)
     figures |= coverage_figures("", counted, [each.forecast for each in counted], outcome)
     totals = [each for each in counted if each.forecast.HasField("total") and each.outcome.HasField("total_points")]
     return figures | (total_figures(totals) if totals else {})
@@ -155,13 +155,13 @@ def total_figures(settled: list[record_pb2.RecordedPrediction]) -> Figures:
     absolute = units.means(np.abs(np.array([each.point_forecast for each in told]) - outcome))
     pace = units.means(np.abs(np.array([each.forecast.total_points for each in settled]) * horizon / minutes - outcome))
     figures = {"total.games": float(len(pace)), "total.forecasts": float(len(settled))}
-    figures |= figure("total.mae", absolute) | figure("total.pace_mae", pace)
+    figures |= figure("total.mae", absolute, 0.0) | figure("total.pace_mae", pace, 0.0)
     figures |= figure("total.mae_difference", absolute - pace)
     figures |= ratio_figure("total.relative_difference", absolute - pace, pace)
     scores = [crps(each.distribution, value) for each, value in zip(told, outcome, strict=True)]
     return (
         figures
-        | figure("total.crps", units.means(np.array(scores)))
+        | figure("total.crps", units.means(np.array(scores)), 0.0)
         | coverage_figures("total.", settled, told, outcome)
     )
 
@@ -196,13 +196,13 @@ class Units:
         return weights
 
 
-def figure(name: str, means: Array) -> Figures:
-    """Returns the mean of the games' means, with Student's interval if there are two games or more."""
+def figure(name: str, means: Array, least: float = -math.inf, most: float = math.inf) -> Figures:
+    """Returns the mean of the games' means, with Student's interval within bounds if there are two games or more."""
     games, value = len(means), float(means.mean())
     if games < 2:
         return {name: value}
     half = student(games - 1) * float(means.std(ddof=1)) / math.sqrt(games)
-    return {name: value, f"{name}.lower": value - half, f"{name}.upper": value + half}
+    return {name: value, f"{name}.lower": max(value - half, least), f"{name}.upper": min(value + half, most)}
 
 
 def student(degrees: int) -> float:
@@ -225,13 +225,13 @@ def student(degrees: int) -> float:
 
 
 def ratio_figure(name: str, numerators: Array, denominators: Array) -> Figures:
-    """Returns a ratio of two means of games, with the interval of its linearization if the games' ratios differ."""
+    """Returns a ratio of two means of games, −1 or more, with the interval of its linearization if ratios differ."""
     games, ratio = len(numerators), float(numerators.sum() / denominators.sum())
     residuals = numerators - ratio * denominators
     if games < 2 or float(np.ptp(residuals)) <= TOLERANCE:
         return {name: ratio}
     half = student(games - 1) * math.sqrt(games) * float(residuals.std(ddof=1) / denominators.sum())
-    return {name: ratio, f"{name}.lower": ratio - half, f"{name}.upper": ratio + half}
+    return {name: ratio, f"{name}.lower": max(ratio - half, -1.0), f"{name}.upper": ratio + half}
 
 
 def crps(quantiles: Sequence[float], outcome: float) -> float:

@@ -19,18 +19,41 @@ from dejavu_models.uncertainty.calibration import Calibration
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
 SCHEMA_VERSION = 3
-"""Schema version of the manifest and of the file formats that this code writes; it reads no later one."""
-
-OLDEST_SCHEMA_VERSION = 2
-"""First schema version that this code reads. Indexes of version 2 are those of hnswlib, each one a file of its own."""
+"""Schema version of the manifest and of the file formats that this code writes and reads."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*\.[a-z0-9]+$")]
 """File name without a path, so a manifest cannot refer to files outside its bundle."""
 
 
-MAX_LINEAGE_TEXT = 500
-"""Most characters of a text in the lineage."""
+MAX_TEXT = 500
+"""Most characters of a text."""
+
+MAX_LIST = 200
+"""Most elements of a list."""
+
+MAX_ENTRIES = 10**6
+"""Most entries of a database; that of nine seasons has 11,000."""
+
+# A caller who may upload bundles writes these: what does not fit into a message of the contract, or would reach a
+# terminal as a command, must not get as far as the store.
+Text = Annotated[
+    str,
+    StringConstraints(
+        max_length=MAX_TEXT, pattern="^[^\\x00-\\x1f\\x7f-\\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069]*$"
+    ),
+]
+"""Text for people, without control characters and marks of direction."""
+
+Number = Annotated[float, Field(ge=-1e9, le=1e9)]
+Count = Annotated[int, Field(gt=0, le=2**31 - 1)]
+Season = Annotated[int, Field(ge=1947, le=2200)]
+"""Season, as the year in which it ends; the first one of the league ended in 1947."""
+
+Seasons = Annotated[tuple[Season, ...], Field(min_length=1, max_length=MAX_LIST)]
+Day = Annotated[date, Field(ge=date(1946, 1, 1), le=date(2200, 12, 31))]
+Variance = Annotated[float, Field(ge=0, le=1e9)]
+Version = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 
 
 class _Record(BaseModel):
@@ -40,10 +63,10 @@ class _Record(BaseModel):
 class Part(_Record):
     """Games used for one step: training or calibration."""
 
-    seasons: Annotated[tuple[int, ...], Field(min_length=1)]
-    games: Annotated[int, Field(gt=0)]
-    first_date: date
-    last_date: date
+    seasons: Seasons
+    games: Count
+    first_date: Day
+    last_date: Day
 
 
 class DejavuRecord(_Record):
@@ -57,10 +80,10 @@ class DejavuRecord(_Record):
     """
 
     minutes: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_SLOTS)], ...], Field(min_length=1)]
-    entries: tuple[Annotated[int, Field(gt=0)], ...]
+    entries: Annotated[tuple[Annotated[int, Field(gt=0, le=MAX_ENTRIES)], ...], Field(max_length=MAX_SLOTS)]
     prototypes: bool
-    recency: Annotated[float, Field(gt=0)]
-    neighbours: Annotated[int, Field(gt=0)]
+    recency: Annotated[float, Field(gt=0, le=1e6)]
+    neighbours: Annotated[int, Field(gt=0, le=MAX_ENTRIES)]
     kernel: Kernel
 
     @model_validator(mode="after")
@@ -79,13 +102,13 @@ class RatingsRecord(_Record):
         noise, daily, carry, seasonal, home_daily: see `team_filter.RatingSettings`.
     """
 
-    date: date
-    season: Annotated[int, Field(ge=1, le=9999)]
-    noise: Annotated[float, Field(gt=0)]
-    daily: Annotated[float, Field(ge=0)]
+    date: Day
+    season: Season
+    noise: Annotated[float, Field(gt=0, le=1e9)]
+    daily: Variance
     carry: Annotated[float, Field(ge=0, le=1)]
-    seasonal: Annotated[float, Field(ge=0)]
-    home_daily: Annotated[float, Field(ge=0)]
+    seasonal: Variance
+    home_daily: Variance
 
 
 class VerdictRecord(_Record):
@@ -99,23 +122,23 @@ class VerdictRecord(_Record):
     """
 
     fit: bool
-    reason: Annotated[str, Field(min_length=1)]
-    recipe: str
-    seasons: Annotated[tuple[int, ...], Field(min_length=1)]
+    reason: Annotated[Text, Field(min_length=1)]
+    recipe: Text
+    seasons: Seasons
 
 
 class Golden(_Record):
     """A golden query and its expected answer, computed by the trainer before the bundle was written."""
 
     horizon: Horizon
-    pattern: tuple[float, ...]
-    home_team: str
-    away_team: str
-    alpha: float
-    point_forecast: float
-    interval_lower: float
-    interval_upper: float
-    home_lead_probability: float
+    pattern: Annotated[tuple[Number, ...], Field(min_length=1, max_length=MAX_SLOTS)]
+    home_team: Text
+    away_team: Text
+    alpha: Number
+    point_forecast: Number
+    interval_lower: Number
+    interval_upper: Number
+    home_lead_probability: Number
 
 
 class RefreshRecord(_Record):
@@ -128,10 +151,10 @@ class RefreshRecord(_Record):
         data_fingerprint: SHA-256 over these games.
     """
 
-    of_version: str
-    games: Annotated[int, Field(gt=0)]
-    first_date: date
-    last_date: date
+    of_version: Version
+    games: Count
+    first_date: Day
+    last_date: Day
     data_fingerprint: Sha256
 
 
@@ -145,17 +168,17 @@ class LineageRecord(_Record):
     """
 
     parent_version: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{16})?$")] = ""
-    reason: Annotated[str, StringConstraints(max_length=MAX_LINEAGE_TEXT)] = ""
-    code_version: Annotated[str, StringConstraints(max_length=MAX_LINEAGE_TEXT)] = ""
+    reason: Text = ""
+    code_version: Text = ""
 
 
 class MetricRecord(_Record):
     """A metric with its 95 % bootstrap interval over games, if available."""
 
-    name: str
-    value: float
-    lower: float | None = None
-    upper: float | None = None
+    name: Text
+    value: Number
+    lower: Number | None = None
+    upper: Number | None = None
 
 
 class Manifest(_Record):
@@ -172,19 +195,19 @@ class Manifest(_Record):
             do not know the field, read a bundle without it.
     """
 
-    schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)]
-    version: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+    schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]
+    version: Version
     created_time: AwareDatetime
     train: Part
     calibrate: Part
     data_fingerprint: Sha256
-    seed: int
-    libraries: dict[str, str]
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
+    libraries: Annotated[dict[Text, Text], Field(max_length=MAX_LIST)]
     dejavu: DejavuRecord
     ratings: RatingsRecord
     verdict: VerdictRecord
-    metrics: tuple[MetricRecord, ...]
-    golden: Annotated[tuple[Golden, ...], Field(min_length=1)]
+    metrics: Annotated[tuple[MetricRecord, ...], Field(max_length=MAX_LIST)]
+    golden: Annotated[tuple[Golden, ...], Field(min_length=1, max_length=MAX_LIST)]
     files: dict[FileName, Sha256]
     refresh: RefreshRecord | None = None
     courses: Sha256 | None = None

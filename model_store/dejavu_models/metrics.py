@@ -186,7 +186,9 @@ class Estimate(NamedTuple):
         return Estimate(*(factor * each for each in self))
 
 
-def ratio_interval(numerators: Floats, denominators: Floats) -> tuple[float, float] | tuple[None, None]:
+def ratio_interval(
+    numerators: Floats, denominators: Floats, least: float = -math.inf
+) -> tuple[float, float] | tuple[None, None]:
     """Returns the 95 % interval of Σ numerators / Σ denominators, by Student's t of its linearization.
 
     The variance of the ratio is that of the residuals, numerator − ratio · denominator (Cochran, Sampling Techniques,
@@ -196,9 +198,10 @@ def ratio_interval(numerators: Floats, denominators: Floats) -> tuple[float, flo
     Args:
         numerators: (n,), of independent units, such as the profits of games.
         denominators: (n,), above 0, such as their stakes.
+        least: least value that the ratio can have: −1 for a return, as no more than the stakes can be lost.
 
     Returns:
-        Lower and upper end; None for both with fewer than two units, or if all have the same ratio.
+        Lower and upper end, `least` or above; None for both with fewer than two units, or if all have the same ratio.
     """
     units = len(numerators)
     if units < 2 or float(np.ptp(numerators / denominators)) <= _EQUAL_RATIOS:
@@ -207,7 +210,7 @@ def ratio_interval(numerators: Floats, denominators: Floats) -> tuple[float, flo
     ratio = float(numerators.sum()) / total
     squares = float(np.square(numerators - ratio * denominators).sum())
     half = student_quantile(units - 1) * math.sqrt(units * squares / (units - 1)) / total
-    return ratio - half, ratio + half
+    return max(ratio - half, least), ratio + half
 
 
 class GameBootstrap:

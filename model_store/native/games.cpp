@@ -1,5 +1,7 @@
 #include "games.hpp"
 
+#include <stdexcept>
+
 namespace dejavu {
 namespace {
 
@@ -49,6 +51,8 @@ MarginGame::MarginGame(std::shared_ptr<const MarginTables> tables, double point,
                        LiveInput live)
     : tables_(std::move(tables)), point_(point), mirrored_(tables_->cells && lead < 0),
       shape_(tables_->shapes, std::fabs(lead)) {
+    for (const double number : {point, lead, margin, live.points, live.side, live.recency})
+        if (!std::isfinite(number)) throw std::domain_error("a game has finite numbers");
     const MarginConstants &constants = tables_->constants;
     double pace = 0.0;
     if (tables_->live)

@@ -203,6 +203,7 @@ class ReportedOutcome:
         withdrawn: whether this revision withdraws the outcome: its differential and teams are those that stood.
         recorded_by: identity of the caller who reported or withdrew it; empty if it is not known.
         total_points: points of both teams at the horizon; None if they were not reported.
+        overtimes: overtimes that the game had; None at the half, and if they were not reported.
     """
 
     game_id: str
@@ -217,6 +218,7 @@ class ReportedOutcome:
     withdrawn: bool = False
     recorded_by: str = ""
     total_points: int | None = None
+    overtimes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Idle connections that take all descriptors of a bare grpc.aio server lock nobody out of ours."""
+"""Idle connections that take all descriptors of a bare grpc.aio server lock no client out of ours."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from bench.faults.idle_connections import Outcome, main
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("hard", [pytest.param(0, marks=pytest.mark.nightly), 256])
-def test_new_clients_are_answered_beside_more_idle_connections_than_the_soft_limit_permits(hard: int) -> None:
+def test_new_clients_are_answered_beside_more_idle_connections_than_the_soft_limit_permits() -> None:
     shown: list[str] = []
-    options = ("--connections", "700", "--soft", "256", "--hard", str(hard), "--clients", "12", "--json")
+    options = ("--connections", "700", "--soft", "256", "--clients", "12", "--json")
     assert main(options, show=shown.append) == 0
     outcomes = {name: Outcome(**each) for name, each in json.loads(shown[0]).items()}
     assert [outcome.answered for outcome in outcomes.values()] == [0, 12, 12]

@@ -26,7 +26,7 @@ def board_of(changes: list[StatusReport] | None = None, now: float = 100.0) -> S
         (GONE, GONE, GONE, StatusReason.SERVER_GONE, False, False),
         (DOWN, DOWN, GONE, StatusReason.SERVER_GONE, False, False),
         (UP, DOWN, GONE, StatusReason.LEDGER_BROKEN, True, False),
-        (UP, GONE, True, StatusReason.LEDGER_BROKEN, True, True),
+        (UP, GONE, True, StatusReason.SERVER_GONE, False, True),
         (UP, UP, GONE, StatusReason.STREAM_BROKEN, True, False),
         (UP, UP, False, StatusReason.STREAM_BROKEN, True, False),
         (UP, UP, REFUSED, StatusReason.TOKEN_REJECTED, True, False),

@@ -143,15 +143,25 @@ def test_a_tab_that_nobody_sees_resumes_where_it_was(browser: Browser, tmp_path:
         opened.page.wait_for_selector(f"{shown}:has-text('after 7 min')")
 
 
+GONE: dict[str, object] = {
+    "reason": "SERVER_GONE",
+    "message": "The server cannot be reached.",
+    "serving": False,
+    "streaming": False,
+    "ledger": {"ok": False, "message": ""},
+}
+
+
 @pytest.mark.parametrize(
     ("changes", "key", "words"),
     [
         ({"reason": "TOKEN_REJECTED", "message": "The token expired."}, "TOKEN_REJECTED", "The token expired."),
         ({"reason": "STREAM_BROKEN", "streaming": False}, "STREAM_BROKEN", "is interrupted"),
         ({"ledger": {"ok": False, "message": "No disk."}, "reason": "LEDGER_BROKEN"}, "ledger", "No disk."),
+        (GONE, "SERVER_GONE", "cannot be reached"),
     ],
 )
-def test_what_the_gateway_finds_wrong_is_shown_until_it_is_right(
+def test_what_the_gateway_finds_wrong_is_shown_until_it_is_right_and_nothing_is_called_live(
     browser: Browser, evening: Evening, changes: dict[str, object], key: str, words: str
 ) -> None:
     with tab(browser, evening.origin) as opened:
@@ -159,9 +169,24 @@ def test_what_the_gateway_finds_wrong_is_shown_until_it_is_right(
         opened.open("/system", ".model")
         opened.page.evaluate("dispatchEvent(new Event('online'))")  # asks for the status at once
         assert words in opened.problem(key)
+        assert opened.page.locator("[data-problem]").count() == 1
+        link = opened.page.locator(".connection")
+        assert link.get_attribute("data-state") == "broken"
+        assert link.inner_text() != "live"
         opened.page.unroute("**/api/status")
         opened.page.evaluate("dispatchEvent(new Event('online'))")
         opened.until_well()
+        opened.page.wait_for_selector('.connection[data-state="live"]')
+
+
+def test_a_ledger_is_not_called_broken_when_the_server_is_gone(browser: Browser, evening: Evening) -> None:
+    with tab(browser, evening.origin) as opened:
+        opened.page.route("**/api/status", changed_status(**GONE))
+        opened.open("/system", ".model")
+        opened.page.evaluate("dispatchEvent(new Event('online'))")
+        opened.problem("SERVER_GONE")
+        ledger = opened.page.locator(".checks > div", has_text="Ledger").first.inner_text()
+        assert "not known: the server cannot be reached" in ledger
 
 
 def test_a_quiet_feed_turns_the_badge(browser: Browser, evening: Evening) -> None:

@@ -137,8 +137,8 @@ def predict(
         float | None,
         typer.Option(
             metavar="SHARE",
-            help="Win probability with which to compare the bet's; the server's setting by default. Only the result "
-            "is shown: a bet below it has the same stake, and is recorded all the same.",
+            help="Win probability with which to compare the bet's, beside the break-even of its price. It changes "
+            "nothing: a bet below it has the same stake, and is recorded all the same.",
         ),
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show how the forecast was computed.")] = False,

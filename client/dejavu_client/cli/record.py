@@ -237,6 +237,7 @@ def report(
             metavar="[DIFFERENTIAL]", help="Home team's lead at the horizon, in points; negative if behind."
         ),
     ] = None,
+    *,
     home: Annotated[
         str,
         typer.Option(
@@ -261,6 +262,9 @@ def report(
             help="Points of both teams together at the horizon, which settle forecasts of totals.",
         ),
     ] = None,
+    overtimes: Annotated[
+        int | None, typer.Option(min=0, max=20, metavar="N", help="Overtimes that the game had; with --horizon final.")
+    ] = None,
     correct: Annotated[
         bool, typer.Option("--correct", help="Overturn the outcome that stands; it is named, and stays as a revision.")
     ] = False,
@@ -276,7 +280,8 @@ def report(
     A report of another value than the one that stands is refused without --correct.
     """
     if withdraw:
-        if differential is not None or home or away or observed or correct or total_points is not None:
+        given = (differential, total_points, overtimes)
+        if home or away or observed or correct or any(each is not None for each in given):
             raise typer.BadParameter(
                 "it takes back what stands; give the game and --horizon only", param_hint="--withdraw"
             )
@@ -296,6 +301,7 @@ def report(
             away_team=away,
             observed_time=observed_time,
             total_points=total_points,
+            overtimes=overtimes,
         )
         head = 0 if as_json else _head(client)
         try:

@@ -80,7 +80,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     )
     rows.add_row(
         f"{percent(forecast.coverage_probability)} interval",
-        f"{signed(forecast.interval_lower)} to {signed(forecast.interval_upper)}  (home − away, points)",
+        f"{_ends(forecast.interval_lower, forecast.interval_upper)}  (home − away, points)",
     )
     _add_adaptation(rows, forecast)
     _add_total(rows, forecast)
@@ -199,19 +199,25 @@ def _margin_terms_text(terms: ExpectedMarginTerms) -> str:
 
 
 def _add_adaptation(rows: Table, forecast: Forecast) -> None:
-    """Adds the interval that the forecast does not use, and the rolling coverage of both, to rows of name and value."""
+    """Adds the interval that the forecast does not use, if it is another one, and the rolling coverage of both."""
     if not forecast.HasField("adaptation"):
         return
     adaptation = forecast.adaptation
     if adaptation.mode == ADAPTATION_MODE_ON:
-        rows.add_row("  as calibrated", f"{signed(adaptation.static_lower)} to {signed(adaptation.static_upper)}")
+        name, ends = "as calibrated", (adaptation.static_lower, adaptation.static_upper)
     else:
-        rows.add_row("  if adapted", f"{signed(adaptation.adapted_lower)} to {signed(adaptation.adapted_upper)}")
+        name, ends = "if adapted", (adaptation.adapted_lower, adaptation.adapted_upper)
+    if (other := _ends(*ends)) != _ends(forecast.interval_lower, forecast.interval_upper):
+        rows.add_row(f"  {name}", other)
     if adaptation.rolling_games:
         variant = "adapted" if adaptation.mode == ADAPTATION_MODE_ON else "if adapted"
         static, adapted = percent(adaptation.static_rolling_coverage), percent(adaptation.rolling_coverage)
         coverage = f"{adapted} of {pluralize(adaptation.rolling_games, 'game')} {variant}, {static} as calibrated"
         rows.add_row("  rolling coverage", coverage)
+
+
+def _ends(lower: float, upper: float) -> str:
+    return f"{signed(lower)} to {signed(upper)}"
 
 
 def home_chance(forecast: Forecast) -> str:

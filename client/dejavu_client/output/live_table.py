@@ -15,7 +15,7 @@ from dejavu_client.formatting import chance, horizon_label, outcome_range, outco
 from dejavu_client.output.fitted_screen import FittedScreen
 from dejavu_client.output.poll_events import leadership_line, score, summary_lines, teams
 from dejavu_client.output.responsive_table import ResponsiveColumn, ResponsiveTable
-from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState
+from dejavu_client.poller.horizons import HORIZON_RULES, HorizonState, overtimes_by
 from dejavu_client.poller.leadership import LeaderRole, Leadership
 from dejavu_client.poller.summary import Summary
 from dejavu_client.poller.watched_game import WatchedGame
@@ -30,7 +30,7 @@ _LEGEND: Final[tuple[str, ...]] = (
     "−5…+17: the outcomes in the interval",
     "score: away–home",
     "leads, wins: probability of the home team",
-    "±: since the minute before, in %",
+    "±: change of that probability since the minute before, in %",
 )
 _RESULTS_LEGEND: Final = ("40/42: intervals held", "leader: the team ahead, taken as certain to win")
 """Legend of what is shown once an outcome is known."""
@@ -176,6 +176,8 @@ def _of_horizon(watched: HorizonState, game: GameState) -> dict[str, Text]:
     if watched.newest is None:
         return {name: Text("–", style="dim")} if watched.note else {}
     if _is_past(watched, game):
+        if _is_overtime(game) and watched.horizon == FINAL:
+            return {name: Text("OT", style="dim"), f"{name} chance": Text("not known", style="dim")}
         return {name: Text("–", style="dim")}
     forecast = watched.newest.forecast
     return {
@@ -192,11 +194,14 @@ def _is_past(watched: HorizonState, game: GameState) -> bool:
 
     In overtime, and while the outcome is awaited, it says nothing about the current score.
     """
-    return watched.result_known or watched.is_over_by_state(game)
+    run_down = watched.horizon == FINAL and game.period == watched.rules.period and game.clock == 0.0
+    return watched.result_known or watched.is_over_by_state(game) or run_down
 
 
 def _is_overtime(game: GameState) -> bool:
-    return game.status is GameStatus.LIVE and game.period > HORIZON_RULES[FINAL].period
+    """Returns whether overtime is played, or about to be: level when the clock of the last quarter has run down."""
+    level = game.period == HORIZON_RULES[FINAL].period and game.clock == 0.0 and game.home_score == game.away_score
+    return game.status is GameStatus.LIVE and (overtimes_by(game.period) > 0 or level)
 
 
 def _ahead(horizon: Horizon.ValueType, differential: int, game: GameState) -> str:
@@ -243,7 +248,7 @@ def _notes(games: Iterable[WatchedGame]) -> list[str]:
                 unforecast.setdefault((horizon_label(watched.horizon), watched.note), []).append(teams(game.state))
     lines = [f"{name} not forecast ({reason}): {', '.join(names)}" for (name, reason), names in unforecast.items()]
     overtime = [teams(game.state) for game in games if FINAL in game.horizons and _is_overtime(game.state)]
-    return [*lines, f"overtime is not forecast: {', '.join(overtime)}"] if overtime else lines
+    return [*lines, f"overtime, no forecast: {', '.join(overtime)}"] if overtime else lines
 
 
 def _seconds(age: float) -> str:

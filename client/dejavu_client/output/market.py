@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 from rich.table import Table
 
-from dejavu.v1.forecast_pb2 import Forecast
+from dejavu.v1.forecast_pb2 import Forecast, WarningReason
 from dejavu.v1.market_pb2 import (
     MARKET_SIDE_HOME,
     MARKET_SIDE_UNSPECIFIED,
@@ -23,12 +22,12 @@ from dejavu.v1.market_pb2 import (
     TotalSide,
 )
 from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
-from dejavu_client.formatting import chance, enum_word, horizon_label, percent, signed
+from dejavu_client.formatting import chance, enum_word, horizon_label, percent, signed, warning_label
 from dejavu_client.output.forecast import print_warnings
 from dejavu_client.output.responsive_table import titled_table
 from dejavu_common.rich_console import Console
 
-_HEADERS: Final = ("side", "odds", "implied prob.", "win prob.", "EV per unit", "Kelly", "stake")
+_HEADERS: Final = ("side", "odds", "break-even", "win prob.", "EV per unit", "stake")
 
 
 def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> None:
@@ -38,7 +37,7 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
     table = titled_table(title, *_HEADERS, no_wrap=True)
     priced = ((market.home, answer.home), (market.away, answer.away))
     for name, (price, side) in zip(sides(market, forecast), priced, strict=True):
-        table.add_row(name, *_side_cells(price, side, amounts=amounts))
+        table.add_row(name, *_side_cells(price, side, answer.push_probability, amounts=amounts))
     console = Console()
     _print_sides(console, table, answer)
     console.print(_STAKING, style="dim", highlight=False)
@@ -55,13 +54,17 @@ def print_total_market(answer: TotalMarketAnswer, market: TotalMarket, forecast:
     table = titled_table(title, *_HEADERS, no_wrap=True)
     line = f"{market.line:.1f}".removesuffix(".0")
     for name, price, side in (("over", market.over, answer.over), ("under", market.under, answer.under)):
-        table.add_row(f"{name} {line}", *_side_cells(price, side, amounts=amounts))
+        table.add_row(f"{name} {line}", *_side_cells(price, side, answer.push_probability, amounts=amounts))
     console = Console()
     _print_sides(console, table, answer)
     side_name = enum_word(TotalSide.DESCRIPTOR, answer.side)
     chosen = answer.over if answer.side == TOTAL_SIDE_OVER else answer.under
-    bet_text = f"{side_name} {line}, {_stake(chosen, amounts)}" if side_name else "no stake on either side."
-    console.print(f"The model, for the points: {bet_text}", highlight=False)
+    verdict = _no_stake(answer, answer.over, answer.under)
+    if side_name:
+        verdict = (
+            f"{side_name} {line}, {_stake(chosen, amounts)}\n{_beside_break_even(chosen, answer.push_probability)}"
+        )
+    console.print(f"The model, for the points: {verdict}", highlight=False)
     print_warnings(console, answer.warnings)
 
 
@@ -74,15 +77,51 @@ def _print_sides(console: Console, table: Table, answer: MarketAnswer | TotalMar
     console.print(" · ".join(notes), style="dim", highlight=False)
 
 
-def _side_cells(price: Odds, side: MarketSideAnswer, *, amounts: bool) -> tuple[str, ...]:
+def _side_cells(price: Odds, side: MarketSideAnswer, push: float, *, amounts: bool) -> tuple[str, ...]:
+    """Returns the cells of a side. Without a stake it has no expected value: the verdict says why there is none."""
+    staked = side.stake_fraction > 0.0
     return (
         signed(price.american, 0) if price.HasField("american") else f"{side.decimal_odds:.2f}",
-        chance(side.implied_probability),
+        chance(_break_even(side, push)),
         chance(side.win_probability),
-        signed(side.expected_value, 2),
-        percent(side.kelly_fraction),
-        _stake(side, amounts),
+        signed(side.expected_value, 2) if staked else "–",
+        _stake(side, amounts) if staked else "–",
     )
+
+
+def _break_even(side: MarketSideAnswer, push: float) -> float:
+    """Returns the win probability from which a price has a positive expected value; a push returns the stake."""
+    return (1.0 - push) / side.decimal_odds if side.decimal_odds else 0.0
+
+
+def _beside_break_even(side: MarketSideAnswer, push: float) -> str:
+    """Compares a win probability with the break-even of its price; with a decimal where both round to the same."""
+    least = _break_even(side, push)
+    wins, needed = chance(side.win_probability), chance(least)
+    if wins == needed:
+        wins, needed = f"{100 * side.win_probability:.1f} %", f"{100 * least:.1f} %"
+    return f"wins {wins}; at this price {needed} breaks even"
+
+
+_WITHOUT_STAKE: Final = (
+    WarningReason.WARNING_REASON_RATINGS_OUTDATED,
+    WarningReason.WARNING_REASON_RATINGS_AHEAD,
+    WarningReason.WARNING_REASON_IMPLAUSIBLE_EDGE,
+    WarningReason.WARNING_REASON_ODDS_MISMATCHED,
+)
+"""Warnings with which no side has a stake."""
+
+
+def _no_stake(answer: MarketAnswer | TotalMarketAnswer, *both: MarketSideAnswer) -> str:
+    """Says that no side has a stake, and the one reason."""
+    warned = next((each.reason for each in answer.warnings if each.reason in _WITHOUT_STAKE), None)
+    if warned is not None:
+        reason = warning_label(warned)
+    elif any(side.win_probability > _break_even(side, answer.push_probability) for side in both):
+        reason = "the server's limits leave none"
+    else:
+        reason = "neither wins more often than its price breaks even"
+    return f"no stake on either side.\nreason: {reason}"
 
 
 _MEASURED: Final = "How unsettled the game has been so far, beside past games. It forecasts nothing."
@@ -111,22 +150,24 @@ def print_risk(answer: AssessRiskResponse) -> None:
 
 
 def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
-    """Says in a line or two what the forecast makes of the market: an estimate, and no advice."""
-    threshold = chance(answer.confidence_threshold)
+    """Says what the forecast makes of the market, with the reason: an estimate, and no advice.
+
+    Compares with the break-even of the price. A confidence threshold changes no stake: it is shown if it was asked for.
+    """
     model = f"The model, for the {horizon_label(forecast.horizon)}"
     if answer.side == MARKET_SIDE_UNSPECIFIED:
-        return f"{model}: no stake on either side."
+        return f"{model}: {_no_stake(answer, answer.home, answer.away)}"
     home, away = sides(market, forecast)
     name, side = (home, answer.home) if answer.side == MARKET_SIDE_HOME else (away, answer.away)
-    reaches = "reaches" if answer.confidence_met else "does not reach"
-    wins, loses = side.win_probability, 1.0 - side.win_probability - answer.push_probability
-    won = chance(wins)
-    if won == threshold and not answer.confidence_met:  # 55 % does not reach 55 %
-        won, threshold = f"{math.floor(1000 * wins) / 10:.1f} %", f"{100 * answer.confidence_threshold:.1f} %"
+    loses = 1.0 - side.win_probability - answer.push_probability
     level = enum_word(RiskLevel.DESCRIPTOR, answer.risk_level) or "unknown"
+    threshold = ""
+    if market.HasField("confidence_threshold"):
+        reached = "reached" if answer.confidence_met else "not reached"
+        threshold = f"; your threshold of {percent(answer.confidence_threshold)} is {reached}"
     return (
         f"{model}: {name}, {_stake(side, _has_amounts(market))}\n"
-        f"{won} {reaches} the threshold of {threshold}\n"
+        f"{_beside_break_even(side, answer.push_probability)}{threshold}\n"
         f"stake × P(loss): {100 * side.stake_fraction * loses:.2f} % of the bankroll ({level})"
     )
 

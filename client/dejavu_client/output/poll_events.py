@@ -21,7 +21,7 @@ from dejavu_client.formatting import (
     warning_label,
 )
 from dejavu_client.poller import events
-from dejavu_client.poller.horizons import HORIZON_RULES
+from dejavu_client.poller.horizons import HORIZON_RULES, overtimes_by
 from dejavu_client.poller.leadership import LeaderRole, Leadership
 from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.requests import FINAL
@@ -62,7 +62,8 @@ def event_line(event: events.Event) -> str:
     about = f"{teams(event.game)}  {event.game.text}  {score(event.game)}".rstrip()
     match event:
         case events.GameChanged():
-            return about
+            overtime = event.game.status is GameStatus.LIVE and overtimes_by(event.game.period) > 0
+            return f"{about}  overtime, no forecast" if overtime else about
         case events.ForecastMissed():
             missed = f"{minute_ranges(event.minutes)} missed"
             return f"{about}  {horizon_label(event.horizon)}, {missed}: {event.reason}"

@@ -11,10 +11,21 @@ from rich.text import Text
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.record_pb2 import MarketResult, Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import GetPredictionResponse, ReportOutcomeResponse, WithdrawOutcomeResponse
-from dejavu_client.formatting import enum_word, horizon_label, outcome_range, percent, pluralize, signed, total_range
+from dejavu_client.formatting import (
+    after_overtime,
+    enum_word,
+    horizon_label,
+    is_played_out,
+    outcome_range,
+    percent,
+    pluralize,
+    signed,
+    total_range,
+)
 from dejavu_client.output.forecast import home_chance, lead_with_sign, local_time, matchup, print_forecast, title
 from dejavu_client.output.market import print_market, profit_text
 from dejavu_client.output.responsive_table import ListingColumn, listing, name_value_rows
+from dejavu_common.clock import utc_now
 from dejavu_common.rich_console import Console
 
 REPLAYS_LEFT_OUT: Final = "Replays are left out: --replays includes them."
@@ -74,6 +85,7 @@ def print_report(answer: ReportOutcomeResponse, *, known: bool = False) -> None:
     corrected = f", revision {outcome.revision}" if outcome.revision else ""
     settled = pluralize(answer.settled_forecasts, "forecast") if answer.settled_forecasts else "no forecasts"
     line = f"{title(outcome)}: {lead_with_sign(outcome.differential, outcome)} at the {horizon_label(outcome.horizon)}"
+    line += after_overtime(outcome)
     line += f", {outcome.total_points} points of both teams" * outcome.HasField("total_points")
     if known:
         Console().print(f"{line}, already recorded as {outcome.sequence}, nothing changed", highlight=False)
@@ -108,7 +120,7 @@ def _columns(*, level: bool) -> Sequence[ListingColumn[RecordedPrediction]]:
         ListingColumn("forecast", "right", 9, _point_forecast),
         ListingColumn("interval", "center", 6, lambda each: _interval(each.forecast, level=level)),
         ListingColumn("home ahead", "right", 5, lambda each: home_chance(each.forecast)),
-        ListingColumn("outcome", "right", 9, lambda each: signed(each.outcome.differential, 0), "bold", "outcome"),
+        ListingColumn("outcome", "right", 9, _outcome),
         ListingColumn("off by", "right", 6, _off_by, of="settlement"),
         ListingColumn("persistence", "right", 2, _persistence_off_by, "dim", "settlement"),
         ListingColumn("held", "left", 6, _held, of="settlement"),
@@ -122,6 +134,14 @@ def _columns(*, level: bool) -> Sequence[ListingColumn[RecordedPrediction]]:
 def _point_forecast(prediction: RecordedPrediction) -> Text:
     style = "strike dim" if prediction.superseded or prediction.forecast.late else "bold"
     return Text(signed(prediction.forecast.point_forecast), style=style)
+
+
+def _outcome(prediction: RecordedPrediction) -> Text:
+    """Returns the outcome, with a mark if the game went to overtime; until there is one, that no forecast follows."""
+    if not prediction.HasField("outcome"):
+        return Text("last min/OT" if is_played_out(prediction.forecast, utc_now()) else "", style="dim")
+    outcome = prediction.outcome
+    return Text.assemble((signed(outcome.differential, 0), "bold"), " OT" if outcome.overtimes else "")
 
 
 def _off_by(prediction: RecordedPrediction) -> str:
@@ -171,10 +191,14 @@ _OUTCOME_COLUMNS: Final[Sequence[ListingColumn[Outcome]]] = (
 
 def _result(prediction: RecordedPrediction) -> Table | Text:
     if not prediction.HasField("outcome"):
-        return Text(f"No outcome of the {horizon_label(prediction.forecast.horizon)} stands.", style="dim")
+        text = f"No outcome of the {horizon_label(prediction.forecast.horizon)} stands."
+        if is_played_out(prediction.forecast, utc_now()):
+            text += " The game is in its last minute or overtime: no newer forecast."
+        return Text(text, style="dim")
     rows = name_value_rows(no_wrap=True)
     outcome = prediction.outcome
-    rows.add_row("outcome", Text(lead_with_sign(outcome.differential, outcome), style="bold"))
+    came = lead_with_sign(outcome.differential, outcome)
+    rows.add_row("outcome", Text.assemble((came, "bold"), after_overtime(outcome)))
     rows.add_row("recorded", f"{local_time(outcome.recorded_time)} as {outcome.sequence}")
     if prediction.HasField("settlement"):
         score = prediction.settlement

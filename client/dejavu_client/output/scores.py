@@ -247,8 +247,7 @@ def between(figure: Figure, digits: int, *, sign: bool) -> str:
     if not (figure.HasField("lower") and figure.HasField("upper")):
         return ""
     ends = (figure.lower, figure.upper)
-    # With few games the interval of an error can extend below 0, which is impossible for an error.
-    low, high = (signed(end, digits) if sign else f"{max(end, 0.0):.{digits}f}" for end in ends)
+    low, high = (signed(end, digits) if sign else f"{end:.{digits}f}" for end in ends)
     return f"{low} to {high}"
 
 

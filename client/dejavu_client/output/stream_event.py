@@ -10,8 +10,10 @@ from dejavu.v1.forecast_pb2 import Forecast
 from dejavu.v1.prediction_service_pb2 import StreamPredictionsResponse
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_client.formatting import (
+    after_overtime,
     chance,
     horizon_label,
+    is_last,
     outcome_range,
     outcome_verb,
     percent,
@@ -57,6 +59,7 @@ class EventPrinter:
             now = f"now {lead(forecast.explanation.baseline_prediction, forecast)}  "
         notes = [f"revision {forecast.revision}"] if forecast.revision else []
         notes += ["late, does not count"] if forecast.late else []
+        notes += ["the last one: no forecast in overtime"] if is_last(forecast) else []
         for warning in forecast.warnings:
             key = (forecast.game_id, warning.reason)
             if key not in self._warned:
@@ -83,7 +86,7 @@ def _outcome(outcome: Outcome, *, wide: bool) -> str:
     if outcome.withdrawn:
         said = f"{place} withdrawn: {result} counts no more"
     else:
-        said = f"{place}: {result}{', corrected' if outcome.revision else ''}"
+        said = f"{place}: {result}{after_overtime(outcome)}{', corrected' if outcome.revision else ''}"
     line = f"{local_time(outcome.recorded_time, _CLOCK)}  {title(outcome) if wide else _game(outcome)}  {said}"
     if not wide:
         return line

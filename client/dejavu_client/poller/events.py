@@ -16,7 +16,7 @@ from dejavu_feed.pattern import ScoreSummary
 
 @dataclass(frozen=True, slots=True)
 class GameChanged:
-    """A game was first seen, tipped off, or became final."""
+    """A game was first seen, tipped off, went to overtime, or became final."""
 
     game: GameState
 

@@ -48,6 +48,11 @@ HORIZON_RULES: Final[Mapping[Horizon.ValueType, HorizonRules]] = MappingProxyTyp
 )
 
 
+def overtimes_by(period: int) -> int:
+    """Returns the number of overtimes that have begun in a period."""
+    return max(0, period - HORIZON_RULES[FINAL].period)
+
+
 def scores_at_end(plays: Sequence[Play], periods: int) -> dict[Horizon.ValueType, Score]:
     """Returns the score at each horizon that is over, by plays that show this many periods as over."""
     over = {horizon: rules.score_at_end(plays) for horizon, rules in HORIZON_RULES.items() if periods >= rules.period}
@@ -194,11 +199,12 @@ class HorizonState:
 def at_horizon(state: GameState, horizon: Horizon.ValueType, score: Score, plays: Sequence[Play]) -> GameState:
     """Returns a game's state at a horizon, by its plays: the scoreboard's state may be older or newer."""
     final = horizon == FINAL
+    last = max(play.period for play in plays) if final else HORIZON_RULES[horizon].period
     return replace(
         state,
-        period=max(play.period for play in plays) if final else HORIZON_RULES[horizon].period,
+        period=last,
         clock=0.0,
         home_score=score.home,
         away_score=score.away,
-        text="Final" if final else "Half",
+        text=("Final/OT" if overtimes_by(last) else "Final") if final else "Half",
     )

@@ -20,9 +20,10 @@ from dejavu_client.errors import (
     from_predict_error,
 )
 from dejavu_client.poller.events import MinuteForecast
+from dejavu_client.poller.horizons import overtimes_by
 from dejavu_client.poller.transition import DueForecast
 from dejavu_client.poller.watched_game import PendingOutcome
-from dejavu_client.requests import predict_request
+from dejavu_client.requests import FINAL, predict_request
 from dejavu_client.transport.health import HealthStatus
 from dejavu_common.tracing import span
 from dejavu_feed.game_ids import is_of_season
@@ -67,6 +68,7 @@ class PredictionClient(Protocol):
         away_team: str = "",
         observed_time: datetime | None = None,
         total_points: int | None = None,
+        overtimes: int | None = None,
     ) -> ReportOutcomeResponse:
         """Reports the outcome of a game at a horizon: home − away, and home + away, in points."""
         ...
@@ -178,7 +180,16 @@ async def report_outcome(client: PredictionClient, outcome: PendingOutcome) -> R
     """
     home, away = team_codes(outcome.game)
     game_id, differential, horizon = outcome.game.game_id, outcome.differential, outcome.horizon
-    report = partial(client.report_outcome, game_id, differential, horizon=horizon, home_team=home, away_team=away)
+    overtimes = overtimes_by(outcome.game.period) if horizon == FINAL else None
+    report = partial(
+        client.report_outcome,
+        game_id,
+        differential,
+        horizon=horizon,
+        home_team=home,
+        away_team=away,
+        overtimes=overtimes,
+    )
     total = outcome.game.home_score + outcome.game.away_score
     try:
         return await report(observed_time=outcome.observed, total_points=total)

@@ -19,7 +19,7 @@ from dejavu_client.errors import DejavuClientError
 from dejavu_client.poller import forecasting, reporting
 from dejavu_client.poller.capabilities import ModelCapabilities
 from dejavu_client.poller.events import Fault, FaultKind, GameChanged, feed_fault
-from dejavu_client.poller.horizons import scores_at_end
+from dejavu_client.poller.horizons import overtimes_by, scores_at_end
 from dejavu_client.poller.transition import (
     Effect,
     EffectFailed,
@@ -172,6 +172,9 @@ def _state_changed(transition: Transition, before: GameState | None = None, *, b
         transition.add(GameChanged(state))
     elif before is not None and before.score != state.score:  # a final game corrected after the buzzer
         transition.game = replace(transition.game, read_to_end=False)
+    begins = before is not None and not overtimes_by(before.period) and overtimes_by(state.period)
+    if begins and state.status is GameStatus.LIVE:
+        transition.add(GameChanged(state))  # overtime begins, which has no forecast
     game = transition.game
     # Before the first read of its plays, recorded forecasts may still be loaded.
     if not busy and (not game.history_attempts or game.backoff.failures):

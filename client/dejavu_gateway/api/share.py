@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
 from xml.sax.saxutils import escape
@@ -13,7 +14,8 @@ from starlette.responses import Response
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu_client.formatting import signed
+from dejavu_client.formatting import chance, is_last, is_played_out, signed
+from dejavu_common.clock import utc_now
 from dejavu_gateway.api.context import context_of
 from dejavu_gateway.api.games import game_history
 from dejavu_gateway.api.parameters import check_game_id, check_names
@@ -43,7 +45,8 @@ async def share_image(request: Request) -> Response:
     if shown is None:
         at = f" up to minute {minute}" if minute else ""
         raise not_found(f"no forecast of the end of game {game_id}{at} is recorded")
-    return await content_response(request, drawn(shown).encode(), "image/svg+xml", "no-cache", _SHOWN_BY_OTHERS)
+    image = drawn(shown, None if minute else utc_now())
+    return await content_response(request, image.encode(), "image/svg+xml", "no-cache", _SHOWN_BY_OTHERS)
 
 
 def prediction_at(history: list[RecordedPrediction], minute: int) -> RecordedPrediction | None:
@@ -57,8 +60,13 @@ def prediction_at(history: list[RecordedPrediction], minute: int) -> RecordedPre
     return max(until, key=lambda each: (each.forecast.elapsed_minutes, each.forecast.sequence), default=None)
 
 
-def drawn(prediction: RecordedPrediction) -> str:
-    """Returns the image, SVG: the margin so far, the fan to the end, and the chance of the home team."""
+def drawn(prediction: RecordedPrediction, now: datetime | None = None) -> str:
+    """Returns the image, SVG: the margin so far, the fan to the end, and the chance of the home team.
+
+    Args:
+        prediction: the forecast.
+        now: current time if it is shown as the newest of its game; None for that of a moment, whatever came after it.
+    """
     forecast, pattern = prediction.forecast, [0.0, *prediction.pattern]
     bands = [(*band(prediction, share), color) for share, color in _BANDS]
     reach = 5 * (
@@ -71,8 +79,8 @@ def drawn(prediction: RecordedPrediction) -> str:
     def y(points: float) -> float:
         return (TOP + BOTTOM) / 2 - (BOTTOM - TOP) / 2 * points / reach
 
-    now, lead = len(pattern) - 1, pattern[-1]
-    start = f"{x(now):.1f},{y(lead):.1f}"
+    minutes, lead = len(pattern) - 1, pattern[-1]
+    start = f"{x(minutes):.1f},{y(lead):.1f}"
     fans = [
         f'<polygon points="{start} {x(MINUTES):.1f},{y(high):.1f} {x(MINUTES):.1f},{y(low):.1f}" fill="{color}"/>'
         for low, high, color in bands
@@ -83,29 +91,44 @@ def drawn(prediction: RecordedPrediction) -> str:
         _text(x(a + 6), BOTTOM + 32, f"Q{number}", 22) for number, (a, _) in enumerate(pairwise(range(0, 60, 12)), 1)
     ]
     home, away = escape(forecast.home_team or "home"), escape(forecast.away_team or "away")
-    chance = round(100 * forecast.home_lead_probability)
-    ends = f"{signed(forecast.interval_lower, 0)} … {signed(forecast.interval_upper, 0)}"
-    share = f"{100 * forecast.coverage_probability:.0f} %"
+    headline, detail = (escape(text) for text in _words(prediction, now))
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
-    label = f'role="img" aria-label="{away} at {home}: {home} wins with {chance} %"'
+    label = f'role="img" aria-label="{away} at {home}, after {minutes} minutes: {headline}"'
     return "".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} {label} font-family="system-ui, sans-serif">',
             f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{_BACKGROUND}"/>',
             _text(LEFT, 80, f"{away} @ {home}", 52, _INK, "start", 700),
-            _text(LEFT, 126, f"after {now} minutes: {home} {signed(lead, 0)}", 28, _QUIET, "start"),
-            _text(RIGHT, 80, f"{home} wins {chance} %", 52, _INK, "end", 700),
-            _text(RIGHT, 126, f"end {signed(forecast.point_forecast)}, {share} in {ends}", 28, _QUIET, "end"),
+            _text(LEFT, 126, f"after {minutes} minutes: {home} {signed(lead, 0)}", 28, _QUIET, "start"),
+            _text(RIGHT, 80, headline, 52, _INK, "end", 700),
+            _text(RIGHT, 126, detail, 28, _QUIET, "end"),
             *marks,
             _line(LEFT, y(0), RIGHT, y(0), "#9aa5b1"),
             *fans,
-            _line(x(now), y(lead), x(MINUTES), y(forecast.point_forecast), _INK, 3),
+            _line(x(minutes), y(lead), x(MINUTES), y(forecast.point_forecast), _INK, 3),
             f'<polyline points="{course}" fill="none" stroke="{_INK}" stroke-width="5" stroke-linejoin="round"/>',
-            f'<circle cx="{x(now):.1f}" cy="{y(lead):.1f}" r="8" fill="{_INK}"/>',
+            f'<circle cx="{x(minutes):.1f}" cy="{y(lead):.1f}" r="8" fill="{_INK}"/>',
             _outcome(prediction, x(MINUTES), y),
             "</svg>",
         ]
     )
+
+
+def _words(prediction: RecordedPrediction, now: datetime | None) -> tuple[str, str]:
+    """Says who wins with which chance, and what is forecast of the end.
+
+    Of the newest forecast of a game that is over, how it ended; in the last minute and in overtime, that there is none.
+    """
+    forecast, home = prediction.forecast, prediction.forecast.home_team or "home"
+    ends = f"{signed(forecast.interval_lower, 0)} … {signed(forecast.interval_upper, 0)}"
+    said = f"end {signed(forecast.point_forecast)}, {100 * forecast.coverage_probability:.0f} % in {ends}"
+    if now is not None and prediction.HasField("outcome"):
+        overtimes = prediction.outcome.overtimes
+        over = f"final/{overtimes if overtimes > 1 else ''}OT" if overtimes else "final"
+        return f"{over} {home} {signed(prediction.outcome.differential, 0)}", f"forecast of the {said}"
+    if now is not None and is_last(forecast) and forecast.expires_time.ToDatetime(tzinfo=UTC) <= now:
+        return "no forecast", "last minute or overtime" if is_played_out(forecast, now) else "no outcome reported"
+    return f"{home} wins {chance(forecast.home_lead_probability)}", said
 
 
 def band(prediction: RecordedPrediction, share: float) -> tuple[float, float]:

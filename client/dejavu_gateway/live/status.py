@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from dejavu_client import DejavuClientError, HealthStatus, PermissionDeniedError, UnauthenticatedError
+from dejavu_client import (
+    DeadlineExceededError,
+    DejavuClientError,
+    HealthStatus,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 from dejavu_common.clock import utc_now
 from dejavu_gateway.messages.encode import JsonObject
 
@@ -112,7 +119,9 @@ class StatusBoard:
     def _judge(self) -> StatusReport:
         view = self.view
         streaming = view.stream is True and self._now() - view.heard < STALE_SECONDS
-        serving = view.server is HealthStatus.SERVING
+        # Gone between the two questions: that says nothing of the ledger.
+        gone = isinstance(view.ledger, UnavailableError | DeadlineExceededError)
+        serving = view.server is HealthStatus.SERVING and not gone
         ledger_ok = view.ledger is HealthStatus.SERVING
         ledger = "" if ledger_ok or not serving else self._ledger_message(view.ledger)
         reason, message = StatusReason.OK, "The server answers, and new forecasts arrive as they are made."
@@ -121,7 +130,7 @@ class StatusBoard:
             reason = StatusReason.TOKEN_REJECTED
             message = f"The server refuses the credentials of this page ({refusal}). The operator has to renew them."
         elif not serving:
-            reason, message = StatusReason.SERVER_GONE, self._server_message(view.server)
+            reason, message = StatusReason.SERVER_GONE, self._server_message(view.ledger if gone else view.server)
         elif ledger:
             reason, message = StatusReason.LEDGER_BROKEN, ledger
         elif not streaming:

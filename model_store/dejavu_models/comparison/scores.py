@@ -6,6 +6,7 @@ differences of games are what is tested, in the order in which the games were se
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -136,13 +137,13 @@ def compare(pairs: PairedForecasts, crps_margin: float, brier_margin: float) -> 
     return Comparison(
         games=len(units.minutes),
         forecasts=len(pairs),
-        crps=_compared(units.means(pairs.crps), units.means(pairs.against_crps), crps_margin),
-        brier=_compared(units.means(pairs.brier), units.means(pairs.against_brier), brier_margin),
+        crps=_compared(units.means(pairs.crps), units.means(pairs.against_crps), crps_margin, math.inf),
+        brier=_compared(units.means(pairs.brier), units.means(pairs.against_brier), brier_margin, 1.0),
         coverage=tuple(_coverage(pairs, alpha) for alpha in _usual_alphas(pairs)),
     )
 
 
-def _compared(scores: Floats, against: Floats, margin: float) -> ScoreComparison:
+def _compared(scores: Floats, against: Floats, margin: float, most: float) -> ScoreComparison:
     differences, bound = scores - against, FIRST_BOUND_IN_MARGINS * margin
     not_worse, worse = (
         np.exp(np.minimum(evidence(differences, margin, bound), _MAX_LOG))
@@ -151,7 +152,7 @@ def _compared(scores: Floats, against: Floats, margin: float) -> ScoreComparison
     return ScoreComparison(
         score=float(scores.mean()),
         against_score=float(against.mean()),
-        difference=estimate(differences),
+        difference=estimate(differences, -most, most),
         margin=margin,
         not_worse=not_worse,
         worse=worse,

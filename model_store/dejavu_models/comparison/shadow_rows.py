@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -76,10 +77,10 @@ def _row(model_version: str, against_version: str, pairs: PairedForecasts) -> Sh
         against_version=against_version,
         games=len(units.minutes),
         forecasts=len(pairs),
-        crps=_score(units.means(pairs.crps), units.means(pairs.against_crps)),
-        brier=_score(units.means(pairs.brier), units.means(pairs.against_brier)),
+        crps=_score(units.means(pairs.crps), units.means(pairs.against_crps), math.inf),
+        brier=_score(units.means(pairs.brier), units.means(pairs.against_brier), 1.0),
     )
 
 
-def _score(scores: Floats, against: Floats) -> PairedScore:
-    return PairedScore(float(scores.mean()), float(against.mean()), estimate(scores - against))
+def _score(scores: Floats, against: Floats, most: float) -> PairedScore:
+    return PairedScore(float(scores.mean()), float(against.mean()), estimate(scores - against, -most, most))

@@ -25,7 +25,7 @@ from dejavu_models.uncertainty.lattice.compiled import CompiledTables
 
 
 def compiled_models(models: PointEnsemble) -> CompiledModels | None:
-    """Returns the compiled form of point models; None if there is none, as for indexes of earlier releases."""
+    """Return the compiled form of point models; None without the extension, or for an index that was just built."""
     if native is None or not models.lstm.networks:
         return None
     if any(dejavu.index.compiled is None for dejavu in models.minutes.values()):

@@ -279,18 +279,6 @@ def write_hnswlib(graphs: Sequence[Graph], dimensions: int, file: BinaryIO) -> N
     )
 
 
-def stored_shape(content: bytes) -> tuple[int, int]:
-    """Returns the numbers of vectors and of dimensions that a file of hnswlib claims to hold.
-
-    Raises:
-        ValueError: if it is too short for its header.
-    """
-    if len(content) < _HEADER.size:
-        raise ValueError("the index is too short for its header")
-    header = _Header(*_HEADER.unpack_from(content))
-    return header.vectors, (header.label_offset - header.vector_offset) // 4
-
-
 def _level_0_type(links: int, dimensions: int) -> np.dtype[Any]:
     parts: list[Any] = [("count", "<u4"), ("links", "<u4", links), ("vector", "<f4", dimensions), ("label", "<u8")]
     return np.dtype(parts)

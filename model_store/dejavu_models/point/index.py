@@ -24,7 +24,6 @@ from dejavu_models.point.graph import (
     Graph,
     padded,
     padded_dimensions,
-    stored_shape,
     vectors_of,
     write_hnswlib,
 )
@@ -109,28 +108,6 @@ class BruteForceIndex(VectorIndex):
         buffer = io.BytesIO()
         np.save(buffer, self._vectors, allow_pickle=False)
         return buffer.getvalue()
-
-
-class HnswIndex(VectorIndex):
-    """A navigable small-world graph (Malkov & Yashunin 2018) of its own; recall is above 0.99.
-
-    Bundles of earlier releases hold such indexes.
-
-    Args:
-        index: an hnswlib.Index.
-    """
-
-    def __init__(self, index: Any) -> None:
-        super().__init__(index, int(index.element_count))
-        self._breadth = 0
-
-    def nearest(self, vectors: Singles, count: int) -> tuple[Integers, Floats]:
-        """See `VectorIndex`."""
-        breadth = search_breadth(count)
-        if breadth != self._breadth:  # hnswlib does not store it in the file
-            self._index.set_ef(breadth)
-            self._breadth = breadth
-        return super().nearest(vectors, count)
 
 
 class GraphIndex(VectorIndex):
@@ -224,8 +201,7 @@ def build_hnsw(vectors: Singles, seed: int, links: int = LINKS) -> Any:
 
 
 def read_index(content: bytes, dimensions: int, count: int) -> VectorIndex | Graph:
-    """Reads an index, or the graph of one, from the bytes of its file. Verify the file's hash first: hnswlib does not
-    validate its input.
+    """Read an index, or the graph of one, from the bytes of its file; both are checked whole.
 
     Raises:
         ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile: if it is neither, or has other dimensions or
@@ -241,17 +217,7 @@ def read_index(content: bytes, dimensions: int, count: int) -> VectorIndex | Gra
         if vectors.dtype != np.float32 or vectors.shape != (count, dimensions) or not np.isfinite(vectors).all():
             raise ValueError(f"the index holds {vectors.dtype} of shape {vectors.shape}, not {count} of {dimensions}")
         return BruteForceIndex(np.ascontiguousarray(vectors))
-    # Check both here: hnswlib trusts the header.
-    stored_count, stored_dimensions = stored_shape(content)
-    if stored_dimensions != dimensions or stored_count != count:
-        raise ValueError(_other_shape(stored_count, stored_dimensions, count, dimensions))
-    index = hnswlib.Index(space="l2", dim=dimensions)
-    # hnswlib reads only files. Use an in-memory file with the verified bytes: the original file may have changed since,
-    # and a worker must be able to start on a full disk.
-    with _file_in_memory() as path:
-        Path(path).write_bytes(content)
-        index.load_index(path)
-    return HnswIndex(index)
+    raise ValueError("the index is neither an array of vectors nor the arrays of a graph")
 
 
 def join_graphs(graphs: Mapping[int, Graph], neighbours: int, *, compiled: bool = True) -> dict[int, VectorIndex]:

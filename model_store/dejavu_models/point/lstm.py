@@ -4,25 +4,21 @@ The LSTM reads a game minute by minute and predicts after each minute the residu
 after minute k depends only on the first k minutes: one graph handles patterns of any length, and one run gives the
 output after every minute.
 
-The compiled models run it where they were built and know the graph's form; else ONNX Runtime does, which takes several
-times as long for one game: most of it goes into operators that compute shapes.
+No runtime runs the graph of a bundle: its weights are read (`lstm_graph`), and the compiled models compute with them,
+or NumPy where those were not built.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from dejavu_models.arrays import Floats, Singles
 from dejavu_models.native import native
 from dejavu_models.point import features
-from dejavu_models.point.lstm_graph import network_weights
-from dejavu_models.types import HORIZONS
-
-INPUT, OUTPUT = "steps", "residuals"
-"""Tensor names of the graph: (n, minutes, channels) float32 → (n, minutes, 2 horizons) float32, in points. The graph
-includes the normalisation."""
+from dejavu_models.point.lstm_graph import NetworkWeights, network_weights
 
 
 class Lstm:
@@ -33,19 +29,20 @@ class Lstm:
         compiled: whether the compiled models may run it.
 
     Attributes:
-        networks: the networks of the compiled models whose mean is predicted; empty if ONNX Runtime runs the graph.
+        networks: the networks of the compiled models whose mean is predicted; empty if NumPy computes it.
 
     Raises:
-        ValueError: if the graph cannot be loaded or has other inputs or outputs.
+        ValueError: if the graph is not of the form that the trainer exports.
     """
 
     def __init__(self, graph: bytes, *, compiled: bool = True) -> None:
-        weights = network_weights(graph) if compiled and native is not None else None
-        self.networks: list[Any] = [native.LstmNetwork(**each._asdict()) for each in weights or ()]
-        self.run: Callable[[Singles], Singles] = (
-            native.Networks(self.networks).run if self.networks else _onnx_runtime(graph)
-        )
+        weights = network_weights(graph)
+        self.networks: list[Any] = []
+        self.run: Callable[[Singles], Singles] = lambda steps: mean_outputs(weights, steps)
         """Predicts corrections from `features.minute_steps`, (n, minutes, 5) → (n, minutes, 2); see `residuals`."""
+        if compiled and native is not None:
+            self.networks = [native.LstmNetwork(**each._asdict()) for each in weights]
+            self.run = native.Networks(self.networks).run
 
     def residuals(self, patterns: Floats, margins: Floats) -> Floats:
         """Predicts corrections to the linear models' increments after each minute.
@@ -56,35 +53,39 @@ class Lstm:
             margins: (n,), expected final differentials before the game, in points; NaN if unknown.
 
         Returns:
-            (n, minutes, 2), in points, by horizon; meaningless for a horizon that has passed. In ONNX Runtime a row's
-            values depend on the batch by less than 1e-4 points, because the summation order depends on the batch size.
+            (n, minutes, 2), in points, by horizon; meaningless for a horizon that has passed. In NumPy a row's values
+            depend on the batch by less than 1e-4 points, because the summation order depends on the batch size.
         """
         return self.run(features.minute_steps(patterns, margins)).astype(float)
 
 
-def _onnx_runtime(graph: bytes) -> Callable[[Singles], Singles]:
-    # Read by ONNX Runtime on import. From 1.29 on it otherwise sends telemetry from background threads and keeps a
-    # database for it in the user's home directory, shared by all processes.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime as ort
+def mean_outputs(networks: Sequence[NetworkWeights], steps: Singles) -> Singles:
+    """Computes the mean output of networks after each minute.
 
-    options = ort.SessionOptions()
-    # Many workers share the machine: threads per call would only compete for cores.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    try:
-        session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the exception classes are private to the extension module
-        raise ValueError(f"not an ONNX graph that can be loaded: {error}") from error
-    sizes = {node.name: node.shape[2:] for node in (*session.get_inputs(), *session.get_outputs())}
-    if sizes != {INPUT: [features.STEP_CHANNELS], OUTPUT: [len(HORIZONS)]}:
-        shapes = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}
-        raise ValueError(f"the graph's inputs and outputs are {shapes}")
-    # The public method first asks the session about graphs of GPUs, which takes longer than a step of the LSTM.
-    run = vars(session).get("_sess", session).run
+    Args:
+        networks: at least one.
+        steps: (n, minutes, channels), `features.minute_steps`; at most 47 minutes.
 
-    def residuals(steps: Singles) -> Singles:
-        [found] = run([OUTPUT], {INPUT: steps}, None)
-        return found  # type: ignore[no-any-return]  # onnxruntime is untyped
+    Returns:
+        (n, minutes, 2), in points, by horizon.
+    """
+    result: Singles = np.mean([_outputs(each, steps) for each in networks], axis=0, dtype=np.float32)
+    return result
 
-    return residuals
+
+def _outputs(network: NetworkWeights, steps: Singles) -> Singles:
+    games, minutes = steps.shape[:2]
+    of_inputs = (steps / network.scale) @ network.input.T + network.bias
+    state = cell = np.zeros((games, network.head.shape[0]), dtype=np.float32)
+    states = np.empty((games, minutes, network.head.shape[0]), dtype=np.float32)
+    for minute in range(minutes):
+        gates = of_inputs[:, minute] + state @ network.recurrent.T
+        let_in, let_out, keep, new = np.split(gates, 4, axis=1)
+        cell = _sigmoid(keep) * cell + _sigmoid(let_in) * np.tanh(new)
+        state = states[:, minute] = _sigmoid(let_out) * np.tanh(cell)
+    return (states @ network.head + network.head_bias) * network.spreads[:minutes]
+
+
+def _sigmoid(values: Singles) -> Singles:
+    result: Singles = np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * values))  # which does not overflow
+    return result

@@ -13,7 +13,7 @@ import hashlib
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,6 @@ from dejavu_models.manifest import (
     COURSES,
     ENTRIES,
     LSTM,
-    OLDEST_SCHEMA_VERSION,
     RATINGS,
     SCHEMA_VERSION,
     TOTALS,
@@ -65,14 +64,17 @@ GOLDEN_TOLERANCE = 1e-6
 """Tolerance, in points, between a loaded bundle's answers and the golden ones computed before writing."""
 
 
-def load_bundle(folder: Path, *, allow_unfit: bool = False) -> Forecaster:
-    """Loads a forecaster from a bundle's folder.
+def load_bundle(
+    folder: Path, *, allow_unfit: bool = False, before_parsing: Callable[[], None] = lambda: None
+) -> Forecaster:
+    """Load a forecaster from a bundle's folder.
 
     If the folder is replaced while loading, returns the old or the new bundle, never a mix.
 
     Args:
         folder: folder of the bundle.
         allow_unfit: whether to accept a bundle whose recipe failed its backtest.
+        before_parsing: called when all files have been read, and none has been parsed but the manifest.
 
     Raises:
         BundleNotFound, BundleIncomplete, BundleCorrupt, BundleTooNew, BundleTooOld, BundleUnfit: if it cannot be
@@ -89,6 +91,7 @@ def load_bundle(folder: Path, *, allow_unfit: bool = False) -> Forecaster:
         manifest, contents = newer, _read_files(folder, newer)
     if not (manifest.verdict.fit or allow_unfit):
         raise BundleUnfit(f"{folder}: model {manifest.version} is marked unfit: {manifest.verdict.reason}")
+    before_parsing()
     forecaster = load_contents(folder, manifest, contents)
     # What was read, decompressed and rearranged on the way takes 8 MB, of 150 that a worker has.
     del contents
@@ -128,10 +131,9 @@ def parse_manifest(text: bytes, source: object) -> Manifest:
             raise BundleTooNew(
                 f"{source}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: update it"
             )
-        if isinstance(schema, int) and 1 <= schema < OLDEST_SCHEMA_VERSION:
+        if isinstance(schema, int) and 1 <= schema < SCHEMA_VERSION:
             raise BundleTooOld(
-                f"{source}: {MANIFEST} has schema version {schema}, this code reads {OLDEST_SCHEMA_VERSION} to"
-                f" {SCHEMA_VERSION}: refit it"
+                f"{source}: {MANIFEST} has schema version {schema}, this code reads {SCHEMA_VERSION}: refit it"
             )
         return Manifest.model_validate_json(text)
     except ValidationError as error:
@@ -173,8 +175,7 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     Args:
         source: what they are of, for messages.
         manifest: the manifest.
-        contents: content of each of its files (`all_files`), whose hashes the caller has checked: some libraries do not
-            validate what they load.
+        contents: content of each of its files (`all_files`), whose hashes the caller has checked.
 
     Raises:
         BundleCorrupt: if a file cannot be read; the message names it.
@@ -367,3 +368,33 @@ def check_golden(forecaster: Forecaster) -> None:
         expected = (golden.point_forecast, golden.interval_lower, golden.interval_upper, golden.home_lead_probability)
         if max(abs(a - b) for a, b in zip(actual, expected, strict=True)) > GOLDEN_TOLERANCE:
             raise BundleCorrupt(f"{forecaster.version}: a golden query returned {actual}, expected {expected}")
+
+
+def check_minutes(forecaster: Forecaster) -> None:
+    """Check that a bundle answers what-ifs and named forecasts of every horizon and minute with finite numbers.
+
+    Raises:
+        BundleCorrupt: if it does not.
+    """
+    queries = [
+        ForecastQuery(
+            ScorePattern(tuple(lead * slot / slots for slot in range(1, slots + 1))),
+            horizon,
+            alpha=0.2,
+            pregame_margin=margin,
+            explain=True,
+            record=True,
+            total_points=None if forecaster.totals is None else 40 + 4 * slots,  # even, as the leads
+        )
+        for horizon in HORIZONS
+        for slots in forecaster.calibration.minutes(horizon)
+        for lead, margin in ((0.0, None), (14.0, -4.0), (-40.0, 12.0))
+    ]
+    try:
+        for query, answer in zip(queries, forecaster.forecast_many(queries), strict=True):
+            similar = () if answer.explanation is None else answer.explanation.similar_games
+            distances = [each.distance for each in similar]
+            if not np.isfinite([answer.point, answer.home_lead_probability, *answer.distribution, *distances]).all():
+                raise ValueError(f"the {query.horizon.value} from minute {query.pattern.minutes} is not finite")
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        raise BundleCorrupt(f"{forecaster.version}: it cannot forecast every minute: {error}") from error

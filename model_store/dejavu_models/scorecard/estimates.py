@@ -18,7 +18,7 @@ from dejavu_models.types import MAX_SLOTS
 
 @dataclass(frozen=True, slots=True)
 class ScoreEstimate:
-    """Mean over games, with its 95 % Student's t interval over the game means.
+    """Mean over games, with its 95 % Student's t interval over the game means, within the values that it can have.
 
     Attributes:
         games: number of games.
@@ -86,13 +86,22 @@ class Units(NamedTuple):
         return weights
 
 
-def estimate(means: Floats) -> ScoreEstimate:
-    """Returns the mean of the game means, with Student's interval (Biometrika 6, 1908)."""
+def estimate(means: Floats, least: float = -math.inf, most: float = math.inf) -> ScoreEstimate:
+    """Returns the mean of the game means, with Student's interval (Biometrika 6, 1908) within its possible values.
+
+    With few games Student's interval reaches beyond what a bounded figure can be. Cutting it there takes away
+    impossible values only: it contains the true mean as often as before.
+
+    Args:
+        means: (games,), each within the bounds.
+        least: lower bound of the figure, such as 0 for an error.
+        most: upper bound, such as 1 for a Brier score.
+    """
     games, value = len(means), float(means.mean())
     if games < 2:
         return ScoreEstimate(value, games)
     half = student_quantile(games - 1) * float(means.std(ddof=1)) / math.sqrt(games)
-    return ScoreEstimate(value, games, value - half, value + half)
+    return ScoreEstimate(value, games, min(max(value - half, least), value), max(min(value + half, most), value))
 
 
 def crps(settled: SettledForecasts) -> ScoreEstimate | None:
@@ -100,7 +109,7 @@ def crps(settled: SettledForecasts) -> ScoreEstimate | None:
     scored = ~np.isnan(settled.crps)
     if not scored.any():
         return None
-    return estimate(Units.of(settled.game[scored], settled.minute[scored]).means(settled.crps[scored]))
+    return estimate(Units.of(settled.game[scored], settled.minute[scored]).means(settled.crps[scored]), least=0.0)
 
 
 def coverages(settled: SettledForecasts) -> Iterator[Coverage]:

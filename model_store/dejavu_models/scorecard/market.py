@@ -63,7 +63,7 @@ def market_record(settled: SettledForecasts) -> MarketRecord | None:
     in_order = np.argsort(first)
     stakes, profits = (np.bincount(game, weights=each).astype(np.float64)[in_order] for each in (staked, earned))
     roi = float(earned.sum()) / float(staked.sum()) if len(placed) else None
-    roi_lower, roi_upper = ratio_interval(profits, stakes)
+    roi_lower, roi_upper = ratio_interval(profits, stakes, least=-1.0)
     bankroll = np.concatenate(([1.0], np.cumprod(np.maximum(1.0 + profits, 0.0))))
     spread = float(profits.std(ddof=1)) if len(profits) > 1 else 0.0
     # The standard deviation of equal profits can be nonzero by rounding.

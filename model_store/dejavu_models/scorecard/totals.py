@@ -51,11 +51,11 @@ def total_scorecard(settled: SettledForecasts) -> TotalScorecard | None:
     return TotalScorecard(
         games=len(units.minutes),
         forecasts=len(settled),
-        mae=estimate(absolute),
-        pace_mae=estimate(pace),
+        mae=estimate(absolute, least=0.0),
+        pace_mae=estimate(pace, least=0.0),
         mae_difference=estimate(absolute - pace),
         relative_difference=_relative(absolute - pace, pace),
-        crps=estimate(units.means(settled.total_crps)),
+        crps=estimate(units.means(settled.total_crps), least=0.0),
         coverage=tuple(coverages(intervals)),
     )
 
@@ -74,4 +74,4 @@ def _relative(difference: Floats, rival: Floats) -> ScoreEstimate | None:
     if float(np.ptp(difference - ratio * rival)) <= _NO_SPREAD:
         return ScoreEstimate(ratio, games)
     with np.errstate(divide="ignore", invalid="ignore"):  # pace × time may meet the total of a game exactly
-        return ScoreEstimate(ratio, games, *ratio_interval(difference, rival))
+        return ScoreEstimate(ratio, games, *ratio_interval(difference, rival, least=-1.0))

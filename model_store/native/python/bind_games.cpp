@@ -14,6 +14,16 @@ namespace py = pybind11;
 namespace dejavu {
 namespace {
 
+// Most values on either side of a distribution: a quantile is looked for among them one by one.
+constexpr int MOST_VALUES = 1000;
+
+// Whether numbers are finite and never fall.
+bool ascending(const std::vector<double> &values) {
+    return finite(values) &&
+           std::adjacent_find(values.begin(), values.end(), [](double one, double next) { return one > next; }) ==
+               values.end();
+}
+
 Shapes shapes_of(const Array<double> &levels, const std::vector<double> &centers, const Array<double> &quantiles,
                  double log_step) {
     Shapes result;
@@ -24,6 +34,11 @@ Shapes shapes_of(const Array<double> &levels, const std::vector<double> &centers
            "quantiles are (centers, levels)");
     expect(!centers.empty() && centers.front() == 0.0 && quantiles.shape(0) == static_cast<py::ssize_t>(centers.size()),
            "there are quantiles for each center, from 0 on");
+    expect(ascending(result.levels) && result.levels.front() > 0 && result.levels.back() < 1,
+           "levels rise from above 0 to below 1");
+    expect(ascending(centers) && std::isfinite(log_step), "centers rise");
+    for (py::ssize_t row = 0; row < quantiles.shape(0); ++row)
+        expect(ascending({quantiles.data(row, 0), quantiles.data(row, 0) + quantiles.shape(1)}), "quantiles rise");
     for (py::ssize_t row = 0; row < quantiles.shape(0); ++row)
         result.quantiles.emplace_back(quantiles.data(row, 0), quantiles.data(row, 0) + quantiles.shape(1));
     return result;
@@ -57,7 +72,7 @@ void bind_games(py::module_ &module) {
     py::class_<MarginConstants, std::shared_ptr<MarginConstants>>(module, "MarginConstants")
         .def(py::init([](int largest, double tolerance, double inner, double clear, double least_win, double least,
                          double joint_weight, std::vector<double> floors, double floor_at_tie) {
-                 expect(largest > 0 && floors.size() == 2 * static_cast<std::size_t>(largest) + 1,
+                 expect(largest > 0 && largest <= MOST_VALUES && finite(floors) && floors.size() == 2 * static_cast<std::size_t>(largest) + 1,
                         "there is a floor for each value");
                  return MarginConstants{largest,      tolerance, inner, clear, least_win, least, joint_weight,
                                         std::move(floors), floor_at_tie};
@@ -68,7 +83,8 @@ void bind_games(py::module_ &module) {
     py::class_<Grid>(module, "Grid")
         .def(py::init([](std::vector<double> scores, std::vector<double> levels, double reach, double limit,
                          double rounding, Ends ends) {
-                 expect(scores.size() == levels.size(), "there is a level for each score");
+                 expect(scores.size() == levels.size() && finite(scores) && finite(levels),
+                        "there is a level for each score");
                  return Grid{std::move(scores), std::move(levels), reach, limit, rounding, ends};
              }),
              py::arg("scores"), py::arg("levels"), py::kw_only(), py::arg("reach"), py::arg("limit"), py::arg("rounding"),
@@ -77,6 +93,7 @@ void bind_games(py::module_ &module) {
         .def(py::init([](const MarginConstants &constants, const Shapes &shapes, bool live, bool final, bool late,
                          bool cells, std::array<double, 6> scale, std::array<double, 3> pace,
                          std::array<double, 8> win) {
+                 expect(finite(scale) && finite(pace) && finite(win), "tables are finite");
                  return std::make_shared<MarginTables>(
                      MarginTables{constants, shapes, live, final, late, cells, scale, pace, win});
              }),
@@ -99,12 +116,17 @@ void bind_games(py::module_ &module) {
     py::class_<PointTables, std::shared_ptr<PointTables>>(module, "PointTables")
         .def(py::init([](const Shapes &shapes, bool final, bool late, std::array<double, 6> point,
                          std::array<double, 4> scale, double log_mean, double tolerance, int most_to_come) {
+                 expect(finite(point) && finite(scale) && std::isfinite(log_mean) && std::isfinite(tolerance),
+                        "tables are finite");
+                 expect(most_to_come > 0 && most_to_come <= MOST_VALUES, "there are at most 1,000 points to come");
                  return std::make_shared<PointTables>(
                      PointTables{shapes, final, late, point, scale, log_mean, tolerance, most_to_come});
              }),
              py::arg("shapes"), py::kw_only(), py::arg("final"), py::arg("late"), py::arg("point"), py::arg("scale"),
              py::arg("log_mean"), py::arg("tolerance"), py::arg("most_to_come"))
         .def("game", [](const std::shared_ptr<const PointTables> &tables, int points, double lead, double expected) {
+            expect(points >= 0 && points <= MOST_VALUES && std::isfinite(lead) && std::isfinite(expected),
+                   "a game has finite numbers, and at most 1,000 points");
             return PointGame(tables, points, lead, expected);
         });
     py::class_<PointGame>(module, "PointGame")

@@ -13,6 +13,9 @@ namespace py = pybind11;
 namespace dejavu {
 namespace {
 
+constexpr py::ssize_t MOST_DIMENSIONS = 1024;
+constexpr std::size_t MOST_LETTER_BYTES = 64;
+
 LstmNetwork network(const Array<float> &scale, const Array<float> &input, const Array<float> &recurrent,
                     const Array<float> &bias, const Array<float> &head, const Array<float> &head_bias,
                     const Array<float> &spreads) {
@@ -24,6 +27,10 @@ LstmNetwork network(const Array<float> &scale, const Array<float> &input, const 
     expect(head.ndim() == 2 && head.shape(0) == units && head.shape(1) == HORIZONS, "the head is (h, 2)");
     expect(head_bias.size() == HORIZONS, "the head has 2 biases");
     expect(spreads.ndim() == 2 && spreads.shape(1) == HORIZONS, "spreads are (minutes, 2)");
+    expect(finite(input) && finite(recurrent) && finite(bias) && finite(head) && finite(head_bias) && finite(spreads),
+           "weights are finite");
+    expect(finite(scale) && std::all_of(scale.data(), scale.data() + scale.size(), [](float each) { return each != 0; }),
+           "scales are finite, and not 0");
     LstmNetwork result;
     const int hidden = (units + TOGETHER - 1) / TOGETHER * TOGETHER;
     const std::size_t gates = 4 * static_cast<std::size_t>(hidden);
@@ -53,6 +60,7 @@ LstmNetwork network(const Array<float> &scale, const Array<float> &input, const 
 
 Vectors vectors_of(const Array<float> &values, int lanes) {
     expect(values.ndim() == 2 && values.size() > 0, "vectors are (m, dimensions)");
+    expect(values.shape(1) <= MOST_DIMENSIONS && finite(values), "vectors are finite, with at most 1,024 dimensions");
     return {values.data(), static_cast<std::size_t>(values.shape(0)), static_cast<int>(values.shape(1)), lanes};
 }
 
@@ -61,13 +69,16 @@ std::shared_ptr<Index> scan(const Array<float> &vectors) { return std::make_shar
 std::shared_ptr<Index> graph(const Array<float> &vectors, int lanes, std::uint32_t entry,
                              const Array<std::uint8_t> &levels, const Array<std::uint32_t> &counts,
                              const Array<std::uint32_t> &links, std::size_t breadth) {
-    expect(lanes > 0 && lanes % 4 == 0, "lanes are a multiple of four");
+    expect(lanes > 0 && lanes <= 64 && lanes % 4 == 0, "lanes are a multiple of four, at most 64");
     // A link is followed without a check, so what is wrong with them must show here.
     Vectors content = vectors_of(vectors, lanes);
     expect(levels.size() == vectors.shape(0) && entry < content.size(), "there is a level for each vector");
     expect(content.size() <= MOST_VECTORS, "numbers of vectors have at most 28 bits");
     std::vector<std::uint32_t> starts{0};
-    for (py::ssize_t list = 0; list < counts.size(); ++list) starts.push_back(starts.back() + counts.data()[list]);
+    for (py::ssize_t list = 0; list < counts.size(); ++list) {
+        expect(counts.data()[list] <= static_cast<std::size_t>(links.size()) - starts.back(), "links fit their counts");
+        starts.push_back(starts.back() + counts.data()[list]);
+    }
     py::ssize_t lists = levels.size();
     for (py::ssize_t number = 0; number < levels.size(); ++number) lists += levels.data()[number];
     expect(counts.size() == lists && links.size() == static_cast<py::ssize_t>(starts.back()), "links fit their counts");
@@ -80,6 +91,9 @@ std::shared_ptr<Index> graph(const Array<float> &vectors, int lanes, std::uint32
                 const std::uint32_t target = links.data()[place];
                 expect(target < content.size() && levels.data()[target] >= level, "links lead to vectors at their level");
             }
+    expect(levels.data()[entry] == *std::max_element(levels.data(), levels.data() + levels.size()),
+           "a search begins at the highest level");
+    breadth = std::min(breadth, content.size());  // a search finds no more vectors than there are
     return std::make_shared<Graph>(std::move(content), entry, copied(levels), std::move(starts), copied(links), breadth);
 }
 
@@ -106,7 +120,9 @@ std::shared_ptr<Database> database(std::shared_ptr<Index> index, const Array<flo
                                    const py::array &shown, std::pair<std::size_t, std::size_t> letters,
                                    const std::string &kernel, std::size_t neighbours) {
     const auto entries = static_cast<py::ssize_t>(index->vectors().size());
-    expect(weights.size() == index->vectors().given(), "there is a weight for each dimension");
+    expect(weights.size() == index->vectors().given() && finite(weights), "there is a weight for each dimension");
+    expect(finite(residuals), "residuals are finite");
+    expect(letters.first <= MOST_LETTER_BYTES && letters.second <= MOST_LETTER_BYTES, "teams have few letters");
     expect(games.size() == entries, "there is a number of games for each entry");
     expect(residuals.size() == entries * SOURCES * HORIZONS, "residuals are (entries, 2, 2)");
     expect(neighbours >= 1 && neighbours <= index->vectors().size(), "there are as many entries as neighbours");

@@ -5,6 +5,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <stdexcept>
 #include <vector>
@@ -25,6 +27,16 @@ std::vector<Value> copied(const Array<Value> &array) {
 // Throws what Python sees as a ValueError.
 inline void expect(bool holds, const char *what) {
     if (!holds) throw std::invalid_argument(what);
+}
+
+template <typename Values>
+bool finite(const Values &values) {
+    return std::all_of(values.begin(), values.end(), [](auto value) { return std::isfinite(value); });
+}
+
+template <typename Value>
+bool finite(const Array<Value> &values) {
+    return std::all_of(values.data(), values.data() + values.size(), [](Value value) { return std::isfinite(value); });
 }
 
 // Returns numbers as a tuple of Python's floats; equal whole ones share one. The interpreter's lock must be held.

@@ -204,12 +204,6 @@ class AdmissionController:
         return DeadlineExceeded(f"the request was not received within {self._request_seconds:g} s")
 
     @property
-    def is_busy(self) -> bool:
-        """Whether calls of a kind that does not last are in progress."""
-        limits = (self._limits[kind] for kind in (CallKind.PREDICT, CallKind.BATCH, CallKind.RECORD))
-        return any(limit.in_progress or limit.sending for limit in limits)
-
-    @property
     def one_forecast(self) -> bool:
         """Whether one single forecast is in progress, and no batch: no other query is about to come."""
         return self._limits[CallKind.PREDICT].in_progress == 1 and not self._limits[CallKind.BATCH].in_progress

@@ -87,7 +87,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     Attributes:
         authenticator: refuses calls without a token that allows them; None: everybody may call everything.
-        peers: number of calls in progress by peer, as gRPC names it.
         callers: limits what each caller does, except for control calls; None: nothing.
     """
 
@@ -98,7 +97,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._metrics = metrics
         self._max_call_seconds = max_call_seconds
         self.authenticator: Authenticator | None = None
-        self.peers: dict[str, int] = {}
         self.callers: Callers | None = None
         self._handlers: dict[str, Handler] = {}
         self._streams: dict[asyncio.Task[Any], Principal] = {}
@@ -207,8 +205,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             _request_received()
             in_flight.inc()
             peer = context.peer()
-            calls = int(kind is not CallKind.WATCH)  # a connection with nothing but a watch is idle
-            self.peers[peer] = self.peers.get(peer, 0) + calls
             metadata = _response_metadata.get()
             context.set_trailing_metadata(metadata)
             code = grpc.StatusCode.OK
@@ -231,8 +227,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 await self._fail(method, error, context, metadata)
             finally:
                 in_flight.inc(-1)
-                if (left := self.peers.pop(peer, 0) - calls) > 0:
-                    self.peers[peer] = left
                 elapsed = time.perf_counter() - started
                 counter, seconds = counters(code)
                 counter.inc()

@@ -7,7 +7,6 @@ import os
 import sys
 
 from dejavu_common.shown_text import escape_output
-from dejavu_server.supervisor import early_start
 
 
 def main() -> None:
@@ -16,7 +15,6 @@ def main() -> None:
     escape_output()
     # pydantic would read the metadata of all installed packages to look for its plugins, here and in each worker.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    early_start.start(sys.argv[1:], os.environ)
     gc.disable()  # what imports create stays: collecting garbage would take a tenth of their time
     try:
         from dejavu_server.cli.serve import app  # noqa: PLC0415 - its dependencies may be missing

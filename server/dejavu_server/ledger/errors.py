@@ -16,7 +16,8 @@ DejavuError
 ├── ModelsChanged                a forecast whose model was chosen before a change of models that stands by now
 └── InvalidInput
     ├── InvalidResumeToken       not a token, or a token of another ledger
-    └── InvalidDifferential      out of bounds, 0 at the end, or too far from that of the game's other horizon
+    ├── InvalidDifferential      out of bounds, 0 at the end, or too far from that of the game's other horizon
+    └── InvalidOvertimes         too many, or of the half
 """
 
 from __future__ import annotations
@@ -149,6 +150,13 @@ class InvalidDifferential(InvalidInput):
 
     reason = "INVALID_DIFFERENTIAL"
     default_field = "differential"
+
+
+class InvalidOvertimes(InvalidInput):
+    """The number of overtimes is too large, or of the half."""
+
+    reason = "INVALID_OVERTIMES"
+    default_field = "overtimes"
 
 
 class ReadStopped(Exception):

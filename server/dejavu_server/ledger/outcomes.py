@@ -40,9 +40,10 @@ def record_outcome(
     """Records an outcome, unless it stands already. It settles every forecast of its game and horizon.
 
     A report without teams or total points agrees with an outcome that has them; a correction without teams keeps these,
-    and one without total points those of the differential that stands. A report that adds teams or total points to
-    that differential is recorded as a revision, but corrects nothing. After a withdrawal, a
-    report is the first one again: online updates take it in the order in which it comes.
+    and one without total points or overtimes those of the differential that stands. A report that adds teams or total
+    points to that differential is recorded as a revision, but corrects nothing. Other overtimes alone change nothing,
+    as another time does not. After a withdrawal, a report is the first one again: online updates take it in the order
+    in which it comes.
 
     Args:
         connection: a connection in a transaction that holds the write lock.
@@ -67,9 +68,10 @@ def record_outcome(
     if before is not None and not correct and not _only_adds(before, reported):
         return Failed(OutcomeStands(_difference(before, reported), before))
     teams = before if before is not None and not reported.home_team else reported
-    total = reported.total_points
-    if total is None and before is not None and before.differential == reported.differential:
-        total = before.total_points
+    total, overtimes = reported.total_points, reported.overtimes
+    if before is not None and before.differential == reported.differential:
+        total = before.total_points if total is None else total
+        overtimes = before.overtimes if overtimes is None else overtimes
     outcome = replace(
         reported,
         recorded_time=now,
@@ -77,6 +79,7 @@ def record_outcome(
         away_team=teams.away_team,
         withdrawn=False,
         total_points=total,
+        overtimes=overtimes,
     )
     return _add(connection, outcome, newest)
 

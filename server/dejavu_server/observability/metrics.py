@@ -78,7 +78,6 @@ class Metrics:
         ledger_reserve: bytes below which no new forecast is recorded.
         ratings_age: days after the newest final that a model's ratings know, summers not counted, by model.
         max_ratings_age: days after which ratings are not used.
-        connections_closed: idle connections closed because descriptors ran low.
         stalled: seconds for which a part of the worker has had work and made no progress, by part.
         finals_since: finals that a model's ratings know beyond those of its bundle, by model.
         registry: the registry of all of these.
@@ -158,9 +157,6 @@ class Metrics:
         self.max_ratings_age = most("dejavu_ratings_max_age_days", "Days after which ratings are not used.")
         self.ratings_age = most(
             "dejavu_ratings_age_days", "Days since the newest final that ratings know.", labelnames=["model"]
-        )
-        self.connections_closed = counter(
-            "dejavu_idle_connections_closed", "Idle connections closed because file descriptors ran low."
         )
         self.stalled = most(
             "dejavu_part_stalled_seconds",

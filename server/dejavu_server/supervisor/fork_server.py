@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,6 @@ import structlog
 from dejavu_common.processes import become_subreaper
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.child_process import ChildProcess, ForkedProcess, Launched, LaunchPipes, reap_group
-from dejavu_server.supervisor.early_start import EarlyForkServer, command, discard
 from dejavu_server.supervisor.protocol import MAX_MESSAGE, ForkReply, ForkServerStart, ForkServerStatus
 from dejavu_server.supervisor.worker_process import START_SECONDS, RestartBackoff, StartError, describe_exit
 
@@ -50,21 +50,6 @@ class ForkServer:
         return self._process.pid
 
     @classmethod
-    def of_early(cls, early: EarlyForkServer, start: ForkServerStart) -> Self:
-        """Returns a fork server that was started before; sends it its start message.
-
-        Raises:
-            StartError: if it has ended.
-        """
-        try:
-            process = ForkedProcess(early.pid)
-            early.control.send(start.to_json().encode())
-        except OSError as error:
-            discard(early)
-            raise StartError(f"the fork server cannot be reached: {error.strerror}") from error
-        return cls(process, early.control)
-
-    @classmethod
     async def spawn(cls, start: ForkServerStart, environment: Mapping[str, str]) -> Self:
         """Starts a process that does its imports and loads the bundles.
 
@@ -83,7 +68,11 @@ class ForkServer:
                     control.setblocking(False)
                     control.send(start.to_json().encode())
                     process = await asyncio.create_subprocess_exec(
-                        *command(os.getpid()),
+                        sys.executable,
+                        "-P",  # never import modules from the working directory
+                        "-m",
+                        "dejavu_server.fork_server",
+                        str(os.getpid()),
                         stdin=theirs.fileno(),
                         process_group=0,
                         env=environment,
@@ -238,26 +227,16 @@ class ForkServers:
         self._keep_task: asyncio.Task[None] | None = None
         self._usable = False
 
-    def enable(self, early: EarlyForkServer | None = None) -> None:
-        """Keeps a fork server running from now on; one that dies is replaced. Does nothing where there can be none.
-
-        Args:
-            early: one that was started before.
-        """
+    def enable(self) -> None:
+        """Keep a fork server running from now on; replace one that dies. Does nothing where there can be none."""
         try:
             become_subreaper()
             os.close(os.pidfd_open(os.getpid()))
         except (OSError, AttributeError) as error:
             _log.warning("no_spare", reason=f"this system has no fork server: {error}")
-            if early is not None:
-                discard(early)
             return
         self._usable = True
-        first = None
-        if early is not None:
-            with contextlib.suppress(StartError):
-                first = ForkServer.of_early(early, self._start)
-        self._keep(first)
+        self._keep(None)
 
     async def get(self) -> ForkServer | None:
         """Returns the present fork server, as soon as it can fork; None if there is none at the moment."""

@@ -26,7 +26,6 @@ from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_server.observability.shared_totals import TOTALS_SECONDS, SupervisorFiles, shared_totals
 from dejavu_server.observability.worker_usage import ServingWorker
 from dejavu_server.settings import Settings
-from dejavu_server.supervisor import early_start
 from dejavu_server.supervisor.ports import reserved_port
 from dejavu_server.supervisor.recycling import Recycler
 from dejavu_server.supervisor.worker_pool import WorkerPool, WorkerSlot
@@ -68,7 +67,7 @@ class Supervisor:
             _log.warning(
                 "few_descriptors",
                 limit=files,
-                effect="idle connections are closed when a worker runs low",
+                effect="new connections are refused when a worker runs out of them",
                 advice=f"raise the hard limit of open files (ulimit -Hn, LimitNOFILE of systemd) to {FEW_DESCRIPTORS}",
             )
         loop = asyncio.get_running_loop()
@@ -92,7 +91,7 @@ class Supervisor:
         summing = PeriodicTask("totals", TOTALS_SECONDS, totals.update)
         summing.start()
         try:
-            pool.enable_fork_server(early_start.take())
+            pool.enable_fork_server()
             if await self._unless_stopped(*(slot.fill() for slot in slots)):
                 await pool.release_fork_server()
                 _log.info("listening", address=settings.listen, workers=settings.workers, metrics=metrics)

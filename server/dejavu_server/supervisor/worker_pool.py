@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import structlog
 
@@ -13,14 +14,23 @@ from dejavu_server.observability import shared_counts
 from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, SupervisorMetrics
 from dejavu_server.observability.shared_totals import SupervisorFiles
 from dejavu_server.settings import Settings
-from dejavu_server.supervisor import early_start
 from dejavu_server.supervisor.child_process import reap_group
-from dejavu_server.supervisor.early_start import VARIABLES, EarlyForkServer
 from dejavu_server.supervisor.fork_server import ForkServer, ForkServers
 from dejavu_server.supervisor.worker_process import StartError, WorkerDiedOnStart, WorkerProcess, describe_exit
 
 KILL_AFTER_SECONDS = 5.0
 """Time that a draining worker gets after the grace time before it is killed."""
+
+VARIABLES: Final = {
+    # A process with threads cannot be forked safely. OpenBLAS would start one for each core as it is loaded, and the
+    # models' matrices are too small for more than one.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # Each thread would get an arena of its own, and what it has freed stays there. A worker's threads take turns: more
+    # arenas save no time, and cost tens of MiB.
+    "MALLOC_ARENA_MAX": "2",
+}
+"""Environment variables of workers and the fork server, beside those of the supervisor."""
 
 LONGEST_OUTAGE_SECONDS = 1.0
 """Longest delay before the next start while no worker serves."""
@@ -62,18 +72,13 @@ class WorkerPool:
         self.failed_starts = 0
         self._ledger_seen = False
 
-    def enable_fork_server(self, early: EarlyForkServer | None = None) -> None:
-        """Starts the fork server, from which workers are forked; without it, each one is a new interpreter.
+    def enable_fork_server(self) -> None:
+        """Start the fork server, from which workers are forked; without it, each one is a new interpreter.
 
         Does nothing if it would be of no use: it is not kept, and there is one worker only.
-
-        Args:
-            early: one that was started before.
         """
         if self._settings.standby == "on" or self._settings.workers > 1:
-            self._fork_servers.enable(early)
-        elif early is not None:
-            early_start.discard(early)
+            self._fork_servers.enable()
 
     async def release_fork_server(self) -> None:
         """Ends the fork server, unless the settings say that it is kept for the successors of workers that die."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -71,23 +70,6 @@ class GrpcServer(Server):
         # The base class would make a server of its own here; all its other methods go to `_server`.
         self._loop = cygrpc.get_working_loop()
         self._server = _CoreServer(self._loop, tuple(interceptors), tuple(options), admissions)
-        self._channelz_id = _newest_server()
-
-    @property
-    def accepted(self) -> int:
-        """Number of calls that were accepted, refused ones included."""
-        accepted: int = self._server.accepted
-        return accepted
-
-    def started(self) -> int:
-        """Returns the number of calls that the core has started; 0 if it does not count them (no channelz)."""
-        if not self._channelz_id:
-            return 0
-        try:
-            told = cygrpc.channelz_get_server(self._channelz_id)
-        except ValueError:  # it has stopped, and the core has forgotten it
-            return 0
-        return int(json.loads(told)["server"]["data"].get("callsStarted", 0))
 
     def add_methods(self, service: str, handlers: Handlers) -> None:
         """Adds the methods of a service, by name. Call it before the start."""
@@ -115,7 +97,6 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._handlers: dict[str, Handler] = {}
         self._calls = set[asyncio.Task[None]]()
         self._waiting = deque[tuple[asyncio.Future[None], str, Any, Any]]()
-        self.accepted = 0
         # Calls by kind, oldest first.
         self._without_request = {kind: OrderedDict[Permit, tuple[str, Any]]() for kind in CallKind}
         self._sweeps = False
@@ -181,7 +162,6 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
     def _answer(self, path: str, resolver: Any, state: Any) -> None:
         """Answers a call, or refuses it."""
         loop, permit = self._event_loop, None
-        self.accepted += 1
         if self._admissions is not None:
             answer = self._admissions.admit(path, cygrpc._ServicerContext(state, None, None, loop), self._make_room)
             if isinstance(answer, Refusal):
@@ -244,16 +224,6 @@ class _CoreServer(cygrpc.AioServer):  # type: ignore[misc]  # cygrpc is not type
         self._calls.add(task)  # the event loop itself keeps no strong reference
         task.add_done_callback(self._calls.discard)
         return task
-
-
-def _newest_server() -> int:
-    """Returns the id by which channelz knows the server of this process that was made last; 0 without channelz."""
-    newest, end = 0, False
-    while not end:
-        answer = json.loads(cygrpc.channelz_get_servers(newest + 1))
-        newest = max((int(server["ref"]["serverId"]) for server in answer.get("server", [])), default=newest)
-        end = answer.get("end", True)
-    return newest
 
 
 async def _refuse(state: Any, refusal: Refusal, loop: asyncio.AbstractEventLoop) -> None:

@@ -16,7 +16,7 @@ CHANNEL_OPTIONS = {
     "grpc.max_send_message_length": 16 * _MEBIBYTE,
     # Further calls wait in the client, where they cost nothing here, and can't crowd out those of other connections.
     "grpc.max_concurrent_streams": MAX_CONCURRENT_STREAMS,
-    "grpc.enable_channelz": 1,  # counts calls; the service is a setting
+    "grpc.enable_channelz": 1,  # the service is a setting
     "grpc.max_channel_trace_event_memory_per_node": 0,
     # Clients may send a keepalive ping every 10 s, with or without calls; the server sends one every minute.
     "grpc.http2.min_ping_interval_without_data_ms": 10_000,
@@ -65,16 +65,11 @@ def queue_options(settings: Settings) -> list[tuple[str, int]]:
     may be in progress. With room for more, calls under overload wait longer for their refusal, and those that are
     accepted have waited as long; with room for thousands, all were accepted after their deadlines.
     """
-    most = max_waiting(settings)
+    most = max(MAX_CONCURRENT_STREAMS, settings.max_in_flight) * 3 // 2
     return [
         ("grpc.server.max_pending_requests", most * 2 // 3),
         ("grpc.server.max_pending_requests_hard_limit", most),
     ]
-
-
-def max_waiting(settings: Settings) -> int:
-    """Returns the second of these limits."""
-    return max(MAX_CONCURRENT_STREAMS, settings.max_in_flight) * 3 // 2
 
 
 def _milliseconds(seconds: float) -> int:

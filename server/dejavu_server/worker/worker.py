@@ -54,7 +54,6 @@ from dejavu_server.observability.deferred import start_writing
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
-from dejavu_server.worker.connection_closer import ACCEPTED_SHARE, ConnectionCloser
 from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.grpc_server import GrpcServer
 from dejavu_server.worker.ledger import new_ledger_manager, new_updater
@@ -62,7 +61,6 @@ from dejavu_server.worker.limits import (
     CHANNEL_OPTIONS,
     caller_limits,
     connection_options,
-    max_waiting,
     queue_options,
 )
 from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, gate_settings, watch_challengers
@@ -72,8 +70,10 @@ from dejavu_server.worker.ratings_age_metrics import RatingsAge
 from dejavu_server.worker.sampler import MetricsSampler
 from dejavu_server.worker.server_reports import start_statistics
 from dejavu_server.worker.statistics import StatisticsReporter
-from dejavu_server.worker.unseen_calls import UnseenCalls
 from dejavu_server.worker.what_if_cache import new_cache
+
+ACCEPTED_SHARE = 0.85
+"""Share of all descriptors that connections may take; gRPC closes further ones at once. The rest is for files."""
 
 _MAX_CONNECTIONS = 2**31 - 1
 """The core takes no larger number."""
@@ -328,13 +328,6 @@ class Worker:
         except RuntimeError as error:
             raise BindError(f"cannot listen on {self._settings.listen}: {error}") from error
         self.address = f"{host}:{port}"
-        connections = ConnectionCloser(port, lambda: self._calls.peers, self.metrics)
-        stack.push_async_callback(connections.close)
-        connections.start()
-        most = max_waiting(self._settings)
-        unseen = UnseenCalls(self._server, most, lambda: self.admission.is_busy, self.metrics)
-        stack.push_async_callback(unseen.close)
-        unseen.start()
         await self._server.start()
 
     async def _control_access(self, stack: AsyncExitStack) -> grpc.ServerCredentials | None:

@@ -10,7 +10,13 @@ import pytest
 from tests.support.fakes.service import Abort, FakeServer, forecast
 from tests.support.harness.clients import Run
 
-from dejavu.v1.forecast_pb2 import ADAPTATION_MODE_ON, ADAPTATION_MODE_SHADOW, Adaptation, AdaptationMode
+from dejavu.v1.forecast_pb2 import (
+    WARNING_REASON_IMPLAUSIBLE_EDGE,
+    WARNING_REASON_RATINGS_OUTDATED,
+    WARNING_REASON_TEAMS_UNKNOWN,
+    WarningReason,
+)
+from dejavu.v1.forecast_pb2 import Warning as Caution
 from dejavu.v1.market_pb2 import (
     MARKET_SIDE_AWAY,
     MARKET_SIDE_HOME,
@@ -118,15 +124,14 @@ def test_the_market_is_shown_with_the_spreads_of_both_sides_and_the_bet(server: 
     server.answers("Predict", QUOTE)
     lines = run("predict", "1", *ODDS, "--bankroll", "1000", "--horizon", "final").stdout.splitlines()
     [home] = [line for line in lines if line.startswith("│ BKN −5.5")]
-    assert home.split("│")[2:8] == [" −110 ", "          52 % ", "      60 % ", "       +0.14 ", "  16 % ", " 40.00 "]
+    assert [cell.strip() for cell in home.split("│")[2:7]] == ["−110", "51 %", "60 %", "+0.14", "40.00"]
     [away] = [line for line in lines if line.startswith("│ GSW +5.5")]
-    assert away.split("│")[2] == " 1.95 "
-    assert "−0.26" in away
+    assert [cell.strip() for cell in away.split("│")[2:7]] == ["1.95", "50 %", "38 %", "–", "–"]
     assert "margin of the odds 3.7 % · a push 2 %" in lines
     assert "stake of a bet: a share of Kelly, capped (by default a quarter, at most 5 %)" in lines
     assert lines[-3:] == [
         "The model, for the end: BKN −5.5, 40.00",
-        "60 % reaches the threshold of 55 %",
+        "wins 60 %; at this price 51 % breaks even",
         "stake × P(loss): 1.52 % of the bankroll (moderate)",
     ]
     assert max(map(len, lines)) <= 80
@@ -140,7 +145,7 @@ def test_without_a_bankroll_a_stake_is_a_share(server: FakeServer, run: Run, ban
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=unsure))
     odds = ("--moneyline", "--horizon", "final", "--home-odds", "+120", "--away-odds", "-105")
     shown = run("predict", "1", *odds, *bankroll).stdout
-    assert "The model, for the end: GSW, 4.00 %\n60 % does not reach the threshold of 0 %\n" in shown
+    assert "The model, for the end: GSW, 4.00 %\nwins 60 %; at this price 52 % breaks even\n" in shown
     assert "margin of the odds −1 %" in shown
 
 
@@ -192,16 +197,50 @@ def test_it_is_said_when_a_bet_is_not_recorded(
     assert said in run("predict", "1", *ODDS).stdout.splitlines()
 
 
-def test_a_probability_just_below_the_threshold_is_told_apart_from_it(server: FakeServer, run: Run) -> None:
-    home = MarketSideAnswer(decimal_odds=1.909, win_probability=0.5496, stake_fraction=0.01)
-    near = MarketAnswer(home=home, side=MARKET_SIDE_HOME, confidence_threshold=0.55)
+def test_a_bet_is_compared_with_the_break_even_of_its_price_alone(server: FakeServer, run: Run) -> None:
+    home = MarketSideAnswer(decimal_odds=2.25, win_probability=0.53, expected_value=0.19, stake_fraction=0.02)
+    below = MarketAnswer(home=home, side=MARKET_SIDE_HOME, confidence_threshold=0.55)
+    server.answers("Predict", *[PredictResponse(forecast=QUOTE.forecast, market=below)] * 2)
+    shown = run("predict", "1", *ODDS).stdout
+    assert "wins 53 %; at this price 44 % breaks even\n" in shown
+    assert "threshold" not in shown
+    asked = run("predict", "1", *ODDS, "--confidence", "0.55").stdout
+    assert "wins 53 %; at this price 44 % breaks even; your threshold of 55 % is not reached\n" in asked
+
+
+def test_a_probability_just_above_the_break_even_is_distinguishable_from_it(server: FakeServer, run: Run) -> None:
+    home = MarketSideAnswer(decimal_odds=1 / 0.5274, win_probability=0.5296, stake_fraction=0.01)
+    near = MarketAnswer(home=home, side=MARKET_SIDE_HOME)
     server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=near))
-    assert "54.9 % does not reach the threshold of 55.0 %" in run("predict", "1", *ODDS).stdout
+    assert "wins 53.0 %; at this price 52.7 % breaks even" in run("predict", "1", *ODDS).stdout
 
 
-def test_no_bet_is_said_to_be_none(server: FakeServer, run: Run) -> None:
-    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=MarketAnswer(overround=0.05)))
-    assert "The model, for the end: no stake on either side." in run("predict", "1", *ODDS).stdout
+_LIKELY = MarketSideAnswer(
+    decimal_odds=2.4, win_probability=0.996, implied_probability=0.417, expected_value=1.39, kelly_fraction=0.99
+)
+_FAIR = MarketSideAnswer(decimal_odds=1.91, win_probability=0.5, expected_value=-0.05)
+
+
+@pytest.mark.parametrize(
+    ("home", "warned", "reason"),
+    [
+        (_FAIR, [], "neither wins more often than its price breaks even"),
+        (_LIKELY, [WARNING_REASON_IMPLAUSIBLE_EDGE], "implausible edge"),
+        (_LIKELY, [WARNING_REASON_TEAMS_UNKNOWN, WARNING_REASON_RATINGS_OUTDATED], "ratings outdated"),
+        (_LIKELY, [], "the server's limits leave none"),
+    ],
+)
+def test_without_a_stake_its_reason_stands_in_place_of_expected_value_and_kelly(
+    server: FakeServer, run: Run, home: MarketSideAnswer, warned: list[WarningReason.ValueType], reason: str
+) -> None:
+    answer = MarketAnswer(home=home, away=_FAIR, warnings=[Caution(reason=each, text="Why.") for each in warned])
+    total = TotalMarketAnswer(over=home, under=_FAIR, warnings=answer.warnings)
+    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast, market=answer, total_market=total))
+    shown = run("predict", "2", *ODDS, *OVER_UNDER, "--total-points", "14").stdout
+    for of in ("end", "points"):
+        assert f"The model, for the {of}: no stake on either side.\nreason: {reason}\n" in shown
+    for number in ("+1.39", "−0.05", "99 %"):
+        assert number not in shown.replace(">99 %", "")
 
 
 def test_a_server_that_does_not_weigh_odds_is_said_to_be_old(server: FakeServer, run: Run) -> None:
@@ -246,37 +285,6 @@ def test_a_part_of_a_market_is_wrong_usage(server: FakeServer, run: Run, argumen
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.replace("│", " ").split())
     assert not server.calls
-
-
-@pytest.mark.parametrize(
-    ("mode", "line", "how"),
-    [
-        (ADAPTATION_MODE_SHADOW, "if adapted −9.0 to +13.5", "if adapted"),
-        (ADAPTATION_MODE_ON, "as calibrated −8.0 to +12.0", "adapted"),
-    ],
-)
-def test_the_interval_that_a_forecast_does_not_follow_stands_beside_it(
-    server: FakeServer, run: Run, mode: AdaptationMode.ValueType, line: str, how: str
-) -> None:
-    adaptation = Adaptation(
-        mode=mode,
-        adapted_lower=-9.0,
-        adapted_upper=13.5,
-        static_lower=-8.0,
-        static_upper=12.0,
-        rolling_games=40,
-        rolling_coverage=0.95,
-        static_rolling_coverage=0.875,
-    )
-    server.answers("Predict", PredictResponse(forecast=forecast(adaptation=adaptation)))
-    shown = run("predict", "1").stdout
-    assert line in " ".join(shown.split())
-    assert f"95 % of 40 games {how}, 87.5 % as calibrated" in shown
-
-
-def test_what_has_not_been_seen_yet_is_not_told(server: FakeServer, run: Run) -> None:
-    server.answers("Predict", PredictResponse(forecast=forecast(adaptation=Adaptation(mode=ADAPTATION_MODE_ON))))
-    assert "rolling coverage" not in run("predict", "1").stdout
 
 
 RISK = AssessRiskResponse(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -15,8 +16,8 @@ from tests.support.fakes.recorded import GAME, card, recorded, timestamp
 from tests.support.fakes.service import Abort, FakeServer, outcome
 from tests.support.harness.clients import Run
 
-from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED
-from dejavu.v1.record_pb2 import Checkpoint
+from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED, Forecast
+from dejavu.v1.record_pb2 import Checkpoint, RecordedPrediction
 from dejavu.v1.record_service_pb2 import (
     LEADERBOARD_METRIC_MAE_DIFFERENCE,
     PREDICTION_VIEW_FULL,
@@ -262,6 +263,34 @@ def test_a_prediction_without_an_outcome_says_so(server: FakeServer, run: Run) -
     shown = run("prediction", GAME).stdout
     assert "No outcome of the half stands." in shown
     assert "revision" not in shown
+
+
+def test_without_an_outcome_the_last_forecast_of_a_game_is_no_forecast_of_its_overtime(
+    server: FakeServer, run: Run
+) -> None:
+    def last(made: datetime) -> RecordedPrediction:
+        one = recorded(12, settled=False)
+        one.forecast.MergeFrom(Forecast(horizon=FINAL, elapsed_minutes=47))
+        one.forecast.generated_time.FromDatetime(made)
+        return one
+
+    now, long_ago = last(datetime.now(UTC)), last(datetime(2026, 1, 2, tzinfo=UTC))
+    server.answers("ListPredictions", *[ListPredictionsResponse(predictions=[each]) for each in (now, long_ago)])
+    assert "last min/OT" in run("predictions").stdout
+    assert "OT" not in run("predictions").stdout, "nobody reported its end"
+    server.answers("GetPrediction", *[GetPredictionResponse(prediction=each) for each in (now, long_ago)])
+    playing = "The game is in its last minute or overtime: no newer forecast."
+    assert playing in run("prediction", GAME, "--horizon", "final").stdout.replace("\n", " ")
+    assert playing not in run("prediction", GAME, "--horizon", "final").stdout.replace("\n", " ")
+
+
+def test_an_outcome_says_that_the_game_went_to_overtime(server: FakeServer, run: Run) -> None:
+    one = recorded(12)
+    one.outcome.overtimes = 2
+    server.answers("ListPredictions", ListPredictionsResponse(predictions=[one]))
+    assert " OT " in run("predictions").stdout
+    server.answers("GetPrediction", GetPredictionResponse(prediction=one))
+    assert "after 2 overtimes" in run("prediction", GAME).stdout
 
 
 def test_a_game_without_a_prediction_exits_4(server: FakeServer, run: Run) -> None:

@@ -51,6 +51,16 @@ def test_a_report_may_have_the_points_of_both_teams(server: FakeServer, run: Run
     assert call.request.total_points == 212
 
 
+def test_a_report_may_have_the_overtimes_of_the_game(server: FakeServer, run: Run) -> None:
+    answer = ReportOutcomeResponse(outcome=outcome(9, game_id=GAME, differential=-4, overtimes=2))
+    server.answers("ReportOutcome", answer)
+    result = run("report", GAME, "-4", "--horizon", "final", "--overtimes", "2")
+    assert "home team" not in result.stdout
+    assert "away by 4 (−4) at the half after 2 overtimes, recorded" in result.stdout
+    [call] = server.of("ReportOutcome")
+    assert call.request.overtimes == 2
+
+
 def test_a_report_says_what_stands_and_overturns_it_only_if_told_to(server: FakeServer, run: Run) -> None:
     stands = Abort(grpc.StatusCode.FAILED_PRECONDITION, "another outcome stands: +3", reason="OUTCOME_STANDS")
     server.answers("ReportOutcome", stands)

@@ -155,12 +155,6 @@ def test_a_scorecard_says_what_was_removed_of_the_record(server: FakeServer, run
     assert "entries up to 7,893, from before, were removed on 2026-11-01" in text
 
 
-def test_the_interval_of_an_error_is_shown_to_0_at_the_least(server: FakeServer, run: Run) -> None:
-    wide = card(games=3, mae=Figure(value=6.8, lower=-7.7, upper=21.4))
-    server.answers("GetScorecard", GetScorecardResponse(scorecard=wide))
-    assert "0.00 to 21.40" in run("scorecard").stdout
-
-
 def test_a_scorecard_without_games_says_what_was_asked(run: Run) -> None:
     told = run("scorecard", "--date", "2026-01-02", "--replays").stdout
     assert told == "No settled forecasts: the half, 2026-01-02, including replays.\n"

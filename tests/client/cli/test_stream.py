@@ -67,6 +67,19 @@ def test_a_stream_fits_eighty_columns_and_says_who_leads_who_won_and_what_is_wit
     assert max(map(len, lines)) <= 80
 
 
+def test_a_stream_says_that_the_last_forecast_is_the_last_and_that_a_game_went_to_overtime(
+    server: FakeServer, run: Run
+) -> None:
+    teams: dict[str, Any] = {"home_team": "BOS", "away_team": "LAL", "horizon": FINAL}
+    last = [event(minute, elapsed_minutes=minute, point_forecast=1, **teams) for minute in (46, 47)]
+    final = result(50, differential=4, overtimes=1, **teams)
+    server.answers("StreamPredictions", [*last, final, Abort(grpc.StatusCode.OUT_OF_RANGE)])
+    before, newest, end = run("stream").stdout.splitlines()
+    assert before.endswith("#46")
+    assert newest.endswith("#47  the last one: no forecast in overtime")
+    assert end.endswith("final: BOS by 4 (+4) after overtime  #50")
+
+
 def test_a_lost_stream_is_told_on_stderr_alone(server: FakeServer, run: Run) -> None:
     server.answers("StreamPredictions", [event(1), Ended()], [Abort(grpc.StatusCode.OUT_OF_RANGE)])
     result = run("stream", "--json")

@@ -141,8 +141,17 @@ def test_in_overtime_a_forecast_from_before_the_end_of_regulation_is_not_shown_a
     game = watched(overtime, both=True, half_came=outcome(5))
     game = replace(game, horizons={**game.horizons, FINAL: replace(game.horizons[FINAL], result_known=read)})
     lines = drawn(game, width=88)
-    assert " ".join(lines[2].split()) == "LAL @ BOS OT 00:36 48–52 +5 1/1 BOS led – 3 s"
-    assert " overtime is not forecast: LAL @ BOS" in lines
+    assert " ".join(lines[2].split()) == "LAL @ BOS OT 00:36 48–52 +5 1/1 BOS led OT not known 3 s"
+    assert " overtime, no forecast: LAL @ BOS" in lines
+
+
+def test_level_at_the_end_of_the_last_quarter_a_game_is_in_overtime_before_its_first_play() -> None:
+    def row(home_score: int) -> str:
+        between = replace(state(text="END Q4"), period=4, clock=0.0, home_score=home_score, away_score=99)
+        return " ".join(drawn(watched(between, both=True, half_came=outcome(5)), width=88)[2].split())
+
+    assert row(99) == "LAL @ BOS END Q4 99–99 +5 1/1 BOS led OT not known 3 s"
+    assert row(101) == "LAL @ BOS END Q4 99–101 +5 1/1 BOS led – 3 s"
 
 
 def test_games_without_a_forecast_say_why_in_one_line_for_all() -> None:

@@ -12,8 +12,17 @@ from tests.support.harness.poller import END, HALF, SIX_MINUTES, Watch, correct,
 from dejavu.v1.prediction_service_pb2 import PredictError
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.errors import UnavailableError
+from dejavu_client.output.poll_events import event_line
 from dejavu_client.poller import Poller
-from dejavu_client.poller.events import Fault, FaultKind, ForecastMissed, HorizonResult, ModelLimits, Prediction
+from dejavu_client.poller.events import (
+    Fault,
+    FaultKind,
+    ForecastMissed,
+    GameChanged,
+    HorizonResult,
+    ModelLimits,
+    Prediction,
+)
 from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba.live_payloads import Play, Scoreboard
 from dejavu_feed.pattern import QUARTER_MINUTES, slots
@@ -103,6 +112,12 @@ async def test_in_overtime_nothing_is_forecast_and_its_end_is_the_outcome() -> N
         assert watch.predictor.minutes(FINAL) == [46, 47]
         (outcome,) = watch.told(HorizonResult)
         assert (outcome.horizon, outcome.differential, outcome.game.period) == (FINAL, 4, 5)
+        assert outcome.game.text == "Final/OT"
+        await watch.turn()
+        assert watch.predictor.overtimes[-1] == 1, "the record knows the overtime"
+        in_overtime = [event_line(each) for each in watch.told(GameChanged) if each.game.text.startswith("OT")]
+        assert in_overtime
+        assert all(line.endswith("overtime, no forecast") for line in in_overtime)
         assert watch.poller.games[outcome.game.game_id].read_to_end
 
 

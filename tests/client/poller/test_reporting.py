@@ -67,6 +67,7 @@ async def test_the_half_and_the_end_of_a_game_are_reported_once_each() -> None:
     told = watch.told(OutcomeReported)
     assert [(event.horizon, event.differential, event.settled) for event in told] == [(HALFTIME, 5, 2), (FINAL, 5, 5)]
     assert [event.game.text for event in told] == ["Half", "Final"]
+    assert watch.predictor.overtimes == [None, 0]
     assert not watch.told(Fault)
     assert not watch.told(HorizonClosed)
 

@@ -23,7 +23,7 @@ from dejavu_models.point.compiled import CompiledModels, compiled_models
 from dejavu_models.point.dejavu import Dejavu, Kernel
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.graph import Graph
-from dejavu_models.point.index import BruteForceIndex, HnswIndex, build_hnsw, join_graphs, read_index
+from dejavu_models.point.index import BruteForceIndex, join_graphs, read_index
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
@@ -188,13 +188,6 @@ def test_a_minute_without_a_database_is_refused() -> None:
         models.predict_many([((0.0,) * 12, None), ((0.0,) * 48, None)])
     with pytest.raises(ValueError, match="offsets"):
         models.points(np.zeros(24), np.array([0, 12, 25]), np.zeros(2))
-
-
-def test_indexes_of_earlier_releases_are_searched_by_hnswlib() -> None:
-    shipped = MODELS.minutes[12]
-    vectors = np.random.default_rng(0).normal(0, 5, (200, 12)).astype(np.float32)
-    old = Dejavu(HnswIndex(build_hnsw(vectors, seed=0)), shipped.entries.rows(0, 200), shipped.settings)
-    assert compiled_models(replace(MODELS, minutes={12: old})) is None
 
 
 def test_records_that_do_not_follow_one_another_are_refused() -> None:

@@ -175,6 +175,16 @@ def test_an_unfit_bundle_is_refused_unless_allowed(copy: Path) -> None:
         (lambda it: it["files"].update({"extra.bin": "0" * 64}), "extra.bin"),
         (lambda it: it["files"].pop("lstm.onnx"), "lstm.onnx"),
         (lambda it: it["files"].update({"lstm.onnx": "0" * 63}), "lstm.onnx"),
+        # What does not fit into a message of the contract once broke ListModels for all.
+        (lambda it: it["train"].update(seasons=[2**40]), "train.seasons"),
+        (lambda it: it["train"].update(games=2**40), "train.games"),
+        (lambda it: it["train"].update(first_date="9999-12-31"), "first_date"),
+        (lambda it: it["dejavu"].update(entries=[2**40] * len(it["dejavu"]["entries"])), "entries"),
+        (lambda it: it["metrics"].append({"name": "MAE", "value": 1e300}), "metrics"),
+        (lambda it: it["metrics"].extend([{"name": "MAE", "value": 1.0}] * 1000), "metrics"),
+        (lambda it: it["verdict"].update(reason="\x1b]0;title\x07"), "verdict.reason"),
+        (lambda it: it["verdict"].update(reason="\u202eno"), "verdict.reason"),
+        (lambda it: it["verdict"].update(reason="x" * 10_000), "verdict.reason"),
     ],
 )
 def test_a_manifest_is_checked_strictly(copy: Path, change: Callable[[dict[str, Any]], object], said: str) -> None:

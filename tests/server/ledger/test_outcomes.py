@@ -83,6 +83,18 @@ async def test_reported_again_it_stands_as_it_was(ledger: Ledger) -> None:
     assert await ledger.head() == 2
 
 
+async def test_overtimes_stay_with_the_differential_that_had_them_and_alone_change_nothing(ledger: Ledger) -> None:
+    told = replace(outcome(3, horizon=Horizon.FINAL), overtimes=2)
+    first, _ = await ledger.record_outcome(told)
+    assert first.overtimes == 2
+    for again in (replace(told, overtimes=None), replace(told, overtimes=1)):
+        assert await ledger.record_outcome(again) == (first, 0)
+    totals, _ = await ledger.record_outcome(replace(told, overtimes=None, total_points=221))
+    assert (totals.revision, totals.overtimes) == (1, 2)
+    corrected, _ = await ledger.record_outcome(replace(told, differential=4, overtimes=None))
+    assert (corrected.revision, corrected.overtimes) == (2, None)
+
+
 async def test_a_corrected_outcome_is_a_revision_also_when_corrected_back_and_settles_anew(ledger: Ledger) -> None:
     await ledger.commit([issued(point=1.0), issued(alpha=0.1, point=2.0)])
     told = [await ledger.record_outcome(outcome(differential)) for differential in (3, 5, 5, 3)]

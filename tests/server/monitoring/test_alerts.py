@@ -73,8 +73,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         [
             calls("OK", 97),
             calls("RESOURCE_EXHAUSTED", 3),
-            f"{of('dejavu_calls_refused_total', method=METHOD, reason='OVERLOADED')} 0+3x40",
-            f"{of('dejavu_calls_refused_total', method='unknown', reason='NOT_ACCEPTED')} 0+7x40",
+            f"{of('dejavu_calls_refused_total', method=METHOD, reason='OVERLOADED')} 0+10x40",
         ],
         [
             calls("OK", 90),

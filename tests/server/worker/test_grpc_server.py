@@ -19,7 +19,6 @@ from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_server.worker import limits
 from dejavu_server.worker.grpc_server import GrpcServer
 from dejavu_server.worker.worker import Worker
 
@@ -92,15 +91,6 @@ def echo() -> Any:
         return request
 
     return grpc.unary_unary_rpc_method_handler(answer)
-
-
-async def test_a_server_that_has_stopped_counts_no_calls() -> None:
-    server = GrpcServer([], list(limits.CHANNEL_OPTIONS.items()))
-    server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    assert server.started() == 0
-    await server.stop(None)
-    assert server.started() == 0
 
 
 async def test_generic_handlers_which_need_the_path_are_refused() -> None:

@@ -168,6 +168,7 @@ class StoringPredictor:
         self.sequence = 0
         self.reports: list[Report] = []
         self.totals: list[int | None] = []
+        self.overtimes: list[int | None] = []
         """Totals of the reports, in order."""
         self.untaken: list[Exception] = []
         self.unrecalled: list[Exception] = []
@@ -229,9 +230,11 @@ class StoringPredictor:
         away_team: str = "",
         observed_time: datetime | None = None,
         total_points: int | None = None,
+        overtimes: int | None = None,
     ) -> ReportOutcomeResponse:
         self.reports.append(Report(game_id, horizon, differential, home_team, away_team, observed_time))
         self.totals.append(total_points)
+        self.overtimes.append(overtimes)
         if self.untaken:
             raise self.untaken.pop(0)
         known = self._outcomes.get((game_id, horizon))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import TensorProto, helper
 
-from dejavu_models.point import features
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel
 from dejavu_models.point.ensemble import EnsembleWeights, PointEnsemble
 from dejavu_models.point.index import BruteForceIndex
 from dejavu_models.point.linear import LinearModels
-from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
+from dejavu_models.point.lstm import Lstm
 from dejavu_models.types import CASES, HORIZONS, MARGIN_SOURCES, MAX_SLOTS, MarginSource
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
@@ -18,23 +16,12 @@ from dejavu_trainer.training.calibrate import point_forecasts
 from dejavu_trainer.training.ratings import RatedGames
 
 
-def silent_lstm() -> Lstm:
-    """Returns an LSTM graph that always outputs 0."""
-    graph = helper.make_graph(
-        [
-            helper.make_node("ReduceSum", [INPUT, "axes"], ["summed"], keepdims=1),
-            helper.make_node("Mul", ["summed", "zeros"], [OUTPUT]),
-        ],
-        "silent",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", "minutes", features.STEP_CHANNELS])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", "minutes", len(HORIZONS)])],
-        [
-            helper.make_tensor("axes", TensorProto.INT64, [1], [2]),
-            helper.make_tensor("zeros", TensorProto.FLOAT, [len(HORIZONS)], [0.0] * len(HORIZONS)),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    return Lstm(model.SerializeToString())
+class SilentLstm(Lstm):
+    """An LSTM that always outputs 0."""
+
+    def __init__(self) -> None:
+        self.networks = []
+        self.run = lambda steps: np.zeros((*steps.shape[:2], len(HORIZONS)), dtype=np.float32)
 
 
 def plain_models(linear: LinearModels) -> PointEnsemble:
@@ -56,7 +43,7 @@ def plain_models(linear: LinearModels) -> PointEnsemble:
         for minute in range(1, MAX_SLOTS + 1)
     }
     shape = (len(HORIZONS), MAX_SLOTS + 1)
-    return PointEnsemble(linear, silent_lstm(), minutes, EnsembleWeights(np.full(shape, 0.5), np.ones(shape)))
+    return PointEnsemble(linear, SilentLstm(), minutes, EnsembleWeights(np.full(shape, 0.5), np.ones(shape)))
 
 
 def plain_calibration(models: PointEnsemble, rated: RatedGames, min_cell: int) -> Calibration:

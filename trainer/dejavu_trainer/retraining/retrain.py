@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from dejavu_common.files import write_atomic
-from dejavu_models.manifest import MAX_LINEAGE_TEXT, LineageRecord
+from dejavu_models.manifest import MAX_TEXT, LineageRecord
 from dejavu_models.registry.bundle import read_manifest
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.store.store import ModelStore
@@ -221,7 +221,7 @@ class Retrain:
 
         settings, work = self._settings, self._work
         lineage = LineageRecord(
-            parent_version=due.parent, reason=due_reason(due), code_version=code_version()[:MAX_LINEAGE_TEXT]
+            parent_version=due.parent, reason=due_reason(due), code_version=code_version()[:MAX_TEXT]
         )
         used = games.of_seasons([*plan.train, *plan.calibrate])
         key = work.key(
@@ -278,7 +278,7 @@ def open_retrain(settings: RetrainSettings, progress: Progress | None = None) ->
 
 def due_reason(due: Due) -> str:
     """Returns the reason for the lineage: the triggers, without figures."""
-    return "; ".join(trigger.reason for trigger in due.triggers)[:MAX_LINEAGE_TEXT]
+    return "; ".join(trigger.reason for trigger in due.triggers)[:MAX_TEXT]
 
 
 def _environment() -> dict[str, Any]:

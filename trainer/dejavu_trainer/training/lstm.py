@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from dejavu_models.point import features
-from dejavu_models.point.lstm import INPUT, OUTPUT, Lstm
+from dejavu_models.point.lstm import Lstm
+from dejavu_models.point.lstm_graph import INPUT, OUTPUT
 from dejavu_models.types import HORIZONS, MARGIN_SOURCES, MAX_SLOTS, Horizon, MarginSource
 from dejavu_trainer.execution import Advance
 from dejavu_trainer.training.lstm_config import FitError, LstmConfig, LstmExamples, TrainedLstm

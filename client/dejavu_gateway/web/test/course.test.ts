@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { byMinute, corrections, covers, held, inOrder, openness, standing, withPoint } from "../src/model/course";
+import { byMinute, changeOf, corrections, covers, held, inOrder, openness, standing, withPoint } from "../src/model/course";
+import { strings } from "../src/strings";
 import { made, outcome, recorded } from "./made";
 
 test("of each minute the newest revision in time is shown", () => {
@@ -45,4 +46,12 @@ test("a point of a known minute replaces it", () => {
   const point = (minute: number, probability: number) => ({ minute, lead: 0, probability, sequence: 0 });
   expect(withPoint([point(6, 0.5), point(8, 0.6)], point(7, 0.4)).map((one) => one.minute)).toEqual([6, 7, 8]);
   expect(withPoint([point(6, 0.5)], point(6, 0.9))).toEqual([point(6, 0.9)]);
+});
+
+test("a change of the win probability says since when, and is in percent of probability", () => {
+  const point = (minute: number, probability: number) => ({ minute, lead: 0, probability, sequence: 0 });
+  expect(changeOf([point(17, 0.66), point(18, 0.72)])).toEqual({ percent: 6, since: undefined });
+  expect(changeOf([point(12, 0.72), point(18, 0.66)])).toEqual({ percent: -6, since: 12 });
+  expect(changeOf([point(18, 0.66)])).toBeUndefined();
+  expect(strings.tonight.change("BOS", 6, strings.tonight.minuteBefore)).toBe("BOS win probability +6 % since the minute before");
 });

@@ -74,6 +74,7 @@ test("similar games are drawn as they went, and straight to the horizon where th
     pattern: [2, 5],
     forecasts: [],
     outcomes: [],
+    overtimes: 0,
     later: [],
     similar: [
       { ...game, increment: 4, atHorizon: 9, course: [1, -2] },

@@ -32,7 +32,7 @@ export function made(fields: Partial<Forecast> = {}): Forecast {
 }
 
 export function outcome(fields: Partial<Outcome> = {}): Outcome {
-  return { gameId: "0022400061", horizon: "final", differential: 7, withdrawn: false, sequence: 100, revision: 0, recorded: 0, ...fields };
+  return { gameId: "0022400061", horizon: "final", differential: 7, withdrawn: false, overtimes: undefined, sequence: 100, revision: 0, recorded: 0, ...fields };
 }
 
 export function recorded(fields: Partial<Forecast> = {}, came?: number): Recorded {

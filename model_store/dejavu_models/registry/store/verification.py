@@ -1,17 +1,21 @@
 """Verifies a bundle in a process of its own: what it does to that process, it does to no other.
 
-The libraries that read a bundle's files trust them: a file made to harm can crash a process or fill its memory. So a
-bundle that comes in is loaded first by `python -m dejavu_models.registry.store.verification FOLDER NICENESS`, whose
-time and memory are limited. It exits with 0, or prints the reason for the refusal and exits with 1.
+A file made to harm can crash a process or fill its memory, and a server has secrets that its models must not read. So a
+bundle that comes in is loaded first by `python -m dejavu_models.registry.store.verification FOLDER NICENESS`: in an
+empty working directory, without the environment of the server, with limits of time and memory, and, once the files of
+the bundle have been read, without the right to open any other. It answers a forecast of every minute. It exits with 0,
+or prints the reason for the refusal and exits with 1.
 """
 
 from __future__ import annotations
 
+import codecs
 import os
 import resource
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -29,11 +33,15 @@ MAX_WAIT_SECONDS: Final = 300
 BACKGROUND_NICENESS: Final = 5
 """Niceness of a verification beside calls: they come first, yet it ends, with a third of the weight of a worker."""
 
+ENVIRONMENT: Final = ("PATH", "PYTHON", "LD_LIBRARY_PATH", "LANG", "LC_", "TMPDIR", "OMP_", "OPENBLAS_", "MALLOC_")
+"""How the variables begin that the process has of the environment: what Python needs to find its modules, and the
+server's settings of libraries. OpenBLAS would else reserve memory for a thread of each core."""
+
 _REFUSED: Final = 1
 
 
 def verify(folder: Path, niceness: int = 0) -> None:
-    """Loads the bundle in a folder in another process, and compares its answers with its golden queries.
+    """Load the bundle in a folder in another process, compare its answers with its golden queries, ask every minute.
 
     Args:
         folder: the folder.
@@ -42,11 +50,20 @@ def verify(folder: Path, niceness: int = 0) -> None:
     Raises:
         BundleCorrupt: if it does not load, gives other answers, or takes more time or memory than a bundle may.
     """
-    command = (sys.executable, "-m", __name__, str(folder), str(niceness))
+    folder = folder.resolve()  # the process has another working directory, and names the folder in its reasons
+    command = (sys.executable, "-P", "-m", __name__, str(folder), str(niceness))
     try:
-        ended = subprocess.run(  # noqa: S603 - our own program
-            command, capture_output=True, text=True, errors="replace", check=False, timeout=MAX_WAIT_SECONDS
-        )
+        with tempfile.TemporaryDirectory(prefix="dejavu-verification-") as nothing:
+            ended = subprocess.run(  # noqa: S603 - our own program
+                command,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=MAX_WAIT_SECONDS,
+                cwd=nothing,
+                env={name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT)},
+            )
     except subprocess.TimeoutExpired:
         raise BundleCorrupt(f"loading it takes longer than {MAX_WAIT_SECONDS} s") from None
     if ended.returncode == 0:
@@ -79,13 +96,23 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Imported under the limits: they take most of the memory.
-    from dejavu_models.registry.bundle import check_golden, load_bundle  # noqa: PLC0415
+    from dejavu_models.registry.bundle import check_golden, check_minutes, load_bundle  # noqa: PLC0415
 
     try:
-        check_golden(load_bundle(Path(sys.argv[1]), allow_unfit=True))
+        forecaster = load_bundle(Path(sys.argv[1]), allow_unfit=True, before_parsing=open_no_more)
+        check_golden(forecaster)
+        check_minutes(forecaster)
     except BundleError as error:
         print(error)  # noqa: T201 - its result
         sys.exit(_REFUSED)
+
+
+def open_no_more() -> None:
+    """Give up the right to open files and connections, write files and start processes, for good."""
+    for encoding in ("ascii", "cp437", "latin-1", "utf-8"):
+        codecs.lookup(encoding)  # names in archives are in these; Python reads an encoding when it is first used
+    for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
+        resource.setrlimit(limit, (0, 0))
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ class Outcome(_message.Message):
     WITHDRAWN_FIELD_NUMBER: _builtins.int
     RECORDED_BY_FIELD_NUMBER: _builtins.int
     TOTAL_POINTS_FIELD_NUMBER: _builtins.int
+    OVERTIMES_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits."""
     horizon: _forecast_pb2.Horizon.ValueType
@@ -91,6 +92,10 @@ class Outcome(_message.Message):
     """Who reported or withdrew it, such as "token:poller"; empty unless the server asked for tokens then."""
     total_points: _builtins.int
     """Points of both teams together at the horizon. Absent if they were not reported."""
+    overtimes: _builtins.int
+    """Overtimes that the game had at its end, 0 to 20; overtime adds no minutes to forecasts. Absent at the half, and if
+    they were not reported.
+    """
     @_builtins.property
     def observed_time(self) -> _timestamp_pb2.Timestamp:
         """When the outcome was observed, as reported."""
@@ -114,13 +119,19 @@ class Outcome(_message.Message):
         withdrawn: _builtins.bool = ...,
         recorded_by: _builtins.str = ...,
         total_points: _builtins.int | None = ...,
+        overtimes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_total_points", b"_total_points", "observed_time", b"observed_time", "recorded_time", b"recorded_time", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_overtimes", b"_overtimes", "_total_points", b"_total_points", "observed_time", b"observed_time", "overtimes", b"overtimes", "recorded_time", b"recorded_time", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_points", b"_total_points", "away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time", "recorded_by", b"recorded_by", "recorded_time", b"recorded_time", "revision", b"revision", "sequence", b"sequence", "total_points", b"total_points", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_overtimes", b"_overtimes", "_total_points", b"_total_points", "away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time", "overtimes", b"overtimes", "recorded_by", b"recorded_by", "recorded_time", b"recorded_time", "revision", b"revision", "sequence", b"sequence", "total_points", b"total_points", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__overtimes: _TypeAlias = _typing.Literal["overtimes"]  # noqa: Y015
+    _WhichOneofArgType__overtimes: _TypeAlias = _typing.Literal["_overtimes", b"_overtimes"]  # noqa: Y015
     _WhichOneofReturnType__total_points: _TypeAlias = _typing.Literal["total_points"]  # noqa: Y015
     _WhichOneofArgType__total_points: _TypeAlias = _typing.Literal["_total_points", b"_total_points"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overtimes) -> _WhichOneofReturnType__overtimes | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
 
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015

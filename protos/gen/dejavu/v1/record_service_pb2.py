@@ -28,7 +28,7 @@ from dejavu.v1 import scorecard_pb2 as dejavu_dot_v1_dot_scorecard__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x64\x65javu/v1/record_service.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x16\x64\x65javu/v1/record.proto\x1a\x19\x64\x65javu/v1/scorecard.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x02\n\x14ReportOutcomeRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x14\n\x0c\x64ifferential\x18\x03 \x01(\x11\x12\x11\n\thome_team\x18\x04 \x01(\t\x12\x11\n\taway_team\x18\x05 \x01(\t\x12\x31\n\robserved_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11refuse_correction\x18\x07 \x01(\x08\x12\x19\n\x0ctotal_points\x18\x08 \x01(\rH\x00\x88\x01\x01\x42\x0f\n\r_total_points\"W\n\x15ReportOutcomeResponse\x12#\n\x07outcome\x18\x01 \x01(\x0b\x32\x12.dejavu.v1.Outcome\x12\x19\n\x11settled_forecasts\x18\x02 \x01(\r\"N\n\x16WithdrawOutcomeRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\"[\n\x17WithdrawOutcomeResponse\x12#\n\x07outcome\x18\x01 \x01(\x0b\x32\x12.dejavu.v1.Outcome\x12\x1b\n\x13unsettled_forecasts\x18\x02 \x01(\r\"\x95\x01\n\x14GetPredictionRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x1c\n\x0f\x65lapsed_minutes\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x15\n\rmodel_version\x18\x04 \x01(\tB\x12\n\x10_elapsed_minutes\"\xa2\x01\n\x15GetPredictionResponse\x12\x31\n\nprediction\x18\x01 \x01(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12\x30\n\trevisions\x18\x02 \x03(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12$\n\x08outcomes\x18\x03 \x03(\x0b\x32\x12.dejavu.v1.Outcome\"\xa0\x03\n\x16ListPredictionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07game_id\x18\x03 \x01(\t\x12\x11\n\tfrom_date\x18\x04 \x01(\t\x12\x0f\n\x07to_date\x18\x05 \x01(\t\x12\x0c\n\x04team\x18\x06 \x01(\t\x12#\n\x07horizon\x18\x07 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x1b\n\x0emin_confidence\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07settled\x18\t \x01(\x08H\x01\x88\x01\x01\x12\x15\n\rmodel_version\x18\n \x01(\t\x12\x1c\n\x0f\x65lapsed_minutes\x18\x0b \x01(\rH\x02\x88\x01\x01\x12\x1a\n\x12include_superseded\x18\x0c \x01(\x08\x12\x17\n\x0finclude_replays\x18\r \x01(\x08\x12\'\n\x04view\x18\x0e \x01(\x0e\x32\x19.dejavu.v1.PredictionViewB\x11\n\x0f_min_confidenceB\n\n\x08_settledB\x12\n\x10_elapsed_minutes\"f\n\x17ListPredictionsResponse\x12\x32\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb6\x02\n\x0bScoreFilter\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x11\n\tfrom_date\x18\x03 \x01(\t\x12\x0f\n\x07to_date\x18\x04 \x01(\t\x12\x18\n\x0bmin_minutes\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0bmax_minutes\x18\x06 \x01(\rH\x01\x88\x01\x01\x12\x17\n\x0finclude_replays\x18\x07 \x01(\x08\x12\x0c\n\x04team\x18\x08 \x01(\t\x12\x0f\n\x07game_id\x18\t \x01(\t\x12\x1b\n\x0emin_confidence\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x0b\n\x03\x61rm\x18\x0b \x01(\tB\x0e\n\x0c_min_minutesB\x0e\n\x0c_max_minutesB\x11\n\x0f_min_confidence\"=\n\x13GetScorecardRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.dejavu.v1.ScoreFilter\"?\n\x14GetScorecardResponse\x12\'\n\tscorecard\x18\x01 \x01(\x0b\x32\x14.dejavu.v1.Scorecard\"\x80\x01\n\x15GetLeaderboardRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.dejavu.v1.ScoreFilter\x12,\n\x06metric\x18\x02 \x01(\x0e\x32\x1c.dejavu.v1.LeaderboardMetric\x12\x11\n\tmin_games\x18\x03 \x01(\r\"\xa9\x01\n\x16GetLeaderboardResponse\x12\'\n\x04rows\x18\x01 \x03(\x0b\x32\x19.dejavu.v1.LeaderboardRow\x12,\n\x06metric\x18\x02 \x01(\x0e\x32\x1c.dejavu.v1.LeaderboardMetric\x12\x11\n\tmin_games\x18\x03 \x01(\r\x12%\n\x07shadows\x18\x04 \x03(\x0b\x32\x14.dejavu.v1.ShadowRow\"\xba\x01\n\tShadowRow\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x17\n\x0f\x61gainst_version\x18\x03 \x01(\t\x12\r\n\x05games\x18\x04 \x01(\r\x12\x11\n\tforecasts\x18\x05 \x01(\r\x12%\n\x04\x63rps\x18\x06 \x01(\x0b\x32\x17.dejavu.v1.PairedFigure\x12&\n\x05\x62rier\x18\x07 \x01(\x0b\x32\x17.dejavu.v1.PairedFigure\"[\n\x0cPairedFigure\x12\r\n\x05score\x18\x01 \x01(\x01\x12\x15\n\ragainst_score\x18\x02 \x01(\x01\x12%\n\ndifference\x18\x03 \x01(\x0b\x32\x11.dejavu.v1.Figure\"m\n\x0eLeaderboardRow\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\x12\'\n\tscorecard\x18\x04 \x01(\x0b\x32\x14.dejavu.v1.Scorecard\"\x16\n\x14GetCheckpointRequest\"B\n\x15GetCheckpointResponse\x12)\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x15.dejavu.v1.Checkpoint*f\n\x0ePredictionView\x12\x1f\n\x1bPREDICTION_VIEW_UNSPECIFIED\x10\x00\x12\x19\n\x15PREDICTION_VIEW_BASIC\x10\x01\x12\x18\n\x14PREDICTION_VIEW_FULL\x10\x02*\xda\x01\n\x11LeaderboardMetric\x12\"\n\x1eLEADERBOARD_METRIC_UNSPECIFIED\x10\x00\x12\x1b\n\x17LEADERBOARD_METRIC_CRPS\x10\x01\x12\x1a\n\x16LEADERBOARD_METRIC_MAE\x10\x02\x12\x1c\n\x18LEADERBOARD_METRIC_BRIER\x10\x03\x12%\n!LEADERBOARD_METRIC_MAE_DIFFERENCE\x10\x04\x12#\n\x1fLEADERBOARD_METRIC_COVERAGE_GAP\x10\x05\x32\xe7\x04\n\rRecordService\x12R\n\rReportOutcome\x12\x1f.dejavu.v1.ReportOutcomeRequest\x1a .dejavu.v1.ReportOutcomeResponse\x12X\n\x0fWithdrawOutcome\x12!.dejavu.v1.WithdrawOutcomeRequest\x1a\".dejavu.v1.WithdrawOutcomeResponse\x12R\n\rGetPrediction\x12\x1f.dejavu.v1.GetPredictionRequest\x1a .dejavu.v1.GetPredictionResponse\x12X\n\x0fListPredictions\x12!.dejavu.v1.ListPredictionsRequest\x1a\".dejavu.v1.ListPredictionsResponse\x12O\n\x0cGetScorecard\x12\x1e.dejavu.v1.GetScorecardRequest\x1a\x1f.dejavu.v1.GetScorecardResponse\x12U\n\x0eGetLeaderboard\x12 .dejavu.v1.GetLeaderboardRequest\x1a!.dejavu.v1.GetLeaderboardResponse\x12R\n\rGetCheckpoint\x12\x1f.dejavu.v1.GetCheckpointRequest\x1a .dejavu.v1.GetCheckpointResponseBE\n\rcom.dejavu.v1B\x12RecordServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x64\x65javu/v1/record_service.proto\x12\tdejavu.v1\x1a\x18\x64\x65javu/v1/forecast.proto\x1a\x16\x64\x65javu/v1/record.proto\x1a\x19\x64\x65javu/v1/scorecard.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x02\n\x14ReportOutcomeRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x14\n\x0c\x64ifferential\x18\x03 \x01(\x11\x12\x11\n\thome_team\x18\x04 \x01(\t\x12\x11\n\taway_team\x18\x05 \x01(\t\x12\x31\n\robserved_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11refuse_correction\x18\x07 \x01(\x08\x12\x19\n\x0ctotal_points\x18\x08 \x01(\rH\x00\x88\x01\x01\x12\x16\n\tovertimes\x18\t \x01(\rH\x01\x88\x01\x01\x42\x0f\n\r_total_pointsB\x0c\n\n_overtimes\"W\n\x15ReportOutcomeResponse\x12#\n\x07outcome\x18\x01 \x01(\x0b\x32\x12.dejavu.v1.Outcome\x12\x19\n\x11settled_forecasts\x18\x02 \x01(\r\"N\n\x16WithdrawOutcomeRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\"[\n\x17WithdrawOutcomeResponse\x12#\n\x07outcome\x18\x01 \x01(\x0b\x32\x12.dejavu.v1.Outcome\x12\x1b\n\x13unsettled_forecasts\x18\x02 \x01(\r\"\x95\x01\n\x14GetPredictionRequest\x12\x0f\n\x07game_id\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x1c\n\x0f\x65lapsed_minutes\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x15\n\rmodel_version\x18\x04 \x01(\tB\x12\n\x10_elapsed_minutes\"\xa2\x01\n\x15GetPredictionResponse\x12\x31\n\nprediction\x18\x01 \x01(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12\x30\n\trevisions\x18\x02 \x03(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12$\n\x08outcomes\x18\x03 \x03(\x0b\x32\x12.dejavu.v1.Outcome\"\xa0\x03\n\x16ListPredictionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07game_id\x18\x03 \x01(\t\x12\x11\n\tfrom_date\x18\x04 \x01(\t\x12\x0f\n\x07to_date\x18\x05 \x01(\t\x12\x0c\n\x04team\x18\x06 \x01(\t\x12#\n\x07horizon\x18\x07 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x1b\n\x0emin_confidence\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07settled\x18\t \x01(\x08H\x01\x88\x01\x01\x12\x15\n\rmodel_version\x18\n \x01(\t\x12\x1c\n\x0f\x65lapsed_minutes\x18\x0b \x01(\rH\x02\x88\x01\x01\x12\x1a\n\x12include_superseded\x18\x0c \x01(\x08\x12\x17\n\x0finclude_replays\x18\r \x01(\x08\x12\'\n\x04view\x18\x0e \x01(\x0e\x32\x19.dejavu.v1.PredictionViewB\x11\n\x0f_min_confidenceB\n\n\x08_settledB\x12\n\x10_elapsed_minutes\"f\n\x17ListPredictionsResponse\x12\x32\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x1d.dejavu.v1.RecordedPrediction\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb6\x02\n\x0bScoreFilter\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12#\n\x07horizon\x18\x02 \x01(\x0e\x32\x12.dejavu.v1.Horizon\x12\x11\n\tfrom_date\x18\x03 \x01(\t\x12\x0f\n\x07to_date\x18\x04 \x01(\t\x12\x18\n\x0bmin_minutes\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0bmax_minutes\x18\x06 \x01(\rH\x01\x88\x01\x01\x12\x17\n\x0finclude_replays\x18\x07 \x01(\x08\x12\x0c\n\x04team\x18\x08 \x01(\t\x12\x0f\n\x07game_id\x18\t \x01(\t\x12\x1b\n\x0emin_confidence\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x0b\n\x03\x61rm\x18\x0b \x01(\tB\x0e\n\x0c_min_minutesB\x0e\n\x0c_max_minutesB\x11\n\x0f_min_confidence\"=\n\x13GetScorecardRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.dejavu.v1.ScoreFilter\"?\n\x14GetScorecardResponse\x12\'\n\tscorecard\x18\x01 \x01(\x0b\x32\x14.dejavu.v1.Scorecard\"\x80\x01\n\x15GetLeaderboardRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.dejavu.v1.ScoreFilter\x12,\n\x06metric\x18\x02 \x01(\x0e\x32\x1c.dejavu.v1.LeaderboardMetric\x12\x11\n\tmin_games\x18\x03 \x01(\r\"\xa9\x01\n\x16GetLeaderboardResponse\x12\'\n\x04rows\x18\x01 \x03(\x0b\x32\x19.dejavu.v1.LeaderboardRow\x12,\n\x06metric\x18\x02 \x01(\x0e\x32\x1c.dejavu.v1.LeaderboardMetric\x12\x11\n\tmin_games\x18\x03 \x01(\r\x12%\n\x07shadows\x18\x04 \x03(\x0b\x32\x14.dejavu.v1.ShadowRow\"\xba\x01\n\tShadowRow\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x17\n\x0f\x61gainst_version\x18\x03 \x01(\t\x12\r\n\x05games\x18\x04 \x01(\r\x12\x11\n\tforecasts\x18\x05 \x01(\r\x12%\n\x04\x63rps\x18\x06 \x01(\x0b\x32\x17.dejavu.v1.PairedFigure\x12&\n\x05\x62rier\x18\x07 \x01(\x0b\x32\x17.dejavu.v1.PairedFigure\"[\n\x0cPairedFigure\x12\r\n\x05score\x18\x01 \x01(\x01\x12\x15\n\ragainst_score\x18\x02 \x01(\x01\x12%\n\ndifference\x18\x03 \x01(\x0b\x32\x11.dejavu.v1.Figure\"m\n\x0eLeaderboardRow\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\x12\'\n\tscorecard\x18\x04 \x01(\x0b\x32\x14.dejavu.v1.Scorecard\"\x16\n\x14GetCheckpointRequest\"B\n\x15GetCheckpointResponse\x12)\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x15.dejavu.v1.Checkpoint*f\n\x0ePredictionView\x12\x1f\n\x1bPREDICTION_VIEW_UNSPECIFIED\x10\x00\x12\x19\n\x15PREDICTION_VIEW_BASIC\x10\x01\x12\x18\n\x14PREDICTION_VIEW_FULL\x10\x02*\xda\x01\n\x11LeaderboardMetric\x12\"\n\x1eLEADERBOARD_METRIC_UNSPECIFIED\x10\x00\x12\x1b\n\x17LEADERBOARD_METRIC_CRPS\x10\x01\x12\x1a\n\x16LEADERBOARD_METRIC_MAE\x10\x02\x12\x1c\n\x18LEADERBOARD_METRIC_BRIER\x10\x03\x12%\n!LEADERBOARD_METRIC_MAE_DIFFERENCE\x10\x04\x12#\n\x1fLEADERBOARD_METRIC_COVERAGE_GAP\x10\x05\x32\xe7\x04\n\rRecordService\x12R\n\rReportOutcome\x12\x1f.dejavu.v1.ReportOutcomeRequest\x1a .dejavu.v1.ReportOutcomeResponse\x12X\n\x0fWithdrawOutcome\x12!.dejavu.v1.WithdrawOutcomeRequest\x1a\".dejavu.v1.WithdrawOutcomeResponse\x12R\n\rGetPrediction\x12\x1f.dejavu.v1.GetPredictionRequest\x1a .dejavu.v1.GetPredictionResponse\x12X\n\x0fListPredictions\x12!.dejavu.v1.ListPredictionsRequest\x1a\".dejavu.v1.ListPredictionsResponse\x12O\n\x0cGetScorecard\x12\x1e.dejavu.v1.GetScorecardRequest\x1a\x1f.dejavu.v1.GetScorecardResponse\x12U\n\x0eGetLeaderboard\x12 .dejavu.v1.GetLeaderboardRequest\x1a!.dejavu.v1.GetLeaderboardResponse\x12R\n\rGetCheckpoint\x12\x1f.dejavu.v1.GetCheckpointRequest\x1a .dejavu.v1.GetCheckpointResponseBE\n\rcom.dejavu.v1B\x12RecordServiceProtoP\x01Z\x12\x64\x65javu/v1;dejavuv1\xaa\x02\tDejavu.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,46 +36,46 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dejavu.v1.record_service_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rcom.dejavu.v1B\022RecordServiceProtoP\001Z\022dejavu/v1;dejavuv1\252\002\tDejavu.V1'
-  _globals['_PREDICTIONVIEW']._serialized_start=2747
-  _globals['_PREDICTIONVIEW']._serialized_end=2849
-  _globals['_LEADERBOARDMETRIC']._serialized_start=2852
-  _globals['_LEADERBOARDMETRIC']._serialized_end=3070
+  _globals['_PREDICTIONVIEW']._serialized_start=2785
+  _globals['_PREDICTIONVIEW']._serialized_end=2887
+  _globals['_LEADERBOARDMETRIC']._serialized_start=2890
+  _globals['_LEADERBOARDMETRIC']._serialized_end=3108
   _globals['_REPORTOUTCOMEREQUEST']._serialized_start=156
-  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=414
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=416
-  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=503
-  _globals['_WITHDRAWOUTCOMEREQUEST']._serialized_start=505
-  _globals['_WITHDRAWOUTCOMEREQUEST']._serialized_end=583
-  _globals['_WITHDRAWOUTCOMERESPONSE']._serialized_start=585
-  _globals['_WITHDRAWOUTCOMERESPONSE']._serialized_end=676
-  _globals['_GETPREDICTIONREQUEST']._serialized_start=679
-  _globals['_GETPREDICTIONREQUEST']._serialized_end=828
-  _globals['_GETPREDICTIONRESPONSE']._serialized_start=831
-  _globals['_GETPREDICTIONRESPONSE']._serialized_end=993
-  _globals['_LISTPREDICTIONSREQUEST']._serialized_start=996
-  _globals['_LISTPREDICTIONSREQUEST']._serialized_end=1412
-  _globals['_LISTPREDICTIONSRESPONSE']._serialized_start=1414
-  _globals['_LISTPREDICTIONSRESPONSE']._serialized_end=1516
-  _globals['_SCOREFILTER']._serialized_start=1519
-  _globals['_SCOREFILTER']._serialized_end=1829
-  _globals['_GETSCORECARDREQUEST']._serialized_start=1831
-  _globals['_GETSCORECARDREQUEST']._serialized_end=1892
-  _globals['_GETSCORECARDRESPONSE']._serialized_start=1894
-  _globals['_GETSCORECARDRESPONSE']._serialized_end=1957
-  _globals['_GETLEADERBOARDREQUEST']._serialized_start=1960
-  _globals['_GETLEADERBOARDREQUEST']._serialized_end=2088
-  _globals['_GETLEADERBOARDRESPONSE']._serialized_start=2091
-  _globals['_GETLEADERBOARDRESPONSE']._serialized_end=2260
-  _globals['_SHADOWROW']._serialized_start=2263
-  _globals['_SHADOWROW']._serialized_end=2449
-  _globals['_PAIREDFIGURE']._serialized_start=2451
-  _globals['_PAIREDFIGURE']._serialized_end=2542
-  _globals['_LEADERBOARDROW']._serialized_start=2544
-  _globals['_LEADERBOARDROW']._serialized_end=2653
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=2655
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=2677
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=2679
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=2745
-  _globals['_RECORDSERVICE']._serialized_start=3073
-  _globals['_RECORDSERVICE']._serialized_end=3688
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=452
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=454
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=541
+  _globals['_WITHDRAWOUTCOMEREQUEST']._serialized_start=543
+  _globals['_WITHDRAWOUTCOMEREQUEST']._serialized_end=621
+  _globals['_WITHDRAWOUTCOMERESPONSE']._serialized_start=623
+  _globals['_WITHDRAWOUTCOMERESPONSE']._serialized_end=714
+  _globals['_GETPREDICTIONREQUEST']._serialized_start=717
+  _globals['_GETPREDICTIONREQUEST']._serialized_end=866
+  _globals['_GETPREDICTIONRESPONSE']._serialized_start=869
+  _globals['_GETPREDICTIONRESPONSE']._serialized_end=1031
+  _globals['_LISTPREDICTIONSREQUEST']._serialized_start=1034
+  _globals['_LISTPREDICTIONSREQUEST']._serialized_end=1450
+  _globals['_LISTPREDICTIONSRESPONSE']._serialized_start=1452
+  _globals['_LISTPREDICTIONSRESPONSE']._serialized_end=1554
+  _globals['_SCOREFILTER']._serialized_start=1557
+  _globals['_SCOREFILTER']._serialized_end=1867
+  _globals['_GETSCORECARDREQUEST']._serialized_start=1869
+  _globals['_GETSCORECARDREQUEST']._serialized_end=1930
+  _globals['_GETSCORECARDRESPONSE']._serialized_start=1932
+  _globals['_GETSCORECARDRESPONSE']._serialized_end=1995
+  _globals['_GETLEADERBOARDREQUEST']._serialized_start=1998
+  _globals['_GETLEADERBOARDREQUEST']._serialized_end=2126
+  _globals['_GETLEADERBOARDRESPONSE']._serialized_start=2129
+  _globals['_GETLEADERBOARDRESPONSE']._serialized_end=2298
+  _globals['_SHADOWROW']._serialized_start=2301
+  _globals['_SHADOWROW']._serialized_end=2487
+  _globals['_PAIREDFIGURE']._serialized_start=2489
+  _globals['_PAIREDFIGURE']._serialized_end=2580
+  _globals['_LEADERBOARDROW']._serialized_start=2582
+  _globals['_LEADERBOARDROW']._serialized_end=2691
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=2693
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=2715
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=2717
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=2783
+  _globals['_RECORDSERVICE']._serialized_start=3111
+  _globals['_RECORDSERVICE']._serialized_end=3726
 # @@protoc_insertion_point(module_scope)

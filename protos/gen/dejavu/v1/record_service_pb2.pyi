@@ -97,6 +97,7 @@ class ReportOutcomeRequest(_message.Message):
     OBSERVED_TIME_FIELD_NUMBER: _builtins.int
     REFUSE_CORRECTION_FIELD_NUMBER: _builtins.int
     TOTAL_POINTS_FIELD_NUMBER: _builtins.int
+    OVERTIMES_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """The NBA's id of the game, ten digits. Digits 4 and 5 are the season's first year modulo 100: refused unless the
     outcome was observed from 1 August of that year to 31 October of the next. Ids of replays (99…) have no season.
@@ -125,6 +126,10 @@ class ReportOutcomeRequest(_message.Message):
     end no fewer than the half's recorded ones. Absent: not known. Without them forecasts of totals are not settled, and
     their ratings not updated. Added to the same differential they are no correction.
     """
+    overtimes: _builtins.int
+    """Overtimes that the game had, 0 to 20; at the end only. Absent: not known. Alone they change no outcome that stands:
+    as for another time, withdraw it and report it again.
+    """
     @_builtins.property
     def observed_time(self) -> _timestamp_pb2.Timestamp:
         """When the outcome was observed, not in the future; absent: now. Set it for games of other days: it dates the game,
@@ -142,13 +147,19 @@ class ReportOutcomeRequest(_message.Message):
         observed_time: _timestamp_pb2.Timestamp | None = ...,
         refuse_correction: _builtins.bool = ...,
         total_points: _builtins.int | None = ...,
+        overtimes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_total_points", b"_total_points", "observed_time", b"observed_time", "total_points", b"total_points"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_overtimes", b"_overtimes", "_total_points", b"_total_points", "observed_time", b"observed_time", "overtimes", b"overtimes", "total_points", b"total_points"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_points", b"_total_points", "away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time", "refuse_correction", b"refuse_correction", "total_points", b"total_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_overtimes", b"_overtimes", "_total_points", b"_total_points", "away_team", b"away_team", "differential", b"differential", "game_id", b"game_id", "home_team", b"home_team", "horizon", b"horizon", "observed_time", b"observed_time", "overtimes", b"overtimes", "refuse_correction", b"refuse_correction", "total_points", b"total_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__overtimes: _TypeAlias = _typing.Literal["overtimes"]  # noqa: Y015
+    _WhichOneofArgType__overtimes: _TypeAlias = _typing.Literal["_overtimes", b"_overtimes"]  # noqa: Y015
     _WhichOneofReturnType__total_points: _TypeAlias = _typing.Literal["total_points"]  # noqa: Y015
     _WhichOneofArgType__total_points: _TypeAlias = _typing.Literal["_total_points", b"_total_points"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overtimes) -> _WhichOneofReturnType__overtimes | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total_points) -> _WhichOneofReturnType__total_points | None: ...
 
 Global___ReportOutcomeRequest: _TypeAlias = ReportOutcomeRequest  # noqa: Y015

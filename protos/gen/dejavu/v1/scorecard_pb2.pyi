@@ -206,8 +206,9 @@ Global___TotalScorecard: _TypeAlias = TotalScorecard  # noqa: Y015
 
 @_typing.final
 class Figure(_message.Message):
-    """A metric over games and its 95 % interval: Student's t over the games' means, as one game is the unit. The mean of a
-    game is over its minutes, that of a minute over its forecasts.
+    """A metric over games and its 95 % interval: Student's t over the games' means, as one game is the unit, within the
+    values that the metric can have (a Brier score: 0 to 1). The mean of a game is over its minutes, that of a minute over
+    its forecasts.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -336,7 +337,8 @@ class MarketRecord(_message.Message):
     max_drawdown: _builtins.float
     """Largest drop of that bankroll from a peak, as a share of the peak."""
     roi_lower: _builtins.float
-    """Lower end of the 95 % interval of roi: Student's t over the games with bets, for a ratio of sums (Cochran 1977).
+    """Lower end of the 95 % interval of roi, at least −1: Student's t over the games with bets, for a ratio of sums
+    (Cochran 1977).
     Absent with fewer than two such games, or if all of them returned the same share of their stakes.
     """
     roi_upper: _builtins.float

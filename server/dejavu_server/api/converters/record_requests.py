@@ -33,7 +33,7 @@ from dejavu_server.api.converters.errors import (
 )
 from dejavu_server.api.converters.fields import check_game_id, horizon_of, iso_date, team
 from dejavu_server.api.converters.record import METRIC_VALUES
-from dejavu_server.ledger.errors import InvalidDifferential
+from dejavu_server.ledger.errors import InvalidDifferential, InvalidOvertimes
 from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import ReportedOutcome
@@ -49,6 +49,9 @@ DEFAULT_MIN_GAMES: Final = 100
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
 """How far in the future an observed time may be, because clocks differ."""
+
+MAX_OVERTIMES: Final = 20
+"""More overtimes are a typing error: no game of the NBA had more than six."""
 
 METRICS: Final = {
     pb.LEADERBOARD_METRIC_UNSPECIFIED: LeaderboardMetric.CRPS,
@@ -117,6 +120,11 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime, caller: str = "") -
     total_points = request.total_points if request.HasField("total_points") else None
     if total_points is not None:
         faults.read(check_points, None, total_points, float(request.differential))
+    overtimes = request.overtimes if request.HasField("overtimes") else None
+    if overtimes is not None and horizon is Horizon.HALFTIME:
+        faults.add(InvalidOvertimes(f"{overtimes} at the half", "none: only a game's end has overtimes"))
+    elif overtimes is not None and overtimes > MAX_OVERTIMES:
+        faults.add(InvalidOvertimes(f"{overtimes}", f"0 to {MAX_OVERTIMES}"))
     observed = faults.read(_observed, now, request, now)
     faults.raise_first()
     _check_season(request, game_day(observed))
@@ -130,6 +138,7 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime, caller: str = "") -
         recorded_time=observed,
         recorded_by=caller,
         total_points=total_points,
+        overtimes=overtimes,
     )
 
 

@@ -252,6 +252,7 @@ def outcome_payload(outcome: ReportedOutcome) -> str:
             "home_team": outcome.home_team,
             "horizon": outcome.horizon.value,
             "observed_us": microseconds(outcome.observed_time),
+            **({} if outcome.overtimes is None else {"overtimes": int(outcome.overtimes)}),
             "recorded_us": microseconds(outcome.recorded_time),
             **({} if outcome.total_points is None else {"total_points": int(outcome.total_points)}),
             **({"withdrawn": True} if outcome.withdrawn else {}),
@@ -282,6 +283,7 @@ def parse_outcome(canonical: str) -> ReportedOutcome:
             withdrawn="withdrawn" in payload,
             recorded_by=text_of(entry.get("made_by", "")),
             total_points=optional(_whole, payload.get("total_points")),
+            overtimes=optional(_whole, payload.get("overtimes")),
         )
 
 

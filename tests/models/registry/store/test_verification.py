@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -54,3 +55,45 @@ def test_loading_that_takes_too_long_is_refused(small_bundle: Path, monkeypatch:
     monkeypatch.setattr(verification, "MAX_WAIT_SECONDS", 0.001)
     with pytest.raises(BundleCorrupt, match="longer than"):
         verify(small_bundle)
+
+
+def test_once_the_files_are_read_the_process_opens_writes_and_starts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "signing.key").write_text("secret")
+    program = """
+import os, socket, sys
+from dejavu_models.registry.store.verification import open_no_more
+open_no_more()
+attempts = (lambda: open("signing.key"), lambda: open("new", "w"), lambda: socket.socket(), lambda: os.pipe())
+for attempt in attempts:
+    try:
+        attempt()
+    except OSError as error:
+        print(error.errno)
+"""
+    run = subprocess.run((sys.executable, "-c", program), cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == [str(errno.EMFILE)] * 4
+
+
+def test_the_process_has_an_empty_working_directory_and_no_secrets_of_the_environment(
+    small_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, options = subprocess.run, dict[str, Any]()
+
+    def record(command: tuple[str, ...], **given: Any) -> Any:
+        options.update(given, files=list(Path(given["cwd"]).iterdir()))
+        return run(command, check=given.pop("check"), **given)
+
+    monkeypatch.setattr(subprocess, "run", record)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("DEJAVU_CACHE_SECRET", "secret")
+    verify(small_bundle)
+    assert options["files"] == []
+    assert "secret" not in options["env"].values()
+
+
+def test_a_refusal_does_not_name_the_folder_of_the_server(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (copy / "lstm.onnx").write_bytes(b"another graph")
+    monkeypatch.chdir(copy.parent)
+    with pytest.raises(BundleCorrupt) as refusal:
+        verify(Path(copy.name))
+    assert str(refusal.value) == "lstm.onnx does not match the manifest: its SHA-256 differs"

@@ -180,6 +180,8 @@ BAD = [
     (report(differential=201), "INVALID_DIFFERENTIAL", "differential", "201", "±200"),
     (report(differential=-201), "INVALID_DIFFERENTIAL", "differential", "-201", "±200"),
     (report(horizon=HORIZON_FINAL), "INVALID_DIFFERENTIAL", "differential", "0 at the end", "no game ends level"),
+    (report(horizon=HORIZON_FINAL, differential=1, overtimes=21), "INVALID_OVERTIMES", "overtimes", "21", "0 to 20"),
+    (report(differential=1, overtimes=0), "INVALID_OVERTIMES", "overtimes", "0 at the half", "none: only"),
     (report(home_team="XXX", away_team="BOS"), "INVALID_TEAM", "home_team", "'XXX'", "an NBA code"),
     (report(home_team="BOS", away_team="x" * 99), "INVALID_TEAM", "away_team", "99 characters", "an NBA code"),
     (report(home_team="BOS"), "INVALID_TEAM", "away_team", "none", "both teams, or neither"),

@@ -39,6 +39,7 @@ outcomes = st.builds(
     recorded_time=moments,
     sequence=st.integers(1, 2**63 - 1),
     revision=st.integers(0, 2**31 - 1),
+    overtimes=st.none() | st.integers(0, 20),
 )
 odds = st.floats(1, 1000, exclude_min=True)
 decimal_markets = st.builds(

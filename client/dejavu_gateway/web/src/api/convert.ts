@@ -79,6 +79,7 @@ export function outcome(json: OutcomeJson): Outcome {
     ...entry(json),
     differential: num(json.differential),
     withdrawn: json.withdrawn ?? false,
+    overtimes: optional(json.overtimes),
     recorded: time(json.recordedTime),
   };
 }

@@ -12,12 +12,13 @@ export function common(colors: Palette): uPlot.Axis {
   };
 }
 
-/** Minutes of play, marked at the ends of the quarters. */
-export function minutes(colors: Palette): uPlot.Axis {
+/** Minutes of play, marked at the ends of the quarters; the end is that of overtime if there was one. */
+export function minutes(colors: Palette, overtimes = 0): uPlot.Axis {
+  const end = overtimes > 1 ? `${overtimes} OT` : overtimes ? "OT" : "end";
   return {
     ...common(colors),
     splits: () => [0, 12, 24, 36, 48],
-    values: (_chart, splits) => splits.map((minute) => ({ 24: "half", 48: "end" })[minute] ?? `${minute}′`),
+    values: (_chart, splits) => splits.map((minute) => ({ 24: "half", 48: end })[minute] ?? `${minute}′`),
     size: 28 * colors.unit,
     gap: 4,
   };

@@ -14,6 +14,8 @@ export interface FanInput {
   forecasts: readonly Forecast[];
   /** Outcomes, by minute of the horizon. */
   outcomes: readonly { minute: number; differential: number }[];
+  /** Overtimes that the game had: then its outcome is not that of minute 48. */
+  overtimes: number;
   /** What was played after the shown minute; drawn faintly. */
   later: readonly number[];
   similar: readonly SimilarGame[];
@@ -76,7 +78,7 @@ export function fanOptions(input: () => FanInput): (colors: Palette) => Omit<uPl
     return {
       ...quiet(colors),
       scales: { x: { time: false, range: [0, 48.6] }, y: { range: () => input().range } },
-      axes: [minutes(colors), leads(colors, shown.home, shown.away)],
+      axes: [minutes(colors, shown.overtimes), leads(colors, shown.home, shown.away)],
       series: [
         {},
         line({ stroke: colors.ink, width: 2.5 * colors.unit }),

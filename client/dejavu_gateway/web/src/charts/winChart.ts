@@ -12,6 +12,8 @@ export interface WinInput {
   minute: number;
   /** Whether the home team won, once that is known. */
   homeWon: boolean | undefined;
+  /** Overtimes that the game had. */
+  overtimes: number;
 }
 
 export function winData(input: WinInput): uPlot.AlignedData {
@@ -33,7 +35,7 @@ export function winOptions(input: () => WinInput): (colors: Palette, paths: Path
     return {
       ...quiet(colors),
       scales: { x: { time: false, range: [0, 48.6] }, y: { range: [-0.02, 1.02] } },
-      axes: [minutes(colors), percents(colors)],
+      axes: [minutes(colors, input().overtimes), percents(colors)],
       series: [
         {},
         series({ width: 0, fill: colors.homeTint, fillTo: 0.5 }),

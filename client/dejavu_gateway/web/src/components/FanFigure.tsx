@@ -20,6 +20,7 @@ export function FanChart(props: { moment: Moment; similar: readonly SimilarGame[
       pattern: props.moment.pattern(),
       forecasts: props.moment.forecasts(),
       outcomes: props.moment.outcomes(),
+      overtimes: props.moment.overtimes(),
       later: props.moment.later(),
       similar: props.similar,
       similarHorizon: MINUTE_OF[props.similarHorizon],
@@ -39,7 +40,7 @@ export function FanChart(props: { moment: Moment; similar: readonly SimilarGame[
       size="tall"
       data={fanData(input())}
       options={fanOptions(input)}
-      shape={[input().similar.length, input().home, input().away, ...input().range].join()}
+      shape={[input().similar.length, input().home, input().away, input().overtimes, ...input().range].join()}
     />
   );
 }
@@ -86,8 +87,9 @@ export function FanFigure(props: { history: History; moment: Moment; similar: re
       ];
     }),
   });
+  const caption = () => (props.moment.overtimes() ? `${said.fanCaption} ${said.overtime(props.moment.overtimes())}` : said.fanCaption);
   return (
-    <Figure title={said.fanTitle} caption={said.fanCaption} table={table} aside={<FanLegend />}>
+    <Figure title={said.fanTitle} caption={caption()} table={table} aside={<FanLegend />}>
       <FanChart moment={props.moment} similar={props.similar} similarHorizon={props.similarHorizon} />
     </Figure>
   );

@@ -1,7 +1,7 @@
 /** What all pages share: navigation, theme, the state of the connection, and what is wrong, in words. */
 import { For, Show, type JSX } from "solid-js";
 import { here } from "../router";
-import { connection } from "../state/live";
+import { reaches, status } from "../state/live";
 import { problems } from "../state/problems";
 import { theme, toggleTheme } from "../state/theme";
 import { strings } from "../strings";
@@ -58,8 +58,8 @@ export function Frame(props: { children: JSX.Element }) {
             )}
           </For>
         </nav>
-        <span class="connection" data-state={connection()}>
-          {strings.connection[connection()]}
+        <span class="connection" data-state={reaches()}>
+          {reaches() === "broken" ? (strings.broken[status()?.reason ?? ""] ?? strings.brokenOther) : strings.connection[reaches()]}
         </span>
         <ThemeButton />
       </header>

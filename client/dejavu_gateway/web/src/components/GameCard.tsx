@@ -1,10 +1,12 @@
 /** One game on the board: who leads, who will win, and how sure that is, read in one glance. */
-import { Show } from "solid-js";
+import { createMemo, Show } from "solid-js";
 import { IntervalBar } from "../charts/IntervalBar";
 import { Sparkline } from "../charts/Sparkline";
-import { covers } from "../model/course";
+import { changeOf, covers } from "../model/course";
 import { lead, percent } from "../model/format";
+import { phase, unforecast, type Phase } from "../model/phase";
 import type { Forecast, Horizon, Outcome } from "../model/types";
+import { now } from "../state/clock";
 import { latest, outcomeOf, type Game } from "../state/games";
 import { strings } from "../strings";
 import { AgeBadge } from "./AgeBadge";
@@ -50,21 +52,25 @@ export function GameCard(props: { game: Game }) {
   const favouriteName = () => (favourite() === "home" ? home() : away());
   const chance = () => percent(Math.max(probability() ?? 0.5, 1 - (probability() ?? 0.5)));
   const margin = () => final()?.differential ?? newest()?.lead ?? 0;
-  const change = () => {
-    const [before, last] = props.game.course.slice(-2);
-    if (!before || !last || final()) return undefined;
-    return Math.round(100 * (last.probability - before.probability));
+  const state = createMemo((): Phase => {
+    const one = newest();
+    return one ? phase(one, final() !== undefined, now()) : "live";
+  });
+  const open = () => !final() && !unforecast(state());
+  const changed = () => {
+    const change = changeOf(props.game.course);
+    if (!change || !open()) return "";
+    const since = change.since === undefined ? said.minuteBefore : said.minute(change.since);
+    return change.percent ? said.change(change.percent > 0 ? home() : away(), Math.abs(change.percent), since) : said.unchanged(since);
   };
-  const changeText = () => {
-    const points = change();
-    if (points === undefined) return "";
-    if (points === 0) return said.unchanged;
-    return said.change(`${points > 0 ? home() : away()} +${Math.abs(points)}`);
+  const course = () => {
+    const last = props.game.course.at(-1);
+    return said.sparkline(home(), last?.minute ?? 0, percent(last?.probability ?? 0.5));
   };
   return (
     <Show when={newest()}>
       {(current) => (
-        <a class="card game-card" href={`/game/${props.game.id}`} data-game={props.game.id} data-over={final() !== undefined}>
+        <a class="card game-card" href={`/game/${props.game.id}`} data-game={props.game.id} data-over={final() !== undefined} data-phase={state()}>
           <div class="game-top">
             <span class="matchup">
               <span class="team" data-side="away" data-leads={margin() < 0}>
@@ -80,16 +86,19 @@ export function GameCard(props: { game: Game }) {
             <Show when={props.game.id.startsWith("99")}>
               <span class="badge">{said.replay}</span>
             </Show>
-            <AgeBadge newest={current()} over={final() !== undefined} />
+            <AgeBadge newest={current()} outcome={final()} />
           </div>
           <div class="game-now">
             <div>
               <span class="lead-now" data-side={margin() > 0 ? "home" : margin() < 0 ? "away" : "even"}>
                 {lead(margin(), home(), away(), 0)}
               </span>
-              <span class="sub">{final() ? strings.age.over : said.after(current().minute)}</span>
+              <span class="sub">{final() ? strings.age.final(final()?.overtimes) : said.after(current().minute)}</span>
             </div>
-            <Show when={!final() && probability() !== undefined}>
+            <Show when={unforecast(state())}>
+              <span class="no-forecast">{state() === "beyond" ? said.beyond : strings.age.unreported}</span>
+            </Show>
+            <Show when={open() && probability() !== undefined}>
               <div class="chance">
                 <span class="chance-number" data-side={favourite()}>
                   {chance()}
@@ -98,14 +107,14 @@ export function GameCard(props: { game: Game }) {
               </div>
             </Show>
           </div>
-          <Sparkline points={props.game.course} label={said.sparkline(home(), percent(probability() ?? 0.5))} />
+          <Sparkline points={props.game.course} label={course()} />
           <Show when={!final()}>
-            <p class="change">{changeText()}</p>
+            <p class="change">{changed()}</p>
           </Show>
           <Show when={props.game.newest.half}>
             {(half) => <HorizonRow horizon="half" forecast={half()} outcome={outcomeOf(props.game, "half")} home={home()} away={away()} />}
           </Show>
-          <Show when={props.game.newest.final}>
+          <Show when={!unforecast(state()) && props.game.newest.final}>
             {(end) => <HorizonRow horizon="final" forecast={end()} outcome={final()} home={home()} away={away()} />}
           </Show>
         </a>

@@ -35,6 +35,7 @@ export function PatternEditor(props: Props) {
       pattern: props.pattern,
       forecasts,
       outcomes: [],
+      overtimes: 0,
       later: [],
       similar: [],
       similarHorizon: 48,

@@ -1,8 +1,10 @@
 /** The top of a game's page: who leads, who will win, and what is forecast, at the shown minute. */
-import { For, Show } from "solid-js";
+import { createMemo, For, Show } from "solid-js";
 import { covers } from "../model/course";
 import { lead, percent, signed } from "../model/format";
+import { phase, unforecast, type Phase } from "../model/phase";
 import { HORIZONS, type Horizon } from "../model/types";
+import { now } from "../state/clock";
 import type { History } from "../state/history";
 import type { Moment } from "../state/moment";
 import { strings } from "../strings";
@@ -18,10 +20,12 @@ export function Scoreboard(props: { history: History; moment: Moment }) {
   const margin = () => ended()?.differential ?? props.moment.pattern().at(-1) ?? 0;
   const end = () => props.moment.shown().final?.forecast;
   const known = () => [end(), props.moment.shown().half?.forecast].find((one) => one?.expectedMargin !== undefined);
-  const newest = () => {
-    const last = props.history.minutes().at(-1);
-    return last === undefined ? undefined : (props.history.at(last, "final") ?? props.history.at(last, "half"))?.forecast;
-  };
+  const newest = () => props.history.newest();
+  /** Of the newest moment; an earlier one, which the viewer chose, is shown as it was. */
+  const state = createMemo((): Phase => {
+    const one = newest();
+    return one && props.moment.following() ? phase(one, over() !== undefined, now()) : "live";
+  });
   return (
     <section class="card scoreboard">
       <div class="scoreboard-now">
@@ -30,15 +34,21 @@ export function Scoreboard(props: { history: History; moment: Moment }) {
         </span>
         <span class="scoreboard-lead">
           <strong data-side={margin() > 0 ? "home" : margin() < 0 ? "away" : "even"}>{lead(margin(), home(), away(), 0)}</strong>
-          <span class="sub">{ended() ? strings.age.over : strings.tonight.after(props.moment.minute())}</span>
+          <span class="sub">{ended() ? strings.age.final(over()?.overtimes) : strings.tonight.after(props.moment.minute())}</span>
         </span>
         <span class="team" data-side="home" data-leads={margin() > 0}>
           {home()}
         </span>
       </div>
-      <Show when={!ended() && end()}>
+      <Show when={!ended() && unforecast(state())}>
+        <p class="no-forecast">
+          {state() === "beyond" ? said.beyond : said.unreported}{" "}
+          <Show when={end()}>{(one) => <span class="sub">{said.newest(one().minute, `${strings.tonight.wins(home())} ${percent(one().probability)}`)}</span>}</Show>
+        </p>
+      </Show>
+      <Show when={!ended() && !unforecast(state()) && end()}>
         {(forecast) => (
-          <div class="winbar">
+          <div class="winbar" data-phase={state()}>
             <span data-side="away">
               {percent(1 - forecast().probability)} <span class="sub">{strings.tonight.wins(away())}</span>
             </span>
@@ -72,7 +82,7 @@ export function Scoreboard(props: { history: History; moment: Moment }) {
       <Show when={newest()}>
         {(forecast) => (
           <p class="scoreboard-foot">
-            <AgeBadge newest={forecast()} over={over() !== undefined} />
+            <AgeBadge newest={forecast()} outcome={over()} />
             <span class="sub">
               {said.model} {forecast().modelVersion}
             </span>

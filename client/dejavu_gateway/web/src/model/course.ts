@@ -57,6 +57,14 @@ export function corrections(predictions: readonly Recorded[]): Correction[] {
   return found;
 }
 
+/** The newest change of the home team's win probability, in whole percent; `since` its minute unless that is the one before. */
+export function changeOf(course: readonly CoursePoint[]): { percent: number; since: number | undefined } | undefined {
+  const [before, last] = course.slice(-2);
+  if (!before || !last) return undefined;
+  const percent = Math.round(100 * (last.probability - before.probability));
+  return { percent, since: before.minute === last.minute - 1 ? undefined : before.minute };
+}
+
 /** How undecided a game is: 1 at even chances, 0 where one side is certain to win. */
 export function openness(probability: number): number {
   return 1 - Math.abs(2 * probability - 1);

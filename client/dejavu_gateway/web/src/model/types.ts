@@ -63,6 +63,8 @@ export interface Outcome {
   horizon: Horizon;
   differential: number;
   withdrawn: boolean;
+  /** Overtimes that the game had at its end; undefined where it was not reported. */
+  overtimes: number | undefined;
   sequence: number;
   revision: number;
   recorded: number;

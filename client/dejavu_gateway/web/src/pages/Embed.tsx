@@ -1,8 +1,11 @@
 /** The fan of one game alone, for a frame in another page. */
-import { Show } from "solid-js";
+import { createMemo, Show } from "solid-js";
+import { AgeBadge } from "../components/AgeBadge";
 import { FanChart, FanLegend } from "../components/FanFigure";
 import { Heading, Pending, Problems } from "../components/Frame";
 import { lead, percent } from "../model/format";
+import { phase, unforecast, type Phase } from "../model/phase";
+import { now } from "../state/clock";
 import { createHistory } from "../state/history";
 import { createMoment } from "../state/moment";
 import { strings } from "../strings";
@@ -11,7 +14,12 @@ export default function Embed(props: { id: string }) {
   const history = createHistory(() => props.id);
   const moment = createMoment(history);
   const end = () => moment.shown().final?.forecast;
-  const margin = () => history.outcome("final")?.differential ?? moment.pattern().at(-1) ?? 0;
+  const over = () => history.outcome("final");
+  const state = createMemo((): Phase => {
+    const one = history.newest();
+    return one ? phase(one, over() !== undefined, now()) : "live";
+  });
+  const margin = () => over()?.differential ?? moment.pattern().at(-1) ?? 0;
   return (
     <main class="embed">
       <Problems />
@@ -24,15 +32,19 @@ export default function Embed(props: { id: string }) {
         <div class="embed-head">
           <Heading>{strings.game.title(moment.away(), moment.home())}</Heading>
           <span>
-            {lead(margin(), moment.home(), moment.away(), 0)} · {history.outcome("final") ? strings.age.over : strings.tonight.after(moment.minute())}
+            {lead(margin(), moment.home(), moment.away(), 0)} · {over() ? strings.age.final(over()?.overtimes) : strings.tonight.after(moment.minute())}
           </span>
-          <Show when={!history.outcome("final") && end()}>
+          <Show when={!over() && unforecast(state())}>
+            <span class="no-forecast">{state() === "beyond" ? strings.tonight.beyond : strings.age.unreported}</span>
+          </Show>
+          <Show when={!over() && !unforecast(state()) && end()}>
             {(forecast) => (
-              <strong>
+              <strong class="chance-now" data-phase={state()}>
                 {strings.tonight.wins(moment.home())} {percent(forecast().probability)}
               </strong>
             )}
           </Show>
+          <Show when={!over() && history.newest()}>{(newest) => <AgeBadge newest={newest()} outcome={over()} />}</Show>
         </div>
         <FanChart moment={moment} similar={[]} similarHorizon="final" />
         <div class="embed-foot">

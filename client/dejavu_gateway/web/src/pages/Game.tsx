@@ -36,7 +36,7 @@ function WinFigure(props: Parts) {
     props.history.series("final").map(({ forecast }) => ({ minute: forecast.minute, lead: forecast.lead ?? 0, probability: forecast.probability, sequence: forecast.sequence }));
   const input = createMemo((): WinInput => {
     const outcome = props.history.outcome("final");
-    return { points: points(), minute: props.moment.minute(), homeWon: outcome && outcome.differential > 0 };
+    return { points: points(), minute: props.moment.minute(), homeWon: outcome && outcome.differential > 0, overtimes: props.moment.overtimes() };
   });
   const now = () => percent(props.moment.shown().final?.forecast.probability ?? Number.NaN);
   const table = () => ({
@@ -45,7 +45,7 @@ function WinFigure(props: Parts) {
   });
   return (
     <Figure title={said.winTitle} caption={said.winCaption(props.moment.home(), props.moment.away())} table={table}>
-      <Chart label={said.winLabel(props.moment.home(), now())} size="small" data={winData(input())} options={winOptions(input)} shape={`${input().minute}`} />
+      <Chart label={said.winLabel(props.moment.home(), now())} size="small" data={winData(input())} options={winOptions(input)} shape={`${input().minute} ${input().overtimes}`} />
     </Figure>
   );
 }
@@ -117,7 +117,8 @@ function HeldCard(props: Parts) {
             const outcome = () => props.history.outcome(horizon);
             const share = () => held(props.history.series(horizon), outcome()!);
             const name = () => strings.horizon[horizon] ?? "";
-            const came = () => lead(outcome()?.differential ?? 0, props.moment.home(), props.moment.away(), 0);
+            const came = () =>
+              lead(outcome()?.differential ?? 0, props.moment.home(), props.moment.away(), 0) + (outcome()?.overtimes ? said.afterOvertime : "");
             const now = () => props.moment.shown()[horizon]?.forecast;
             const words = () => {
               const one = now();

@@ -1,6 +1,6 @@
 /** Whether everything works: server, stream, ledger, feed, clock and models. */
 import { For, onCleanup, Show } from "solid-js";
-import { api } from "../api/client";
+import { api, type GatewayStatus } from "../api/client";
 import { num } from "../api/convert";
 import { Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
@@ -24,22 +24,32 @@ interface Check {
   text: string;
 }
 
+function ledgerText(state: GatewayStatus): string {
+  if (!state.serving) return said.unknown;
+  return state.ledger.ok ? said.ledgerOk : `${said.ledgerBroken} ${state.ledger.message}`;
+}
+
 function checks(): Check[] {
   const state = status();
   const quiet = quietFor();
   const skew = offset();
-  const list: Check[] = [{ name: strings.product, good: connection() === "open", text: strings.connection[connection()] ?? "" }];
+  const open = connection() === "open";
+  const list: Check[] = [{ name: said.page, good: open, text: open ? said.connected : (strings.connection[connection()] ?? "") }];
   if (state) {
     const newest = state.newestEventTime ? said.ago(exact(Date.parse(state.newestEventTime)), span(now() - Date.parse(state.newestEventTime))) : said.never;
     list.push(
       { name: said.server, good: state.serving, text: `${state.serving ? said.serving : said.notServing} ${said.since(exact(Date.parse(state.since)))}` },
       { name: said.stream, good: state.streaming, text: state.streaming ? said.streaming : said.notStreaming },
-      { name: said.ledger, good: state.ledger.ok, text: state.ledger.ok ? said.ledgerOk : `${said.ledgerBroken} ${state.ledger.message}` },
+      { name: said.ledger, good: state.ledger.ok, text: ledgerText(state) },
       { name: said.newest, good: true, text: newest },
     );
   }
   // Which games are in play is not known before the board is there.
-  if (tonight()) list.push({ name: said.feed, good: quiet === undefined, text: quiet === undefined ? said.feedActive : said.feedQuiet(span(quiet)) });
+  if (tonight()) {
+    const gone = state?.serving === false;
+    const text = gone ? said.unknown : quiet === undefined ? said.feedActive : said.feedQuiet(span(quiet));
+    list.push({ name: said.feed, good: quiet === undefined && !gone, text });
+  }
   if (skew !== undefined) {
     const good = Math.abs(skew) <= CLOCK_GOOD_MS;
     list.push({ name: said.clock, good, text: good ? said.clockGood(span(CLOCK_GOOD_MS)) : said.clockOff(span(Math.abs(skew))) });

@@ -5,10 +5,11 @@ import { GameCard } from "../components/GameCard";
 import { Heading, Pending } from "../components/Frame";
 import { RecordStartHere } from "../components/RecordStart";
 import { day, gameDay } from "../model/format";
+import { phase } from "../model/phase";
 import { query } from "../router";
 import { byId, byOpenness, failure, loadTonight, tonight } from "../state/board";
 import { now } from "../state/clock";
-import { game as known, games, outcomeOf, takeBoardGame, type Game } from "../state/games";
+import { game as known, games, latest, outcomeOf, takeBoardGame, type Game } from "../state/games";
 import { createLoaded } from "../state/load";
 import { strings } from "../strings";
 
@@ -42,15 +43,18 @@ export default function Tonight() {
     const madeToday = (game: Game) => Object.values(game.newest).some((one) => one && gameDay(one.generated) === today());
     return games().filter((game) => listed.has(game.id) || (live() && madeToday(game)));
   });
-  const sorted = (over: boolean) =>
+  const minute = createMemo(() => Math.floor(now() / 60_000));
+  const groupOf = (game: Game): string => {
+    if (outcomeOf(game, "final")) return said.over;
+    const newest = latest(game);
+    return newest && phase(newest, false, 60_000 * minute()) === "unreported" ? said.unreported : said.inPlay;
+  };
+  const sorted = (group: string) =>
     shown()
-      .filter((game) => (outcomeOf(game, "final") !== undefined) === over)
-      .sort(over ? byId : byOpenness)
+      .filter((game) => groupOf(game) === group)
+      .sort(group === said.inPlay ? byOpenness : byId)
       .map((game) => game.id);
-  const groups = [
-    { name: said.inPlay, ids: createMemo(() => sorted(false)) },
-    { name: said.over, ids: createMemo(() => sorted(true)) },
-  ];
+  const groups = [said.inPlay, said.unreported, said.over].map((name) => ({ name, ids: createMemo(() => sorted(name)) }));
   const [room, setRoom] = createSignal(CARDS_A_TURN);
   let further: ReturnType<typeof setTimeout> | undefined;
   createEffect(() => {

@@ -57,6 +57,11 @@ export function createHistory(id: () => string) {
     series: (horizon: Horizon) => series[horizon](),
     outcome: (horizon: Horizon) => standing(outcomes(), horizon),
     at: (minute: number, horizon: Horizon): Recorded | undefined => series[horizon]().find((one) => one.forecast.minute === minute),
+    /** The forecast of the latest minute, of the end if there is one. */
+    newest: (): Forecast | undefined => {
+      const last = minutes().at(-1);
+      return [...series.final(), ...series.half()].find((one) => one.forecast.minute === last)?.forecast;
+    },
     teams: (): { home: string; away: string } => {
       const named = predictions().find((one: { forecast: Forecast }) => one.forecast.home && one.forecast.away)?.forecast;
       return { home: named?.home ?? "", away: named?.away ?? "" };

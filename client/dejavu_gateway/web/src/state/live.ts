@@ -3,6 +3,7 @@ import { createSignal } from "solid-js";
 import { api, type GatewayStatus } from "../api/client";
 import type { StreamPredictionsResponseJson } from "../gen/dejavu/v1/prediction_service_pb";
 import { serverSaid } from "./clock";
+import { link, type Connection, type Link } from "../model/link";
 import { forget, takeEvent } from "./games";
 
 /** Whether questions can be answered: the gateway is there, and the server behind it. */
@@ -11,11 +12,14 @@ export function reachable(): boolean {
   return connection() !== "lost" && state !== undefined && (state.reason === "OK" || state.reason === "STREAM_BROKEN");
 }
 
-export type Connection = "connecting" | "open" | "lost";
-
 const [connection, setConnection] = createSignal<Connection>("connecting");
 const [status, setStatus] = createSignal<GatewayStatus>();
 export { connection, status };
+
+/** Whether new forecasts reach the page, from the server on. */
+export function reaches(): Link {
+  return link(connection(), status()?.reason);
+}
 
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 10_000;

@@ -34,6 +34,8 @@ export function createMoment(history: History) {
     shown,
     pattern,
     outcomes,
+    /** Overtimes that the game had, as far as they are known. */
+    overtimes: () => history.outcome("final")?.overtimes ?? 0,
     home: () => history.teams().home || strings.homeName,
     away: () => history.teams().away || strings.awayName,
     forecasts: () => HORIZONS.flatMap((horizon) => shown()[horizon]?.forecast ?? []),

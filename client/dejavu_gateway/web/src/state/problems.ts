@@ -1,6 +1,7 @@
 /** What is wrong at the moment, in words; empty when all is well. */
 import { createMemo } from "solid-js";
 import { span } from "../model/format";
+import { GIVEN_UP_MS } from "../model/phase";
 import { strings } from "../strings";
 import { tonight } from "./board";
 import { now, offset } from "./clock";
@@ -14,8 +15,6 @@ export interface Problem {
 }
 
 const SKEW_MS = 30_000;
-/** A game that nothing was heard of for longer was given up, such as an interrupted replay. */
-const RECENT_MS = 2 * 3_600_000;
 
 /** Games in play, none of which has a forecast that still counts as current: how long ago the newest was made. */
 export function quietFor(): number | undefined {
@@ -24,7 +23,7 @@ export function quietFor(): number | undefined {
     const newest = latest(game);
     return newest && newest.minute < 47 && !outcomeOf(game, "final") ? [newest] : [];
   });
-  const recent = inPlay.filter((one) => now() - one.generated < RECENT_MS);
+  const recent = inPlay.filter((one) => now() - one.generated < GIVEN_UP_MS);
   if (!recent.length || recent.some((one) => one.expires > now())) return undefined;
   return now() - Math.max(...recent.map((one) => one.generated));
 }
@@ -38,7 +37,8 @@ export const problems = createMemo((): Problem[] => {
     const known = words.reasons[state.reason] ?? words.other;
     found.push({ key: state.reason, title: known.title, detail: state.message || known.detail });
   }
-  if (state && !state.ledger.ok) found.push({ key: "ledger", title: words.ledger.title, detail: `${words.ledger.detail} ${state.ledger.message}` });
+  // Whether the ledger of a server that cannot be reached works is not known.
+  if (state?.reason === "LEDGER_BROKEN") found.push({ key: "ledger", title: words.ledger.title, detail: `${words.ledger.detail} ${state.ledger.message}` });
   const quiet = quietFor();
   if (quiet !== undefined && !found.length) found.push({ key: "quiet", title: words.quiet.title, detail: words.quiet.detail(span(quiet)) });
   const skew = offset();

@@ -1,0 +1,39 @@
+import { expect, test } from "vitest";
+import { link } from "../src/model/link";
+import { phase, unforecast, type Phase } from "../src/model/phase";
+import { strings } from "../src/strings";
+import { made } from "./made";
+
+const MADE = Date.parse("2024-10-23T01:00:00Z");
+
+/** The phase of a forecast after a minute of play, so many seconds after it was made; it expires after 300. */
+function at(minute: number, seconds: number, over = false, expiresAfter = 300): Phase {
+  return phase(made({ minute, generated: MADE, expires: MADE + 1000 * expiresAfter }), over, MADE + 1000 * seconds);
+}
+
+test("the forecast after the last minute is grey within a minute, and none stands in the last minute and overtime", () => {
+  expect([0, 59, 61, 299, 301, 3600].map((seconds) => at(47, seconds))).toEqual(["live", "live", "last", "last", "beyond", "beyond"]);
+  expect(at(47, 301, true)).toBe("over");
+  expect(at(47, 700, false, 86_400)).toBe("beyond"); // whatever a server lets count as current
+});
+
+test("a game without an outcome is not in overtime for ever", () => {
+  expect(at(47, 7201)).toBe("unreported");
+  expect(at(20, 7201)).toBe("unreported");
+  expect((["live", "last", "stale", "halftime", "over", "beyond", "unreported"] as const).filter(unforecast)).toEqual(["beyond", "unreported"]);
+});
+
+test("before the last minute a forecast counts as current until it expires, and longer at the half", () => {
+  expect([at(46, 299), at(46, 301), at(24, 301), at(24, 1201)]).toEqual(["live", "stale", "halftime", "stale"]);
+});
+
+test("the badge says live only if the server behind the gateway is well", () => {
+  expect(link("open", "OK")).toBe("live");
+  expect(link("open", undefined)).toBe("connecting");
+  for (const reason of ["SERVER_GONE", "STREAM_BROKEN", "LEDGER_BROKEN", "TOKEN_REJECTED", "ANOTHER"]) expect(link("open", reason)).toBe("broken");
+  expect(link("lost", "OK")).toBe("lost");
+});
+
+test("a final says that it came after overtime", () => {
+  expect([undefined, 0, 1, 2].map((overtimes) => strings.age.final(overtimes))).toEqual(["final", "final", "final, OT", "final, 2 OT"]);
+});

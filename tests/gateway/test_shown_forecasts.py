@@ -1,0 +1,84 @@
+"""What board and shared image show: no late forecast while there is another, and no forecast where there is none."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, LATE_REASON_TIME, Forecast
+from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
+from dejavu_gateway.api.games import _summary
+from dejavu_gateway.api.share import drawn, prediction_at
+
+
+def recorded(sequence: int, minute: int, probability: float, *, late: bool = False) -> RecordedPrediction:
+    forecast = Forecast(
+        game_id="0022500001",
+        sequence=sequence,
+        horizon=HORIZON_FINAL,
+        elapsed_minutes=minute,
+        home_lead_probability=probability,
+    )
+    if late:
+        forecast.late = LATE_REASON_TIME
+    return RecordedPrediction(forecast=forecast, pattern=[float(minute)] * minute)
+
+
+@pytest.mark.parametrize("minute", [24, 25])
+def test_a_late_forecast_is_not_the_newest(minute: int) -> None:
+    history = [recorded(1, 23, 0.5), recorded(2, 24, 0.6), recorded(3, minute, 0.99, late=True)]
+    shown = prediction_at(history, 48)
+    assert shown is not None
+    assert shown.forecast.home_lead_probability == 0.6
+    newest = _summary("0022500001", history[::-1])["newest"]
+    assert newest["final"]["forecast"]["homeLeadProbability"] == 0.6
+
+
+def test_where_all_are_late_the_newest_of_them_is_shown() -> None:
+    history = [recorded(1, 23, 0.5, late=True), recorded(2, 24, 0.6, late=True)]
+    shown = prediction_at(history, 48)
+    assert shown is not None
+    assert shown.forecast.home_lead_probability == 0.6
+    newest = _summary("0022500001", history[::-1])["newest"]
+    assert newest["final"]["forecast"]["homeLeadProbability"] == 0.6
+    assert newest["half"] is None
+
+
+MADE = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+
+
+def newest(minute: int, probability: float = 0.67, outcome: Outcome | None = None) -> RecordedPrediction:
+    forecast = Forecast(
+        home_team="DET",
+        away_team="NYK",
+        horizon=HORIZON_FINAL,
+        elapsed_minutes=minute,
+        home_lead_probability=probability,
+    )
+    forecast.generated_time.FromDatetime(MADE)
+    forecast.expires_time.FromDatetime(MADE + timedelta(minutes=5))
+    return RecordedPrediction(forecast=forecast, pattern=[1.0] * minute, outcome=outcome)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "minutes_later", "said"),
+    [
+        (newest(47), 1, "DET wins 67 %"),
+        (newest(47), 6, "no forecast"),
+        (newest(47), 6, "last minute or overtime"),
+        (newest(47), 180, "no outcome reported"),
+        (newest(46), 6, "DET wins 67 %"),
+        (newest(47), None, "DET wins 67 %"),
+        (newest(18, 0.998), 1, "DET wins &gt;99 %"),
+        (newest(47, outcome=Outcome(differential=3, overtimes=1)), 30, "final/OT DET +3"),
+        (newest(47, outcome=Outcome(differential=3, overtimes=0)), 30, "final DET +3<"),
+    ],
+)
+def test_an_image_says_nothing_of_a_moment_that_has_no_forecast(
+    prediction: RecordedPrediction, minutes_later: int | None, said: str
+) -> None:
+    now = None if minutes_later is None else MADE + timedelta(minutes=minutes_later)
+    image = drawn(prediction, now)
+    assert said in image
+    assert ("wins" in image) is ("wins" in said)

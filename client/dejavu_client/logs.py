@@ -13,8 +13,6 @@ from typing import Any, Final
 
 import structlog
 
-from dejavu_common.shown_text import visible
-
 NAME: Final = "dejavu_client"
 
 
@@ -46,7 +44,7 @@ class _Stderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Writes a record as one line."""
         try:
-            sys.stderr.write(visible(self.format(record)) + "\n")
+            sys.stderr.write(self.format(record) + "\n")
         except Exception:
             self.handleError(record)
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from dejavu_common.shown_text import unescaped, visible
 
 
-class Console(rich.console.Console):
+class Console(rich.console.Console):  # noqa: TID251
     """A console that prints texts as they are: `[bold]` and `:smile:` mean nothing, control characters are `visible`.
 
     Args:

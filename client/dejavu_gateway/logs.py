@@ -39,6 +39,7 @@ def configure(level: str, log_format: str) -> None:
     """
     escape_output()
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    colored = not as_json and sys.stderr.isatty()  # by escape sequences, of which its fields get none
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -52,12 +53,10 @@ def configure(level: str, log_format: str) -> None:
         else [
             structlog.processors.format_exc_info,
             visible_fields,
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            ),
+            structlog.dev.ConsoleRenderer(colors=colored, exception_formatter=structlog.dev.plain_traceback),
         ]
     )
-    handler = logging.StreamHandler(unescaped(sys.stderr))
+    handler = logging.StreamHandler(unescaped(sys.stderr) if colored else sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],

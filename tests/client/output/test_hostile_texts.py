@@ -41,8 +41,8 @@ def filled(message: Message, text: str = HOSTILE, depth: int = 0) -> Any:
                 getattr(message, field.name).append(text)
             else:
                 setattr(message, field.name, text)
-        elif field.type == FieldDescriptor.TYPE_MESSAGE and depth < 4 and not field.message_type.GetOptions().map_entry:
-            if "google" in field.message_type.full_name:
+        elif (kind := field.message_type) is not None and depth < 4 and not kind.GetOptions().map_entry:
+            if "google" in kind.full_name:
                 continue
             part = getattr(message, field.name)
             filled(part.add() if field.is_repeated else part, text, depth + 1)

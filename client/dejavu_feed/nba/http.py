@@ -72,13 +72,11 @@ class BoundedReader:
         return self.page
 
     def _follow(self, url: str, options: dict[str, Any]) -> HttpPage:
-        """Follows redirects here: requests would go to any host, and read what comes with a redirect to its end."""
         for _ in range(self._session.max_redirects + 1):
-            with self._session.get(url, stream=True, allow_redirects=False, **options) as response:
-                target = self._session.get_redirect_target(response)
-                if target is None:
+            with self._session.get(url, stream=True, **options) as response:
+                if not response.is_redirect:
                     return _page(response)
-            target = urljoin(url, target)
+                target = urljoin(url, response.headers["Location"])
             if _server(target) not in {_server(url), _server(url)._replace(scheme="https")}:
                 raise FeedUnavailable(f"a redirect to another server, {brief(target)}")
             url, options = target, {**options, "params": None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -33,6 +33,9 @@ class FeedSession(requests.Session):
         self._adapter = _Adapter()
         self.mount("http://", self._adapter)
         self.mount("https://", self._adapter)
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Lets requests follow no redirect: it would go to any host, and read all that comes with a redirect."""
 
     @contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
@@ -66,40 +69,41 @@ class FeedSession(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    """Knows the connection in use.
-
-    Attributes:
-        connection: the connection of urllib3 that was last opened or asked; None before the first.
-    """
+    """Knows the sockets of its connections. A connection itself forgets the socket of an answer that ends with it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.connection: Any = None
+        self._sockets = list[Any]()
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> HTTPConnectionPool:
-        """Returns the pool of a request, whose connections report to this adapter."""
+        """Returns the pool of a request, whose connections tell their sockets to this adapter."""
         pool = super().get_connection_with_tls_context(*args, **options)
-        if not issubclass(pool.ConnectionCls, _Reporting):
-            pool.ConnectionCls = type("Connection", (_Reporting, pool.ConnectionCls), {"adapter": self})
+        if not issubclass(pool.ConnectionCls, _Telling):
+            pool.ConnectionCls = type("Connection", (_Telling, pool.ConnectionCls), {"opened": self._opened})
         return pool
 
     def cut(self) -> None:
-        """Shuts the connection down: a read from it gets the end of the data or an error."""
-        link = getattr(self.connection, "sock", None)
-        with suppress(OSError):  # it is not connected
-            if link is not None:
+        """Shuts all sockets down: a read from one gets the end of the data or an error."""
+        for link in self._sockets:
+            with suppress(OSError):  # it is not connected any more
                 socket.socket.shutdown(getattr(link, "socket", link), socket.SHUT_RDWR)  # `socket`: of TLS within TLS
 
+    def _opened(self, link: Any) -> None:
+        self._sockets = [*(each for each in self._sockets if each.fileno() != -1), link]
 
-class _Reporting:
-    """Mixin of connections."""
 
-    adapter: _Adapter
+class _Telling:
+    """Mixin of connections of urllib3, which calls `opened` with each socket: when it connects, and within TLS."""
 
-    def connect(self) -> None:
-        self.adapter.connection = self
-        super().connect()  # type: ignore[misc]
+    opened: Callable[[Any], None]
+    _socket: Any
 
-    def request(self, *args: Any, **options: Any) -> None:
-        self.adapter.connection = self
-        super().request(*args, **options)  # type: ignore[misc]
+    @property
+    def sock(self) -> Any:
+        return self._socket
+
+    @sock.setter
+    def sock(self, link: Any) -> None:
+        self._socket = link
+        if link is not None:
+            self.opened(link)

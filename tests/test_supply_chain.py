@@ -32,7 +32,7 @@ def test_the_locks_are_up_to_date(lock: str) -> None:
 
 
 def test_the_image_of_the_trainer_has_torch_from_its_own_index_and_nothing_of_cuda() -> None:
-    [name] = OMITTED
+    name = "deploy/requirements-trainer.txt"
     text = (ROOT / "trainer/requirements.txt").read_text()
     cuda = {each for each in parse(text) if each.startswith(("nvidia", "cuda"))}
     assert cuda
@@ -41,6 +41,16 @@ def test_the_image_of_the_trainer_has_torch_from_its_own_index_and_nothing_of_cu
     lock = (ROOT / TORCH_LOCK).read_text()
     assert "--index-url https://download.pytorch.org/whl/cpu\n" in lock
     assert parse(lock).keys() == {"torch"}
+
+
+def test_make_install_compares_everything_but_torch_with_hashes() -> None:
+    commands = subprocess.run(["make", "-nB", ".venv/.installed"], cwd=ROOT, capture_output=True, text=True, check=True)
+    installs = [line.partition(" install ")[2] for line in commands.stdout.splitlines() if "/pip " in line]
+    assert [each for each in installs if "--require-hashes" not in each] == [
+        "-c constraints.txt torch",
+        "--no-deps --no-build-isolation -e .",
+    ]
+    assert "--require-hashes --no-build-isolation -r requirements-dev.txt" in installs
 
 
 def test_each_way_in_which_a_lock_can_differ_is_found() -> None:

@@ -1,7 +1,7 @@
 """Builds the compiled models (model_store/native) with the package: `dejavu_models._native`.
 
 Where there is no C++ compiler, or DEJAVU_COMPILE=0 is set, the package is built without them: the typed client does not
-need them, and a server then computes the same with NumPy, ONNX Runtime and hnswlib, at several times the cost.
+need them, and a server then computes the same with NumPy and hnswlib, at several times the cost.
 DEJAVU_COMPILE=1 makes a build fail that cannot compile them.
 """
 

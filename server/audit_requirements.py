@@ -1,21 +1,33 @@
 """Compares the locked requirements with the known vulnerabilities of PyPI's advisory database, by pip-audit.
 
     python server/audit_requirements.py              # make audit
-    python server/audit_requirements.py --complete   # also fails if anything could not be audited
+    python server/audit_requirements.py --complete   # also fails if anything could not be audited; make audit in CI
 
-Exit codes: 0: no known vulnerability in what was audited; 1: there is one; 2: pip-audit failed; 3: something was not
-audited, with --complete. pip-audit itself says "No known vulnerabilities found" and ends with 0 if the database can't
-be reached and it has audited nothing; this program names what was not audited, and calls only that clean which was.
+Exit codes: 0: no known vulnerability in what was audited; 1: there is one; 2: pip-audit failed; 3: nothing of a lock
+was audited or, with --complete, not everything. pip-audit itself says "No known vulnerabilities found" and ends with 0
+if the database can't be reached and it has audited nothing; this program names what was not audited, and calls only
+that clean which was.
+
+pip-audit asks PyPI about one release of a package. Mirrors of PyPI may only answer about the newest release, so this
+program asks that for what pip-audit could not look up.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from lock_requirements import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,25 +38,27 @@ LOCKS = (
     "deploy/requirements-trainer.txt",  # has all of trainer/requirements.txt
 )
 
+NEWEST = "https://pypi.org/pypi/{name}/json"
+"""What PyPI says of a package: its newest version, and the known vulnerabilities of that one."""
+
 TIMEOUT_SECONDS = 600.0
 
 _UNREACHABLE = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "Max retries exceeded", "ServiceError", "timed out")
 """What pip-audit says if it can't reach the database at all."""
 
 
-class Findings(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Findings:
     """What was found about the requirements of a lock.
 
     Attributes:
-        vulnerable: each known vulnerability, in words.
-        audited: number of packages that were looked up.
-        skipped: names of those that were not.
+        audited: the known vulnerabilities of each package that was looked up, in words, by its name.
+        skipped: names of the packages that were not.
         failure: why pip-audit failed; empty if it did not.
     """
 
-    vulnerable: tuple[str, ...] = ()
-    audited: int = 0
-    skipped: tuple[str, ...] = ()
+    audited: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    skipped: Sequence[str] = ()
     failure: str = ""
 
 
@@ -62,14 +76,55 @@ def findings(output: str, errors: str) -> Findings:
         if any(words in errors for words in _UNREACHABLE):
             return Findings(skipped=(f"everything: {lines[-1][:200]}",))
         return Findings(failure=lines[-1][:500])
-    vulnerable = [
-        f"{package['name']} {package['version']}: {each['id']}, "
-        f"fixed in {', '.join(each['fix_versions']) or 'no release'}"
-        for package in packages
-        for each in package.get("vulns", ())
+    looked_up = [package for package in packages if "skip_reason" not in package]
+    return Findings(
+        {each["name"]: in_words(each["name"], each["version"], each["vulns"], "fix_versions") for each in looked_up},
+        tuple(package["name"] for package in packages if "skip_reason" in package),
+    )
+
+
+def in_words(name: str, version: str, vulnerabilities: Sequence[Mapping[str, Any]], fixes: str) -> list[str]:
+    """Returns vulnerabilities of a package in words; `fixes` is the field with the versions that fix one."""
+    return [
+        f"{name} {version}: {each['id']}, fixed in {', '.join(each[fixes]) or 'no release'}" for each in vulnerabilities
     ]
-    skipped = tuple(package["name"] for package in packages if "skip_reason" in package)
-    return Findings(tuple(vulnerable), len(packages) - len(skipped), skipped)
+
+
+@functools.cache
+def newest(name: str) -> dict[str, Any]:
+    """Returns what PyPI says of a package; empty if it does not know it.
+
+    Raises:
+        OSError, ValueError: if PyPI can't be asked.
+    """
+    try:
+        with urllib.request.urlopen(NEWEST.format(name=name), timeout=30) as response:
+            document: dict[str, Any] = json.load(response)
+    except urllib.error.HTTPError:
+        return {}
+    return document
+
+
+def of_newest(versions: Mapping[str, str], found: Findings) -> Findings:
+    """Returns findings with those about skipped packages whose newest release is the locked one.
+
+    Args:
+        versions: the locked versions by name.
+        found: the findings of pip-audit.
+    """
+    audited = dict(found.audited)
+    for name in found.skipped:
+        version = versions.get(canonicalize_name(name))
+        if version is None:  # "everything"
+            continue
+        try:
+            document = newest(name)
+        except (OSError, ValueError):
+            break  # nor will it answer about the next one
+        if version == document.get("info", {}).get("version"):
+            known = [each for each in document["vulnerabilities"] if not each["withdrawn"]]
+            audited[name] = in_words(name, version, known, "fixed_in")
+    return Findings(audited, tuple(name for name in found.skipped if name not in audited), found.failure)
 
 
 def audit(lock: str) -> Findings:
@@ -80,21 +135,23 @@ def audit(lock: str) -> Findings:
         run = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         return Findings(skipped=(f"everything: no answer within {TIMEOUT_SECONDS:g} s",))
-    return findings(run.stdout, run.stderr)
+    versions = {name: each.version for name, each in parse((ROOT / lock).read_text()).items()}
+    return of_newest(versions, findings(run.stdout, run.stderr))
 
 
 def conclusion(lock: str, found: Findings, *, complete: bool) -> tuple[int, str]:
     """Returns the exit code for the findings about a lock, and what to say."""
     if found.failure:
         return 2, f"{lock}: pip-audit failed: {found.failure}"
-    said = [f"{lock}: VULNERABLE: {each}" for each in found.vulnerable]
-    if found.skipped:
+    vulnerable = [each for known in found.audited.values() for each in known]
+    said = [f"{lock}: VULNERABLE: {each}" for each in vulnerable]
+    if found.skipped or not found.audited:
         names = ", ".join(found.skipped[:3]) + (" …" if len(found.skipped) > 3 else "")
-        said.append(f"{lock}: NOT AUDITED: {len(found.skipped)} of {len(found.skipped) + found.audited}: {names}")
-    if found.audited and not found.vulnerable:
-        said.append(f"{lock}: no known vulnerability in the {found.audited} packages that were audited")
-    code = 1 if found.vulnerable else 3 if complete and found.skipped else 0
-    return code, "\n".join(said or [f"{lock}: NOT AUDITED: it is empty"])
+        said.append(f"{lock}: NOT AUDITED: {len(found.skipped)} of {len(found.skipped) + len(found.audited)}: {names}")
+    if found.audited and not vulnerable:
+        said.append(f"{lock}: no known vulnerability in the {len(found.audited)} packages that were audited")
+    code = 1 if vulnerable else 3 if not found.audited or (complete and found.skipped) else 0
+    return code, "\n".join(said)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -40,11 +40,18 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "client/requirements-dashboard.txt": ("--extra", "dashboard"),
     "client/requirements-live.txt": ("--extra", "live"),
     "trainer/requirements.txt": ("--extra", "trainer"),
+    "requirements-dev.txt": ("--extra", "dev"),
 }
 """Each lock, with the parts of pyproject.toml that it locks beside the base requirements."""
 
-OMITTED: dict[str, str] = {"deploy/requirements-trainer.txt": r"torch|triton|nvidia-.*|cuda-.*"}
-"""What a lock leaves out, as a pattern of names: PyPI's torch needs CUDA, so the image has TORCH_LOCK."""
+OMITTED: dict[str, str] = dict.fromkeys(
+    ("deploy/requirements-trainer.txt", "requirements-dev.txt"), r"torch|triton|nvidia-.*|cuda-.*"
+)
+"""What a lock leaves out, as a pattern of names: PyPI's torch needs CUDA, so the image has TORCH_LOCK, and make install
+takes the build that pip prefers on the machine, without a hash."""
+
+OURS = "dejavu-forecast"
+"""Our own package, which an extra requires with other extras."""
 
 TORCH_LOCK = "deploy/requirements-torch.txt"
 """The lock of PyTorch's own build without CUDA, from its own index; written by hand, since uv would mix the indexes."""
@@ -110,7 +117,8 @@ def needed(direct: Iterable[Requirement]) -> Iterator[str]:
             if (name, extra) in seen:
                 continue
             seen.add((name, extra))
-            yield name
+            if name != OURS:
+                yield name
             try:
                 further = metadata.requires(name) or []
             except metadata.PackageNotFoundError:

@@ -15,7 +15,8 @@ from tests.support.harness.laws import NIGHTLY
 
 import audit_requirements
 import lock_requirements
-from audit_requirements import Findings, conclusion, findings
+from audit_requirements import Findings, conclusion, findings, of_newest
+from dejavu_feed.replay.http_server import LocalServer, Response
 from lock_requirements import LOCKS, OMITTED, TORCH_LOCK, parse, pins, problems, requirements, without
 
 ROOT = Path(__file__).parent.parent
@@ -31,7 +32,7 @@ def test_the_locks_are_up_to_date(lock: str) -> None:
 
 
 def test_the_image_of_the_trainer_has_torch_from_its_own_index_and_nothing_of_cuda() -> None:
-    [name] = OMITTED
+    name = "deploy/requirements-trainer.txt"
     text = (ROOT / "trainer/requirements.txt").read_text()
     cuda = {each for each in parse(text) if each.startswith(("nvidia", "cuda"))}
     assert cuda
@@ -40,6 +41,16 @@ def test_the_image_of_the_trainer_has_torch_from_its_own_index_and_nothing_of_cu
     lock = (ROOT / TORCH_LOCK).read_text()
     assert "--index-url https://download.pytorch.org/whl/cpu\n" in lock
     assert parse(lock).keys() == {"torch"}
+
+
+def test_make_install_compares_everything_but_torch_with_hashes() -> None:
+    commands = subprocess.run(["make", "-nB", ".venv/.installed"], cwd=ROOT, capture_output=True, text=True, check=True)
+    installs = [line.partition(" install ")[2] for line in commands.stdout.splitlines() if "/pip " in line]
+    assert [each for each in installs if "--require-hashes" not in each] == [
+        "-c constraints.txt torch",
+        "--no-deps --no-build-isolation -e .",
+    ]
+    assert "--require-hashes --no-build-isolation -r requirements-dev.txt" in installs
 
 
 def test_each_way_in_which_a_lock_can_differ_is_found() -> None:
@@ -89,35 +100,52 @@ BAD: dict[str, Any] = {
     "vulns": [{"id": "PYSEC-1", "fix_versions": ["3.1"], "aliases": []}],
 }
 SKIPPED: dict[str, Any] = {"name": "d", "skip_reason": "Dependency not found on PyPI and could not be audited: d (4)"}
+GONE = findings("", "ERROR: requests.exceptions.ConnectionError: HTTPSConnectionPool: Max retries exceeded")
+BROKEN = findings("", "ERROR:pip_audit._cli:requirement a is not pinned")
 
 
-def told(packages: list[dict[str, Any]], *, complete: bool = False) -> tuple[int, str]:
-    return conclusion("x.txt", findings(json.dumps({"dependencies": packages}), ""), complete=complete)
+def audited(*packages: dict[str, Any]) -> Findings:
+    return findings(json.dumps({"dependencies": packages}), "")
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "complete", "said"),
+    [
+        (audited(*PACKAGES), 0, 0, "x.txt: no known vulnerability in the 2 packages that were audited"),
+        (audited(SKIPPED), 3, 3, "x.txt: NOT AUDITED: 1 of 1: d"),
+        (audited(), 3, 3, "x.txt: NOT AUDITED: 0 of 0: "),
+        (audited(*PACKAGES, SKIPPED), 0, 3, "x.txt: NOT AUDITED: 1 of 3: d"),
+        (audited(*PACKAGES, BAD, SKIPPED), 1, 1, "x.txt: VULNERABLE: c 3: PYSEC-1, fixed in 3.1"),
+        (GONE, 3, 3, "x.txt: NOT AUDITED: 1 of 1: everything"),
+        (BROKEN, 2, 2, "x.txt: pip-audit failed: ERROR:pip_audit._cli:requirement a is not pinned"),
+    ],
+)
+def test_an_audit_that_could_not_look_fails(found: Findings, code: int, complete: int, said: str) -> None:
+    assert conclusion("x.txt", found, complete=False)[0] == code
+    assert conclusion("x.txt", found, complete=True)[0] == complete
+    assert conclusion("x.txt", found, complete=True)[1].startswith(said)
 
 
 def test_what_was_not_audited_is_never_called_clean() -> None:
-    assert told(PACKAGES) == (0, "x.txt: no known vulnerability in the 2 packages that were audited")
-    code, said = told([SKIPPED, SKIPPED])
-    assert (code, said) == (0, "x.txt: NOT AUDITED: 2 of 2: d, d")
-    assert "no known" not in said
-    code, said = told([*PACKAGES, SKIPPED])
-    assert code == 0
-    assert "NOT AUDITED: 1 of 3: d" in said
-    assert told([*PACKAGES, SKIPPED], complete=True)[0] == 3
-    code, said = told([*PACKAGES, BAD, SKIPPED])
-    assert code == 1
-    assert "VULNERABLE: c 3: PYSEC-1, fixed in 3.1" in said
-    assert "no known" not in said
-    assert "NOT AUDITED" in conclusion("x.txt", Findings(), complete=False)[1]
+    assert "no known" not in conclusion("x.txt", audited(SKIPPED), complete=False)[1]
+    assert "no known" not in conclusion("x.txt", audited(*PACKAGES, BAD, SKIPPED), complete=False)[1]
 
 
-def test_a_missing_network_fails_nothing_and_any_other_failure_does() -> None:
-    gone = findings("", "ERROR: requests.exceptions.ConnectionError: HTTPSConnectionPool: Max retries exceeded")
-    assert conclusion("x.txt", gone, complete=False)[0] == 0
-    assert "NOT AUDITED: 1 of 1: everything" in conclusion("x.txt", gone, complete=False)[1]
-    assert conclusion("x.txt", gone, complete=True)[0] == 3
-    broken = findings("", "ERROR:pip_audit._cli:requirement a is not pinned")
-    assert conclusion("x.txt", broken, complete=False) == (2, "x.txt: pip-audit failed: " + broken.failure)
+def test_where_pypi_answers_about_newest_releases_only_those_are_audited(monkeypatch: pytest.MonkeyPatch) -> None:
+    flaw: dict[str, Any] = {"id": "PYSEC-2", "fixed_in": [], "withdrawn": None}
+    known = {
+        "/old/json": {"info": {"version": "2"}, "vulnerabilities": [flaw]},
+        "/newest/json": {"info": {"version": "1"}, "vulnerabilities": [{**flaw, "withdrawn": "2026-01-01T00:00:00Z"}]},
+        "/flawed/json": {"info": {"version": "1"}, "vulnerabilities": [flaw]},
+    }
+    versions = dict.fromkeys(("unknown", "old", "newest", "flawed"), "1")
+    with LocalServer(
+        lambda path: Response(200 if path in known else 404, json.dumps(known.get(path)).encode())
+    ) as pypi:
+        monkeypatch.setattr(audit_requirements, "NEWEST", pypi.url + "/{name}/json")
+        found = of_newest(versions, Findings(skipped=tuple(versions)))
+    assert found.audited == {"newest": [], "flawed": ["flawed 1: PYSEC-2, fixed in no release"]}
+    assert found.skipped == ("unknown", "old")
 
 
 def test_pip_audit_without_a_network_is_understood_as_not_audited(
@@ -131,9 +159,8 @@ def test_pip_audit_without_a_network_is_understood_as_not_audited(
     lock = tmp_path / "lock.txt"
     lock.write_text(f"rich=={CONSTRAINTS['rich']}{HASH}\n")
     found = audit_requirements.audit(str(lock))
-    code, said = conclusion("lock.txt", found, complete=False)
-    assert (code, found.audited) == (0, 0), found
-    assert "NOT AUDITED" in said
+    assert found.audited == {}, found
+    assert conclusion("lock.txt", found, complete=False)[0] == 3
 
 
 def bill_of_materials(part: str, folder: Path, *options: str) -> Path:

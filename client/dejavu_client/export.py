@@ -26,6 +26,7 @@ from dejavu.v1.scorecard_pb2 import Figure, Scorecard, TotalScorecard
 from dejavu_client.extras import pyarrow
 from dejavu_client.formatting import enum_word, warning_label
 from dejavu_common.files import atomic_replace
+from dejavu_common.shown_text import spreadsheet_cell
 
 Value = str | int | float | bool | datetime | list[float] | None
 RowT = TypeVar("RowT")
@@ -79,7 +80,7 @@ def write_csv(path: Path, columns: Sequence[Column[RowT]], rows: Iterable[RowT])
     """Writes a CSV file (comma-separated, UTF-8, with a header line), or to standard output for `-`.
 
     Times are ISO 8601 in UTC, flags are `true` and `false`, lists are space-separated numbers, and missing values are
-    empty.
+    empty. Texts that a spreadsheet would run as a formula get a ' before them.
 
     Returns:
         Number of rows written.
@@ -152,6 +153,8 @@ def _write_csv(file: IO[str], columns: Sequence[Column[RowT]], rows: Iterable[Ro
 
 def _text(value: Value) -> Any:
     match value:
+        case str():
+            return spreadsheet_cell(value)
         case bool():
             return "true" if value else "false"
         case datetime():

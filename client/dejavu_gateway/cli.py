@@ -17,6 +17,7 @@ from dejavu_client.cli.access import add_options, client_options, options_given
 from dejavu_client.cli.options import Target, address
 from dejavu_client.config import DEFAULT_TARGET
 from dejavu_common import descriptors
+from dejavu_common.shown_text import escape_output
 from dejavu_gateway.limits import GatewayLimits
 from dejavu_gateway.logs import configure, get_logger
 from dejavu_gateway.settings import WEB_DIST, GatewaySettings, TrustedProxies
@@ -208,6 +209,7 @@ def command() -> Any:
 
 def main() -> None:
     """Runs the program."""
+    escape_output()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else gRPC prints every failed handshake beside our own message
     try:
         command()(prog_name="dejavu-dashboard")

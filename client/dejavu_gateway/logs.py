@@ -10,6 +10,8 @@ from typing import Final
 import structlog
 from structlog.typing import Processor
 
+from dejavu_common.shown_text import escape_output, unescaped, visible_fields
+
 NAME: Final = "dejavu_gateway"
 
 
@@ -35,7 +37,9 @@ def configure(level: str, log_format: str) -> None:
         level: lowest level to log: debug, info, warning or error.
         log_format: json, console, or auto: console if standard error is a terminal, otherwise json.
     """
+    escape_output()
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    colored = not as_json and sys.stderr.isatty()  # by escape sequences, of which its fields get none
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -47,10 +51,12 @@ def configure(level: str, log_format: str) -> None:
         ]
         if as_json
         else [
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+            structlog.processors.format_exc_info,
+            visible_fields,
+            structlog.dev.ConsoleRenderer(colors=colored, exception_formatter=structlog.dev.plain_traceback),
         ]
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(unescaped(sys.stderr) if colored else sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],

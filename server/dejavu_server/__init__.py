@@ -1,6 +1,22 @@
 """gRPC server: supervisor, workers, ledger and streams."""
 
-from dejavu_common.imports import hidden
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def hidden(package: str) -> Iterator[None]:
+    """Lets what is imported in the block find that a package is not installed, unless it has been imported before."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
 
 # structlog loads rich if it is installed: a tenth of a worker's start, for tracebacks that the server does not log.
 with hidden("rich"):

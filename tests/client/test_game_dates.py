@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, cast
 
 import pytest
-from rich.console import Console
 from tests.support.fakes.service import FakeServer, forecast
 from typer.testing import CliRunner
 
@@ -36,6 +35,7 @@ from dejavu_client.poller.summary import summarize
 from dejavu_client.poller.transition import DueForecast
 from dejavu_client.poller.watched_game import WatchedGame, watched_horizons
 from dejavu_client.requests import HALFTIME, predictions_request, score_filter
+from dejavu_common.rich_console import Console
 from dejavu_feed.game_day import game_day
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, read_scoreboard

@@ -9,10 +9,10 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from rich.console import Console
 from tests.support.builders.folds import RUN, result_of_two_folds, two_folds
 from tests.support.builders.made_once import computed_once
 
+from dejavu_common.rich_console import Console
 from dejavu_models.types import Horizon
 from dejavu_trainer.evaluation.acceptance import missed
 from dejavu_trainer.evaluation.checks import Check

@@ -21,7 +21,6 @@ from typing import Annotated, Any, Final
 
 import typer
 from google.protobuf.json_format import MessageToJson
-from rich.console import Console
 
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli.errors import failure
@@ -46,6 +45,7 @@ from dejavu_client.poller.summary import Summary
 from dejavu_client.requests import FINAL, predict_request
 from dejavu_client.transport.statistics import percentile
 from dejavu_common.clock import utc_now
+from dejavu_common.rich_console import Console
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.replay.games import MOST_SIMULATED, ReplayGame, draw_home_edge, draw_matchups, simulated_game
 from dejavu_feed.replay.http_server import LocalServer

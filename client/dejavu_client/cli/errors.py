@@ -12,6 +12,7 @@ from typing import Final
 import typer
 
 from dejavu_client.errors import PASSING, DejavuClientError, InternalError, PermissionDeniedError, UnauthenticatedError
+from dejavu_common.shown_text import visible
 
 FAILED, NO_ANSWER, REFUSED = 1, 3, 4
 """Exit codes in addition to 0 (done), 2 (usage) and 130 (interrupted); see `dejavu --help`."""
@@ -86,7 +87,7 @@ def as_text(error: DejavuClientError) -> str:
     lines += [f"  {advice(error)}"] if advice(error) else []
     notes = [error.code.name if error.code else "", error.reason, error.request_id and f"request {error.request_id}"]
     lines += [f"  ({' · '.join(note for note in notes if note)})"] if any(notes) else []
-    return "\n".join(lines)
+    return "\n".join(visible(line, line=True) for line in lines)
 
 
 def as_json(error: DejavuClientError) -> str:

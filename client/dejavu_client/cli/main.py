@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from dejavu_client.cli.errors import FAILED, report_bug
 from dejavu_client.cli.group import CommandGroup
 from dejavu_client.logs import log_to_stderr
 from dejavu_common import tracing
+from dejavu_common.rich_console import Console
+from dejavu_common.shown_text import escape_output
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -67,13 +68,9 @@ def root(
         Console(stderr=True).print(f"no traces: {error.name} is missing: pip install 'dejavu-forecast[tracing]'")
 
 
-def _raise(_console: Console) -> NoReturn:
-    raise  # noqa: PLE0704 - the BrokenPipeError that rich is handling
-
-
 def main() -> None:
     """Runs the program. It ends with one of the exit codes above and never with a traceback."""
-    Console.on_broken_pipe = _raise  # type: ignore[method-assign,assignment] # rich would exit with 1
+    escape_output()
     try:
         app()
     except Exception as error:  # last resort: print a message instead of a traceback

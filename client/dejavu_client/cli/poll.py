@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import Annotated, Final, Literal
 
 import typer
-from rich.console import Console
 
 from dejavu_client.aio import AsyncDejavuClient
 from dejavu_client.cli.access import client_options, option_arguments
@@ -24,6 +23,7 @@ from dejavu_client.poller.horizons import FIRST_MINUTE
 from dejavu_client.poller.leadership import LEASE_NAME, LEASE_NAME_RULE, LeaderElection, lease_name
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
+from dejavu_common.rich_console import Console
 from dejavu_feed.horizon import MAX_SLOTS, Horizon
 from dejavu_feed.nba.live_feed import NBA_URL, NbaFeed
 

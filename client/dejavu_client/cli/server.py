@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 from google.protobuf import json_format
-from rich.console import Console
 from rich.live import Live
 
 from dejavu.v1.prediction_service_pb2 import PredictRequest
@@ -30,6 +29,7 @@ from dejavu_client.output.top import server_view, waiting_view
 from dejavu_client.transport.health import LEDGER, HealthStatus
 from dejavu_client.transport.servers import parse_servers
 from dejavu_common.address import Address
+from dejavu_common.rich_console import Console
 
 if TYPE_CHECKING:  # needs prometheus-client, which only `top` does
     from dejavu_client.output.server_metrics import Scrape

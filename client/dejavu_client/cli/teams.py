@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import typer
-from rich.console import Console
 
 from dejavu_client.cli.options import Json
 from dejavu_client.output.responsive_table import titled_table
+from dejavu_common.rich_console import Console
 from dejavu_feed.teams import TEAMS, also_called
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from rich.console import Console
-from rich.panel import Panel
-
 from dejavu.v1 import cache_service_pb2 as pb
 from dejavu_client.formatting import percent
 from dejavu_client.output.responsive_table import name_value_rows
+from dejavu_common.rich_console import Console, titled_panel
 
 _MEBIBYTE: Final = 1024 * 1024
 
@@ -40,4 +38,4 @@ def print_cache_stats(stats: pb.GetCacheStatsResponse) -> None:
         rows.add_row("evictions", f"{stats.evictions:,}")
         if stats.shared_state in _SHARED:
             rows.add_row("Redis", _SHARED[stats.shared_state])
-    Console().print(Panel(rows, title="cache of what-ifs", title_align="left", expand=False))
+    Console().print(titled_panel(rows, "cache of what-ifs"))

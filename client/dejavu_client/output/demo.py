@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from rich.console import Console
 from rich.table import Table
 
 from dejavu.v1.forecast_pb2 import Horizon
@@ -14,6 +13,7 @@ from dejavu_client.formatting import horizon_label, pluralize, signed
 from dejavu_client.output.scores import Record, between, verdict
 from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.transport.statistics import percentile
+from dejavu_common.rich_console import Console
 
 _WHY: Final = (
     "Persistence repeats the current lead. Scores move nearly at random from the lead on, so it is hard to beat. What "

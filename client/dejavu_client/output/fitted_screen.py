@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderResult  # noqa: TID251 - as a type
 from rich.text import Text
 
 from dejavu_client.output.responsive_table import ResponsiveTable

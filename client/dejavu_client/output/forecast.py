@@ -10,8 +10,6 @@ from typing import TypeVar
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich.console import Console
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
@@ -37,6 +35,7 @@ from dejavu_client.formatting import (
     warning_label,
 )
 from dejavu_client.output.responsive_table import name_value_rows, titled_table
+from dejavu_common.rich_console import Console, titled_panel
 from dejavu_feed.game_day import game_day
 
 MessageT = TypeVar("MessageT", bound=Message)
@@ -102,7 +101,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     else:
         rows.add_row("recorded", "no (what-if)")
     console = Console()
-    console.print(Panel(rows, title=title(forecast), title_align="left", expand=False))
+    console.print(titled_panel(rows, title(forecast)))
     print_warnings(console, forecast.warnings)
     if forecast.explanation.HasField("attribution"):
         console.print(attribution(forecast, pattern))
@@ -114,7 +113,7 @@ def print_warnings(console: Console, warnings: Iterable[Caution]) -> None:
     """Prints what makes an answer less reliable than usual."""
     for warning in warnings:
         text = warning.text or warning_label(warning.reason)
-        console.print(f"Warning: {text}", style="yellow", highlight=False, markup=False)
+        console.print(f"Warning: {text}", style="yellow", highlight=False)
 
 
 def _add_ratings(rows: Table, forecast: Forecast) -> None:

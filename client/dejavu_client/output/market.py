@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
 
 from dejavu.v1.forecast_pb2 import Forecast, WarningReason
@@ -27,6 +26,7 @@ from dejavu.v1.prediction_service_pb2 import AssessRiskResponse
 from dejavu_client.formatting import chance, enum_word, horizon_label, percent, signed, warning_label
 from dejavu_client.output.forecast import print_warnings
 from dejavu_client.output.responsive_table import titled_table
+from dejavu_common.rich_console import Console
 
 _HEADERS: Final = ("side", "odds", "break-even", "model", "market", "used", "stake")
 
@@ -41,9 +41,9 @@ def print_market(answer: MarketAnswer, market: Market, forecast: Forecast) -> No
         table.add_row(name, *_side_cells(price, side, answer.push_probability, amounts=amounts))
     console = Console()
     _print_sides(console, table, answer, market)
-    console.print(bet(answer, market, forecast), highlight=False, markup=False)
+    console.print(bet(answer, market, forecast), highlight=False)
     if told := recording(answer, forecast):
-        console.print(f"bet: {told}", highlight=False, markup=False)
+        console.print(f"bet: {told}", highlight=False)
     print_warnings(console, answer.warnings)
 
 
@@ -64,7 +64,7 @@ def print_total_market(answer: TotalMarketAnswer, market: TotalMarket, forecast:
         verdict = (
             f"{side_name} {line}, {_stake(chosen, amounts)}\n{_beside_break_even(chosen, answer.push_probability)}"
         )
-    console.print(f"The model, for the points: {verdict}\n{_notice(answer)}", highlight=False, markup=False)
+    console.print(f"The model, for the points: {verdict}\n{_notice(answer)}", highlight=False)
     print_warnings(console, answer.warnings)
 
 
@@ -173,7 +173,7 @@ def print_risk(answer: AssessRiskResponse) -> None:
     console.print(_MEASURED, style="dim", highlight=False)
     console.print(table)
     for warning in answer.warnings:
-        console.print(f"· {warning}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"· {warning}", highlight=False, soft_wrap=True)
 
 
 def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from rich.console import Console
 from rich.live import Live
 
 from dejavu_client.output.live_table import live_table
@@ -21,6 +20,8 @@ from dejavu_client.poller.events import Event
 from dejavu_client.poller.poller import Poller
 from dejavu_client.poller.summary import Summary
 from dejavu_common.clock import utc_now
+from dejavu_common.rich_console import Console
+from dejavu_common.shown_text import escape_output, visible
 
 _REDRAW_SECONDS: Final = 0.25
 
@@ -77,7 +78,7 @@ class Printer:
 
     def _line(self, text: str) -> None:
         try:
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(visible(text, line=True) + "\n")
             sys.stdout.flush()
         except BrokenPipeError as error:
             self._failure = error
@@ -107,6 +108,7 @@ async def _draw(console: Console, poller: Poller, *, until_final: bool) -> None:
             await asyncio.sleep(_REDRAW_SECONDS)
 
     with _without_echo(), Live(console=console, auto_refresh=False, redirect_stderr=sys.stderr.isatty()) as live:
+        escape_output()  # what is printed above the table: rich would obey its escape sequences
         drawing = asyncio.create_task(redraw())
         try:
             await poller.run(until_final=until_final)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +26,7 @@ from dejavu_client.output.forecast import home_chance, lead_with_sign, local_tim
 from dejavu_client.output.market import print_market, profit_text
 from dejavu_client.output.responsive_table import ListingColumn, listing, name_value_rows
 from dejavu_common.clock import utc_now
+from dejavu_common.rich_console import Console
 
 REPLAYS_LEFT_OUT: Final = "Replays are left out: --replays includes them."
 

@@ -8,10 +8,12 @@ from typing import Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 from rich import box
-from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult  # noqa: TID251 - as a type
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
+
+from dejavu_common.shown_text import visible
 
 RowT = TypeVar("RowT", bound=Message)
 
@@ -71,8 +73,14 @@ class ResponsiveTable:
             header = column.name if column.header is None else column.header
             table.add_column(header, justify=column.justify, no_wrap=True, min_width=column.width or None)
         for cells, style in self.rows:
-            table.add_row(*(cells.get(column.name, Text()) for column in shown), style=style)
+            table.add_row(*(_visible(cells.get(column.name, Text())) for column in shown), style=style)
         return table
+
+
+def _visible(cell: Text) -> Text:
+    """Returns a cell as the console prints it, in one line: tables measure cells before."""
+    text = visible(cell.plain, line=True)
+    return cell if text == cell.plain else Text(text, style=cell.style)
 
 
 @dataclass(frozen=True, slots=True)

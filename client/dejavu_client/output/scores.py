@@ -8,8 +8,7 @@ from dataclasses import replace
 from datetime import UTC
 from typing import Final
 
-from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -29,6 +28,7 @@ from dejavu_client.output.record import REPLAYS_LEFT_OUT
 from dejavu_client.output.responsive_table import ListingColumn, listing
 from dejavu_client.poller.summary import HorizonSummary, Summary
 from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_common.rich_console import Console, titled_panel
 
 Record = Mapping[Horizon.ValueType, Scorecard]
 
@@ -63,7 +63,7 @@ def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
     if scorecard.games < FEW_GAMES:
         few = "one game" if scorecard.games == 1 else f"{scorecard.games} games"
         parts += ["", Text(f"Only {few}: too few to judge.", style="yellow")]
-    console.print(Panel(Group(*parts), title=f"scorecard · {_scope(scope)}", title_align="left", expand=False))
+    console.print(titled_panel(Group(*parts), f"scorecard · {_scope(scope)}"))
 
 
 def print_leaderboard(board: GetLeaderboardResponse, scope: ScoreFilter) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +18,7 @@ from dejavu.v1.operations_service_pb2 import (
 )
 from dejavu_client.formatting import horizon_label, percent, pluralize, seconds_text
 from dejavu_client.output.responsive_table import Cells, ResponsiveColumn, ResponsiveTable
+from dejavu_common.rich_console import Console
 
 _METHODS: Final = (
     ResponsiveColumn("method", "left", 9, width=18),

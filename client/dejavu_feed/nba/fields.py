@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 from dejavu_feed.errors import MalformedFeed
 from dejavu_feed.pattern import period_seconds
 
 T = TypeVar("T")
+
+MAX_PERIOD: Final = 24
+"""Last period that a game can have: as many overtimes as an outcome may report. The most ever was six."""
 
 _CLOCK = re.compile(r"PT(?:([0-9]{1,2})M)?([0-9]{1,2}(?:\.[0-9]+)?)S", re.ASCII)
 
@@ -32,6 +35,18 @@ def required(record: object, key: str, kind: type[T], where: str) -> T:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise MalformedFeed(f"{where}.{key} is {brief(value)}, expected {kind.__name__}")
     return value
+
+
+def required_list(record: object, key: str, where: str, most: int) -> list[Any]:
+    """Returns a required list of at most so many elements.
+
+    Raises:
+        MalformedFeed: as `required`, and if the list is longer.
+    """
+    values: list[Any] = required(record, key, list, where)
+    if len(values) > most:
+        raise MalformedFeed(f"{where}.{key} has {len(values)} elements, expected at most {most}")
+    return values
 
 
 def optional_text(record: object, key: str) -> str:
@@ -69,7 +84,7 @@ def game_clock(record: object, where: str) -> tuple[int, float]:
     period = required(record, "period", int, where)
     text = required(record, "clock", str, where)
     clock = clock_seconds(text)
-    if period < 1 or clock is None or clock > period_seconds(period):
+    if not 1 <= period <= MAX_PERIOD or clock is None or clock > period_seconds(period):
         raise MalformedFeed(f"{where} is at {text[:20]!r} of period {period}, which is not a valid game clock")
     return period, clock
 

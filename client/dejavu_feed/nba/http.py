@@ -6,25 +6,24 @@ nba_api itself uses one session per process, and its responses hide status and h
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import urljoin, urlsplit
 
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
+from dejavu_feed.nba.fields import brief
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # comes with nba_api
     import requests
+
+    from dejavu_feed.nba.session import FeedSession
 
 _CHUNK: Final = 65_536
 """Maximum bytes per read; a read returns available data without waiting for more."""
 
-MAX_PAGE: Final = 32 * 1024 * 1024
-"""Most bytes of a page, decompressed: the largest, the plays of a game, has less than one in a hundred of them."""
-
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-"""Hosts that are never reached through a proxy."""
+MAX_PAGE: Final = 8 * 1024 * 1024
+"""Most bytes of a page, decompressed: the largest, the games of a season, has less than a tenth of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +48,13 @@ class HttpPage:
 
 
 class BoundedReader:
-    """Reads a page within a total of `seconds`.
-
-    The timeout of requests only limits the wait for each chunk, so a slowly dripping page would never end.
+    """Reads a page of a largest size within a total of `seconds`.
 
     Attributes:
         page: the last page read completely; None before the first.
     """
 
-    def __init__(self, session: requests.Session, seconds: float) -> None:
+    def __init__(self, session: FeedSession, seconds: float) -> None:
         self._session = session
         self._seconds = seconds
         self.page: HttpPage | None = None
@@ -68,21 +65,43 @@ class BoundedReader:
         Raises:
             requests.RequestException, urllib3.exceptions.HTTPError: if requests or urllib3 fail.
             TimeoutError: if the page is not complete in time.
-            FeedUnavailable: if it is larger than MAX_PAGE.
+            FeedUnavailable: if it is larger than MAX_PAGE, or a redirect leads to another server.
         """
-        deadline = time.monotonic() + self._seconds
-        body = bytearray()
-        with self._session.get(url, stream=True, **options) as response:
-            while chunk := response.raw.read1(_CHUNK, decode_content=True):
-                body += chunk
-                if len(body) > MAX_PAGE:
-                    raise FeedUnavailable(f"an answer of more than {MAX_PAGE} bytes")
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"no whole answer within {self._seconds:g} s")
-            # JSON is UTF-8 regardless of the headers.
-            text = body.decode("utf-8", errors="replace")
-            self.page = HttpPage(text, response.status_code, response.url, response.headers)
+        with self._session.limited(self._seconds):
+            self.page = self._follow(url, options)
         return self.page
+
+    def _follow(self, url: str, options: dict[str, Any]) -> HttpPage:
+        for _ in range(self._session.max_redirects + 1):
+            with self._session.get(url, stream=True, **options) as response:
+                if not response.is_redirect:
+                    return _page(response)
+                target = urljoin(url, response.headers["Location"])
+            if _server(target) not in {_server(url), _server(url)._replace(scheme="https")}:
+                raise FeedUnavailable(f"a redirect to another server, {brief(target)}")
+            url, options = target, {**options, "params": None}
+        raise FeedUnavailable("too many redirects")
+
+
+class _Server(NamedTuple):
+    scheme: str
+    host: str | None
+    port: int | None
+
+
+def _server(url: str) -> _Server:
+    parts = urlsplit(url)
+    return _Server(parts.scheme, parts.hostname, parts.port)
+
+
+def _page(response: requests.Response) -> HttpPage:
+    body = bytearray()
+    while chunk := response.raw.read1(_CHUNK, decode_content=True):
+        body += chunk
+        if len(body) > MAX_PAGE:
+            raise FeedUnavailable(f"an answer of more than {MAX_PAGE} bytes")
+    # JSON is UTF-8 regardless of the headers.
+    return HttpPage(body.decode("utf-8", errors="replace"), response.status_code, response.url, response.headers)
 
 
 def host_of(url: str, example: str) -> str:
@@ -98,7 +117,7 @@ def host_of(url: str, example: str) -> str:
 
 
 def read_page(
-    http: Any, session: requests.Session, endpoint: str, parameters: Mapping[str, Any], timeout: float, limit: float
+    http: Any, session: FeedSession, endpoint: str, parameters: Mapping[str, Any], timeout: float, limit: float
 ) -> HttpPage:
     """Sends exactly one GET through nba_api and reads the page, of any status.
 
@@ -108,7 +127,7 @@ def read_page(
         endpoint: path of the endpoint below the base URL.
         parameters: the query.
         timeout: seconds to wait for a connection, and for each chunk of the page.
-        limit: seconds that the whole page may take, plus up to `timeout`.
+        limit: seconds that the whole page may take.
 
     Raises:
         FeedUnavailable: if no whole page is received.
@@ -131,7 +150,7 @@ def read_page(
     except requests.ConnectionError as error:
         raise FeedUnavailable(f"no connection to {urlsplit(http.base_url).netloc}") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-        # A redirect to an invalid URL raises a ValueError.
+        # An invalid URL, as of a redirect, raises a ValueError.
         raise FeedUnavailable(f"no whole answer: {type(error).__name__}") from error
     assert reader.page is not None  # noqa: S101 - a successful request has read its page
     return reader.page

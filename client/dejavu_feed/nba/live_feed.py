@@ -13,11 +13,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable
-from dejavu_feed.nba.http import LOOPBACK, host_of, read_page
+from dejavu_feed.nba.http import host_of, read_page
 from dejavu_feed.nba.live_payloads import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 
-if TYPE_CHECKING:
-    import requests
+if TYPE_CHECKING:  # comes with nba_api
+    from dejavu_feed.nba.session import FeedSession
 
 NBA_URL: Final = "https://cdn.nba.com"
 LIVE_PATH: Final = "/static/json/liveData/"
@@ -47,7 +47,7 @@ class NbaFeed:
     Args:
         url: scheme, host and port of the feed.
         timeout: seconds to wait for a connection, and for each chunk of a response.
-        limit: seconds that a whole response may take, plus up to `timeout`.
+        limit: seconds that a whole response may take.
 
     Raises:
         ValueError: if the URL is not http or https.
@@ -55,7 +55,7 @@ class NbaFeed:
     """
 
     def __init__(self, url: str = NBA_URL, *, timeout: float = 5.0, limit: float = 15.0) -> None:
-        host = host_of(url, NBA_URL)
+        self._host = host_of(url, NBA_URL)
         try:
             from nba_api.live.nba.endpoints import boxscore, playbyplay, scoreboard  # noqa: PLC0415 - pulls in pandas
         except ImportError as error:
@@ -68,8 +68,7 @@ class NbaFeed:
         self._base_url = url.rstrip("/") + LIVE_PATH + "{endpoint}"
         self._timeout = timeout
         self._limit = limit
-        self._through_proxy = host not in LOOPBACK
-        self._idle: list[requests.Session] = []
+        self._idle: list[FeedSession] = []
         self._closed = False
         self._lock = threading.Lock()
 
@@ -129,17 +128,16 @@ class NbaFeed:
             raise type(error)(f"{path}: {error}") from error
 
     @contextmanager
-    def _session(self) -> Iterator[requests.Session]:
+    def _session(self) -> Iterator[FeedSession]:
         """Yields a session for one read, an idle one if available: sessions of requests are not thread-safe."""
-        import requests  # noqa: PLC0415 - comes with nba_api
+        from dejavu_feed.nba.session import FeedSession  # noqa: PLC0415 - comes with nba_api
 
         with self._lock:
             if self._closed:
                 raise FeedUnavailable("the feed is closed")
             session = self._idle.pop() if self._idle else None
         if session is None:
-            session = requests.Session()
-            session.trust_env = self._through_proxy
+            session = FeedSession(self._host)
         try:
             yield session
         finally:

@@ -10,13 +10,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import IntEnum
+from typing import Final
 
 from dejavu_common.game_day import game_day
 from dejavu_feed.errors import MalformedFeed
 from dejavu_feed.game_ids import is_game_id
-from dejavu_feed.nba.fields import clock_seconds, game_clock, optional_text, points, required
+from dejavu_feed.nba.fields import (
+    MAX_PERIOD,
+    brief,
+    clock_seconds,
+    game_clock,
+    optional_text,
+    points,
+    required,
+    required_list,
+)
 from dejavu_feed.pattern import Score, elapsed_seconds
 from dejavu_feed.teams import team_code
+
+MAX_GAMES: Final = 100
+"""Most games of a scoreboard; a full evening has 15."""
+
+MAX_PLAYS: Final = 2_000
+"""Most plays of a game; one with four overtimes has fewer than half of them."""
+
+
+MAX_TEXT: Final = 40
+"""Most characters of a text that is shown."""
 
 
 class GameStatus(IntEnum):
@@ -114,17 +134,17 @@ def read_scoreboard(payload: object) -> Scoreboard:
     """Parses a scoreboard payload. A game that cannot be parsed becomes a fault; the other games are still returned.
 
     Raises:
-        MalformedFeed: if the payload is not a scoreboard.
+        MalformedFeed: if the payload is not a scoreboard, or has more than MAX_GAMES games.
     """
     board = required(payload, "scoreboard", dict, "payload")
     games: list[GameState] = []
     faults: list[MalformedFeed] = []
-    for index, entry in enumerate(required(board, "games", list, "scoreboard")):
+    for index, entry in enumerate(required_list(board, "games", "scoreboard", MAX_GAMES)):
         try:
             games.append(_game_state(entry, f"games[{index}]"))
         except MalformedFeed as fault:
             faults.append(fault)
-    return Scoreboard(date=optional_text(board, "gameDate"), games=tuple(games), faults=tuple(faults))
+    return Scoreboard(date=optional_text(board, "gameDate")[:MAX_TEXT], games=tuple(games), faults=tuple(faults))
 
 
 def read_boxscore(payload: object, game_id: str) -> GameState:
@@ -145,15 +165,15 @@ def read_plays(payload: object, game_id: str) -> tuple[Play, ...]:
     If a play is listed twice, the last edited version is used.
 
     Raises:
-        MalformedFeed: if the payload is not the play-by-play of this game, or a play lacks its order, clock or score.
-            Patterns are never guessed from the remaining plays.
+        MalformedFeed: if the payload is not the play-by-play of this game, has more than MAX_PLAYS plays, or a play
+            lacks its order, clock or score. Patterns are never guessed from the remaining plays.
     """
     game = required(payload, "game", dict, "payload")
     received = required(game, "gameId", str, "game")
     if received != game_id:
         raise MalformedFeed(f"requested the plays of {game_id}, received those of {received[:20]!r}")
     plays: dict[tuple[int, object], Play] = {}
-    for index, action in enumerate(required(game, "actions", list, "game")):
+    for index, action in enumerate(required_list(game, "actions", "game", MAX_PLAYS)):
         play = _play(action, f"actions[{index}]")
         number = action.get("actionNumber")
         key = (play.order, number if isinstance(number, int) else None)
@@ -177,19 +197,22 @@ def _game_state(record: object, where: str) -> GameState:
     number = required(record, "gameStatus", int, where)
     if number not in tuple(GameStatus):
         raise MalformedFeed(f"{where}.gameStatus is {number}, expected 1, 2 or 3")
+    period = required(record, "period", int, where)
+    if not 0 <= period <= MAX_PERIOD:
+        raise MalformedFeed(f"{where}.period is {brief(period)}, expected 0 to {MAX_PERIOD}")
     return GameState(
         game_id=game_id,
         home=_team(home, f"{where}.homeTeam"),
         away=_team(away, f"{where}.awayTeam"),
         status=GameStatus(number),
-        period=required(record, "period", int, where),
+        period=period,
         clock=clock_seconds(optional_text(record, "gameClock")),
         home_score=points(home, "score", f"{where}.homeTeam"),
         away_score=points(away, "score", f"{where}.awayTeam"),
         home_periods=_period_scores(home, f"{where}.homeTeam"),
         away_periods=_period_scores(away, f"{where}.awayTeam"),
         tip_off=_time(optional_text(record, "gameTimeUTC")),
-        text=optional_text(record, "gameStatusText").strip(),
+        text=optional_text(record, "gameStatusText").strip()[:MAX_TEXT],
         code_date=_code_date(optional_text(record, "gameCode")),
     )
 
@@ -223,6 +246,8 @@ def _team(record: Mapping[str, object], where: str) -> str:
     try:
         return team_code(code)
     except ValueError:
+        if len(code) > MAX_TEXT:
+            raise MalformedFeed(f"{where}.teamTricode is {brief(code)}, expected a code") from None
         return code.strip().upper()
 
 

@@ -8,13 +8,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from dejavu_feed.errors import FeedNotInstalled, FeedUnavailable
-from dejavu_feed.nba.http import LOOPBACK, host_of, read_page
-
-if TYPE_CHECKING:
-    import requests
+from dejavu_feed.nba.http import host_of, read_page
 
 STATS_URL: Final = "https://stats.nba.com"
 STATS_PATH: Final = "/stats/"
@@ -54,7 +51,7 @@ class NbaStats:
     Args:
         url: scheme, host and port; None uses nba_api's default.
         timeout: seconds to wait for a connection, and for each chunk of a response.
-        limit: seconds that a whole response may take, plus up to `timeout`.
+        limit: seconds that a whole response may take.
 
     Raises:
         ValueError: if the URL is not http or https.
@@ -63,8 +60,9 @@ class NbaStats:
 
     def __init__(self, url: str | None = None, *, timeout: float = 20.0, limit: float = 60.0) -> None:
         try:
-            import requests  # noqa: PLC0415 - comes with nba_api
             from nba_api.stats.library.http import NBAStatsHTTP  # noqa: PLC0415 - pulls in pandas
+
+            from dejavu_feed.nba.session import FeedSession  # noqa: PLC0415 - needs requests, which comes with it
         except ImportError as error:
             raise FeedNotInstalled(
                 f"{error.name} is missing; games are fetched with the extra trainer:"
@@ -75,10 +73,9 @@ class NbaStats:
         host = host_of(STATS_URL if url is None else url, STATS_URL)
         self._timeout = timeout
         self._limit = limit
-        self._session: requests.Session = requests.Session()
+        self._session = FeedSession(host)
         # Send exactly one request per call, because callers count requests.
         self._session.max_redirects = 0
-        self._session.trust_env = host not in LOOPBACK
 
     def __enter__(self) -> Self:
         return self

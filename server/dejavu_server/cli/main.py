@@ -6,10 +6,13 @@ import gc
 import os
 import sys
 
+from dejavu_common.shown_text import escape_output
+
 
 def main() -> None:
     """Runs the command."""
     open_standard_files()
+    escape_output()
     # pydantic would read the metadata of all installed packages to look for its plugins, here and in each worker.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.disable()  # what imports create stays: collecting garbage would take a tenth of their time

@@ -18,6 +18,7 @@ import typer
 
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import day_start
+from dejavu_common.shown_text import unescaped
 from dejavu_server.cli.ledger import Json, Ledger, SigningKey, app, exit_on_ledger_error
 from dejavu_server.settings import default_ledger
 
@@ -243,7 +244,8 @@ class Meter:
         self._next, self._step = now + _REPORT_SECONDS, progress.step
         far = f" {progress.sequence:,} of {progress.head:,}" if progress.head else ""
         if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{progress.step}{far}" if progress.step != "done" else "\r\x1b[K")
-            sys.stderr.flush()
+            terminal = unescaped(sys.stderr)
+            terminal.write(f"\r\x1b[K{progress.step}{far}" if progress.step != "done" else "\r\x1b[K")
+            terminal.flush()
         elif progress.step != "done":
             typer.echo(f"{progress.step}{far}", err=True)

@@ -13,6 +13,8 @@ from typing import TextIO, cast
 import structlog
 from structlog.typing import Processor
 
+from dejavu_common.shown_text import escape_output, unescaped, visible_fields
+
 
 def configure(level: str, log_format: str, **bound: str | int) -> None:
     """Configures logging for the whole process.
@@ -22,7 +24,9 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
         log_format: json, console, or auto: console if standard error is a terminal, otherwise json.
         bound: fields added to every log line of this process.
     """
+    escape_output()
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    colored = not as_json and sys.stderr.isatty()  # by escape sequences, of which its fields get none
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -37,17 +41,19 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
         ]
         if as_json
         else [
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+            structlog.processors.format_exc_info,
+            visible_fields,
+            structlog.dev.ConsoleRenderer(colors=colored, exception_formatter=structlog.dev.plain_traceback),
         ]
     )
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _StandardError())),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _StandardError(colored))),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(unescaped(sys.stderr) if colored else sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
@@ -63,9 +69,12 @@ def configure(level: str, log_format: str, **bound: str | int) -> None:
 class _StandardError:
     """Standard error that ignores write errors: a closed terminal or full disk must not make a call fail."""
 
+    def __init__(self, colored: bool) -> None:
+        self._colored = colored
+
     def write(self, text: str) -> None:
         with contextlib.suppress(OSError):
-            sys.stderr.write(text)
+            (unescaped(sys.stderr) if self._colored else sys.stderr).write(text)
 
     def flush(self) -> None:
         with contextlib.suppress(OSError):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 
-from rich.console import Console
-
 from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, Scorecard
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.output.demo import print_results
 from dejavu_client.poller.summary import HorizonSummary, Summary
+from dejavu_common.rich_console import Console
 
 CARD = Scorecard(
     games=8,

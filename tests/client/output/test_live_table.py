@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rich.console import Console
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client import FINAL, HALFTIME
@@ -29,6 +28,7 @@ from dejavu_client.poller.events import (
 from dejavu_client.poller.summary import HorizonSummary, summarize
 from dejavu_client.poller.watched_game import WatchedGame, watched_horizons
 from dejavu_client.transport.statistics import percentile
+from dejavu_common.rich_console import Console
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 
 NOW = datetime(2026, 1, 15, 1, 0, tzinfo=UTC)

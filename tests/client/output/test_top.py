@@ -7,10 +7,10 @@ import itertools
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from rich.console import Console
 
 from dejavu_client.output.server_metrics import NoServerMetrics, Scrape, ScrapeInterval, summary
 from dejavu_client.output.top import server_view
+from dejavu_common.rich_console import Console
 from dejavu_server.observability.metrics import Metrics
 
 PREDICT = "/dejavu.v1.PredictionService/Predict"

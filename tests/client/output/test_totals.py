@@ -6,7 +6,6 @@ import io
 from datetime import UTC, datetime
 
 import pytest
-from rich.console import Console
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, Forecast, TotalForecast
 from dejavu.v1.record_pb2 import Outcome, RecordedPrediction, Settlement, TotalSettlement
@@ -21,6 +20,7 @@ from dejavu_client.output.record import print_prediction, print_report
 from dejavu_client.poller.events import Prediction
 from dejavu_client.poller.summary import summarize
 from dejavu_client.poller.watched_game import WatchedGame, watched_horizons
+from dejavu_common.rich_console import Console
 from dejavu_feed.nba.live_payloads import GameState, GameStatus
 
 NOW = datetime(2026, 1, 15, 1, 0, tzinfo=UTC)

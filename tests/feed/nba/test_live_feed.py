@@ -6,11 +6,9 @@ import json
 import random
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -168,93 +166,6 @@ def test_a_feed_that_does_not_answer_in_time_is_unavailable(source: FaultyReplay
         with pytest.raises(FeedUnavailable, match=r"no answer within 0\.05 s"):
             feed.scoreboard()
         release.set()
-
-
-class Dripping(ThreadingHTTPServer):
-    """Server that sends a GET's body byte by byte every 20 ms until it is closed. Responds normally if `whole` is set.
-
-    Attributes:
-        connections: number of connections accepted.
-    """
-
-    def __init__(self, *, chunked: bool = False) -> None:
-        self.connections = 0
-        self.whole = threading.Event()
-        self.chunked = chunked
-        self._ended = threading.Event()
-        super().__init__(("127.0.0.1", 0), _Drip)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self.connections += 1
-        super().process_request(request, client_address)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignores errors: clients are expected to disconnect."""
-
-    def pause(self) -> bool:
-        """Waits until the next byte is due. Returns False when the server ends."""
-        return not self._ended.wait(0.02)
-
-    def end(self) -> None:
-        self._ended.set()
-        self.shutdown()
-        self.server_close()
-
-
-class _Drip(BaseHTTPRequestHandler):
-    server: Dripping
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        text = b'{"scoreboard": {"games": []}}'
-        self.send_response(200)
-        if self.server.whole.is_set():
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-            return
-        self.send_header(*(("Transfer-Encoding", "chunked") if self.server.chunked else ("Content-Length", "1000000")))
-        self.end_headers()
-        while self.server.pause():
-            self.wfile.write(b"1\r\n \r\n" if self.server.chunked else b" ")
-
-    def log_message(self, *_: object) -> None:
-        """Logs nothing."""
-
-
-@contextmanager
-def dripping(*, chunked: bool = False) -> Iterator[Dripping]:
-    server = Dripping(chunked=chunked)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.end()
-        thread.join()
-
-
-@pytest.mark.parametrize("chunked", [False, True])
-def test_an_answer_that_drips_is_given_up_in_time_and_the_next_one_is_read(chunked: bool) -> None:
-    with dripping(chunked=chunked) as server, NbaFeed(server.url, timeout=5.0, limit=0.2) as feed:
-        start = time.monotonic()
-        with pytest.raises(FeedUnavailable, match=r"no whole answer within 0\.2 s"):
-            feed.scoreboard()
-        assert time.monotonic() - start < 5.0
-        server.whole.set()
-        assert feed.scoreboard().games == ()
-
-
-def test_a_connection_is_used_again() -> None:
-    with dripping() as server, NbaFeed(server.url) as feed:
-        server.whole.set()
-        for _ in range(3):
-            feed.scoreboard()
-        assert server.connections == 1
 
 
 def test_closing_does_not_wait_for_a_read_under_way_and_lets_none_begin(source: FaultyReplay) -> None:

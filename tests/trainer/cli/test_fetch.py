@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 from tests.support.fakes.stats_service import StatsStandIn, season_of_games, status
 from tests.support.harness.documents import ROOT
 from tests.support.harness.fetch import AT_ONCE, rows_of, truth
 
+from dejavu_common.rich_console import Console
 from dejavu_trainer.cli import fetch
 from dejavu_trainer.cli.fetch import FetchDisplay
 from dejavu_trainer.cli.main import main

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rich.console import Console
 from tests.support.builders.folds import RUN, walk_fold
 
+from dejavu_common.rich_console import Console
 from dejavu_models.live_ratings import KNOWN_GAMES
 from dejavu_models.types import CASES
 from dejavu_models.uncertainty.adaptive import radius_of_alpha

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 from tests.support.builders.bundles import (
     SEASON_GAMES,
     bundle_of_two_seasons,
@@ -20,6 +19,7 @@ from tests.support.builders.bundles import (
 )
 from tests.support.builders.made_once import made_once
 
+from dejavu_common.rich_console import Console
 from dejavu_models.manifest import LineageRecord
 from dejavu_models.registry.bundle import read_manifest
 from dejavu_models.registry.store.store import ModelStore

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
+from dejavu_common.rich_console import Console
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.data.games import DataError
@@ -181,7 +181,7 @@ class Bars:
 
     def __init__(self, console: Console, description: str, *columns: ProgressColumn, **options: Any) -> None:
         self._bars = RichProgress(
-            TextColumn(description),
+            TextColumn(description, markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

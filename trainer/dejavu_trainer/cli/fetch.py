@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import TaskID, TextColumn, TimeRemainingColumn
 
+from dejavu_common.rich_console import Console
 from dejavu_feed.errors import FeedError
 from dejavu_feed.nba.stats_service import NbaStats, Stats
 from dejavu_trainer.cli.app import Bars, Json, app, exit_on_error, parsed, print_json
@@ -36,7 +35,7 @@ class FetchDisplay(Bars):
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
         self._plain = not self._console.is_terminal
-        more = TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[status]}")
+        more = TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[status]}", markup=False)
         super().__init__(self._console, "{task.description}", *more, speed_estimate_period=_ESTIMATE_WINDOW)
         self._task: TaskID | None = None
         self._games = self._cached = self._done = 0
@@ -67,11 +66,11 @@ class FetchDisplay(Bars):
         if self._plain or self._task is None:
             self.say(text)
         else:
-            self._bars.update(self._task, status=escape(text))
+            self._bars.update(self._task, status=text)
 
     def say(self, text: str) -> None:
         """Prints a line above the bars."""
-        self._console.print(escape(text), highlight=False, soft_wrap=True)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
 
 def _duration(seconds: float) -> str:

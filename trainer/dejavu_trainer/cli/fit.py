@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from dejavu_common.rich_console import Console
 from dejavu_trainer.cli.app import (
     Data,
     Json,

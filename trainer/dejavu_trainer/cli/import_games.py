@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from dejavu_common.rich_console import Console
 from dejavu_trainer.cli.app import Json, Overwrite, Season, app, check_free, exit_on_error, print_json
 from dejavu_trainer.data.game_list import read_game_list
 from dejavu_trainer.data.games import DataError, count_games

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from dejavu_common.shown_text import escape_output
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command given by the arguments (by default those of the process) and exits with its exit code.
@@ -12,6 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: always. 0: success; 1: refused or failed, reason on stderr; 2: usage error; 130: interrupted.
     """
+    escape_output()
     try:
         # Imported late: the commands need numpy and pyarrow, which are not in the base installation.
         from dejavu_trainer.cli import (  # noqa: F401 - registers the commands

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from dejavu_common.rich_console import Console
 from dejavu_trainer.cli.app import Json, app, exit_on_error, print_json
 from dejavu_trainer.reports.ratings import print_refresh, refresh_document
 

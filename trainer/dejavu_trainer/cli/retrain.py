@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
+from dejavu_common.rich_console import Console
 from dejavu_trainer.cli.app import (
     Json,
     ProgressBars,

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dejavu_common.shown_text import spreadsheet_cell
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
 from dejavu_feed.game_ids import season_of
 from dejavu_feed.nba.stats_payloads import ListedGame, ScoreTimeline, read_game_log, read_score_timeline
@@ -310,7 +311,8 @@ class _Season:
         listing = missing_path(self.out, self.season)
         if missing:
             with write_part(listing, self.parts) as part, part.open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerows([MissingGame._fields, *missing])
+                rows = ([spreadsheet_cell(str(value)) for value in game] for game in missing)
+                csv.writer(file, lineterminator="\n").writerows([MissingGame._fields, *rows])
         else:
             listing.unlink(missing_ok=True)
         return path

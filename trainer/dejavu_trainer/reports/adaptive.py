@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.text import Text
 
+from dejavu_common.rich_console import Console
 from dejavu_trainer.evaluation.adaptive_study import ARMS, MIN_MONTH_GAMES, RATINGS, STATIC, ReplayedFold
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 from dejavu_trainer.reports.cells import Table

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dejavu_common.rich_console import Console
 from dejavu_feed.pattern import QUARTER_MINUTES
 from dejavu_models.types import HORIZONS
 from dejavu_trainer.data.games import ranges

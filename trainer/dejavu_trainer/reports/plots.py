@@ -34,6 +34,7 @@ COLOURS: Final = {
 
 STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a $ in a name is no formula
     "font.family": "sans-serif",
     "font.size": 9.5,
     "axes.spines.top": False,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from dejavu_common.rich_console import Console
 from dejavu_trainer.refresh import Refresh
 
 

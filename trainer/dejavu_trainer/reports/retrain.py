@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dejavu_common.rich_console import Console
 from dejavu_trainer.data.games import ranges
 
 if TYPE_CHECKING:  # scipy, which reports do not need, takes seconds to load

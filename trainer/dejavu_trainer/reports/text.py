@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich import box
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from dejavu_common.rich_console import Console
 from dejavu_trainer.evaluation.result import BacktestResult, RunProvenance
 from dejavu_trainer.reports.cells import Table
 from dejavu_trainer.reports.tables import check_lists, checks_table, tables

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC
 from typing import Final
 
-from rich.console import Console
-
 from dejavu.v1 import model_change_pb2 as change_pb
 from dejavu.v1 import model_service_pb2 as pb
 from dejavu_client.formatting import percent, pluralize, signed
 from dejavu_client.output.responsive_table import ListingColumn, listing
+from dejavu_common.rich_console import Console
 
 _DONE: Final = {
     change_pb.MODEL_ACTION_REGISTER: "registered",
@@ -62,7 +61,7 @@ def print_history(answer: pb.ListModelChangesResponse) -> None:
 
 def print_line(text: str) -> None:
     """Prints a line as it is."""
-    Console().print(text, highlight=False, markup=False)
+    Console().print(text, highlight=False)
 
 
 def _done(change: change_pb.ModelChange) -> str:

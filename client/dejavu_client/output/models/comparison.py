@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from dejavu.v1 import model_comparison_pb2 as pb
 from dejavu_client.formatting import percent, pluralize, signed
+from dejavu_common.rich_console import Console, titled_panel
 
 THRESHOLD: Final = 20.0
 """E-value at which a statement is shown, with an error rate of at most 1 in 20 over all looks."""
@@ -40,7 +40,7 @@ def print_comparison(comparison: pb.ModelComparison) -> None:
     if any(len(score.path) > 1 for score in (comparison.crps, comparison.brier)):
         parts.append(Text(f"{_NOT_WORSE} it is not worse by the margin   {_WORSE} it is worse", style="dim"))
     parts += ["", _decision(comparison)]
-    Console().print(Panel(Group(*parts), title=title, title_align="left", expand=False))
+    Console().print(titled_panel(Group(*parts), title))
 
 
 def _scores(comparison: pb.ModelComparison) -> Table:

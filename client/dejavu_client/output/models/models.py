@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC
 from typing import Final
 
-from rich.console import Console, Group
-from rich.panel import Panel
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +22,7 @@ from dejavu.v1.model_service_pb2 import (
 from dejavu_client.formatting import enum_word, horizon_label, percent, pluralize
 from dejavu_client.output.forecast import print_warnings, ratings_text
 from dejavu_client.output.responsive_table import ListingColumn, listing, name_value_rows
+from dejavu_common.rich_console import Console, titled_panel
 
 
 def stage_word(stage: ModelStage.ValueType) -> str:
@@ -49,7 +49,7 @@ def print_model_with_replicas(answer: GetModelResponse) -> None:
     for replica in answer.replicas:
         if replica.error:
             where = f"{replica.server}, worker {replica.worker}"
-            console.print(f"{where} cannot load it: {replica.error}", style="red", highlight=False, markup=False)
+            console.print(f"{where} cannot load it: {replica.error}", style="red", highlight=False)
 
 
 def print_lineage(models: Sequence[Model]) -> None:
@@ -64,7 +64,7 @@ def print_lineage(models: Sequence[Model]) -> None:
     parent = models[-1].lineage.parent_version if models else ""
     if parent and parent not in {model.version for model in models}:
         rows.add_row(parent, "not registered here")
-    Console().print(Panel(rows, title="lineage", title_align="left", expand=False))
+    Console().print(titled_panel(rows, "lineage"))
 
 
 def _origin(lineage: ModelLineage) -> list[tuple[str, str]]:
@@ -124,7 +124,7 @@ def _print_model(model: Model) -> None:
     name = " · ".join([model.version, *model.aliases, *(["active"] if model.active else [])])
     parts = Group(rows, "", measured) if model.metrics else rows
     console = Console()
-    console.print(Panel(parts, title=name, title_align="left", expand=False))
+    console.print(titled_panel(parts, name))
     print_warnings(console, model.warnings)
 
 

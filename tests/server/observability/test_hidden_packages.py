@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from dejavu_common.imports import hidden
+from dejavu_server import hidden
 
 
 def test_what_is_hidden_cannot_be_imported_until_the_block_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,54 @@
+"""rich's console and panel for texts from outside: without markup, and with unseen characters escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO, Any
+
+import rich.console
+from rich.console import ConsoleOptions, RenderableType
+from rich.panel import Panel
+from rich.segment import Segment
+from rich.text import Text
+
+from dejavu_common.shown_text import unescaped, visible
+
+
+class Console(rich.console.Console):  # noqa: TID251
+    """A console that prints texts as they are: `[bold]` and `:smile:` mean nothing, control characters are `visible`.
+
+    Args:
+        stderr: whether to print on standard error.
+        options: further options of rich.console.Console.
+    """
+
+    def __init__(self, *, stderr: bool = False, **options: Any) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, **options)
+
+    @property
+    def file(self) -> IO[str]:
+        """The file that it writes to: its own escape sequences must reach the terminal."""
+        return unescaped(super().file)
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Returns a text to print. Escaped here already, so that tables measure what they show."""
+        return super().render_str(visible(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Renders whatever is printed; only rich's own control codes are left as they are."""
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else visible(segment.text)
+            yield segment if text == segment.text else Segment(text, segment.style)
+
+    def on_broken_pipe(self) -> None:
+        """Raises the BrokenPipeError that rich is handling, which the program handles; rich would exit with 1."""
+        raise  # noqa: PLE0704
+
+
+def titled_panel(content: RenderableType, title: str) -> Panel:
+    """Returns a panel as wide as its content. rich would read a title of plain text as markup."""
+    return Panel(content, title=Text(visible(title, line=True)), title_align="left", expand=False)

@@ -1,0 +1,98 @@
+"""Texts from outside, as terminals and spreadsheets may get them: shown, without any effect there.
+
+A name, a reason, an error message or a status text may have been chosen by an attacker. A terminal would obey its
+escape sequences, bidirectional controls would let it read as something else, and a spreadsheet would run a formula.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, MutableMapping
+from typing import IO, Any, Final
+
+_UNSEEN: Final = re.compile(
+    "["
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 except tab and line feed, DEL, C1
+    "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0"  # invisible, ALM
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"  # zero-width, separators of lines, bidirectional
+    "\ufe00-\ufe0f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"  # variation selectors, tags
+    "\ud800-\udfff"  # lone surrogates: bytes of an argument or a file name that are not UTF-8
+    "]"
+)
+"""Characters that act on a terminal or cannot be seen: the categories Cc, Cf, Cs, Zl and Zp of Unicode, and the rest of
+its Default_Ignorable_Code_Point."""
+
+_BREAKS: Final = re.compile("[\t\n]")
+
+_FORMULA: Final = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""First characters with which a spreadsheet takes a cell for a formula (OWASP, CSV injection)."""
+
+
+def visible(text: str, *, line: bool = False) -> str:
+    r"""Returns a text with the characters that act on a terminal or cannot be seen as escapes, such as \u001b.
+
+    The escapes are those of JSON: a JSON document stays one, and of the same values.
+
+    Args:
+        text: the text.
+        line: whether tabs and line feeds are escaped too, so that it stays one line.
+    """
+    text = _UNSEEN.sub(_escape, text)
+    return _BREAKS.sub(_escape, text) if line else text
+
+
+def _escape(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    if number < 0x10000:
+        return f"\\u{number:04x}"
+    return f"\\u{0xD7C0 + (number >> 10):04x}\\u{0xDC00 + (number & 0x3FF):04x}"
+
+
+def visible_fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Makes the fields of a log record `visible`: a processor of structlog, to go before its renderer for people."""
+    for name, value in event.items():
+        if value is not None and not isinstance(value, bool | int | float):
+            text = value if isinstance(value, str) else repr(value)
+            event[name] = visible(text, line=name not in {"exception", "stack"})
+    return event
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Returns a text as a cell of a spreadsheet: with a ' before it, if a spreadsheet would run it as a formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def escape_output() -> None:
+    """Makes all that this process writes to standard output and standard error `visible`.
+
+    What is meant to act on the terminal, such as colors, is written to the streams that `unescaped` returns.
+    """
+    sys.stdout, sys.stderr = _escaped(sys.stdout), _escaped(sys.stderr)
+
+
+def unescaped(stream: IO[str]) -> IO[str]:
+    """Returns the stream behind one of `escape_output`; any other stream as it is."""
+    return stream.stream if isinstance(stream, _EscapedStream) else stream
+
+
+def _escaped(stream: Any) -> Any:
+    return stream if stream is None or isinstance(stream, _EscapedStream) else _EscapedStream(stream)
+
+
+class _EscapedStream:
+    """A text stream whose texts are `visible`; in all else the stream behind it."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        self.stream.write(visible(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)

@@ -1,0 +1,94 @@
+"""Names of files, and texts that are logged, in the output of every program: seen, and without effect on a terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HOSTILE = "\x1b]0;owned\x07\x9b2J\u202e\u200b\x7f\r"
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def run(*command: str) -> str:
+    ended = subprocess.run([sys.executable, *command], capture_output=True, encoding="utf-8", check=False, timeout=60)
+    assert "Traceback" not in ended.stderr.removeprefix("{")
+    return ended.stdout + ended.stderr
+
+
+PROGRAMS = {
+    "dejavu": ("-m", "dejavu_client.cli", f"x{HOSTILE}"),
+    "dejavu-server": ("-m", "dejavu_server", f"x{HOSTILE}"),
+    "dejavu-server's tokens": ("-m", "dejavu_server", "token", "list", "--tokens", f"/nowhere/{HOSTILE}"),
+    "dejavu-server's ledger": ("-m", "dejavu_server", "ledger", "verify", "--ledger", f"sqlite:////nowhere/{HOSTILE}"),
+    "dejavu-trainer": ("-m", "dejavu_trainer", "fetch", "--seasons", HOSTILE, "--out", "/nowhere"),
+    "dejavu-trainer's files": (
+        *("-m", "dejavu_trainer", "import", f"/nowhere/{HOSTILE}.csv"),
+        *("--season", "2024", "--out", "/nowhere"),
+    ),
+    "dejavu-dashboard": ("-m", "dejavu_gateway", f"x{HOSTILE}"),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_an_argument_does_nothing_to_the_terminal(program: str) -> None:
+    said = run(*PROGRAMS[program])
+    assert "]0;owned" in said
+    assert not UNSEEN.search(said)
+
+
+def test_the_texts_of_a_file_do_nothing_to_the_terminal(tmp_path: Path) -> None:
+    games = tmp_path / "games.csv"
+    header = "game_id,game_date,home_team,away_team,period,clock,home_score,away_score"
+    games.write_text(f"{header}\n{HOSTILE},2023-01-01,{HOSTILE},BOS,1,12:00,0,0\n", newline="")
+    said = run("-m", "dejavu_trainer", "import", str(games), "--season", "2023", "--out", str(tmp_path))
+    assert not UNSEEN.search(said)
+
+
+LOGGING = """
+import logging, sys
+import structlog
+from {module} import logs
+
+logs.configure("info", "console")
+log = {logger}
+hostile = sys.argv[1]
+log.warning("a " + hostile, text=hostile, many=[hostile], error=ValueError(hostile))
+logging.getLogger("library").warning("a library's %s", hostile)
+try:
+    raise ValueError(hostile)
+except ValueError:
+    log.exception("failed")
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "logger"),
+    [("dejavu_server.observability", "structlog.get_logger()"), ("dejavu_gateway", "logs.get_logger()")],
+)
+def test_a_log_for_people_does_nothing_to_the_terminal(module: str, logger: str) -> None:
+    program = LOGGING.format(module=module, logger=logger)
+    ended = subprocess.run(
+        [sys.executable, "-c", program, HOSTILE + "\nforged"], capture_output=True, encoding="utf-8", check=True
+    )
+    assert ended.stderr.count("]0;owned") == 6
+    assert not UNSEEN.search(ended.stderr)
+    assert [line for line in ended.stderr.splitlines() if line.startswith("forged")] == ["forged"], "of the traceback"
+
+
+def test_a_log_keeps_its_colors_on_a_terminal(tmp_path: Path) -> None:
+    ours, its = os.openpty()
+    program = LOGGING.format(module="dejavu_server.observability", logger="structlog.get_logger()")
+    with subprocess.Popen([sys.executable, "-c", program, HOSTILE], stderr=its, env={**os.environ, "TERM": "xterm"}):
+        os.close(its)
+        written = b""
+        while b"failed" not in written:
+            written += os.read(ours, 65536)
+    os.close(ours)
+    text = written.decode(errors="replace")
+    assert "\x1b[" in text
+    assert not UNSEEN.search(re.sub("\x1b\\[[0-9;]*m|\r\n", "", text))

@@ -1,0 +1,226 @@
+"""A hostile feed: answers without end, redirects to other servers, pages and lists that are too large."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from dejavu_feed.errors import FeedUnavailable, MalformedFeed
+from dejavu_feed.nba import NbaFeed
+from dejavu_feed.nba.live_payloads import read_plays, read_scoreboard
+from dejavu_feed.nba.stats_service import NbaStats
+from dejavu_feed.replay.http_server import LocalServer, Response
+
+GAME = "0022300061"
+NO_GAMES = b'{"scoreboard": {"games": []}}'
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+DRIPS = {
+    "a status line": (b"HTTP/1.1 200 O", b"K"),
+    "headers": (HEAD + b"X: ", b"y"),
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "a body": (HEAD + b"Content-Length: 1000000\r\n\r\n", b" "),
+    "a chunked body": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "a body of any length": (HEAD + b"Connection: close\r\n\r\n", b" "),
+}
+"""What a server sends at once and then again and again."""
+
+
+class Dripping(ThreadingHTTPServer):
+    """Server that sends one of DRIPS every 20 ms until the client leaves. Responds normally if `whole` is set.
+
+    Attributes:
+        connections: number of connections accepted.
+        left: set once a client left during a drip.
+    """
+
+    def __init__(self, drip: str) -> None:
+        self.connections = 0
+        self.whole, self.left = threading.Event(), threading.Event()
+        self.head, self.drop = DRIPS[drip]
+        self._ended = threading.Event()
+        super().__init__(("127.0.0.1", 0), _Drip)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections += 1
+        super().process_request(request, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Notes that a client disconnected, as is expected."""
+        self.left.set()
+
+    def pause(self) -> bool:
+        """Waits until the next byte is due. Returns False when the server ends."""
+        return not self._ended.wait(0.02)
+
+    def end(self) -> None:
+        self._ended.set()
+        self.shutdown()
+        self.server_close()
+
+
+class _Drip(BaseHTTPRequestHandler):
+    server: Dripping
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.server.whole.is_set():
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(NO_GAMES)))
+            self.end_headers()
+            self.wfile.write(NO_GAMES)
+            return
+        self.wfile.write(self.server.head)
+        while self.server.pause():
+            self.wfile.write(self.server.drop)
+
+    def log_message(self, *_: object) -> None:
+        """Logs nothing."""
+
+
+@contextmanager
+def dripping(drip: str = "a body") -> Iterator[Dripping]:
+    server = Dripping(drip)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.end()
+        thread.join()
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_an_answer_that_drips_is_given_up_in_time_and_the_next_one_is_read(drip: str) -> None:
+    with dripping(drip) as server, NbaFeed(server.url, timeout=5.0, limit=0.3) as feed:
+        start = time.monotonic()
+        with pytest.raises(FeedUnavailable, match=r"no whole answer within 0\.3 s"):
+            feed.scoreboard()
+        assert time.monotonic() - start < 5.0
+        assert server.left.wait(10), "the connection is closed"
+        server.whole.set()
+        assert feed.scoreboard().games == ()
+
+
+def test_statistics_that_drip_are_given_up_in_time() -> None:
+    with dripping("headers") as server, closing(NbaStats(server.url, timeout=5.0, limit=0.3)) as stats:
+        with pytest.raises(FeedUnavailable, match=r"no whole answer within 0\.3 s"):
+            stats.plays(GAME)
+        assert server.left.wait(10)
+
+
+def test_a_connection_is_used_again() -> None:
+    with dripping() as server, NbaFeed(server.url) as feed:
+        server.whole.set()
+        for _ in range(3):
+            feed.scoreboard()
+        assert server.connections == 1
+
+
+def redirecting(location: str, **headers: str) -> LocalServer:
+    """Returns a server that redirects all but one path, /here, which has the scoreboard."""
+    redirect = Response(302, b"", {"Location": location, **headers})
+    return LocalServer(lambda path: Response(200, NO_GAMES) if path == "/here" else redirect)
+
+
+def test_a_redirect_within_the_server_is_followed_without_what_comes_with_it() -> None:
+    with redirecting("/here", **{"Content-Length": "1000000000"}) as server, NbaFeed(server.url) as feed:
+        assert feed.scoreboard().games == ()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_redirect_to_another_server_is_not_followed(host: str) -> None:
+    asked = list[str]()
+
+    def elsewhere(path: str) -> Response:
+        asked.append(path)
+        return Response(200, NO_GAMES)
+
+    with LocalServer(elsewhere) as other:
+        target = other.url.replace("127.0.0.1", host) + "/here"
+        refused = pytest.raises(FeedUnavailable, match=f"a redirect to another server, '{target}'")
+        with redirecting(target) as server, NbaFeed(server.url) as feed, closing(NbaStats(server.url)) as stats:
+            with refused:
+                feed.scoreboard()
+            with refused:
+                stats.plays(GAME)
+    assert not asked
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "//evil.test/here", "http://[", "ftp://127.0.0.1/here"])
+def test_a_redirect_to_what_is_no_page_of_the_server_is_not_followed(location: str) -> None:
+    with redirecting(location) as server, NbaFeed(server.url) as feed, pytest.raises(FeedUnavailable):
+        feed.scoreboard()
+
+
+def test_redirects_end() -> None:
+    too_many = pytest.raises(FeedUnavailable, match="too many redirects")
+    with redirecting("/there") as server, NbaFeed(server.url) as feed, too_many:
+        feed.scoreboard()
+
+
+def test_a_page_that_is_too_large_is_given_up() -> None:
+    page = Response(200, gzip.compress(b" " * (9 * 2**20)), {"Content-Encoding": "gzip"})
+    too_large = pytest.raises(FeedUnavailable, match="an answer of more than 8388608 bytes")
+    with LocalServer(lambda _: page) as server, NbaFeed(server.url) as feed, too_large:
+        feed.scoreboard()
+
+
+def listed(number: int, **fields: Any) -> dict[str, Any]:
+    """Returns a game of a scoreboard."""
+    team = {"teamTricode": "BOS", "score": 0}
+    identity = {"gameId": f"00223{number:05}", "gameStatus": 1, "period": 0}
+    return {**identity, "homeTeam": team, "awayTeam": {**team, "teamTricode": "MIA"}, **fields}
+
+
+def board(*games: dict[str, Any]) -> dict[str, Any]:
+    return {"scoreboard": {"gameDate": "2024-01-05", "games": [*games]}}
+
+
+def test_a_scoreboard_of_20_000_games_is_refused_whole() -> None:
+    page = json.dumps(board(*map(listed, range(20_000)))).encode()
+    refused = pytest.raises(MalformedFeed, match=r"scoreboard\.games has 20000 elements, expected at most 100")
+    with LocalServer(lambda _: Response(200, page)) as server, NbaFeed(server.url) as feed, refused:
+        feed.scoreboard()
+
+
+def test_plays_without_end_are_refused() -> None:
+    with pytest.raises(MalformedFeed, match=r"game\.actions has 2001 elements, expected at most 2000"):
+        read_plays({"game": {"gameId": GAME, "actions": [{}] * 2_001}}, GAME)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"period": 10**400}, "period is a int of 401 characters, expected 0 to 24"),
+        ({"period": -1}, "period is -1, expected 0 to 24"),
+        ({"homeTeam": {"teamTricode": "B" * 41, "score": 0}}, "teamTricode is a str of 43 characters, expected a code"),
+    ],
+)
+def test_a_game_with_what_no_game_has_is_a_fault(fields: dict[str, Any], fault: str) -> None:
+    scoreboard = read_scoreboard(json.loads(json.dumps(board(listed(1), listed(2, **fields)))))
+    assert [game.game_id for game in scoreboard.games] == ["0022300001"]
+    assert fault in str(scoreboard.faults[0])
+
+
+def test_a_play_of_a_period_that_no_game_has_is_refused() -> None:
+    play = {"orderNumber": 1, "period": 10**400, "clock": "PT01M00.00S"}
+    with pytest.raises(MalformedFeed, match="is not a valid game clock"):
+        read_plays({"game": {"gameId": GAME, "actions": [play]}}, GAME)
+
+
+def test_a_status_text_is_cut() -> None:
+    (game,) = read_scoreboard(board(listed(1, gameStatusText="Q" * 1_000))).games
+    assert game.text == "Q" * 40

@@ -90,7 +90,8 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
                 graphs[minute] = index
             else:
                 indexes[minute] = index
-    indexes |= join_graphs(graphs, record.neighbours)
+    with _refusing(source, "indexes"):
+        indexes |= join_graphs(graphs, record.neighbours)
     minutes, start = {}, 0
     for minute, count in zip(record.minutes, record.entries, strict=True):
         # After a minute or two there are few distinct patterns, so a database may have fewer entries than neighbours.
@@ -123,8 +124,9 @@ def _ratings_from_bytes(content: bytes, manifest: Manifest) -> RatingFilter:
     size = len(state["mean"])
     if size not in STATE_SIZES or state["mean"].shape != (size,) or state["covariance"].shape != (size, size):
         raise ValueError(f"it holds a state of shape {state['mean'].shape}; expected one of {STATE_SIZES} values")
-    if not (np.isfinite(state["mean"]).all() and np.isfinite(state["covariance"]).all()):
-        raise ValueError("it holds numbers that are not finite")
+    for name in ("mean", "covariance"):
+        if state[name].dtype != np.float64 or not np.isfinite(state[name]).all():
+            raise ValueError(f"its {name} is {state[name].dtype}; expected finite float64")
     settings = RatingSettings(**manifest.ratings.model_dump(exclude={"season", "date"}))
     return RatingFilter(
         settings,

@@ -47,7 +47,6 @@ _SERVER = (
     "grpc_reflection",
     "hnswlib",
     "numpy",
-    "onnxruntime",
     "platformdirs",
     "prometheus_client",
     "pydantic",

@@ -38,6 +38,7 @@ from dejavu_models.registry import contents as contents_module
 from dejavu_models.registry.bundle import MANIFEST, check_answers, parse_manifest, read_manifest
 from dejavu_models.registry.contents import load_contents
 from dejavu_models.registry.registry import default_bundle
+from dejavu_server.api.wire.format import LEN, VARINT, fields
 
 INDEX: Final = "index"
 MAX_MEMORY: Final = 4 * 1024**3
@@ -173,62 +174,32 @@ def _bytes(content: bytes, rng: random.Random) -> bytes:
 def _message(content: bytes, rng: random.Random) -> bytes:
     """Return an encoded protobuf message in which a field, of itself or of a message in it, is another."""
     try:
-        fields = list(_fields(content))
-    except (IndexError, ValueError):
-        return _bytes(content, rng) if content else b"\x01"
-    if not fields:
+        found = [(each.number, each.type, content[each.begin : each.end]) for each in fields(content)]
+    except ValueError:
+        return _bytes(content, rng)
+    if not found:
         return rng.randbytes(3)
     # By their sizes half of the time, since most fields of the whole are of no consequence.
-    sizes = [1 if isinstance(value, int) else 1 + len(value) for *_, value in fields]
-    [place] = rng.choices(range(len(fields)), sizes if rng.random() < 0.5 else None)
-    number, kind, value = fields[place]
+    sizes = [1 if kind == VARINT else 1 + len(value) for _, kind, value in found]
+    [place] = rng.choices(range(len(found)), sizes if rng.random() < 0.5 else None)
+    number, kind, value = found[place]
     choice = rng.randrange(12)
     if choice == 0:
-        del fields[place]
+        del found[place]
     elif choice == 1:
-        fields.insert(rng.randrange(len(fields)), fields[place])
+        found.insert(rng.randrange(len(found)), found[place])
     elif choice == 2:
-        fields[place] = (rng.randrange(1, 25), kind, value)
-    elif isinstance(value, int):
-        fields[place] = (number, kind, rng.choice(_NUMBERS) & (2**64 - 1))
+        found[place] = (rng.randrange(1, 25), kind, value)
+    elif kind == VARINT:
+        found[place] = (number, kind, _encoded(rng.choice(_NUMBERS) & (2**64 - 1)))
     elif choice == 3:
-        fields[place] = (number, kind, rng.choice((b"", value * 2, value[:-1], b"\xff" * 20, _EXTERNAL)))
+        found[place] = (number, kind, rng.choice((b"", value * 2, value[:-1], b"\xff" * 20, _EXTERNAL)))
     else:
-        fields[place] = (number, kind, _message(value, rng))
-    return b"".join(_field(*each) for each in fields)
-
-
-def _fields(content: bytes) -> Iterator[tuple[int, int, int | bytes]]:
-    """Yield number, wire type and value of each field (https://protobuf.dev/programming-guides/encoding/)."""
-    at = 0
-    while at < len(content):
-        tag, at = _varint(content, at)
-        number, kind = tag >> 3, tag & 7
-        if kind == 0:
-            value: int | bytes
-            value, at = _varint(content, at)
-        else:
-            size, at = _varint(content, at) if kind == 2 else ({1: 8, 5: 4}.get(kind, len(content) + 1), at)
-            value, at = content[at : at + size], at + size
-        if at > len(content) or not number:
-            raise ValueError("this is no message")
-        yield number, kind, value
-
-
-def _varint(content: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = content[at]
-        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
-        if byte < 128:
-            return value, at
-
-
-def _field(number: int, kind: int, value: int | bytes) -> bytes:
-    tag = _encoded(number << 3 | kind)
-    if isinstance(value, int):
-        return tag + _encoded(value)
-    return tag + (_encoded(len(value)) if kind == 2 else b"") + value
+        found[place] = (number, kind, _message(value, rng))
+    return b"".join(
+        _encoded(number << 3 | kind) + (_encoded(len(value)) if kind == LEN else b"") + value
+        for number, kind, value in found
+    )
 
 
 def _encoded(value: int) -> bytes:
@@ -331,13 +302,13 @@ def attack(name: str, seeds: range, bundle: Path) -> Counter[str]:
             if "ASAN_OPTIONS" not in os.environ:
                 resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
             _watch_opened_files()
-            with os.fdopen(writing, "w", buffering=1, errors="replace") as told:
+            with os.fdopen(writing, "w", buffering=1, errors="replace") as pipe:
                 for seed in left:
-                    told.write(json.dumps(load(name, seed, manifest, contents)) + "\n")
+                    pipe.write(json.dumps(load(name, seed, manifest, contents)) + "\n")
             os._exit(0)
         os.close(writing)
-        with os.fdopen(reading) as told:
-            answers = [json.loads(line) for line in told]
+        with os.fdopen(reading) as pipe:
+            answers = [json.loads(line) for line in pipe]
         _, status = os.waitpid(child, 0)
         for seed, end in zip(left, answers, strict=False):
             ends[end if end in (REFUSED, ACCEPTED, NO_MEMORY) else f"{end} (seed {seed})"] += 1
@@ -362,8 +333,8 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = 
         ends = attack(name, range(options.seed, options.seed + options.mutations), options.bundle)
         sound = {end: ends.pop(end, 0) for end in (REFUSED, ACCEPTED, NO_MEMORY)}
         found += sum(ends.values())
-        told = ", ".join(f"{number:,} {end}" for end, number in sound.items())
-        say(f"{name}: {told}; {sum(ends.values())} found, {time.perf_counter() - began:.0f} s")
+        counts = ", ".join(f"{number:,} {end}" for end, number in sound.items())
+        say(f"{name}: {counts}; {sum(ends.values())} found, {time.perf_counter() - began:.0f} s")
         for end in ends:
             say(f"  {end}")
     return 1 if found else 0

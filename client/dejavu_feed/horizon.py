@@ -34,6 +34,9 @@ class Horizon(enum.Enum):
 MAX_SLOTS: Final = Horizon.FINAL.last_slot
 """Maximum number of slots of a pattern: after the last minute of regulation nothing is left to forecast."""
 
+MAX_OVERTIMES: Final = 20
+"""More overtimes are an error of a feed or of typing: no game of the NBA had more than six."""
+
 HORIZONS: Final = tuple(Horizon)
 """Order of every horizon axis."""
 

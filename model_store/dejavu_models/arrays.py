@@ -48,14 +48,14 @@ def from_npz(content: bytes) -> dict[str, NDArray[Any]]:
         raise ValueError(f"not an archive of arrays: {error}") from error
 
 
-def npz_size(content: bytes) -> int:
-    """Returns how many bytes the arrays of a .npz file take, as its directory says; no more are read of it.
+def npz_members(content: bytes) -> list[zipfile.ZipInfo]:
+    """Returns what the directory of a .npz file says of its arrays: of each one the name, and the bytes read of it.
 
     Raises:
         ValueError: if it has no directory.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return sum(member.file_size for member in archive.infolist())
+            return archive.infolist()
     except (OSError, NotImplementedError, zipfile.BadZipFile) as error:
         raise ValueError(f"not an archive of arrays: {error}") from error

@@ -33,6 +33,7 @@ from dejavu_client.output.record import (
 from dejavu_client.output.scores import print_leaderboard, print_scorecard
 from dejavu_client.requests import ModelScope, Scope, score_filter
 from dejavu_common.files import atomic_replace
+from dejavu_feed.horizon import MAX_OVERTIMES
 
 SHOWN: Final = 50
 """Default number of forecasts in a table."""
@@ -263,7 +264,8 @@ def report(
         ),
     ] = None,
     overtimes: Annotated[
-        int | None, typer.Option(min=0, max=20, metavar="N", help="Overtimes that the game had; with --horizon final.")
+        int | None,
+        typer.Option(min=0, max=MAX_OVERTIMES, metavar="N", help="Overtimes that the game had; with --horizon final."),
     ] = None,
     correct: Annotated[
         bool, typer.Option("--correct", help="Overturn the outcome that stands; it is named, and stays as a revision.")

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from dejavu_feed.errors import MalformedFeed
+from dejavu_feed.horizon import MAX_OVERTIMES
 from dejavu_feed.pattern import period_seconds
 
 T = TypeVar("T")
 
-MAX_PERIOD: Final = 24
-"""Last period that a game can have: as many overtimes as an outcome may report. The most ever was six."""
+MAX_PERIOD: Final = 4 + MAX_OVERTIMES
+"""Last period that a game can have."""
 
 _CLOCK = re.compile(r"PT(?:([0-9]{1,2})M)?([0-9]{1,2}(?:\.[0-9]+)?)S", re.ASCII)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from dejavu_feed.off_season import season_on
-from dejavu_models.arrays import from_npz, npz_size, to_npz
+from dejavu_models.arrays import from_npz, npz_members, to_npz
 from dejavu_models.errors import BundleCorrupt
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import (
@@ -107,7 +107,8 @@ def _check_size(source: object, contents: Mapping[str, bytes]) -> None:
     size = 0
     for name, content in contents.items():
         with _refusing(source, name):
-            size += npz_size(content) if content.startswith(b"PK") else len(content)
+            archived = content.startswith(b"PK")
+            size += sum(each.file_size for each in npz_members(content)) if archived else len(content)
             if size > MAX_SIZE:
                 raise ValueError(f"with it, the arrays take {size:,} bytes; expected {MAX_SIZE:,} at most")
 
@@ -180,7 +181,8 @@ def calibration_from_bytes(content: bytes) -> Calibration | LatticeCalibration:
     Raises:
         ValueError, KeyError: if the content is of neither.
     """
-    return LatticeCalibration.from_bytes(content) if "lattice" in from_npz(content) else Calibration.from_bytes(content)
+    of_lattice = any(each.filename == "lattice.npy" for each in npz_members(content))
+    return LatticeCalibration.from_bytes(content) if of_lattice else Calibration.from_bytes(content)
 
 
 def ratings_to_bytes(state: RatingFilter) -> bytes:

@@ -15,6 +15,7 @@ from dejavu.v1 import record_service_pb2 as pb
 from dejavu_common.clock import EPOCH
 from dejavu_feed.game_day import game_day
 from dejavu_feed.game_ids import is_of_season, season_days, season_of, seasons_on
+from dejavu_feed.horizon import MAX_OVERTIMES
 from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidInput, InvalidTeam, quoted
 from dejavu_models.forecast_query import check_points
 from dejavu_models.registry.stages import CHALLENGER, CHAMPION
@@ -49,9 +50,6 @@ DEFAULT_MIN_GAMES: Final = 100
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=1)
 """How far in the future an observed time may be, because clocks differ."""
-
-MAX_OVERTIMES: Final = 20
-"""More overtimes are a typing error: no game of the NBA had more than six."""
 
 METRICS: Final = {
     pb.LEADERBOARD_METRIC_UNSPECIFIED: LeaderboardMetric.CRPS,

@@ -74,8 +74,14 @@ class Replicas:
     def state(self) -> str:
         """Returns what it reports of itself, as JSON."""
         failed = {version: [failure.wish, failure.error] for version, failure in sorted(self.failed.items())}
-        state = {"pid": self.pid, "roster": self.roster_sequence, "loaded": sorted(self.loaded), "failed": failed}
-        return json.dumps({**state, "following": self.following})
+        state = {
+            "pid": self.pid,
+            "roster": self.roster_sequence,
+            "loaded": sorted(self.loaded),
+            "failed": failed,
+            "following": self.following,
+        }
+        return json.dumps(state)
 
 
 def live(connection: Connection) -> tuple[list[Replicas], dict[str, Wish]]:

@@ -171,8 +171,8 @@ class CommonConditions(TypedDict, total=False):
 
     Attributes:
         game_id: NBA game id, ten digits.
-        from_date, to_date: first and last date of recording, inclusive, as dates or YYYY-MM-DD; None or empty for any.
-            It is the local date of the evening on which a forecast was recorded, which need not be that of its game.
+        from_date, to_date: first and last local date of the games, inclusive, as dates or YYYY-MM-DD; None or empty for
+            any. A forecast without a date has that of the evening on which it was made.
         team: NBA code or alias of the home or away team.
         horizon: `HALFTIME` or `FINAL`, or its name; by default lists have both, scores only `HALFTIME`.
         min_confidence: minimum probability of the likelier side, in [0.5, 1].

@@ -6,7 +6,9 @@ is of the regular season 2024–25.
 
 from __future__ import annotations
 
+import re
 from datetime import date
+from functools import cache
 from typing import Final
 
 REPLAY_PREFIX = "99"
@@ -20,6 +22,17 @@ PLAYOFF_PHASES: Final = frozenset({"PI", "PO"})
 """Phases after the regular season."""
 
 _DIGITS: Final = 10
+
+_LEAGUE_NUMBERS: Final = re.compile(
+    "00(?:"
+    r"1\d\d000(?!00)\d\d|1\d\d001\d\d"  # preseason: up to 199
+    r"|2\d\d0(?!0000)(?:0\d|1[0-3])\d\d"  # regular season: 1 to 1399; it has had 1230 since 2004, 1231 with the Cup
+    r"|3\d\d000(?!00)\d\d"  # All-Star weekend
+    r"|4\d\d00[1-4][0-7][1-7]"  # playoffs: round, series, game
+    r"|5\d\d00(?!000)[0-3]\d\d"  # play-in
+    r"|6\d\d000(?!00)\d\d"  # final of the NBA Cup
+    ")"
+)
 
 _SEASON_BEGINS: Final = (8, 1)
 _SEASON_ENDS: Final = (10, 31)
@@ -38,6 +51,12 @@ LAST_DAY: Final = date(2046, 7, 31)
 def is_game_id(text: str) -> bool:
     """Whether a text has the format of an NBA game id: ten ASCII digits."""
     return len(text) == _DIGITS and text.isascii() and text.isdigit()
+
+
+@cache
+def is_league_id(game_id: str) -> bool:
+    """Whether the NBA numbers a game like this, as far as the parts of its seasons tell: no match is a made-up game."""
+    return is_game_id(game_id) and _LEAGUE_NUMBERS.fullmatch(game_id) is not None
 
 
 def is_replay(game_id: str) -> bool:

@@ -17,10 +17,15 @@ import argparse
 import base64
 import hashlib
 import json
+import math
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+LATE = {None: 0, "later_minute": 1, "time": 2, "reported": 3, "game_date": 4}
+OBSERVED = 5
+"""Numbers of dejavu.v1.LateReason: those that an entry may have, and the one that follows from a later outcome."""
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -157,7 +162,7 @@ def check_listed(target: str, entries: dict[int, Entry]) -> str:
 
     request = pb.ListPredictionsRequest(page_size=500, include_superseded=True, include_replays=True)
     markets = {entry["payload"]["forecast_sequence"]: entry for entry in entries.values() if entry["kind"] == "market"}
-    count = 0
+    count, observed = 0, first_observed(entries)
     try:
         with grpc.insecure_channel(target) as channel:
             service = RecordServiceStub(channel)
@@ -166,7 +171,8 @@ def check_listed(target: str, entries: dict[int, Entry]) -> str:
                 for each in page.predictions:
                     # What was recorded since the export is not in it.
                     if each.forecast.sequence in entries:
-                        _compare_listed(each, entries, markets)
+                        place = each.forecast.game_id, each.forecast.horizon
+                        _compare_listed(each, entries, markets, observed.get(place, math.inf))
                         count += 1
                 if not page.next_page_token:
                     break
@@ -179,13 +185,24 @@ def check_listed(target: str, entries: dict[int, Entry]) -> str:
     return f"{count} forecasts, as the server lists them, are those of the entries"
 
 
-def _compare_listed(each: Any, entries: dict[int, Entry], markets: dict[int, Entry]) -> None:
-    """Compares one listed forecast with its entries."""
+def first_observed(entries: dict[int, Entry]) -> dict[tuple[str, int], int]:
+    """Returns by game and number of the horizon when an outcome was observed, as the earliest of all reports says."""
+    times: dict[tuple[str, int], int] = {}
+    for entry in entries.values():
+        payload = entry["payload"]
+        if entry["kind"] == "outcome" and not payload["game_id"].startswith("99"):
+            place = payload["game_id"], {"halftime": 1, "final": 2}[payload["horizon"]]
+            times[place] = min(times.get(place, payload["observed_us"]), payload["observed_us"])
+    return times
+
+
+def _compare_listed(each: Any, entries: dict[int, Entry], markets: dict[int, Entry], observed: float) -> None:
+    """Compares one listed forecast with its entries, given when its outcome was observed."""
     listed, entry = each.forecast, entries[each.forecast.sequence]
     forecast, request = entry["payload"]["forecast"], entry["payload"]["request"]
     pairs: list[tuple[str, object, object]] = [
         ("revision", listed.revision, entry["revision"]),
-        ("late", listed.late, {None: 0, "later_minute": 1, "time": 2}[entry.get("late")]),
+        ("late", listed.late, LATE[entry.get("late")] or OBSERVED * (forecast["generated_us"] > observed)),
         ("game_id", listed.game_id, request["game_id"]),
         ("horizon", listed.horizon, {"halftime": 1, "final": 2}[request["horizon"]]),
         ("alpha", listed.alpha, request["alpha"]),

@@ -18,6 +18,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from statistics import NormalDist
 from typing import Any
 
@@ -36,6 +37,9 @@ DUST = 1e-9
 LEVELS = np.arange(1, 100, 2) / 100
 """Levels of the quantiles in Forecast.distribution: 0.01, 0.03, … 0.99."""
 Z = NormalDist().inv_cdf(0.975)
+
+REASONS = ("superseded", "later_minute", "late_time", "reported", "game_date", "observed")
+"""Fields of LeftOut: of a superseded forecast, then by number of dejavu.v1.LateReason."""
 
 SHARED = ("horizon", "model_version", "from_date", "to_date", "team", "game_id", "include_replays")
 """Fields of a filter of scorecards that lists have too."""
@@ -116,12 +120,15 @@ def listed(service: RecordServiceStub, score_filter: pb.ScoreFilter) -> Iterator
 
 
 def recomputed(settled: list[record_pb2.RecordedPrediction]) -> Figures:
-    """Computes every figure of a scorecard from forecasts and outcomes; settlements serve to order the games only."""
+    """Computes every figure of a scorecard from forecasts and outcomes; settlements serve to order the games only.
+
+    Withdrawn, corrected and doubtful games are not figures of settled forecasts, and are not among them.
+    """
     left_out = Counter(reason for each in settled if (reason := exclusion(each)))
     counted = [each for each in settled if not exclusion(each)]
-    figures = {f"left_out.{reason}": float(left_out[reason]) for reason in ("superseded", "later_minute", "late_time")}
+    figures = {f"left_out.{reason}": float(left_out[reason]) for reason in REASONS}
     figures |= {"games": 0.0, "forecasts": float(len(counted)), "ece": 0.0}
-    figures |= market_figures([each for each in settled if each.HasField("market_answer")])
+    figures |= market_figures([each for each in settled if is_market(each)])
     if not counted:
         return figures
     forecasts = [each.forecast for each in counted]
@@ -170,8 +177,13 @@ def total_figures(settled: list[record_pb2.RecordedPrediction]) -> Figures:
 
 def exclusion(each: record_pb2.RecordedPrediction) -> str:
     """Returns why a forecast does not count; empty if it does. A late one counts as late, superseded or not."""
-    late = {forecast_pb2.LATE_REASON_LATER_MINUTE: "later_minute", forecast_pb2.LATE_REASON_TIME: "late_time"}
-    return late.get(each.forecast.late) or ("superseded" if each.superseded else "")
+    return REASONS[each.forecast.late] if each.forecast.late else "superseded" if each.superseded else ""
+
+
+def is_market(each: record_pb2.RecordedPrediction) -> bool:
+    """Returns whether a forecast has a market that counts: in time, and sent before the outcome was observed."""
+    known = market_pb2.MARKET_RECORDING_OUTCOME_KNOWN
+    return each.HasField("market_answer") and each.market_answer.recording != known and not each.forecast.late
 
 
 class Units:
@@ -342,13 +354,19 @@ def within_caps(asked: list[record_pb2.RecordedPrediction]) -> dict[int, float]:
     on_game: dict[str, float] = {}
     on_evening: dict[str, float] = {}
     for each in sorted(asked, key=lambda one: one.forecast.sequence):
-        game, evening, caps = each.forecast.game_id, each.forecast.game_date, each.market_answer.staking
+        game, evening, caps = each.forecast.game_id, date_of(each), each.market_answer.staking
         left = min(caps.game_cap - on_game.get(game, 0.0), caps.evening_cap - on_evening.get(evening, 0.0))
         stake = min(told_stake(each), left) if left > DUST else 0.0
         stakes[each.forecast.sequence] = stake
         on_game[game] = on_game.get(game, 0.0) + stake
         on_evening[evening] = on_evening.get(evening, 0.0) + stake
     return stakes
+
+
+def date_of(each: record_pb2.RecordedPrediction) -> str:
+    """Returns the date of a forecast: that of its game, but no later than the day on which it was made."""
+    made = each.forecast.generated_time.ToDatetime() - timedelta(hours=11)
+    return min(each.forecast.game_date, made.date().isoformat())
 
 
 def chosen(each: record_pb2.RecordedPrediction) -> market_pb2.MarketSideAnswer:
@@ -375,7 +393,7 @@ def profit_of_one(each: record_pb2.RecordedPrediction) -> float:
 def figures_of(card: card_pb.Scorecard) -> Figures:
     """Returns the figures of a server's scorecard under the names that this program gives them."""
     figures = {"games": float(card.games), "forecasts": float(card.forecasts), "ece": card.ece}
-    for name in ("superseded", "later_minute", "late_time"):
+    for name in REASONS:
         figures[f"left_out.{name}"] = float(getattr(card.left_out, name))
     figures |= means_of("", card)
     for each in card.reliability:

@@ -44,6 +44,16 @@ class LateReason(enum.Enum):
     TIME = "time"
     """The ledger had the game's newest minute of play for longer than the limit of the server."""
 
+    REPORTED = "reported"
+    """The ledger already had a report of an outcome that it precedes, which was withdrawn since."""
+
+    GAME_DATE = "game_date"
+    """It was made after the evening of the date given for the game, which must have been over."""
+
+    OBSERVED = "observed"
+    """It was made after the earliest observed_time of all reports of its outcome. No entry has it: it follows from the
+    outcome's entries, which come later."""
+
 
 class MarketRecording(enum.Enum):
     """Whether the market of a request is the one that the ledger has of its forecast."""
@@ -125,6 +135,11 @@ class IssuedForecast:
     def day(self) -> date:
         """Local date of the game: as given, or the day on which the forecast was made."""
         return game_day(self.generated_time) if self.game_date is None else self.game_date
+
+    @property
+    def listed_day(self) -> date:
+        """Day under which lists and scorecards have the game: `day`, no later than the one on which it was made."""
+        return min(self.day, game_day(self.generated_time))
 
     @property
     def rated_day(self) -> date:
@@ -285,6 +300,7 @@ class RecordedForecast:
         outcome, settlement: None unless an outcome stands.
         first_outcome_sequence: sequence of the outcome's first report, which corrections do not change; 0 without one.
         market, market_answer: the first market requested with it, and its evaluation.
+        market_sent_after: whether that was sent after the outcome was observed, so that it is no bet.
     """
 
     issued: IssuedForecast
@@ -294,6 +310,7 @@ class RecordedForecast:
     market: Market | None = None
     market_answer: MarketAnswer | None = None
     first_outcome_sequence: int = 0
+    market_sent_after: bool = False
 
 
 @dataclass(frozen=True, slots=True)

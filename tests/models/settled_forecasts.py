@@ -37,6 +37,10 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "total_covered": False,
         "total_width": math.nan,
         "total_crps": math.nan,
+        "home": 1,
+        "away": 2,
+        "in_league": True,
+        "corrected": False,
     }
     whole = [{**usual, "order": place, "sequence": place, **row} for place, row in enumerate(rows)]
     names = [*usual, "order", "sequence"]

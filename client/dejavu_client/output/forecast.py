@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -15,7 +15,11 @@ from rich.text import Text
 
 from dejavu.v1.forecast_pb2 import (
     ADAPTATION_MODE_ON,
+    LATE_REASON_GAME_DATE,
     LATE_REASON_LATER_MINUTE,
+    LATE_REASON_OBSERVED,
+    LATE_REASON_REPORTED,
+    LATE_REASON_TIME,
     SIDE_HOME,
     Attribution,
     ExpectedMarginTerms,
@@ -236,11 +240,18 @@ def _home(forecast: Forecast) -> str:
     return forecast.home_team or "home"
 
 
+_LATE: Final = {
+    LATE_REASON_LATER_MINUTE: "later minutes of the game were already recorded",
+    LATE_REASON_TIME: "its minute of play had long been recorded",
+    LATE_REASON_REPORTED: "an outcome had been reported, and withdrawn",
+    LATE_REASON_GAME_DATE: "made after the day of the game",
+    LATE_REASON_OBSERVED: "made after the outcome was observed",
+}
+
+
 def late_text(forecast: Forecast) -> str:
     """Says why a forecast is late."""
-    if forecast.late == LATE_REASON_LATER_MINUTE:
-        return "later minutes of the game were already recorded"
-    return "its minute of play had long been recorded"
+    return _LATE.get(forecast.late, "made with hindsight")
 
 
 def local_time(time: Timestamp, form: str = "%Y-%m-%d %H:%M") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC
 from typing import Final
 
 from rich.table import Table
@@ -26,6 +27,7 @@ from dejavu_client.output.forecast import home_chance, lead_with_sign, local_tim
 from dejavu_client.output.market import print_market, profit_text
 from dejavu_client.output.responsive_table import ListingColumn, listing, name_value_rows
 from dejavu_common.clock import utc_now
+from dejavu_common.game_day import game_day
 from dejavu_common.rich_console import Console
 
 REPLAYS_LEFT_OUT: Final = "Replays are left out: --replays includes them."
@@ -44,7 +46,8 @@ def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool, w
         console.print(f"No recorded forecasts match.{f' {REPLAYS_LEFT_OUT}' * without_replays}")
         return
     levels = {percent(each.forecast.coverage_probability) for each in predictions}
-    console.print(listing(_columns(level=len(levels) > 1), predictions))
+    later = any(_made(each) != _game_date(each) for each in predictions)
+    console.print(listing(_columns(level=len(levels) > 1, later=later), predictions))
     notes = [f"intervals of {levels.pop()}"] if len(levels) == 1 else []
     settled = [each.settlement for each in predictions if each.HasField("settlement")]
     if settled:
@@ -109,10 +112,16 @@ def print_withdrawal(answer: WithdrawOutcomeResponse) -> None:
     Console().print(f"{line}, recorded as {outcome.sequence}; it had settled {left}", highlight=False)
 
 
-def _columns(*, level: bool) -> Sequence[ListingColumn[RecordedPrediction]]:
-    """Returns the columns of recorded forecasts, whose intervals show their level if `level` is set."""
+def _columns(*, level: bool, later: bool) -> Sequence[ListingColumn[RecordedPrediction]]:
+    """Returns the columns of recorded forecasts.
+
+    Args:
+        level: whether intervals show their level.
+        later: whether some were made on another day than that of their game, so that both dates are shown.
+    """
     return (
-        ListingColumn("created", "left", 5, lambda each: local_time(each.forecast.generated_time, "%Y-%m-%d"), "dim"),
+        *([ListingColumn("made", "left", 8, _made, "dim")] if later else []),
+        ListingColumn("game of" if later else "date", "left", 8 if later else 5, _game_date, "dim"),
         ListingColumn("game", "left", 9, lambda each: _teams(each.forecast)),
         ListingColumn("game id", "left", 7, lambda each: each.forecast.game_id, "dim"),
         ListingColumn("min", "right", 8, lambda each: f"{each.forecast.elapsed_minutes}"),
@@ -124,6 +133,7 @@ def _columns(*, level: bool) -> Sequence[ListingColumn[RecordedPrediction]]:
         ListingColumn("off by", "right", 6, _off_by, of="settlement"),
         ListingColumn("persistence", "right", 2, _persistence_off_by, "dim", "settlement"),
         ListingColumn("held", "left", 6, _held, of="settlement"),
+        ListingColumn("counts", "left", 5, _counts, "yellow"),
         ListingColumn("points", "right", 4, _total_forecast),
         ListingColumn("points then", "right", 3, _total_outcome, of="outcome"),
         ListingColumn("points off by", "right", 3, _total_off_by, of="settlement"),
@@ -142,6 +152,18 @@ def _outcome(prediction: RecordedPrediction) -> Text:
         return Text("last min/OT" if is_played_out(prediction.forecast, utc_now()) else "", style="dim")
     outcome = prediction.outcome
     return Text.assemble((signed(outcome.differential, 0), "bold"), " OT" if outcome.overtimes else "")
+
+
+def _made(prediction: RecordedPrediction) -> str:
+    return f"{game_day(prediction.forecast.generated_time.ToDatetime(tzinfo=UTC))}"
+
+
+def _game_date(prediction: RecordedPrediction) -> str:
+    return prediction.forecast.game_date or _made(prediction)
+
+
+def _counts(prediction: RecordedPrediction) -> str:
+    return "late" if prediction.forecast.late else ""
 
 
 def _off_by(prediction: RecordedPrediction) -> str:
@@ -178,7 +200,7 @@ _REVISION_COLUMNS: Final[Sequence[ListingColumn[RecordedPrediction]]] = (
     ListingColumn("off by", "right", 5, _off_by, of="settlement"),
     ListingColumn("held", "left", 5, _held, of="settlement"),
     ListingColumn("#", "right", 4, lambda each: f"{each.forecast.sequence}", "dim"),
-    ListingColumn("counts", "left", 4, lambda each: "late" if each.forecast.late else "", "yellow"),
+    ListingColumn("counts", "left", 4, _counts, "yellow"),
 )
 _OUTCOME_COLUMNS: Final[Sequence[ListingColumn[Outcome]]] = (
     ListingColumn("recorded", "left", 3, lambda each: local_time(each.recorded_time), "dim"),

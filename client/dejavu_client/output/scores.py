@@ -119,9 +119,20 @@ def _figures(scorecard: Scorecard) -> Table:
         (left_out.superseded, "replaced by a correction"),
         (left_out.later_minute, "recorded when later minutes were known"),
         (left_out.late_time, "recorded long after their minute"),
+        (left_out.reported, "made after a report that was withdrawn"),
+        (left_out.game_date, "made after the day of their game"),
+        (left_out.observed, "made after their outcome was observed"),
+        (left_out.withdrawn, "of games whose outcome was withdrawn"),
     ):
         if count:
             rows.add_row("left out", f"{count:,}", "", why)
+    for name, games, why in (
+        ("withdrawn", scorecard.withdrawn_games, "whose outcome was taken back"),
+        ("corrected", scorecard.corrected_games, "whose outcome was reported with other values before"),
+        ("doubtful", scorecard.doubtful_games, "with an id or teams that may not be theirs"),
+    ):
+        if games:
+            rows.add_row(name, pluralize(games, "game"), "", Text(why, style="yellow"))
     if scorecard.HasField("pruned"):
         rows.add_row("record from", *_record_start(scorecard.pruned))
     return rows

@@ -193,7 +193,7 @@ def _outcomes(forecasts: Iterable[RecordedPrediction]) -> list[Outcome]:
 
 
 async def _newest_day(client: UpstreamClient, first: date | None, last: date | None, replays: bool) -> date | None:
-    """Returns the newest day with forecasts, from the first to the last one given; None if there is none."""
+    """Returns the newest day of games with forecasts, from the first to the last one given; None if there is none."""
     request = ListPredictionsRequest(
         from_date=first.isoformat() if first else "",
         to_date=last.isoformat() if last else "",
@@ -201,7 +201,8 @@ async def _newest_day(client: UpstreamClient, first: date | None, last: date | N
         page_size=1,
     )
     async for each in _pages(client, request):
-        return game_day(each.forecast.generated_time.ToDatetime(tzinfo=UTC))
+        made = game_day(each.forecast.generated_time.ToDatetime(tzinfo=UTC))
+        return min(made, date.fromisoformat(each.forecast.game_date or made.isoformat()))
     return None
 
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from dejavu_models.scorecard.doubts import doubtful_games
 from dejavu_models.scorecard.estimates import Coverage, ScoreEstimate, Units, coverages, crps, estimate
 from dejavu_models.scorecard.market import MarketRecord, market_record
 from dejavu_models.scorecard.reliability import ReliabilityBin, calibration_error, reliability
@@ -30,6 +31,10 @@ class LeftOut(NamedTuple):
     superseded: int = 0
     later_minute: int = 0
     late_time: int = 0
+    reported: int = 0
+    game_date: int = 0
+    observed: int = 0
+    withdrawn: int = 0
 
 
 NOTHING_LEFT_OUT: Final = LeftOut()
@@ -51,6 +56,9 @@ class Scorecard:
             two.
         reliability: by probability, ascending.
         total: None if no total is settled.
+        withdrawn_games: games whose outcome was withdrawn.
+        doubtful_games: games that may not be what they are recorded as (see `doubts`).
+        corrected_games: games whose outcome stands and was reported with another differential or total before.
     """
 
     games: int = 0
@@ -68,16 +76,26 @@ class Scorecard:
     brier_difference: ScoreEstimate | None = None
     reliability: tuple[ReliabilityBin, ...] = ()
     total: TotalScorecard | None = None
+    withdrawn_games: int = 0
+    corrected_games: int = 0
+    doubtful_games: int = 0
 
 
 def scorecard(settled: SettledForecasts) -> Scorecard:
     """Computes the scorecard of settled forecasts."""
     left_out = LeftOut(*np.bincount(settled.exclusion, minlength=len(Exclusion)).tolist()[1:])
-    market = market_record(settled)
+    bet_on = (settled.exclusion == Exclusion.NONE) | (settled.exclusion == Exclusion.SUPERSEDED)
+    market = market_record(settled.where(bet_on))
+    withdrawn = settled.exclusion == Exclusion.WITHDRAWN
+    games = {
+        "withdrawn_games": len(np.unique(settled.game[withdrawn])),
+        "doubtful_games": doubtful_games(settled),
+        "corrected_games": len(np.unique(settled.game[settled.corrected & ~withdrawn])),
+    }
     if any(left_out):
         settled = settled.where(settled.exclusion == Exclusion.NONE)
     if not len(settled):
-        return Scorecard(market=market, left_out=left_out)
+        return Scorecard(market=market, left_out=left_out, **games)
     units = Units.of(settled.game, settled.minute)
     absolute = units.means(np.abs(settled.error))
     persistence = units.means(np.abs(settled.persistence_error))
@@ -99,6 +117,7 @@ def scorecard(settled: SettledForecasts) -> Scorecard:
         brier_difference=estimate(brier - leader_brier, -1.0, 1.0),
         reliability=reliability(settled, weights),
         total=total_scorecard(settled),
+        **games,
     )
 
 

@@ -12,7 +12,7 @@ from dejavu_models.arrays import Floats
 
 
 class Exclusion(enum.IntEnum):
-    """Why a settled forecast does not count; its bet still does."""
+    """Why a settled forecast does not count; the bet on a superseded one still does."""
 
     NONE = 0
     SUPERSEDED = 1
@@ -21,6 +21,14 @@ class Exclusion(enum.IntEnum):
     """It was recorded when forecasts from later in the game were known."""
     LATE_TIME = 3
     """It was recorded long after the newest minute of its game."""
+    REPORTED = 4
+    """It was made after a report of an outcome that it precedes, which was withdrawn since."""
+    GAME_DATE = 5
+    """It was made after the evening of the date given for its game."""
+    OBSERVED = 6
+    """It was made after its outcome was observed."""
+    WITHDRAWN = 7
+    """Its outcome was withdrawn: what it shows of the outcome no longer stands."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +57,10 @@ class SettledForecasts:
         day: ordinal of the local date of the game: its evening.
         sequence: position in the ledger; orders the stakes, up to the caps.
         order: ascending in the order of outcomes; orders the bets.
-        exclusion: an Exclusion; only forecasts with NONE count, while bets count on all.
+        exclusion: an Exclusion; only forecasts with NONE count, and bets on these and on superseded ones.
+        home, away: integers of the teams, equal exactly for one team; 0 if the request named none.
+        in_league: whether the NBA numbers games like this one, or it is a replay.
+        corrected: whether another report of the outcome had another differential or total.
         total_error: point forecast of the total − total, in points; NaN, as the next ones, without a settled total.
         total_pace_error: pace × time − total, in points.
         total_covered: whether the total lay in its interval; False without a settled total.
@@ -78,6 +89,10 @@ class SettledForecasts:
     sequence: NDArray[np.int64]
     order: NDArray[np.int64]
     exclusion: NDArray[np.int64]
+    home: NDArray[np.int32]
+    away: NDArray[np.int32]
+    in_league: NDArray[np.bool_]
+    corrected: NDArray[np.bool_]
     total_error: Floats
     total_pace_error: Floats
     total_covered: NDArray[np.bool_]

@@ -66,9 +66,9 @@ def test_predictions_are_a_table_that_tells_what_became_of_them(server: FakeServ
     server.answers("ListPredictions", page)
     heading, _, first, second, notes = run("predictions").stdout.splitlines()
     assert [" ".join(line.split()) for line in (heading, first, second)] == [
-        "created game game id min horizon forecast interval home ahead outcome off by persistence held #",
-        "2026-01-15 LAL @ BOS 0022500123 18 half +6.3 −4…+17 BOS 75 % −7 13.2 12.0 no 12",
-        "2026-01-15 LAL @ BOS 0022500123 18 end +6.3 −4…+17 BOS 75 % 8",
+        "date game game id min horizon forecast interval home ahead outcome off by persistence held #",
+        "2026-01-14 LAL @ BOS 0022500123 18 half +6.3 −4…+17 BOS 75 % −7 13.2 12.0 no 12",
+        "2026-01-14 LAL @ BOS 0022500123 18 end +6.3 −4…+17 BOS 75 % 8",
     ]
     assert notes == "intervals of 95 % · 0 of 1 interval held · points are home − away, intervals the outcomes in them"
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market
 from tests.support.tampering.tampering import tampered
 
+from dejavu_feed.game_day import game_day
 from dejavu_models.scorecard import LeftOut, Scorecard, scorecard
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import LedgerCorrupt, verify
@@ -20,7 +23,7 @@ from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, LATE_MI
 from dejavu_server.ledger.queries import completed_games, current_forecasts, learning, predictions, scorecards
 from dejavu_server.ledger.queries.current_forecasts import CurrentFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
-from dejavu_server.records import IssuedForecast, LateReason
+from dejavu_server.records import IssuedForecast, LateReason, MarketRecording
 
 GAME = "0022500001"
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
@@ -171,6 +174,143 @@ def test_a_record_counts_what_was_said_while_it_could_not_be_known(events: list[
             assert stored.late is expected
             if minute > newest:
                 newest, since = minute, time
+
+
+def test_what_is_made_after_a_report_is_late_for_ever_whatever_becomes_of_the_report(book: RecordBook) -> None:
+    said(book, 47, 10.0, point=-4.0)
+    book.report(GAME, FINAL, 11)
+    honest = card(book)
+    book.withdraw(GAME, FINAL)
+    for minute in (47, 20):
+        better = said(book, minute, 10.5, point=11.0, after=timedelta(minutes=1))
+        assert better.late is LateReason.REPORTED
+    with_odds = with_market(forecast(GAME, minute=47, lead=10.0, horizon=FINAL, point=-4.0, generated_time=EVENING))
+    [told] = book.predict(with_odds)
+    assert isinstance(told, IssuedForecast)
+    assert told.market_recording is MarketRecording.FORECAST_LATE
+    book.report(GAME, FINAL, 11)
+    again = card(book)
+    assert again.left_out == LeftOut(reported=2)
+    assert (again.mae, again.market, again.forecasts) == (honest.mae, None, 1)
+
+
+def test_a_half_that_was_withdrawn_makes_what_it_precedes_late_and_nothing_of_later(book: RecordBook) -> None:
+    book.report(GAME, HALF, 3)
+    book.withdraw(GAME, HALF)
+    assert said(book, 20).late is LateReason.REPORTED
+    assert said(book, 24).late is None
+
+
+def test_a_game_whose_outcome_was_withdrawn_is_seen_and_counts_nowhere(book: RecordBook) -> None:
+    book.predict(with_market(forecast(GAME, minute=20, horizon=FINAL)))
+    book.predict(with_market(forecast("0022500002", minute=20, horizon=FINAL, home_team="LAL", away_team="DEN")))
+    book.report(GAME, FINAL, 11)
+    book.report("0022500002", FINAL, -30, teams=("LAL", "DEN"))
+    book.withdraw("0022500002", FINAL)
+    found = card(book)
+    assert (found.games, found.withdrawn_games, found.left_out) == (1, 1, LeftOut(withdrawn=1))
+    assert found.market is not None
+    assert found.market.markets == 1
+
+
+def test_what_is_made_after_the_outcome_was_observed_is_late_and_supersedes_nothing(book: RecordBook) -> None:
+    hour = timedelta(hours=1)
+    first = said(book, 47, 3.0, point=-4.0)
+    said(book, 47, 10.0, point=11.0, after=5 * timedelta(minutes=1))
+    book.report(GAME, FINAL, 11, seen=EVENING + timedelta(minutes=4))
+    for seen in (None, EVENING + hour):
+        if seen is not None:  # what was observed before stays so
+            book.withdraw(GAME, FINAL)
+            book.report(GAME, FINAL, 11, seen=seen)
+        game = book.read(lambda connection: predictions.latest_forecast(connection, GAME, FINAL))
+        assert (game.latest.issued, game.latest.superseded) == (first, False)
+        assert [each.issued.late for each in game.revisions] == [LateReason.OBSERVED]
+        found = card(book)
+        assert (found.forecasts, found.left_out) == (1, LeftOut(observed=1))
+        [lesson] = book.read(lambda connection: list(learning.settled_games_after(connection, 0)))
+        assert len(lesson.observations) == 1
+
+
+def test_a_price_that_is_sent_after_the_outcome_was_observed_is_no_bet(book: RecordBook) -> None:
+    seen, later = EVENING + timedelta(minutes=4), EVENING + timedelta(minutes=5)
+    said(book, 47)
+    [sent] = book.predict(with_market(forecast(GAME, minute=47, horizon=FINAL, generated_time=later)))
+    assert isinstance(sent, IssuedForecast)
+    assert sent.market_recording is MarketRecording.RECORDED
+    book.report(GAME, FINAL, 11, seen=seen)
+    assert card(book).market is None
+    latest = book.read(lambda connection: predictions.latest_forecast(connection, GAME, FINAL)).latest
+    assert latest.market_sent_after
+    assert latest.settlement is not None
+    assert latest.settlement.market_result is None
+
+
+@pytest.mark.parametrize(
+    ("game_id", "day", "late"),
+    [
+        (GAME, EVENING.date() - timedelta(days=1), None),  # the evening itself, which goes on until 11:00 UTC
+        (GAME, EVENING.date() - timedelta(days=2), LateReason.GAME_DATE),
+        ("9900000001", EVENING.date() - timedelta(days=2), None),
+        (GAME, None, None),
+    ],
+)
+def test_a_game_dated_before_the_evening_is_over(
+    book: RecordBook, game_id: str, day: date | None, late: LateReason | None
+) -> None:
+    made = replace(forecast(game_id, minute=20, horizon=FINAL), game_date=day)
+    [stored] = book.predict(with_market(made))
+    assert isinstance(stored, IssuedForecast)
+    assert stored.late is late
+    book.report(game_id, FINAL, 11)
+    wanted = ScoreFilter(horizon=FINAL, replays=True, first_day=(day or game_day(EVENING)).toordinal())
+    found = scorecard(book.read(lambda connection: scorecards.settled(connection, wanted)).forecasts)
+    assert (found.games, found.left_out.game_date) == ((1, 0) if late is None else (0, 1))
+    assert (found.market is None) == (late is not None)
+
+
+@pytest.mark.parametrize(
+    ("reports", "corrected"),
+    [
+        ([(11, None)], 0),
+        ([(11, None), (11, 201)], 0),  # added to
+        ([(11, None), (4, None)], 1),
+        ([(11, 201), (11, 203)], 1),
+        ([(11, None), None, (4, None)], 1),
+        ([(11, None), None, (11, None)], 0),
+    ],
+)
+def test_a_correction_shows_on_the_card(
+    book: RecordBook, reports: list[tuple[int, int | None] | None], corrected: int
+) -> None:
+    said(book, 20)
+    for report in reports:
+        if report is None:
+            book.withdraw(GAME, FINAL)
+        else:
+            book.report(GAME, FINAL, report[0], total_points=report[1])
+    assert card(book).corrected_games == corrected
+
+
+@pytest.mark.parametrize(
+    ("second", "doubtful"),
+    [
+        ({"game_id": "0022500002", "home_team": "LAL", "away_team": "DEN"}, 0),
+        ({"game_id": "0022500002", "home_team": "BKN", "away_team": "GSW"}, 2),
+        ({"game_id": "0022500002", "home_team": "GSW", "away_team": "BKN"}, 2),
+        ({"game_id": "0022500002", "home_team": "", "away_team": ""}, 0),
+        ({"game_id": "0022500002", "generated_time": EVENING + timedelta(days=1)}, 0),
+        ({"game_id": GAME, "home_team": "GSW", "away_team": "BKN"}, 1),
+        ({"game_id": GAME, "home_team": "LAL"}, 1),
+        ({"game_id": "0022599999", "home_team": "LAL", "away_team": "DEN"}, 1),
+        ({"game_id": "0072500001", "home_team": "LAL", "away_team": "DEN"}, 1),
+    ],
+)
+def test_a_game_of_doubtful_identity_shows_on_the_card(book: RecordBook, second: dict[str, Any], doubtful: int) -> None:
+    said(book, 20)
+    book.predict(forecast(**{"minute": 20, "horizon": FINAL, "lead": 4.0, **second}))
+    for game_id in {GAME, second["game_id"]}:
+        book.report(game_id, FINAL, 11, teams=("", ""))
+    assert card(book).doubtful_games == doubtful
 
 
 def test_a_ledger_with_late_forecasts_is_verified_and_a_mark_without_reason_is_not(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ async def test_a_market_evaluated_after_the_model_has_learned_is_recorded_and_sa
     texts = await ledger.read(
         lambda connection: connection.exec_driver_sql("SELECT canonical FROM entries").scalars().all()
     )
-    assert [codec.market_calibration(text) for text in texts[1:]] == [1]
+    assert [codec.market_circumstances(text)[0] for text in texts[1:]] == [1]
 
 
 async def test_a_market_asked_about_when_the_outcome_is_known_is_answered_and_not_recorded(ledger: Ledger) -> None:

@@ -125,14 +125,19 @@ class RecordBook:
         *,
         teams: tuple[str, str] = ("BKN", "GSW"),
         total_points: int | None = None,
+        seen: datetime = EVENING + timedelta(days=3),
     ) -> ReportedOutcome:
-        """Records an outcome; returns it as stored."""
-        seen = EVENING + timedelta(hours=1)
+        """Records an outcome that was observed at a time; returns it as stored."""
         outcome = ReportedOutcome(game_id, horizon, differential, *teams, seen, seen, total_points=total_points)
         with self._writing.begin() as connection:
             answer = outcomes.record_outcome(connection, outcome, seen)
         assert not isinstance(answer, Failed)
         return answer[0]
+
+    def withdraw(self, game_id: str, horizon: Horizon) -> None:
+        """Withdraws an outcome."""
+        with self._writing.begin() as connection:
+            outcomes.withdraw_outcome(connection, game_id, horizon, EVENING + timedelta(days=3))
 
     def read(self, function: Callable[[Connection], _T]) -> _T:
         """Returns the result of a function that reads."""

@@ -219,6 +219,22 @@ def _(database: sqlite3.Connection, _: Path) -> None:
     append(database, {**_of_another_game(database), "late": "later_minute"})
 
 
+@KINDS.step("entries", "a forecast appended after a withdrawn outcome of its game, not marked as late", "hindsight")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    append(database, _outcome(database))
+    append(database, _withdrawal(database, 1))
+    entry = _of_another_game(database)
+    entry["payload"]["request"]["game_id"] = "0022300077"
+    append(database, entry)
+
+
+@KINDS.step("entries", "a forecast appended of a game of the day before yesterday, not marked as late", "hindsight")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    entry = _of_another_game(database)
+    entry["payload"]["request"]["game_date"] = f"{datetime.now(UTC).date() - timedelta(days=2)}"
+    append(database, entry)
+
+
 @KINDS.step("entries", "a market appended for a forecast that is not there", "answer")
 def _(database: sqlite3.Connection, _: Path) -> None:
     entry = _market(database)

@@ -1,5 +1,7 @@
 /** Every word that the page says, in one place. */
 
+const games = (count: number) => (count === 1 ? "1 game" : `${count.toLocaleString()} games`);
+
 export const strings = {
   product: "Dejavu",
   title: (page: string) => `${page} · Dejavu`,
@@ -184,6 +186,14 @@ export const strings = {
     leaderboard: "Models side by side",
     since: (first: string, removed: string) =>
       `This record reaches back to ${first}. What was recorded before was removed by the operator, last on ${removed}, with a signed statement; no figure counts it.`,
+    doubts: (withdrawn: number, corrected: number, doubtful: number) =>
+      [
+        withdrawn && `The outcome of ${games(withdrawn)} was withdrawn: they count nowhere.`,
+        corrected && `The outcome of ${games(corrected)} was corrected after it had been reported.`,
+        doubtful && `Of ${games(doubtful)} the id or the teams may not be right.`,
+      ]
+        .filter(Boolean)
+        .join(" "),
     leaderboardCaption: "Ranked by CRPS; each on the games that it was used for.",
     shadows: "In the shadow",
     shadowsCaption: (champion: string) => `Staged models beside ${champion}, which answers: on exactly the same games and minutes. Below 0 is better.`,

@@ -19,6 +19,7 @@ export function made(fields: Partial<Forecast> = {}): Forecast {
     sequence: 1,
     revision: 0,
     late: false,
+    day: "2026-01-14",
     expectedMargin: undefined,
     known: [],
     warnings: [],

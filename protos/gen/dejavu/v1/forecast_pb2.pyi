@@ -153,6 +153,14 @@ class _LateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LateReason
     """The ledger already had a forecast of the game from more than two minutes of play later."""
     LATE_REASON_TIME: _LateReason.ValueType  # 2
     """The ledger had the game's newest minute of play for longer than the server's limit (10 minutes by default)."""
+    LATE_REASON_REPORTED: _LateReason.ValueType  # 3
+    """It was made after an outcome that it precedes was reported; a withdrawal does not undo that."""
+    LATE_REASON_GAME_DATE: _LateReason.ValueType  # 4
+    """It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been over."""
+    LATE_REASON_OBSERVED: _LateReason.ValueType  # 5
+    """It was made after the earliest observed_time of all reports of its outcome. Known once one is reported: answers and
+    streams of before do not say it.
+    """
 
 class LateReason(_LateReason, metaclass=_LateReasonEnumTypeWrapper):
     """Why a recorded forecast is late."""
@@ -163,6 +171,14 @@ LATE_REASON_LATER_MINUTE: LateReason.ValueType  # 1
 """The ledger already had a forecast of the game from more than two minutes of play later."""
 LATE_REASON_TIME: LateReason.ValueType  # 2
 """The ledger had the game's newest minute of play for longer than the server's limit (10 minutes by default)."""
+LATE_REASON_REPORTED: LateReason.ValueType  # 3
+"""It was made after an outcome that it precedes was reported; a withdrawal does not undo that."""
+LATE_REASON_GAME_DATE: LateReason.ValueType  # 4
+"""It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been over."""
+LATE_REASON_OBSERVED: LateReason.ValueType  # 5
+"""It was made after the earliest observed_time of all reports of its outcome. Known once one is reported: answers and
+streams of before do not say it.
+"""
 Global___LateReason: _TypeAlias = LateReason  # noqa: Y015
 
 class _AdaptationMode:

@@ -117,7 +117,9 @@ class _MarketRecordingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Marke
     MARKET_RECORDING_FORECAST_LATE: _MarketRecording.ValueType  # 3
     """Not recorded: the market came when its forecast would be late (see LateReason), even if it was made in time."""
     MARKET_RECORDING_OUTCOME_KNOWN: _MarketRecording.ValueType  # 4
-    """Not recorded: the outcome of the game was known already."""
+    """Not recorded: the outcome of the game was known already. In a recorded forecast: recorded and no bet, since it was sent
+    after the outcome's observed_time.
+    """
     MARKET_RECORDING_WHAT_IF: _MarketRecording.ValueType  # 5
     """Not recorded: a request without a game_id is a what-if."""
     MARKET_RECORDING_ODDS_MISMATCHED: _MarketRecording.ValueType  # 6
@@ -137,7 +139,9 @@ MARKET_RECORDING_EARLIER_STANDS: MarketRecording.ValueType  # 2
 MARKET_RECORDING_FORECAST_LATE: MarketRecording.ValueType  # 3
 """Not recorded: the market came when its forecast would be late (see LateReason), even if it was made in time."""
 MARKET_RECORDING_OUTCOME_KNOWN: MarketRecording.ValueType  # 4
-"""Not recorded: the outcome of the game was known already."""
+"""Not recorded: the outcome of the game was known already. In a recorded forecast: recorded and no bet, since it was sent
+after the outcome's observed_time.
+"""
 MARKET_RECORDING_WHAT_IF: MarketRecording.ValueType  # 5
 """Not recorded: a request without a game_id is a what-if."""
 MARKET_RECORDING_ODDS_MISMATCHED: MarketRecording.ValueType  # 6

@@ -345,9 +345,9 @@ class ListPredictionsRequest(_message.Message):
     game_id: _builtins.str
     """The NBA's id of the game."""
     from_date: _builtins.str
-    """The first date of recording (see RecordService), ISO 8601 (YYYY-MM-DD), included; empty: any."""
+    """The first date of the games (see RecordService), ISO 8601 (YYYY-MM-DD), included; empty: any."""
     to_date: _builtins.str
-    """The last date of recording, ISO 8601 (YYYY-MM-DD), included; empty: any."""
+    """The last date of the games, ISO 8601 (YYYY-MM-DD), included; empty: any."""
     team: _builtins.str
     """A team, home or away: NBA code or alias."""
     horizon: _forecast_pb2.Horizon.ValueType
@@ -453,9 +453,9 @@ class ScoreFilter(_message.Message):
     horizon: _forecast_pb2.Horizon.ValueType
     """The horizon; unspecified: the half."""
     from_date: _builtins.str
-    """The first date of recording (see RecordService), ISO 8601 (YYYY-MM-DD), included; empty: any."""
+    """The first date of the games (see RecordService), ISO 8601 (YYYY-MM-DD), included; empty: any."""
     to_date: _builtins.str
-    """The last date of recording, ISO 8601 (YYYY-MM-DD), included; empty: any."""
+    """The last date of the games, ISO 8601 (YYYY-MM-DD), included; empty: any."""
     min_minutes: _builtins.int
     """The first minute of play, included; absent: any."""
     max_minutes: _builtins.int

@@ -28,9 +28,11 @@ if _version_not_supported:
 class RecordServiceStub(object):
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    The date of a forecast is that of its recording: the date in UTC of its generated_time minus 11 hours, which is the
-    local date of the evening: a game that ends after midnight belongs to the evening before. Games of replays and of
-    simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by their game_id.
+    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is the
+    date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight belongs
+    to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen afterwards.
+    Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
+    by their game_id.
 
     docs/recompute.md says how every figure is computed from what ListPredictions returns.
     """
@@ -81,9 +83,11 @@ class RecordServiceStub(object):
 class RecordServiceServicer(object):
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    The date of a forecast is that of its recording: the date in UTC of its generated_time minus 11 hours, which is the
-    local date of the evening: a game that ends after midnight belongs to the evening before. Games of replays and of
-    simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by their game_id.
+    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is the
+    date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight belongs
+    to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen afterwards.
+    Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
+    by their game_id.
 
     docs/recompute.md says how every figure is computed from what ListPredictions returns.
     """
@@ -101,8 +105,9 @@ class RecordServiceServicer(object):
     def WithdrawOutcome(self, request, context):
         """Withdraws the outcome of a horizon of a game: a revision that says so. From then on every answer is as if the
         outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
-        not settled, models have not learned from it, and further forecasts of its minutes are recorded. Idempotent.
-        Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
+        not settled, models have not learned from it, and further forecasts of its minutes are recorded, but late for ever
+        (LATE_REASON_REPORTED). Scorecards count the game as withdrawn. Idempotent. Reported again, it is a first report,
+        learned from in the order in which it comes. NOT_FOUND if none was reported.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,9 +198,11 @@ def add_RecordServiceServicer_to_server(servicer, server):
 class RecordService(object):
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    The date of a forecast is that of its recording: the date in UTC of its generated_time minus 11 hours, which is the
-    local date of the evening: a game that ends after midnight belongs to the evening before. Games of replays and of
-    simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by their game_id.
+    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is the
+    date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight belongs
+    to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen afterwards.
+    Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
+    by their game_id.
 
     docs/recompute.md says how every figure is computed from what ListPredictions returns.
     """

@@ -29,9 +29,11 @@ GRPC_VERSION: str
 class RecordServiceStub:
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    The date of a forecast is that of its recording: the date in UTC of its generated_time minus 11 hours, which is the
-    local date of the evening: a game that ends after midnight belongs to the evening before. Games of replays and of
-    simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by their game_id.
+    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is the
+    date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight belongs
+    to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen afterwards.
+    Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
+    by their game_id.
 
     docs/recompute.md says how every figure is computed from what ListPredictions returns.
     """
@@ -49,8 +51,9 @@ class RecordServiceStub:
     WithdrawOutcome: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.WithdrawOutcomeRequest, _record_service_pb2.WithdrawOutcomeResponse]
     """Withdraws the outcome of a horizon of a game: a revision that says so. From then on every answer is as if the
     outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
-    not settled, models have not learned from it, and further forecasts of its minutes are recorded. Idempotent.
-    Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
+    not settled, models have not learned from it, and further forecasts of its minutes are recorded, but late for ever
+    (LATE_REASON_REPORTED). Scorecards count the game as withdrawn. Idempotent. Reported again, it is a first report,
+    learned from in the order in which it comes. NOT_FOUND if none was reported.
     """
     GetPrediction: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.GetPredictionRequest, _record_service_pb2.GetPredictionResponse]
     """The latest forecast of a game, its earlier revisions, and the outcome. NOT_FOUND if the ledger has none."""
@@ -69,9 +72,11 @@ class RecordServiceStub:
 class RecordServiceAsyncStub(RecordServiceStub):
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    The date of a forecast is that of its recording: the date in UTC of its generated_time minus 11 hours, which is the
-    local date of the evening: a game that ends after midnight belongs to the evening before. Games of replays and of
-    simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by their game_id.
+    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is the
+    date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight belongs
+    to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen afterwards.
+    Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
+    by their game_id.
 
     docs/recompute.md says how every figure is computed from what ListPredictions returns.
     """
@@ -86,8 +91,9 @@ class RecordServiceAsyncStub(RecordServiceStub):
     WithdrawOutcome: _aio.UnaryUnaryMultiCallable[_record_service_pb2.WithdrawOutcomeRequest, _record_service_pb2.WithdrawOutcomeResponse]  # type: ignore[assignment]
     """Withdraws the outcome of a horizon of a game: a revision that says so. From then on every answer is as if the
     outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
-    not settled, models have not learned from it, and further forecasts of its minutes are recorded. Idempotent.
-    Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
+    not settled, models have not learned from it, and further forecasts of its minutes are recorded, but late for ever
+    (LATE_REASON_REPORTED). Scorecards count the game as withdrawn. Idempotent. Reported again, it is a first report,
+    learned from in the order in which it comes. NOT_FOUND if none was reported.
     """
     GetPrediction: _aio.UnaryUnaryMultiCallable[_record_service_pb2.GetPredictionRequest, _record_service_pb2.GetPredictionResponse]  # type: ignore[assignment]
     """The latest forecast of a game, its earlier revisions, and the outcome. NOT_FOUND if the ledger has none."""
@@ -105,9 +111,11 @@ class RecordServiceAsyncStub(RecordServiceStub):
 class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
     """Records outcomes, settles forecasts by them and returns their scores.
 
-    The date of a forecast is that of its recording: the date in UTC of its generated_time minus 11 hours, which is the
-    local date of the evening: a game that ends after midnight belongs to the evening before. Games of replays and of
-    simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or by their game_id.
+    The date of a forecast is that of its game: its game_date, but no later than the date on which it was made. That is the
+    date in UTC of its generated_time minus 11 hours, the local date of the evening: a game that ends after midnight belongs
+    to the evening before. A forecast with an earlier game_date is late, so no date that counts can be chosen afterwards.
+    Games of replays and of simulated seasons, whose ids begin with 99, are excluded unless requested by include_replays or
+    by their game_id.
 
     docs/recompute.md says how every figure is computed from what ListPredictions returns.
     """
@@ -132,8 +140,9 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_record_service_pb2.WithdrawOutcomeResponse, _abc.Awaitable[_record_service_pb2.WithdrawOutcomeResponse]]:
         """Withdraws the outcome of a horizon of a game: a revision that says so. From then on every answer is as if the
         outcome had never been reported, except for positions in the ledger and the lists of revisions: its forecasts are
-        not settled, models have not learned from it, and further forecasts of its minutes are recorded. Idempotent.
-        Reported again, it is a first report, learned from in the order in which it comes. NOT_FOUND if none was reported.
+        not settled, models have not learned from it, and further forecasts of its minutes are recorded, but late for ever
+        (LATE_REASON_REPORTED). Scorecards count the game as withdrawn. Idempotent. Reported again, it is a first report,
+        learned from in the order in which it comes. NOT_FOUND if none was reported.
         """
 
     @_abc_1.abstractmethod

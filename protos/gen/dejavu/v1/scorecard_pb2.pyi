@@ -43,6 +43,9 @@ class Scorecard(_message.Message):
     RELIABILITY_FIELD_NUMBER: _builtins.int
     PRUNED_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_GAMES_FIELD_NUMBER: _builtins.int
+    CORRECTED_GAMES_FIELD_NUMBER: _builtins.int
+    DOUBTFUL_GAMES_FIELD_NUMBER: _builtins.int
     games: _builtins.int
     """Number of games."""
     forecasts: _builtins.int
@@ -50,6 +53,17 @@ class Scorecard(_message.Message):
     ece: _builtins.float
     """Expected calibration error of that probability, 20 equal bins (Naeini et al. 2015), in which a forecast has the
     weight 1 / (minutes of its game with forecasts) / (forecasts of its minute).
+    """
+    withdrawn_games: _builtins.int
+    """Number of games that match the filter whose outcome was withdrawn, and none stands: show it, so that a game that was
+    left out is seen.
+    """
+    corrected_games: _builtins.int
+    """Number of games that match the filter whose outcome was reported with another differential or total_points before."""
+    doubtful_games: _builtins.int
+    """Number of games that match the filter which may not be what they are recorded as: the NBA gives no game such an id;
+    their forecasts name different teams, or the same ones the other way round; or the same two teams have another game on
+    the same date. Replays and late forecasts do not count. The server has no schedule to refuse them by.
     """
     @_builtins.property
     def mae(self) -> Global___Figure:
@@ -81,7 +95,7 @@ class Scorecard(_message.Message):
 
     @_builtins.property
     def left_out(self) -> Global___LeftOut:
-        """How many settled forecasts that match the filter were left out, and why. Bets on them still count in the market.
+        """How many forecasts that match the filter were left out, and why. Bets on superseded ones still count in the market.
         Absent if none was.
         """
 
@@ -128,10 +142,13 @@ class Scorecard(_message.Message):
         reliability: _abc.Iterable[Global___ReliabilityBin] | None = ...,
         pruned: _retention_pb2.PrunedEntries | None = ...,
         total: Global___TotalScorecard | None = ...,
+        withdrawn_games: _builtins.int = ...,
+        corrected_games: _builtins.int = ...,
+        doubtful_games: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "crps", b"crps", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "coverage", b"coverage", "crps", b"crps", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned", "reliability", b"reliability", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "corrected_games", b"corrected_games", "coverage", b"coverage", "crps", b"crps", "doubtful_games", b"doubtful_games", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned", "reliability", b"reliability", "total", b"total", "withdrawn_games", b"withdrawn_games"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -474,22 +491,38 @@ class LeftOut(_message.Message):
     SUPERSEDED_FIELD_NUMBER: _builtins.int
     LATER_MINUTE_FIELD_NUMBER: _builtins.int
     LATE_TIME_FIELD_NUMBER: _builtins.int
+    REPORTED_FIELD_NUMBER: _builtins.int
+    GAME_DATE_FIELD_NUMBER: _builtins.int
+    OBSERVED_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
     superseded: _builtins.int
     """Superseded by a later revision."""
     later_minute: _builtins.int
     """Recorded when the ledger had a forecast from more than two minutes of play later (LATE_REASON_LATER_MINUTE)."""
     late_time: _builtins.int
     """Recorded long after the game's newest minute of play (LATE_REASON_TIME)."""
+    reported: _builtins.int
+    """Recorded after a report of an outcome that they precede, which was withdrawn (LATE_REASON_REPORTED)."""
+    game_date: _builtins.int
+    """Made after the evening of their game_date (LATE_REASON_GAME_DATE)."""
+    observed: _builtins.int
+    """Made after their outcome was observed (LATE_REASON_OBSERVED)."""
+    withdrawn: _builtins.int
+    """Recorded before their outcome was withdrawn, if none stands since; they are not settled, and have no other reason."""
     def __init__(
         self,
         *,
         superseded: _builtins.int = ...,
         later_minute: _builtins.int = ...,
         late_time: _builtins.int = ...,
+        reported: _builtins.int = ...,
+        game_date: _builtins.int = ...,
+        observed: _builtins.int = ...,
+        withdrawn: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["late_time", b"late_time", "later_minute", b"later_minute", "superseded", b"superseded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["game_date", b"game_date", "late_time", b"late_time", "later_minute", b"later_minute", "observed", b"observed", "reported", b"reported", "superseded", b"superseded", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from dejavu.v1 import record_pb2, retention_pb2, scorecard_pb2
 from dejavu.v1 import record_service_pb2 as pb
+from dejavu.v1.market_pb2 import MARKET_RECORDING_OUTCOME_KNOWN, MARKET_RECORDING_RECORDED
 from dejavu_common.clock import from_microseconds
 from dejavu_models.betting import NOTICE
 from dejavu_models.comparison import ShadowRow
@@ -48,7 +49,13 @@ def recorded_message(recorded: RecordedForecast, course_of: CourseOf | None = No
         superseded=recorded.superseded,
         recorded_by=issued.recorded_by,
         market=None if market is None else market_message(market, issued.forecast.horizon),
-        market_answer=None if answer is None else market_answer_message(answer, market_warnings(issued, answer)),
+        market_answer=None
+        if answer is None
+        else market_answer_message(
+            answer,
+            market_warnings(issued, answer),
+            MARKET_RECORDING_OUTCOME_KNOWN if recorded.market_sent_after else MARKET_RECORDING_RECORDED,
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 
+from dejavu_common.clock import from_microseconds
 from dejavu_feed.game_ids import is_replay
 from dejavu_models.errors import DejavuError
 from dejavu_models.types import Horizon
@@ -27,7 +28,7 @@ from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries import model_changes
 from dejavu_server.ledger.queries.verification import raw_rows
 from dejavu_server.ledger.queries.verification.raw_rows import Raw
-from dejavu_server.records import IssuedForecast, ReportedOutcome
+from dejavu_server.records import IssuedForecast, LateReason, ReportedOutcome
 
 _FORECASTS, _OUTCOMES, _MARKETS, _SHADOWS, _CHANGES = raw_rows.DERIVED
 _TABLES = {
@@ -122,6 +123,8 @@ class ChainVerifier:
             _check(fault is None, f"entry {issued.sequence}: {fault}")
         elif kind == codec.OUTCOME:
             outcome = codec.parse_outcome(row["entry_canonical"])
+            game = outcome.game_id, outcome.horizon
+            self._recorded.add_outcome(*game, outcome.sequence, withdrawn=outcome.withdrawn)
             _check_row(row, _OUTCOMES, rows.outcome_row(outcome, self._first_sequence(row, outcome)))
             self._times.check(outcome.sequence, outcome.recorded_time)
         elif kind == codec.MARKET:
@@ -150,7 +153,9 @@ class ChainVerifier:
         )
         forecast = codec.parse(row["market_forecast_canonical"])
         self._check_hindsight(row, forecast.game_id, forecast.forecast.elapsed_minutes)
-        learned = codec.market_calibration(row["entry_canonical"])
+        learned, sent = codec.market_circumstances(row["entry_canonical"])
+        if sent is not None:
+            self._times.check(sequence, from_microseconds(sent))
         _check(
             learned is None or (type(learned) is int and 0 <= learned < sequence),
             f"entry {sequence}: calibration_sequence is {learned!r}; expected an earlier entry",
@@ -204,13 +209,16 @@ class ChainVerifier:
             )
 
     def _check_late(self, row: Raw, issued: IssuedForecast) -> None:
-        """Checks that a late forecast follows what makes it late.
+        """Checks that a forecast is marked as late exactly if it is.
 
-        What earlier releases recorded is not marked, and the limit of time is a setting that the ledger does not have.
+        The limit of time is a setting that the ledger does not have.
         """
-        pruned = self._identity.pruned_through > 0
-        justified = issued.late is None or pruned or self._recorded.late(issued, timedelta(0)) is issued.late
-        _check(justified, f"entry {row['entry_sequence']}: marked as late, but nothing before it makes it late")
+        entry, reason = f"entry {row['entry_sequence']}", self._recorded.late(issued, timedelta(0))
+        if issued.late is None and reason is not None:
+            _check(reason is LateReason.TIME, f"{entry}: not marked as late, although it is: {reason.value}")
+        elif issued.late is not None:
+            justified = self._identity.pruned_through > 0 or reason is issued.late
+            _check(justified, f"{entry}: marked as late, but nothing before it makes it late")
         self._recorded.add(issued)
 
 

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from dejavu_common.clock import from_microseconds
+from dejavu_feed.game_day import game_day
+from dejavu_feed.game_ids import is_replay
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.errors import GameFull, OutcomeAlreadyRecorded
 from dejavu_server.records import IssuedForecast, LateReason
@@ -44,13 +46,14 @@ class RecordedGames:
     def __init__(self) -> None:
         self._newest: dict[str, tuple[int, datetime]] = {}
         self._counts: Counter[str] = Counter()
-        self._outcomes: defaultdict[str, dict[Horizon, int]] = defaultdict(dict)
+        self._outcomes: defaultdict[str, dict[Horizon, int]] = defaultdict(dict)  # that stand, with their sequences
+        self._withdrawn: defaultdict[str, set[Horizon]] = defaultdict(set)
 
     def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Takes over the rows of `recording.statements.STATE_OF_GAMES` for games that it does not have."""
         for game_id, horizon, number, since_us, count in rows:
             if horizon:
-                self._outcomes[game_id][Horizon(horizon)] = number
+                self.add_outcome(game_id, Horizon(horizon), number, withdrawn=bool(since_us))
             else:
                 self._newest[game_id] = (number, from_microseconds(since_us))
                 self._counts[game_id] = count
@@ -62,6 +65,14 @@ class RecordedGames:
         newest, known_since = self._newest.get(issued.game_id, (0, since))
         if minute > newest or (minute == newest and since < known_since):
             self._newest[issued.game_id] = (minute, since)
+
+    def add_outcome(self, game_id: str, horizon: Horizon, sequence: int, *, withdrawn: bool) -> None:
+        """Takes note of the newest revision of an outcome."""
+        if withdrawn:
+            self._outcomes[game_id].pop(horizon, None)
+            self._withdrawn[game_id].add(horizon)
+        else:
+            self._outcomes[game_id][horizon] = sequence
 
     def has_forecasts(self, game_id: str) -> bool:
         """Returns whether any forecast of a game is recorded."""
@@ -86,6 +97,11 @@ class RecordedGames:
 
     def late(self, issued: IssuedForecast, late_after: timedelta) -> LateReason | None:
         """Returns why a forecast that is recorded now is late; None if it is in time."""
+        reported = self._withdrawn.get(issued.game_id, ())
+        if any(issued.forecast.elapsed_minutes <= horizon.last_slot for horizon in reported):
+            return LateReason.REPORTED
+        if _over_by_date(issued):
+            return LateReason.GAME_DATE
         if issued.game_id not in self._newest:
             return None
         newest, since = self._newest[issued.game_id]
@@ -95,3 +111,9 @@ class RecordedGames:
         if minute <= newest and issued.generated_time - since > late_after:
             return LateReason.TIME
         return None
+
+
+def _over_by_date(issued: IssuedForecast) -> bool:
+    """Returns whether the evening of the date given for a game was over; a replay is of a game that is over."""
+    given = issued.game_date
+    return given is not None and game_day(issued.generated_time) > given and not is_replay(issued.game_id)

@@ -79,7 +79,7 @@ forecasts = Table(
     Column("horizon", _Text, nullable=False),
     Column("generated_us", BigInteger, nullable=False),  # microseconds since 1970, UTC
     # Defaults for a worker of release 0.1.0 in a rolling restart, which does not know these columns.
-    Column("day", Integer, nullable=False, server_default="0"),  # game day: records.game_day as date.toordinal()
+    Column("day", Integer, nullable=False, server_default="0"),  # IssuedForecast.listed_day as date.toordinal()
     Column("home_team", _Text, nullable=False, server_default=""),
     Column("away_team", _Text, nullable=False, server_default=""),
     Column("model_version", _Text, nullable=False, server_default=""),

@@ -1,19 +1,56 @@
-"""Which outcomes stand: the newest revision of each game and horizon, unless it withdraws the outcome."""
+"""Which outcomes stand, and which forecasts were made with hindsight: after their outcome was observed."""
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, exists
+from sqlalchemy import ColumnElement, FromClause, and_, exists, false
 
 from dejavu_server.ledger.database.schema import outcomes
 
 _later = outcomes.alias("later_revision")
 
-STANDS: ColumnElement[bool] = and_(
-    outcomes.c.withdrawn.is_(False),
-    ~exists().where(
-        _later.c.game_id == outcomes.c.game_id,
-        _later.c.horizon == outcomes.c.horizon,
-        _later.c.revision > outcomes.c.revision,
-    ),
+NEWEST: ColumnElement[bool] = ~exists().where(
+    _later.c.game_id == outcomes.c.game_id,
+    _later.c.horizon == outcomes.c.horizon,
+    _later.c.revision > outcomes.c.revision,
 )
-"""Whether a row of `outcomes` is the outcome of its game and horizon."""
+"""Whether a row of `outcomes` is the newest revision of its game and horizon, a withdrawal or not."""
+
+STANDS: ColumnElement[bool] = and_(outcomes.c.withdrawn.is_(False), NEWEST)
+"""Whether a row of `outcomes` is the outcome of its game and horizon: its newest revision, and not a withdrawal."""
+
+_report = outcomes.alias("any_report")
+
+
+def observed_before(forecasts: FromClause, up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:
+    """Returns whether a row of `forecasts`, or of an alias of it, was made after its outcome's observed_time.
+
+    That of any report counts, corrected or withdrawn since: otherwise another report would undo hindsight. Replays are
+    made of games that are over.
+
+    Args:
+        forecasts: the table or alias.
+        up_to: sequence up to which reports count; None for all.
+    """
+    of = forecasts.c
+    conditions = () if up_to is None else (_report.c.sequence <= up_to,)
+    return _reported(forecasts, _report.c.observed_us < of.generated_us, *conditions)
+
+
+def sent_after(forecasts: FromClause, requested_us: ColumnElement[float]) -> ColumnElement[bool]:
+    """Returns whether a market of a row of `forecasts` was sent after its outcome's observed_time, as above.
+
+    Args:
+        forecasts: the table or alias.
+        requested_us: when it was sent, in microseconds since 1970; NULL if with the request for the forecast.
+    """
+    return _reported(forecasts, _report.c.observed_us < requested_us)
+
+
+def _reported(forecasts: FromClause, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    of_outcome = _report.c.game_id == forecasts.c.game_id, _report.c.horizon == forecasts.c.horizon
+    return and_(forecasts.c.replay == false(), exists().where(*of_outcome, *conditions))
+
+
+def in_time(forecasts: FromClause, up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:
+    """Returns whether a row of `forecasts`, or of an alias of it, is not late; see `observed_before`."""
+    return and_(forecasts.c.late == "", ~observed_before(forecasts, up_to))

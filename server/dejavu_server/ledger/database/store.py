@@ -242,7 +242,8 @@ class _EntryBatch:
             for name in ("home_lead_probability", "distribution", "teams_known")
         )
         changed = None if same else new.calibration_sequence
-        payload = codec.market_payload(stored.sequence, requested.market, answer, changed)
+        sent = None if requested.generated_time == stored.generated_time else requested.generated_time
+        payload = codec.market_payload(stored.sequence, requested.market, answer, changed, sent)
         self._entry(codec.MARKET, payload, 0, requested.recorded_by)
         bet = Bet.from_market(requested.market, answer)
         self._markets.append(market_row(self._sequence, stored.sequence, bet))

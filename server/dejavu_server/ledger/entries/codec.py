@@ -33,7 +33,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final
 
 from dejavu_common.clock import from_microseconds, microseconds
@@ -79,9 +79,7 @@ _SIDE_ANSWER = (
 _POLICY = ("model_share", "kelly_fraction", "game_cap", "evening_cap", "confidence_threshold", "max_edge")
 
 _HASHED_AT_ONCE: Final = 2047
-"""Bytes up to which hashlib keeps the interpreter's lock. To give it up and get it back takes longer than to hash them,
-and an entry has little more.
-"""
+"""Bytes up to which hashlib keeps the interpreter's lock: to give it up takes longer than to hash them."""
 
 
 _REQUEST: Final = Layout(
@@ -290,7 +288,11 @@ def parse_outcome(canonical: str) -> ReportedOutcome:
 
 
 def market_payload(
-    forecast_sequence: int, market: Market, answer: MarketAnswer, calibration_sequence: int | None = None
+    forecast_sequence: int,
+    market: Market,
+    answer: MarketAnswer,
+    calibration_sequence: int | None = None,
+    requested_time: datetime | None = None,
 ) -> str:
     """Returns the payload of a market's canonical form.
 
@@ -299,6 +301,7 @@ def market_payload(
         market: the market.
         answer: its evaluation.
         calibration_sequence: the newest outcome that the evaluation had learned from, if that was not the forecast's.
+        requested_time: when it was sent; None if with the request for the forecast.
 
     Raises:
         ValueError: if a value is not finite.
@@ -322,6 +325,7 @@ def market_payload(
                 "confidence_threshold": optional(float, market.confidence_threshold),
                 **{name: int(given) for name in _AMERICAN if (given := getattr(market, name)) is not None},
             },
+            **({} if requested_time is None else {"requested_us": microseconds(requested_time)}),
         }
     )
 
@@ -355,23 +359,19 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
         return payload["forecast_sequence"], market, answer
 
 
-def market_calibration(canonical: str) -> int | None:
-    """Returns the newest outcome that a market's evaluation had learned from; None if it is that of its forecast.
+def market_circumstances(canonical: str) -> tuple[int | None, int | None]:
+    """Returns the newest outcome that a market's evaluation had learned from, and when it was sent, if not as its forecast.
 
     Raises:
         ValueError: if the text is not the canonical form of a market entry.
     """
     with entry_of(MARKET, canonical) as entry:
-        sequence: int | None = entry["payload"].get("calibration_sequence")
-        return sequence
+        payload = entry["payload"]
+        return payload.get("calibration_sequence"), optional(_whole, payload.get("requested_us"))
 
 
 def text_of(value: Any) -> str:
-    """Returns a value that is a text.
-
-    Raises:
-        ValueError: if it is none.
-    """
+    """Returns a value that is a text; raises a ValueError if it is none."""
     if type(value) is not str:
         raise ValueError(f"{value!r}; expected a text")
     return value

@@ -27,7 +27,7 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
         "game_id": issued.game_id,
         "horizon": forecast.horizon.value,
         "generated_us": microseconds(issued.generated_time),
-        "day": game_day(issued.generated_time).toordinal(),
+        "day": issued.listed_day.toordinal(),
         "home_team": issued.home_team,
         "away_team": issued.away_team,
         "model_version": forecast.model_version,

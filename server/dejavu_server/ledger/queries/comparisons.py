@@ -20,7 +20,7 @@ from dejavu_models.comparison import PERSISTENCE, PairedForecasts
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import forecasts, outcomes, shadows
-from dejavu_server.ledger.database.standing import STANDS
+from dejavu_server.ledger.database.standing import STANDS, in_time
 from dejavu_server.ledger.entries import scored_values
 from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries.filters import unindexed
@@ -174,7 +174,7 @@ def _scored(rows: Sequence[Any], version: str) -> _Columns:
     }
 
 
-_OF_HORIZON: Final = and_(outcomes.c.horizon == bindparam("horizon"), STANDS, forecasts.c.late == "")
+_OF_HORIZON: Final = and_(outcomes.c.horizon == bindparam("horizon"), STANDS, in_time(forecasts))
 
 
 def _statement(
@@ -229,5 +229,5 @@ _SUPERSEDED: Final = (
     .join_from(
         forecasts, _later, and_(unindexed(_later.c.key) == forecasts.c.key, _later.c.revision > forecasts.c.revision)
     )
-    .where(_later.c.revision > 0, _later.c.late == "", _later.c.horizon == bindparam("horizon"))
+    .where(_later.c.revision > 0, in_time(_later), _later.c.horizon == bindparam("horizon"))
 )

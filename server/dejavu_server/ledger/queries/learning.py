@@ -33,7 +33,7 @@ from dejavu_models.uncertainty.adaptive import (
 )
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes, shadows, snapshots
-from dejavu_server.ledger.database.standing import STANDS
+from dejavu_server.ledger.database.standing import STANDS, in_time
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.scored_values import BYTES_WITHOUT_QUANTILES
 from dejavu_server.ledger.entries.shadows import parse_shadow
@@ -352,7 +352,7 @@ def _settled(made: Table, *, shadow: bool) -> Select[Any]:
         outcomes.c.first_sequence <= bindparam("last"),
         _COMPETITIVE,
         STANDS,
-        forecasts.c.late == "",
+        in_time(forecasts),
         func.length(made.c.scored_values) > BYTES_WITHOUT_QUANTILES,
         ~superseded,
     )

@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, fal
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import forecasts, outcomes
+from dejavu_server.ledger.database.standing import in_time
 from dejavu_server.ledger.entries import canonical_json
 from dejavu_server.ledger.queries import page_tokens, predictions
 from dejavu_server.ledger.queries.filters import CommonFilter, unindexed
@@ -210,7 +211,7 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "newest": ~exists().where(
         _later.c.key == _f.key,
         _later.c.revision > _f.revision,
-        _later.c.late == "",
+        in_time(_later, bindparam("start")),
         _later.c.sequence <= bindparam("start"),
     ),
 }

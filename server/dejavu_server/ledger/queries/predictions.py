@@ -6,7 +6,7 @@ Each comes with the outcome that stands, its scores, and the market that was sen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -15,11 +15,12 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, exists, select
 from dejavu_models.errors import FieldError, quoted
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
+from dejavu_server.ledger.database.canonical_value import canonical_number
 from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes
-from dejavu_server.ledger.database.standing import STANDS
+from dejavu_server.ledger.database.standing import STANDS, in_time, observed_before, sent_after
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.settlement import Bet, settle
-from dejavu_server.records import RecordedForecast, ReportedOutcome
+from dejavu_server.records import LateReason, RecordedForecast, ReportedOutcome
 
 MAX_REVISIONS = 500
 """Most earlier revisions of a forecast, and most revisions of an outcome, that are returned: the newest ones."""
@@ -138,7 +139,7 @@ def _latest(with_minute: bool, with_model: bool) -> Select[int, str, int]:
     return (
         select(forecasts.c.sequence, forecasts.c.key, forecasts.c.revision)
         .where(*conditions)
-        .order_by(forecasts.c.late != "", forecasts.c.minute.desc(), forecasts.c.sequence.desc())
+        .order_by(in_time(forecasts).desc(), forecasts.c.minute.desc(), forecasts.c.sequence.desc())
         .limit(1)
     )
 
@@ -168,16 +169,19 @@ _TEXTS = select(entries.c.sequence, entries.c.canonical).where(
 )
 
 _later = forecasts.alias("later")
-superseded = exists().where(
-    _later.c.key == forecasts.c.key, _later.c.revision > forecasts.c.revision, _later.c.late == ""
-)
+superseded = exists().where(_later.c.key == forecasts.c.key, _later.c.revision > forecasts.c.revision, in_time(_later))
 """Whether a later revision that was recorded in time replaces a row of `forecasts`."""
+
+_market_entry = entries.alias("market_entry")
+_REQUESTED_US = canonical_number(_market_entry.c.canonical, "payload", "requested_us")
 
 _AT = (
     select(
         forecasts.c.sequence,
         entries.c.canonical,
         superseded.label("superseded"),
+        observed_before(forecasts).label("observed_before"),
+        sent_after(forecasts, _REQUESTED_US).label("sent_after"),
         outcomes.c.sequence.label("outcome_sequence"),
         outcomes.c.first_sequence,
         markets.c.sequence.label("market_sequence"),
@@ -188,17 +192,20 @@ _AT = (
         and_(outcomes.c.game_id == forecasts.c.game_id, outcomes.c.horizon == forecasts.c.horizon, STANDS),
     )
     .outerjoin(markets, markets.c.forecast_sequence == forecasts.c.sequence)
+    .outerjoin(_market_entry, _market_entry.c.sequence == markets.c.sequence)
     .where(forecasts.c.sequence.in_(bindparam("sequences", expanding=True)))
 )
 
 
 def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str], explanation: bool) -> RecordedForecast:
     issued = codec.parse(row.canonical, explanation=explanation)
+    if row.observed_before and issued.late is None:
+        issued = replace(issued, late=LateReason.OBSERVED)
     _, market, answer = (
         (None, None, None) if row.market_sequence is None else codec.parse_market(_text(texts, row.market_sequence))
     )
     outcome = None if row.outcome_sequence is None else _outcome(texts, row.outcome_sequence)
-    bet = None if market is None or answer is None else Bet.from_market(market, answer)
+    bet = None if market is None or answer is None or issued.late or row.sent_after else Bet.from_market(market, answer)
     return RecordedForecast(
         issued=issued,
         superseded=row.superseded,
@@ -207,6 +214,7 @@ def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str], explanation: bo
         first_outcome_sequence=0 if outcome is None else row.first_sequence,
         market=market,
         market_answer=answer,
+        market_sent_after=bool(row.sent_after),
     )
 
 

@@ -9,12 +9,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, false, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, false, func, select
 
+from dejavu_feed.game_ids import is_league_id
+from dejavu_feed.teams import TEAMS
 from dejavu_models.arrays import Floats
 from dejavu_models.betting import MarketSide
 from dejavu_models.scorecard import Exclusion, SettledForecasts
@@ -22,7 +24,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.canonical_value import canonical_number
 from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes
-from dejavu_server.ledger.database.standing import STANDS
+from dejavu_server.ledger.database.standing import NEWEST, in_time, observed_before, sent_after
 from dejavu_server.ledger.entries import scored_values, total_values
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.errors import LedgerCorrupt
@@ -98,31 +100,32 @@ def read_position(connection: Connection) -> Position:
     return Position(store.identity(connection), connection.execute(_NEWEST_OUTCOME).scalar() or 0)
 
 
+TEAM_CODES: Final = {"": 0, **{team: 1 + index for index, team in enumerate(sorted(TEAMS))}}
+"""Integers that stand for teams in columns; 0 of none."""
+
+
 class Codes:
     """Integers that stand for texts in columns, numbered in order of their appearance.
 
     Attributes:
         models: those of model versions.
-        teams: those of teams.
         arms: those of arms.
     """
 
     def __init__(self) -> None:
         self.models: defaultdict[str, int] = defaultdict(lambda: len(self.models))
-        self.teams: defaultdict[str, int] = defaultdict(lambda: len(self.teams))
         self.arms: defaultdict[str, int] = defaultdict(lambda: len(self.arms))
 
     def copy(self) -> Codes:
         """Returns a copy, which gets codes of its own from here on."""
         copy = Codes()
         copy.models.update(self.models)
-        copy.teams.update(self.teams)
         copy.arms.update(self.arms)
         return copy
 
 
 Columns = dict[str, NDArray[Any]]
-"""Columns of `SettledForecasts`, and model, home, away, arm (codes), day, confidence and replay: equal in length."""
+"""Columns of `SettledForecasts`, and model, arm (codes), confidence and replay: equal in length."""
 
 
 def is_small(connection: Connection, filter_: ScoreFilter) -> bool:
@@ -193,28 +196,34 @@ _LATE = {
     "": Exclusion.NONE,
     LateReason.LATER_MINUTE.value: Exclusion.LATER_MINUTE,
     LateReason.TIME.value: Exclusion.LATE_TIME,
+    LateReason.REPORTED.value: Exclusion.REPORTED,
+    LateReason.GAME_DATE.value: Exclusion.GAME_DATE,
 }
 
 
 def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
     """Returns `Columns`, save those of bets, and sequence, first_sequence and differential, for some rows."""
-    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 16
+    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 20
     sequence, first_sequence, differentials, minute, alpha, late, version, values, *attributes = raw
-    home, away, day, confidence, replay, arm, total_values_, total_points = attributes
+    home, away, day, confidence, replay, arm, total_values_, total_points, *standing = attributes
+    observed, withdrawn, corrected, game_id = standing
     differential = np.array(differentials, dtype=np.float64)
     try:
-        exclusion = [_LATE[reason] for reason in late]
+        exclusion = np.array([_LATE[reason] for reason in late], dtype=np.int64)
         scored = scored_values.unpack(values)
         totals = total_values.scores(total_values_, total_points)
     except (KeyError, ValueError) as error:
         raise LedgerCorrupt("the ledger is damaged: a forecast cannot be scored") from error
+    of_games = zip(replay, game_id, strict=True)
+    exclusion[np.array(observed, dtype=np.bool_) & (exclusion == Exclusion.NONE)] = Exclusion.OBSERVED
+    exclusion[np.array(withdrawn, dtype=np.bool_)] = Exclusion.WITHDRAWN
     return {
         "sequence": np.array(sequence, dtype=np.int64),
         "first_sequence": np.array(first_sequence, dtype=np.int64),
         "differential": differential,
         "model": np.array([codes.models[name] for name in version], dtype=np.int64),
-        "home": np.array([codes.teams[name] for name in home], dtype=np.int32),
-        "away": np.array([codes.teams[name] for name in away], dtype=np.int32),
+        "home": np.array([TEAM_CODES[name] for name in home], dtype=np.int32),
+        "away": np.array([TEAM_CODES[name] for name in away], dtype=np.int32),
         "day": np.array(day, dtype=np.int32),
         "confidence": np.array(confidence, dtype=np.float64),
         "replay": np.array(replay, dtype=np.bool_),
@@ -230,7 +239,9 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
         "brier": scored.brier(differential),
         "leader_brier": scored.leader_brier(differential),
         "crps": scored.crps(differential),
-        "exclusion": np.array(exclusion, dtype=np.int64),
+        "exclusion": exclusion,
+        "corrected": np.array(corrected, dtype=np.bool_),
+        "in_league": np.array([replay or is_league_id(game) for replay, game in of_games], dtype=np.bool_),
         **totals,
     }
 
@@ -302,6 +313,13 @@ _COUNTS: dict[str, Select[int]] = {
 """Counts of the forecasts that a condition leads to; without any such condition, of all."""
 
 _later = forecasts.alias("later")
+_other = outcomes.alias("other_revision")
+_CORRECTED = exists().where(
+    _other.c.game_id == outcomes.c.game_id,
+    _other.c.horizon == outcomes.c.horizon,
+    (_other.c.differential != outcomes.c.differential) | (_other.c.total_points != outcomes.c.total_points),
+)
+"""Whether an outcome has another differential, or another total, than some other report of it."""
 
 
 class _Statements(NamedTuple):
@@ -341,13 +359,23 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             forecasts.c.arm,
             forecasts.c.total_values,
             outcomes.c.total_points,
+            observed_before(forecasts),
+            outcomes.c.withdrawn,
+            _CORRECTED,
+            forecasts.c.game_id,
         )
         .join_from(
             forecasts,
             outcomes,
             and_(driving(outcomes.c.game_id) == forecasts.c.game_id, outcomes.c.horizon == forecasts.c.horizon),
         )
-        .where(outcomes.c.horizon == bindparam("horizon"), STANDS, *where)
+        .where(
+            outcomes.c.horizon == bindparam("horizon"),
+            NEWEST,
+            # Those recorded after a withdrawal were never settled.
+            outcomes.c.withdrawn.is_(False) | (forecasts.c.sequence < outcomes.c.sequence),
+            *where,
+        )
     )
     bet = (markets.c.line, markets.c.side, markets.c.decimal_odds, markets.c.stake_fraction)
     text = entries.c.canonical
@@ -357,13 +385,13 @@ def _statements(conditions: frozenset[str]) -> _Statements:
         select(forecasts.c.sequence, *bet, *expected, *caps)
         .join_from(forecasts, markets, driving(markets.c.forecast_sequence) == forecasts.c.sequence)
         .join(entries, entries.c.sequence == markets.c.sequence)
-        .where(*where)
+        .where(*where, ~sent_after(forecasts, canonical_number(text, "payload", "requested_us")))
     )
     superseded = (
         select(forecasts.c.sequence)
         .join_from(
             forecasts, _later, and_(driving(_later.c.key) == forecasts.c.key, _later.c.revision > forecasts.c.revision)
         )
-        .where(_later.c.revision > 0, _later.c.late == "", *where)
+        .where(_later.c.revision > 0, in_time(_later), *where)
     )
     return _Statements(settled_forecasts, with_market, superseded)

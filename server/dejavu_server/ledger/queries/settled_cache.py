@@ -16,7 +16,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import forecasts, outcomes
 from dejavu_server.ledger.queries import scorecards
-from dejavu_server.ledger.queries.scorecards import Codes, Columns, Position, ScoreFilter, SettledByModel
+from dejavu_server.ledger.queries.scorecards import TEAM_CODES, Codes, Columns, Position, ScoreFilter, SettledByModel
 
 MAX_FORECASTS = 500_000
 """Most forecasts of a ledger that is kept in memory: some 110 MB. A larger one is read for every scorecard."""
@@ -92,7 +92,7 @@ def _selected(kept: _Kept, filter_: ScoreFilter) -> SettledByModel:
     if filter_.last_day is not None:
         chosen &= columns["day"] <= filter_.last_day
     if filter_.team:
-        team = codes.teams.get(filter_.team, -1)
+        team = TEAM_CODES[filter_.team]
         chosen &= (columns["home"] == team) | (columns["away"] == team)
     if filter_.min_confidence is not None:
         chosen &= columns["confidence"] >= filter_.min_confidence

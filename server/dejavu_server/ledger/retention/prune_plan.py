@@ -28,7 +28,7 @@ from dejavu_server.ledger.database.schema import (
 from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.database.store import ChainHead, Identity
 from dejavu_server.ledger.errors import LedgerCorrupt, LedgerError
-from dejavu_server.records import Checkpoint
+from dejavu_server.records import Checkpoint, LateReason
 
 MIN_AGE: Final = timedelta(days=7)
 """Nothing younger is removed: games are corrected within days, and streams resume within hours."""
@@ -171,7 +171,9 @@ def _spans(connection: Connection) -> Iterator[_Span]:
         of_game[game_id] = first, max(last, before)
     yield from (_Span(first, last, f"game {game_id}") for game_id, (first, last) in of_game.items())
     days = select(forecasts.c.day, func.min(forecasts.c.sequence), func.max(forecasts.c.sequence))
-    for day, first, last in connection.execute(days.group_by(forecasts.c.day)):
+    # A game of the past that was recorded later belongs to no evening of the ledger.
+    days = days.where(forecasts.c.late != LateReason.GAME_DATE.value).group_by(forecasts.c.day)
+    for day, first, last in connection.execute(days):
         yield _Span(first, last, f"the evening of {date.fromordinal(day)}")
 
 

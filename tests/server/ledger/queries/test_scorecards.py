@@ -19,12 +19,13 @@ from sqlalchemy import Connection
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market, with_total
 
 from dejavu_feed.game_day import game_day
+from dejavu_feed.game_ids import is_league_id, is_replay
 from dejavu_models.betting import MarketSide
 from dejavu_models.scorecard import Exclusion, LeftOut, SettledForecasts, scorecard
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.queries import pages, predictions, scorecards
 from dejavu_server.ledger.queries.pages import ForecastFilter
-from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel
+from dejavu_server.ledger.queries.scorecards import TEAM_CODES, ScoreFilter, SettledByModel
 from dejavu_server.records import LateReason, RecordedForecast
 from dejavu_server.results import Failed
 
@@ -230,6 +231,10 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             each.issued.sequence,
             first,
             LATE[each.issued.late] if each.issued.late else each.superseded * Exclusion.SUPERSEDED,
+            TEAM_CODES[each.issued.home_team],
+            TEAM_CODES[each.issued.away_team],
+            is_replay(each.issued.game_id) or is_league_id(each.issued.game_id),
+            outcome.revision > 0,  # each corrects the differential
             *total(each),
         )
 
@@ -255,7 +260,8 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
     names = [each.name for each in fields(SettledForecasts)]
     columns = np.array([row(each) for each in listed], dtype=np.float64).reshape(len(listed), len(names)).T
     integers = dict.fromkeys(("game", "minute", "day", "sequence", "order", "exclusion"), np.int64)
-    whole = {**integers, "covered": np.bool_, "home_led": np.bool_, "total_covered": np.bool_}
+    flags = ("covered", "home_led", "total_covered", "in_league", "corrected")
+    whole = {**integers, **dict.fromkeys(("home", "away"), np.int32), **dict.fromkeys(flags, np.bool_)}
     typed: dict[str, Any] = {
         name: column.astype(whole.get(name, np.float64)) for name, column in zip(names, columns, strict=True)
     }

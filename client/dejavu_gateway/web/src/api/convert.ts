@@ -49,6 +49,7 @@ export function forecast(json: ForecastJson): Forecast {
     modelVersion: json.modelVersion ?? "",
     generated: time(json.generatedTime),
     expires: time(json.expiresTime),
+    day: json.gameDate ?? "",
     late: (json.late ?? "LATE_REASON_UNSPECIFIED") !== "LATE_REASON_UNSPECIFIED",
     expectedMargin: optional(json.expectedMargin),
     known: [json.homeKnown, json.awayKnown].flatMap((team) => team?.text ?? []),

@@ -43,6 +43,8 @@ export interface Forecast extends Teams {
   /** Milliseconds since 1970; likewise `expires`. */
   generated: number;
   expires: number;
+  /** Local date of the game (ISO 8601). */
+  day: string;
   sequence: number;
   revision: number;
   late: boolean;

@@ -140,6 +140,9 @@ export default function Record_() {
           {(ready) => (
             <>
               <RecordStart pruned={ready().pruned} />
+              <Show when={said.doubts(num(ready().withdrawnGames), num(ready().correctedGames), num(ready().doubtfulGames))}>
+                {(doubts) => <p class="record-start">{doubts()}</p>}
+              </Show>
               <Show
                 when={num(ready().games)}
                 fallback={

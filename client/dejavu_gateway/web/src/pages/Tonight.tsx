@@ -40,8 +40,8 @@ export default function Tonight() {
   createEffect(on(today, () => !chosen() && tonight() && void loadTonight(), { defer: true }));
   const shown = createMemo(() => {
     const listed = new Set((board()?.games ?? []).map((game) => game.gameId));
-    const madeToday = (game: Game) => Object.values(game.newest).some((one) => one && gameDay(one.generated) === today());
-    return games().filter((game) => listed.has(game.id) || (live() && madeToday(game)));
+    const isToday = (game: Game) => Object.values(game.newest).some((one) => one?.day === today());
+    return games().filter((game) => listed.has(game.id) || (live() && isToday(game)));
   });
   const minute = createMemo(() => Math.floor(now() / 60_000));
   const groupOf = (game: Game): string => {

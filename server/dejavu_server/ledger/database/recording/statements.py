@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import ClauseElement, ColumnElement, func, literal, select, union_all
+from sqlalchemy import ClauseElement, ColumnElement, case, func, literal, select, union_all
 
 from dejavu_server.ledger.database.recording.prepared import PreparedQuery
 from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets, model_changes, outcomes
-from dejavu_server.ledger.database.standing import STANDS
+from dejavu_server.ledger.database.standing import NEWEST
 
 
 def _position(_: Sequence[ColumnElement[str]]) -> ClauseElement:
@@ -51,9 +51,13 @@ def _state(games: Sequence[ColumnElement[str]]) -> ClauseElement:
     other = forecasts.alias("other")
     # One statement: the lock is held meanwhile.
     return union_all(
-        select(outcomes.c.game_id, outcomes.c.horizon, outcomes.c.sequence, literal(0), literal(0)).where(
-            outcomes.c.game_id.in_(games), STANDS
-        ),
+        select(
+            outcomes.c.game_id,
+            outcomes.c.horizon,
+            outcomes.c.sequence,
+            case((outcomes.c.withdrawn, 1), else_=0),
+            literal(0),
+        ).where(outcomes.c.game_id.in_(games), NEWEST),
         select(
             forecasts.c.game_id,
             literal(""),
@@ -82,6 +86,6 @@ RECORDED_MARKETS: Final = PreparedQuery(_recorded_markets)
 """By sequences of forecasts: the entries of their markets."""
 
 STATE_OF_GAMES: Final = PreparedQuery(_state)
-"""By games: game, horizon and sequence of each outcome that stands; and with an empty horizon the newest minute, since
-when the ledger has it, and the number of forecasts.
+"""By games: game, horizon and sequence of the newest revision of each outcome, and whether it is a withdrawal; and with
+an empty horizon the newest minute, since when the ledger has it, and the number of forecasts.
 """

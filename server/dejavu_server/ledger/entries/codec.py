@@ -360,7 +360,7 @@ def parse_market(canonical: str) -> tuple[int, Market, MarketAnswer]:
 
 
 def market_circumstances(canonical: str) -> tuple[int | None, int | None]:
-    """Returns the newest outcome that a market's evaluation had learned from, and when it was sent, if not as its forecast.
+    """Returns the newest outcome that a market's answer had learned from, and when it was sent; None: as its forecast.
 
     Raises:
         ValueError: if the text is not the canonical form of a market entry.

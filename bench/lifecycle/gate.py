@@ -15,7 +15,7 @@ fifty, 2 margins on average. It counts games until the first decision, each game
 statement, looked at after each evening of seven games, is shown beside it.
 
 WALK is the folder that `dejavu-trainer backtest --out` writes. FILE is a .npz with game_id, season, crps, brier and
-covered of forecasts of the half from minute 18 (`bench/lifecycle/release_0_1_0.py`), compared on that minute alone.
+covered of forecasts of the half from minute 18, compared on that minute alone.
 """
 
 from __future__ import annotations

@@ -9,15 +9,12 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.support.builders import release_0_1_0
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.processes.empty_ledger import ledger_url
 from tests.support.processes.servers import async_worker
 
-from dejavu.v1 import forecast_pb2
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1 import prediction_service_pb2_grpc as stubs
-from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.ledger import Ledger
 from dejavu_server.records import IssuedForecast
 from dejavu_server.streaming.broadcaster import Broadcaster
@@ -81,31 +78,3 @@ async def test_a_client_that_stops_reading_is_cut_off_alone_and_resumes_without_
                 break
     assert received == list(range(1, FORECASTS + 1))
     await ledger.close()
-
-
-@pytest.mark.sqlite
-async def test_what_release_0_1_0_recorded_is_streamed_before_what_came_later(tmp_path: Path) -> None:
-    ledger = await Ledger.open(ledger_url(tmp_path, "ledger.db"))
-    token = ledger.token(0)
-    old = replace(issued(bare=True, home_team="Zürich"), sequence=1)
-    release_0_1_0.record(tmp_path / "ledger.db", old)
-    await ledger.commit([issued(game(2))])
-    await ledger.close()
-    async with (
-        async_worker(tmp_path, ledger=ledger_url(tmp_path, "ledger.db")) as worker,
-        grpc.aio.insecure_channel(worker.address) as channel,
-    ):
-        for request in (
-            pb.StreamPredictionsRequest(resume_token=token),
-            pb.StreamPredictionsRequest(include_current=True),
-        ):
-            found: list[forecast_pb2.Forecast] = []
-            async for event in aiter(stubs.PredictionServiceStub(channel).StreamPredictions(request, timeout=20)):
-                if event.HasField("forecast"):
-                    found.append(event.forecast)
-                if len(found) == 2:
-                    break
-            assert [forecast.sequence for forecast in found] == [1, 2]
-            assert found[0] == forecast_message(old, explanation=True)
-            assert (found[0].home_team, found[0].explanation.HasField("attribution")) == ("Zürich", False)
-            assert found[1].explanation.HasField("attribution")

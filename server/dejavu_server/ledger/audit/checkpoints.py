@@ -24,7 +24,6 @@ from dejavu_server.ledger.audit import signing_key
 from dejavu_server.ledger.audit.signing_key import SigningUnavailable
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.backends import read_only_ledger
-from dejavu_server.ledger.database.migrate import fill
 from dejavu_server.ledger.database.store import ChainHead, Identity
 from dejavu_server.ledger.errors import LedgerError
 from dejavu_server.ledger.queries import checkpoints
@@ -141,8 +140,6 @@ class Signer:
         # Check again under the write lock: another worker may have been faster.
         if not checkpoints.needed(connection, self._recent_us()):
             return None
-        # In a rolling restart, the last old worker may record rows after the last new one has opened the ledger.
-        fill(connection)
         signed = sign(key, *checkpoints.head(connection), self._clock())
         checkpoints.add(connection, signed)
         return signed

@@ -16,7 +16,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Computed,
     Double,
     ForeignKey,
     Index,
@@ -26,10 +25,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    false,
 )
 
-REVISION = "ledger_0011"
+REVISION = "ledger_0001"
 """Revision id of the newest migration, as stored in a database with this schema."""
 
 metadata = MetaData(
@@ -78,21 +76,19 @@ forecasts = Table(
     Column("game_id", _Text, nullable=False),
     Column("horizon", _Text, nullable=False),
     Column("generated_us", BigInteger, nullable=False),  # microseconds since 1970, UTC
-    # Defaults for a worker of release 0.1.0 in a rolling restart, which does not know these columns.
-    Column("day", Integer, nullable=False, server_default="0"),  # IssuedForecast.listed_day as date.toordinal()
-    Column("home_team", _Text, nullable=False, server_default=""),
-    Column("away_team", _Text, nullable=False, server_default=""),
-    Column("model_version", _Text, nullable=False, server_default=""),
-    Column("minute", Integer, nullable=False, server_default="0"),
-    Column("alpha", Double, nullable=False, server_default="0"),
-    Column("confidence", Double, nullable=False, server_default="0"),  # probability of the likelier side
-    Column("replay", Boolean, nullable=False, server_default=false()),
-    # Whether the request gave a pregame_margin, the last element of the key.
-    Column("margin_given", Boolean, Computed("key NOT LIKE '%null]'", persisted=False)),
-    Column("late", _Text, nullable=False, server_default=""),  # reason; empty: recorded in time
+    Column("day", Integer, nullable=False),  # IssuedForecast.listed_day as date.toordinal()
+    Column("home_team", _Text, nullable=False),
+    Column("away_team", _Text, nullable=False),
+    Column("model_version", _Text, nullable=False),
+    Column("minute", Integer, nullable=False),
+    Column("alpha", Double, nullable=False),
+    Column("confidence", Double, nullable=False),  # probability of the likelier side
+    Column("replay", Boolean, nullable=False),
+    Column("margin_given", Boolean, nullable=False),  # whether the request gave a pregame_margin
+    Column("late", _Text, nullable=False),  # reason; empty: recorded in time
     # What its scores are computed from (entries/scored_values.py): one value, since a scorecard reads very many.
-    Column("scored_values", LargeBinary, nullable=False, server_default=""),
-    Column("arm", _Text, nullable=False, server_default=""),  # of an A/B test; empty without one
+    Column("scored_values", LargeBinary, nullable=False),
+    Column("arm", _Text, nullable=False),  # of an A/B test; empty without one
     # What the scores of its total are computed from (entries/total_values.py); NULL if it has none.
     Column("total_values", LargeBinary),
     UniqueConstraint("key", "revision"),
@@ -122,7 +118,7 @@ outcomes = Table(
     Column("observed_us", BigInteger, nullable=False),
     Column("day", Integer, nullable=False),  # game day of observed_us, as in forecasts
     Column("replay", Boolean, nullable=False),
-    Column("withdrawn", Boolean, nullable=False, server_default=false()),  # the revision withdraws the outcome
+    Column("withdrawn", Boolean, nullable=False),  # the revision withdraws the outcome
     Column("total_points", Integer),  # of both teams; NULL if they were not reported
     UniqueConstraint("game_id", "horizon", "revision"),
     Index("ix_outcomes_first", "first_sequence", "revision"),

@@ -35,6 +35,7 @@ def forecast_row(issued: IssuedForecast, prepared: PreparedForecast) -> Row:
         "alpha": float(forecast.alpha),
         "confidence": max(float(forecast.home_lead_probability), 1.0 - float(forecast.home_lead_probability)),
         "replay": is_replay(issued.game_id),
+        "margin_given": issued.pregame_margin is not None,
         "late": "" if issued.late is None else issued.late.value,
         "scored_values": scored_values.pack(
             forecast.point,

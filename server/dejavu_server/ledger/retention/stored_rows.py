@@ -49,10 +49,6 @@ class Entry(NamedTuple):
     hash: bytes
 
 
-def _columns(table: Table) -> list[Any]:
-    return [column for column in table.columns if column.computed is None]
-
-
 # Built once: building a statement costs SQLAlchemy as much as running it.
 _FIRST = {table.name: next(iter(table.primary_key)) for table in CHAIN}
 _ENTRIES_AFTER = (
@@ -62,7 +58,7 @@ _ENTRIES_AFTER = (
     .limit(bindparam("limit"))
 )
 _BETWEEN = {
-    table.name: select(*_columns(table))
+    table.name: select(table)
     .where(_FIRST[table.name] > bindparam("after"), _FIRST[table.name] <= bindparam("through"))
     .order_by(_FIRST[table.name])
     for table in CHAIN

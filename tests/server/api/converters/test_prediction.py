@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders import release_0_1_0
 from tests.support.builders.calls import GAME, PATTERN
 from tests.support.builders.issued_forecasts import TEAMS_KNOWN, TOTAL
 from tests.support.fakes.every_minute_model import HOME_EDGE, EveryMinuteForecaster
@@ -30,7 +29,6 @@ from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Adaptation, AdaptationMode, ExpectedMarginTerms, Horizon, Interval, WarningReason
 from dejavu_server.api.converters import prediction
 from dejavu_server.api.converters.errors import InvalidBatch
-from dejavu_server.ledger.entries import codec
 from dejavu_server.records import IssuedForecast, LateReason
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -343,14 +341,6 @@ def test_what_nobody_knows_is_absent_not_zero() -> None:
         issued(forecast=EveryMinuteForecaster().forecast_many([query])[0]), explanation=False
     )
     assert (message.HasField("expected_margin"), message.expected_margin) == (True, 0.0)
-
-
-def test_what_release_0_1_0_recorded_has_a_message_too() -> None:
-    message = prediction.forecast_message(codec.parse(release_0_1_0.ENTRY), explanation=True)
-    assert (message.home_team, message.sequence, message.revision) == ("Zürich", 7, 2)
-    assert message.explanation.similar_games[0].games == 4
-    assert not message.explanation.HasField("attribution")
-    assert not message.HasField("expected_margin")
 
 
 def test_an_explanation_that_was_not_asked_for_stays_here() -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.builders import release_0_1_0
 from tests.support.builders.full_ledger import outcome
 from tests.support.builders.issued_forecasts import game, issued, recorded
 
@@ -68,25 +66,6 @@ async def test_entries_that_were_removed_without_a_signed_statement_are_missed(
         connection.execute("DELETE FROM entries WHERE sequence <= 2")
     with pytest.raises(LedgerCorrupt, match="entries up to 2 were removed, and no signed snapshot says so"):
         verify(url)
-
-
-async def test_a_ledger_of_release_0_1_0_is_verified_once_it_is_migrated_and_gone_on_with(
-    url: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "ledger.db"
-    release_0_1_0.make(path)
-    hash_ = release_0_1_0.record(path, replace(issued(bare=True), sequence=1))
-    with pytest.raises(LedgerSchemaError, match="starting the server once"):
-        verify(url)
-    ledger = await Ledger.open(url)
-    old = verify(url)
-    assert (old.entries, old.hash) == (1, hash_.hex())
-    [kept] = await ledger.read_after(0, 10)
-    assert await ledger.commit([issued()]) == [kept], "same pattern and teams: the recorded forecast is returned"
-    [corrected] = await recorded(ledger, issued(pattern=(0.0, 2.0, 3.0)))
-    assert (corrected.sequence, corrected.revision) == (2, 1)
-    await ledger.close()
-    assert verify(url).entries == 2
 
 
 async def test_what_was_recorded_with_hindsight_is_named(

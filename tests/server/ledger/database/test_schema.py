@@ -7,6 +7,7 @@ import fcntl
 import importlib.resources
 import os
 import sqlite3
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -134,7 +135,7 @@ async def test_a_folder_that_is_held_for_too_long_is_told(
 async def test_a_ledger_of_a_later_release_is_refused(url: str, tmp_path: Path) -> None:
     await (await Ledger.open(url)).close()
     execute(tmp_path / "ledger.db", "UPDATE alembic_version SET version_num = 'ledger_0099'")
-    with pytest.raises(LedgerSchemaError, match=r"ledger_0099.*knows up to 'ledger_0011'"):
+    with pytest.raises(LedgerSchemaError, match=r"ledger_0099.*knows up to 'ledger_0001'"):
         await Ledger.open(url)
 
 
@@ -161,3 +162,18 @@ def execute(path: Path, statement: str) -> None:
     with connection:
         connection.execute(statement)
     connection.close()
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.glob("ledger.db*")}
+
+
+async def test_a_new_ledger_and_the_files_beside_it_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
+    opened = await Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    try:
+        await opened.commit([issued("0022600001")])
+        found = modes(tmp_path)
+    finally:
+        await opened.close()
+    assert set(found) >= {"ledger.db", "ledger.db-wal", "ledger.db-shm"}
+    assert set(found.values()) == {0o600}

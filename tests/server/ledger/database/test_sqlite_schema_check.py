@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
-from tests.support.builders import release_0_1_0
 from tests.support.builders.issued_forecasts import issued, recorded
 
 from dejavu_server.ledger import Ledger, LedgerSchemaError, verify
@@ -92,24 +90,6 @@ def test_a_database_made_from_the_tables_has_the_same_objects_as_a_migrated_one(
             'CREATE TABLE "alembic_version" (version_num VARCHAR (32) NOT NULL,CONSTRAINT v PRIMARY KEY("version_num"))'
         )
         check_schema(connection)
-
-
-async def test_a_ledger_of_release_0_1_0_is_migrated_to_the_objects_of_this_one_or_not_at_all(
-    url: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "ledger.db"
-    release_0_1_0.make(path)
-    release_0_1_0.record(path, replace(issued(bare=True), sequence=1))
-    execute(path, "CREATE TRIGGER t AFTER INSERT ON forecasts BEGIN SELECT 1; END")
-    with pytest.raises(LedgerSchemaError, match="a trigger t on forecasts"):
-        await Ledger.open(url)
-    execute(path, "DROP TRIGGER t")
-    with pytest.raises(LedgerSchemaError, match="starting the server once migrates it"):
-        verify(url)
-    ledger = await Ledger.open(url)
-    await recorded(ledger, issued(pattern=(1.0, 2.0)))
-    await ledger.close()
-    assert verify(url).entries == 2
 
 
 async def test_what_sqlite_adds_to_a_database_by_itself_is_no_part_of_the_schema(

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.builders import release_0_1_0
 from tests.support.builders.issued_forecasts import issued
 
 from dejavu_models.forecast_query import ScorePattern
@@ -148,16 +147,6 @@ def test_the_form_is_what_it_is() -> None:
         '"revision":2,"sequence":7}'
     )
     assert codec.chain_hash(b"before", form) == hashlib.sha256(b"before" + form.encode()).digest()
-
-
-def test_what_release_0_1_0_wrote_is_read_with_what_it_did_not_know_left_out() -> None:
-    expected = replace(
-        issued(generated_time=NOW, home_team="Zürich", pregame_margin=5.5, bare=True), sequence=7, revision=2
-    )
-    assert codec.parse(release_0_1_0.ENTRY) == expected
-    assert expected.forecast.explanation is not None
-    assert (expected.forecast.expected_margin, expected.forecast.explanation.attribution) == (None, None)
-    assert (expected.forecast.adaptation, expected.forecast.distribution) == (None, ())
 
 
 def test_static_scores_are_rounded_before_they_are_written() -> None:

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import Constraint, DefaultClause
+from sqlalchemy.schema import Constraint
 
 from dejavu_server.ledger.database.schema import metadata
 from dejavu_server.ledger.errors import LedgerSchemaError
@@ -73,16 +73,6 @@ _INTERVENTIONS = _in_schema(
 )
 
 _KINDS = {"v": "view", "m": "materialized view", "f": "foreign table", "p": "partitioned table", "S": "sequence"}
-
-# How PostgreSQL writes the defaults of the schema, by type.
-_DEFAULTS = {
-    ("integer", "0"): "0",
-    ("double precision", "0"): "'0'::double precision",
-    ("text", ""): "''::text",
-    ("bytea", ""): r"'\x'::bytea",
-    ("boolean", "false"): "false",
-}
-_COMPUTED = {"key NOT LIKE '%null]'": "(key !~~ '%null]'::text)"}
 
 _VERSIONS = frozenset({"column version_num character varying(32) not null", "PRIMARY KEY (version_num)"})
 
@@ -159,12 +149,7 @@ def _expected_column(column: Column[Any]) -> str:
     name, collation = type_[0].lower(), " collate C" if type_[1] else ""
     if name.startswith("bytea") or name == "float":
         name = "bytea"
-    value = ""
-    if column.computed is not None:
-        value = f" generated s as {_COMPUTED[str(column.computed.sqltext)]}"
-    elif isinstance(column.server_default, DefaultClause):
-        value = f" default {_DEFAULTS[name, str(column.server_default.arg)]}"
-    return f"column {column.name} {name}{collation}{' not null' * (not column.nullable)}{value}"
+    return f"column {column.name} {name}{collation}{' not null' * (not column.nullable)}"
 
 
 def _expected_constraint(constraint: Constraint) -> str:

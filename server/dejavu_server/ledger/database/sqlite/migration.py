@@ -53,9 +53,7 @@ def ensure_schema(engine: Engine, path: Path, *, make: bool = True) -> None:
                 from dejavu_server.ledger.database.alembic_runner import upgrade  # noqa: PLC0415 - see there
 
                 upgrade(connection)
-            else:
-                migrate.fill(connection)  # rows that a worker of release 0.1.0 recorded after the migration
-            check_schema(connection)  # only now: the schema of an earlier release differs
+            check_schema(connection)  # only now: an older schema differs
         if before is not None:
             _log.info("ledger_migrated", path=str(path), before=before, schema=REVISION)
 

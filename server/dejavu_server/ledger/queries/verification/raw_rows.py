@@ -36,10 +36,7 @@ DERIVED = tuple(table.name for table in _DERIVED)
 KEYS = {table.name: f"{table.name}_{next(iter(table.primary_key)).name}" for table in _DERIVED}
 """Label of each table's primary key in a row."""
 
-LABELS = {
-    table.name: [(column.name, f"{table.name}_{column.name}") for column in table.columns if column.computed is None]
-    for table in _DERIVED
-}
+LABELS = {table.name: [(column.name, f"{table.name}_{column.name}") for column in table.columns] for table in _DERIVED}
 """Names of each table's columns, with their labels in a row; not of those that the database computes."""
 
 

@@ -1,4 +1,4 @@
-"""First schema of the ledger: ordered entries, chained by hashes, and an index of the forecasts."""
+"""First schema of the ledger."""
 
 from __future__ import annotations
 
@@ -21,36 +21,152 @@ def upgrade() -> None:
     """Creates the tables and the ledger's identity."""
     ledger = op.create_table(
         "ledger",
-        sa.Column("id", sa.Integer, autoincrement=False),
+        sa.Column("id", sa.Integer, autoincrement=False, nullable=False),
         sa.Column("ledger_id", _TEXT, nullable=False),
         sa.Column("epoch", _TEXT, nullable=False),
         sa.Column("pruned_through", _SEQUENCE, nullable=False),
         sa.Column("pruned_hash", sa.LargeBinary(32), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_ledger"),
         sa.CheckConstraint("id = 1", name="ck_ledger_one_row"),
+        sa.PrimaryKeyConstraint("id", name="pk_ledger"),
+    )
+    op.create_table(
+        "checkpoints",
+        sa.Column("sequence", _SEQUENCE, autoincrement=False, nullable=False),
+        sa.Column("hash", sa.LargeBinary(32), nullable=False),
+        sa.Column("epoch", _TEXT, nullable=False),
+        sa.Column("signed_us", sa.BigInteger, nullable=False),
+        sa.Column("public_key", sa.LargeBinary(32), nullable=False),
+        sa.Column("signature", sa.LargeBinary(64), nullable=False),
+        sa.PrimaryKeyConstraint("sequence", name="pk_checkpoints"),
     )
     op.create_table(
         "entries",
-        sa.Column("sequence", _SEQUENCE, autoincrement=False),
+        sa.Column("sequence", _SEQUENCE, autoincrement=False, nullable=False),
         sa.Column("kind", _TEXT, nullable=False),
         sa.Column("canonical", _TEXT, nullable=False),
         sa.Column("hash", sa.LargeBinary(32), nullable=False),
         sa.PrimaryKeyConstraint("sequence", name="pk_entries"),
     )
     op.create_table(
+        "leases",
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("holder", sa.Text, nullable=False),
+        sa.Column("caller", sa.Text, nullable=False),
+        sa.Column("acquired_us", sa.BigInteger, nullable=False),
+        sa.Column("expires_us", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_leases"),
+    )
+    op.create_table(
+        "model_workers",
+        sa.Column("server", sa.Text, nullable=False),
+        sa.Column("worker", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("seen_us", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("server", "worker", name="pk_model_workers"),
+    )
+    op.create_table(
+        "server_reports",
+        sa.Column("server", sa.Text, nullable=False),
+        sa.Column("state", sa.LargeBinary, nullable=False),
+        sa.Column("seen_us", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("server", name="pk_server_reports"),
+    )
+    op.create_table(
+        "snapshots",
+        sa.Column("part", _TEXT, nullable=False),
+        sa.Column("sequence", _SEQUENCE, autoincrement=False, nullable=False),
+        sa.Column("state", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("part", "sequence", name="pk_snapshots"),
+    )
+    op.create_table(
         "forecasts",
-        sa.Column("sequence", _SEQUENCE, autoincrement=False),
+        sa.Column("sequence", _SEQUENCE, autoincrement=False, nullable=False),
         sa.Column("key", _TEXT, nullable=False),
         sa.Column("revision", sa.Integer, nullable=False),
         sa.Column("pattern", _TEXT, nullable=False),
         sa.Column("game_id", _TEXT, nullable=False),
         sa.Column("horizon", _TEXT, nullable=False),
         sa.Column("generated_us", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("sequence", name="pk_forecasts"),
+        sa.Column("day", sa.Integer, nullable=False),
+        sa.Column("home_team", _TEXT, nullable=False),
+        sa.Column("away_team", _TEXT, nullable=False),
+        sa.Column("model_version", _TEXT, nullable=False),
+        sa.Column("minute", sa.Integer, nullable=False),
+        sa.Column("alpha", sa.Double, nullable=False),
+        sa.Column("confidence", sa.Double, nullable=False),
+        sa.Column("replay", sa.Boolean, nullable=False),
+        sa.Column("margin_given", sa.Boolean, nullable=False),
+        sa.Column("late", _TEXT, nullable=False),
+        sa.Column("scored_values", sa.LargeBinary, nullable=False),
+        sa.Column("arm", _TEXT, nullable=False),
+        sa.Column("total_values", sa.LargeBinary, nullable=True),
         sa.ForeignKeyConstraint(["sequence"], ["entries.sequence"], name="fk_forecasts_sequence"),
+        sa.PrimaryKeyConstraint("sequence", name="pk_forecasts"),
         sa.UniqueConstraint("key", "revision", name="uq_forecasts_key"),
     )
-    op.create_index("ix_forecasts_current", "forecasts", ["generated_us", "game_id", "horizon", "sequence"])
+    op.create_index("ix_forecasts_away", "forecasts", ["away_team", "sequence"])
+    op.create_index("ix_forecasts_current", "forecasts", ["generated_us", "game_id", "horizon", "sequence", "late"])
+    op.create_index("ix_forecasts_day", "forecasts", ["day", "sequence"])
+    op.create_index("ix_forecasts_game", "forecasts", ["game_id", "horizon", "sequence"])
+    op.create_index("ix_forecasts_home", "forecasts", ["home_team", "sequence"])
+    op.create_index("ix_forecasts_minute", "forecasts", ["game_id", "minute", "generated_us"])
+    op.create_index("ix_forecasts_model", "forecasts", ["model_version", "sequence"])
+    op.create_table(
+        "markets",
+        sa.Column("sequence", _SEQUENCE, autoincrement=False, nullable=False),
+        sa.Column("forecast_sequence", _SEQUENCE, nullable=False),
+        sa.Column("line", sa.Double, nullable=False),
+        sa.Column("side", _TEXT, nullable=False),
+        sa.Column("decimal_odds", sa.Double, nullable=False),
+        sa.Column("stake_fraction", sa.Double, nullable=False),
+        sa.ForeignKeyConstraint(["sequence"], ["entries.sequence"], name="fk_markets_sequence"),
+        sa.PrimaryKeyConstraint("sequence", name="pk_markets"),
+        sa.UniqueConstraint("forecast_sequence", name="uq_markets_forecast_sequence"),
+    )
+    op.create_table(
+        "model_changes",
+        sa.Column("sequence", _SEQUENCE, autoincrement=False, nullable=False),
+        sa.Column("action", _TEXT, nullable=False),
+        sa.Column("model_version", _TEXT, nullable=False),
+        sa.Column("changed_us", sa.BigInteger, nullable=False),
+        sa.ForeignKeyConstraint(["sequence"], ["entries.sequence"], name="fk_model_changes_sequence"),
+        sa.PrimaryKeyConstraint("sequence", name="pk_model_changes"),
+    )
+    op.create_table(
+        "outcomes",
+        sa.Column("sequence", _SEQUENCE, autoincrement=False, nullable=False),
+        sa.Column("first_sequence", _SEQUENCE, nullable=False),
+        sa.Column("game_id", _TEXT, nullable=False),
+        sa.Column("horizon", _TEXT, nullable=False),
+        sa.Column("revision", sa.Integer, nullable=False),
+        sa.Column("differential", sa.Integer, nullable=False),
+        sa.Column("home_team", _TEXT, nullable=False),
+        sa.Column("away_team", _TEXT, nullable=False),
+        sa.Column("observed_us", sa.BigInteger, nullable=False),
+        sa.Column("day", sa.Integer, nullable=False),
+        sa.Column("replay", sa.Boolean, nullable=False),
+        sa.Column("withdrawn", sa.Boolean, nullable=False),
+        sa.Column("total_points", sa.Integer, nullable=True),
+        sa.ForeignKeyConstraint(["sequence"], ["entries.sequence"], name="fk_outcomes_sequence"),
+        sa.PrimaryKeyConstraint("sequence", name="pk_outcomes"),
+        sa.UniqueConstraint("game_id", "horizon", "revision", name="uq_outcomes_game_id"),
+    )
+    op.create_index("ix_outcomes_first", "outcomes", ["first_sequence", "revision"])
+    op.create_table(
+        "shadows",
+        sa.Column("sequence", _SEQUENCE, autoincrement=False, nullable=False),
+        sa.Column("forecast_sequence", _SEQUENCE, nullable=False),
+        sa.Column("model_version", _TEXT, nullable=False),
+        sa.Column("game_id", _TEXT, nullable=False),
+        sa.Column("horizon", _TEXT, nullable=False),
+        sa.Column("minute", sa.Integer, nullable=False),
+        sa.Column("replay", sa.Boolean, nullable=False),
+        sa.Column("scored_values", sa.LargeBinary, nullable=False),
+        sa.ForeignKeyConstraint(["sequence"], ["entries.sequence"], name="fk_shadows_sequence"),
+        sa.PrimaryKeyConstraint("sequence", name="pk_shadows"),
+        sa.UniqueConstraint("forecast_sequence", "model_version", name="uq_shadows_forecast_sequence"),
+    )
+    op.create_index("ix_shadows_model", "shadows", ["model_version", "sequence"])
     ledger_id = uuid.uuid4().hex
     op.bulk_insert(
         ledger,

@@ -68,7 +68,7 @@ export const strings = {
     toToday: "To tonight",
     empty: "No game has a forecast on this evening.",
     emptyThen: "No forecast is recorded of this evening.",
-    emptyHint: "Forecasts begin after the first minutes of play. A running poller asks for them.",
+    emptyHint: "Forecasts begin after the first minutes of play, if a poller runs.",
     replay: "replay",
     inPlay: "In play",
     over: "Over",

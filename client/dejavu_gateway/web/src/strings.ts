@@ -45,7 +45,7 @@ export const strings = {
     skew: {
       title: "Your clock differs from the server's.",
       detail: (by: string, behind: boolean) =>
-        `It is ${by} ${behind ? "behind" : "ahead"}. Ages on this page follow the server's clock; times of day are in your zone.`,
+        `It is ${by} ${behind ? "behind" : "ahead"}. Ages follow the server's clock; times of day are in your zone.`,
     },
   },
 

@@ -51,6 +51,10 @@ def print_scorecard(scorecard: Scorecard, scope: ScoreFilter) -> None:
     console = Console()
     if not scorecard.games:
         console.print(f"No settled forecasts: {_scope(scope)}.{_without_replays(scope)}", highlight=False)
+        for count, why in _left_out(scorecard):
+            console.print(f"{count} left out: {why}.", highlight=False)
+        for count, why in _doubts(scorecard):
+            console.print(f"{count} {why}.", highlight=False)
         if scorecard.HasField("pruned"):
             since, _, what = _record_start(scorecard.pruned)
             console.print(f"The record begins on {since}: {what}.", highlight=False)
@@ -114,6 +118,17 @@ def _figures(scorecard: Scorecard) -> Table:
             rows.add_row(name, value, between(figure, digits, sign=sign), note)
     rows.add_row("calibration error", f"{scorecard.ece:.3f}", "", "of P(home ahead)")
     _add_coverage(rows, scorecard.coverage)
+    for count, why in _left_out(scorecard):
+        rows.add_row("left out", count, "", why)
+    for count, why in _doubts(scorecard):
+        rows.add_row(Text("beware", style="yellow"), count, "", why)
+    if scorecard.HasField("pruned"):
+        rows.add_row("record from", *_record_start(scorecard.pruned))
+    return rows
+
+
+def _left_out(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
+    """Yields how many forecasts do not count, and why."""
     left_out = scorecard.left_out
     for count, why in (
         (left_out.superseded, "replaced by a correction"),
@@ -125,17 +140,18 @@ def _figures(scorecard: Scorecard) -> Table:
         (left_out.withdrawn, "of games whose outcome was withdrawn"),
     ):
         if count:
-            rows.add_row("left out", f"{count:,}", "", why)
-    for name, games, why in (
-        ("withdrawn", scorecard.withdrawn_games, "whose outcome was taken back"),
-        ("corrected", scorecard.corrected_games, "whose outcome was reported with other values before"),
-        ("doubtful", scorecard.doubtful_games, "with an id or teams that may not be theirs"),
+            yield f"{count:,}", why
+
+
+def _doubts(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
+    """Yields how many games a reader should look at, and why."""
+    for games, why in (
+        (scorecard.withdrawn_games, "withdrawn: the outcome was taken back"),
+        (scorecard.corrected_games, "corrected: the outcome was another one before"),
+        (scorecard.doubtful_games, "doubtful: the id or the teams may not be theirs"),
     ):
         if games:
-            rows.add_row(name, pluralize(games, "game"), "", Text(why, style="yellow"))
-    if scorecard.HasField("pruned"):
-        rows.add_row("record from", *_record_start(scorecard.pruned))
-    return rows
+            yield pluralize(games, "game"), why
 
 
 def _add_coverage(rows: Table, coverage: Iterable[CoverageFigure]) -> None:

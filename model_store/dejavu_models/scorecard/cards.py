@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -87,21 +87,24 @@ def scorecard(settled: SettledForecasts) -> Scorecard:
     bet_on = (settled.exclusion == Exclusion.NONE) | (settled.exclusion == Exclusion.SUPERSEDED)
     market = market_record(settled.where(bet_on))
     withdrawn = settled.exclusion == Exclusion.WITHDRAWN
-    games = {
-        "withdrawn_games": len(np.unique(settled.game[withdrawn])),
-        "doubtful_games": doubtful_games(settled),
-        "corrected_games": len(np.unique(settled.game[settled.corrected & ~withdrawn])),
-    }
+    empty = Scorecard(
+        market=market,
+        left_out=left_out,
+        withdrawn_games=len(np.unique(settled.game[withdrawn])),
+        corrected_games=len(np.unique(settled.game[settled.corrected & ~withdrawn])),
+        doubtful_games=doubtful_games(settled),
+    )
     if any(left_out):
         settled = settled.where(settled.exclusion == Exclusion.NONE)
     if not len(settled):
-        return Scorecard(market=market, left_out=left_out, **games)
+        return empty
     units = Units.of(settled.game, settled.minute)
     absolute = units.means(np.abs(settled.error))
     persistence = units.means(np.abs(settled.persistence_error))
     brier, leader_brier = units.means(settled.brier), units.means(settled.leader_brier)
     weights = units.weights()
-    return Scorecard(
+    return replace(
+        empty,
         games=len(units.minutes),
         forecasts=len(settled),
         mae=estimate(absolute, least=0.0),
@@ -111,13 +114,10 @@ def scorecard(settled: SettledForecasts) -> Scorecard:
         crps=crps(settled),
         brier=estimate(brier, 0.0, 1.0),
         ece=calibration_error(settled, weights),
-        market=market,
-        left_out=left_out,
         leader_brier=estimate(leader_brier, 0.0, 1.0),
         brier_difference=estimate(brier - leader_brier, -1.0, 1.0),
         reliability=reliability(settled, weights),
         total=total_scorecard(settled),
-        **games,
     )
 
 

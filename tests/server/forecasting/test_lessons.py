@@ -41,9 +41,10 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
 
 async def played(ledger: Ledger, game_id: str, differential: int, *, day: int = 0) -> int:
     """Records a forecast of the end and the final of a game, as a release without rules for ids; returns its place."""
-    made = issued(game_id, (0.0,) * 18, horizon=Horizon.FINAL, home_team="BOS", away_team="NYK")
-    await ledger.commit([replace(made, forecast=replace(made.forecast, distribution=DISTRIBUTION))])
     seen = NOW + timedelta(days=day)
+    before = seen - timedelta(hours=1)
+    made = issued(game_id, (0.0,) * 18, horizon=Horizon.FINAL, home_team="BOS", away_team="NYK", generated_time=before)
+    await ledger.commit([replace(made, forecast=replace(made.forecast, distribution=DISTRIBUTION))])
     outcome, settled = await ledger.record_outcome(
         ReportedOutcome(game_id, Horizon.FINAL, differential, "BOS", "NYK", seen, seen)
     )

@@ -75,7 +75,13 @@ async def forecast(
     its_id = number if isinstance(number, str) else game_id(number)
     home, away = TEAMS[int(its_id) % len(TEAMS)]
     made = issued(
-        its_id, (0.0,) * minute, horizon=horizon, pregame_margin=pregame_margin, home_team=home, away_team=away
+        its_id,
+        (0.0,) * minute,
+        horizon=horizon,
+        pregame_margin=pregame_margin,
+        home_team=home,
+        away_team=away,
+        generated_time=NOW - timedelta(hours=1),
     )
     await ledger.commit([replace(made, forecast=replace(made.forecast, distribution=distribution))])
 

@@ -1,7 +1,5 @@
 /** Every word that the page says, in one place. */
 
-const games = (count: number) => (count === 1 ? "1 game" : `${count.toLocaleString()} games`);
-
 export const strings = {
   product: "Dejavu",
   title: (page: string) => `${page} · Dejavu`,
@@ -31,7 +29,7 @@ export const strings = {
     label: "Problems",
     pageLost: {
       title: "The page has lost its server.",
-      detail: "What you see may be out of date. It is trying again and will catch up by itself.",
+      detail: "What you see may be out of date. It tries again by itself.",
     },
     reasons: {
       SERVER_GONE: { title: "The forecast server does not answer.", detail: "No new forecasts arrive until it is back." },
@@ -47,7 +45,7 @@ export const strings = {
     skew: {
       title: "Your clock differs from the server's.",
       detail: (by: string, behind: boolean) =>
-        `It is ${by} ${behind ? "behind" : "ahead"}. Ages on this page follow the server's clock; times of day are in your zone.`,
+        `It is ${by} ${behind ? "behind" : "ahead"}. Ages follow the server's clock; times of day are in your zone.`,
     },
   },
 
@@ -70,7 +68,7 @@ export const strings = {
     toToday: "To tonight",
     empty: "No game has a forecast on this evening.",
     emptyThen: "No forecast is recorded of this evening.",
-    emptyHint: "Forecasts begin after the first minutes of play. A running poller asks for them.",
+    emptyHint: "Forecasts begin after the first minutes of play, if a poller runs.",
     replay: "replay",
     inPlay: "In play",
     over: "Over",
@@ -185,15 +183,9 @@ export const strings = {
     columns: { probability: "Forecast", rate: "Happened", interval: "95 % interval", forecasts: "Forecasts", games: "Games", group: "Group", coverage: "Held", mae: "Mean error", persistence: "Persistence", model: "Model", rank: "Rank", crps: "CRPS", brier: "Brier" },
     leaderboard: "Models side by side",
     since: (first: string, removed: string) =>
-      `This record reaches back to ${first}. What was recorded before was removed by the operator, last on ${removed}, with a signed statement; no figure counts it.`,
-    doubts: (withdrawn: number, corrected: number, doubtful: number) =>
-      [
-        withdrawn && `The outcome of ${games(withdrawn)} was withdrawn: they count nowhere.`,
-        corrected && `The outcome of ${games(corrected)} was corrected after it had been reported.`,
-        doubtful && `Of ${games(doubtful)} the id or the teams may not be right.`,
-      ]
-        .filter(Boolean)
-        .join(" "),
+      `This record reaches back to ${first}. The operator removed what was before, last on ${removed}, with a signed statement.`,
+    doubts: (...counts: number[]) =>
+      ["withdrawn", "corrected", "doubtful"].flatMap((word, place) => (counts[place] ? `Games ${word}: ${counts[place]}.` : [])).join(" "),
     leaderboardCaption: "Ranked by CRPS; each on the games that it was used for.",
     shadows: "In the shadow",
     shadowsCaption: (champion: string) => `Staged models beside ${champion}, which answers: on exactly the same games and minutes. Below 0 is better.`,
@@ -201,7 +193,7 @@ export const strings = {
     checkpoint: "Check it yourself",
     checkpointText: "The ledger is a chain of hashes with a signed head. Store the head today; later, prove that nothing before it was changed:",
     checkpointEntry: (sequence: string, time: string) => `Newest signed head: entry ${sequence}, ${time}`,
-    prunedThrough: (sequence: string) => `Entries up to ${sequence} were removed. What follows is chained to them, so a head that was stored later than that still proves the rest.`,
+    prunedThrough: (sequence: string) => `Entries up to ${sequence} were removed. The rest is chained to them: a head stored later still proves it.`,
     ledgerId: "Ledger",
     hash: "Hash",
     key: "Public key",
@@ -211,7 +203,7 @@ export const strings = {
 
   models: {
     title: "Models",
-    intro: "Which model answers, which ones try to replace it, and on what evidence. A challenger makes every forecast beside the champion, on the same games and minutes; nobody sees those until the game is over.",
+    intro: "Which model answers, which ones try to replace it, and on what evidence. A challenger makes every forecast beside the champion, on the same games and minutes; nobody sees it before the game is over.",
     link: "Models: who answers, who challenges, and the evidence",
     back: "To the record",
     noStore: "This server serves the models that it was started with. It has no store of models, so none challenges another, and there are no changes to show.",

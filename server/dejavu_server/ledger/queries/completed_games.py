@@ -22,7 +22,7 @@ from dejavu_feed.teams import team_code
 from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_server.ledger.database.canonical_value import canonical_text
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
-from dejavu_server.ledger.database.standing import STANDS, in_time
+from dejavu_server.ledger.database.standing import STANDS
 from dejavu_server.ledger.entries.forecast_fields import read_last_score
 
 MIN_MINUTES = 37
@@ -146,7 +146,7 @@ def _lowest_scores(differentials: list[int], final: int) -> tuple[Score, ...]:
 _REQUESTS: Select[Any] = (
     select(forecasts.c.minute, forecasts.c.pattern, canonical_text(entries.c.canonical, "payload", "request"))
     .join(entries, entries.c.sequence == forecasts.c.sequence)
-    .where(forecasts.c.game_id == bindparam("game_id"), in_time(forecasts))
+    .where(forecasts.c.game_id == bindparam("game_id"), forecasts.c.late == "")
     .order_by(forecasts.c.sequence)
 )
 
@@ -177,7 +177,7 @@ _FINALS: Select[Any] = (
         forecasts,
         forecasts.c.sequence
         == select(_best.c.sequence)
-        .where(_best.c.game_id == outcomes.c.game_id, in_time(_best))
+        .where(_best.c.game_id == outcomes.c.game_id, _best.c.late == "")
         .order_by(_best.c.minute.desc(), _best.c.sequence.desc())
         .limit(1)
         .scalar_subquery(),

@@ -12,17 +12,15 @@ import numpy as np
 import pytest
 from tests.support.builders.issued_forecasts import issued
 from tests.support.processes.empty_ledger import ledger_url
-from tests.support.tampering.tampering import tampered
 
 from dejavu_models.live_ratings import LiveRatings, RatedSchedule
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon
-from dejavu_models.uncertainty.adaptive import AdaptiveState, Observation, TrackerKey
+from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.forecasting.online_updater import OnlineProjection
-from dejavu_server.ledger import Ledger, verify
+from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.queries import learning
-from dejavu_server.ledger.queries.learning import INTERVALS
 from dejavu_server.records import ReportedOutcome
 
 NOW = datetime(2024, 11, 20, 3, 0, tzinfo=UTC)
@@ -119,32 +117,3 @@ async def test_the_games_of_a_snapshot_are_those_that_were_learned_from(ledger: 
         await played(ledger, f"00245{number:05d}", 9)
         await played(ledger, f"00224{number:05d}", 9)
     assert await ledger.read(partial(learning.count, sequence=await ledger.head())) == 3
-
-
-async def test_a_ledger_with_preseason_games_of_an_earlier_release_is_verified_and_learned_from_anew(
-    tmp_path: Path,
-) -> None:
-    """Its snapshots contain what is no longer learned, and are dropped when it is opened."""
-    path = tmp_path / "ledger.db"
-    url = f"sqlite:///{path}"
-    ledger = await Ledger.open(url)
-    place = await played(ledger, "0012400001", 45)
-    await ledger.close()
-    tracked = AdaptiveState().after([Observation(TrackerKey("v1", Horizon.FINAL, 1), 3.0)])
-    with tampered(path) as database:
-        # What the schema of then did not have, and what it had.
-        database.execute("ALTER TABLE forecasts DROP COLUMN scored_values")
-        for column in ("arm", "total_values"):
-            database.execute(f"ALTER TABLE forecasts DROP COLUMN {column}")
-        for column in ("withdrawn", "total_points"):
-            database.execute(f"ALTER TABLE outcomes DROP COLUMN {column}")
-        database.execute("CREATE TABLE settlements (forecast_sequence INTEGER PRIMARY KEY)")
-        for table in ("leases", "shadows", "model_changes", "model_workers", "server_reports"):
-            database.execute(f"DROP TABLE {table}")
-        database.execute("UPDATE alembic_version SET version_num = 'ledger_0004'")
-        database.execute("INSERT INTO snapshots VALUES (?, ?, ?)", (INTERVALS, place, tracked.to_bytes()))
-    ledger = await Ledger.open(url)
-    assert (await learned(ledger)).intervals == AdaptiveState()
-    await ledger.close()
-    found = verify(url)
-    assert (found.outcomes, found.settled, found.snapshots) == (1, 1, 0)

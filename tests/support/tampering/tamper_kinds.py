@@ -56,7 +56,7 @@ KINDS.sql(
     "forecasts",
     "a row added",
     "INSERT INTO forecasts SELECT 999, key, 9, pattern, game_id, horizon, generated_us,"
-    " day, home_team, away_team, model_version, minute, alpha, confidence, replay, late, scored_values,"
+    " day, home_team, away_team, model_version, minute, alpha, confidence, replay, margin_given, late, scored_values,"
     " arm, total_values"
     " FROM forecasts LIMIT 1",
     "rows",

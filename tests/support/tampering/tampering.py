@@ -33,7 +33,7 @@ TABLES = (
 
 CHECKS = {
     "file": "not a sound SQLite database",
-    "schema": "schema version was changed|is not a ledger|of an older release",
+    "schema": "schema version was changed|is not a ledger|which this release does not know",
     "chain": "hash mismatch|have no gaps|does not match the canonical form|not in canonical form|has the wrong type",
     "kind": "its kind is unknown",
     "rows": "the row in|has rows without",

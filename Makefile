@@ -10,7 +10,7 @@ WEB    := client/dejavu_gateway/web
 PIP     = $(BIN)/pip --disable-pip-version-check -q
 PROTOS := $(wildcard protos/dejavu/v1/*.proto protos/dejavu/inference/*.proto)
 
-# Baseline of the breaking-change check: the tag of the last release, or its image if the clone has no tags.
+# Baseline of the breaking-change check: the tag of the last release, or its image if the clone has no tags; none before 1.0.
 RELEASE := $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null)
 BASE    ?= $(if $(RELEASE),.git#ref=$(RELEASE),$(wildcard protos/released/v*.binpb))
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -110,7 +110,7 @@ check-types: install check-gen
 check-contract: install check-gen
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code protos
-	$(BIN)/buf breaking --against '$(BASE)'
+	$(if $(BASE),$(BIN)/buf breaking --against '$(BASE)')
 
 check-imports: check-layers
 	$(BIN)/pytest -q -p no:cacheprovider tests/test_structure.py

@@ -106,19 +106,7 @@ def test_documents_show_imports() -> None:
     } <= shown
 
 
-RELEASED = {
-    ("dejavu_client", name)
-    for name in ("FINAL", "HALFTIME", "AsyncDejavuClient", "DejavuClient", "Forecast", "UnavailableError", "market")
-} | {("dejavu_client.poller", name) for name in ("Event", "Outcome", "Poller", "Prediction")}
-RELEASED |= {
-    ("dejavu_client.errors", "DejavuClientError"),
-    ("dejavu_feed.nba", "NBA_URL"),
-    ("dejavu_feed.nba", "NbaFeed"),
-}
-"""What documents and examples of earlier releases import: programs written after them go on."""
-
-
-@pytest.mark.parametrize(("module", "name"), sorted(shown_imports() | RELEASED))
+@pytest.mark.parametrize(("module", "name"), sorted(shown_imports()))
 def test_what_documents_import_is_there(module: str, name: str) -> None:
     assert hasattr(importlib.import_module(module), name) or importlib.util.find_spec(f"{module}.{name}")
 

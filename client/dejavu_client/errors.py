@@ -11,7 +11,7 @@ DejavuClientError
 ├── CallCancelledError        CANCELLED            the server ended the call without an answer
 ├── UnauthenticatedError      UNAUTHENTICATED      no credentials, or invalid ones
 ├── PermissionDeniedError     PERMISSION_DENIED    the credentials do not allow the call
-├── UnimplementedError        UNIMPLEMENTED        the server does not have the method: an older server, or not Dejavu
+├── UnimplementedError        UNIMPLEMENTED        the server does not have the method: it is not Dejavu
 ├── InternalError             any other code       an error in the server, or in something in between
 └── ClientClosedError         –                    the client was closed, before the call or during it
 

@@ -346,7 +346,7 @@ _MARKET_FIGURES = (
     "pushed",
     "capped",
 )
-_OPTIONAL = {"roi", "sharpe", "expected_profit"}
+_OPTIONAL = {"roi", "sharpe"}
 
 
 def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = None) -> Iterator[FigureRow]:

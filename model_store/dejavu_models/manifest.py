@@ -191,8 +191,7 @@ class Manifest(_Record):
         files: name → SHA-256 of every file that determines forecasts; without TOTALS, there are no forecasts of totals.
         refresh: later games in the ratings; None if they end with the games of all parts.
         courses: SHA-256 of the courses of the entries, which determine no forecast; None if the bundle has none.
-        lineage: where the bundle comes from; None if it was not said. Written only if it was: earlier releases, which
-            do not know the field, read a bundle without it.
+        lineage: where the bundle comes from; None if it was not said.
     """
 
     schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]

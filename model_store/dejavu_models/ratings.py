@@ -23,7 +23,7 @@ from dejavu_models.team_filter import CODES, FIRST_TERM, LEVEL, RatingSettings, 
 from dejavu_models.types import ExpectedMarginTerms, MarginSource, TeamKnowledge, WarningReason
 
 STATE_SIZES: Final = (FIRST_TERM, FIRST_TERM + len(GameTerms._fields))
-"""Sizes of the filter's state: without terms, as bundles of earlier releases have it, and with them."""
+"""Sizes of the filter's state: without terms of the schedule, and with them."""
 
 MAX_RATINGS_DAYS: Final = 30
 """Default of the greatest age at which ratings are used, in days; summers are not counted (`dejavu_feed.off_season`).

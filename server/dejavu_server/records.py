@@ -84,7 +84,7 @@ class IssuedForecast:
 
     Attributes:
         game_id: the NBA's id, ten digits; empty for a what-if.
-        home_team, away_team: NBA codes; empty where not given. Releases before 0.2.0 recorded whatever text was given.
+        home_team, away_team: NBA codes; empty where not given.
         pattern: score pattern of the request.
         pregame_margin: expected final differential, in points; None if the request had none.
         forecast: the forecast; includes its explanation for a named game. Its quantiles are not recorded.
@@ -271,9 +271,9 @@ class Settlement:
         persistence_error: last known differential − differential, in points.
         covered: whether the interval contains the outcome, bounds included.
         brier: (home_lead_probability − 1{home led})².
-        crps: in points, from the recorded distribution; None for records of 0.1.0, which have no distribution.
+        crps: in points, from the recorded distribution; None without a distribution.
         score: standard-normal score of the outcome under the calibrated model, the input of interval adaptation; None
-            for records of 0.1.0.
+            without a distribution.
         market_profit: profit of the stake, as a share of the bankroll; None without a market.
         market_result: what became of the bet; None without one.
         total: scores of the forecast of total points; None without one, or if the total was not reported.

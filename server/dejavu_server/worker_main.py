@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from dejavu_common import descriptors, tracing
+from dejavu_common import tracing
 from dejavu_common.processes import die_with_parent
 from dejavu_models.errors import DejavuError
 from dejavu_server.supervisor.heartbeat import send_heartbeats
@@ -56,7 +56,6 @@ def prepare(supervisor: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     # The workers of a supervisor killed by SIGKILL must not go on serving and share the port with its successor.
     die_with_parent(supervisor, signal.SIGTERM)
-    descriptors.raise_limit()  # a supervisor of an earlier release has not raised its own
 
 
 def import_modules() -> None:

@@ -306,14 +306,10 @@ def _print_quote(
     answer: PredictResponse, market: Market | None, totals: TotalMarket | None, pattern: list[float]
 ) -> None:
     print_forecast(answer.forecast, pattern=pattern)
-    if market is not None and answer.HasField("market"):
+    if market is not None:
         print_market(answer.market, market, answer.forecast)
-    elif market is not None:
-        typer.echo("The server does not evaluate odds: it runs an earlier release.")
-    if totals is not None and answer.HasField("total_market"):
+    if totals is not None:
         print_total_market(answer.total_market, totals, answer.forecast)
-    elif totals is not None:
-        typer.echo("The server does not evaluate odds on total points: it runs an earlier release.")
 
 
 def _points(total_points: int | None) -> int | None:

@@ -261,12 +261,11 @@ def local_time(time: Timestamp, form: str = "%Y-%m-%d %H:%M") -> str:
 
 def _add_parts(rows: Table, explanation: Explanation) -> None:
     """Adds the predictions of the component models and of the baseline to rows of name and value."""
-    components = [(each.name, each.prediction, each.weight) for each in explanation.components] or [
-        ("dejavu", explanation.dejavu_prediction, explanation.dejavu_weight),  # of servers that send no components
-        ("lstm", explanation.lstm_prediction, explanation.lstm_weight),
-    ]
     parts = [
-        *((_COMPONENTS.get(name, name), prediction, f"weight {weight:.2g}") for name, prediction, weight in components),
+        *(
+            (_COMPONENTS.get(each.name, each.name), each.prediction, f"weight {each.weight:.2g}")
+            for each in explanation.components
+        ),
         ("linear", explanation.linear_prediction, "starting point of both: lead and expected margin"),
         ("persistence", explanation.baseline_prediction, "baseline: the current lead"),
     ]

@@ -195,16 +195,12 @@ def _market(market: MarketRecord) -> Table:
     rows.add_row("bets", f"{market.bets:,}", f"of {pluralize(market.markets, 'market')} quoted")
     if not market.bets:
         return rows
-    if market.won or market.lost or market.pushed:  # not of an earlier release
-        rows.add_row("won, lost, pushed", f"{market.won:,} · {market.lost:,} · {market.pushed:,}", "")
+    rows.add_row("won, lost, pushed", f"{market.won:,} · {market.lost:,} · {market.pushed:,}", "")
     rows.add_row("staked", percent(market.staked), "of the bankroll, in total")
     rows.add_row("profit", _signed_percent(market.profit), "of the bankroll")
     if market.capped:
         rows.add_row("capped", f"{market.capped:,}", "stakes that the caps of a game and an evening cut, or left out")
-    if market.HasField("expected_profit"):
-        rows.add_row(
-            "expected profit", _signed_percent(market.expected_profit), "by the forecasts, when they were made"
-        )
+    rows.add_row("expected profit", _signed_percent(market.expected_profit), "by the forecasts, when they were made")
     if market.HasField("roi"):
         rows.add_row("return on stakes", _signed_percent(market.roi), _return_verdict(market))
     rows.add_row("bankroll", _signed_percent(market.total_return), "compounded over the games")

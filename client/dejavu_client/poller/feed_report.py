@@ -12,7 +12,6 @@ from dejavu_client.errors import (
     InvalidArgumentError,
     PermissionDeniedError,
     UnauthenticatedError,
-    UnimplementedError,
 )
 from dejavu_client.logs import get_logger
 from dejavu_client.poller.poller import Poller
@@ -92,9 +91,6 @@ class FeedReporter:
                 if self._poller.leads:
                     await self.report()
                     refused = ""
-            except UnimplementedError as error:  # a server of an earlier release
-                _log.info("poll.feed_report_refused", reason=str(error))
-                return
             except _REFUSED as error:
                 if str(error) != refused:
                     refused = str(error)

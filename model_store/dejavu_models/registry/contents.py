@@ -151,7 +151,7 @@ def _refusing(source: object, name: str) -> Iterator[None]:
 def ensemble_to_bytes(linear: LinearModels, combination: EnsembleWeights) -> bytes:
     """Serializes the linear models and the ensemble weights to a .npz file.
 
-    Cubes are written only if any is not 0: earlier releases, which do not know them, read a file without them.
+    Cubes are written only if any is not 0.
     """
     return to_npz(
         coefficients=linear.coefficients if linear.cubic else linear.coefficients[..., :CUBE],

@@ -319,5 +319,5 @@ def _differ(one: Forecast, other: Forecast) -> bool:
     """Returns whether two forecasts of one request differ by more than rounding."""
     if abs(one.home_lead_probability - other.home_lead_probability) >= _SAME_PROBABILITY:
         return True
-    quantiles = zip(one.distribution, other.distribution, strict=False)  # releases before 0.2.0 recorded none
+    quantiles = zip(one.distribution, other.distribution, strict=True)
     return any(abs(value - another) >= _SAME_POINTS for value, another in quantiles)

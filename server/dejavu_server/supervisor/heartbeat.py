@@ -2,8 +2,8 @@
 
 The kernel keeps assigning connections to a process that was stopped or whose event loop hangs, and those calls are
 never answered. The supervisor detects such a worker by its missing heartbeats. A worker of which only a thread hangs
-names the part, once, and sends no heartbeats from then on: a supervisor of an earlier release, which does not know the
-message, misses them. The byte L and what follows a ! are all that a supervisor interprets; any byte is a heartbeat.
+names the part, once, and sends no heartbeats from then on. The byte L and what follows a ! are all that a supervisor
+interprets; any byte is a heartbeat.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ async def send_heartbeats(pipe: int, has_ledger: Callable[[], bool], hung_part: 
         except BlockingIOError:
             pass  # the pipe is full because the supervisor has not read for hours; it has enough heartbeats to read
         except BrokenPipeError:
-            return  # the supervisor is gone, or an older release that reads the status only
+            return  # the supervisor is gone
         await asyncio.sleep(HEARTBEAT_SECONDS)
 
 

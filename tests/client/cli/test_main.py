@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from dejavu.v1.forecast_pb2 import (
     Attribution,
+    ComponentPrediction,
     ExpectedMarginTerms,
     Explanation,
     Forecast,
@@ -37,12 +38,12 @@ EXPLAINED = forecast(
     sequence=12,
     revision=1,
     explanation=Explanation(
-        dejavu_prediction=16.2,
-        lstm_prediction=18.1,
+        components=[
+            ComponentPrediction(name="dejavu", prediction=16.2, weight=0.4),
+            ComponentPrediction(name="lstm", prediction=18.1, weight=0.6),
+        ],
         ensemble_forecast=17.3,
         baseline_prediction=20.0,
-        dejavu_weight=0.4,
-        lstm_weight=0.6,
         linear_prediction=16.9,
         calibration_games=1210,
         similar_games=[
@@ -107,6 +108,7 @@ def test_without_options_the_half_is_forecast_as_a_what_if(server: FakeServer, r
 def test_the_models_that_a_forecast_combines_are_shown_as_the_server_lists_them(server: FakeServer, run: Run) -> None:
     made = Forecast()
     made.CopyFrom(EXPLAINED)
+    made.explanation.ClearField("components")
     for name, prediction, weight in (("dejavu", 1.5, 0.2), ("boosted-trees", -7.0, 0.8)):
         made.explanation.components.add(name=name, prediction=prediction, weight=weight)
     server.answers("Predict", PredictResponse(forecast=made))

@@ -290,11 +290,6 @@ def test_without_a_stake_its_reason_stands_in_place_of_expected_value_and_kelly(
         assert number not in shown.replace(">99 %", "")
 
 
-def test_a_server_that_does_not_weigh_odds_is_said_to_be_old(server: FakeServer, run: Run) -> None:
-    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast))
-    assert "The server does not evaluate odds: it runs an earlier release." in run("predict", "1", *ODDS).stdout
-
-
 def test_json_holds_the_forecast_and_the_market(server: FakeServer, run: Run) -> None:
     server.answers("Predict", QUOTE)
     shown = run("predict", "1", *ODDS, "--json").stdout
@@ -374,9 +369,3 @@ def test_what_over_and_under_need_is_said(run: Run, arguments: tuple[str, ...], 
     result = run("predict", "2", *arguments, "--horizon", "final")
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.split())
-
-
-def test_an_earlier_server_does_not_weigh_them(server: FakeServer, run: Run) -> None:
-    server.answers("Predict", PredictResponse(forecast=QUOTE.forecast))
-    result = run("predict", "2", *OVER_UNDER, "--total-points", "14", "--horizon", "final")
-    assert "runs an earlier release" in result.stdout

@@ -14,7 +14,6 @@ from dejavu_client.errors import (
     PermissionDeniedError,
     UnauthenticatedError,
     UnavailableError,
-    UnimplementedError,
 )
 from dejavu_client.poller import feed_report
 from dejavu_client.poller.feed_report import FeedReporter
@@ -105,16 +104,3 @@ async def test_a_token_that_is_renewed_is_used_for_reports(monkeypatch: pytest.M
         reporter.start()
         await server.until_reported()
         await reporter.close()
-
-
-async def test_a_server_that_knows_no_reports_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_report, "REPORT_SECONDS", 0)
-    evening, server = Evening([game()]), Operations([UnimplementedError("unknown")])
-    async with watching(evening) as watch:
-        reporter = FeedReporter(watch.poller, server, "nba", now=evening.clock)
-        reporter.start()
-        await server.called.wait()
-        for _ in range(20):
-            await asyncio.sleep(0)
-        await reporter.close()
-    assert server.calls == 1

@@ -18,7 +18,6 @@ from dejavu_models.registry.bundle import MANIFEST, read_manifest
 
 
 def test_lineage_is_written_only_if_it_is_known(copy: Path) -> None:
-    """An earlier release refuses a manifest with a field that it does not know, so that nobody's is written in vain."""
     manifest = read_manifest(copy).model_copy(update={"lineage": None})
     assert "lineage" not in json.loads(manifest.to_json())
     lineage = LineageRecord(parent_version="0123456789abcdef", reason="new season", code_version="0.2.0+g1a2b3c4")

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.support.builders.issued_forecasts import GAME, issued
+from tests.support.builders.issued_forecasts import issued
 from tests.support.builders.outcomes import outcome
 
 from dejavu_models.errors import InvalidTeam
@@ -150,9 +150,3 @@ async def test_an_outcome_of_an_earlier_release_with_other_teams_can_be_correcte
     for horizon in (HALF, FINAL):
         await report(ledger, 3, horizon, "BKN", "GSW")
     assert verify(url).outcomes == 4
-
-
-async def test_labels_that_release_0_1_0_recorded_as_teams_contradict_nothing(ledger: Ledger) -> None:
-    await ledger.commit([issued(home_team="Brooklyn", away_team="Zürich")])
-    await report(ledger, 3, HALF, "BKN", "GSW")
-    assert (await ledger.read_after(1, 10))[0].game_id == GAME

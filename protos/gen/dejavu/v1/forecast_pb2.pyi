@@ -18,11 +18,6 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
-if sys.version_info >= (3, 13):
-    from warnings import deprecated as _deprecated
-else:
-    from typing_extensions import deprecated as _deprecated
-
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _Horizon:
@@ -248,13 +243,9 @@ class Forecast(_message.Message):
     game_id: _builtins.str
     """The NBA's id of the game, ten digits; empty for a what-if, which is not recorded."""
     home_team: _builtins.str
-    """NBA code of the home team, if the request named it; an alias in the request is returned as the code. Forecasts
-    recorded by release 0.1.0 may have any label.
-    """
+    """NBA code of the home team, if the request named it; an alias in the request is returned as the code."""
     away_team: _builtins.str
-    """NBA code of the away team, if the request named it; an alias in the request is returned as the code. Forecasts
-    recorded by release 0.1.0 may have any label.
-    """
+    """NBA code of the away team, if the request named it; an alias in the request is returned as the code."""
     horizon: Global___Horizon.ValueType
     """The horizon of the forecast; never HORIZON_UNSPECIFIED."""
     elapsed_minutes: _builtins.int
@@ -302,7 +293,7 @@ class Forecast(_message.Message):
     ratings_date: _builtins.str
     """Local date of the newest final that the teams' ratings know, ISO 8601 (YYYY-MM-DD). If results are missing for more
     than 30 days, and a team has had none since, it is the date on which they begin to be missing. Empty if the request
-    did not name both teams, or replaced their ratings by pregame_margin; and for forecasts recorded by earlier releases.
+    did not name both teams, or replaced their ratings by pregame_margin.
     """
     finals_since: _builtins.int
     """How many finals reported to this server the ratings know beyond those that the model's own ratings came with."""
@@ -333,7 +324,7 @@ class Forecast(_message.Message):
     @_builtins.property
     def distribution(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Quantiles of the differential at the levels 0.01, 0.03, … 0.99, rounded to 0.001 points, from which the ledger
-        scores the forecast. Only in responses of RecordService; empty for forecasts recorded by release 0.1.0.
+        scores the forecast. Only in responses of RecordService.
         """
 
     @_builtins.property
@@ -346,14 +337,12 @@ class Forecast(_message.Message):
 
     @_builtins.property
     def expected_margin_terms(self) -> Global___ExpectedMarginTerms:
-        """What expected_margin is made of. Absent if it is absent or the request's pregame_margin; and for forecasts recorded
-        by earlier releases.
-        """
+        """What expected_margin is made of. Absent if it is absent or the request's pregame_margin."""
 
     @_builtins.property
     def total(self) -> Global___TotalForecast:
         """The forecast of the points of both teams together at the horizon. Absent if the request had no total_points, or the
-        model forecasts no totals (Model.totals); and for forecasts recorded by earlier releases.
+        model forecasts no totals (Model.totals).
         """
 
     @_builtins.property
@@ -701,69 +690,21 @@ Global___Quantile: _TypeAlias = Quantile  # noqa: Y015
 
 @_typing.final
 class Explanation(_message.Message):
-    """Explains a forecast. All predictions are differentials at the horizon, in points (home − away).
-
-    Forecasts recorded by release 0.1.0 lack the fields added later: calibration_games, linear_prediction and the
-    increments of similar_games are 0; attribution is absent.
-    """
+    """Explains a forecast. All predictions are differentials at the horizon, in points (home − away)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    DEJAVU_PREDICTION_FIELD_NUMBER: _builtins.int
-    LSTM_PREDICTION_FIELD_NUMBER: _builtins.int
     ENSEMBLE_FORECAST_FIELD_NUMBER: _builtins.int
     BASELINE_PREDICTION_FIELD_NUMBER: _builtins.int
-    DEJAVU_WEIGHT_FIELD_NUMBER: _builtins.int
-    LSTM_WEIGHT_FIELD_NUMBER: _builtins.int
     SIMILAR_GAMES_FIELD_NUMBER: _builtins.int
     LINEAR_PREDICTION_FIELD_NUMBER: _builtins.int
     ATTRIBUTION_FIELD_NUMBER: _builtins.int
     CALIBRATION_GAMES_FIELD_NUMBER: _builtins.int
     COMPONENTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    @_deprecated("""This field has been marked as deprecated using proto field options.""")
-    def dejavu_prediction(self) -> _builtins.float:
-        """Prediction from the nearest past patterns; deprecated: component "dejavu"."""
-
-    @dejavu_prediction.setter
-    @_deprecated("""This field has been marked as deprecated using proto field options.""")
-    def dejavu_prediction(self, value: _builtins.float) -> None:
-        """Prediction from the nearest past patterns; deprecated: component "dejavu"."""
-
-    @_builtins.property
-    @_deprecated("""This field has been marked as deprecated using proto field options.""")
-    def lstm_prediction(self) -> _builtins.float:
-        """Prediction of the LSTM; deprecated: component "lstm"."""
-
-    @lstm_prediction.setter
-    @_deprecated("""This field has been marked as deprecated using proto field options.""")
-    def lstm_prediction(self, value: _builtins.float) -> None:
-        """Prediction of the LSTM; deprecated: component "lstm"."""
-
     ensemble_forecast: _builtins.float
     """Weighted combination of the components: the forecast's point_forecast."""
     baseline_prediction: _builtins.float
     """Persistence: the last known differential, repeated. The baseline of all comparisons."""
-    @_builtins.property
-    @_deprecated("""This field has been marked as deprecated using proto field options.""")
-    def dejavu_weight(self) -> _builtins.float:
-        """Weight of dejavu_prediction, in [0, 1]; deprecated: component "dejavu"."""
-
-    @dejavu_weight.setter
-    @_deprecated("""This field has been marked as deprecated using proto field options.""")
-    def dejavu_weight(self, value: _builtins.float) -> None:
-        """Weight of dejavu_prediction, in [0, 1]; deprecated: component "dejavu"."""
-
-    @_builtins.property
-    @_deprecated("""This field has been marked as deprecated using proto field options.""")
-    def lstm_weight(self) -> _builtins.float:
-        """Weight of lstm_prediction, in [0, 1]; deprecated: component "lstm"."""
-
-    @lstm_weight.setter
-    @_deprecated("""This field has been marked as deprecated using proto field options.""")
-    def lstm_weight(self, value: _builtins.float) -> None:
-        """Weight of lstm_prediction, in [0, 1]; deprecated: component "lstm"."""
-
     linear_prediction: _builtins.float
     """Prediction of a linear model of the lead and, where known, the expected margin: the starting point of the
     components.
@@ -783,18 +724,14 @@ class Explanation(_message.Message):
     @_builtins.property
     def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComponentPrediction]:
         """The models whose weighted sum is ensemble_forecast; their weights sum to 1. What the last score adds is in each of
-        them. Release 0.1.0 sends none, only the deprecated fields.
+        them.
         """
 
     def __init__(
         self,
         *,
-        dejavu_prediction: _builtins.float = ...,
-        lstm_prediction: _builtins.float = ...,
         ensemble_forecast: _builtins.float = ...,
         baseline_prediction: _builtins.float = ...,
-        dejavu_weight: _builtins.float = ...,
-        lstm_weight: _builtins.float = ...,
         similar_games: _abc.Iterable[Global___SimilarGame] | None = ...,
         linear_prediction: _builtins.float = ...,
         attribution: Global___Attribution | None = ...,
@@ -803,7 +740,7 @@ class Explanation(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "baseline_prediction", b"baseline_prediction", "calibration_games", b"calibration_games", "components", b"components", "dejavu_prediction", b"dejavu_prediction", "dejavu_weight", b"dejavu_weight", "ensemble_forecast", b"ensemble_forecast", "linear_prediction", b"linear_prediction", "lstm_prediction", b"lstm_prediction", "lstm_weight", b"lstm_weight", "similar_games", b"similar_games"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "baseline_prediction", b"baseline_prediction", "calibration_games", b"calibration_games", "components", b"components", "ensemble_forecast", b"ensemble_forecast", "linear_prediction", b"linear_prediction", "similar_games", b"similar_games"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

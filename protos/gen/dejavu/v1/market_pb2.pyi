@@ -107,7 +107,7 @@ class _MarketRecording:
 class _MarketRecordingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MarketRecording.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MARKET_RECORDING_UNSPECIFIED: _MarketRecording.ValueType  # 0
-    """Not told: the server runs an earlier release."""
+    """Not specified."""
     MARKET_RECORDING_RECORDED: _MarketRecording.ValueType  # 1
     """This market is recorded: it is the first one of its forecast, or has the line and the odds of the first one. The
     record keeps the evaluation, the bankroll and the earlier stakes that the first one had.
@@ -129,7 +129,7 @@ class MarketRecording(_MarketRecording, metaclass=_MarketRecordingEnumTypeWrappe
     """Whether a market that was evaluated is the one that the record has of its forecast."""
 
 MARKET_RECORDING_UNSPECIFIED: MarketRecording.ValueType  # 0
-"""Not told: the server runs an earlier release."""
+"""Not specified."""
 MARKET_RECORDING_RECORDED: MarketRecording.ValueType  # 1
 """This market is recorded: it is the first one of its forecast, or has the line and the odds of the first one. The
 record keeps the evaluation, the bankroll and the earlier stakes that the first one had.

@@ -167,7 +167,7 @@ class Settlement(_message.Message):
     """(home_lead_probability − 1)² if the home team led at the horizon, home_lead_probability² if not (Brier 1950)."""
     crps: _builtins.float
     """Continuous ranked probability score of the forecast's distribution, in points (Gneiting & Raftery 2007), from its
-    quantiles at 0.01, 0.03, … 0.99. Absent for forecasts recorded by release 0.1.0, which stored no distribution.
+    quantiles at 0.01, 0.03, … 0.99.
     """
     first_outcome_sequence: _builtins.int
     """Position of the outcome's first report in the ledger: the order in which a MarketRecord takes the games. Equals

@@ -609,7 +609,7 @@ class GetLeaderboardResponse(_message.Message):
     def shadows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowRow]:
         """The staged models, the previous champion included, each compared with the champion on exactly the games and minutes
         that both forecast, in the shadow or not; best first, by the Brier score if that is the metric, else by the CRPS.
-        Empty without a model store, and from earlier releases.
+        Empty without a model store.
         """
 
     def __init__(

@@ -102,12 +102,12 @@ class Scorecard(_message.Message):
     @_builtins.property
     def leader_brier(self) -> Global___Figure:
         """Mean Brier score of the leader on the same games: the team that is ahead after the minute leads at the horizon with
-        certainty, a tie is even. Absent from earlier releases.
+        certainty, a tie is even.
         """
 
     @_builtins.property
     def brier_difference(self) -> Global___Figure:
-        """brier − leader_brier, game by game; below 0 is better than the leader. Absent from earlier releases."""
+        """brier − leader_brier, game by game; below 0 is better than the leader."""
 
     @_builtins.property
     def reliability(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReliabilityBin]:
@@ -365,9 +365,7 @@ class MarketRecord(_message.Message):
     roi_upper: _builtins.float
     """Upper end of that interval."""
     expected_profit: _builtins.float
-    """The sum of stake · expected_value over the bets, with values as recorded: the profit that the answers promised.
-    Absent from earlier releases.
-    """
+    """The sum of stake · expected_value over the bets, with values as recorded: the profit that the answers promised."""
     won: _builtins.int
     """Number of bets that won."""
     lost: _builtins.int
@@ -393,7 +391,7 @@ class MarketRecord(_message.Message):
         max_drawdown: _builtins.float = ...,
         roi_lower: _builtins.float | None = ...,
         roi_upper: _builtins.float | None = ...,
-        expected_profit: _builtins.float | None = ...,
+        expected_profit: _builtins.float = ...,
         won: _builtins.int = ...,
         lost: _builtins.int = ...,
         pushed: _builtins.int = ...,
@@ -401,12 +399,10 @@ class MarketRecord(_message.Message):
         capped: _builtins.int = ...,
         notice: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_profit", b"_expected_profit", "_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "expected_profit", b"expected_profit", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_profit", b"_expected_profit", "_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "bets", b"bets", "capped", b"capped", "expected_profit", b"expected_profit", "games", b"games", "lost", b"lost", "markets", b"markets", "max_drawdown", b"max_drawdown", "notice", b"notice", "profit", b"profit", "pushed", b"pushed", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe", "staked", b"staked", "total_return", b"total_return", "won", b"won"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_roi", b"_roi", "_roi_lower", b"_roi_lower", "_roi_upper", b"_roi_upper", "_sharpe", b"_sharpe", "bets", b"bets", "capped", b"capped", "expected_profit", b"expected_profit", "games", b"games", "lost", b"lost", "markets", b"markets", "max_drawdown", b"max_drawdown", "notice", b"notice", "profit", b"profit", "pushed", b"pushed", "roi", b"roi", "roi_lower", b"roi_lower", "roi_upper", b"roi_upper", "sharpe", b"sharpe", "staked", b"staked", "total_return", b"total_return", "won", b"won"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__expected_profit: _TypeAlias = _typing.Literal["expected_profit"]  # noqa: Y015
-    _WhichOneofArgType__expected_profit: _TypeAlias = _typing.Literal["_expected_profit", b"_expected_profit"]  # noqa: Y015
     _WhichOneofReturnType__roi: _TypeAlias = _typing.Literal["roi"]  # noqa: Y015
     _WhichOneofArgType__roi: _TypeAlias = _typing.Literal["_roi", b"_roi"]  # noqa: Y015
     _WhichOneofReturnType__roi_lower: _TypeAlias = _typing.Literal["roi_lower"]  # noqa: Y015
@@ -415,8 +411,6 @@ class MarketRecord(_message.Message):
     _WhichOneofArgType__roi_upper: _TypeAlias = _typing.Literal["_roi_upper", b"_roi_upper"]  # noqa: Y015
     _WhichOneofReturnType__sharpe: _TypeAlias = _typing.Literal["sharpe"]  # noqa: Y015
     _WhichOneofArgType__sharpe: _TypeAlias = _typing.Literal["_sharpe", b"_sharpe"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_profit) -> _WhichOneofReturnType__expected_profit | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__roi) -> _WhichOneofReturnType__roi | None: ...
     @_typing.overload

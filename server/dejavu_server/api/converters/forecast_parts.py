@@ -76,12 +76,8 @@ def _explanation_message(
 ) -> forecast_pb2.Explanation:
     attribution = explanation.attribution
     return forecast_pb2.Explanation(
-        dejavu_prediction=explanation.dejavu_prediction,
-        lstm_prediction=explanation.lstm_prediction,
         ensemble_forecast=explanation.ensemble_forecast,
         baseline_prediction=explanation.baseline_prediction,
-        dejavu_weight=explanation.dejavu_weight,
-        lstm_weight=explanation.lstm_weight,
         similar_games=[
             _similar_game_message(game, () if course_of is None else course_of(forecast, game))
             for game in explanation.similar_games

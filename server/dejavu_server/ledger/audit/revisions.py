@@ -1,8 +1,7 @@
 """Checks that revisions count from 0 without gaps, in the order of the entries, and that each changes something.
 
 The writer records a revision only if it differs from the newest one, and from the newest one that was recorded in time
-(see `store.append`). Workers of earlier releases compare with the newest alone, also in a rolling restart, and mark
-nothing as late; so only revisions that are marked have to differ from both.
+(see `store.append`).
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ def _check(each: Revision, kind: str, pruned: bool) -> None:
         raise LedgerCorrupt(f"{entry} without revision {each.revision - 1}: revisions count from 0")
     if each.before_sequence > each.sequence:
         raise LedgerCorrupt(f"{entry} stands before revision {each.revision - 1}, which is at {each.before_sequence}")
-    if each.repeats_before or (each.late and each.repeats_in_time):
+    if each.repeats_before or each.repeats_in_time:
         raise LedgerCorrupt(f"{entry} changes nothing: it has the values and teams of an earlier revision")
 
 

@@ -59,7 +59,7 @@ class Backend(Protocol):
     """
 
     def open(self, *, make: bool) -> None:
-        """Opens the database; migrates it if an earlier release wrote it. A failure changes nothing.
+        """Opens the database; migrates it if its schema is older. A failure changes nothing.
 
         Args:
             make: whether to create the ledger if none exists.

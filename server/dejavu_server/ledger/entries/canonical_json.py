@@ -34,7 +34,6 @@ def _check_names(value: object) -> None:
             _check_names(each)
 
 
-# An extension that an earlier version built, in a checkout that was updated since, lacks it.
 _fastest: Final[Callable[[object], str]] = getattr(native, "canonical_json", _encode)
 
 

@@ -14,13 +14,10 @@
 It is deterministic JSON (`canonical_json`).
 
 Parsing returns exactly what was written, except for what is not recorded of a forecast: the quantiles that a caller
-requested, and the market, which has its own entry. Unknown keys, written by a later release, are ignored. Keys that an
-earlier release did not write get their type's default. What 0.2.0 did not write is written only if a forecast has it:
-the date of the game if the request gave one, that of the ratings with the finals since, warnings, the arm that the game
-was routed to, the change of models by which its model was chosen, that the edge over a market is implausible, total
-points and last score of the request, the forecast of total points, and the total points of an outcome. Ledgers outlive
-releases, and two releases share a ledger while workers are replaced one by one. Who made an entry is written if the
-server knew it: it asks for tokens then.
+requested, and the market, which has its own entry. Unknown keys, written by a later release, are ignored. A value that
+a forecast need not have is written only if it has it, and gets its type's default otherwise: ledgers outlive releases,
+and two releases share a ledger while workers are replaced one by one. Who made an entry is written if the server knew
+it: it asks for tokens then.
 
 An entry's hash covers the hash of the entry before it, so that no entry can be changed, removed or inserted later
 without changing every hash after it.

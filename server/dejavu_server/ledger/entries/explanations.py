@@ -95,7 +95,7 @@ def read_adaptation(value: dict[str, Any]) -> Adaptation:
 
 
 def read_explanation(value: dict[str, Any]) -> Explanation:
-    """Returns the explanation of a JSON object; what an earlier release did not write gets its default."""
+    """Returns the explanation of a JSON object."""
     return Explanation(
         **values(value, _COMPONENTS),
         similar_games=tuple(

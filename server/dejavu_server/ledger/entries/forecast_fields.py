@@ -79,7 +79,7 @@ FORECAST_MEMBERS: Final = (
     Member("model_version", Kind.VALUE, "forecast.model_version"),
     Member("point", Kind.NUMBER, "forecast.point"),
     Member("static_scores", Kind.NUMBERS, "forecast.static_scores"),
-    # What earlier releases did not write and not every forecast has.
+    # What not every forecast has.
     Member("expected_margin_terms", Kind.OBJECT, "forecast.expected_margin_terms", _TERMS, any=True),
     Member("finals_since", Kind.INTEGER, "forecast.finals_since", when="forecast.ratings_date"),
     Member("outdated_teams", Kind.VALUE, "forecast.outdated_teams", any=True),

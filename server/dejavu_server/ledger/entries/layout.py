@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple
 from dejavu_models.native import native
 from dejavu_server.ledger.entries.canonical_json import dumps
 
-# An extension that an earlier version built, in a checkout that was updated since, lacks it.
 _COMPILED: Final = getattr(native, "Layout", None)
 
 

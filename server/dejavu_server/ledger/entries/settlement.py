@@ -70,7 +70,7 @@ def settle(issued: IssuedForecast, outcome: ReportedOutcome, bet: Bet | None = N
     forecast, differential = issued.forecast, outcome.differential
     if (issued.game_id, forecast.horizon) != (outcome.game_id, outcome.horizon):
         raise ValueError("an outcome settles only forecasts of its own game and horizon")
-    has_distribution = bool(forecast.distribution)  # release 0.1.0 recorded none
+    has_distribution = bool(forecast.distribution)
     return Settlement(
         outcome_sequence=outcome.sequence,
         error=forecast.point - differential,

@@ -1,7 +1,7 @@
 """What the scores of a forecast of total points are computed from, as bytes, and these scores column by column.
 
 Little-endian doubles: point forecast, pace × time, lower and upper end of the interval, then the recorded quantiles.
-Apart from `scored_values`, so that a server of an earlier release that shares the ledger goes on reading those.
+Apart from `scored_values`, since few forecasts have a total.
 """
 
 from __future__ import annotations

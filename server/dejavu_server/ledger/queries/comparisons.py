@@ -67,8 +67,8 @@ def is_small(connection: Connection, filter_: PairFilter) -> bool:
 def pairs(connection: Connection, filter_: PairFilter) -> PairedForecasts:
     """Returns the pairs that match a filter, in the order in which their games were settled.
 
-    A game is numbered by the sequence of its outcome's first report. Forecasts of release 0.1.0, which have no CRPS,
-    are left out.
+    A game is numbered by the sequence of its outcome's first report. Forecasts without a
+    distribution, and so without a CRPS, are left out.
 
     Raises:
         LedgerCorrupt: if a row cannot be read back.

@@ -7,8 +7,8 @@ A corrected outcome keeps the sequence of its first report, so the online state 
 reader that has read equally far has the same state. A withdrawn one is left out; reported again, it is a first report.
 
 Only competitive games of the NBA are learned from (`dejavu_feed.game_ids.COMPETITIVE`): no preseason or All-Star games,
-and no replays. Nor are games whose id is of another season than their date: earlier releases recorded those too, and
-ratings that have reached a later season ignore every game of an earlier one.
+and no replays. Nor are games whose id is of another season than their date: ratings that have reached a later season
+ignore every game of an earlier one.
 """
 
 from __future__ import annotations

@@ -148,11 +148,7 @@ def digest(intervals: bytes, outcomes: Sequence[PrunedOutcome], changes: Sequenc
 
 
 def _text(outcomes: Sequence[PrunedOutcome]) -> bytes:
-    # An outcome without a total is written as earlier releases, which knew none, wrote and signed it.
-    rows = [
-        (*each[:2], each.horizon.value, *each[3:6], each.day.toordinal(), *(() if each[7] is None else each[7:]))
-        for each in outcomes
-    ]
+    rows = [(*each[:2], each.horizon.value, *each[3:6], each.day.toordinal(), *each[7:]) for each in outcomes]
     return json.dumps(rows, separators=(",", ":")).encode()
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, union_all
 
-from dejavu_feed.teams import TEAMS
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
@@ -23,10 +22,7 @@ def newest_outcome(connection: Connection, game_id: str, horizon: Horizon) -> An
 
 
 def newest_teams(connection: Connection, game_id: str) -> Any | None:
-    """Returns home_team and away_team of the game's newest forecast with two NBA codes; None if there is none.
-
-    Release 0.1.0 recorded whatever text was given as a team.
-    """
+    """Returns home_team and away_team of the game's newest forecast with teams; None if there is none."""
     return connection.execute(_TEAMS, {"game_id": game_id}).one_or_none()
 
 
@@ -53,14 +49,14 @@ _NEWEST = (
 
 
 def _newest_teams_at(horizon: Horizon) -> Select[Any]:
-    """Selects the newest forecast with two NBA codes of a game and horizon; an index has them in this order."""
+    """Selects the newest forecast with teams of a game and horizon; an index has them in this order."""
     newest = (
         select(forecasts.c.sequence, forecasts.c.home_team, forecasts.c.away_team)
         .where(
             forecasts.c.game_id == bindparam("game_id"),
             forecasts.c.horizon == horizon.value,
-            unindexed(forecasts.c.home_team).in_(list(TEAMS)),
-            unindexed(forecasts.c.away_team).in_(list(TEAMS)),
+            unindexed(forecasts.c.home_team) != "",
+            unindexed(forecasts.c.away_team) != "",
         )
         .order_by(forecasts.c.sequence.desc())
         .limit(1)

@@ -265,7 +265,7 @@ def test_a_forecast_s_message_says_what_was_issued() -> None:
     assert message.generated_time.ToDatetime(UTC) == NOW
     assert message.expires_time.ToDatetime(UTC) == NOW + timedelta(minutes=5)
     assert (message.sequence, message.revision) == (7, 1)
-    assert (message.explanation.dejavu_weight, message.explanation.lstm_weight) == (0.4, 0.6)
+    assert [each.weight for each in message.explanation.components] == [0.4, 0.6]
     [game] = message.explanation.similar_games
     assert game == forecast_pb2.SimilarGame(
         label="2021-03-14 BOS @ BKN and 6 like it",

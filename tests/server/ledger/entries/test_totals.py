@@ -21,8 +21,7 @@ from dejavu_server.ledger import Ledger, verify
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.settlement import settle
 from dejavu_server.ledger.errors import OutcomeStands
-from dejavu_server.ledger.queries import learning, pruned
-from dejavu_server.ledger.queries.pruned import PrunedOutcome
+from dejavu_server.ledger.queries import learning
 from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 
@@ -124,11 +123,3 @@ async def test_what_is_learned_has_the_total_that_stands(ledger: Ledger) -> None
     assert await learned() == [217]
     await ledger.withdraw_outcome(final.game_id, Horizon.FINAL)
     assert await learned() == []
-
-
-def test_pruned_outcomes_without_totals_have_the_digest_of_earlier_releases() -> None:
-    plain = PrunedOutcome(3, "0022300061", Horizon.FINAL, 5, "BOS", "NYK", issued().day)
-    with_total = plain._replace(total_points=211)
-    assert pruned.digest(b"", [plain]) != pruned.digest(b"", [with_total])
-    rows = json.loads(pruned._text([plain, with_total]))
-    assert [len(row) for row in rows] == [7, 8]

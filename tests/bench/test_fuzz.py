@@ -131,7 +131,7 @@ def test_the_messages_of_a_seed_are_the_same_again_and_of_every_kind() -> None:
         {"quantiles": [{"level": 0.9, "value": 2.0}]},
         {"quantiles": [{"level": 0.9, "value": 0.0}, {"level": 0.1, "value": 2.0}]},
         {"quantiles": [{"level": 0.9, "value": math.inf}, {"level": 0.1, "value": 2.0}]},
-        {"explanation": {**EXPLANATION, "lstm_prediction": math.nan}},
+        {"explanation": {**EXPLANATION, "linear_prediction": math.nan}},
         {"explanation": {**EXPLANATION, "similar_games": [{"distance": -1.0, "games": 1}]}},
         {"explanation": {**EXPLANATION, "similar_games": [{"games": 1, "increment": math.nan}]}},
         {"explanation": {"similar_games": EXPLANATION["similar_games"]}},

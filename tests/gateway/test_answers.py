@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -14,6 +15,9 @@ from google.protobuf.json_format import MessageToDict
 from tests.gateway.conftest import GAMES, MINUTES, OUTCOME, Site
 from tests.support.builders.calls import PATTERN
 from tests.support.builders.issued_forecasts import game
+from tests.support.fakes.every_minute_model import EveryMinuteForecaster
+from tests.support.processes.gateway import spawned_gateway
+from tests.support.processes.servers import running_worker
 
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu_client import FINAL, DejavuClient, predict_request
@@ -179,6 +183,20 @@ def test_a_day_has_its_games_with_the_newest_forecasts_outcomes_and_neighbours(s
         "resumeToken": "",
     }
     assert site.get(f"/api/games?date={today + timedelta(days=1)}").json()["dates"]["previous"] == str(today)
+
+
+def test_a_game_of_the_past_is_under_its_own_day(tmp_path: Path, build: Path) -> None:
+    today, played = game_day(utc_now()), game_day(utc_now()) - timedelta(days=9)
+    with running_worker(tmp_path, EveryMinuteForecaster()) as server, DejavuClient(server, timeout=30.0) as client:
+        client.predict(PATTERN, game_id=game(0), game_date=played, horizon=FINAL)
+        with spawned_gateway("--target", server, "--web", str(build)) as gateway:
+            gateway.wait_for("status_changed", lambda entry: entry["reason"] == "OK")
+            site = Site(server, str(gateway.wait_for("listening")["address"]))
+            assert site.get("/api/games").json()["games"] == []
+            assert site.get("/api/games").json()["dates"]["previous"] == f"{played}"
+            [listed] = site.get(f"/api/games?date={played}").json()["games"]
+    assert listed["newest"]["final"]["forecast"]["late"] == "LATE_REASON_GAME_DATE"
+    assert listed["course"] == [], f"it was forecast on {today}"
 
 
 def test_a_what_if_is_answered_as_by_the_rpc_and_records_nothing(site: Site, document: dict[str, Any]) -> None:

@@ -49,10 +49,12 @@ def print_predictions(predictions: Sequence[RecordedPrediction], *, cut: bool, w
     later = any(_made(each) != _game_date(each) for each in predictions)
     console.print(listing(_columns(level=len(levels) > 1, later=later), predictions))
     notes = [f"intervals of {levels.pop()}"] if len(levels) == 1 else []
-    settled = [each.settlement for each in predictions if each.HasField("settlement")]
+    settled = [each.settlement for each in predictions if each.HasField("settlement") and not each.forecast.late]
     if settled:
         held = sum(each.covered for each in settled)
         notes.append(f"{held} of {pluralize(len(settled), 'interval')} held")
+    if late := sum(bool(each.forecast.late) for each in predictions):
+        notes.append(f"{late:,} late, which {'does' if late == 1 else 'do'} not count")
     if cut:
         notes.append(f"the newest {len(predictions):,}; use --limit for more")
     notes.append("points are home − away, intervals the outcomes in them")

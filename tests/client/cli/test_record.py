@@ -16,7 +16,7 @@ from tests.support.fakes.recorded import GAME, card, recorded, timestamp
 from tests.support.fakes.service import Abort, FakeServer, outcome
 from tests.support.harness.clients import Run
 
-from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED, Forecast
+from dejavu.v1.forecast_pb2 import HORIZON_UNSPECIFIED, LATE_REASON_GAME_DATE, Forecast
 from dejavu.v1.record_pb2 import Checkpoint, RecordedPrediction
 from dejavu.v1.record_service_pb2 import (
     LEADERBOARD_METRIC_MAE_DIFFERENCE,
@@ -71,6 +71,16 @@ def test_predictions_are_a_table_that_tells_what_became_of_them(server: FakeServ
         "2026-01-14 LAL @ BOS 0022500123 18 end +6.3 −4…+17 BOS 75 % 8",
     ]
     assert notes == "intervals of 95 % · 0 of 1 interval held · points are home − away, intervals the outcomes in them"
+
+
+def test_late_forecasts_and_those_of_another_day_are_told_apart(server: FakeServer, run: Run) -> None:
+    late = recorded(2, game_date="2024-10-22", late=LATE_REASON_GAME_DATE)
+    server.answers("ListPredictions", ListPredictionsResponse(predictions=[late, recorded(1)]))
+    heading, _, first, second, *notes = run("predictions", width=80).stdout.splitlines()
+    assert heading.split()[:3] == ["made", "game", "of"]
+    assert first.split()[:2] == ["2026-01-14", "2024-10-22"]
+    assert second.split()[:2] == ["2026-01-14", "2026-01-14"]
+    assert "0 of 1 interval held · 1 late, which does not count" in " ".join(notes)
 
 
 def test_intervals_of_several_levels_say_which_is_which(server: FakeServer, run: Run) -> None:

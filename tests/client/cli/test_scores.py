@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -24,7 +25,7 @@ from dejavu.v1.record_service_pb2 import (
     ShadowRow,
 )
 from dejavu.v1.retention_pb2 import PrunedEntries
-from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, MarketRecord, Scorecard, TotalScorecard
+from dejavu.v1.scorecard_pb2 import CoverageFigure, Figure, LeftOut, MarketRecord, Scorecard, TotalScorecard
 from dejavu_client import FINAL
 
 
@@ -54,6 +55,37 @@ def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(serv
     ):
         assert row in rows, shown
     assert "few" not in shown
+
+
+LEFT_OUT = LeftOut(superseded=1, later_minute=2, late_time=3, reported=4, game_date=5, observed=6, withdrawn=7)
+DOUBTS: dict[str, Any] = {"withdrawn_games": 1, "corrected_games": 2, "doubtful_games": 3}
+
+
+def test_what_is_left_out_is_said_with_its_reason_also_where_nothing_counts(server: FakeServer, run: Run) -> None:
+    shown = {
+        "1 replaced by a correction",
+        "2 recorded when later minutes were known",
+        "3 recorded long after their minute",
+        "4 made after a report that was withdrawn",
+        "5 made after the day of their game",
+        "6 made after their outcome was observed",
+        "7 of games whose outcome was withdrawn",
+    }
+    beware = {
+        "1 game withdrawn: the outcome was taken back",
+        "2 games corrected: the outcome was another one before",
+        "3 games doubtful: the id or the teams may not be theirs",
+    }
+    server.answers(
+        "GetScorecard",
+        GetScorecardResponse(scorecard=card(left_out=LEFT_OUT, **DOUBTS)),
+        GetScorecardResponse(scorecard=Scorecard(left_out=LEFT_OUT, **DOUBTS)),
+    )
+    rows = [" ".join(line.strip("│ ").split()) for line in run("scorecard", width=120).stdout.splitlines()]
+    assert {row.removeprefix("left out ") for row in rows if row.startswith("left out")} == shown
+    assert {row.removeprefix("beware ") for row in rows if row.startswith("beware")} == beware
+    _, *lines = run("scorecard", width=120).stdout.splitlines()
+    assert set(lines) == {f"{row.replace(' ', ' left out: ', 1)}." for row in shown} | {f"{row}." for row in beware}
 
 
 TOTAL = TotalScorecard(

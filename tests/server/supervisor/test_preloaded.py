@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -66,11 +68,12 @@ def test_a_command_ends_as_its_fork_does_and_passes_signals_on(replay: subproces
 
 def test_a_command_that_is_killed_leaves_no_fork(replay: subprocess.Popen[str]) -> None:
     assert replay.stdout is not None
-    replay.stdout.readline()
-    [interpreter] = [
-        each for each in psutil.Process().children() if "tests.support.processes.preloaded" in each.cmdline()
+    port = urlsplit(json.loads(replay.stdout.readline())["url"]).port
+    [fork] = [
+        each
+        for each in psutil.Process().children(recursive=True)
+        if any(one.laddr.port == port for one in each.net_connections() if one.status == psutil.CONN_LISTEN)
     ]
-    [fork] = interpreter.children()
     replay.kill()
     psutil.wait_procs([fork], timeout=60)
     assert not fork.is_running()

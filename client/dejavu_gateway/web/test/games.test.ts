@@ -55,7 +55,7 @@ test("an outcome counts until it is withdrawn", () => {
 
 test("a late forecast is not the newest one", () => {
   const before = game(ID)!;
-  expect(withForecast(before, made({ minute: 30, sequence: 99, late: true }))).toBe(before);
+  expect(withForecast(before, made({ minute: 30, sequence: 99, late: true }))).toEqual(before);
 });
 
 test("nothing of a record that was replaced is left, and its followers see the games of the other one", () => {
@@ -65,4 +65,14 @@ test("nothing of a record that was replaced is left, and its followers see the g
   takeEvent(forecast(3, 2));
   expect(games().map((one) => one.id)).toEqual([ID]);
   expect(latest(game(ID)!)?.minute).toBe(3);
+});
+
+test("a late forecast is shown where there is no other, until there is one", () => {
+  forget();
+  const [late, next] = [made({ minute: 30, sequence: 9, late: true }), made({ minute: 12, sequence: 10 })];
+  takeEvent({ forecast: { gameId: ID } });
+  const alone = withForecast({ ...game(ID)!, newest: {}, course: [] }, late);
+  expect(alone.newest.final).toEqual(late);
+  expect(alone.course).toEqual([]);
+  expect(withForecast(alone, next).newest.final).toEqual(next);
 });

@@ -31,7 +31,7 @@ function HorizonRow(props: { horizon: Horizon; forecast: Forecast; outcome: Outc
       </Show>
       <IntervalBar {...props.forecast} outcome={outcome()} label={label()} />
       <span class="interval-text">
-        {interval()}{" "}
+        {interval()} {props.forecast.late && said.late}{" "}
         <Show when={inside() !== undefined}>
           <span class="came" data-held={inside()}>
             {inside() ? said.inInterval : said.outOfInterval}

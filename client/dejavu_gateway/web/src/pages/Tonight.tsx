@@ -84,10 +84,12 @@ export default function Tonight() {
       </div>
       <Show when={board() || ((error() || waited()) && shown().length)} fallback={<Pending error={error()} retry={retry} />}>
         <Show when={shown().length} fallback={
-            <Show when={chosen()} fallback={<p class="pending">{said.empty} {said.emptyHint}</p>}>
-              <p class="pending">{said.emptyThen}</p>
-              <RecordStartHere />
-            </Show>
+            <>
+              <p class="pending">{said.empty}</p>
+              <Show when={chosen()} fallback={<p class="pending">{said.emptyHint}</p>}>
+                <RecordStartHere />
+              </Show>
+            </>
           }
         >
           <For each={groups}>

@@ -55,18 +55,18 @@ export function forget(): void {
   });
 }
 
-/** A later minute, or of the same minute a later entry of the ledger. */
+/** A later minute, or of the same minute a later entry of the ledger; a late one only where there is no other. */
 function isNewer(one: Forecast, standing: Forecast | undefined): boolean {
   if (!standing) return true;
+  if (one.late !== standing.late) return standing.late;
   return one.minute !== standing.minute ? one.minute > standing.minute : one.sequence > standing.sequence;
 }
 
 export function withForecast(game: Game, one: Forecast): Game {
-  if (one.late) return game;
   const newest = isNewer(one, game.newest[one.horizon]) ? { ...game.newest, [one.horizon]: one } : game.newest;
   const point = { minute: one.minute, lead: one.lead ?? 0, probability: one.probability, sequence: one.sequence };
   const standing = game.course.find((other) => other.minute === one.minute);
-  const counts = one.horizon === "final" && one.lead !== undefined && one.sequence > (standing?.sequence ?? 0);
+  const counts = !one.late && one.horizon === "final" && one.lead !== undefined && one.sequence > (standing?.sequence ?? 0);
   return {
     ...game,
     home: one.home || game.home,

@@ -29,7 +29,7 @@ export const strings = {
     label: "Problems",
     pageLost: {
       title: "The page has lost its server.",
-      detail: "What you see may be out of date. It tries again by itself.",
+      detail: "What you see may be out of date. It tries again.",
     },
     reasons: {
       SERVER_GONE: { title: "The forecast server does not answer.", detail: "No new forecasts arrive until it is back." },

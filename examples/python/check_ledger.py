@@ -186,13 +186,13 @@ def check_listed(target: str, entries: dict[int, Entry]) -> str:
 
 
 def first_observed(entries: dict[int, Entry]) -> dict[tuple[str, int], int]:
-    """Returns by game and number of the horizon when an outcome was observed, as the earliest of all reports says."""
+    """Returns by game and number of the horizon when an outcome was observed, as its first report says."""
     times: dict[tuple[str, int], int] = {}
     for entry in entries.values():
         payload = entry["payload"]
         if entry["kind"] == "outcome" and not payload["game_id"].startswith("99"):
             place = payload["game_id"], {"halftime": 1, "final": 2}[payload["horizon"]]
-            times[place] = min(times.get(place, payload["observed_us"]), payload["observed_us"])
+            times.setdefault(place, payload["observed_us"])
     return times
 
 

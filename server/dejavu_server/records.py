@@ -51,8 +51,8 @@ class LateReason(enum.Enum):
     """It was made after the evening of the date given for the game, which must have been over."""
 
     OBSERVED = "observed"
-    """It was made after the earliest observed_time of all reports of its outcome. No entry has it: it follows from the
-    outcome's entries, which come later."""
+    """It was made after the observed_time of the first report of its outcome. No entry has it: it follows from that of
+    the report, which comes later."""
 
 
 class MarketRecording(enum.Enum):

@@ -15,7 +15,7 @@ from tests.support.builders.record_book import EVENING, RecordBook, forecast, ne
 from tests.support.tampering.tampering import tampered
 
 from dejavu_feed.game_day import game_day
-from dejavu_models.scorecard import LeftOut, Scorecard, scorecard
+from dejavu_models.scorecard import NOTHING_LEFT_OUT, LeftOut, Scorecard, scorecard
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import LedgerCorrupt, verify
 from dejavu_server.ledger.database import store
@@ -229,6 +229,16 @@ def test_what_is_made_after_the_outcome_was_observed_is_late_and_supersedes_noth
         assert (found.forecasts, found.left_out) == (1, LeftOut(observed=1))
         [lesson] = book.read(lambda connection: list(learning.settled_games_after(connection, 0)))
         assert len(lesson.observations) == 1
+
+
+def test_no_later_report_makes_late_what_was_in_time(book: RecordBook) -> None:
+    said(book, 47)
+    book.report(GAME, FINAL, 11)
+    honest = card(book)
+    book.report(GAME, FINAL, -40, seen=EVENING - timedelta(days=30))
+    book.report(GAME, FINAL, 11)
+    assert card(book).left_out == NOTHING_LEFT_OUT
+    assert card(book).mae == honest.mae
 
 
 def test_a_price_that_is_sent_after_the_outcome_was_observed_is_no_bet(book: RecordBook) -> None:

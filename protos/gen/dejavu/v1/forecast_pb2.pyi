@@ -153,8 +153,8 @@ class _LateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LateReason
     LATE_REASON_GAME_DATE: _LateReason.ValueType  # 4
     """It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been over."""
     LATE_REASON_OBSERVED: _LateReason.ValueType  # 5
-    """It was made after the earliest observed_time of all reports of its outcome. Known once one is reported: answers and
-    streams of before do not say it.
+    """It was made after the observed_time of the first report of its outcome, corrected or withdrawn since. Known once it is
+    reported: answers and streams of before do not say it.
     """
 
 class LateReason(_LateReason, metaclass=_LateReasonEnumTypeWrapper):
@@ -171,8 +171,8 @@ LATE_REASON_REPORTED: LateReason.ValueType  # 3
 LATE_REASON_GAME_DATE: LateReason.ValueType  # 4
 """It was made after the evening of its game_date: later than 11:00 UTC of the next day, when the game must have been over."""
 LATE_REASON_OBSERVED: LateReason.ValueType  # 5
-"""It was made after the earliest observed_time of all reports of its outcome. Known once one is reported: answers and
-streams of before do not say it.
+"""It was made after the observed_time of the first report of its outcome, corrected or withdrawn since. Known once it is
+reported: answers and streams of before do not say it.
 """
 Global___LateReason: _TypeAlias = LateReason  # noqa: Y015
 

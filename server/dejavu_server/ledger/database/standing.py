@@ -18,14 +18,14 @@ NEWEST: ColumnElement[bool] = ~exists().where(
 STANDS: ColumnElement[bool] = and_(outcomes.c.withdrawn.is_(False), NEWEST)
 """Whether a row of `outcomes` is the outcome of its game and horizon: its newest revision, and not a withdrawal."""
 
-_report = outcomes.alias("any_report")
+_report = outcomes.alias("first_report")
 
 
 def observed_before(forecasts: FromClause, up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:
     """Returns whether a row of `forecasts`, or of an alias of it, was made after its outcome's observed_time.
 
-    That of any report counts, corrected or withdrawn since: otherwise another report would undo hindsight. Replays are
-    made of games that are over.
+    That of the first report counts, corrected or withdrawn since: no later one undoes hindsight, nor makes late what
+    was in time. Replays are made of games that are over.
 
     Args:
         forecasts: the table or alias.
@@ -48,7 +48,7 @@ def sent_after(forecasts: FromClause, requested_us: ColumnElement[float]) -> Col
 
 def _reported(forecasts: FromClause, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     of_outcome = _report.c.game_id == forecasts.c.game_id, _report.c.horizon == forecasts.c.horizon
-    return and_(forecasts.c.replay == false(), exists().where(*of_outcome, *conditions))
+    return and_(forecasts.c.replay == false(), exists().where(*of_outcome, _report.c.revision == 0, *conditions))
 
 
 def in_time(forecasts: FromClause, up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:

@@ -93,7 +93,8 @@ def _refusal(
     asked = forecast.horizon.value, forecast.elapsed_minutes, forecast.alpha
     if row.model_version == forecast.model_version or asked != (row.horizon, row.minute, row.alpha):
         return ShadowRefusal.OTHER_FORECAST
-    if known.games.known_outcome(row.game_id, row.minute) is not None:
+    games = known.games
+    if games.known_outcome(row.game_id, row.minute) is not None or games.was_withdrawn(row.game_id, row.minute):
         return ShadowRefusal.OUTCOME_KNOWN
     return None
 

@@ -89,6 +89,10 @@ class RecordedGames:
                 return Failed(error)
         return None
 
+    def was_withdrawn(self, game_id: str, minute: int) -> bool:
+        """Returns whether an outcome that a forecast after a minute would precede was reported and withdrawn."""
+        return any(minute <= horizon.last_slot for horizon in self._withdrawn.get(game_id, ()))
+
     def full(self, game_id: str, limits: RecordingLimits) -> Failed | None:
         """Returns a failure if no further forecast of a game is recorded, otherwise None."""
         if self._counts[game_id] < limits.forecasts:
@@ -97,8 +101,7 @@ class RecordedGames:
 
     def late(self, issued: IssuedForecast, late_after: timedelta) -> LateReason | None:
         """Returns why a forecast that is recorded now is late; None if it is in time."""
-        reported = self._withdrawn.get(issued.game_id, ())
-        if any(issued.forecast.elapsed_minutes <= horizon.last_slot for horizon in reported):
+        if self.was_withdrawn(issued.game_id, issued.forecast.elapsed_minutes):
             return LateReason.REPORTED
         if _over_by_date(issued):
             return LateReason.GAME_DATE

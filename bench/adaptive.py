@@ -13,8 +13,7 @@ import sys
 from collections.abc import Sequence
 from statistics import fmean
 
-from dejavu_models.uncertainty.adaptive import AdaptationMethod, Tracker, radius_of_alpha
-from dejavu_models.uncertainty.score_map import TARGETS
+from dejavu_models.uncertainty.adaptive import Tracker, radius_of_alpha
 
 BEFORE, SETTLING, AFTER = 300, 150, 150
 """Numbers of games before the shift, for adaptation after it, and for measurement after that."""
@@ -36,23 +35,19 @@ def walk(seed: int, volatility: float, together: int = 1) -> dict[str, list[tupl
     """
     rng = random.Random(seed)
     tracker = Tracker()
-    static = tuple(radius_of_alpha(target) for target in TARGETS)
-    current: dict[str, tuple[float, ...]] = {}
-    results: dict[str, list[tuple[list[bool], list[float]]]] = {
-        "static": [],
-        **{each.value: [] for each in AdaptationMethod},
-    }
+    static = [radius_of_alpha(alpha) for alpha in SHOWN]
+    current: dict[str, list[float]] = {}
+    results: dict[str, list[tuple[list[bool], list[float]]]] = {"static": [], "season": []}
     for game in range(BEFORE + SETTLING + AFTER):
         if game % together == 0:
-            current = {"static": static, **{each.value: tracker.radii(each) for each in AdaptationMethod}}
+            current = {"static": static, "season": [tracker.season.factor * radius for radius in static]}
         score = rng.gauss(0.0, 1.0 if game < BEFORE else volatility)
         tracker = tracker.after(score)
         if game < BEFORE + SETTLING:
             continue
         for name, radii in current.items():
-            shown = [radii[TARGETS.index(alpha)] for alpha in SHOWN]
-            wider = [radius / radius_of_alpha(alpha) for radius, alpha in zip(shown, SHOWN, strict=True)]
-            results[name].append(([abs(score) <= radius for radius in shown], wider))
+            wider = [radius / usual for radius, usual in zip(radii, static, strict=True)]
+            results[name].append(([abs(score) <= radius for radius in radii], wider))
     return results
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from dejavu_models.live_ratings import LiveRatings, LiveTotals
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import AdaptationMode, Horizon
-from dejavu_models.uncertainty.adaptive import AdaptationMethod, Tracker
+from dejavu_models.uncertainty.adaptive import Tracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,6 @@ class OnlineState:
     Attributes:
         sequence: ledger sequence of the newest outcome applied; 0 if none.
         mode: adaptation mode; None if adaptation is off.
-        method: adaptation method.
         trackers: by horizon and quarter; without a tracker, intervals are those of the model as calibrated.
         ratings: None to use the ratings of the bundle.
         schedule: games of the season, for the terms of the expected margin; None if reported finals are not followed.
@@ -31,7 +30,6 @@ class OnlineState:
 
     sequence: int = 0
     mode: AdaptationMode | None = None
-    method: AdaptationMethod = AdaptationMethod.PID
     trackers: Mapping[tuple[Horizon, int], Tracker] = field(default_factory=dict)
     ratings: LiveRatings | None = None
     schedule: ScheduleHistory | None = None

@@ -277,14 +277,6 @@ class Settings(ProcessMessage):
         Literal["off", "on", "shadow"],
         option("Adapt intervals to outcomes; shadow: return them beside the model's own, which stay the answer."),
     ] = "on"
-    adaptive_method: Annotated[
-        Literal["pid", "aci", "season"],
-        option(
-            "Adaptation method: season (one factor of all spreads), pid (conformal PID control) or aci (adaptive"
-            " conformal inference).",
-            flag=False,
-        ),
-    ] = "season"
     ratings: Annotated[Literal["carried", "frozen"], option("Whether reported finals update the ratings of teams.")] = (
         "carried"
     )

@@ -38,7 +38,6 @@ def values(field: str) -> st.SearchStrategy[str]:
         heartbeat_seconds=st.floats(0.01, 30.0),
         expires_seconds=seconds,
         adaptive=values("adaptive"),
-        adaptive_method=values("adaptive_method"),
         ratings=values("ratings"),
         signing_key=st.sampled_from(["", "/tmp/ä b.pem"]),
         checkpoint_seconds=seconds,
@@ -86,7 +85,6 @@ def test_settings_survive_the_way_to_a_worker(settings: Settings) -> None:
         ("heartbeat_seconds", float("nan")),
         ("expires_seconds", 0.0),
         ("adaptive", "yes"),
-        ("adaptive_method", "dtaci"),
         ("ratings", "none"),
         ("signing_key", "a\0b"),
         ("checkpoint_seconds", 0.9),
@@ -151,7 +149,7 @@ PREVIOUS_RELEASE = (
     '{"listen": "[::1]:50051", "workers": 3, "bundles": ["/a b", "/\\udcff"], "allow_unfit": true, '
     '"ledger": "sqlite:////var/lib/dejavu/ledger.sqlite3", "durability": "power", "metrics_listen": "127.0.0.1:9464", '
     '"grace_seconds": 2.5, "heartbeat_seconds": 0.05, "expires_seconds": 60.0, "adaptive": "on", '
-    '"adaptive_method": "aci", "ratings": "frozen", "signing_key": "/k.pem", "checkpoint_seconds": 5.0, '
+    '"ratings": "frozen", "signing_key": "/k.pem", "checkpoint_seconds": 5.0, '
     '"kelly_fraction": 0.5, "game_cap": 0.1, "confidence_threshold": 0.6, "log_level": "debug", "log_format": "json"}'
 )
 
@@ -169,7 +167,6 @@ def test_a_worker_reads_what_a_supervisor_of_the_previous_release_writes_and_the
         heartbeat_seconds=0.05,
         expires_seconds=60.0,
         adaptive="on",
-        adaptive_method="aci",
         ratings="frozen",
         signing_key="/k.pem",
         checkpoint_seconds=5.0,

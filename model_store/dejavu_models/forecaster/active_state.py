@@ -36,7 +36,7 @@ class ActiveState:
         self.sequence = online.sequence
         self.mode = online.mode
         self.adapters: dict[tuple[Horizon, int], IntervalAdapter] = (
-            {} if online.mode is None else adapters(online.trackers, online.method)
+            {} if online.mode is None else adapters(online.trackers)
         )
         self._live = online.ratings
         self._finals = LiveRatings.start(bundled) if online.ratings is None else online.ratings

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dejavu_models import betting
 from dejavu_models.betting import Market, MarketAnswer, StakingPolicy
 from dejavu_models.types import Adaptation, AdaptationMode, Horizon, Interval, Quantile
-from dejavu_models.uncertainty.adaptive import AdaptationMethod, Tracker, radius_of_alpha, scaled_radii
+from dejavu_models.uncertainty.adaptive import Tracker, radius_of_alpha, scaled_radii
 from dejavu_models.uncertainty.conformal_scores import NORMAL
 from dejavu_models.uncertainty.game_distribution import GameDistribution
 from dejavu_models.uncertainty.score_map import KNOTS, ScoreMap
@@ -17,12 +17,11 @@ from dejavu_models.uncertainty.season_scale import pooled
 
 
 class IntervalAdapter:
-    """Applies a tracker to forecasts; caches the score map and the rolling coverage.
+    """Applies a tracker to forecasts; caches the rolling coverage.
 
     Args:
         tracker: the tracker.
-        method: the adaptation method.
-        score_map: a score map in place of the tracker's own.
+        score_map: the score map.
 
     Attributes:
         map: the score map.
@@ -30,29 +29,25 @@ class IntervalAdapter:
         rolling: alpha → rolling coverage of its adapted and of its static intervals.
     """
 
-    def __init__(self, tracker: Tracker, method: AdaptationMethod, score_map: ScoreMap | None = None) -> None:
-        self.map: ScoreMap = score_map or tracker.map(method)
+    def __init__(self, tracker: Tracker, score_map: ScoreMap) -> None:
+        self.map = score_map
         self.games = len(tracker.recent)
 
         # The cache is limited: clients that vary alpha on every call must not exhaust memory.
         @lru_cache(maxsize=64)
         def rolling(alpha: float) -> tuple[float | None, float | None]:
-            return tracker.rolling_coverage(alpha, method), tracker.static_rolling_coverage(alpha)
+            return tracker.rolling_coverage(alpha), tracker.static_rolling_coverage(alpha)
 
         self.rolling = rolling
 
 
-def adapters(
-    trackers: Mapping[tuple[Horizon, int], Tracker], method: AdaptationMethod
-) -> dict[tuple[Horizon, int], IntervalAdapter]:
+def adapters(trackers: Mapping[tuple[Horizon, int], Tracker]) -> dict[tuple[Horizon, int], IntervalAdapter]:
     """Returns the adapter of each tracker. The factor of the season is that of all quarters of a horizon together."""
-    if method is not AdaptationMethod.SEASON:
-        return {key: IntervalAdapter(tracker, method) for key, tracker in trackers.items()}
     maps = {}
     for horizon in {horizon for horizon, _ in trackers}:
         of_season = pooled(each.season for (of, _), each in trackers.items() if of is horizon)
         maps[horizon] = ScoreMap(scaled_radii(of_season.factor))
-    return {key: IntervalAdapter(tracker, method, maps[key[0]]) for key, tracker in trackers.items()}
+    return {key: IntervalAdapter(tracker, maps[key[0]]) for key, tracker in trackers.items()}
 
 
 class IssuedDistribution:

@@ -24,7 +24,7 @@ from dejavu_models.live_ratings import GameResult, LiveRatings, LiveTotals, Rate
 from dejavu_models.online_state import OnlineState
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.types import AdaptationMode, Horizon
-from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState
+from dejavu_models.uncertainty.adaptive import AdaptiveState
 from dejavu_server.forecasting.projection import Projection, Snapshot
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.database import store
@@ -170,7 +170,7 @@ class OnlineProjection:
                 continue
             sequence, data = stored
             try:
-                state = AdaptiveState.from_bytes(data, earlier=sequence == first)
+                state = AdaptiveState.from_bytes(data)
             except ValueError as error:  # damaged or of another release; it is a cache, so compute it again
                 _log.warning("snapshot_unreadable", place=sequence, error=str(error), effect="more outcomes are read")
                 continue
@@ -187,7 +187,6 @@ class OnlineUpdater:
         ledger: the ledger.
         forecasters: the models.
         mode: adaptation mode; None to disable adaptation.
-        method: how they adapt.
         carry_ratings: whether ratings advance with outcomes.
         committed: set by the ledger's owner after every commit that may have added more than forecasts.
     """
@@ -198,7 +197,6 @@ class OnlineUpdater:
         forecasters: Sequence[Forecaster],
         *,
         mode: AdaptationMode | None,
-        method: AdaptationMethod,
         carry_ratings: bool,
         committed: asyncio.Event | None = None,
     ) -> None:
@@ -206,7 +204,6 @@ class OnlineUpdater:
         self._forecasters = list(forecasters)
         self._changing = asyncio.Lock()  # a model comes, or the outcomes are read
         self._mode = mode
-        self._method = method
         self._carry_ratings = carry_ratings
         self._identity: store.Identity | None = None
         self._projection = self._initial_projection()
@@ -314,7 +311,6 @@ class OnlineUpdater:
                 OnlineState(
                     sequence=projection.sequence,
                     mode=self._mode,
-                    method=self._method,
                     trackers=projection.intervals.of(forecaster.version),
                     ratings=projection.ratings(forecaster.version),
                     schedule=projection.schedule,

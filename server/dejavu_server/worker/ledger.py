@@ -10,7 +10,6 @@ from typing import Final
 
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.types import AdaptationMode
-from dejavu_models.uncertainty.adaptive import AdaptationMethod
 from dejavu_server.api.converters.prediction import forecast_message
 from dejavu_server.api.converters.record import outcome_message
 from dejavu_server.forecasting.online_updater import OnlineUpdater
@@ -74,7 +73,6 @@ def new_updater(
         ledger,
         forecasters,
         mode=None if settings.adaptive == "off" else AdaptationMode(settings.adaptive),
-        method=AdaptationMethod(settings.adaptive_method),
         carry_ratings=settings.ratings == "carried",
         committed=committed,
     )

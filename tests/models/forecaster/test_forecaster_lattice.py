@@ -32,7 +32,7 @@ from dejavu_models.types import (
     HorizonSupport,
     MarginSource,
 )
-from dejavu_models.uncertainty.adaptive import AdaptationMethod, Tracker
+from dejavu_models.uncertainty.adaptive import Tracker
 from dejavu_models.uncertainty.calibration import Calibration
 from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA, LatticeCalibration
 
@@ -62,7 +62,7 @@ WILD = tracker(2.0)
 
 def adapted(mode: AdaptationMode, of: Tracker) -> OnlineState:
     trackers = {(horizon, quarter): of for horizon in Horizon for quarter in range(4)}
-    return OnlineState(7, mode, AdaptationMethod.PID, trackers)
+    return OnlineState(7, mode, trackers)
 
 
 PATTERN = tuple(float(minute % 5 + minute // 3) for minute in range(18))

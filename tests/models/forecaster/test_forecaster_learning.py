@@ -25,7 +25,7 @@ from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Forecast, Horizon, MarginSource
-from dejavu_models.uncertainty.adaptive import AdaptationMethod, Tracker, static_score
+from dejavu_models.uncertainty.adaptive import Tracker, static_score
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.conformal_scores import LEVEL_SCORES
 
@@ -56,9 +56,8 @@ def tracker(volatility: float, games: int = 120, seed: int = 0) -> Tracker:
 
 
 WILD, CALM = tracker(2.0), tracker(0.4)
-EXTREME = Tracker(games=1000, alphas=(2.0, 1.0, 0.0, -1.0, -0.5), quantiles=(6.0, 0.0, 3.0, 0.0, 6.0))
+EXTREME = tracker(9.0, games=1000)
 TRACKERS = st.sampled_from([Tracker(), WILD, CALM, EXTREME])
-METHODS = st.sampled_from(list(AdaptationMethod))
 
 QUERIES = st.sampled_from(list(Horizon)).flatmap(
     lambda horizon: st.builds(
@@ -71,12 +70,10 @@ QUERIES = st.sampled_from(list(Horizon)).flatmap(
 )
 
 
-def lessons(
-    mode: AdaptationMode | None, of: Tracker, method: AdaptationMethod = AdaptationMethod.PID, **fields: Any
-) -> OnlineState:
+def lessons(mode: AdaptationMode | None, of: Tracker, **fields: Any) -> OnlineState:
     """Returns an online state with the same tracker for every horizon and quarter."""
     trackers = {(horizon, stage): of for horizon in Horizon for stage in range(4)}
-    return OnlineState(7, mode, method, trackers, **fields)
+    return OnlineState(7, mode, trackers, **fields)
 
 
 def asked(**fields: Any) -> ForecastQuery:
@@ -134,14 +131,13 @@ def test_where_it_is_on_all_of_the_forecast_follows(shipped: Forecaster) -> None
     assert adapted.market.home.win_probability < static.market.home.win_probability
 
 
-@pytest.mark.parametrize("method", list(AdaptationMethod))
-def test_the_rolling_coverage_is_told_at_the_alpha_asked(shipped: Forecaster, method: AdaptationMethod) -> None:
-    shipped.update(lessons(SHADOW, WILD, method))
+def test_the_rolling_coverage_is_told_at_the_alpha_asked(shipped: Forecaster) -> None:
+    shipped.update(lessons(SHADOW, WILD))
     for alpha in (0.05, 0.2, 0.77):
         adaptation = shipped.forecast(asked(alpha=alpha)).adaptation
         assert adaptation is not None
         assert adaptation.rolling_games == 100
-        assert adaptation.rolling_coverage == WILD.rolling_coverage(alpha, method)
+        assert adaptation.rolling_coverage == WILD.rolling_coverage(alpha)
         assert adaptation.static_rolling_coverage == WILD.static_rolling_coverage(alpha)
 
 
@@ -161,11 +157,11 @@ SHIPPED_STAYS = settings(deadline=None, suppress_health_check=[HealthCheck.funct
 
 
 @SHIPPED_STAYS
-@given(QUERIES, TRACKERS, METHODS, st.floats(0.01, 1.0))
+@given(QUERIES, TRACKERS, st.floats(0.01, 1.0))
 def test_adapted_intervals_hold_the_point_and_are_nested_over_alpha(
-    shipped: Forecaster, query: ForecastQuery, of: Tracker, method: AdaptationMethod, part: float
+    shipped: Forecaster, query: ForecastQuery, of: Tracker, part: float
 ) -> None:
-    shipped.update(lessons(ON, of, method))
+    shipped.update(lessons(ON, of))
     loose = shipped.forecast(query)
     strict = shipped.forecast(replace(query, alpha=max(0.005, query.alpha * part)))
     assert loose.point in loose.interval
@@ -174,12 +170,12 @@ def test_adapted_intervals_hold_the_point_and_are_nested_over_alpha(
 
 
 @SHIPPED_STAYS
-@given(QUERIES, TRACKERS, METHODS)
+@given(QUERIES, TRACKERS)
 def test_what_is_recorded_of_a_distribution_rises_and_lets_its_static_scores_be_told(
-    shipped: Forecaster, query: ForecastQuery, of: Tracker, method: AdaptationMethod
+    shipped: Forecaster, query: ForecastQuery, of: Tracker
 ) -> None:
     levels = (0.05, 0.31, 0.69, 0.95)
-    shipped.update(lessons(ON, of, method))
+    shipped.update(lessons(ON, of))
     forecast = shipped.forecast(replace(query, record=True, quantile_levels=levels))
     assert len(forecast.distribution) == len(forecast.static_scores) == len(DISTRIBUTION_LEVELS)
     assert list(forecast.distribution) == sorted(forecast.distribution)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu_models.types import Horizon
-from dejavu_models.uncertainty.adaptive import AdaptationMethod, Tracker
+from dejavu_models.uncertainty.adaptive import Tracker
 from dejavu_models.uncertainty.issued import adapters
 from dejavu_models.uncertainty.score_map import MAX_SCORE
 from dejavu_models.uncertainty.season_scale import BOUNDS, SeasonScale, pooled
@@ -59,7 +59,7 @@ def test_all_quarters_of_a_horizon_share_one_factor() -> None:
     for _ in range(100):
         wild, calm = wild.after(1.3), calm.after(0.9)
     trackers = {(Horizon.FINAL, 0): wild, (Horizon.FINAL, 3): calm, (Horizon.HALFTIME, 0): calm}
-    found = adapters(trackers, AdaptationMethod.SEASON)
+    found = adapters(trackers)
     factors = {key: adapter.map(1.0) for key, adapter in found.items()}
     assert factors[Horizon.FINAL, 0] == factors[Horizon.FINAL, 3]
     assert factors[Horizon.FINAL, 0] == pytest.approx(pooled([wild.season, calm.season]).factor)

@@ -230,7 +230,6 @@ ONLY_VARIABLES = {
     "channelz": ("on", "on", "yes"),
     "heartbeat_seconds": ("2", 2.0, "0"),
     "expires_seconds": ("60", 60.0, "nan"),
-    "adaptive_method": ("aci", "aci", "dtaci"),
 }
 
 

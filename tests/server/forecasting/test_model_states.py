@@ -13,7 +13,6 @@ from typing_extensions import override
 
 from dejavu_models.online_state import OnlineState
 from dejavu_models.types import AdaptationMode, Horizon
-from dejavu_models.uncertainty.adaptive import AdaptationMethod
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.ledger import Ledger
 from dejavu_server.records import ReportedOutcome
@@ -38,9 +37,7 @@ class CountingModel(PersistenceForecaster):
 async def test_a_model_gets_another_state_only_after_an_outcome(ledger: Ledger) -> None:
     """What is prepared for a state, such as the answers of what-ifs, lasts while only forecasts are recorded."""
     model = CountingModel()
-    updater = OnlineUpdater(
-        ledger, [model], mode=AdaptationMode.SHADOW, method=AdaptationMethod.PID, carry_ratings=True
-    )
+    updater = OnlineUpdater(ledger, [model], mode=AdaptationMode.SHADOW, carry_ratings=True)
     await updater.update()
     assert len(model.states) == 1
     await ledger.commit([issued(GAME, (0.0,) * 18)])
@@ -67,9 +64,7 @@ class FailingModel(CountingModel):
 
 async def test_a_state_that_a_model_could_not_take_is_given_again(ledger: Ledger) -> None:
     model = FailingModel()
-    updater = OnlineUpdater(
-        ledger, [model], mode=AdaptationMode.SHADOW, method=AdaptationMethod.PID, carry_ratings=True
-    )
+    updater = OnlineUpdater(ledger, [model], mode=AdaptationMode.SHADOW, carry_ratings=True)
     await updater.update()
     outcome, _ = await ledger.record_outcome(ReportedOutcome(GAME, Horizon.FINAL, 12, "", "", NOW, NOW))
     with pytest.raises(MemoryError):
@@ -80,7 +75,7 @@ async def test_a_state_that_a_model_could_not_take_is_given_again(ledger: Ledger
 
 
 async def test_a_model_that_is_given_up_is_not_kept(ledger: Ledger) -> None:
-    updater = OnlineUpdater(ledger, [], mode=AdaptationMode.SHADOW, method=AdaptationMethod.PID, carry_ratings=True)
+    updater = OnlineUpdater(ledger, [], mode=AdaptationMode.SHADOW, carry_ratings=True)
     model = CountingModel("later")
     await updater.add(model)
     updater.remove("later")

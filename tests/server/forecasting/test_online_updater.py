@@ -37,7 +37,7 @@ from dejavu_models.ratings import RatingFilter
 from dejavu_models.schedule import ScheduleHistory
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
-from dejavu_models.uncertainty.adaptive import AdaptationMethod, AdaptiveState, TrackerKey
+from dejavu_models.uncertainty.adaptive import AdaptiveState, TrackerKey
 from dejavu_server.forecasting import online_updater
 from dejavu_server.forecasting.online_updater import OnlineProjection
 from dejavu_server.forecasting.projection import SNAPSHOT_EVERY
@@ -280,9 +280,7 @@ async def test_a_snapshot_that_cannot_be_read_is_made_again(ledger: Ledger) -> N
         await report(ledger, number, 1 + number % 20)
 
     def learner_of() -> online_updater.OnlineUpdater:
-        return online_updater.OnlineUpdater(
-            ledger, [], mode=AdaptationMode.ON, method=AdaptationMethod.PID, carry_ratings=False
-        )
+        return online_updater.OnlineUpdater(ledger, [], mode=AdaptationMode.ON, carry_ratings=False)
 
     def kept(connection: Connection) -> list[bytes]:
         return list(connection.execute(select(snapshots.c.state).order_by(snapshots.c.sequence)).scalars())
@@ -330,9 +328,7 @@ async def test_a_start_that_takes_too_long_goes_on_learning_once_and_loses_no_sn
     last = await report(ledger, SNAPSHOT_EVERY, 7)
     monkeypatch.setattr(online_updater, "_START_SECONDS", 0.01)
     slow = SlowLedger(ledger)
-    updater = online_updater.OnlineUpdater(
-        slow, [], mode=AdaptationMode.SHADOW, method=AdaptationMethod.PID, carry_ratings=True
-    )
+    updater = online_updater.OnlineUpdater(slow, [], mode=AdaptationMode.SHADOW, carry_ratings=True)
     await updater.start()
     assert (updater.sequence, slow.readings) == (0, 1)
     slow.released.set()

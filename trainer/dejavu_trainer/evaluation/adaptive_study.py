@@ -1,4 +1,4 @@
-"""Replays a walk-forward day by day with static intervals and with each adaptation method.
+"""Replays a walk-forward day by day with static intervals and with the factor of the season.
 
 A fold holds the forecasts of a season's games by models that were trained before it. The replay goes through the games
 in order: a day's forecasts use the trackers updated with earlier days, then the day's outcomes update the trackers, as
@@ -24,11 +24,10 @@ from dejavu_models.live_ratings import KNOWN_GAMES
 from dejavu_models.types import CASES, HORIZONS
 from dejavu_models.uncertainty.adaptive import (
     QUARTER_MIDPOINTS,
-    AdaptationMethod,
     Tracker,
     radius_of_alpha,
 )
-from dejavu_models.uncertainty.score_map import MAX_SCORE, TARGETS
+from dejavu_models.uncertainty.score_map import MAX_SCORE
 from dejavu_models.uncertainty.season_scale import pooled
 from dejavu_trainer.data.plays import DataError
 from dejavu_trainer.evaluation.scoring.fold_scores import STATIC as STATIC_NAMES
@@ -44,8 +43,8 @@ _COLUMNS_OF: Final = {
 }
 """Indices of COLUMNS by horizon, whose forecasts share the factor of the season."""
 
-STATIC: Final = "static"
-ARMS: Final = (STATIC, *(method.value for method in AdaptationMethod))
+STATIC, SEASON = "static", "season"
+ARMS: Final = (STATIC, SEASON)
 RATINGS: Final = ("frozen", "carried")
 """Frozen: as of the start of the season. Carried: updated after every game, as on a server that receives outcomes."""
 
@@ -54,7 +53,6 @@ MIN_MONTH_GAMES: Final = 100
 
 _RADII: Final = np.array([radius_of_alpha(alpha) for alpha in ALPHAS])
 _KNOTS: Final = np.concatenate((-_RADII, _RADII[::-1]))
-_TARGET_INDICES: Final = tuple(TARGETS.index(alpha) for alpha in ALPHAS)
 
 
 class QuantileGrid:
@@ -180,7 +178,7 @@ def _days(date: NDArray[np.datetime64]) -> Iterator[NDArray[np.intp]]:
 
 
 def _interval_radii(date: NDArray[np.datetime64], scores: Floats) -> dict[str, Floats]:
-    """Returns the radii of the intervals: static, and by each adaptation method.
+    """Returns the radii of the intervals: static, and by the factor of the season.
 
     Args:
         date: (n,), date of each game.
@@ -192,14 +190,10 @@ def _interval_radii(date: NDArray[np.datetime64], scores: Floats) -> dict[str, F
     result = {arm: np.broadcast_to(_RADII, (*scores.shape, len(ALPHAS))).copy() for arm in ARMS}
     trackers = [Tracker()] * scores.shape[1]
     for rows in _days(date):
-        for column, tracker in enumerate(trackers):
-            for method in (AdaptationMethod.ACI, AdaptationMethod.PID):
-                radii = tracker.radii(method)
-                result[method.value][rows, column] = [radii[index] for index in _TARGET_INDICES]
         for columns in _COLUMNS_OF.values():
             factor = pooled(trackers[column].season for column in columns).factor
             for column in columns:
-                result[AdaptationMethod.SEASON.value][rows, column] = factor * _RADII
+                result[SEASON][rows, column] = factor * _RADII
         for row in rows:
             trackers = [each.after(float(score)) for each, score in zip(trackers, scores[row], strict=True)]
     return result

@@ -79,6 +79,6 @@ def read_state(state: bytes) -> AdaptiveState:
         LedgerCorrupt: if it cannot be read.
     """
     try:
-        return AdaptiveState.from_bytes(state, earlier=True)
+        return AdaptiveState.from_bytes(state)
     except ValueError as error:
         raise LedgerCorrupt("the snapshot that stands for pruned outcomes cannot be read") from error

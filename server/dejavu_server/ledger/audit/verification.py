@@ -248,7 +248,7 @@ def _check_snapshots(connection: Connection, identity: Identity, public_keys: Co
             if game.sequence > last:
                 break
             state = state.after(game.observations)
-            if game.sequence in remaining and not state.is_stored_as(remaining.pop(game.sequence)):
+            if game.sequence in remaining and state.to_bytes() != remaining.pop(game.sequence):
                 raise LedgerCorrupt(f"the snapshot at {game.sequence} does not match the outcomes up to it")
         if remaining:
             raise LedgerCorrupt(f"the snapshot at {min(remaining)} does not belong to an outcome")

@@ -18,7 +18,6 @@ from dejavu_models.errors import BundleUnfit
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.stages import ModelAction, ModelEvidence, ModelStage, WrongStage
 from dejavu_models.types import AdaptationMode
-from dejavu_models.uncertainty.adaptive import AdaptationMethod
 from dejavu_server.admission.errors import DeadlineExceeded, Overloaded
 from dejavu_server.forecasting.lifecycle import changes as changes_module
 from dejavu_server.forecasting.lifecycle import loader as loader_module
@@ -49,7 +48,7 @@ class Node:
         self.models = ServingModels(8)
         committed = asyncio.Event()
         ledger.listen(committed)
-        updater = OnlineUpdater(ledger, [], mode=AdaptationMode.SHADOW, method=AdaptationMethod.PID, carry_ratings=True)
+        updater = OnlineUpdater(ledger, [], mode=AdaptationMode.SHADOW, carry_ratings=True)
         self.loader = ModelLoader(store, self.models, updater, lambda _: None, self._count_failure)
         if on_demand:
             self.models.load = self.loader.load_on_demand

@@ -14,7 +14,6 @@ from tests.support.processes.empty_ledger import ledger_url
 
 from dejavu_models.online_state import OnlineState
 from dejavu_models.types import DISTRIBUTION_LEVELS, AdaptationMode, Horizon
-from dejavu_models.uncertainty.adaptive import AdaptationMethod
 from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.ledger import Ledger
 from dejavu_server.ledger.errors import LedgerUnavailable
@@ -30,7 +29,7 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
 
 
 def updater_of(ledger: Ledger, *forecasters: PersistenceForecaster) -> OnlineUpdater:
-    return OnlineUpdater(ledger, forecasters, mode=AdaptationMode.ON, method=AdaptationMethod.PID, carry_ratings=True)
+    return OnlineUpdater(ledger, forecasters, mode=AdaptationMode.ON, carry_ratings=True)
 
 
 async def play(ledger: Ledger, number: int) -> None:

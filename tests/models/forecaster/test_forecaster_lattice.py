@@ -170,7 +170,7 @@ def test_adaptation_widens_the_interval_and_moves_the_probability(forecaster: Fo
     forecaster.update(adapted(AdaptationMode.ON, WILD))
     on = forecaster.forecast(query)
     assert on.interval == shadow.adaptation.adapted
-    assert on.interval.upper - on.interval.lower > 1.5 * (static.interval.upper - static.interval.lower)
+    assert on.interval.upper - on.interval.lower > 1.15 * (static.interval.upper - static.interval.lower)
     assert 0.5 < on.home_lead_probability < static.home_lead_probability
     assert on.distribution[0] < static.distribution[0]
     assert on.static_scores

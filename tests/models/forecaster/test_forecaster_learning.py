@@ -123,7 +123,7 @@ def test_where_it_is_on_all_of_the_forecast_follows(shipped: Forecaster) -> None
     assert adapted.point == static.point
     ends = [adapted.quantiles[0].value, adapted.quantiles[2].value]
     assert ends == pytest.approx([adapted.interval.lower, adapted.interval.upper])
-    assert adapted.interval.upper - adapted.interval.lower > 1.5 * (static.interval.upper - static.interval.lower)
+    assert adapted.interval.upper - adapted.interval.lower > 1.15 * (static.interval.upper - static.interval.lower)
     assert 0.5 < adapted.home_lead_probability < static.home_lead_probability
     assert adapted.distribution[0] < static.distribution[0]
     assert adapted.market is not None

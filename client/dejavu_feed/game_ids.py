@@ -93,8 +93,9 @@ def season_days(season: int) -> tuple[date, date]:
 
 def seasons_on(day: date) -> list[int]:
     """Returns the seasons that may have games on a day, earliest first: one, or two from August to October."""
-    windows = ((season, *season_days(season)) for season in (day.year, day.year + 1))
-    return [season for season, first, last in windows if first <= day <= last]
+    of_year = day.month, day.day  # no dates: the year before the first one, and after the last, has none
+    ends, begins = of_year <= _SEASON_ENDS, of_year >= _SEASON_BEGINS
+    return [day.year] * ends + [day.year + 1] * begins
 
 
 def is_of_season(game_id: str, day: date) -> bool:

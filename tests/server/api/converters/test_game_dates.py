@@ -27,3 +27,9 @@ def test_the_default_date_of_a_game_of_another_season_is_refused() -> None:
     for game_id in ("0022600500", "9900000001", ""):  # ids of replays have no season, what-ifs have no id
         question = prediction.forecast_request(predict_request(game_id=game_id), today)
         assert (question.game_date, question.query.game_date) == (None, today)
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_the_first_and_the_last_day_of_all_are_of_no_season(day: str) -> None:
+    with pytest.raises(InvalidGameDate, match=r"expected a date from 2023-08-01 to 2024-10-31"):
+        prediction.forecast_request(predict_request(game_id="0022300500", game_date=day), date(2026, 11, 21))

@@ -210,7 +210,11 @@ def test_a_backtest_that_says_little_about_these_games_is_accepted_with_a_note(g
     hashes = games.fingerprints
     assert hashes["2033"] == games.of_seasons([2033]).fingerprint
     notes = {}
-    for name, tested, known in (("same", 2033, hashes), ("others", 2020, hashes | {"2020": "f"}), ("older", 2033, {})):
+    for name, tested, known in (
+        ("same", 2033, hashes),
+        ("others", 2020, hashes | {"2020": "f"}),
+        ("unnamed", 2033, {}),
+    ):
         method = {"data_by_season": known} if known else {}
         backtest = backtest_of(tmp_path, RECIPE, fit=True, tested=(tested,), **method)
         verdict, notes[name] = verdict_of(backtest, RECIPE, games.of_seasons([2031, 2032, 2033]))
@@ -218,7 +222,7 @@ def test_a_backtest_that_says_little_about_these_games_is_accepted_with_a_note(g
     assert notes["same"] == ""
     assert "none of the seasons" in notes["others"]
     assert "(2020)" in notes["others"]
-    assert "is of an earlier release" in notes["older"]
+    assert "does not say which games it is about" in notes["unnamed"]
 
 
 def test_the_same_run_gives_the_same_version_and_another_seed_another(

@@ -214,7 +214,7 @@ def _market(market: MarketRecord) -> Table:
 def _return_verdict(market: MarketRecord) -> str:
     """Returns the 95 % interval of the return on stakes, and whether it shows a profit or a loss."""
     if not (market.HasField("roi_lower") and market.HasField("roi_upper")):
-        return "too few bets for an interval" if market.games else ""  # an earlier release has none
+        return "too few bets for an interval"
     verdict = "no significant profit"
     if market.roi_upper < 0.0:
         verdict = "a loss"

@@ -4,7 +4,7 @@ The supervisor creates the memory, a file without a name (memfd), and every work
 that could be left behind, and a worker sees at its next call that another one cleared the cache. Each worker writes to
 a row of its own. The counts of workers that ended are added to one row when their rows are needed again.
 
-A worker that starts without a supervisor, or under one of an earlier release, has such memory of its own.
+A worker that starts without a supervisor has such memory of its own.
 """
 
 from __future__ import annotations

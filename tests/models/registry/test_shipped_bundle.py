@@ -25,7 +25,7 @@ pytestmark = pytest.mark.real_data
 def test_it_was_made_of_these_games(data_dir: Path) -> None:
     manifest = load_bundle(default_bundle()).manifest
     games = real_games(data_dir, [*manifest.train.seasons, *manifest.calibrate.seasons])
-    assert games.is_of(manifest.data_fingerprint)
+    assert games.fingerprint == manifest.data_fingerprint
 
 
 def test_its_distributions_are_those_of_unseen_seasons_of_these_games(data_dir: Path) -> None:

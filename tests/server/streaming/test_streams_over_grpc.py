@@ -1,4 +1,4 @@
-"""Streams over gRPC: subscribers that do not keep up, and entries recorded by an older release."""
+"""Streams over gRPC: subscribers that do not keep up."""
 
 from __future__ import annotations
 

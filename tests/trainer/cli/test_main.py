@@ -137,7 +137,7 @@ def test_fit_tells_people_the_version_and_the_verdict(
     assert "UNFIT" in told
     assert "home advantage alone" in told
     assert re.search(r"removes \d+\.\d % of the linear models' squared error", " ".join(told.split()))
-    assert "whether it is about the same games was not checked" in " ".join(told.split())
+    assert "whether these are the same was not checked" in " ".join(told.split())
     assert load_bundle(bundle, allow_unfit=True).version == before.version
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 
@@ -10,10 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.bundles import simulated_games
 from tests.support.harness.real_games import real_games
 
-from dejavu_trainer.data import games as games_module
 from dejavu_trainer.data.games import DataError, Games, count_games, game_date, load_games, parse_seasons
 from dejavu_trainer.data.plays import write_plays
 
@@ -200,17 +197,6 @@ def test_parts_joined_are_the_whole(tmp_path: Path) -> None:
     games = load_games(tmp_path, [2023])
     parts = [games.select(np.array([place])) for place in (0, 1)]
     assert Games.joined(parts).fingerprint == games.fingerprint
-
-
-def test_games_are_known_by_the_fingerprint_of_earlier_releases_too() -> None:
-    games = simulated_games()
-    others = replace(games, totals=games.totals + 2)
-    assert games.is_of(games.fingerprint)
-    assert not games.is_of(others.fingerprint)
-    # Earlier releases had no points: whatever these are, the games are those of such a fingerprint.
-    names = [field.name for field in fields(games) if field.name not in games_module._OF_POINTS]
-    assert others.is_of(games._fingerprint(names))
-    assert not replace(games, final=games.final + 1).is_of(games._fingerprint(names))
 
 
 def test_the_fingerprint_is_of_the_content_not_of_the_file(tmp_path: Path) -> None:

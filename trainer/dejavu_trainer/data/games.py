@@ -28,9 +28,6 @@ from dejavu_trainer.execution import Advance, ignore
 __all__ = ["DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons", "ranges"]
 
 _GAME_ID = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})0[A-Z]{3}", re.ASCII)
-_OF_POINTS = frozenset({"totals", "final_total", "last_side", "last_seconds"})
-"""Fields that bundles of earlier releases were made without."""
-
 _SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}))?", re.ASCII)
 
 
@@ -96,18 +93,8 @@ class Games:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the content in hex; independent of files and machine."""
-        return self._fingerprint(field.name for field in fields(self))
-
-    def is_of(self, fingerprint: str) -> bool:
-        """Returns whether a fingerprint is of these games: of all of them, or without points as in earlier releases."""
-        return fingerprint in (
-            self.fingerprint,
-            self._fingerprint(field.name for field in fields(self) if field.name not in _OF_POINTS),
-        )
-
-    def _fingerprint(self, names: Iterable[str]) -> str:
         digest = hashlib.sha256()
-        for name in names:
+        for name in (field.name for field in fields(self)):
             values = getattr(self, name)
             text = values.dtype.kind in "UM"
             content = "\n".join(values.astype(str)).encode() if text else values.astype("<i2").tobytes()

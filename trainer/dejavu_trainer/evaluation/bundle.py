@@ -77,7 +77,7 @@ def evaluate(
         )
     seasons = [*info.train_seasons, *info.calibration_seasons]
     made_from = games.of_seasons(seasons)
-    if not made_from.is_of(manifest.data_fingerprint):
+    if made_from.fingerprint != manifest.data_fingerprint:
         raise DataError(
             f"the games of {min(info.train_seasons)} to {max(info.calibration_seasons)} are not those that bundle"
             f" {forecaster.version} was built from; the references cannot be calibrated without them"

@@ -78,7 +78,7 @@ def verdict_of(backtest: Path, recipe: TrainingConfig, games: Games) -> tuple[Ve
             f"{backtest}: has recipe {record.recipe}, not {recipe.digest}: run a backtest with the same options"
         )
     if not tested:
-        return record, f"{backtest} is of an earlier release: whether it is about the same games was not checked"
+        return record, f"{backtest} does not say which games it is about: whether these are the same was not checked"
     given = games.fingerprints
     if other := [season for season in given if tested.get(season, given[season]) != given[season]]:
         raise DataError(

@@ -89,5 +89,5 @@ def test_a_ledger_that_is_not_there_is_not_made(url: str, tmp_path: Path) -> Non
 
 def test_an_empty_database_is_no_ledger_yet(url: str, tmp_path: Path) -> None:
     (tmp_path / "ledger.db").touch()
-    with pytest.raises(LedgerSchemaError, match="older release"):
+    with pytest.raises(LedgerSchemaError, match="older schema"):
         verify(url)

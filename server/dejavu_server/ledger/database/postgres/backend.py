@@ -263,7 +263,7 @@ def read_only_ledger(url: str) -> Iterator[PostgresBackend]:
             if migrate.revision_of(connection) is None:
                 raise LedgerUnavailable("there is no ledger in the database")
             if migrate.is_older(connection):
-                raise LedgerSchemaError("the ledger is of an older release: starting the server once migrates it")
+                raise LedgerSchemaError("the ledger has an older schema: starting the server once migrates it")
             check_schema(connection)
         yield backend
     finally:

@@ -282,7 +282,7 @@ def read_only_ledger(url: str) -> Iterator[SqliteBackend]:
                 f"{error}; its folder {path.parent} is not writable: copy {path.name} and {log.name} to one that is"
             ) from error
         if older:
-            raise LedgerSchemaError(f"{path} is of an older release: starting the server once migrates it")
+            raise LedgerSchemaError(f"{path} has an older schema: starting the server once migrates it")
         yield backend
         if immutable and log.exists():  # by a process that may write there, and what was read may not be consistent
             raise LedgerUnavailable("the ledger was written to while it was read, in a folder that is read-only here")

@@ -134,7 +134,9 @@ def _other(array: NDArray[Any], rng: random.Random) -> NDArray[Any]:
     kind = rng.randrange(9)
     with np.errstate(all="ignore"):
         if kind == 0:
-            return array.astype(np.dtype(rng.choice(_TYPES))) if array.dtype.kind in "iufb" else np.atleast_1d(array)[:0]
+            return (
+                array.astype(np.dtype(rng.choice(_TYPES))) if array.dtype.kind in "iufb" else np.atleast_1d(array)[:0]
+            )
         if kind == 1:
             return array.reshape(rng.choice([(-1,), (1, *array.shape), (*array.shape, 1), array.shape[::-1]]))
         if kind == 2:

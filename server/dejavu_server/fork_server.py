@@ -45,7 +45,7 @@ def main() -> None:
     from dejavu_server.worker.models import PreloadedModels  # noqa: PLC0415
 
     start = ForkServerStart.from_json(control.recv(MAX_MESSAGE).decode())
-    metrics.use_folder(start.metrics_folder)
+    metrics.use_folder(start.folder)
     models = PreloadedModels.load(start.settings)
     # Garbage collection in a worker would otherwise write to every object that it shares. There is little garbage yet,
     # and collecting it would take longer than a fork.

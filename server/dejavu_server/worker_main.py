@@ -113,6 +113,7 @@ async def _serve(order: WorkerStart, name: str, models: PreloadedModels | None =
     """Starts a worker, reports its status to the supervisor and drains it on SIGTERM; returns the exit code."""
     from dejavu_server.observability import metrics  # noqa: PLC0415 - already imported by import_modules
     from dejavu_server.supervisor.protocol import WorkerStatus  # noqa: PLC0415
+    from dejavu_server.worker.statistics import package_versions  # noqa: PLC0415
     from dejavu_server.worker.worker import Worker  # noqa: PLC0415
 
     settings = order.settings
@@ -132,8 +133,7 @@ async def _serve(order: WorkerStart, name: str, models: PreloadedModels | None =
         reuse_port=True,
         make_ledger=order.make_ledger,
         first=order.slot == 0,
-        totals_folder=Path(order.totals_folder) if order.totals_folder else None,
-        counts_fd=order.counts_fd if order.counts_fd >= 0 else None,
+        folder=Path(order.folder),
         preloaded=models,
     )
     async with contextlib.AsyncExitStack() as serving:
@@ -160,7 +160,14 @@ async def _serve(order: WorkerStart, name: str, models: PreloadedModels | None =
         gc.set_threshold(*GC_THRESHOLDS)
         gc.enable()
         _send_status(
-            order, WorkerStatus(address=worker.address, models=worker.models, ledger=worker.has_ledger, beats=True)
+            order,
+            WorkerStatus(
+                address=worker.address,
+                models=worker.models,
+                versions=package_versions(),
+                ledger=worker.has_ledger,
+                beats=True,
+            ),
         )
         beats = asyncio.create_task(
             send_heartbeats(order.report_fd, lambda: worker.has_ledger, lambda: worker.hung_part), name="beats"

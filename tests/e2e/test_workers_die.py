@@ -108,8 +108,7 @@ def test_workers_forked_from_one_process_share_nothing_that_must_differ(tmp_path
     (site / "sitecustomize.py").write_text(FORKS_TELL)
     path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
     environment = {"PYTHONPATH": path, "TMPDIR": str(tmp_path)}
-    metrics = ("--metrics-listen", "127.0.0.1:0")
-    with spawned_server(*arguments(tmp_path, *metrics), environment=environment, standby=True) as server:
+    with spawned_server(*arguments(tmp_path), environment=environment, standby=True) as server:
         assert server.address
         [fork_server] = set(with_fork_server(server)) - set(server.workers)
         answers = [answer(server.address, f"99{number:08d}") for number in range(40)]
@@ -120,7 +119,7 @@ def test_workers_forked_from_one_process_share_nothing_that_must_differ(tmp_path
         drawn = [line for line in server.other_lines if line.startswith("random ")]
         assert len(set(drawn)) == len(drawn) >= 4
         assert fork_server.num_threads() == 1
-        kept = {int(path.stem.rpartition("_")[2]) for path in tmp_path.glob("dejavu-metrics-*/*.db")}
+        kept = {int(path.stem.rpartition("_")[2]) for path in tmp_path.glob("dejavu-server-*/*.db")}
         assert kept == {worker.pid for worker in server.workers}
         server.workers[0].send_signal(signal.SIGUSR1)
         assert server.wait_for("worker_died")["ending"] == "exit code 3"
@@ -205,19 +204,16 @@ def test_a_supervisor_killed_while_a_worker_starts_leaves_no_process(tmp_path: P
         assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_the_next_supervisor_removes_the_metrics_folder_of_a_killed_one(tmp_path: Path) -> None:
+def test_the_next_supervisor_removes_the_folder_of_a_killed_one(tmp_path: Path) -> None:
     environment = {"TMPDIR": str(tmp_path)}
-    metrics = ("--metrics-listen", "127.0.0.1:0")
 
     def folders() -> set[Path]:
-        return set(tmp_path.glob("dejavu-metrics-*"))
+        return set(tmp_path.glob("dejavu-server-*"))
 
     with ExitStack() as stack:
 
         def server() -> SpawnedServer:
-            started = stack.enter_context(
-                spawned_server(*arguments(tmp_path, *metrics, workers=1), environment=environment)
-            )
+            started = stack.enter_context(spawned_server(*arguments(tmp_path, workers=1), environment=environment))
             assert started.address
             return started
 

@@ -70,7 +70,7 @@ COMMANDS: dict[str, Command] = {
     "health": Command(),
     "stats": Command(),
     "cache": Command(),
-    "top": Command(needs={"live": ("prometheus_client",)}),
+    "top": Command(),
     "poll": Command(needs={"live": _LIVE}, handles_signals=True),
     "replay": Command(handles_signals=True),
     "demo": Command(needs={"live": _LIVE, "server": _SERVER}, handles_signals=True),

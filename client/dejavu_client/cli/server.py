@@ -1,43 +1,34 @@
-"""`dejavu health`, `stats`, `cache` and `top`: a server's health, statistics, cache and metrics."""
+"""`dejavu health`, `stats`, `cache` and `top`: health, statistics and cache of servers."""
 
 from __future__ import annotations
 
-import http.client
 import json
 import sys
 import time
-from functools import partial
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 from google.protobuf import json_format
 from rich.live import Live
 
+from dejavu.v1.operations_service_pb2 import GetServiceStatsResponse
 from dejavu.v1.prediction_service_pb2 import PredictRequest
 from dejavu_client.cli.access import client_options
 from dejavu_client.cli.errors import FAILED, NO_ANSWER, exit_on_os_error
-from dejavu_client.cli.options import Json, Target, Timeout, address, connect
+from dejavu_client.cli.options import Json, Target, Timeout, connect
 from dejavu_client.client import DejavuClient
 from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from dejavu_client.errors import NotFoundError, UnavailableError
+from dejavu_client.errors import DeadlineExceededError, NotFoundError, UnavailableError
 from dejavu_client.formatting import pluralize
 from dejavu_client.output.cache import print_cache_stats
 from dejavu_client.output.forecast import show
-from dejavu_client.output.service_stats import print_stats
-from dejavu_client.output.top import server_view, waiting_view
+from dejavu_client.output.service_stats import ServerAnswer, stats_view
 from dejavu_client.transport.health import LEDGER, HealthStatus
 from dejavu_client.transport.servers import parse_servers
-from dejavu_common.address import Address
 from dejavu_common.rich_console import Console
-
-if TYPE_CHECKING:  # needs prometheus-client, which only `top` does
-    from dejavu_client.output.server_metrics import Scrape
-
-_SCRAPE_SECONDS: Final = 10.0
-_MAX_BYTES: Final = 16 * 1024 * 1024
-_FIRST_SECONDS: Final = 0.5
-"""Time until the second look, without which there is nothing to show."""
 
 CacheAction = Literal["stats", "clear", "warm"]
 
@@ -79,8 +70,7 @@ def health(
     `dejavu health dejavu.ledger` checks only the ledger.
     Checks each of several servers: exit code 0 if one is SERVING.
     """
-    client_options(target)  # raises if the list is wrong
-    servers = [each.target for each in parse_servers(target).addresses]
+    servers = _targets(target)
     serving = [_print_health(service, each, timeout, one_of=len(servers), as_json=as_json) for each in servers]
     if not any(serving):
         raise typer.Exit(FAILED)
@@ -126,12 +116,38 @@ def stats(
 ) -> None:
     """Show what a server did: forecasts, calls, errors, durations, coverage, lag; summed over its workers.
 
-    Several servers with one ledger are shown one by one, with the forecasts and calls of all. Needs no metrics; with
-    tokens, the scope read.
+    Several servers are shown as a table. Needs no metrics; with tokens, the scope read.
     """
-    with connect(target, timeout) as client:
-        answer = client.get_service_stats()
-    show(answer, partial(print_stats, length_seconds=_WINDOWS[minutes]), as_json=as_json)
+    answers = [_stats(each, timeout) for each in _targets(target)]
+    if as_json:
+        for answer in answers:
+            if answer.stats is not None:
+                show(answer.stats, lambda _: None, as_json=True)
+    else:
+        Console(highlight=False).print(stats_view(answers, _WINDOWS[minutes]))
+    _exit_if_none_answered(answers)
+
+
+def _targets(target: str) -> list[str]:
+    """Return the addresses of the servers of a target, in its order."""
+    client_options(target)  # raises if the list is wrong
+    return [each.target for each in parse_servers(target).addresses]
+
+
+def _stats(target: str, timeout: float) -> ServerAnswer:
+    """Ask one server for its statistics."""
+    try:
+        with connect(target, timeout) as client:
+            return ServerAnswer(target, client.get_service_stats())
+    except (UnavailableError, DeadlineExceededError) as error:
+        return ServerAnswer(target, None, error.message)
+
+
+def _exit_if_none_answered(answers: Sequence[ServerAnswer]) -> None:
+    if all(answer.stats is None for answer in answers):
+        for answer in answers:
+            typer.echo(f"Error: {answer.target}: {answer.trouble}", err=True)
+        raise typer.Exit(NO_ANSWER)
 
 
 def cache(
@@ -218,104 +234,34 @@ def _warm(requests: list[PredictRequest], target: str, timeout: float, *, as_jso
 
 
 def top(
-    metrics: Annotated[
-        str,
-        typer.Option(
-            "--metrics",
-            metavar="HOST:PORT",
-            envvar="DEJAVU_METRICS",
-            help="Address of the server's metrics: its option --metrics-listen.",
-        ),
-    ] = "127.0.0.1:9464",
     interval: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, max=3600, help="Time between two looks at the metrics.")
+        float, typer.Option(metavar="SECONDS", min=0.1, max=3600, help="Time between two looks at the servers.")
     ] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Show one interval, then end.")] = False,
-    as_json: Json = False,
+    once: Annotated[bool, typer.Option("--once", help="Look once, then end.")] = False,
+    target: Target = DEFAULT_TARGET,
+    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Show what a server does: calls, durations, refusals, workers, ledger, lag; live in a terminal.
+    """Show what servers do, live: calls of the last minute, durations, workers, streams, lag.
 
-    Reads the server's metrics (dejavu-server --metrics-listen HOST:PORT). Stop with Ctrl-C.
+    Asks each of several servers: --target HOST:PORT,HOST:PORT. Stop with Ctrl-C. `dejavu stats --json` is for programs.
     """
-    source = address(metrics, "--metrics")
-    console = Console()
-    if once or as_json or not console.is_terminal:
-        _print_intervals(source, interval, console, once=once, as_json=as_json)
-    else:
-        _draw_intervals(source, interval, console)
-
-
-def _print_intervals(source: Address, seconds: float, console: Console, *, once: bool, as_json: bool) -> None:
-    """Prints what happened in each interval; ends when the metrics cannot be read."""
-    from dejavu_client.output.server_metrics import ScrapeInterval, summary  # noqa: PLC0415 - see TYPE_CHECKING
-
-    try:
-        before = _scrape(source)
+    targets = _targets(target)
+    before: dict[str, GetServiceStatsResponse] = {}
+    console = Console(highlight=False)
+    live = Live(console=console, screen=True, auto_refresh=False) if console.is_terminal and not once else None
+    with live or nullcontext():
         while True:
-            time.sleep(seconds)
-            now = _scrape(source)
-            view = summary(ScrapeInterval(before, now))
-            if as_json:
-                typer.echo(json.dumps(view))
+            answers = [_stats(each, timeout) for each in targets]
+            view = stats_view(answers, _WINDOWS["1"], before)
+            before = {each.target: each.stats for each in answers if each.stats is not None}
+            if live is not None:
+                live.update(view, refresh=True)
             else:
-                console.print(server_view(view, str(source)))
+                console.print(view)
+                _exit_if_none_answered(answers)
             if once:
                 return
-            before = now
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        typer.echo(f"Error: {_reason(source, error)}", err=True)
-        raise typer.Exit(NO_ANSWER) from None
-
-
-def _draw_intervals(source: Address, seconds: float, console: Console) -> None:
-    """Draws the newest interval until the program is interrupted, also while the metrics cannot be read."""
-    from dejavu_client.output.server_metrics import ScrapeInterval, summary  # noqa: PLC0415 - see TYPE_CHECKING
-
-    before: Scrape | None = None
-    view = None
-    with Live(waiting_view(str(source), ""), console=console, screen=True, auto_refresh=False) as live:
-        while True:
-            try:
-                now, trouble = _scrape(source), ""
-                view, before = (None if before is None else summary(ScrapeInterval(before, now))), now
-            except (OSError, ValueError, http.client.HTTPException) as error:
-                trouble = _reason(source, error)
-            shown = (
-                waiting_view(str(source), trouble) if view is None else server_view(view, str(source), trouble=trouble)
-            )
-            live.update(shown, refresh=True)
-            time.sleep(seconds if view is not None or trouble else min(seconds, _FIRST_SECONDS))
-
-
-def _scrape(source: Address) -> Scrape:
-    """Reads the metrics of a server.
-
-    Raises:
-        OSError, HTTPException: if they cannot be read.
-        NoServerMetrics: if something else answers.
-    """
-    from dejavu_client.output.server_metrics import NoServerMetrics, Scrape  # noqa: PLC0415 - see TYPE_CHECKING
-
-    connection = http.client.HTTPConnection(source.host, source.port, timeout=_SCRAPE_SECONDS)
-    try:
-        connection.request("GET", "/metrics")
-        response = connection.getresponse()
-        body = response.read(_MAX_BYTES)
-        if response.status != http.client.OK:
-            raise NoServerMetrics(f"the answer has the status {response.status}; expected 200")
-        return Scrape(body.decode("utf-8", "replace"), time.monotonic())
-    finally:
-        connection.close()
-
-
-def _reason(source: Address, error: Exception) -> str:
-    """Says why metrics could not be read, and what to do."""
-    reason = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
-    if isinstance(error, http.client.HTTPException):  # its text has what was received
-        reason = "the answer is not HTTP"
-    return f"cannot read the metrics at {source}: {reason}; does the server run with --metrics-listen {source}?"
+            time.sleep(interval)
 
 
 def _ledger(client: DejavuClient) -> str | None:

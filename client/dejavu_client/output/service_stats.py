@@ -1,10 +1,11 @@
-"""What a server did, as GetServiceStats tells it, for people: `dejavu stats`."""
+"""Statistics of servers, for people: `dejavu stats` and `dejavu top`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -13,12 +14,11 @@ from dejavu.v1.operations_service_pb2 import (
     LatencyStats,
     MethodStats,
     RollingCoverage,
-    ServerStats,
     StatsWindow,
+    WorkerInfo,
 )
 from dejavu_client.formatting import horizon_label, percent, pluralize, seconds_text
 from dejavu_client.output.responsive_table import Cells, ResponsiveColumn, ResponsiveTable
-from dejavu_common.rich_console import Console
 
 _METHODS: Final = (
     ResponsiveColumn("method", "left", 9, width=18),
@@ -30,9 +30,16 @@ _METHODS: Final = (
     ResponsiveColumn("0.99", "right", 6, "p99", width=8),
 )
 
+_WORKERS: Final = (
+    ResponsiveColumn("worker", "left", 9, width=18),
+    ResponsiveColumn("cpu", "right", 8, "CPU", width=6),
+    ResponsiveColumn("memory", "right", 7, width=8),
+    ResponsiveColumn("up", "right", 6, width=8),
+    ResponsiveColumn("version", "right", 5, width=8),
+)
+
 _SERVERS: Final = (
     ResponsiveColumn("server", "left", 9, width=18),
-    ResponsiveColumn("ago", "right", 7, width=7),
     ResponsiveColumn("up", "right", 3, width=7),
     ResponsiveColumn("workers", "right", 6, width=7),
     ResponsiveColumn("streams", "right", 4, width=7),
@@ -42,36 +49,67 @@ _SERVERS: Final = (
     ResponsiveColumn("failed", "right", 8, width=6),
 )
 
+_MEBIBYTE: Final = 1024 * 1024
 
-def print_stats(stats: GetServiceStatsResponse, length_seconds: int) -> None:
-    """Prints the statistics of a server, and of all servers of its ledger if there are others.
 
-    Forecasts and calls are then those of all servers together.
+class ServerAnswer(NamedTuple):
+    """Answer of one of the servers that were asked.
+
+    Attributes:
+        target: its address.
+        stats: its statistics; None if it did not answer.
+        trouble: why it did not answer; empty if it did.
+    """
+
+    target: str
+    stats: GetServiceStatsResponse | None
+    trouble: str = ""
+
+
+def stats_view(
+    answers: Sequence[ServerAnswer], length_seconds: int, before: Mapping[str, GetServiceStatsResponse] | None = None
+) -> RenderableType:
+    """Return a view of the statistics: of one server in full, of several as a table.
 
     Args:
-        stats: the statistics.
+        answers: answers of the servers.
         length_seconds: length of the window whose calls are shown, in seconds; 0: since the start.
+        before: earlier statistics by target, since which CPU time is counted; by default since the start of a worker.
     """
-    console = Console(highlight=False)
-    for line in _lines(stats):
-        console.print(line)
-    together = len(stats.servers) > 1
-    windows = stats.all_servers.windows if together else stats.windows
-    of_all = f" of all {len(stats.servers)} servers" if together else ""
-    window = _window(windows, length_seconds)
-    if together:
-        console.print(f"\nservers of the ledger, {_window_name(window)}", style="bold")
-        console.print(ResponsiveTable(_SERVERS, [(_server(each, length_seconds), "") for each in stats.servers]))
-    console.print()
-    console.print(_predictions(windows, f"forecasts{of_all}"))
+    troubles = [Text(f"{each.target}: {each.trouble}", style="bold red") for each in answers if each.trouble]
+    answered = [(each.target, each.stats) for each in answers if each.stats is not None]
+    if len(answers) > 1:
+        rows = [(_server(target, stats, length_seconds), "") for target, stats in answered]
+        return Group(Text(_window_name(length_seconds), style="bold"), ResponsiveTable(_SERVERS, rows), *troubles)
+    details = [_server_view(stats, length_seconds, (before or {}).get(target)) for target, stats in answered]
+    return Group(*details, *troubles)
+
+
+def _server_view(
+    stats: GetServiceStatsResponse, length_seconds: int, before: GetServiceStatsResponse | None
+) -> RenderableType:
+    window = _window(stats.windows, length_seconds)
+    methods = [(_cells(method), "") for method in window.methods]
+    errors = [
+        Text(
+            f"{method.method.rpartition('/')[2]}: "
+            + " · ".join(f"{each.code} {each.calls:,}" for each in method.errors)
+        )
+        for method in window.methods
+        if method.errors
+    ]
+    workers = [(_worker(worker, stats, before), "") for worker in stats.server.workers]
     covered = seconds_text(window.covered_seconds)
-    console.print(f"\ncalls{of_all}, {_window_name(window)} ({covered} of it)", style="bold")
-    rows = [(_cells(method), "") for method in window.methods]
-    console.print(ResponsiveTable(_METHODS, rows) if rows else Text("no calls", style="dim"))
-    for method in window.methods:
-        if method.errors:
-            codes = " · ".join(f"{error.code} {error.calls:,}" for error in method.errors)
-            console.print(f"{method.method.rpartition('/')[2]}: {codes}", style="dim", soft_wrap=True)
+    return Group(
+        *_lines(stats),
+        Text(),
+        _predictions(stats.windows),
+        Text(f"\ncalls, {_window_name(length_seconds)} ({covered} of it)", style="bold"),
+        ResponsiveTable(_METHODS, methods) if methods else Text("no calls", style="dim"),
+        *errors,
+        Text(),
+        ResponsiveTable(_WORKERS, workers),
+    )
 
 
 def _lines(stats: GetServiceStatsResponse) -> Iterator[Text]:
@@ -91,9 +129,10 @@ def _lines(stats: GetServiceStatsResponse) -> Iterator[Text]:
     yield Text(f"{behind} · models behind by {lag.outcomes:,}")
     if lag.workers_without:
         yield Text(f"{pluralize(lag.workers_without, 'worker')} cannot record forecasts", style="bold red")
-    if stats.others_missing:
-        yield Text(f"other servers of the ledger are missing: {stats.others_missing}", style="bold red")
-    for feed in stats.all_servers.feeds or stats.feeds:
+    for number, what in ((server.worker_deaths, "died"), (server.worker_hangs, "hung")):
+        if number:
+            yield Text(f"{pluralize(number, 'worker')} {what} since the start of the server", style="yellow")
+    for feed in stats.feeds:
         data = f", data {seconds_text(feed.data_age_seconds)} old" if feed.HasField("data_age_seconds") else ""
         read = f"read {seconds_text(feed.read_age_seconds)} ago"
         yield Text(f"feed {feed.feed}: {pluralize(feed.live_games, 'game')} in play{data}, {read}")
@@ -117,14 +156,13 @@ def _window(windows: Iterable[StatsWindow], length_seconds: int) -> StatsWindow:
     return next((each for each in windows if each.length_seconds == length_seconds), StatsWindow())
 
 
-def _server(stats: ServerStats, length_seconds: int) -> Cells:
+def _server(target: str, stats: GetServiceStatsResponse, length_seconds: int) -> Cells:
     window, server = _window(stats.windows, length_seconds), stats.server
     forecasts = sum(each.what_ifs + each.recorded + each.already_recorded for each in window.predictions)
     failed = sum(error.calls for method in window.methods for error in method.errors)
     short = len(server.workers) < server.configured_workers
     return {
-        "server": Text(server.name),
-        "ago": Text(seconds_text(stats.sampled_seconds_ago)),
+        "server": Text(target),
         "up": Text(seconds_text(server.uptime_seconds)),
         "workers": Text(f"{len(server.workers)} of {server.configured_workers}", style="yellow" if short else ""),
         "streams": Text(f"{stats.open_streams:,}"),
@@ -135,12 +173,12 @@ def _server(stats: ServerStats, length_seconds: int) -> Cells:
     }
 
 
-def _predictions(windows: Iterable[StatsWindow], title: str) -> Table:
+def _predictions(windows: Iterable[StatsWindow]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column(title)
+    table.add_column("forecasts")
     rows: dict[str, list[str]] = {}
     for window in windows:
-        table.add_column(_window_name(window), justify="right")
+        table.add_column(_window_name(window.length_seconds), justify="right")
         for counts in window.predictions:
             horizon = horizon_label(counts.horizon)
             rows.setdefault(f"{horizon}, what-ifs", []).append(f"{counts.what_ifs:,}")
@@ -151,8 +189,26 @@ def _predictions(windows: Iterable[StatsWindow], title: str) -> Table:
     return table
 
 
-def _window_name(window: StatsWindow) -> str:
-    return f"last {window.length_seconds // 60} min" if window.length_seconds else "since the start"
+def _window_name(length_seconds: int) -> str:
+    return f"last {length_seconds // 60} min" if length_seconds else "since the start"
+
+
+def _worker(worker: WorkerInfo, stats: GetServiceStatsResponse, before: GetServiceStatsResponse | None) -> Cells:
+    now = stats.sampled_time.ToNanoseconds() / 1e9
+    since, used = worker.start_time.ToNanoseconds() / 1e9, 0.0
+    up = max(0.0, now - since)
+    if before is not None and before.sampled_time != stats.sampled_time:
+        for each in before.server.workers:
+            if each.name == worker.name:
+                since, used = before.sampled_time.ToNanoseconds() / 1e9, each.cpu_seconds
+    share = (worker.cpu_seconds - used) / (now - since) if now > since else 0.0
+    return {
+        "worker": Text(worker.name),
+        "cpu": Text(percent(max(0.0, share))),
+        "memory": Text(f"{worker.resident_bytes / _MEBIBYTE:,.0f} MiB"),
+        "up": Text(seconds_text(up)),
+        "version": Text(worker.version),
+    }
 
 
 def _cells(method: MethodStats) -> Cells:

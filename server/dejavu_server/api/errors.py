@@ -9,7 +9,7 @@
     UnknownModelName                           NOT_FOUND             UNKNOWN_MODEL
     OutcomeAlreadyRecorded, GameFull           FAILED_PRECONDITION   OUTCOME_KNOWN, GAME_FULL
     OutcomeStands                              FAILED_PRECONDITION   OUTCOME_STANDS
-    TooManyLeases                              FAILED_PRECONDITION   TOO_MANY_LEASES
+    TooManyLeases, TooManyFeeds                FAILED_PRECONDITION   TOO_MANY_LEASES, TOO_MANY_FEEDS
     ResumeTokenExpired                         OUT_OF_RANGE          RESUME_TOKEN_EXPIRED
     Overloaded, SubscriberTooSlow              RESOURCE_EXHAUSTED    OVERLOADED, SUBSCRIBER_TOO_SLOW
     CallerLimit                                RESOURCE_EXHAUSTED    CALLER_LIMIT
@@ -78,6 +78,7 @@ from dejavu_models.registry.store.errors import (
 from dejavu_server.access.caller import MethodDenied, ScopeMissing, Unauthenticated
 from dejavu_server.admission.errors import CallerLimit, DeadlineExceeded, Overloaded
 from dejavu_server.api.channelz import UnknownChannelzId
+from dejavu_server.api.converters.operations import TooManyFeeds
 from dejavu_server.api.health import UnknownService
 from dejavu_server.api.inference.errors import UnknownModelName
 from dejavu_server.api.wire.decoding import MalformedRequest
@@ -123,6 +124,7 @@ CODES: dict[type[DejavuError], grpc.StatusCode] = {
     OutcomeAlreadyRecorded: grpc.StatusCode.FAILED_PRECONDITION,
     OutcomeStands: grpc.StatusCode.FAILED_PRECONDITION,
     TooManyLeases: grpc.StatusCode.FAILED_PRECONDITION,
+    TooManyFeeds: grpc.StatusCode.FAILED_PRECONDITION,
     UnknownOutcome: grpc.StatusCode.NOT_FOUND,
     ResumeTokenExpired: grpc.StatusCode.OUT_OF_RANGE,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,

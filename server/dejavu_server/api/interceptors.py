@@ -27,6 +27,7 @@ from typing import Any, Never
 import grpc
 import structlog
 from grpc_status import rpc_status
+from prometheus_client import Counter, Histogram
 
 from dejavu_models.errors import DejavuError
 from dejavu_server.access.authenticator import Authenticator
@@ -39,7 +40,6 @@ from dejavu_server.api.errors import INTERNAL, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
 from dejavu_server.api.traces import traced
-from dejavu_server.observability.deferred import DeferredObservations, DeferredSum
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 from dejavu_server.streaming.errors import ServerDraining
@@ -174,7 +174,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return self._observed(method, answer, timed=True)
 
     def _stream(self, method: str, behaviour: Behaviour) -> Behaviour:
-        messages = self._metrics.deferred.sum(self._metrics.messages.labels(method))
+        messages = self._metrics.messages.labels(method)
 
         async def answer(request: Any, context: Context, metadata: Metadata) -> None:
             try:
@@ -194,7 +194,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self, method: str, answer: Callable[[Any, Context, Metadata], Awaitable[Any]], *, timed: bool = False
     ) -> Behaviour:
         """Wraps the behaviour of a method with metrics, log and error statuses."""
-        in_flight = self._metrics.deferred.sum(self._metrics.in_flight.labels(method))
+        in_flight = self._metrics.in_flight.labels(method)
         kind = kind_of(method)
         limited = kind not in (CallKind.CONTROL, CallKind.WATCH)
         counters = cache(partial(self._counters, method, timed=timed))
@@ -225,7 +225,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 code = describe(error).code
                 await self._fail(method, error, context, metadata)
             finally:
-                in_flight.inc(-1)
+                in_flight.dec()
                 elapsed = time.perf_counter() - started
                 counter, seconds = counters(code)
                 counter.inc()
@@ -238,13 +238,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return _freeing_aborted(traced(method, call))
 
-    def _counters(
-        self, method: str, code: grpc.StatusCode, *, timed: bool
-    ) -> tuple[DeferredSum, DeferredObservations | None]:
+    def _counters(self, method: str, code: grpc.StatusCode, *, timed: bool) -> tuple[Counter, Histogram | None]:
         """Returns what counts the calls of a method that end with a code, and what their durations are added to."""
-        metrics, deferred = self._metrics, self._metrics.deferred
-        seconds = deferred.observations(metrics.seconds.labels(method, code.name)) if timed else None
-        return deferred.sum(metrics.calls.labels(method, code.name)), seconds
+        metrics = self._metrics
+        seconds = metrics.seconds.labels(method, code.name) if timed else None
+        return metrics.calls.labels(method, code.name), seconds
 
     @contextmanager
     def _ended_from_outside(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""OperationsService: what the server does, and how old the data of pollers' feeds is, for those who run it."""
+"""OperationsService: statistics of the server, and the age of pollers' feeds, for operators."""
 
 from __future__ import annotations
 
@@ -6,57 +6,68 @@ import time
 from collections.abc import Callable
 
 from dejavu.v1 import operations_service_pb2 as pb
-from dejavu_server.api.converters.operations import feed_report, stats_message
+from dejavu_server.api.converters.operations import TooManyFeeds, checked_report, stats_message
 from dejavu_server.api.handlers import Context
-from dejavu_server.observability.other_servers import KnownServer, OtherServers, ServerSample
-from dejavu_server.observability.totals import FeedReport, ServerTotals
+from dejavu_server.observability.metrics import Metrics
+from dejavu_server.observability.statistics import ServerStatistics
 
 OPERATIONS_SERVICE = pb.DESCRIPTOR.services_by_name["OperationsService"]
+
+MAX_FEEDS = 8
+"""Most feeds that a worker takes reports of: the series of a metric can be added, not removed."""
 
 
 class OperationsService:
     """Reports what the server does.
 
     Args:
-        totals: returns what all workers counted; the same object until they were summed again.
-        others: returns what is known of the other servers of the ledger.
+        statistics: returns the statistics of all workers; the same object until they were sampled again.
+        metrics: metrics of the worker.
         name: where the server runs.
         workers: number of workers of the server.
         coverage_days: days of the games whose intervals are counted.
-        report_feed: keeps a report about a feed, by its name.
-        clock: returns the time, in seconds of the machine's monotonic clock.
+        clock: returns the time, in seconds since 1970.
     """
 
     def __init__(
         self,
-        totals: Callable[[], ServerTotals],
-        others: Callable[[], OtherServers],
+        statistics: Callable[[], ServerStatistics],
+        metrics: Metrics,
         *,
         name: str,
         workers: int,
         coverage_days: int,
-        report_feed: Callable[[str, FeedReport], None],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._totals = totals
-        self._others = others
-        self._report_feed = report_feed
+        self._statistics = statistics
+        self._metrics = metrics
         self._clock = clock
         self._name = name
         self._workers = workers
         self._coverage_days = coverage_days
-        self._answered: tuple[ServerTotals, pb.GetServiceStatsResponse] | None = None
+        self._feeds = set[str]()
+        self._answered: tuple[ServerStatistics, pb.GetServiceStatsResponse] | None = None
 
     async def get_service_stats(self, _: pb.GetServiceStatsRequest, __: Context) -> pb.GetServiceStatsResponse:
-        """Returns the statistics."""
-        totals = self._totals()
-        if self._answered is None or self._answered[0] is not totals:  # so that callers can ask as often as they like
-            age = max(0.0, self._clock() - totals.monotonic)
-            sample = ServerSample(name=self._name, configured_workers=self._workers, totals=totals, seconds_ago=age)
-            self._answered = totals, stats_message(KnownServer(sample, age), self._others(), self._coverage_days)
+        """Return the statistics."""
+        statistics = self._statistics()
+        if self._answered is None or self._answered[0] is not statistics:  # callers can ask as often as they like
+            message = stats_message(
+                statistics, name=self._name, workers=self._workers, coverage_days=self._coverage_days, now=self._clock()
+            )
+            self._answered = statistics, message
         return self._answered[1]
 
     async def report_feed(self, request: pb.ReportFeedRequest, _: Context) -> pb.ReportFeedResponse:
-        """Keeps a report about a feed."""
-        self._report_feed(*feed_report(request, self._clock()))
+        """Keep a report about a feed."""
+        report = checked_report(request)
+        if report.feed not in self._feeds and len(self._feeds) >= MAX_FEEDS:
+            raise TooManyFeeds(f"the worker knows {MAX_FEEDS} feeds and takes no reports of others: {report.feed}")
+        self._feeds.add(report.feed)
+        now, metrics = self._clock(), self._metrics
+        metrics.feed_read.labels(report.feed).set(now - report.read_age_seconds)
+        in_play = report.HasField("data_age_seconds")
+        metrics.feed_data.labels(report.feed).set(now - report.data_age_seconds if in_play else 0.0)
+        metrics.feed_games.labels(report.feed).set(report.live_games)
+        metrics.feed_reported.labels(report.feed).set(now)
         return pb.ReportFeedResponse()

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 
 from prometheus_client import Counter
 
 from dejavu_models.types import Horizon
-from dejavu_server.observability.deferred import DeferredMetrics, DeferredSum, adder
 
 
 class AnsweredForecasts:
     """Counts answered forecasts.
 
     Args:
-        counter: has the labels model and horizon; None: they are not counted.
-        deferred: writes the counts; None: they are written at once.
+        counter: has the labels model, horizon and kind; None: they are not counted.
     """
 
-    def __init__(self, counter: Counter | None, deferred: DeferredMetrics | None) -> None:
+    def __init__(self, counter: Counter | None) -> None:
         # Cached: looking up the labels costs more than counting.
-        self._count = None if counter is None else cache(partial(_labelled, counter, deferred))
+        self._count = None if counter is None else cache(counter.labels)
 
-    def count(self, version: str, horizon: Horizon, forecasts: int = 1) -> None:
-        """Counts forecasts of a model."""
+    def count(self, version: str, horizon: Horizon, forecasts: int = 1, *, named: bool = False) -> None:
+        """Count forecasts of a model: of a named game, or what-ifs."""
         if self._count is not None:
-            self._count(version, horizon).inc(forecasts)
-
-
-def _labelled(
-    counter: Counter, deferred: DeferredMetrics | None, version: str, horizon: Horizon
-) -> Counter | DeferredSum:
-    return adder(counter.labels(version, horizon.value), deferred)
+            self._count(version, horizon.value, "named" if named else "what_if").inc(forecasts)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter as Counts
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -24,7 +23,6 @@ from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.forecasting.what_ifs import WhatIfForecasts
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.errors import ModelsChanged
-from dejavu_server.observability.deferred import DeferredMetrics, adder
 from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording
 from dejavu_server.results import Failed, Result
 
@@ -46,9 +44,7 @@ class ForecastService:
         ledger: records forecasts.
         recorded: counts them by outcome (new; known: recorded before; refused: their outcome is known; failed) and
             horizon.
-        answered: counts the forecasts by model and horizon, recorded or not.
-        named: counts those of them that name a game, by horizon.
-        deferred: writes these counts; None: they are written at once.
+        answered: counts the forecasts by model, horizon and kind, recorded or not.
         lifetime: how long a forecast stays current.
         on_new: called with each forecast that was recorded as new and was made by a model that the roster chose.
         clock: returns the current time, aware and in UTC.
@@ -67,8 +63,6 @@ class ForecastService:
         lifetime: timedelta,
         on_new: Callable[[IssuedForecast], object] | None = None,
         answered: Counter | None = None,
-        named: MutableMapping[str, int] | None = None,
-        deferred: DeferredMetrics | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._models = models
@@ -76,11 +70,10 @@ class ForecastService:
         self._ledger = ledger
         # Created at once, so that they are exported as 0 before the first forecast.
         self._new, self._known, self._refused, self._failed = (
-            {horizon: adder(recorded.labels(outcome, horizon.value), deferred) for horizon in Horizon}
+            {horizon: recorded.labels(outcome, horizon.value) for horizon in Horizon}
             for outcome in ("new", "known", "refused", "failed")
         )
-        self._answered = AnsweredForecasts(answered, deferred)
-        self._named = Counts[str]() if named is None else named
+        self._answered = AnsweredForecasts(answered)
         self._lifetime = lifetime
         self._on_new = on_new
         self._clock = clock
@@ -244,9 +237,7 @@ class ForecastService:
 
     def _stamp(self, request: ForecastRequest, chosen: Chosen, forecast: Forecast) -> IssuedForecast:
         generated = self._clock()
-        self._answered.count(forecast.model_version, forecast.horizon)
-        if request.game_id:
-            self._named[forecast.horizon.value] += 1
+        self._answered.count(forecast.model_version, forecast.horizon, named=bool(request.game_id))
         return IssuedForecast(
             game_id=request.game_id,
             home_team=request.query.home_team,

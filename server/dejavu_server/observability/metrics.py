@@ -10,14 +10,13 @@ worker therefore allocates the disk space of its files before it creates the met
 from __future__ import annotations
 
 import os
-from collections import Counter as Counts
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
-from dejavu_server.observability.deferred import DeferredMetrics
 from dejavu_server.observability.multiprocess import FOLDER_VARIABLE
 
 LATENCY_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0)
@@ -28,13 +27,17 @@ READ_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
-FILE_BYTES = 1 << 20
-"""Size of a metrics file: the histograms of all methods take half of it if each ends with six codes."""
+FILE_BYTES: Final = {
+    "counter": 1 << 18,
+    "gauge_livemax": 1 << 16,
+    "gauge_livesum": 1 << 16,
+    "gauge_mostrecent": 1 << 16,
+    "histogram": 1 << 20,
+}
+"""Size of the metrics file of each kind, in bytes: six codes of all methods take half of that of the histograms."""
 
 UNKNOWN_METHOD = "unknown"
 """Label of calls of methods that the server does not have: callers can invent any number of paths."""
-
-_KINDS = ("counter", "gauge_livemax", "gauge_livesum", "histogram")
 
 _log = structlog.get_logger(__name__)
 
@@ -46,8 +49,7 @@ class Metrics:
         calls: finished calls, by method and status code; streams included.
         seconds: duration of unary calls that were admitted, by method and status code.
         callers: finished calls of a server that asks for tokens, by caller and status code.
-        forecasts: forecasts answered, recorded or not, by model and horizon.
-        named: those of them that name a game, by horizon. A plain count, not exported: it costs next to nothing.
+        forecasts: forecasts answered, recorded or not, by model, horizon and kind (named: with a game; what_if).
         in_flight: calls in progress, by method; for StreamPredictions, the subscribers.
         refused: calls refused before their requests were received, by method and reason; also among `calls`, save those
             that gRPC's core refused.
@@ -66,6 +68,10 @@ class Metrics:
         learner_lag: reported outcomes that the models have not yet learned from.
         checkpoint_age: seconds since the newest checkpoint; 0 while it covers the newest entry.
         checkpoint_interval: seconds between two checkpoints.
+        feed_reported: time of the newest report about a feed, by feed; seconds since 1970, as the next two.
+        feed_read: when a poller last read the feed with success.
+        feed_data: when the feed updated the oldest data of a game in play; 0 without such a game.
+        feed_games: games in play.
         coverage: share of the settled intervals of recent games that held, by model and horizon.
         nominal_coverage: share of them that should have held.
         coverage_games: number of those games.
@@ -81,7 +87,6 @@ class Metrics:
         stalled: seconds for which a part of the worker has had work and made no progress, by part.
         finals_since: finals that a model's ratings know beyond those of its bundle, by model.
         registry: the registry of all of these.
-        deferred: what is summed in memory before it is written to them.
         cache_hits: what-ifs answered from the cache, or by a computation for an equal call; also among `forecasts`.
         cache_misses: what-ifs computed while the cache is on.
         cache_evictions: answers that left the worker's memory for others.
@@ -103,7 +108,6 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = CollectorRegistry() if registry is None else registry
-        self.deferred = DeferredMetrics(registry)
         method = ["method"]
         counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
         gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
@@ -112,8 +116,7 @@ class Metrics:
             "dejavu_call_seconds", "Duration of unary calls.", ["method", "code"], buckets=LATENCY_BUCKETS
         )
         self.callers = counter("dejavu_caller_calls", "Finished calls by caller.", ["caller", "code"])
-        self.forecasts = counter("dejavu_forecasts", "Forecasts answered.", ["model", "horizon"])
-        self.named: Counts[str] = Counts()
+        self.forecasts = counter("dejavu_forecasts", "Forecasts answered.", ["model", "horizon", "kind"])
         self.in_flight = gauge("dejavu_calls_in_flight", "Calls in progress.", method)
         self.refused = counter("dejavu_calls_refused", "Calls refused before they were computed.", ["method", "reason"])
         self.dropped = counter("dejavu_work_dropped", "Queries of callers that had gone, by where.", ["stage"])
@@ -146,11 +149,17 @@ class Metrics:
         self.learner_lag = most("dejavu_learner_lag_outcomes", "Outcomes not yet learned from; the worst worker.")
         self.checkpoint_age = most("dejavu_checkpoint_age_seconds", "Age of the newest checkpoint; 0: it is current.")
         self.checkpoint_interval = most("dejavu_checkpoint_interval_seconds", "Seconds between two checkpoints.")
-        by_model = partial(most, labelnames=["model", "horizon"])
+        newest = partial(Gauge, registry=registry, multiprocess_mode="mostrecent")
+        by_model = partial(newest, labelnames=["model", "horizon"])
         self.coverage = by_model("dejavu_coverage_ratio", "Share of settled intervals that held.")
         self.nominal_coverage = by_model("dejavu_coverage_nominal_ratio", "Share of them that should have held.")
         self.coverage_games = by_model("dejavu_coverage_games", "Games of these intervals.")
         self.coverage_forecasts = by_model("dejavu_coverage_forecasts", "Number of these intervals.")
+        by_feed = partial(newest, labelnames=["feed"])
+        self.feed_reported = by_feed("dejavu_feed_reported_timestamp_seconds", "When a feed was last reported.")
+        self.feed_read = by_feed("dejavu_feed_read_timestamp_seconds", "When it was last read with success.")
+        self.feed_data = by_feed("dejavu_feed_data_timestamp_seconds", "Time of its oldest data of a game in play.")
+        self.feed_games = by_feed("dejavu_feed_live_games", "Its games in play.")
         self.access_outdated = most(
             "dejavu_access_file_outdated", "1 while a replaced file cannot be used.", labelnames=["file"]
         )
@@ -227,11 +236,9 @@ def use_folder(folder: str) -> None:
     """Sets the folder in which this process, and those that it forks, keep their metrics; before the first metric.
 
     Args:
-        folder: the folder; empty: they keep them in memory.
+        folder: the folder.
     """
-    os.environ.pop(FOLDER_VARIABLE, None)
-    if folder:
-        os.environ[FOLDER_VARIABLE] = folder
+    os.environ[FOLDER_VARIABLE] = folder
     values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]  # its import read the environment
 
 
@@ -243,25 +250,26 @@ def allocate_files() -> None:
     """
     if FOLDER_VARIABLE not in os.environ:
         return
-    paths = [Path(os.environ[FOLDER_VARIABLE], f"{kind}_{os.getpid()}.db") for kind in _KINDS]
+    folder = Path(os.environ[FOLDER_VARIABLE])
+    sizes = {folder / f"{kind}_{os.getpid()}.db": size for kind, size in FILE_BYTES.items()}
     try:
-        for path in paths:
-            _allocate(path)
+        for path, size in sizes.items():
+            _allocate(path, size)
     except OSError as error:
-        for path in paths:
+        for path in sizes:
             path.unlink(missing_ok=True)
         values.ValueClass = values.MutexValue
         _log.warning("metrics_not_kept", error=str(error), effect="the metrics of this worker are not exported")
 
 
-def _allocate(path: Path) -> None:
+def _allocate(path: Path, size: int) -> None:
     if path.exists():  # left by an earlier process with the same id
         return
     temporary = path.with_suffix(".new")  # renamed when allocated: readers treat an empty file as damaged
     try:
         descriptor = os.open(temporary, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(descriptor, 0, FILE_BYTES)
+            os.posix_fallocate(descriptor, 0, size)
         finally:
             os.close(descriptor)
         temporary.rename(path)

@@ -1,7 +1,7 @@
-"""Prometheus metrics of the whole server at /metrics: the sum over the workers and the supervisor's own metrics.
+"""Metrics of the whole server: the sum over the workers and the supervisor's own metrics, served at /metrics.
 
-The workers keep their metrics in files of one temporary folder (prometheus_client's multiprocess mode). Counters of a
-worker that ended are kept, so that totals never decrease; its gauges are dropped.
+The processes of a server share a temporary folder. The workers keep their metrics in files of it (prometheus_client's
+multiprocess mode). Counters of a worker that ended are kept, so that totals never decrease; its gauges are dropped.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ _log = structlog.get_logger(__name__)
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable that sets the folder of prometheus_client's files in a worker."""
 
-_PREFIX = "dejavu-metrics-"
+_PREFIX = "dejavu-server-"
+_MEMORY = Path("/dev/shm")  # noqa: S108 - `_locked_folder` creates a folder that only its owner can use
 
 
 class SupervisorMetrics:
     """Metrics of the supervisor, and the folder for the workers' metrics.
 
     Attributes:
-        folder: folder of the workers' files; None if metrics are not served.
+        folder: folder that the processes of the server share.
+        registry: the merged metrics of supervisor and workers.
         address: address that serves the metrics; None if they are not served.
         failed_starts: workers that failed to start.
         reloads: rolling restarts, by outcome (done, failed).
@@ -46,7 +48,7 @@ class SupervisorMetrics:
         hangs: workers killed because a part made no progress, by part.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.address: Address | None = None
         self.registry = CollectorRegistry()
@@ -61,12 +63,11 @@ class SupervisorMetrics:
         self.hangs = counter("dejavu_worker_hangs", "Workers killed because a part made no progress.", ["part"])
         for part in ("loop", "compute", "ledger-writer", "ledger-reader"):
             self.hangs.labels(part)
-        if folder is not None:
-            build = {name: version(package) for name, package in (("version", "dejavu-forecast"), ("grpc", "grpcio"))}
-            build["python"] = platform.python_version()
-            info = Gauge("dejavu_build_info", "Versions of the server; always 1.", [*build], registry=self.registry)
-            info.labels(**build).set(1)
-            _WorkersCollector(self.registry, path=str(folder))  # type: ignore[no-untyped-call]  # no types there
+        build = {name: version(package) for name, package in (("version", "dejavu-forecast"), ("grpc", "grpcio"))}
+        build["python"] = platform.python_version()
+        info = Gauge("dejavu_build_info", "Versions of the server; always 1.", [*build], registry=self.registry)
+        info.labels(**build).set(1)
+        _WorkersCollector(self.registry, path=str(folder))  # type: ignore[no-untyped-call]  # no types there
 
     def watch(self, workers: Callable[[], Iterable[ServingWorker]]) -> None:
         """Also serves what the workers use.
@@ -92,13 +93,12 @@ class SupervisorMetrics:
             self._serving.dec()
             if not asked:
                 self._deaths.inc()
-        if self.folder is not None:
-            mark_process_dead(pid, path=str(self.folder))  # type: ignore[no-untyped-call]  # no types there
-            if not served:  # it counted nothing; repeated failed starts must not fill the disk
-                for path in self.folder.glob(f"*_{pid}.db"):
-                    path.unlink(missing_ok=True)
-            else:
-                _free_unused(self.folder.glob(f"*_{pid}.db"))
+        mark_process_dead(pid, path=str(self.folder))  # type: ignore[no-untyped-call]  # no types there
+        if not served:  # it counted nothing; repeated failed starts must not fill the disk
+            for path in self.folder.glob(f"*_{pid}.db"):
+                path.unlink(missing_ok=True)
+        else:
+            _free_unused(self.folder.glob(f"*_{pid}.db"))
 
 
 class _WorkersCollector(MultiProcessCollector):
@@ -120,41 +120,35 @@ def _free_unused(paths: Iterable[Path]) -> None:
 
 
 @contextlib.contextmanager
-def supervisor_metrics(listen: Address | None) -> Iterator[SupervisorMetrics]:
-    """Serves metrics on an address (port 0 picks a free one); without an address, only counts.
+def serve_metrics(registry: CollectorRegistry, listen: Address) -> Iterator[Address]:
+    """Serve metrics on an address (port 0 picks a free one); yield the address.
 
     Raises:
         OSError: if the address cannot be bound.
     """
-    if listen is None:
-        yield SupervisorMetrics()
-        return
-    with locked_folder(_PREFIX, Path(tempfile.gettempdir())) as folder:
-        metrics = SupervisorMetrics(folder)
-        app = make_wsgi_app(metrics.registry)
-        with serve_wsgi(app, listen, warn=_log.warning) as metrics.address:
-            yield metrics
+    with serve_wsgi(make_wsgi_app(registry), listen, warn=_log.warning) as address:
+        yield address
 
 
 @contextlib.contextmanager
-def locked_folder(prefix: str, parent: Path) -> Iterator[Path]:
-    """Creates a locked folder for the workers' files; removes the folders left by supervisors that were killed.
+def server_folder() -> Iterator[Path]:
+    """Create a locked folder; remove those left by supervisors that were killed.
 
-    Args:
-        prefix: how the names of such folders begin.
-        parent: where they are.
+    It is in TMPDIR if that is set, or else in memory if possible: a few files are written to every second.
 
     Raises:
         OSError: if it can't be created.
     """
-    for leftover in parent.glob(f"{prefix}*"):
+    in_memory = "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK | os.X_OK)
+    parent = _MEMORY if in_memory else Path(tempfile.gettempdir())
+    for leftover in parent.glob(f"{_PREFIX}*"):
         _remove_if_leftover(leftover)
     # Created under another name until it is locked, so that no other supervisor removes it as a leftover.
     created = Path(tempfile.mkdtemp(prefix=".dejavu-", dir=parent))
     lock = os.open(created, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        folder = created.rename(parent / f"{prefix}{created.name.removeprefix('.dejavu-')}")
+        folder = created.rename(parent / f"{_PREFIX}{created.name.removeprefix('.dejavu-')}")
         try:
             yield folder
         finally:

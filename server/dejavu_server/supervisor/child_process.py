@@ -74,14 +74,12 @@ class Launched:
         start: writing end of its standard input.
         report: reading end of the pipe for its status and heartbeats.
         report_to: the number that the writing end has in the process.
-        counts: the number that the descriptor of the shared counts has in the process; -1: it has its own counts.
     """
 
     process: ChildProcess
     start: int
     report: int
     report_to: int
-    counts: int
 
     def close(self) -> None:
         """Closes the descriptors that are still open; a process that still waits ends."""
@@ -126,12 +124,11 @@ class LaunchPipes:
                 os.close(file)
 
 
-async def launch(environment: Mapping[str, str], counts: int) -> Launched:
+async def launch(environment: Mapping[str, str]) -> Launched:
     """Starts a new interpreter that does its imports and waits for its start message.
 
     Args:
         environment: its environment variables.
-        counts: descriptor of the shared counts; -1: it has its own.
 
     Raises:
         OSError: if no process can be started.
@@ -146,7 +143,7 @@ async def launch(environment: Mapping[str, str], counts: int) -> Launched:
             "dejavu_server.worker_main",
             str(os.getpid()),
             stdin=stdin,
-            pass_fds=(report_to,) if counts < 0 else (report_to, counts),
+            pass_fds=(report_to,),
             process_group=0,
             env=environment,
         )
@@ -155,7 +152,7 @@ async def launch(environment: Mapping[str, str], counts: int) -> Launched:
         raise
     finally:
         pipes.close(pipes.theirs)
-    return Launched(process, *pipes.ours, report_to, counts)
+    return Launched(process, *pipes.ours, report_to)
 
 
 async def reap_group(leader: int) -> None:

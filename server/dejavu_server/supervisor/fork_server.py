@@ -103,16 +103,13 @@ class ForkServer:
             raise
         self.is_ready = True
 
-    async def fork(self, counts: int) -> Launched:
+    async def fork(self) -> Launched:
         """Forks a process that waits for its start message.
-
-        Args:
-            counts: descriptor of the counts that the workers share; -1: each has its own.
 
         Raises:
             StartError: if it cannot; a fork server that does not answer is killed.
         """
-        forking = asyncio.create_task(self._fork(counts))
+        forking = asyncio.create_task(self._fork())
         try:
             return await asyncio.shield(forking)
         except asyncio.CancelledError:
@@ -122,15 +119,14 @@ class ForkServer:
             abandoning.add_done_callback(self._abandoned.discard)
             raise
 
-    async def _fork(self, counts: int) -> Launched:
+    async def _fork(self) -> Launched:
         async with self._forking:
             try:
                 pipes = LaunchPipes.open()
             except OSError as error:
                 raise StartError(f"cannot start a process: {error.strerror}") from error
-            files = pipes.theirs if counts < 0 else (*pipes.theirs, counts)
             try:
-                reply = await self._request_fork(files)
+                reply = await self._request_fork(pipes.theirs)
             except BaseException:
                 pipes.close(pipes.ours)
                 raise
@@ -143,7 +139,7 @@ class ForkServer:
         except OSError as error:
             pipes.close(pipes.ours)
             raise StartError(f"the forked process {reply.pid} is no child: {error.strerror}") from error
-        return Launched(process, *pipes.ours, reply.files[1], -1 if counts < 0 else reply.files[2])
+        return Launched(process, *pipes.ours, reply.files[1])
 
     async def _request_fork(self, files: Sequence[int]) -> ForkReply:
         try:
@@ -216,11 +212,11 @@ class ForkServers:
     Args:
         settings: settings of the server.
         environment: environment variables of the processes.
-        metrics_folder: folder of the workers' metrics; None if they keep them in memory.
+        folder: folder of the server.
     """
 
-    def __init__(self, settings: Settings, environment: Mapping[str, str], metrics_folder: Path | None = None) -> None:
-        self._start = ForkServerStart(settings=settings, metrics_folder=str(metrics_folder or ""))
+    def __init__(self, settings: Settings, environment: Mapping[str, str], folder: Path) -> None:
+        self._start = ForkServerStart(settings=settings, folder=str(folder))
         self._environment = environment
         self._present: ForkServer | None = None
         self._settled = asyncio.Event()

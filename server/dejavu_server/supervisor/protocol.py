@@ -14,6 +14,8 @@ under an old supervisor: see ProcessMessage.
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from dejavu_server.options import ProcessMessage
 from dejavu_server.settings import Settings
 
@@ -29,16 +31,14 @@ class WorkerStart(ProcessMessage):
         slot: index of the worker in the server, from 0; a worker that dies is replaced in its slot.
         report_fd: file descriptor of the pipe for its status and heartbeats.
         make_ledger: whether to create a ledger if none exists.
-        totals_folder: folder in which the workers share what they counted; empty: they do not.
-        counts_fd: file descriptor of the counts that the workers share; -1: the worker has its own.
+        folder: folder of the server, with what its processes share.
     """
 
     settings: Settings
     slot: int
     report_fd: int
-    make_ledger: bool = True
-    totals_folder: str = ""
-    counts_fd: int = -1
+    make_ledger: bool
+    folder: str
 
 
 class WorkerStatus(ProcessMessage):
@@ -48,6 +48,7 @@ class WorkerStatus(ProcessMessage):
         address: the address that it serves on; empty if the start failed.
         refusal: why the start failed; empty if it succeeded.
         models: versions of the loaded models, the active one first.
+        versions: of the packages dejavu-forecast and grpcio and of Python, by name.
         ledger: whether the worker has the ledger open.
         beats: whether the worker sends heartbeats, so that missing ones mean that it hangs.
     """
@@ -55,6 +56,7 @@ class WorkerStatus(ProcessMessage):
     address: str = ""
     refusal: str = ""
     models: tuple[str, ...] = ()
+    versions: dict[str, str] = Field(default_factory=dict)
     ledger: bool = False
     beats: bool = False
 
@@ -64,11 +66,11 @@ class ForkServerStart(ProcessMessage):
 
     Attributes:
         settings: settings of the server; the fork server loads their bundles.
-        metrics_folder: folder of the workers' metrics; empty: they keep them in memory.
+        folder: folder of the server.
     """
 
     settings: Settings
-    metrics_folder: str = ""
+    folder: str
 
 
 class ForkServerStatus(ProcessMessage):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
@@ -21,9 +22,9 @@ import structlog
 
 from dejavu_common import descriptors
 from dejavu_common.address import Address
-from dejavu_server.observability.multiprocess import SupervisorMetrics, supervisor_metrics
+from dejavu_server.observability.multiprocess import SupervisorMetrics, serve_metrics, server_folder
 from dejavu_server.observability.periodic import PeriodicTask
-from dejavu_server.observability.shared_totals import TOTALS_SECONDS, SupervisorFiles, shared_totals
+from dejavu_server.observability.statistics import SAMPLE_SECONDS, Statistics, StatisticsWriter, WorkerStatistics
 from dejavu_server.observability.worker_usage import ServingWorker
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.ports import reserved_port
@@ -76,20 +77,23 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         async with reserved_port(Address.parse(self._settings.listen)) as address:
             settings = self._settings.model_copy(update={"listen": str(address)})
-            with self._metrics() as server_metrics, shared_totals() as totals:
-                killed = await self._serve(settings, server_metrics, totals)
+            with self._metrics() as server_metrics:
+                killed = await self._serve(settings, server_metrics)
         _log.info("stopped", killed=killed)
         return int(killed or self._gave_up)
 
-    async def _serve(self, settings: Settings, server_metrics: SupervisorMetrics, totals: SupervisorFiles) -> bool:
+    async def _serve(self, settings: Settings, server_metrics: SupervisorMetrics) -> bool:
         """Serves until the server is stopped; returns whether a worker had to be killed."""
-        pool = self._pool = WorkerPool(settings, server_metrics, totals)
+        pool = self._pool = WorkerPool(settings, server_metrics)
         slots = [WorkerSlot(number, pool) for number in range(settings.workers)]
         server_metrics.watch(lambda: _serving_workers(slots))
         metrics = server_metrics.address and str(server_metrics.address)
         _log.info("starting", address=settings.listen, workers=settings.workers, ledger=settings.ledger)
-        summing = PeriodicTask("totals", TOTALS_SECONDS, totals.update)
-        summing.start()
+        statistics = Statistics(server_metrics.registry, secrets.token_hex(8), lambda: _worker_statistics(slots))
+        writer = StatisticsWriter(server_metrics.folder, statistics)
+        await writer.write()  # before a worker serves: until there are any, it would answer with its own counts
+        sampling = PeriodicTask("statistics", SAMPLE_SECONDS, writer.write)
+        sampling.start()
         try:
             pool.enable_fork_server()
             if await self._unless_stopped(*(slot.fill() for slot in slots)):
@@ -102,7 +106,7 @@ class Supervisor:
         finally:
             self._stopping.set()
             await pool.end()
-            await summing.close()
+            await sampling.close()
         return pool.killed
 
     @contextlib.contextmanager
@@ -110,10 +114,15 @@ class Supervisor:
         listen = self._settings.metrics_listen
         with contextlib.ExitStack() as stack:
             try:
-                server_metrics = stack.enter_context(supervisor_metrics(Address.parse(listen) if listen else None))
+                metrics = SupervisorMetrics(stack.enter_context(server_folder()))
+            except OSError as error:
+                raise StartError(f"cannot create a folder for metrics: {error}; set TMPDIR to one for them") from error
+            try:
+                if listen:
+                    metrics.address = stack.enter_context(serve_metrics(metrics.registry, Address.parse(listen)))
             except OSError as error:
                 raise StartError(f"cannot serve metrics on {listen}: {error.strerror}") from error
-            yield server_metrics
+            yield metrics
 
     async def _unless_stopped(self, *work: Coroutine[Any, Any, None]) -> bool:
         """Runs coroutines concurrently until they finish or the server stops, then cancels whatever still runs.
@@ -218,6 +227,17 @@ def _serving_workers(slots: Iterable[WorkerSlot]) -> list[ServingWorker]:
     now = time.monotonic()
     return [
         ServingWorker(worker.slot, worker.pid, worker.beat_age, now - worker.serves_since)
+        for slot in slots
+        if (worker := slot.worker) is not None
+    ]
+
+
+def _worker_statistics(slots: Iterable[WorkerSlot]) -> list[WorkerStatistics]:
+    now, wall = time.monotonic(), time.time()
+    return [
+        WorkerStatistics.of(
+            f"{worker.slot}-{worker.pid}", worker.pid, wall - (now - worker.serves_since), worker.versions
+        )
         for slot in slots
         if (worker := slot.worker) is not None
     ]

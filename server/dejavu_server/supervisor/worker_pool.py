@@ -10,9 +10,7 @@ from typing import Final
 
 import structlog
 
-from dejavu_server.observability import shared_counts
 from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, SupervisorMetrics
-from dejavu_server.observability.shared_totals import SupervisorFiles
 from dejavu_server.settings import Settings
 from dejavu_server.supervisor.child_process import reap_group
 from dejavu_server.supervisor.fork_server import ForkServer, ForkServers
@@ -49,19 +47,13 @@ class WorkerPool:
 
     Args:
         settings: settings of all workers.
-        metrics: metrics that count the workers.
-        totals: sums what the workers counted; by default nothing is shared.
+        metrics: metrics of the server, and the folder that its processes share.
     """
 
-    def __init__(self, settings: Settings, metrics: SupervisorMetrics, totals: SupervisorFiles | None = None) -> None:
+    def __init__(self, settings: Settings, metrics: SupervisorMetrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._totals = SupervisorFiles() if totals is None else totals
-        self._environment = {name: value for name, value in os.environ.items() if name != FOLDER_VARIABLE}
-        if metrics.folder is not None:
-            self._environment[FOLDER_VARIABLE] = str(metrics.folder)
-        self._environment |= VARIABLES
-        self._counts = shared_counts.create()
+        self._environment = {**os.environ, FOLDER_VARIABLE: str(metrics.folder), **VARIABLES}
         self._fork_servers = ForkServers(settings, self._environment, metrics.folder)
         # One start per core, because more would only delay each other. At least two, so that a hanging start does not
         # block the others.
@@ -129,7 +121,7 @@ class WorkerPool:
     ) -> WorkerProcess:
         if fork_server is not None:
             try:
-                launched = await fork_server.fork(self._counts)
+                launched = await fork_server.fork()
             except StartError as error:
                 _log.warning("no_spare", pid=fork_server.pid, reason=str(error), retry_seconds=0.0)
             else:
@@ -137,7 +129,7 @@ class WorkerPool:
                     return await self._serve(WorkerProcess(launched), slot, on_end)
                 except WorkerDiedOnStart as error:  # what the fork server has loaded may be damaged: try without it
                     _log.warning("no_spare", pid=launched.process.pid, reason=str(error), retry_seconds=0.0)
-        return await self._serve(await WorkerProcess.spawn(self._environment, self._counts), slot, on_end)
+        return await self._serve(await WorkerProcess.spawn(self._environment), slot, on_end)
 
     async def _serve(
         self, worker: WorkerProcess, slot: int, on_end: Callable[[WorkerProcess, float], None]
@@ -146,9 +138,7 @@ class WorkerPool:
         # If the ledger existed before and is gone, creating a new one would split the record into two files.
         self._ledger_seen |= any(other.has_ledger for other in self._watch_tasks)
         try:
-            await worker.serve(
-                slot, self._settings, make_ledger=not self._ledger_seen, totals_folder=self._totals.folder
-            )
+            await worker.serve(slot, self._settings, self._metrics.folder, make_ledger=not self._ledger_seen)
         except StartError:
             worker.kill()  # needed after a timeout, otherwise a precaution
             raise
@@ -213,7 +203,6 @@ class WorkerPool:
         reaping.add_done_callback(self._reap_tasks.discard)
         del self._watch_tasks[worker]
         self._ledger_seen |= worker.has_ledger
-        self._totals.worker_ended(worker.pid)
         self._metrics.worker_ended(worker.pid, served=worker.serves, asked=worker.end_requested)
         if worker.serves:
             if code > 0 or not worker.end_requested:

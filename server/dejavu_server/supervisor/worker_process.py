@@ -61,6 +61,7 @@ class WorkerProcess:
     Attributes:
         slot: index of the worker in the server; -1 before its start message.
         models: versions of its models, the active one first, once it serves.
+        versions: of the packages dejavu-forecast and grpcio and of Python, by name, once it serves.
         serves: whether it started to serve.
         serves_since: when it started to serve, by the monotonic clock.
         first_mebibytes: its resident memory when it started to serve.
@@ -75,6 +76,7 @@ class WorkerProcess:
         self._status = WorkerStatus()
         self.slot = -1
         self.models: tuple[str, ...] = ()
+        self.versions: dict[str, str] = {}
         self.serves = False
         self.serves_since = 0.0
         self.first_mebibytes = 0.0
@@ -101,31 +103,28 @@ class WorkerProcess:
         return self._process.returncode is not None
 
     @classmethod
-    async def spawn(cls, environment: Mapping[str, str], counts: int = -1) -> Self:
+    async def spawn(cls, environment: Mapping[str, str]) -> Self:
         """Starts a new interpreter that does its imports and waits for `serve`.
 
         Args:
             environment: its environment variables.
-            counts: descriptor of the counts that the workers share; -1: it has its own.
 
         Raises:
             StartError: if no process can be started.
         """
         try:
-            return cls(await launch(environment, counts))
+            return cls(await launch(environment))
         except OSError as error:
             raise StartError(f"cannot start a process: {error.strerror}") from error
 
-    async def serve(
-        self, slot: int, settings: Settings, *, make_ledger: bool, totals_folder: Path | None = None
-    ) -> None:
+    async def serve(self, slot: int, settings: Settings, folder: Path, *, make_ledger: bool) -> None:
         """Sends the start message and returns once the worker serves.
 
         Args:
             slot: index of the worker in the server.
             settings: settings of the server.
+            folder: folder of the server.
             make_ledger: whether to create a ledger if none exists.
-            totals_folder: folder in which the workers share what they counted; None: they do not.
 
         Raises:
             WorkerDiedOnStart: if it dies before it reports its status.
@@ -137,8 +136,7 @@ class WorkerProcess:
             slot=slot,
             report_fd=self._launched.report_to,
             make_ledger=make_ledger,
-            totals_folder=str(totals_folder or ""),
-            counts_fd=self._launched.counts,
+            folder=str(folder),
         )
         loop = asyncio.get_running_loop()
         stdin, self._launched.start = os.fdopen(self._launched.start, "wb", 0), -1
@@ -152,7 +150,7 @@ class WorkerProcess:
         except BaseException:
             self._pipe.close()
             raise
-        self.models = self._status.models
+        self.models, self.versions = self._status.models, self._status.versions
         self.serves, self.serves_since = True, time.monotonic()
         self.first_mebibytes = resident_mebibytes(self.pid)
 

@@ -60,8 +60,8 @@ def new_ledger_manager(
         limits=RecordingLimits(timedelta(seconds=settings.late_seconds), settings.max_game_forecasts, reserve),
         on_free_bytes=metrics.ledger_free.set,
         on_size_bytes=metrics.ledger_bytes.set,
-        on_commit_seconds=metrics.deferred.observations(metrics.commit_seconds).observe,
-        on_read_seconds=metrics.deferred.observations(metrics.read_seconds).observe,
+        on_commit_seconds=metrics.commit_seconds.observe,
+        on_read_seconds=metrics.read_seconds.observe,
     )
 
 

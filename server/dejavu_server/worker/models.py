@@ -154,12 +154,11 @@ def new_batcher(stack: AsyncExitStack, metrics: Metrics, admission: AdmissionCon
         metrics: the metrics to update.
         admission: knows the calls in progress.
     """
-    deferred = metrics.deferred
     batcher = Batcher(
-        observe=deferred.observations(metrics.batch_size).observe,
+        observe=metrics.batch_size.observe,
         dropped=metrics.count_dropped,
-        waited=deferred.observations(metrics.queue_seconds).observe,
-        computed=deferred.observations(metrics.compute_seconds).observe,
+        waited=metrics.queue_seconds.observe,
+        computed=metrics.compute_seconds.observe,
         alone=lambda: admission.one_forecast,
     )
     stack.push_async_callback(batcher.close)

@@ -18,14 +18,19 @@ from dejavu_server.api.cache.what_ifs import CachedWhatIfs, answer_of
 from dejavu_server.forecasting.cache.answer_cache import AnswerCache
 from dejavu_server.forecasting.cache.errors import CacheNotInstalled, CacheSecretError
 from dejavu_server.forecasting.cache.fingerprint import fingerprint
+from dejavu_server.forecasting.cache.generation import CacheGeneration
 from dejavu_server.forecasting.cache.memory import Answer, MemoryCache
 from dejavu_server.forecasting.cache.shared_entries import SharedEntries
 from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.observability.shared_counts import SharedCounts
+from dejavu_server.observability.periodic import PeriodicTask
 from dejavu_server.settings import Settings
+from dejavu_server.worker.statistics import StatisticsReporter
 
 _MEBIBYTE: Final = 1024 * 1024
+
+_REFRESH_SECONDS: Final = 1.0
+"""Interval at which a worker without calls notices that its answers are no longer good."""
 
 SECRET_BYTES: Final = (16, 64)
 """Least and most bytes of the secret."""
@@ -36,7 +41,9 @@ async def new_cache(
     settings: Settings,
     models: Models,
     metrics: Metrics,
-    counts_fd: int | None,
+    statistics: StatisticsReporter,
+    folder: Path | None,
+    workers: int,
     history: Callable[[], bytes],
     clock: Callable[[], datetime],
 ) -> CachedWhatIfs | None:
@@ -47,7 +54,9 @@ async def new_cache(
         settings: settings of the worker.
         models: its models.
         metrics: its metrics.
-        counts_fd: descriptor of what the workers of the server share; None: the worker is alone.
+        statistics: statistics of the server.
+        folder: folder of the server; None: the worker is alone.
+        workers: number of workers of the server.
         history: returns what names what the models have learned, and which of them answer to which name.
         clock: returns the current time, aware and in UTC.
 
@@ -57,8 +66,8 @@ async def new_cache(
     """
     if settings.cache == "off":
         return None
-    counts = SharedCounts(counts_fd)
-    stack.callback(counts.close)
+    generation = CacheGeneration(folder)
+    stack.callback(generation.close)
     shared = None
     if settings.cache != "memory":
         if find_spec("redis") is None:
@@ -72,13 +81,18 @@ async def new_cache(
             SharedEntries(fingerprint(version("dejavu-forecast"), settings, lasting), _secret(settings.cache_secret)),
             partial(_read, models, timedelta(seconds=settings.cache_seconds)),
             metrics,
-            lambda: counts.generation,
+            lambda: generation.value,
             clock,
         )
         stack.push_async_callback(shared.close)
         await shared.start()
     memory = MemoryCache(settings.cache_mebibytes * _MEBIBYTE)
-    cache = AnswerCache(memory, metrics, counts, history=history, clock=clock, shared=shared)
+    cache = AnswerCache(
+        memory, metrics, generation, statistics.server, history=history, clock=clock, shared=shared, workers=workers
+    )
+    refreshing = PeriodicTask("cache-refresh", _REFRESH_SECONDS, cache.refresh)
+    stack.push_async_callback(refreshing.close)
+    refreshing.start()
     return CachedWhatIfs(cache, settings.cache_seconds)
 
 

@@ -41,7 +41,7 @@ from dejavu_server.api.models.comparison import ModelComparisons
 from dejavu_server.api.models.history import ModelHistory
 from dejavu_server.api.models.service import MODEL_SERVICE, ModelService
 from dejavu_server.api.models.upload import BundleReceiver
-from dejavu_server.api.operations_service import OPERATIONS_SERVICE
+from dejavu_server.api.operations_service import OPERATIONS_SERVICE, OperationsService
 from dejavu_server.api.prediction_service import PREDICTION_SERVICE, PredictionService
 from dejavu_server.api.record_service import RECORD_SERVICE, RecordService
 from dejavu_server.api.refusals import Admissions
@@ -50,7 +50,6 @@ from dejavu_server.forecasting.online_updater import OnlineUpdater
 from dejavu_server.forecasting.service import ForecastService
 from dejavu_server.ledger.audit.checkpoints import Signer
 from dejavu_server.ledger.audit.signing_key import key_path
-from dejavu_server.observability.deferred import start_writing
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
@@ -63,12 +62,11 @@ from dejavu_server.worker.limits import (
     connection_options,
     queue_options,
 )
-from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, gate_settings, watch_challengers
+from dejavu_server.worker.model_lifecycle import Lifecycle, follow_roster, gate_settings, server_name, watch_challengers
 from dejavu_server.worker.models import NOTHING_PRELOADED, PreloadedModels, configure, load_models, new_batcher, warm_up
 from dejavu_server.worker.progress import ProgressMonitor
 from dejavu_server.worker.ratings_age_metrics import RatingsAge
-from dejavu_server.worker.sampler import MetricsSampler
-from dejavu_server.worker.server_reports import start_statistics
+from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
 from dejavu_server.worker.statistics import StatisticsReporter
 from dejavu_server.worker.what_if_cache import new_cache
 
@@ -101,8 +99,7 @@ class Worker:
         reuse_port: whether to share the port with other workers.
         make_ledger: whether to create a missing ledger.
         first: whether it is the first worker of its server, which logs what concerns all of them.
-        totals_folder: folder in which the workers share what they counted; None: it is the only one.
-        counts_fd: descriptor of the counts that the workers of the server share; None: it has its own.
+        folder: folder of the server, with what its processes share; None: the worker is alone.
         preloaded: models that the process which forked this one has loaded; None: there are none.
 
     Raises:
@@ -124,8 +121,7 @@ class Worker:
         reuse_port: bool = False,
         make_ledger: bool = True,
         first: bool = True,
-        totals_folder: Path | None = None,
-        counts_fd: int | None = None,
+        folder: Path | None = None,
         preloaded: PreloadedModels | None = None,
     ) -> None:
         self._settings = settings
@@ -133,11 +129,12 @@ class Worker:
         self._registry = registry
         self.metrics = Metrics() if metrics is None else metrics
         """Its metrics."""
-        self._statistics = StatisticsReporter(self.metrics, name, totals_folder)
+        self._statistics = StatisticsReporter(self.metrics, name, folder)
         self._clock = clock
         self._make_ledger = make_ledger
         self._first = first
-        self._counts_fd = counts_fd
+        self._folder = folder
+        self._workers = workers
         self._preloaded = preloaded or NOTHING_PRELOADED
         self._resources = AsyncExitStack()
         self._health = HealthService(SERVICES, parts=[LEDGER])
@@ -184,7 +181,6 @@ class Worker:
         settings = self._settings
         stack.push_async_callback(self._statistics.close)
         self._statistics.start()
-        start_writing(stack, self.metrics.deferred)
         models = await self._open_models(stack)
         ratings_age = RatingsAge(models, self.metrics, self._clock, logs=self._first)
         stack.push_async_callback(ratings_age.close)
@@ -229,13 +225,21 @@ class Worker:
             lifetime=timedelta(seconds=settings.expires_seconds),
             on_new=on_new,
             answered=self.metrics.forecasts,
-            named=self.metrics.named,
-            deferred=self.metrics.deferred,
             clock=self._clock,
         )
         learned = partial(getattr, self._online_updater, "history")
         history = learned if self._lifecycle is None else self._lifecycle.history
-        what_ifs = await new_cache(stack, settings, models, self.metrics, self._counts_fd, history, self._clock)
+        what_ifs = await new_cache(
+            stack,
+            settings,
+            models,
+            self.metrics,
+            self._statistics,
+            self._folder,
+            self._workers,
+            history,
+            self._clock,
+        )
         predictions = PredictionService(forecast_service, self._ledger_manager, self._clock, models.course, what_ifs)
         self._add_service(
             PREDICTION_SERVICE, predictions, encoded={"StreamPredictions"}, raw={"Predict", "PredictBatch"}
@@ -245,7 +249,13 @@ class Worker:
         self._add_service(MODEL_SERVICE, self._model_service(models))
         record_service = RecordService(self._ledger_manager, self._clock, signer.checkpoint, models.course)
         self._add_service(RECORD_SERVICE, record_service)
-        operations = start_statistics(stack, settings, self._ledger_manager, self._statistics)
+        operations = OperationsService(
+            self._statistics.server,
+            self.metrics,
+            name=server_name(),
+            workers=settings.workers,
+            coverage_days=COVERAGE_DAYS,
+        )
         self._add_service(OPERATIONS_SERVICE, operations)
         self._add_service(LEASE_SERVICE, LeaseService(self._ledger_manager))
         self._add_service(HEALTH_SERVICE, self._health, complete=False)

@@ -1,4 +1,4 @@
-"""`dejavu top`, at the metrics that a server serves, and `dejavu stats`, at a worker."""
+"""`dejavu top` and `dejavu stats`, at a worker."""
 
 from __future__ import annotations
 
@@ -22,66 +22,35 @@ from tests.support.harness.clients import Run
 from tests.support.processes.servers import running_worker
 
 from dejavu_client import DejavuClient
-from dejavu_common.address import Address
-from dejavu_server.observability.metrics import Metrics
-from dejavu_server.observability.multiprocess import SupervisorMetrics, supervisor_metrics
-from dejavu_server.observability.worker_usage import ServingWorker
 
 
-@pytest.fixture
-def served() -> Iterator[SupervisorMetrics]:
-    """Metrics as a supervisor serves them, of this process as the only worker."""
-    with supervisor_metrics(Address("127.0.0.1", 0)) as metrics:
-        metrics.watch(lambda: [ServingWorker(0, os.getpid(), beat_age=0.2, served=30.0)])
-        Metrics(metrics.registry)
-        yield metrics
-
-
-def test_once_prints_one_interval(run: Run, served: SupervisorMetrics) -> None:
-    result = run("top", "--metrics", f"{served.address}", "--once", "--interval", "0.1", width=80)
+def test_once_looks_once(run: Run, target: str) -> None:
+    result = run("top", "--once", target=target, width=80)
     assert result.exit_code == 0
-    assert f"dejavu-server {version('dejavu-forecast')} · {served.address}" in result.stdout
-    assert "0 calls/s" in result.stdout
+    assert f"dejavu-server {version('dejavu-forecast')}" in result.stdout
+    assert "calls, last 1 min" in result.stdout
 
 
-def test_once_as_json_is_one_object(run: Run, served: SupervisorMetrics) -> None:
-    result = run("top", "--metrics", f"{served.address}", "--once", "--interval", "0.1", "--json")
-    view = json.loads(result.stdout)
-    assert view["workers"]["0"]["resident_bytes"] > 1_000_000
-    assert view["ledger"]["stream_lag"] == 0
-    assert view["calls"] == 0
-
-
-def test_metrics_that_cannot_be_read_end_it_with_the_reason(run: Run) -> None:
+def test_a_server_that_does_not_answer_ends_it_with_the_reason_and_one_of_several_is_named(
+    run: Run, target: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = f"127.0.0.1:{taken.getsockname()[1]}"
-    result = run("top", "--metrics", free, "--once", "--interval", "0.1")
-    assert result.exit_code == 3
-    assert (
-        f"cannot read the metrics at {free}: Connection refused; does the server run with --metrics-listen"
-        in result.output
-    )
-
-
-def test_the_address_of_the_grpc_server_is_no_address_of_metrics(run: Run, server: object) -> None:
-    target = str(getattr(server, "target"))  # noqa: B009 - the fixture's class belongs to another test
-    result = run("top", "--metrics", target, "--once", "--interval", "0.1")
-    assert result.exit_code == 3
-    assert "the answer is not HTTP" in result.output
-    assert "\x00" not in result.output
-
-
-def test_a_wrong_address_is_wrong_usage(run: Run) -> None:
-    result = run("top", "--metrics", "nowhere", "--once")
-    assert result.exit_code == 2
-    assert "is not HOST:PORT" in result.output
+    for command in (("top", "--once"), ("stats",)):
+        result = run(*command, "--timeout", "1", target=free)
+        assert result.exit_code == 3
+        assert free in result.output
+        beside = run(*command, "--timeout", "1", target=f"{target},{free}", width=80)
+        assert beside.exit_code == 0
+        assert f"{free}: " in beside.stdout
+        assert any(line.startswith(target) for line in beside.stdout.splitlines())
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_in_a_terminal_it_draws_until_it_is_interrupted(served: SupervisorMetrics, columns: int) -> None:
+def test_in_a_terminal_it_draws_until_it_is_interrupted(target: str, columns: int) -> None:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": f"{columns}", "LINES": "24"}
-    command = [sys.executable, "-m", "dejavu_client.cli", "top", "--metrics", f"{served.address}", "--interval", "0.2"]
+    command = [sys.executable, "-m", "dejavu_client.cli", "top", "--target", target, "--interval", "0.2"]
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
     )
@@ -97,10 +66,8 @@ def test_in_a_terminal_it_draws_until_it_is_interrupted(served: SupervisorMetric
                 stream.feed(os.read(ours, 65536))
 
     try:
-        read_until("heartbeat")
-        assert any(
-            line.startswith(f"dejavu-server {version('dejavu-forecast')} · {served.address}") for line in screen.display
-        )
+        read_until("MiB")
+        assert any(line.startswith(f"dejavu-server {version('dejavu-forecast')}") for line in screen.display)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
     finally:

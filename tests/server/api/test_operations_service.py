@@ -15,17 +15,19 @@ from tests.support.processes.servers import settings_in
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME
 from dejavu.v1.operations_service_pb2 import MethodStats, StatsWindow
-from dejavu_client import AsyncDejavuClient, InvalidArgumentError, predict_request
+from dejavu_client import AsyncDejavuClient, FailedPreconditionError, InvalidArgumentError, predict_request
 from dejavu_models.registry.registry import Registry
+from dejavu_server.api.converters.operations import FEED_SECONDS, stats_message
+from dejavu_server.api.operations_service import MAX_FEEDS
 from dejavu_server.observability.metrics import Metrics
+from dejavu_server.observability.statistics import Statistics
 from dejavu_server.streaming.broadcaster import Broadcaster
-from dejavu_server.worker import sampler, statistics
+from dejavu_server.worker import sampler
 from dejavu_server.worker.worker import Worker
 
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "TOTALS_SECONDS", 0.02)
     monkeypatch.setattr(sampler, "SAMPLE_SECONDS", 0.02)
     monkeypatch.setattr(sampler, "COVERAGE_SECONDS", 0.02)
 
@@ -145,12 +147,33 @@ async def test_the_newest_report_about_a_feed_is_shown_and_ages(tmp_path: Path) 
         await stats_when(client, lambda stats: not stats.feeds[0].HasField("data_age_seconds"))
 
 
-async def test_a_server_keeps_only_the_feeds_that_were_reported_last(tmp_path: Path) -> None:
+async def test_a_caller_cannot_make_a_worker_keep_reports_of_any_number_of_feeds(tmp_path: Path) -> None:
     async with client_of(tmp_path) as client:
-        for number in range(100):
-            await client.report_feed(f"feed-{number:03d}", 1)
-        names = [f"feed-{number:03d}" for number in range(92, 100)]
-        await stats_when(client, lambda stats: [each.feed for each in stats.feeds] == names)
+        await client.report_feed("nba", 1)
+        for number in range(1, MAX_FEEDS):
+            await client.report_feed(f"feed-{number}", 1)
+        with pytest.raises(FailedPreconditionError) as refused:
+            await client.report_feed("another", 1)
+        assert refused.value.reason == "TOO_MANY_FEEDS"
+        await client.report_feed("nba", 1, live_games=5)
+        stats = await client.get_service_stats()
+        assert len(stats.feeds) == MAX_FEEDS
+        assert [each.live_games for each in stats.feeds if each.feed == "nba"] == [5]
+
+
+def test_a_report_about_a_feed_is_shown_for_fifteen_minutes() -> None:
+    now, metrics = 1e9, Metrics()
+    for gauge in (metrics.feed_reported, metrics.feed_read):
+        gauge.labels("nba").set(now)
+    statistics = Statistics(metrics.registry, "server", list).sample()
+    shown = [
+        [
+            each.read_age_seconds
+            for each in stats_message(statistics, name="", workers=1, coverage_days=30, now=now + age).feeds
+        ]
+        for age in (-1, 100, FEED_SECONDS)
+    ]
+    assert shown == [[0], [100], []]
 
 
 @pytest.mark.parametrize(

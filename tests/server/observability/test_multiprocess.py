@@ -5,6 +5,8 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import pytest
@@ -13,7 +15,14 @@ from prometheus_client import generate_latest
 from dejavu_common import http_server
 from dejavu_common.address import Address
 from dejavu_server.observability.metrics import FILE_BYTES
-from dejavu_server.observability.multiprocess import FOLDER_VARIABLE, SupervisorMetrics, supervisor_metrics
+from dejavu_server.observability.multiprocess import (
+    FOLDER_VARIABLE,
+    SupervisorMetrics,
+    serve_metrics,
+    server_folder,
+)
+
+LOCAL = Address("127.0.0.1", 0)
 
 # Simulates a worker: one finished call, one in progress; prints its process id.
 PROGRAM = """
@@ -28,6 +37,15 @@ print(os.getpid())
 """
 
 
+@contextmanager
+def supervisor_metrics(listen: Address = LOCAL) -> Iterator[SupervisorMetrics]:
+    """Metrics in a folder of their own, served on an address."""
+    with server_folder() as folder:
+        metrics = SupervisorMetrics(folder)
+        with serve_metrics(metrics.registry, listen) as metrics.address:
+            yield metrics
+
+
 def work(figures: SupervisorMetrics) -> int:
     """Runs a simulated worker until it ends; returns its process id."""
     environment = {FOLDER_VARIABLE: str(figures.folder)}
@@ -39,7 +57,7 @@ def work(figures: SupervisorMetrics) -> int:
 
 def test_a_reader_that_hangs_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server.ScrapeHandler, "timeout", 0.2)
-    with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
+    with supervisor_metrics() as figures:
         assert figures.address is not None
         with socket.create_connection(figures.address, timeout=30) as silent:
             assert silent.recv(1) == b""  # the server has closed the connection
@@ -60,7 +78,7 @@ def test_metrics_are_served_on_ipv6_too() -> None:
 
 
 def test_workers_are_added_up_and_what_a_dead_one_was_doing_no_longer_counts() -> None:
-    with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
+    with supervisor_metrics() as figures:
         dead, _ = work(figures), work(figures)
         figures.worker_serves()
         figures.worker_serves()
@@ -68,7 +86,6 @@ def test_workers_are_added_up_and_what_a_dead_one_was_doing_no_longer_counts() -
         with urllib.request.urlopen(f"http://{figures.address}/metrics", timeout=10) as response:
             lines = response.read().decode().splitlines()
         folder = figures.folder
-        assert folder is not None
         assert folder.is_dir()
     assert 'dejavu_calls_total{code="OK",method="Predict"} 2.0' in lines
     assert 'dejavu_calls_in_flight{method="Predict"} 1.0' in lines
@@ -78,28 +95,27 @@ def test_workers_are_added_up_and_what_a_dead_one_was_doing_no_longer_counts() -
 
 
 def test_a_workers_files_have_their_room_before_anything_is_counted() -> None:
-    with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
-        assert figures.folder is not None
+    with supervisor_metrics() as figures:
         pid = work(figures)
         found = {path.name: path.stat() for path in figures.folder.iterdir()}
-    assert found.keys() == {f"{kind}_{pid}.db" for kind in ("counter", "gauge_livemax", "gauge_livesum", "histogram")}
-    for name, of in found.items():
-        assert of.st_blocks * 512 >= of.st_size == FILE_BYTES, name
+    assert found.keys() == {f"{kind}_{pid}.db" for kind in FILE_BYTES}
+    for kind, size in FILE_BYTES.items():
+        of = found[f"{kind}_{pid}.db"]
+        assert of.st_blocks * 512 >= of.st_size == size, kind
 
 
 def test_the_files_of_a_worker_that_has_ended_are_kept_as_short_as_their_content() -> None:
-    with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
-        assert figures.folder is not None
+    with supervisor_metrics() as figures:
         for _ in range(2):
             figures.worker_ended(work(figures), served=True, asked=True)
         kept = {path.name: path.stat().st_size for path in figures.folder.iterdir()}
-        assert len(kept) == 4  # counters and histograms of both
-        assert max(kept.values()) < FILE_BYTES / 8
+        assert len(kept) == 6  # counters, histograms and newest values of both
+        assert max(kept.values()) < FILE_BYTES["histogram"] / 8
         assert figures.registry.get_sample_value("dejavu_calls_total", {"method": "Predict", "code": "OK"}) == 2
 
 
 def test_the_metrics_tell_the_version_of_the_server() -> None:
-    with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
+    with supervisor_metrics() as figures:
         [info] = [family for family in figures.registry.collect() if family.name == "dejavu_build_info"]
     assert info.samples[0].labels["version"] == version("dejavu-forecast")
 
@@ -120,39 +136,37 @@ for caller in range(33):
     for code in ("OK", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "UNAVAILABLE", "PERMISSION_DENIED", "UNAUTHENTICATED"):
         metrics.callers.labels("a" * 64, code).inc()
 for path in Path(os.environ[{FOLDER_VARIABLE!r}]).iterdir():
-    print(path.stat().st_size, int.from_bytes(path.read_bytes()[:4], "little"))
+    print(path.name.rpartition("_")[0], path.stat().st_size, int.from_bytes(path.read_bytes()[:4], "little"))
 """
-    with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
+    with supervisor_metrics() as figures:
         environment = {FOLDER_VARIABLE: str(figures.folder)}
         run = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment, timeout=60
         )
-    sizes = [(int(size), int(used)) for size, used in map(str.split, run.stdout.splitlines())]
-    assert {size for size, _ in sizes} == {FILE_BYTES}
-    assert max(used for _, used in sizes) < FILE_BYTES
+    lines = [line.split() for line in run.stdout.splitlines()]
+    assert {kind: int(size) for kind, size, _ in lines} == FILE_BYTES
+    assert all(int(used) < int(size) for _, size, used in lines)
 
 
 def test_of_a_worker_that_never_served_no_file_is_left() -> None:
-    with supervisor_metrics(Address("127.0.0.1", 0)) as figures:
-        assert figures.folder is not None
+    with supervisor_metrics() as figures:
         figures.worker_ended(work(figures), served=False, asked=False)
         assert list(figures.folder.iterdir()) == []
 
 
 def test_a_worker_that_was_asked_to_go_is_no_death() -> None:
-    with supervisor_metrics(None) as figures:
+    with supervisor_metrics() as figures:
         figures.worker_serves()
         figures.worker_ended(1, served=True, asked=True)
-    assert figures.address is None
     assert figures.registry.get_sample_value("dejavu_worker_deaths_total") == 0
     assert figures.registry.get_sample_value("dejavu_workers") == 0
 
 
 def test_an_address_in_use_is_refused() -> None:
     with (
-        supervisor_metrics(Address("127.0.0.1", 0)) as figures,
+        supervisor_metrics() as figures,
         pytest.raises(OSError, match="in use"),
-        supervisor_metrics(figures.address),
+        serve_metrics(figures.registry, Address.parse(str(figures.address))),
     ):
         pass
 
@@ -160,8 +174,7 @@ def test_an_address_in_use_is_refused() -> None:
 def test_a_worker_that_failed_to_start_while_the_metrics_are_read_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with supervisor_metrics(Address("127.0.0.1", 0)) as metrics:
-        assert metrics.folder is not None
+    with supervisor_metrics() as metrics:
         gone = metrics.folder / "counter_99999.db"
         gone.write_bytes(b"")
         listed = glob.glob

@@ -39,7 +39,7 @@ def subreaper() -> Iterator[None]:
 @asynccontextmanager
 async def forking(folder: Path) -> AsyncIterator[ForkServer]:
     """A fork server that is ready."""
-    server = await ForkServer.spawn(ForkServerStart(settings=settings_in(folder)), ENVIRONMENT)
+    server = await ForkServer.spawn(ForkServerStart(settings=settings_in(folder), folder=str(folder)), ENVIRONMENT)
     try:
         await server.ready()
         yield server
@@ -74,7 +74,7 @@ async def until_ready(pid: int) -> None:
 
 async def test_a_forked_process_is_a_child_of_the_supervisor_and_shows_what_it_is(tmp_path: Path) -> None:
     async with forking(tmp_path) as server:
-        launched = await server.fork(-1)
+        launched = await server.fork()
         forked, forker = psutil.Process(launched.process.pid), psutil.Process(server.pid)
         assert forked.ppid() == os.getpid()
         assert os.getpgid(forked.pid) == forked.pid
@@ -87,11 +87,11 @@ async def test_a_forked_process_is_a_child_of_the_supervisor_and_shows_what_it_i
 
 async def test_forks_leave_no_descriptor_and_no_process_behind(tmp_path: Path) -> None:
     async with forking(tmp_path) as server:
-        assert await ended(await server.fork(-1)) == 0
+        assert await ended(await server.fork()) == 0
         before, own = files(server.pid), files("self")
         in_forks = set()
         for _ in range(10):
-            launched = await server.fork(-1)
+            launched = await server.fork()
             await until_ready(launched.process.pid)
             in_forks.add(files(launched.process.pid))
             assert await ended(launched) == 0
@@ -103,28 +103,28 @@ async def test_forks_leave_no_descriptor_and_no_process_behind(tmp_path: Path) -
 
 async def test_a_start_message_that_makes_no_sense_ends_that_process_and_not_the_fork_server(tmp_path: Path) -> None:
     async with forking(tmp_path) as server:
-        launched = await server.fork(-1)
+        launched = await server.fork()
         os.write(launched.start, b"{}\n")
         assert await ended(launched) == 1
-        assert await ended(await server.fork(-1)) == 0
+        assert await ended(await server.fork()) == 0
 
 
 async def test_a_request_without_descriptors_is_refused(tmp_path: Path) -> None:
     async with forking(tmp_path) as server:
         with pytest.raises(StartError, match="no descriptors"):
             await server._request_fork([])
-        assert await ended(await server.fork(-1)) == 0
+        assert await ended(await server.fork()) == 0
 
 
 async def test_a_process_that_was_forked_outlives_the_fork_server(tmp_path: Path) -> None:
     async with forking(tmp_path) as server:
-        launched = await server.fork(-1)
+        launched = await server.fork()
         server.kill()
         assert await server.wait() == -signal.SIGKILL
         with pytest.raises(StartError, match=r"has ended|cannot be reached"):
-            await server.fork(-1)
+            await server.fork()
         worker = WorkerProcess(launched)
-        await worker.serve(0, settings_in(tmp_path), make_ledger=True)
+        await worker.serve(0, settings_in(tmp_path), tmp_path, make_ledger=True)
         worker.kill()
         assert await worker.wait() == -signal.SIGKILL
 
@@ -132,12 +132,12 @@ async def test_a_process_that_was_forked_outlives_the_fork_server(tmp_path: Path
 async def test_a_fork_that_is_no_longer_wanted_ends_and_is_waited_for(tmp_path: Path) -> None:
     async with forking(tmp_path) as server:
         own = files("self")
-        forks = asyncio.create_task(server.fork(-1))
+        forks = asyncio.create_task(server.fork())
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         forks.cancel()
         await asyncio.wait([forks])
-        assert await ended(await server.fork(-1)) == 0
+        assert await ended(await server.fork()) == 0
         async with asyncio.timeout(60):
             while server._abandoned or files("self") > own:  # noqa: ASYNC110 - no event signals it
                 await asyncio.sleep(0.01)
@@ -149,7 +149,7 @@ async def test_a_fork_server_that_does_not_answer_is_killed(tmp_path: Path, monk
     async with forking(tmp_path) as server:
         psutil.Process(server.pid).suspend()
         with pytest.raises(StartError, match=r"did not fork within 0\.2 s"):
-            await server.fork(-1)
+            await server.fork()
         assert await server.wait() == -signal.SIGKILL
 
 
@@ -159,7 +159,7 @@ async def test_a_fork_server_with_threads_refuses_to_fork(tmp_path: Path) -> Non
     )
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     server = await ForkServer.spawn(
-        ForkServerStart(settings=settings_in(tmp_path)), {**ENVIRONMENT, "PYTHONPATH": path}
+        ForkServerStart(settings=settings_in(tmp_path), folder=str(tmp_path)), {**ENVIRONMENT, "PYTHONPATH": path}
     )
     with pytest.raises(StartError, match="an import has started a thread: the fork server has 2 threads"):
         await server.ready()

@@ -39,7 +39,7 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_worker_that_was_stopped_is_killed_and_its_slot_is_vacant(tmp_path: Path) -> None:
-    figures = SupervisorMetrics()
+    figures = SupervisorMetrics(tmp_path)
     async with running_pool(tmp_path, figures, hang_seconds=HUNG) as workers:
         ended = asyncio.Event()
         with capture_logs() as log:
@@ -108,7 +108,7 @@ async def test_time_that_the_supervisor_slept_through_is_no_silence_of_its_worke
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *SILENT))
     worker = await WorkerProcess.spawn(os.environ)
     try:
-        await worker.serve(0, settings_in(tmp_path), make_ledger=True)
+        await worker.serve(0, settings_in(tmp_path), tmp_path, make_ledger=True)
         hung = asyncio.create_task(worker.until_hung(HUNG))
         await asyncio.sleep(0)
         time.sleep(1.5 * HUNG)  # noqa: ASYNC251 - blocks the event loop on purpose
@@ -210,7 +210,7 @@ async def test_a_worker_that_names_a_hung_part_is_killed_whatever_the_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *HANGS_IN_A_PART_TO_COME))
-    figures = SupervisorMetrics()
+    figures = SupervisorMetrics(tmp_path)
     async with running_pool(tmp_path, figures) as workers:
         ended = asyncio.Event()
         with capture_logs() as log:

@@ -78,14 +78,16 @@ def test_a_server_that_is_a_worker_short_serves_on_says_so_and_tries_until_it_ha
 
 
 async def test_a_server_without_any_worker_does_not_wait_long_before_it_tries_again(tmp_path: Path) -> None:
-    await WorkerPool(settings_in(tmp_path), SupervisorMetrics()).pause(86_400.0)  # longer than a test could wait
+    await WorkerPool(settings_in(tmp_path), SupervisorMetrics(tmp_path)).pause(
+        86_400.0
+    )  # longer than a test could wait
 
 
 async def test_the_log_tells_the_pause_that_is_made_and_not_the_one_of_a_server_with_other_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     supervisor = Supervisor(settings_in(tmp_path))
-    pool = WorkerPool(settings_in(tmp_path), SupervisorMetrics())
+    pool = WorkerPool(settings_in(tmp_path), SupervisorMetrics(tmp_path))
     slot, failed = WorkerSlot(0, pool), list[float]()
 
     async def fill() -> None:
@@ -111,7 +113,7 @@ async def test_a_worker_that_hangs_as_it_starts_is_killed_and_counts_as_one_that
 ) -> None:
     monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "python", "#!/bin/sh", "exec sleep 300"))
     monkeypatch.setattr(worker_process, "START_SECONDS", 0.2)
-    figures = SupervisorMetrics()
+    figures = SupervisorMetrics(tmp_path)
     pool = WorkerPool(settings_in(tmp_path), figures)
     ended = list[object]()
     for number in (1, 2):
@@ -129,7 +131,7 @@ async def test_a_worker_that_dies_before_it_says_anything_has_its_end_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "python", "#!/bin/sh", "kill -KILL $$"))
-    pool = WorkerPool(settings_in(tmp_path), SupervisorMetrics())
+    pool = WorkerPool(settings_in(tmp_path), SupervisorMetrics(tmp_path))
     with pytest.raises(StartError, match="ended before it served: killed by SIGKILL"):
         await pool.start(0, lambda *_: None)
     await pool.end()
@@ -140,7 +142,7 @@ async def test_a_worker_that_ends_as_it_begins_to_serve_leaves_its_slot_vacant_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", "report()"))
-    figures = SupervisorMetrics()
+    figures = SupervisorMetrics(tmp_path)
     pool = WorkerPool(settings_in(tmp_path), figures)
     slot = WorkerSlot(0, pool)
     for _ in range(5):
@@ -156,7 +158,7 @@ async def test_a_worker_that_ends_as_it_begins_to_serve_leaves_its_slot_vacant_a
 async def test_a_start_that_fails_is_not_in_vain_while_another_worker_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = WorkerPool(settings_in(tmp_path), SupervisorMetrics())
+    pool = WorkerPool(settings_in(tmp_path), SupervisorMetrics(tmp_path))
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "serves", "report()", "time.sleep(300)"))
     worker = await pool.start(0, lambda *_: None)
     monkeypatch.setattr(sys, "executable", stand_in(tmp_path / "dies", "#!/bin/sh", "kill -KILL $$"))

@@ -13,7 +13,11 @@ from dejavu_server.settings import Settings
 from dejavu_server.supervisor.protocol import WorkerStart, WorkerStatus
 
 ORDER = WorkerStart(
-    settings=Settings(bundles=(Path("/a b"),), workers=3, grace_seconds=2.0), slot=2, report_fd=5, make_ledger=False
+    settings=Settings(bundles=(Path("/a b"),), workers=3, grace_seconds=2.0),
+    slot=2,
+    report_fd=5,
+    make_ledger=False,
+    folder="/f",
 )
 REPORT = WorkerStatus(address="127.0.0.1:1", models=("v1", "v2"), ledger=True, beats=True)
 

@@ -45,7 +45,7 @@ async def recycled(
     monkeypatch.setattr(recycling, "FIRST_SERVED_SECONDS", 0.5)
     monkeypatch.setattr(recycling, "LONGEST_SERVED_SECONDS", 0.5)
     monkeypatch.setattr(sys, "executable", worker_that(folder / "python", *program))
-    figures = SupervisorMetrics()
+    figures = SupervisorMetrics(folder)
     with capture_logs() as log:
         async with running_pool(folder, figures, standby="off") as pool:
             slots = [WorkerSlot(number, pool) for number in range(2)]

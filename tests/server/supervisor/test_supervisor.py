@@ -26,7 +26,6 @@ from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_common.address import Address
 from dejavu_models.registry.registry import default_bundle
-from dejavu_server.observability.deferred import FLUSH_SECONDS
 from dejavu_server.supervisor.ports import reserved_port
 from dejavu_server.supervisor.worker_process import (
     FIRST_SECONDS,
@@ -133,7 +132,7 @@ def calls_answered(server: SpawnedServer, at_least: float) -> float:
         if found == last and found >= at_least:
             return found
         last = found
-        time.sleep(2 * FLUSH_SECONDS)  # workers write what they counted at this interval, and no event says so
+        time.sleep(0.1)  # a call is counted after its caller has the answer, and no event says so
     raise AssertionError(f"{last} calls; expected at least {at_least}")
 
 

@@ -44,7 +44,7 @@ async def test_where_the_installed_release_has_no_fork_server_workers_are_new_in
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", worker_that(tmp_path / "python", *SERVES))
-    figures = SupervisorMetrics()
+    figures = SupervisorMetrics(tmp_path)
     with capture_logs() as log:
         async with running_pool(tmp_path, figures) as pool:
             pool.enable_fork_server()

@@ -132,5 +132,6 @@ async def test_what_is_computed_and_recorded_is_timed_and_counted(tmp_path: Path
         assert figures.get_sample_value("dejavu_queue_seconds_count") == batches
         assert figures.get_sample_value("dejavu_compute_seconds_count") == batches
         assert figures.get_sample_value("dejavu_ledger_commit_seconds_count") == 1
-        labels = {"model": worker.models[0], "horizon": "halftime"}
-        assert figures.get_sample_value("dejavu_forecasts_total", labels) == 6
+        for kind, forecasts in (("what_if", 5), ("named", 1)):
+            labels = {"model": worker.models[0], "horizon": "halftime", "kind": kind}
+            assert figures.get_sample_value("dejavu_forecasts_total", labels) == forecasts

@@ -240,9 +240,10 @@ async def test_whatever_keeps_a_worker_from_starting_is_reported_in_a_line(
     monkeypatch.setattr(Worker, "__aenter__", refuse)
     report, write_end = os.pipe()
     with capture_logs() as log:
-        assert (
-            await worker_main._serve(WorkerStart(settings=settings_in(tmp_path), slot=0, report_fd=write_end), "0") == 1
+        start = WorkerStart(
+            settings=settings_in(tmp_path), slot=0, report_fd=write_end, make_ledger=True, folder=str(tmp_path)
         )
+        assert await worker_main._serve(start, "0") == 1
     os.close(write_end)  # as the exit of its process does
     error.with_traceback(None)  # its frames would keep the worker alive beyond its event loop
     with os.fdopen(report) as pipe:

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.support.processes.servers import settings_in
 
-from dejavu_server.observability.multiprocess import SupervisorMetrics
+from dejavu_server.observability.multiprocess import SupervisorMetrics, server_folder
 from dejavu_server.supervisor.worker_pool import WorkerPool
 
 _PYTHON = sys.executable  # tests replace sys.executable
@@ -50,8 +50,9 @@ async def running_pool(
     folder: Path, figures: SupervisorMetrics | None = None, **changes: Any
 ) -> AsyncIterator[WorkerPool]:
     """Yields a worker pool and always ends it: remaining workers would keep the tests' output open."""
-    pool = WorkerPool(settings_in(folder, **changes), figures or SupervisorMetrics())
-    try:
-        yield pool
-    finally:
-        await pool.end()
+    with server_folder() as shared:
+        pool = WorkerPool(settings_in(folder, **changes), figures or SupervisorMetrics(shared))
+        try:
+            yield pool
+        finally:
+            await pool.end()

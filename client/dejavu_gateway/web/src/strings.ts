@@ -331,10 +331,6 @@ export const strings = {
     stats: {
       title: "What the server does",
       calls: "Calls of the last 5 minutes",
-      servers: (servers: number) => `${servers} servers of the ledger`,
-      serverColumns: ["Server", "Running for", "Workers", "Streams", "Behind", "Forecasts, 5 min", "Failed, 5 min", "As of, ago"],
-      together: "All together",
-      missing: (reason: string) => `Other servers of the ledger are missing: ${reason}`,
       columns: ["Call", "a minute", "Failed", "p50, ms", "p95, ms", "p99, ms"],
       workers: "Workers",
       of: (running: number, all: number) => `${running} of ${all}`,

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { methodRows, serverRows, stateRows } from "../src/model/stats";
+import { methodRows, stateRows } from "../src/model/stats";
 
 const stats = {
   windows: [
@@ -49,27 +49,4 @@ test("the state names workers, lag, cache, feeds and coverage", () => {
 test("a server that has done nothing yet has rows without calls", () => {
   expect(methodRows({})).toEqual([]);
   expect(stateRows({})[0]).toEqual(["Workers", "0 of 0"]);
-});
-
-test("several servers are shown one by one, and what they did together", () => {
-  const server = (name: string, whatIfs: string) => ({
-    server: { name, uptimeSeconds: 7300, configuredWorkers: 2, workers: [{}, {}] },
-    sampledSecondsAgo: 12.2,
-    openStreams: 1,
-    ledgerLag: { entries: "2" },
-    windows: [{ lengthSeconds: 300, predictions: [{ whatIfs }], methods: [{ errors: [{ calls: "3" }, { calls: "1" }] }] }],
-  });
-  const several = {
-    ...stats,
-    servers: [server("a:7", "1000"), server("b:7", "5")],
-    allServers: { servers: 2, windows: [{ predictions: [{ whatIfs: "9000" }] }], openStreams: 2, feeds: [{ feed: "wnba" }] },
-  };
-  expect(serverRows(several)).toEqual([
-    ["a:7", "2 h", "2 of 2", "1", "2", (1000).toLocaleString(), "4", "12 s"],
-    ["b:7", "2 h", "2 of 2", "1", "2", "5", "4", "12 s"],
-  ]);
-  const rows = Object.fromEntries(stateRows(several));
-  expect(rows).toMatchObject({ "Forecasts since the start": (9000).toLocaleString(), "Open streams": "2", "Data of wnba": "no game in play" });
-  expect(rows).not.toHaveProperty("Workers");
-  expect(methodRows(several)).toEqual([]);
 });

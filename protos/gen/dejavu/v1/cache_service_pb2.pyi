@@ -92,7 +92,9 @@ Global___GetCacheStatsRequest: _TypeAlias = GetCacheStatsRequest  # noqa: Y015
 
 @_typing.final
 class GetCacheStatsResponse(_message.Message):
-    """Returns the statistics of the cache, summed over all workers of the server; counts are those since it was started."""
+    """Returns the statistics of the cache, summed over all workers of the server about two seconds before; counts are those
+    since it was started.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -181,7 +183,7 @@ class ClearCacheResponse(_message.Message):
 
     ENTRIES_FIELD_NUMBER: _builtins.int
     entries: _builtins.int
-    """Answers that the memory of the workers had."""
+    """Answers that the memory of the workers had about two seconds before."""
     def __init__(
         self,
         *,

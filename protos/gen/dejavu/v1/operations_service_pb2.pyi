@@ -31,8 +31,8 @@ class ReportFeedRequest(_message.Message):
     DATA_AGE_SECONDS_FIELD_NUMBER: _builtins.int
     LIVE_GAMES_FIELD_NUMBER: _builtins.int
     feed: _builtins.str
-    """Name of the feed: 1 to 32 of a to z, 0 to 9 and hyphen, for example nba. A server keeps the 8 that were reported
-    last.
+    """Name of the feed: 1 to 32 of a to z, 0 to 9 and hyphen, for example nba. A worker takes reports of 8 feeds until it
+    ends, and refuses those of others with FAILED_PRECONDITION.
     """
     read_age_seconds: _builtins.float
     """Time since the feed was last read with success, in seconds, 0 to 1,000,000."""
@@ -96,7 +96,7 @@ Global___GetServiceStatsRequest: _TypeAlias = GetServiceStatsRequest  # noqa: Y0
 
 @_typing.final
 class GetServiceStatsResponse(_message.Message):
-    """Returns the statistics. Fields 1 to 8 are of the server that answered."""
+    """Returns the statistics of the server that answered."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -108,22 +108,13 @@ class GetServiceStatsResponse(_message.Message):
     COVERAGE_FIELD_NUMBER: _builtins.int
     SERVER_FIELD_NUMBER: _builtins.int
     FEEDS_FIELD_NUMBER: _builtins.int
-    SERVERS_FIELD_NUMBER: _builtins.int
-    ALL_SERVERS_FIELD_NUMBER: _builtins.int
-    OTHERS_MISSING_FIELD_NUMBER: _builtins.int
     open_streams: _builtins.int
     """Streams of forecasts (StreamPredictions) that are open."""
     calls_in_flight: _builtins.int
     """Other calls in progress, this one included if it was in progress when the counts were summed."""
-    others_missing: _builtins.str
-    """Why servers of the ledger may be missing in servers and all_servers, for people: the ledger cannot be read, or a
-    report. Empty if none is missing.
-    """
     @_builtins.property
     def sampled_time(self) -> _timestamp_pb2.Timestamp:
-        """When the counts were summed. They have all that ended about two seconds before. A worker that was killed takes what
-        ended in its last second with it; counts never decrease.
-        """
+        """When the counts were summed. They have all that ended about two seconds before. Counts never decrease."""
 
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatsWindow]:
@@ -139,21 +130,11 @@ class GetServiceStatsResponse(_message.Message):
 
     @_builtins.property
     def server(self) -> Global___ServerInfo:
-        """The server that answered. Its workers are those whose counts are in the sums."""
+        """The server."""
 
     @_builtins.property
     def feeds(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeedStatus]:
         """Feeds that pollers reported within the last 15 minutes, by name. A poller reports to one of several servers."""
-
-    @_builtins.property
-    def servers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServerStats]:
-        """Servers of the ledger: the one that answered, then those that reported to the ledger within the last 30 s, by name.
-        A server reports every 10 s; one that ended is listed for up to 30 s more.
-        """
-
-    @_builtins.property
-    def all_servers(self) -> Global___CombinedStats:
-        """All these servers together."""
 
     def __init__(
         self,
@@ -166,128 +147,14 @@ class GetServiceStatsResponse(_message.Message):
         coverage: _abc.Iterable[Global___RollingCoverage] | None = ...,
         server: Global___ServerInfo | None = ...,
         feeds: _abc.Iterable[Global___FeedStatus] | None = ...,
-        servers: _abc.Iterable[Global___ServerStats] | None = ...,
-        all_servers: Global___CombinedStats | None = ...,
-        others_missing: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["all_servers", b"all_servers", "ledger_lag", b"ledger_lag", "sampled_time", b"sampled_time", "server", b"server"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger_lag", b"ledger_lag", "sampled_time", b"sampled_time", "server", b"server"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_servers", b"all_servers", "calls_in_flight", b"calls_in_flight", "coverage", b"coverage", "feeds", b"feeds", "ledger_lag", b"ledger_lag", "open_streams", b"open_streams", "others_missing", b"others_missing", "sampled_time", b"sampled_time", "server", b"server", "servers", b"servers", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_in_flight", b"calls_in_flight", "coverage", b"coverage", "feeds", b"feeds", "ledger_lag", b"ledger_lag", "open_streams", b"open_streams", "sampled_time", b"sampled_time", "server", b"server", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetServiceStatsResponse: _TypeAlias = GetServiceStatsResponse  # noqa: Y015
-
-@_typing.final
-class ServerStats(_message.Message):
-    """What one of several servers did, and how it is."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SERVER_FIELD_NUMBER: _builtins.int
-    SAMPLED_TIME_FIELD_NUMBER: _builtins.int
-    SAMPLED_SECONDS_AGO_FIELD_NUMBER: _builtins.int
-    WINDOWS_FIELD_NUMBER: _builtins.int
-    OPEN_STREAMS_FIELD_NUMBER: _builtins.int
-    CALLS_IN_FLIGHT_FIELD_NUMBER: _builtins.int
-    LEDGER_LAG_FIELD_NUMBER: _builtins.int
-    sampled_seconds_ago: _builtins.float
-    """Time since then, in seconds: about 1 for the server that answered, up to about 16 for others that are well, and up
-    to about 30 for one that ended. Its windows ended so long ago.
-    """
-    open_streams: _builtins.int
-    """As in GetServiceStatsResponse."""
-    calls_in_flight: _builtins.int
-    """Other calls in progress."""
-    @_builtins.property
-    def server(self) -> Global___ServerInfo:
-        """The server."""
-
-    @_builtins.property
-    def sampled_time(self) -> _timestamp_pb2.Timestamp:
-        """When its counts were summed, by its clock."""
-
-    @_builtins.property
-    def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatsWindow]:
-        """As in GetServiceStatsResponse."""
-
-    @_builtins.property
-    def ledger_lag(self) -> Global___LedgerLag:
-        """How far its workers are behind the ledger; absent if none has it open."""
-
-    def __init__(
-        self,
-        *,
-        server: Global___ServerInfo | None = ...,
-        sampled_time: _timestamp_pb2.Timestamp | None = ...,
-        sampled_seconds_ago: _builtins.float = ...,
-        windows: _abc.Iterable[Global___StatsWindow] | None = ...,
-        open_streams: _builtins.int = ...,
-        calls_in_flight: _builtins.int = ...,
-        ledger_lag: Global___LedgerLag | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger_lag", b"ledger_lag", "sampled_time", b"sampled_time", "server", b"server"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_in_flight", b"calls_in_flight", "ledger_lag", b"ledger_lag", "open_streams", b"open_streams", "sampled_seconds_ago", b"sampled_seconds_ago", "sampled_time", b"sampled_time", "server", b"server", "windows", b"windows"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ServerStats: _TypeAlias = ServerStats  # noqa: Y015
-
-@_typing.final
-class CombinedStats(_message.Message):
-    """What several servers did together."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SERVERS_FIELD_NUMBER: _builtins.int
-    OLDEST_SAMPLE_SECONDS_AGO_FIELD_NUMBER: _builtins.int
-    WINDOWS_FIELD_NUMBER: _builtins.int
-    OPEN_STREAMS_FIELD_NUMBER: _builtins.int
-    CALLS_IN_FLIGHT_FIELD_NUMBER: _builtins.int
-    LEDGER_LAG_FIELD_NUMBER: _builtins.int
-    FEEDS_FIELD_NUMBER: _builtins.int
-    servers: _builtins.int
-    """Number of servers."""
-    oldest_sample_seconds_ago: _builtins.float
-    """Of the oldest of their samples: time since it was taken, in seconds."""
-    open_streams: _builtins.int
-    """Streams of forecasts that are open."""
-    calls_in_flight: _builtins.int
-    """Other calls in progress."""
-    @_builtins.property
-    def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatsWindow]:
-        """Sums over the windows of the servers, which ended up to oldest_sample_seconds_ago ago; covered_seconds is that of
-        the server that covers most. Quantiles are those of the calls of all servers together, read from the sum of their
-        histograms. Unlike those of one server, counts since the start decrease when a server ends.
-        """
-
-    @_builtins.property
-    def ledger_lag(self) -> Global___LedgerLag:
-        """Of the worker that is behind most, and of all workers that cannot record forecasts."""
-
-    @_builtins.property
-    def feeds(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeedStatus]:
-        """The newest report about each feed, whichever server got it, by name; 8 at most."""
-
-    def __init__(
-        self,
-        *,
-        servers: _builtins.int = ...,
-        oldest_sample_seconds_ago: _builtins.float = ...,
-        windows: _abc.Iterable[Global___StatsWindow] | None = ...,
-        open_streams: _builtins.int = ...,
-        calls_in_flight: _builtins.int = ...,
-        ledger_lag: Global___LedgerLag | None = ...,
-        feeds: _abc.Iterable[Global___FeedStatus] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger_lag", b"ledger_lag"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_in_flight", b"calls_in_flight", "feeds", b"feeds", "ledger_lag", b"ledger_lag", "oldest_sample_seconds_ago", b"oldest_sample_seconds_ago", "open_streams", b"open_streams", "servers", b"servers", "windows", b"windows"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CombinedStats: _TypeAlias = CombinedStats  # noqa: Y015
 
 @_typing.final
 class StatsWindow(_message.Message):
@@ -674,6 +541,8 @@ class ServerInfo(_message.Message):
     CONFIGURED_WORKERS_FIELD_NUMBER: _builtins.int
     WORKERS_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    WORKER_DEATHS_FIELD_NUMBER: _builtins.int
+    WORKER_HANGS_FIELD_NUMBER: _builtins.int
     server_id: _builtins.str
     """Identifies a run of the server: 16 hexadecimal digits; another one after each start."""
     version: _builtins.str
@@ -684,14 +553,18 @@ class ServerInfo(_message.Message):
     """Workers that it was started with."""
     name: _builtins.str
     """Where it runs: name of its host and process id of its supervisor, for example server-0:7."""
+    worker_deaths: _builtins.int
+    """Workers that ended without being asked to, since the start."""
+    worker_hangs: _builtins.int
+    """Workers that were killed because a part made no progress, since the start."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it started."""
 
     @_builtins.property
     def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerInfo]:
-        """Workers that run, oldest first. More than configured_workers while one replaces another. If the supervisor is of a
-        release without statistics, or hangs: only the worker that answered, and all counts are its own.
+        """Workers that serve, in the order of their slots. More than configured_workers while one replaces another. If the
+        supervisor hangs, or cannot share statistics: only the worker that answered, and all counts are its own.
         """
 
     def __init__(
@@ -704,10 +577,12 @@ class ServerInfo(_message.Message):
         configured_workers: _builtins.int = ...,
         workers: _abc.Iterable[Global___WorkerInfo] | None = ...,
         name: _builtins.str = ...,
+        worker_deaths: _builtins.int = ...,
+        worker_hangs: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_workers", b"configured_workers", "name", b"name", "server_id", b"server_id", "start_time", b"start_time", "uptime_seconds", b"uptime_seconds", "version", b"version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_workers", b"configured_workers", "name", b"name", "server_id", b"server_id", "start_time", b"start_time", "uptime_seconds", b"uptime_seconds", "version", b"version", "worker_deaths", b"worker_deaths", "worker_hangs", b"worker_hangs", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -724,7 +599,8 @@ class WorkerInfo(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     GRPC_VERSION_FIELD_NUMBER: _builtins.int
     PYTHON_VERSION_FIELD_NUMBER: _builtins.int
-    CALLS_IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    CPU_SECONDS_FIELD_NUMBER: _builtins.int
+    RESIDENT_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, as in the metadata dejavu-worker of its responses."""
     version: _builtins.str
@@ -733,11 +609,13 @@ class WorkerInfo(_message.Message):
     """Versions of grpcio and of Python, for example 1.76.0 and 3.11.2."""
     python_version: _builtins.str
     """See grpc_version."""
-    calls_in_flight: _builtins.int
-    """Calls that it has in progress, streams included."""
+    cpu_seconds: _builtins.float
+    """CPU time since its start, in seconds."""
+    resident_bytes: _builtins.int
+    """Resident memory, in bytes."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When it started."""
+        """When it started to serve."""
 
     def __init__(
         self,
@@ -747,11 +625,12 @@ class WorkerInfo(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         grpc_version: _builtins.str = ...,
         python_version: _builtins.str = ...,
-        calls_in_flight: _builtins.int = ...,
+        cpu_seconds: _builtins.float = ...,
+        resident_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_in_flight", b"calls_in_flight", "grpc_version", b"grpc_version", "name", b"name", "python_version", b"python_version", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_seconds", b"cpu_seconds", "grpc_version", b"grpc_version", "name", b"name", "python_version", b"python_version", "resident_bytes", b"resident_bytes", "start_time", b"start_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -52,8 +52,7 @@ class OperationsServiceServicer(object):
     """
 
     def GetServiceStats(self, request, context):
-        """Returns what the server did in its last minutes and since its start, and how it is: over all its workers, and beside
-        it the same of the other servers that use its ledger, of each and of all together.
+        """Returns what the server did in its last minutes and since its start, and how it is, over all its workers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,9 +34,7 @@ class OperationsServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> OperationsServiceAsyncStub: ...
     GetServiceStats: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.GetServiceStatsRequest, _operations_service_pb2.GetServiceStatsResponse]
-    """Returns what the server did in its last minutes and since its start, and how it is: over all its workers, and beside
-    it the same of the other servers that use its ledger, of each and of all together.
-    """
+    """Returns what the server did in its last minutes and since its start, and how it is, over all its workers."""
     ReportFeed: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ReportFeedRequest, _operations_service_pb2.ReportFeedResponse]
     """Reports how old a poller's data of its feed is, for GetServiceStats. The newest report of a feed counts; safe to
     repeat. Nothing is recorded. Needs the scope record.
@@ -48,9 +46,7 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetServiceStats: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.GetServiceStatsRequest, _operations_service_pb2.GetServiceStatsResponse]  # type: ignore[assignment]
-    """Returns what the server did in its last minutes and since its start, and how it is: over all its workers, and beside
-    it the same of the other servers that use its ledger, of each and of all together.
-    """
+    """Returns what the server did in its last minutes and since its start, and how it is, over all its workers."""
     ReportFeed: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ReportFeedRequest, _operations_service_pb2.ReportFeedResponse]  # type: ignore[assignment]
     """Reports how old a poller's data of its feed is, for GetServiceStats. The newest report of a feed counts; safe to
     repeat. Nothing is recorded. Needs the scope record.
@@ -65,9 +61,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.GetServiceStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.GetServiceStatsResponse, _abc.Awaitable[_operations_service_pb2.GetServiceStatsResponse]]:
-        """Returns what the server did in its last minutes and since its start, and how it is: over all its workers, and beside
-        it the same of the other servers that use its ledger, of each and of all together.
-        """
+        """Returns what the server did in its last minutes and since its start, and how it is, over all its workers."""
 
     @_abc_1.abstractmethod
     def ReportFeed(

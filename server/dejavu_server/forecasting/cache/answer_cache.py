@@ -17,9 +17,11 @@ from typing import NamedTuple, Protocol
 from dejavu_common.clock import utc_now
 from dejavu_feed.game_day import day_bounds, game_day
 from dejavu_server.forecasting.cache.fingerprint import Validity
+from dejavu_server.forecasting.cache.generation import CacheGeneration
 from dejavu_server.forecasting.cache.memory import Answer, MemoryCache
+from dejavu_server.observability import statistics as stats
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.observability.shared_counts import CacheCount, SharedCounts
+from dejavu_server.observability.statistics import ServerStatistics
 
 
 class SharedCache(Protocol):
@@ -77,7 +79,9 @@ class AnswerCache:
     Args:
         memory: the answers in memory.
         metrics: counts hits, misses and the answers by model.
-        counts: what the workers of the server share: how often the cache was cleared, and their counts.
+        generation: generation of the cache of all workers of the server.
+        server: returns the statistics of the server.
+        workers: number of workers of the server.
         history: returns what names what the models have learned from outcomes.
         clock: returns the current time, aware and in UTC.
         shared: the cache that servers share; None without one.
@@ -87,24 +91,24 @@ class AnswerCache:
         self,
         memory: MemoryCache,
         metrics: Metrics,
-        counts: SharedCounts,
+        generation: CacheGeneration,
+        server: Callable[[], ServerStatistics],
         *,
         history: Callable[[], bytes],
         clock: Callable[[], datetime] = utc_now,
         shared: SharedCache | None = None,
+        workers: int = 1,
     ) -> None:
         self._memory = memory
-        self._counts = counts
+        self._generation = generation
+        self._server = server
+        self._workers = workers
         self._history = history
         self._clock = clock
         self._shared = shared
         # Cached: looking up the labels costs more than counting.
-        deferred = metrics.deferred
-        self._answered = cache(lambda model, horizon: deferred.sum(metrics.forecasts.labels(model, horizon)))
-        self._hits, self._misses, self._evictions = map(
-            deferred.sum, (metrics.cache_hits, metrics.cache_misses, metrics.cache_evictions)
-        )
-        self._entries, self._bytes = map(deferred.level, (metrics.cache_entries, metrics.cache_bytes))
+        self._answered = cache(lambda model, horizon: metrics.forecasts.labels(model, horizon, "what_if"))
+        self._metrics = metrics
         self._computations: dict[bytes, _Computation] = {}
         now = clock()
         self._validity = self._validity_at(now)
@@ -125,18 +129,22 @@ class AnswerCache:
         self._refresh(now)
         return self._memory.get(request, now) is not None
 
+    async def refresh(self) -> None:
+        """Drop all answers in memory if they are no longer good."""
+        self._refresh(self._clock())
+
     def statistics(self) -> CacheStatistics:
         """Returns the statistics of all workers of the server."""
-        self._refresh(self._clock())
-        counts, workers = self._counts, self._counts.workers()
+        server = self._server()
+        counts, states = server.since_start, server.states
         return CacheStatistics(
-            workers=workers,
-            entries=counts.total(CacheCount.ENTRIES),
-            bytes=counts.total(CacheCount.BYTES),
-            max_bytes=workers * self._memory.max_bytes,
-            hits=counts.total(CacheCount.HITS),
-            misses=counts.total(CacheCount.MISSES),
-            evictions=counts.total(CacheCount.EVICTIONS),
+            workers=self._workers,
+            entries=round(states.get(stats.CACHE_ENTRIES, 0)),
+            bytes=round(states.get(stats.CACHE_BYTES, 0)),
+            max_bytes=self._workers * self._memory.max_bytes,
+            hits=round(counts.get(stats.CACHE_HITS, 0)),
+            misses=round(counts.get(stats.CACHE_MISSES, 0)),
+            evictions=round(counts.get(stats.CACHE_EVICTIONS, 0)),
             shared_used=None if self._shared is None else self._shared.is_used,
         )
 
@@ -146,12 +154,12 @@ class AnswerCache:
         Raises:
             SharedCacheUnavailable: if the shared cache cannot be reached; the memory of the workers is cleared.
         """
-        entries = self._counts.total(CacheCount.ENTRIES)
+        entries = self.statistics().entries
         try:
             if self._shared is not None:
                 await self._shared.clear()
         finally:
-            self._counts.clear()
+            self._generation.advance()
             self._refresh(self._clock())
         return entries
 
@@ -195,8 +203,7 @@ class AnswerCache:
         self, request: bytes, owner: str, compute: Callable[[], Awaitable[Answer]], validity: Validity
     ) -> Answer:
         answer = await compute()
-        self._misses.inc()
-        self._counts.add(CacheCount.MISSES)
+        self._metrics.cache_misses.inc()
         self._keep(request, answer, owner, validity)
         return answer
 
@@ -207,8 +214,7 @@ class AnswerCache:
         before = self._memory.evictions
         self._memory.put(request, answer, owner)
         if (evicted := self._memory.evictions - before) > 0:
-            self._evictions.inc(evicted)
-            self._counts.add(CacheCount.EVICTIONS, evicted)
+            self._metrics.cache_evictions.inc(evicted)
         self._tell_size()
 
     def _refresh(self, now: datetime) -> Validity:
@@ -217,7 +223,7 @@ class AnswerCache:
         if (
             self._day_start <= now < self._day_end
             and self._history() == validity.history
-            and self._counts.generation == validity.cleared
+            and self._generation.value == validity.cleared
             and (shared is None or shared.token == validity.token)
         ):  # usual, and cheaper than to make another one: this is on the path of every hit
             return validity
@@ -230,15 +236,12 @@ class AnswerCache:
 
     def _validity_at(self, now: datetime) -> Validity:
         token = None if self._shared is None else self._shared.token
-        return Validity(self._history(), self._counts.generation, token, game_day(now))
+        return Validity(self._history(), self._generation.value, token, game_day(now))
 
     def _count_hit(self, answer: Answer) -> None:
-        self._hits.inc()
+        self._metrics.cache_hits.inc()
         self._answered(answer.model_version, answer.horizon).inc()
-        self._counts.add(CacheCount.HITS)
 
     def _tell_size(self) -> None:
-        self._counts.set(CacheCount.ENTRIES, len(self._memory))
-        self._counts.set(CacheCount.BYTES, self._memory.bytes)
-        self._entries.set(len(self._memory))
-        self._bytes.set(self._memory.bytes)
+        self._metrics.cache_entries.set(len(self._memory))
+        self._metrics.cache_bytes.set(self._memory.bytes)

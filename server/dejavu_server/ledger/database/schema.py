@@ -5,8 +5,8 @@
 canonical form of the entries, those of a shadow also from that of its forecast.
 Scores are not stored: they are computed from a forecast and the outcome that stands when they are read.
 `snapshots` caches the online state computed from the outcomes. `checkpoints` holds signed heads of the chain. `ledger`
-has one row that identifies the ledger. `leases`, `model_workers` and `server_reports` are no part of the record: they
-say which program does a piece of work, which models each worker has loaded, and what each server did lately.
+has one row that identifies the ledger. `leases` and `model_workers` are no part of the record: they say which program
+does a piece of work, and which models each worker has loaded.
 """
 
 from __future__ import annotations
@@ -196,12 +196,4 @@ model_workers = Table(
     Column("worker", Text, primary_key=True),
     Column("state", Text, nullable=False),  # JSON: what the worker has loaded, or failed to load
     Column("seen_us", BigInteger, nullable=False),  # when it last said so, by the database's clock
-)
-
-server_reports = Table(
-    "server_reports",
-    metadata,
-    Column("server", Text, primary_key=True),  # identifies a run of a server
-    Column("state", LargeBinary, nullable=False),  # what it did lately; see observability/other_servers.py
-    Column("seen_us", BigInteger, nullable=False),  # when it said so, by the database's clock
 )

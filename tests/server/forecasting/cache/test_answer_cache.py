@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,9 +12,10 @@ from tests.support.fakes.what_ifs import cached
 from dejavu_feed.game_day import day_bounds, game_day
 from dejavu_server.forecasting.cache.answer_cache import AnswerCache
 from dejavu_server.forecasting.cache.fingerprint import Validity
+from dejavu_server.forecasting.cache.generation import CacheGeneration
 from dejavu_server.forecasting.cache.memory import Answer, MemoryCache
 from dejavu_server.observability.metrics import Metrics
-from dejavu_server.observability.shared_counts import SharedCounts
+from dejavu_server.observability.statistics import Statistics
 
 
 class Computing:
@@ -27,10 +27,14 @@ class Computing:
         self.computed = 0
         self.may_end = asyncio.Event()
         self.may_end.set()
-        self.counts = SharedCounts()
         self.metrics = Metrics()
         self.cache = AnswerCache(
-            MemoryCache(2**20), self.metrics, self.counts, history=lambda: self.history, clock=self.clock
+            MemoryCache(2**20),
+            self.metrics,
+            CacheGeneration(),
+            Statistics(self.metrics.registry, "server", list).sample,
+            history=lambda: self.history,
+            clock=self.clock,
         )
 
     async def compute(self) -> Answer:
@@ -47,24 +51,20 @@ class Computing:
 
     def hits_and_misses(self) -> tuple[int, int]:
         statistics = self.cache.statistics()
-        self.metrics.deferred.flush()
-        assert self.metrics.cache_hits._value.get() == statistics.hits
-        assert self.metrics.cache_misses._value.get() == statistics.misses
         return statistics.hits, statistics.misses
 
 
 @pytest.fixture
-def computing() -> Iterator[Computing]:
-    made = Computing()
-    yield made
-    made.counts.close()
+def computing() -> Computing:
+    return Computing()
 
 
 async def test_an_equal_request_is_answered_without_being_computed_again(computing: Computing) -> None:
     assert [await computing.ask() for _ in range(3)] == [b"answer 1"] * 3
     assert await computing.ask(b"another") == b"answer 2"
     assert computing.hits_and_misses() == (2, 2)
-    assert computing.metrics.forecasts.labels("model", "halftime")._value.get() == 2
+    labels = {"model": "model", "horizon": "halftime", "kind": "what_if"}
+    assert computing.metrics.registry.get_sample_value("dejavu_forecasts_total", labels) == 2
 
 
 async def test_nothing_of_before_is_returned_once_an_outcome_was_learned_or_a_day_began_or_it_was_cleared(
@@ -144,17 +144,25 @@ class OldAnswers:
 
 
 async def test_calls_that_wait_do_not_get_an_old_answer_of_a_shared_cache() -> None:
-    clock, counts = SteppedClock(), SharedCounts()
+    clock, metrics = SteppedClock(), Metrics()
     old = cached(b"old", generated=clock() - timedelta(days=1))
     memory = MemoryCache(2**20)
-    cache = AnswerCache(memory, Metrics(), counts, history=lambda: b"", clock=clock, shared=OldAnswers(old))
+    statistics = Statistics(metrics.registry, "server", list)
+    cache = AnswerCache(
+        memory,
+        metrics,
+        CacheGeneration(),
+        statistics.sample,
+        history=lambda: b"",
+        clock=clock,
+        shared=OldAnswers(old),
+    )
 
     async def refuse() -> Answer:
         raise ValueError("refused")
 
     asking = [cache.answer(b"request", "caller", refuse) for _ in range(3)]
     assert [type(each) for each in await asyncio.gather(*asking, return_exceptions=True)] == [ValueError] * 3
-    counts.close()
 
 
 async def test_a_call_after_an_outcome_does_not_wait_for_one_from_before(computing: Computing) -> None:

@@ -25,7 +25,6 @@ from dejavu_server.ledger import (
     OutcomeAlreadyRecorded,
     leases,
     model_workers,
-    server_reports,
 )
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend, Connection
@@ -291,15 +290,6 @@ class BackendConformance:
         [live] = await ledger.read(model_workers.live)
         assert (live.server, live.worker, live.state) == ("a", "1", '{"loaded":[]}')
         assert live.age < model_workers.REPORT_COUNTS
-        await ledger.close()
-
-    async def test_servers_report_what_they_did_until_they_are_not_heard_of(self, backend: Backend) -> None:
-        ledger = await Ledger.open_backend(backend)
-        assert await ledger.write(partial(server_reports.report, server="a", state=b"\x00\xff"))
-        assert await ledger.write(partial(server_reports.report, server="a", state=b"of another worker"))
-        [live] = await ledger.read(server_reports.live)
-        assert (live.server, live.state) == ("a", b"\x00\xff")
-        assert live.age < server_reports.REPORT_COUNTS
         await ledger.close()
 
     async def test_a_lease_has_one_holder_by_the_clock_of_the_database(self, backend: Backend) -> None:

@@ -6,7 +6,7 @@ import { percent, span } from "./format";
 
 const said = strings.system.stats;
 /** Length of the window whose calls are shown, in seconds. */
-export const WINDOW_SECONDS = 300;
+const WINDOW_SECONDS = 300;
 
 type Rows = [string, ...string[]][];
 
@@ -23,46 +23,13 @@ function quantiles(latency: LatencyStatsJson | undefined): string[] {
   return (latency?.quantiles ?? []).map((each) => (each.upperSeconds === undefined ? ">" : "") + milliseconds(num(each.seconds)));
 }
 
-/** Number of servers whose counts are shown together: those of the ledger, as far as they are known. */
-export function servers(stats: GetServiceStatsResponseJson): number {
-  return stats.servers?.length ?? 1;
-}
-
-/** Windows of all servers; of an older server, its own. */
-function windows(stats: GetServiceStatsResponseJson): StatsWindowJson[] | undefined {
-  return (stats.allServers ?? stats).windows;
-}
-
 function ofLength(all: StatsWindowJson[] | undefined, seconds: number): StatsWindowJson | undefined {
   return all?.find((each) => (each.lengthSeconds ?? 0) === seconds);
 }
 
-function forecastsIn(window: StatsWindowJson | undefined): number {
-  return (window?.predictions ?? []).reduce((sum, each) => sum + num(each.whatIfs) + num(each.recorded) + num(each.alreadyRecorded), 0);
-}
-
-/** The servers of a ledger: name, running for, workers, open streams, entries behind, forecasts and failed calls of the window, age of these figures. */
-export function serverRows(stats: GetServiceStatsResponseJson): Rows {
-  return (stats.servers ?? []).map((each) => {
-    const { server } = each;
-    const window = ofLength(each.windows, WINDOW_SECONDS);
-    const failed = (window?.methods ?? []).flatMap((method) => method.errors ?? []).reduce((sum, error) => sum + num(error.calls), 0);
-    return [
-      server?.name ?? "",
-      age(server?.uptimeSeconds),
-      said.of(server?.workers?.length ?? 0, num(server?.configuredWorkers)),
-      `${num(each.openStreams)}`,
-      `${num(each.ledgerLag?.entries)}`,
-      forecastsIn(window).toLocaleString(),
-      failed.toLocaleString(),
-      age(each.sampledSecondsAgo),
-    ];
-  });
-}
-
 /** Calls of the window by method: name, calls a minute, failed ones with their codes, p50, p95 and p99 in milliseconds. */
 export function methodRows(stats: GetServiceStatsResponseJson): Rows {
-  const window = ofLength(windows(stats), WINDOW_SECONDS);
+  const window = ofLength(stats.windows, WINDOW_SECONDS);
   const minutes = num(window?.coveredSeconds) / 60 || 1;
   return (window?.methods ?? []).map((method) => [
     (method.method ?? "").replace(/.*\//, ""),
@@ -72,18 +39,14 @@ export function methodRows(stats: GetServiceStatsResponseJson): Rows {
   ]);
 }
 
-/** What the server is, and what it and the other servers of its ledger did, by name. */
+/** What the server is and did, by name. */
 export function stateRows(stats: GetServiceStatsResponseJson): Rows {
-  const { server } = stats;
-  const { ledgerLag: lag, openStreams, feeds } = stats.allServers ?? stats;
-  const start = ofLength(windows(stats), 0);
-  const forecasts = forecastsIn(start);
-  const own: Rows = [
+  const { server, ledgerLag: lag, openStreams, feeds } = stats;
+  const start = ofLength(stats.windows, 0);
+  const forecasts = (start?.predictions ?? []).reduce((sum, each) => sum + num(each.whatIfs) + num(each.recorded) + num(each.alreadyRecorded), 0);
+  const rows: Rows = [
     [said.workers, said.of(server?.workers?.length ?? 0, num(server?.configuredWorkers))],
     [said.uptime, age(server?.uptimeSeconds)],
-  ];
-  const rows: Rows = [
-    ...(servers(stats) > 1 ? [] : own), // several servers have a table of their own
     [said.forecasts, forecasts.toLocaleString()],
     [said.streams, `${num(openStreams)}`],
     [said.lag, said.behind(num(lag?.entries), age(lag?.seconds), num(lag?.outcomes))],

@@ -6,7 +6,7 @@ import { Table } from "../components/Figure";
 import { Heading, Pending } from "../components/Frame";
 import { exact, span } from "../model/format";
 import { hasStore } from "../model/models";
-import { methodRows, serverRows, servers, stateRows } from "../model/stats";
+import { methodRows, stateRows } from "../model/stats";
 import { tonight } from "../state/board";
 import { now, offset } from "../state/clock";
 import { connection, status } from "../state/live";
@@ -102,12 +102,6 @@ function Stats() {
       <Show when={stats.value()} fallback={<Pending error={stats.error()} retry={() => void stats.reload()} />}>
         {(ready) => (
           <>
-            <Show when={ready().othersMissing}>{(reason) => <p class="warning">{said.stats.missing(reason())}</p>}</Show>
-            <Show when={servers(ready()) > 1}>
-              <h3>{said.stats.servers(servers(ready()))}</h3>
-              <Table data={{ columns: said.stats.serverColumns, rows: serverRows(ready()) }} caption={said.stats.servers(servers(ready()))} />
-              <h3>{said.stats.together}</h3>
-            </Show>
             <Table data={{ columns: said.columns, rows: stateRows(ready()) }} caption={said.stats.title} />
             <h3>{said.stats.calls}</h3>
             <Table data={{ columns: said.stats.columns, rows: methodRows(ready()) }} caption={said.stats.calls} />

@@ -65,13 +65,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("server", "worker", name="pk_model_workers"),
     )
     op.create_table(
-        "server_reports",
-        sa.Column("server", sa.Text, nullable=False),
-        sa.Column("state", sa.LargeBinary, nullable=False),
-        sa.Column("seen_us", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("server", name="pk_server_reports"),
-    )
-    op.create_table(
         "snapshots",
         sa.Column("part", _TEXT, nullable=False),
         sa.Column("sequence", _SEQUENCE, autoincrement=False, nullable=False),

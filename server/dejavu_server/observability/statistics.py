@@ -1,0 +1,314 @@
+"""Statistics of a server: sums of the metrics of its workers, now and over the last minutes.
+
+The source is the merged registry of the supervisor, the same that /metrics serves. The supervisor samples it and writes
+the statistics to a file of the server's folder, from which every worker answers. Imports no gRPC.
+Decision: docs/decisions/0045-service-statistics.md.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dejavu_common.files import atomic_replace
+from dejavu_common.processes import cpu_seconds, resident_mebibytes
+from dejavu_server.observability.failure_log import FailureLog
+
+SAMPLE_SECONDS: Final = 1.0
+"""Interval at which statistics are sampled."""
+
+STALE_SECONDS: Final = 15.0
+"""Age from which the statistics of a supervisor are not used: it hangs, or cannot write."""
+
+WINDOW_SECONDS: Final = (60, 300, 900)
+"""Lengths of the windows, in seconds."""
+
+MARK_SECONDS: Final = 5.0
+"""Interval at which counts are kept: a window is up to this much longer than its length."""
+
+CALLS: Final = "dejavu_calls_total"
+SECONDS: Final = "dejavu_call_seconds_bucket"
+SECONDS_SUM: Final = "dejavu_call_seconds_sum"
+FORECASTS: Final = "dejavu_forecasts_total"
+RECORDED: Final = "dejavu_forecasts_recorded_total"
+CACHE_HITS: Final = "dejavu_cache_hits_total"
+CACHE_MISSES: Final = "dejavu_cache_misses_total"
+CACHE_EVICTIONS: Final = "dejavu_cache_evictions_total"
+CACHE_ENTRIES: Final = "dejavu_cache_entries"
+CACHE_BYTES: Final = "dejavu_cache_bytes"
+IN_FLIGHT: Final = "dejavu_calls_in_flight"
+WITHOUT_LEDGER: Final = "dejavu_workers_without_ledger"
+STREAM_LAG: Final = "dejavu_stream_lag_entries"
+STREAM_LAG_SECONDS: Final = "dejavu_stream_lag_seconds"
+LEARNER_LAG: Final = "dejavu_learner_lag_outcomes"
+COVERAGE: Final = "dejavu_coverage_ratio"
+NOMINAL_COVERAGE: Final = "dejavu_coverage_nominal_ratio"
+COVERAGE_GAMES: Final = "dejavu_coverage_games"
+COVERAGE_FORECASTS: Final = "dejavu_coverage_forecasts"
+FEED_REPORTED: Final = "dejavu_feed_reported_timestamp_seconds"
+FEED_READ: Final = "dejavu_feed_read_timestamp_seconds"
+FEED_DATA: Final = "dejavu_feed_data_timestamp_seconds"
+FEED_GAMES: Final = "dejavu_feed_live_games"
+DEATHS: Final = "dejavu_worker_deaths_total"
+HANGS: Final = "dejavu_worker_hangs_total"
+
+_COUNTS: Final[Mapping[str, tuple[str, ...]]] = {
+    CALLS: ("method", "code"),
+    SECONDS: ("method", "le"),
+    SECONDS_SUM: ("method",),
+    FORECASTS: ("kind", "horizon"),
+    RECORDED: ("outcome", "horizon"),
+    CACHE_HITS: (),
+    CACHE_MISSES: (),
+    CACHE_EVICTIONS: (),
+}
+"""Samples that only grow, and the labels by which they are summed."""
+
+_STATES: Final[Mapping[str, tuple[str, ...]]] = {
+    IN_FLIGHT: ("method",),
+    WITHOUT_LEDGER: (),
+    CACHE_ENTRIES: (),
+    CACHE_BYTES: (),
+    STREAM_LAG: (),
+    STREAM_LAG_SECONDS: (),
+    LEARNER_LAG: (),
+    COVERAGE: ("model", "horizon"),
+    NOMINAL_COVERAGE: ("model", "horizon"),
+    COVERAGE_GAMES: ("model", "horizon"),
+    COVERAGE_FORECASTS: ("model", "horizon"),
+    FEED_REPORTED: ("feed",),
+    FEED_READ: ("feed",),
+    FEED_DATA: ("feed",),
+    FEED_GAMES: ("feed",),
+    DEATHS: (),
+    HANGS: (),
+}
+"""Other samples, and their labels."""
+
+_FILE: Final = "statistics.json"
+_SEPARATOR: Final = "|"
+_MEBIBYTE: Final = 1024 * 1024
+
+Values = Mapping[str, float]
+
+_log = structlog.get_logger(__name__)
+
+
+def key(sample: str, *labels: str) -> str:
+    """Return the name under which the samples with these labels are summed."""
+    return _SEPARATOR.join((sample, *labels))
+
+
+def by_labels(values: Values, sample: str) -> dict[tuple[str, ...], float]:
+    """Return the values of a sample by its labels."""
+    split = ((name.split(_SEPARATOR), value) for name, value in values.items())
+    return {tuple(labels): value for (name, *labels), value in split if name == sample}
+
+
+class CountedWindow(BaseModel):
+    """Counts of a period.
+
+    Attributes:
+        length: nominal length, in seconds; 0: since the start of the server.
+        seconds: actual length, in seconds.
+        counts: growth by `key`; counts that did not grow are left out.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    length: int
+    seconds: float
+    counts: dict[str, float]
+
+
+class WorkerStatistics(BaseModel):
+    """A worker that serves.
+
+    Attributes:
+        name: its name.
+        started: when it started to serve, in seconds since 1970.
+        versions: of the packages dejavu-forecast and grpcio and of Python, by name.
+        cpu_seconds: CPU time of its process, in seconds.
+        resident_bytes: resident memory of its process, in bytes.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    started: float
+    versions: dict[str, str]
+    cpu_seconds: float = 0.0
+    resident_bytes: int = 0
+
+    @classmethod
+    def of(cls, name: str, pid: int, started: float, versions: Mapping[str, str]) -> WorkerStatistics:
+        """Return the statistics of a worker's process; without CPU time and memory if it has just ended."""
+        used = 0.0
+        with suppress(OSError):
+            used = cpu_seconds(pid)
+        resident = round(resident_mebibytes(pid) * _MEBIBYTE)
+        return cls(name=name, started=started, versions=dict(versions), cpu_seconds=used, resident_bytes=resident)
+
+
+class ServerStatistics(BaseModel):
+    """Statistics of all workers of a server.
+
+    Attributes:
+        server: identifies the run of the server.
+        started: when the server started, in seconds since 1970.
+        sampled: when the metrics were read, in seconds since 1970.
+        monotonic: the same, in seconds of the machine's monotonic clock.
+        windows: by length as in WINDOW_SECONDS, then since the start.
+        states: values of the gauges by `key`.
+        workers: those that serve.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    server: str
+    started: float
+    sampled: float
+    monotonic: float
+    windows: list[CountedWindow]
+    states: dict[str, float]
+    workers: list[WorkerStatistics]
+
+    @property
+    def since_start(self) -> Values:
+        """Counts since the start of the server, by `key`."""
+        return self.windows[-1].counts
+
+
+class Statistics:
+    """Samples metrics, and remembers enough of the counts for the windows.
+
+    Args:
+        registry: has the metrics.
+        server: identifies the run of the server.
+        workers: returns the workers that serve.
+        clock: returns the time, in seconds of a clock that does not go back.
+        wall_clock: returns the time, in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        server: str,
+        workers: Callable[[], Iterable[WorkerStatistics]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._registry = registry
+        self._server = server
+        self._workers = workers
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._started = wall_clock()
+        self._began = clock()
+        self._marks = deque[tuple[float, Values]]([(self._began, {})])
+
+    def sample(self) -> ServerStatistics:
+        """Return the statistics as of now."""
+        counts, states = self._read()
+        now = self._clock()
+        windows = [self._window(length, now, counts) for length in WINDOW_SECONDS]
+        windows.append(CountedWindow(length=0, seconds=now - self._began, counts=counts))
+        self._mark(now, counts)
+        return ServerStatistics(
+            server=self._server,
+            started=self._started,
+            sampled=self._wall_clock(),
+            monotonic=now,
+            windows=windows,
+            states=states,
+            workers=list(self._workers()),
+        )
+
+    def _read(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Return sums of counts and states by `key`, without values that are 0 or no number."""
+        counts: defaultdict[str, float] = defaultdict(float)
+        states: defaultdict[str, float] = defaultdict(float)
+        for family in self._registry.collect():
+            for sample in family.samples:
+                for kept, into in ((_COUNTS, counts), (_STATES, states)):
+                    labels = kept.get(sample.name)
+                    if labels is not None and sample.value and not math.isnan(sample.value):
+                        into[key(sample.name, *(sample.labels[label] for label in labels))] += sample.value
+        return dict(counts), dict(states)
+
+    def _window(self, length: int, now: float, counts: Values) -> CountedWindow:
+        """Return the growth since the newest mark that is at least so old, or else since the oldest one."""
+        since, before = next(
+            ((at, marked) for at, marked in reversed(self._marks) if now - at >= length), self._marks[0]
+        )
+        grown = {name: value - before.get(name, 0.0) for name, value in counts.items() if value != before.get(name)}
+        return CountedWindow(length=length, seconds=now - since, counts=grown)
+
+    def _mark(self, now: float, counts: Values) -> None:
+        if now - self._marks[-1][0] < MARK_SECONDS:
+            return
+        newest = self._marks[-1][1]
+        self._marks.append((now, newest if newest == counts else counts))
+        while len(self._marks) > 1 and now - self._marks[1][0] >= WINDOW_SECONDS[-1]:
+            self._marks.popleft()
+
+
+class StatisticsWriter:
+    """Writes the statistics of a server for its workers.
+
+    Args:
+        folder: folder of the server.
+        statistics: samples the merged metrics.
+    """
+
+    def __init__(self, folder: Path, statistics: Statistics) -> None:
+        self._path = folder / _FILE
+        self._statistics = statistics
+        self._failures = FailureLog(_log, failed="statistics_not_written", recovered="statistics_written")
+
+    async def write(self) -> None:
+        """Sample and write; a failure is logged, and the next call tries again."""
+        text = self._statistics.sample().model_dump_json()
+        try:
+            with atomic_replace(self._path, temporary=self._path.with_suffix(".new")) as new:
+                new.write_text(text)
+            self._failures.succeeded()
+        except OSError as error:
+            self._failures.failed(error, traceback=False, effect="the statistics of the server are those of one worker")
+
+
+class StatisticsReader:
+    """Reads what a `StatisticsWriter` of another process writes.
+
+    Args:
+        folder: folder of the server.
+        clock: returns the time, in seconds of the machine's monotonic clock.
+    """
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = folder / _FILE
+        self._clock = clock
+        self._version: tuple[int, int] | None = None
+        self._read: ServerStatistics | None = None
+
+    def read(self) -> ServerStatistics | None:
+        """Return the newest statistics, the same object until they are replaced; None without any that are current."""
+        with suppress(OSError, ValidationError):
+            status = self._path.stat()
+            version = status.st_ino, status.st_mtime_ns
+            if version != self._version:
+                self._read = ServerStatistics.model_validate_json(self._path.read_bytes())
+                self._version = version
+        if self._read is None or not 0 <= self._clock() - self._read.monotonic < STALE_SECONDS:
+            return None
+        return self._read

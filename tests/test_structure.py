@@ -1,4 +1,4 @@
-"""Where things stand: sizes of files and folders, one meaning a name, and the import paths that documents show.
+"""Where things stand: layers, one meaning a name, and the import paths that documents show.
 
 Who may import whom is held by import-linter: the contracts are in pyproject.toml, `make check` runs them.
 """
@@ -36,16 +36,6 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted
 def tree(file: Path) -> ast.Module:
     """The syntax tree of a file."""
     return ast.parse(file.read_text())
-
-
-def test_no_file_is_longer_than_one_idea() -> None:
-    assert not {str(file.relative_to(ROOT)): n for file in SOURCES if (n := len(file.read_text().splitlines())) > 400}
-
-
-def test_no_folder_is_too_full_or_nearly_empty() -> None:
-    folders = Counter(file.parent.relative_to(ROOT) for file in SOURCES)
-    apart = {"migrations", "dejavu_launcher"}  # of one module, which loads no other package of ours at first
-    assert not {str(path): n for path, n in folders.items() if not 3 <= n <= 16 and not apart & {*path.parts}}
 
 
 def test_the_layers_that_the_document_shows_are_those_that_are_held() -> None:

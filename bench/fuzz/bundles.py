@@ -38,7 +38,7 @@ from dejavu_models.registry import contents as contents_module
 from dejavu_models.registry.bundle import MANIFEST, check_answers, parse_manifest, read_manifest
 from dejavu_models.registry.contents import load_contents
 from dejavu_models.registry.registry import default_bundle
-from dejavu_server.api.wire.format import LEN, VARINT, fields
+from dejavu_server.api.decoding import LEN, VARINT, fields
 
 INDEX: Final = "index"
 MAX_MEMORY: Final = 4 * 1024**3

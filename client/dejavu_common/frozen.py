@@ -2,7 +2,7 @@
 
 A frozen dataclass forbids assignment, so the constructor that `dataclasses` gives it writes each field by a call of
 `object.__setattr__`, which takes most of its time. This one assigns the fields while the object is still of a class
-with the same slots that does not forbid it. Decision: docs/decisions/0073-named-calls.md.
+with the same slots that does not forbid it. Decision: docs/decisions/0067-speed-of-calls.md.
 """
 
 from __future__ import annotations

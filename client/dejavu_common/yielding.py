@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-SECONDS: Final = 0.0005
+SECONDS: Final = 0.0007
 """How long to work before giving way, in seconds: a call that comes meanwhile waits for as long some times over."""
 
 TURNS: Final = 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
@@ -50,6 +51,21 @@ class ColumnsQuery:
         faults.read(self._check_margins, None)
         faults.read(self._check_options, None)
         faults.raise_first()
+
+    @classmethod
+    def of(cls, queries: Sequence[ForecastQuery]) -> ColumnsQuery:
+        """Return the request for several games with the same options: horizon, alpha and levels."""
+        first, patterns = queries[0], [query.pattern.differentials for query in queries]
+        margins = [math.nan if query.pregame_margin is None else query.pregame_margin for query in queries]
+        return cls(
+            np.array(list(chain.from_iterable(patterns))),
+            np.array(list(map(len, patterns))),
+            first.horizon,
+            first.alpha,
+            np.array(margins),
+            first.quantile_levels,
+            checked=True,
+        )
 
     def __len__(self) -> int:
         return len(self.minutes)

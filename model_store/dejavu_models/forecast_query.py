@@ -146,17 +146,13 @@ class ForecastQuery:
     total_market: TotalMarket | None = None
 
     def __post_init__(self) -> None:
-        check_slots(self.pattern.minutes, self.horizon)
+        check_slots(len(self.pattern.differentials), self.horizon)
         check_level_count(len(self.quantile_levels))
         faults = FieldErrors()
         if not 0.0 < self.alpha < 1.0:
             faults.add(InvalidAlpha(f"{self.alpha}", "a number strictly between 0 and 1"))
-        if self.home_team and self.home_team not in TEAMS:
-            faults.add(InvalidTeam(quoted(self.home_team), "an NBA code such as BOS", field="home_team"))
-        if self.away_team and self.away_team not in TEAMS:
-            faults.add(InvalidTeam(quoted(self.away_team), "an NBA code such as BOS", field="away_team"))
-        if self.home_team and self.home_team == self.away_team:
-            faults.add(InvalidTeam(self.away_team, "another team than home_team", field="away_team"))
+        if self.home_team or self.away_team:
+            _add_team_faults(self, faults)
         margin = self.pregame_margin
         if margin is not None and not are_differentials((margin,)):
             faults.add(InvalidMargin(f"{margin}", f"a finite number within ±{MAX_DIFFERENTIAL:g}"))
@@ -169,6 +165,29 @@ class ForecastQuery:
             faults.add(InvalidGameDate(f"{self.game_date}", f"a date from {FIRST_DAY} to {LAST_DAY}"))
         _add_score_faults(self, faults)
         faults.raise_first()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it asks for the forecast of a pattern and a margin, and for nothing else."""
+        return not (
+            self.home_team
+            or self.away_team
+            or self.explain
+            or self.record
+            or self.total_points is not None
+            or self.last_score is not None
+            or self.market is not None
+            or self.total_market is not None
+        )
+
+
+def _add_team_faults(query: ForecastQuery, faults: FieldErrors) -> None:
+    for name in ("home_team", "away_team"):
+        code = getattr(query, name)
+        if code and code not in TEAMS:
+            faults.add(InvalidTeam(quoted(code), "an NBA code such as BOS", field=name))
+    if query.home_team and query.home_team == query.away_team:
+        faults.add(InvalidTeam(query.away_team, "another team than home_team", field="away_team"))
 
 
 def _add_score_faults(query: ForecastQuery, faults: FieldErrors) -> None:

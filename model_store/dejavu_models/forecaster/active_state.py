@@ -17,10 +17,10 @@ from dejavu_models.ratings import (
 )
 from dejavu_models.totals.by_date import TotalsByDate
 from dejavu_models.totals.totals import Totals
-from dejavu_models.types import ExpectedMarginTerms, Horizon, MarginSource, TeamKnowledge, WarningReason
+from dejavu_models.types import AdaptationMode, ExpectedMarginTerms, Horizon, MarginSource, TeamKnowledge, WarningReason
 from dejavu_models.uncertainty.adaptive import quarter_of
-from dejavu_models.uncertainty.calibration import Situation
-from dejavu_models.uncertainty.issued import IntervalAdapter, IssuedScores, adapters, issued_scores
+from dejavu_models.uncertainty.issued import AdaptedScores, IntervalAdapter, adapted_scores, adapters
+from dejavu_models.uncertainty.score_map import ScoreMap
 
 
 class ActiveState:
@@ -58,10 +58,23 @@ class ActiveState:
         """Returns which teams of a query were not seen after a date, because of a gap."""
         return tuple(code for code in (query.home_team, query.away_team) if self.unseen.get(code) == end)
 
-    def scores(self, situation: Situation, alpha: float, levels: tuple[float, ...]) -> IssuedScores:
-        """Returns where the numbers of forecasts in a situation are taken."""
-        adapter = self.adapters.get((situation.horizon, quarter_of(situation.minute)))
-        return issued_scores(self.mode, adapter, alpha, levels)
+    def adapter(self, horizon: Horizon, minute: int) -> IntervalAdapter | None:
+        """Return the adapter of forecasts to a horizon at a minute; None before any game settled."""
+        return self.adapters.get((horizon, quarter_of(minute))) if self.adapters else None
+
+    def scores(
+        self, horizon: Horizon, minute: int, alpha: float, levels: tuple[float, ...]
+    ) -> tuple[ScoreMap | None, AdaptedScores]:
+        """Return the score map in force, None without adaptation, and where interval and quantiles are taken."""
+        adapter = self.adapter(horizon, minute)
+        scores = adapter.map if adapter is not None and self.mode is AdaptationMode.ON else None
+        return scores, adapted_scores(scores, alpha, levels)
+
+    def other_scores(self, horizon: Horizon, minute: int, alpha: float) -> AdaptedScores:
+        """Return where the interval is taken that is not issued: as calibrated, or as adapted in the shadow."""
+        adapter = self.adapter(horizon, minute)
+        scores = adapter.map if adapter is not None and self.mode is not AdaptationMode.ON else None
+        return adapted_scores(scores, alpha, ())
 
     @staticmethod
     def asks_for_ratings(query: ForecastQuery) -> bool:
@@ -88,8 +101,9 @@ class ActiveState:
 
         A given margin says nothing of the total.
         """
-        is_asked = query.pregame_margin is None or query.total_points is not None
-        if not (is_asked and query.home_team and query.away_team):
+        if not (query.home_team and query.away_team) or not (
+            query.pregame_margin is None or query.total_points is not None
+        ):
             return ()
         uncertainty, known = self._uncertainty(query), []
         for code, deviation in zip((query.home_team, query.away_team), uncertainty.deviations, strict=True):

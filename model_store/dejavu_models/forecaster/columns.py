@@ -1,70 +1,168 @@
-"""Forecasts of many games as columns, by the compiled models: no object for a game."""
+"""Forecasts of many games in one pass of the compiled models: no object for a game until its forecast is made."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from dejavu_models.arrays import Floats
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.forecaster.active_state import ActiveState
 from dejavu_models.point.compiled import CompiledModels
-from dejavu_models.types import HORIZONS, Forecast, MarginSource
+from dejavu_models.types import (
+    HORIZONS,
+    Adaptation,
+    AdaptationMode,
+    Forecast,
+    Horizon,
+    Interval,
+    MarginSource,
+    Quantile,
+    WarningReason,
+)
 from dejavu_models.uncertainty.calibration import Situation
-from dejavu_models.uncertainty.issued import adapted_probability
+from dejavu_models.uncertainty.issued import AdaptedScores, adapted_probability
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
 
-def compiled_columns(
-    models: CompiledModels,
-    calibration: LatticeCalibration,
-    state: ActiveState,
-    query: ColumnsQuery,
-    version: str,
-) -> ColumnsForecast:
-    """Forecasts games in one pass for each minute at which patterns end.
+@dataclass(frozen=True, slots=True)
+class GameNumbers:
+    """Numbers of the forecasts of n games, equal to those of each game alone.
+
+    Attributes:
+        points: (n,), point forecasts, in points.
+        home: (n,), P(the home team leads).
+        ends: (n, 2), ends of the intervals, in points.
+        other_ends: (n, 2), ends of the intervals that are not issued, static or adapted; equal to `ends` where no
+            outcome has adapted any.
+        quantiles: (n, levels), in points.
+    """
+
+    points: Floats
+    home: Floats
+    ends: Floats
+    other_ends: Floats
+    quantiles: Floats
+
+
+def game_numbers(
+    models: CompiledModels, calibration: LatticeCalibration, state: ActiveState, query: ColumnsQuery
+) -> GameNumbers:
+    """Forecast games in one pass for each minute at which patterns end.
 
     Args:
         models: the point models.
         calibration: the distributions around them.
         state: online state.
-        query: the request.
-        version: version of the model.
+        query: the games and their options.
     """
-    offsets, margins = query.offsets, query.margins
+    offsets, margins, levels = query.offsets, query.margins, query.quantile_levels
     leads = query.patterns[offsets[1:] - 1]
     points = models.points(query.patterns, offsets, margins)[:, HORIZONS.index(query.horizon)]
     home, known = np.empty(len(query)), ~np.isnan(margins)
     given = np.where(known, margins, 0.0)
-    ends, quantiles = np.empty((len(query), 2)), np.empty((len(query), len(query.quantile_levels)))
+    values = np.empty((len(query), 4 + len(levels)))
     for minute in np.unique(query.minutes).tolist():
+        scores, grid = state.scores(query.horizon, minute, query.alpha, levels)
+        other = state.other_scores(query.horizon, minute, query.alpha)
+        at = AdaptedScores(other.scores + grid.scores, other.levels + grid.levels)
         for source in (MarginSource.UNKNOWN, MarginSource.KNOWN):
             rows = np.flatnonzero((query.minutes == minute) & (known == (source is MarginSource.KNOWN)))
             if not len(rows):
                 continue
             situation = Situation(query.horizon, minute, source)
-            scores, grid, _ = state.scores(situation, query.alpha, query.quantile_levels)
-            games = (points[rows], leads[rows], given[rows])
-            home[rows], values = calibration.columns(situation, *games, grid)
-            ends[rows], quantiles[rows] = values[:, :2], values[:, 2:]
+            home[rows], values[rows] = calibration.columns(situation, points[rows], leads[rows], given[rows], at)
             if scores is not None:
                 home[rows] = [adapted_probability(scores, each) for each in home[rows].tolist()]
     # As whole as the numbers around the points; see `distribution.around_point`.
-    np.minimum(ends[:, 0], np.floor(points), out=ends[:, 0])
-    np.maximum(ends[:, 1], np.ceil(points), out=ends[:, 1])
+    for lower in (0, 2):
+        np.minimum(values[:, lower], np.floor(points), out=values[:, lower])
+        np.maximum(values[:, lower + 1], np.ceil(points), out=values[:, lower + 1])
+    return GameNumbers(points, home, values[:, 2:4], values[:, :2], values[:, 4:])
+
+
+def compiled_columns(
+    models: CompiledModels, calibration: LatticeCalibration, state: ActiveState, query: ColumnsQuery, version: str
+) -> ColumnsForecast:
+    """Forecast games as columns; see `game_numbers`."""
+    numbers = game_numbers(models, calibration, state, query)
     return ColumnsForecast(
         model_version=version,
         calibration_sequence=state.sequence,
-        points=points,
-        lower=ends[:, 0],
-        upper=ends[:, 1],
-        home_lead_probabilities=home,
-        quantiles=quantiles,
+        points=numbers.points,
+        lower=numbers.ends[:, 0],
+        upper=numbers.ends[:, 1],
+        home_lead_probabilities=numbers.home,
+        quantiles=numbers.quantiles,
     )
 
 
+def forecasts_of(
+    numbers: GameNumbers,
+    state: ActiveState,
+    query: ColumnsQuery,
+    version: str,
+    warnings: tuple[WarningReason, ...],
+) -> list[Forecast]:
+    """Return the forecasts that have these numbers, in order.
+
+    Args:
+        numbers: the numbers.
+        state: the online state that they were made with.
+        query: the games and their options.
+        version: version of the model.
+        warnings: warnings of the model.
+    """
+    horizon, alpha, levels = query.horizon, query.alpha, query.quantile_levels
+    rows = zip(
+        query.minutes.tolist(),
+        numbers.points.tolist(),
+        numbers.home.tolist(),
+        numbers.ends.tolist(),
+        numbers.other_ends.tolist(),
+        numbers.quantiles.tolist(),
+        (query.margins.tolist() if len(query.pregame_margins) else [None] * len(query)),
+        strict=True,
+    )
+    return [
+        Forecast(
+            horizon=horizon,
+            elapsed_minutes=minute,
+            alpha=alpha,
+            point=point,
+            interval=Interval(*ends),
+            home_lead_probability=home,
+            model_version=version,
+            explanation=None,
+            quantiles=tuple(map(Quantile, levels, quantiles)),
+            expected_margin=None if margin is None or math.isnan(margin) else margin,
+            calibration_sequence=state.sequence,
+            adaptation=_adaptation(state, horizon, minute, alpha, ends, other_ends),
+            warnings=warnings,
+        )
+        for minute, point, home, ends, other_ends, quantiles, margin in rows
+    ]
+
+
+def _adaptation(
+    state: ActiveState, horizon: Horizon, minute: int, alpha: float, ends: Sequence[float], other_ends: Sequence[float]
+) -> Adaptation | None:
+    mode = state.mode
+    if mode is None:
+        return None
+    issued, other = Interval(*ends), Interval(*other_ends)
+    adapter = state.adapter(horizon, minute)
+    if adapter is None:
+        return Adaptation(mode, issued, issued)
+    adapted, static = (issued, other) if mode is AdaptationMode.ON else (other, issued)
+    return Adaptation(mode, adapted, static, adapter.games, *adapter.rolling(alpha))
+
+
 def columns_of(forecasts: Sequence[Forecast], levels: int, version: str, sequence: int) -> ColumnsForecast:
-    """Returns the columns of forecasts.
+    """Return the columns of forecasts.
 
     Args:
         forecasts: the forecasts.

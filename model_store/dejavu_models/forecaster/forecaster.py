@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import ROUND_CEILING, Context
@@ -22,8 +23,7 @@ from dejavu_models.errors import (
 )
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster.active_state import ActiveState, expected_margin
-from dejavu_models.forecaster.alike import AlikeGames
-from dejavu_models.forecaster.columns import columns_of, compiled_columns
+from dejavu_models.forecaster.columns import columns_of, compiled_columns, forecasts_of, game_numbers
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.online_state import INITIAL, OnlineState
@@ -39,18 +39,21 @@ from dejavu_models.types import (
     AdaptationMode,
     ExpectedMarginTerms,
     Forecast,
+    Horizon,
     MarginSource,
     ModelInfo,
     SimilarGame,
     TotalForecast,
     WarningReason,
 )
-from dejavu_models.uncertainty.adaptive import quarter_of
 from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.game_distribution import GameDistribution
 from dejavu_models.uncertainty.issued import IssuedDistribution
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.inputs import LiveInputs
+
+LEAST_IN_ONE_PASS: Final = 8
+"""Least number of queries with the same options that are answered in one pass: fewer cost less one by one."""
 
 _LEAST_SPREAD: Final = 1.0
 """In points: in the last minutes, most of a distribution may lie on one whole number."""
@@ -129,8 +132,7 @@ class Forecaster:
         """
         if query.total_market is not None and self.totals is None:
             raise UnsupportedTotals("a market of total points", "a model that forecasts them, see totals of ListModels")
-        # An update between check and forecast changes nothing: all margin sources share their games and cells.
-        situation = _situation(query, self._active.margin_source(query, self.max_ratings_days))
+        situation = _situation(query, MarginSource.UNKNOWN)  # all margin sources share their games and cells
         smallest = self.calibration.smallest_alpha_of(situation)
         if smallest is None:
             raise self._unsupported(query)
@@ -167,7 +169,8 @@ class Forecaster:
         if isinstance(self.calibration, Calibration):
             return point, self.calibration.game(situation, point, lead)
         live = _live(query)
-        point += self.calibration.shift(situation, live)
+        if live is not None:
+            point += self.calibration.shift(situation, live)
         return point, self.calibration.game(situation, point, lead, margin, live)
 
     def forecast(self, query: ForecastQuery) -> Forecast:
@@ -182,13 +185,26 @@ class Forecaster:
     def forecast_many(self, queries: Sequence[ForecastQuery]) -> list[Forecast]:
         """Answers queries accepted by `check`, in order, in one batch and with one online state.
 
-        Queries with the same pattern and margin share one computation, for instance the two horizons of a game. The
-        compiled models answer as to the query alone; without them an answer differs from it by less than 1e-4 points,
-        because the LSTM's summation order depends on the batch size.
+        Queries that ask for a pattern and a margin only are answered in one pass, others one by one; of those, queries
+        with the same pattern and margin share one computation, for instance the two horizons of a game. Without
+        compiled models an answer differs from that to the query alone by less than 1e-4 points, because the LSTM's
+        summation order depends on the batch size.
         """
+        state, compiled, calibration = self._active, self._compiled, self.calibration
+        if compiled is None or not isinstance(calibration, LatticeCalibration) or len(queries) < LEAST_IN_ONE_PASS:
+            return self._one_by_one(queries, state)
+        results: dict[int, Forecast] = {}
+        for group in _plain_groups(queries):
+            query = ColumnsQuery.of([queries[each] for each in group])
+            numbers = game_numbers(compiled, calibration, state, query)
+            results.update(zip(group, forecasts_of(numbers, state, query, self.version, self._warnings), strict=True))
+        others = [index for index in range(len(queries)) if index not in results]
+        results.update(zip(others, self._one_by_one([queries[each] for each in others], state), strict=True))
+        return [results[index] for index in range(len(queries))]
+
+    def _one_by_one(self, queries: Sequence[ForecastQuery], state: ActiveState) -> list[Forecast]:
         if not queries:
             return []
-        state = self._active
         terms = [state.margin_terms(query, self.max_ratings_days) for query in queries]
         margins = [expected_margin(query, each) for query, each in zip(queries, terms, strict=True)]
         if self._compiled is not None and len(queries) == 1:
@@ -232,26 +248,6 @@ class Forecaster:
             return compiled_columns(self._compiled, self.calibration, state, query, self.version)
         return columns_of(self.forecast_many(query.queries()), len(query.quantile_levels), self.version, state.sequence)
 
-    def alike(self, query: ForecastQuery) -> AlikeGames | None:
-        """Returns what forecasts games with the options of a query and the online state of now.
-
-        Args:
-            query: one that `check` accepts.
-
-        Returns:
-            None if it takes more than a pattern and a margin, or without compiled models.
-        """
-        if self._compiled is None or not isinstance(self.calibration, LatticeCalibration):
-            return None
-        more = (query.home_team, query.away_team, query.explain, query.record, query.market, query.total_market)
-        if any(more) or query.total_points is not None or query.last_score is not None:
-            return None
-        return AlikeGames(self._compiled, self.calibration, self._active, query, self.version)
-
-    def is_current(self, games: AlikeGames) -> bool:
-        """Returns whether it would forecast with the same online state now."""
-        return games.state() is self._active
-
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
         """Returns the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""
         dejavu = self.models.minutes.get(forecast.elapsed_minutes)
@@ -277,15 +273,15 @@ class Forecaster:
         minute, horizon = query.pattern.minutes, HORIZONS.index(query.horizon)
         source = state.margin_source(query, self.max_ratings_days)
         point, distribution = self._game(query, source, game.point(horizon), margin)
-        adapter = state.adapters.get((query.horizon, quarter_of(minute)))
-        widening = self._widening(distribution, query, state.excess_variance(query, source))
+        adapter = state.adapter(query.horizon, minute)
+        rated = state.asks_for_ratings(query)
+        widening = self._widening(distribution, query, state.excess_variance(query, source)) if rated else 1.0
         issued = IssuedDistribution(distribution, state.mode, adapter, widening)
         static = issued.static(query.alpha)
         adaptation = issued.adaptation(query.alpha, static)
-        rated = state.asks_for_ratings(query)
         warnings = state.warnings(query, self.max_ratings_days) if rated else ()
         teams_known = state.teams_known(query)
-        well_known = are_known(teams_known)
+        well_known = not teams_known or are_known(teams_known)
         if rated and margin is not None and any(each.deviation > OPENING_DEVIATION for each in teams_known):
             warnings += (WarningReason.TEAM_LITTLE_KNOWN,)
         end = None
@@ -352,6 +348,15 @@ class Forecaster:
         return forecast_total(
             tables, query, query.total_points, expected, self.policy, well_known=well_known, staked=staked
         )
+
+
+def _plain_groups(queries: Sequence[ForecastQuery]) -> list[list[int]]:
+    """Return the indices of queries that ask for a pattern and a margin only, by their options; of large groups."""
+    groups: defaultdict[tuple[Horizon, float, tuple[float, ...]], list[int]] = defaultdict(list)
+    for index, query in enumerate(queries):
+        if query.is_plain:
+            groups[query.horizon, query.alpha, query.quantile_levels].append(index)
+    return [group for group in groups.values() if len(group) >= LEAST_IN_ONE_PASS]
 
 
 def _situation(query: ForecastQuery, source: MarginSource) -> Situation:

@@ -19,9 +19,7 @@ from dejavu_models.native import native
 from dejavu_models.point.dejavu import Dejavu
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.shown_entries import date_of
-from dejavu_models.types import HORIZONS, MAX_SLOTS, Attribution, Explanation, Horizon, SimilarGame
-from dejavu_models.uncertainty.issued import IssuedScores
-from dejavu_models.uncertainty.lattice.compiled import CompiledTables
+from dejavu_models.types import MAX_SLOTS, Attribution, Explanation, SimilarGame
 
 
 def compiled_models(models: PointEnsemble) -> CompiledModels | None:
@@ -86,10 +84,6 @@ class CompiledModels:
         margins = [math.nan if margin is None else margin for _, margin in games]
         found = self._models.predict_many(patterns, np.array(offsets), np.array(margins))
         return [CompiledGame(self._models, prediction) for prediction in found]
-
-    def alike(self, tables: CompiledTables, minute: int, horizon: Horizon, scores: IssuedScores) -> Any:
-        """Returns what forecasts games that differ in their numbers only; see `CompiledTables.alike`."""
-        return tables.alike(self._models, minute, HORIZONS.index(horizon), scores)
 
     def points(self, patterns: Floats, offsets: Integers, margins: Floats) -> Floats:
         """Predicts games whose patterns follow one another.

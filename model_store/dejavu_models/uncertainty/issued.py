@@ -159,35 +159,3 @@ def adapted_scores(scores: ScoreMap | None, alpha: float, levels: tuple[float, .
     reach = scores(radius_of_alpha(alpha))
     adapted = (-reach, reach, *(scores(NORMAL.inv_cdf(level)) for level in levels))
     return AdaptedScores(adapted, tuple(map(NORMAL.cdf, adapted)))
-
-
-class IssuedScores(NamedTuple):
-    """Where the numbers of a forecast are taken in the model's own distribution.
-
-    Attributes:
-        map: the score map in force; None without adaptation.
-        grid: for its interval and quantiles.
-        other: for the interval that is not issued: as adapted, or as calibrated; None if both are equal.
-    """
-
-    map: ScoreMap | None
-    grid: AdaptedScores
-    other: AdaptedScores | None
-
-
-def issued_scores(
-    mode: AdaptationMode | None, adapter: IntervalAdapter | None, alpha: float, levels: tuple[float, ...]
-) -> IssuedScores:
-    """Returns where the numbers of a forecast are taken; see `IssuedDistribution`.
-
-    Args:
-        mode: None if adaptation is off.
-        adapter: None if nothing has settled yet.
-        alpha: miscoverage rate of the interval.
-        levels: levels of the quantiles.
-    """
-    if adapter is None:
-        return IssuedScores(None, adapted_scores(None, alpha, levels), None)
-    adapted = mode is AdaptationMode.ON
-    in_force, other = (adapter.map, None) if adapted else (None, adapter.map)
-    return IssuedScores(in_force, adapted_scores(in_force, alpha, levels), adapted_scores(other, alpha, ()))

@@ -11,7 +11,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from dejavu_server.api.wire.decoding import checked
+from dejavu_server.api.decoding import checked
 
 REFLECTION_SERVICE: str = reflection.SERVICE_NAME
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import date, datetime
+from functools import partial
 
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu_common.clock import utc_now
+from dejavu_common.yielding import Turns
 from dejavu_feed.game_day import game_day
 from dejavu_models import risk
-from dejavu_server.access.caller import AccessScope, Principal, current_caller
-from dejavu_server.api.batches.answers import BatchAnswers
-from dejavu_server.api.cache.templates import AnswerTemplates
+from dejavu_models.errors import InvalidInput
+from dejavu_server.access.caller import AccessScope, Principal, ScopeMissing, current_caller
 from dejavu_server.api.cache.what_ifs import CachedWhatIfs
 from dejavu_server.api.converters import columns, prediction
 from dejavu_server.api.converters.forecast_parts import CourseOf
 from dejavu_server.api.converters.total_market import total_market_message_of
+from dejavu_server.api.decoding import checked
+from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
-from dejavu_server.api.wire.decoding import checked
+from dejavu_server.forecasting.batcher import CHUNK
 from dejavu_server.forecasting.service import ForecastService
-from dejavu_server.records import ForecastRequest
+from dejavu_server.records import ForecastRequest, IssuedForecast
+from dejavu_server.results import Failed, Result
 from dejavu_server.streaming.ledger_manager import LedgerManager
 
 PREDICTION_SERVICE = pb.DESCRIPTOR.services_by_name["PredictionService"]
@@ -51,57 +55,89 @@ class PredictionService:
         self._clock = clock
         self._course_of = course_of
         self._what_ifs = what_ifs
-        self._templates = AnswerTemplates(forecast_service.what_ifs, clock, self.predict)
-        self._batches = BatchAnswers(self._templates, forecast_service, clock, _request)
 
     async def predict_raw(self, data: bytes, context: Context) -> bytes:
-        """Forecasts one game, from a serialized request to a serialized response: what-ifs from the cache if it can."""
+        """Forecast one game, from serialized request to serialized response; what-ifs from the cache if possible."""
         if self._what_ifs is not None and (found := self._what_ifs.find(data)) is not None:
             return found
         request = _read_request(data)
-        if request.game_id:
+        if request.game_id or self._what_ifs is None:
             return (await self.predict(request, context)).SerializeToString()
-        if self._what_ifs is None:
-            return (await self._templates.answer(request, context)).SerializeToString()
-        return await self._what_ifs.answer(data, request, context, self._templates.answer)
+        return await self._what_ifs.answer(data, request, context, self.predict)
 
     async def predict(self, request: pb.PredictRequest, _: Context) -> pb.PredictResponse:
-        """Forecasts one game."""
+        """Forecast one game."""
         issued = await self._forecasts.forecast(_request(request, game_day(self._clock()), current_caller.get()))
         response = pb.PredictResponse()
-        if (market := prediction.market_message_of(issued)) is not None:
-            response.market.CopyFrom(market)
-        if (total_market := total_market_message_of(issued)) is not None:
-            response.total_market.CopyFrom(total_market)
-        prediction.put_forecast(
-            response.forecast, issued, explanation=request.return_explanation, course_of=self._course_of
-        )
+        _put(response, issued, request, self._course_of)
         return response
 
-    async def predict_batch_raw(self, data: bytes, context: Context) -> bytes:
-        """Forecasts many games, from serialized requests to serialized results."""
-        return await self._batches.answer(data, context)
+    async def predict_batch(self, request: pb.PredictBatchRequest, _: Context) -> pb.PredictBatchResponse:
+        """Forecast many games; each request succeeds or fails on its own."""
+        requests, response, turns = prediction.batch_requests(request), pb.PredictBatchResponse(), Turns()
+        read = partial(_readable, today=game_day(self._clock()), caller=current_caller.get())
+        for start in range(0, len(requests), CHUNK):
+            chunk = requests[start : start + CHUNK]
+            outcomes = await self._forecast(await turns.map(read, chunk))
+            turns.others_had_theirs()
+            await turns.map(partial(_put_result, response), chunk, outcomes)
+        return response
+
+    async def _forecast(self, requests: Sequence[Result[ForecastRequest]]) -> list[Result[IssuedForecast]]:
+        """Answer requests in order. Each fails on its own; one that failed to parse keeps its error."""
+        readable = [request for request in requests if isinstance(request, ForecastRequest)]
+        answers = iter(await self._forecasts.forecast_many(readable))
+        return [request if isinstance(request, Failed) else next(answers) for request in requests]
 
     async def predict_columns(self, request: pb.PredictColumnsRequest, _: Context) -> pb.PredictColumnsResponse:
-        """Forecasts many games as columns."""
+        """Forecast many games as columns."""
         response = pb.PredictColumnsResponse()
-        for part in await self._forecasts.what_ifs.forecast_columns(
-            columns.columns_query(request), request.model_version
-        ):
+        query = columns.columns_query(request)
+        for part in await self._forecasts.forecast_columns(query, request.model_version):
             response.MergeFrom(columns.columns_message(part))
         return response
 
     def stream_predictions(self, request: pb.StreamPredictionsRequest, _: Context) -> AsyncIterator[bytes]:
-        """Streams forecasts as they are recorded; the broadcaster serializes each message once for all subscribers."""
+        """Stream forecasts as they are recorded; the broadcaster serializes each message once for all subscribers."""
         return self._streams.subscribe(*prediction.stream_request(request))
 
     async def assess_risk(self, request: pb.AssessRiskRequest, _: Context) -> pb.AssessRiskResponse:
-        """Assesses how uncertain a game still is; cheap enough to compute on the event loop."""
+        """Assess how uncertain a game still is; cheap enough to compute on the event loop."""
         return prediction.risk_message(risk.assess(*prediction.risk_request(request)))
 
 
 def _request(request: pb.PredictRequest, today: date, caller: Principal) -> ForecastRequest:
-    """Reads a request; raises ScopeMissing if it names a game and its caller may not record forecasts."""
+    """Read a request; raise ScopeMissing if it names a game and its caller may not record forecasts."""
     if request.game_id:
         caller.require((AccessScope.RECORD,), "record forecasts of named games")
     return prediction.forecast_request(request, today, caller.identity)
+
+
+def _readable(request: pb.PredictRequest, today: date, caller: Principal) -> Result[ForecastRequest]:
+    try:
+        return _request(request, today, caller)
+    except (InvalidInput, ScopeMissing) as error:
+        return Failed(error)
+
+
+def _put_result(response: pb.PredictBatchResponse, request: pb.PredictRequest, outcome: Result[IssuedForecast]) -> None:
+    """Add the result of a request to the response to its batch."""
+    result = response.results.add()
+    if isinstance(outcome, Failed):
+        result.error.CopyFrom(item_error(outcome.error))
+    else:
+        _put(result, outcome, request)
+
+
+def _put(
+    answer: pb.PredictResponse | pb.PredictBatchResult,
+    issued: IssuedForecast,
+    request: pb.PredictRequest,
+    course_of: CourseOf | None = None,
+) -> None:
+    """Write a forecast and its markets to an empty answer."""
+    prediction.put_forecast(answer.forecast, issued, explanation=request.return_explanation, course_of=course_of)
+    if (market := prediction.market_message_of(issued)) is not None:
+        answer.market.CopyFrom(market)
+    if (total_market := total_market_message_of(issued)) is not None:
+        answer.total_market.CopyFrom(total_market)

@@ -16,16 +16,13 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
-import numpy as np
 import structlog
 
-from dejavu_models.arrays import Floats
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.forecaster.alike import AlikeGames, AlikeRows
 from dejavu_models.types import Forecast
 from dejavu_server.admission.errors import Overloaded
 from dejavu_server.observability.activity import Activity
@@ -33,9 +30,6 @@ from dejavu_server.results import Failed, Result
 
 CHUNK = 128
 """Maximum queries in one pass, a few milliseconds of work. One evening of games at both horizons is fewer."""
-
-ROWS_CHUNK = 64
-"""Maximum games of one batch in one pass that are alike, less than a millisecond of work."""
 
 COLUMNS_CHUNK = 200
 """Maximum games of columns in one pass, two milliseconds of work that leaves the interpreter to others."""
@@ -52,25 +46,11 @@ With fewer, calls that arrive together are mostly computed one by one; more brin
 MAX_WAITING = 8192
 """Maximum waiting queries; further ones are rejected instead of waiting past their deadlines."""
 
-Waiting = tuple[Any, asyncio.Future[Any]]
+Waiting = tuple[ForecastQuery, asyncio.Future[Forecast]]
 
-_M = TypeVar("_M")
-_Q = TypeVar("_Q")
 _R = TypeVar("_R")
+_Q = TypeVar("_Q")
 _Sized = TypeVar("_Sized", bound=Sized)
-_Asked_contra = TypeVar("_Asked_contra", contravariant=True)
-_Answered_co = TypeVar("_Answered_co", covariant=True)
-
-
-class Model(Protocol[_Asked_contra, _Answered_co]):
-    """What answers queries together: a Forecaster, or what a Forecaster makes for queries that are alike."""
-
-    def check(self, query: _Asked_contra, /) -> None:
-        """Raises Unsupported if it can't answer a query."""
-
-    def forecast_many(self, queries: Sequence[_Asked_contra], /) -> Sequence[_Answered_co]:
-        """Answers queries that passed `check`, in order."""
-
 
 _log = structlog.get_logger(__name__)
 
@@ -109,7 +89,7 @@ class Batcher:
         self._alone = alone
         self._last_group = 0
         self._unanswered = 0
-        self._groups: dict[Model[Any, Any], list[Waiting]] = {}
+        self._groups: dict[Forecaster, list[Waiting]] = {}
         self._enqueued_count = 0
         self._first_enqueued = 0.0
         self._quiet_turns = 0
@@ -123,7 +103,7 @@ class Batcher:
         """Number of queries that wait for their answer or are computed."""
         return self._unanswered
 
-    async def forecast(self, forecaster: Model[_Q, _R], query: _Q) -> _R:
+    async def forecast(self, forecaster: Forecaster, query: ForecastQuery) -> Forecast:
         """Answers one query; together with others that wait for the same model.
 
         Raises:
@@ -135,12 +115,11 @@ class Batcher:
         try:
             if self._last_group == 1 and not self._enqueued_count and self._alone():
                 return self._compute_alone(forecaster, query)
-            answer: _R = await self._enqueue(forecaster, query)
-            return answer
+            return await self._enqueue(forecaster, query)
         finally:
             self._unanswered -= 1
 
-    async def forecast_many(self, forecaster: Model[_Q, _R], queries: Sequence[_Q]) -> list[Result[_R]]:
+    async def forecast_many(self, forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
         """Answers many queries of one call in order, on the thread; each fails on its own.
 
         The queries must have passed the `check` of the forecaster.
@@ -149,7 +128,7 @@ class Batcher:
             Overloaded: if too many queries wait already.
         """
 
-        def part(start: int, stop: int) -> Sequence[_Q]:
+        def part(start: int, stop: int) -> Sequence[ForecastQuery]:
             return queries[start:stop]
 
         parts = await self._in_parts(compute, forecaster, len(queries), part, CHUNK)
@@ -167,22 +146,19 @@ class Batcher:
         """
         return await self._in_parts(Forecaster.forecast_columns, forecaster, len(query), query.rows, COLUMNS_CHUNK)
 
-    async def forecast_rows(self, games: AlikeGames, rows: AlikeRows) -> Floats:
-        """Returns the numbers of games that are alike, see `AlikeGames.forecast_rows`; on the thread, in parts.
-
-        Raises:
-            Overloaded: if too many queries wait already.
-        """
-        return np.concatenate(await self._in_parts(AlikeGames.forecast_rows, games, len(rows), rows.part, ROWS_CHUNK))
-
     async def _in_parts(
-        self, work: Callable[[_M, _Sized], _R], model: _M, number: int, part: Callable[[int, int], _Sized], size: int
+        self,
+        work: Callable[[Forecaster, _Sized], _R],
+        forecaster: Forecaster,
+        number: int,
+        part: Callable[[int, int], _Sized],
+        size: int,
     ) -> list[_R]:
         """Returns what a model answers to the parts of one call, in order, computed on the thread.
 
         Args:
             work: answers a part.
-            model: the model.
+            forecaster: the model.
             number: number of queries, all of which count as waiting until the last is answered.
             part: returns the queries from one index to another.
             size: number of queries of a part.
@@ -192,11 +168,12 @@ class Batcher:
         """
         self._admit(number)
         try:
-            return [await self._on_thread(work, model, part(start, start + size)) for start in range(0, number, size)]
+            starts = range(0, number, size)
+            return [await self._on_thread(work, forecaster, part(start, start + size)) for start in starts]
         finally:
             self._unanswered -= number
 
-    async def _on_thread(self, work: Callable[[_M, _Sized], _R], forecaster: _M, queries: _Sized) -> _R:
+    async def _on_thread(self, work: Callable[[Forecaster, _Sized], _R], forecaster: Forecaster, queries: _Sized) -> _R:
         """Computes queries of one call on the thread; not if its caller goes before the thread begins."""
         loop = asyncio.get_running_loop()
         computing = self._thread.submit(self.activity.run, self._timed, time.perf_counter(), work, forecaster, queries)
@@ -228,9 +205,9 @@ class Batcher:
             raise Overloaded(f"{self._unanswered} queries are waiting; at most {self._max_waiting} may wait")
         self._unanswered += queries
 
-    def _enqueue(self, forecaster: Model[Any, Any], query: object) -> asyncio.Future[Any]:
+    def _enqueue(self, forecaster: Forecaster, query: ForecastQuery) -> asyncio.Future[Forecast]:
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
+        answer: asyncio.Future[Forecast] = loop.create_future()
         if not self._enqueued_count:
             self._first_enqueued = time.perf_counter()
         self._groups.setdefault(forecaster, []).append((query, answer))
@@ -243,7 +220,7 @@ class Batcher:
             self._flush()
         return answer
 
-    def _compute_alone(self, forecaster: Model[_Q, _R], query: _Q) -> _R:
+    def _compute_alone(self, forecaster: Forecaster, query: ForecastQuery) -> Forecast:
         self._observe(1)
         [answer] = self._timed(time.perf_counter(), compute, forecaster, [query])
         if isinstance(answer, Failed):
@@ -279,7 +256,7 @@ class Batcher:
             if len(pending) < len(group):
                 self._dropped("queue", len(group) - len(pending))
 
-    async def _answer_on_thread(self, forecaster: Model[Any, Any], group: Sequence[Waiting], enqueued: float) -> None:
+    async def _answer_on_thread(self, forecaster: Forecaster, group: Sequence[Waiting], enqueued: float) -> None:
         loop = asyncio.get_running_loop()
         computed, answers = await loop.run_in_executor(
             self._thread, self.activity.run, self._timed, enqueued, _compute_waiting, forecaster, group
@@ -291,7 +268,7 @@ class Batcher:
         if computed:
             self._observe(len(computed))
 
-    def _timed(self, enqueued: float, work: Callable[[_M, _Q], _R], forecaster: _M, queries: _Q) -> _R:
+    def _timed(self, enqueued: float, work: Callable[[Forecaster, _Q], _R], forecaster: Forecaster, queries: _Q) -> _R:
         """Returns the result of computing a group; reports how long it has waited and how long it took."""
         began = time.perf_counter()
         self._waited(began - enqueued)
@@ -300,13 +277,13 @@ class Batcher:
         return result
 
 
-def _compute_waiting(forecaster: Model[Any, Any], group: Sequence[Waiting]) -> tuple[list[Waiting], list[Result[Any]]]:
+def _compute_waiting(forecaster: Forecaster, group: Sequence[Waiting]) -> tuple[list[Waiting], list[Result[Forecast]]]:
     """Answers the queries whose callers still wait when the thread gets to them; returns those and the answers."""
     waiting = [each for each in group if not each[1].done()]
     return waiting, compute(forecaster, [query for query, _ in waiting]) if waiting else []
 
 
-def compute(forecaster: Model[_Q, _R], queries: Sequence[_Q]) -> list[Result[_R]]:
+def compute(forecaster: Forecaster, queries: Sequence[ForecastQuery]) -> list[Result[Forecast]]:
     """Answers queries in one pass; if that fails, one by one, so that only the failing queries get an error."""
     try:
         return list(forecaster.forecast_many(queries))
@@ -317,7 +294,7 @@ def compute(forecaster: Model[_Q, _R], queries: Sequence[_Q]) -> list[Result[_R]
         return [answer for query in queries for answer in compute(forecaster, [query])]
 
 
-def resolve(group: Sequence[Waiting], answers: Sequence[Result[Any]]) -> int:
+def resolve(group: Sequence[Waiting], answers: Sequence[Result[Forecast]]) -> int:
     """Sets the results of the futures that still wait; returns the number of the others."""
     gone = 0
     for (_, waiting), answer in zip(group, answers, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Counts
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from prometheus_client import Counter
 from dejavu_common.clock import utc_now
 from dejavu_common.tracing import span
 from dejavu_common.yielding import Turns
+from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Chosen
@@ -20,7 +22,6 @@ from dejavu_models.types import Forecast, Horizon
 from dejavu_server.forecasting.answered import AnsweredForecasts
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.models import Models
-from dejavu_server.forecasting.what_ifs import WhatIfForecasts
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.errors import ModelsChanged
 from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording
@@ -48,9 +49,6 @@ class ForecastService:
         lifetime: how long a forecast stays current.
         on_new: called with each forecast that was recorded as new and was made by a model that the roster chose.
         clock: returns the current time, aware and in UTC.
-
-    Attributes:
-        what_ifs: computes those of requests that name no game, many at a time.
     """
 
     def __init__(
@@ -77,7 +75,6 @@ class ForecastService:
         self._lifetime = lifetime
         self._on_new = on_new
         self._clock = clock
-        self.what_ifs = WhatIfForecasts(models, batcher, self._answered, lifetime, clock)
 
     async def forecast(self, request: ForecastRequest) -> IssuedForecast:
         """Answers one request.
@@ -103,7 +100,8 @@ class ForecastService:
         chosen = await self._chosen(request)
         with span("forecast"):
             answer = await self._batcher.forecast(chosen.forecaster, request.query)
-        issued = self._stamp(request, chosen, answer)
+        self._answered.count(answer.model_version, answer.horizon, named=bool(request.game_id))
+        issued = self._stamp(request, chosen, answer, self._clock())
         if not request.game_id:
             return issued
         [recorded] = await self._commit([issued])
@@ -134,31 +132,57 @@ class ForecastService:
                 results[index] = each
         return results
 
+    async def forecast_columns(self, query: ColumnsQuery, model_version: str) -> list[ColumnsForecast]:
+        """Answer a request of columns, which records nothing, with one model; in parts, in order.
+
+        Args:
+            query: the request.
+            model_version: the requested model; empty for the active one.
+
+        Raises:
+            UnknownModel, NotLoaded, Unsupported: if no model can answer it.
+            Overloaded: if too many queries wait already.
+        """
+        forecaster = await self._models.obtain(model_version) if model_version else self._models.get()
+        forecaster.check_columns(query)
+        with span("forecast", queries=len(query)):
+            answers = await self._batcher.forecast_columns(forecaster, query)
+        self._answered.count(forecaster.version, query.horizon, len(query))
+        return answers
+
     async def _forecast_many(self, requests: Sequence[ForecastRequest]) -> list[Result[IssuedForecast]]:
         """Answers many requests with the models that answer now, unless those change meanwhile."""
         results: dict[int, Result[IssuedForecast]] = {}
         chosen: dict[int, Chosen] = {}
+        what_ifs: dict[str, Chosen] = {}
         groups: dict[Forecaster, list[int]] = {}
         turns = Turns()
         for index, request in enumerate(requests):
-            await turns.give_way()
+            if not index % 16:
+                await turns.give_way()
             try:
-                chosen[index] = await self._chosen(request)
-                chosen[index].forecaster.check(request.query)
-                groups.setdefault(chosen[index].forecaster, []).append(index)
+                # A what-if is answered by the active model, or by the one that it names.
+                known = None if request.game_id else what_ifs.get(request.model_version)
+                chosen[index] = choice = known or await self._chosen(request)
+                if not request.game_id:
+                    what_ifs[request.model_version] = choice
+                choice.forecaster.check(request.query)
+                groups.setdefault(choice.forecaster, []).append(index)
             except DejavuError as error:
                 results[index] = Failed(error)
         for forecaster, indices in groups.items():
             answers = await self._compute(forecaster, [(requests[index], chosen[index]) for index in indices])
             results.update(zip(indices, answers, strict=True))
-        computed = dict(results)
-        await self._record(results)
-        again = {
-            index: self._answer_again(completed, chosen[index])
-            for index, result in results.items()
-            if (completed := _as_recorded(requests[index], computed[index], result)) is not None
-        }
-        results.update(zip(again, await asyncio.gather(*again.values()), strict=True))
+        named = [index for index, request in enumerate(requests) if request.game_id]
+        if named:
+            computed = {index: results[index] for index in named}
+            await self._record(results)
+            again = {
+                index: self._answer_again(completed, chosen[index])
+                for index in named
+                if (completed := _as_recorded(requests[index], computed[index], results[index])) is not None
+            }
+            results.update(zip(again, await asyncio.gather(*again.values()), strict=True))
         return [results[index] for index in range(len(requests))]
 
     async def _compute(
@@ -169,10 +193,18 @@ class ForecastService:
                 answers = await self._batcher.forecast_many(forecaster, [request.query for request, _ in requests])
         except DejavuError as error:
             return [Failed(error)] * len(requests)
+        generated = self._clock()
 
         def stamped(request: tuple[ForecastRequest, Chosen], answer: Result[Forecast]) -> Result[IssuedForecast]:
-            return answer if isinstance(answer, Failed) else self._stamp(*request, answer)
+            return answer if isinstance(answer, Failed) else self._stamp(*request, answer, generated)
 
+        kinds = Counts(
+            (answer.horizon, bool(request.game_id))
+            for (request, _), answer in zip(requests, answers, strict=True)
+            if not isinstance(answer, Failed)
+        )
+        for (horizon, is_named), number in kinds.items():
+            self._answered.count(forecaster.version, horizon, number, named=is_named)
         return await Turns().map(stamped, requests, answers)
 
     async def _record(self, results: dict[int, Result[IssuedForecast]]) -> None:
@@ -194,7 +226,8 @@ class ForecastService:
         """Answers a request with the inputs of the recorded forecast: by these its market is weighed."""
         try:
             answer = await self._batcher.forecast(chosen.forecaster, request.query)
-            [again] = await self._commit([self._stamp(request, chosen, answer)], counted=True)
+            self._answered.count(answer.model_version, answer.horizon, named=True)
+            [again] = await self._commit([self._stamp(request, chosen, answer, self._clock())], counted=True)
         except DejavuError as error:
             return Failed(error)
         return again
@@ -235,9 +268,9 @@ class ForecastService:
             counters = self._known
         counters[requested.forecast.horizon].inc()
 
-    def _stamp(self, request: ForecastRequest, chosen: Chosen, forecast: Forecast) -> IssuedForecast:
-        generated = self._clock()
-        self._answered.count(forecast.model_version, forecast.horizon, named=bool(request.game_id))
+    def _stamp(
+        self, request: ForecastRequest, chosen: Chosen, forecast: Forecast, generated: datetime
+    ) -> IssuedForecast:
         return IssuedForecast(
             game_id=request.game_id,
             home_team=request.query.home_team,

@@ -241,9 +241,7 @@ class Worker:
             self._clock,
         )
         predictions = PredictionService(forecast_service, self._ledger_manager, self._clock, models.course, what_ifs)
-        self._add_service(
-            PREDICTION_SERVICE, predictions, encoded={"StreamPredictions"}, raw={"Predict", "PredictBatch"}
-        )
+        self._add_service(PREDICTION_SERVICE, predictions, encoded={"StreamPredictions"}, raw={"Predict"})
         self._add_service(INFERENCE_SERVICE, OpenInferenceService(forecast_service, models, self._health, self._clock))
         self._add_service(CACHE_SERVICE, CacheService(what_ifs, predictions.predict, self._name))
         self._add_service(MODEL_SERVICE, self._model_service(models))

@@ -1,9 +1,10 @@
-"""Columns, and rows of games that are alike, hold what each game gets alone; what is wrong with them is named."""
+"""Columns, and many queries together, hold what each game gets alone; what is wrong with them is named."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from itertools import accumulate
+from random import Random
 
 import numpy as np
 import pytest
@@ -13,9 +14,7 @@ from tests.support.builders.calibrations import earlier_calibration
 
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import AlphaTooSmall, InvalidInput
-from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster, forecaster
-from dejavu_models.forecaster.alike import AlikeGame, AlikeRows
 from dejavu_models.online_state import OnlineState
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
@@ -64,7 +63,7 @@ def games(horizon: Horizon) -> st.SearchStrategy[ColumnsQuery]:
 
 
 def assert_as_alone(model: Forecaster, query: ColumnsQuery, columns: ColumnsForecast) -> None:
-    alone = model.forecast_many(query.queries())
+    alone = [model.forecast(each) for each in query.queries()]
     assert columns.model_version == model.version
     assert columns.points.tolist() == [each.point for each in alone]
     assert columns.lower.tolist() == [each.interval.lower for each in alone]
@@ -80,40 +79,14 @@ def test_columns_hold_what_each_game_gets_alone(model: Forecaster, query: Column
     assert_as_alone(model, query, model.forecast_columns(query))
 
 
-@st.composite
-def alike(draw: st.DrawFn) -> tuple[ForecastQuery, AlikeRows]:
-    """Draws the query of one game, and the numbers of some that differ in these only."""
-    horizon = draw(st.sampled_from(list(Horizon)))
-    minutes, known, games = draw(st.integers(1, horizon.last_slot)), draw(st.booleans()), draw(st.integers(1, 12))
-    changes = [draw(st.lists(st.integers(-7, 7), min_size=minutes, max_size=minutes)) for _ in range(games)]
-    rows = AlikeRows(
-        np.cumsum(np.array(changes, dtype=float), axis=1),
-        np.array([draw(st.floats(-15, 15)) if known else np.nan for _ in range(games)]),
-    )
-    levels = tuple(draw(st.lists(st.floats(0.01, 0.99), max_size=10)))
-    alpha, margin = draw(st.floats(0.01, 0.99)), 0.0 if known else None
-    pattern = ScorePattern((0.0,) * minutes)
-    return ForecastQuery(pattern, horizon, alpha, pregame_margin=margin, quantile_levels=levels), rows
-
-
 @pytest.mark.parametrize("model", FORECASTERS, ids=["static", "adapted", "shadow"])
-@given(alike())
-def test_rows_hold_what_each_game_gets_alone(model: Forecaster, asked: tuple[ForecastQuery, AlikeRows]) -> None:
-    query, rows = asked
-    games = model.alike(query)
-    assert games is not None
-    margins = [None if np.isnan(margin) else margin for margin in rows.margins.tolist()]
-    each = [AlikeGame(*game) for game in zip(rows.patterns.tolist(), margins, strict=True)]
-    alone = [[*number[:-1], *number.quantiles] for number in games.forecast_many(each)]
-    assert games.forecast_rows(rows).tolist() == alone
-    assert games.forecast_rows(rows.part(1, 3)).tolist() == alone[1:3]
-    whole = [
-        replace(query, pattern=ScorePattern(tuple(game.differentials)), pregame_margin=game.margin) for game in each
-    ]
-    for row, forecast in zip(alone, model.forecast_many(whole), strict=True):
-        interval = forecast.interval
-        assert row[:4] == [forecast.point, interval.lower, interval.upper, forecast.home_lead_probability]
-        assert row[8:] == [quantile.value for quantile in forecast.quantiles]
+@given(st.lists(st.sampled_from(list(Horizon)).flatmap(games), min_size=1, max_size=3), st.randoms())
+def test_many_queries_get_what_each_gets_alone(model: Forecaster, queries: list[ColumnsQuery], random: Random) -> None:
+    """A few kinds of options, as many games of each as are answered in one pass, or fewer; teams in some."""
+    mixed = [each for query in queries for each in query.queries()]
+    mixed += [replace(each, home_team="BOS", away_team="LAL", pregame_margin=None) for each in mixed[::7]]
+    random.shuffle(mixed)
+    assert model.forecast_many(mixed) == [model.forecast(each) for each in mixed]
 
 
 def test_they_name_the_outcomes_that_adapted_them() -> None:

@@ -98,7 +98,7 @@ def plain(shipped: Forecaster, monkeypatch: pytest.MonkeyPatch) -> Forecaster:
 
 
 def test_both_horizons_of_a_game_are_one_look_at_it(shipped: Forecaster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """50 games at 5 different minutes, both horizons: one pass over 50 games, not over 100 queries."""
+    """50 named games at 5 different minutes, both horizons: one pass over 50 games, not over 100 queries."""
     rng = np.random.default_rng(3)
     patterns = [rng.normal(0, 2.5, 6 + 2 * (game % 5)).cumsum().round().tolist() for game in range(50)]
     passes: list[int] = []
@@ -109,7 +109,7 @@ def test_both_horizons_of_a_game_are_one_look_at_it(shipped: Forecaster, monkeyp
         return predict(self, games)
 
     monkeypatch.setattr(CompiledModels, "predict_many", watched)
-    shipped.forecast_many([query(*pattern, horizon=horizon) for pattern in patterns for horizon in Horizon])
+    shipped.forecast_many([query(*pattern, horizon=each, record=True) for pattern in patterns for each in Horizon])
     assert passes == [50]
 
 

@@ -18,8 +18,8 @@ from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictColumns
 from dejavu_models.registry.store.upload_limits import UploadLimits
 from dejavu_server.api.converters.columns import MAX_COLUMNS, MAX_QUANTILE_VALUES
 from dejavu_server.api.converters.prediction import MAX_BATCH
+from dejavu_server.api.decoding import MAX_BYTES
 from dejavu_server.api.inference.specification import INPUTS, MAX_ROWS
-from dejavu_server.api.wire.decoding import MAX_BYTES
 from dejavu_server.worker.limits import MAX_REQUEST_BYTES
 
 LARGEST, LARGEST_TENSORS = MAX_REQUEST_BYTES - 64, MAX_BYTES[ModelInferRequest] - 64

@@ -14,7 +14,6 @@ from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import AlphaTooSmall, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.forecaster.alike import AlikeGames
 from dejavu_models.forecaster.columns import columns_of
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.ratings import RatingFilter
@@ -98,10 +97,6 @@ class PersistenceForecaster(Forecaster):
     def forecast_columns(self, query: ColumnsQuery) -> ColumnsForecast:
         forecasts = self.forecast_many(query.queries())
         return columns_of(forecasts, len(query.quantile_levels), self.version, self.state.sequence)
-
-    @override
-    def alike(self, query: ForecastQuery) -> AlikeGames | None:
-        return None
 
     @override
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:

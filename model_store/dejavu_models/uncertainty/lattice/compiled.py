@@ -10,7 +10,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.native import native
 from dejavu_models.types import Interval
 from dejavu_models.uncertainty.conformal_scores import LEVEL_GRID, NORMAL, ScoreGrid
-from dejavu_models.uncertainty.issued import AdaptedScores, IssuedScores
+from dejavu_models.uncertainty.issued import AdaptedScores
 from dejavu_models.uncertainty.lattice import distribution, game, margin_model
 from dejavu_models.uncertainty.lattice.distribution import around_point
 from dejavu_models.uncertainty.lattice.game import GameTables, check_level
@@ -53,18 +53,6 @@ class CompiledTables:
         """Returns the numbers of many games; see `LatticeCalibration.columns`."""
         columns: tuple[Floats, Floats] = self._tables.columns(points, leads, margins, _grid(*at))
         return columns
-
-    def alike(self, models: Any, minute: int, horizon: int, scores: IssuedScores) -> Any:
-        """Returns an `Alike` of the extension: point models and these tables in one call.
-
-        Args:
-            models: the `PointModels` of the extension.
-            minute: minute at which the patterns end.
-            horizon: index of the horizon.
-            scores: where the numbers are taken.
-        """
-        grid, other = _grid(*scores.grid), None if scores.other is None else _grid(*scores.other)
-        return native.Alike(models, self._tables, minutes=minute, horizon=horizon, grid=grid, other=other)
 
 
 class CompiledLatticeGame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
@@ -121,14 +122,20 @@ def iso_date(text: str, field: str, error: type[InvalidInput]) -> date:
 def timestamp(instant: datetime) -> Timestamp:
     """Converts an instant, aware and in UTC, to a Timestamp."""
     # Same result as Timestamp.FromDatetime at a quarter of its cost; every forecast has two timestamps.
-    since = instant - EPOCH
-    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
+    seconds, nanos = _since_epoch(instant)
+    return Timestamp(seconds=seconds, nanos=nanos)
 
 
 def set_timestamp(timestamp: Timestamp, instant: datetime) -> None:
     """Sets a Timestamp to an instant, aware and in UTC."""
+    timestamp.seconds, timestamp.nanos = _since_epoch(instant)
+
+
+@lru_cache(maxsize=8)
+def _since_epoch(instant: datetime) -> tuple[int, int]:
+    """Return seconds and nanoseconds since 1970; cached, because the forecasts of a batch have the same two times."""
     since = instant - EPOCH
-    timestamp.seconds, timestamp.nanos = since.days * 86_400 + since.seconds, since.microseconds * 1000
+    return since.days * 86_400 + since.seconds, since.microseconds * 1000
 
 
 def instant(timestamp: Timestamp) -> datetime:

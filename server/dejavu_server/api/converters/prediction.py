@@ -98,7 +98,9 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     away_team = faults.read(team, "", request.away_team, "away_team") if request.away_team else ""
     levels = faults.read(_levels, (), request) if request.quantile_levels else ()
     game_date = faults.read(_game_date, None, request, today) if request.game_date or game_id else None
-    total_points, last_score = _score_inputs(request, pattern, faults)
+    total_points, last_score = None, None
+    if request.HasField("total_points") or request.HasField("last_score"):
+        total_points, last_score = _score_inputs(request, pattern, faults)
     read_market = faults.read(market.market, None, request) if request.HasField("market") else None
     read_total_market = faults.read(total_market, None, request) if request.HasField("total_market") else None
     explained = request.return_explanation
@@ -117,7 +119,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
             record=game_id != "",
             market=read_market,
             game_date=today if game_date is None else game_date,
-            is_playoffs=is_playoffs(game_id),
+            is_playoffs=game_id != "" and is_playoffs(game_id),
             total_points=total_points,
             last_score=last_score,
             total_market=read_total_market,

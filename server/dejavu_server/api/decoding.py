@@ -1,18 +1,28 @@
-"""Decodes requests: what is no message, or has far more parts than any request, is refused."""
+"""Decoding of requests: bytes that are no message, or have far more parts than any request, are refused.
+
+Source of the wire format: https://protobuf.dev/programming-guides/encoding/
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from itertools import islice
-from typing import Final, TypeVar, cast
+from typing import Final, NamedTuple, TypeVar, cast
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
 from dejavu.inference.open_inference_pb2 import ModelInferRequest
 from dejavu_models.errors import DejavuError
-from dejavu_server.api.wire.format import LEN, fields
+
+VARINT: Final = 0
+LEN: Final = 2
+_FIXED: Final = {1: 8, 5: 4}
+"""Sizes of the types of fixed size. The two other types begin and end groups, which no message of this contract has."""
+
+_MAX_VARINT_BYTES: Final = 10
+_MAX_LENGTH_BYTES: Final = 5
 
 MAX_FIELDS: Final = 4096
 """Most fields of a request, elements of its lists included: a stream of the most games has 2001.
@@ -74,3 +84,57 @@ def _with_lists(message: Descriptor) -> Mapping[int, Descriptor]:
         if (inner := field.message_type) is not None
         and any(each.is_repeated and each.message_type is not None for each in inner.fields)
     }
+
+
+class Field(NamedTuple):
+    """A field of a serialized message.
+
+    Attributes:
+        number: its number.
+        type: type of its value.
+        begin, end: span of the value, without its length.
+    """
+
+    number: int
+    type: int
+    begin: int
+    end: int
+
+
+def fields(data: bytes) -> Iterator[Field]:
+    """Yields the fields of a message in their order.
+
+    Raises:
+        ValueError: if the bytes are no message, or have a group.
+    """
+    at = 0
+    try:
+        while at < len(data):
+            tag, at = _varint(data, at)
+            kind = tag & 7
+            if kind == VARINT:
+                _, end = _varint(data, at)
+            elif kind == LEN:
+                size, at = _varint(data, at, _MAX_LENGTH_BYTES)
+                end = at + size
+            elif kind in _FIXED:
+                end = at + _FIXED[kind]
+            else:
+                raise ValueError(f"a value of type {kind}")
+            if end > len(data):
+                raise ValueError("a value that goes beyond the end")
+            yield Field(tag >> 3, kind, at, end)
+            at = end
+    except IndexError:
+        raise ValueError("a number that goes beyond the end") from None
+
+
+def _varint(data: bytes, at: int, most: int = _MAX_VARINT_BYTES) -> tuple[int, int]:
+    """Returns a number and where it ends; raises IndexError if it goes beyond the end, ValueError if it is too long."""
+    value = 0
+    for count in range(most):
+        byte = data[at + count]
+        value |= (byte & 0x7F) << 7 * count
+        if byte < 0x80:
+            return value, at + count + 1
+    raise ValueError(f"a number of more than {most} bytes")

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dejavu.v1 import forecast_pb2
-from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictRequest
-from dejavu_server.api.wire.format import I64, LEN, VARINT, fields, message_spans
+from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu_server.api.decoding import LEN, VARINT, fields
 
+I64 = 1
 GROUP = 3
 
 requests = st.builds(
@@ -27,17 +28,6 @@ requests = st.builds(
     horizon=st.sampled_from(list(forecast_pb2.Horizon.values())),
     total_points=st.none() | st.integers(0, 2**32 - 1),
 )
-
-
-@given(st.lists(requests, min_size=1, max_size=30))
-def test_the_messages_of_a_field_are_found(given_requests: list[PredictRequest]) -> None:
-    data = PredictBatchRequest(requests=given_requests).SerializeToString()
-    spans = message_spans(data, 1, 30)
-    assert spans is not None
-    assert [data[slice(*span)] for span in spans] == [each.SerializeToString() for each in given_requests]
-    assert message_spans(data, 1, len(given_requests) - 1) is None
-    assert message_spans(data + b"\x10\x01", 1, 30) is None, "a field 2"
-    assert message_spans(data[:-1], 1, 30) is None or not data[slice(*spans[-1])]
 
 
 @given(requests)
@@ -84,4 +74,3 @@ def test_of_any_bytes_fields_are_found_as_protobuf_finds_them(data: bytes) -> No
 def test_what_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"a (value|number)"):
         list(fields(data))
-    assert message_spans(data, 1, 10) is None

@@ -1,1 +1,0 @@
-"""Batches of forecasts, from serialized requests to serialized results, without messages where none are needed."""

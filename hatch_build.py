@@ -1,8 +1,7 @@
 """Builds the compiled models (model_store/native) with the package: `dejavu_models._native`.
 
 Where there is no C++ compiler, or DEJAVU_COMPILE=0 is set, the package is built without them: the typed client does not
-need them, and a server then computes the same with NumPy and hnswlib, at several times the cost.
-DEJAVU_COMPILE=1 makes a build fail that cannot compile them.
+need them, and a server refuses to start. DEJAVU_COMPILE=1 makes a build fail that cannot compile them.
 """
 
 from __future__ import annotations

@@ -40,9 +40,10 @@ from dejavu_feed.pattern import REGULATION_MINUTES, slots
 from dejavu_feed.replay.simulate import simulate_game
 from dejavu_models.arrays import Integers, Singles
 from dejavu_models.point import features
-from dejavu_models.point.index import CONSTRUCTION_BREADTH, build_hnsw, search_breadth
+from dejavu_models.point.index import search_breadth
 from dejavu_models.types import MAX_SLOTS
 from dejavu_trainer.data.games import load_games
+from dejavu_trainer.training.index import CONSTRUCTION_BREADTH, build_hnsw
 from dejavu_trainer.training.kmeans import cluster, group_means
 
 SPAN = 18

@@ -25,21 +25,18 @@ from dejavu_models.forecaster import Forecaster
 from dejavu_models.manifest import index_name
 from dejavu_models.point import features
 from dejavu_models.point.graph import Graph, vectors_of
-from dejavu_models.point.index import read_index
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 
 
-def indexed_vectors(bundle: Path, minute: int, count: int) -> Singles | None:
-    """Returns the vectors of a minute's index, (count, minute); None if only hnswlib can read them."""
+def indexed_vectors(bundle: Path, minute: int) -> Singles:
+    """Return the vectors of a minute's index, (count, minute)."""
     content = (bundle / index_name(minute)).read_bytes()
-    index = read_index(content, minute, count)
-    if isinstance(index, Graph):
-        return vectors_of(index.tenths, index.weights)
     if content.startswith(b"\x93NUMPY"):
         vectors: Singles = np.load(io.BytesIO(content), allow_pickle=False)
         return vectors
-    return None
+    graph = Graph.from_bytes(content)
+    return vectors_of(graph.tenths, graph.weights)
 
 
 def recalls(bundle: Path, forecaster: Forecaster, games: NDArray[np.int16]) -> list[dict[str, Any]]:
@@ -52,9 +49,7 @@ def recalls(bundle: Path, forecaster: Forecaster, games: NDArray[np.int16]) -> l
     """
     rows = []
     for minute, dejavu in forecaster.models.minutes.items():
-        vectors = indexed_vectors(bundle, minute, len(dejavu.entries))
-        if vectors is None:
-            continue
+        vectors = indexed_vectors(bundle, minute)
         asked = features.pattern_vectors(games[:, :minute].astype(np.float64), dejavu.settings.recency)
         found, _ = dejavu.index.nearest(asked, dejavu.settings.neighbours)
         rows.append(

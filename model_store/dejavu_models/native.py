@@ -1,7 +1,6 @@
-"""The compiled extension, if it was built: point models, distributions of single games and canonical JSON, in C++.
+"""The compiled models: point models, search, distributions of single games and canonical JSON, in C++.
 
-Built with the package where there is a C++ compiler (`hatch_build.py`). Without it the same numbers come from NumPy,
-ONNX Runtime and hnswlib, at several times the cost.
+Built with the package where there is a C++ compiler (`hatch_build.py`); model_store/native/python has the classes.
 """
 
 from __future__ import annotations
@@ -9,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-native: Any = None
-"""The extension, whose classes model_store/native/python describes; None if it was not built."""
+native: Any
+"""The extension."""
 
 try:
-    from dejavu_models import _native
-except ImportError:
-    pass
-else:
-    native = _native
+    from dejavu_models import _native as native
+except ImportError as error:
+    raise ImportError(
+        "the compiled models are missing: install dejavu-forecast where there are a C++ compiler and Python's headers",
+        name="dejavu_models._native",
+    ) from error
 
-shared_floats: Final[Callable[[list[float]], tuple[float, ...]]] = getattr(native, "shared_floats", tuple)
-"""Returns floats as a tuple; with the extension, equal whole numbers are one object, as the ledger keeps patterns."""
+shared_floats: Final[Callable[[list[float]], tuple[float, ...]]] = native.shared_floats
+"""Returns floats as a tuple; equal whole numbers are one object, as the ledger keeps patterns."""

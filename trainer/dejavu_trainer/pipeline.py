@@ -173,7 +173,7 @@ def _contents(fitted: CalibratedModels, ratings: RatingFilter) -> dict[str, byte
         COURSES: courses_to_bytes(
             {minute: each.courses for minute, each in models.minutes.items() if each.courses is not None}
         ),
-        **{index_name(minute): dejavu.index.to_bytes() for minute, dejavu in models.minutes.items()},
+        **{index_name(minute): dejavu.index.content for minute, dejavu in models.minutes.items()},
     }
     if fitted.totals is not None and ratings.season is not None:
         totals = replace(fitted.totals, ratings=fitted.totals.ratings.predict(ratings.season))

@@ -10,7 +10,7 @@ from bench.performance.samples import Run
 from bench.performance.sections.section import Section
 from bench.performance.setting import Setting
 
-from dejavu_models.point.index import CONSTRUCTION_BREADTH
+from dejavu_trainer.training.index import CONSTRUCTION_BREADTH
 
 NAME = "entries"
 CASE = "search for 50 neighbors"

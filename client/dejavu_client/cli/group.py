@@ -45,7 +45,6 @@ _SERVER = (
     "alembic",
     "grpc_channelz",
     "grpc_reflection",
-    "hnswlib",
     "numpy",
     "platformdirs",
     "prometheus_client",

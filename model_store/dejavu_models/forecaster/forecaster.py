@@ -27,8 +27,7 @@ from dejavu_models.forecaster.columns import columns_of, compiled_columns, forec
 from dejavu_models.live_ratings import RatedSchedule
 from dejavu_models.manifest import Manifest, model_info
 from dejavu_models.online_state import INITIAL, OnlineState
-from dejavu_models.point.batch import GameBatch, PredictedGame
-from dejavu_models.point.compiled import compiled_models
+from dejavu_models.point.compiled import CompiledGame, compiled_models
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.linear import MARGIN_SLOPE
 from dejavu_models.ratings import MAX_RATINGS_DAYS, OPENING_DEVIATION, RatingFilter, Ratings, are_known
@@ -186,12 +185,11 @@ class Forecaster:
         """Answers queries accepted by `check`, in order, in one batch and with one online state.
 
         Queries that ask for a pattern and a margin only are answered in one pass, others one by one; of those, queries
-        with the same pattern and margin share one computation, for instance the two horizons of a game. Without
-        compiled models an answer differs from that to the query alone by less than 1e-4 points, because the LSTM's
-        summation order depends on the batch size.
+        with the same pattern and margin share one computation, for instance the two horizons of a game. Each answer is
+        that to the query alone.
         """
         state, compiled, calibration = self._active, self._compiled, self.calibration
-        if compiled is None or not isinstance(calibration, LatticeCalibration) or len(queries) < LEAST_IN_ONE_PASS:
+        if not isinstance(calibration, LatticeCalibration) or len(queries) < LEAST_IN_ONE_PASS:
             return self._one_by_one(queries, state)
         results: dict[int, Forecast] = {}
         for group in _plain_groups(queries):
@@ -207,22 +205,16 @@ class Forecaster:
             return []
         terms = [state.margin_terms(query, self.max_ratings_days) for query in queries]
         margins = [expected_margin(query, each) for query, each in zip(queries, terms, strict=True)]
-        if self._compiled is not None and len(queries) == 1:
+        if len(queries) == 1:
             [query], [margin] = queries, margins
             game = self._compiled.predict(query.pattern.differentials, margin)
             return [self._forecast(query, margin, terms[0], game, state)]
-        rows: dict[tuple[tuple[float, ...], float | None, bool], int] = {}
+        rows: dict[tuple[tuple[float, ...], float | None], int] = {}
         row_of = [
-            rows.setdefault((query.pattern.differentials, margin, query.explain_steps), len(rows))
+            rows.setdefault((query.pattern.differentials, margin), len(rows))
             for query, margin in zip(queries, margins, strict=True)
         ]
-        explained = {row: query.explain_steps for query, row in zip(queries, row_of, strict=True) if query.explain}
-        distinct = [(pattern, margin) for pattern, margin, _ in rows]
-        games: Sequence[PredictedGame] = (
-            GameBatch(distinct, self.models, explained).games
-            if self._compiled is None
-            else self._compiled.predict_many(distinct)
-        )
+        games = self._compiled.predict_many(list(rows))
         return [
             self._forecast(query, margin, each, games[row], state)
             for query, margin, each, row in zip(queries, margins, terms, row_of, strict=True)
@@ -244,7 +236,7 @@ class Forecaster:
             query: the request.
         """
         state = self._active
-        if self._compiled is not None and isinstance(self.calibration, LatticeCalibration):
+        if isinstance(self.calibration, LatticeCalibration):
             return compiled_columns(self._compiled, self.calibration, state, query, self.version)
         return columns_of(self.forecast_many(query.queries()), len(query.quantile_levels), self.version, state.sequence)
 
@@ -258,7 +250,7 @@ class Forecaster:
         query: ForecastQuery,
         margin: float | None,
         terms: ExpectedMarginTerms | None,
-        game: PredictedGame,
+        game: CompiledGame,
         state: ActiveState,
     ) -> Forecast:
         """Returns the forecast of a query around the point that the models give for its game.

@@ -1,8 +1,7 @@
 """Point forecasts by the compiled models: the same numbers as `PointEnsemble.predict`, in one call for any games.
 
 Most forecasts are of one game alone, and NumPy takes about a microsecond a step, however short the arrays are. The
-compiled models take one call from the patterns to the forecasts, whatever minutes they end at. Linear models and
-neighbours equal those of NumPy and hnswlib; the LSTM differs by less than 1e-5 points from ONNX Runtime.
+compiled models take one call from the patterns to the forecasts, whatever minutes they end at.
 """
 
 from __future__ import annotations
@@ -22,12 +21,8 @@ from dejavu_models.point.shown_entries import date_of
 from dejavu_models.types import MAX_SLOTS, Attribution, Explanation, SimilarGame
 
 
-def compiled_models(models: PointEnsemble) -> CompiledModels | None:
-    """Return the compiled form of point models; None without the extension, or for an index that was just built."""
-    if native is None or not models.lstm.networks:
-        return None
-    if any(dejavu.index.compiled is None for dejavu in models.minutes.values()):
-        return None
+def compiled_models(models: PointEnsemble) -> CompiledModels:
+    """Return the compiled form of point models."""
     databases = {minute: _database(dejavu, minute) for minute, dejavu in models.minutes.items()}
     weights, linear = models.weights, models.linear.coefficients
     minutes = [
@@ -122,7 +117,15 @@ class CompiledGame:
         return point
 
     def explanation(self, horizon: int, point: float, calibration_games: int, *, steps: bool) -> Explanation:
-        """See `PredictedGame`."""
+        """Return the explanation of the forecast at a horizon.
+
+        Args:
+            horizon: its index in HORIZONS.
+            point: point forecast that was issued, in points; what live inputs add to the models' counts as known with
+                the last minute.
+            calibration_games: number of games behind the distribution of the forecast.
+            steps: whether the contributions of the minutes contain the similar games.
+        """
         numbers = native.Explanation(self._models, self._prediction, horizon, point, calibration_games, steps)
         return Explanation.deferred(CompiledExplanation(numbers))
 

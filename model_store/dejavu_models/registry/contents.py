@@ -29,8 +29,7 @@ from dejavu_models.manifest import (
 from dejavu_models.point.courses import Courses, courses_from_bytes
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries
 from dejavu_models.point.ensemble import EnsembleWeights, PointEnsemble
-from dejavu_models.point.graph import Graph
-from dejavu_models.point.index import VectorIndex, join_graphs, read_index
+from dejavu_models.point.index import VectorIndex, read_index
 from dejavu_models.point.linear import CUBE, LinearModels
 from dejavu_models.point.lstm import Lstm
 from dejavu_models.ratings import STATE_SIZES, RatingFilter
@@ -82,16 +81,9 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
         with _refusing(source, COURSES):
             courses = courses_from_bytes(contents[COURSES], dict(zip(record.minutes, record.entries, strict=True)))
     indexes: dict[int, VectorIndex] = {}
-    graphs: dict[int, Graph] = {}
     for minute, count in zip(record.minutes, record.entries, strict=True):
         with _refusing(source, name := index_name(minute)):
-            index = read_index(contents[name], minute, count)
-            if isinstance(index, Graph):
-                graphs[minute] = index
-            else:
-                indexes[minute] = index
-    with _refusing(source, "indexes"):
-        indexes |= join_graphs(graphs, record.neighbours)
+            indexes[minute] = read_index(contents[name], minute, count, record.neighbours)
     minutes, start = {}, 0
     for minute, count in zip(record.minutes, record.entries, strict=True):
         # After a minute or two there are few distinct patterns, so a database may have fewer entries than neighbours.

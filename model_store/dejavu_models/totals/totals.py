@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 
 from dejavu_models.arrays import from_npz, to_npz
-from dejavu_models.native import native
 from dejavu_models.schedule import TotalTerms
 from dejavu_models.team_filter import FIRST_TERM, RatingSettings
 from dejavu_models.totals.compiled import CompiledTotalTables
@@ -35,9 +34,7 @@ class Totals:
 
     models: Mapping[MarginSource, TotalModel]
     ratings: TotalFilter
-    _tables: dict[int, TotalTables | CompiledTotalTables] = field(
-        init=False, repr=False, compare=False, default_factory=dict
-    )
+    _tables: dict[int, CompiledTotalTables] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if missing := [source.name for source in MarginSource if source not in self.models]:
@@ -45,14 +42,14 @@ class Totals:
         if self.ratings.date is None or self.ratings.season is None:
             raise ValueError("ratings of totals include no game")
 
-    def tables(self, source: MarginSource, horizon: Horizon, minute: int) -> TotalTables | CompiledTotalTables:
+    def tables(self, source: MarginSource, horizon: Horizon, minute: int) -> CompiledTotalTables:
         """Returns the tables of one source, horizon and minute."""
         # A number, because hashing enums costs more than a forecast's arithmetic.
         key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * source)
         tables = self._tables.get(key)
         if tables is None:
             plain = TotalTables(self.models[source], horizon, minute)
-            tables = self._tables[key] = plain if native is None else CompiledTotalTables(plain)
+            tables = self._tables[key] = CompiledTotalTables(plain)
         return tables
 
     def to_bytes(self) -> bytes:

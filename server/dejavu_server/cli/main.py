@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from importlib.util import find_spec
 
 from dejavu_common.shown_text import escape_output
 
@@ -27,6 +28,10 @@ def main() -> None:
     finally:
         gc.freeze()
         gc.enable()
+    if find_spec("dejavu_models._native") is None:  # the workers import it, this process does not
+        sys.exit(
+            "dejavu-server needs the compiled models: install it where there are a C++ compiler and Python's headers"
+        )
     app()
 
 

@@ -86,9 +86,9 @@ def run_without(hidden: str, *arguments: str) -> subprocess.CompletedProcess[str
         ("nba_api", ["poll"], "poll needs nba_api, which is not installed: pip install 'dejavu-forecast[live]'"),
         ("nba_api", ["demo"], "demo needs nba_api, which is not installed: pip install 'dejavu-forecast[live]'"),
         (
-            "uvloop,hnswlib",
+            "uvloop,sqlalchemy",
             ["demo"],
-            "demo needs hnswlib, uvloop, which are not installed: pip install 'dejavu-forecast[server]'",
+            "demo needs sqlalchemy, uvloop, which are not installed: pip install 'dejavu-forecast[server]'",
         ),
         (
             "nba_api,sqlalchemy",

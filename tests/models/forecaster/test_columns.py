@@ -14,7 +14,7 @@ from tests.support.builders.calibrations import earlier_calibration
 
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import AlphaTooSmall, InvalidInput
-from dejavu_models.forecaster import Forecaster, forecaster
+from dejavu_models.forecaster import Forecaster
 from dejavu_models.online_state import OnlineState
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
@@ -94,14 +94,10 @@ def test_they_name_the_outcomes_that_adapted_them() -> None:
     assert [model.forecast_columns(query).calibration_sequence for model in FORECASTERS] == [0, 17, 17]
 
 
-def test_a_model_without_compiled_columns_answers_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bundle of an earlier release, and one where the extension was not built."""
+def test_a_bundle_on_all_numbers_answers_the_same() -> None:
     query = asked(Horizon.FINAL, [([2, -3] * 9, None), ([1] * 5, 4.0)], quantile_levels=(0.25, 0.75))
     old = Forecaster(SHIPPED.manifest, SHIPPED.models, earlier_calibration(), SHIPPED.rating_filter)
     assert_as_alone(old, query, old.forecast_columns(query))
-    monkeypatch.setattr(forecaster, "compiled_models", lambda _: None)
-    plain = Forecaster(SHIPPED.manifest, SHIPPED.models, SHIPPED.calibration, SHIPPED.rating_filter)
-    assert_as_alone(plain, query, plain.forecast_columns(query))
 
 
 @given(games(Horizon.FINAL), st.integers(1, 7))

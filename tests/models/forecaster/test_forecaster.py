@@ -12,16 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.builders.calibrations import earlier_calibration
 
-from dejavu_models.arrays import Floats
 from dejavu_models.errors import AlphaTooSmall, QuantileTooExtreme, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.online_state import OnlineState
-from dejavu_models.point import compiled
 from dejavu_models.point.compiled import CompiledGame, CompiledModels
-from dejavu_models.point.dejavu import Dejavu, NeighborResult
-from dejavu_models.point.explanation import SIMILAR_GAMES
-from dejavu_models.point.lstm import Lstm
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import AdaptationMode, Forecast, Horizon, HorizonSupport
@@ -90,13 +85,6 @@ def test_no_queries_get_no_forecasts(shipped: Forecaster) -> None:
     assert shipped.forecast_many([]) == []
 
 
-@pytest.fixture
-def plain(shipped: Forecaster, monkeypatch: pytest.MonkeyPatch) -> Forecaster:
-    """Returns the forecaster as it is where the extension was not built."""
-    monkeypatch.setattr(compiled, "native", None)
-    return Forecaster(shipped.manifest, shipped.models, shipped.calibration, shipped.rating_filter)
-
-
 def test_both_horizons_of_a_game_are_one_look_at_it(shipped: Forecaster, monkeypatch: pytest.MonkeyPatch) -> None:
     """50 named games at 5 different minutes, both horizons: one pass over 50 games, not over 100 queries."""
     rng = np.random.default_rng(3)
@@ -111,31 +99,6 @@ def test_both_horizons_of_a_game_are_one_look_at_it(shipped: Forecaster, monkeyp
     monkeypatch.setattr(CompiledModels, "predict_many", watched)
     shipped.forecast_many([query(*pattern, horizon=each, record=True) for pattern in patterns for each in Horizon])
     assert passes == [50]
-
-
-def test_without_the_extension_both_horizons_are_one_look_at_a_game_too(
-    plain: Forecaster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """50 games at 5 different minutes, both horizons: one LSTM run over 50 games, and one index query per minute."""
-    rng = np.random.default_rng(3)
-    patterns = [rng.normal(0, 2.5, 6 + 2 * (game % 5)).cumsum().round().tolist() for game in range(50)]
-    runs: list[int] = []
-    looked_up: list[int] = []
-    residuals, look_up = Lstm.residuals, Dejavu.query
-
-    def run(self: Lstm, asked: Floats, margins: Floats) -> Floats:
-        runs.append(len(asked))
-        return residuals(self, asked, margins)
-
-    def search(self: Dejavu, asked: Floats) -> NeighborResult:
-        looked_up.append(len(asked))
-        return look_up(self, asked)
-
-    monkeypatch.setattr(Lstm, "residuals", run)
-    monkeypatch.setattr(Dejavu, "query", search)
-    plain.forecast_many([query(*pattern, horizon=horizon) for pattern in patterns for horizon in Horizon])
-    assert runs == [50]
-    assert looked_up == [10] * 5
 
 
 @given(QUERIES)
@@ -166,7 +129,7 @@ def test_the_explanation_adds_up(shipped: Forecaster, asked: ForecastQuery) -> N
     assert told.dejavu_weight * told.dejavu_prediction + told.lstm_weight * told.lstm_prediction == pytest.approx(
         forecast.point
     )
-    assert len(told.similar_games) == SIMILAR_GAMES
+    assert len(told.similar_games) == 5
     for similar in told.similar_games:
         assert similar.differential_at_horizon == pytest.approx(asked.pattern.last + similar.increment)
     distances = [similar.distance for similar in told.similar_games]
@@ -228,26 +191,6 @@ def test_a_minute_without_a_database_is_explained_without_similar_games(shipped:
     assert shares is not None
     assert forecast.point == shipped.forecast(query()).point
     assert shares.before_tipoff + sum(shares.minutes) == pytest.approx(forecast.point, abs=1e-9)
-
-
-def test_only_steps_that_are_asked_for_cost_queries_of_earlier_minutes(
-    plain: Forecaster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    queried = list[tuple[int, ...]]()
-    run = Dejavu.query
-
-    def watched(self: Dejavu, patterns: Floats) -> NeighborResult:
-        queried.append(patterns.shape)
-        return run(self, patterns)
-
-    monkeypatch.setattr(Dejavu, "query", watched)
-    plain.forecast_many([query(*range(20)), query(*range(18), explain=True), query(*range(15))])
-    assert sorted(queried) == [(1, 15), (1, 18), (1, 20)]
-    queried.clear()
-    asked = [query(*range(minutes), explain=True, explain_steps=True) for minutes in (18, 15)]
-    plain.forecast_many([query(*range(20), explain=True), *asked])
-    assert max(rows for rows, minutes in queried if minutes < 15) == 2  # both at once
-    assert [shape for shape in queried if shape[1] in (18, 20)] == [(1, 20), (1, 18)]
 
 
 @pytest.mark.parametrize("horizon", list(Horizon))

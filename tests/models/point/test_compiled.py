@@ -1,4 +1,4 @@
-"""The compiled models give the numbers of NumPy, ONNX Runtime and hnswlib: one game alone, and many together."""
+"""The compiled models give the numbers of vectorised NumPy: one game alone, and many together."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.reference.batch import BatchedGame, GameBatch
+from tests.support.reference.lstm import ReferenceLstm
+from tests.support.reference.neighbours import ReferenceIndex
 
-from dejavu_models.manifest import LSTM, index_name
-from dejavu_models.native import native
-from dejavu_models.point.batch import GameBatch, PredictedGame
-from dejavu_models.point.compiled import CompiledModels, compiled_models
+from dejavu_models.manifest import LSTM
+from dejavu_models.point.compiled import CompiledGame, compiled_models
 from dejavu_models.point.dejavu import Dejavu, Kernel
 from dejavu_models.point.ensemble import PointEnsemble
-from dejavu_models.point.graph import Graph
-from dejavu_models.point.index import BruteForceIndex, join_graphs, read_index
-from dejavu_models.point.lstm import Lstm
 from dejavu_models.registry.bundle import load_bundle
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.types import HORIZONS, MAX_SLOTS, Explanation
@@ -33,34 +31,16 @@ FORECASTER = load_bundle(default_bundle())
 MODELS = FORECASTER.models
 MARGINS = st.none() | st.floats(-30, 30)
 POINTS = 1e-5
-"""Greatest difference, in points: the LSTM sums in another order than ONNX Runtime."""
+"""Greatest difference, in points: the LSTM sums in another order than NumPy."""
 
 
-def made(models: PointEnsemble) -> CompiledModels:
-    compiled = compiled_models(models)
-    assert compiled is not None
-    return compiled
-
-
-COMPILED = made(MODELS)
+COMPILED = compiled_models(MODELS)
 
 
 @cache
-def uncompiled() -> PointEnsemble:
-    """Returns the bundle's point models as they are without the extension."""
-    folder = default_bundle()
-    record = FORECASTER.manifest.dejavu
-    indexes = {
-        minute: read_index((folder / index_name(minute)).read_bytes(), minute, count)
-        for minute, count in zip(record.minutes, record.entries, strict=True)
-    }
-    graphs = {minute: index for minute, index in indexes.items() if isinstance(index, Graph)}
-    searched = indexes | join_graphs(graphs, record.neighbours, compiled=False)
-    minutes = {
-        minute: Dejavu(searched[minute], each.entries, each.settings)  # type: ignore[arg-type]  # no Graph is left
-        for minute, each in MODELS.minutes.items()
-    }
-    return replace(MODELS, lstm=Lstm((folder / LSTM).read_bytes(), compiled=False), minutes=minutes)
+def reference() -> PointEnsemble:
+    """Returns the bundle's point models with an LSTM by NumPy."""
+    return replace(MODELS, lstm=ReferenceLstm((default_bundle() / LSTM).read_bytes()))
 
 
 def walk(minutes: int, seed: int) -> tuple[float, ...]:
@@ -69,19 +49,15 @@ def walk(minutes: int, seed: int) -> tuple[float, ...]:
     return tuple(accumulate(rng.choice((-3, -2, 0, 2, 3)) + rng.uniform(-0.4, 0.4) for _ in range(minutes)))
 
 
-def assert_equal(one: PredictedGame, other: PredictedGame, minutes: int, tolerance: float = POINTS) -> None:
+def assert_equal(one: CompiledGame, other: CompiledGame | BatchedGame, minutes: int, tolerance: float = POINTS) -> None:
     for index, horizon in enumerate(HORIZONS):
         if minutes <= horizon.last_slot:
             assert one.point(index) == pytest.approx(other.point(index), abs=tolerance)
 
 
-def test_the_extension_is_built() -> None:
-    assert native is not None, "install a C++ compiler, and then the package again"
-
-
 @given(st.lists(st.floats(-60, 60), min_size=1, max_size=MAX_SLOTS).map(tuple), MARGINS)
-def test_any_pattern_gets_the_numbers_of_the_libraries(pattern: tuple[float, ...], margin: float | None) -> None:
-    [expected] = GameBatch([(pattern, margin)], uncompiled(), {}).games
+def test_any_pattern_gets_the_numbers_of_numpy(pattern: tuple[float, ...], margin: float | None) -> None:
+    [expected] = GameBatch([(pattern, margin)], reference(), {}).games
     assert_equal(COMPILED.predict(pattern, margin), expected, len(pattern))
 
 
@@ -104,23 +80,23 @@ def database(kernel: Kernel) -> Dejavu:
     shipped = MODELS.minutes[12]
     vectors = np.random.default_rng(0).normal(0, 5, (200, 12)).astype(np.float32)
     settings = replace(shipped.settings, kernel=kernel, neighbours=20)
-    return Dejavu(BruteForceIndex(vectors), shipped.entries.rows(0, 200), settings)
+    return Dejavu(ReferenceIndex(vectors), shipped.entries.rows(0, 200), settings)
 
 
 @pytest.mark.parametrize("kernel", Kernel)
 @given(st.integers(0, 2**32), MARGINS)
 def test_every_kernel_gives_the_numbers_of_numpy(kernel: Kernel, seed: int, margin: float | None) -> None:
-    models = replace(uncompiled(), minutes={12: database(kernel)})
+    models = replace(reference(), minutes={12: database(kernel)})
     [expected] = GameBatch([(walk(12, seed), margin)], models, {}).games
-    compiled = made(replace(MODELS, minutes=models.minutes))
+    compiled = compiled_models(replace(MODELS, minutes=models.minutes))
     assert_equal(compiled.predict(walk(12, seed), margin), expected, 12)
 
 
 @pytest.mark.parametrize("steps", [False, True])
 @given(st.integers(1, MAX_SLOTS), st.integers(0, 2**32), MARGINS)
-def test_it_is_explained_as_by_the_libraries(steps: bool, minute: int, seed: int, margin: float | None) -> None:
+def test_it_is_explained_as_by_numpy(steps: bool, minute: int, seed: int, margin: float | None) -> None:
     pattern = walk(minute, seed)
-    [batched] = GameBatch([(pattern, margin)], uncompiled(), {0: steps}).games
+    [batched] = GameBatch([(pattern, margin)], reference(), {0: steps}).games
     alone = COMPILED.predict(pattern, margin)
     for index, horizon in enumerate(HORIZONS):
         if minute <= horizon.last_slot:
@@ -172,7 +148,7 @@ def test_an_explanation_is_made_when_it_is_read() -> None:
 
 
 def test_an_explanation_outlives_its_models() -> None:
-    few = made(replace(MODELS, minutes={18: MODELS.minutes[18]}))
+    few = compiled_models(replace(MODELS, minutes={18: MODELS.minutes[18]}))
     explanation = few.predict(walk(18, 0), None).explanation(0, 1.5, 700, steps=False)
     expected = COMPILED.predict(walk(18, 0), None).explanation(0, 1.5, 700, steps=False)
     del few
@@ -181,7 +157,7 @@ def test_an_explanation_outlives_its_models() -> None:
 
 
 def test_a_minute_without_a_database_is_refused() -> None:
-    models = made(replace(MODELS, minutes={12: MODELS.minutes[12]}))
+    models = compiled_models(replace(MODELS, minutes={12: MODELS.minutes[12]}))
     with pytest.raises(KeyError, match="minute 13"):
         models.predict((0.0,) * 13, None)
     with pytest.raises(KeyError, match="minute 48"):

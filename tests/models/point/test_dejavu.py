@@ -14,17 +14,8 @@ from hypothesis.extra import numpy as hnp
 from dejavu_models.arrays import Floats, to_tenths
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel, Neighbors, kernel_regression
 from dejavu_models.point.features import anchored, pattern_vectors, recency_weights
-from dejavu_models.point.graph import Graph
-from dejavu_models.point.index import (
-    SCAN_LIMIT,
-    BruteForceIndex,
-    GraphIndex,
-    VectorIndex,
-    build_hnsw,
-    build_index,
-    join_graphs,
-    read_index,
-)
+from dejavu_models.point.index import BruteForceIndex, GraphIndex, VectorIndex, read_index
+from dejavu_trainer.training.index import SCAN_LIMIT, build_hnsw, build_index
 
 RECENCY = 6.0
 
@@ -55,12 +46,6 @@ def index_of(past: Floats, neighbours: int) -> VectorIndex:
 def dejavu_of(past: Floats, neighbours: int, kernel: Kernel = Kernel.TRICUBE) -> Dejavu:
     entries = entries_of(np.random.default_rng(9).normal(0, 6, (len(past), 2, 2)))
     return Dejavu(index_of(past, neighbours), entries, DejavuSettings(RECENCY, neighbours, kernel))
-
-
-def loaded(content: bytes, count: int, neighbours: int) -> VectorIndex:
-    """Loads the index of minute 18 as a bundle's."""
-    index = read_index(content, 18, count)
-    return join_graphs({18: index}, neighbours)[18] if isinstance(index, Graph) else index
 
 
 @pytest.mark.parametrize("neighbours", [25, 100, 400])
@@ -132,13 +117,13 @@ def test_each_mode_and_horizon_gets_its_own_mean(count: int, neighbours: int, ke
 
 @pytest.mark.parametrize("count", [800, 1200])
 def test_the_same_vectors_and_seed_give_the_same_file(count: int) -> None:
-    assert dejavu_of(walks(count, 4), 25).index.to_bytes() == dejavu_of(walks(count, 4), 25).index.to_bytes()
+    assert dejavu_of(walks(count, 4), 25).index.content == dejavu_of(walks(count, 4), 25).index.content
 
 
 @pytest.mark.parametrize("count", [500, 1200])
 def test_an_index_comes_back_from_its_bytes(count: int) -> None:
     dejavu, asked = dejavu_of(walks(count, 5), 50), walks(20, 6)
-    index = loaded(dejavu.index.to_bytes(), count, 50)
+    index = read_index(dejavu.index.content, 18, count, 50)
     assert isinstance(index, BruteForceIndex) == (count <= SCAN_LIMIT)
     back = Dejavu(index, dejavu.entries, dejavu.settings)
     assert np.array_equal(back.query(asked).residuals, dejavu.query(asked).residuals)
@@ -146,32 +131,32 @@ def test_an_index_comes_back_from_its_bytes(count: int) -> None:
 
 @pytest.mark.parametrize("count", [100, 1200])
 @pytest.mark.parametrize(("minutes", "missing"), [(17, 0), (18, 1)])
-def test_an_index_of_another_form_is_refused_before_hnswlib_trusts_it(count: int, minutes: int, missing: int) -> None:
-    content = dejavu_of(walks(count, 7), 25).index.to_bytes()
+def test_an_index_of_another_form_is_refused(count: int, minutes: int, missing: int) -> None:
+    content = dejavu_of(walks(count, 7), 25).index.content
     with pytest.raises(ValueError, match=rf"the index holds .*{count}.*18.*, not {count - missing} of {minutes}"):
-        read_index(content, minutes, count - missing)
+        read_index(content, minutes, count - missing, 25)
 
 
 def test_vectors_that_are_not_finite_are_refused() -> None:
     broken = io.BytesIO()
     np.save(broken, np.full((3, 18), np.nan, dtype=np.float32))
     with pytest.raises(ValueError, match="the index holds"):
-        read_index(broken.getvalue(), 18, 3)
+        read_index(broken.getvalue(), 18, 3, 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"\x93NUMPY"])
 def test_bytes_too_few_to_be_an_index_are_refused(content: bytes) -> None:
     with pytest.raises(ValueError):
-        read_index(content, 18, 100)
+        read_index(content, 18, 100, 25)
 
 
-def test_a_file_of_hnswlib_is_refused_whose_loader_trusts_every_number() -> None:
+def test_a_file_of_hnswlib_is_refused() -> None:
     index = build_hnsw(pattern_vectors(walks(1200, 5), RECENCY), 0)
     with tempfile.NamedTemporaryFile() as file:
         index.save_index(file.name)
         content = Path(file.name).read_bytes()
     with pytest.raises(ValueError, match="neither an array of vectors nor the arrays of a graph"):
-        read_index(content, 18, 1200)
+        read_index(content, 18, 1200, 25)
 
 
 def test_no_more_neighbours_than_entries() -> None:

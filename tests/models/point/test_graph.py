@@ -1,4 +1,4 @@
-"""Graphs of several minutes in one index of hnswlib: each query is answered by its own minute's, as if that were alone.
+"""Graphs that hnswlib built and the compiled models search.
 
 Recall is the share of results that are as near as the K-th nearest by brute force.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+import hnswlib
 import numpy as np
-import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from dejavu_models.arrays import Floats, Singles, to_tenths
 from dejavu_models.native import native
 from dejavu_models.point.features import anchored, pattern_vectors, recency_weights
-from dejavu_models.point.graph import Graph, padded_dimensions, vectors_of
-from dejavu_models.point.index import CompiledIndex, GraphIndex, VectorIndex, build_index, join_graphs
+from dejavu_models.point.graph import Graph, vectors_of
+from dejavu_models.point.index import VectorIndex, search_breadth
+from dejavu_trainer.training.index import build_hnsw, build_index
 
 RECENCY, NEIGHBOURS = 6.0, 50
 ENTRIES = {5: 1100, 17: 1300, 18: 3000, 23: 1200, 47: 1500}
-"""Vectors of each minute; those of minutes 17, 18 and 23 share an index."""
+"""Vectors of each minute."""
 
 
 def walks(count: int, minutes: int, seed: int) -> Floats:
@@ -37,18 +38,13 @@ def built(minute: int, count: int) -> VectorIndex:
 
 
 @cache
-def alone() -> dict[int, VectorIndex]:
+def indexes() -> dict[int, VectorIndex]:
     return {minute: built(minute, count) for minute, count in ENTRIES.items()}
 
 
 @cache
 def graphs() -> dict[int, Graph]:
-    return {minute: Graph.from_bytes(index.to_bytes()) for minute, index in alone().items()}
-
-
-@cache
-def together(*, compiled: bool) -> dict[int, VectorIndex]:
-    return join_graphs(graphs(), NEIGHBOURS, compiled=compiled)
+    return {minute: Graph.from_bytes(index.content) for minute, index in indexes().items()}
 
 
 @cache
@@ -62,18 +58,20 @@ def recall(minute: int, asked: Singles, found: np.ndarray) -> float:
     return float((np.take_along_axis(squares, found, axis=1) <= bounds * (1 + 1e-5) + 1e-5).mean())
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+def hnswlib_index(minute: int) -> hnswlib.Index:
+    """The index from which a minute's graph was read."""
+    result = build_hnsw(np.pad(vectors(minute), ((0, 0), (0, -minute % 16))), 0)
+    result.set_ef(search_breadth(NEIGHBOURS))
+    return result
+
+
 @pytest.mark.parametrize("minute", ENTRIES)
-def test_a_query_is_answered_by_its_minute_as_if_that_were_alone(minute: int, compiled: bool) -> None:
-    """And the compiled search finds what hnswlib finds."""
+def test_a_search_finds_what_hnswlib_finds(minute: int) -> None:
     asked = pattern_vectors(walks(200, minute, 1000), RECENCY)
-    found, squares = together(compiled=compiled)[minute].nearest(asked, NEIGHBOURS)
-    own, own_squares = alone()[minute].nearest(asked, NEIGHBOURS)
-    assert isinstance(together(compiled=compiled)[minute], CompiledIndex if compiled else GraphIndex)
-    assert np.array_equal(squares, own_squares)
+    found, squares = indexes()[minute].nearest(asked, NEIGHBOURS)
+    theirs, _ = hnswlib_index(minute).knn_query(np.pad(asked, ((0, 0), (0, -minute % 16))), k=NEIGHBOURS)
     last = squares == squares[:, -1:]  # of equally near games another may have the last place
-    assert np.array_equal(found[~last], own[~last])
-    assert compiled or np.array_equal(found, own)
+    assert (found == theirs.astype(np.int64))[~last].mean() > 0.999  # equally near games, in another order
     exact = np.square(vectors(minute)[found] - asked[:, None]).sum(axis=2)
     assert squares == pytest.approx(exact, rel=1e-4, abs=1e-4)
     assert recall(minute, asked, found) >= 0.99
@@ -83,29 +81,15 @@ def test_a_query_is_answered_by_its_minute_as_if_that_were_alone(minute: int, co
     minute=st.sampled_from(sorted(ENTRIES)),
     seed=st.integers(0, 10_000),
     spread=st.sampled_from([0.0, 0.5, 2.5, 10.0, 60.0]),
-    compiled=st.booleans(),
 )
-def test_of_any_games_nearly_all_of_the_nearest_are_found(
-    minute: int, seed: int, spread: float, compiled: bool
-) -> None:
-    """Games that stand still and games unlike any other included: no search leaves its minute or comes back short."""
+def test_of_any_games_nearly_all_of_the_nearest_are_found(minute: int, seed: int, spread: float) -> None:
+    """Games that stand still and games unlike any other included: no search comes back short."""
     courses = np.random.default_rng(seed).normal(0, spread, (40, minute)).cumsum(axis=1).round()
     asked = pattern_vectors(courses, RECENCY)
-    found, squares = together(compiled=compiled)[minute].nearest(asked, NEIGHBOURS)
+    found, squares = indexes()[minute].nearest(asked, NEIGHBOURS)
     assert all(len(set(row)) == NEIGHBOURS for row in found.tolist())
     assert (np.diff(squares, axis=1) >= 0).all()
     assert recall(minute, asked, found) >= 0.97, "of 40 games; of 200, at least 0.99"
-
-
-def test_minutes_share_the_locks_of_hnswlib() -> None:
-    """An index of hnswlib takes 2.5 MiB before its first vector."""
-    one = graphs()[18]
-    process = psutil.Process()
-    before = process.memory_info().rss
-    kept = join_graphs(dict.fromkeys(range(18, 31), one), NEIGHBOURS, compiled=False)
-    taken = process.memory_info().rss - before
-    assert len(kept) == 13
-    assert taken < 13 * len(one) * 400 + 8 * 2**20, f"{taken / 2**20:.1f} MiB"
 
 
 def test_a_graph_comes_back_from_its_bytes() -> None:
@@ -159,8 +143,8 @@ def broken(graph: Graph, kind: str) -> dict[str, object]:
         "levels are",
     ],
 )
-def test_arrays_that_hnswlib_would_trust_are_checked(kind: str) -> None:
-    """It would read anywhere in memory."""
+def test_arrays_are_checked(kind: str) -> None:
+    """A search would read anywhere in memory."""
     with pytest.raises(ValueError, match=kind):
         replace(graphs()[18], **broken(graphs()[18], kind))  # type: ignore[arg-type]
 
@@ -172,8 +156,3 @@ def test_vectors_of_a_graph_that_are_no_fours_are_refused(lanes: int) -> None:
     with pytest.raises(ValueError, match="lanes"):
         native.graph(np.zeros((1, 6), np.float32), lanes=lanes, **more)
     assert native.graph(np.zeros((1, 6), np.float32), lanes=8, **more).nearest(np.zeros((1, 6), np.float32), 1)
-
-
-@pytest.mark.parametrize(("minute", "dimensions"), [(1, 16), (15, 16), (16, 32), (31, 32), (32, 48), (47, 48)])
-def test_vectors_have_room_for_the_dimension_that_parts_graphs(minute: int, dimensions: int) -> None:
-    assert padded_dimensions(minute) == dimensions

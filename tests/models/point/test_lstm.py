@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 import pytest
+from tests.support.reference.lstm import ReferenceLstm
 
 from dejavu_models.arrays import Floats
 from dejavu_models.point.lstm import Lstm
@@ -26,19 +27,16 @@ def games(count: int, minutes: int) -> tuple[Floats, Floats]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 64])
-@pytest.mark.parametrize("compiled", [False, True])
-def test_a_batch_gets_what_each_pattern_gets_alone(graph: bytes, count: int, compiled: bool) -> None:
-    lstm = Lstm(graph, compiled=compiled)
-    assert bool(lstm.networks) is compiled
+def test_a_batch_gets_what_each_pattern_gets_alone(graph: bytes, count: int) -> None:
+    lstm = Lstm(graph)
     patterns, margins = games(count, 18)
     alone = [lstm.residuals(patterns[row : row + 1], margins[row : row + 1]) for row in range(count)]
     assert lstm.residuals(patterns, margins) == pytest.approx(np.concatenate(alone), abs=1e-4)
 
 
 @pytest.mark.parametrize("minutes", [1, 2, 6, 18, 23, 46])
-@pytest.mark.parametrize("compiled", [False, True])
-def test_what_it_says_after_a_minute_does_not_depend_on_later_ones(graph: bytes, minutes: int, compiled: bool) -> None:
-    lstm = Lstm(graph, compiled=compiled)
+def test_what_it_says_after_a_minute_does_not_depend_on_later_ones(graph: bytes, minutes: int) -> None:
+    lstm = Lstm(graph)
     patterns, margins = games(5, 47)
     whole, part = lstm.residuals(patterns, margins), lstm.residuals(patterns[:, :minutes], margins)
     assert part.shape == (5, minutes, 2)
@@ -47,7 +45,7 @@ def test_what_it_says_after_a_minute_does_not_depend_on_later_ones(graph: bytes,
 
 def test_the_compiled_models_compute_what_numpy_does(graph: bytes) -> None:
     patterns, margins = games(64, 47)
-    reference = Lstm(graph, compiled=False).residuals(patterns, margins)
+    reference = ReferenceLstm(graph).residuals(patterns, margins)
     assert Lstm(graph).residuals(patterns, margins) == pytest.approx(reference, abs=1e-5)
 
 

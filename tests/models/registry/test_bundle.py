@@ -24,7 +24,6 @@ from dejavu_models.errors import (
 from dejavu_models.manifest import (
     SCHEMA_VERSION,
 )
-from dejavu_models.point.graph import Graph
 from dejavu_models.point.index import BruteForceIndex, VectorIndex, read_index
 from dejavu_models.registry import bundle
 from dejavu_models.registry import contents as contents_module
@@ -269,13 +268,11 @@ def test_a_bundle_that_vanishes_while_it_is_read_is_refused(
 
 
 def test_the_index_is_made_of_the_bytes_that_were_verified(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """hnswlib loads from a file: it must not be the file in the bundle, which may have changed."""
+    other = BruteForceIndex.built(np.zeros((60, 18), dtype=np.float32))
 
-    other = BruteForceIndex(np.zeros((60, 18), dtype=np.float32))
-
-    def read(content: bytes, minutes: int, entries: int) -> VectorIndex | Graph:
-        (copy / "dejavu-18.index").write_bytes(other.to_bytes())
-        return read_index(content, minutes, entries)
+    def read(content: bytes, minutes: int, entries: int, neighbours: int) -> VectorIndex:
+        (copy / "dejavu-18.index").write_bytes(other.content)
+        return read_index(content, minutes, entries, neighbours)
 
     monkeypatch.setattr(contents_module, "read_index", read)
     bundle.check_golden(load_bundle(copy))

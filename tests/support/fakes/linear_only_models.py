@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from dejavu_models.native import native
 from dejavu_models.point.dejavu import Dejavu, DejavuSettings, Entries, Kernel
 from dejavu_models.point.ensemble import EnsembleWeights, PointEnsemble
+from dejavu_models.point.features import STEP_CHANNELS
 from dejavu_models.point.index import BruteForceIndex
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
@@ -20,8 +22,18 @@ class SilentLstm(Lstm):
     """An LSTM that always outputs 0."""
 
     def __init__(self) -> None:
-        self.networks = []
-        self.run = lambda steps: np.zeros((*steps.shape[:2], len(HORIZONS)), dtype=np.float32)
+        weights = {
+            "scale": np.ones(STEP_CHANNELS),
+            "input": np.zeros((4, STEP_CHANNELS)),
+            "recurrent": np.zeros((4, 1)),
+            "bias": np.zeros(4),
+            "head": np.zeros((1, len(HORIZONS))),
+            "head_bias": np.zeros(len(HORIZONS)),
+            "spreads": np.zeros((MAX_SLOTS, len(HORIZONS))),
+        }
+        single = {name: values.astype(np.float32) for name, values in weights.items()}
+        self.networks = [native.LstmNetwork(**single)]
+        self._run = native.Networks(self.networks).run
 
 
 def plain_models(linear: LinearModels) -> PointEnsemble:

@@ -129,7 +129,7 @@ def test_every_minute_says_what_its_own_database_does_however_many_work() -> Non
     for minute, database in databases.items():
         alone = build(past, minute, SETTINGS, 50, 0).query(asking.patterns(minute)).residuals
         assert np.array_equal(said[:, minute - 1], alone)
-        assert database.index.to_bytes() == build(past, minute, SETTINGS, 50, 0).index.to_bytes()
+        assert database.index.content == build(past, minute, SETTINGS, 50, 0).index.content
     others = np.setdiff1d(np.arange(MAX_SLOTS), [5, 17, 29])
     assert (said[:, others] == 0).all()
 

@@ -67,7 +67,7 @@ def same(one: TrainedModels, other: TrainedModels) -> bool:
         and np.array_equal(one.models.weights.dejavu_weights, other.models.weights.dejavu_weights)
         and np.array_equal(one.models.weights.shrinkage, other.models.weights.shrinkage)
         and all(
-            one.models.minutes[minute].index.to_bytes() == other.models.minutes[minute].index.to_bytes()
+            one.models.minutes[minute].index.content == other.models.minutes[minute].index.content
             and one.models.minutes[minute].entries.to_bytes() == other.models.minutes[minute].entries.to_bytes()
             for minute in MINUTES
         )

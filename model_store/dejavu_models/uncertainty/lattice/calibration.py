@@ -9,7 +9,6 @@ from typing import ClassVar, Final
 import numpy as np
 
 from dejavu_models.arrays import Floats, from_npz, to_npz
-from dejavu_models.native import native
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.game_distribution import GameDistribution
@@ -33,7 +32,7 @@ class LatticeCalibration:
     """
 
     models: Mapping[tuple[MarginSource, bool], MarginModel]
-    _tables: dict[int, GameTables | CompiledTables] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _tables: dict[int, CompiledTables] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     whole_numbers: ClassVar[bool] = True
     """Whether intervals have whole ends."""
@@ -102,31 +101,17 @@ class LatticeCalibration:
 
         Returns:
             P(the home team leads), (n,), not adapted; and the quantiles, (n, len(at.levels)), in points.
-
-        Raises:
-            ValueError: if the extension was not built.
         """
-        return self.compiled(situation).columns(points, leads, margins, at)
+        return self._tables_of(situation, live=False).columns(points, leads, margins, at)
 
-    def compiled(self, situation: Situation) -> CompiledTables:
-        """Returns the tables of a situation, without live inputs, in the compiled models.
-
-        Raises:
-            ValueError: if the extension was not built.
-        """
-        tables = self._tables_of(situation, live=False)
-        if not isinstance(tables, CompiledTables):
-            raise ValueError("columns need the compiled extension")
-        return tables
-
-    def _tables_of(self, situation: Situation, *, live: bool) -> GameTables | CompiledTables:
+    def _tables_of(self, situation: Situation, *, live: bool) -> CompiledTables:
         # A number, because hashing a situation with its enums costs more than all of the scale.
         horizon, minute, source = situation
         key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * (live + 2 * source))
         tables = self._tables.get(key)
         if tables is None:
             plain = GameTables(self.model(source, live=live), horizon, minute)
-            tables = self._tables[key] = plain if native is None else CompiledTables(plain)
+            tables = self._tables[key] = CompiledTables(plain)
         return tables
 
     def shift(self, situation: Situation, live: LiveInputs | None) -> float:

@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.support.reference.explanation import ExplainedGame, explanation
 
 from dejavu_models.arrays import Floats, Integers
 from dejavu_models.point.ensemble import PointEnsemble, Predictions
-from dejavu_models.point.explanation import ExplainedGame, explanation
 from dejavu_models.types import Explanation, MarginSource
-
-
-class PredictedGame(Protocol):
-    """What the point models predict for one game."""
-
-    def point(self, horizon: int) -> float:
-        """Returns the point forecast at a horizon, by its index, in points; meaningless for one that has passed."""
-
-    def explanation(self, horizon: int, point: float, calibration_games: int, *, steps: bool) -> Explanation:
-        """Returns the explanation of the forecast at a horizon.
-
-        Args:
-            horizon: its index in HORIZONS.
-            point: point forecast that was issued, in points; what live inputs add to the models' counts as known with
-                the last minute.
-            calibration_games: number of games behind the distribution of the forecast.
-            steps: whether the contributions of the minutes contain the similar games.
-        """
 
 
 class GameBatch:
@@ -106,7 +87,7 @@ class GameBatch:
 
 
 class BatchedGame:
-    """A game of a batch; implements `PredictedGame`.
+    """A game of a batch; see `CompiledGame`.
 
     Args:
         batch: the batch.
@@ -119,12 +100,12 @@ class BatchedGame:
         self._batch, self._row = batch, row
 
     def point(self, horizon: int) -> float:
-        """See `PredictedGame`."""
+        """See `CompiledGame`."""
         predictions, index = self._batch.predictions[self._row]
         return float(predictions.ensemble[index, horizon])
 
     def explanation(self, horizon: int, point: float, calibration_games: int, *, steps: bool) -> Explanation:
-        """See `PredictedGame`; the batch knows whether with steps."""
+        """See `CompiledGame`; the batch knows whether with steps."""
         return explanation(self._batch.models, calibration_games, point, self._batch.explained(self._row), horizon)
 
 

@@ -1,0 +1,1 @@
+"""Vectorised NumPy models that the compiled ones are compared with."""

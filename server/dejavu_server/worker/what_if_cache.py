@@ -14,13 +14,11 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu_models.errors import DejavuError
 from dejavu_server.api.cache.what_ifs import CachedWhatIfs, answer_of
-from dejavu_server.forecasting.cache.answer_cache import AnswerCache
-from dejavu_server.forecasting.cache.errors import CacheNotInstalled, CacheSecretError
+from dejavu_server.forecasting.cache.answers import Answer, AnswerCache
 from dejavu_server.forecasting.cache.fingerprint import fingerprint
 from dejavu_server.forecasting.cache.generation import CacheGeneration
-from dejavu_server.forecasting.cache.memory import Answer, MemoryCache
-from dejavu_server.forecasting.cache.shared_entries import SharedEntries
 from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask
@@ -34,6 +32,18 @@ _REFRESH_SECONDS: Final = 1.0
 
 SECRET_BYTES: Final = (16, 64)
 """Least and most bytes of the secret."""
+
+
+class CacheSecretError(DejavuError):
+    """The file of the secret that servers sign cached answers with cannot be used."""
+
+    reason = "CACHE_SECRET"
+
+
+class CacheNotInstalled(DejavuError):
+    """What a shared cache needs is not installed."""
+
+    reason = "CACHE_NOT_INSTALLED"
 
 
 async def new_cache(
@@ -73,22 +83,28 @@ async def new_cache(
         if find_spec("redis") is None:
             raise CacheNotInstalled("--cache with a URL needs redis: pip install 'dejavu-forecast[redis]'")
         # Not at the top: an optional dependency, and 0.1 s.
-        from dejavu_server.forecasting.cache.redis_answers import RedisAnswers  # noqa: PLC0415
+        from dejavu_server.forecasting.cache.redis_store import RedisStore, SharedEntries  # noqa: PLC0415
 
         lasting = [] if settings.model_store else models.models()  # which models there are may change with a store
-        shared = RedisAnswers(
+        shared = RedisStore(
             settings.cache,
             SharedEntries(fingerprint(version("dejavu-forecast"), settings, lasting), _secret(settings.cache_secret)),
             partial(_read, models, timedelta(seconds=settings.cache_seconds)),
             metrics,
-            lambda: generation.value,
+            generation,
             clock,
         )
         stack.push_async_callback(shared.close)
         await shared.start()
-    memory = MemoryCache(settings.cache_mebibytes * _MEBIBYTE)
     cache = AnswerCache(
-        memory, metrics, generation, statistics.server, history=history, clock=clock, shared=shared, workers=workers
+        settings.cache_mebibytes * _MEBIBYTE,
+        metrics,
+        generation,
+        statistics.server,
+        history=history,
+        clock=clock,
+        shared=shared,
+        workers=workers,
     )
     refreshing = PeriodicTask("cache-refresh", _REFRESH_SECONDS, cache.refresh)
     stack.push_async_callback(refreshing.close)

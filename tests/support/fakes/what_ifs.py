@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_server.forecasting.cache.memory import Answer
+from dejavu_server.forecasting.cache.answers import Answer
 
 NOW = datetime(2026, 1, 15, 0, 30, tzinfo=UTC)
 

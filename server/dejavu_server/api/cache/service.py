@@ -13,7 +13,7 @@ from dejavu_server.api.converters.errors import InvalidBatch, NamesGame
 from dejavu_server.api.converters.prediction import MAX_BATCH
 from dejavu_server.api.errors import item_error
 from dejavu_server.api.handlers import Context
-from dejavu_server.forecasting.cache.errors import CacheOff
+from dejavu_server.forecasting.cache.answers import CacheOff
 
 CACHE_SERVICE = pb.DESCRIPTOR.services_by_name["CacheService"]
 

@@ -11,12 +11,9 @@ from datetime import timedelta
 from functools import partial
 
 from dejavu.v1 import prediction_service_pb2 as pb
-from dejavu_server.access.caller import current_caller
-from dejavu_server.admission.callers import address_of
 from dejavu_server.api.converters.fields import HORIZONS, instant
 from dejavu_server.api.handlers import Context
-from dejavu_server.forecasting.cache.answer_cache import AnswerCache
-from dejavu_server.forecasting.cache.memory import Answer
+from dejavu_server.forecasting.cache.answers import Answer, AnswerCache
 
 Predict = Callable[[pb.PredictRequest, Context], Awaitable[pb.PredictResponse]]
 """Computes a response."""
@@ -70,8 +67,7 @@ class CachedWhatIfs:
     async def _answer(
         self, data: bytes, request: pb.PredictRequest, context: Context, predict: Predict
     ) -> tuple[Answer, bool]:
-        owner = current_caller.get().identity or address_of(context.peer())
-        return await self.cache.answer(data, owner, partial(self._compute, request, context, predict))
+        return await self.cache.answer(data, partial(self._compute, request, context, predict))
 
     async def _compute(self, request: pb.PredictRequest, context: Context, predict: Predict) -> Answer:
         return answer_of(await predict(request, context), self.max_age)

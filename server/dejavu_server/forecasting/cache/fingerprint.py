@@ -1,4 +1,4 @@
-"""What a cached answer depends on, its request apart: the day and what was learned, and release, models and settings.
+"""What an answer in the shared cache depends on, besides its request and state: release, models and settings.
 
 Servers that share a cache use each other's answers only if these are equal. A setting counts unless it is listed here,
 so that one that a later release adds separates servers rather than mixing their answers.
@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from datetime import date
-from typing import Final, NamedTuple
+from typing import Final
 
 from dejavu_models.types import ModelInfo
 from dejavu_server.settings import Settings
@@ -72,22 +71,6 @@ WITHOUT_EFFECT: Final = frozenset(
     }
 )
 """Settings that do not change the answer to a what-if."""
-
-
-class Validity(NamedTuple):
-    """What answers in memory are good for; if one differs, none of them is used.
-
-    Attributes:
-        history: names what the models have learned from outcomes.
-        cleared: how often the cache of the server was cleared.
-        token: names the content of the shared cache; None without one, or while it is not reached.
-        day: the day of games.
-    """
-
-    history: bytes
-    cleared: int
-    token: bytes | None
-    day: date
 
 
 def fingerprint(release: str, settings: Settings, models: Sequence[ModelInfo]) -> bytes:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -10,10 +12,8 @@ from tests.support.fakes.clock import SteppedClock
 from tests.support.fakes.what_ifs import cached
 
 from dejavu_feed.game_day import day_bounds, game_day
-from dejavu_server.forecasting.cache.answer_cache import AnswerCache
-from dejavu_server.forecasting.cache.fingerprint import Validity
+from dejavu_server.forecasting.cache.answers import ENTRY_BYTES, MAX_ANSWER, MAX_REQUEST, Answer, AnswerCache
 from dejavu_server.forecasting.cache.generation import CacheGeneration
-from dejavu_server.forecasting.cache.memory import Answer, MemoryCache
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.statistics import Statistics
 
@@ -21,7 +21,7 @@ from dejavu_server.observability.statistics import Statistics
 class Computing:
     """Computes answers one after the other; `history` is what was learned."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = 2**20) -> None:
         self.clock = SteppedClock()
         self.history = b""
         self.computed = 0
@@ -29,7 +29,7 @@ class Computing:
         self.may_end.set()
         self.metrics = Metrics()
         self.cache = AnswerCache(
-            MemoryCache(2**20),
+            max_bytes,
             self.metrics,
             CacheGeneration(),
             Statistics(self.metrics.registry, "server", list).sample,
@@ -37,16 +37,16 @@ class Computing:
             clock=self.clock,
         )
 
-    async def compute(self) -> Answer:
+    async def compute(self, size: int = 0) -> Answer:
         self.computed += 1
-        data = b"answer %d" % self.computed
+        data = b"answer %d" % self.computed + bytes(size)
         await self.may_end.wait()
         return cached(data, generated=self.clock())
 
     async def ask(self, request: bytes = b"request") -> bytes:
         found = self.cache.get(request)
         if found is None:
-            found, _ = await self.cache.answer(request, "caller", self.compute)
+            found, _ = await self.cache.answer(request, self.compute)
         return found.data
 
     def hits_and_misses(self) -> tuple[int, int]:
@@ -90,91 +90,52 @@ async def test_an_answer_that_was_begun_before_an_outcome_was_learned_is_not_kep
     assert await computing.ask() == b"answer 2"
 
 
-async def test_equal_requests_at_once_are_computed_once(computing: Computing) -> None:
-    computing.may_end.clear()
-    asking = [asyncio.create_task(computing.ask()) for _ in range(20)]
-    await asyncio.sleep(0)
-    computing.may_end.set()
-    assert await asyncio.gather(*asking) == [b"answer 1"] * 20
-    assert computing.hits_and_misses() == (19, 1)
-
-
-async def test_calls_that_wait_for_one_that_is_cancelled_compute_their_own_answers(computing: Computing) -> None:
-    computing.may_end.clear()
-    first = asyncio.create_task(computing.ask())
-    await asyncio.sleep(0)
-    others = [asyncio.create_task(computing.ask()) for _ in range(3)]
-    await asyncio.sleep(0)
-    first.cancel()
-    computing.may_end.set()
-    assert sorted(await asyncio.gather(*others)) == [b"answer 2", b"answer 3", b"answer 4"]
-    assert first.cancelled()
-
-
-async def test_a_waiting_call_that_is_cancelled_does_not_end_the_computation(computing: Computing) -> None:
-    computing.may_end.clear()
-    first = asyncio.create_task(computing.ask())
-    await asyncio.sleep(0)
-    second = asyncio.create_task(computing.ask())
-    await asyncio.sleep(0)
-    second.cancel()
-    await asyncio.wait([second])
-    computing.may_end.set()
-    assert await first == b"answer 1"
-
-
-class OldAnswers:
-    """A cache of several servers that has only answers from before."""
-
-    token, is_used = b"", True
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-
-    async def get(self, request: bytes, validity: Validity) -> Answer | None:
-        """Returns the old answer."""
-        await asyncio.sleep(0)
-        return self._answer
-
-    def put(self, request: bytes, validity: Validity, answer: Answer) -> None:
-        """Keeps nothing."""
-
-    async def clear(self) -> None:
-        """Clears nothing."""
-
-
-async def test_calls_that_wait_do_not_get_an_old_answer_of_a_shared_cache() -> None:
-    clock, metrics = SteppedClock(), Metrics()
-    old = cached(b"old", generated=clock() - timedelta(days=1))
-    memory = MemoryCache(2**20)
-    statistics = Statistics(metrics.registry, "server", list)
-    cache = AnswerCache(
-        memory,
-        metrics,
-        CacheGeneration(),
-        statistics.sample,
-        history=lambda: b"",
-        clock=clock,
-        shared=OldAnswers(old),
-    )
-
-    async def refuse() -> Answer:
-        raise ValueError("refused")
-
-    asking = [cache.answer(b"request", "caller", refuse) for _ in range(3)]
-    assert [type(each) for each in await asyncio.gather(*asking, return_exceptions=True)] == [ValueError] * 3
-
-
-async def test_a_call_after_an_outcome_does_not_wait_for_one_from_before(computing: Computing) -> None:
-    computing.may_end.clear()
-    first = asyncio.create_task(computing.ask())
-    await asyncio.sleep(0)
-    computing.history = b"an outcome"
-    second = asyncio.create_task(computing.ask())
-    await asyncio.sleep(0)
-    computing.may_end.set()
-    assert (await first, await second) == (b"answer 1", b"answer 2")
+@pytest.mark.parametrize("step", [-1, 60])
+async def test_an_answer_is_used_until_it_is_too_old_and_not_before_it_was_made(step: int) -> None:
+    computing = Computing()
+    assert [await computing.ask(), await computing.ask()] == [b"answer 1"] * 2
+    computing.clock.step(step)
     assert await computing.ask() == b"answer 2"
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 4000)), max_size=60))
+async def test_the_bound_of_bytes_holds_whatever_is_kept_and_what_was_used_last_stays(
+    requests: list[tuple[int, int]],
+) -> None:
+    computing = Computing(max_bytes=5 * ENTRY_BYTES + 6000)
+    for number, size in requests:
+        request = b"%d" % number
+        await computing.cache.answer(request, partial(computing.compute, size))
+        statistics = computing.cache.statistics()
+        assert statistics.bytes <= 5 * ENTRY_BYTES + 6000
+        assert statistics.bytes >= statistics.entries * ENTRY_BYTES
+        assert computing.cache.has(request)
+
+
+async def test_the_least_recently_used_is_evicted() -> None:
+    computing = Computing(max_bytes=2 * (ENTRY_BYTES + 100))
+    for request in (b"1", b"2", b"1", b"3"):
+        await computing.ask(request)
+    assert [computing.cache.has(request) for request in (b"1", b"2", b"3")] == [True, False, True]
+    assert computing.cache.statistics().evictions == 1
+
+
+@pytest.mark.parametrize(("request_bytes", "answer_bytes"), [(MAX_REQUEST + 1, 1), (1, MAX_ANSWER + 1)])
+async def test_large_requests_and_answers_are_not_kept(request_bytes: int, answer_bytes: int) -> None:
+    computing, request = Computing(), bytes(request_bytes)
+    await computing.cache.answer(request, partial(computing.compute, answer_bytes))
+    assert not computing.cache.has(request)
+
+
+async def test_an_entry_takes_no_more_memory_than_it_is_counted_with() -> None:
+    computing = Computing(max_bytes=2**30)
+    await computing.ask()
+    tracemalloc.start()
+    for number in range(2000):
+        await computing.cache.answer(b"%060d" % number, partial(computing.compute, 300))
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert taken < computing.cache.statistics().bytes
 
 
 async def test_errors_are_raised_to_who_asked_and_not_kept(computing: Computing) -> None:
@@ -183,7 +144,7 @@ async def test_errors_are_raised_to_who_asked_and_not_kept(computing: Computing)
 
     for _ in range(2):
         with pytest.raises(ValueError, match="no"):
-            await computing.cache.answer(b"request", "caller", refuse)
+            await computing.cache.answer(b"request", refuse)
     assert await computing.ask() == b"answer 1"
     assert computing.hits_and_misses() == (0, 1)
 

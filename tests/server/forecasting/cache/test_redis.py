@@ -23,8 +23,8 @@ from dejavu.v1 import cache_service_pb2 as cache_pb
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.cache_service_pb2_grpc import CacheServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
-from dejavu_server.forecasting.cache import redis_answers
-from dejavu_server.forecasting.cache.shared_entries import PREFIX, SharedEntries
+from dejavu_server.forecasting.cache import redis_store
+from dejavu_server.forecasting.cache.redis_store import PREFIX, SharedEntries
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs Debian's redis-server")
 
@@ -114,8 +114,8 @@ def shared(running: RedisProcess) -> RedisProcess:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits longer for Redis than a server does, so that a busy machine does not decide what is found."""
-    monkeypatch.setattr(redis_answers, "WAIT_SECONDS", 5.0)
-    monkeypatch.setattr(redis_answers, "EXCHANGE_SECONDS", 10.0)
+    monkeypatch.setattr(redis_store, "WAIT_SECONDS", 5.0)
+    monkeypatch.setattr(redis_store, "EXCHANGE_SECONDS", 10.0)
 
 
 @asynccontextmanager

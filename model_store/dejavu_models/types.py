@@ -8,9 +8,9 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Final
 
 from dejavu_common.frozen import fast_frozen
 from dejavu_feed.horizon import CASES, HORIZONS, MAX_SLOTS, Horizon
@@ -38,6 +38,7 @@ class Interval:
         return self.lower <= value <= self.upper
 
 
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class SimilarGame:
     """A past game, or the group of past games that one prototype represents.
@@ -82,17 +83,7 @@ class Attribution:
     similar_games: float
 
 
-class ExplanationSource(Protocol):
-    """The numbers of an explanation, from which its parts are made when one of them is first read."""
-
-    @property
-    def numbers(self) -> Any:
-        """A `JsonSource` of the extension: the JSON object with the parts by name."""
-
-    def parts(self) -> Mapping[str, Any]:
-        """Returns all parts by name."""
-
-
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Explanation of a forecast; predictions are differentials at the horizon, in points.
@@ -102,7 +93,6 @@ class Explanation:
         linear_prediction: prediction of the linear model on lead and expected margin; Dejavu and the LSTM correct it.
         calibration_games: number of games behind the interval and the probability; 0 if unknown.
         attribution: None in records of releases that did not compute it.
-        source: what it is made from if it was `deferred`; otherwise None.
     """
 
     dejavu_prediction: float
@@ -115,28 +105,6 @@ class Explanation:
     linear_prediction: float = 0.0
     calibration_games: int = 0
     attribution: Attribution | None = None
-    source: ExplanationSource | None = field(default=None, init=False, repr=False, compare=False)
-
-    @classmethod
-    def deferred(cls, source: ExplanationSource) -> Explanation:
-        """Returns an explanation whose parts are made when one is first read: few of those that are recorded are."""
-        explanation = object.__new__(cls)
-        object.__setattr__(explanation, "source", source)
-        return explanation
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Copies have the parts."""
-        return Explanation, tuple(getattr(self, each.name) for each in fields(self) if each.init)
-
-    if not TYPE_CHECKING:  # a type checker would take any name for an attribute
-
-        def __getattr__(self, name: str) -> object:
-            """Makes the parts; called for a part that is not there yet."""
-            if name == "source" or name not in Explanation.__slots__ or self.source is None:
-                raise AttributeError(f"an explanation has no {name}")
-            for part, value in self.source.parts().items():
-                object.__setattr__(self, part, value)
-            return object.__getattribute__(self, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,29 +9,6 @@ namespace {
 // Number of nearest past games in an explanation.
 constexpr std::size_t MOST_SHOWN = 5;
 
-// Returns a date as ISO 8601 writes it.
-std::string iso(std::int32_t date) {
-    std::string text = "0000-00-00";
-    for (const int place : {9, 8, 6, 5, 3, 2, 1, 0}) {
-        text[static_cast<std::size_t>(place)] = static_cast<char>('0' + date % 10);
-        date /= 10;
-    }
-    return text;
-}
-
-void append_similar_game(std::string &text, const SimilarGame &game) {
-    JsonObject object(text);
-    object.text("away_team", game.entry.away_team);
-    object.text("date", iso(game.entry.date));
-    object.number("differential_at_horizon", game.differential);
-    object.number("distance", game.distance);
-    object.integer("games", game.entry.games);
-    object.text("home_team", game.entry.home_team);
-    object.number("increment", game.entry.increment);
-    object.number("increment_spread", game.entry.spread);
-    object.end();
-}
-
 }  // namespace
 
 Explanation::Explanation(const PointModels &models, const Prediction &prediction, int horizon, double point, int games,
@@ -65,33 +42,6 @@ Explanation::Explanation(const PointModels &models, const Prediction &prediction
         const double differential = baseline + entry.increment;
         similar_games.push_back({std::move(entry), prediction.distances[place], differential});
     }
-}
-
-void Explanation::append_json(std::string &text) const {
-    JsonObject object(text);
-    object.name("attribution");
-    JsonObject attribution(text);
-    attribution.number("before_tipoff", before_tipoff);
-    attribution.name("minutes");
-    append_numbers(text, minutes);
-    attribution.number("similar_games", similar);
-    attribution.end();
-    object.number("baseline_prediction", baseline);
-    object.integer("calibration_games", calibration_games);
-    object.number("dejavu_prediction", dejavu);
-    object.number("dejavu_weight", dejavu_weight);
-    object.number("ensemble_forecast", ensemble);
-    object.number("linear_prediction", linear);
-    object.number("lstm_prediction", lstm);
-    object.number("lstm_weight", lstm_weight);
-    object.name("similar_games");
-    text += '[';
-    for (const SimilarGame &game : similar_games) {
-        if (&game != similar_games.data()) text += ',';
-        append_similar_game(text, game);
-    }
-    text += ']';
-    object.end();
 }
 
 }  // namespace dejavu

@@ -127,36 +127,18 @@ class CompiledGame:
             steps: whether the contributions of the minutes contain the similar games.
         """
         numbers = native.Explanation(self._models, self._prediction, horizon, point, calibration_games, steps)
-        return Explanation.deferred(CompiledExplanation(numbers))
-
-
-class CompiledExplanation:
-    """The numbers of an explanation in the compiled models; implements `ExplanationSource`.
-
-    Args:
-        numbers: an `Explanation` of the extension.
-    """
-
-    __slots__ = ("numbers",)
-
-    def __init__(self, numbers: Any) -> None:
-        self.numbers = numbers
-
-    def parts(self) -> dict[str, Any]:
-        """See `ExplanationSource`."""
-        numbers = self.numbers
-        return {
-            "dejavu_prediction": numbers.dejavu_prediction,
-            "lstm_prediction": numbers.lstm_prediction,
-            "ensemble_forecast": numbers.ensemble_forecast,
-            "baseline_prediction": numbers.baseline_prediction,
-            "dejavu_weight": numbers.dejavu_weight,
-            "lstm_weight": numbers.lstm_weight,
-            "similar_games": tuple(
+        return Explanation(
+            dejavu_prediction=numbers.dejavu_prediction,
+            lstm_prediction=numbers.lstm_prediction,
+            ensemble_forecast=numbers.ensemble_forecast,
+            baseline_prediction=numbers.baseline_prediction,
+            dejavu_weight=numbers.dejavu_weight,
+            lstm_weight=numbers.lstm_weight,
+            similar_games=tuple(
                 SimilarGame(home, away, date_of(day), distance, differential, games, increment, spread)
                 for home, away, day, distance, differential, games, increment, spread in numbers.similar_games
             ),
-            "linear_prediction": numbers.linear_prediction,
-            "calibration_games": numbers.calibration_games,
-            "attribution": Attribution(numbers.before_tipoff, tuple(numbers.minutes), numbers.of_similar_games),
-        }
+            linear_prediction=numbers.linear_prediction,
+            calibration_games=numbers.calibration_games,
+            attribution=Attribution(numbers.before_tipoff, tuple(numbers.minutes), numbers.of_similar_games),
+        )

@@ -18,7 +18,7 @@ py::list similar_games(const Explanation &of) {
 }  // namespace
 
 void bind_explanation(py::module_ &module) {
-    py::class_<Explanation, JsonSource>(module, "Explanation")
+    py::class_<Explanation>(module, "Explanation")
         .def(py::init([](const PointModels &models, const Prediction &prediction, int horizon, double point, int games,
                          bool steps) {
             expect(horizon >= 0 && horizon < HORIZONS, "there are two horizons");

@@ -278,8 +278,6 @@ PYBIND11_MODULE(_native, module) {
     module.doc() = "Compiled point models and distributions, and canonical JSON; see docs/decisions.";
     dejavu::bind_models(module);
     dejavu::bind_games(module);
-    dejavu::bind_json(module);
-    dejavu::bind_layout(module);
     dejavu::bind_shared_floats(module);
     dejavu::bind_explanation(module);
 }

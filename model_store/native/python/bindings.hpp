@@ -44,8 +44,6 @@ pybind11::tuple shared_floats(const std::vector<double> &values);
 
 void bind_models(pybind11::module_ &module);
 void bind_games(pybind11::module_ &module);
-void bind_json(pybind11::module_ &module);
-void bind_layout(pybind11::module_ &module);
 void bind_shared_floats(pybind11::module_ &module);
 void bind_explanation(pybind11::module_ &module);
 

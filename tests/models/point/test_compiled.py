@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import gc
 import math
-import pickle
 import random
 from dataclasses import replace
 from functools import cache
@@ -129,31 +126,6 @@ def assert_explained_alike(one: Explanation, other: Explanation) -> None:
     assert distances == pytest.approx(expected, rel=1e-6)
     games, expected_games = ([replace(game, distance=0.0) for game in each.similar_games] for each in (one, other))
     assert games == expected_games
-
-
-def test_an_explanation_is_made_when_it_is_read() -> None:
-    pattern = walk(18, 0)
-    made = COMPILED.predict(pattern, None).explanation(0, 1.5, 700, steps=False)
-    assert made.source is not None
-    copied = copy.copy(made)
-    assert copied == made
-    assert copied.source is None
-    assert pickle.loads(pickle.dumps(made)) == made
-    assert replace(made, calibration_games=1).calibration_games == 1
-    assert replace(made, calibration_games=1).source is None  # whose numbers are others
-    assert repr(made) == repr(copied)
-    assert hash(made) == hash(copied)
-    with pytest.raises(AttributeError, match="certainty"):
-        made.certainty  # type: ignore[attr-defined]  # noqa: B018
-
-
-def test_an_explanation_outlives_its_models() -> None:
-    few = compiled_models(replace(MODELS, minutes={18: MODELS.minutes[18]}))
-    explanation = few.predict(walk(18, 0), None).explanation(0, 1.5, 700, steps=False)
-    expected = COMPILED.predict(walk(18, 0), None).explanation(0, 1.5, 700, steps=False)
-    del few
-    gc.collect()
-    assert explanation.similar_games == expected.similar_games
 
 
 def test_a_minute_without_a_database_is_refused() -> None:

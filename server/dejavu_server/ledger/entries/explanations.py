@@ -77,11 +77,6 @@ EXPLANATION: Final = Layout(
 """The JSON object of an `Explanation`."""
 
 
-def explanation_source(explanation: Explanation) -> Any:
-    """Returns what an explanation is written from: itself, or its numbers, which are written as the same."""
-    return explanation if explanation.source is None else explanation.source.numbers
-
-
 def read_adaptation(value: dict[str, Any]) -> Adaptation:
     """Returns the adaptation of a JSON object."""
     return Adaptation(

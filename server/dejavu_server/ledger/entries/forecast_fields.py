@@ -20,7 +20,6 @@ from dejavu_models.types import (
 from dejavu_server.ledger.entries.explanations import (
     ADAPTATION,
     EXPLANATION,
-    explanation_source,
     optional,
     read_adaptation,
     read_explanation,
@@ -71,7 +70,7 @@ FORECAST_MEMBERS: Final = (
     Member("elapsed_minutes", Kind.INTEGER, "forecast.elapsed_minutes"),
     Member("expected_margin", Kind.NUMBER, "forecast.expected_margin", null=True),
     Member("expires_us", Kind.VALUE, "expires_time", convert=microseconds),
-    Member("explanation", Kind.OBJECT, "forecast.explanation", EXPLANATION, explanation_source, null=True),
+    Member("explanation", Kind.OBJECT, "forecast.explanation", EXPLANATION, null=True),
     Member("generated_us", Kind.VALUE, "generated_time", convert=microseconds),
     Member("home_lead_probability", Kind.NUMBER, "forecast.home_lead_probability"),
     Member("interval_lower", Kind.NUMBER, "forecast.interval.lower"),

@@ -1,8 +1,4 @@
-"""Which attributes of an object its JSON object has, and under which names: said once, written in one call.
-
-The compiled extension walks the attributes itself. Where it was not built, `Layout.json_of` makes a dict of them, which
-`canonical_json` writes as the same text: entries are hashed, so not a byte may differ.
-"""
+"""Layout of a JSON object: the attributes of an object that it has, and their names."""
 
 from __future__ import annotations
 
@@ -11,11 +7,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from dejavu_models.native import native
 from dejavu_server.ledger.entries.canonical_json import dumps
-
-_COMPILED: Final = getattr(native, "Layout", None)
-
 
 ITSELF: Final = "."
 """Path of a member that is made from the same object as the one it is a member of."""
@@ -37,7 +29,7 @@ class Kind(enum.Enum):
     """Its items, as floats."""
 
     OBJECT = "object"
-    """An object by the layout of the member, or by itself if it is a `JsonSource` of the extension."""
+    """An object by the layout of the member."""
 
     OBJECTS = "objects"
     """Its items, by the layout of the member."""
@@ -77,23 +69,6 @@ class Layout:
     def __init__(self, *members: Member) -> None:
         self._members = sorted((each._replace(path=each.path or each.name) for each in members), key=lambda of: of.name)
         self._getters = {path: _getter(path) for each in self._members for path in (each.path, each.when)}
-        self._compiled: Any = None
-        if _COMPILED is not None:
-            self._compiled = _COMPILED(
-                [
-                    (
-                        each.name,
-                        _names(each.path),
-                        each.kind.value,
-                        None if each.of is None else each.of._compiled,
-                        each.convert,
-                        each.null,
-                        each.any,
-                        _names(each.when),
-                    )
-                    for each in self._members
-                ]
-            )
 
     def json(self, source: object) -> str:
         """Returns the canonical JSON of an object's JSON object.
@@ -101,10 +76,7 @@ class Layout:
         Raises:
             ValueError, TypeError: as `canonical_json.dumps` does.
         """
-        if self._compiled is None:
-            return dumps(self.json_of(source))
-        text: str = self._compiled.json(source)
-        return text
+        return dumps(self.json_of(source))
 
     def json_of(self, source: object) -> dict[str, Any]:
         """Returns an object's JSON object."""
@@ -138,7 +110,7 @@ def _written(member: Member, value: Any) -> Any:
         case Kind.NUMBERS:
             return list(map(float, value))
         case Kind.OBJECT if member.of is not None:
-            return value if native is not None and isinstance(value, native.JsonSource) else member.of.json_of(value)
+            return member.of.json_of(value)
         case Kind.OBJECTS if member.of is not None:
             return [member.of.json_of(each) for each in value]
         case _:

@@ -1,4 +1,4 @@
-"""Layouts: what the extension writes of an object is what Python writes, to the last byte."""
+"""Layouts: the JSON object of an object."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from tests.support.builders.issued_forecasts import TOTAL, issued
 
 from dejavu_feed.pattern import LastScore, Side
-from dejavu_models.native import native
 from dejavu_models.types import (
     Adaptation,
     AdaptationMode,
@@ -23,7 +22,6 @@ from dejavu_models.types import (
     WarningReason,
 )
 from dejavu_server.ledger.entries import codec
-from dejavu_server.ledger.entries.canonical_json import dumps
 from dejavu_server.ledger.entries.layout import ITSELF, Kind, Layout, Member
 from dejavu_server.records import IssuedForecast
 
@@ -81,12 +79,6 @@ def forecasts(draw: st.DrawFn) -> IssuedForecast:
 
 
 @given(forecasts())
-def test_any_forecast_is_written_as_python_writes_it(forecast: IssuedForecast) -> None:
-    layout = codec.PAYLOAD
-    assert layout.json(forecast) == dumps(layout.json_of(forecast))
-
-
-@given(forecasts())
 def test_what_a_forecast_does_not_have_is_left_out(forecast: IssuedForecast) -> None:
     made, requested = (codec.PAYLOAD.json_of(forecast)[part] for part in ("forecast", "request"))
     assert ("ratings_date" in made) == ("finals_since" in made) == (forecast.forecast.ratings_date is not None)
@@ -104,11 +96,6 @@ class Thing:
     inner: Any = None
 
 
-WITHOUT_EXTENSION = pytest.param(lambda layout, thing: dumps(layout.json_of(thing)), id="Python")
-COMPILED = pytest.param(lambda layout, thing: layout.json(thing), id="as it runs")
-
-
-@pytest.mark.parametrize("write", [WITHOUT_EXTENSION, COMPILED])
 @pytest.mark.parametrize(
     ("member", "thing", "expected"),
     [
@@ -133,11 +120,10 @@ COMPILED = pytest.param(lambda layout, thing: layout.json(thing), id="as it runs
         ),
     ],
 )
-def test_each_kind_of_member_is_written(write: Any, member: Member, thing: Thing, expected: str) -> None:
-    assert write(Layout(member), thing) == expected
+def test_each_kind_of_member_is_written(member: Member, thing: Thing, expected: str) -> None:
+    assert Layout(member).json(thing) == expected
 
 
-@pytest.mark.parametrize("write", [WITHOUT_EXTENSION, COMPILED])
 @pytest.mark.parametrize(
     ("member", "thing", "error"),
     [
@@ -150,19 +136,11 @@ def test_each_kind_of_member_is_written(write: Any, member: Member, thing: Thing
         (Member("missing", Kind.VALUE), Thing(), AttributeError),
     ],
 )
-def test_what_cannot_be_written_is_refused(write: Any, member: Member, thing: Thing, error: type[Exception]) -> None:
+def test_what_cannot_be_written_is_refused(member: Member, thing: Thing, error: type[Exception]) -> None:
     with pytest.raises(error):
-        write(Layout(member), thing)
+        Layout(member).json(thing)
 
 
 def test_members_are_written_in_the_order_of_their_names() -> None:
     layout = Layout(Member("b", Kind.VALUE, "value"), Member("a", Kind.VALUE, "value"))
     assert layout.json(Thing()) == '{"a":1,"b":1}'
-
-
-@pytest.mark.skipif(native is None, reason="the extension was not built")
-def test_the_extension_refuses_layouts_that_it_could_not_write() -> None:
-    with pytest.raises(ValueError, match="small letters"):
-        Layout(Member('a"b', Kind.VALUE))
-    with pytest.raises(ValueError, match="only objects have a layout"):
-        Layout(Member("value", Kind.OBJECT))

@@ -76,12 +76,6 @@ TARGETS = (
         4.5,
         _ratio(single_calls.NAME, _LONE, single_calls.NAMED, "p50_ms", ECHO),
     ),
-    Target(
-        "named, 16 callers: rate over that of what-ifs",
-        0.6,
-        _ratio(single_calls.NAME, _SIXTEEN, single_calls.NAMED, "calls_a_second", single_calls.WHAT_IF),
-        at_least=True,
-    ),
     Target("batch of 50: p50 over the echo's of as many", 9.0, _ratio(batches.NAME, _FIFTY, DEJAVU, "p50_ms", ECHO)),
     Target(
         "batch of 1,000: forecasts per second of a core",

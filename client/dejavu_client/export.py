@@ -18,7 +18,7 @@ from typing import IO, Any, Final, Generic, TypeVar
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, AdaptationMode, Forecast, Horizon, LateReason, Side
+from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, AdaptationMode, Forecast, Horizon, LateReason
 from dejavu.v1.market_pb2 import MarketSide
 from dejavu.v1.record_pb2 import MarketResult, RecordedPrediction
 from dejavu.v1.record_service_pb2 import LeaderboardRow, ScoreFilter
@@ -27,6 +27,7 @@ from dejavu_client.extras import pyarrow
 from dejavu_client.formatting import enum_word, warning_label
 from dejavu_common.files import atomic_replace
 from dejavu_common.shown_text import spreadsheet_cell
+from dejavu_feed.live_inputs import LIVE_INPUTS, LiveInput
 
 Value = str | int | float | bool | datetime | list[float] | None
 RowT = TypeVar("RowT")
@@ -201,6 +202,17 @@ def _field(
     return pick
 
 
+def _live_columns(each: LiveInput) -> Iterator[Column[RecordedPrediction]]:
+    """Yields the columns of a live input, one for each of its parts."""
+    for part, name, field in zip(each.parts, each.columns, each.fields, strict=True):
+        path = f"forecast.{field}"
+        if not part.is_enum:
+            yield Column(name, part.kind, _field(path))
+            continue
+        holder: Any = Forecast.DESCRIPTOR.fields_by_name[each.name].message_type
+        yield Column(name, str, _field(path, partial(enum_word, holder.fields_by_name[part.name].enum_type)))
+
+
 def _scope(name: str) -> Callable[[FigureRow], Value]:
     """Returns what picks a field of the scope; None if it is not set, or empty."""
     pick = _field(name, message=ScoreFilter.DESCRIPTOR)
@@ -291,9 +303,7 @@ PREDICTION_COLUMNS: tuple[Column[RecordedPrediction], ...] = (
     Column("market_away_american", int, _american("away")),
     Column("market_result", str, _field("settlement.market_result", partial(enum_word, MarketResult.DESCRIPTOR))),
     Column("market_profit", float, _field("settlement.market_profit")),
-    Column("total_points", int, _field("forecast.total_points")),
-    Column("last_score_side", str, _field("forecast.last_score.side", partial(enum_word, Side.DESCRIPTOR))),
-    Column("last_score_seconds", int, _field("forecast.last_score.seconds")),
+    *(column for each in LIVE_INPUTS for column in _live_columns(each)),
     Column("total_forecast", float, _field("forecast.total.point_forecast")),
     Column("total_lower", float, _field("forecast.total.interval_lower")),
     Column("total_upper", float, _field("forecast.total.interval_upper")),

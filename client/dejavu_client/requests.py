@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Literal, TypedDict, Unpack
 
-from dejavu.v1 import forecast_pb2
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL, HORIZON_HALFTIME, Horizon
 from dejavu.v1.market_pb2 import Market, Odds, TotalMarket
 from dejavu.v1.prediction_service_pb2 import PredictRequest
@@ -17,7 +16,8 @@ from dejavu.v1.record_service_pb2 import (
     ListPredictionsRequest,
     ScoreFilter,
 )
-from dejavu_feed.pattern import LastScore, Side
+from dejavu_feed import live_inputs
+from dejavu_feed.live_inputs import LastScore, LiveInputs
 
 HALFTIME = HORIZON_HALFTIME
 FINAL = HORIZON_FINAL
@@ -82,15 +82,16 @@ def predict_request(
     fields: dict[str, Any] = {"horizon": HALFTIME, **options}
     explain, day = fields.pop("explain", False), fields.pop("game_date", None)
     game_date = _iso_date("game_date", day)
-    last_score = _last_score(fields.pop("last_score", None))
-    return PredictRequest(
+    live = _live_inputs({each.name: fields.pop(each.name, None) for each in live_inputs.LIVE_INPUTS})
+    request = PredictRequest(
         pattern=pattern,
         market=market,
         return_explanation=explain,
         game_date=game_date,
-        last_score=last_score,
         **fields,
     )
+    live_inputs.put(request, live)
+    return request
 
 
 def market(
@@ -274,13 +275,12 @@ def _with_iso_dates(conditions: Mapping[str, object]) -> dict[str, Any]:
     return {**conditions, **days}
 
 
-def _last_score(given: object) -> forecast_pb2.LastScore | None:
-    if given is None:
-        return None
-    if not isinstance(given, LastScore):
-        raise TypeError(f"last_score: {given!r}; expected a LastScore, or None")
-    side = forecast_pb2.SIDE_HOME if given.side is Side.HOME else forecast_pb2.SIDE_AWAY
-    return forecast_pb2.LastScore(side=side, seconds=given.seconds)
+def _live_inputs(given: Mapping[str, Any]) -> LiveInputs:
+    for each in live_inputs.LIVE_INPUTS:
+        value = given[each.name]
+        if each.parts[0].name and not (value is None or isinstance(value, each.make)):
+            raise TypeError(f"{each.name}: {value!r}; expected a {each.make.__name__}, or None")
+    return LiveInputs(**given)
 
 
 def _iso_date(name: str, day: object) -> str:

@@ -1,15 +1,15 @@
-"""Computes the slots of a pattern, and the inputs beside it, from a score timeline.
+"""Computes the slots of a pattern, and the live inputs beside it, from a score timeline.
 
 It is the single definition for training and live games.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
+
+from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
 
 QUARTER_MINUTES = 12
 HALFTIME_MINUTES = 2 * QUARTER_MINUTES
@@ -25,35 +25,6 @@ class Score(NamedTuple):
     """Game seconds since tip-off."""
     home: int
     away: int
-
-
-class Side(enum.IntEnum):
-    """Team of a game; the value is the sign of its points in a differential."""
-
-    HOME = 1
-    AWAY = -1
-
-
-@dataclass(frozen=True, slots=True)
-class LastScore:
-    """The last points of a game up to the end of a minute.
-
-    Attributes:
-        side: the team that scored them.
-        seconds: whole game seconds from them to the end of the minute, rounded down.
-    """
-
-    side: Side
-    seconds: int
-
-
-class ScoreSummary(NamedTuple):
-    """What the plays say about the end of a minute beside the differential."""
-
-    total_points: int
-    """Points of both teams together."""
-    last_score: LastScore | None
-    """None while nobody has scored."""
 
 
 def slots(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple[int, ...]:
@@ -82,8 +53,8 @@ def slots(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple[int, 
     return tuple(result)
 
 
-def score_summaries(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple[ScoreSummary, ...]:
-    """Returns the total points and the last score at the end of each of the first `minutes` minutes.
+def live_inputs(scores: Iterable[tuple[float, int, int]], minutes: int) -> tuple[LiveInputs, ...]:
+    """Returns the live inputs at the end of each of the first `minutes` minutes.
 
     Args:
         scores: the score after each play and its time, as for `slots`.
@@ -94,16 +65,16 @@ def score_summaries(scores: Iterable[tuple[float, int, int]], minutes: int) -> t
     """
     rows = [Score(*row) for row in scores]
     if all(before.elapsed <= after.elapsed for before, after in pairwise(rows)):
-        return _summaries(rows, range(1, minutes + 1))
+        return _live_inputs(rows, range(1, minutes + 1))
     # A row with a wrong clock belongs to some minutes only, and not necessarily to the later ones alone.
     return tuple(
-        _summaries([row for row in rows if row.elapsed <= 60 * minute], range(minute, minute + 1))[0]
+        _live_inputs([row for row in rows if row.elapsed <= 60 * minute], range(minute, minute + 1))[0]
         for minute in range(1, minutes + 1)
     )
 
 
-def _summaries(rows: list[Score], minutes: range) -> tuple[ScoreSummary, ...]:
-    """Summarizes rows at the end of each of some minutes; a minute takes the rows before the first that is after it."""
+def _live_inputs(rows: list[Score], minutes: range) -> tuple[LiveInputs, ...]:
+    """Computes live inputs at the ends of minutes; each takes the rows before the first that is after it."""
     home: list[tuple[int, float]] = []  # one entry a point: number and time of the row that scored it
     away: list[tuple[int, float]] = []
     result = []
@@ -115,7 +86,7 @@ def _summaries(rows: list[Score], minutes: range) -> tuple[ScoreSummary, ...]:
                 del points[score:]
                 points.extend([(index, row.elapsed)] * (score - len(points)))
             index += 1
-        result.append(ScoreSummary(len(home) + len(away), _last_score(home, away, 60 * minute)))
+        result.append(LiveInputs(len(home) + len(away), _last_score(home, away, 60 * minute)))
     return tuple(result)
 
 

@@ -12,8 +12,7 @@ DejavuError
 │   │   ├── InvalidQuantile   a level not in (0, 1), or too many of them
 │   │   ├── InvalidHorizon    not a horizon of the contract
 │   │   ├── InvalidMarket     invalid line, odds, bankroll, amount staked, threshold or horizon
-│   │   ├── InvalidTotalPoints  fewer than the lead, too many, or of another parity
-│   │   └── InvalidLastScore  longer ago than the game has been played, or by a side without points
+│   │   └── InvalidLiveInput  out of bounds, or contradicts the pattern or another live input
 │   ├── Unsupported           valid, but not supported by this model: expected is what the model supports
 │   │   ├── UnsupportedHorizon
 │   │   ├── UnsupportedSlots  the model does not support this number of slots
@@ -58,7 +57,7 @@ class DejavuError(Exception):
         reason: stable machine-readable code, in UPPER_SNAKE_CASE.
     """
 
-    reason: ClassVar[str] = "DEJAVU_ERROR"
+    reason: str = "DEJAVU_ERROR"
 
 
 class FieldError(DejavuError):
@@ -193,18 +192,15 @@ class InvalidMarket(InvalidInput):
     default_field = "market"
 
 
-class InvalidTotalPoints(InvalidInput):
-    """The total points of both teams are fewer than the lead, too many, or odd where the lead is even or vice versa."""
+class InvalidLiveInput(InvalidInput):
+    """A live input is out of bounds, or contradicts the pattern or another one; the reason is INVALID_ and its name."""
 
-    reason = "INVALID_TOTAL_POINTS"
-    default_field = "total_points"
+    reason = "INVALID_LIVE_INPUT"
+    default_field = "live_input"
 
-
-class InvalidLastScore(InvalidInput):
-    """The last score has no side, was before tip-off, or is of a side that has no points."""
-
-    reason = "INVALID_LAST_SCORE"
-    default_field = "last_score"
+    def __init__(self, found: str, expected: str, field: str | None = None) -> None:
+        super().__init__(found, expected, field)
+        self.reason = f"INVALID_{self.field.partition('.')[0].upper()}"
 
 
 class Unsupported(FieldError):

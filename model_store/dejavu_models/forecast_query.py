@@ -9,20 +9,19 @@ from datetime import date
 
 from dejavu_common.frozen import fast_frozen
 from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
-from dejavu_feed.pattern import LastScore, Side
+from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs, faults_of, total_points_fault
 from dejavu_feed.teams import TEAMS
 from dejavu_models.betting import Market, TotalMarket
 from dejavu_models.errors import (
     FieldErrors,
     InvalidAlpha,
     InvalidGameDate,
-    InvalidLastScore,
+    InvalidLiveInput,
     InvalidMargin,
     InvalidMarket,
     InvalidPattern,
     InvalidQuantile,
     InvalidTeam,
-    InvalidTotalPoints,
     quoted,
 )
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
@@ -32,10 +31,6 @@ DEFAULT_ALPHA = 0.05
 
 MAX_QUANTILES = 99
 """Maximum number of quantiles per query."""
-
-
-MAX_TOTAL_POINTS = 500
-"""Bound of the total points of both teams; the NBA record is 370."""
 
 
 def are_differentials(values: Sequence[float]) -> bool:
@@ -89,12 +84,11 @@ def check_level_count(levels: int) -> None:
         raise InvalidQuantile(f"{levels} levels", f"at most {MAX_QUANTILES}")
 
 
-def check_total_points(total_points: int, lead: float) -> None:
-    """Raises InvalidTotalPoints if the points of both teams are fewer than the lead, or more than MAX_TOTAL_POINTS."""
-    minimum = math.ceil(abs(lead))
-    if not minimum <= total_points <= MAX_TOTAL_POINTS:
-        reason = " (the lead)" if minimum else ""
-        raise InvalidTotalPoints(f"{total_points}", f"{minimum}{reason} to {MAX_TOTAL_POINTS}")
+def check_total_points(total_points: int, lead: float, *, check_parity: bool = True) -> None:
+    """Raises InvalidLiveInput unless the points of both teams fit the lead; see `live_inputs.total_points_fault`."""
+    fault = total_points_fault(total_points, lead, check_parity=check_parity)
+    if fault is not None:
+        raise InvalidLiveInput(*fault)
 
 
 @fast_frozen
@@ -118,13 +112,12 @@ class ForecastQuery:
         game_date: local date of the game, to which the age of the ratings is counted, and before which the games of
             its teams are; None: the age is not counted, and their schedule is not known.
         is_playoffs: whether the game is of the play-in or the playoffs; not if that is not known.
-        total_points: points of both teams together at the end of the pattern; None if not known.
-        last_score: the last score before the end of the pattern; None if not known, or nobody has scored.
-        total_market: odds on the total points to evaluate, which needs `total_points`; None if not given.
+        live: the live inputs at the end of the pattern.
+        total_market: odds on the total points to evaluate, which needs `live.total_points`; None if not given.
 
     Raises:
-        InvalidPattern, InvalidAlpha, InvalidTeam, InvalidMargin, InvalidQuantile, InvalidGameDate, InvalidTotalPoints,
-            InvalidLastScore, InvalidMarket: if a value is out of bounds or contradicts another; `others` has the errors
+        InvalidPattern, InvalidAlpha, InvalidTeam, InvalidMargin, InvalidQuantile, InvalidGameDate, InvalidLiveInput,
+            InvalidMarket: if a value is out of bounds or contradicts another; `others` has the errors
             of further fields.
     """
 
@@ -141,8 +134,7 @@ class ForecastQuery:
     market: Market | None = None
     game_date: date | None = None
     is_playoffs: bool = False
-    total_points: int | None = None
-    last_score: LastScore | None = None
+    live: LiveInputs = NO_LIVE_INPUTS
     total_market: TotalMarket | None = None
 
     def __post_init__(self) -> None:
@@ -163,7 +155,10 @@ class ForecastQuery:
                 break
         if self.game_date is not None and not FIRST_DAY <= self.game_date <= LAST_DAY:
             faults.add(InvalidGameDate(f"{self.game_date}", f"a date from {FIRST_DAY} to {LAST_DAY}"))
-        _add_score_faults(self, faults)
+        for fault in faults_of(self.live, self.pattern.differentials):
+            faults.add(InvalidLiveInput(*fault))
+        if self.total_market is not None and self.live.total_points is None:
+            faults.add(InvalidMarket("no total_points", "total_points beside it", field="total_market"))
         faults.raise_first()
 
     @property
@@ -174,8 +169,7 @@ class ForecastQuery:
             or self.away_team
             or self.explain
             or self.record
-            or self.total_points is not None
-            or self.last_score is not None
+            or self.live != NO_LIVE_INPUTS
             or self.market is not None
             or self.total_market is not None
         )
@@ -188,36 +182,3 @@ def _add_team_faults(query: ForecastQuery, faults: FieldErrors) -> None:
             faults.add(InvalidTeam(quoted(code), "an NBA code such as BOS", field=name))
     if query.home_team and query.home_team == query.away_team:
         faults.add(InvalidTeam(query.away_team, "another team than home_team", field="away_team"))
-
-
-def _add_score_faults(query: ForecastQuery, faults: FieldErrors) -> None:
-    if query.total_points is not None:
-        faults.read(check_points, None, query.total_points, query.pattern.last)
-    if query.last_score is not None:
-        faults.read(_check_last_score, None, query.last_score, query.pattern, query.total_points)
-    if query.total_market is not None and query.total_points is None:
-        faults.add(InvalidMarket("no total_points", "total_points beside it", field="total_market"))
-
-
-def check_points(total_points: int, lead: float) -> None:
-    """Raises InvalidTotalPoints unless the points of both teams fit their differential; see `check_total_points`."""
-    check_total_points(total_points, lead)
-    if lead == int(lead) and (total_points - int(lead)) % 2:
-        parity = "even" if total_points % 2 else "odd"
-        raise InvalidTotalPoints(
-            f"{total_points}", f"an {parity} number, as the last differential, {lead:g}, is {parity}"
-        )
-
-
-def _check_last_score(last_score: LastScore, pattern: ScorePattern, total_points: int | None) -> None:
-    longest = 60 * pattern.minutes
-    if not 0 <= last_score.seconds <= longest:
-        expected = f"0 to {longest}, the seconds since tip-off"
-        raise InvalidLastScore(f"{last_score.seconds}", expected, field="last_score.seconds")
-    if total_points is not None and total_points + last_score.side * pattern.last <= 0:
-        side = "home" if last_score.side is Side.HOME else "away"
-        raise InvalidLastScore(
-            side,
-            f"a side with points: by total_points, {total_points}, and the pattern {side} has none",
-            field="last_score.side",
-        )

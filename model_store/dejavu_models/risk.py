@@ -99,7 +99,7 @@ def assess(
 
     Raises:
         InvalidPattern: if the pattern is too short.
-        InvalidTotalPoints: if they are fewer than the lead, or more than MAX_TOTAL_POINTS.
+        InvalidLiveInput: if the total points are fewer than the lead, or more than MAX_TOTAL_POINTS.
     """
     values = measure(pattern, total_points)
     total = math.fsum(weights[name] for name in values)
@@ -132,11 +132,11 @@ def measure(pattern: ScorePattern, total_points: int | None = None) -> dict[str,
     - trend: absolute slope of the lead over the same window, by least squares, in points per minute.
 
     Raises:
-        InvalidPattern, InvalidTotalPoints: see `assess`.
+        InvalidPattern, InvalidLiveInput: see `assess`.
     """
     check_slots(pattern.minutes)
     if total_points is not None:
-        check_total_points(total_points, pattern.last)
+        check_total_points(total_points, pattern.last, check_parity=False)
     levels = (0.0, *map(float, pattern.differentials))
     changes = [after - before for before, after in pairwise(levels)]
     recent = levels[-WINDOW - 1 :]

@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 from dejavu_common.frozen import fast_frozen
 from dejavu_feed.game_day import game_day
-from dejavu_feed.pattern import LastScore
+from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_models.betting import Market, MarketAnswer
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.types import Forecast, Horizon
@@ -91,7 +91,7 @@ class IssuedForecast:
         generated_time, expires_time: aware, UTC, whole microseconds.
         sequence: sequence number in the ledger; 0 if not recorded yet.
         revision: 0, 1, … per game, horizon, minute, alpha, model version and pregame_margin: how often the pattern,
-            the teams, the game's date, the total points or the last score were corrected or added.
+            the teams, the game's date or the live inputs were corrected or added.
         market: the odds of the request; None if it had none. Their evaluation is `forecast.market`.
         market_recording: whether the ledger recorded them; None if the request had none.
         standing_market: the recorded market of this forecast, if that is another one.
@@ -104,8 +104,7 @@ class IssuedForecast:
         roster_sequence: sequence of the newest change of models known when the roster chose the model; None if the
             request named a version, or there is no model store.
         arm: which arm the game was routed to; empty unless shares of games were set.
-        total_points: points of both teams together at the end of the pattern; None if the request had none.
-        last_score: the last score before the end of the pattern; None if the request had none.
+        live: the live inputs of the request.
     """
 
     game_id: str
@@ -128,8 +127,7 @@ class IssuedForecast:
     market_forecast: Forecast | None = None
     roster_sequence: int | None = field(default=None, compare=False)
     arm: str = ""
-    total_points: int | None = None
-    last_score: LastScore | None = None
+    live: LiveInputs = NO_LIVE_INPUTS
 
     @property
     def day(self) -> date:
@@ -147,9 +145,9 @@ class IssuedForecast:
         return self.day if self.rated_for is None else self.rated_for
 
     @property
-    def optional_inputs(self) -> tuple[date, int | None, LastScore | None]:
-        """What a request may leave open although the forecast may depend on it; a recorded forecast has one of each."""
-        return self.rated_day, self.total_points, self.last_score
+    def optional_inputs(self) -> tuple[date, LiveInputs]:
+        """What a request may leave open although the forecast may depend on it."""
+        return self.rated_day, self.live
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,9 @@ from dejavu_client.poller.watched_game import WatchedGame, watched_horizons
 from dejavu_client.requests import HALFTIME, predictions_request, score_filter
 from dejavu_common.rich_console import Console
 from dejavu_feed.game_day import game_day
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.nba.live_feed import LIVE_PATH
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, read_scoreboard
-from dejavu_feed.pattern import ScoreSummary
 from dejavu_feed.replay.games import simulated_evening
 from dejavu_feed.replay.replay import Replay
 
@@ -196,6 +196,6 @@ class Recorder:
     ],
 )
 async def test_a_poller_sends_the_date_of_the_game(game: GameState, sent: str) -> None:
-    client, due = Recorder(), DueForecast(HALFTIME, PATTERN, None, ScoreSummary(0, None))
+    client, due = Recorder(), DueForecast(HALFTIME, PATTERN, None, LiveInputs(0))
     await request_forecasts(cast("PredictionClient", client), game, [due])
     assert [request.game_date for request in client.requests] == [sent]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support.fakes.clock import SteppedClock
-from tests.support.harness.real_games import real_games
+from tests.support.harness.real_games import live_inputs_of, real_games
 from tests.support.harness.stream_recorder import following
 from tests.support.processes.servers import spawned_server
 
@@ -27,7 +27,6 @@ from dejavu_client.poller import Poller
 from dejavu_client.poller.events import Event, ForecastMissed, HorizonResult, OutcomeReported, Prediction
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_feed.nba import NbaFeed
-from dejavu_feed.pattern import LastScore, Side
 from dejavu_feed.replay.games import ReplayGame, recorded_evening
 from dejavu_feed.replay.http_server import LocalServer
 from dejavu_feed.replay.replay import Replay
@@ -174,7 +173,6 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
     actual = {HALFTIME: evening.differentials[:, 23], FINAL: evening.final}
     for forecast in follower.received:
         row, minute = rows[forecast.home_team], forecast.elapsed_minutes
-        scorer = {1: Side.HOME, -1: Side.AWAY}.get(int(evening.last_side[row, minute - 1]))
         pattern = evening.differentials[row, :minute]
         expected = model.forecast(
             ForecastQuery(
@@ -184,8 +182,7 @@ async def test_a_real_evening_gives_the_forecasts_and_the_scorecard_that_follow_
                 away_team=str(evening.away[row]),
                 record=True,
                 game_date=evening.date[row].item(),
-                total_points=int(evening.totals[row, minute - 1]),
-                last_score=None if scorer is None else LastScore(scorer, int(evening.last_seconds[row, minute - 1])),
+                live=live_inputs_of(evening, row, minute),
             )
         )
         assert (forecast.away_team, forecast.game_date) == (evening.away[row], str(evening.date[row]))

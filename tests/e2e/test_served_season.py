@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.support.builders.bundles import publish_with_ratings
-from tests.support.harness.real_games import SEASONS, real_games
+from tests.support.harness.real_games import SEASONS, live_inputs_of, real_games
 from tests.support.processes.servers import SpawnedServer, spawned_server
 
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import FINAL, HALFTIME, DejavuClient, predict_request
 from dejavu_feed.game_ids import COMPETITIVE
-from dejavu_feed.pattern import LastScore, Side
 from dejavu_models.live_ratings import KNOWN_GAMES
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import load_bundle
@@ -91,8 +90,7 @@ def played(server: SpawnedServer, client: DejavuClient, rated: RatedGames, score
                 away_team=str(games.away[game]),
                 game_date=day.item(),
                 game_id=named(games, game) if games.phase[game] != "RS" else "",
-                total_points=int(games.totals[game, minute - 1]),
-                last_score=last_score(games, game, minute),
+                **live_inputs_of(games, game, minute).given(),
             )
             for game in tonight.tolist()
             for index, minute in ASKED
@@ -118,12 +116,6 @@ def played(server: SpawnedServer, client: DejavuClient, rated: RatedGames, score
             )
             sequence = reported.outcome.sequence
     return sources
-
-
-def last_score(games: Games, game: int, minute: int) -> LastScore | None:
-    """Returns the last score of a game before the end of a minute; None if nobody has scored."""
-    side = {1: Side.HOME, -1: Side.AWAY}.get(int(games.last_side[game, minute - 1]))
-    return None if side is None else LastScore(side, int(games.last_seconds[game, minute - 1]))
 
 
 def named(games: Games, game: int) -> str:

@@ -26,7 +26,8 @@ from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from dejavu_client import config
 from dejavu_client.export import FIGURE_COLUMNS, PREDICTION_COLUMNS, Column, arrow_schema
 from dejavu_client.transport import subscription
-from dejavu_models.errors import DejavuError
+from dejavu_feed.live_inputs import LIVE_INPUTS
+from dejavu_models.errors import DejavuError, InvalidLiveInput
 from dejavu_models.forecast_query import MAX_QUANTILES
 from dejavu_server.api import interceptors, request_ids
 from dejavu_server.api.converters import prediction, record_requests
@@ -68,6 +69,9 @@ def table() -> set[tuple[str, str]]:
     raised = {error for error in subclasses(DejavuError) if not any(subclasses(error))} | RAISED_BASE_CLASSES
     codes = {error: next((CODES[base] for base in error.__mro__ if base in CODES), None) for error in raised}
     known = {(code.name, error.reason) for error, code in codes.items() if code is not None}
+    # A live input has a reason of its own.
+    known.remove(("INVALID_ARGUMENT", InvalidLiveInput.reason))
+    known |= {("INVALID_ARGUMENT", InvalidLiveInput("", "", each.name).reason) for each in LIVE_INPUTS}
     return known | {(grpc.StatusCode.INTERNAL.name, INTERNAL)}
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dejavu_feed.pattern import LastScore, Score, Side, elapsed_seconds, period_of, score_summaries, slots
+from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
+from dejavu_feed.pattern import Score, elapsed_seconds, live_inputs, period_of, slots
 
 SCORES = st.lists(
     st.builds(
@@ -39,7 +40,8 @@ def test_totals_and_the_last_score_are_those_of_the_points_that_stand(
 ) -> None:
     if chronological:
         scores = sorted(scores, key=lambda score: score.elapsed)
-    for minute, (total, last) in enumerate(score_summaries(scores, minutes), start=1):
+    for minute, live in enumerate(live_inputs(scores, minutes), start=1):
+        total, last = live.total_points, live.last_score
         before = [score for score in scores if score.elapsed <= 60 * minute]
         assert total == (sum(before[-1][1:]) if before else 0)
         assert (last is None) == (total == 0)
@@ -57,12 +59,15 @@ def test_totals_and_the_last_score_are_those_of_the_points_that_stand(
 
 @given(scores=SCORES, fewer=st.integers(1, 47))
 def test_more_minutes_begin_with_the_same_totals_and_last_scores(scores: list[Score], fewer: int) -> None:
-    assert score_summaries(scores, 48)[:fewer] == score_summaries(scores, fewer)
+    assert live_inputs(scores, 48)[:fewer] == live_inputs(scores, fewer)
 
 
 def test_points_that_are_taken_back_were_not_the_last_score() -> None:
     scores = [(30.0, 2, 0), (50.0, 2, 3), (70.0, 2, 0), (100.0, 2, 0)]
-    assert score_summaries(scores, 2) == ((5, LastScore(Side.AWAY, 10)), (2, LastScore(Side.HOME, 90)))
+    assert live_inputs(scores, 2) == (
+        LiveInputs(5, LastScore(Side.AWAY, 10)),
+        LiveInputs(2, LastScore(Side.HOME, 90)),
+    )
 
 
 @given(period=st.integers(1, 8), left=st.integers(0, 299))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dejavu_models import risk
 from dejavu_models.betting import RiskLevel
-from dejavu_models.errors import InvalidPattern, InvalidTotalPoints
+from dejavu_models.errors import InvalidLiveInput, InvalidPattern
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.risk_quantiles import MINUTES, SHARES, USUAL
 
@@ -45,7 +45,7 @@ def test_one_minute_is_too_little(slots: int) -> None:
     ],
 )
 def test_points_are_as_many_as_the_lead_at_least(total: int, message: str) -> None:
-    with pytest.raises(InvalidTotalPoints, match=message):
+    with pytest.raises(InvalidLiveInput, match=message):
         risk.assess(pattern(0, 10, -20), total)
     assert risk.assess(pattern(0, 10, -20), 20).factors[2].value == 320.0
 

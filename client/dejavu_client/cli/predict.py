@@ -22,7 +22,7 @@ from dejavu_client.requests import FINAL, HALFTIME, PredictOptions
 from dejavu_client.requests import market as create_market
 from dejavu_client.requests import total_market as create_total_market
 from dejavu_feed import horizon as horizons
-from dejavu_feed.pattern import LastScore, Side
+from dejavu_feed.live_inputs import LastScore, Side
 
 _HINT = "PATTERN"
 MAX_MINUTES = {HALFTIME: horizons.Horizon.HALFTIME.last_slot, FINAL: horizons.Horizon.FINAL.last_slot}

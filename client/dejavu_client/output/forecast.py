@@ -20,7 +20,6 @@ from dejavu.v1.forecast_pb2 import (
     LATE_REASON_OBSERVED,
     LATE_REASON_REPORTED,
     LATE_REASON_TIME,
-    SIDE_HOME,
     Attribution,
     ExpectedMarginTerms,
     Explanation,
@@ -40,6 +39,7 @@ from dejavu_client.formatting import (
 )
 from dejavu_client.output.responsive_table import name_value_rows, titled_table
 from dejavu_common.rich_console import Console, titled_panel
+from dejavu_feed import live_inputs
 from dejavu_feed.game_day import game_day
 
 MessageT = TypeVar("MessageT", bound=Message)
@@ -78,7 +78,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
     _add_expected_margin(rows, forecast)
     if pattern:
         rows.add_row(f"after {forecast.elapsed_minutes} minutes", lead(pattern[-1], forecast))
-    _add_points(rows, forecast)
+    _add_live_inputs(rows, forecast)
     rows.add_row(
         f"at the {horizon_label(forecast.horizon)}", Text(lead(forecast.point_forecast, forecast), style="bold")
     )
@@ -162,13 +162,12 @@ def lead_with_sign(differential: float, of: Forecast | Outcome) -> str:
     return f"{lead(differential, of)} ({signed(differential, 0)})"
 
 
-def _add_points(rows: Table, forecast: Forecast) -> None:
-    if forecast.HasField("total_points"):
-        rows.add_row("points of both teams", f"{forecast.total_points}")
-    if forecast.HasField("last_score"):
-        score = forecast.last_score
-        team = (forecast.home_team or "home") if score.side == SIDE_HOME else (forecast.away_team or "away")
-        rows.add_row("last score", f"{team}, {score.seconds} s before the end of minute {forecast.elapsed_minutes}")
+def _add_live_inputs(rows: Table, forecast: Forecast) -> None:
+    live, _ = live_inputs.from_message(forecast)
+    home, away = forecast.home_team or "home", forecast.away_team or "away"
+    for each in live_inputs.LIVE_INPUTS:
+        if (value := getattr(live, each.name)) is not None:
+            rows.add_row(each.label, each.text(value, home, away, forecast.elapsed_minutes))
 
 
 def _add_total(rows: Table, forecast: Forecast) -> None:

@@ -10,8 +10,8 @@ from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.record_pb2 import Outcome as RecordedOutcome
 from dejavu_client.poller.leadership import Leadership
 from dejavu_feed.errors import FeedError, FeedUnavailable, MalformedFeed, StaleFeed
+from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_feed.nba.live_payloads import GameState
-from dejavu_feed.pattern import ScoreSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,12 @@ class MinuteForecast:
     Attributes:
         pattern: differentials (home − away, points), one per minute.
         forecast: the forecast.
-        summary: total points and last score at the end of the pattern; None if it was made without them.
+        live: live inputs at the end of the pattern.
     """
 
     pattern: tuple[int, ...]
     forecast: Forecast
-    summary: ScoreSummary | None = None
+    live: LiveInputs = NO_LIVE_INPUTS
 
     @property
     def persistence(self) -> int:

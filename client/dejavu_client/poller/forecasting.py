@@ -23,7 +23,7 @@ from dejavu_client.poller.predictor import OUTCOME_KNOWN
 from dejavu_client.poller.transition import MAY_PASS, DueForecast, Transition
 from dejavu_feed.nba.live_payloads import Play
 from dejavu_feed.nba.progress import completed_at, completed_minutes
-from dejavu_feed.pattern import Score, score_summaries, slots
+from dejavu_feed.pattern import Score, live_inputs, slots
 
 _STALE_AFTER: Final = 120.0
 """Seconds past the earliest end of a horizon after which plays without that end count as stale. Until then, a timeout
@@ -58,21 +58,21 @@ def take_due(step: Transition, plays: Sequence[Play], model: ModelCapabilities) 
     """
     completed = completed_minutes(plays)
     timeline = slots((play.score for play in plays), completed)
-    summaries = score_summaries((play.score for play in plays), completed)
+    inputs = live_inputs((play.score for play in plays), completed)
     due: list[DueForecast] = []
     stale = ""
     for watched in step.game.horizons.values():
         minute = None if watched.result_known else watched.minute(completed, model.of(watched.horizon))
         if minute is None:
             continue
-        pattern, summary = timeline[:minute], summaries[minute - 1]
-        changed, wanted = watched.reached(pattern, summary)
+        pattern, live = timeline[:minute], inputs[minute - 1]
+        changed, wanted = watched.reached(pattern, live)
         step.set_horizon(changed)
         if not wanted:
             continue
         late = watched.late(plays, step.known.now)
         if not late:
-            due.append(DueForecast(watched.horizon, pattern, completed_at(plays, minute), summary))
+            due.append(DueForecast(watched.horizon, pattern, completed_at(plays, minute), live))
         elif late > _STALE_AFTER and not stale:
             over = f"the {horizon_label(watched.horizon)} may be over, for {late:.0f} s"
             stale = f"by this machine's clock {over}: its plays are old"
@@ -146,7 +146,7 @@ def _accept(step: Transition, due: DueForecast, forecast: Forecast) -> None:
     watched = game.horizons[due.horizon]
     if minute in watched.forecasts or game.first_minute is None or minute <= game.first_minute:
         completed = None  # a revision, or complete at the first read: the time is not meaningful
-    step.set_horizon(watched.accept(due.pattern, forecast, due.summary))
+    step.set_horizon(watched.accept(due.pattern, forecast, due.live))
     latency = None
     if completed is not None:
         latency = (step.known.now - completed).total_seconds()

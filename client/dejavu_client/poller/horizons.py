@@ -17,9 +17,10 @@ from typing import Final
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu_client.poller.events import HorizonResult, MinuteForecast
 from dejavu_client.requests import FINAL, HALFTIME
+from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
 from dejavu_feed.nba.progress import earliest_end, final_score, halftime_score
-from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score, ScoreSummary
+from dejavu_feed.pattern import HALFTIME_MINUTES, REGULATION_MINUTES, Score
 
 FIRST_MINUTE: Final = 6
 """Default first minute to forecast; before it, the score says little."""
@@ -118,8 +119,8 @@ class HorizonState:
         until = self.minutes[: max(0, completed - self.minutes.start) // self.minutes.step + 1]
         return next((minute for minute in reversed(until) if minute <= completed and minute in supported), None)
 
-    def reached(self, pattern: tuple[int, ...], summary: ScoreSummary) -> tuple[HorizonState, bool]:
-        """Takes the pattern of the newest minute, and the total points and the last score at its end.
+    def reached(self, pattern: tuple[int, ...], live: LiveInputs) -> tuple[HorizonState, bool]:
+        """Takes the pattern of the newest minute, and the live inputs at its end.
 
         Returns:
             The next state, and whether to request a forecast from them.
@@ -133,14 +134,14 @@ class HorizonState:
             # latest minute.
             return self, False
         stored = self.forecasts.get(minute)
-        if stored is not None and (stored.pattern, stored.summary) == (pattern, summary):
+        if stored is not None and (stored.pattern, stored.live) == (pattern, live):
             # A clock error may have completed a much later minute, which no longer counts.
             return (self if stored is self.newest else replace(self, newest=stored)), False
         return self, pattern != self.refused
 
-    def accept(self, pattern: tuple[int, ...], forecast: Forecast, summary: ScoreSummary | None = None) -> HorizonState:
+    def accept(self, pattern: tuple[int, ...], forecast: Forecast, live: LiveInputs = NO_LIVE_INPUTS) -> HorizonState:
         """Returns the state with one more forecast, which is the newest."""
-        made = MinuteForecast(pattern, forecast, summary)
+        made = MinuteForecast(pattern, forecast, live)
         return replace(
             self,
             newest=made,

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final, Protocol
 
-from dejavu.v1.forecast_pb2 import SIDE_HOME, Forecast, Horizon
+from dejavu.v1.forecast_pb2 import Forecast, Horizon
 from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.prediction_service_pb2 import DESCRIPTOR, PredictBatchResult, PredictRequest
 from dejavu.v1.record_pb2 import RecordedPrediction
@@ -27,8 +27,8 @@ from dejavu_client.requests import FINAL, predict_request
 from dejavu_client.transport.health import HealthStatus
 from dejavu_common.tracing import span
 from dejavu_feed.game_ids import is_of_season
+from dejavu_feed.live_inputs import from_message
 from dejavu_feed.nba.live_payloads import GameState
-from dejavu_feed.pattern import LastScore, ScoreSummary, Side
 from dejavu_feed.teams import team_code
 
 OUTCOME_KNOWN: Final = "OUTCOME_KNOWN"
@@ -116,8 +116,7 @@ async def request_forecasts(
             home_team=home,
             away_team=away,
             game_date=day,
-            total_points=each.summary.total_points,
-            last_score=each.summary.last_score,
+            **each.live.given(),
             explain=True,  # records the steps from minute to minute, which viewers see
         )
         for each in due
@@ -160,16 +159,8 @@ async def load_recorded(
             continue
         of_horizon = recorded.setdefault(forecast.horizon, {})
         # The newest is first.
-        of_horizon.setdefault(len(pattern), MinuteForecast(pattern, forecast, _summary(forecast)))
+        of_horizon.setdefault(len(pattern), MinuteForecast(pattern, forecast, from_message(forecast)[0]))
     return recorded
-
-
-def _summary(forecast: Forecast) -> ScoreSummary | None:
-    if not forecast.HasField("total_points"):
-        return None
-    last = forecast.last_score
-    score = LastScore(Side.HOME if last.side == SIDE_HOME else Side.AWAY, last.seconds)
-    return ScoreSummary(forecast.total_points, score if forecast.HasField("last_score") else None)
 
 
 async def report_outcome(client: PredictionClient, outcome: PendingOutcome) -> ReportOutcomeResponse:

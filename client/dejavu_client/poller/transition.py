@@ -20,8 +20,8 @@ from dejavu_client.poller.events import Event, Fault, FaultKind, MinuteForecast
 from dejavu_client.poller.horizons import HorizonState
 from dejavu_client.poller.watched_game import PendingOutcome, WatchedGame
 from dejavu_feed.errors import FeedError
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
-from dejavu_feed.pattern import ScoreSummary
 
 MAY_PASS: Final = (*PASSING, InternalError, UnauthenticatedError)
 """Errors after which a poller asks again. An expired token is replaced in its file while the poller runs."""
@@ -35,13 +35,13 @@ class DueForecast:
         horizon: `HALFTIME` or `FINAL`.
         pattern: pattern of the newest minute: differentials (home − away, points), one per minute.
         completed: time of the play that completed the pattern.
-        summary: total points and last score at the end of the pattern.
+        live: live inputs at the end of the pattern.
     """
 
     horizon: Horizon.ValueType
     pattern: tuple[int, ...]
     completed: datetime | None
-    summary: ScoreSummary
+    live: LiveInputs
 
 
 class Read(enum.Enum):

@@ -102,7 +102,7 @@ class ActiveState:
         A given margin says nothing of the total.
         """
         if not (query.home_team and query.away_team) or not (
-            query.pregame_margin is None or query.total_points is not None
+            query.pregame_margin is None or query.live.total_points is not None
         ):
             return ()
         uncertainty, known = self._uncertainty(query), []

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from dejavu_feed import live_inputs
 from dejavu_models import betting
 from dejavu_models.betting import StakingPolicy
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
@@ -49,7 +50,7 @@ from dejavu_models.uncertainty.calibration import Calibration, Situation
 from dejavu_models.uncertainty.game_distribution import GameDistribution
 from dejavu_models.uncertainty.issued import IssuedDistribution
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
-from dejavu_models.uncertainty.lattice.inputs import LiveInputs
+from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 
 LEAST_IN_ONE_PASS: Final = 8
 """Least number of queries with the same options that are answered in one pass: fewer cost less one by one."""
@@ -333,12 +334,12 @@ class Forecaster:
     def _total(
         self, query: ForecastQuery, state: ActiveState, *, well_known: bool, staked: float
     ) -> TotalForecast | None:
-        if self.totals is None or query.total_points is None:
+        if self.totals is None or query.live.total_points is None:
             return None
         source, expected = state.expected_total(query, self.max_ratings_days)
         tables = self.totals.tables(source, query.horizon, query.pattern.minutes)
         return forecast_total(
-            tables, query, query.total_points, expected, self.policy, well_known=well_known, staked=staked
+            tables, query, query.live.total_points, expected, self.policy, well_known=well_known, staked=staked
         )
 
 
@@ -355,17 +356,13 @@ def _situation(query: ForecastQuery, source: MarginSource) -> Situation:
     return Situation(query.horizon, query.pattern.minutes, source)
 
 
-def _live(query: ForecastQuery) -> LiveInputs | None:
-    """Returns the live inputs of a query, (1,) each; None if it has not all of them."""
-    if query.total_points is None:
+def _live(query: ForecastQuery) -> LiveColumns | None:
+    """Returns the live inputs of a query that the tables use, (1,) each; None if it has not all of them."""
+    if query.live == live_inputs.NO_LIVE_INPUTS:
         return None
-    if query.last_score is None:
-        if query.total_points:
-            return None
-        side, seconds = 0, 60 * query.pattern.minutes  # nobody has scored: since tip-off, as in training
-    else:
-        side, seconds = int(query.last_score.side), query.last_score.seconds
-    return LiveInputs(*(np.array([float(value)]) for value in (query.total_points, side, seconds)))
+    columns = dict(zip(live_inputs.COLUMNS, live_inputs.numbers(query.live, query.pattern.minutes), strict=True))
+    values = [columns[name] for name in LiveColumns._fields]
+    return None if any(map(math.isnan, values)) else LiveColumns(*(np.array([value]) for value in values))
 
 
 def _rounded_up(least: float) -> float:

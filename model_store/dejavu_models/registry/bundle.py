@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from dejavu_common.files import sync
 from dejavu_common.processes import return_freed_memory
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.errors import (
     BundleCorrupt,
     BundleIncomplete,
@@ -238,7 +239,7 @@ def _check_minutes(forecaster: Forecaster) -> None:
             pregame_margin=margin,
             explain=True,
             record=True,
-            total_points=None if forecaster.totals is None else 40 + 4 * slots,  # even, as the leads
+            live=LiveInputs(total_points=None if forecaster.totals is None else 40 + 4 * slots),  # even, as the leads
         )
         for horizon in HORIZONS
         for slots in forecaster.calibration.minutes(horizon)

@@ -5,6 +5,7 @@ docs/data.md describes the format. Games that do not fit it are skipped and retu
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dejavu_common.files import atomic_replace
+from dejavu_feed import live_inputs
 from dejavu_feed.pattern import Score
 from dejavu_models.errors import DejavuError
 from dejavu_server.ledger.database.backends import read_only_ledger
@@ -112,24 +114,19 @@ def _write(pa: Any, path: Path, games: Iterable[CompletedGame]) -> tuple[int, in
         "away_score": (pa.int64(), [score.away for _, score in rows]),
         "game_date": (pa.date32(), [game.day for game, _ in rows]),
     }
-    points = list(zip(*(_points(game, score) for game, score in rows), strict=True))
-    columns |= {
-        "total_points": (pa.int16(), points[0]),
-        "last_side": (pa.int8(), points[1]),
-        "last_seconds": (pa.int16(), points[2]),
-    }
+    live = zip(*(_live_numbers(game, score) for game, score in rows), strict=True)
+    columns |= {name: (pa.float32(), values) for name, values in zip(live_inputs.COLUMNS, live, strict=True)}
     table = pa.table({name: pa.array(values, kind) for name, (kind, values) in columns.items()})
     with atomic_replace(path) as new:
         pa.parquet.write_table(table, new, compression="zstd")
     return len(ordered), len(rows)
 
 
-def _points(game: CompletedGame, score: Score) -> tuple[int | None, int | None, int | None]:
-    """Returns total points, last side and last seconds of a row; None for what is not recorded."""
-    total, last = game.points.get(int(score.elapsed) // 60, (None, None))
-    if last is not None:
-        return total, int(last.side), last.seconds
-    return (0, 0, int(score.elapsed)) if total == 0 else (total, None, None)
+def _live_numbers(game: CompletedGame, score: Score) -> list[float | None]:
+    """Returns the live inputs of a row; None for what is not recorded."""
+    minute = int(score.elapsed) // 60
+    live = game.live.get(minute, live_inputs.NO_LIVE_INPUTS)
+    return [None if math.isnan(number) else number for number in live_inputs.numbers(live, minute)]
 
 
 def _pyarrow() -> Any:

@@ -287,8 +287,7 @@ class ForecastService:
             rated_for=request.query.game_date,
             roster_sequence=chosen.roster_sequence,
             arm=chosen.arm,
-            total_points=request.query.total_points,
-            last_score=request.query.last_score,
+            live=request.query.live,
         )
 
 
@@ -314,13 +313,7 @@ def _as_recorded(
     computed = requested.market is not None or requested.forecast.quantiles != () or of_total
     if not (known and computed) or recorded.optional_inputs == requested.optional_inputs:
         return None
-    query = replace(
-        request.query,
-        game_date=recorded.day,
-        total_points=recorded.total_points,
-        last_score=recorded.last_score,
-    )
-    return replace(request, query=query)
+    return replace(request, query=replace(request.query, game_date=recorded.day, live=recorded.live))
 
 
 def _recorded(requested: IssuedForecast, stored: Result[IssuedForecast]) -> Result[IssuedForecast]:

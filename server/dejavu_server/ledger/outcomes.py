@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from dejavu_models.errors import InvalidInput, InvalidTeam, InvalidTotalPoints
+from dejavu_models.errors import InvalidInput, InvalidLiveInput, InvalidTeam
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Connection
@@ -197,10 +197,10 @@ def _contradiction(
         recorded = f"{other.differential}, recorded {_PLACES[other.horizon]}"
         return InvalidDifferential(found, f"at most {MAX_SWING} points from {recorded}; correct the wrong one first")
     if other is not None and _loses_points(reported, other):
-        return InvalidTotalPoints(
-            f"{reported.total_points} {_PLACES[reported.horizon]}",
-            f"points that fit {other.total_points}, recorded {_PLACES[other.horizon]}; correct the wrong one first",
-        )
+        found = f"{reported.total_points} {_PLACES[reported.horizon]}"
+        recorded = f"{other.total_points}, recorded {_PLACES[other.horizon]}"
+        expected = f"points that fit {recorded}; correct the wrong one first"
+        return InvalidLiveInput(found, expected, "total_points")
     if not reported.home_team:
         return None
     row = reporting.newest_teams(connection, reported.game_id)

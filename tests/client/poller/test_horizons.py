@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from dejavu.v1.forecast_pb2 import Forecast
 from dejavu_client import FINAL, HALFTIME
 from dejavu_client.poller.horizons import HorizonState, forecast_minutes
-from dejavu_feed.pattern import LastScore, ScoreSummary, Side
+from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
 
 ALL = range(1, 48)
-NO_POINTS = ScoreSummary(0, None)
+NO_POINTS = LiveInputs(0)
 looks = st.lists(st.tuples(st.integers(0, 47), st.booleans()), max_size=60)
 """Sequence of reads of a poller: number of completed minutes, and whether the server answers."""
 
@@ -84,9 +84,9 @@ def test_what_the_model_does_not_know_is_not_missed() -> None:
 
 def test_a_minute_is_forecast_again_if_its_points_or_its_last_score_were_corrected() -> None:
     watched, pattern = HorizonState(FINAL, ALL), (1, 2, 2)
-    first = ScoreSummary(8, LastScore(Side.HOME, 4))
+    first = LiveInputs(8, LastScore(Side.HOME, 4))
     watched = watched.accept(pattern, Forecast(), first)
     assert not watched.reached(pattern, first)[1]
-    for corrected in (ScoreSummary(10, first.last_score), ScoreSummary(8, LastScore(Side.HOME, 5))):
+    for corrected in (LiveInputs(10, first.last_score), LiveInputs(8, LastScore(Side.HOME, 5))):
         assert watched.reached(pattern, corrected)[1]
         assert not watched.accept(pattern, Forecast(), corrected).reached(pattern, corrected)[1]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.betting import Market, TotalMarket
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
@@ -98,7 +99,7 @@ def test_a_usual_season_goes_from_partly_to_well_known_by_december(shipped: Fore
         ratings = after_rounds(shipped.bundled_ratings, 2024, date(2023, 10, 24), rounds)
         day = date(2023, 10, 24) + timedelta(2 * rounds)
         forecast = asked(
-            shipped, ratings, day, market=MARKET, total_points=30, total_market=TotalMarket(220.5, 1.9, 1.9)
+            shipped, ratings, day, market=MARKET, live=LiveInputs(30), total_market=TotalMarket(220.5, 1.9, 1.9)
         )
         assert forecast.warnings == ()
         assert forecast.market is not None
@@ -126,7 +127,7 @@ def test_teams_that_are_known_as_usual_have_the_distribution_of_a_given_margin_t
 
 def test_a_given_margin_says_nothing_of_the_teams_but_for_the_total(shipped: Forecaster) -> None:
     ratings = shipped.bundled_ratings.after(GameResult("BOS", "LAL", 2027, date(2026, 11, 22), 5.0, total=220.0))
-    day, total = date(2026, 11, 28), {"total_points": 30, "total_market": TotalMarket(220.5, 2.6, 1.6)}
+    day, total = date(2026, 11, 28), {"live": LiveInputs(30), "total_market": TotalMarket(220.5, 2.6, 1.6)}
     alone = asked(shipped, ratings, day, pregame_margin=3.0, market=MARKET)
     assert alone.teams_known == ()
     both = asked(shipped, ratings, day, pregame_margin=3.0, market=MARKET, **total)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support.builders.bundles import without_totals
 from tests.support.builders.calibrations import steady_totals
 
+from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.live_ratings import KNOWN_GAMES, GameResult
@@ -24,7 +25,7 @@ from dejavu_models.types import DISTRIBUTION_LEVELS, Forecast, Horizon, MarginSo
 PLAIN = without_totals()
 KNOWN_TOTALS = steady_totals()
 MODEL = Forecaster(PLAIN.manifest, PLAIN.models, PLAIN.calibration, PLAIN.rating_filter, KNOWN_TOTALS)
-WITH_TEAMS = ForecastQuery(ScorePattern((1.0, 3.0, 2.0, 4.0)), Horizon.FINAL, 0.1, "BOS", "LAL", total_points=18)
+WITH_TEAMS = ForecastQuery(ScorePattern((1.0, 3.0, 2.0, 4.0)), Horizon.FINAL, 0.1, "BOS", "LAL", live=LiveInputs(18))
 
 
 def total_of(forecast: Forecast) -> TotalForecast:
@@ -40,10 +41,10 @@ def test_a_total_changes_nothing_else_in_an_answer(
     pattern = ScorePattern(tuple(float(minute % 5) for minute in range(minutes)))
     points = 2 * more + int(pattern.last)
     named = ("BOS", "LAL") if teams else ("", "")
-    query = ForecastQuery(pattern, horizon, alpha, *named, total_points=points, record=True)
+    query = ForecastQuery(pattern, horizon, alpha, *named, live=LiveInputs(total_points=points), record=True)
     answer, plain = MODEL.forecast(query), PLAIN.forecast(query)
     assert replace(answer, total=None) == plain
-    assert MODEL.forecast(replace(query, total_points=None)) == PLAIN.forecast(replace(query, total_points=None))
+    assert MODEL.forecast(replace(query, live=NO_LIVE_INPUTS)) == PLAIN.forecast(replace(query, live=NO_LIVE_INPUTS))
     total = total_of(answer)
     assert points <= total.interval.lower <= total.point <= total.interval.upper
     assert list(total.distribution) == sorted(total.distribution)
@@ -54,7 +55,7 @@ def test_a_total_changes_nothing_else_in_an_answer(
 def test_a_game_alone_has_the_total_that_it_has_in_a_batch() -> None:
     patterns = [tuple(float(minute % 7) for minute in range(minutes)) for minutes in (3, 18, 23)]
     queries = [
-        ForecastQuery(ScorePattern(pattern), horizon, total_points=40 + int(pattern[-1]))
+        ForecastQuery(ScorePattern(pattern), horizon, live=LiveInputs(total_points=40 + int(pattern[-1])))
         for pattern in patterns
         for horizon in Horizon
     ]

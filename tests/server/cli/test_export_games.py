@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +19,8 @@ from tests.support.builders.issued_forecasts import issued
 from tests.support.harness.real_games import real_games
 from typer.testing import CliRunner
 
-from dejavu_feed.pattern import LastScore, Side, slots
+from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
+from dejavu_feed.pattern import slots
 from dejavu_models.types import Horizon
 from dejavu_server.cli import serve
 from dejavu_server.cli.export_games import ExportError, export_games
@@ -124,16 +126,17 @@ async def test_totals_and_last_scores_are_those_that_were_recorded(ledger: Ledge
     for minute, (about, last) in known.items():
         total = about + (about % 2 != abs(pattern[minute - 1]) % 2)
         known[minute] = total, last
-        await ledger.commit([replace(at("0022300001", pattern[:minute]), total_points=total, last_score=last)])
-    await ledger.commit([replace(at("0022300001", [*pattern[:9], pattern[9] + 1]), total_points=60)])
+        await ledger.commit([replace(at("0022300001", pattern[:minute]), live=LiveInputs(total, last))])
+    await ledger.commit([replace(at("0022300001", [*pattern[:9], pattern[9] + 1]), live=LiveInputs(60))])
     await ledger.record_outcome(ended("0022300001", 5))
     export_games(url, tmp_path, min_minutes=47)
     games = load_games(tmp_path, [2024])
     assert games.levels[0].tolist() == pattern
-    expected = {1: (0, 0, 60), 5: (known[5][0], -1, 9), 6: (known[6][0], 0, -1), 47: (known[47][0], 1, 75)}
+    unknown = math.nan, math.nan, math.nan
+    expected = {1: (0, 0, 60), 5: (known[5][0], -1, 9), 6: (known[6][0], *unknown[:2]), 47: (known[47][0], 1, 75)}
     for minute in range(1, 49):
-        found = (games.totals[0, minute - 1], games.last_side[0, minute - 1], games.last_seconds[0, minute - 1])
-        assert found == expected.get(minute, (-1, 0, -1)), minute
+        found = tuple(games.live[0, minute - 1].tolist())
+        assert found == pytest.approx(expected.get(minute, unknown), nan_ok=True), minute
     assert games.final_total.tolist() == [-1], "it was not reported"
     await ledger.record_outcome(replace(ended("0022300001", 5), total_points=221))
     export_games(url, tmp_path, min_minutes=47, overwrite=True)

@@ -13,6 +13,7 @@ from tests.support.fakes.every_minute_model import EveryMinuteForecaster
 from tests.support.fakes.forecasters import PersistenceForecaster
 from tests.support.fakes.unused_ledger import UnusedLedger
 
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.betting import Market, MarketSide
 from dejavu_models.errors import UnknownModel, UnsupportedSlots
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -58,7 +59,7 @@ class Notebook(UnusedLedger):
                 market=None,
                 forecast=self.stored or each.forecast,
                 generated_time=each.generated_time - timedelta(each.game_id in self.recorded_before),
-                total_points=TOTAL_POINTS if each.game_id in self.recorded_before else each.total_points,
+                live=LiveInputs(TOTAL_POINTS) if each.game_id in self.recorded_before else each.live,
             )
             for place, each in enumerate(issued)
         ]
@@ -145,19 +146,19 @@ async def test_quantiles_are_of_the_total_points_that_were_recorded(
     forecast_many, used = EveryMinuteForecaster.forecast_many, list[int | None]()
 
     def noted(self: EveryMinuteForecaster, queries: Sequence[ForecastQuery]) -> list[Forecast]:
-        used.extend(query.total_points for query in queries)
+        used.extend(query.live.total_points for query in queries)
         return forecast_many(self, queries)
 
     monkeypatch.setattr(EveryMinuteForecaster, "forecast_many", noted)
     notebook.recorded_before = frozenset({GAME})
     for levels, total_points, expected in (((), None, [None]), ((0.5,), None, [None, 80]), ((0.5,), 80, [80])):
         asked = replace(question(game_id=GAME), game_date=NOW.date())
-        query = replace(asked.query, quantile_levels=levels, total_points=total_points, game_date=NOW.date())
+        query = replace(asked.query, quantile_levels=levels, live=LiveInputs(total_points), game_date=NOW.date())
         asked = replace(asked, query=query)
         [issued] = await every_minute.forecast_many([asked]) if many else [await every_minute.forecast(asked)]
         assert isinstance(issued, IssuedForecast)
         assert [each.level for each in issued.forecast.quantiles] == list(levels)
-        assert issued.total_points == TOTAL_POINTS
+        assert issued.live.total_points == TOTAL_POINTS
         assert used == expected
         used.clear()
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dejavu_feed.live_inputs import COLUMNS
 from dejavu_feed.teams import TEAMS
 from dejavu_trainer.data.games import Games
 
@@ -48,11 +49,16 @@ def scoring_for(differentials: NDArray[np.int16], final: NDArray[np.int16]) -> d
     changes = np.diff(differentials, axis=1, prepend=0)
     totals = (np.abs(changes) + 2).cumsum(axis=1).astype(np.int16)
     return {
-        "totals": totals,
+        "live": np.stack([totals, np.where(changes >= 0, 1, -1), np.full(changes.shape, 7)], axis=2).astype(np.float32),
         "final_total": (totals[:, -1] + np.abs(final - differentials[:, -1])).astype(np.int16),
-        "last_side": np.where(changes >= 0, 1, -1).astype(np.int8),
-        "last_seconds": np.full(differentials.shape, 7, dtype=np.int16),
     }
+
+
+def with_column(games: Games, name: str, values: NDArray[Any]) -> NDArray[np.float32]:
+    """Returns the live inputs of games with another column."""
+    live = games.live.copy()
+    live[:, :, list(COLUMNS).index(name)] = values
+    return live
 
 
 def paced_games(count: int, seasons: range, seed: int = 0) -> Games:
@@ -69,6 +75,6 @@ def paced_games(count: int, seasons: range, seed: int = 0) -> Games:
     return replace(
         games,
         differentials=differentials.astype(np.int16),
-        totals=points.astype(np.int16),
+        live=with_column(games, "total_points", points),
         final_total=points[:, -1].astype(np.int16),
     )

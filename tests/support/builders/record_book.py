@@ -21,6 +21,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 from tests.support.builders.issued_forecasts import issued
 
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel, StakingPolicy
 from dejavu_models.types import DISTRIBUTION_LEVELS, Horizon, Interval, TotalForecast
 from dejavu_server.ledger import Durability, outcomes
@@ -102,7 +103,7 @@ def with_total(made: IssuedForecast, *, points: int, half_width: float = 9.0) ->
     total = TotalForecast(
         point, Interval(point - half_width, point + half_width), distribution=tuple(map(float, quantiles))
     )
-    return replace(made, forecast=replace(made.forecast, total=total), total_points=points)
+    return replace(made, forecast=replace(made.forecast, total=total), live=LiveInputs(points))
 
 
 class RecordBook:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.support.builders.made_once import computed_once
 
+from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
 from dejavu_trainer.data.games import Games, load_games
 
 SEASONS = range(2015, 2024)
@@ -15,3 +16,9 @@ SEASONS = range(2015, 2024)
 def real_games(data_dir: Path, seasons: Sequence[int] = SEASONS) -> Games:
     """Returns the real games of some of SEASONS."""
     return computed_once("real-games", lambda: load_games(data_dir, SEASONS)).of_seasons(seasons)
+
+
+def live_inputs_of(games: Games, game: int, minute: int) -> LiveInputs:
+    """Returns the live inputs of a game, by its index, at the end of a minute, all of them known."""
+    total, side, seconds = games.live[game, minute - 1].tolist()
+    return LiveInputs(int(total), LastScore(Side(int(side)), int(seconds)) if side else None)

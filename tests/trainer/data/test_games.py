@@ -45,8 +45,8 @@ def test_totals_and_the_last_score_are_those_of_the_plays(tmp_path: Path) -> Non
         for minute, total, side, seconds in zip(
             range(1, 49),
             games.totals[0].tolist(),
-            games.last_side[0].tolist(),
-            games.last_seconds[0].tolist(),
+            games.live_column("last_score_side")[0].tolist(),
+            games.live_column("last_score_seconds")[0].tolist(),
             strict=True,
         )
     }
@@ -64,31 +64,33 @@ def test_before_the_first_points_the_seconds_are_those_since_tip_off(tmp_path: P
     save(tmp_path, 2023, rows + game()[3:])
     games = load_games(tmp_path, [2023])
     assert games.totals[0, :4].tolist() == [0, 0, 0, 2]
-    assert games.last_side[0, :4].tolist() == [0, 0, 0, 1]
-    assert games.last_seconds[0, :4].tolist() == [60, 120, 180, 50]
+    assert games.live_column("last_score_side")[0, :4].tolist() == [0, 0, 0, 1]
+    assert games.live_column("last_score_seconds")[0, :4].tolist() == [60, 120, 180, 50]
 
 
 def test_of_scores_at_the_ends_of_minutes_alone_totals_are_not_known(tmp_path: Path) -> None:
-    """Exports of earlier releases contain the lowest scores with a game's differentials, one row a minute."""
+    """They are the lowest scores with a game's differentials, one row a minute."""
     save(tmp_path, 2023, [(*row[:4], 60.0 * round(row[4] / 60), *row[5:]) for row in game()])
     games = load_games(tmp_path, [2023])
     assert games.differentials[0, 0] == 2 - 3, "the differentials are those of the rows"
-    assert np.unique(games.totals).tolist() == np.unique(games.last_seconds).tolist() == [-1]
+    assert np.isnan(games.live).all()
     assert games.final_total.tolist() == [-1]
-    assert not games.last_side.any()
 
 
 def test_recorded_totals_replace_those_of_the_rows(tmp_path: Path) -> None:
     rows = [(*row[:4], 60.0 * round(row[4] / 60), *row[5:]) for row in game()]
     table = dated(rows, date(2023, 1, 1))
-    recorded = {"total_points": pa.int16(), "last_side": pa.int8(), "last_seconds": pa.int16()}
-    values = {"total_points": [None, 6, 9, None], "last_side": [None, 0, -1, None], "last_seconds": [None, 60, 4, None]}
-    for name, kind in recorded.items():
-        table = table.append_column(name, pa.array(values[name] + [None] * 3, kind))
+    recorded = {
+        "total_points": [None, 6, 9, None],
+        "last_score_side": [None, 0, -1, None],
+        "last_score_seconds": [None, 60, 4, None],
+    }
+    for name, values in recorded.items():
+        table = table.append_column(name, pa.array(values + [None] * 3, pa.float32()))
     write_plays(tmp_path, 2023, table)
     games = load_games(tmp_path, [2023])
     assert games.totals[0, [0, 1, 16]].tolist() == [9, -1, -1], "of rows at one time the last counts"
-    assert (games.last_side[0, 0], games.last_seconds[0, 0]) == (-1, 4)
+    assert games.live[0, 0].tolist() == [9, -1, 4]
     assert games.final_total.tolist() == [-1]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dejavu_models.types import CASES, HORIZONS, Horizon
-from dejavu_models.uncertainty.lattice.inputs import LiveInputs
+from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 from dejavu_models.uncertainty.lattice.margin_model import ROWS, TABLES, MarginModel
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
 
@@ -27,7 +27,7 @@ def made_games(seed: int, count: int = GAMES) -> MarginGames:
     differentials = steps.cumsum(axis=1)
     final = differentials[:, -1] + np.where(differentials[:, -1] == 0, rng.choice([-3, 2], count), 0)
     points = rng.poisson(4.4 * pace[:, None], (count, 48)).cumsum(axis=1)
-    live = LiveInputs(
+    live = LiveColumns(
         points[:, :47].astype(float),
         np.sign(steps[:, :47]).astype(float),
         rng.integers(0, 40, (count, 47)).astype(float),

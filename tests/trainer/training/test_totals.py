@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.builders.random_walks import paced_games
+from tests.support.builders.random_walks import paced_games, with_column
 
 from dejavu_models.totals.filter import TotalFilter
 from dejavu_models.totals.inputs import TotalInputs
@@ -104,7 +104,11 @@ def test_games_without_points_are_left_out_and_too_few_give_no_totals(games: Gam
 def test_frozen_ratings_expect_the_same_of_a_game_however_the_season_goes(games: Games) -> None:
     _, before = carry_totals(TotalFilter.start(), games)
     season = paced_games(60, range(2024, 2025), seed=9)
-    higher = replace(season, totals=season.totals + 40, final_total=season.final_total + 40)
+    higher = replace(
+        season,
+        live=with_column(season, "total_points", season.totals + 40),
+        final_total=season.final_total + 40,
+    )
     assert np.array_equal(frozen_totals(before, season), frozen_totals(before, higher))
     one, other = (carry_totals(before, each)[0] for each in (season, higher))
     first = season.date == season.date[0]

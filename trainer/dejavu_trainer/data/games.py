@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dejavu_feed import live_inputs
 from dejavu_feed.eligibility import exclusion_reason
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.pattern import REGULATION_MINUTES, Score, slots
@@ -27,6 +28,7 @@ from dejavu_trainer.execution import Advance, ignore
 
 __all__ = ["DataError", "Games", "count_games", "game_date", "load_games", "parse_seasons", "ranges"]
 
+_LIVE_COLUMNS = tuple(live_inputs.COLUMNS)
 _GAME_ID = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})0[A-Z]{3}", re.ASCII)
 _SEASONS = re.compile(r"([0-9]{4})(?:-([0-9]{4}))?", re.ASCII)
 
@@ -43,11 +45,9 @@ class Games:
         home, away: (n,) NBA codes of the teams.
         differentials: (n, 48) home − away at the end of minutes 1 … 48, in points.
         final: (n,) final home − away, overtime included, in points; never 0.
-        totals: (n, 48) points of both teams together at the end of minutes 1 … 48; −1 where unknown.
+        live: (n, 48, k) live inputs at the end of minutes 1 … 48, in the order of `dejavu_feed.live_inputs.COLUMNS`;
+            NaN where unknown.
         final_total: (n,) points of both teams together at the end, overtime included; −1 if unknown.
-        last_side: (n, 48) team that scored last before the end of a minute: 1 home, −1 away, 0 none yet or unknown.
-        last_seconds: (n, 48) whole game seconds from that score to the end of the minute; from tip-off while nobody
-            has scored; −1 where unknown.
     """
 
     game_id: NDArray[np.str_]
@@ -58,10 +58,8 @@ class Games:
     away: NDArray[np.str_]
     differentials: NDArray[np.int16]
     final: NDArray[np.int16]
-    totals: NDArray[np.int16]
+    live: NDArray[np.float32]
     final_total: NDArray[np.int16]
-    last_side: NDArray[np.int8]
-    last_seconds: NDArray[np.int16]
 
     def __len__(self) -> int:
         return len(self.game_id)
@@ -78,6 +76,15 @@ class Games:
     def of_seasons(self, seasons: Sequence[int]) -> Games:
         """Selects the games of some seasons."""
         return self.select(np.isin(self.season, seasons))
+
+    def live_column(self, name: str) -> NDArray[np.float32]:
+        """Returns a live input, (n, 48), by the name of its column; NaN where unknown."""
+        return self.live[:, :, _LIVE_COLUMNS.index(name)]
+
+    @property
+    def totals(self) -> NDArray[np.int16]:
+        """(n, 48), points of both teams together at the end of minutes 1 … 48; −1 where unknown."""
+        return np.nan_to_num(self.live_column("total_points"), nan=UNKNOWN).astype(np.int16)
 
     @property
     def levels(self) -> Floats:
@@ -96,8 +103,8 @@ class Games:
         digest = hashlib.sha256()
         for name in (field.name for field in fields(self)):
             values = getattr(self, name)
-            text = values.dtype.kind in "UM"
-            content = "\n".join(values.astype(str)).encode() if text else values.astype("<i2").tobytes()
+            text, form = values.dtype.kind in "UM", "<f4" if values.dtype.kind == "f" else "<i2"
+            content = "\n".join(values.astype(str)).encode() if text else values.astype(form).tobytes()
             digest.update(f"{name} {values.shape} {len(content)}\n".encode())
             digest.update(content)
         return digest.hexdigest()
@@ -119,10 +126,8 @@ class _Game(NamedTuple):
     away: str
     differentials: tuple[int, ...]
     final: int
-    totals: tuple[int, ...]
+    live: tuple[tuple[float, ...], ...]
     final_total: int
-    last_side: tuple[int, ...]
-    last_seconds: tuple[int, ...]
 
 
 def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) -> Games:
@@ -152,7 +157,7 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) 
         seen.add(game.game_id)
     _refuse_second_ids(folder, games)
     columns: list[Any] = list(zip(*games, strict=True)) or [()] * len(_Game._fields)
-    dtypes: list[Any] = [np.str_, np.int16, "datetime64[D]", *[np.str_] * 3, *[np.int16] * 4, np.int8, np.int16]
+    dtypes: list[Any] = [np.str_, np.int16, "datetime64[D]", *[np.str_] * 3, np.int16, np.int16, np.float32, np.int16]
     return Games(*map(np.array, columns, dtypes))
 
 
@@ -222,11 +227,11 @@ def _games_of(source: Path, plays: pa.Table, season: int) -> list[_Game]:
     return games
 
 
-def _recorded(plays: pa.Table, order: NDArray[np.intp]) -> list[tuple[int, int, int]]:
-    """Returns total points, last side and last seconds of each row, in an order; empty without these columns."""
+def _recorded(plays: pa.Table, order: NDArray[np.intp]) -> list[tuple[float, ...]]:
+    """Returns the live inputs of each row, NaN where null, in an order; empty without these columns."""
     if RECORDED_FIELDS[0].name not in plays.column_names:
         return []
-    columns = [plays[field.name].fill_null(0 if field.name == "last_side" else UNKNOWN) for field in RECORDED_FIELDS]
+    columns = [plays[field.name].fill_null(np.nan) for field in RECORDED_FIELDS]
     return list(zip(*(column.to_numpy()[order].tolist() for column in columns), strict=True))
 
 

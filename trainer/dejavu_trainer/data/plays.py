@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dejavu_common.files import atomic_replace
+from dejavu_feed import live_inputs
 
 SCHEMA = pa.schema(
     [
@@ -37,13 +38,8 @@ DATE = "game_date"
 DATED = SCHEMA.append(pa.field(DATE, pa.date32()))
 """SCHEMA with the local date of each game, which an id of the NBA does not contain."""
 
-RECORDED_FIELDS = (
-    pa.field("total_points", pa.int16()),
-    pa.field("last_side", pa.int8()),
-    pa.field("last_seconds", pa.int16()),
-)
-"""Columns of an export of a ledger, null where it does not know them: the points of both teams at the time of the row,
-the side that scored last (1 home, −1 away, 0 none yet) and how many game seconds before."""
+RECORDED_FIELDS = tuple(pa.field(name, pa.float32()) for name in live_inputs.COLUMNS)
+"""Columns of an export of a ledger: the live inputs at the time of the row, null where it does not know them."""
 
 EXPORTED = pa.schema([*DATED, *RECORDED_FIELDS])
 """DATED with RECORDED_FIELDS."""
@@ -58,9 +54,7 @@ _BOUNDS: Final = {
     "elapsed_s": (0, MAX_ELAPSED),
     "home_score": (0, MAX_SCORE),
     "away_score": (0, MAX_SCORE),
-    "total_points": (0, 2 * MAX_SCORE),
-    "last_side": (-1, 1),
-    "last_seconds": (0, MAX_ELAPSED),
+    **{name: part.bounds for name, part in live_inputs.COLUMNS.items()},
 }
 _NAME = re.compile(r"plays_([0-9]{4})\.parquet", re.ASCII)
 

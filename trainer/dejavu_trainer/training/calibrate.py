@@ -21,7 +21,7 @@ from dejavu_models.types import CASES, HORIZONS, MAX_SLOTS, Horizon, MarginSourc
 from dejavu_models.uncertainty.conformal import PredictiveDistribution
 from dejavu_models.uncertainty.conformal_cells import min_cell_size
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
-from dejavu_models.uncertainty.lattice.inputs import LiveInputs
+from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.execution import Advance, Progress, ignore
 from dejavu_trainer.training.lattice import MarginGames, fit_margin_model
@@ -153,7 +153,7 @@ def fit_calibration(rated: RatedGames, frozen_margins: Floats, advance: Advance 
     }
     points = out_of_season_points(rated, by_source)
     (of_all, _), followed = live_inputs(games), fits_live_tables(games)
-    live = LiveInputs(*(each[followed] for each in of_all))
+    live = LiveColumns(*(each[followed] for each in of_all))
     totals = np.stack([games.totals[followed, Horizon.HALFTIME.minutes - 1], games.final_total[followed]], axis=1)
     totals = totals.astype(np.float64)
     models = {}
@@ -174,16 +174,11 @@ def fits_live_tables(games: Games) -> NDArray[np.bool_]:
     return live_inputs(games)[1] & (games.final_total >= 0)
 
 
-def live_inputs(games: Games) -> tuple[LiveInputs, NDArray[np.bool_]]:
-    """Returns the live inputs of games, by minute, (n, 47) each, and which games have them in all minutes, (n,)."""
-    columns = slice(0, MAX_SLOTS)
-    live = LiveInputs(
-        games.totals[:, columns].astype(np.float64),
-        games.last_side[:, columns].astype(np.float64),
-        games.last_seconds[:, columns].astype(np.float64),
-    )
-    least: Floats = np.minimum(live.points, live.last_seconds).min(axis=1)
-    return live, least >= 0
+def live_inputs(games: Games) -> tuple[LiveColumns, NDArray[np.bool_]]:
+    """Returns the live inputs that tables use, by minute, (n, 47) each, and which games have them in all minutes."""
+    live = LiveColumns(*(games.live_column(name)[:, :MAX_SLOTS].astype(np.float64) for name in LiveColumns._fields))
+    known = ~np.asarray(np.isnan(np.stack(live)).any(axis=(0, 2)))
+    return live, known
 
 
 def point_forecasts(models: PointEnsemble, rated: RatedGames) -> dict[str, Floats]:

@@ -14,7 +14,7 @@ from dejavu_models.uncertainty.lattice.inputs import (
     PACE_TERMS,
     SHIFT_TERMS,
     WIN_TERMS,
-    LiveInputs,
+    LiveColumns,
     pace_of,
     scale_terms,
     shift_terms,
@@ -46,16 +46,16 @@ class MarginGames(NamedTuple):
     outcomes: Floats
     margins: Floats
     residuals: Floats
-    live: LiveInputs | None = None
+    live: LiveColumns | None = None
     totals: Floats | None = None
 
     def select(self, games: NDArray[np.bool_]) -> MarginGames:
         """Returns some of the games, without live inputs."""
         return MarginGames(self.leads[games], self.outcomes[games], self.margins[games], self.residuals[games])
 
-    def live_at(self, minute: int) -> LiveInputs | None:
+    def live_at(self, minute: int) -> LiveColumns | None:
         """Returns the live inputs after a minute, (n,) each."""
-        return None if self.live is None else LiveInputs(*(each[:, minute - 1] for each in self.live))
+        return None if self.live is None else LiveColumns(*(each[:, minute - 1] for each in self.live))
 
 
 def fit_margin_model(games: MarginGames) -> MarginModel:
@@ -89,7 +89,7 @@ def fit_margin_model(games: MarginGames) -> MarginModel:
     )
 
 
-def _paces(coefficients: Floats, live: LiveInputs | None, games: int) -> Floats:
+def _paces(coefficients: Floats, live: LiveColumns | None, games: int) -> Floats:
     return np.zeros(games) if live is None else pace_of(coefficients, live)
 
 
@@ -97,10 +97,10 @@ def _least_squares(inputs: Floats, values: Floats) -> Floats:
     return np.asarray(np.linalg.lstsq(inputs, values)[0], dtype=np.float64)
 
 
-def _fit_pace(totals: Floats, live: LiveInputs) -> Floats:
+def _fit_pace(totals: Floats, live: LiveColumns) -> Floats:
     """Fits the points still to come until totals, (n,); see `pace_of`."""
-    inputs = np.stack([np.ones(len(totals)), live.points], axis=1)
-    coefficients = _least_squares(inputs, totals - live.points)
+    inputs = np.stack([np.ones(len(totals)), live.total_points], axis=1)
+    coefficients = _least_squares(inputs, totals - live.total_points)
     return np.append(coefficients, np.log(np.maximum(inputs @ coefficients, 1.0).mean()))
 
 

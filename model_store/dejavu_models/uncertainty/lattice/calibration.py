@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
+from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_models.arrays import Floats, from_npz, to_npz
 from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
@@ -15,7 +16,7 @@ from dejavu_models.uncertainty.game_distribution import GameDistribution
 from dejavu_models.uncertainty.issued import AdaptedScores
 from dejavu_models.uncertainty.lattice.compiled import CompiledTables
 from dejavu_models.uncertainty.lattice.game import GameTables
-from dejavu_models.uncertainty.lattice.inputs import LiveInputs
+from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 from dejavu_models.uncertainty.lattice.margin_model import TABLES, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
 
@@ -72,7 +73,7 @@ class LatticeCalibration:
         point: float,
         lead: float,
         margin: float | None = None,
-        live: LiveInputs | None = None,
+        live: LiveColumns | None = None,
     ) -> GameDistribution:
         """Returns the distribution of one game around its point forecast; see `LatticeGame`.
 
@@ -114,7 +115,7 @@ class LatticeCalibration:
             tables = self._tables[key] = CompiledTables(plain)
         return tables
 
-    def shift(self, situation: Situation, live: LiveInputs | None) -> float:
+    def shift(self, situation: Situation, live: LiveColumns | None) -> float:
         """Returns what live inputs, (1,) each, add to a point forecast, in points; 0 without them."""
         if live is None:
             return 0.0
@@ -124,7 +125,9 @@ class LatticeCalibration:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Optional fields of a query that its distributions depend on; see `ModelInfo.inputs`."""
-        return ("total_points", "last_score") if any(model.live for model in self.models.values()) else ()
+        if not any(model.live for model in self.models.values()):
+            return ()
+        return tuple(each.name for each in LIVE_INPUTS if not set(each.columns).isdisjoint(LiveColumns._fields))
 
     @property
     def games(self) -> int:

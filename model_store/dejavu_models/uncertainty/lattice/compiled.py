@@ -14,7 +14,7 @@ from dejavu_models.uncertainty.issued import AdaptedScores
 from dejavu_models.uncertainty.lattice import distribution, game, margin_model
 from dejavu_models.uncertainty.lattice.distribution import around_point
 from dejavu_models.uncertainty.lattice.game import GameTables, check_level
-from dejavu_models.uncertainty.lattice.inputs import LiveInputs
+from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 from dejavu_models.uncertainty.lattice.shapes import LEVELS, LOG_STEP
 
 
@@ -40,13 +40,13 @@ class CompiledTables:
             win=tables.win if tables.final else (0.0,) * 8,
         )
 
-    def game(self, point: float, lead: float, margin: float, live: LiveInputs | None) -> CompiledLatticeGame:
+    def game(self, point: float, lead: float, margin: float, live: LiveColumns | None) -> CompiledLatticeGame:
         """Returns the distribution of one game; see `LatticeGame`."""
         if not self.live:
             return CompiledLatticeGame(self.games, point, self._tables.game(point, lead, margin, 0.0, 0.0, 0.0))
         if live is None:
             raise ValueError("this model needs live inputs")
-        points, side, recency = float(live.points[0]), float(live.last_side[0]), float(live.recency[0])
+        points, side, recency = float(live.total_points[0]), float(live.last_score_side[0]), float(live.recency[0])
         return CompiledLatticeGame(self.games, point, self._tables.game(point, lead, margin, points, side, recency))
 
     def columns(self, points: Floats, leads: Floats, margins: Floats, at: AdaptedScores) -> tuple[Floats, Floats]:

@@ -17,7 +17,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.types import HORIZONS, Horizon, Interval
 from dejavu_models.uncertainty.conformal_scores import LEVEL_GRID, LEVEL_SCORES, NORMAL, ScoreGrid
 from dejavu_models.uncertainty.lattice.distribution import EDGES, FLOOR, LARGEST, TOLERANCE, around_point
-from dejavu_models.uncertainty.lattice.inputs import LATE, LiveInputs, win_terms
+from dejavu_models.uncertainty.lattice.inputs import LATE, LiveColumns, win_terms
 from dejavu_models.uncertainty.lattice.margin_model import (
     CELLS_FROM,
     CENTERS,
@@ -73,7 +73,7 @@ class GameTables:
         if self.final:
             self.win = _win_coefficients(model.win, minute)
 
-    def game(self, point: float, lead: float, margin: float, live: LiveInputs | None) -> LatticeGame:
+    def game(self, point: float, lead: float, margin: float, live: LiveColumns | None) -> LatticeGame:
         """Returns the distribution of one game; see `LatticeGame`."""
         return LatticeGame(self, point, lead, margin, live)
 
@@ -102,7 +102,7 @@ def _win_coefficients(win: Floats, minute: int) -> tuple[float, ...]:
 
     def log_odds(lead: float, margin: float, pace: float, side: float, seconds: float) -> float:
         leads, margins, paces, sides, since = np.array([lead, margin, pace, side, seconds])[:, None]
-        live = LiveInputs(np.zeros(1), sides, since)
+        live = LiveColumns(np.zeros(1), sides, since)
         return float((win_terms(minute, leads, margins, paces, live) @ win)[0])
 
     base = log_odds(0, 0, 0, 0, 0)
@@ -169,7 +169,7 @@ class LatticeGame:
         point: float,
         lead: float,
         margin: float,
-        live: LiveInputs | None = None,
+        live: LiveColumns | None = None,
     ) -> None:
         self._tables, self._point = tables, point
         size, pace, side, recency = abs(lead), 0.0, 0.0, 0.0
@@ -177,8 +177,8 @@ class LatticeGame:
             if live is None:
                 raise ValueError("this model needs live inputs")
             start, slope, mean = tables.pace
-            pace = math.log(max(start + slope * float(live.points[0]), 1.0)) - mean
-            side, recency = float(live.last_side[0]), float(live.recency[0])
+            pace = math.log(max(start + slope * float(live.total_points[0]), 1.0)) - mean
+            side, recency = float(live.last_score_side[0]), float(live.recency[0])
         self._scale = math.exp(tables.log_scale(size, margin, pace))
         self._mirrored = tables.cells and lead < 0
         self._shape = Mixture(tables.arrays, tables.shapes, tables.centers, size)

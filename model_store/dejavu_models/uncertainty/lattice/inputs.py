@@ -22,28 +22,28 @@ _LONGEST_SINCE: Final = 24.0
 """Seconds of a possession: a score longer ago tells no more about who has the ball."""
 
 
-class LiveInputs(NamedTuple):
-    """What is known of n games beside their differentials.
+class LiveColumns(NamedTuple):
+    """The live inputs that the tables use, of n games, by the names of `dejavu_feed.live_inputs.COLUMNS`.
 
     Attributes:
-        points: (n,), points of both teams after the minute.
-        last_side: (n,), who scored last: 1 the home team, −1 the away team, 0 nobody yet.
-        last_seconds: (n,), seconds since then.
+        total_points: (n,), points of both teams after the minute.
+        last_score_side: (n,), who scored last: 1 the home team, −1 the away team, 0 nobody yet.
+        last_score_seconds: (n,), seconds since then.
     """
 
-    points: Floats
-    last_side: Floats
-    last_seconds: Floats
+    total_points: Floats
+    last_score_side: Floats
+    last_score_seconds: Floats
 
     @property
     def recency(self) -> Floats:
         """(n,), in [0, 1]: 0 right after a score, 1 from a possession later on."""
-        return np.minimum(self.last_seconds, _LONGEST_SINCE) / _LONGEST_SINCE
+        return np.minimum(self.last_score_seconds, _LONGEST_SINCE) / _LONGEST_SINCE
 
 
-def shift_terms(live: LiveInputs) -> Floats:
+def shift_terms(live: LiveColumns) -> Floats:
     """Returns the terms that shift a point forecast, (n, SHIFT_TERMS): after a score, the other team has the ball."""
-    return np.stack([live.last_side, live.last_side * live.recency], axis=1)
+    return np.stack([live.last_score_side, live.last_score_side * live.recency], axis=1)
 
 
 def scale_terms(horizon: Horizon, minute: int, leads: Floats, margins: Floats, pace: Floats) -> Floats:
@@ -68,19 +68,19 @@ def scale_terms(horizon: Horizon, minute: int, leads: Floats, margins: Floats, p
     return result
 
 
-def pace_of(coefficients: Floats, live: LiveInputs) -> Floats:
+def pace_of(coefficients: Floats, live: LiveColumns) -> Floats:
     """Returns the logarithm of the points that are expected still to come over those of an average game, (n,).
 
     Args:
         coefficients: (3,), of the points to come on 1 and points, then the logarithm of their mean.
         live: the inputs of n games.
     """
-    to_come = coefficients[0] + coefficients[1] * live.points
+    to_come = coefficients[0] + coefficients[1] * live.total_points
     result: Floats = np.log(np.maximum(to_come, 1.0)) - coefficients[2]
     return result
 
 
-def win_terms(minute: int, leads: Floats, margins: Floats, pace: Floats, live: LiveInputs | None) -> Floats:
+def win_terms(minute: int, leads: Floats, margins: Floats, pace: Floats, live: LiveColumns | None) -> Floats:
     """Returns the terms of the joint win probability, (n, WIN_TERMS).
 
     Lead and expected margin count in units of a random walk over the time that is left; how much they count changes
@@ -104,7 +104,7 @@ def win_terms(minute: int, leads: Floats, margins: Floats, pace: Floats, live: L
     result[:, 10] = before * np.abs(walk)
     others = [walk * np.abs(walk) / 3, 2 * walk * pace]
     if live is not None:
-        others += [live.last_side / root / 4, live.last_side * live.recency / root / 4]
+        others += [live.last_score_side / root / 4, live.last_score_side * live.recency / root / 4]
     for column, each in enumerate(others):
         result[:, 11 + 2 * column], result[:, 12 + 2 * column] = each, each * late
     return result

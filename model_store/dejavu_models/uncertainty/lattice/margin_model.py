@@ -25,7 +25,7 @@ from dejavu_models.uncertainty.lattice.inputs import (
     SCALE_TERMS,
     SHIFT_TERMS,
     WIN_TERMS,
-    LiveInputs,
+    LiveColumns,
     pace_of,
     scale_terms,
     shift_terms,
@@ -93,7 +93,7 @@ class MarginModel:
         }
         check_tables({name: getattr(self, name) for name in TABLES}, expected, self.games)
 
-    def shifts(self, horizon: Horizon, minute: int, live: LiveInputs) -> Floats:
+    def shifts(self, horizon: Horizon, minute: int, live: LiveColumns) -> Floats:
         """Returns what live inputs add to the point forecasts of n games, (n,), in points; 0 if they are not used."""
         row = ROWS[HORIZONS.index(horizon), minute]
         result: Floats = shift_terms(live) @ self.shift[row]
@@ -106,7 +106,7 @@ class MarginModel:
         points: Floats,
         leads: Floats,
         margins: Floats,
-        live: LiveInputs | None = None,
+        live: LiveColumns | None = None,
     ) -> LatticeDistribution:
         """Returns the distributions of the differentials of n games at a horizon.
 
@@ -137,7 +137,7 @@ class MarginModel:
         odds = (1 - JOINT_WEIGHT) * _log_odds(own.home_leads) + JOINT_WEIGHT * joint
         return own.with_home_leads(np.clip(1 / (1 + np.exp(-odds)), SMALLEST, 1 - SMALLEST))
 
-    def _used(self, live: LiveInputs | None) -> LiveInputs | None:
+    def _used(self, live: LiveColumns | None) -> LiveColumns | None:
         if self.live and live is None:
             raise ValueError("this model needs live inputs")
         return live if self.live else None

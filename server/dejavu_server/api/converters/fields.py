@@ -12,9 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from dejavu.v1 import forecast_pb2
 from dejavu_common.clock import EPOCH
 from dejavu_feed.game_ids import is_game_id
-from dejavu_feed.pattern import LastScore, Side
 from dejavu_feed.teams import team_code
-from dejavu_models.errors import InvalidGameId, InvalidHorizon, InvalidInput, InvalidLastScore, InvalidTeam, quoted
+from dejavu_models.errors import InvalidGameId, InvalidHorizon, InvalidInput, InvalidTeam, quoted
 from dejavu_models.types import Horizon
 
 _MessageT = TypeVar("_MessageT", bound=Message)
@@ -34,10 +33,6 @@ HORIZONS: Final = {
 """Domain horizons by enum number of a request; unspecified means halftime."""
 
 
-_SIDES: Final = {forecast_pb2.SIDE_HOME: Side.HOME, forecast_pb2.SIDE_AWAY: Side.AWAY}
-_SIDE_VALUES: Final = {side: number for number, side in _SIDES.items()}
-
-
 def message_of(kind: type[_MessageT], source: object, **others: Any) -> _MessageT:
     """Returns a message with the given fields, and all remaining ones from attributes of the source.
 
@@ -48,24 +43,6 @@ def message_of(kind: type[_MessageT], source: object, **others: Any) -> _Message
     """
     names = kind.DESCRIPTOR.fields_by_name.keys() - others.keys()
     return kind(**others, **{name: getattr(source, name) for name in names})
-
-
-def last_score_of(message: forecast_pb2.LastScore) -> LastScore:
-    """Reads the last score of a request.
-
-    Raises:
-        InvalidLastScore: if it names no side.
-    """
-    side = _SIDES.get(message.side)
-    if side is None:
-        expected = f"a value of dejavu.v1.Side: {', '.join(map(str, _SIDES))}"
-        raise InvalidLastScore(f"{message.side}", expected, field="last_score.side")
-    return LastScore(side, message.seconds)
-
-
-def last_score_message(last_score: LastScore) -> forecast_pb2.LastScore:
-    """Converts a last score to a message."""
-    return forecast_pb2.LastScore(side=_SIDE_VALUES[last_score.side], seconds=last_score.seconds)
 
 
 def horizon_of(

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 from dejavu.v1 import forecast_pb2, market_pb2, model_service_pb2, prediction_service_pb2
 from dejavu.v1.prediction_service_pb2 import AssessRiskRequest, AssessRiskResponse, PredictRequest, RiskFactor
+from dejavu_feed import live_inputs
 from dejavu_feed.game_ids import is_game_id, is_of_season, is_playoffs, season_days, season_of
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_feed.off_season import playing_days
-from dejavu_feed.pattern import LastScore
 from dejavu_models import risk
-from dejavu_models.errors import FieldErrors, InvalidGameDate, InvalidInput
+from dejavu_models.errors import FieldErrors, InvalidGameDate, InvalidInput, InvalidLiveInput
 from dejavu_models.forecast_query import (
     DEFAULT_ALPHA,
     ForecastQuery,
@@ -37,8 +38,6 @@ from dejavu_server.api.converters.fields import (
     check_game_id,
     horizon_of,
     iso_date,
-    last_score_message,
-    last_score_of,
     message_of,
     set_timestamp,
     team,
@@ -98,9 +97,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
     away_team = faults.read(team, "", request.away_team, "away_team") if request.away_team else ""
     levels = faults.read(_levels, (), request) if request.quantile_levels else ()
     game_date = faults.read(_game_date, None, request, today) if request.game_date or game_id else None
-    total_points, last_score = None, None
-    if request.HasField("total_points") or request.HasField("last_score"):
-        total_points, last_score = _score_inputs(request, pattern, faults)
+    live = _live_inputs(request, pattern, faults)
     read_market = faults.read(market.market, None, request) if request.HasField("market") else None
     read_total_market = faults.read(total_market, None, request) if request.HasField("total_market") else None
     explained = request.return_explanation
@@ -120,8 +117,7 @@ def forecast_request(request: PredictRequest, today: date | None = None, caller:
             market=read_market,
             game_date=today if game_date is None else game_date,
             is_playoffs=game_id != "" and is_playoffs(game_id),
-            total_points=total_points,
-            last_score=last_score,
+            live=live,
             total_market=read_total_market,
         )
     except InvalidInput as error:
@@ -159,13 +155,13 @@ def risk_request(request: AssessRiskRequest) -> tuple[ScorePattern, int | None]:
     """Reads the pattern and the combined points of both teams; None if the request has no points.
 
     Raises:
-        InvalidPattern, InvalidTotalPoints: if a field is invalid; `others` has the error of the other field.
+        InvalidPattern, InvalidLiveInput: if a field is invalid; `others` has the error of the other field.
     """
     faults = FieldErrors()
     pattern = faults.read(_risk_pattern, _ANY_PATTERN, request)
     total = request.total_points if request.HasField("total_points") else None
     if total is not None:
-        faults.read(check_total_points, None, total, pattern.last)
+        faults.read(check_total_points, None, total, pattern.last, check_parity=False)
     faults.raise_first()
     return pattern, total
 
@@ -213,10 +209,7 @@ def put_forecast(
         message.expected_margin = forecast.expected_margin
     if issued.home_team or issued.away_team:
         _put_teams(message, issued)
-    if issued.total_points is not None:
-        message.total_points = issued.total_points
-    if issued.last_score is not None:
-        message.last_score.CopyFrom(last_score_message(issued.last_score))
+    live_inputs.put(message, issued.live)
     if forecast.warnings:
         message.warnings.extend(forecast_warnings(issued))
     add_parts(message, forecast, explanation=explanation, distribution=distribution, course_of=course_of)
@@ -292,17 +285,16 @@ def _pattern(request: PredictRequest) -> ScorePattern:
     return ScorePattern(shared_floats(slots[:]))  # a slice: protobuf copies all at once
 
 
-def _score_inputs(
-    request: PredictRequest, pattern: ScorePattern, faults: FieldErrors
-) -> tuple[int | None, LastScore | None]:
-    """Reads total points and last score, None if not given; with an invalid pattern checks what does not need it."""
-    total_points = request.total_points if request.HasField("total_points") else None
-    last_score = faults.read(last_score_of, None, request.last_score) if request.HasField("last_score") else None
+def _live_inputs(request: PredictRequest, pattern: ScorePattern, faults: FieldErrors) -> LiveInputs:
+    """Reads the live inputs; with an invalid pattern, checks only what does not need it, and returns none."""
+    live, unreadable = live_inputs.from_message(request)
+    for fault in unreadable:
+        faults.add(InvalidLiveInput(*fault))
     if pattern is not _ANY_PATTERN:
-        return total_points, last_score
-    if total_points is not None:
-        faults.read(check_total_points, None, total_points, 0.0)
-    return None, None
+        return live
+    for fault in live_inputs.faults_of(live, ()):
+        faults.add(InvalidLiveInput(*fault))
+    return live_inputs.NO_LIVE_INPUTS
 
 
 def _risk_pattern(request: AssessRiskRequest) -> ScorePattern:

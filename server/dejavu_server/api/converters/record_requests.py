@@ -17,7 +17,7 @@ from dejavu_feed.game_day import game_day
 from dejavu_feed.game_ids import is_of_season, season_days, season_of, seasons_on
 from dejavu_feed.horizon import MAX_OVERTIMES
 from dejavu_models.errors import FieldErrors, InvalidGameId, InvalidInput, InvalidTeam, quoted
-from dejavu_models.forecast_query import check_points
+from dejavu_models.forecast_query import check_total_points
 from dejavu_models.registry.stages import CHALLENGER, CHAMPION
 from dejavu_models.scorecard import LeaderboardMetric
 from dejavu_models.types import MAX_DIFFERENTIAL, MAX_SLOTS, Horizon
@@ -117,7 +117,7 @@ def outcome(request: pb.ReportOutcomeRequest, now: datetime, caller: str = "") -
         faults.add(InvalidTeam(away, "another team than home_team", field="away_team"))
     total_points = request.total_points if request.HasField("total_points") else None
     if total_points is not None:
-        faults.read(check_points, None, total_points, float(request.differential))
+        faults.read(check_total_points, None, total_points, float(request.differential))
     overtimes = request.overtimes if request.HasField("overtimes") else None
     if overtimes is not None and horizon is Horizon.HALFTIME:
         faults.add(InvalidOvertimes(f"{overtimes} at the half", "none: only a game's end has overtimes"))

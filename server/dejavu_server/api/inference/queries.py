@@ -11,21 +11,20 @@ from typing import Any, Final, NamedTuple
 from numpy.typing import NDArray
 
 from dejavu.inference import open_inference_pb2 as pb
-from dejavu_feed.pattern import LastScore, Side
+from dejavu_feed.live_inputs import LIVE_INPUTS, LiveInput, LiveInputs
 from dejavu_models.errors import (
     FieldError,
     InvalidAlpha,
     InvalidGameDate,
     InvalidHorizon,
-    InvalidLastScore,
-    InvalidTotalPoints,
+    InvalidLiveInput,
     quoted,
 )
 from dejavu_models.forecast_query import DEFAULT_ALPHA, ForecastQuery, ScorePattern
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters.fields import iso_date, team
 from dejavu_server.api.inference.errors import InvalidParameter, InvalidTensor, rename
-from dejavu_server.api.inference.specification import LEVELS, PATTERN, TOTAL_POINTS
+from dejavu_server.api.inference.specification import LEVELS, PATTERN
 from dejavu_server.api.inference.tensors import Tensors, check_parameters
 from dejavu_server.records import ForecastRequest
 
@@ -33,7 +32,6 @@ PARAMETERS: Final = ("alpha", "horizon")
 """Parameters of a request, which hold for all rows: the inputs of these names are for each."""
 
 _HORIZONS: Final = {horizon.value: horizon for horizon in Horizon}
-_SIDES: Final = {"home": Side.HOME, "away": Side.AWAY}
 _NOT_GIVEN: Final = -1
 """A whole number in place of a value that is not given; for floats that is NaN, for texts the empty one."""
 
@@ -69,8 +67,11 @@ class RowReader:
         self._alpha = DEFAULT_ALPHA if common.alpha is None else common.alpha
         self._horizon = common.horizon or Horizon.HALFTIME
         self._in_parameters = frozenset(name for name in PARAMETERS if getattr(common, name) is not None)
-        if ("last_score_side" in tensors.texts) != ("last_score_seconds" in tensors.numbers):
-            raise InvalidTensor("one of last_score_side and last_score_seconds", "both, or neither")
+        names = tensors.texts.keys() | tensors.numbers.keys()
+        self._live = [each for each in LIVE_INPUTS if not names.isdisjoint(each.columns)]
+        for each in self._live:
+            if not names.issuperset(each.columns):
+                raise InvalidTensor(f"not all of {' and '.join(each.columns)}", "all, or none")
 
     def read(self, row: int) -> ForecastRequest:
         """Returns the request of a row.
@@ -113,21 +114,36 @@ class RowReader:
             pregame_margin=None if margin is None else float(margin),
             quantile_levels=self._levels,
             game_date=iso_date(day, "game_date", InvalidGameDate) if day else self._today,
-            total_points=_whole(number(TOTAL_POINTS, row), TOTAL_POINTS, InvalidTotalPoints),
-            last_score=self._last_score(row),
+            live=self._live_inputs(row),
         )
 
-    def _last_score(self, row: int) -> LastScore | None:
-        side = self._text("last_score_side", row)
-        if not side:
+    def _live_inputs(self, row: int) -> LiveInputs:
+        """Reads the live inputs of a row; one whose first part is not given is not given."""
+        given = {}
+        for each in self._live:
+            first = self._live_part(each, 0, row)
+            if first is not None:
+                others = [self._live_part(each, index, row) for index in range(1, len(each.parts))]
+                if None in others:
+                    index = 1 + others.index(None)
+                    raise InvalidLiveInput(*each.fault(index, "none", each.parts[index].unit))
+                given[each.name] = each.make(first, *others)
+        return LiveInputs(**given)
+
+    def _live_part(self, of: LiveInput, index: int, row: int) -> Any:
+        """Reads a part of a live input; None if it is not given."""
+        part, column = of.parts[index], of.columns[index]
+        if part.is_enum:
+            text, choices = self._text(column, row), part.choices()
+            if text and text not in choices:
+                raise InvalidLiveInput(*of.fault(index, quoted(text), f"{', '.join(choices)}, or an empty text"))
+            return choices[text] if text else None
+        value = self._number(column, row)
+        if value is None or (part.kind is int and value == _NOT_GIVEN):
             return None
-        if side not in _SIDES:
-            raise InvalidLastScore(quoted(side), "home, away, or an empty text", field="last_score.side")
-        given = self._number("last_score_seconds", row)
-        seconds = _whole(given, "last_score.seconds", InvalidLastScore)
-        if seconds is None:
-            raise InvalidLastScore("none", "the seconds since the last score", field="last_score.seconds")
-        return LastScore(_SIDES[side], seconds)
+        if part.kind is int and (not math.isfinite(value) or value != int(value)):
+            raise InvalidLiveInput(*of.fault(index, f"{value}", "a whole number"))
+        return part.kind(value)
 
     def _text(self, name: str, row: int) -> str:
         values = self._tensors.texts.get(name)
@@ -185,15 +201,6 @@ def _horizon(text: str, field: str) -> Horizon:
 
 def _expected_horizon() -> str:
     return " or ".join(_HORIZONS)
-
-
-def _whole(value: float | int | None, field: str, error: type[InvalidTotalPoints | InvalidLastScore]) -> int | None:
-    """Returns a whole number; None for one that is not given."""
-    if value is None or value == _NOT_GIVEN:
-        return None
-    if not math.isfinite(value) or value != int(value):
-        raise error(f"{value}", "a whole number", field=field)
-    return int(value)
 
 
 def _column(values: NDArray[Any]) -> Sequence[float | int]:

@@ -6,6 +6,7 @@ import enum
 from typing import Final, NamedTuple
 
 from dejavu.inference import open_inference_pb2 as pb
+from dejavu_feed import live_inputs
 from dejavu_server.api.converters.prediction import MAX_BATCH
 
 MODEL_NAME: Final = "dejavu"
@@ -58,6 +59,12 @@ class OutputTensor(NamedTuple):
     of_totals: bool = False
 
 
+def _live_tensor(part: live_inputs.InputPart) -> InputTensor:
+    if part.is_enum:
+        return InputTensor(ValueKind.TEXT, "BYTES")
+    return InputTensor(ValueKind.NUMBER, "INT32" if part.kind is int else "FP64")
+
+
 PATTERN: Final = "pattern"
 LEVELS: Final = "quantile_levels"
 TOTAL_POINTS: Final = "total_points"
@@ -70,9 +77,7 @@ INPUTS: Final = {
     "away_team": InputTensor(ValueKind.TEXT, "BYTES"),
     "pregame_margin": InputTensor(ValueKind.NUMBER, "FP64"),
     "game_date": InputTensor(ValueKind.TEXT, "BYTES"),
-    TOTAL_POINTS: InputTensor(ValueKind.NUMBER, "INT32"),
-    "last_score_side": InputTensor(ValueKind.TEXT, "BYTES"),
-    "last_score_seconds": InputTensor(ValueKind.NUMBER, "INT32"),
+    **{name: _live_tensor(part) for name, part in live_inputs.COLUMNS.items()},
     LEVELS: InputTensor(ValueKind.NUMBER, "FP64", per_row=False),
 }
 """Inputs by name; all but the pattern are optional."""

@@ -202,6 +202,5 @@ def _query(recorded: IssuedForecast) -> ForecastQuery:
         record=True,
         game_date=recorded.rated_day,
         is_playoffs=is_playoffs(recorded.game_id),
-        total_points=recorded.total_points,
-        last_score=recorded.last_score,
+        live=recorded.live,
     )

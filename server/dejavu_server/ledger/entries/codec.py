@@ -35,6 +35,7 @@ from typing import Any, Final
 
 from dejavu_common.clock import from_microseconds, microseconds
 from dejavu_common.frozen import fast_frozen
+from dejavu_feed import live_inputs
 from dejavu_models.betting import Market, MarketAnswer, MarketSide, MarketSideAnswer, RiskLevel, StakingPolicy
 from dejavu_models.errors import InvalidInput
 from dejavu_models.forecast_query import ScorePattern
@@ -43,9 +44,7 @@ from dejavu_server.ledger.entries.canonical_json import dumps
 from dejavu_server.ledger.entries.explanations import floats, optional, values
 from dejavu_server.ledger.entries.forecast_fields import (
     FORECAST_MEMBERS,
-    LAST_SCORE,
     read_forecast,
-    read_last_score,
     rounded_scores,
 )
 from dejavu_server.ledger.entries.layout import ITSELF, Kind, Layout, Member
@@ -86,10 +85,12 @@ _REQUEST: Final = Layout(
     Member("game_id", Kind.VALUE),
     Member("home_team", Kind.VALUE),
     Member("horizon", Kind.VALUE, "forecast.horizon._value_"),
-    Member("last_score", Kind.OBJECT, of=LAST_SCORE, when="last_score"),
     Member("pattern", Kind.NUMBERS, "pattern.differentials"),
     Member("pregame_margin", Kind.NUMBER, null=True),
-    Member("total_points", Kind.INTEGER, when="total_points"),
+    *(
+        Member(each.name, Kind.VALUE, f"live.{each.name}", convert=each.as_json, when=f"live.{each.name}")
+        for each in live_inputs.LIVE_INPUTS
+    ),
 )
 
 _FORECAST: Final = Layout(
@@ -189,8 +190,7 @@ def as_read(issued: IssuedForecast, sequence: int, revision: int, late: LateReas
         recorded_by=issued.recorded_by,
         roster_sequence=issued.roster_sequence or None,
         arm=issued.arm,
-        total_points=issued.total_points,
-        last_score=issued.last_score,
+        live=issued.live,
     )
 
 
@@ -226,8 +226,7 @@ def parse(canonical: str, *, explanation: bool = True) -> IssuedForecast:
             recorded_by=text_of(entry.get("made_by", "")),
             arm=text_of(forecast.get("arm", "")),
             roster_sequence=optional(_whole, forecast.get("roster_sequence")),
-            total_points=optional(_whole, request.get("total_points")),
-            last_score=optional(read_last_score, request.get("last_score")),
+            live=live_inputs.from_json(request),
         )
 
 

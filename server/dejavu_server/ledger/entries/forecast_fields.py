@@ -7,7 +7,6 @@ from datetime import date
 from typing import Any, Final
 
 from dejavu_common.clock import microseconds
-from dejavu_feed.pattern import LastScore, Side
 from dejavu_models.types import (
     ExpectedMarginTerms,
     Forecast,
@@ -33,12 +32,6 @@ def rounded_scores(scores: Sequence[float]) -> tuple[float, ...]:
     """Returns static scores as they are recorded."""
     return tuple(round(float(score), _SCORE_DIGITS) for score in scores)
 
-
-LAST_SCORE: Final = Layout(
-    Member("seconds", Kind.INTEGER),
-    Member("side", Kind.VALUE, convert=lambda side: side.name.lower()),
-)
-"""The JSON object of a `LastScore`."""
 
 _TERMS: Final = Layout(
     Member("altitude", Kind.NUMBER),
@@ -134,15 +127,3 @@ def _read_total(value: dict[str, Any]) -> TotalForecast:
 
 def _read_terms(value: dict[str, Any]) -> ExpectedMarginTerms:
     return ExpectedMarginTerms(**value)
-
-
-def read_last_score(value: dict[str, Any]) -> LastScore:
-    """Returns the last score of a JSON object.
-
-    Raises:
-        ValueError: if it is none.
-    """
-    sides = {side.name.lower(): side for side in Side}
-    if value["side"] not in sides or type(value["seconds"]) is not int:
-        raise ValueError(f"{value!r}; expected a side and seconds")
-    return LastScore(sides[value["side"]], value["seconds"])

@@ -25,9 +25,9 @@ _NUMBERS: Final = _LEADING + len(DISTRIBUTION_LEVELS)
 
 def pace(issued: IssuedForecast) -> float | None:
     """Returns the total if points go on to come at the rate so far, in points; None if no points were given."""
-    if issued.total_points is None:
+    if issued.live.total_points is None:
         return None
-    return issued.total_points * issued.forecast.horizon.minutes / issued.forecast.elapsed_minutes
+    return issued.live.total_points * issued.forecast.horizon.minutes / issued.forecast.elapsed_minutes
 
 
 def pack(issued: IssuedForecast) -> bytes | None:

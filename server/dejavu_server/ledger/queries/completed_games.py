@@ -1,6 +1,6 @@
 """Completed games of a ledger, minute by minute: enough to train on.
 
-The ledger stores differentials, the total points and the last score of a minute if its forecast was requested with
+The ledger stores differentials, the live inputs of a minute if its forecast was requested with
 them, and the total points at the end if they were reported with the outcome. The scores are the lowest ones with these
 differentials: the home score rises by each rise of the differential, the away score by each fall.
 """
@@ -17,13 +17,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, bindparam, case, select
 
 from dejavu_feed.game_ids import COMPETITIVE, is_replay, season_of
-from dejavu_feed.pattern import REGULATION_MINUTES, LastScore, Score
+from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs, from_json
+from dejavu_feed.pattern import REGULATION_MINUTES, Score
 from dejavu_feed.teams import team_code
 from dejavu_models.types import MAX_SLOTS, Horizon
 from dejavu_server.ledger.database.canonical_value import canonical_text
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
 from dejavu_server.ledger.database.standing import STANDS
-from dejavu_server.ledger.entries.forecast_fields import read_last_score
 
 MIN_MINUTES = 37
 """Fewest minutes that a pattern may cover: it must reach the last quarter; games with an empty quarter don't count."""
@@ -45,8 +45,8 @@ class CompletedGame:
         phase: RS (regular season), PI (play-in) or PO (playoffs); RS for replays.
         home, away: NBA codes.
         scores: at tip-off, at the end of each known minute, and the final score, dated at the end of regulation.
-        points: minute → total points and last score at its end, of the minutes for which either was recorded; None for
-            the other. The total of the last minute of regulation is that of the whole game.
+        live: minute → live inputs at its end, of the minutes for which any was recorded. The total points of the last
+            minute of regulation are those of the whole game.
     """
 
     game_id: str
@@ -56,7 +56,7 @@ class CompletedGame:
     home: str
     away: str
     scores: tuple[Score, ...]
-    points: Mapping[int, tuple[int | None, LastScore | None]] = field(default_factory=dict)
+    live: Mapping[int, LiveInputs] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def completed_games(
         for row in page:
             if include_replays or not is_replay(row.game_id):
                 game = _game(row, min_minutes)
-                yield game if isinstance(game, SkippedGame) else replace(game, points=_points(connection, game, row))
+                yield game if isinstance(game, SkippedGame) else replace(game, live=_live_inputs(connection, game, row))
         sequence = page[-1].first_sequence
 
 
@@ -118,20 +118,18 @@ def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
     return CompletedGame(row.game_id, season, day, phase, home, away, scores)
 
 
-def _points(
-    connection: Connection, game: CompletedGame, row: Row[Any]
-) -> dict[int, tuple[int | None, LastScore | None]]:
+def _live_inputs(connection: Connection, game: CompletedGame, row: Row[Any]) -> dict[int, LiveInputs]:
     """Returns what was recorded of each minute with the differential of the game's scores; the newest if it changed."""
     differentials = {score.elapsed / 60: score.home - score.away for score in game.scores}
-    points: dict[int, tuple[int | None, LastScore | None]] = {}
+    found: dict[int, LiveInputs] = {}
     for minute, pattern, text in connection.execute(_REQUESTS, {"game_id": game.game_id}):
         request = json.loads(text)
-        given = request.get("total_points"), request.get("last_score")
-        if given != (None, None) and json.loads(pattern)[-1] == differentials.get(minute):
-            points[minute] = given[0], None if given[1] is None else read_last_score(given[1])
+        live = from_json(request)
+        if live != NO_LIVE_INPUTS and json.loads(pattern)[-1] == differentials.get(minute):
+            found[minute] = live
     if row.total_points is not None:
-        points[REGULATION_MINUTES] = row.total_points, None
-    return points
+        found[REGULATION_MINUTES] = LiveInputs(total_points=row.total_points)
+    return found
 
 
 def _lowest_scores(differentials: list[int], final: int) -> tuple[Score, ...]:

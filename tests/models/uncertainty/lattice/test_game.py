@@ -19,7 +19,7 @@ from dejavu_models.uncertainty.lattice.calibration import SMALLEST_ALPHA
 from dejavu_models.uncertainty.lattice.compiled import CompiledTables
 from dejavu_models.uncertainty.lattice.distribution import LARGEST, VALUES, LatticeDistribution
 from dejavu_models.uncertainty.lattice.game import GameTables, LatticeGame
-from dejavu_models.uncertainty.lattice.inputs import LiveInputs
+from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 from dejavu_models.uncertainty.score_map import TARGETS, ScoreMap
 
 CALIBRATION = symmetric_calibration()
@@ -33,7 +33,7 @@ SITUATIONS = st.sampled_from(HORIZONS).flatmap(
 LEADS = st.integers(-35, 35).map(float) | st.floats(-35, 35)
 GAINS, MARGINS = st.floats(-8, 8), st.floats(-12, 12)
 LIVE = st.none() | st.builds(
-    lambda *values: LiveInputs(*(np.array([value]) for value in values)),
+    lambda *values: LiveColumns(*(np.array([value]) for value in values)),
     st.floats(0, 260),
     st.sampled_from([-1.0, 0.0, 1.0]),
     st.floats(0, 60),
@@ -41,7 +41,7 @@ LIVE = st.none() | st.builds(
 
 
 def both(
-    situation: Situation, lead: float, gain: float, margin: float, live: LiveInputs | None = None
+    situation: Situation, lead: float, gain: float, margin: float, live: LiveColumns | None = None
 ) -> tuple[Twins, LatticeDistribution]:
     """Returns a game's distribution alone, from plain numbers and compiled, and from the batch."""
     model = CALIBRATION.model(MarginSource.KNOWN, live=live is not None)
@@ -54,7 +54,7 @@ def both(
 
 @given(SITUATIONS, LEADS, GAINS, MARGINS, LIVE)
 def test_a_game_alone_has_the_distribution_that_it_has_in_a_batch(
-    situation: Situation, lead: float, gain: float, margin: float, live: LiveInputs | None
+    situation: Situation, lead: float, gain: float, margin: float, live: LiveColumns | None
 ) -> None:
     alone, batch = both(situation, lead, gain, margin, live)
     plain = GameTables(
@@ -155,7 +155,7 @@ def test_the_static_score_of_an_outcome_is_that_of_its_mid_rank(situation: Situa
 
 
 def test_live_inputs_move_the_point_and_are_used_only_if_there_are_tables_for_them() -> None:
-    live = LiveInputs(np.array([90.0]), np.array([1.0]), np.array([3.0]))
+    live = LiveColumns(np.array([90.0]), np.array([1.0]), np.array([3.0]))
     for source, shift in ((MarginSource.KNOWN, 0.3), (MarginSource.UNKNOWN, 0.0)):
         situation = Situation(Horizon.FINAL, 24, source)
         assert CALIBRATION.shift(situation, live) == pytest.approx(shift)

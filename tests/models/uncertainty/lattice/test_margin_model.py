@@ -13,7 +13,7 @@ from tests.support.builders.calibrations import symmetric_calibration, symmetric
 from dejavu_models.types import Horizon, MarginSource
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES
-from dejavu_models.uncertainty.lattice.inputs import WIN_TERMS, LiveInputs
+from dejavu_models.uncertainty.lattice.inputs import WIN_TERMS, LiveColumns
 from dejavu_models.uncertainty.lattice.margin_model import LATE_MINUTES, TABLES
 
 MODEL = symmetric_model()
@@ -68,7 +68,7 @@ def test_games_of_a_batch_get_what_each_gets_alone() -> None:
 def test_pace_widens_and_the_last_scorer_moves_the_forecast() -> None:
     model = symmetric_model(live=True)
     lead, margin = np.zeros(2), np.zeros(2)
-    live = LiveInputs(np.array([80.0, 120.0]), np.array([1.0, -1.0]), np.array([2.0, 30.0]))
+    live = LiveColumns(np.array([80.0, 120.0]), np.array([1.0, -1.0]), np.array([2.0, 30.0]))
     points = model.shifts(Horizon.FINAL, 24, live)
     assert points[0] > 0 > points[1]
     made = model.distribution(Horizon.FINAL, 24, points * 0, lead, margin, live)

@@ -15,6 +15,7 @@ from tests.support.builders.issued_forecasts import TOTAL, issued
 
 from dejavu.v1 import forecast_pb2, market_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
+from dejavu_feed.live_inputs import LiveInputs
 from dejavu_models.betting import MarketSide, TotalMarket
 from dejavu_models.errors import InvalidInput, UnsupportedTotals
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
@@ -29,7 +30,7 @@ from dejavu_server.ledger.entries import codec
 TOTALS = steady_totals()
 MODEL = TOTALS.models[MarginSource.KNOWN]
 KNOWN, UNKNOWN = (TOTALS.tables(source, Horizon.FINAL, 3) for source in (MarginSource.KNOWN, MarginSource.UNKNOWN))
-QUERY = ForecastQuery(ScorePattern((1.0, 3.0, 2.0)), Horizon.FINAL, total_points=14)
+QUERY = ForecastQuery(ScorePattern((1.0, 3.0, 2.0)), Horizon.FINAL, live=LiveInputs(total_points=14))
 
 
 def request(**market: Any) -> PredictRequest:
@@ -105,7 +106,7 @@ def test_the_answer_says_over_or_under_and_is_not_recorded() -> None:
     answer = forecast_total(KNOWN, query, 14, 231.0).market
     assert answer is not None
     assert answer.implausible
-    made = replace(issued(), forecast=with_market(answer), total_points=14)
+    made = replace(issued(), forecast=with_market(answer), live=LiveInputs(total_points=14))
     message = total_market_message_of(made)
     assert message is not None
     assert message.side == market_pb2.TOTAL_SIDE_UNSPECIFIED

@@ -135,7 +135,7 @@ BAD = [
     Bad("no such horizon", infer_request(parameters={"horizon": "end"}), "parameters.horizon", "'end'",
         "halftime or final", "INVALID_HORIZON"),
     Bad("side without seconds", infer_request({"last_score_side": texts("home")}), "inputs", "last_score_seconds",
-        "both, or neither"),
+        "all, or none"),
     Bad("unknown output", infer_request(outputs=["label"]), "outputs[0].name", "'label'", "one of point"),
     Bad("output twice", infer_request(outputs=["point", "point"]), "outputs[1].name", "again", "once"),
     Bad("no levels", infer_request(outputs=["quantiles"]), "outputs[0].name", "'quantiles'", "quantile_levels"),

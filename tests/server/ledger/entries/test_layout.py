@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.builders.issued_forecasts import TOTAL, issued
 
-from dejavu_feed.pattern import LastScore, Side
+from dejavu_feed.live_inputs import LastScore, LiveInputs, Side
 from dejavu_models.types import (
     Adaptation,
     AdaptationMode,
@@ -73,8 +73,10 @@ def forecasts(draw: st.DrawFn) -> IssuedForecast:
         arm=draw(st.sampled_from(["", "champion"])),
         roster_sequence=draw(st.none() | st.integers(0, 10**9)),
         game_date=draw(st.none() | days),
-        total_points=draw(st.none() | st.integers(0, 300)),
-        last_score=draw(st.none() | st.builds(LastScore, st.sampled_from(Side), st.integers(0, 3600))),
+        live=LiveInputs(
+            draw(st.none() | st.integers(0, 300)),
+            draw(st.none() | st.builds(LastScore, st.sampled_from(Side), st.integers(0, 3600))),
+        ),
     )
 
 
@@ -84,8 +86,8 @@ def test_what_a_forecast_does_not_have_is_left_out(forecast: IssuedForecast) -> 
     assert ("ratings_date" in made) == ("finals_since" in made) == (forecast.forecast.ratings_date is not None)
     assert ("warnings" in made) == bool(forecast.forecast.warnings)
     assert ("roster_sequence" in made) == bool(forecast.roster_sequence)
-    assert ("total_points" in requested) == (forecast.total_points is not None)  # 0 points are told
-    assert ("last_score" in requested) == (forecast.last_score is not None)
+    assert ("total_points" in requested) == (forecast.live.total_points is not None)  # 0 points are told
+    assert ("last_score" in requested) == (forecast.live.last_score is not None)
 
 
 @dataclass

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.support.builders.issued_forecasts import TOTAL, issued, recorded
 from tests.support.builders.outcomes import outcome
 
-from dejavu_models.errors import InvalidTotalPoints
+from dejavu_feed.live_inputs import LiveInputs
+from dejavu_models.errors import InvalidLiveInput
 from dejavu_models.metrics import crps_of_quantiles
 from dejavu_models.types import Horizon, Quantile, TotalForecast
 from dejavu_server.ledger import Ledger, verify
@@ -27,7 +28,7 @@ from dejavu_server.records import IssuedForecast, ReportedOutcome
 
 def forecast(total: TotalForecast | None = TOTAL, points: int | None = 81, **fields: Any) -> IssuedForecast:
     made = issued(**fields)
-    return replace(made, forecast=replace(made.forecast, total=total), total_points=points)
+    return replace(made, forecast=replace(made.forecast, total=total), live=LiveInputs(points))
 
 
 def entry(made: IssuedForecast) -> str:
@@ -101,11 +102,11 @@ async def test_a_total_that_is_added_corrects_nothing_and_another_one_does(ledge
 async def test_a_game_does_not_end_with_fewer_points_than_the_half_had(ledger: Ledger) -> None:
     await ledger.record_outcome(replace(outcome(3), total_points=111))
     final = partial(outcome, 5, horizon=Horizon.FINAL)
-    with pytest.raises(InvalidTotalPoints, match="111, recorded at the half"):
+    with pytest.raises(InvalidLiveInput, match="111, recorded at the half"):
         await ledger.record_outcome(replace(final(), total_points=109))
     stored, _ = await ledger.record_outcome(replace(final(), total_points=211))
     assert stored.total_points == 211
-    with pytest.raises(InvalidTotalPoints, match="211, recorded at the end"):
+    with pytest.raises(InvalidLiveInput, match="211, recorded at the end"):
         await ledger.record_outcome(replace(outcome(3), total_points=213))
 
 

@@ -243,7 +243,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
         scores = None if each.settlement is None else each.settlement.total
         if scores is None or told.total is None or outcome is None or outcome.total_points is None:
             return math.nan, math.nan, False, math.nan, math.nan
-        rival = (each.issued.total_points or 0) * told.horizon.minutes / told.elapsed_minutes
+        rival = (each.issued.live.total_points or 0) * told.horizon.minutes / told.elapsed_minutes
         width = told.total.interval.upper - told.total.interval.lower
         return scores.error, rival - outcome.total_points, scores.covered, width, scores.crps
 

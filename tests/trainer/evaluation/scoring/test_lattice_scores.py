@@ -15,11 +15,11 @@ def test_each_game_is_forecast_by_the_tables_that_a_server_would_use() -> None:
     games, margins = rated_walks(40, range(2033, 2034), 3)
     live, without = symmetric_model(live=True), symmetric_model()
     points = np.repeat(games.levels[:, :47, None], 2, axis=2) + np.random.default_rng(1).normal(0, 3, (40, 47, 2))
-    totals, last_seconds = games.totals.copy(), games.last_seconds.copy()
-    totals[7], last_seconds[9, 20] = -1, -1
+    live_inputs = games.live.copy()
+    live_inputs[7, :, 0], live_inputs[9, 20, 2] = np.nan, np.nan
     final_total = games.final_total.copy()
     final_total[3] = -1  # at the end: no live input
-    some = replace(games, totals=totals, last_seconds=last_seconds, final_total=final_total)
+    some = replace(games, live=live_inputs, final_total=final_total)
 
     of_all, of_some, of_none = (
         lattice_forecasts(points, tables, margins)

@@ -12,7 +12,7 @@ from dejavu_models.types import CASES, HORIZONS, MarginSource
 from dejavu_models.uncertainty.adaptive import QUARTER_MIDPOINTS
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 from dejavu_models.uncertainty.lattice.distribution import VALUES, LatticeDistribution
-from dejavu_models.uncertainty.lattice.inputs import LiveInputs
+from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 from dejavu_models.uncertainty.lattice.margin_model import MarginModel
 from dejavu_models.uncertainty.score_map import MAX_SCORE
 from dejavu_models.uncertainty.season_scale import SeasonScale
@@ -59,7 +59,7 @@ class ScoringTables:
         for model, rows, inputs in self._parts:
             center, live = points[rows, minute - 1, horizon], None
             if inputs is not None:
-                live = LiveInputs(*(each[rows, minute - 1] for each in inputs))
+                live = LiveColumns(*(each[rows, minute - 1] for each in inputs))
                 center = center + model.shifts(HORIZONS[horizon], minute, live)
             leads, of_margins = self.games.levels[rows, minute - 1], np.nan_to_num(margins[rows])
             made = model.distribution(HORIZONS[horizon], minute, center, leads, of_margins, live)

@@ -58,14 +58,12 @@ class KnownRevision(NamedTuple):
 
         A draft without a date agrees with every revision: a retry after midnight is not a correction. A revision
         without one was made for the day of its time, so a draft with another date corrects it. Likewise a draft without
-        total points or a last score agrees, and one that has what the revision lacks corrects it.
+        a live input agrees, and one that has what the revision lacks corrects it.
         """
         stored, new = self.issued, draft.issued
         same_teams = (stored.home_team, stored.away_team) == (new.home_team, new.away_team)
         same_date = new.game_date is None or new.game_date == stored.day
-        same_points = new.total_points is None or new.total_points == stored.total_points
-        same_score = new.last_score is None or new.last_score == stored.last_score
-        return self.pattern == draft.pattern and same_teams and same_date and same_points and same_score
+        return self.pattern == draft.pattern and same_teams and same_date and new.live.agrees_with(stored.live)
 
 
 class Appended(NamedTuple):

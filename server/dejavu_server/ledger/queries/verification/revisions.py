@@ -9,10 +9,11 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, select
 
+from dejavu_feed.live_inputs import LIVE_INPUTS
 from dejavu_server.ledger.database.canonical_value import canonical_text
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
 
-_NOTHING_GIVEN: Final = (None, None, None)
+_NOTHING_GIVEN: Final = (None,) * (1 + len(LIVE_INPUTS))
 
 
 class Revision(NamedTuple):
@@ -22,8 +23,8 @@ class Revision(NamedTuple):
         sequence, revision: of its entry.
         content: what a revision changes: of a forecast pattern and teams, of an outcome differential, teams and
             whether it is withdrawn.
-        given: what a revision may change too, if it has it: of a forecast, by its request, date of the game (ISO 8601),
-            total points and last score; of an outcome the total points. None for each that it has not.
+        given: what a revision may change too, if it has it: of a forecast, by its request, date of the game (ISO 8601)
+            and live inputs; of an outcome the total points. None for each that it has not.
         late: whether it is marked as late; never for an outcome.
         before_sequence, before, before_given: sequence, content and what was given of the revision before it; None if
             there is none. A date that was not given is the day on which it was made.
@@ -70,7 +71,7 @@ def forecast_revisions(connection: Connection) -> Iterator[Revision]:
 def outcome_revisions(connection: Connection) -> Iterator[Revision]:
     """Yields the revisions of outcomes, from the rows derived from their entries."""
     for row in connection.execute(_OUTCOMES):
-        given, before_given = ((None, total, None) for total in row[12:14])
+        given, before_given = ((*_NOTHING_GIVEN[1:], total) for total in row[12:14])
         before = tuple(row[7:11])
         yield Revision(row[0], row[1], tuple(row[2:6]), False, row[6], before, None, row[11], given, before_given)
 
@@ -95,12 +96,12 @@ def _request(sequence: ColumnElement[int]) -> ColumnElement[str | None]:
 
 
 def _given(request: str | None, generated: int | None) -> tuple[Any, ...]:
-    """Returns date, total points and last score of a request; without a date the day (an ordinal) of the forecast."""
+    """Returns date and live inputs of a request; without a date the day (an ordinal) of the forecast."""
     if request is None:
         return _NOTHING_GIVEN
     fields = json.loads(request)
     day = None if generated is None else date.fromordinal(generated).isoformat()
-    return fields.get("game_date") or day, fields.get("total_points"), fields.get("last_score")
+    return fields.get("game_date") or day, *(fields.get(each.name) for each in LIVE_INPUTS)
 
 
 def _forecasts() -> Select[Any]:

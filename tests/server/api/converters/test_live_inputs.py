@@ -12,11 +12,11 @@ from tests.support.builders.issued_forecasts import issued
 
 from dejavu.v1 import forecast_pb2
 from dejavu.v1.prediction_service_pb2 import PredictRequest
-from dejavu_feed.pattern import LastScore, Score, Side, score_summaries, slots
-from dejavu_models.errors import InvalidInput, InvalidLastScore, InvalidPattern, InvalidTotalPoints
+from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Side, put
+from dejavu_feed.pattern import Score, live_inputs, slots
+from dejavu_models.errors import InvalidInput, InvalidLiveInput, InvalidPattern
 from dejavu_models.types import Horizon
 from dejavu_server.api.converters import prediction
-from dejavu_server.api.converters.fields import last_score_message
 
 
 def last_score(side: int, seconds: int = 0) -> forecast_pb2.LastScore:
@@ -29,36 +29,36 @@ def last_score(side: int, seconds: int = 0) -> forecast_pb2.LastScore:
 def test_they_are_read() -> None:
     request = PredictRequest(pattern=[2.0, -3.0], total_points=9, last_score=last_score(2, 120))
     query = prediction.forecast_request(request).query
-    assert (query.total_points, query.last_score) == (9, LastScore(Side.AWAY, 120))
+    assert query.live == LiveInputs(9, LastScore(Side.AWAY, 120))
     without = prediction.forecast_request(PredictRequest(pattern=[2.0, -3.0])).query
-    assert (without.total_points, without.last_score) == (None, None)
+    assert without.live == NO_LIVE_INPUTS
 
 
 @pytest.mark.parametrize(
     ("fields", "error", "field", "expected"),
     [
-        ({"total_points": 1}, InvalidTotalPoints, "total_points", "3 (the lead) to 500"),
-        ({"total_points": 4}, InvalidTotalPoints, "total_points", "an odd number, as the last differential, 3, is odd"),
-        ({"pattern": [-2.0], "total_points": 5}, InvalidTotalPoints, "total_points", "even number"),
-        ({"total_points": 501}, InvalidTotalPoints, "total_points", "to 500"),
-        ({"last_score": forecast_pb2.LastScore()}, InvalidLastScore, "last_score.side", "dejavu.v1.Side: 1, 2"),
-        ({"last_score": last_score(7)}, InvalidLastScore, "last_score.side", "dejavu.v1.Side: 1, 2"),
+        ({"total_points": 1}, InvalidLiveInput, "total_points", "3 (the lead) to 500"),
+        ({"total_points": 4}, InvalidLiveInput, "total_points", "an odd number, as the last differential, 3, is odd"),
+        ({"pattern": [-2.0], "total_points": 5}, InvalidLiveInput, "total_points", "even number"),
+        ({"total_points": 501}, InvalidLiveInput, "total_points", "to 500"),
+        ({"last_score": forecast_pb2.LastScore()}, InvalidLiveInput, "last_score.side", "dejavu.v1.Side: 1, 2"),
+        ({"last_score": last_score(7)}, InvalidLiveInput, "last_score.side", "dejavu.v1.Side: 1, 2"),
         (
             {"last_score": last_score(1, 61)},
-            InvalidLastScore,
+            InvalidLiveInput,
             "last_score.seconds",
             "0 to 60, the seconds since tip-off",
         ),
-        ({"last_score": last_score(1, 2**32 - 1)}, InvalidLastScore, "last_score.seconds", "0 to 60"),
+        ({"last_score": last_score(1, 2**32 - 1)}, InvalidLiveInput, "last_score.seconds", "0 to 60"),
         (
             {"total_points": 3, "last_score": last_score(2)},
-            InvalidLastScore,
+            InvalidLiveInput,
             "last_score.side",
             "a side with points: by total_points, 3, and the pattern away has none",
         ),
         (
             {"pattern": [0.0], "total_points": 0, "last_score": last_score(1)},
-            InvalidLastScore,
+            InvalidLiveInput,
             "last_score.side",
             "home",
         ),
@@ -85,11 +85,11 @@ def test_they_are_not_compared_with_a_pattern_that_is_refused() -> None:
 @pytest.mark.parametrize("total_points", [7, 8])
 def test_with_a_lead_of_half_points_either_parity_will_do(total_points: int) -> None:
     request = PredictRequest(pattern=[2.5], total_points=total_points)
-    assert prediction.forecast_request(request).query.total_points == total_points
+    assert prediction.forecast_request(request).query.live.total_points == total_points
 
 
 def test_they_are_answered_as_recorded() -> None:
-    given = replace(issued(), total_points=0, last_score=LastScore(Side.AWAY, 0))
+    given = replace(issued(), live=LiveInputs(0, LastScore(Side.AWAY, 0)))
     message = prediction.forecast_message(given, explanation=False)
     assert (message.HasField("total_points"), message.total_points) == (True, 0)
     assert message.last_score == last_score(forecast_pb2.SIDE_AWAY)
@@ -103,20 +103,17 @@ def test_they_are_answered_as_recorded() -> None:
     minutes=st.integers(1, 23),
 )
 def test_what_plays_say_is_accepted(points: list[tuple[int, str, int]], minutes: int) -> None:
-    """A poller sends what `slots` and `score_summaries` return of any plays, corrections and all."""
+    """A poller sends what `slots` and `live_inputs` return of any plays, corrections and all."""
     scores = [Score(0.0, 0, 0)]
     for seconds, side, change in points:
         elapsed, home, away = scores[-1]
         home, away = (home + change, away) if side == "home" else (home, away + change)
         scores.append(Score(elapsed + seconds, max(0, home), max(0, away)))
-    [*_, (total_points, last)] = score_summaries(scores, minutes)
-    request = PredictRequest(
-        pattern=slots(scores, minutes),
-        total_points=total_points,
-        last_score=None if last is None else last_score_message(last),
-    )
+    [*_, live] = live_inputs(scores, minutes)
+    request = PredictRequest(pattern=slots(scores, minutes))
+    put(request, live)
     query = prediction.forecast_request(request).query
-    assert (query.horizon, query.total_points, query.last_score) == (Horizon.HALFTIME, total_points, last)
+    assert (query.horizon, query.live) == (Horizon.HALFTIME, live)
 
 
 @given(
@@ -131,8 +128,8 @@ def test_whatever_is_sent_is_a_question_or_a_refused_field(request: PredictReque
     refused = "pattern"
     try:
         query = prediction.forecast_request(request).query
-        assert query.total_points is None or query.total_points >= abs(query.pattern.last)
-        assert query.last_score is None or query.last_score.seconds <= 60 * query.pattern.minutes
+        assert query.live.total_points is None or query.live.total_points >= abs(query.pattern.last)
+        assert query.live.last_score is None or query.live.last_score.seconds <= 60 * query.pattern.minutes
     except InvalidInput as error:
         refused = error.field.partition("[")[0].partition(".")[0]
     assert refused in {"pattern", "total_points", "last_score"}

@@ -16,7 +16,7 @@ from dejavu.v1.prediction_service_pb2 import PredictRequest, PredictResponse
 from dejavu_client import HALFTIME, LastScore, Side, predict_request
 from dejavu_client.cli.main import app
 from dejavu_client.poller.predictor import PredictionClient, load_recorded
-from dejavu_feed.pattern import ScoreSummary
+from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LiveInputs
 
 LAST = LastScoreMessage(side=SIDE_AWAY, seconds=12)
 
@@ -90,8 +90,8 @@ async def test_a_poller_takes_up_what_a_forecast_was_recorded_with() -> None:
                 yield SimpleNamespace(forecast=made, pattern=request.pattern, superseded=False)
 
     recorded = (await load_recorded(cast("PredictionClient", Record()), "0022000001", "abc"))[HALFTIME]
-    assert [recorded[minute].summary for minute in (1, 2, 3)] == [
-        None,
-        ScoreSummary(0, None),
-        ScoreSummary(9, LastScore(Side.HOME, 0)),
+    assert [recorded[minute].live for minute in (1, 2, 3)] == [
+        NO_LIVE_INPUTS,
+        LiveInputs(0),
+        LiveInputs(9, LastScore(Side.HOME, 0)),
     ]

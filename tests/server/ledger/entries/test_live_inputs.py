@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.support.builders.issued_forecasts import issued, recorded
 
-from dejavu_feed.pattern import LastScore, Side
+from dejavu_feed.live_inputs import NO_LIVE_INPUTS, LastScore, LiveInputs, Side
 from dejavu_server.ledger import Ledger, verify
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.queries.verification.revisions import Revision
@@ -18,7 +18,7 @@ LAST = LastScore(Side.AWAY, 12)
 
 
 def scored(total_points: int | None, last_score: LastScore | None = None, **fields: object) -> IssuedForecast:
-    return replace(issued(**fields), total_points=total_points, last_score=last_score)  # type: ignore[arg-type]
+    return replace(issued(**fields), live=LiveInputs(total_points, last_score))  # type: ignore[arg-type]
 
 
 def entry(forecast: IssuedForecast) -> str:
@@ -37,11 +37,11 @@ def test_their_form_is_that_of_the_request() -> None:
     assert (request["total_points"], request["last_score"]) == (81, {"seconds": 12, "side": "away"})
 
 
-def test_the_form_of_a_forecast_without_them_is_that_of_earlier_releases() -> None:
+def test_a_forecast_without_them_has_no_members_of_them() -> None:
     request = json.loads(codec.prepare(issued()).payload)["request"]
     assert not {"total_points", "last_score"} & request.keys()
     read = codec.parse(entry(issued()))
-    assert (read.total_points, read.last_score) == (None, None)
+    assert read.live == NO_LIVE_INPUTS
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ async def test_others_and_what_was_lacking_are_corrections_and_the_ledger_stays_
     made = [issued(), scored(81), scored(81, LAST), scored(83, LAST), scored(81, LAST), scored(83)]
     stored = [(await recorded(ledger, each))[0] for each in made]
     assert [each.revision for each in stored] == [0, 1, 2, 3, 4, 5]
-    assert stored[-1].last_score is None, "a revision has what its own request gave"
+    assert stored[-1].live.last_score is None, "a revision has what its own request gave"
     assert [await recorded(ledger, issued())] == [[stored[-1]]], "a request without them takes the newest"
     assert verify(url).forecasts == len(made)
 

@@ -1,0 +1,330 @@
+"""Live inputs: optional facts of a game at the end of a pattern, beside its differentials.
+
+Each is declared once, in `LIVE_INPUTS`. Converters of messages, ledger entries, tensors, exported columns, printed rows
+and the columns of the trainer derive from that. To add one, see docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+MAX_TOTAL_POINTS: Final = 500
+"""Maximum points of both teams together; the NBA record is 370."""
+
+
+class Side(enum.IntEnum):
+    """Team of a game; the value is the sign of its points in a differential."""
+
+    HOME = 1
+    AWAY = -1
+
+
+@dataclass(frozen=True, slots=True)
+class LastScore:
+    """The last points of a game up to the end of a minute.
+
+    Attributes:
+        side: the team that scored them.
+        seconds: whole game seconds from them to the end of the minute, rounded down.
+    """
+
+    side: Side
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveInputs:
+    """The live inputs of a pattern, at the end of its last minute; None for each that is not known.
+
+    Attributes:
+        total_points: points of both teams together.
+        last_score: the last score; None also if nobody has scored.
+    """
+
+    total_points: int | None = None
+    last_score: LastScore | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the inputs that are known, by name."""
+        return {each.name: value for each in LIVE_INPUTS if (value := getattr(self, each.name)) is not None}
+
+    def agrees_with(self, other: LiveInputs) -> bool:
+        """Whether all inputs that are known here are the same there."""
+        return all(getattr(other, name) == value for name, value in self.given().items())
+
+
+NO_LIVE_INPUTS: Final = LiveInputs()
+
+
+class InputFault(NamedTuple):
+    """A value out of bounds, or one that contradicts the pattern or another input.
+
+    Attributes:
+        found, expected: the value, and the values accepted.
+        field: field of the contract that has the value: `last_score.seconds`.
+    """
+
+    found: str
+    expected: str
+    field: str
+
+
+class InputPart(NamedTuple):
+    """One of the values that an input consists of.
+
+    Attributes:
+        name: attribute of the input; empty for an input that is a single value.
+        kind: int, float, or an enum: texts have its names in lower case, messages the contract's enum of its name.
+        unit: meaning and unit, for error messages.
+        bounds: least and greatest number, as the trainer takes it.
+    """
+
+    name: str
+    kind: type[int] | type[float] | type[enum.IntEnum]
+    unit: str
+    bounds: tuple[float, float]
+
+    @property
+    def is_enum(self) -> bool:
+        """Whether its values are those of an enum."""
+        return issubclass(self.kind, enum.IntEnum)
+
+    def choices(self) -> dict[str, Any]:
+        """Return the values of an enum by their texts; empty for numbers."""
+        return {each.name.lower(): each for each in self.kind} if issubclass(self.kind, enum.IntEnum) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class LiveInput:
+    """Declaration of a live input.
+
+    Attributes:
+        name: field of PredictRequest and Forecast, attribute of `LiveInputs`, and member of ledger entries.
+        parts: its values; an optional input is given if the first one is.
+        make: type of the input, made of its values in order.
+        check: return the fault of a value, given all live inputs and the differentials of the pattern; with no
+            differentials, which means an invalid pattern, only what needs none is checked.
+        numbers: return the input as numbers in the order of the parts, as the tables of models and the trainer take
+            it, given all live inputs and the minute at which the pattern ends; NaN for each that is not known.
+        label, text: name and text of a printed row; called with the value, the names of home and away team, and the
+            minute.
+    """
+
+    name: str
+    parts: tuple[InputPart, ...]
+    make: type[Any]
+    check: Callable[[Any, LiveInputs, Sequence[float]], InputFault | None]
+    numbers: Callable[[LiveInputs, int], tuple[float, ...]]
+    label: str
+    text: Callable[[Any, str, str, int], str]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of its parts as columns: `last_score_side`, `last_score_seconds`."""
+        return tuple(f"{self.name}_{part.name}" if part.name else self.name for part in self.parts)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of its parts as fields of the contract: `last_score.side`, `last_score.seconds`."""
+        return tuple(f"{self.name}.{part.name}" if part.name else self.name for part in self.parts)
+
+    def fault(self, part: int, found: str, expected: str) -> InputFault:
+        """Return the fault of a part."""
+        return InputFault(found, expected, self.fields[part])
+
+    def as_json(self, value: Any) -> Any:
+        """Return a value as JSON: a number or a text, or an object of them by the names of the parts."""
+        written: dict[str, Any] = {
+            part.name: each.name.lower() if part.is_enum else part.kind(each)
+            for part, each in zip(self.parts, self._values(value), strict=True)
+        }
+        return written.get("", written)
+
+    def from_json(self, value: Any) -> Any:
+        """Return the value that `as_json` wrote.
+
+        Raises:
+            ValueError: if it is not of that form.
+        """
+        if not self.parts[0].name:
+            return self.make(self._part_of_json(self.parts[0], value))
+        if not isinstance(value, dict) or value.keys() != {part.name for part in self.parts}:
+            raise ValueError(f"{value!r}; expected {' and '.join(part.name for part in self.parts)}")
+        return self.make(*(self._part_of_json(part, value[part.name]) for part in self.parts))
+
+    def from_message(self, message: Any) -> Any | InputFault:
+        """Return the value of a message of the contract that has the field, or the fault of its first unknown enum."""
+        field = getattr(message, self.name)
+        values = []
+        for index, part in enumerate(self.parts):
+            holder, name = (field, part.name) if part.name else (message, self.name)
+            value = getattr(holder, name)
+            if part.is_enum:
+                kind = holder.DESCRIPTOR.fields_by_name[name].enum_type
+                known = {number: choice for choice, number in self._numbers_of_enum(part, kind)}
+                if value not in known:
+                    return self.fault(index, f"{value}", f"a value of {kind.full_name}: {', '.join(map(str, known))}")
+                value = known[value]
+            values.append(value)
+        return self.make(*values)
+
+    def put(self, message: Any, value: Any) -> None:
+        """Set the field of a message of the contract.
+
+        Raises:
+            TypeError, ValueError: if a part does not fit its field.
+        """
+        field = getattr(message, self.name)
+        for part, each in zip(self.parts, self._values(value), strict=True):
+            holder, name = (field, part.name) if part.name else (message, self.name)
+            if part.is_enum:
+                kind = holder.DESCRIPTOR.fields_by_name[name].enum_type
+                each = dict(self._numbers_of_enum(part, kind))[each]  # noqa: PLW2901
+            setattr(holder, name, each)
+        if self.parts[0].name:
+            field.SetInParent()  # all parts may be 0
+
+    def _values(self, value: Any) -> tuple[Any, ...]:
+        return tuple(getattr(value, part.name) if part.name else value for part in self.parts)
+
+    def _part_of_json(self, part: InputPart, value: Any) -> Any:
+        expected = str if part.is_enum else part.kind
+        if type(value) is not expected or (part.is_enum and value not in part.choices()):
+            raise ValueError(f"{value!r}; expected {' or '.join(part.choices()) or part.kind.__name__}")
+        return part.choices()[str(value)] if part.is_enum else value
+
+    @staticmethod
+    def _numbers_of_enum(part: InputPart, kind: Any) -> Iterator[tuple[Any, int]]:
+        for choice in part.choices().values():
+            yield choice, kind.values_by_name[f"{part.kind.__name__.upper()}_{choice.name}"].number
+
+
+def from_message(message: Any) -> tuple[LiveInputs, tuple[InputFault, ...]]:
+    """Return the live inputs of a PredictRequest or a Forecast, and the faults of those that cannot be read."""
+    given = {each.name: each.from_message(message) for each in LIVE_INPUTS if message.HasField(each.name)}
+    if not given:
+        return NO_LIVE_INPUTS, ()
+    faults = tuple(value for value in given.values() if isinstance(value, InputFault))
+    return LiveInputs(**{name: value for name, value in given.items() if not isinstance(value, InputFault)}), faults
+
+
+def put(message: Any, live: LiveInputs) -> None:
+    """Set the live inputs of a PredictRequest or a Forecast."""
+    for each in LIVE_INPUTS:
+        value = getattr(live, each.name)
+        if value is not None:
+            each.put(message, value)
+
+
+def from_json(members: dict[str, Any]) -> LiveInputs:
+    """Return the live inputs among the members of a JSON object, as `LiveInput.as_json` wrote them.
+
+    Raises:
+        ValueError: if one does not have that form.
+    """
+    given = {each.name: each.from_json(members[each.name]) for each in LIVE_INPUTS if each.name in members}
+    return LiveInputs(**given) if given else NO_LIVE_INPUTS
+
+
+def numbers(live: LiveInputs, minute: int) -> tuple[float, ...]:
+    """Return the live inputs as numbers in the order of COLUMNS, NaN for each that is not known.
+
+    Args:
+        live: the live inputs.
+        minute: the minute at whose end they are.
+    """
+    return tuple(number for each in LIVE_INPUTS for number in each.numbers(live, minute))
+
+
+def faults_of(live: LiveInputs, differentials: Sequence[float]) -> Iterator[InputFault]:
+    """Yield the fault of each live input that is out of bounds or contradicts the pattern or another.
+
+    Args:
+        live: the live inputs.
+        differentials: the pattern, in points; empty if it is invalid.
+    """
+    for each in LIVE_INPUTS:
+        value = getattr(live, each.name)
+        fault = None if value is None else each.check(value, live, differentials)
+        if fault is not None:
+            yield fault
+
+
+def total_points_fault(total_points: int, lead: float, *, check_parity: bool = True) -> InputFault | None:
+    """Return the fault of points that are fewer than the lead, more than MAX_TOTAL_POINTS, or of another parity.
+
+    Args:
+        total_points: points of both teams together.
+        lead: differential at that time, in points.
+        check_parity: whether to check that they are odd if and only if the lead is, where that is a whole number.
+    """
+    least = math.ceil(abs(lead))
+    if not least <= total_points <= MAX_TOTAL_POINTS:
+        reason = " (the lead)" if least else ""
+        return InputFault(f"{total_points}", f"{least}{reason} to {MAX_TOTAL_POINTS}", "total_points")
+    if check_parity and lead == int(lead) and (total_points - int(lead)) % 2:
+        parity = "even" if total_points % 2 else "odd"
+        expected = f"an {parity} number, as the last differential, {lead:g}, is {parity}"
+        return InputFault(f"{total_points}", expected, "total_points")
+    return None
+
+
+def _check_total_points(total: int, _live: LiveInputs, differentials: Sequence[float]) -> InputFault | None:
+    return total_points_fault(total, differentials[-1] if differentials else 0.0, check_parity=bool(differentials))
+
+
+def _check_last_score(last: LastScore, live: LiveInputs, differentials: Sequence[float]) -> InputFault | None:
+    if not differentials:
+        return None
+    longest, total, side = 60 * len(differentials), live.total_points, last.side.name.lower()
+    if not 0 <= last.seconds <= longest:
+        expected = f"0 to {longest}, the seconds since tip-off"
+        return InputFault(f"{last.seconds}", expected, "last_score.seconds")
+    if total is not None and total + last.side * differentials[-1] <= 0:
+        expected = f"a side with points: by total_points, {total}, and the pattern {side} has none"
+        return InputFault(side, expected, "last_score.side")
+    return None
+
+
+def _last_score_numbers(live: LiveInputs, minute: int) -> tuple[float, float]:
+    """Return side and seconds; while nobody has scored, no side, and the seconds since tip-off."""
+    if live.last_score is not None:
+        return float(live.last_score.side), float(live.last_score.seconds)
+    return (0.0, 60.0 * minute) if live.total_points == 0 else (math.nan, math.nan)
+
+
+def _last_score_text(last: LastScore, home: str, away: str, minute: int) -> str:
+    return f"{home if last.side is Side.HOME else away}, {last.seconds} s before the end of minute {minute}"
+
+
+LIVE_INPUTS: Final = (
+    LiveInput(
+        name="total_points",
+        parts=(InputPart("", int, "the points of both teams", (0, MAX_TOTAL_POINTS)),),
+        make=int,
+        check=_check_total_points,
+        numbers=lambda live, _minute: (math.nan if live.total_points is None else float(live.total_points),),
+        label="points of both teams",
+        text=lambda total, *_: f"{total}",
+    ),
+    LiveInput(
+        name="last_score",
+        parts=(
+            InputPart("side", Side, "the side that scored last", (-1, 1)),
+            InputPart("seconds", int, "the seconds since the last score", (0, 48 * 60)),
+        ),
+        make=LastScore,
+        check=_check_last_score,
+        numbers=_last_score_numbers,
+        label="last score",
+        text=_last_score_text,
+    ),
+)
+"""All live inputs, in the order of their columns."""
+
+COLUMNS: Final = {column: part for each in LIVE_INPUTS for column, part in zip(each.columns, each.parts, strict=True)}
+"""The parts of all live inputs by the names of their columns."""

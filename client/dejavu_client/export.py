@@ -209,8 +209,10 @@ def _live_columns(each: LiveInput) -> Iterator[Column[RecordedPrediction]]:
         if not part.is_enum:
             yield Column(name, part.kind, _field(path))
             continue
-        holder: Any = Forecast.DESCRIPTOR.fields_by_name[each.name].message_type
-        yield Column(name, str, _field(path, partial(enum_word, holder.fields_by_name[part.name].enum_type)))
+        of_contract: Any = Forecast.DESCRIPTOR.fields_by_name[each.name]
+        if part.name:
+            of_contract = of_contract.message_type.fields_by_name[part.name]
+        yield Column(name, str, _field(path, partial(enum_word, of_contract.enum_type)))
 
 
 def _scope(name: str) -> Callable[[FigureRow], Value]:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.harness.real_games import real_games
 
+from dejavu_feed.live_inputs import COLUMNS
 from dejavu_trainer.data.games import DataError, Games, count_games, game_date, load_games, parse_seasons
 from dejavu_trainer.data.plays import write_plays
 
@@ -85,12 +86,12 @@ def test_recorded_totals_replace_those_of_the_rows(tmp_path: Path) -> None:
         "last_score_side": [None, 0, -1, None],
         "last_score_seconds": [None, 60, 4, None],
     }
-    for name, values in recorded.items():
-        table = table.append_column(name, pa.array(values + [None] * 3, pa.float32()))
+    for name in COLUMNS:
+        table = table.append_column(name, pa.array(recorded.get(name, [None] * 4) + [None] * 3, pa.float32()))
     write_plays(tmp_path, 2023, table)
     games = load_games(tmp_path, [2023])
     assert games.totals[0, [0, 1, 16]].tolist() == [9, -1, -1], "of rows at one time the last counts"
-    assert games.live[0, 0].tolist() == [9, -1, 4]
+    assert games.live[0, 0, :3].tolist() == [9, -1, 4]
     assert games.final_total.tolist() == [-1]
 
 

@@ -117,3 +117,8 @@ def seconds_text(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"
+
+
+def component_label(name: str) -> str:
+    """Returns the name of a component of a model as it is shown."""
+    return {"dejavu": "Dejavu", "lstm": "LSTM"}.get(name, name)

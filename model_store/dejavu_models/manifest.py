@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from dejavu_models.point.dejavu import Kernel
-from dejavu_models.types import HORIZONS, MAX_SLOTS, Horizon, HorizonSupport, Metric, ModelInfo
+from dejavu_models.types import COMPONENTS, HORIZONS, MAX_SLOTS, Horizon, HorizonSupport, Metric, ModelInfo
 from dejavu_models.uncertainty.calibration import Calibration
 from dejavu_models.uncertainty.lattice.calibration import LatticeCalibration
 
@@ -54,6 +54,7 @@ Seasons = Annotated[tuple[Season, ...], Field(min_length=1, max_length=MAX_LIST)
 Day = Annotated[date, Field(ge=date(1946, 1, 1), le=date(2200, 12, 31))]
 Variance = Annotated[float, Field(ge=0, le=1e9)]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+Component = Literal["dejavu", "lstm"]
 
 
 class _Record(BaseModel):
@@ -186,6 +187,8 @@ class Manifest(_Record):
 
     Attributes:
         version: `version_of` its models, ratings and files.
+        components: what corrects the linear models, in the order of `types.COMPONENTS`.
+        dejavu: settings of the Dejavu databases; None if Dejavu is not a component.
         data_fingerprint: SHA-256 over the games of all parts.
         libraries: name → version of the libraries used for training.
         files: name → SHA-256 of every file that determines forecasts; without TOTALS, there are no forecasts of totals.
@@ -196,13 +199,14 @@ class Manifest(_Record):
 
     schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]
     version: Version
+    components: tuple[Component, ...]
     created_time: AwareDatetime
     train: Part
     calibrate: Part
     data_fingerprint: Sha256
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
     libraries: Annotated[dict[Text, Text], Field(max_length=MAX_LIST)]
-    dejavu: DejavuRecord
+    dejavu: DejavuRecord | None
     ratings: RatingsRecord
     verdict: VerdictRecord
     metrics: Annotated[tuple[MetricRecord, ...], Field(max_length=MAX_LIST)]
@@ -214,12 +218,21 @@ class Manifest(_Record):
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
-        expected = file_names(self.dejavu.minutes)
+        if list(self.components) != [name for name in COMPONENTS if name in self.components]:
+            raise ValueError(f"components must be of {', '.join(COMPONENTS)}, each once and in this order")
+        if ("dejavu" in self.components) != (self.dejavu is not None):
+            raise ValueError("there must be settings of Dejavu if and only if it is a component")
+        expected = file_names(self.components, () if self.dejavu is None else self.dejavu.minutes)
         if expected != self.files.keys() - {TOTALS}:
             raise ValueError(f"files must be {sorted(expected)}, but hashes are given for {sorted(self.files)}")
         if self.version != version_of(self.dejavu, self.ratings, self.files):
             raise ValueError("version does not match these models and files")
         return self
+
+    @property
+    def database_entries(self) -> int:
+        """Number of entries of all Dejavu databases."""
+        return 0 if self.dejavu is None else sum(self.dejavu.entries)
 
     @property
     def all_files(self) -> dict[str, str]:
@@ -252,18 +265,21 @@ def index_name(minute: int) -> str:
     return f"dejavu-{minute:02d}.index"
 
 
-def file_names(minutes: Iterable[int]) -> set[str]:
-    """Returns the names of the files that a bundle with databases for these minutes must have."""
-    return {LSTM, COMBINATION, ENTRIES, CALIBRATION, RATINGS, *map(index_name, minutes)}
+def file_names(components: Collection[str], minutes: Iterable[int]) -> set[str]:
+    """Returns the names of the files that a bundle with these components and Dejavu databases must have."""
+    names = {COMBINATION, CALIBRATION, RATINGS}
+    if "lstm" in components:
+        names.add(LSTM)
+    return names | {ENTRIES, *map(index_name, minutes)} if "dejavu" in components else names
 
 
-def version_of(dejavu: DejavuRecord, ratings: RatingsRecord, files: Mapping[str, str]) -> str:
+def version_of(dejavu: DejavuRecord | None, ratings: RatingsRecord, files: Mapping[str, str]) -> str:
     """Returns the model version: first 16 hex digits of a SHA-256 over everything that determines answers.
 
     Covers the model settings and the file hashes; not the creation time, training data or metrics.
     """
     content = {
-        "dejavu": dejavu.model_dump(mode="json"),
+        "dejavu": None if dejavu is None else dejavu.model_dump(mode="json"),
         "ratings": ratings.model_dump(mode="json"),
         "files": dict(files),
     }
@@ -285,7 +301,7 @@ def model_info(manifest: Manifest, calibration: Calibration | LatticeCalibration
         calibration_seasons=manifest.calibrate.seasons,
         train_games=manifest.train.games,
         calibration_games=manifest.calibrate.games,
-        database_entries=sum(manifest.dejavu.entries),
+        database_entries=manifest.database_entries,
         created_time=manifest.created_time,
         metrics=tuple(Metric(each.name, each.value, each.lower, each.upper) for each in manifest.metrics),
         ratings_date=manifest.ratings.date,
@@ -293,5 +309,6 @@ def model_info(manifest: Manifest, calibration: Calibration | LatticeCalibration
         verdict_reason=manifest.verdict.reason,
         whole_numbers=calibration.whole_numbers,
         inputs=calibration.inputs or (("total_points",) if TOTALS in manifest.files else ()),
+        components=manifest.components,
         totals=TOTALS in manifest.files,
     )

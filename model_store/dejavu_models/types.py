@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from dejavu_common.frozen import fast_frozen
 from dejavu_feed.horizon import CASES, HORIZONS, MAX_SLOTS, Horizon
@@ -83,24 +83,34 @@ class Attribution:
     similar_games: float
 
 
+COMPONENTS: Final = ("dejavu", "lstm")
+"""Models that may correct the linear ones: similar games, and the recurrent network. A bundle has any of them."""
+
+
+class ComponentPrediction(NamedTuple):
+    """Prediction of a component, a differential at the horizon in points, and its weight in the ensemble."""
+
+    name: str
+    prediction: float
+    weight: float
+
+
 @fast_frozen
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Explanation of a forecast; predictions are differentials at the horizon, in points.
 
     Attributes:
+        components: the components that the model has, in the order of COMPONENTS.
         baseline_prediction: persistence, the last known differential.
-        linear_prediction: prediction of the linear model on lead and expected margin; Dejavu and the LSTM correct it.
+        linear_prediction: prediction of the linear model on lead and expected margin; the components correct it.
         calibration_games: number of games behind the interval and the probability; 0 if unknown.
         attribution: None in records of releases that did not compute it.
     """
 
-    dejavu_prediction: float
-    lstm_prediction: float
+    components: tuple[ComponentPrediction, ...]
     ensemble_forecast: float
     baseline_prediction: float
-    dejavu_weight: float
-    lstm_weight: float
     similar_games: tuple[SimilarGame, ...]
     linear_prediction: float = 0.0
     calibration_games: int = 0
@@ -321,6 +331,7 @@ class ModelInfo:
         approved: whether the backtest of its recipe passed; `verdict_reason` states why.
         whole_numbers: whether its distributions are on whole numbers: intervals and quantiles have whole ends.
         inputs: optional inputs that its forecasts depend on: total_points, last_score.
+        components: what corrects its linear models; see COMPONENTS.
         totals: whether it forecasts the points of both teams too, for requests with total_points.
     """
 
@@ -342,6 +353,7 @@ class ModelInfo:
     unseen_teams: Mapping[str, date] = field(default_factory=dict)
     whole_numbers: bool = False
     inputs: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
     totals: bool = False
 
 

@@ -58,7 +58,7 @@ public:
     int longest() const;
 
     // Writes the outputs, (minutes, HORIZONS) in points, for steps (minutes, CHANNELS): those after minute `first`, counted
-    // from 0, and later ones.
+    // from 0, and later ones; 0 without networks.
     void run(const float *steps, int minutes, int first, float *result) const;
 
 private:

@@ -81,7 +81,8 @@ Predicted PointModels::predict(const double *pattern, int minutes, double margin
         step[4] = known ? 1.0f : 0.0f;
     }
     networks_.run(steps.data(), minutes, only_last ? minutes - 1 : 0, corrections);
-    const OfHorizons of_similar = of_minute.database->query(pattern, entries, distances)[known];
+    OfHorizons of_similar{};
+    if (of_minute.database) of_similar = of_minute.database->query(pattern, entries, distances)[known];
     const double lead = pattern[minutes - 1];
     Predicted result;
     for (int horizon = 0; horizon < HORIZONS; ++horizon) {

@@ -64,7 +64,7 @@ struct Database {
     OfSources query(const double *pattern, std::int64_t *entries, double *distances) const;
 };
 
-// Linear model and weights of one minute; not all minutes have a database.
+// Linear model and weights of one minute; not all minutes have a database, and without similar games none has.
 struct Minute {
     double coefficients[SOURCES][HORIZONS][COEFFICIENTS];
     OfHorizons shrinkage, weight;
@@ -90,10 +90,15 @@ struct Prediction {
 class PointModels {
 public:
     PointModels(Networks networks, std::vector<Minute> minutes, bool cubic)
-        : networks_(std::move(networks)), minutes_(std::move(minutes)), cubic_(cubic) {}
+        : networks_(std::move(networks)), minutes_(std::move(minutes)), cubic_(cubic) {
+        for (const Minute &each : minutes_) searches_ = searches_ || each.database;
+    }
 
     const Minute &minute(int minutes) const { return minutes_[static_cast<std::size_t>(minutes)]; }
     int longest() const { return static_cast<int>(minutes_.size()) - 1; }
+
+    // Whether a forecast can be made after some minutes: if there are databases, only with that of the minute.
+    bool supports(int minutes) const { return !searches_ || minute(minutes).database; }
 
     // Predicts a game; `margin` is NaN if unknown. Writes the LSTM's output after each minute, (minutes, HORIZONS), or
     // after the last one only, and the neighbours.
@@ -111,6 +116,7 @@ private:
     Networks networks_;
     std::vector<Minute> minutes_;
     bool cubic_;
+    bool searches_ = false;  // whether there is any database
 };
 
 }  // namespace dejavu

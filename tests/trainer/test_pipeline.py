@@ -55,6 +55,7 @@ def test_the_bundle_says_what_it_was_made_of(
     assert manifest.train.last_date == manifest.calibrate.last_date
     assert manifest.seed == 3
     assert {"hnswlib", "onnxruntime", "torch"} <= manifest.libraries.keys()
+    assert manifest.dejavu is not None
     assert manifest.dejavu.minutes == tuple(range(1, 48))
     assert manifest.dejavu.prototypes
     for name, sha256 in manifest.files.items():
@@ -247,6 +248,7 @@ def test_without_prototypes_every_game_is_held(games: Games, tmp_path: Path) -> 
     recipe = replace(RECIPE, prototypes=None)
     report = fit(games, train=[2031, 2032], calibrate=[2033], out=tmp_path / "whole", recipe=recipe)
     manifest = report.forecaster.manifest
+    assert manifest.dejavu is not None
     assert not manifest.dejavu.prototypes
     assert manifest.dejavu.entries[17] == 3 * SEASON_GAMES
     assert manifest.dejavu.entries[0] < 50

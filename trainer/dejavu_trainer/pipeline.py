@@ -38,7 +38,7 @@ from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import check_target, publish
 from dejavu_models.registry.contents import ensemble_to_bytes, ratings_to_bytes
 from dejavu_models.schedule import GameSchedule, game_terms
-from dejavu_models.types import HORIZONS, Horizon, MarginSource
+from dejavu_models.types import COMPONENTS, HORIZONS, Horizon, MarginSource
 from dejavu_trainer.data.games import Games
 from dejavu_trainer.data.split import split_seasons
 from dejavu_trainer.evaluation.gate import holdout_verdict, verdict_of
@@ -142,6 +142,7 @@ def fit(
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             version=version_of(dejavu, ratings_record, hashes),
+            components=COMPONENTS,
             created_time=datetime.now(UTC),
             train=_part(used),
             calibrate=_part(to_calibrate),

@@ -183,14 +183,20 @@ def parameters(manifest: Manifest) -> dict[str, str]:
         "seed": manifest.seed,
         "recipe": manifest.verdict.recipe,
         "data_fingerprint": manifest.data_fingerprint,
-        **{f"dejavu.{name}": getattr(manifest.dejavu, name) for name in ("prototypes", "recency", "neighbours")},
-        "dejavu.kernel": manifest.dejavu.kernel.value,
+        **{f"dejavu.{name}": value for name, value in _dejavu_settings(manifest).items()},
         **{f"ratings.{name}": value for name, value in manifest.ratings.model_dump(mode="json").items()},
         **{f"libraries.{name}": value for name, value in manifest.libraries.items()},
     }
     if lineage is not None:
         values |= lineage.model_dump()
     return {name: str(value) for name, value in values.items() if value != ""}
+
+
+def _dejavu_settings(manifest: Manifest) -> dict[str, Any]:
+    """Returns the settings of the Dejavu databases but for their sizes; empty if the bundle has none."""
+    if manifest.dejavu is None:
+        return {}
+    return manifest.dejavu.model_dump(mode="json", exclude={"minutes", "entries"})
 
 
 def metrics(manifest: Manifest) -> dict[str, float]:

@@ -30,6 +30,7 @@ from dejavu.v1.model_service_pb2 import Model
 from dejavu.v1.record_pb2 import Outcome
 from dejavu_client.formatting import (
     chance,
+    component_label,
     horizon_label,
     outcome_verb,
     percent,
@@ -47,7 +48,6 @@ MessageT = TypeVar("MessageT", bound=Message)
 SIMILAR_GAMES_SHOWN = 10
 MOST_BARS = 24
 """Maximum number of bars; if there are more minutes, consecutive minutes share a bar."""
-_COMPONENTS = {"dejavu": "Dejavu", "lstm": "LSTM"}
 _BAR = 16
 """Maximum width of a bar to one side, in characters."""
 
@@ -262,10 +262,10 @@ def _add_parts(rows: Table, explanation: Explanation) -> None:
     """Adds the predictions of the component models and of the baseline to rows of name and value."""
     parts = [
         *(
-            (_COMPONENTS.get(each.name, each.name), each.prediction, f"weight {each.weight:.2g}")
+            (component_label(each.name), each.prediction, f"weight {each.weight:.2g}")
             for each in explanation.components
         ),
-        ("linear", explanation.linear_prediction, "starting point of both: lead and expected margin"),
+        ("linear", explanation.linear_prediction, "starting point: lead and expected margin"),
         ("persistence", explanation.baseline_prediction, "baseline: the current lead"),
     ]
     for name, prediction, note in parts:

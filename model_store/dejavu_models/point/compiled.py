@@ -18,7 +18,7 @@ from dejavu_models.native import native
 from dejavu_models.point.dejavu import Dejavu
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.shown_entries import date_of
-from dejavu_models.types import MAX_SLOTS, Attribution, Explanation, SimilarGame
+from dejavu_models.types import MAX_SLOTS, Attribution, ComponentPrediction, Explanation, SimilarGame
 
 
 def compiled_models(models: PointEnsemble) -> CompiledModels:
@@ -34,7 +34,8 @@ def compiled_models(models: PointEnsemble) -> CompiledModels:
         )
         for minute in range(MAX_SLOTS + 1)
     ]
-    return CompiledModels(native.PointModels(models.lstm.networks, minutes, models.linear.cubic))
+    networks = [] if models.lstm is None else models.lstm.networks
+    return CompiledModels(native.PointModels(networks, minutes, models.linear.cubic), models.components)
 
 
 def _database(dejavu: Dejavu, minute: int) -> Any:
@@ -55,10 +56,11 @@ class CompiledModels:
 
     Args:
         models: a `PointModels` of the extension.
+        components: what corrects their linear models.
     """
 
-    def __init__(self, models: Any) -> None:
-        self._models = models
+    def __init__(self, models: Any, components: tuple[str, ...]) -> None:
+        self._models, self._components = models, components
 
     def predict(self, differentials: Sequence[float], margin: float | None) -> CompiledGame:
         """Predicts one game.
@@ -68,9 +70,10 @@ class CompiledModels:
             margin: expected final differential before the game, in points; None if unknown.
 
         Raises:
-            KeyError: if there is no database for the minute.
+            KeyError: if there is no database for the minute, and there are some.
         """
-        return CompiledGame(self._models, self._models.predict(differentials, math.nan if margin is None else margin))
+        prediction = self._models.predict(differentials, math.nan if margin is None else margin)
+        return CompiledGame(self._models, prediction, self._components)
 
     def predict_many(self, games: Sequence[tuple[Sequence[float], float | None]]) -> list[CompiledGame]:
         """Predicts games that may end at different minutes: pattern and expected margin each, as in `predict`."""
@@ -78,7 +81,7 @@ class CompiledModels:
         patterns = np.fromiter(chain.from_iterable(differentials for differentials, _ in games), float, offsets[-1])
         margins = [math.nan if margin is None else margin for _, margin in games]
         found = self._models.predict_many(patterns, np.array(offsets), np.array(margins))
-        return [CompiledGame(self._models, prediction) for prediction in found]
+        return [CompiledGame(self._models, prediction, self._components) for prediction in found]
 
     def points(self, patterns: Floats, offsets: Integers, margins: Floats) -> Floats:
         """Predicts games whose patterns follow one another.
@@ -92,7 +95,7 @@ class CompiledModels:
             (n, 2), differentials at the horizons, in points; meaningless for a horizon that has passed.
 
         Raises:
-            KeyError: if there is no database for a minute.
+            KeyError: if there is no database for a minute, and there are some.
         """
         points: Floats = self._models.points(patterns, offsets, margins)
         return points
@@ -104,12 +107,13 @@ class CompiledGame:
     Args:
         models: the `PointModels` that made them.
         prediction: a `Prediction` of the extension.
+        components: what corrects the linear models.
     """
 
-    __slots__ = ("_models", "_prediction")
+    __slots__ = ("_components", "_models", "_prediction")
 
-    def __init__(self, models: Any, prediction: Any) -> None:
-        self._models, self._prediction = models, prediction
+    def __init__(self, models: Any, prediction: Any, components: tuple[str, ...]) -> None:
+        self._models, self._prediction, self._components = models, prediction, components
 
     def point(self, horizon: int) -> float:
         """Returns the point forecast at a horizon, by its index, in points; meaningless for one that has passed."""
@@ -128,12 +132,12 @@ class CompiledGame:
         """
         numbers = native.Explanation(self._models, self._prediction, horizon, point, calibration_games, steps)
         return Explanation(
-            dejavu_prediction=numbers.dejavu_prediction,
-            lstm_prediction=numbers.lstm_prediction,
+            components=tuple(
+                ComponentPrediction(name, getattr(numbers, f"{name}_prediction"), getattr(numbers, f"{name}_weight"))
+                for name in self._components
+            ),
             ensemble_forecast=numbers.ensemble_forecast,
             baseline_prediction=numbers.baseline_prediction,
-            dejavu_weight=numbers.dejavu_weight,
-            lstm_weight=numbers.lstm_weight,
             similar_games=tuple(
                 SimilarGame(home, away, date_of(day), distance, differential, games, increment, spread)
                 for home, away, day, distance, differential, games, increment, spread in numbers.similar_games

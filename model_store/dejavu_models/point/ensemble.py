@@ -1,4 +1,4 @@
-"""Ensemble of the point models of a bundle: linear models, Dejavu and LSTM."""
+"""Ensemble of the point models of a bundle: linear models, and the components that correct them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dejavu_models.arrays import Floats
 from dejavu_models.point.dejavu import Dejavu, NeighborResult
 from dejavu_models.point.linear import LinearModels
 from dejavu_models.point.lstm import Lstm
-from dejavu_models.types import HORIZONS, MAX_SLOTS, MarginSource
+from dejavu_models.types import COMPONENTS, HORIZONS, MAX_SLOTS, MarginSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Predictions:
         minute: minute at which the patterns end.
         persistence: (n,), the last known differential.
         linear, dejavu, lstm, ensemble: (n, 2), by horizon.
-        neighbourhoods: neighbours behind Dejavu's predictions.
+        neighbourhoods: neighbours behind Dejavu's predictions; None if it is not a component.
     """
 
     minute: int
@@ -58,7 +58,7 @@ class Predictions:
     dejavu: Floats
     lstm: Floats
     ensemble: Floats
-    neighbourhoods: NeighborResult
+    neighbourhoods: NeighborResult | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,39 @@ class PointEnsemble:
     """The point models of a bundle, without its calibration.
 
     Attributes:
-        minutes: Dejavu databases by minute; the keys are the minutes that the bundle supports.
+        linear: the linear models, which the others correct.
+        lstm: None if it is not a component.
+        minutes: Dejavu databases by minute; the keys are the minutes that the bundle supports. Empty if Dejavu is not a
+            component.
+        weights: weights of the components; a component that is alone has all of it.
+
+    Raises:
+        ValueError: if a component that is missing has a weight.
     """
 
     linear: LinearModels
-    lstm: Lstm
+    lstm: Lstm | None
     minutes: Mapping[int, Dejavu]
     weights: EnsembleWeights
+
+    def __post_init__(self) -> None:
+        weights = self.weights.dejavu_weights[:, 1:]
+        if self.components == ("dejavu",) and (weights != 1).any():
+            raise ValueError("the LSTM has a weight, and is not a component")
+        if self.components == ("lstm",) and weights.any():
+            raise ValueError("Dejavu has a weight, and is not a component")
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Names of the components, in the order of COMPONENTS."""
+        present = {"dejavu": bool(self.minutes), "lstm": self.lstm is not None}
+        return tuple(name for name in COMPONENTS if present[name])
+
+    def lstm_residuals(self, patterns: Floats, margins: Floats) -> Floats:
+        """Returns the residuals of the LSTM after each minute, (n, minutes, 2), in points; 0 without it."""
+        if self.lstm is None:
+            return np.zeros((*patterns.shape, len(HORIZONS)))
+        return self.lstm.residuals(patterns, margins)
 
     def predict(self, patterns: Floats, margins: Floats) -> Predictions:
         """Predicts many games at the minute at which their patterns end, in one batch.
@@ -82,19 +108,21 @@ class PointEnsemble:
             margins: (n,), expected final differentials before the game, in points; NaN if unknown.
 
         Raises:
-            KeyError: if there is no database for the minute.
+            KeyError: if there is no database for the minute, and there are some.
         """
-        return self.predict_from_residuals(patterns, margins, self.lstm.residuals(patterns, margins)[:, -1])
+        return self.predict_from_residuals(patterns, margins, self.lstm_residuals(patterns, margins)[:, -1])
 
     def predict_from_residuals(self, patterns: Floats, margins: Floats, lstm_residuals: Floats) -> Predictions:
         """Like `predict`, with LSTM residuals computed beforehand: (n, 2), in points."""
         minute = patterns.shape[1]
-        dejavu = self.minutes[minute]
         last = patterns[:, -1]
         linear = last[:, None] + self.linear.increments(minute, last, margins)
-        neighbourhoods = dejavu.query(patterns)
-        sources = np.where(np.isfinite(margins), MarginSource.KNOWN, MarginSource.UNKNOWN)
-        of_neighbours = neighbourhoods.residuals[np.arange(len(sources)), sources] * self.weights.shrinkage[:, minute]
+        of_neighbours, neighbourhoods = np.zeros_like(linear), None
+        if self.minutes:
+            neighbourhoods = self.minutes[minute].query(patterns)
+            sources = np.where(np.isfinite(margins), MarginSource.KNOWN, MarginSource.UNKNOWN)
+            of_neighbours = neighbourhoods.residuals[np.arange(len(sources)), sources]
+            of_neighbours = of_neighbours * self.weights.shrinkage[:, minute]
         weight = self.weights.dejavu_weights[:, minute]
         return Predictions(
             minute=minute,

@@ -23,6 +23,7 @@ from dejavu_models.manifest import (
     LSTM,
     RATINGS,
     TOTALS,
+    DejavuRecord,
     Manifest,
     index_name,
 )
@@ -56,14 +57,16 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
     """
     record = manifest.dejavu
     _check_size(source, contents)
-    with _refusing(source, LSTM):
-        lstm = Lstm(contents[LSTM])
+    lstm = None
+    if "lstm" in manifest.components:
+        with _refusing(source, LSTM):
+            lstm = Lstm(contents[LSTM])
     with _refusing(source, COMBINATION):
         linear, combination = ensemble_from_bytes(contents[COMBINATION])
     with _refusing(source, CALIBRATION):
         calibration = calibration_from_bytes(contents[CALIBRATION])
         forecast_from = {minute for horizon in HORIZONS for minute in calibration.minutes(horizon)}
-        if stray := forecast_from ^ set(record.minutes):
+        if record is not None and (stray := forecast_from ^ set(record.minutes)):
             raise ValueError(f"it and the manifest differ in minutes {sorted(stray)}")
         for horizon in HORIZONS:
             for minute in calibration.minutes(horizon):
@@ -72,6 +75,15 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
                     raise ValueError(f"for {horizon.value} from minute {minute} it lacks a margin source")
     with _refusing(source, RATINGS):
         ratings = _ratings_from_bytes(contents[RATINGS], manifest)
+    minutes = {} if record is None else _databases(source, manifest, record, contents)
+    with _refusing(source, COMBINATION):
+        models = PointEnsemble(linear, lstm, minutes, combination)
+    return Forecaster(manifest, models, calibration, ratings, _totals_from_bytes(source, contents))
+
+
+def _databases(
+    source: object, manifest: Manifest, record: DejavuRecord, contents: Mapping[str, bytes]
+) -> dict[int, Dejavu]:
     with _refusing(source, ENTRIES):
         entries = Entries.from_bytes(contents[ENTRIES])
         if len(entries) != sum(record.entries):
@@ -91,8 +103,7 @@ def load_contents(source: object, manifest: Manifest, contents: Mapping[str, byt
         rows = entries.rows(start, start + count)
         minutes[minute] = Dejavu(indexes[minute], rows, query_settings, courses.get(minute))
         start += count
-    models = PointEnsemble(linear, lstm, minutes, combination)
-    return Forecaster(manifest, models, calibration, ratings, _totals_from_bytes(source, contents))
+    return minutes
 
 
 def _check_size(source: object, contents: Mapping[str, bytes]) -> None:

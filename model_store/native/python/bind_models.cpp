@@ -150,7 +150,8 @@ using GivenMinute = std::tuple<Array<double>, OfHorizons, OfHorizons, std::share
 std::unique_ptr<PointModels> point_models(const std::vector<LstmNetwork> &networks,
                                           const std::vector<GivenMinute> &given, bool cubic) {
     expect(!given.empty(), "there are minutes");
-    expect(Networks(networks).longest() >= static_cast<int>(given.size()) - 1, "networks have a spread for each minute");
+    expect(networks.empty() || Networks(networks).longest() >= static_cast<int>(given.size()) - 1,
+           "networks have a spread for each minute");
     std::vector<Minute> minutes(given.size());
     for (std::size_t minute = 0; minute < given.size(); ++minute) {
         const auto &[coefficients, shrinkage, weight, database] = given[minute];
@@ -167,13 +168,14 @@ std::unique_ptr<PointModels> point_models(const std::vector<LstmNetwork> &networ
 
 // Throws what Python sees as a KeyError.
 void check_minute(const PointModels &models, py::ssize_t minutes) {
-    if (minutes < 1 || minutes > models.longest() || !models.minute(static_cast<int>(minutes)).database)
+    if (minutes < 1 || minutes > models.longest() || !models.supports(static_cast<int>(minutes)))
         throw py::key_error("no database for minute " + std::to_string(minutes));
 }
 
 void predict_into(const PointModels &models, const double *pattern, py::ssize_t minutes, double margin,
                   Prediction &result, bool only_last = false) {
-    const std::size_t neighbours = models.minute(static_cast<int>(minutes)).database->neighbours;
+    const auto &database = models.minute(static_cast<int>(minutes)).database;
+    const std::size_t neighbours = database ? database->neighbours : 0;
     result.pattern.assign(pattern, pattern + minutes);
     result.margin = margin;
     result.minutes = static_cast<int>(minutes);
@@ -275,7 +277,7 @@ void bind_models(py::module_ &module) {
 }  // namespace dejavu
 
 PYBIND11_MODULE(_native, module) {
-    module.doc() = "Compiled point models and distributions, and canonical JSON; see docs/decisions.";
+    module.doc() = "Compiled point models and distributions; see docs/decisions.";
     dejavu::bind_models(module);
     dejavu::bind_games(module);
     dejavu::bind_shared_floats(module);

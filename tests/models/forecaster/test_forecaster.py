@@ -66,7 +66,7 @@ def assert_alike(one: Forecast, other: Forecast) -> None:
     assert one.expected_margin == other.expected_margin
     assert (one.explanation is None) == (other.explanation is None)
     if one.explanation and other.explanation:
-        assert one.explanation.dejavu_prediction == pytest.approx(other.explanation.dejavu_prediction)
+        assert one.explanation.components[0].prediction == pytest.approx(other.explanation.components[0].prediction)
         assert one.explanation.similar_games == other.explanation.similar_games
         assert one.explanation.attribution is not None
         assert other.explanation.attribution is not None
@@ -125,10 +125,9 @@ def test_the_explanation_adds_up(shipped: Forecaster, asked: ForecastQuery) -> N
     assert told is not None
     assert told.ensemble_forecast == forecast.point
     assert told.baseline_prediction == asked.pattern.last
-    assert told.dejavu_weight + told.lstm_weight == pytest.approx(1)
-    assert told.dejavu_weight * told.dejavu_prediction + told.lstm_weight * told.lstm_prediction == pytest.approx(
-        forecast.point
-    )
+    assert [each.name for each in told.components] == ["dejavu", "lstm"]
+    assert sum(each.weight for each in told.components) == pytest.approx(1)
+    assert sum(each.weight * each.prediction for each in told.components) == pytest.approx(forecast.point)
     assert len(told.similar_games) == 5
     for similar in told.similar_games:
         assert similar.differential_at_horizon == pytest.approx(asked.pattern.last + similar.increment)

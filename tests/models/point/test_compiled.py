@@ -108,12 +108,9 @@ def assert_explained_alike(one: Explanation, other: Explanation) -> None:
     assert other.attribution is not None
     parts, expected = (
         [
-            each.dejavu_prediction,
-            each.lstm_prediction,
+            *(number for part in each.components for number in part[1:]),
             each.ensemble_forecast,
             each.baseline_prediction,
-            each.dejavu_weight,
-            each.lstm_weight,
             each.linear_prediction,
             shares.before_tipoff,
             *shares.minutes,

@@ -33,6 +33,7 @@ def test_a_file_of_another_form_is_refused_though_its_hash_fits(small_bundle: Pa
 
 def test_fewer_entries_than_the_manifest_says_are_refused(small_bundle: Path, tmp_path: Path) -> None:
     manifest = read_manifest(small_bundle)
+    assert manifest.dejavu is not None
     counts = manifest.dejavu.entries
     more = manifest.dejavu.model_copy(update={"entries": (counts[0] + 1, *counts[1:])})
     files = contents(small_bundle)

@@ -18,12 +18,12 @@ from tests.support.builders.made_once import made_once
 
 from dejavu_models.forecast_query import ForecastQuery, ScorePattern
 from dejavu_models.forecaster import Forecaster
-from dejavu_models.manifest import CALIBRATION, COMBINATION, RATINGS, TOTALS, Golden, Manifest, version_of
+from dejavu_models.manifest import CALIBRATION, COMBINATION, RATINGS, TOTALS, Golden, Manifest, file_names, version_of
 from dejavu_models.point.ensemble import EnsembleWeights
 from dejavu_models.point.linear import SLOPE
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.registry.bundle import MANIFEST, load_bundle, publish, read_manifest
-from dejavu_models.registry.contents import ensemble_from_bytes, ensemble_to_bytes, ratings_to_bytes
+from dejavu_models.registry.contents import ensemble_from_bytes, ensemble_to_bytes, load_contents, ratings_to_bytes
 from dejavu_models.registry.registry import default_bundle
 from dejavu_models.registry.store.store import ModelStore
 from dejavu_models.types import Forecast
@@ -74,6 +74,26 @@ def publish_with_ratings(folder: Path, ratings: RatingFilter) -> Path:
     golden = tuple(_updated(each, model.forecast(query_of(each))) for each in base.manifest.golden)
     publish(folder, _with(base.manifest, version=version, ratings=record, files=hashes, golden=golden), contents)
     return folder
+
+
+def publish_with_components(folder: Path, components: tuple[str, ...]) -> Manifest:
+    """Publishes the default bundle with some of its components, each with all of the weight if it is alone."""
+    base = read_manifest(default_bundle())
+    dejavu = base.dejavu if "dejavu" in components else None
+    names = file_names(components, () if dejavu is None else dejavu.minutes) | {TOTALS}
+    contents = {name: (default_bundle() / name).read_bytes() for name in sorted(names)}
+    linear, combination = ensemble_from_bytes(contents[COMBINATION])
+    if len(components) == 1:
+        alone = np.full_like(combination.dejavu_weights, float("dejavu" in components))
+        combination = EnsembleWeights(alone, combination.shrinkage)
+    contents[COMBINATION] = ensemble_to_bytes(linear, combination)
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    version = version_of(dejavu, base.ratings, hashes)
+    manifest = _with(base, version=version, components=components, dejavu=dejavu, files=hashes, courses=None)
+    model = load_contents("draft", manifest, contents)
+    golden = tuple(_updated(each, model.forecast(query_of(each))) for each in base.golden)
+    publish(folder, _with(manifest, golden=golden), contents)
+    return read_manifest(folder)
 
 
 def lattice_bundle() -> Path:

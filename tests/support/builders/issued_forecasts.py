@@ -14,6 +14,7 @@ from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
     Attribution,
+    ComponentPrediction,
     Explanation,
     Forecast,
     Horizon,
@@ -61,12 +62,12 @@ def issued(
     now = datetime.now(UTC) if generated_time is None else generated_time
     similar = SimilarGame("BOS", "NYK", date(2021, 3, 14), distance=1.5, differential_at_horizon=3.0, games=4)
     explanation = Explanation(
-        dejavu_prediction=point - 0.6,
-        lstm_prediction=point + 0.4,
+        components=(
+            ComponentPrediction("dejavu", point - 0.6, 0.4),
+            ComponentPrediction("lstm", point + 0.4, 0.6),
+        ),
         ensemble_forecast=point,
         baseline_prediction=pattern[-1],
-        dejavu_weight=0.4,
-        lstm_weight=0.6,
         similar_games=(similar,),
     )
     if not bare:

@@ -20,6 +20,7 @@ from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
 from dejavu_models.types import (
     DISTRIBUTION_LEVELS,
+    ComponentPrediction,
     Explanation,
     Forecast,
     Horizon,
@@ -105,12 +106,9 @@ class PersistenceForecaster(Forecaster):
     def _repeat(self, query: ForecastQuery) -> Forecast:
         last = query.pattern.last
         explanation = Explanation(
-            dejavu_prediction=last,
-            lstm_prediction=last,
+            components=(ComponentPrediction("dejavu", last, 0.4), ComponentPrediction("lstm", last, 0.6)),
             ensemble_forecast=last,
             baseline_prediction=last,
-            dejavu_weight=0.4,
-            lstm_weight=0.6,
             similar_games=(SimilarGame("BKN", "BOS", date(2021, 3, 14), 1.5, last + 2.0, 7),),
         )
         return Forecast(

@@ -43,7 +43,7 @@ class GameBatch:
         for row, (differentials, _) in enumerate(games):
             self._patterns[row, : len(differentials)] = differentials
             by_minute.setdefault(len(differentials), []).append(row)
-        self._residuals = models.lstm.residuals(self._patterns, self._margins)
+        self._residuals = models.lstm_residuals(self._patterns, self._margins)
         self.predictions: dict[int, tuple[Predictions, int]] = {}
         for minute, rows in by_minute.items():
             of_minute = models.predict_from_residuals(
@@ -72,6 +72,7 @@ class GameBatch:
         """Returns what the forecast of an explained game is explained by."""
         index, steps = self._explained[row]
         of_minute, place = self.predictions[row]
+        near = of_minute.neighbourhoods
         return ExplainedGame(
             minute=of_minute.minute,
             lead=float(of_minute.persistence[place]),
@@ -79,8 +80,8 @@ class GameBatch:
             dejavu=of_minute.dejavu[place].tolist(),
             lstm=of_minute.lstm[place].tolist(),
             ensemble=of_minute.ensemble[place].tolist(),
-            entries=of_minute.neighbourhoods.entries[place],
-            distances=of_minute.neighbourhoods.distances[place],
+            entries=np.empty(0, np.int64) if near is None else near.entries[place],
+            distances=np.empty(0) if near is None else near.distances[place],
             earlier=self._earlier[index, : self._minutes[row]],
             steps=steps,
         )

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from dejavu_models.arrays import Floats, Integers
 from dejavu_models.point.ensemble import PointEnsemble
 from dejavu_models.point.shown_entries import shown
-from dejavu_models.types import Attribution, Explanation, SimilarGame
+from dejavu_models.types import Attribution, ComponentPrediction, Explanation, SimilarGame
 
 SIMILAR_GAMES = 5
 """Number of nearest past games in an explanation."""
@@ -76,12 +76,13 @@ def explanation(
     # Live inputs shift the combination; each model has the shift, so that the weighted sum of both is the forecast.
     shift = point - game.ensemble[horizon]
     return Explanation(
-        dejavu_prediction=dejavu + shift,
-        lstm_prediction=lstm + shift,
+        components=tuple(
+            ComponentPrediction(name, predicted + shift, share)
+            for name, predicted, share in (("dejavu", dejavu, weight), ("lstm", lstm, 1 - weight))
+            if name in models.components
+        ),
         ensemble_forecast=point,
         baseline_prediction=game.lead,
-        dejavu_weight=weight,
-        lstm_weight=1 - weight,
         similar_games=_similar_games(models, game, horizon),
         linear_prediction=linear,
         calibration_games=calibration_games,
@@ -99,6 +100,8 @@ def _attribution(earlier: Floats, point: float, similar: float) -> Attribution:
 
 
 def _similar_games(models: PointEnsemble, game: ExplainedGame, horizon: int) -> tuple[SimilarGame, ...]:
+    if not models.minutes:
+        return ()
     entries = shown(models.minutes[game.minute].records, game.entries[:SIMILAR_GAMES])
     distances = game.distances[:SIMILAR_GAMES].tolist()
     return tuple(

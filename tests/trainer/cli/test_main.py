@@ -94,6 +94,7 @@ def test_fit_says_what_it_made(seasons: Path, tmp_path: Path, capsys: pytest.Cap
     document = json.loads(captured.out)
     bundle = load_bundle(tmp_path / "b", allow_unfit=True)
     assert document["model_version"] == bundle.version
+    assert bundle.manifest.dejavu is not None
     entries = bundle.manifest.dejavu.entries
     assert document["dejavu"]["entries"] == sum(entries) <= 47 * 60 + 20 - 5
     assert [entries[minute - 1] for minute in (17, 18, 30, 31)] == [60, 80, 55, 60]

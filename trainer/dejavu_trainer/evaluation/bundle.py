@@ -71,9 +71,10 @@ def evaluate(
             none before it to fit the references on, or the bundle lacks a minute.
     """
     info, manifest = forecaster.info, forecaster.manifest
-    if missing := [minute for minute in Horizon.FINAL.forecast_minutes if minute not in forecaster.models.minutes]:
+    supported = forecaster.calibration.minutes(Horizon.FINAL)
+    if missing := [minute for minute in Horizon.FINAL.forecast_minutes if minute not in supported]:
         raise DataError(
-            f"bundle {forecaster.version} has no database for minute {missing[0]}; expected a bundle with all minutes"
+            f"bundle {forecaster.version} does not forecast from minute {missing[0]}; expected one of all minutes"
         )
     seasons = [*info.train_seasons, *info.calibration_seasons]
     made_from = games.of_seasons(seasons)
@@ -109,7 +110,8 @@ def evaluate(
         frozen_margins=frozen_margins(ratings, test.games.home, test.games.away, margin_terms(test.games)),
         advance=advance,
     )
-    entries = max(manifest.dejavu.entries) if manifest.dejavu.prototypes else None
+    dejavu = manifest.dejavu
+    entries = max(dejavu.entries) if dejavu is not None and dejavu.prototypes else None
     method = RunProvenance(manifest.verdict.recipe, entries, seed, games.fingerprint)
     seen: Literal["train", "calibrate", "ratings"] | None = "ratings" if knows_results else None
     if season in info.train_seasons or season in info.calibration_seasons:

@@ -192,7 +192,7 @@ def point_forecasts(models: PointEnsemble, rated: RatedGames) -> dict[str, Float
     """
     leads = rated.games.levels
     result = {name: np.empty((*leads.shape, len(HORIZONS))) for name in ("ensemble", "dejavu", "lstm", "linear")}
-    residuals = models.lstm.residuals(leads, rated.margins)
+    residuals = models.lstm_residuals(leads, rated.margins)
     for minute in Horizon.FINAL.forecast_minutes:
         predictions = models.predict_from_residuals(leads[:, :minute], rated.margins, residuals[:, minute - 1])
         for name, points in result.items():

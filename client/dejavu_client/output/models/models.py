@@ -19,7 +19,7 @@ from dejavu.v1.model_service_pb2 import (
     ModelStage,
     Verdict,
 )
-from dejavu_client.formatting import enum_word, horizon_label, percent, pluralize
+from dejavu_client.formatting import component_label, enum_word, horizon_label, percent, pluralize
 from dejavu_client.output.forecast import print_warnings, ratings_text
 from dejavu_client.output.responsive_table import ListingColumn, listing, name_value_rows
 from dejavu_common.rich_console import Console, titled_panel
@@ -110,6 +110,7 @@ def _print_model(model: Model) -> None:
     if model.ratings_date:
         age = pluralize(model.ratings_age_days, "day")
         rows.add_row("team ratings", f"{ratings_text(model)} · {age} old, summers not counted")
+    rows.add_row("components", ", ".join(["linear", *map(component_label, model.components)]))
     if model.inputs:
         rows.add_row("uses", ", ".join(model.inputs))
     rows.add_row("smallest alpha", f"{model.smallest_alpha:.2g}")

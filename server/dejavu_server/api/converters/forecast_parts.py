@@ -85,14 +85,7 @@ def _explanation_message(
         linear_prediction=explanation.linear_prediction,
         attribution=None if attribution is None else _attribution_message(attribution),
         calibration_games=explanation.calibration_games,
-        components=[
-            forecast_pb2.ComponentPrediction(
-                name="dejavu", prediction=explanation.dejavu_prediction, weight=explanation.dejavu_weight
-            ),
-            forecast_pb2.ComponentPrediction(
-                name="lstm", prediction=explanation.lstm_prediction, weight=explanation.lstm_weight
-            ),
-        ],
+        components=[forecast_pb2.ComponentPrediction(**each._asdict()) for each in explanation.components],
     )
 
 

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import date
+from functools import partial
 from typing import Any, Final, TypeVar
 
-from dejavu_models.types import Adaptation, AdaptationMode, Attribution, Explanation, Interval, SimilarGame
+from dejavu_models.types import (
+    COMPONENTS,
+    Adaptation,
+    AdaptationMode,
+    Attribution,
+    ComponentPrediction,
+    Explanation,
+    Interval,
+    SimilarGame,
+)
 from dejavu_server.ledger.entries.layout import Kind, Layout, Member
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")
 
-# Numbers that an explanation has as floats, under the names of their fields.
-_COMPONENTS = (
-    "dejavu_prediction",
-    "lstm_prediction",
-    "ensemble_forecast",
-    "baseline_prediction",
-    "dejavu_weight",
-    "lstm_weight",
-)
+
+def _of_component(index: int, field: str, explanation: Explanation) -> float | None:
+    """Returns a field of the prediction of a component of COMPONENTS, by its index; None if there is none."""
+    for each in explanation.components:
+        if each.name == COMPONENTS[index]:
+            value: float = getattr(each, field)
+            return value
+    return None
 
 
 def optional(convert: Callable[[_S], _T], value: _S | None) -> _T | None:
@@ -67,8 +76,16 @@ _SIMILAR_GAME: Final = Layout(
     Member("increment_spread", Kind.NUMBER),
 )
 
+_COMPONENT_FIELDS: Final = {
+    f"{name}_{field}": partial(_of_component, index, field)
+    for index, name in enumerate(COMPONENTS)
+    for field in ("prediction", "weight")
+}
+
 EXPLANATION: Final = Layout(
-    *(Member(name, Kind.NUMBER) for name in _COMPONENTS),
+    *(Member(name, Kind.NUMBER, path, when=path) for name, path in _COMPONENT_FIELDS.items()),
+    Member("baseline_prediction", Kind.NUMBER),
+    Member("ensemble_forecast", Kind.NUMBER),
     Member("attribution", Kind.OBJECT, of=_ATTRIBUTION, null=True),
     Member("calibration_games", Kind.INTEGER),
     Member("linear_prediction", Kind.NUMBER),
@@ -92,7 +109,13 @@ def read_adaptation(value: dict[str, Any]) -> Adaptation:
 def read_explanation(value: dict[str, Any]) -> Explanation:
     """Returns the explanation of a JSON object."""
     return Explanation(
-        **values(value, _COMPONENTS),
+        components=tuple(
+            ComponentPrediction(name, value[f"{name}_prediction"], value[f"{name}_weight"])
+            for name in COMPONENTS
+            if f"{name}_prediction" in value
+        ),
+        ensemble_forecast=value["ensemble_forecast"],
+        baseline_prediction=value["baseline_prediction"],
         similar_games=tuple(
             SimilarGame(
                 home_team=game["home_team"],

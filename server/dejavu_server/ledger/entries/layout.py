@@ -41,22 +41,23 @@ class Member(NamedTuple):
     Attributes:
         name: the name.
         kind: what is written.
-        path: attributes that lead to the value, with dots between; empty: the one of that name.
+        path: attributes that lead to the value, with dots between, or a function of the object; empty: the attribute of
+            that name.
         of: layout of an object or of each of several ones.
         convert: called with the value, unless that is None and written as null; what it returns is written.
         null: whether None is written as null; otherwise there is no None.
         any: whether the name is left out if the value counts as false.
-        when: path to a value; the name is left out if that is None. Empty: it never is.
+        when: path to a value, as above; the name is left out if that is None. Empty: it never is.
     """
 
     name: str
     kind: Kind
-    path: str = ""
+    path: str | Callable[[Any], Any] = ""
     of: Layout | None = None
     convert: Callable[[Any], Any] | None = None
     null: bool = False
     any: bool = False
-    when: str = ""
+    when: str | Callable[[Any], Any] = ""
 
 
 class Layout:
@@ -95,7 +96,9 @@ def _names(path: str) -> list[str]:
     return [name for name in path.split(".") if name]
 
 
-def _getter(path: str) -> Callable[[Any], Any]:
+def _getter(path: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
+    if callable(path):
+        return path
     return attrgetter(path) if _names(path) else lambda source: source
 
 

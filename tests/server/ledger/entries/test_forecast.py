@@ -15,9 +15,11 @@ from tests.support.builders.issued_forecasts import issued
 
 from dejavu_models.forecast_query import ScorePattern
 from dejavu_models.types import (
+    COMPONENTS,
     Adaptation,
     AdaptationMode,
     Attribution,
+    ComponentPrediction,
     Explanation,
     Forecast,
     Horizon,
@@ -52,12 +54,11 @@ attributions = st.builds(
 )
 explanations = st.builds(
     Explanation,
-    dejavu_prediction=finite,
-    lstm_prediction=finite,
+    components=st.lists(finite, max_size=len(COMPONENTS)).map(
+        lambda numbers: tuple(ComponentPrediction(*each, 0.5) for each in zip(COMPONENTS, numbers, strict=False))
+    ),
     ensemble_forecast=finite,
     baseline_prediction=finite,
-    dejavu_weight=finite,
-    lstm_weight=finite,
     similar_games=st.lists(similar_games, max_size=3).map(tuple),
     linear_prediction=finite,
     calibration_games=st.integers(0, 10**6),

@@ -39,6 +39,7 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "total_crps": math.nan,
         "home": 1,
         "away": 2,
+        "other_teams": False,
         "in_league": True,
         "corrected": False,
     }

@@ -11,12 +11,12 @@ def doubtful_games(settled: SettledForecasts) -> int:
     """Returns the number of games of doubtful identity.
 
     These are games with an id such as the NBA gives to none; with forecasts that name different teams, or the same ones
-    the other way round; and those whose two teams play another game on the same evening. Late forecasts do not count:
-    those of past games are all made on one day.
+    the other way round, among themselves or than the outcome; and those whose two teams play another game on the same
+    evening. Late forecasts do not count: those of past games are all made on one day.
     """
     counted = np.isin(settled.exclusion, (Exclusion.NONE, Exclusion.SUPERSEDED, Exclusion.WITHDRAWN))
     named = settled.where(counted & (settled.home > 0) & (settled.away > 0))
-    doubtful = set(settled.game[counted & ~settled.in_league].tolist())
+    doubtful = set(settled.game[counted & (settled.other_teams | ~settled.in_league)].tolist())
     teams = np.unique(np.stack((named.game, named.home, named.away), axis=1), axis=0)[:, 0]
     doubtful.update(teams[1:][teams[1:] == teams[:-1]].tolist())
     pair = np.sort(np.stack((named.home, named.away), axis=1), axis=1)

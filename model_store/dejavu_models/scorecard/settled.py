@@ -59,6 +59,7 @@ class SettledForecasts:
         order: ascending in the order of outcomes; orders the bets.
         exclusion: an Exclusion; only forecasts with NONE count, and bets on these and on superseded ones.
         home, away: integers of the teams, equal exactly for one team; 0 if the request named none.
+        other_teams: whether the outcome names another team than the forecast, or the same ones the other way round.
         in_league: whether the NBA numbers games like this one, or it is a replay.
         corrected: whether another report of the outcome had another differential or total.
         total_error: point forecast of the total − total, in points; NaN, as the next ones, without a settled total.
@@ -91,6 +92,7 @@ class SettledForecasts:
     exclusion: NDArray[np.int64]
     home: NDArray[np.int32]
     away: NDArray[np.int32]
+    other_teams: NDArray[np.bool_]
     in_league: NDArray[np.bool_]
     corrected: NDArray[np.bool_]
     total_error: Floats

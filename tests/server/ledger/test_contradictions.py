@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.support.builders.issued_forecasts import issued
+from tests.support.builders.issued_forecasts import issued, recorded
 from tests.support.builders.outcomes import outcome
 
 from dejavu_models.errors import InvalidTeam
@@ -14,6 +14,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger import Ledger, outcomes, verify
 from dejavu_server.ledger.errors import InvalidDifferential
 from dejavu_server.ledger.outcomes import MAX_SWING
+from dejavu_server.records import LateReason
 
 HALF, FINAL = Horizon.HALFTIME, Horizon.FINAL
 NO_TEAMS = {"home_team": "", "away_team": ""}
@@ -150,3 +151,25 @@ async def test_an_outcome_of_an_earlier_release_with_other_teams_can_be_correcte
     for horizon in (HALF, FINAL):
         await report(ledger, 3, horizon, "BKN", "GSW")
     assert verify(url).outcomes == 4
+
+
+async def test_a_late_forecast_does_not_turn_the_teams_of_a_game(ledger: Ledger) -> None:
+    """Else the teams swapped in it turn the sign of all that was said in time, and the true report is refused."""
+    made = [
+        issued(pattern=(1.0,) * minute, horizon=FINAL, home_team=home, away_team=away)
+        for minute, home, away in ((20, "BKN", "GSW"), (40, "BKN", "GSW"), (5, "GSW", "BKN"))
+    ]
+    stored = await recorded(ledger, *made)
+    assert [each.late for each in stored] == [None, None, LateReason.LATER_MINUTE]
+    assert [field for field, _ in await refused(ledger, 10, FINAL, "GSW", "BKN")] == ["home_team", "away_team"]
+    await report(ledger, 10, FINAL, "BKN", "GSW")
+
+
+async def test_the_teams_of_late_forecasts_count_where_there_are_no_others(ledger: Ledger) -> None:
+    [first, second] = await recorded(
+        ledger,
+        issued(pattern=(1.0,) * 40, horizon=FINAL, home_team="", away_team=""),
+        issued(pattern=(1.0,) * 5, horizon=FINAL, home_team="BKN", away_team="GSW"),
+    )
+    assert (first.late, second.late) == (None, LateReason.LATER_MINUTE)
+    assert [field for field, _ in await refused(ledger, 10, FINAL, "GSW", "BKN")] == ["home_team", "away_team"]

@@ -323,6 +323,20 @@ def test_a_game_of_doubtful_identity_shows_on_the_card(book: RecordBook, second:
     assert card(book).doubtful_games == doubtful
 
 
+@pytest.mark.parametrize("swapped", [{"horizon": HALF, "minute": 20}, {"minute": 41, "model_version": "v2"}])
+def test_an_outcome_of_other_teams_than_the_forecasts_on_a_card_makes_the_game_doubtful(
+    book: RecordBook, swapped: dict[str, Any]
+) -> None:
+    """The differential has the wrong sign for them; what named the outcome's teams may be on no card with them."""
+    said(book, 20, model_version="v1")
+    turned = {"minute": 20, "horizon": FINAL, "home_team": "GSW", "away_team": "BKN", **swapped}
+    book.predict(forecast(GAME, **turned))
+    book.report(GAME, FINAL, 10, teams=("GSW", "BKN"))
+    wanted = ScoreFilter(horizon=FINAL, model_version="v1")
+    found = scorecard(book.read(lambda connection: scorecards.settled(connection, wanted)).forecasts)
+    assert (found.games, found.doubtful_games) == (1, 1)
+
+
 def test_a_ledger_with_late_forecasts_is_verified_and_a_mark_without_reason_is_not(tmp_path: Path) -> None:
     with new_book(tmp_path) as book:
         said(book, 20)

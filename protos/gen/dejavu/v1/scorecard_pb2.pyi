@@ -62,8 +62,8 @@ class Scorecard(_message.Message):
     """Number of games that match the filter whose outcome was reported with another differential or total_points before."""
     doubtful_games: _builtins.int
     """Number of games that match the filter which may not be what they are recorded as: the NBA gives no game such an id;
-    their forecasts name different teams, or the same ones the other way round; or the same two teams have another game on
-    the same date. Replays and late forecasts do not count. The server has no schedule to refuse them by.
+    their forecasts name different teams, or the same ones the other way round, among themselves or than the outcome; or
+    the same two teams have another game on the same date. Replays and late forecasts do not count. The server has no schedule to refuse them by.
     """
     @_builtins.property
     def mae(self) -> Global___Figure:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, insert, select, union_all
 
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import entries, forecasts, outcomes
+from dejavu_server.ledger.database.standing import in_time
 from dejavu_server.ledger.entries.rows import Row
 from dejavu_server.ledger.queries.filters import unindexed
 
@@ -22,8 +23,14 @@ def newest_outcome(connection: Connection, game_id: str, horizon: Horizon) -> An
 
 
 def newest_teams(connection: Connection, game_id: str) -> Any | None:
-    """Returns home_team and away_team of the game's newest forecast with teams; None if there is none."""
-    return connection.execute(_TEAMS, {"game_id": game_id}).one_or_none()
+    """Returns home_team and away_team of the game's newest forecast with teams; None if there is none.
+
+    A late forecast has a say only if all are late: it counts nowhere, and it is made when the result may be known.
+    """
+    found = (
+        connection.execute(statement, {"game_id": game_id}).one_or_none() for statement in (_TEAMS_IN_TIME, _TEAMS)
+    )
+    return next((row for row in found if row is not None), None)
 
 
 def count(connection: Connection, game_id: str, horizon: Horizon) -> int:
@@ -48,7 +55,7 @@ _NEWEST = (
 )
 
 
-def _newest_teams_at(horizon: Horizon) -> Select[Any]:
+def _newest_teams_at(horizon: Horizon, *conditions: ColumnElement[bool]) -> Select[Any]:
     """Selects the newest forecast with teams of a game and horizon; an index has them in this order."""
     newest = (
         select(forecasts.c.sequence, forecasts.c.home_team, forecasts.c.away_team)
@@ -57,6 +64,7 @@ def _newest_teams_at(horizon: Horizon) -> Select[Any]:
             forecasts.c.horizon == horizon.value,
             unindexed(forecasts.c.home_team) != "",
             unindexed(forecasts.c.away_team) != "",
+            *conditions,
         )
         .order_by(forecasts.c.sequence.desc())
         .limit(1)
@@ -64,12 +72,14 @@ def _newest_teams_at(horizon: Horizon) -> Select[Any]:
     return select(newest.subquery())
 
 
-_at_each_horizon = union_all(*map(_newest_teams_at, Horizon)).subquery()
-_TEAMS = (
-    select(_at_each_horizon.c.home_team, _at_each_horizon.c.away_team)
-    .order_by(_at_each_horizon.c.sequence.desc())
-    .limit(1)
-)
+def _newest_teams(*conditions: ColumnElement[bool]) -> Select[Any]:
+    """Selects the teams of the newest forecast of a game, of either horizon, that names them."""
+    newest = union_all(*(_newest_teams_at(horizon, *conditions) for horizon in Horizon)).subquery()
+    return select(newest.c.home_team, newest.c.away_team).order_by(newest.c.sequence.desc()).limit(1)
+
+
+_TEAMS_IN_TIME = _newest_teams(in_time(forecasts))
+_TEAMS = _newest_teams()
 
 _COUNT = (
     select(func.count())

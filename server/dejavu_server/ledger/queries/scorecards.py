@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, false, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, false, func, or_, select
 
 from dejavu_feed.game_ids import is_league_id
 from dejavu_feed.teams import TEAMS
@@ -203,10 +203,10 @@ _LATE = {
 
 def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
     """Returns `Columns`, save those of bets, and sequence, first_sequence and differential, for some rows."""
-    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 20
+    raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 21
     sequence, first_sequence, differentials, minute, alpha, late, version, values, *attributes = raw
     home, away, day, confidence, replay, arm, total_values_, total_points, *standing = attributes
-    observed, withdrawn, corrected, game_id = standing
+    observed, withdrawn, corrected, game_id, other_teams = standing
     differential = np.array(differentials, dtype=np.float64)
     try:
         exclusion = np.array([_LATE[reason] for reason in late], dtype=np.int64)
@@ -241,6 +241,7 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
         "crps": scored.crps(differential),
         "exclusion": exclusion,
         "corrected": np.array(corrected, dtype=np.bool_),
+        "other_teams": np.array(other_teams, dtype=np.bool_),
         "in_league": np.array([replay or is_league_id(game) for replay, game in of_games], dtype=np.bool_),
         **totals,
     }
@@ -321,6 +322,17 @@ _CORRECTED = exists().where(
 )
 """Whether an outcome has another differential, or another total, than some other report of it."""
 
+_OTHER_TEAMS = or_(
+    *(
+        and_(reported != "", named != "", reported != named)
+        for reported, named in (
+            (outcomes.c.home_team, forecasts.c.home_team),
+            (outcomes.c.away_team, forecasts.c.away_team),
+        )
+    )
+)
+"""Whether an outcome names another team than a forecast."""
+
 
 class _Statements(NamedTuple):
     """Statements that read the forecasts, their markets, and which of them are superseded.
@@ -363,6 +375,7 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             outcomes.c.withdrawn,
             _CORRECTED,
             forecasts.c.game_id,
+            _OTHER_TEAMS,
         )
         .join_from(
             forecasts,

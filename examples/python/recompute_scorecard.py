@@ -353,7 +353,7 @@ def within_caps(asked: list[record_pb2.RecordedPrediction]) -> dict[int, float]:
     stakes: dict[int, float] = {}
     on_game: dict[str, float] = {}
     on_evening: dict[str, float] = {}
-    for each in sorted(asked, key=lambda one: one.forecast.sequence):
+    for each in sorted(asked, key=lambda one: one.market_sequence):
         game, evening, caps = each.forecast.game_id, date_of(each), each.market_answer.staking
         left = min(caps.game_cap - on_game.get(game, 0.0), caps.evening_cap - on_evening.get(evening, 0.0))
         stake = min(told_stake(each), left) if left > DUST else 0.0

@@ -298,6 +298,7 @@ class RecordedForecast:
         outcome, settlement: None unless an outcome stands.
         first_outcome_sequence: sequence of the outcome's first report, which corrections do not change; 0 without one.
         market, market_answer: the first market requested with it, and its evaluation.
+        market_sequence: sequence of that market; 0 without one.
         market_sent_after: whether that was sent after the outcome was observed, so that it is no bet.
     """
 
@@ -307,6 +308,7 @@ class RecordedForecast:
     settlement: Settlement | None = None
     market: Market | None = None
     market_answer: MarketAnswer | None = None
+    market_sequence: int = 0
     first_outcome_sequence: int = 0
     market_sent_after: bool = False
 

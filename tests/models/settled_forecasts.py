@@ -43,6 +43,6 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "in_league": True,
         "corrected": False,
     }
-    whole = [{**usual, "order": place, "sequence": place, **row} for place, row in enumerate(rows)]
-    names = [*usual, "order", "sequence"]
+    whole = [{**usual, "order": place, "market_sequence": place, **row} for place, row in enumerate(rows)]
+    names = [*usual, "order", "market_sequence"]
     return SettledForecasts(**{name: np.array([row[name] for row in whole]) for name in names})

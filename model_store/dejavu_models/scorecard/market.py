@@ -21,8 +21,9 @@ class MarketRecord:
     """Track record of the recommended stakes, game by game in the order of outcomes.
 
     The bets of a game are open at the same time and correlated. Each stakes its share of the bankroll before the game,
-    and their sum is the profit of the game. In the order in which the forecasts were recorded, each stakes at most what
-    those before it leave of the caps of a game and of an evening: an answer knows nothing of the others.
+    and their sum is the profit of the game. In the order in which the markets were recorded, each stakes at most what
+    those before it leave of the caps of a game and of an evening: an answer knows nothing of the others, and a later
+    market takes nothing from a bet that was placed.
 
     Attributes:
         bets: number of forecasts with a stake.
@@ -100,12 +101,12 @@ def market_record(settled: SettledForecasts) -> MarketRecord | None:
 
 
 def _within_caps(settled: SettledForecasts) -> Floats:
-    """Returns the stakes, each with at most what those recorded before it leave of its caps; 0 without a market."""
+    """Returns the stakes, each with at most what the markets before it leave of its caps; 0 without a market."""
     stake = np.nan_to_num(settled.stake)
     on_game: defaultdict[int, float] = defaultdict(float)
     on_evening: defaultdict[int, float] = defaultdict(float)
     bets = np.flatnonzero(stake > 0.0)
-    bets = bets[np.argsort(settled.sequence[bets])]
+    bets = bets[np.argsort(settled.market_sequence[bets])]
     columns = (stake, settled.game, settled.day, settled.game_cap, settled.evening_cap)
     kept = []
     for wanted, game, evening, game_cap, evening_cap in zip(*(each[bets].tolist() for each in columns), strict=True):

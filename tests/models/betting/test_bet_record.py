@@ -94,7 +94,7 @@ def test_bets_of_the_record_keep_the_caps_of_a_game_and_of_an_evening() -> None:
             "stake": stake,
             "profit": -stake,
             "expected_profit": 0.1 * stake,
-            "sequence": sequence,
+            "market_sequence": sequence,
             "game_cap": 0.03,
             "evening_cap": 0.05,
         }

@@ -15,6 +15,7 @@ from tests.support.builders.record_book import EVENING, RecordBook, forecast, ne
 from tests.support.tampering.tampering import tampered
 
 from dejavu_feed.game_day import game_day
+from dejavu_models.betting import StakingPolicy
 from dejavu_models.scorecard import NOTHING_LEFT_OUT, LeftOut, Scorecard, scorecard
 from dejavu_models.types import Horizon
 from dejavu_server.ledger import LedgerCorrupt, verify
@@ -150,6 +151,21 @@ def test_a_bet_stays_in_the_record_when_its_forecast_is_superseded(book: RecordB
     assert found.market is not None
     assert (found.market.bets, found.market.staked, found.market.profit) == (1, 0.05, -0.05)
     assert (found.forecasts, found.left_out) == (1, LeftOut(superseded=1))
+
+
+def test_a_market_that_is_quoted_later_takes_nothing_from_a_bet_that_was_placed(book: RecordBook) -> None:
+    """Also for a forecast from before it: else a bet that is being lost is taken back by filling the game's cap."""
+    policy = StakingPolicy(game_cap=0.02, evening_cap=0.05)
+    said(book, 20)
+    book.predict(with_market(forecast(GAME, minute=21, horizon=FINAL), line=0.5, stake=0.02, policy=policy))
+    later = forecast(GAME, minute=20, horizon=FINAL, generated_time=EVENING + timedelta(minutes=9))
+    [told] = book.predict(with_market(later, line=-30.5, stake=0.02, policy=policy))
+    assert isinstance(told, IssuedForecast)
+    assert told.market_recording is MarketRecording.RECORDED
+    book.report(GAME, FINAL, -10)
+    found = card(book).market
+    assert found is not None
+    assert (found.bets, found.markets, found.capped, found.profit) == (1, 2, 1, -0.02)
 
 
 @given(

@@ -64,6 +64,8 @@ def _play(client: DejavuClient, game: str, chance: random.Random) -> int:
         if chance.random() < 0.8:
             line, odds = chance.randint(-15, 15) / 2, chance.choice(ODDS)
             client.quote(walk[:minute], market(line, *odds), game_id=game, horizon=FINAL, **options)
+            for alpha in (0.2, 0.5):  # of a forecast from before that market, or of one with it
+                client.quote(walk[:minute], market(-line, *odds), game_id=game, horizon=FINAL, alpha=alpha, **options)
     client.predict(walk, game_id=game, horizon=FINAL, **options)
     if chance.random() < 0.4:
         late = client.predict([*walk[:4], 30.0], game_id=game, horizon=FINAL, **options)

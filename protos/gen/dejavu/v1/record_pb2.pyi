@@ -265,10 +265,13 @@ class RecordedPrediction(_message.Message):
     MARKET_FIELD_NUMBER: _builtins.int
     MARKET_ANSWER_FIELD_NUMBER: _builtins.int
     RECORDED_BY_FIELD_NUMBER: _builtins.int
+    MARKET_SEQUENCE_FIELD_NUMBER: _builtins.int
     superseded: _builtins.bool
     """Whether a later revision that was recorded in time superseded it."""
     recorded_by: _builtins.str
     """Who had the forecast recorded, such as "token:poller"; empty unless the server asked for tokens then."""
+    market_sequence: _builtins.int
+    """Position of the market in the ledger: the order in which a MarketRecord takes the bets; 0 without a market."""
     @_builtins.property
     def forecast(self) -> _forecast_pb2.Forecast:
         """The forecast, as recorded."""
@@ -306,10 +309,11 @@ class RecordedPrediction(_message.Message):
         market: _market_pb2.Market | None = ...,
         market_answer: _market_pb2.MarketAnswer | None = ...,
         recorded_by: _builtins.str = ...,
+        market_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "market_answer", b"market_answer", "outcome", b"outcome", "settlement", b"settlement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "market_answer", b"market_answer", "outcome", b"outcome", "pattern", b"pattern", "recorded_by", b"recorded_by", "settlement", b"settlement", "superseded", b"superseded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "market", b"market", "market_answer", b"market_answer", "market_sequence", b"market_sequence", "outcome", b"outcome", "pattern", b"pattern", "recorded_by", b"recorded_by", "settlement", b"settlement", "superseded", b"superseded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

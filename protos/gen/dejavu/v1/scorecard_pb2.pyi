@@ -316,8 +316,9 @@ Global___CoverageFigure: _TypeAlias = CoverageFigure  # noqa: Y015
 class MarketRecord(_message.Message):
     """Results of betting the stakes returned with markets, one bet per forecast, game by game in order of their outcomes.
     Each bet stakes its share of the bankroll before the game: the bets of a game are open at the same time. The bettor
-    keeps the caps of a game and of an evening (Staking of the recorded answer): in the order in which the forecasts of
-    the card were recorded, each bet stakes at most what those before it leave of the game's cap and of the game day's.
+    keeps the caps of a game and of an evening (Staking of the recorded answer): in the order in which the markets of the
+    card's forecasts were recorded, each bet stakes at most what those before it leave of the game's cap and of the game
+    day's.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

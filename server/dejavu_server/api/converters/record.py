@@ -48,6 +48,7 @@ def recorded_message(recorded: RecordedForecast, course_of: CourseOf | None = No
         else settlement_message(recorded.settlement, recorded.first_outcome_sequence),
         superseded=recorded.superseded,
         recorded_by=issued.recorded_by,
+        market_sequence=recorded.market_sequence,
         market=None if market is None else market_message(market, issued.forecast.horizon),
         market_answer=None
         if answer is None

@@ -214,6 +214,7 @@ def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str], explanation: bo
         first_outcome_sequence=0 if outcome is None else row.first_sequence,
         market=market,
         market_answer=answer,
+        market_sequence=row.market_sequence or 0,
         market_sent_after=bool(row.sent_after),
     )
 

@@ -189,7 +189,7 @@ def read_columns(connection: Connection, filter_: ScoreFilter, codes: Codes) -> 
     differential = columns.pop("differential")
     exclusion = columns["exclusion"]
     exclusion[(exclusion == Exclusion.NONE) & np.isin(sequence, superseded)] = Exclusion.SUPERSEDED
-    return columns | _bets(markets_, sequence, differential) | {"sequence": sequence, "game": game, "order": game}
+    return columns | _bets(markets_, sequence, differential) | {"game": game, "order": game}
 
 
 _LATE = {
@@ -247,20 +247,24 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
     }
 
 
-def _bets(rows: Sequence[Any], sequence: NDArray[np.int64], differential: Floats) -> dict[str, Floats]:
-    """Returns stake, profit, expected profit and caps of each forecast, as shares; NaN without a market.
+def _bets(rows: Sequence[Any], sequence: NDArray[np.int64], differential: Floats) -> Columns:
+    """Returns each forecast's stake, profit, expected profit and caps, as shares, and place of its market.
+
+    Without a market they are NaN, and the place is 0.
 
     Args:
-        rows: forecast_sequence, line, side, decimal_odds, stake_fraction of each market, the expected values of its
-            home and its away side, and its caps of a game and of an evening.
+        rows: forecast_sequence, sequence, line, side, decimal_odds, stake_fraction of each market, the expected values
+            of its home and its away side, and its caps of a game and of an evening.
         sequence: (n,), the forecasts.
         differential: (n,), their outcomes.
     """
     stake, profit, expected, game_cap, evening_cap = (np.full(len(sequence), np.nan) for _ in range(5))
+    market_sequence = np.zeros(len(sequence), dtype=np.int64)
     place = {each: index for index, each in enumerate(sequence.tolist())} if rows else {}
-    for forecast, line, side, decimal_odds, fraction, *values in rows:
+    for forecast, market, line, side, decimal_odds, fraction, *values in rows:
         if (index := place.get(forecast)) is not None:
             bet = Bet(line, MarketSide(side) if side else None, decimal_odds, fraction)
+            market_sequence[index] = market
             stake[index], profit[index] = fraction, bet.profit(int(differential[index]))
             expected[index] = fraction * values[bet.side is MarketSide.AWAY] if bet.side else 0.0
             game_cap[index], evening_cap[index] = values[2:]
@@ -270,6 +274,7 @@ def _bets(rows: Sequence[Any], sequence: NDArray[np.int64], differential: Floats
         "expected_profit": expected,
         "game_cap": game_cap,
         "evening_cap": evening_cap,
+        "market_sequence": market_sequence,
     }
 
 
@@ -390,7 +395,7 @@ def _statements(conditions: frozenset[str]) -> _Statements:
             *where,
         )
     )
-    bet = (markets.c.line, markets.c.side, markets.c.decimal_odds, markets.c.stake_fraction)
+    bet = (markets.c.sequence, markets.c.line, markets.c.side, markets.c.decimal_odds, markets.c.stake_fraction)
     text = entries.c.canonical
     expected = (canonical_number(text, "payload", "answer", side.value, "expected_value") for side in MarketSide)
     caps = (canonical_number(text, "payload", "answer", "policy", name) for name in ("game_cap", "evening_cap"))

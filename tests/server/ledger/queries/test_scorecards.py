@@ -228,7 +228,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             math.nan if each.market_answer is None else each.market_answer.policy.game_cap,
             math.nan if each.market_answer is None else each.market_answer.policy.evening_cap,
             each.issued.day.toordinal(),
-            each.issued.sequence,
+            each.market_sequence,
             first,
             LATE[each.issued.late] if each.issued.late else each.superseded * Exclusion.SUPERSEDED,
             TEAM_CODES[each.issued.home_team],
@@ -260,7 +260,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
     )
     names = [each.name for each in fields(SettledForecasts)]
     columns = np.array([row(each) for each in listed], dtype=np.float64).reshape(len(listed), len(names)).T
-    integers = dict.fromkeys(("game", "minute", "day", "sequence", "order", "exclusion"), np.int64)
+    integers = dict.fromkeys(("game", "minute", "day", "market_sequence", "order", "exclusion"), np.int64)
     flags = ("covered", "home_led", "total_covered", "other_teams", "in_league", "corrected")
     whole = {**integers, **dict.fromkeys(("home", "away"), np.int32), **dict.fromkeys(flags, np.bool_)}
     typed: dict[str, Any] = {

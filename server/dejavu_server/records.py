@@ -296,7 +296,8 @@ class RecordedForecast:
     Attributes:
         superseded: whether a later revision that was recorded in time replaced it.
         outcome, settlement: None unless an outcome stands.
-        first_outcome_sequence: sequence of the outcome's first report, which corrections do not change; 0 without one.
+        first_outcome_sequence: sequence of the outcome's first report, whatever was corrected or withdrawn since; 0
+            without an outcome.
         market, market_answer: the first market requested with it, and its evaluation.
         market_sequence: sequence of that market; 0 without one.
         market_sent_after: whether that was sent after the outcome was observed, so that it is no bet.

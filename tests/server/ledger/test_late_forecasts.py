@@ -229,6 +229,27 @@ def test_a_game_whose_outcome_was_withdrawn_is_seen_and_counts_nowhere(book: Rec
     assert found.market.markets == 1
 
 
+def test_a_game_that_is_reported_again_keeps_its_place_in_the_order_of_the_bankroll(book: RecordBook) -> None:
+    """Else a loss could be moved away from the others, to where it makes the smaller drawdown."""
+    lost, games = -5, [f"002250000{number}" for number in range(1, 5)]
+    for evening, (game, differential) in enumerate(zip(games, (lost, lost, 5, 5), strict=True)):
+        made = forecast(game, minute=20, horizon=FINAL, generated_time=EVENING + timedelta(days=evening))
+        book.predict(with_market(made, stake=0.02))
+        book.report(game, FINAL, differential, seen=EVENING + timedelta(days=5))
+    honest, place = card(book), place_of(book, games[0])
+    book.withdraw(games[0], FINAL)
+    book.report(games[0], FINAL, lost, seen=EVENING + timedelta(days=5))
+    assert card(book) == honest
+    assert place_of(book, games[0]) == place
+
+
+def place_of(book: RecordBook, game_id: str) -> int:
+    """Returns the place of a game in the order of the bankroll."""
+    return book.read(
+        lambda connection: predictions.latest_forecast(connection, game_id, FINAL)
+    ).latest.first_outcome_sequence
+
+
 def test_what_is_made_after_the_outcome_was_observed_is_late_and_supersedes_nothing(book: RecordBook) -> None:
     hour = timedelta(hours=1)
     first = said(book, 47, 3.0, point=-4.0)
@@ -303,6 +324,8 @@ def test_a_game_dated_before_the_evening_is_over(
         ([(11, 201), (11, 203)], 1),
         ([(11, None), None, (4, None)], 1),
         ([(11, None), None, (11, None)], 0),
+        ([(11, 201), None, (11, None)], 1),  # a total that is left out
+        ([(11, None), None, (11, 201)], 0),
     ],
 )
 def test_a_correction_shows_on_the_card(

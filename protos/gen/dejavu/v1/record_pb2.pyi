@@ -170,8 +170,8 @@ class Settlement(_message.Message):
     quantiles at 0.01, 0.03, … 0.99.
     """
     first_outcome_sequence: _builtins.int
-    """Position of the outcome's first report in the ledger: the order in which a MarketRecord takes the games. Equals
-    outcome_sequence unless the outcome was corrected.
+    """Position of the outcome's first report in the ledger, whatever was corrected or withdrawn since: the order in which a
+    MarketRecord takes the games. Equals outcome_sequence unless there were others.
     """
     market_result: Global___MarketResult.ValueType
     """What became of the recorded bet. Unspecified: no market was recorded, or no side of it had a stake."""

@@ -59,7 +59,9 @@ class Scorecard(_message.Message):
     left out is seen.
     """
     corrected_games: _builtins.int
-    """Number of games that match the filter whose outcome was reported with another differential or total_points before."""
+    """Number of games that match the filter whose outcome was reported with another differential or other total_points before, or
+    with total_points that it has no more.
+    """
     doubtful_games: _builtins.int
     """Number of games that match the filter which may not be what they are recorded as: the NBA gives no game such an id;
     their forecasts name different teams, or the same ones the other way round, among themselves or than the outcome; or

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, FromClause, and_, exists, false
+from sqlalchemy import ColumnElement, FromClause, and_, case, exists, false, func, select
 
 from dejavu_server.ledger.database.schema import outcomes
 
@@ -17,6 +17,20 @@ NEWEST: ColumnElement[bool] = ~exists().where(
 
 STANDS: ColumnElement[bool] = and_(outcomes.c.withdrawn.is_(False), NEWEST)
 """Whether a row of `outcomes` is the outcome of its game and horizon: its newest revision, and not a withdrawal."""
+
+_any = outcomes.alias("any_revision")
+
+FIRST_REPORT: ColumnElement[int] = case(
+    (outcomes.c.revision == 0, outcomes.c.sequence),
+    else_=select(func.min(_any.c.sequence))
+    .where(_any.c.game_id == outcomes.c.game_id, _any.c.horizon == outcomes.c.horizon)
+    .scalar_subquery(),
+)
+"""Sequence of the first report of a row of `outcomes`, whatever was corrected or withdrawn since.
+
+It is the order of games in a record. That of online updates is `first_sequence`, by which a report after a withdrawal
+is a new one: who reports a game again would choose its place in the record.
+"""
 
 _report = outcomes.alias("first_report")
 

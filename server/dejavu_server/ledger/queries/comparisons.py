@@ -20,7 +20,7 @@ from dejavu_models.comparison import PERSISTENCE, PairedForecasts
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.schema import forecasts, outcomes, shadows
-from dejavu_server.ledger.database.standing import STANDS, in_time
+from dejavu_server.ledger.database.standing import FIRST_REPORT, STANDS, in_time
 from dejavu_server.ledger.entries import scored_values
 from dejavu_server.ledger.errors import LedgerCorrupt
 from dejavu_server.ledger.queries.filters import unindexed
@@ -182,7 +182,7 @@ def _statement(
 ) -> Select[Any]:
     columns = (
         forecasts.c.sequence,
-        outcomes.c.first_sequence,
+        FIRST_REPORT,
         outcomes.c.differential,
         forecasts.c.minute,
         forecasts.c.alpha,

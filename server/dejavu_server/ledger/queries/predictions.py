@@ -17,7 +17,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.canonical_value import canonical_number
 from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes
-from dejavu_server.ledger.database.standing import STANDS, in_time, observed_before, sent_after
+from dejavu_server.ledger.database.standing import FIRST_REPORT, STANDS, in_time, observed_before, sent_after
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.settlement import Bet, settle
 from dejavu_server.records import LateReason, RecordedForecast, ReportedOutcome
@@ -183,7 +183,7 @@ _AT = (
         observed_before(forecasts).label("observed_before"),
         sent_after(forecasts, _REQUESTED_US).label("sent_after"),
         outcomes.c.sequence.label("outcome_sequence"),
-        outcomes.c.first_sequence,
+        FIRST_REPORT.label("first_report"),
         markets.c.sequence.label("market_sequence"),
     )
     .join(entries, entries.c.sequence == forecasts.c.sequence)
@@ -211,7 +211,7 @@ def _recorded(row: Row[*tuple[Any, ...]], texts: dict[int, str], explanation: bo
         superseded=row.superseded,
         outcome=outcome,
         settlement=None if outcome is None else settle(issued, outcome, bet),
-        first_outcome_sequence=0 if outcome is None else row.first_sequence,
+        first_outcome_sequence=0 if outcome is None else row.first_report,
         market=market,
         market_answer=answer,
         market_sequence=row.market_sequence or 0,

@@ -24,7 +24,7 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.canonical_value import canonical_number
 from dejavu_server.ledger.database.schema import entries, forecasts, markets, outcomes
-from dejavu_server.ledger.database.standing import NEWEST, in_time, observed_before, sent_after
+from dejavu_server.ledger.database.standing import FIRST_REPORT, NEWEST, in_time, observed_before, sent_after
 from dejavu_server.ledger.entries import scored_values, total_values
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.errors import LedgerCorrupt
@@ -181,7 +181,7 @@ def read_columns(connection: Connection, filter_: ScoreFilter, codes: Codes) -> 
         """Returns a column as one array and frees its parts, so that memory holds it only once."""
         return np.concatenate(parts.pop(name))
 
-    sequence, first = joined("sequence"), joined("first_sequence")
+    sequence, first = joined("sequence"), joined("first_report")
     # Sort, whatever order the database returns: a sum of floats depends on the order.
     order = np.lexsort((sequence, first))
     sequence, game = sequence[order], first[order]  # one outcome per game, since there is one horizon
@@ -202,9 +202,9 @@ _LATE = {
 
 
 def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
-    """Returns `Columns`, save those of bets, and sequence, first_sequence and differential, for some rows."""
+    """Returns `Columns`, save those of bets, and sequence, first_report and differential, for some rows."""
     raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 21
-    sequence, first_sequence, differentials, minute, alpha, late, version, values, *attributes = raw
+    sequence, first_report, differentials, minute, alpha, late, version, values, *attributes = raw
     home, away, day, confidence, replay, arm, total_values_, total_points, *standing = attributes
     observed, withdrawn, corrected, game_id, other_teams = standing
     differential = np.array(differentials, dtype=np.float64)
@@ -219,7 +219,7 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
     exclusion[np.array(withdrawn, dtype=np.bool_)] = Exclusion.WITHDRAWN
     return {
         "sequence": np.array(sequence, dtype=np.int64),
-        "first_sequence": np.array(first_sequence, dtype=np.int64),
+        "first_report": np.array(first_report, dtype=np.int64),
         "differential": differential,
         "model": np.array([codes.models[name] for name in version], dtype=np.int64),
         "home": np.array([TEAM_CODES[name] for name in home], dtype=np.int32),
@@ -323,9 +323,10 @@ _other = outcomes.alias("other_revision")
 _CORRECTED = exists().where(
     _other.c.game_id == outcomes.c.game_id,
     _other.c.horizon == outcomes.c.horizon,
-    (_other.c.differential != outcomes.c.differential) | (_other.c.total_points != outcomes.c.total_points),
+    (_other.c.differential != outcomes.c.differential)
+    | (_other.c.total_points != func.coalesce(outcomes.c.total_points, -1)),
 )
-"""Whether an outcome has another differential, or another total, than some other report of it."""
+"""Whether some other report of an outcome has another differential, or a total that is not the outcome's."""
 
 _OTHER_TEAMS = or_(
     *(
@@ -361,7 +362,7 @@ def _statements(conditions: frozenset[str]) -> _Statements:
     settled_forecasts = (
         select(
             forecasts.c.sequence,
-            outcomes.c.first_sequence,
+            FIRST_REPORT,
             outcomes.c.differential,
             forecasts.c.minute,
             forecasts.c.alpha,

@@ -103,8 +103,10 @@ async def test_games_are_in_the_order_in_which_they_were_settled(ledger: Ledger)
     for number in (3, 1, 2):
         await ledger.record_outcome(outcome(number, game(number)))
     await ledger.record_outcome(outcome(30, game(3)))
+    await ledger.withdraw_outcome(game(1), Horizon.HALFTIME)
+    await ledger.record_outcome(outcome(5, game(1)))
     pairs = await _pairs(ledger, "v2", "v1")
-    assert pairs.crps == pytest.approx([28.0, 1.0, 1.0]), "a correction leaves a game at its place"
+    assert pairs.crps == pytest.approx([28.0, 5.0, 1.0]), "neither a correction nor a withdrawal moves a game"
     assert pairs.game.tolist() == sorted(pairs.game.tolist())
 
 

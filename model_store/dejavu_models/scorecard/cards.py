@@ -59,6 +59,7 @@ class Scorecard:
         withdrawn_games: games whose outcome was withdrawn.
         doubtful_games: games that may not be what they are recorded as (see `doubts`).
         corrected_games: games whose outcome stands and was reported with another differential or total before.
+        unsettled_games: games of past evenings whose outcome nobody reported.
     """
 
     games: int = 0
@@ -79,10 +80,11 @@ class Scorecard:
     withdrawn_games: int = 0
     corrected_games: int = 0
     doubtful_games: int = 0
+    unsettled_games: int = 0
 
 
-def scorecard(settled: SettledForecasts) -> Scorecard:
-    """Computes the scorecard of settled forecasts."""
+def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
+    """Computes the scorecard of settled forecasts, given the number of games that nobody settled."""
     left_out = LeftOut(*np.bincount(settled.exclusion, minlength=len(Exclusion)).tolist()[1:])
     bet_on = (settled.exclusion == Exclusion.NONE) | (settled.exclusion == Exclusion.SUPERSEDED)
     market = market_record(settled.where(bet_on))
@@ -93,6 +95,7 @@ def scorecard(settled: SettledForecasts) -> Scorecard:
         withdrawn_games=len(np.unique(settled.game[withdrawn])),
         corrected_games=len(np.unique(settled.game[settled.corrected & ~withdrawn])),
         doubtful_games=doubtful_games(settled),
+        unsettled_games=unsettled_games,
     )
     if any(left_out):
         settled = settled.where(settled.exclusion == Exclusion.NONE)

@@ -7,14 +7,16 @@ calls. Scorecards and leaderboards, which may take seconds, are shared and kept 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
 from dejavu.v1 import record_service_pb2 as pb
+from dejavu_common.game_day import day_bounds
 from dejavu_common.tasks import retrieve
 from dejavu_models.comparison import shadow_rows
 from dejavu_models.scorecard import leaderboard, scorecard
@@ -31,6 +33,7 @@ from dejavu_server.ledger.queries.comparisons import PairFilter
 from dejavu_server.ledger.queries.pruned import PrunedStatement
 from dejavu_server.ledger.queries.scorecards import ScoreFilter, SettledByModel
 from dejavu_server.ledger.queries.settled_cache import SettledCache
+from dejavu_server.ledger.queries.unsettled import UnsettledGame, unsettled_games
 from dejavu_server.records import Checkpoint
 
 RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"]
@@ -38,6 +41,20 @@ RECORD_SERVICE = pb.DESCRIPTOR.services_by_name["RecordService"]
 _M = TypeVar("_M", bound=Message)
 _R = TypeVar("_R")
 _T = TypeVar("_T")
+
+
+class _Scored(NamedTuple):
+    """What a scorecard or leaderboard is made of.
+
+    Attributes:
+        settled: the settled forecasts that match its filter.
+        unsettled: the games of past evenings that nobody settled, with the models of their forecasts.
+        removed: what was removed of the record; None if nothing was.
+    """
+
+    settled: SettledByModel
+    unsettled: list[UnsettledGame]
+    removed: PrunedStatement | None
 
 
 class RecordService:
@@ -103,10 +120,9 @@ class RecordService:
         """Scores settled forecasts."""
         score_filter = record_requests.scorecard_filter(request)
 
-        def response(
-            _: Connection, settled: SettledByModel, removed: PrunedStatement | None
-        ) -> pb.GetScorecardResponse:
-            return pb.GetScorecardResponse(scorecard=record.scorecard_message(scorecard(settled.forecasts), removed))
+        def response(_: Connection, scored: _Scored) -> pb.GetScorecardResponse:
+            card = scorecard(scored.settled.forecasts, len({each.game_id for each in scored.unsettled}))
+            return pb.GetScorecardResponse(scorecard=record.scorecard_message(card, scored.removed))
 
         return await self._share(score_filter, score_filter, response)
 
@@ -116,17 +132,16 @@ class RecordService:
         roster = await self._roster.get()
         filter_ = PairFilter("", roster.champion, asked.filter.horizon, not asked.filter.real_only, scope=asked.filter)
 
-        def response(
-            connection: Connection, settled: SettledByModel, removed: PrunedStatement | None
-        ) -> pb.GetLeaderboardResponse:
+        def response(connection: Connection, scored: _Scored) -> pb.GetLeaderboardResponse:
+            settled, unsettled = scored.settled, Counter(each.model_version for each in scored.unsettled)
             cards = {
-                version: scorecard(settled.forecasts.where(settled.model == index))
+                version: scorecard(settled.forecasts.where(settled.model == index), unsettled[version])
                 for index, version in enumerate(settled.models)
             }
             entries = leaderboard(cards, asked.metric, asked.min_games)
             pairs = comparisons.pairs_of(connection, roster.challengers, filter_) if roster.challengers else {}
             shadows = shadow_rows(pairs, roster.champion, asked.metric, asked.min_games)
-            return record.leaderboard_message(entries, asked.metric, asked.min_games, removed, shadows)
+            return record.leaderboard_message(entries, asked.metric, asked.min_games, scored.removed, shadows)
 
         # Settled pairs change only with the outcomes, since no shadow is recorded once the outcome is.
         return await self._share((asked, roster.sequence), asked.filter, response)
@@ -141,20 +156,25 @@ class RecordService:
         self,
         query: Hashable,
         filter_: ScoreFilter,
-        response: Callable[[Connection, SettledByModel, PrunedStatement | None], _M],
+        response: Callable[[Connection, _Scored], _M],
     ) -> _M:
-        """Returns the response to a query, computed from the settled forecasts of a filter as they are by now."""
+        """Returns the response to a query, computed from the settled forecasts of a filter as they are by now.
+
+        The games that nobody settled are those of past evenings, and so change with the evening, too.
+        """
+        evening, _ = day_bounds(self._clock())
         is_small = partial(self._ledger.read, partial(scorecards.is_small, filter_=filter_))
 
         def build(connection: Connection, small: bool) -> _M:
             settled = self._settled.settled(connection, filter_, renew=not small)
-            return response(connection, settled, pruned.read_statement(connection))
+            unsettled = unsettled_games(connection, filter_, evening)
+            return response(connection, _Scored(settled, unsettled, pruned.read_statement(connection)))
 
         async def read(stop: StopSignal, small: bool) -> _M:
             # One large read runs at a time, so that one thread renews what is in memory.
             return await self._ledger.read(partial(build, small=small), stop=stop)
 
-        return await self._scorecards.get((await self._position.get(), query), is_small, read)
+        return await self._scorecards.get((await self._position.get(), query, evening), is_small, read)
 
     async def _read_with_slot(self, slot: asyncio.Semaphore, query: Query[_R], response: Callable[[_R], _T]) -> _T:
         """Waits for the slot, reads and builds the response, and holds the slot until that ends.

@@ -75,10 +75,11 @@ class SettledByModel(NamedTuple):
 
 
 class Position(NamedTuple):
-    """What scorecards are computed from: they are equal where their positions are.
+    """What scorecards are computed from: they are equal where their positions are, on one evening.
 
     After an outcome stands in the ledger, neither forecasts nor markets of its game and horizon are recorded (see
-    `store.append`), so that only another outcome, or the withdrawal of one, changes any scorecard.
+    `store.append`), so that only another outcome, or the withdrawal of one, changes any scorecard; and the end of an
+    evening, the games of which are unsettled then.
 
     Attributes:
         ledger: the identity of the ledger.

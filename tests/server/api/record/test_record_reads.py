@@ -6,16 +6,18 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 from tests.support.builders.issued_forecasts import game, issued
 from tests.support.builders.outcomes import outcome
+from tests.support.fakes.clock import SteppedClock
 from tests.support.fakes.unused_ledger import UnusedLedger
 
 from dejavu.v1 import record_service_pb2 as pb
+from dejavu.v1.scorecard_pb2 import Scorecard
 from dejavu_server.admission.errors import Overloaded
 from dejavu_server.api import shared_reads
 from dejavu_server.api.record_service import RecordService
@@ -69,11 +71,11 @@ class SlowRecord(UnusedLedger):
         return pb.GetScorecardResponse()
 
 
-def service_of(ledger: Any) -> RecordService:
+def service_of(ledger: Any, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> RecordService:
     async def sign() -> Any:
         raise NotImplementedError
 
-    return RecordService(ledger, lambda: datetime.now(UTC), sign)
+    return RecordService(ledger, clock, sign)
 
 
 def ask(service: RecordService, team: str = "") -> asyncio.Task[pb.GetScorecardResponse]:
@@ -341,3 +343,24 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.001)
+
+
+async def test_a_game_that_nobody_reported_shows_when_its_evening_is_over(ledger: Ledger) -> None:
+    """Also on a card that was asked for before: else it would be kept until the next outcome."""
+    clock = SteppedClock(datetime(2026, 1, 14, 10, 59, tzinfo=UTC))
+    service = service_of(ledger, clock)
+    made = [issued(game(number), generated_time=clock() - timedelta(hours=9)) for number in (1, 2)]
+    await ledger.commit(made)
+    await ledger.record_outcome(outcome(3, game(1), observed_time=clock()))
+
+    async def cards() -> list[Scorecard]:
+        card = (await service.get_scorecard(pb.GetScorecardRequest(), NOBODY)).scorecard
+        best = pb.GetLeaderboardRequest(metric=pb.LEADERBOARD_METRIC_MAE, min_games=1)
+        [row] = (await service.get_leaderboard(best, NOBODY)).rows
+        return [card, row.scorecard]
+
+    assert [(each.games, each.unsettled_games) for each in await cards()] == [(1, 0)] * 2
+    clock.step(60.0)
+    assert [(each.games, each.unsettled_games) for each in await cards()] == [(1, 1)] * 2
+    await ledger.record_outcome(outcome(-20, game(2), observed_time=clock()))
+    assert [(each.games, each.unsettled_games) for each in await cards()] == [(2, 0)] * 2

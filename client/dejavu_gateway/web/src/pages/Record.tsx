@@ -140,7 +140,7 @@ export default function Record_() {
           {(ready) => (
             <>
               <RecordStart pruned={ready().pruned} />
-              <Show when={said.doubts(num(ready().withdrawnGames), num(ready().correctedGames), num(ready().doubtfulGames))}>
+              <Show when={said.doubts(num(ready().withdrawnGames), num(ready().correctedGames), num(ready().doubtfulGames), num(ready().unsettledGames))}>
                 {(doubts) => <p class="record-start">{doubts()}</p>}
               </Show>
               <Show

@@ -1,0 +1,60 @@
+"""Finds the games of a record that nobody settled: a bad one that is never reported is on no scorecard."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, bindparam, exists, func, select
+
+from dejavu_common.clock import microseconds
+from dejavu_server.ledger.database.schema import forecasts, outcomes
+from dejavu_server.ledger.queries.scorecards import CONDITIONS, ScoreFilter
+
+
+class UnsettledGame(NamedTuple):
+    """A game without any report of its outcome at a horizon, and a model version that forecast it in time."""
+
+    game_id: str
+    model_version: str
+
+
+def unsettled_games(connection: Connection, filter_: ScoreFilter, before: datetime) -> list[UnsettledGame]:
+    """Returns the games of which forecasts that match a filter were made before a time, and none was ever reported.
+
+    A game whose outcome was withdrawn is not among them, nor one of which all forecasts are late.
+
+    Args:
+        connection: a read connection.
+        filter_: the filter.
+        before: aware, UTC.
+    """
+    values = filter_.parameters()
+    statement = _unsettled(frozenset({*values, *(["real"] if filter_.real_only else [])}))
+    rows = connection.execute(statement, {**values, "before_us": microseconds(before)}).all()
+    return [UnsettledGame(*row) for row in rows]
+
+
+_one = forecasts.alias("one")
+_first_game = select(func.min(_one.c.game_id).label("game_id")).cte("games", recursive=True)
+_next_game = select(func.min(_one.c.game_id)).where(_one.c.game_id > _first_game.c.game_id).scalar_subquery()
+_games = _first_game.union_all(select(_next_game).where(_first_game.c.game_id.is_not(None)))
+"""The games with forecasts, each found in the index from the one before: there are hundreds of forecasts for each."""
+
+
+@cache
+def _unsettled(conditions: frozenset[str]) -> Select[Any]:
+    """Selects the games that nobody reported, and then those with forecasts that count."""
+    reported = exists().where(outcomes.c.game_id == _games.c.game_id, outcomes.c.horizon == bindparam("horizon"))
+    return (
+        select(forecasts.c.game_id, forecasts.c.model_version)
+        .join_from(_games, forecasts, forecasts.c.game_id == _games.c.game_id)
+        .where(
+            ~reported,
+            forecasts.c.late == "",
+            forecasts.c.generated_us < bindparam("before_us"),
+            *(condition for name, condition in CONDITIONS.items() if name in conditions),
+        )
+        .distinct()
+    )

@@ -170,6 +170,11 @@ KINDS.sql("schema", "a column added", "ALTER TABLE entries ADD COLUMN note TEXT"
 KINDS.sql("schema", "a column removed", "ALTER TABLE forecasts DROP COLUMN scored_values", "schema")
 _remake("a column with another type", "line DOUBLE", "line TEXT")
 _remake("a column that may be null", "side TEXT NOT NULL", "side TEXT")
+_remake(
+    "a column that may be null, of a type in quotes that reads like NOT NULL",
+    "side TEXT NOT NULL",
+    'side TEXT "NOT" "NULL"',
+)
 _remake("a unique constraint removed", "UNIQUE (forecast_sequence)", "CHECK (1)")
 _remake(
     "a constraint that ignores conflicts", "UNIQUE (forecast_sequence)", "UNIQUE (forecast_sequence) ON CONFLICT IGNORE"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -78,6 +79,41 @@ async def test_a_table_made_anew_with_another_definition_is_refused(
         await Ledger.open(url)
 
 
+_KEY = "CONSTRAINT pk_markets PRIMARY KEY (sequence)"
+_ONCE = "CONSTRAINT uq_markets_forecast_sequence UNIQUE (forecast_sequence)"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        {f", {_ONCE}": "", "side TEXT NOT NULL": 'side TEXT NOT NULL, "unique ( forecast_sequence )"'},
+        {_ONCE: _KEY.replace("pk_markets", "[UNIQUE (forecast_sequence), CONSTRAINT]"), f"{_KEY}, ": ""},
+        {_ONCE: _KEY.replace("pk_markets", "[ UNIQUE (forecast_sequence), CONSTRAINT ]"), f"{_KEY}, ": ""},
+        {_ONCE: _KEY.replace("pk_markets", "` UNIQUE (forecast_sequence), CONSTRAINT `"), f"{_KEY}, ": ""},
+        {"line DOUBLE NOT NULL": 'line DOUBLE "NOT" "NULL"'},
+        {"line DOUBLE NOT NULL": "line DOUBLE\u00a0NOT\u00a0NULL"},
+        {"line DOUBLE NOT NULL": '"line""DOUBLE" NOT NULL'},
+        {
+            "line DOUBLE NOT NULL": 'line DOUBLE NOT NULL, "constraint" x side TEXT NOT NULL',
+            ", side TEXT NOT NULL,": ",",
+        },
+    ],
+)
+async def test_names_in_quotes_that_read_like_a_constraint_are_none(
+    ledger: Ledger, url: str, tmp_path: Path, after: dict[str, str]
+) -> None:
+    await ledger.close()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
+        [(sql,)] = database.execute("SELECT sql FROM sqlite_master WHERE name = 'markets'")
+    sql = re.sub(r"\s+", " ", sql)
+    for before, new in after.items():
+        assert before in sql
+        sql = sql.replace(before, new)
+    execute(tmp_path / "ledger.db", "DROP TABLE markets", sql)
+    with pytest.raises(LedgerSchemaError, match="markets has"):
+        await Ledger.open(url)
+
+
 def test_a_database_made_from_the_tables_has_the_same_objects_as_a_migrated_one() -> None:
     engine = create_engine("sqlite://")
     with engine.begin() as connection:
@@ -87,7 +123,8 @@ def test_a_database_made_from_the_tables_has_the_same_objects_as_a_migrated_one(
             check_schema(connection)
         connection.exec_driver_sql("DROP TABLE alembic_version")
         connection.exec_driver_sql(
-            'CREATE TABLE "alembic_version" (version_num VARCHAR (32) NOT NULL,CONSTRAINT v PRIMARY KEY("version_num"))'
+            'CREATE TABLE "alembic_version" ([version_num] VARCHAR (32) NOT NULL,'
+            "CONSTRAINT v PRIMARY KEY(`VERSION_NUM`))"
         )
         check_schema(connection)
 

@@ -2,13 +2,15 @@
 
 A trigger can drop or alter what is recorded, a view or a changed table can hide it, and without its unique index a
 table takes rows twice. The comparison is of the statements that SQLite stores, word by word, so that it covers whatever
-a statement can say. The order of columns, the names of constraints and quotes around identifiers do not count: a
-migrated database differs from a new one in these alone.
+a statement can say. The order of columns, the names of constraints and quotes around names of the schema do not count:
+a migrated database differs from a new one in these alone. Words are told as SQLite tells them: a name in quotes can
+contain what reads like a constraint, and a type of words in quotes like NOT NULL.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 
@@ -26,9 +28,12 @@ _OF_SQLITE = {"sqlite_sequence", "sqlite_stat1", "sqlite_stat2", "sqlite_stat3",
 
 _VERSIONS = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, PRIMARY KEY (version_num))"
 
-_WORD = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|\w+|[^\s\w]""")
+_WORD = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\w+|[^\s\w]""", re.ASCII)
+"""Texts, names in quotes of any kind, words, other characters. Beyond ASCII no character is a space or has a case."""
 
-_Parts = frozenset[str]
+_VERSION_TABLE = frozenset({"alembic_version", "version_num"})
+
+_Parts = Counter[str]
 """What a statement says: of a table its columns and constraints, of an index the whole statement; normalized."""
 
 
@@ -67,7 +72,7 @@ def _article(kind: str) -> str:
 
 
 def _text(parts: _Parts) -> str:
-    return "; ".join(sorted(parts))
+    return "; ".join(sorted(parts.elements()))
 
 
 @cache
@@ -83,10 +88,27 @@ def _expected() -> dict[str, _Parts]:
 
 def _parts(sql: str) -> _Parts:
     """Returns what a CREATE TABLE or CREATE INDEX statement says, without the names of constraints."""
-    words = [word if word.startswith("'") else word.strip('"').lower() for word in _WORD.findall(sql)]
+    words = [_normalized(word) for word in _WORD.findall(sql)]
     if words[:2] != ["create", "table"]:
-        return frozenset({" ".join(words)})
-    return frozenset(_columns_and_constraints(words))
+        return Counter([" ".join(words)])
+    return Counter(_columns_and_constraints(words))
+
+
+def _normalized(word: str) -> str:
+    """Returns a word in lower case, a name of the schema without its quotes, and anything else in quotes as it is."""
+    if word[0] in '"`[':
+        name = word[1:-1].lower()
+        return name if name in _names() else word
+    return word.lower() if word.isascii() and not word.startswith("'") else word
+
+
+@cache
+def _names() -> frozenset[str]:
+    """Returns the names of all tables, columns and indexes."""
+    tables = metadata.sorted_tables
+    columns = (column.name for table in tables for column in table.columns)
+    indexes = (str(index.name) for table in tables for index in table.indexes)
+    return _VERSION_TABLE.union((table.name for table in tables), columns, indexes)
 
 
 def _columns_and_constraints(words: list[str]) -> Iterator[str]:

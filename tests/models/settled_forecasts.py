@@ -41,6 +41,8 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "away": 2,
         "other_teams": False,
         "in_league": True,
+        "in_time": True,
+        "replay": False,
         "corrected": False,
     }
     whole = [{**usual, "order": place, "market_sequence": place, **row} for place, row in enumerate(rows)]

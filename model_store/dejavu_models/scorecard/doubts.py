@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dejavu_models.scorecard.settled import Exclusion, SettledForecasts
+from dejavu_models.scorecard.settled import SettledForecasts
 
 
 def doubtful_games(settled: SettledForecasts) -> int:
@@ -12,9 +12,9 @@ def doubtful_games(settled: SettledForecasts) -> int:
 
     These are games with an id such as the NBA gives to none; with forecasts that name different teams, or the same ones
     the other way round, among themselves or than the outcome; and those whose two teams play another game on the same
-    evening. Late forecasts do not count: those of past games are all made on one day.
+    evening. Neither late forecasts nor replays count: those of past games are all made on one day.
     """
-    counted = np.isin(settled.exclusion, (Exclusion.NONE, Exclusion.SUPERSEDED, Exclusion.WITHDRAWN))
+    counted = settled.in_time & ~settled.replay
     named = settled.where(counted & (settled.home > 0) & (settled.away > 0))
     doubtful = set(settled.game[counted & (settled.other_teams | ~settled.in_league)].tolist())
     teams = np.unique(np.stack((named.game, named.home, named.away), axis=1), axis=0)[:, 0]

@@ -60,7 +60,9 @@ class SettledForecasts:
         exclusion: an Exclusion; only forecasts with NONE count, and bets on these and on superseded ones.
         home, away: integers of the teams, equal exactly for one team; 0 if the request named none.
         other_teams: whether the outcome names another team than the forecast, or the same ones the other way round.
-        in_league: whether the NBA numbers games like this one, or it is a replay.
+        in_league: whether the NBA numbers games like this one.
+        in_time: whether it is not late, whatever became of its outcome.
+        replay: whether the game is of a replay or a simulated season.
         corrected: whether another report of the outcome had another differential or total.
         total_error: point forecast of the total − total, in points; NaN, as the next ones, without a settled total.
         total_pace_error: pace × time − total, in points.
@@ -94,6 +96,8 @@ class SettledForecasts:
     away: NDArray[np.int32]
     other_teams: NDArray[np.bool_]
     in_league: NDArray[np.bool_]
+    in_time: NDArray[np.bool_]
+    replay: NDArray[np.bool_]
     corrected: NDArray[np.bool_]
     total_error: Floats
     total_pace_error: Floats

@@ -362,6 +362,21 @@ def test_a_game_of_doubtful_identity_shows_on_the_card(book: RecordBook, second:
     assert card(book).doubtful_games == doubtful
 
 
+def test_late_forecasts_make_no_game_doubtful_nor_do_replays(book: RecordBook) -> None:
+    """Also not if its outcome is withdrawn; and all games of a replay are played on one day."""
+    said(book, 40)
+    assert said(book, 20, home_team="GSW", away_team="BKN").late is not None
+    book.report(GAME, FINAL, 10)
+    book.withdraw(GAME, FINAL)
+    for number in (1, 2):
+        replay = f"992610000{number}"
+        book.predict(forecast(replay, minute=20, horizon=FINAL))
+        book.report(replay, FINAL, 10)
+    wanted = ScoreFilter(horizon=FINAL, replays=True)
+    found = scorecard(book.read(lambda connection: scorecards.settled(connection, wanted)).forecasts)
+    assert (found.games, found.withdrawn_games, found.doubtful_games) == (2, 1, 0)
+
+
 @pytest.mark.parametrize("swapped", [{"horizon": HALF, "minute": 20}, {"minute": 41, "model_version": "v2"}])
 def test_an_outcome_of_other_teams_than_the_forecasts_on_a_card_makes_the_game_doubtful(
     book: RecordBook, swapped: dict[str, Any]

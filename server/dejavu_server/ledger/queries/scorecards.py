@@ -126,7 +126,7 @@ class Codes:
 
 
 Columns = dict[str, NDArray[Any]]
-"""Columns of `SettledForecasts`, and model, arm (codes), confidence and replay: equal in length."""
+"""Columns of `SettledForecasts`, and model, arm (codes) and confidence: equal in length."""
 
 
 def is_small(connection: Connection, filter_: ScoreFilter) -> bool:
@@ -215,8 +215,8 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
         totals = total_values.scores(total_values_, total_points)
     except (KeyError, ValueError) as error:
         raise LedgerCorrupt("the ledger is damaged: a forecast cannot be scored") from error
-    of_games = zip(replay, game_id, strict=True)
     exclusion[np.array(observed, dtype=np.bool_) & (exclusion == Exclusion.NONE)] = Exclusion.OBSERVED
+    in_time = exclusion == Exclusion.NONE
     exclusion[np.array(withdrawn, dtype=np.bool_)] = Exclusion.WITHDRAWN
     return {
         "sequence": np.array(sequence, dtype=np.int64),
@@ -243,7 +243,8 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
         "exclusion": exclusion,
         "corrected": np.array(corrected, dtype=np.bool_),
         "other_teams": np.array(other_teams, dtype=np.bool_),
-        "in_league": np.array([replay or is_league_id(game) for replay, game in of_games], dtype=np.bool_),
+        "in_league": np.array([is_league_id(game) for game in game_id], dtype=np.bool_),
+        "in_time": in_time,
         **totals,
     }
 

@@ -234,7 +234,9 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             TEAM_CODES[each.issued.home_team],
             TEAM_CODES[each.issued.away_team],
             False,  # the outcomes name the teams of the forecasts, or none
-            is_replay(each.issued.game_id) or is_league_id(each.issued.game_id),
+            is_league_id(each.issued.game_id),
+            each.issued.late is None,
+            is_replay(each.issued.game_id),
             outcome.revision > 0,  # each corrects the differential
             *total(each),
         )
@@ -261,7 +263,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
     names = [each.name for each in fields(SettledForecasts)]
     columns = np.array([row(each) for each in listed], dtype=np.float64).reshape(len(listed), len(names)).T
     integers = dict.fromkeys(("game", "minute", "day", "market_sequence", "order", "exclusion"), np.int64)
-    flags = ("covered", "home_led", "total_covered", "other_teams", "in_league", "corrected")
+    flags = ("covered", "home_led", "total_covered", "other_teams", "in_league", "in_time", "replay", "corrected")
     whole = {**integers, **dict.fromkeys(("home", "away"), np.int32), **dict.fromkeys(flags, np.bool_)}
     typed: dict[str, Any] = {
         name: column.astype(whole.get(name, np.float64)) for name, column in zip(names, columns, strict=True)

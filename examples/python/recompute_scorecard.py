@@ -127,6 +127,7 @@ def recomputed(settled: list[record_pb2.RecordedPrediction]) -> Figures:
     left_out = Counter(reason for each in settled if (reason := exclusion(each)))
     counted = [each for each in settled if not exclusion(each)]
     figures = {f"left_out.{reason}": float(left_out[reason]) for reason in REASONS}
+    figures["left_out.late_markets"] = float(sum(is_late_market(each) for each in settled))
     figures |= {"games": 0.0, "forecasts": float(len(counted)), "ece": 0.0}
     figures |= market_figures([each for each in settled if is_market(each)])
     if not counted:
@@ -182,8 +183,12 @@ def exclusion(each: record_pb2.RecordedPrediction) -> str:
 
 def is_market(each: record_pb2.RecordedPrediction) -> bool:
     """Returns whether a forecast has a market that counts: in time, and sent before the outcome was observed."""
-    known = market_pb2.MARKET_RECORDING_OUTCOME_KNOWN
-    return each.HasField("market_answer") and each.market_answer.recording != known and not each.forecast.late
+    return each.HasField("market_answer") and not each.forecast.late and not is_late_market(each)
+
+
+def is_late_market(each: record_pb2.RecordedPrediction) -> bool:
+    """Returns whether the market of a forecast in time was sent after the outcome was observed."""
+    return each.market_answer.recording == market_pb2.MARKET_RECORDING_OUTCOME_KNOWN and not each.forecast.late
 
 
 class Units:
@@ -393,7 +398,7 @@ def profit_of_one(each: record_pb2.RecordedPrediction) -> float:
 def figures_of(card: card_pb.Scorecard) -> Figures:
     """Returns the figures of a server's scorecard under the names that this program gives them."""
     figures = {"games": float(card.games), "forecasts": float(card.forecasts), "ece": card.ece}
-    for name in REASONS:
+    for name in (*REASONS, "late_markets"):
         figures[f"left_out.{name}"] = float(getattr(card.left_out, name))
     figures |= means_of("", card)
     for each in card.reliability:

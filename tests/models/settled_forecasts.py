@@ -30,6 +30,7 @@ def settled(*rows: dict[str, Any]) -> SettledForecasts:
         "expected_profit": math.nan,
         "game_cap": math.inf,
         "evening_cap": math.inf,
+        "late_market": False,
         "day": 0,
         "exclusion": 0,
         "total_error": math.nan,

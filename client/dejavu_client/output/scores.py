@@ -138,6 +138,7 @@ def _left_out(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
         (left_out.game_date, "made after the day of their game"),
         (left_out.observed, "made after their outcome was observed"),
         (left_out.withdrawn, "of games whose outcome was withdrawn"),
+        (left_out.late_markets, "markets quoted after the outcome was observed"),
     ):
         if count:
             yield f"{count:,}", why

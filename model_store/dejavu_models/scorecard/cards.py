@@ -26,7 +26,7 @@ LEADERBOARD_ALPHA = 0.05
 
 
 class LeftOut(NamedTuple):
-    """Numbers of settled forecasts that do not count, by Exclusion."""
+    """Numbers of settled forecasts that do not count, by Exclusion, and of markets of others that are no bets."""
 
     superseded: int = 0
     later_minute: int = 0
@@ -35,6 +35,7 @@ class LeftOut(NamedTuple):
     game_date: int = 0
     observed: int = 0
     withdrawn: int = 0
+    late_markets: int = 0
 
 
 NOTHING_LEFT_OUT: Final = LeftOut()
@@ -85,8 +86,9 @@ class Scorecard:
 
 def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
     """Computes the scorecard of settled forecasts, given the number of games that nobody settled."""
-    left_out = LeftOut(*np.bincount(settled.exclusion, minlength=len(Exclusion)).tolist()[1:])
+    excluded = np.bincount(settled.exclusion, minlength=len(Exclusion)).tolist()[1:]
     bet_on = (settled.exclusion == Exclusion.NONE) | (settled.exclusion == Exclusion.SUPERSEDED)
+    left_out = LeftOut(*excluded)._replace(late_markets=int((bet_on & settled.late_market).sum()))
     market = market_record(settled.where(bet_on))
     withdrawn = settled.exclusion == Exclusion.WITHDRAWN
     empty = Scorecard(

@@ -55,6 +55,7 @@ class SettledForecasts:
         game_cap: cap of the stakes on one game that the market was answered with; NaN without a market.
         evening_cap: the same of the stakes on one evening.
         day: ordinal of the local date of the game: its evening.
+        late_market: whether the market was sent after the outcome was observed, and so is none here.
         market_sequence: position of the market in the ledger; orders the stakes, up to the caps. 0 without a market.
         order: ascending in the order of outcomes; orders the bets.
         exclusion: an Exclusion; only forecasts with NONE count, and bets on these and on superseded ones.
@@ -89,6 +90,7 @@ class SettledForecasts:
     game_cap: Floats
     evening_cap: Floats
     day: NDArray[np.int32]
+    late_market: NDArray[np.bool_]
     market_sequence: NDArray[np.int64]
     order: NDArray[np.int64]
     exclusion: NDArray[np.int64]

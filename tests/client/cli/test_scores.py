@@ -57,7 +57,9 @@ def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(serv
     assert "few" not in shown
 
 
-LEFT_OUT = LeftOut(superseded=1, later_minute=2, late_time=3, reported=4, game_date=5, observed=6, withdrawn=7)
+LEFT_OUT = LeftOut(
+    superseded=1, later_minute=2, late_time=3, reported=4, game_date=5, observed=6, withdrawn=7, late_markets=8
+)
 DOUBTS: dict[str, Any] = {"withdrawn_games": 1, "corrected_games": 2, "doubtful_games": 3, "unsettled_games": 4}
 
 
@@ -70,6 +72,7 @@ def test_what_is_left_out_is_said_with_its_reason_also_where_nothing_counts(serv
         "5 made after the day of their game",
         "6 made after their outcome was observed",
         "7 of games whose outcome was withdrawn",
+        "8 markets quoted after the outcome was observed",
     }
     beware = {
         "1 game withdrawn: the outcome was taken back",

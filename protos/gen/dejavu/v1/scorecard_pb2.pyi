@@ -488,7 +488,7 @@ Global___ReliabilityBin: _TypeAlias = ReliabilityBin  # noqa: Y015
 
 @_typing.final
 class LeftOut(_message.Message):
-    """Numbers of settled forecasts that a scorecard leaves out, by reason; a late forecast counts only as late."""
+    """Numbers of settled forecasts that a scorecard leaves out, by reason, and of markets; a late forecast counts only as late."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -499,6 +499,7 @@ class LeftOut(_message.Message):
     GAME_DATE_FIELD_NUMBER: _builtins.int
     OBSERVED_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
+    LATE_MARKETS_FIELD_NUMBER: _builtins.int
     superseded: _builtins.int
     """Superseded by a later revision."""
     later_minute: _builtins.int
@@ -513,6 +514,10 @@ class LeftOut(_message.Message):
     """Made after their outcome was observed (LATE_REASON_OBSERVED)."""
     withdrawn: _builtins.int
     """Recorded before their outcome was withdrawn, if none stands since; they are not settled, and have no other reason."""
+    late_markets: _builtins.int
+    """Markets of forecasts that are not left out, or superseded, which were sent after the outcome was observed
+    (MARKET_RECORDING_OUTCOME_KNOWN): they are no bets.
+    """
     def __init__(
         self,
         *,
@@ -523,10 +528,11 @@ class LeftOut(_message.Message):
         game_date: _builtins.int = ...,
         observed: _builtins.int = ...,
         withdrawn: _builtins.int = ...,
+        late_markets: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["game_date", b"game_date", "late_time", b"late_time", "later_minute", b"later_minute", "observed", b"observed", "reported", b"reported", "superseded", b"superseded", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["game_date", b"game_date", "late_markets", b"late_markets", "late_time", b"late_time", "later_minute", b"later_minute", "observed", b"observed", "reported", b"reported", "superseded", b"superseded", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

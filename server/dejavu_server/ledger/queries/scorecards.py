@@ -252,19 +252,23 @@ def _scored(rows: Sequence[Any], codes: Codes) -> Columns:
 def _bets(rows: Sequence[Any], sequence: NDArray[np.int64], differential: Floats) -> Columns:
     """Returns each forecast's stake, profit, expected profit and caps, as shares, and place of its market.
 
-    Without a market they are NaN, and the place is 0.
+    Without a market, and with one that was sent late, they are NaN, and the place is 0.
 
     Args:
-        rows: forecast_sequence, sequence, line, side, decimal_odds, stake_fraction of each market, the expected values
-            of its home and its away side, and its caps of a game and of an evening.
+        rows: of each market its forecast_sequence, whether it was sent after the outcome was observed, its sequence,
+            line, side, decimal_odds and stake_fraction, the expected values of its home and its away side, and its caps
+            of a game and of an evening.
         sequence: (n,), the forecasts.
         differential: (n,), their outcomes.
     """
     stake, profit, expected, game_cap, evening_cap = (np.full(len(sequence), np.nan) for _ in range(5))
-    market_sequence = np.zeros(len(sequence), dtype=np.int64)
+    market_sequence, late_market = np.zeros(len(sequence), dtype=np.int64), np.zeros(len(sequence), dtype=np.bool_)
     place = {each: index for index, each in enumerate(sequence.tolist())} if rows else {}
-    for forecast, market, line, side, decimal_odds, fraction, *values in rows:
-        if (index := place.get(forecast)) is not None:
+    for forecast, late, market, line, side, decimal_odds, fraction, *values in rows:
+        if (index := place.get(forecast)) is None:
+            continue
+        late_market[index] = late
+        if not late:
             bet = Bet(line, MarketSide(side) if side else None, decimal_odds, fraction)
             market_sequence[index] = market
             stake[index], profit[index] = fraction, bet.profit(int(differential[index]))
@@ -276,6 +280,7 @@ def _bets(rows: Sequence[Any], sequence: NDArray[np.int64], differential: Floats
         "expected_profit": expected,
         "game_cap": game_cap,
         "evening_cap": evening_cap,
+        "late_market": late_market,
         "market_sequence": market_sequence,
     }
 
@@ -402,11 +407,12 @@ def _statements(conditions: frozenset[str]) -> _Statements:
     text = entries.c.canonical
     expected = (canonical_number(text, "payload", "answer", side.value, "expected_value") for side in MarketSide)
     caps = (canonical_number(text, "payload", "answer", "policy", name) for name in ("game_cap", "evening_cap"))
+    requested = canonical_number(text, "payload", "requested_us")
     with_market = (
-        select(forecasts.c.sequence, *bet, *expected, *caps)
+        select(forecasts.c.sequence, sent_after(forecasts, requested), *bet, *expected, *caps)
         .join_from(forecasts, markets, driving(markets.c.forecast_sequence) == forecasts.c.sequence)
         .join(entries, entries.c.sequence == markets.c.sequence)
-        .where(*where, ~sent_after(forecasts, canonical_number(text, "payload", "requested_us")))
+        .where(*where)
     )
     superseded = (
         select(forecasts.c.sequence)

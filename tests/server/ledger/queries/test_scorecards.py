@@ -228,6 +228,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
             math.nan if each.market_answer is None else each.market_answer.policy.game_cap,
             math.nan if each.market_answer is None else each.market_answer.policy.evening_cap,
             each.issued.day.toordinal(),
+            each.market_sent_after,
             each.market_sequence,
             first,
             LATE[each.issued.late] if each.issued.late else each.superseded * Exclusion.SUPERSEDED,
@@ -263,7 +264,17 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
     names = [each.name for each in fields(SettledForecasts)]
     columns = np.array([row(each) for each in listed], dtype=np.float64).reshape(len(listed), len(names)).T
     integers = dict.fromkeys(("game", "minute", "day", "market_sequence", "order", "exclusion"), np.int64)
-    flags = ("covered", "home_led", "total_covered", "other_teams", "in_league", "in_time", "replay", "corrected")
+    flags = (
+        "covered",
+        "late_market",
+        "home_led",
+        "total_covered",
+        "other_teams",
+        "in_league",
+        "in_time",
+        "replay",
+        "corrected",
+    )
     whole = {**integers, **dict.fromkeys(("home", "away"), np.int32), **dict.fromkeys(flags, np.bool_)}
     typed: dict[str, Any] = {
         name: column.astype(whole.get(name, np.float64)) for name, column in zip(names, columns, strict=True)

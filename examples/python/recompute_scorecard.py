@@ -128,6 +128,7 @@ def recomputed(settled: list[record_pb2.RecordedPrediction]) -> Figures:
     counted = [each for each in settled if not exclusion(each)]
     figures = {f"left_out.{reason}": float(left_out[reason]) for reason in REASONS}
     figures["left_out.late_markets"] = float(sum(is_late_market(each) for each in settled))
+    figures["unsettled_totals"] = float(len({each.forecast.game_id for each in counted if lacks_total(each)}))
     figures |= {"games": 0.0, "forecasts": float(len(counted)), "ece": 0.0}
     figures |= market_figures([each for each in settled if is_market(each)])
     if not counted:
@@ -189,6 +190,11 @@ def is_market(each: record_pb2.RecordedPrediction) -> bool:
 def is_late_market(each: record_pb2.RecordedPrediction) -> bool:
     """Returns whether the market of a forecast in time was sent after the outcome was observed."""
     return each.market_answer.recording == market_pb2.MARKET_RECORDING_OUTCOME_KNOWN and not each.forecast.late
+
+
+def lacks_total(each: record_pb2.RecordedPrediction) -> bool:
+    """Returns whether a forecast of a total has an outcome without one."""
+    return each.forecast.HasField("total") and not each.outcome.HasField("total_points")
 
 
 class Units:
@@ -398,6 +404,7 @@ def profit_of_one(each: record_pb2.RecordedPrediction) -> float:
 def figures_of(card: card_pb.Scorecard) -> Figures:
     """Returns the figures of a server's scorecard under the names that this program gives them."""
     figures = {"games": float(card.games), "forecasts": float(card.forecasts), "ece": card.ece}
+    figures["unsettled_totals"] = float(card.unsettled_totals)
     for name in (*REASONS, "late_markets"):
         figures[f"left_out.{name}"] = float(getattr(card.left_out, name))
     figures |= means_of("", card)

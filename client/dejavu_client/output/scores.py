@@ -150,6 +150,7 @@ def _doubts(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
         (scorecard.withdrawn_games, "withdrawn: the outcome was taken back"),
         (scorecard.corrected_games, "corrected: the outcome was another one before"),
         (scorecard.unsettled_games, "unsettled: the outcome was never reported"),
+        (scorecard.unsettled_totals, "without a total: its points were never reported"),
         (scorecard.doubtful_games, "doubtful: the id or the teams may not be theirs"),
     ):
         if games:

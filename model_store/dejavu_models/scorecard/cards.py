@@ -61,6 +61,7 @@ class Scorecard:
         doubtful_games: games that may not be what they are recorded as (see `doubts`).
         corrected_games: games whose outcome stands and was reported with another differential or total before.
         unsettled_games: games of past evenings whose outcome nobody reported.
+        unsettled_totals: games whose outcome stands without total points, with forecasts of these that count.
     """
 
     games: int = 0
@@ -82,6 +83,7 @@ class Scorecard:
     corrected_games: int = 0
     doubtful_games: int = 0
     unsettled_games: int = 0
+    unsettled_totals: int = 0
 
 
 def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
@@ -98,6 +100,7 @@ def scorecard(settled: SettledForecasts, unsettled_games: int = 0) -> Scorecard:
         corrected_games=len(np.unique(settled.game[settled.corrected & ~withdrawn])),
         doubtful_games=doubtful_games(settled),
         unsettled_games=unsettled_games,
+        unsettled_totals=len(np.unique(settled.game[settled.total_open & (settled.exclusion == Exclusion.NONE)])),
     )
     if any(left_out):
         settled = settled.where(settled.exclusion == Exclusion.NONE)

@@ -65,6 +65,7 @@ class SettledForecasts:
         in_time: whether it is not late, whatever became of its outcome.
         replay: whether the game is of a replay or a simulated season.
         corrected: whether another report of the outcome had another differential or total.
+        total_open: whether there is a forecast of the total, and the outcome has none.
         total_error: point forecast of the total − total, in points; NaN, as the next ones, without a settled total.
         total_pace_error: pace × time − total, in points.
         total_covered: whether the total lay in its interval; False without a settled total.
@@ -101,6 +102,7 @@ class SettledForecasts:
     in_time: NDArray[np.bool_]
     replay: NDArray[np.bool_]
     corrected: NDArray[np.bool_]
+    total_open: NDArray[np.bool_]
     total_error: Floats
     total_pace_error: Floats
     total_covered: NDArray[np.bool_]

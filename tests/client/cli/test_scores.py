@@ -60,7 +60,13 @@ def test_a_scorecard_shows_each_figure_with_its_interval_beside_persistence(serv
 LEFT_OUT = LeftOut(
     superseded=1, later_minute=2, late_time=3, reported=4, game_date=5, observed=6, withdrawn=7, late_markets=8
 )
-DOUBTS: dict[str, Any] = {"withdrawn_games": 1, "corrected_games": 2, "doubtful_games": 3, "unsettled_games": 4}
+DOUBTS: dict[str, Any] = {
+    "withdrawn_games": 1,
+    "corrected_games": 2,
+    "doubtful_games": 3,
+    "unsettled_games": 4,
+    "unsettled_totals": 5,
+}
 
 
 def test_what_is_left_out_is_said_with_its_reason_also_where_nothing_counts(server: FakeServer, run: Run) -> None:
@@ -79,6 +85,7 @@ def test_what_is_left_out_is_said_with_its_reason_also_where_nothing_counts(serv
         "2 games corrected: the outcome was another one before",
         "3 games doubtful: the id or the teams may not be theirs",
         "4 games unsettled: the outcome was never reported",
+        "5 games without a total: its points were never reported",
     }
     server.answers(
         "GetScorecard",

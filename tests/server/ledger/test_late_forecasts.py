@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market
+from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market, with_total
 from tests.support.tampering.tampering import tampered
 
 from dejavu_feed.game_day import game_day
@@ -339,6 +339,19 @@ def test_a_correction_shows_on_the_card(
         else:
             book.report(GAME, FINAL, report[0], total_points=report[1])
     assert card(book).corrected_games == corrected
+
+
+def test_a_total_that_was_forecast_and_is_not_reported_shows_on_the_card(book: RecordBook) -> None:
+    book.predict(
+        with_total(forecast(GAME, minute=20, horizon=FINAL), points=80),
+        with_total(forecast("0022500002", minute=20, horizon=FINAL, home_team="LAL", away_team="DEN"), points=80),
+        forecast("0022500003", minute=20, horizon=FINAL),
+    )
+    for game_id, teams, points in ((GAME, None, 201), ("0022500002", ("LAL", "DEN"), None), ("0022500003", None, None)):
+        book.report(game_id, FINAL, 11, teams=teams or ("BKN", "GSW"), total_points=points)
+    found = card(book)
+    assert found.total is not None
+    assert (found.total.games, found.unsettled_totals) == (1, 1)
 
 
 @pytest.mark.parametrize(

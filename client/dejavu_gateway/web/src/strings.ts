@@ -185,7 +185,7 @@ export const strings = {
     since: (first: string, removed: string) =>
       `This record reaches back to ${first}. The operator removed what was before, last on ${removed}, with a signed statement.`,
     doubts: (...counts: number[]) =>
-      ["withdrawn", "corrected", "doubtful", "never reported"].flatMap((word, place) => (counts[place] ? `Games ${word}: ${counts[place]}.` : [])).join(" "),
+      ["withdrawn", "corrected", "doubtful", "never reported", "without their total"].flatMap((word, place) => (counts[place] ? `Games ${word}: ${counts[place]}.` : [])).join(" "),
     leaderboardCaption: "Ranked by CRPS; each on the games that it was used for.",
     shadows: "In the shadow",
     shadowsCaption: (champion: string) => `Staged models beside ${champion}, which answers: on exactly the same games and minutes. Below 0 is better.`,

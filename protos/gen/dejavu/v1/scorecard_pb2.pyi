@@ -47,6 +47,7 @@ class Scorecard(_message.Message):
     CORRECTED_GAMES_FIELD_NUMBER: _builtins.int
     DOUBTFUL_GAMES_FIELD_NUMBER: _builtins.int
     UNSETTLED_GAMES_FIELD_NUMBER: _builtins.int
+    UNSETTLED_TOTALS_FIELD_NUMBER: _builtins.int
     games: _builtins.int
     """Number of games."""
     forecasts: _builtins.int
@@ -72,6 +73,10 @@ class Scorecard(_message.Message):
     """Number of games that match the filter, of evenings before today's (which begins at 11:00 UTC), with forecasts in time
     and without any report of their outcome, one that was withdrawn included: show it, so that a game that was never
     reported is seen.
+    """
+    unsettled_totals: _builtins.int
+    """Number of games that match the filter whose outcome stands without total_points, with forecasts of the total that count:
+    show it, so that a bad total that was never reported is seen.
     """
     @_builtins.property
     def mae(self) -> Global___Figure:
@@ -154,10 +159,11 @@ class Scorecard(_message.Message):
         corrected_games: _builtins.int = ...,
         doubtful_games: _builtins.int = ...,
         unsettled_games: _builtins.int = ...,
+        unsettled_totals: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "crps", b"crps", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "corrected_games", b"corrected_games", "coverage", b"coverage", "crps", b"crps", "doubtful_games", b"doubtful_games", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned", "reliability", b"reliability", "total", b"total", "unsettled_games", b"unsettled_games", "withdrawn_games", b"withdrawn_games"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "brier_difference", b"brier_difference", "corrected_games", b"corrected_games", "coverage", b"coverage", "crps", b"crps", "doubtful_games", b"doubtful_games", "ece", b"ece", "forecasts", b"forecasts", "games", b"games", "leader_brier", b"leader_brier", "left_out", b"left_out", "mae", b"mae", "mae_difference", b"mae_difference", "market", b"market", "persistence_mae", b"persistence_mae", "pruned", b"pruned", "reliability", b"reliability", "total", b"total", "unsettled_games", b"unsettled_games", "unsettled_totals", b"unsettled_totals", "withdrawn_games", b"withdrawn_games"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -46,6 +46,8 @@ def pack(issued: IssuedForecast) -> bytes | None:
 def scores(values: Sequence[bytes | None], points: Sequence[int | None]) -> dict[str, NDArray[Any]]:
     """Returns the columns of totals of `SettledForecasts`; NaN and False where forecast or outcome have no total.
 
+    `total_open` is set where the forecast has one, and the outcome has none.
+
     Args:
         values: for each of n forecasts, what `pack` gives.
         points: for each of them, the total points of its outcome.
@@ -67,7 +69,9 @@ def scores(values: Sequence[bytes | None], points: Sequence[int | None]) -> dict
         error[at], pace_error[at], width[at] = point - total, rival - total, upper - lower
         crps[at] = crps_of_quantiles(columns[_LEADING:], total)
         covered[at] = (lower <= total) & (total <= upper)
+    missing = [packed is not None and total is None for packed, total in zip(values, points, strict=True)]
     return {
+        "total_open": np.array(missing, dtype=np.bool_),
         "total_error": error,
         "total_pace_error": pace_error,
         "total_covered": covered,

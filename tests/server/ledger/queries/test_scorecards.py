@@ -246,10 +246,10 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
         told, outcome = each.issued.forecast, each.outcome
         scores = None if each.settlement is None else each.settlement.total
         if scores is None or told.total is None or outcome is None or outcome.total_points is None:
-            return math.nan, math.nan, False, math.nan, math.nan
+            return told.total is not None, math.nan, math.nan, False, math.nan, math.nan
         rival = (each.issued.live.total_points or 0) * told.horizon.minutes / told.elapsed_minutes
         width = told.total.interval.upper - told.total.interval.lower
-        return scores.error, rival - outcome.total_points, scores.covered, width, scores.crps
+        return False, scores.error, rival - outcome.total_points, scores.covered, width, scores.crps
 
     def expected_profit(each: RecordedForecast) -> float:
         if each.market_answer is None:
@@ -267,6 +267,7 @@ def columns_of(book: RecordBook, listed: list[RecordedForecast]) -> SettledForec
     flags = (
         "covered",
         "late_market",
+        "total_open",
         "home_led",
         "total_covered",
         "other_teams",

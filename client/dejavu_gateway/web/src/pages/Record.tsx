@@ -20,6 +20,11 @@ import { strings } from "../strings";
 
 const said = strings.record;
 
+/** How many games a reader should look at, in the order of the words of `said.doubts`. */
+function beware(card: ScorecardJson): number[] {
+  return [card.withdrawnGames, card.correctedGames, card.doubtfulGames, card.unsettledGames, card.unsettledTotals].map(num);
+}
+
 function Overview(props: { card: ScorecardJson }) {
   const card = () => props.card;
   return (
@@ -140,7 +145,7 @@ export default function Record_() {
           {(ready) => (
             <>
               <RecordStart pruned={ready().pruned} />
-              <Show when={said.doubts(num(ready().withdrawnGames), num(ready().correctedGames), num(ready().doubtfulGames), num(ready().unsettledGames))}>
+              <Show when={said.doubts(...beware(ready()))}>
                 {(doubts) => <p class="record-start">{doubts()}</p>}
               </Show>
               <Show

@@ -12,8 +12,11 @@ from typing import Final, NamedTuple, TypeVar, cast
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from dejavu.inference.open_inference_pb2 import ModelInferRequest
+from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest
 from dejavu_models.errors import DejavuError
 
 VARINT: Final = 0
@@ -30,9 +33,17 @@ MAX_FIELDS: Final = 4096
 To parse an empty message takes 0.1 µs and makes 100 bytes of its two: half a million of them cost more than a batch.
 """
 
-MAX_BYTES: Final[Mapping[type[Message], int]] = {ModelInferRequest: 768 * 1024}
-"""Largest requests where the largest message is more than any needs. Numbers and texts of tensors become up to sixteen
-times as large when they are parsed; the most rows, as whole numbers that are negative, have 600 kB."""
+MAX_BYTES: Final[Mapping[type[Message], int]] = {
+    ModelInferRequest: 768 * 1024,
+    StreamPredictionsRequest: 64 * 1024,
+    HealthCheckRequest: 4096,
+    ServerReflectionRequest: 4096,
+}
+"""Largest requests where the largest message is more than any needs, in bytes.
+
+Numbers and texts of tensors become up to sixteen times as large when they are parsed; the most rows, as whole numbers
+that are negative, have 600 kB. What streams asked for stays in memory while they last; the most games have 24 kB.
+"""
 
 MessageT = TypeVar("MessageT", bound=Message)
 

@@ -19,6 +19,9 @@ CHANNEL_OPTIONS = {
     "grpc.max_send_message_length": 16 * _MEBIBYTE,
     # Further calls wait in the client, where they cost nothing here, and can't crowd out those of other connections.
     "grpc.max_concurrent_streams": MAX_CONCURRENT_STREAMS,
+    # Else gRPC widens the window of each stream up to megabytes, and keeps what no method reads: of a watch of health,
+    # which needs no token, all that comes after its request. A message that is being received has the window it needs.
+    "grpc.http2.bdp_probe": 0,
     "grpc.enable_channelz": 1,  # the service is a setting
     "grpc.max_channel_trace_event_memory_per_node": 0,
     # Clients may send a keepalive ping every 10 s, with or without calls; the server sends one every minute.

@@ -38,6 +38,7 @@ class CallerLimits:
 
     Attributes:
         calls: calls in progress, streams not counted.
+        batches: batches among them.
         rate: calls a second.
         streams: streams in progress.
         games: games of which forecasts are recorded in a day (UTC).
@@ -46,6 +47,7 @@ class CallerLimits:
     """
 
     calls: int = 0
+    batches: int = 0
     rate: float = 0.0
     streams: int = 0
     games: int = 0
@@ -58,6 +60,7 @@ class _State:
     tokens: float
     refilled: float
     calls: int = 0
+    batches: int = 0
     streams: int = 0
     day: int = 0
     games: Counter[str] = field(default_factory=Counter)
@@ -158,13 +161,14 @@ class Callers:
         return len(self._states)
 
     @contextmanager
-    def counted(self, identity: str, peer: str, *, stream: bool) -> Iterator[None]:
+    def counted(self, identity: str, peer: str, *, stream: bool, batch: bool = False) -> Iterator[None]:
         """Counts a call while the block runs.
 
         Args:
             identity: who the caller is; empty if unknown.
             peer: where the call comes from, as gRPC says it.
             stream: whether it is a stream.
+            batch: whether it is a batch.
 
         Raises:
             CallerLimit: if the caller may not make the call now.
@@ -179,17 +183,21 @@ class Callers:
             raise CallerLimit("streams", f"{limits.streams} streams at a time")
         if not stream and limits.calls and state.calls >= limits.calls:
             raise CallerLimit("calls", f"{limits.calls} calls at a time")
+        if batch and limits.batches and state.batches >= limits.batches:
+            raise CallerLimit("batches", f"{limits.batches} batches at a time")
         if limits.rate:
             _take_token(state, limits.rate, now)
         token = current_recording.set(Recording(limits, state, now))
         state.streams += stream
         state.calls += not stream
+        state.batches += batch
         try:
             yield
         finally:
             current_recording.reset(token)
             state.streams -= stream
             state.calls -= not stream
+            state.batches -= batch
 
     def _state(self, caller: str, now: float) -> _State:
         state = self._states.get(caller)

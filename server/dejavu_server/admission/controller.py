@@ -213,6 +213,11 @@ class AdmissionController:
         return self._limits[kind].in_progress
 
 
+def batch_limit(max_in_flight: int) -> int:
+    """Returns how many batches may be in progress, at least 1, given how many single forecasts may."""
+    return max(1, max_in_flight // 2)
+
+
 def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, ConcurrencyLimit]:
     """Returns the limits of a worker.
 
@@ -227,7 +232,7 @@ def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, Concurre
     return {
         CallKind.CONTROL: fixed(1024),
         CallKind.PREDICT: ConcurrencyLimit(max_in_flight, 3 * max_in_flight, sending=max_in_flight),
-        CallKind.BATCH: fixed(max(1, max_in_flight // 2)),
+        CallKind.BATCH: fixed(batch_limit(max_in_flight)),
         CallKind.RECORD: fixed(4 * max_in_flight),
         CallKind.STREAM: fixed(max_streams),
         CallKind.WATCH: fixed(16_384),

@@ -15,7 +15,7 @@ class CallerLimit(DejavuError):
     """A caller does more than one caller may.
 
     Args:
-        limit: name of the limit: calls, rate, streams, games or ledger_bytes.
+        limit: name of the limit: calls, batches, rate, streams, games or ledger_bytes.
         most: what the limit allows, in words.
         retry_seconds: when the caller may try again.
     """

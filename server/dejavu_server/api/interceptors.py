@@ -196,7 +196,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Wraps the behaviour of a method with metrics, log and error statuses."""
         in_flight = self._metrics.in_flight.labels(method)
         kind = kind_of(method)
-        limited = kind not in (CallKind.CONTROL, CallKind.WATCH)
+        limited, batch = kind not in (CallKind.CONTROL, CallKind.WATCH), kind is CallKind.BATCH
         counters = cache(partial(self._counters, method, timed=timed))
 
         async def call(request: Any, context: Context) -> Any:
@@ -214,7 +214,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     response = await answer(request, context, metadata)
                 else:
                     caller = current_caller.get().identity
-                    with self.callers.counted(caller, peer, stream=not timed):
+                    with self.callers.counted(caller, peer, stream=not timed, batch=batch):
                         response = await answer(request, context, metadata)
                 _answered()
                 return response

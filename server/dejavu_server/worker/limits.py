@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dejavu_server.admission.callers import CallerLimits
+from dejavu_server.admission.controller import batch_limit
 from dejavu_server.settings import Settings
 
 _MEBIBYTE = 1024 * 1024
@@ -39,6 +40,7 @@ def caller_limits(settings: Settings) -> CallerLimits:
     """Returns the limits of each caller."""
     return CallerLimits(
         calls=settings.caller_calls,
+        batches=batch_limit(settings.max_in_flight) // 2 if settings.caller_calls else 0,  # so that no caller has all
         rate=settings.caller_rate,
         streams=settings.caller_streams,
         games=settings.caller_games,

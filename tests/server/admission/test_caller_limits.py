@@ -100,3 +100,17 @@ async def test_by_default_a_caller_of_this_machine_is_not_limited(tmp_path: Path
         stub: Any = PredictionServiceStub(channel)
         for number in range(4):
             await stub.Predict(pb.PredictRequest(pattern=PATTERN, game_id=current_game(90001 + number)), timeout=30)
+
+
+async def test_one_caller_leaves_half_of_the_places_of_batches_to_others(tmp_path: Path) -> None:
+    explained = [pb.PredictRequest(pattern=[game] * 17, return_explanation=True) for game in range(200)]
+    async with (
+        async_worker(tmp_path, caller_loopback="on", max_in_flight=8, shipped=True) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        stub: Any = PredictionServiceStub(channel)
+        calls = [stub.PredictBatch(pb.PredictBatchRequest(requests=explained), timeout=60) for _ in range(4)]
+        codes = [await call.code() for call in calls]
+        assert codes.count(grpc.StatusCode.OK) == 2
+        for call, code in zip(calls, codes, strict=True):
+            assert code is grpc.StatusCode.OK or (await refusal(call))[:2] == ("CALLER_LIMIT", "batches")

@@ -144,7 +144,7 @@ double MarginGame::extrapolated(double score, double reach, double level_of_reac
     const double value = median + (end - median) * std::fabs(score) / reach;
     const double whole = score < 0 ? std::floor(value + rounding) : std::ceil(value - rounding);
     if (whole == 0 && tables_->final) return std::copysign(1.0, score);
-    return whole;
+    return whole + 0.0;  // 0, never -0
 }
 
 PointGame::PointGame(std::shared_ptr<const PointTables> tables, int points, double lead, double expected)

@@ -5,7 +5,7 @@
 namespace dejavu {
 
 Ends around_point(double point, double lower, double upper) {
-    return {std::min(lower, std::floor(point)), std::max(upper, std::ceil(point))};
+    return {std::min(lower, std::floor(point)) + 0.0, std::max(upper, std::ceil(point)) + 0.0};  // 0, never -0
 }
 
 std::vector<double> margin_quantiles(const MarginGame &game, const std::vector<double> &levels) {

@@ -203,3 +203,22 @@ async def test_if_their_rows_fail_each_request_is_answered_alone(tmp_path: Path)
     assert [index for index, result in enumerate(results) if result.HasField("error")] == [3]
     answered = [result.forecast.point_forecast for result in results if result.HasField("forecast")]
     assert answered == [float(game) for game in range(16) if game != 3]
+
+
+@pytest.mark.parametrize("alpha", [0.9, 0.999999, 0.002])
+def test_no_number_of_an_answer_is_minus_0(channel: grpc.Channel, alpha: float) -> None:
+    """A narrow interval around −0.1 ends at 0, a wide one below a lead of the away team too; alone and in a batch."""
+    service = PredictionServiceStub(channel)
+    requests = [
+        pb.PredictRequest(pattern=[-lead] * minutes, alpha=alpha, horizon=horizon)
+        for lead in (0, 0.25, 1, 12, 28)
+        for minutes in (1, 11, 22, 23)
+        for horizon in (forecast_pb2.HORIZON_HALFTIME, forecast_pb2.HORIZON_FINAL)
+    ]
+    together = service.PredictBatch(pb.PredictBatchRequest(requests=requests)).results
+    for request, result in zip(requests, together, strict=True):
+        for forecast in (result.forecast, service.Predict(request).forecast):
+            ends = (forecast.interval_lower, forecast.interval_upper)
+            adapted = (forecast.adaptation.adapted_lower, forecast.adaptation.adapted_upper)
+            static = (forecast.adaptation.static_lower, forecast.adaptation.static_upper)
+            assert not any(end == 0 and math.copysign(1, end) < 0 for end in (*ends, *adapted, *static))

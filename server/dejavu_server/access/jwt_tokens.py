@@ -65,14 +65,14 @@ class JwtVerifier:
                 leeway=LEEWAY_SECONDS,
                 options={"require": ["exp", "sub", "iss", "aud"]},
             )
+            expires = float(claims["exp"]) + LEEWAY_SECONDS
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("the token has expired") from None
-        except (jwt.PyJWTError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise Unauthenticated(f"the token is not valid: {type(error).__name__}") from None
         subject = claims["sub"]
         if not (subject.isprintable() and subject.isascii() and 0 < len(subject) <= MAX_SUBJECT):
             raise Unauthenticated(f"the subject of the token is not 1 to {MAX_SUBJECT} printable ASCII characters")
-        expires = float(claims["exp"]) + LEEWAY_SECONDS
         return Principal(f"jwt:{subject}", _scopes(claims.get("scope")), expires, credential, self.keys)
 
     def _key(self, header: Mapping[str, Any]) -> jwt.PyJWK:

@@ -1,7 +1,8 @@
 """Answers in a Redis that several servers share, over a few connections of each worker.
 
 Redis is never in the way of answering: a lookup waits for WAIT_SECONDS at most, and after a failure, or several late
-answers, Redis is left alone until a task, which tries once a second, finds it working.
+answers, Redis is left alone until a task, which tries once a second, finds it working. A failure is any exception: what
+is no answer of a Redis makes redis-py raise errors of many kinds.
 
 Whoever may write to Redis could choose what servers answer. A value therefore carries a message authentication code
 (keyed BLAKE2b) over key and answer: with a secret that only the servers have, bytes of others count as missing. Without
@@ -169,7 +170,7 @@ class RedisStore:
         await self._probing.close()
         for task in self._writes:
             task.cancel()
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(Exception):
             await self._redis.aclose()
 
     async def get(self, request: bytes, state: State) -> Answer | None:
@@ -180,21 +181,22 @@ class RedisStore:
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 value = await self._redis.get(key)
-            self._late = 0
-            if not isinstance(value, bytes):
-                count("miss").inc()
-                return None
-            answer = self._read_answer(self._entries.answer(key, value))
         except TimeoutError as error:
             count("late").inc()
             self._late += 1
             if self._late >= MAX_LATE:
                 self._leave(error)
             return None
-        except (RedisError, OSError) as error:
+        except Exception as error:
             count("failed").inc()
             self._leave(error)
             return None
+        self._late = 0
+        if not isinstance(value, bytes):
+            count("miss").inc()
+            return None
+        try:
+            answer = self._read_answer(self._entries.answer(key, value))
         except ValueError as error:
             count("invalid").inc()
             _log.debug("shared_cache_entry_ignored", reason=str(error))
@@ -221,7 +223,7 @@ class RedisStore:
         try:
             async with asyncio.timeout(8 * EXCHANGE_SECONDS):
                 await self._redis.set(TOKEN_KEY, token)
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:
             raise SharedCacheUnavailable(f"the shared cache cannot be reached: {_cause(error)}") from error
         self._token = token
 
@@ -233,7 +235,7 @@ class RedisStore:
         try:
             async with asyncio.timeout(EXCHANGE_SECONDS):
                 await self._redis.set(key, value, px=milliseconds)
-        except (RedisError, OSError, TimeoutError) as error:  # full, or a replica: what it has can still be read
+        except Exception as error:  # full, or a replica: what it has can still be read
             self._writes_refused.failed(error, traceback=False, effect="answers are not kept for other servers")
 
     async def _probe(self) -> None:
@@ -250,7 +252,7 @@ class RedisStore:
                 raise RedisError(f"{TOKEN_KEY.decode()} is not a token")
             if took > WAIT_SECONDS and not self._used and self._token:  # the first answer includes the connection
                 raise TimeoutError(f"an answer took {1000 * took:.1f} ms; expected {1000 * WAIT_SECONDS:g} at most")
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:
             self._leave(error)
             return
         self._token, self._token_generation = token, generation

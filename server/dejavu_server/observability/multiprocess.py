@@ -1,7 +1,8 @@
 """Metrics of the whole server: the sum over the workers and the supervisor's own metrics, served at /metrics.
 
 The processes of a server share a temporary folder. The workers keep their metrics in files of it (prometheus_client's
-multiprocess mode). Counters of a worker that ended are kept, so that totals never decrease; its gauges are dropped.
+multiprocess mode). Counters of a worker that ended are kept, so that totals never decrease; its gauges are dropped. All
+of those that ended share their files: the metrics are read every second, and workers may end any number of times.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import fcntl
 import os
 import platform
 import shutil
-import sys
+import struct
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from importlib.metadata import version
@@ -20,9 +22,11 @@ from pathlib import Path
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, make_wsgi_app
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from dejavu_common.address import Address
+from dejavu_common.files import atomic_replace
 from dejavu_common.http_server import serve_wsgi
 from dejavu_server.observability.worker_usage import ServingWorker, WorkerUsage
 
@@ -32,6 +36,9 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable that sets the folder of prometheus_client's files in a worker."""
 
 _PREFIX = "dejavu-server-"
+_ENDED = "ended"
+"""Takes the place of a process id in the names of files of all workers that have ended."""
+
 _MEMORY = Path("/dev/shm")  # noqa: S108 - `_locked_folder` creates a folder that only its owner can use
 
 
@@ -67,7 +74,8 @@ class SupervisorMetrics:
         build["python"] = platform.python_version()
         info = Gauge("dejavu_build_info", "Versions of the server; always 1.", [*build], registry=self.registry)
         info.labels(**build).set(1)
-        _WorkersCollector(self.registry, path=str(folder))  # type: ignore[no-untyped-call]  # no types there
+        self._changing = threading.Lock()
+        _WorkersCollector(self.registry, folder, self._changing)
 
     def watch(self, workers: Callable[[], Iterable[ServingWorker]]) -> None:
         """Also serves what the workers use.
@@ -93,30 +101,67 @@ class SupervisorMetrics:
             self._serving.dec()
             if not asked:
                 self._deaths.inc()
-        mark_process_dead(pid, path=str(self.folder))  # type: ignore[no-untyped-call]  # no types there
-        if not served:  # it counted nothing; repeated failed starts must not fill the disk
-            for path in self.folder.glob(f"*_{pid}.db"):
-                path.unlink(missing_ok=True)
-        else:
-            _free_unused(self.folder.glob(f"*_{pid}.db"))
+        with self._changing:
+            mark_process_dead(pid, path=str(self.folder))  # type: ignore[no-untyped-call]  # no types there
+            for path in list(self.folder.glob(f"*_{pid}.db")):
+                if served:
+                    _keep_ended(path)
+                else:  # it counted nothing; repeated failed starts must not fill the disk
+                    path.unlink(missing_ok=True)
 
 
 class _WorkersCollector(MultiProcessCollector):
-    """Reads the files again if one is removed meanwhile: that of a worker that failed to start."""
+    """Reads the files, and again if one is removed meanwhile: that of a worker that failed to start.
+
+    Args:
+        registry: the registry to add it to.
+        folder: folder of the files.
+        changing: held while files of workers that have ended are changed.
+    """
+
+    def __init__(self, registry: CollectorRegistry, folder: Path, changing: threading.Lock) -> None:
+        self._changing = changing
+        super().__init__(registry, path=str(folder))  # type: ignore[no-untyped-call]  # no types there
 
     def collect(self) -> list[Metric]:
         while True:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError), self._changing:
                 return list(super().collect())  # type: ignore[no-untyped-call]  # no types there
 
 
-def _free_unused(paths: Iterable[Path]) -> None:
-    """Shortens the files of a worker that has ended to what they contain: they are kept while the server runs."""
+def _keep_ended(path: Path) -> None:
+    """Adds the file of a worker that has ended to that of all that have; it stays if the disk is full."""
+    kind = path.name.rpartition("_")[0]
+    ended = path.with_name(f"{kind}_{_ENDED}.db")
+    try:
+        content = _joined([each for each in (ended, path) if each.exists()], newest=kind.startswith("gauge"))
+        with atomic_replace(ended, temporary=ended.with_suffix(".new")) as new:
+            new.write_bytes(content)
+        path.unlink()
+    except OSError as error:
+        _log.warning("metrics_not_joined", file=path.name, error=str(error))
+    except (RuntimeError, ValueError, struct.error) as error:  # damaged: no metrics could be read any more
+        path.unlink(missing_ok=True)
+        _log.warning("metrics_lost", file=path.name, error=str(error))
+
+
+def _joined(paths: Iterable[Path], *, newest: bool) -> bytes:
+    """Returns the content of one file with the sums of the values of several, or the newest of them.
+
+    Not written by prometheus_client: it maps a file into memory, and where the disk is full that ends the process.
+    """
+    values: dict[str, tuple[float, float]] = {}
     for path in paths:
-        with contextlib.suppress(OSError), path.open("r+b") as file:
-            used = int.from_bytes(file.read(4), sys.byteorder)  # prometheus_client begins a file with its used size
-            if used < os.fstat(file.fileno()).st_size:
-                file.truncate(max(used, 8))
+        for key, value, at, _ in MmapedDict.read_all_values_from_file(str(path)):  # type: ignore[no-untyped-call]  # no types there
+            known, since = values.get(key, (0.0, 0.0))
+            values[key] = ((value, at) if at >= since else (known, since)) if newest else (known + value, at)
+    entries = []
+    for key, (value, at) in values.items():
+        text = key.encode()
+        padded = text + b" " * (8 - (len(text) + 4) % 8)
+        entries.append(struct.pack(f"i{len(padded)}sdd", len(text), padded, value, at))
+    content = b"".join(entries)
+    return struct.pack("ii", 8 + len(content), 0) + content
 
 
 @contextlib.contextmanager

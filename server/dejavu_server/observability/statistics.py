@@ -7,6 +7,7 @@ Decision: docs/decisions/0045-service-statistics.md.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections import defaultdict, deque
@@ -278,7 +279,8 @@ class StatisticsWriter:
 
     async def write(self) -> None:
         """Sample and write; a failure is logged, and the next call tries again."""
-        text = self._statistics.sample().model_dump_json()
+        # On a thread: with many workers reading their metrics takes as long as a heartbeat.
+        text = await asyncio.to_thread(lambda: self._statistics.sample().model_dump_json())
         try:
             with atomic_replace(self._path, temporary=self._path.with_suffix(".new")) as new:
                 new.write_text(text)

@@ -32,7 +32,9 @@ from dejavu_server.observability.metrics import Metrics, allocate_files
 allocate_files()
 metrics = Metrics()
 metrics.calls.labels("Predict", "OK").inc()
+metrics.seconds.labels("Predict", "OK").observe(0.7)
 metrics.in_flight.labels("Predict").inc()
+metrics.feed_reported.labels("nba").set_to_current_time()
 print(os.getpid())
 """
 
@@ -104,14 +106,35 @@ def test_a_workers_files_have_their_room_before_anything_is_counted() -> None:
         assert of.st_blocks * 512 >= of.st_size == size, kind
 
 
-def test_the_files_of_a_worker_that_has_ended_are_kept_as_short_as_their_content() -> None:
+def test_workers_that_have_ended_share_files_as_short_as_their_content_and_none_of_their_counts_is_lost() -> None:
+    """Their metrics are read every second: files of each would make that slower with every worker that ends."""
     with supervisor_metrics() as figures:
-        for _ in range(2):
+        living = work(figures)
+        for number in range(1, 4):
             figures.worker_ended(work(figures), served=True, asked=True)
-        kept = {path.name: path.stat().st_size for path in figures.folder.iterdir()}
-        assert len(kept) == 6  # counters, histograms and newest values of both
-        assert max(kept.values()) < FILE_BYTES["histogram"] / 8
-        assert figures.registry.get_sample_value("dejavu_calls_total", {"method": "Predict", "code": "OK"}) == 2
+            kept = {path for path in figures.folder.iterdir() if str(living) not in path.name}
+            assert len(kept) == 3  # counters, histograms and newest values
+            assert max(path.stat().st_size for path in kept) < FILE_BYTES["histogram"] / 8
+            for name, value in (("dejavu_calls_total", 1 + number), ("dejavu_call_seconds_count", 1 + number)):
+                assert figures.registry.get_sample_value(name, {"method": "Predict", "code": "OK"}) == value
+            bucket = {"method": "Predict", "code": "OK", "le": "1.0"}
+            assert figures.registry.get_sample_value("dejavu_call_seconds_bucket", bucket) == 1 + number
+            in_flight = figures.registry.get_sample_value("dejavu_calls_in_flight", {"method": "Predict"})
+            assert in_flight == 1  # of the living one
+        reported = figures.registry.get_sample_value("dejavu_feed_reported_timestamp_seconds", {"feed": "nba"})
+        figures.worker_ended(living, served=True, asked=True)
+        later = figures.registry.get_sample_value("dejavu_feed_reported_timestamp_seconds", {"feed": "nba"})
+        assert reported == later != 0
+
+
+def test_what_a_worker_that_ended_left_damaged_stops_nothing() -> None:
+    with supervisor_metrics() as figures:
+        pid = work(figures)
+        (figures.folder / f"counter_{pid}.db").write_bytes(b"\xff" * 100)
+        (figures.folder / f"histogram_{pid}.db").write_bytes(b"")
+        figures.worker_ended(pid, served=True, asked=False)
+        figures.worker_ended(work(figures), served=True, asked=False)
+        assert figures.registry.get_sample_value("dejavu_calls_total", {"method": "Predict", "code": "OK"}) == 1
 
 
 def test_the_metrics_tell_the_version_of_the_server() -> None:

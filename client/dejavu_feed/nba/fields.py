@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from typing import Any, Final, TypeVar
 
 from dejavu_feed.errors import MalformedFeed
+from dejavu_feed.game_ids import FIRST_DAY, LAST_DAY
 from dejavu_feed.horizon import MAX_OVERTIMES
 from dejavu_feed.pattern import period_seconds
 
@@ -88,6 +90,31 @@ def game_clock(record: object, where: str) -> tuple[int, float]:
     if not 1 <= period <= MAX_PERIOD or clock is None or clock > period_seconds(period):
         raise MalformedFeed(f"{where} is at {text[:20]!r} of period {period}, which is not a valid game clock")
     return period, clock
+
+
+def instant(text: str) -> datetime | None:
+    """Parses an ISO 8601 time, in UTC unless it has an offset. Returns None if it is none of a year with games."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if not _has_games(time):
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def compact_day(text: str) -> date | None:
+    """Parses a day such as "20230420". Returns None if it is none of a year with games."""
+    try:
+        day = datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        return None
+    return day if _has_games(day) else None
+
+
+def _has_games(day: date) -> bool:
+    """Whether a game can be in the year of a day: what is reckoned from it stays within the years that Python has."""
+    return FIRST_DAY.year <= day.year <= LAST_DAY.year
 
 
 def brief(value: object) -> str:

@@ -19,7 +19,9 @@ from dejavu_feed.nba.fields import (
     MAX_PERIOD,
     brief,
     clock_seconds,
+    compact_day,
     game_clock,
+    instant,
     optional_text,
     points,
     required,
@@ -211,9 +213,9 @@ def _game_state(record: object, where: str) -> GameState:
         away_score=points(away, "score", f"{where}.awayTeam"),
         home_periods=_period_scores(home, f"{where}.homeTeam"),
         away_periods=_period_scores(away, f"{where}.awayTeam"),
-        tip_off=_time(optional_text(record, "gameTimeUTC")),
+        tip_off=instant(optional_text(record, "gameTimeUTC")),
         text=optional_text(record, "gameStatusText").strip()[:MAX_TEXT],
-        code_date=_code_date(optional_text(record, "gameCode")),
+        code_date=compact_day(optional_text(record, "gameCode").partition("/")[0]),
     )
 
 
@@ -231,8 +233,8 @@ def _play(record: object, where: str) -> Play:
         action=required(record, "actionType", str, where),
         detail=optional_text(record, "subType"),
         scoring=optional_text(record, "shotResult") == "Made",
-        actual=_time(optional_text(record, "timeActual")),
-        edited=_time(optional_text(record, "edited")),
+        actual=instant(optional_text(record, "timeActual")),
+        edited=instant(optional_text(record, "edited")),
     )
 
 
@@ -249,18 +251,3 @@ def _team(record: Mapping[str, object], where: str) -> str:
         if len(code) > MAX_TEXT:
             raise MalformedFeed(f"{where}.teamTricode is {brief(code)}, expected a code") from None
         return code.strip().upper()
-
-
-def _code_date(code: str) -> date | None:
-    try:
-        return datetime.strptime(code.partition("/")[0], "%Y%m%d").replace(tzinfo=UTC).date()
-    except ValueError:
-        return None
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

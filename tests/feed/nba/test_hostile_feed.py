@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
 from dejavu_feed.nba import NbaFeed
 from dejavu_feed.nba.live_payloads import read_plays, read_scoreboard
+from dejavu_feed.nba.progress import earliest_end, last_change
 from dejavu_feed.nba.stats_service import NbaStats
 from dejavu_feed.replay.http_server import LocalServer, Response
 
@@ -224,3 +226,25 @@ def test_a_play_of_a_period_that_no_game_has_is_refused() -> None:
 def test_a_status_text_is_cut() -> None:
     (game,) = read_scoreboard(board(listed(1, gameStatusText="Q" * 1_000))).games
     assert game.text == "Q" * 40
+
+
+@pytest.mark.parametrize(
+    "time", ["0001-01-01T00:00:00+14:00", "1945-12-31T23:59:59Z", "2047-01-01", "9999-12-31T23:59:59-14:00"]
+)
+def test_a_time_of_a_year_without_games_counts_as_missing(time: str) -> None:
+    day = time[:10].replace("-", "")
+    fields = {"gameTimeUTC": time, "gameCode": f"{day}/MIABOS"}
+    (game,) = read_scoreboard(board(listed(1, **fields))).games
+    assert (game.tip_off, game.code_date, game.date) == (None, None, None)
+
+    play = {"orderNumber": 1, "period": 3, "clock": "PT01M00.00S", "scoreHome": 1, "scoreAway": 0, "actionType": "2pt"}
+    plays = read_plays({"game": {"gameId": GAME, "actions": [{**play, "timeActual": time, "edited": time}]}}, GAME)
+    assert (plays[0].actual, plays[0].edited) == (None, None)
+    now = datetime.now(UTC)
+    assert (last_change(plays, now), earliest_end(plays, now, 24)) == (None, None)
+
+
+@pytest.mark.parametrize("time", ["1946-01-01T00:00:00+14:00", "2046-12-31T23:59:59-14:00"])
+def test_every_time_of_a_year_with_games_has_a_day(time: str) -> None:
+    (game,) = read_scoreboard(board(listed(1, gameTimeUTC=time))).games
+    assert game.date is not None

@@ -20,6 +20,18 @@ def game_day(instant: datetime) -> date:
     return (instant - _DAY_START).date()
 
 
+def parse_day(text: str) -> date:
+    """Parses a day as YYYY-MM-DD; `date.fromisoformat` takes 20240506 and week dates such as 2024-W01-1 too.
+
+    Raises:
+        ValueError: if the text is anything else.
+    """
+    day = date.fromisoformat(text[: len("YYYY-MM-DD") + 1])  # no more, as it may be long
+    if day.isoformat() != text:
+        raise ValueError(f"{text[:20]!r} is not written YYYY-MM-DD")
+    return day
+
+
 def day_start(day: date) -> datetime:
     """Returns when a game day begins (UTC): no game of an earlier day is in progress any more."""
     return datetime.combine(day, time(), UTC) + _DAY_START

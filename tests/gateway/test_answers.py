@@ -104,6 +104,8 @@ def test_every_answer_has_the_form_that_is_described(
         ("/api/games/12", 400, "INVALID_ARGUMENT"),
         ("/api/games?date=2024-02-30", 400, "INVALID_ARGUMENT"),
         ("/api/games?date=0001-01-01", 400, "INVALID_ARGUMENT"),
+        ("/api/games?date=2024-W01-1", 400, "INVALID_ARGUMENT"),
+        ("/api/games?date=20240506", 400, "INVALID_ARGUMENT"),
         ("/api/scorecard?modelVersion=none&team=XXX", 400, "INVALID_ARGUMENT"),
         ("/api/predictions?modelVersion=a&modelVersion=b", 400, "INVALID_ARGUMENT"),
     ],

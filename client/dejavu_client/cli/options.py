@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
@@ -19,6 +19,7 @@ from dejavu_client.export import STANDARD_OUTPUT, Column, write_csv, write_parqu
 from dejavu_client.formatting import pluralize
 from dejavu_client.requests import FINAL, HALFTIME
 from dejavu_common.address import Address
+from dejavu_common.game_day import parse_day
 from dejavu_feed.teams import team_code
 
 RowT = TypeVar("RowT")
@@ -71,7 +72,7 @@ def day(text: str) -> datetime:
         typer.BadParameter: if it is not written YYYY-MM-DD, or no day.
     """
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        return datetime.combine(parse_day(text), time(), UTC)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a day; expected YYYY-MM-DD") from None
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import Any, Final
 
+from dejavu_common.game_day import parse_day
 from dejavu_feed.errors import IncompleteGame, MalformedFeed
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.nba.fields import brief, game_clock, optional_text, points, required
@@ -217,6 +218,6 @@ def _team(number: object) -> str:
 
 def _date(text: str, game_id: str) -> date:
     try:
-        return date.fromisoformat(text[:10])  # some seasons have 2024-10-22T00:00:00
+        return parse_day(text[:10])  # some seasons have 2024-10-22T00:00:00
     except ValueError:
         raise MalformedFeed(f"game {game_id}.GAME_DATE is {text[:20]!r}, expected a date") from None

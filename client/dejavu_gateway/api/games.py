@@ -16,7 +16,7 @@ from dejavu.v1.record_pb2 import Outcome, RecordedPrediction
 from dejavu.v1.record_service_pb2 import PREDICTION_VIEW_FULL, ListPredictionsRequest
 from dejavu_client import DejavuClientError
 from dejavu_common.clock import utc_now
-from dejavu_common.game_day import game_day
+from dejavu_common.game_day import game_day, parse_day
 from dejavu_gateway import upstream
 from dejavu_gateway.api.context import GatewayContext, context_of
 from dejavu_gateway.api.parameters import check_flag, check_game_id, check_names
@@ -104,7 +104,7 @@ def _day(text: str | None) -> date:
     if text is None:
         return game_day(utc_now())
     try:
-        day = date.fromisoformat(text if len(text) == len("2024-05-06") else "")
+        day = parse_day(text)
     except ValueError:
         raise invalid_field("date", f"{text[:60]!r}; expected a day as 2024-05-06") from None
     if not _FIRST_DAY <= day <= _LAST_DAY:

@@ -10,14 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dejavu_common.clock import utc_now
-from dejavu_common.game_day import day_start
+from dejavu_common.game_day import day_start, parse_day
 from dejavu_common.shown_text import unescaped
 from dejavu_server.cli.ledger import Json, Ledger, SigningKey, app, exit_on_ledger_error
 from dejavu_server.settings import default_ledger
@@ -185,7 +185,7 @@ def _evening(text: str) -> datetime:
         typer.BadParameter: if it is not a date.
     """
     try:
-        return day_start(date.fromisoformat(text))
+        return day_start(parse_day(text))
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a date; expected YYYY-MM-DD", param_hint="--before") from None
 

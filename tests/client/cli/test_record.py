@@ -119,11 +119,13 @@ def test_an_empty_record_says_that_replays_are_left_out(server: FakeServer, run:
     assert told not in " ".join(run(command, "--replays").stdout.split())
 
 
-@pytest.mark.parametrize("option", ["--date", "--from", "--to"])
-def test_a_day_that_is_none_is_told_how_to_write_one(run: Run, option: str) -> None:
-    result = run("scorecard", option, "tomorrow")
+@pytest.mark.parametrize(
+    ("option", "text"), [("--date", "tomorrow"), ("--from", "2024-5-6"), ("--to", "2024-W01-1"), ("--to", "20240506")]
+)
+def test_a_day_that_is_none_is_told_how_to_write_one(run: Run, option: str, text: str) -> None:
+    result = run("scorecard", option, text)
     assert result.exit_code == 2
-    assert "'tomorrow' is not a day; expected YYYY-MM-DD" in " ".join(result.stderr.replace("│", " ").split())
+    assert f"{text!r} is not a day; expected YYYY-MM-DD" in " ".join(result.stderr.replace("│", " ").split())
 
 
 def test_a_leaderboard_names_the_metric_over_its_values(server: FakeServer, run: Run) -> None:

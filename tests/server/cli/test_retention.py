@@ -64,6 +64,8 @@ def test_a_name_that_is_taken_is_one_line_and_exit_code_1(url: str, sequences: l
         (["backup", "--out", "{folder}/b.db", "--ledger", "/tmp/x.db"], "Invalid value for --ledger"),
         (["prune"], "expected --before DATE, --through SEQUENCE, or both"),
         (["prune", "--before", "yesterday"], "'yesterday' is not a date; expected YYYY-MM-DD"),
+        (["prune", "--before", "2024-W01-1"], "'2024-W01-1' is not a date; expected YYYY-MM-DD"),
+        (["prune", "--before", "20240506"], "'20240506' is not a date; expected YYYY-MM-DD"),
         (["prune", "--through", "0"], "greater than or equal to 1"),
         (["restore"], "Missing option '--backup'"),
     ],

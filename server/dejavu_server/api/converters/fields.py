@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dejavu.v1 import forecast_pb2
 from dejavu_common.clock import EPOCH
+from dejavu_common.game_day import parse_day
 from dejavu_feed.game_ids import is_game_id
 from dejavu_feed.teams import team_code
 from dejavu_models.errors import InvalidGameId, InvalidHorizon, InvalidInput, InvalidTeam, quoted
@@ -20,8 +21,6 @@ _MessageT = TypeVar("_MessageT", bound=Message)
 
 MAX_TEAM_LENGTH = 32
 """Maximum length of a team name to look up, in characters; codes and aliases have less than half of that."""
-
-_DATE_LENGTH: Final = len("YYYY-MM-DD")
 
 HORIZON_VALUES: Final = {horizon: forecast_pb2.Horizon.Value(f"HORIZON_{horizon.name}") for horizon in Horizon}
 """Enum numbers of responses by domain horizon."""
@@ -88,12 +87,9 @@ def iso_date(text: str, field: str, error: type[InvalidInput]) -> date:
         InvalidInput: the error given, if the text is anything else.
     """
     try:
-        day = date.fromisoformat(text[: _DATE_LENGTH + 1])
+        return parse_day(text)
     except ValueError:
-        day = None
-    if day is None or day.isoformat() != text:  # rejects other forms of ISO 8601
-        raise error(quoted(text), "a date as YYYY-MM-DD", field=field)
-    return day
+        raise error(quoted(text), "a date as YYYY-MM-DD", field=field) from None
 
 
 def timestamp(instant: datetime) -> Timestamp:

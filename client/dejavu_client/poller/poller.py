@@ -27,7 +27,7 @@ from dejavu_client.poller.predictor import (
     request_forecasts,
 )
 from dejavu_client.poller.reads import FeedReads, read_in_thread
-from dejavu_client.poller.reporting import done_before, is_done
+from dejavu_client.poller.reporting import MAX_WATCHED, forgettable, is_done
 from dejavu_client.poller.step import SCOREBOARD, Result, first_seen, step
 from dejavu_client.poller.summary import Summary, summarize
 from dejavu_client.poller.transition import (  # the names of step.py: this does what that requests
@@ -89,8 +89,9 @@ class Poller:
     Callbacks may be coroutine functions. A callback that raises is logged and does not affect anything else.
 
     Attributes:
-        games: the games by id, in the scoreboard's order; each is immutable and replaced as it changes. Those that are
-            done are forgotten some days later (`reporting.KEPT_DAYS`).
+        games: the games by id, in the scoreboard's order; each is immutable and replaced as it changes. Those that the
+            feed no longer shows are forgotten some days later (`reporting.KEPT`), or once there are too many
+            (`reporting.MAX_WATCHED`).
         scoreboard_time: when the scoreboard was last read; None before the first read.
         scoreboard_failure: why the last read of the scoreboard failed; "" if it succeeded.
         minutes: for each horizon, the minutes after which it is forecast.
@@ -138,6 +139,7 @@ class Poller:
         self._now = now
         self._day = ""
         self._shown: frozenset[str] = frozenset()
+        self._waiting = 0
         self._reads = FeedReads()
         self._backoff = PollBackoff()
         self._server_backoff = PollBackoff()
@@ -214,6 +216,7 @@ class Poller:
 
         Asks the server for its health too: before the first forecast is due, nothing else would tell that it is away.
         """
+        self._forget()  # before the turn's reads, as none is forgotten that is being read
         if SERVER not in self._reads:
             if self._server_backoff.skip:
                 self._server_backoff = self._server_backoff.waited()
@@ -330,22 +333,31 @@ class Poller:
         if not self.leads:
             return
         self._day = self._day or board.date
+        self._shown = frozenset(state.game_id for state in board.games)
+        self._waiting = 0
         for state in board.games:
             if state.game_id in self.games:
                 effects = self._step(state.game_id, StateRead(state, busy=state.game_id in self._reads))
+            elif len(self.games) >= MAX_WATCHED:
+                self._waiting += 1  # until others are forgotten
+                continue
             else:
                 known = self._knowledge()
                 seen = first_seen(state, known, day=board.date, minutes=self.minutes, to_report=self._report)
                 effects = self._keep(seen)
             await self._run(state.game_id, effects)
-        faults = frozenset(str(fault) for fault in board.faults)
+        crowded = [f"more than {MAX_WATCHED} games; the rest is followed once others are forgotten"]
+        faults = frozenset((*map(str, board.faults), *crowded[: self._waiting]))
         for fault in sorted(faults - self._known_faults):
             await self._emit(Fault(SCOREBOARD, fault, kind=FaultKind.MALFORMED))
         self._known_faults = faults
-        self._shown = frozenset(state.game_id for state in board.games)
-        for game_id in done_before(self.games, board.date, self._shown, keeps_record=self._keeps_record):
-            if game_id not in self._reads:
-                del self.games[game_id]
+
+    def _forget(self) -> None:
+        """Forgets games that the scoreboard no longer shows: old ones, and as many as wait for a place."""
+        busy = {game_id for game_id in self.games if game_id in self._reads or _box_score(game_id) in self._reads}
+        kept, room = self._shown | busy, MAX_WATCHED - self._waiting
+        for game_id in forgettable(self.games, kept, self._now(), room, keeps_record=self._keeps_record):
+            del self.games[game_id]
 
     async def _check_server(self) -> None:
         try:

@@ -7,9 +7,9 @@ without an answer is retried in later turns until it succeeds; a refused report 
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Horizon
@@ -21,12 +21,17 @@ from dejavu_client.poller.horizons import HORIZON_RULES, at_horizon
 from dejavu_client.poller.transition import MAY_PASS, ReportOutcome, Transition
 from dejavu_client.poller.watched_game import PendingOutcome, PollBackoff, WatchedGame
 from dejavu_client.requests import FINAL
-from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
+from dejavu_feed.nba.live_payloads import MAX_GAMES, GameState, GameStatus, Play
 from dejavu_feed.nba.progress import ended_at
 from dejavu_feed.pattern import Score
 
-KEPT_DAYS: Final = 2
-"""How long a poller remembers games that are done: it may run for a season, and each takes a third of a megabyte."""
+KEPT: Final = timedelta(days=2)
+"""How long a poller remembers games that the feed does not show: it may run for a season, and each takes a third of a
+megabyte."""
+
+MAX_WATCHED: Final = MAX_GAMES
+"""Most games that a poller follows; each costs a thread or two in every turn. Those of three full evenings are half of
+them."""
 
 _OLDEST: Final = timedelta(days=2)
 """Maximum plausible age of the end of a horizon, by the feed's wall clock."""
@@ -74,24 +79,32 @@ def is_done(game: WatchedGame, *, keeps_record: bool) -> bool:
     return game.over and not (game.needs_plays or is_pending(game, keeps_record=keeps_record))
 
 
-def done_before(games: Mapping[str, WatchedGame], day: str, shown: Container[str], *, keeps_record: bool) -> list[str]:
-    """Returns the games of which nothing is left to do, first seen more than KEPT_DAYS before a day, and not shown.
+def forgettable(
+    games: Mapping[str, WatchedGame], kept: Collection[str], now: datetime, room: int, *, keeps_record: bool
+) -> list[str]:
+    """Returns the games to forget: those not seen for `KEPT`, and more if room is needed.
+
+    A game whose outcome only the server has not taken yet stays, if there is room.
 
     Args:
         games: the games by id.
-        day: the scoreboard's date.
-        shown: ids of the games that the scoreboard shows.
-        keeps_record: see `is_pending`.
+        kept: ids of games that stay, such as those that the scoreboard shows.
+        now: current time, aware.
+        room: number of games that stay at most, if the rest can be forgotten; those not seen for longest go first.
+        keeps_record: whether the server may keep a track record.
     """
-    try:
-        first = (date.fromisoformat(day) - timedelta(days=KEPT_DAYS)).isoformat()
-    except ValueError:  # a date of the feed
-        return []
+    hidden = sorted((game_id for game_id in games if game_id not in kept), key=lambda each: games[each].state_time)
+    too_many = len(games) - room
     return [
         game_id
-        for game_id, game in games.items()
-        if "" < game.day < first and game_id not in shown and is_done(game, keeps_record=keeps_record)
+        for index, game_id in enumerate(hidden)
+        if index < too_many
+        or (now - games[game_id].state_time > KEPT and not (keeps_record and _awaits_server(games[game_id])))
     ]
+
+
+def _awaits_server(game: WatchedGame) -> bool:
+    return any(not report.done and _confirmed(report, game.state) for report in game.reports.values())
 
 
 def report_next(step: Transition, *, this_turn: bool = False) -> None:

@@ -6,13 +6,15 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from tests.support.builders.evenings import Evening, StoringPredictor, game
-from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, watching
+from tests.support.harness.poller import END, HALF, ONCE, SIX_MINUTES, watching
 
+from dejavu_client.errors import UnavailableError
 from dejavu_client.poller import Poller
 from dejavu_client.poller.events import Event, Fault, GameChanged, HorizonResult, Prediction
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
-from dejavu_feed.nba.live_payloads import GameStatus, Scoreboard
+from dejavu_feed.nba.live_payloads import MAX_GAMES, GameState, GameStatus, Play, Scoreboard
 
 
 async def test_a_game_that_was_to_begin_when_the_scoreboard_dropped_it_is_followed_all_the_same() -> None:
@@ -66,6 +68,91 @@ async def test_without_a_scoreboard_games_are_looked_up_until_they_are_final() -
         evening.clock.now = evening.replay.end
         await watch.turn()
         assert watch.poller.games[game_id].state.status is GameStatus.FINAL
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "unreported", "stays"),
+    [
+        (None, False, False),  # before its tip-off
+        (SIX_MINUTES, False, False),
+        (END, False, False),
+        (END, True, True),  # until the server takes its outcome
+    ],
+)
+async def test_a_game_that_is_not_shown_for_days_is_forgotten(
+    elapsed: float | None, unreported: bool, stays: bool
+) -> None:
+    evening = Evening([game()])
+    (game_id,) = evening.ids
+    async with watching(evening, **ONCE) as watch:
+        evening.clock.step(-300)
+        await watch.turn()
+        if elapsed is not None:
+            await watch.at(60)
+            evening.go_to(elapsed)
+        if elapsed == END:
+            evening.clock.now = evening.replay.end
+        if unreported:
+            watch.predictor.untaken += [UnavailableError("away")] * 9
+        for _ in range(3):
+            await watch.turn()
+        evening.hidden.add(game_id)
+        evening.fault |= {source: FeedUnavailable("status 404") for source in (game_id, f"box score of {game_id}")}
+        evening.clock.step(timedelta(days=2).total_seconds())
+        await watch.turn()
+        assert game_id in watch.poller.games
+        evening.clock.step(1)
+        await watch.turn()
+        assert (game_id in watch.poller.games) is stays
+
+
+class Flooding(Evening):
+    """Shows as many live games as a scoreboard may have, others at each read, while it is hostile."""
+
+    boards = 0
+    hostile = True
+
+    def scoreboard(self) -> Scoreboard:
+        board = super().scoreboard()
+        if not self.hostile:
+            return board
+        self.boards += 1
+        ids = [f"99{self.boards:04}{number:04}" for number in range(MAX_GAMES)]
+        return replace(board, games=tuple(replace(board.games[0], game_id=each) for each in ids))
+
+    def plays(self, game_id: str) -> tuple[Play, ...]:
+        if game_id in self.ids:
+            return super().plays(game_id)
+        self._arrive("made up")
+        raise FeedUnavailable("status 404")
+
+    def game(self, game_id: str) -> GameState:
+        self._arrive("made up")
+        raise FeedUnavailable("status 404")
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_of_ever_new_games_no_more_are_followed_than_a_scoreboard_may_have(slow: bool) -> None:
+    evening = Flooding([game()])
+    async with watching(evening, **ONCE) as watch:
+        if slow:
+            evening.stalled.add("made up")
+        evening.go_to(60)
+        for _ in range(6):
+            evening.clock.step(10)
+            watch.poller.turn()
+            while watch.poller.scoreboard_time != evening.clock.now:  # noqa: ASYNC110 - slow reads go on
+                await asyncio.sleep(0.01)
+            assert 0 < len(watch.poller.games) <= MAX_GAMES
+        evening.release.set()
+        await watch.poller.idle()
+        reasons = {fault.reason for fault in watch.told(Fault) if fault.source == "scoreboard"}
+        assert reasons == {"more than 100 games; the rest is followed once others are forgotten"}
+
+        evening.hostile = False
+        for elapsed in (600, SIX_MINUTES + 1, HALF):
+            await watch.at(elapsed)
+        assert len(watch.told(HorizonResult)) == 1
 
 
 class Turning(Evening):

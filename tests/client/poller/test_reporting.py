@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -32,7 +32,6 @@ from dejavu_client.poller.events import (
     OutcomeReported,
     Prediction,
 )
-from dejavu_client.poller.reporting import KEPT_DAYS, done_before
 from dejavu_feed.errors import FeedUnavailable
 from dejavu_feed.nba.live_payloads import Play
 
@@ -371,23 +370,3 @@ async def test_reports_and_closed_horizons_are_told_in_words_and_as_json() -> No
     assert record["outcome"]["revision"] == 1
     record = event_record(closed, now)
     assert (record["event"], record["horizon"], record["minute"]) == ("closed", "HORIZON_FINAL", 24)
-
-
-async def test_a_game_that_is_done_is_forgotten_some_days_later_and_not_before() -> None:
-    async with watching(Evening([game(lead=3, run=2)]), **LATE) as watch:
-        await to_the_end(watch)
-        [(game_id, done)] = watch.poller.games.items()
-        asked = partial(done_before, keeps_record=True)
-        first, later = date.fromisoformat(done.day), timedelta(days=KEPT_DAYS)
-        assert asked({game_id: done}, f"{first + later + timedelta(1)}", ()) == [game_id]
-        assert asked({game_id: done}, f"{first + later}", ()) == []
-        assert asked({game_id: done}, f"{first + 2 * later}", {game_id}) == []
-        assert asked({game_id: done}, "tomorrow", ()) == []
-        pending = replace(done, reports={FINAL: replace(done.reports[FINAL], done=False)})
-        assert asked({game_id: pending}, f"{first + 2 * later}", ()) == []
-        # The poller itself: a game of long ago that is no longer shown.
-        watch.poller.games["0022000001"] = replace(
-            done, state=replace(done.state, game_id="0022000001"), day="2020-01-01"
-        )
-        await watch.turn()
-        assert list(watch.poller.games) == [game_id]

@@ -88,7 +88,7 @@ def game_clock(record: object, where: str) -> tuple[int, float]:
     text = required(record, "clock", str, where)
     clock = clock_seconds(text)
     if not 1 <= period <= MAX_PERIOD or clock is None or clock > period_seconds(period):
-        raise MalformedFeed(f"{where} is at {text[:20]!r} of period {period}, which is not a valid game clock")
+        raise MalformedFeed(f"{where} is at {text[:20]!r} of period {brief(period)}, which is not a valid game clock")
     return period, clock
 
 

@@ -25,6 +25,9 @@ _CHUNK: Final = 65_536
 MAX_PAGE: Final = 8 * 1024 * 1024
 """Most bytes of a page, decompressed: the largest, the games of a season, has less than a tenth of them."""
 
+MAX_LIVE_PAGE: Final = 2 * 1024 * 1024
+"""Most bytes of a page of the live feed, of which many are read at once: the plays of a game have less than a third."""
+
 
 @dataclass(frozen=True, slots=True)
 class HttpPage:
@@ -48,15 +51,16 @@ class HttpPage:
 
 
 class BoundedReader:
-    """Reads a page of a largest size within a total of `seconds`.
+    """Reads a page of at most `max_bytes`, decompressed, within a total of `seconds`.
 
     Attributes:
         page: the last page read completely; None before the first.
     """
 
-    def __init__(self, session: FeedSession, seconds: float) -> None:
+    def __init__(self, session: FeedSession, seconds: float, max_bytes: int) -> None:
         self._session = session
         self._seconds = seconds
+        self._max_bytes = max_bytes
         self.page: HttpPage | None = None
 
     def get(self, url: str, **options: Any) -> HttpPage:
@@ -65,7 +69,7 @@ class BoundedReader:
         Raises:
             requests.RequestException, urllib3.exceptions.HTTPError: if requests or urllib3 fail.
             TimeoutError: if the page is not complete in time.
-            FeedUnavailable: if it is larger than MAX_PAGE, or a redirect leads to another server.
+            FeedUnavailable: if it is too large, or a redirect leads to another server.
         """
         with self._session.limited(self._seconds):
             self.page = self._follow(url, options)
@@ -75,7 +79,7 @@ class BoundedReader:
         for _ in range(self._session.max_redirects + 1):
             with self._session.get(url, stream=True, **options) as response:
                 if not response.is_redirect:
-                    return _page(response)
+                    return _page(response, self._max_bytes)
                 target = urljoin(url, response.headers["Location"])
             if _server(target) not in {_server(url), _server(url)._replace(scheme="https")}:
                 raise FeedUnavailable(f"a redirect to another server, {brief(target)}")
@@ -94,12 +98,12 @@ def _server(url: str) -> _Server:
     return _Server(parts.scheme, parts.hostname, parts.port)
 
 
-def _page(response: requests.Response) -> HttpPage:
+def _page(response: requests.Response, max_bytes: int) -> HttpPage:
     body = bytearray()
     while chunk := response.raw.read1(_CHUNK, decode_content=True):
         body += chunk
-        if len(body) > MAX_PAGE:
-            raise FeedUnavailable(f"an answer of more than {MAX_PAGE} bytes")
+        if len(body) > max_bytes:
+            raise FeedUnavailable(f"an answer of more than {max_bytes} bytes")
     # JSON is UTF-8 regardless of the headers.
     return HttpPage(body.decode("utf-8", errors="replace"), response.status_code, response.url, response.headers)
 
@@ -117,7 +121,13 @@ def host_of(url: str, example: str) -> str:
 
 
 def read_page(
-    http: Any, session: FeedSession, endpoint: str, parameters: Mapping[str, Any], timeout: float, limit: float
+    http: Any,
+    session: FeedSession,
+    endpoint: str,
+    parameters: Mapping[str, Any],
+    timeout: float,
+    limit: float,
+    max_bytes: int = MAX_PAGE,
 ) -> HttpPage:
     """Sends exactly one GET through nba_api and reads the page, of any status.
 
@@ -128,6 +138,7 @@ def read_page(
         parameters: the query.
         timeout: seconds to wait for a connection, and for each chunk of the page.
         limit: seconds that the whole page may take.
+        max_bytes: most bytes of the page, decompressed.
 
     Raises:
         FeedUnavailable: if no whole page is received.
@@ -135,7 +146,7 @@ def read_page(
     import requests  # noqa: PLC0415 - comes with nba_api
     import urllib3.exceptions  # noqa: PLC0415 - comes with requests
 
-    reader = BoundedReader(session, limit)
+    reader = BoundedReader(session, limit, max_bytes)
     http.nba_response = dict  # its own hides the status; the reader has the page
     http.get_session = lambda: reader
     # nba_api sets Host to the NBA's for any URL, and accepts encodings that urllib3 may not support.

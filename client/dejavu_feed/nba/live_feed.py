@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from dejavu_feed.errors import FeedError, FeedNotInstalled, FeedUnavailable
-from dejavu_feed.nba.http import host_of, read_page
+from dejavu_feed.nba.http import MAX_LIVE_PAGE, host_of, read_page
 from dejavu_feed.nba.live_payloads import GameState, Play, Scoreboard, read_boxscore, read_plays, read_scoreboard
 
 if TYPE_CHECKING:  # comes with nba_api
@@ -120,7 +120,7 @@ class NbaFeed:
         http.base_url = self._base_url
         try:
             with self._session() as session:
-                page = read_page(http, session, path, {}, self._timeout, self._limit)
+                page = read_page(http, session, path, {}, self._timeout, self._limit, MAX_LIVE_PAGE)
             if page.status_code != HTTPStatus.OK:
                 raise FeedUnavailable(f"status {page.status_code}")
             return page.json()

@@ -198,7 +198,7 @@ def _game_state(record: object, where: str) -> GameState:
     away = required(record, "awayTeam", dict, where)
     number = required(record, "gameStatus", int, where)
     if number not in tuple(GameStatus):
-        raise MalformedFeed(f"{where}.gameStatus is {number}, expected 1, 2 or 3")
+        raise MalformedFeed(f"{where}.gameStatus is {brief(number)}, expected 1, 2 or 3")
     period = required(record, "period", int, where)
     if not 0 <= period <= MAX_PERIOD:
         raise MalformedFeed(f"{where}.period is {brief(period)}, expected 0 to {MAX_PERIOD}")
@@ -221,7 +221,7 @@ def _game_state(record: object, where: str) -> GameState:
 
 def _play(record: object, where: str) -> Play:
     order = required(record, "orderNumber", int, where)
-    where = f"play {order}"
+    where = f"play {brief(order)}"
     period, clock = game_clock(record, where)
     return Play(
         order=order,
@@ -239,8 +239,10 @@ def _play(record: object, where: str) -> Play:
 
 
 def _period_scores(team: Mapping[str, object], where: str) -> tuple[int, ...]:
-    periods = team.get("periods")
-    return tuple(points(period, "score", f"{where}.periods") for period in periods) if isinstance(periods, list) else ()
+    if not isinstance(team.get("periods"), list):
+        return ()
+    periods = required_list(team, "periods", where, MAX_PERIOD)
+    return tuple(points(period, "score", f"{where}.periods") for period in periods)
 
 
 def _team(record: Mapping[str, object], where: str) -> str:

@@ -107,7 +107,7 @@ def _listed(game_id: str, rows: Sequence[Mapping[str, Any]]) -> ListedGame:
     if len(rows) != 2:
         fault = f"the list has {len(rows)} rows of it, expected 2"
     elif "" in codes:
-        fault = f"the list names team {rows[codes.index('')]['TEAM_ID']}, which is not in the league"
+        fault = f"the list names team {brief(rows[codes.index('')]['TEAM_ID'])}, which is not in the league"
     elif codes[0] == codes[1]:
         fault = f"the list has {codes[0]} playing itself"
     if fault:
@@ -166,7 +166,7 @@ def _home(actions: Sequence[object], game: ListedGame) -> str:
 def _row(action: Any) -> tuple[int, Score] | None:
     """Returns the number and the score of a row; None if it has no score, or is the start of a period."""
     number = required(action, "actionId", int, "action")
-    where = f"action {number}"
+    where = f"action {brief(number)}"
     missing = [action.get(key) in (None, "") for key in ("scoreHome", "scoreAway")]
     if all(missing):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -174,8 +175,8 @@ def test_redirects_end() -> None:
 
 
 def test_a_page_that_is_too_large_is_given_up() -> None:
-    page = Response(200, gzip.compress(b" " * (9 * 2**20)), {"Content-Encoding": "gzip"})
-    too_large = pytest.raises(FeedUnavailable, match="an answer of more than 8388608 bytes")
+    page = Response(200, gzip.compress(b" " * (3 * 2**20)), {"Content-Encoding": "gzip"})
+    too_large = pytest.raises(FeedUnavailable, match="an answer of more than 2097152 bytes")
     with LocalServer(lambda _: page) as server, NbaFeed(server.url) as feed, too_large:
         feed.scoreboard()
 
@@ -191,9 +192,9 @@ def board(*games: dict[str, Any]) -> dict[str, Any]:
     return {"scoreboard": {"gameDate": "2024-01-05", "games": [*games]}}
 
 
-def test_a_scoreboard_of_20_000_games_is_refused_whole() -> None:
-    page = json.dumps(board(*map(listed, range(20_000)))).encode()
-    refused = pytest.raises(MalformedFeed, match=r"scoreboard\.games has 20000 elements, expected at most 100")
+def test_a_scoreboard_of_5_000_games_is_refused_whole() -> None:
+    page = json.dumps(board(*map(listed, range(5_000)))).encode()
+    refused = pytest.raises(MalformedFeed, match=r"scoreboard\.games has 5000 elements, expected at most 100")
     with LocalServer(lambda _: Response(200, page)) as server, NbaFeed(server.url) as feed, refused:
         feed.scoreboard()
 
@@ -208,6 +209,11 @@ def test_plays_without_end_are_refused() -> None:
     [
         ({"period": 10**400}, "period is a int of 401 characters, expected 0 to 24"),
         ({"period": -1}, "period is -1, expected 0 to 24"),
+        ({"gameStatus": 10**400}, "gameStatus is a int of 401 characters, expected 1, 2 or 3"),
+        (
+            {"awayTeam": {"teamTricode": "MIA", "score": 0, "periods": [{"score": 0}] * 25}},
+            "awayTeam.periods has 25 elements, expected at most 24",
+        ),
         ({"homeTeam": {"teamTricode": "B" * 41, "score": 0}}, "teamTricode is a str of 43 characters, expected a code"),
     ],
 )
@@ -217,10 +223,18 @@ def test_a_game_with_what_no_game_has_is_a_fault(fields: dict[str, Any], fault: 
     assert fault in str(scoreboard.faults[0])
 
 
-def test_a_play_of_a_period_that_no_game_has_is_refused() -> None:
-    play = {"orderNumber": 1, "period": 10**400, "clock": "PT01M00.00S"}
-    with pytest.raises(MalformedFeed, match="is not a valid game clock"):
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"period": 10**400}, "play 1 is at 'PT01M00.00S' of period a int of 401 characters, which is not a valid"),
+        ({"orderNumber": 10**400}, "play a int of 401 characters.scoreHome is missing, expected points"),
+    ],
+)
+def test_a_play_with_what_no_play_has_is_refused_in_few_words(fields: dict[str, Any], fault: str) -> None:
+    play = {"orderNumber": 1, "period": 1, "clock": "PT01M00.00S", **fields}
+    with pytest.raises(MalformedFeed, match=re.escape(fault)) as refused:
         read_plays({"game": {"gameId": GAME, "actions": [play]}}, GAME)
+    assert len(str(refused.value)) < 200
 
 
 def test_a_status_text_is_cut() -> None:

@@ -7,7 +7,7 @@ import json
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,30 @@ async def test_browsers_that_come_back_to_another_gateway_share_a_stream_unless_
                 await late.until(has_all(recorder))
                 assert late.sequences == recorder.sequences
                 assert "dejavu_dashboard_caught_up_total 1.0" in await _metrics(other)
+
+
+async def test_browsers_with_old_tokens_that_read_nothing_keep_none_waiting_that_missed_little(tmp_path: Path) -> None:
+    async with evening(tmp_path) as (recorder, address, gateway):
+        async with following(address) as browser:
+            oldest = browser.last_id
+            for _ in range(12):
+                await recorder.record(200)
+            await browser.until(has_all(recorder))
+            newer = json.loads(browser.texts[-8])["resumeToken"]
+        with spawned_gateway("--target", _target(gateway)) as fresh, ExitStack() as stack:
+            other = await ready(fresh)
+            for number in range(16):  # as many as catch up at a time
+                stalled = stack.enter_context(socket.socket())
+                stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                stalled.bind((f"127.0.1.{1 + number % 4}", 0))
+                stalled.connect(Address.parse(other))
+                stalled.sendall(f"GET /api/stream?resume={oldest} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+            async with asyncio.timeout(60):
+                while "dejavu_dashboard_caught_up_total 16.0" not in await _metrics(other):  # noqa: ASYNC110 - of another process
+                    await asyncio.sleep(0.05)
+            async with asyncio.timeout(5), following(other, f"?resume={newer}") as back:
+                await back.until(has_all(recorder))
+                assert back.sequences == recorder.sequences[-7:]
 
 
 async def _metrics(address: str) -> str:

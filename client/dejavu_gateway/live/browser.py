@@ -275,14 +275,11 @@ class Browser:
 
     async def _catch_up_in_turn(self) -> CatchUp:
         """Waits for a turn, and catches up. A browser that takes long is cut off: it comes back for the rest."""
-        slots = self._feed.catching_up
-        await slots.acquire(self._address)
         try:
-            if await self._feed.reach_back(self._token):
+            # First, and without a slot: browsers that read slowly may hold them all.
+            if await self._feed.reach_back(self._token, self._address):
                 return CatchUp.JOINS
-            self._feed.metrics.caught_up.inc()
-            async with asyncio.timeout(self._feed.settings.limits.catch_up_seconds):
-                return CatchUp.JOINED if await self._read_own_stream() else CatchUp.LATER
+            return await self._read_in_turn()
         except (OutOfRangeError, InvalidArgumentError) as error:
             await self._forget(of_server(error).as_json())
             return CatchUp.JOINS
@@ -291,6 +288,14 @@ class Browser:
         except TimeoutError:
             self.cut_off("catching up")
             return CatchUp.JOINED
+
+    async def _read_in_turn(self) -> CatchUp:
+        slots = self._feed.catching_up
+        await slots.acquire(self._address)
+        try:
+            self._feed.metrics.caught_up.inc()
+            async with asyncio.timeout(self._feed.settings.limits.catch_up_seconds):
+                return CatchUp.JOINED if await self._read_own_stream() else CatchUp.LATER
         finally:
             slots.release(self._address)
 

@@ -73,7 +73,7 @@ class LiveFeed:
         self.catching_up = AddressSlots(settings.limits.catching_up, settings.limits.catching_up_per_address)
         self.draining = False
         self.begun = asyncio.Event()
-        self._reaching_back = asyncio.Lock()
+        self._reaching_back = AddressSlots(1, 1)
         self._answers = asyncio.Event()  # set when the server answers again: no need to wait for the rest of a pause
         self._readers = set[Reader]()
         self._tasks = [BackgroundTask() for _ in range(3)]
@@ -108,10 +108,15 @@ class LiveFeed:
         finally:
             self._readers.discard(reader)
 
-    async def reach_back(self, token: str) -> bool:
+    async def reach_back(self, token: str, address: str) -> bool:
         """Lets the log reach back to a token, by one stream to the server for all browsers that resume from there.
 
-        After a restart of the gateway hundreds of browsers come back with tokens from right before it.
+        After a restart of the gateway hundreds of browsers come back with tokens from right before it. Addresses take
+        turns, so that one with old tokens does not keep others waiting for long.
+
+        Args:
+            token: the token.
+            address: where the browser is that has it.
 
         Returns:
             Whether it does; not if the token is from too long ago.
@@ -119,7 +124,8 @@ class LiveFeed:
         Raises:
             DejavuClientError: if the server does not know the token, or does not answer.
         """
-        async with self._reaching_back:
+        await self._reaching_back.acquire(address)
+        try:
             log, events = self.log, list[LiveEvent]()
             if log.position(token) is not None:
                 return True
@@ -134,6 +140,8 @@ class LiveFeed:
                                 return log is self.log and log.extend_back(token, events, response.resume_token)
                             if len(events) >= REACH_BACK_EVENTS:
                                 break
+        finally:
+            self._reaching_back.release(address)
         return False
 
     def _new_log(self) -> EventLog:

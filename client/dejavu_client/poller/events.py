@@ -30,7 +30,8 @@ class Prediction:
         pattern: differentials (home − away, points) used for the forecast, one per minute.
         forecast: the server's forecast.
         latency: seconds from the play that completed the pattern, by the feed's wall clock, to the forecast. None if
-            not meaningful: for a revision, or a pattern that was complete when the game was first read.
+            not meaningful: for a revision, a pattern that was complete when the game was first read, or a time in the
+            future or of another evening.
         completed: time of that play; None if `latency` is.
     """
 

@@ -146,6 +146,8 @@ def _accept(step: Transition, due: DueForecast, forecast: Forecast) -> None:
     watched = game.horizons[due.horizon]
     if minute in watched.forecasts or game.first_minute is None or minute <= game.first_minute:
         completed = None  # a revision, or complete at the first read: the time is not meaningful
+    if completed is not None and not step.known.is_recent(completed):
+        completed = None
     step.set_horizon(watched.accept(due.pattern, forecast, due.live))
     latency = None
     if completed is not None:

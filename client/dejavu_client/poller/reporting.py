@@ -33,9 +33,6 @@ MAX_WATCHED: Final = MAX_GAMES
 """Most games that a poller follows; each costs a thread or two in every turn. Those of three full evenings are half of
 them."""
 
-_OLDEST: Final = timedelta(days=2)
-"""Maximum plausible age of the end of a horizon, by the feed's wall clock."""
-
 
 def note_outcomes(step: Transition, plays: Sequence[Play], scores: Mapping[Horizon.ValueType, Score]) -> None:
     """Updates the pending outcomes of a game from its plays and the scores at the horizons that they show as over."""
@@ -51,7 +48,7 @@ def note_outcomes(step: Transition, plays: Sequence[Play], scores: Mapping[Horiz
         elif known is None or (known.game.home_score, known.game.away_score) != (score.home, score.away):
             state = at_horizon(game.state, horizon, score, plays)
             observed = ended_at(plays, state.period)
-            if observed is not None and not step.known.now - _OLDEST <= observed <= step.known.now:
+            if observed is not None and not step.known.is_recent(observed):
                 observed = None
             reports[horizon] = PendingOutcome(state, horizon, score.home - score.away, observed)
             game = replace(game, report_backoff=replace(game.report_backoff, skip=0))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from dejavu.v1.forecast_pb2 import Forecast, Horizon
@@ -25,6 +25,10 @@ from dejavu_feed.nba.live_payloads import GameState, GameStatus, Play
 
 MAY_PASS: Final = (*PASSING, InternalError, UnauthenticatedError)
 """Errors after which a poller asks again. An expired token is replaced in its file while the poller runs."""
+
+
+_EVENING: Final = timedelta(days=2)
+"""Maximum plausible age of what happened in a game, by the feed's wall clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,10 @@ class Knowledge:
     now: datetime
     model: ModelCapabilities | None = None
     keeps_record: bool = True
+
+    def is_recent(self, time: datetime) -> bool:
+        """Returns whether a time of the feed can be that of a play of this evening; others are errors of its makers."""
+        return self.now - _EVENING <= time <= self.now
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import urllib.request
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -12,6 +14,7 @@ from tests.support.builders.evenings import Evening, game
 from tests.support.harness.poller import HALF, ONCE, SIX_MINUTES, Watch, correct, watching
 
 from dejavu_client.errors import UnavailableError
+from dejavu_client.poller.events import Prediction
 from dejavu_client.poller.metrics import register_metrics, serve_poll_metrics
 from dejavu_common.address import Address
 from dejavu_feed.errors import FeedUnavailable, MalformedFeed
@@ -188,3 +191,19 @@ async def test_what_the_record_took_is_counted_by_horizon_and_corrections_apart(
         ("final", "new"): 2.0,
         ("final", "revision"): 0.0,
     }
+
+
+@pytest.mark.parametrize("off", [timedelta(hours=1), timedelta(days=-3)])
+async def test_a_play_of_another_time_has_no_latency(off: timedelta) -> None:
+    evening = Evening([game()])
+    evening.edit[evening.ids[0]] = lambda plays: tuple(
+        replace(play, actual=play.actual and play.actual + off) if play.elapsed > SIX_MINUTES else play
+        for play in plays
+    )
+    async with watching(evening, **ONCE) as watch:
+        measured = Measured(watch, register_metrics(watch.poller, now=evening.clock))
+        for elapsed in (60, SIX_MINUTES + 1):
+            await watch.at(elapsed)
+        [prediction] = watch.told(Prediction)
+        assert (prediction.latency, prediction.completed) == (None, None)
+        assert measured.value("forecast_latency_seconds_count") == 0.0

@@ -267,3 +267,46 @@ async def test_a_program_whose_place_another_one_got_is_told_to_try_again_later(
                 await program.wait_closed()
     assert program.close_code == 1013
     assert "connect again in" in str(program.close_reason)
+
+
+UPGRADE = (
+    b"GET /api/ws HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+FRAMES = {
+    "pings": b"\x89\x80\0\0\0\0",
+    "pongs": b"\x8a\x80\0\0\0\0",
+    "long pings": b"\x89\xfd\0\0\0\0" + b"x" * 125,
+    "parts of a message": b"\0\x80\0\0\0\0",
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+async def test_a_program_that_floods_its_websocket_with_frames_is_cut_off(
+    attacked: SpawnedServer, frame: bytes
+) -> None:
+    before, sent = cpu_seconds(attacked.process.pid), 0
+    reader, writer = await asyncio.open_connection(*Address.parse(attacked.address), local_addr=("127.4.0.1", 0))
+    writer.write(UPGRADE)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 101 ")
+    with contextlib.suppress(ConnectionError):
+        writer.write(b"\x01\x80\0\0\0\0")  # begins a message
+        while sent < 8_000_000:  # seconds of work for the gateway
+            writer.write(frame * 1000)
+            sent += 1000 * len(frame)
+            await writer.drain()
+    writer.close()
+    assert sent < 8_000_000
+    assert cpu_seconds(attacked.process.pid) - before < 1.0
+
+
+async def test_a_program_that_pings_every_second_is_not_cut_off(attacked: SpawnedServer) -> None:
+    from websockets.asyncio.client import connect
+
+    address = Address.parse(attacked.address)
+    async with connect(f"ws://{address}/api/ws", local_addr=("127.4.0.1", 0)) as program:
+        for _ in range(4):
+            async with asyncio.timeout(10):
+                await (await program.ping())
+            await asyncio.sleep(1.0)
+        assert program.close_code is None

@@ -38,6 +38,11 @@ SEND_BUFFER: Final = 128 * 1024
 END_SECONDS: Final = 1.0
 """How long a connection that is ended at once waits for the network to take its last bytes."""
 
+FRAMES_BYTES: Final = 1024
+FRAMES_BYTES_A_SECOND: Final = 128
+"""Bytes that a program may send at once over a WebSocket, and go on to send: pings and answers to them. A frame may
+have 6 bytes, costs as much as hundreds of others, and its answer stays in memory until the program reads it."""
+
 _AMBIGUOUS: Final = re.compile(rb"(?<!\r)\n|\n[ \t]")
 """A line feed without its carriage return, or a line that continues a header (RFC 9112, 2.2 and 5.2)."""
 
@@ -248,6 +253,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.refused = 0
         self.is_stream = False
         self.is_waiting = False
+        self._allowance, self._allowed_at = float(FRAMES_BYTES), self.loop.time()
         self.app = partial(_with_connection, self.app, self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -261,12 +267,24 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         _end_now(self.transport, last)
 
     def data_received(self, data: bytes) -> None:
-        """Parses what was received; drops the connection if that fails."""
+        """Parses what was received; drops the connection if that fails, or if it is more than a program has to say."""
+        # The first that comes is the request, which the HttpConnection has limited.
+        if self.handshake_initiated and not self._may_send(len(data)):
+            log.debug("websocket_flooded")
+            self.transport.abort()
+            return
         try:
             super().data_received(data)
         except Exception as error:  # uvicorn expects a close frame for every violation of the protocol
             log.debug("websocket_violation", error=repr(error))
             self.transport.abort()
+
+    def _may_send(self, size: int) -> bool:
+        """Takes note of received bytes; returns whether they are within what a program may send."""
+        now = self.loop.time()
+        self._allowance += (now - self._allowed_at) * FRAMES_BYTES_A_SECOND
+        self._allowance, self._allowed_at = min(self._allowance, FRAMES_BYTES) - size, now
+        return self._allowance >= 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Takes note of the end."""

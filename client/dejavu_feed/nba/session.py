@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
 
 import requests
@@ -22,6 +23,8 @@ _AGAIN: Final = 0.1
 class FeedSession(requests.Session):
     """A session with one server, for one thread at a time.
 
+    It keeps no cookies: an answer with many would have every later request refused for its size.
+
     Args:
         host: the server's host.
     """
@@ -29,6 +32,7 @@ class FeedSession(requests.Session):
     def __init__(self, host: str) -> None:
         super().__init__()
         self.max_redirects = 3
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         self.trust_env = host not in LOOPBACK
         self._adapter = _Adapter()
         self.mount("http://", self._adapter)

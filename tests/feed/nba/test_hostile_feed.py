@@ -132,6 +132,17 @@ def test_a_connection_is_used_again() -> None:
         assert server.connections == 1
 
 
+def test_cookies_are_not_kept_which_would_have_later_requests_refused_for_their_size() -> None:
+    names = iter("abc")
+
+    def answer(_: str) -> Response:
+        return Response(200, NO_GAMES, {"Set-Cookie": next(names) + "=" + "x" * 40_000})
+
+    with LocalServer(answer) as server, NbaFeed(server.url) as feed:
+        for _ in range(3):
+            assert feed.scoreboard().games == ()
+
+
 def redirecting(location: str, **headers: str) -> LocalServer:
     """Returns a server that redirects all but one path, /here, which has the scoreboard."""
     redirect = Response(302, b"", {"Location": location, **headers})

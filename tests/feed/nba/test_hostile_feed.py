@@ -219,6 +219,7 @@ def test_plays_without_end_are_refused() -> None:
     ("fields", "fault"),
     [
         ({"period": 10**400}, "period is a int of 401 characters, expected 0 to 24"),
+        ({"gameStatus": 10**400}, "gameStatus is a int of 401 characters, expected 1, 2 or 3"),
         ({"period": -1}, "period is -1, expected 0 to 24"),
         ({"gameStatus": 10**400}, "gameStatus is a int of 401 characters, expected 1, 2 or 3"),
         (
@@ -246,6 +247,12 @@ def test_a_play_with_what_no_play_has_is_refused_in_few_words(fields: dict[str, 
     with pytest.raises(MalformedFeed, match=re.escape(fault)) as refused:
         read_plays({"game": {"gameId": GAME, "actions": [play]}}, GAME)
     assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_game_that_starts_at_no_time_has_none(time: str) -> None:
+    (game,) = read_scoreboard(board(listed(1, gameTimeUTC=time))).games
+    assert (game.tip_off, game.date) == (None, None)
 
 
 def test_a_status_text_is_cut() -> None:

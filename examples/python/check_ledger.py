@@ -25,6 +25,7 @@ from typing import Any
 
 LATE = {None: 0, "later_minute": 1, "time": 2, "reported": 3, "game_date": 4}
 OBSERVED = 5
+LAST_MINUTE_BEFORE_HALF = 23
 """Numbers of dejavu.v1.LateReason: those that an entry may have, and the one that follows from a later outcome."""
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
@@ -171,8 +172,7 @@ def check_listed(target: str, entries: dict[int, Entry]) -> str:
                 for each in page.predictions:
                     # What was recorded since the export is not in it.
                     if each.forecast.sequence in entries:
-                        place = each.forecast.game_id, each.forecast.horizon
-                        _compare_listed(each, entries, markets, observed.get(place, math.inf))
+                        _compare_listed(each, entries, markets, _observed_since(each.forecast, observed))
                         count += 1
                 if not page.next_page_token:
                     break
@@ -194,6 +194,12 @@ def first_observed(entries: dict[int, Entry]) -> dict[tuple[str, int], int]:
             place = payload["game_id"], {"halftime": 1, "final": 2}[payload["horizon"]]
             times.setdefault(place, payload["observed_us"])
     return times
+
+
+def _observed_since(forecast: Any, observed: dict[tuple[str, int], int]) -> float:
+    """Returns when an outcome that a forecast precedes was first observed: the end, or before it the half."""
+    preceded = (1, 2) if forecast.elapsed_minutes <= LAST_MINUTE_BEFORE_HALF else (2,)
+    return min(observed.get((forecast.game_id, horizon), math.inf) for horizon in preceded)
 
 
 def _compare_listed(each: Any, entries: dict[int, Entry], markets: dict[int, Entry], observed: float) -> None:

@@ -21,8 +21,9 @@ from dejavu_models.types import Horizon
 from dejavu_server.ledger import LedgerCorrupt, verify
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.recorded_games import DEFAULT_LIMITS, LATE_MINUTES
-from dejavu_server.ledger.queries import completed_games, current_forecasts, learning, predictions, scorecards
+from dejavu_server.ledger.queries import completed_games, current_forecasts, learning, pages, predictions, scorecards
 from dejavu_server.ledger.queries.current_forecasts import CurrentFilter
+from dejavu_server.ledger.queries.pages import ForecastFilter
 from dejavu_server.ledger.queries.scorecards import ScoreFilter
 from dejavu_server.records import IssuedForecast, LateReason, MarketRecording
 
@@ -276,6 +277,43 @@ def test_no_later_report_makes_late_what_was_in_time(book: RecordBook) -> None:
     book.report(GAME, FINAL, 11)
     assert card(book).left_out == NOTHING_LEFT_OUT
     assert card(book).mae == honest.mae
+
+
+def lateness(book: RecordBook, horizon: Horizon) -> list[LateReason | None]:
+    """Returns why each forecast of the game at a horizon is late, by minute."""
+    wanted = ForecastFilter(game_id=GAME, horizon=horizon, superseded=True)
+    page = book.read(lambda connection: pages.page(connection, wanted, "", 50))
+    by_minute = sorted(page.forecasts, key=lambda each: each.issued.forecast.elapsed_minutes)
+    return [each.issued.late for each in by_minute]
+
+
+@pytest.mark.parametrize("first", [HALF, FINAL])
+def test_what_is_said_of_the_half_after_the_end_was_observed_is_late(book: RecordBook, first: Horizon) -> None:
+    said(book, 20, horizon=HALF)
+    said(book, 21, horizon=HALF, after=timedelta(minutes=5))
+    seen = {HALF: EVENING + timedelta(minutes=9), FINAL: EVENING + timedelta(minutes=4)}
+    second = HALF if first is FINAL else FINAL
+    book.report(GAME, first, 11, seen=seen[first])
+    learned = book.read(lambda connection: next(learning.settled_games_after(connection, 0)))
+    book.report(GAME, second, 11, seen=seen[second])
+    assert lateness(book, HALF) == [None, LateReason.OBSERVED]
+    settled = book.read(lambda connection: scorecards.settled(connection, ScoreFilter(horizon=HALF))).forecasts
+    assert scorecard(settled).left_out == LeftOut(observed=1)
+    again = book.read(lambda connection: next(learning.settled_games_after(connection, 0)))
+    assert again == learned, "what was learned follows from the reports up to then"
+
+
+def test_what_is_said_of_the_end_from_before_the_half_after_the_half_was_observed_is_late(book: RecordBook) -> None:
+    for minute, after in ((22, 0), (23, 5), (24, 5)):
+        made = forecast(GAME, minute=minute, horizon=FINAL, generated_time=EVENING + timedelta(minutes=after))
+        book.predict(with_market(made))
+    book.report(GAME, HALF, 11, seen=EVENING + timedelta(minutes=4))
+    assert lateness(book, FINAL) == [None, LateReason.OBSERVED, None]
+    book.report(GAME, FINAL, 11)
+    found = card(book)
+    assert (found.forecasts, found.left_out) == (2, LeftOut(observed=1))
+    assert found.market is not None
+    assert found.market.bets == 2
 
 
 def test_a_price_that_is_sent_after_the_outcome_was_observed_is_no_bet(book: RecordBook) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, FromClause, and_, case, exists, false, func, select
+from sqlalchemy import ColumnElement, FromClause, and_, case, exists, false, func, or_, select
 
+from dejavu_models.types import Horizon
 from dejavu_server.ledger.database.schema import outcomes
 
 _later = outcomes.alias("later_revision")
@@ -36,10 +37,11 @@ _report = outcomes.alias("first_report")
 
 
 def observed_before(forecasts: FromClause, up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:
-    """Returns whether a row of `forecasts`, or of an alias of it, was made after its outcome's observed_time.
+    """Returns whether a row of `forecasts`, or of an alias of it, was made after what it precedes was observed.
 
-    That of the first report counts, corrected or withdrawn since: no later one undoes hindsight, nor makes late what
-    was in time. Replays are made of games that are over.
+    Any forecast precedes the end, and one from before the half precedes the half, whichever it is of. The first report
+    of each counts, corrected or withdrawn since: no later one undoes hindsight, nor makes late what was in time.
+    Replays are made of games that are over.
 
     Args:
         forecasts: the table or alias.
@@ -51,7 +53,7 @@ def observed_before(forecasts: FromClause, up_to: ColumnElement[int] | None = No
 
 
 def sent_after(forecasts: FromClause, requested_us: ColumnElement[float]) -> ColumnElement[bool]:
-    """Returns whether a market of a row of `forecasts` was sent after its outcome's observed_time, as above.
+    """Returns whether a market of a row of `forecasts` was sent after such an outcome was observed, as above.
 
     Args:
         forecasts: the table or alias.
@@ -61,8 +63,10 @@ def sent_after(forecasts: FromClause, requested_us: ColumnElement[float]) -> Col
 
 
 def _reported(forecasts: FromClause, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    of_outcome = _report.c.game_id == forecasts.c.game_id, _report.c.horizon == forecasts.c.horizon
-    return and_(forecasts.c.replay == false(), exists().where(*of_outcome, _report.c.revision == 0, *conditions))
+    of = forecasts.c
+    preceded = or_(_report.c.horizon == Horizon.FINAL.value, of.minute <= Horizon.HALFTIME.last_slot)
+    report = exists().where(_report.c.game_id == of.game_id, preceded, _report.c.revision == 0, *conditions)
+    return and_(of.replay == false(), report.correlate_except(_report))
 
 
 def in_time(forecasts: FromClause, up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:

@@ -329,7 +329,11 @@ _OUTCOMES = (
 
 
 def _settled(made: Table, *, shadow: bool) -> Select[Any]:
-    """Selects the settled forecasts that were recorded in time and not replaced, or what was made in their shadow."""
+    """Selects the settled forecasts that were recorded in time and not replaced, or what was made in their shadow.
+
+    Which those are follows from what was reported up to the first report of the outcome: no later one changes what is
+    learned.
+    """
     selected = select(
         outcomes.c.first_sequence,
         outcomes.c.differential,
@@ -352,9 +356,9 @@ def _settled(made: Table, *, shadow: bool) -> Select[Any]:
         outcomes.c.first_sequence <= bindparam("last"),
         _COMPETITIVE,
         STANDS,
-        in_time(forecasts),
+        in_time(forecasts, outcomes.c.first_sequence),
         func.length(made.c.scored_values) > BYTES_WITHOUT_QUANTILES,
-        ~superseded,
+        ~superseded(outcomes.c.first_sequence),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, exists, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, select
 
 from dejavu_models.errors import FieldError, quoted
 from dejavu_models.types import Horizon
@@ -169,8 +169,17 @@ _TEXTS = select(entries.c.sequence, entries.c.canonical).where(
 )
 
 _later = forecasts.alias("later")
-superseded = exists().where(_later.c.key == forecasts.c.key, _later.c.revision > forecasts.c.revision, in_time(_later))
-"""Whether a later revision that was recorded in time replaces a row of `forecasts`."""
+
+
+def superseded(up_to: ColumnElement[int] | None = None) -> ColumnElement[bool]:
+    """Returns whether a later revision that is not late replaces a row of `forecasts`.
+
+    Args:
+        up_to: sequence up to which reports of outcomes count; None for all.
+    """
+    conditions = _later.c.key == forecasts.c.key, _later.c.revision > forecasts.c.revision
+    return exists().where(*conditions, in_time(_later, up_to)).correlate_except(_later)
+
 
 _market_entry = entries.alias("market_entry")
 _REQUESTED_US = canonical_number(_market_entry.c.canonical, "payload", "requested_us")
@@ -179,7 +188,7 @@ _AT = (
     select(
         forecasts.c.sequence,
         entries.c.canonical,
-        superseded.label("superseded"),
+        superseded().label("superseded"),
         observed_before(forecasts).label("observed_before"),
         sent_after(forecasts, _REQUESTED_US).label("sent_after"),
         outcomes.c.sequence.label("outcome_sequence"),

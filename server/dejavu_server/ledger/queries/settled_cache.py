@@ -1,7 +1,8 @@
 """Keeps the settled forecasts of a ledger in memory, from which any scorecard can be selected.
 
 They take some 215 bytes a forecast. After new outcomes only the games of these are read; after a correction, a
-withdrawal or a restore, all is read again.
+withdrawal or a restore, all is read again. The first report of the other horizon may make forecasts late: its game is
+read again.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from dejavu_server.ledger.queries.scorecards import TEAM_CODES, Codes, Columns, 
 MAX_FORECASTS = 500_000
 """Most forecasts of a ledger that is kept in memory: some 110 MB. A larger one is read for every scorecard."""
 
-MAX_NEW_OUTCOMES = 30
-"""Most new outcomes, two evenings of them, whose games are read one by one."""
+MAX_NEW_OUTCOMES = 60
+"""Most new outcomes, the halves and ends of two evenings, whose games are read one by one."""
 
 
 class _Kept(NamedTuple):
@@ -76,10 +77,16 @@ def _renewed(connection: Connection, kept: _Kept | None, horizon: Horizon) -> _K
         reported = connection.execute(_REPORTED, values).all()
         if len(reported) <= MAX_NEW_OUTCOMES and not any(row.revision for row in reported):
             codes = kept.codes.copy()
-            filters = [ScoreFilter(horizon=horizon, game_id=row.game_id) for row in reported]
-            parts = [kept.columns, *(scorecards.read_columns(connection, filter_, codes) for filter_ in filters)]
+            new = [row.game_id for row in reported if row.horizon == horizon.value]
+            others = {row.game_id for row in reported} - {*new}
+            again = connection.execute(_SETTLED_BEFORE, {**values, "games": sorted(others)}).all() if others else []
+            filters = [ScoreFilter(horizon=horizon, game_id=game_id) for game_id in (*new, *(row[0] for row in again))]
+            stay = ~np.isin(kept.columns["game"], [row.first_sequence for row in again])
+            parts = [{name: column[stay] for name, column in kept.columns.items()}]
+            parts += (scorecards.read_columns(connection, filter_, codes) for filter_ in filters)
             columns = {name: np.concatenate([part[name] for part in parts]) for name in kept.columns}
-            return _Kept(now, columns, codes)
+            order = np.lexsort((columns["sequence"], columns["game"]))  # that of `read_columns`
+            return _Kept(now, {name: column[order] for name, column in columns.items()}, codes)
     codes = Codes()
     return _Kept(now, scorecards.read_columns(connection, everything, codes), codes)
 
@@ -111,9 +118,20 @@ def _selected(kept: _Kept, filter_: ScoreFilter) -> SettledByModel:
 
 _COUNT = select(func.count()).select_from(select(forecasts.c.sequence).limit(bindparam("most")).subquery())
 
+_OF_HORIZON = outcomes.c.horizon == bindparam("horizon")
+
 _REPORTED = (
-    select(outcomes.c.game_id, outcomes.c.revision)
-    .where(outcomes.c.sequence > bindparam("after"), outcomes.c.horizon == bindparam("horizon"))
+    select(outcomes.c.game_id, outcomes.c.horizon, outcomes.c.revision)
+    .where(outcomes.c.sequence > bindparam("after"), _OF_HORIZON | (outcomes.c.revision == 0))
     .order_by(outcomes.c.sequence)
     .limit(bindparam("most"))
 )
+"""New outcomes of a horizon, and new first reports of the other one."""
+
+_SETTLED_BEFORE = (
+    select(outcomes.c.game_id, func.max(outcomes.c.first_sequence).label("first_sequence"))
+    .where(outcomes.c.sequence <= bindparam("after"), _OF_HORIZON)
+    .where(outcomes.c.game_id.in_(bindparam("games", expanding=True)))
+    .group_by(outcomes.c.game_id)
+)
+"""Those of some games that were settled before."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.builders.record_book import EVENING, RecordBook, forecast, new_book, with_market, with_total
 
 from dejavu_feed.game_day import game_day
-from dejavu_models.scorecard import SettledForecasts, scorecard
+from dejavu_models.scorecard import Exclusion, SettledForecasts, scorecard
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.queries import scorecards, settled_cache
 from dejavu_server.ledger.queries.scorecards import Columns, ScoreFilter, SettledByModel
@@ -167,6 +167,25 @@ def test_after_new_outcomes_their_games_are_read_and_after_a_correction_everythi
         monkeypatch.setattr(settled_cache, "MAX_NEW_OUTCOMES", 1)
         settle(book, rng, *GAMES[6:8])
         assert newly_read(book) == [""]
+
+
+@pytest.mark.parametrize(("first", "second"), [tuple(Horizon), tuple(Horizon)[::-1]])
+def test_the_report_of_one_horizon_makes_forecasts_of_the_other_late_in_memory_too(
+    first: Horizon, second: Horizon
+) -> None:
+    rng, cache = random.Random(11), SettledCache()
+    with new_book() as book:
+        play(book, rng, *GAMES[:6])
+        for game in GAMES[:4]:
+            book.report(game, first, 3, teams=("", ""))
+        everything = ScoreFilter(horizon=first, replays=True)
+        assert compare(book, cache, everything)
+        for game in GAMES[1:3]:
+            book.report(game, second, 3, teams=("", ""), seen=EVENING - timedelta(hours=1))
+        book.report(GAMES[4], first, 3, teams=("", ""))
+        compare(book, cache, everything)
+        late = book.read(lambda connection: cache.settled(connection, everything, renew=True)).forecasts.exclusion
+        assert (late == Exclusion.OBSERVED).any()
 
 
 def test_what_is_not_up_to_date_is_read_from_the_ledger_where_it_is_not_to_be_renewed(

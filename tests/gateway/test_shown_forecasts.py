@@ -45,6 +45,15 @@ def test_where_all_are_late_the_newest_of_them_is_shown() -> None:
     assert newest["half"] is None
 
 
+@pytest.mark.parametrize("now", [None, datetime(2026, 1, 2, tzinfo=UTC)])
+def test_an_image_of_a_late_forecast_says_so(now: datetime | None) -> None:
+    late = recorded(1, 24, 0.99, late=True)
+    assert "late, does not count" in drawn(late, now)
+    late.outcome.differential = 3
+    assert "late" in drawn(late, now)
+    assert "late" not in drawn(recorded(1, 24, 0.99), now)
+
+
 MADE = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
 

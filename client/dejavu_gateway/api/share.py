@@ -153,6 +153,7 @@ def _words(prediction: RecordedPrediction, home: str, now: datetime | None) -> t
     """Says who wins with which chance, and what is forecast of the end.
 
     Of the newest forecast of a game that is over, how it ended; in the last minute and in overtime, that there is none.
+    Of a late one, that it does not count: it may have been made with hindsight.
     """
     forecast = prediction.forecast
     ends = f"{signed(forecast.interval_lower, 0)} … {signed(forecast.interval_upper, 0)}"
@@ -160,10 +161,12 @@ def _words(prediction: RecordedPrediction, home: str, now: datetime | None) -> t
     if now is not None and prediction.HasField("outcome"):
         overtimes = prediction.outcome.overtimes
         over = f"final/{overtimes if overtimes > 1 else ''}OT" if overtimes else "final"
-        return f"{over} {home} {signed(prediction.outcome.differential, 0)}", f"forecast of the {said}"
+        kind = "late forecast" if forecast.late else "forecast"
+        return f"{over} {home} {signed(prediction.outcome.differential, 0)}", f"{kind} of the {said}"
     if now is not None and is_last(forecast) and forecast.expires_time.ToDatetime(tzinfo=UTC) <= now:
         return "no forecast", "last minute or overtime" if is_played_out(forecast, now) else "no outcome reported"
-    return f"{home} wins {chance(forecast.home_lead_probability)}", said
+    wins = f"{home} wins {chance(forecast.home_lead_probability)}"
+    return ("late, does not count", f"{wins}, {said}") if forecast.late else (wins, said)
 
 
 def band(prediction: RecordedPrediction, share: float) -> tuple[float, float]:

@@ -48,7 +48,7 @@ class LateReason(enum.Enum):
     """The ledger already had a report of an outcome that it precedes, which was withdrawn since."""
 
     GAME_DATE = "game_date"
-    """It was made after the evening of the date given for the game, which must have been over."""
+    """The game must have been over: by the date given for it, or half a day after its first forecast."""
 
     OBSERVED = "observed"
     """It was made after the observed_time of the first report of its outcome. No entry has it: it follows from that of

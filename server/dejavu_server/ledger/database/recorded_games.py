@@ -18,6 +18,9 @@ from dejavu_server.results import Failed
 LATE_MINUTES: Final = 2
 """Minutes of play by which a forecast may be behind the newest of its game: a feed corrects what it has just shown."""
 
+LONGEST_GAME: Final = timedelta(hours=12)
+"""Time after its first forecast after which a game must be over; one with four overtimes takes less than four hours."""
+
 
 class RecordingLimits(NamedTuple):
     """What is recorded of a game.
@@ -38,30 +41,33 @@ DEFAULT_LIMITS: Final = RecordingLimits()
 
 
 class RecordedGames:
-    """Newest recorded minute of each game, since when, the number of its forecasts, and its outcomes.
+    """Newest recorded minute of each game, since when, its first forecast, how many there are, and its outcomes.
 
     It follows the order of the ledger.
     """
 
     def __init__(self) -> None:
         self._newest: dict[str, tuple[int, datetime]] = {}
+        self._first: dict[str, datetime] = {}  # when the first forecast was made
         self._counts: Counter[str] = Counter()
         self._outcomes: defaultdict[str, dict[Horizon, int]] = defaultdict(dict)  # that stand, with their sequences
         self._withdrawn: defaultdict[str, set[Horizon]] = defaultdict(set)
 
     def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Takes over the rows of `recording.statements.STATE_OF_GAMES` for games that it does not have."""
-        for game_id, horizon, number, since_us, count in rows:
+        for game_id, horizon, number, since_us, count, first_us in rows:
             if horizon:
                 self.add_outcome(game_id, Horizon(horizon), number, withdrawn=bool(since_us))
             else:
                 self._newest[game_id] = (number, from_microseconds(since_us))
                 self._counts[game_id] = count
+                self._first[game_id] = from_microseconds(first_us)
 
     def add(self, issued: IssuedForecast) -> None:
         """Takes note of a recorded forecast."""
         self._counts[issued.game_id] += 1
         minute, since = issued.forecast.elapsed_minutes, issued.generated_time
+        self._first[issued.game_id] = min(since, self._first.get(issued.game_id, since))
         newest, known_since = self._newest.get(issued.game_id, (0, since))
         if minute > newest or (minute == newest and since < known_since):
             self._newest[issued.game_id] = (minute, since)
@@ -103,7 +109,7 @@ class RecordedGames:
         """Returns why a forecast that is recorded now is late; None if it is in time."""
         if self.was_withdrawn(issued.game_id, issued.forecast.elapsed_minutes):
             return LateReason.REPORTED
-        if _over_by_date(issued):
+        if self._is_over(issued):
             return LateReason.GAME_DATE
         if issued.game_id not in self._newest:
             return None
@@ -115,8 +121,11 @@ class RecordedGames:
             return LateReason.TIME
         return None
 
-
-def _over_by_date(issued: IssuedForecast) -> bool:
-    """Returns whether the evening of the date given for a game was over; a replay is of a game that is over."""
-    given = issued.game_date
-    return given is not None and game_day(issued.generated_time) > given and not is_replay(issued.game_id)
+    def _is_over(self, issued: IssuedForecast) -> bool:
+        """Returns whether a game was over by the date given for it, or by its first forecast; a replay always is."""
+        if is_replay(issued.game_id):
+            return False
+        made, given = issued.generated_time, issued.game_date
+        return (given is not None and game_day(made) > given) or made - self._first.get(
+            issued.game_id, made
+        ) > LONGEST_GAME

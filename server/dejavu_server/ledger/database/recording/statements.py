@@ -57,6 +57,7 @@ def _state(games: Sequence[ColumnElement[str]]) -> ClauseElement:
             outcomes.c.sequence,
             case((outcomes.c.withdrawn, 1), else_=0),
             literal(0),
+            literal(0),
         ).where(outcomes.c.game_id.in_(games), NEWEST),
         select(
             forecasts.c.game_id,
@@ -64,6 +65,7 @@ def _state(games: Sequence[ColumnElement[str]]) -> ClauseElement:
             forecasts.c.minute,
             func.min(forecasts.c.generated_us),
             select(func.count()).where(other.c.game_id == forecasts.c.game_id).scalar_subquery(),
+            select(func.min(other.c.generated_us)).where(other.c.game_id == forecasts.c.game_id).scalar_subquery(),
         )
         .where(
             forecasts.c.game_id.in_(games),
@@ -87,5 +89,5 @@ RECORDED_MARKETS: Final = PreparedQuery(_recorded_markets)
 
 STATE_OF_GAMES: Final = PreparedQuery(_state)
 """By games: game, horizon and sequence of the newest revision of each outcome, and whether it is a withdrawal; and with
-an empty horizon the newest minute, since when the ledger has it, and the number of forecasts.
+an empty horizon the newest minute, since when the ledger has it, the number of forecasts, and when the first was made.
 """

@@ -7,6 +7,7 @@ including their type: SQLite accepts text or bytes in a numeric column.
 from __future__ import annotations
 
 import json
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -39,6 +40,9 @@ _TABLES = {
     codec.MODEL: _CHANGES,
 }
 """The table with one row for each entry of a kind."""
+
+_OF_WRONG_VALUES = (ValueError, TypeError, AttributeError, OverflowError, RecursionError, struct.error)
+"""What may be raised where an entry has another value than any server writes, such as a number for a text."""
 
 
 class ChainVerifier:
@@ -78,7 +82,7 @@ class ChainVerifier:
                 self._check_rows(row)
             except LedgerCorrupt:
                 raise
-            except (ValueError, TypeError, OverflowError, RecursionError, DejavuError) as error:
+            except (*_OF_WRONG_VALUES, DejavuError) as error:
                 raise LedgerCorrupt(f"entry {row['entry_sequence']}: {error}") from error
         for table, owner in raw_rows.orphans(self._connection):
             raise LedgerCorrupt(f"table {table} has rows without {owner}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.builders.full_ledger import outcome
 from tests.support.builders.issued_forecasts import game, issued, recorded
+from tests.support.tampering.forging import append, last
 
 from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerSchemaError, LedgerUnavailable, verify
 from dejavu_server.ledger.database.recorded_games import RecordedGames
@@ -78,6 +79,25 @@ async def test_what_was_recorded_with_hindsight_is_named(
     [late] = await recorded(ledger, issued(game(1), pattern=(1.0, 2.0)))
     assert (early.sequence, late.sequence) == (1, 3)
     with pytest.raises(LedgerCorrupt, match="entry 3: recorded after the outcome at 2"):
+        verify(url)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [("request", "game_id", 22300061), ("forecast", "distribution", ["1.5"]), ("forecast", "generated_us", 10**20)],
+)
+async def test_an_entry_with_values_of_another_type_is_named(
+    ledger: Ledger, url: str, tmp_path: Path, part: str, name: str, value: object
+) -> None:
+    await recorded(ledger, issued(game(1)))
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection, connection:
+        entry = last(connection, "forecast")
+        entry["payload"][part][name] = value
+        append(connection, entry, row=False)
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(forecasts)")]
+        others = ", ".join(columns[2:])
+        connection.execute(f"INSERT INTO forecasts SELECT 2, 'key', {others} FROM forecasts")
+    with pytest.raises(LedgerCorrupt, match="entry 2: "):
         verify(url)
 
 

@@ -300,6 +300,15 @@ async def test_a_program_that_floods_its_websocket_with_frames_is_cut_off(
     assert cpu_seconds(attacked.process.pid) - before < 1.0
 
 
+@pytest.mark.parametrize(
+    "more", [b"content-length: 9\r\n\r\n123456789", b"a:b\r\n" * 200 + b"\r\n", b"a: " + b"b" * 9000 + b"\r\n\r\n"]
+)
+async def test_a_request_that_opens_no_websocket_is_refused_and_holds_no_connection(
+    attacked: SpawnedServer, more: bytes
+) -> None:
+    assert await refusal(Address.parse(attacked.address), UPGRADE.removesuffix(b"\r\n") + more) == 400
+
+
 async def test_a_program_that_pings_every_second_is_not_cut_off(attacked: SpawnedServer) -> None:
     from websockets.asyncio.client import connect
 

@@ -278,6 +278,14 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         except Exception as error:  # uvicorn expects a close frame for every violation of the protocol
             log.debug("websocket_violation", error=repr(error))
             self.transport.abort()
+            return
+        if not self.handshake_initiated and not self.transport.is_closing():
+            # The library says nothing to a request with a body, or with more headers than it takes, and would wait.
+            message = "the request opens no WebSocket; expected at most 128 headers of at most 8 kB, and no body"
+            self.transport.write(
+                _raw_answer(RequestRefused(HTTPStatus.BAD_REQUEST, "INVALID_ARGUMENT", message, "INVALID_HTTP"))
+            )
+            self.transport.close()
 
     def _may_send(self, size: int) -> bool:
         """Takes note of received bytes; returns whether they are within what a program may send."""

@@ -108,6 +108,11 @@ def _page(response: requests.Response, max_bytes: int) -> HttpPage:
     return HttpPage(body.decode("utf-8", errors="replace"), response.status_code, response.url, response.headers)
 
 
+def _without_user(url: str) -> str:
+    """Returns host and port of a URL, without user and password: logs and others see it."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
 def host_of(url: str, example: str) -> str:
     """Returns the host of a service's URL.
 
@@ -159,7 +164,7 @@ def read_page(
     except TimeoutError as error:
         raise FeedUnavailable(str(error)) from error
     except requests.ConnectionError as error:
-        raise FeedUnavailable(f"no connection to {urlsplit(http.base_url).netloc}") from error
+        raise FeedUnavailable(f"no connection to {_without_user(http.base_url)}") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
         # An invalid URL, as of a redirect, raises a ValueError.
         raise FeedUnavailable(f"no whole answer: {type(error).__name__}") from error

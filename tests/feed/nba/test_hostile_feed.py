@@ -143,6 +143,14 @@ def test_cookies_are_not_kept_which_would_have_later_requests_refused_for_their_
             assert feed.scoreboard().games == ()
 
 
+def test_the_password_of_a_feed_is_in_no_error() -> None:
+    with LocalServer(lambda _: Response(200, NO_GAMES)) as server:
+        address = server.url.removeprefix("http://")
+    with NbaFeed(f"http://user:secret@{address}") as feed, pytest.raises(FeedUnavailable) as failure:
+        feed.scoreboard()
+    assert str(failure.value).endswith(f"no connection to {address}")
+
+
 def redirecting(location: str, **headers: str) -> LocalServer:
     """Returns a server that redirects all but one path, /here, which has the scoreboard."""
     redirect = Response(302, b"", {"Location": location, **headers})

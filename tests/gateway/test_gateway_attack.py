@@ -309,6 +309,14 @@ async def test_a_request_that_opens_no_websocket_is_refused_and_holds_no_connect
     assert await refusal(Address.parse(attacked.address), UPGRADE.removesuffix(b"\r\n") + more) == 400
 
 
+async def test_websockets_that_are_refused_fill_no_log(attacked: SpawnedServer) -> None:
+    foreign = UPGRADE.removesuffix(b"\r\n") + b"origin: http://attacker.example\r\n\r\n"
+    for _ in range(3):
+        assert await refusal(Address.parse(attacked.address), foreign) == 403
+    await asyncio.sleep(0.5)  # for the log to be read
+    assert not [each for each in attacked.events if each["level"] == "error"], attacked.log()
+
+
 async def test_a_program_that_pings_every_second_is_not_cut_off(attacked: SpawnedServer) -> None:
     from websockets.asyncio.client import connect
 

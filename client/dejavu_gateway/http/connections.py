@@ -254,12 +254,17 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.is_stream = False
         self.is_waiting = False
         self._allowance, self._allowed_at = float(FRAMES_BYTES), self.loop.time()
-        self.app = partial(_with_connection, self.app, self)
+        self.app = partial(self._answer, self.app)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the place of the HttpConnection."""
         super().connection_made(transport)
         self._gate.upgrade(self)
+
+    async def _answer(self, app: Any, scope: Any, receive: Any, send: Any) -> None:
+        await _with_connection(app, self, scope, receive, send)
+        if self.initial_response is not None:  # refused: uvicorn would log an error, which anybody can cause
+            self.handshake_complete = True
 
     def end_now(self, last: bytes) -> None:
         """See `BrowserConnection`."""

@@ -132,7 +132,7 @@ def test_a_forecast_is_shown_with_all_that_it_says(server: FakeServer, run: Run)
         "+16.2  weight 0.4",
         "+18.1  weight 0.6",
         "+20.0",
-        "+16.9  starting point of both",
+        "+16.9  starting point: lead",
         "1,210 earlier games",
         "10 %: +8.2  62.5 %: +19.0",
         "GSW by 4.5 expected at the end",

@@ -229,7 +229,6 @@ def test_plays_without_end_are_refused() -> None:
         ({"period": 10**400}, "period is a int of 401 characters, expected 0 to 24"),
         ({"gameStatus": 10**400}, "gameStatus is a int of 401 characters, expected 1, 2 or 3"),
         ({"period": -1}, "period is -1, expected 0 to 24"),
-        ({"gameStatus": 10**400}, "gameStatus is a int of 401 characters, expected 1, 2 or 3"),
         (
             {"awayTeam": {"teamTricode": "MIA", "score": 0, "periods": [{"score": 0}] * 25}},
             "awayTeam.periods has 25 elements, expected at most 24",

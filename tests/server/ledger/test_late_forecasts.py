@@ -359,17 +359,17 @@ def test_a_game_dated_before_the_evening_is_over(
 def test_minutes_that_are_filled_in_the_next_day_are_late_whatever_date_they_give(
     tmp_path: Path, game_id: str, day: int | None
 ) -> None:
-    def minute(number: int, hours: float) -> IssuedForecast:
+    def minute(record: RecordBook, number: int, hours: float) -> IssuedForecast:
         made = forecast(game_id, minute=number, horizon=FINAL, generated_time=EVENING + timedelta(hours=hours))
         date_ = None if day is None else game_day(made.generated_time) + timedelta(days=day)
-        [stored] = book.predict(replace(made, game_date=date_))
+        [stored] = record.predict(replace(made, game_date=date_))
         assert isinstance(stored, IssuedForecast)
         return stored
 
-    with new_book(tmp_path) as book:
-        reasons = [minute(*each).late for each in [(30, 0), (31, 12), (32, 12.1), (33, 12.2)]]
-        late = None if game_id != GAME else LateReason.GAME_DATE
-        assert reasons == [None, None, late, late]
+    with new_book(tmp_path) as record:
+        reasons = [minute(record, *each).late for each in [(30, 0), (31, 12), (32, 12.1), (33, 12.2)]]
+    late = None if game_id != GAME else LateReason.GAME_DATE
+    assert reasons == [None, None, late, late]
     assert verify(f"sqlite:///{tmp_path / 'ledger.db'}").forecasts == 4
 
 

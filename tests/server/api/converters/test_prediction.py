@@ -350,6 +350,7 @@ def test_an_explanation_that_was_not_asked_for_stays_here() -> None:
 def test_a_model_s_message_says_what_the_model_is() -> None:
     info = replace(EveryMinuteForecaster("v1").info, ratings_date=date(2024, 4, 14), approved=True, verdict_reason="so")
     info = replace(info, finals_since=7, inputs=("total_points",), whole_numbers=True, totals=True)
+    info = replace(info, components=("lstm",))
     message = prediction.model_message(info, NOW.date(), active=True)
     of_a_store = {"stage", "aliases", "share", "lineage"}
     assert {field.name for field, _ in message.ListFields()} == set(message.DESCRIPTOR.fields_by_name) - of_a_store

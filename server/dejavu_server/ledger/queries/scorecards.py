@@ -190,7 +190,7 @@ def read_columns(connection: Connection, filter_: ScoreFilter, codes: Codes) -> 
     differential = columns.pop("differential")
     exclusion = columns["exclusion"]
     exclusion[(exclusion == Exclusion.NONE) & np.isin(sequence, superseded)] = Exclusion.SUPERSEDED
-    return columns | _bets(markets_, sequence, differential) | {"game": game, "order": game}
+    return columns | _bets(markets_, sequence, differential) | {"sequence": sequence, "game": game, "order": game}
 
 
 _LATE = {

@@ -81,7 +81,7 @@ def _renewed(connection: Connection, kept: _Kept | None, horizon: Horizon) -> _K
             others = {row.game_id for row in reported} - {*new}
             again = connection.execute(_SETTLED_BEFORE, {**values, "games": sorted(others)}).all() if others else []
             filters = [ScoreFilter(horizon=horizon, game_id=game_id) for game_id in (*new, *(row[0] for row in again))]
-            stay = ~np.isin(kept.columns["game"], [row.first_sequence for row in again])
+            stay = ~np.isin(kept.columns["game"], [row.first_report for row in again])
             parts = [{name: column[stay] for name, column in kept.columns.items()}]
             parts += (scorecards.read_columns(connection, filter_, codes) for filter_ in filters)
             columns = {name: np.concatenate([part[name] for part in parts]) for name in kept.columns}
@@ -129,9 +129,9 @@ _REPORTED = (
 """New outcomes of a horizon, and new first reports of the other one."""
 
 _SETTLED_BEFORE = (
-    select(outcomes.c.game_id, func.max(outcomes.c.first_sequence).label("first_sequence"))
+    select(outcomes.c.game_id, func.min(outcomes.c.sequence).label("first_report"))
     .where(outcomes.c.sequence <= bindparam("after"), _OF_HORIZON)
     .where(outcomes.c.game_id.in_(bindparam("games", expanding=True)))
     .group_by(outcomes.c.game_id)
 )
-"""Those of some games that were settled before."""
+"""Those of some games that were settled before, with their first reports (`standing.FIRST_REPORT`)."""

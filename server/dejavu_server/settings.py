@@ -106,7 +106,7 @@ class Settings(ProcessMessage):
     max_models: Annotated[
         int,
         option(
-            "Most models in a worker's memory, 8 to 64; of those loaded on demand, the least recently asked goes.",
+            "Most models in a worker's memory, 8 to 64; of those loaded on demand, the least recently used is evicted.",
             "N",
             ge=8,
             le=64,

@@ -93,7 +93,7 @@ def event_line(event: events.Event) -> str:
         case events.HorizonClosed():
             until = f" before minute {event.minute}" if event.minute < HORIZON_RULES[event.horizon].minutes else ""
             return (
-                f"{about}  {horizon_label(event.horizon)} no more forecast{until}: its outcome is in the record already"
+                f"{about}  {horizon_label(event.horizon)} closed{until}: outcome already recorded"
             )
 
 

@@ -1,4 +1,4 @@
-"""Which of several pollers works: the one that holds a lease of the ledger (docs/decisions/0047).
+"""Leader election among pollers: the leader holds a lease of the ledger (docs/decisions/0047).
 
 A leader renews its lease four times in its time to live, and counts that time from before each request by a clock that
 runs while the process is stopped. So a leader that hung or was cut off knows that it no longer leads before it does

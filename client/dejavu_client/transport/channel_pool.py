@@ -149,7 +149,7 @@ class ChannelPool(Generic[ConnectionT]):
             return any(not each.out and each not in tried for each in self._servers)
 
     def set_servers(self, addresses: Sequence[ServerAddress]) -> None:
-        """Sets which servers there are: the pool leaves those that are gone, and shares its connections out anew."""
+        """Set the servers: leave those that are gone, and redistribute the connections."""
         with self._lock:
             if self._closed:
                 return

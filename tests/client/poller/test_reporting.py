@@ -363,7 +363,7 @@ async def test_reports_and_closed_horizons_are_told_in_words_and_as_json() -> No
     (closed,) = watch.told(HorizonClosed)
     assert event_line(first).endswith("  half +3 is in the record, settles 1 forecast")
     assert event_line(again).endswith("  half +2 is in the record, settles 1 forecast, correction 1")
-    assert event_line(closed).endswith("  end no more forecast before minute 24: its outcome is in the record already")
+    assert event_line(closed).endswith("  end closed before minute 24: outcome already recorded")
     record = event_record(again, now)
     assert (record["event"], record["horizon"], record["differential"]) == ("reported", "HORIZON_HALFTIME", 2)
     assert record["settledForecasts"] == 1

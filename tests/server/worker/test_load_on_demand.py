@@ -1,4 +1,4 @@
-"""Models that are asked for by name: loaded on demand, and given up again, least recently asked first."""
+"""Models that are asked for by name: loaded on demand; the least recently used is evicted."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class ServingModels:
     """Loaded models and the roster in force, of one event loop; see `Models`.
 
     Args:
-        max_models: most models to keep; the least recently asked ones go first, and none that the roster names.
+        max_models: most models to keep; the least recently used ones are evicted, and none that the roster names.
 
     Attributes:
         follow: reads the roster and puts it in force; returns whether the newest one is.
@@ -186,7 +186,7 @@ class ServingModels:
         self.token = _token(roster)
 
     def superfluous(self, kept: Iterable[str]) -> list[str]:
-        """Returns the models to give up, least recently asked first, so that there are no more than there may be.
+        """Return the models to evict, least recently used first, so that there are no more than there may be.
 
         Args:
             kept: versions of those that stay.

@@ -195,7 +195,7 @@ def as_read(issued: IssuedForecast, sequence: int, revision: int, late: LateReas
 
 
 def has_unrecorded(issued: IssuedForecast) -> bool:
-    """Returns whether a forecast that is to be recorded has something that is not."""
+    """Whether a forecast to be recorded carries fields that are not recorded."""
     forecast = issued.forecast
     of_total = forecast.total is not None and (forecast.total.quantiles != () or forecast.total.market is not None)
     requested = forecast.quantiles != () or forecast.market is not None or issued.market is not None or of_total

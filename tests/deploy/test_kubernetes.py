@@ -29,7 +29,7 @@ from tests.deploy.manifests import (
 from dejavu_client.transport.servers import parse_servers
 from dejavu_common.address import Address
 from dejavu_models.registry.store.cache import MAX_CACHED_BYTES
-from dejavu_models.registry.store.upload_limits import UploadLimits
+from dejavu_models.registry.store.uploads import UploadLimits
 from dejavu_server.api.health import HEALTH_SERVICE, SERVICES
 
 OVERLAYS = (

@@ -92,9 +92,7 @@ def event_line(event: events.Event) -> str:
             )
         case events.HorizonClosed():
             until = f" before minute {event.minute}" if event.minute < HORIZON_RULES[event.horizon].minutes else ""
-            return (
-                f"{about}  {horizon_label(event.horizon)} closed{until}: outcome already recorded"
-            )
+            return f"{about}  {horizon_label(event.horizon)} closed{until}: outcome already recorded"
 
 
 def _line_without_game(event: events.Fault | events.ModelLimits | events.LeadershipChanged) -> str:

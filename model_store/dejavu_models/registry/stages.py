@@ -12,14 +12,33 @@ rollback returns to. A retired model can be loaded again.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
 from dejavu_models.errors import DejavuError, FieldError, InvalidInput, quoted
-from dejavu_models.registry.routing import arm
+
+
+def arm(shares: Sequence[tuple[str, float]], game_id: str) -> str | None:
+    """Returns the model in whose share a game lies; None if it lies in none of them.
+
+    A share that grows takes no game from another model: a game moves to or from an arm once at most.
+
+    Args:
+        shares: model and its share of games, each in (0, 1), at most 1 in all.
+        game_id: the game.
+    """
+    digest = hashlib.sha256(f"dejavu arm {game_id}".encode()).digest()
+    place = int.from_bytes(digest[:8], "big") / 2.0**64
+    for model, share in shares:
+        if place < share:
+            return model
+        place -= share
+    return None
+
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
@@ -35,7 +36,6 @@ from dejavu_server.access.caller import CallerLabels, Principal, Unauthenticated
 from dejavu_server.admission.callers import Callers
 from dejavu_server.admission.controller import CallKind, current_permit, kind_of
 from dejavu_server.admission.errors import DeadlineExceeded
-from dejavu_server.api.aborts import clear_frames
 from dejavu_server.api.errors import INTERNAL, describe, pushback, status
 from dejavu_server.api.handlers import Context, Handler
 from dejavu_server.api.request_ids import REQUEST_ID, accepted_id, generate_ids
@@ -43,6 +43,19 @@ from dejavu_server.api.traces import traced
 from dejavu_server.observability.failure_log import FailureLog
 from dejavu_server.observability.metrics import UNKNOWN_METHOD, Metrics
 from dejavu_server.streaming.errors import ServerDraining
+
+
+def clear_frames(error: BaseException) -> None:
+    """Clears the variables of all frames in the tracebacks of an error and of those that led to it.
+
+    Frames that are executed at the moment are left as they are. Coroutines that only wait are ended (up to Python
+    3.12): so a coroutine that goes on must not hand out an error that it has caught itself.
+    """
+    each: BaseException | None = error
+    while each is not None:
+        traceback.clear_frames(each.__traceback__)
+        each = each.__context__
+
 
 AUTHORIZATION = "authorization"
 WORKER = "dejavu-worker"

@@ -245,7 +245,7 @@ class LatestRead(Generic[_T]):
                 answer, self._next = self._next, None
                 answer.add_done_callback(retrieve)  # also if all callers have gone
                 # In a task of its own, since the frame of this coroutine, which goes on, would else be in the traceback
-                # of an error: those frames are cleared once a caller has it, see aborts.py.
+                # of an error: those frames are cleared once a caller has it, see `interceptors.clear_frames`.
                 reading = asyncio.ensure_future(self._read())
                 await asyncio.wait([reading])
                 if reading.cancelled():

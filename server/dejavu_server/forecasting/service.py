@@ -7,6 +7,7 @@ from collections import Counter as Counts
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final
 
 from prometheus_client import Counter
@@ -19,13 +20,30 @@ from dejavu_models.errors import DejavuError
 from dejavu_models.forecaster import Forecaster
 from dejavu_models.registry.registry import Chosen
 from dejavu_models.types import Forecast, Horizon
-from dejavu_server.forecasting.answered import AnsweredForecasts
 from dejavu_server.forecasting.batcher import Batcher
 from dejavu_server.forecasting.lifecycle.models import Models
 from dejavu_server.ledger.access import LedgerAccess
 from dejavu_server.ledger.errors import ModelsChanged
 from dejavu_server.records import ForecastRequest, IssuedForecast, MarketRecording
 from dejavu_server.results import Failed, Result
+
+
+class AnsweredForecasts:
+    """Counts answered forecasts.
+
+    Args:
+        counter: has the labels model, horizon and kind; None: they are not counted.
+    """
+
+    def __init__(self, counter: Counter | None) -> None:
+        # Cached: looking up the labels costs more than counting.
+        self._count = None if counter is None else cache(counter.labels)
+
+    def count(self, version: str, horizon: Horizon, forecasts: int = 1, *, named: bool = False) -> None:
+        """Count forecasts of a model: of a named game, or what-ifs."""
+        if self._count is not None:
+            self._count(version, horizon.value, "named" if named else "what_if").inc(forecasts)
+
 
 CHANGES_FOLLOWED: Final = 5
 """How often a forecast is computed at most because the models changed before it was recorded."""

@@ -53,7 +53,6 @@ from dejavu_server.ledger.audit.signing_key import key_path
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.settings import Settings
 from dejavu_server.streaming.ledger_manager import LedgerHealth, LedgerManager
-from dejavu_server.worker.grpc_failure import wait_for_server_failure
 from dejavu_server.worker.grpc_server import GrpcServer
 from dejavu_server.worker.ledger import new_ledger_manager, new_updater
 from dejavu_server.worker.limits import (
@@ -69,6 +68,20 @@ from dejavu_server.worker.ratings_age_metrics import RatingsAge
 from dejavu_server.worker.sampler import COVERAGE_DAYS, MetricsSampler
 from dejavu_server.worker.statistics import StatisticsReporter
 from dejavu_server.worker.what_if_cache import new_cache
+
+LOOK_SECONDS = 0.05
+"""How often to check a server: gRPC reports a failure only when polled."""
+
+
+async def wait_for_server_failure(server: GrpcServer) -> Exception | None:
+    """Waits until a started server ends; returns the exception that ended it, or None if it was stopped."""
+    try:
+        while await server.wait_for_termination(LOOK_SECONDS):
+            pass
+    except Exception as error:  # any exception that ended the server
+        return error
+    return None
+
 
 ACCEPTED_SHARE = 0.85
 """Share of all descriptors that connections may take; gRPC closes further ones at once. The rest is for files."""

@@ -15,7 +15,7 @@ from dejavu.v1.bundle_pb2 import BundleChunk
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.model_service_pb2 import RegisterBundleRequest
 from dejavu.v1.prediction_service_pb2 import PredictBatchRequest, PredictColumnsRequest, PredictRequest
-from dejavu_models.registry.store.upload_limits import UploadLimits
+from dejavu_models.registry.store.uploads import UploadLimits
 from dejavu_server.api.converters.columns import MAX_COLUMNS, MAX_QUANTILE_VALUES
 from dejavu_server.api.converters.prediction import MAX_BATCH
 from dejavu_server.api.decoding import MAX_BYTES

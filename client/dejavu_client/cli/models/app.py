@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import typer
+import typer.core
 
 from dejavu.v1.model_service_pb2 import ListModelsResponse, Model
+from dejavu_client.cli.access import options_given
 from dejavu_client.cli.models import changes, evidence
-from dejavu_client.cli.models.family import CommandFamily
 from dejavu_client.cli.models.options import ModelName
 from dejavu_client.cli.options import Json, Target, Timeout, connect
 from dejavu_client.client import DejavuClient
@@ -16,6 +17,18 @@ from dejavu_client.config import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from dejavu_client.errors import NotFoundError
 from dejavu_client.output.forecast import print_json, show
 from dejavu_client.output.models.models import print_lineage, print_model_list, print_model_with_replicas
+from dejavu_common import interrupts
+
+
+class CommandFamily(typer.core.TyperGroup):
+    """A command with commands of its own."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command that is named, or the one for none."""
+        interrupts.raise_again()
+        with options_given(ctx):
+            return super().invoke(ctx)
+
 
 _MOST_ANCESTORS: Final = 50
 

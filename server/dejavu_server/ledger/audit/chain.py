@@ -15,8 +15,9 @@ from datetime import timedelta
 from dejavu_common.clock import from_microseconds
 from dejavu_feed.game_ids import is_replay
 from dejavu_models.errors import DejavuError
+from dejavu_models.registry.stages import CHALLENGER, CHAMPION, Roster
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.audit import chosen_models, market_answers
+from dejavu_server.ledger.audit import market_answers
 from dejavu_server.ledger.audit.entry_times import SignedTimes
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.recorded_games import RecordedGames
@@ -123,7 +124,7 @@ class ChainVerifier:
             self._times.check(issued.sequence, issued.generated_time)
             self._check_hindsight(row, issued.game_id, issued.forecast.elapsed_minutes)
             self._check_late(row, issued)
-            fault = chosen_models.fault_of(issued, self._roster)
+            fault = _fault_of_choice(issued, self._roster)
             _check(fault is None, f"entry {issued.sequence}: {fault}")
         elif kind == codec.OUTCOME:
             outcome = codec.parse_outcome(row["entry_canonical"])
@@ -270,3 +271,26 @@ def _check_row(row: Raw, name: str, expected: rows.Row | None) -> None:
             raise LedgerCorrupt(
                 f"entry {sequence}: the row in {name} does not match the entry: column {column} differs"
             )
+
+
+def _fault_of_choice(issued: IssuedForecast, roster: Roster) -> str | None:
+    """Returns why a forecast cannot be of the model that the roster chose for its game, in words; None if it can.
+
+    A forecast of a server with a model store has the sequence of the change of models by which its model was chosen,
+    unless the request named a model. Others, and those of servers without a store, may be of any model.
+
+    Args:
+        issued: the forecast.
+        roster: the models after all changes before it.
+    """
+    if issued.roster_sequence is None:
+        return None
+    if issued.roster_sequence != roster.sequence:
+        return f"its model was chosen by the change at {issued.roster_sequence}, but that at {roster.sequence} stood"
+    chosen, version = roster.route(issued.game_id), issued.forecast.model_version
+    if version != chosen:
+        return f"it claims to be of model {version}, but {chosen} was chosen for its game"
+    arm = "" if not roster.shares else CHAMPION if version == roster.champion else CHALLENGER
+    if issued.arm != arm:
+        return f"its arm is {issued.arm!r}; expected {arm!r}"
+    return None

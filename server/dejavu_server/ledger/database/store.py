@@ -21,12 +21,36 @@ from dejavu_server.ledger.database.recording.prepared import PreparedInsert
 from dejavu_server.ledger.database.schema import entries, forecasts, ledger, markets
 from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.entries.codec import PreparedForecast
-from dejavu_server.ledger.entries.market_recording import market_recording
 from dejavu_server.ledger.entries.rows import Row, forecast_row, market_row
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.errors import LedgerCorrupt, ModelsChanged, copy_of
 from dejavu_server.records import IssuedForecast, LateReason, MarketRecording, ReportedOutcome
 from dejavu_server.results import Failed, Result
+
+
+def market_recording(
+    market: Market, standing: Market | None, outcome_known: bool, late: bool, mismatched: bool
+) -> MarketRecording:
+    """Returns whether a market is the recorded one of its forecast, or is to be recorded.
+
+    Args:
+        market: the market.
+        standing: the recorded market of the forecast; None if it has none.
+        outcome_known: whether the outcome of the forecast is known.
+        late: whether the forecast would now be late.
+        mismatched: whether the two prices do not belong together.
+    """
+    if standing is not None:
+        # The bankroll and the threshold are no part of a price: in the record, stakes are shares.
+        same = all(getattr(standing, name) == getattr(market, name) for name in ("line", "home_odds", "away_odds"))
+        return MarketRecording.RECORDED if same else MarketRecording.EARLIER_STANDS
+    if outcome_known:
+        return MarketRecording.OUTCOME_KNOWN
+    if late:
+        return MarketRecording.FORECAST_LATE
+    # A mistyped price must not keep the right one out of the record.
+    return MarketRecording.ODDS_MISMATCHED if mismatched else MarketRecording.RECORDED
+
 
 _T = TypeVar("_T")
 

@@ -19,7 +19,7 @@ from dejavu_client.errors import (
 )
 from dejavu_models.registry.bundle import MANIFEST
 from dejavu_models.registry.store.store import ModelStore
-from dejavu_models.registry.store.upload_limits import UploadLimits
+from dejavu_models.registry.store.uploads import UploadLimits
 
 
 def stored(folder: Path) -> list[str]:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from dejavu_server.api.aborts import clear_frames
+from dejavu_server.api.interceptors import clear_frames
 from dejavu_server.api.shared_reads import LatestRead
 from dejavu_server.ledger import LedgerUnavailable
 

@@ -27,7 +27,7 @@ from dejavu_server.ledger import (
     verify,
 )
 from dejavu_server.ledger.database import migrate, schema, store
-from dejavu_server.ledger.database.postgres import errors, parameters
+from dejavu_server.ledger.database.postgres import backend, errors
 from dejavu_server.ledger.database.postgres.backend import PostgresBackend
 from dejavu_server.ledger.errors import LedgerReplaced
 
@@ -246,10 +246,10 @@ def test_errors_are_told_by_their_codes(code: str, text: str, expected: type[Led
 @pytest.mark.parametrize("url", ["postgresql://a:secret@h/x", "postgresql://h/x?nonsense=1", "postgresql://h"])
 def test_a_url_that_libpq_does_not_take_is_refused(url: str) -> None:
     with pytest.raises(InvalidLedgerUrl) as refused:
-        parameters.connection_parameters(url)
+        backend.connection_parameters(url)
     assert "secret" not in str(refused.value)
 
 
 def test_of_several_hosts_the_one_that_takes_writes_is_used() -> None:
-    assert parameters.connection_parameters("postgresql://a,b/x")["target_session_attrs"] == "read-write"
-    assert "target_session_attrs" not in parameters.connection_parameters("postgresql://a/x")
+    assert backend.connection_parameters("postgresql://a,b/x")["target_session_attrs"] == "read-write"
+    assert "target_session_attrs" not in backend.connection_parameters("postgresql://a/x")

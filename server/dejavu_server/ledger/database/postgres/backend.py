@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 import structlog
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,12 +30,50 @@ from dejavu_server.ledger.database.postgres.connections import (
 )
 from dejavu_server.ledger.database.postgres.errors import READ_ONLY, database_errors, driver_error
 from dejavu_server.ledger.database.postgres.listener import PostgresListener, channel_of
-from dejavu_server.ledger.database.postgres.parameters import connection_parameters
 from dejavu_server.ledger.database.postgres.schema_check import check_schema
 from dejavu_server.ledger.database.schema import metadata
 from dejavu_server.ledger.database.store import Identity
-from dejavu_server.ledger.errors import LedgerReplaced, LedgerSchemaError, LedgerUnavailable, ReadStopped
+from dejavu_server.ledger.errors import (
+    InvalidLedgerUrl,
+    LedgerReplaced,
+    LedgerSchemaError,
+    LedgerUnavailable,
+    ReadStopped,
+)
+from dejavu_server.ledger_url import check_ledger_url
 from dejavu_server.observability.failure_log import FailureLog
+
+CONNECT_SECONDS: Final = 2
+"""How long connecting to one host may take; the shortest time that libpq allows."""
+
+_DEFAULTS: Final[dict[str, Any]] = {
+    "application_name": "dejavu-server",
+    "connect_timeout": CONNECT_SECONDS,
+    # A database that vanished without closing its connections, as in a power loss, is noticed after some 10 s.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+
+def connection_parameters(url: str) -> dict[str, Any]:
+    """Returns the parameters of a connection; what the URL sets is kept, and the environment adds what libpq reads.
+
+    Raises:
+        InvalidLedgerUrl: if the URL is none of PostgreSQL, or contains a password; the message never repeats it.
+    """
+    try:
+        check_ledger_url(url)
+        given = {name: value for name, value in conninfo_to_dict(url).items() if value is not None}
+    except ValueError as error:
+        raise InvalidLedgerUrl(str(error)) from None
+    except psycopg.Error:
+        raise InvalidLedgerUrl(f"{url!r} is no URL of libpq; expected postgresql://USER@HOST/DATABASE") from None
+    several = "," in str(given.get("host", "")) + str(given.get("hostaddr", ""))
+    primary = {"target_session_attrs": "read-write"} if several else {}
+    return _DEFAULTS | primary | given | {"client_encoding": "UTF8"}
+
 
 _log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ once it has answered a probe.
 Calls avoid a server that is out (`servers.Server`) as long as there is another one. Probes find out when it is back.
 
 This module does no I/O and never waits, so the synchronous and the asynchronous client use it in the same way. See
-docs/decisions/0011, 0034 and 0047.
+docs/decisions/0011 and 0047.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The source is the merged registry of the supervisor, the same that /metrics serves. The supervisor samples it and writes
 the statistics to a file of the server's folder, from which every worker answers. Imports no gRPC.
-Decision: docs/decisions/0045-service-statistics.md.
+Decision: docs/decisions/0039-insight.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A write locks the one row of `ledger` before it reads, in a transaction in which each statement sees what was committed
 before it: so writers take turns, in one order, whichever machine they are on.
-Decision: docs/decisions/0042-postgresql.md.
+Decision: docs/decisions/0047-several-servers.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 SQLite does so itself, in every commit that makes the log long enough: the caller of that commit then waits for two
 flushes of the disk, which take as long as a dozen commits. Here a thread does it soon after a commit, and a commit only
-if the log has become long nevertheless. Decision: docs/decisions/0074-log-copied-beside-commits.md.
+if the log has become long nevertheless. Decision: docs/decisions/0043-write-path.md.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ async def _serve(order: WorkerStart, name: str, models: PreloadedModels | None =
         if failed.done() and (cause := failed.result()) is not None:
             _log.error("worker_broken", error=repr(cause)[:200], effect="the worker exits now and is replaced")
             sys.stderr.flush()
-            os._exit(SERVER_FAILED)  # memory may be corrupt, so skip all cleanup: see docs/decisions/0013
+            os._exit(SERVER_FAILED)  # memory may be corrupt, so skip all cleanup: see docs/decisions/0036
         _log.info("draining", grace_seconds=settings.grace_seconds)
     return 0
 

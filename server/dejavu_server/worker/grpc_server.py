@@ -9,7 +9,7 @@ in a task of its own. Calls of all other paths get UNIMPLEMENTED, and their path
 
 It overrides and calls parts of `grpc._cython.cygrpc` that are not public. tests/server/worker/test_grpc_server.py
 checks that they exist and do what is needed, so a release of grpcio that changes them fails the tests. Decision:
-docs/decisions/0013-a-broken-server.md.
+docs/decisions/0036-hangs.md.
 """
 
 from __future__ import annotations

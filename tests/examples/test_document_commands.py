@@ -20,7 +20,6 @@ ELSEWHERE = {
     r"dejavu poll( #|$| --metrics-listen)": NBA,
     r"dejavu-trainer fetch ": NBA,
     r"dejavu-trainer .*--data DIR ": SEASONS,
-    r"python -m bench\.index --data DIR ": SEASONS,
     r"python -m bench\.": HOURS,
     r"dejavu-trainer (simulate|fit|evaluate|backtest|adapt|import|ratings|retrain) ": (
         "trains for minutes: test_the_trainers_commands_run_in_order does so nightly, or tests/trainer"
@@ -48,7 +47,7 @@ ELSEWHERE = {
 """Commands that no reader below runs → why."""
 
 READERS: dict[str, dict[str, str | None]] = {
-    "of the README": {"README.md": None, "docs/evening.md": None},
+    "of the README": {"README.md": None},
     "of the track record and of the calls": {
         "docs/record.md": None,
         "docs/recompute.md": None,

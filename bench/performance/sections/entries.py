@@ -56,7 +56,7 @@ SECTION = Section(
     title="Entries of the Dejavu database",
     text=(
         "CPU of a search in one HNSW index of simulated games, alone and in a call of 64; a forecast makes one search."
-        " The bundle that ships has at most 3,000 entries a minute. [Cost of the index](performance-index.md) has real"
+        " The bundle that ships has at most 3,000 entries a minute. [Cost of the index](../bench/index.md) has real"
         " games, up to 500,000 entries."
     ),
     columns={"single_us": "µs, alone", "batched_us": "µs, in a call of 64"},

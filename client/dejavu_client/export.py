@@ -359,13 +359,19 @@ _MARKET_FIGURES = (
     "capped",
 )
 _OPTIONAL = {"roi", "sharpe"}
+_BEWARE = ("withdrawn_games", "corrected_games", "unsettled_games", "unsettled_totals", "doubtful_games")
 
 
 def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = None) -> Iterator[FigureRow]:
-    """Yields a row for each metric of a scorecard; none if it has no games."""
-    if not scorecard.games:
-        return
+    """Yields a row for each metric of a scorecard, and for each number above 0 of what it leaves out or warns of."""
     games, forecasts = scorecard.games, scorecard.forecasts
+    for field, count in scorecard.left_out.ListFields():
+        yield FigureRow(scope, f"left_out_{field.name}", float(count), games, forecasts, rank=rank)
+    for name in _BEWARE:
+        if count := getattr(scorecard, name):
+            yield FigureRow(scope, name, float(count), games, forecasts, rank=rank)
+    if not games:
+        return
     yield from _means(scope, scorecard, _FIGURES, "", rank)
     yield FigureRow(scope, "ece", scorecard.ece, games, forecasts, rank=rank)
     yield from _levels(scope, scorecard, "", rank)

@@ -17,7 +17,7 @@ from tests.support.fakes.recorded import card, recorded
 
 from dejavu.v1.record_pb2 import RecordedPrediction
 from dejavu.v1.record_service_pb2 import LeaderboardRow, ScoreFilter
-from dejavu.v1.scorecard_pb2 import Scorecard
+from dejavu.v1.scorecard_pb2 import LeftOut, Scorecard
 from dejavu_client import FINAL
 from dejavu_client.export import (
     FIGURE_COLUMNS,
@@ -157,6 +157,23 @@ def test_the_figures_of_a_scorecard_are_rows(tmp_path: Path) -> None:
 
 def test_a_scorecard_without_games_has_no_rows() -> None:
     assert list(figure_rows(ScoreFilter(), Scorecard())) == []
+
+
+@pytest.mark.parametrize("counted", [Scorecard(), card()], ids=["nothing counts", "some count"])
+def test_what_a_scorecard_leaves_out_and_warns_of_is_in_its_file(counted: Scorecard) -> None:
+    """Else a record that is passed on as a file hides what the same command shows on a terminal."""
+    told: dict[str, Any] = {
+        "withdrawn_games": 1,
+        "corrected_games": 2,
+        "unsettled_games": 3,
+        "unsettled_totals": 4,
+        "doubtful_games": 5,
+    }
+    left_out = {each.name: 10 + each.number for each in LeftOut.DESCRIPTOR.fields}
+    counted.MergeFrom(Scorecard(left_out=LeftOut(**left_out), **told))
+    rows = {row.figure: row.value for row in figure_rows(ScoreFilter(), counted)}
+    assert rows.items() >= {**told, **{f"left_out_{name}": count for name, count in left_out.items()}}.items()
+    assert ("mae" in rows) == (counted.games > 0)
 
 
 def test_a_leaderboard_s_rows_name_their_version_and_place() -> None:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine
 from tests.support.builders.issued_forecasts import issued, recorded
 
-from dejavu_server.ledger import Ledger, LedgerSchemaError, verify
+from dejavu_server.ledger import Ledger, LedgerCorrupt, LedgerSchemaError, verify
 from dejavu_server.ledger.audit.checkpoints import read_head
 from dejavu_server.ledger.database import schema
 from dejavu_server.ledger.database.sqlite.schema_check import check_schema
@@ -136,3 +136,14 @@ async def test_what_sqlite_adds_to_a_database_by_itself_is_no_part_of_the_schema
     execute(tmp_path / "ledger.db", "ANALYZE")
     await (await Ledger.open(url)).close()
     assert verify(url).entries == 1
+
+
+async def test_a_schema_with_names_that_are_no_text_is_damage(ledger: Ledger, url: str, tmp_path: Path) -> None:
+    """SQLite names them in its message, which its driver fails to read."""
+    await ledger.close()
+    turned = "UPDATE sqlite_master SET sql = 'no statement', name = CAST(x'ac' AS TEXT) WHERE name = 'leases'"
+    execute(tmp_path / "ledger.db", "PRAGMA writable_schema = ON", turned)
+    with pytest.raises(LedgerCorrupt, match="not a sound SQLite database"):
+        await Ledger.open(url)
+    with pytest.raises(LedgerCorrupt, match="not a sound SQLite database"):
+        verify(url)

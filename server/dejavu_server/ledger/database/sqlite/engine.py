@@ -74,6 +74,8 @@ _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 # SQLite's messages for a missing table or column, which share the generic code SQLITE_ERROR.
 _OTHER_SCHEMA = ("no such table", "no such column", "has no column named")
 
+_UNSOUND = "the ledger is damaged: its file is not a sound SQLite database"
+
 
 def database_path(url: str) -> Path:
     """Returns the absolute path of the database that a URL names.
@@ -167,6 +169,9 @@ def new_engine(path: Path, pragmas: list[str], *, access: str = "mode=rw") -> En
 
     @event.listens_for(engine, "handle_error")
     def discard(context: ExceptionContext) -> None:
+        if isinstance(context.original_exception, UnicodeDecodeError):
+            # SQLite's message names an object of a damaged schema, and the driver cannot read it.
+            raise LedgerCorrupt(_UNSOUND) from context.original_exception
         if primary_code(context.original_exception) in _DISCARDING_CODES:
             context.is_disconnect = True
 
@@ -188,7 +193,7 @@ def from_driver(cause: BaseException | None) -> LedgerError:
     """Converts an error of SQLite's driver to a ledger error; see `from_database`."""
     code, text = primary_code(cause), str(cause)
     if code in _DAMAGE:
-        return LedgerCorrupt("the ledger is damaged: its file is not a sound SQLite database")
+        return LedgerCorrupt(_UNSOUND)
     if code == sqlite3.SQLITE_CONSTRAINT or "Could not decode to UTF-8" in text:
         # Writers decide on what they read under the write lock, so only damage can violate a constraint.
         return LedgerCorrupt("the ledger is damaged: its entries contradict each other")

@@ -154,6 +154,16 @@ def test_a_bet_stays_in_the_record_when_its_forecast_is_superseded(book: RecordB
     assert (found.forecasts, found.left_out) == (1, LeftOut(superseded=1))
 
 
+def test_a_forecast_that_came_late_has_no_bet_when_a_later_minute_makes_it_timely_again(book: RecordBook) -> None:
+    said(book, 20)
+    assert said(book, 20, 9.0, after=2 * LATE_AFTER).late is LateReason.TIME
+    said(book, 21, after=2 * LATE_AFTER)
+    again = forecast(GAME, minute=20, lead=9.0, horizon=FINAL, generated_time=EVENING + 2 * LATE_AFTER)
+    [told] = book.predict(with_market(again))
+    assert isinstance(told, IssuedForecast)
+    assert (told.late, told.market_recording) == (LateReason.TIME, MarketRecording.FORECAST_LATE)
+
+
 def test_a_market_that_is_quoted_later_takes_nothing_from_a_bet_that_was_placed(book: RecordBook) -> None:
     """Also for a forecast from before it: else a bet that is being lost is taken back by filling the game's cap."""
     policy = StakingPolicy(game_cap=0.02, evening_cap=0.05)

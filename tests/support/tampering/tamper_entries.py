@@ -19,6 +19,7 @@ from tests.support.tampering.forging import (
     own_checkpoint,
     put_derived,
     rewrite,
+    sign,
     sign_again,
 )
 from tests.support.tampering.tampering import Kinds
@@ -246,6 +247,38 @@ def _(database: sqlite3.Connection, _: Path) -> None:
 def _(database: sqlite3.Connection, _: Path) -> None:
     entry = _market(database)
     entry["payload"]["forecast_sequence"] = entries(database, codec.OUTCOME)[0][0]
+    append(database, entry)
+
+
+def _market_of_first_minutes(database: sqlite3.Connection) -> dict[str, Any]:
+    """Returns a market of a forecast that the newest of its game is minutes ahead of; neither has one."""
+    for minutes in (3, 9):
+        entry = _of_another_game(database)
+        pattern = entry["payload"]["request"]["pattern"]
+        entry["payload"]["request"]["pattern"] = [0.0] * (minutes - 1) + pattern[-1:]
+        entry["payload"]["forecast"]["elapsed_minutes"] = minutes
+        append(database, entry)
+    return _market(database, entries(database, codec.FORECAST)[-2][1])
+
+
+@KINDS.step("entries", "a market appended for an earlier forecast, as if sent with it", "hindsight")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    append(database, _market_of_first_minutes(database))
+
+
+@KINDS.step("entries", "a market appended for a forecast of a minute that is past", "hindsight")
+def _(database: sqlite3.Connection, _: Path) -> None:
+    entry = _market_of_first_minutes(database)
+    entry["payload"]["requested_us"] = microseconds(datetime.now(UTC))
+    append(database, entry)
+
+
+@KINDS.step(
+    "entries", "a market appended for the newest forecast, as if sent with it five days before a checkpoint", "time"
+)
+def _(database: sqlite3.Connection, key: Path) -> None:
+    entry = _market(database)
+    sign(database, load_or_create(key), last(database, codec.FORECAST)["sequence"], time=datetime.now(UTC) + _DAYS)
     append(database, entry)
 
 

@@ -10,6 +10,7 @@ import json
 import struct
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 from dejavu_common.clock import from_microseconds
@@ -159,14 +160,25 @@ class ChainVerifier:
         forecast = codec.parse(row["market_forecast_canonical"])
         self._check_hindsight(row, forecast.game_id, forecast.forecast.elapsed_minutes)
         learned, sent = codec.market_circumstances(row["entry_canonical"])
-        if sent is not None:
-            self._times.check(sequence, from_microseconds(sent))
+        made = forecast.generated_time if sent is None else from_microseconds(sent)
+        self._times.check(sequence, made)
         _check(
             learned is None or (type(learned) is int and 0 <= learned < sequence),
             f"entry {sequence}: calibration_sequence is {learned!r}; expected an earlier entry",
         )
         fault = market_answers.fault_of(forecast, market, answer, learned_since=learned is not None)
         _check(fault is None, f"entry {sequence}: the market's answer is not that to the forecast at {target}: {fault}")
+        _check(
+            sent is not None or sequence == target + 1,
+            f"entry {sequence}: recorded with hindsight: the market was sent with the forecast at {target}, "
+            "it says, and does not follow on it",
+        )
+        # Its request may have named no date, and the limit of time is a setting that the ledger does not have.
+        late = self._recorded.late(replace(forecast, generated_time=made, game_date=None), timedelta.max)
+        _check(
+            forecast.late is None and late is None,
+            f"entry {sequence}: recorded with hindsight: the forecast at {target} was late by then",
+        )
 
     def _check_shadow(self, row: Raw) -> None:
         sequence = row["entry_sequence"]

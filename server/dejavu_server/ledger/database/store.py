@@ -185,7 +185,9 @@ def _append(
             in_time = [each for each in revisions if not each.issued.late] if late else []
             known.revisions[draft.key] = [*in_time, revision]
             known.games.add(stored)
-        results.append(_with_market(batch, known.markets, stored, issued, outcome is not None, late is not None))
+        # A forecast that came late stays so, although it would be in time again once a later minute is recorded.
+        is_late = late is not None or stored.late is not None
+        results.append(_with_market(batch, known.markets, stored, issued, outcome is not None, is_late))
     batch.execute(connection)
     sequence, hash_, recorded = batch.end
     known.advance(
@@ -266,7 +268,9 @@ class _EntryBatch:
             for name in ("home_lead_probability", "distribution", "teams_known")
         )
         changed = None if same else new.calibration_sequence
-        sent = None if requested.generated_time == stored.generated_time else requested.generated_time
+        # Only a market that follows on its forecast has the forecast's time: verification knows no other bound of it.
+        together = requested.generated_time == stored.generated_time and self._sequence == stored.sequence
+        sent = None if together else requested.generated_time
         payload = codec.market_payload(stored.sequence, requested.market, answer, changed, sent)
         self._entry(codec.MARKET, payload, 0, requested.recorded_by)
         bet = Bet.from_market(requested.market, answer)

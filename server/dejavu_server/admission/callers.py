@@ -3,6 +3,9 @@
 A caller is named by its token, else by the address that the call comes from: of IPv6 the first 64 bits, which is what
 one customer of a network gets. The state is that of this worker: a caller that spreads its calls over all workers gets
 the limits of each. A connection stays with one worker.
+
+An answer counts until it was sent, which a caller can forbid for as long as its connection lasts: some calls, without
+any traffic, would else take the places of everybody's, health checks included.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Final
 
+from dejavu_server.admission.controller import Permit, current_permit
 from dejavu_server.admission.errors import CallerLimit
 
 MAX_CALLERS: Final = 4096
@@ -31,14 +35,19 @@ BURST_SECONDS: Final = 2.0
 
 DAY_SECONDS: Final = 86_400
 
+UNSENT: Final = 2
+"""How many times as many calls a caller may have if those count whose answers are being sent: a caller can have an
+answer and call again before the server knows that it was sent."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallerLimits:
     """Limits of every caller; 0: no limit.
 
     Attributes:
-        calls: calls in progress, streams not counted.
-        batches: batches among them.
+        calls: calls in progress, streams and control calls not counted; with those, and those whose answers are being
+            sent, UNSENT times as many.
+        batches: batches among them; with those whose answers are being sent, half as many more.
         rate: calls a second.
         streams: streams in progress.
         games: games of which forecasts are recorded in a day (UTC).
@@ -61,6 +70,8 @@ class _State:
     refilled: float
     calls: int = 0
     batches: int = 0
+    unsent: int = 0  # calls of any kind but streams that were not yet answered, or whose answers are being sent
+    unsent_batches: int = 0
     streams: int = 0
     day: int = 0
     games: Counter[str] = field(default_factory=Counter)
@@ -161,6 +172,35 @@ class Callers:
         return len(self._states)
 
     @contextmanager
+    def counted_control(self, identity: str, peer: str) -> Iterator[None]:
+        """Counts a control call, of which only those are limited whose answers are not sent; see `counted`."""
+        address = address_of(peer)
+        if not self._limits.loopback and is_loopback(address):
+            yield
+            return
+        with self._until_sent(self._state(identity or address, self._clock())):
+            yield
+
+    @contextmanager
+    def _until_sent(self, state: _State, *, batch: bool = False) -> Iterator[None]:
+        """Counts a call while the block runs, and from then on until its answer was sent or its caller has gone."""
+        most, most_batches = UNSENT * self._limits.calls, 3 * self._limits.batches // 2
+        if most and state.unsent >= most:
+            raise CallerLimit("calls", f"{most} calls whose answers it has not read")
+        if batch and most_batches and state.unsent_batches >= most_batches:
+            raise CallerLimit("batches", f"{most_batches} batches whose answers it has not read")
+        state.unsent += 1
+        state.unsent_batches += batch
+        try:
+            yield
+        finally:
+            permit = current_permit.get()
+            if permit is None or permit.is_released:
+                _sent(state, batch)
+            else:
+                permit.on_release = partial(_sent, state, batch)
+
+    @contextmanager
     def counted(self, identity: str, peer: str, *, stream: bool, batch: bool = False) -> Iterator[None]:
         """Counts a call while the block runs.
 
@@ -192,7 +232,8 @@ class Callers:
         state.calls += not stream
         state.batches += batch
         try:
-            yield
+            with nullcontext() if stream else self._until_sent(state, batch=batch):
+                yield
         finally:
             current_recording.reset(token)
             state.streams -= stream
@@ -212,11 +253,16 @@ class Callers:
     def _drop(self) -> None:
         for caller in list(islice(self._states, MAX_LOOKED_AT)):
             state = self._states[caller]
-            if not state.calls and not state.streams:
+            if not state.unsent and not state.streams:
                 del self._states[caller]
                 return
             self._states.move_to_end(caller)
         self._states.popitem(last=False)
+
+
+def _sent(state: _State, batch: bool, _: Permit | None = None) -> None:
+    state.unsent -= 1
+    state.unsent_batches -= batch
 
 
 def _take_token(state: _State, rate: float, now: float) -> None:

@@ -97,9 +97,10 @@ class Permit:
         keeps_place_until: until when another call cannot have its place.
         expires: when it must have sent its request.
         on_request: called when the request was received.
+        on_release: called when it is released.
     """
 
-    __slots__ = ("_answered", "_limit", "expires", "keeps_place_until", "kind", "on_request")
+    __slots__ = ("_answered", "_limit", "expires", "keeps_place_until", "kind", "on_release", "on_request")
 
     def __init__(self, kind: CallKind, limit: ConcurrencyLimit, admitted: float, request_seconds: float) -> None:
         self._limit: ConcurrencyLimit | None = limit
@@ -108,6 +109,7 @@ class Permit:
         self.keeps_place_until = admitted + PATIENCE_SECONDS
         self.expires = admitted + request_seconds
         self.on_request: Callable[[Permit], object] = _do_nothing
+        self.on_release: Callable[[Permit], object] = _do_nothing
 
     def request_received(self) -> None:
         """Takes note that the request was received."""
@@ -132,6 +134,7 @@ class Permit:
             limit.sent()
         else:
             limit.release()
+        self.on_release(self)
 
 
 def _do_nothing(_: Permit) -> None:
@@ -231,7 +234,8 @@ def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, Concurre
 
     return {
         CallKind.CONTROL: fixed(1024),
-        CallKind.PREDICT: ConcurrencyLimit(max_in_flight, 3 * max_in_flight, sending=max_in_flight),
+        # More answers that nobody reads than one caller may have by default.
+        CallKind.PREDICT: ConcurrencyLimit(max_in_flight, 3 * max_in_flight, sending=2 * max_in_flight),
         CallKind.BATCH: fixed(batch_limit(max_in_flight)),
         CallKind.RECORD: fixed(4 * max_in_flight),
         CallKind.STREAM: fixed(max_streams),

@@ -99,7 +99,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     Attributes:
         authenticator: refuses calls without a token that allows them; None: everybody may call everything.
-        callers: limits what each caller does, except for control calls; None: nothing.
+        callers: limits what each caller does; None: nothing.
     """
 
     def __init__(
@@ -209,6 +209,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Wraps the behaviour of a method with metrics, log and error statuses."""
         in_flight = self._metrics.in_flight.labels(method)
         kind = kind_of(method)
+        control = kind is CallKind.CONTROL and timed
         limited, batch = kind not in (CallKind.CONTROL, CallKind.WATCH), kind is CallKind.BATCH
         counters = cache(partial(self._counters, method, timed=timed))
 
@@ -223,8 +224,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             try:
                 if self.authenticator is not None:
                     current_caller.set(self.authenticator.authorize(method, _authorization.get()))
-                if not limited or self.callers is None:
+                if self.callers is None or not (limited or control):
                     response = await answer(request, context, metadata)
+                elif control:
+                    with self.callers.counted_control(current_caller.get().identity, peer):
+                        response = await answer(request, context, metadata)
                 else:
                     caller = current_caller.get().identity
                     with self.callers.counted(caller, peer, stream=not timed, batch=batch):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc
+import pytest
 from bench.fuzz import wire
 from tests.support.builders.calls import PATTERN
 from tests.support.processes.servers import async_worker
@@ -22,12 +24,21 @@ NO_WINDOW = wire.frame(wire.SETTINGS, 0, 0, (4).to_bytes(2, "big") + (0).to_byte
 """SETTINGS_INITIAL_WINDOW_SIZE 0: the peer may send headers, and no data."""
 
 
-async def unread_call(worker: Worker) -> asyncio.StreamWriter:
-    """Makes a call whose answer cannot be sent; returns its connection."""
+async def unread_call(
+    worker: Worker, method: str = PREDICT, body: bytes = REQUEST.SerializeToString(), calls: int = 1
+) -> asyncio.StreamWriter:
+    """Makes calls from 127.0.0.2 whose answers cannot be sent; returns their connection."""
     host, _, port = worker.address.rpartition(":")
-    _, writer = await asyncio.open_connection(host, int(port))
-    complete = wire.call(PREDICT, wire.prefixed(REQUEST.SerializeToString()))
-    writer.write(wire.PREFACE + NO_WINDOW + complete.removeprefix(wire.PREFACE))
+    _, writer = await asyncio.open_connection(host, int(port), local_addr=("127.0.0.2", 0))
+    complete = wire.call(method, wire.prefixed(body)).removeprefix(wire.PREFACE)
+    settings, call = complete[:9], complete[9:]
+    writer.write(wire.PREFACE + settings + NO_WINDOW)
+    length = int.from_bytes(call[:3], "big") + 9  # of its first frame; the second is the last
+    for stream in range(1, 2 * calls, 2):
+        number = stream.to_bytes(4, "big")
+        writer.write(call[:5] + number + call[9 : length + 5] + number + call[length + 9 :])
+        await writer.drain()
+        await asyncio.sleep(0.002)  # so many at once are refused before they are read
     return writer
 
 
@@ -61,15 +72,15 @@ async def test_answers_that_nobody_reads_take_room_beyond_a_limit(tmp_path: Path
         asyncio.timeout(60),
     ):
         limit, stub = worker.admission._limits[CallKind.PREDICT], PredictionServiceStub(channel)
-        writers = [await unread_call(worker) for _ in range(most)]
+        writers = [await unread_call(worker) for _ in range(2 * most)]
         try:
-            while limit.sending < most:  # noqa: ASYNC110 - a number of the server
+            while limit.sending < 2 * most:  # noqa: ASYNC110 - a number of the server
                 await asyncio.sleep(0.01)
-            assert await code_of_a_call(stub) is grpc.StatusCode.OK, "as many are sent beside those in progress"
+            assert await code_of_a_call(stub) is grpc.StatusCode.OK, "twice as many are sent beside those in progress"
             writers += [await unread_call(worker) for _ in range(most)]
             while limit.in_progress < most:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.01)
-            assert limit.sending == most
+            assert limit.sending == 2 * most
             limit._last_full = limit._burst_ends = worker.admission.clock()  # not as a burst
             assert await code_of_a_call(stub) is grpc.StatusCode.RESOURCE_EXHAUSTED
         finally:
@@ -78,3 +89,36 @@ async def test_answers_that_nobody_reads_take_room_beyond_a_limit(tmp_path: Path
         while limit.in_progress or limit.sending:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
         assert await code_of_a_call(stub) is grpc.StatusCode.OK, "callers who go make room"
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "connections"),
+    [
+        (PREDICT, REQUEST.SerializeToString(), 3),
+        (
+            "/dejavu.v1.PredictionService/PredictBatch",
+            pb.PredictBatchRequest(requests=[REQUEST]).SerializeToString(),
+            3,
+        ),
+        ("/grpc.health.v1.Health/Check", b"", 9),
+    ],
+    ids=["predict", "batch", "health"],
+)
+async def test_one_caller_who_reads_no_answers_keeps_nobody_out(
+    tmp_path: Path, method: str, body: bytes, connections: int
+) -> None:
+    """Without any traffic, for as long as its connections last; of health checks without a token."""
+    async with (
+        async_worker(tmp_path, caller_loopback="on", cache="off") as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+        asyncio.timeout(60),
+    ):
+        writers = [await unread_call(worker, method, body, calls=128) for _ in range(connections)]
+        await asyncio.sleep(1)
+        try:
+            call: Any = channel.unary_unary(method)
+            for _ in range(20):
+                assert await call(body, timeout=10).code() is grpc.StatusCode.OK
+        finally:
+            for writer in writers:
+                writer.close()

@@ -243,7 +243,7 @@ class Statistics:
             for sample in family.samples:
                 for kept, into in ((_COUNTS, counts), (_STATES, states)):
                     labels = kept.get(sample.name)
-                    if labels is not None and sample.value and not math.isnan(sample.value):
+                    if labels is not None and sample.value and math.isfinite(sample.value):
                         into[key(sample.name, *(sample.labels[label] for label in labels))] += sample.value
         return dict(counts), dict(states)
 
@@ -252,7 +252,9 @@ class Statistics:
         since, before = next(
             ((at, marked) for at, marked in reversed(self._marks) if now - at >= length), self._marks[0]
         )
-        grown = {name: value - before.get(name, 0.0) for name, value in counts.items() if value != before.get(name)}
+        # Less than before if a worker has ended before it was known to serve, whose counts are not kept.
+        growth = ((name, value - before.get(name, 0.0)) for name, value in counts.items())
+        grown = {name: calls for name, calls in growth if calls > 0}
         return CountedWindow(length=length, seconds=now - since, counts=grown)
 
     def _mark(self, now: float, counts: Values) -> None:

@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from dejavu_server.api.converters.operations import stats_message
 from dejavu_server.observability.metrics import LATENCY_BUCKETS, Metrics
 from dejavu_server.observability.quantiles import quantile
 from dejavu_server.observability.statistics import (
@@ -92,12 +93,27 @@ def test_what_happened_before_a_window_is_not_in_it() -> None:
     assert counted(statistics) == {60: 0, 300: 5, 900: 5, 0: 5}
 
 
-def test_samples_are_summed_over_the_labels_that_are_not_kept_and_what_is_no_number_is_left_out() -> None:
+def test_counts_that_became_less_have_not_grown() -> None:
+    """A worker that ended before it was known to serve may have answered calls, and its counts are not kept."""
+    registry, clock = CollectorRegistry(), Clock()
+    calls = Gauge(CALLS, "Calls.", ["method", "code"], registry=registry).labels(METHOD, "OK")
+    statistics = Statistics(registry, "server", list, clock=clock, wall_clock=clock)
+    for seen in (5, 3):
+        calls.set(seen)
+        clock.now += 2000
+        sampled = statistics.sample()
+    assert counted(sampled) == {60: 0, 300: 0, 900: 0, 0: 3}
+    message = stats_message(sampled, name="", workers=1, coverage_days=30, now=clock.now)
+    assert [sum(each.calls for each in window.methods) for window in message.windows] == [0, 0, 0, 3]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_samples_are_summed_over_the_labels_that_are_not_kept_and_what_is_no_number_is_left_out(number: float) -> None:
     registry = CollectorRegistry()
     calls = Counter("dejavu_calls", "Calls.", ["method", "code", "worker"], registry=registry)
     for worker in "012":
         calls.labels(METHOD, "OK", worker).inc(2)
-    Gauge("dejavu_stream_lag_entries", "Lag.", registry=registry).set(math.nan)
+    Gauge("dejavu_stream_lag_entries", "Lag.", registry=registry).set(number)
     statistics = Statistics(registry, "server", list).sample()
     assert by_labels(statistics.since_start, CALLS) == {(METHOD, "OK"): 6}
     assert STREAM_LAG not in statistics.states

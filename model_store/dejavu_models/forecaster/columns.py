@@ -173,5 +173,7 @@ def columns_of(forecasts: Sequence[Forecast], levels: int, version: str, sequenc
     """
     rows = [(each.point, each.interval.lower, each.interval.upper, each.home_lead_probability) for each in forecasts]
     points, lower, upper, home = np.array(rows).reshape(-1, 4).T
-    quantiles = np.array([[quantile.value for quantile in each.quantiles] for each in forecasts]).reshape(-1, levels)
+    quantiles = np.array([[quantile.value for quantile in each.quantiles] for each in forecasts]).reshape(
+        len(forecasts), levels
+    )
     return ColumnsForecast(version, sequence, points, lower, upper, home, quantiles)

@@ -94,8 +94,9 @@ def test_they_name_the_outcomes_that_adapted_them() -> None:
     assert [model.forecast_columns(query).calibration_sequence for model in FORECASTERS] == [0, 17, 17]
 
 
-def test_a_bundle_on_all_numbers_answers_the_same() -> None:
-    query = asked(Horizon.FINAL, [([2, -3] * 9, None), ([1] * 5, 4.0)], quantile_levels=(0.25, 0.75))
+@pytest.mark.parametrize("levels", [(0.25, 0.75), ()])
+def test_a_bundle_on_all_numbers_answers_the_same(levels: tuple[float, ...]) -> None:
+    query = asked(Horizon.FINAL, [([2, -3] * 9, None), ([1] * 5, 4.0)], quantile_levels=levels)
     old = Forecaster(SHIPPED.manifest, SHIPPED.models, earlier_calibration(), SHIPPED.rating_filter)
     assert_as_alone(old, query, old.forecast_columns(query))
 

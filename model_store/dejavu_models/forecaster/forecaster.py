@@ -124,6 +124,11 @@ class Forecaster:
         """Replaces the online state; a batch in progress finishes with the state it started with."""
         self._active = ActiveState(state, self.rating_filter, self.totals)
 
+    @property
+    def active_state(self) -> ActiveState:
+        """The online state in force, for `forecast_columns`."""
+        return self._active
+
     def check(self, query: ForecastQuery) -> None:
         """Checks that this model supports a query.
 
@@ -189,7 +194,10 @@ class Forecaster:
         with the same pattern and margin share one computation, for instance the two horizons of a game. Each answer is
         that to the query alone.
         """
-        state, compiled, calibration = self._active, self._compiled, self.calibration
+        return self._forecast_many(queries, self._active)
+
+    def _forecast_many(self, queries: Sequence[ForecastQuery], state: ActiveState) -> list[Forecast]:
+        compiled, calibration = self._compiled, self.calibration
         if not isinstance(calibration, LatticeCalibration) or len(queries) < LEAST_IN_ONE_PASS:
             return self._one_by_one(queries, state)
         results: dict[int, Forecast] = {}
@@ -230,16 +238,18 @@ class Forecaster:
         for minutes in np.unique(query.minutes).tolist():
             self.check(query.query_of((0.0,) * minutes))
 
-    def forecast_columns(self, query: ColumnsQuery) -> ColumnsForecast:
+    def forecast_columns(self, query: ColumnsQuery, state: ActiveState | None = None) -> ColumnsForecast:
         """Answers a request accepted by `check_columns`: what `forecast_many` answers to each game, in one pass.
 
         Args:
             query: the request.
+            state: the online state to answer with, that of the other parts of a request; by default the one in force.
         """
-        state = self._active
+        state = state or self._active
         if isinstance(self.calibration, LatticeCalibration):
             return compiled_columns(self._compiled, self.calibration, state, query, self.version)
-        return columns_of(self.forecast_many(query.queries()), len(query.quantile_levels), self.version, state.sequence)
+        forecasts = self._forecast_many(query.queries(), state)
+        return columns_of(forecasts, len(query.quantile_levels), self.version, state.sequence)
 
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:
         """Returns the course of a similar game of a forecast; see `Dejavu.course`. Empty if these models lack it."""

@@ -16,6 +16,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -23,6 +24,7 @@ import structlog
 from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.forecaster.active_state import ActiveState
 from dejavu_models.types import Forecast
 from dejavu_server.admission.errors import Overloaded
 from dejavu_server.observability.activity import Activity
@@ -137,6 +139,8 @@ class Batcher:
     async def forecast_columns(self, forecaster: Forecaster, query: ColumnsQuery) -> list[ColumnsForecast]:
         """Answers a request of columns, which has passed `check_columns`, on the thread; in parts, in order.
 
+        All parts have the online state of now, so that an outcome that is learned meanwhile is in none of them.
+
         Args:
             forecaster: the model.
             query: the request.
@@ -144,7 +148,8 @@ class Batcher:
         Raises:
             Overloaded: if too many queries wait already.
         """
-        return await self._in_parts(Forecaster.forecast_columns, forecaster, len(query), query.rows, COLUMNS_CHUNK)
+        work = partial(_columns, state=forecaster.active_state)
+        return await self._in_parts(work, forecaster, len(query), query.rows, COLUMNS_CHUNK)
 
     async def _in_parts(
         self,
@@ -275,6 +280,10 @@ class Batcher:
         result = work(forecaster, queries)
         self._computed(time.perf_counter() - began)
         return result
+
+
+def _columns(forecaster: Forecaster, query: ColumnsQuery, state: ActiveState) -> ColumnsForecast:
+    return forecaster.forecast_columns(query, state)
 
 
 def _compute_waiting(forecaster: Forecaster, group: Sequence[Waiting]) -> tuple[list[Waiting], list[Result[Forecast]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from statistics import NormalDist
+from typing import cast
 
 import numpy as np
 from typing_extensions import override
@@ -14,6 +15,7 @@ from dejavu_models.columns import ColumnsForecast, ColumnsQuery
 from dejavu_models.errors import AlphaTooSmall, UnsupportedHorizon, UnsupportedSlots
 from dejavu_models.forecast_query import ForecastQuery
 from dejavu_models.forecaster import Forecaster
+from dejavu_models.forecaster.active_state import ActiveState
 from dejavu_models.forecaster.columns import columns_of
 from dejavu_models.online_state import INITIAL, OnlineState
 from dejavu_models.ratings import RatingFilter
@@ -94,10 +96,15 @@ class PersistenceForecaster(Forecaster):
         self.before(queries)
         return [self._repeat(query) for query in queries]
 
+    @property
     @override
-    def forecast_columns(self, query: ColumnsQuery) -> ColumnsForecast:
+    def active_state(self) -> ActiveState:
+        return cast("ActiveState", self.state)
+
+    @override
+    def forecast_columns(self, query: ColumnsQuery, state: ActiveState | None = None) -> ColumnsForecast:
         forecasts = self.forecast_many(query.queries())
-        return columns_of(forecasts, len(query.quantile_levels), self.version, self.state.sequence)
+        return columns_of(forecasts, len(query.quantile_levels), self.version, (state or self.state).sequence)
 
     @override
     def course(self, forecast: Forecast, game: SimilarGame) -> tuple[float, ...]:

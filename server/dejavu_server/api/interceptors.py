@@ -210,7 +210,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         in_flight = self._metrics.in_flight.labels(method)
         kind = kind_of(method)
         control = kind is CallKind.CONTROL and timed
-        limited, batch = kind not in (CallKind.CONTROL, CallKind.WATCH), kind is CallKind.BATCH
+        limited, batch = not control and kind is not CallKind.WATCH, kind is CallKind.BATCH
         counters = cache(partial(self._counters, method, timed=timed))
 
         async def call(request: Any, context: Context) -> Any:

@@ -15,6 +15,7 @@ from tests.support.builders.calls import PATTERN, current_game
 from tests.support.processes.servers import async_worker
 
 from dejavu.v1 import prediction_service_pb2 as pb
+from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
 
 REQUEST = pb.PredictRequest(pattern=PATTERN)
@@ -114,3 +115,20 @@ async def test_one_caller_leaves_half_of_the_places_of_batches_to_others(tmp_pat
         assert codes.count(grpc.StatusCode.OK) == 2
         for call, code in zip(calls, codes, strict=True):
             assert code is grpc.StatusCode.OK or (await refusal(call))[:2] == ("CALLER_LIMIT", "batches")
+
+
+async def test_uploads_are_streams_of_their_caller(tmp_path: Path) -> None:
+    """They share the places of health checks, and one that sends nothing lasts half a minute."""
+    async with (
+        async_worker(
+            tmp_path, shipped=True, model_store=str(tmp_path / "store"), caller_loopback="on", caller_streams=2
+        ) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        stub: Any = ModelServiceStub(channel)
+        uploads = [stub.RegisterBundle() for _ in range(3)]
+        await uploads[0].initial_metadata()
+        await uploads[1].initial_metadata()
+        assert (await refusal(uploads[2]))[:2] == ("CALLER_LIMIT", "streams")
+        for upload in uploads:
+            upload.cancel()

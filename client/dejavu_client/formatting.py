@@ -82,7 +82,12 @@ def is_played_out(forecast: Forecast, now: datetime) -> bool:
 
     Not if that was made too long ago: then the outcome was not reported.
     """
-    return is_last(forecast) and now - forecast.generated_time.ToDatetime(tzinfo=UTC) < _LONGEST_END
+    return is_last(forecast) and not is_given_up(forecast, now)
+
+
+def is_given_up(forecast: Forecast, now: datetime) -> bool:
+    """Returns whether the newest forecast of a game is so old that the game must be over, whatever was reported."""
+    return now - forecast.generated_time.ToDatetime(tzinfo=UTC) >= _LONGEST_END
 
 
 def after_overtime(outcome: Outcome) -> str:

@@ -57,13 +57,16 @@ def test_an_image_of_a_late_forecast_says_so(now: datetime | None) -> None:
 MADE = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
 
-def newest(minute: int, probability: float = 0.67, outcome: Outcome | None = None) -> RecordedPrediction:
+def newest(
+    minute: int, probability: float = 0.67, coverage: float = 0.95, outcome: Outcome | None = None
+) -> RecordedPrediction:
     forecast = Forecast(
         home_team="DET",
         away_team="NYK",
         horizon=HORIZON_FINAL,
         elapsed_minutes=minute,
         home_lead_probability=probability,
+        coverage_probability=coverage,
     )
     forecast.generated_time.FromDatetime(MADE)
     forecast.expires_time.FromDatetime(MADE + timedelta(minutes=5))
@@ -78,6 +81,7 @@ def newest(minute: int, probability: float = 0.67, outcome: Outcome | None = Non
         (newest(47), 6, "last minute or overtime"),
         (newest(47), 180, "no outcome reported"),
         (newest(46), 6, "DET wins 67 %"),
+        (newest(30), 180, "no outcome reported"),
         (newest(47), None, "DET wins 67 %"),
         (newest(18, 0.998), 1, "DET wins &gt;99 %"),
         (newest(47, outcome=Outcome(differential=3, overtimes=1)), 30, "final/OT DET +3"),
@@ -91,3 +95,8 @@ def test_an_image_says_nothing_of_a_moment_that_has_no_forecast(
     image = drawn(prediction, now)
     assert said in image
     assert ("wins" in image) is ("wins" in said)
+
+
+@pytest.mark.parametrize(("coverage", "said"), [(0.95, "95 % in"), (0.999, "&gt;99 % in")])
+def test_an_image_never_says_that_an_interval_holds_for_certain(coverage: float, said: str) -> None:
+    assert f", {said} " in drawn(newest(30, coverage=coverage))

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from dejavu.v1.forecast_pb2 import HORIZON_FINAL
 from dejavu.v1.record_pb2 import RecordedPrediction
-from dejavu_client.formatting import chance, is_last, is_played_out, signed
+from dejavu_client.formatting import chance, is_given_up, is_last, signed
 from dejavu_common.clock import utc_now
 from dejavu_gateway.api.context import context_of
 from dejavu_gateway.api.games import game_history
@@ -152,19 +152,21 @@ def printable(text: str) -> str:
 def _words(prediction: RecordedPrediction, home: str, now: datetime | None) -> tuple[str, str]:
     """Says who wins with which chance, and what is forecast of the end.
 
-    Of the newest forecast of a game that is over, how it ended; in the last minute and in overtime, that there is none.
-    Of a late one, that it does not count: it may have been made with hindsight.
+    Of the newest forecast of a game that is over, how it ended, or that this was not reported; in the last minute and
+    in overtime, that there is none. Of a late one, that it does not count: it may have been made with hindsight.
     """
     forecast = prediction.forecast
     ends = f"{signed(forecast.interval_lower, 0)} … {signed(forecast.interval_upper, 0)}"
-    said = f"end {signed(forecast.point_forecast)}, {100 * forecast.coverage_probability:.0f} % in {ends}"
+    said = f"end {signed(forecast.point_forecast)}, {chance(forecast.coverage_probability)} in {ends}"
     if now is not None and prediction.HasField("outcome"):
         overtimes = prediction.outcome.overtimes
         over = f"final/{overtimes if overtimes > 1 else ''}OT" if overtimes else "final"
         kind = "late forecast" if forecast.late else "forecast"
         return f"{over} {home} {signed(prediction.outcome.differential, 0)}", f"{kind} of the {said}"
+    if now is not None and is_given_up(forecast, now):
+        return "no forecast", "no outcome reported"
     if now is not None and is_last(forecast) and forecast.expires_time.ToDatetime(tzinfo=UTC) <= now:
-        return "no forecast", "last minute or overtime" if is_played_out(forecast, now) else "no outcome reported"
+        return "no forecast", "last minute or overtime"
     wins = f"{home} wins {chance(forecast.home_lead_probability)}"
     return ("late, does not count", f"{wins}, {said}") if forecast.late else (wins, said)
 

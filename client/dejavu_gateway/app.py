@@ -20,7 +20,7 @@ from dejavu_gateway.api.share import share_image
 from dejavu_gateway.api.streams import ServerSentEvents, websocket
 from dejavu_gateway.http.envelope import Envelope, Receive, Scope, Send
 from dejavu_gateway.live.feed import LiveFeed
-from dejavu_gateway.live.slots import StreamSlots
+from dejavu_gateway.live.slots import AddressSlots, StreamSlots
 from dejavu_gateway.logs import get_logger
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
@@ -42,7 +42,8 @@ def gateway_app(
     """
     feed = LiveFeed(client, settings, metrics)
     streams = StreamSlots(settings.limits.streams, settings.limits.streams_per_address)
-    context = GatewayContext(settings, client, feed, metrics, streams)
+    reads = AddressSlots(settings.limits.reads, settings.limits.reads_per_address)
+    context = GatewayContext(settings, client, feed, metrics, streams, reads)
     games, warming = GameEndpoints(), BackgroundTask()
 
     @contextlib.asynccontextmanager

@@ -27,6 +27,8 @@ class GatewayLimits:
         heartbeat_seconds: silence after which a live stream sends its position.
         replay_events: most events kept for browsers that resume.
         replay_bytes: most bytes of them.
+        reads: most reads of the server at once, so that it still answers others; more wait for their turn.
+        reads_per_address: most of them for one address; a browser has six connections.
         catching_up: most streams to the server for browsers that resume from before those events.
         catching_up_per_address: most of them for one address.
         catch_up_seconds: how long one of them lasts at most; the browser then resumes where it was, after others.
@@ -43,6 +45,8 @@ class GatewayLimits:
     heartbeat_seconds: float = 10.0
     replay_events: int = 5000
     replay_bytes: int = 64 * 1024 * 1024
+    reads: int = 32
+    reads_per_address: int = 6
     catching_up: int = 16
     catching_up_per_address: int = 4
     catch_up_seconds: float = 30.0

@@ -243,11 +243,13 @@ async def test_a_gateway_that_allows_it_passes_a_game_on(site: Site) -> None:
     from dejavu_gateway.api.calls import _what_if_only
     from dejavu_gateway.api.context import GatewayContext
     from dejavu_gateway.live.feed import LiveFeed
-    from dejavu_gateway.live.slots import StreamSlots
+    from dejavu_gateway.live.slots import AddressSlots, StreamSlots
 
     settings, metrics = GatewaySettings(allow_record=True), GatewayMetrics()
     async with UpstreamClient(site.server) as client:
-        context = GatewayContext(settings, client, LiveFeed(client, settings, metrics), metrics, StreamSlots(1, 1))
+        context = GatewayContext(
+            settings, client, LiveFeed(client, settings, metrics), metrics, StreamSlots(1, 1), AddressSlots(1, 1)
+        )
         _what_if_only(context, predict_request(PATTERN, game_id=game(51)))
 
 

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -26,7 +27,7 @@ from dejavu_gateway.http.bodies import read_body
 from dejavu_gateway.http.envelope import is_same_origin
 from dejavu_gateway.limits import share_of
 from dejavu_gateway.live.feed import LiveFeed
-from dejavu_gateway.live.slots import StreamSlots
+from dejavu_gateway.live.slots import AddressSlots, StreamSlots
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings, TrustedProxies
 from dejavu_gateway.upstream import UpstreamClient
@@ -127,6 +128,35 @@ def test_work_ends_with_the_browser_that_asked_for_it() -> None:
         second.close()
         assert history.gone.wait(60)
         wait_for_count(site, 'endpoint="/api/games/{gameId}",status="499"', 2)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/predictions?gameId=99000000{:02}",
+        "/api/games/99000000{:02}",
+        "/share/game/99000000{:02}.svg",
+        "/api/games?date=2024-01-{:02}",
+    ],
+)
+def test_an_address_full_of_reads_keeps_no_other_waiting(path: str) -> None:
+    def key(request: ListPredictionsRequest) -> str:
+        return request.game_id[-2:] or request.from_date[-2:] if "2024" in request.from_date or request.game_id else ""
+
+    def answer(request: ListPredictionsRequest) -> object:
+        return Silence() if key(request) else ListPredictionsResponse()
+
+    with FakeServer() as server, spawned_gateway("--target", server.target) as gateway, ExitStack() as stack:
+        server.answers("ListPredictions", *[answer] * 99)
+        address = Address.parse(str(gateway.wait_for("listening")["address"]))
+        for number in range(1, 30):
+            source = "127.0.0.5" if number < 29 else "127.0.0.6"
+            asking = stack.enter_context(socket.create_connection(address, timeout=60, source_address=(source, 0)))
+            asking.sendall(f"GET {path.format(number)} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+        while (call := server.next_call(20)).method != "ListPredictions" or key(call.request) != "29":
+            pass
+        reads = {key(call.request) for call in server.of("ListPredictions")} - {"", "29"}
+        assert reads == {f"{number:02}" for number in range(1, 7)}
 
 
 async def test_browsers_that_hang_up_do_not_add_up_to_threads() -> None:
@@ -264,7 +294,12 @@ async def test_what_is_no_address_does_not_count_as_one(forwarded: str) -> None:
     settings = GatewaySettings(trusted_proxies=TrustedProxies.parse(["127.0.0.2"]))
     async with UpstreamClient("127.0.0.1:1") as client:
         context = GatewayContext(
-            settings, client, LiveFeed(client, settings, GatewayMetrics()), GatewayMetrics(), StreamSlots(1, 1)
+            settings,
+            client,
+            LiveFeed(client, settings, GatewayMetrics()),
+            GatewayMetrics(),
+            StreamSlots(1, 1),
+            AddressSlots(1, 1),
         )
         scope = {"type": "http", "client": ("127.0.0.2", 1), "headers": [], CONTEXT_KEY: context}
         said = [(b"x-forwarded-for", forwarded.encode())]

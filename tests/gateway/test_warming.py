@@ -12,6 +12,7 @@ from dejavu.v1.record_service_pb2 import ListPredictionsResponse
 from dejavu_client import UnavailableError
 from dejavu_gateway.api.context import CONTEXT_KEY
 from dejavu_gateway.api.games import GameEndpoints
+from dejavu_gateway.live.slots import AddressSlots
 
 
 class Server:
@@ -32,7 +33,8 @@ def context_of(server: Server) -> Any:
     """A gateway's context with a stream that has not begun."""
     board = SimpleNamespace(report=SimpleNamespace(streaming=True))
     feed = SimpleNamespace(log=SimpleNamespace(token="a"), board=board, begun=asyncio.Event())
-    return SimpleNamespace(client=server, feed=feed, settings=SimpleNamespace(demo=False))
+    settings = SimpleNamespace(demo=False, trusted_proxies=())
+    return SimpleNamespace(client=server, feed=feed, settings=settings, reads=AddressSlots(1, 1))
 
 
 async def asked(games: GameEndpoints, context: Any) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, cast
 
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 
 from dejavu_gateway.limits import share_of
 from dejavu_gateway.live.feed import LiveFeed
-from dejavu_gateway.live.slots import StreamSlots
+from dejavu_gateway.live.slots import AddressSlots, StreamSlots
 from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import GatewaySettings
 from dejavu_gateway.upstream import UpstreamClient
@@ -29,6 +31,7 @@ class GatewayContext:
         feed: the live events.
         metrics: its metrics.
         streams: slots of the live streams.
+        reads: slots of requests that have the server read for them.
     """
 
     settings: GatewaySettings
@@ -36,11 +39,19 @@ class GatewayContext:
     feed: LiveFeed
     metrics: GatewayMetrics
     streams: StreamSlots
+    reads: AddressSlots
 
 
 def context_of(connection: HTTPConnection) -> GatewayContext:
     """Returns the context of a request."""
     return cast("GatewayContext", connection.scope[CONTEXT_KEY])
+
+
+@contextlib.asynccontextmanager
+async def reading(request: Request) -> AsyncIterator[None]:
+    """Holds a slot to read from the server: else an address with its connections full of reads has all others wait."""
+    async with context_of(request).reads.held(client_address(request)):
+        yield
 
 
 def client_address(connection: HTTPConnection) -> str:

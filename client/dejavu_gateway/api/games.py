@@ -18,7 +18,7 @@ from dejavu_client import DejavuClientError
 from dejavu_common.clock import utc_now
 from dejavu_common.game_day import game_day, parse_day
 from dejavu_gateway import upstream
-from dejavu_gateway.api.context import GatewayContext, context_of
+from dejavu_gateway.api.context import GatewayContext, context_of, reading
 from dejavu_gateway.api.parameters import check_flag, check_game_id, check_names
 from dejavu_gateway.api.shared_answers import SharedAnswers
 from dejavu_gateway.http.answers import json_response
@@ -49,7 +49,11 @@ class GameEndpoints:
         day = _day(request.query_params.get("date"))
         default = "1" if context.settings.demo else "0"
         replays = check_flag(request.query_params.get("includeReplays", default), "includeReplays")
-        return await json_response(request, await self._day(context, day, replays))
+        answer = self._shared.kept(("day", day, replays), context.feed)
+        if answer is None:
+            async with reading(request):
+                answer = await self._day(context, day, replays)
+        return await json_response(request, answer)
 
     async def warm(self, context: GatewayContext) -> None:
         """Makes the answer that the board asks for, once the server streams: else the first browser would wait longer.
@@ -68,7 +72,11 @@ class GameEndpoints:
         context = context_of(request)
         check_names(request.query_params, ())
         game_id = check_game_id(str(request.path_params["gameId"]))
-        answer = await self._shared.get(("game", game_id), lambda: _game_answer(context, game_id), context.feed)
+        key = ("game", game_id)
+        answer = self._shared.kept(key, context.feed)
+        if answer is None:
+            async with reading(request):
+                answer = await self._shared.get(key, lambda: _game_answer(context, game_id), context.feed)
         return await json_response(request, answer)
 
 

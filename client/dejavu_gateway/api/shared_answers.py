@@ -39,6 +39,13 @@ class SharedAnswers:
         self._making: defaultdict[Hashable, list[_Making]] = defaultdict(list)
         self._kept: OrderedDict[Hashable, tuple[str, float, bytes]] = OrderedDict()
 
+    def kept(self, key: Hashable, feed: LiveFeed) -> bytes | None:
+        """Returns the answer of a key that is kept; None if there is none that still holds."""
+        kept, token = self._kept.get(key), _position(feed)
+        if kept is None or not token or kept[0] != token or asyncio.get_running_loop().time() >= kept[1]:
+            return None
+        return kept[2]
+
     async def get(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, bytes]], feed: LiveFeed) -> bytes:
         """Returns the answer of a key: one that is kept or being made, or else a new one.
 
@@ -51,11 +58,9 @@ class SharedAnswers:
             make: makes it.
             feed: tells of events.
         """
-        loop = asyncio.get_running_loop()
-        token = feed.log.token if feed.board.report.streaming else ""
-        kept = self._kept.get(key)
-        if kept is not None and token and kept[0] == token and loop.time() < kept[1]:
-            return kept[2]
+        if (kept := self.kept(key, feed)) is not None:
+            return kept
+        token = _position(feed)
         making = self._making[key]
         if not making or (making[-1].begun != token and len(making) < MAX_MAKING):
             new = _Making(token, asyncio.create_task(make()))
@@ -70,7 +75,7 @@ class SharedAnswers:
             if not one.waiting:
                 self._remove(key, one)  # at once: who asks now must not wait for what is cancelled
                 one.task.cancel()
-        self._kept[key] = one.begun, loop.time() + KEPT_SECONDS, answer
+        self._kept[key] = one.begun, asyncio.get_running_loop().time() + KEPT_SECONDS, answer
         self._kept.move_to_end(key)
         while len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
@@ -82,3 +87,7 @@ class SharedAnswers:
             making.remove(one)
         if not making:
             del self._making[key]
+
+
+def _position(feed: LiveFeed) -> str:
+    return feed.log.token if feed.board.report.streaming else ""

@@ -290,14 +290,10 @@ class Browser:
             return CatchUp.JOINED
 
     async def _read_in_turn(self) -> CatchUp:
-        slots = self._feed.catching_up
-        await slots.acquire(self._address)
-        try:
+        async with self._feed.catching_up.held(self._address):
             self._feed.metrics.caught_up.inc()
             async with asyncio.timeout(self._feed.settings.limits.catch_up_seconds):
                 return CatchUp.JOINED if await self._read_own_stream() else CatchUp.LATER
-        finally:
-            slots.release(self._address)
 
     async def _read_own_stream(self) -> bool:
         """Reads a stream of its own up to a position that the log knows. Returns False if the server ends it before.

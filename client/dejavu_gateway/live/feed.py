@@ -124,8 +124,7 @@ class LiveFeed:
         Raises:
             DejavuClientError: if the server does not know the token, or does not answer.
         """
-        await self._reaching_back.acquire(address)
-        try:
+        async with self._reaching_back.held(address):
             log, events = self.log, list[LiveEvent]()
             if log.position(token) is not None:
                 return True
@@ -140,8 +139,6 @@ class LiveFeed:
                                 return log is self.log and log.extend_back(token, events, response.resume_token)
                             if len(events) >= REACH_BACK_EVENTS:
                                 break
-        finally:
-            self._reaching_back.release(address)
         return False
 
     def _new_log(self) -> EventLog:

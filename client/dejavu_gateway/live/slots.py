@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -94,6 +94,15 @@ class AddressSlots:
             await undo.enter_async_context(own.slots)
             await self._all.acquire()
             undo.pop_all()
+
+    @contextlib.asynccontextmanager
+    async def held(self, address: str) -> AsyncIterator[None]:
+        """Waits for a slot, and holds it until the end of the block."""
+        await self.acquire(address)
+        try:
+            yield
+        finally:
+            self.release(address)
 
     def release(self, address: str) -> None:
         """Gives a slot back."""

@@ -20,6 +20,7 @@ from dejavu_models.registry.stages import CHALLENGER, CHAMPION, Roster
 from dejavu_models.types import Horizon
 from dejavu_server.ledger.audit import market_answers
 from dejavu_server.ledger.audit.entry_times import SignedTimes
+from dejavu_server.ledger.database import pruned_games
 from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.database.recorded_games import RecordedGames
 from dejavu_server.ledger.database.store import Identity
@@ -28,7 +29,7 @@ from dejavu_server.ledger.entries.model_changes import change_row, parse_change
 from dejavu_server.ledger.entries.settlement import Bet
 from dejavu_server.ledger.entries.shadows import ForecastRow
 from dejavu_server.ledger.errors import LedgerCorrupt
-from dejavu_server.ledger.queries import model_changes
+from dejavu_server.ledger.queries import model_changes, pruned
 from dejavu_server.ledger.queries.verification import raw_rows
 from dejavu_server.ledger.queries.verification.raw_rows import Raw
 from dejavu_server.records import IssuedForecast, LateReason, ReportedOutcome
@@ -70,6 +71,8 @@ class ChainVerifier:
         self._outcomes: dict[str, dict[Horizon, int]] = {}
         self._recorded = RecordedGames()
         self._roster = model_changes.pruned_roster(connection, identity.pruned_through)
+        self._removed = pruned_games.read(connection)
+        self._removed_through = pruned.through(connection)
 
     def run(self) -> None:
         """Verifies every entry.
@@ -230,7 +233,10 @@ class ChainVerifier:
 
         The limit of time is a setting that the ledger does not have.
         """
-        entry, reason = f"entry {row['entry_sequence']}", self._recorded.late(issued, timedelta(0))
+        entry = f"entry {row['entry_sequence']}"
+        # Before the end of a removal that goes on, they are what is being removed.
+        self._recorded.removed = self._removed if issued.sequence > self._removed_through else frozenset()
+        reason = self._recorded.late(issued, timedelta(0))
         if issued.late is None and reason is not None:
             _check(reason is LateReason.TIME, f"{entry}: not marked as late, although it is: {reason.value}")
         elif issued.late is not None:

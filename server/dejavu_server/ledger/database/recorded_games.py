@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -44,6 +44,9 @@ class RecordedGames:
     """Newest recorded minute of each game, since when, its first forecast, how many there are, and its outcomes.
 
     It follows the order of the ledger.
+
+    Attributes:
+        removed: games whose outcomes were pruned.
     """
 
     def __init__(self) -> None:
@@ -52,6 +55,7 @@ class RecordedGames:
         self._counts: Counter[str] = Counter()
         self._outcomes: defaultdict[str, dict[Horizon, int]] = defaultdict(dict)  # that stand, with their sequences
         self._withdrawn: defaultdict[str, set[Horizon]] = defaultdict(set)
+        self.removed: Set[str] = frozenset()
 
     def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Takes over the rows of `recording.statements.STATE_OF_GAMES` for games that it does not have."""
@@ -107,7 +111,7 @@ class RecordedGames:
 
     def late(self, issued: IssuedForecast, late_after: timedelta) -> LateReason | None:
         """Returns why a forecast that is recorded now is late; None if it is in time."""
-        if self.was_withdrawn(issued.game_id, issued.forecast.elapsed_minutes):
+        if issued.game_id in self.removed or self.was_withdrawn(issued.game_id, issued.forecast.elapsed_minutes):
             return LateReason.REPORTED
         if self._is_over(issued):
             return LateReason.GAME_DATE

@@ -21,14 +21,14 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from dejavu_models.types import Horizon
-from dejavu_server.ledger.database import pruned_changes
+from dejavu_server.ledger.database import pruned_changes, pruned_games
 from dejavu_server.ledger.database.schema import snapshots
 from dejavu_server.ledger.errors import LedgerCorrupt
 
 STATEMENT: Final = "pruned"
 """Part of the snapshot that states what was removed, at the last sequence to remove."""
 
-OUTCOMES: Final = "pruned-outcomes"
+OUTCOMES: Final = pruned_games.PART
 """Part of the snapshot with the outcomes, at the same sequence."""
 
 

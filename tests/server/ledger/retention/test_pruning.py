@@ -12,20 +12,25 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.server.ledger.retention.evenings import FIRST, KEY, TEAMS, Evenings, evenings_at, rows_at
+from tests.support.builders.issued_forecasts import issued
+from tests.support.tampering.forging import append, last
 
 from dejavu_models.live_ratings import LiveRatings, RatedSchedule
 from dejavu_models.ratings import RatingFilter
 from dejavu_models.team_filter import RatingSettings
+from dejavu_models.types import Horizon
 from dejavu_server.forecasting.online_updater import OnlineProjection
 from dejavu_server.ledger import Ledger, LedgerCorrupt, ResumeTokenExpired, verify
 from dejavu_server.ledger.database import store
 from dejavu_server.ledger.database.backend import Backend
+from dejavu_server.ledger.entries import codec
 from dejavu_server.ledger.queries import learning, pruned
 from dejavu_server.ledger.queries.pruned import PrunedStatement
 from dejavu_server.ledger.retention import pruning
 from dejavu_server.ledger.retention.databases import open_source, open_target
 from dejavu_server.ledger.retention.ledger_copy import copy_ledger
 from dejavu_server.ledger.retention.prune_plan import NothingToPrune, PrunePlan, plan
+from dejavu_server.records import LateReason
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 START = LiveRatings.start(
@@ -89,6 +94,23 @@ def test_models_know_what_they_knew_before_and_learn_on_as_if_nothing_was_remove
     assert state(learned(evenings.backend)) == whole
     assert state(learned(evenings.backend, running)) == whole
     assert verify(f"sqlite:///{tmp_path}/ledger.db").pruned_through == evenings.signed[evening].sequence
+
+
+def test_a_game_that_was_removed_does_not_come_back_in_time(evenings: Evenings, tmp_path: Path) -> None:
+    prune(evenings.backend, evenings.signed[1].sequence)
+    later = evenings.signed[-1].signed_time + timedelta(days=1)
+    games = [evenings.games[0][0], evenings.games[1][1], "0022500999"]
+    with evenings.backend.write() as connection:
+        made = [issued(each, (1.0,) * 30, horizon=Horizon.FINAL, generated_time=later) for each in games]
+        again = store.append(connection, [codec.prepare(each) for each in made])
+    assert [getattr(each, "late", "refused") for each in again] == [LateReason.REPORTED, LateReason.REPORTED, None]
+    verify(f"sqlite:///{tmp_path}/ledger.db")
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
+        entry = last(database, codec.FORECAST)
+        entry["payload"]["request"]["game_id"] = evenings.games[0][1]
+        append(database, {**entry, "revision": 0})
+    with pytest.raises(LedgerCorrupt, match="not marked as late, although it is: reported"):
+        verify(f"sqlite:///{tmp_path}/ledger.db")
 
 
 def test_each_step_leaves_a_ledger_that_is_valid_and_whose_models_know_the_same(

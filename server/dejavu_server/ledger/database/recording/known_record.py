@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from dejavu_models.betting import Market
-from dejavu_server.ledger.database import pruned_changes
+from dejavu_server.ledger.database import pruned_changes, pruned_games
 from dejavu_server.ledger.database.recorded_games import RecordedGames
 from dejavu_server.ledger.database.recording.statements import (
     NEWEST_OF_KEYS,
@@ -99,6 +99,7 @@ class KnownRecord:
 
     def __init__(self) -> None:
         self._pruned_change: tuple[tuple[str, int], int] | None = None
+        self._pruned_games: tuple[tuple[str, int], Set[str]] | None = None
         self.forget()
 
     def forget(self) -> None:
@@ -122,6 +123,8 @@ class KnownRecord:
         if position != self._position or len(self.revisions) > MAX_KEPT:
             self.forget()
         self._position = self.appended = None  # until `advance`
+        if position.pruned_through:
+            self.games.removed = self._removed(connection, position)
         self.read_games(connection, {draft.issued.game_id for draft in drafts})
         self._read_revisions(
             connection, sorted({draft.key for draft in drafts if draft.issued.game_id not in self._all_known})
@@ -159,6 +162,12 @@ class KnownRecord:
             changes = pruned_changes.read(connection)
             self._pruned_change = of, changes[-1].sequence if changes else 0
         return self._pruned_change[1]
+
+    def _removed(self, connection: Connection, position: LedgerPosition) -> Set[str]:
+        of = position.epoch, position.pruned_through
+        if self._pruned_games is None or self._pruned_games[0] != of:
+            self._pruned_games = of, pruned_games.read(connection)
+        return self._pruned_games[1]
 
     def _read_revisions(self, connection: Connection, keys: Iterable[str]) -> None:
         unknown = [key for key in keys if key not in self.revisions]

@@ -1,0 +1,37 @@
+"""Games whose outcomes were removed with their forecasts: what is forecast of them again is hindsight.
+
+Their outcomes are kept beside the other summaries of a ledger, and covered by the signed statement of the removal (see
+`queries.pruned`, which reads all of them).
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from dejavu_server.ledger.database.schema import snapshots
+from dejavu_server.ledger.errors import LedgerCorrupt
+
+PART: Final = "pruned-outcomes"
+"""Part of the snapshot with the outcomes, at the last sequence to remove."""
+
+
+def read(connection: Connection) -> frozenset[str]:
+    """Returns the ids of the games.
+
+    Raises:
+        LedgerCorrupt: if they cannot be read.
+    """
+    state = connection.execute(_STATE).scalar_one_or_none()
+    if state is None:
+        return frozenset()
+    try:
+        return frozenset(game_id for _, game_id, *_ in json.loads(zlib.decompress(state)))
+    except (ValueError, TypeError, zlib.error) as error:
+        raise LedgerCorrupt("the ledger is damaged: the snapshot of pruned outcomes cannot be read") from error
+
+
+_STATE = select(snapshots.c.state).where(snapshots.c.part == PART)

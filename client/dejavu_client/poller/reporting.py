@@ -22,8 +22,8 @@ from dejavu_client.poller.transition import MAY_PASS, ReportOutcome, Transition
 from dejavu_client.poller.watched_game import PendingOutcome, PollBackoff, WatchedGame
 from dejavu_client.requests import FINAL
 from dejavu_feed.nba.live_payloads import MAX_GAMES, GameState, GameStatus, Play
-from dejavu_feed.nba.progress import ended_at
-from dejavu_feed.pattern import Score
+from dejavu_feed.nba.progress import earliest_end, ended_at
+from dejavu_feed.pattern import Score, elapsed_seconds
 
 KEPT: Final = timedelta(days=2)
 """How long a poller remembers games that the feed does not show: it may run for a season, and each takes a third of a
@@ -32,6 +32,9 @@ megabyte."""
 MAX_WATCHED: Final = MAX_GAMES
 """Most games that a poller follows; each costs a thread or two in every turn. Those of three full evenings are half of
 them."""
+
+_MISTYPED: Final = timedelta(minutes=2)
+"""Time by which an end is before what the plays before it allow, from which on it is wrong; times vary by less."""
 
 
 def note_outcomes(step: Transition, plays: Sequence[Play], scores: Mapping[Horizon.ValueType, Score]) -> None:
@@ -47,13 +50,26 @@ def note_outcomes(step: Transition, plays: Sequence[Play], scores: Mapping[Horiz
                 del reports[horizon]
         elif known is None or (known.game.home_score, known.game.away_score) != (score.home, score.away):
             state = at_horizon(game.state, horizon, score, plays)
-            observed = ended_at(plays, state.period)
-            if observed is not None and not step.known.is_recent(observed):
-                observed = None
+            observed = _observed(step, plays, state.period)
             reports[horizon] = PendingOutcome(state, horizon, score.home - score.away, observed)
             game = replace(game, report_backoff=replace(game.report_backoff, skip=0))
     if reports != game.reports:
         step.game = replace(game, reports=reports)
+
+
+def _observed(step: Transition, plays: Sequence[Play], period: int) -> datetime | None:
+    """Returns when a period ended, by the feed's wall clock; None if it does not say, or what cannot be.
+
+    It did not end minutes earlier than the plays before allow: with a time that was mistyped, all forecasts of the game
+    would count as made after it.
+    """
+    ended = ended_at(plays, period)
+    if ended is None:
+        return None
+    minutes = int(elapsed_seconds(period, 0.0)) // 60
+    earliest = earliest_end((play for play in plays if play.period <= period), step.known.now, minutes)
+    observed = ended if earliest is None or earliest - ended < _MISTYPED else earliest
+    return observed if step.known.is_recent(observed) else None
 
 
 def give_up(step: Transition) -> None:

@@ -94,6 +94,28 @@ async def test_it_was_observed_when_the_feed_says_that_the_period_ended() -> Non
     assert [report.observed_time for report in watch.predictor.reports] == ends
 
 
+async def test_a_period_did_not_end_before_the_plays_before_its_end() -> None:
+    """Otherwise a mistyped time would have all forecasts of a game made after its outcome was observed."""
+    evening = Evening([game()])
+
+    def mistyped(plays: tuple[Play, ...]) -> tuple[Play, ...]:
+        return tuple(
+            replace(play, actual=play.actual - timedelta(hours=5)) if play.actual and play.detail == "end" else play
+            for play in plays
+        )
+
+    evening.edit[evening.ids[0]] = mistyped
+    async with watching(evening, **LATE) as watch:
+        await to_the_end(watch)
+
+    plays = evening.plays(evening.ids[0])
+    ends = [play.actual for play in plays if (play.action, play.detail) == ("period", "end") and play.period in (2, 4)]
+    for report, end in zip(watch.predictor.reports, ends, strict=True):
+        assert report.observed_time is not None
+        assert end is not None
+        assert timedelta(0) <= end + timedelta(hours=5) - report.observed_time < timedelta(minutes=2)
+
+
 @pytest.mark.parametrize("off", [timedelta(days=-3), timedelta(days=3)])
 async def test_a_moment_that_cannot_be_is_not_told(off: timedelta) -> None:
     evening = Evening([game()])

@@ -101,7 +101,8 @@ def test_counts_that_became_less_have_not_grown() -> None:
     for seen in (5, 3):
         calls.set(seen)
         clock.now += 2000
-        sampled = statistics.sample()
+        statistics.sample()
+    sampled = statistics.sample()
     assert counted(sampled) == {60: 0, 300: 0, 900: 0, 0: 3}
     message = stats_message(sampled, name="", workers=1, coverage_days=30, now=clock.now)
     assert [sum(each.calls for each in window.methods) for window in message.windows] == [0, 0, 0, 3]

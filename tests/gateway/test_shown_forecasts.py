@@ -22,6 +22,7 @@ def recorded(sequence: int, minute: int, probability: float, *, late: bool = Fal
     )
     if late:
         forecast.late = LATE_REASON_TIME
+    forecast.generated_time.FromDatetime(datetime(2026, 1, 1, 23, tzinfo=UTC))
     return RecordedPrediction(forecast=forecast, pattern=[float(minute)] * minute)
 
 

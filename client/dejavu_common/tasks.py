@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
+
+_CANCEL_AGAIN_SECONDS: Final = 0.5
 
 
 class BackgroundTask:
@@ -27,11 +29,16 @@ class BackgroundTask:
         self._task = asyncio.create_task(work, name=name)
 
     async def end(self) -> None:
-        """Cancels the task and waits for its end. Safe to call more than once."""
-        if self._task is not None:
+        """Cancels the task and waits for its end. Safe to call more than once.
+
+        The cancellation is repeated: up to Python 3.11, `asyncio.wait_for` loses one that comes as what it waits for
+        ends, and redis-py waits so for each command that it sends.
+        """
+        while self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+            done, _ = await asyncio.wait([self._task], timeout=_CANCEL_AGAIN_SECONDS)
+            if done:
+                self._task = None
 
 
 async def repeat(

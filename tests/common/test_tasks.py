@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from dejavu_common.tasks import repeat
+from dejavu_common.tasks import BackgroundTask, repeat
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -33,3 +33,27 @@ async def test_work_that_raises_is_reported_and_repeated(at_once: bool) -> None:
         await task
     assert turns == 3
     assert failures in {2, 3}
+
+
+async def test_a_task_ends_though_what_it_awaits_loses_its_cancellation() -> None:
+    """As `asyncio.wait_for` does up to Python 3.11 if what it waits for ends in the same turn of the loop."""
+    lost = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            if lost.is_set():
+                raise
+            lost.set()
+
+    def unexpected() -> None:
+        raise AssertionError("work does not raise")
+
+    task = BackgroundTask()
+    task.start(repeat(0.0, work, unexpected, at_once=True), "work")
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30.0):
+        await task.end()
+    assert lost.is_set()
+    assert not task.is_started

@@ -39,6 +39,10 @@ UNSENT: Final = 2
 """How many times as many calls a caller may have if those count whose answers are being sent: a caller can have an
 answer and call again before the server knows that it was sent."""
 
+WATCHES: Final = 10
+"""How many times as many watches of health as streams a caller may have: clients have one for each connection, and need
+no token. One whose caller sends what nobody reads may take a hundred KiB."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallerLimits:
@@ -49,7 +53,7 @@ class CallerLimits:
             sent, UNSENT times as many.
         batches: batches among them; with those whose answers are being sent, half as many more.
         rate: calls a second.
-        streams: streams in progress.
+        streams: streams in progress; of those that cost next to nothing (CallKind.WATCH), WATCHES times as many.
         games: games of which forecasts are recorded in a day (UTC).
         ledger_bytes: bytes of entries recorded in a day.
         loopback: whether callers of this machine are limited too.
@@ -73,6 +77,7 @@ class _State:
     unsent: int = 0  # calls of any kind but streams that were not yet answered, or whose answers are being sent
     unsent_batches: int = 0
     streams: int = 0
+    watches: int = 0
     day: int = 0
     games: Counter[str] = field(default_factory=Counter)
     ledger_bytes: int = 0
@@ -182,6 +187,22 @@ class Callers:
             yield
 
     @contextmanager
+    def counted_watch(self, identity: str, peer: str) -> Iterator[None]:
+        """Counts a stream that costs next to nothing; see `counted`."""
+        address = address_of(peer)
+        if not self._limits.loopback and is_loopback(address):
+            yield
+            return
+        state, most = self._state(identity or address, self._clock()), WATCHES * self._limits.streams
+        if most and state.watches >= most:
+            raise CallerLimit("streams", f"{most} watches at a time")
+        state.watches += 1
+        try:
+            yield
+        finally:
+            state.watches -= 1
+
+    @contextmanager
     def _until_sent(self, state: _State, *, batch: bool = False) -> Iterator[None]:
         """Counts a call while the block runs, and from then on until its answer was sent or its caller has gone."""
         most, most_batches = UNSENT * self._limits.calls, 3 * self._limits.batches // 2
@@ -253,7 +274,7 @@ class Callers:
     def _drop(self) -> None:
         for caller in list(islice(self._states, MAX_LOOKED_AT)):
             state = self._states[caller]
-            if not state.unsent and not state.streams:
+            if not (state.unsent or state.streams or state.watches):
                 del self._states[caller]
                 return
             self._states.move_to_end(caller)

@@ -20,7 +20,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any, Never
@@ -209,8 +209,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Wraps the behaviour of a method with metrics, log and error statuses."""
         in_flight = self._metrics.in_flight.labels(method)
         kind = kind_of(method)
-        control = kind is CallKind.CONTROL and timed
-        limited, batch = not control and kind is not CallKind.WATCH, kind is CallKind.BATCH
         counters = cache(partial(self._counters, method, timed=timed))
 
         async def call(request: Any, context: Context) -> Any:
@@ -224,15 +222,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             try:
                 if self.authenticator is not None:
                     current_caller.set(self.authenticator.authorize(method, _authorization.get()))
-                if self.callers is None or not (limited or control):
+                with self._counted(kind, peer, stream=not timed):
                     response = await answer(request, context, metadata)
-                elif control:
-                    with self.callers.counted_control(current_caller.get().identity, peer):
-                        response = await answer(request, context, metadata)
-                else:
-                    caller = current_caller.get().identity
-                    with self.callers.counted(caller, peer, stream=not timed, batch=batch):
-                        response = await answer(request, context, metadata)
                 _answered()
                 return response
             except asyncio.CancelledError:
@@ -254,6 +245,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     self._log.debug("call", method=method, code=code.name, ms=round(elapsed * 1000, 3))
 
         return _freeing_aborted(traced(method, call))
+
+    def _counted(self, kind: CallKind, peer: str, *, stream: bool) -> AbstractContextManager[None]:
+        """Returns what counts a call of the current caller, and raises a CallerLimit if it may not be made."""
+        if self.callers is None:
+            return nullcontext()
+        caller = current_caller.get().identity
+        if kind is CallKind.WATCH:
+            return self.callers.counted_watch(caller, peer)
+        if kind is CallKind.CONTROL and not stream:
+            return self.callers.counted_control(caller, peer)
+        return self.callers.counted(caller, peer, stream=stream, batch=kind is CallKind.BATCH)
 
     def _counters(self, method: str, code: grpc.StatusCode, *, timed: bool) -> tuple[Counter, Histogram | None]:
         """Returns what counts the calls of a method that end with a code, and what their durations are added to."""

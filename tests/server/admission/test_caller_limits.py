@@ -17,6 +17,7 @@ from tests.support.processes.servers import async_worker
 from dejavu.v1 import prediction_service_pb2 as pb
 from dejavu.v1.model_service_pb2_grpc import ModelServiceStub
 from dejavu.v1.prediction_service_pb2_grpc import PredictionServiceStub
+from dejavu_server.admission.callers import WATCHES
 
 REQUEST = pb.PredictRequest(pattern=PATTERN)
 
@@ -132,3 +133,21 @@ async def test_uploads_are_streams_of_their_caller(tmp_path: Path) -> None:
         assert (await refusal(uploads[2]))[:2] == ("CALLER_LIMIT", "streams")
         for upload in uploads:
             upload.cancel()
+
+
+async def test_one_caller_has_a_number_of_watches_and_makes_room_when_it_ends_one(tmp_path: Path) -> None:
+    """They need no token."""
+    async with (
+        async_worker(tmp_path, caller_loopback="on", caller_streams=1) as worker,
+        grpc.aio.insecure_channel(worker.address) as channel,
+    ):
+        health: Any = HealthStub(channel)
+        watches = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(WATCHES)]
+        for watch in watches:
+            await watch.read()
+        assert (await refusal(health.Watch(health_pb2.HealthCheckRequest())))[:2] == ("CALLER_LIMIT", "streams")
+        await health.Check(health_pb2.HealthCheckRequest(), timeout=30)
+        watches[0].cancel()
+        async with asyncio.timeout(30):
+            while not await begins(health.Watch(health_pb2.HealthCheckRequest())):
+                pass

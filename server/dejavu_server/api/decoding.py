@@ -12,11 +12,8 @@ from typing import Final, NamedTuple, TypeVar, cast
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
-from grpc_health.v1.health_pb2 import HealthCheckRequest
-from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from dejavu.inference.open_inference_pb2 import ModelInferRequest
-from dejavu.v1.prediction_service_pb2 import StreamPredictionsRequest
 from dejavu_models.errors import DejavuError
 
 VARINT: Final = 0
@@ -33,17 +30,12 @@ MAX_FIELDS: Final = 4096
 To parse an empty message takes 0.1 µs and makes 100 bytes of its two: half a million of them cost more than a batch.
 """
 
-MAX_BYTES: Final[Mapping[type[Message], int]] = {
-    ModelInferRequest: 768 * 1024,
-    StreamPredictionsRequest: 64 * 1024,
-    HealthCheckRequest: 4096,
-    ServerReflectionRequest: 4096,
-}
-"""Largest requests where the largest message is more than any needs, in bytes.
+MAX_BYTES: Final[Mapping[type[Message], int]] = {ModelInferRequest: 768 * 1024}
+"""Largest requests where the largest message is more than any needs. Numbers and texts of tensors become up to sixteen
+times as large when they are parsed; the most rows, as whole numbers that are negative, have 600 kB."""
 
-Numbers and texts of tensors become up to sixteen times as large when they are parsed; the most rows, as whole numbers
-that are negative, have 600 kB. What streams asked for stays in memory while they last; the most games have 24 kB.
-"""
+MAX_LASTING_BYTES: Final = 64 * 1024
+"""Largest request of a stream, in bytes: it stays in memory while the stream lasts. The most games have 24 kB."""
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -54,9 +46,14 @@ class MalformedRequest(DejavuError):
     reason = "INVALID_MESSAGE"
 
 
-def checked(message: type[MessageT]) -> Callable[[bytes], MessageT]:
-    """Returns what decodes requests, and raises MalformedRequest on bytes that are none, or have too many fields."""
-    most = MAX_BYTES.get(message)
+def checked(message: type[MessageT], *, lasts: bool = False) -> Callable[[bytes], MessageT]:
+    """Returns what decodes requests, and raises MalformedRequest on bytes that are none, or have too many fields.
+
+    Args:
+        message: their type.
+        lasts: whether their calls are streams.
+    """
+    most = MAX_LASTING_BYTES if lasts else MAX_BYTES.get(message)
 
     def deserialize(data: bytes) -> MessageT:
         if most is not None and len(data) > most:

@@ -130,7 +130,7 @@ async def test_what_is_refused_says_why_alone_and_in_a_batch(
 
 @pytest.mark.parametrize(
     "text",
-    ["x" * 60_000, "%" * 600, "😀" * 600, "\0" * 600, "😀" * 20, "\U000e0001" * 20],
+    ["x" * 30_000, "%" * 600, "😀" * 600, "\0" * 600, "😀" * 20, "\U000e0001" * 20],
     ids=["long", "percent", "emoji", "nul", "short emoji", "short tags"],
 )
 @pytest.mark.parametrize("field", ["game_id", "home_team", "away_team", "model_version", "game_ids", "resume_token"])

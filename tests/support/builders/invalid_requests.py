@@ -122,12 +122,12 @@ def _streams() -> list[BadRequest]:
             {"resume_token": "_w" + "A" * 42},
         ),
         (
-            "a token of a megabyte",
+            "a token of 60 kilobytes",
             "INVALID_RESUME_TOKEN",
             "resume_token",
-            "1048576 characters",
+            "60000 characters",
             token,
-            {"resume_token": "A" * 2**20},
+            {"resume_token": "A" * 60_000},
         ),
     ]
     return [

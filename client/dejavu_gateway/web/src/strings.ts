@@ -89,6 +89,7 @@ export const strings = {
   game: {
     title: (away: string, home: string) => `${away} @ ${home}`,
     unknown: "The ledger has no forecast of this game.",
+    onlyLate: "All forecasts of this game were made late. They may have been made with hindsight: they do not count, and are not shown.",
     then: (minute: number, time: string) => `After minute ${minute}, as forecast at ${time}`,
     toLive: "Follow live",
     toLast: "To the last minute",

@@ -23,9 +23,9 @@ export default function Embed(props: { id: string }) {
   return (
     <main class="embed">
       <Problems />
-      <Show when={history.predictions().length} fallback={
+      <Show when={history.minutes().length} fallback={
           <Show when={history.loaded.value()} fallback={<Pending error={history.loaded.error()} retry={history.reload} />}>
-            <p class="pending">{strings.game.unknown}</p>
+            <p class="pending">{history.onlyLate() ? strings.game.onlyLate : strings.game.unknown}</p>
           </Show>
         }
       >

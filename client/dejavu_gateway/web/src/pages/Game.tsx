@@ -182,12 +182,12 @@ export default function Game(props: { id: string }) {
   const error = () => (history.predictions().length ? undefined : history.loaded.error());
   return (
     <Show
-      when={history.predictions().length}
+      when={history.minutes().length}
       fallback={
         <>
-          <Heading>{props.id}</Heading>
-          <Show when={unknown()} fallback={<Pending error={error()} retry={history.reload} />}>
-            <p class="pending">{said.unknown}</p>
+          <Heading>{history.onlyLate() ? said.title(moment.away(), moment.home()) : props.id}</Heading>
+          <Show when={unknown() || history.onlyLate()} fallback={<Pending error={error()} retry={history.reload} />}>
+            <p class="pending">{history.onlyLate() ? said.onlyLate : said.unknown}</p>
             <RecordStartHere />
           </Show>
         </>

@@ -54,6 +54,8 @@ export function createHistory(id: () => string) {
     reload,
     predictions,
     minutes,
+    /** Whether there are forecasts, and none that was in time. */
+    onlyLate: () => predictions().length > 0 && !minutes().length,
     series: (horizon: Horizon) => series[horizon](),
     outcome: (horizon: Horizon) => standing(outcomes(), horizon),
     at: (minute: number, horizon: Horizon): Recorded | undefined => series[horizon]().find((one) => one.forecast.minute === minute),

@@ -21,6 +21,11 @@ export function createMoment(history: History) {
     }
     return found;
   });
+  /** Those that the shown forecast was given: others may have been given other ones, or the same ones swapped. */
+  const teams = () => {
+    const one = (shown().final ?? shown().half)?.forecast;
+    return one && one.home && one.away ? one : history.teams();
+  };
   const pattern = () => (shown().final ?? shown().half)?.pattern ?? [];
   const last = createMemo(() => [...history.series("final"), ...history.series("half")].sort((a, b) => b.pattern.length - a.pattern.length)[0]);
   const outcomes = createMemo(() =>
@@ -36,8 +41,8 @@ export function createMoment(history: History) {
     outcomes,
     /** Overtimes that the game had, as far as they are known. */
     overtimes: () => history.outcome("final")?.overtimes ?? 0,
-    home: () => history.teams().home || strings.homeName,
-    away: () => history.teams().away || strings.awayName,
+    home: () => teams().home || strings.homeName,
+    away: () => teams().away || strings.awayName,
     forecasts: () => HORIZONS.flatMap((horizon) => shown()[horizon]?.forecast ?? []),
     /** Differentials after the shown minute, as far as they are known. */
     later: () => (last()?.pattern ?? []).slice(pattern().length),

@@ -410,3 +410,12 @@ def test_what_is_no_address_of_a_proxy_is_refused() -> None:
     with pytest.raises(ValueError, match="proxy"):
         TrustedProxies.parse(["proxy.example"])
     assert "10.0.0.1" not in TrustedProxies()
+
+
+def test_the_address_of_a_server_that_is_gone_is_told_to_no_browser() -> None:
+    with spawned_gateway("--target", "127.0.0.1:1") as gateway:
+        for path in ("api/predictions", "api/games", "v2/models/dejavu"):
+            answer = httpx.get(f"http://{gateway.address}/{path}", timeout=60)
+            assert answer.status_code == 503
+            assert "the server cannot be reached" in answer.text
+            assert "127.0.0.1" not in answer.text

@@ -1,6 +1,6 @@
 """Keeps the settled forecasts of a ledger in memory, from which any scorecard can be selected.
 
-They take some 215 bytes a forecast. After new outcomes only the games of these are read; after a correction, a
+They take some 220 bytes a forecast. After new outcomes only the games of these are read; after a correction, a
 withdrawal or a restore, all is read again. The first report of the other horizon may make forecasts late: its game is
 read again.
 """

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, exists, func, select
+from sqlalchemy import Connection, FromClause, Select, bindparam, exists, func, select
 
 from dejavu_common.clock import microseconds
 from dejavu_server.ledger.database.schema import forecasts, outcomes
@@ -46,10 +46,13 @@ _games = _first_game.union_all(select(_next_game).where(_first_game.c.game_id.is
 @cache
 def _unsettled(conditions: frozenset[str]) -> Select[Any]:
     """Selects the games that nobody reported, and then those with forecasts that count."""
-    reported = exists().where(outcomes.c.game_id == _games.c.game_id, outcomes.c.horizon == bindparam("horizon"))
+    games: FromClause = _games
+    if "game" in conditions:  # no other one has to be found
+        games = select(bindparam("game", type_=forecasts.c.game_id.type).label("game_id")).subquery()
+    reported = exists().where(outcomes.c.game_id == games.c.game_id, outcomes.c.horizon == bindparam("horizon"))
     return (
         select(forecasts.c.game_id, forecasts.c.model_version)
-        .join_from(_games, forecasts, forecasts.c.game_id == _games.c.game_id)
+        .join_from(games, forecasts, forecasts.c.game_id == games.c.game_id)
         .where(
             ~reported,
             forecasts.c.late == "",

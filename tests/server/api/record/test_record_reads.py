@@ -362,5 +362,9 @@ async def test_a_game_that_nobody_reported_shows_when_its_evening_is_over(ledger
     assert [(each.games, each.unsettled_games) for each in await cards()] == [(1, 0)] * 2
     clock.step(60.0)
     assert [(each.games, each.unsettled_games) for each in await cards()] == [(1, 1)] * 2
+    for number in (1, 2):
+        of_game = pb.GetScorecardRequest(filter=pb.ScoreFilter(game_id=game(number)))
+        alone = (await service.get_scorecard(of_game, NOBODY)).scorecard
+        assert (alone.games, alone.unsettled_games) == (2 - number, number - 1)
     await ledger.record_outcome(outcome(-20, game(2), observed_time=clock()))
     assert [(each.games, each.unsettled_games) for each in await cards()] == [(2, 0)] * 2

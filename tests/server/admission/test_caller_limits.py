@@ -127,10 +127,10 @@ async def test_uploads_are_streams_of_their_caller(tmp_path: Path) -> None:
         grpc.aio.insecure_channel(worker.address) as channel,
     ):
         stub: Any = ModelServiceStub(channel)
-        uploads = [stub.RegisterBundle() for _ in range(3)]
-        await uploads[0].initial_metadata()
-        await uploads[1].initial_metadata()
-        assert (await refusal(uploads[2]))[:2] == ("CALLER_LIMIT", "streams")
+        uploads = [stub.RegisterBundle() for _ in range(2)]
+        for upload in uploads:
+            await upload.initial_metadata()  # admitted: of streams opened together, any may come third
+        assert (await refusal(stub.RegisterBundle()))[:2] == ("CALLER_LIMIT", "streams")
         for upload in uploads:
             upload.cancel()
 

@@ -25,7 +25,8 @@ from dejavu_server.ledger.queries import pages
 from dejavu_server.observability.metrics import Metrics
 from dejavu_server.records import ForecastRequest, IssuedForecast
 
-GAME_DAY, LATER = date(2023, 11, 1), date(2023, 11, 2)
+GAME_DAY = game_day(datetime.now(UTC))  # a market of a past evening is late, and not recorded
+LATER = GAME_DAY + timedelta(days=1)
 
 
 class DatedForecaster(EveryMinuteForecaster):

@@ -24,7 +24,7 @@ struct MarginConstants {
     double floor_at_tie = 0.0;
 };
 
-// Tables of one kind of request, horizon and minute; see GameTables.
+// Tables of one kind of request, horizon and minute; see MarginTables.
 struct MarginTables {
     MarginConstants constants;
     Shapes shapes;

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dejavu_models.betting import DEFAULT_POLICY, StakingPolicy, evaluate_market
 from dejavu_models.forecast_query import ForecastQuery
-from dejavu_models.totals.compiled import CompiledTotalTables
 from dejavu_models.totals.game import TotalTables
 from dejavu_models.types import DISTRIBUTION_LEVELS, Quantile, TotalForecast
 from dejavu_models.uncertainty.lattice.distribution import around_point
 
 
 def forecast_total(
-    tables: TotalTables | CompiledTotalTables,
+    tables: TotalTables,
     query: ForecastQuery,
     points: int,
     expected: float | None,

@@ -11,7 +11,6 @@ import numpy as np
 from dejavu_models.arrays import from_npz, to_npz
 from dejavu_models.schedule import TotalTerms
 from dejavu_models.team_filter import FIRST_TERM, RatingSettings
-from dejavu_models.totals.compiled import CompiledTotalTables
 from dejavu_models.totals.filter import TotalFilter
 from dejavu_models.totals.game import TotalTables
 from dejavu_models.totals.model import TABLES, TotalModel
@@ -34,7 +33,7 @@ class Totals:
 
     models: Mapping[MarginSource, TotalModel]
     ratings: TotalFilter
-    _tables: dict[int, CompiledTotalTables] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _tables: dict[int, TotalTables] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if missing := [source.name for source in MarginSource if source not in self.models]:
@@ -42,14 +41,13 @@ class Totals:
         if self.ratings.date is None or self.ratings.season is None:
             raise ValueError("ratings of totals include no game")
 
-    def tables(self, source: MarginSource, horizon: Horizon, minute: int) -> CompiledTotalTables:
+    def tables(self, source: MarginSource, horizon: Horizon, minute: int) -> TotalTables:
         """Returns the tables of one source, horizon and minute."""
         # A number, because hashing enums costs more than a forecast's arithmetic.
         key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * source)
         tables = self._tables.get(key)
         if tables is None:
-            plain = TotalTables(self.models[source], horizon, minute)
-            tables = self._tables[key] = CompiledTotalTables(plain)
+            tables = self._tables[key] = TotalTables(self.models[source], horizon, minute)
         return tables
 
     def to_bytes(self) -> bytes:

@@ -14,8 +14,7 @@ from dejavu_models.types import CASES, HORIZONS, Horizon, MarginSource
 from dejavu_models.uncertainty.calibration import Situation
 from dejavu_models.uncertainty.game_distribution import GameDistribution
 from dejavu_models.uncertainty.issued import AdaptedScores
-from dejavu_models.uncertainty.lattice.compiled import CompiledTables
-from dejavu_models.uncertainty.lattice.game import GameTables
+from dejavu_models.uncertainty.lattice.game import MarginTables
 from dejavu_models.uncertainty.lattice.inputs import LiveColumns
 from dejavu_models.uncertainty.lattice.margin_model import TABLES, MarginModel
 from dejavu_models.uncertainty.lattice.shapes import SHAPE_LEVELS
@@ -33,7 +32,7 @@ class LatticeCalibration:
     """
 
     models: Mapping[tuple[MarginSource, bool], MarginModel]
-    _tables: dict[int, CompiledTables] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _tables: dict[int, MarginTables] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     whole_numbers: ClassVar[bool] = True
     """Whether intervals have whole ends."""
@@ -105,14 +104,13 @@ class LatticeCalibration:
         """
         return self._tables_of(situation, live=False).columns(points, leads, margins, at)
 
-    def _tables_of(self, situation: Situation, *, live: bool) -> CompiledTables:
+    def _tables_of(self, situation: Situation, *, live: bool) -> MarginTables:
         # A number, because hashing a situation with its enums costs more than all of the scale.
         horizon, minute, source = situation
         key = minute + 64 * ((horizon is Horizon.FINAL) + 2 * (live + 2 * source))
         tables = self._tables.get(key)
         if tables is None:
-            plain = GameTables(self.model(source, live=live), horizon, minute)
-            tables = self._tables[key] = CompiledTables(plain)
+            tables = self._tables[key] = MarginTables(self.model(source, live=live), horizon, minute)
         return tables
 
     def shift(self, situation: Situation, live: LiveColumns | None) -> float:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -78,28 +77,6 @@ def cumulative(shape: Floats, values: Floats) -> Floats:
     return result
 
 
-def share_below(shape: list[float], value: float) -> float:
-    """Returns `cumulative` of one value, from plain numbers."""
-    index = bisect_right(shape, value)
-    if index == 0:
-        return LEVELS[0] * math.exp(LOG_STEP * (value - shape[0]) / (shape[1] - shape[0]))
-    if index == len(shape):
-        return 1 - LEVELS[0] * math.exp(-LOG_STEP * (value - shape[-1]) / (shape[-1] - shape[-2]))
-    low, level = shape[index - 1], LEVELS[index - 1]
-    return level + (LEVELS[index] - level) * (value - low) / (shape[index] - low)
-
-
-def inverse(shape: list[float], level: float) -> float:
-    """Returns a value with about this share below; a level beyond the outermost counts as the outermost."""
-    index = bisect_left(LEVELS, level)
-    if index == 0:
-        return shape[0]
-    if index == len(shape):
-        return shape[-1]
-    low, start = LEVELS[index - 1], shape[index - 1]
-    return start + (shape[index] - start) * (level - low) / (LEVELS[index] - low)
-
-
 def mixed(shapes: Floats, centers: Floats, values: Floats, sizes: Floats) -> Floats:
     """Returns the shares below values, of shapes that are mixed by the size of the lead.
 
@@ -124,46 +101,7 @@ def mixed(shapes: Floats, centers: Floats, values: Floats, sizes: Floats) -> Flo
 
 
 ONE_SHAPE: Final = [0.0]
-"""Centers of a `Mixture` of a single shape, whatever the lead is."""
-
-
-class Mixture:
-    """The shapes between two centers, mixed for one game: the same numbers as `mixed`.
-
-    Args:
-        arrays: (centers, 107), the shapes.
-        shapes: the same as plain numbers.
-        centers: sizes of the lead of the shapes, ascending from 0.
-        size: that of the game's lead, non-negative; beyond the last center counts as that one.
-    """
-
-    __slots__ = ("_arrays", "_shapes", "_share", "cell")
-
-    def __init__(self, arrays: Floats, shapes: list[list[float]], centers: Sequence[float], size: float) -> None:
-        self.cell = cell = bisect_right(centers, size) - 1
-        """Index of the center at or below the size."""
-        self._arrays, self._shapes, self._share = arrays, shapes, 0.0
-        if cell < len(centers) - 1:
-            self._share = (size - centers[cell]) / (centers[cell + 1] - centers[cell])
-
-    def share_below(self, value: float) -> float:
-        """Returns the share below a standardised value; see `cumulative`."""
-        result = share_below(self._shapes[self.cell], value)
-        if self._share:
-            result += self._share * (share_below(self._shapes[self.cell + 1], value) - result)
-        return result
-
-    def cumulative(self, values: Floats) -> Floats:
-        """Returns the shares below standardised values; see `cumulative`."""
-        result = cumulative(self._arrays[self.cell], values)
-        if not self._share:
-            return result
-        return (1 - self._share) * result + self._share * cumulative(self._arrays[self.cell + 1], values)
-
-    def inverses(self, level: float) -> tuple[float, ...]:
-        """Returns `inverse` of each of the shapes that are mixed: one or two."""
-        cells = (self.cell, self.cell + 1) if self._share else (self.cell,)
-        return tuple(inverse(self._shapes[cell], level) for cell in cells)
+"""Centers where there is a single shape, whatever the lead is."""
 
 
 def check_tables(tables: Mapping[str, Floats], forms: Mapping[str, tuple[int, ...]], games: int) -> None:

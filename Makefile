@@ -30,10 +30,10 @@ help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 # Stamp files skip repeated installs; a target runs again if its prerequisites change.
-$(VENV)/.installed: pyproject.toml constraints.txt requirements-dev.txt server/requirements-build.txt hatch_build.py $(wildcard model_store/native/*.?pp model_store/native/python/*)
+$(VENV)/.installed: pyproject.toml constraints.txt requirements-dev.txt server/requirements-build.txt trainer/requirements-build.txt hatch_build.py $(wildcard model_store/native/*.?pp model_store/native/python/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --require-hashes -r server/requirements-build.txt
+	$(PIP) install --require-hashes -r server/requirements-build.txt -r trainer/requirements-build.txt
 	HNSWLIB_NO_NATIVE=1 $(PIP) install --require-hashes --no-build-isolation -r requirements-dev.txt
 	$(PIP) install -c constraints.txt torch
 	DEJAVU_COMPILE=1 $(PIP) install --no-deps --no-build-isolation -e .

@@ -7,8 +7,12 @@ need them, and a server refuses to start. DEJAVU_COMPILE=1 makes a build fail th
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import sysconfig
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,18 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = Path("model_store", "native")
 PACKAGE = Path("model_store", "dejavu_models")
+
+FLAGS = [
+    "-std=c++17",
+    "-O3",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-fno-strict-aliasing",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-DNDEBUG",
+]
+"""Signals of floats are not looked at, so loops may be vectorised; nanobind needs objects that may alias."""
 
 
 class CompiledModels(BuildHookInterface[Any]):
@@ -44,30 +60,33 @@ def compiled(root: Path) -> Path:
     Raises:
         Exception: of any kind, if it cannot be compiled.
     """
-    # Imported here: a build without the extension does not need them.
-    from pybind11.setup_helpers import ParallelCompile, Pybind11Extension  # noqa: PLC0415
-    from setuptools import Distribution  # noqa: PLC0415
-    from setuptools.command.build_ext import build_ext  # noqa: PLC0415
+    import nanobind  # noqa: PLC0415 - a build without the extension does not need it
 
-    sources = sorted(str(path) for path in (root / SOURCES).rglob("*.cpp"))
-    # Those of Python keep compilers from vectorising: wrapping integers, exceptions of floats.
-    flags = ["-O3", "-g0", "-fno-wrapv", "-fno-trapping-math", "-fno-math-errno"]
-    extension = Pybind11Extension(
-        "_native", sources, cxx_std=17, extra_compile_args=flags, include_dirs=[str(root / SOURCES)]
-    )
-    command = build_ext(Distribution({"name": "dejavu-native", "ext_modules": [extension]}))
-    command.finalize_options()
-    target = PACKAGE / command.get_ext_filename("_native")
+    target = PACKAGE / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
     newest = max(path.stat().st_mtime for path in [*(root / SOURCES).rglob("*.?pp"), Path(__file__)])
     if (root / target).exists() and (root / target).stat().st_mtime >= newest:
         return target
+    library = Path(nanobind.source_dir())
+    includes = [sysconfig.get_path("include"), nanobind.include_dir(), library.parent / "ext/robin_map/include"]
+    compiler = [os.environ.get("CXX") or "c++", *FLAGS, *(f"-I{folder}" for folder in [*includes, root / SOURCES])]
+    # The longest first, as far as their sizes tell.
+    sources = sorted((root / SOURCES).rglob("*.cpp"), key=lambda path: -path.stat().st_size)
+    sources.insert(0, library / "nb_combined.cpp")
     with tempfile.TemporaryDirectory(dir=root / PACKAGE, prefix=".native-") as folder:
-        command.build_temp = command.build_lib = folder
-        with ParallelCompile("DEJAVU_COMPILE_JOBS", default=os.cpu_count() or 1):
-            command.run()
+        objects = [Path(folder, f"{source.stem}.o") for source in sources]
+        commands = [[*compiler, "-c", one, "-o", other] for one, other in zip(sources, objects, strict=True)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(_run, commands))
+        built = Path(folder, target.name)
+        linking = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-Wl,-s"]
+        _run([*compiler, "-shared", *linking, *objects, "-o", built])
         # Renamed into place: another build, or a running server, may have the file open.
-        (Path(folder) / target.name).replace(root / target)
+        built.replace(root / target)
     return target
+
+
+def _run(command: Sequence[str | Path]) -> None:
+    subprocess.run(command, check=True)  # noqa: S603 - a compiler
 
 
 if __name__ == "__main__":  # for developers, after a change of the sources

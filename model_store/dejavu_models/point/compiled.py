@@ -44,7 +44,7 @@ def _database(dejavu: Dejavu, minute: int) -> Any:
         weights=dejavu.weights(minute),
         games=dejavu.entries.games,
         residuals=dejavu.entries.residuals,
-        shown=dejavu.records,
+        shown=dejavu.records.view(np.uint8),
         letters=(dejavu.records.dtype["home"].itemsize, dejavu.records.dtype["away"].itemsize),
         kernel=dejavu.settings.kernel.value,
         neighbours=dejavu.settings.neighbours,

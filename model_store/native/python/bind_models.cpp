@@ -1,4 +1,8 @@
 // Python's view of the point models and their indexes.
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/unique_ptr.h>
+
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -8,12 +12,12 @@
 #include "bindings.hpp"
 #include "models.hpp"
 
-namespace py = pybind11;
+namespace nb = nanobind;
 
 namespace dejavu {
 namespace {
 
-constexpr py::ssize_t MOST_DIMENSIONS = 1024;
+constexpr std::size_t MOST_DIMENSIONS = 1024;
 constexpr std::size_t MOST_LETTER_BYTES = 64;
 
 LstmNetwork network(const Array<float> &scale, const Array<float> &input, const Array<float> &recurrent,
@@ -22,9 +26,9 @@ LstmNetwork network(const Array<float> &scale, const Array<float> &input, const 
     expect(recurrent.ndim() == 2 && recurrent.shape(0) == 4 * recurrent.shape(1), "recurrent weights are (4 h, h)");
     const int units = static_cast<int>(recurrent.shape(1));
     expect(scale.size() == CHANNELS, "there is a scale for each channel");
-    expect(input.ndim() == 2 && input.shape(0) == 4 * units && input.shape(1) == CHANNELS, "input weights are (4 h, 5)");
-    expect(bias.size() == 4 * units, "biases are (4 h)");
-    expect(head.ndim() == 2 && head.shape(0) == units && head.shape(1) == HORIZONS, "the head is (h, 2)");
+    expect(input.ndim() == 2 && input.shape(0) == recurrent.shape(0) && input.shape(1) == CHANNELS, "input weights are (4 h, 5)");
+    expect(bias.size() == 4 * recurrent.shape(1), "biases are (4 h)");
+    expect(head.ndim() == 2 && head.shape(0) == recurrent.shape(1) && head.shape(1) == HORIZONS, "the head is (h, 2)");
     expect(head_bias.size() == HORIZONS, "the head has 2 biases");
     expect(spreads.ndim() == 2 && spreads.shape(1) == HORIZONS, "spreads are (minutes, 2)");
     expect(finite(input) && finite(recurrent) && finite(bias) && finite(head) && finite(head_bias) && finite(spreads),
@@ -41,18 +45,18 @@ LstmNetwork network(const Array<float> &scale, const Array<float> &input, const 
     result.head.assign(static_cast<std::size_t>(HORIZONS) * hidden, 0.0f);
     for (int gate = 0; gate < 4; ++gate)
         for (int unit = 0; unit < units; ++unit) {
-            const py::ssize_t row = gate * units + unit;
+            const int row = gate * units + unit;
             const std::size_t column = static_cast<std::size_t>(gate) * hidden + unit;
             for (int channel = 0; channel < CHANNELS; ++channel)
-                result.input[channel * gates + column] = input.at(row, channel) / scale.at(channel);
+                result.input[channel * gates + column] = input.data()[row * CHANNELS + channel] / scale.data()[channel];
             for (int other = 0; other < units; ++other)
-                result.recurrent[other * gates + column] = recurrent.at(row, other);
+                result.recurrent[other * gates + column] = recurrent.data()[row * units + other];
             result.bias[column] = bias.data()[row];
         }
     for (int horizon = 0; horizon < HORIZONS; ++horizon) {
         for (int unit = 0; unit < units; ++unit)
-            result.head[static_cast<std::size_t>(horizon) * hidden + unit] = head.at(unit, horizon);
-        result.head_bias[horizon] = head_bias.at(horizon);
+            result.head[static_cast<std::size_t>(horizon) * hidden + unit] = head.data()[unit * HORIZONS + horizon];
+        result.head_bias[horizon] = head_bias.data()[horizon];
     }
     result.spreads = copied(spreads);
     return result;
@@ -61,7 +65,7 @@ LstmNetwork network(const Array<float> &scale, const Array<float> &input, const 
 Vectors vectors_of(const Array<float> &values, int lanes) {
     expect(values.ndim() == 2 && values.size() > 0, "vectors are (m, dimensions)");
     expect(values.shape(1) <= MOST_DIMENSIONS && finite(values), "vectors are finite, with at most 1,024 dimensions");
-    return {values.data(), static_cast<std::size_t>(values.shape(0)), static_cast<int>(values.shape(1)), lanes};
+    return {values.data(), values.shape(0), static_cast<int>(values.shape(1)), lanes};
 }
 
 std::shared_ptr<Index> scan(const Array<float> &vectors) { return std::make_shared<Scan>(vectors_of(vectors, 1)); }
@@ -75,17 +79,17 @@ std::shared_ptr<Index> graph(const Array<float> &vectors, int lanes, std::uint32
     expect(levels.size() == vectors.shape(0) && entry < content.size(), "there is a level for each vector");
     expect(content.size() <= MOST_VECTORS, "numbers of vectors have at most 28 bits");
     std::vector<std::uint32_t> starts{0};
-    for (py::ssize_t list = 0; list < counts.size(); ++list) {
-        expect(counts.data()[list] <= static_cast<std::size_t>(links.size()) - starts.back(), "links fit their counts");
+    for (std::size_t list = 0; list < counts.size(); ++list) {
+        expect(counts.data()[list] <= links.size() - starts.back(), "links fit their counts");
         starts.push_back(starts.back() + counts.data()[list]);
     }
-    py::ssize_t lists = levels.size();
-    for (py::ssize_t number = 0; number < levels.size(); ++number) lists += levels.data()[number];
-    expect(counts.size() == lists && links.size() == static_cast<py::ssize_t>(starts.back()), "links fit their counts");
-    py::ssize_t list = levels.size();
-    for (std::uint32_t place = 0; place < starts[static_cast<std::size_t>(list)]; ++place)
+    std::size_t lists = levels.size();
+    for (std::size_t number = 0; number < levels.size(); ++number) lists += levels.data()[number];
+    expect(counts.size() == lists && links.size() == starts.back(), "links fit their counts");
+    std::size_t list = levels.size();
+    for (std::uint32_t place = 0; place < starts[list]; ++place)
         expect(links.data()[place] < content.size(), "links lead to vectors");
-    for (py::ssize_t number = 0; number < levels.size(); ++number)
+    for (std::size_t number = 0; number < levels.size(); ++number)
         for (int level = 1; level <= levels.data()[number]; ++level, ++list)
             for (std::uint32_t place = starts[list]; place < starts[list + 1]; ++place) {
                 const std::uint32_t target = links.data()[place];
@@ -97,30 +101,30 @@ std::shared_ptr<Index> graph(const Array<float> &vectors, int lanes, std::uint32
     return std::make_shared<Graph>(std::move(content), entry, copied(levels), std::move(starts), copied(links), breadth);
 }
 
-py::tuple nearest(const Index &index, const Array<float> &vectors, std::size_t count) {
+nb::tuple nearest(const Index &index, const Array<float> &vectors, std::size_t count) {
     // Searches have memory of their own for each thread, so that they run at the same time.
     const int dimensions = index.vectors().given();
-    expect(vectors.ndim() == 2 && vectors.shape(1) == dimensions, "queries have the dimensions of the vectors");
+    expect(vectors.ndim() == 2 && vectors.shape(1) == static_cast<std::size_t>(dimensions), "queries have the dimensions of the vectors");
     expect(count >= 1 && count <= index.vectors().size(), "there are as many vectors as neighbours");
-    const py::ssize_t rows = vectors.shape(0), columns = static_cast<py::ssize_t>(count);
-    py::array_t<std::int64_t> numbers({rows, columns});
-    py::array_t<double> squares({rows, columns});
-    std::int64_t *number = numbers.mutable_data();
-    double *square = squares.mutable_data();
-    for (py::ssize_t row = 0; row < rows; ++row) {
-        const std::vector<Found> &found = index.nearest(vectors.data(row, 0), count);
+    const std::size_t rows = vectors.shape(0);
+    Result<std::int64_t> numbers({rows, count});
+    Result<double> squares({rows, count});
+    std::int64_t *number = numbers.data();
+    double *square = squares.data();
+    for (std::size_t row = 0; row < rows; ++row) {
+        const std::vector<Found> &found = index.nearest(vectors.data() + row * vectors.shape(1), count);
         if (found.size() < count) throw std::runtime_error("the graph has parts that a search does not reach");
         for (const Found &each : found) *number++ = each.second, *square++ = each.first;
     }
-    return py::make_tuple(numbers, squares);
+    return nb::make_tuple(numbers.array(), squares.array());
 }
 
 std::shared_ptr<Database> database(std::shared_ptr<Index> index, const Array<float> &weights,
                                    const Array<std::int32_t> &games, const Array<float> &residuals,
-                                   const py::array &shown, std::pair<std::size_t, std::size_t> letters,
+                                   const Array<std::uint8_t> &shown, std::pair<std::size_t, std::size_t> letters,
                                    const std::string &kernel, std::size_t neighbours) {
-    const auto entries = static_cast<py::ssize_t>(index->vectors().size());
-    expect(weights.size() == index->vectors().given() && finite(weights), "there is a weight for each dimension");
+    const std::size_t entries = index->vectors().size();
+    expect(weights.size() == static_cast<std::size_t>(index->vectors().given()) && finite(weights), "there is a weight for each dimension");
     expect(finite(residuals), "residuals are finite");
     expect(letters.first <= MOST_LETTER_BYTES && letters.second <= MOST_LETTER_BYTES, "teams have few letters");
     expect(games.size() == entries, "there is a number of games for each entry");
@@ -131,12 +135,11 @@ std::shared_ptr<Database> database(std::shared_ptr<Index> index, const Array<flo
     result->weights = copied(weights);
     result->games = copied(games);
     result->residuals = copied(residuals);
-    const auto owner = std::make_shared<py::array>(shown);
-    const std::shared_ptr<const char> records(owner, static_cast<const char *>(owner->data()));
+    // They are read where they are: the array is kept.
+    const auto owner = std::make_shared<Array<std::uint8_t>>(shown);
+    const std::shared_ptr<const char> records(owner, reinterpret_cast<const char *>(owner->data()));
     result->shown = ShownEntries(records, letters.first, letters.second);
-    expect(shown.ndim() == 1 && shown.flags() & py::array::c_style, "records follow one another");
-    expect(shown.size() == entries && static_cast<std::size_t>(shown.nbytes()) == entries * result->shown.bytes(),
-           "there is a record for each entry");
+    expect(shown.size() == entries * result->shown.bytes(), "there is a record for each entry");
     expect(kernel == "uniform" || kernel == "epanechnikov" || kernel == "tricube", "the kernel is known");
     result->kernel = kernel == "uniform"        ? Kernel::uniform
                      : kernel == "epanechnikov" ? Kernel::epanechnikov
@@ -167,12 +170,12 @@ std::unique_ptr<PointModels> point_models(const std::vector<LstmNetwork> &networ
 }
 
 // Throws what Python sees as a KeyError.
-void check_minute(const PointModels &models, py::ssize_t minutes) {
+void check_minute(const PointModels &models, std::int64_t minutes) {
     if (minutes < 1 || minutes > models.longest() || !models.supports(static_cast<int>(minutes)))
-        throw py::key_error("no database for minute " + std::to_string(minutes));
+        throw nb::key_error(("no database for minute " + std::to_string(minutes)).c_str());
 }
 
-void predict_into(const PointModels &models, const double *pattern, py::ssize_t minutes, double margin,
+void predict_into(const PointModels &models, const double *pattern, std::int64_t minutes, double margin,
                   Prediction &result, bool only_last = false) {
     const auto &database = models.minute(static_cast<int>(minutes)).database;
     const std::size_t neighbours = database ? database->neighbours : 0;
@@ -186,89 +189,92 @@ void predict_into(const PointModels &models, const double *pattern, py::ssize_t 
                                       result.distances.data(), only_last);
 }
 
-std::unique_ptr<Prediction> predict(const PointModels &models, const Array<double> &pattern, double margin) {
-    check_minute(models, pattern.size());
-    auto result = std::make_unique<Prediction>();
-    predict_into(models, pattern.data(), pattern.size(), margin, *result);
+Prediction predict(const PointModels &models, const std::vector<double> &pattern, double margin) {
+    const auto minutes = static_cast<std::int64_t>(pattern.size());
+    check_minute(models, minutes);
+    Prediction result;
+    predict_into(models, pattern.data(), minutes, margin, result);
     return result;
 }
 
-void check_offsets(const PointModels &models, const Array<std::int64_t> &offsets, py::ssize_t slots, py::ssize_t games) {
-    expect(offsets.size() == games + 1 && offsets.data()[0] == 0 && offsets.data()[games] == slots,
+void check_offsets(const PointModels &models, const Array<std::int64_t> &offsets, std::size_t slots, std::size_t games) {
+    expect(offsets.size() == games + 1 && offsets.data()[0] == 0 &&
+               offsets.data()[games] == static_cast<std::int64_t>(slots),
            "offsets go from 0 to the number of slots, with a margin for each game");
-    for (py::ssize_t game = 0; game < games; ++game) check_minute(models, offsets.data()[game + 1] - offsets.data()[game]);
+    for (std::size_t game = 0; game < games; ++game) check_minute(models, offsets.data()[game + 1] - offsets.data()[game]);
 }
 
-std::vector<std::unique_ptr<Prediction>> predict_many(const PointModels &models, const Array<double> &patterns,
+std::vector<Prediction> predict_many(const PointModels &models, const Array<double> &patterns,
                                                       const Array<std::int64_t> &offsets,
                                                       const Array<double> &margins) {
-    const py::ssize_t games = margins.size();
+    const std::size_t games = margins.size();
     check_offsets(models, offsets, patterns.size(), games);
-    std::vector<std::unique_ptr<Prediction>> result;
-    for (py::ssize_t game = 0; game < games; ++game) result.push_back(std::make_unique<Prediction>());
-    std::optional<py::gil_scoped_release> released;
-    if (static_cast<std::size_t>(games) >= MANY) released.emplace();
-    for (py::ssize_t game = 0; game < games; ++game) {
+    std::vector<Prediction> result(games);
+    std::optional<nb::gil_scoped_release> released;
+    if (games >= MANY) released.emplace();
+    for (std::size_t game = 0; game < games; ++game) {
         const std::int64_t start = offsets.data()[game];
         predict_into(models, patterns.data() + start, offsets.data()[game + 1] - start, margins.data()[game],
-                     *result[static_cast<std::size_t>(game)]);
+                     result[game]);
     }
     released.reset();
     return result;
 }
 
-py::array_t<double> points(const PointModels &models, const Array<double> &patterns, const Array<std::int64_t> &offsets,
+nb::object points(const PointModels &models, const Array<double> &patterns, const Array<std::int64_t> &offsets,
                            const Array<double> &margins) {
-    const py::ssize_t games = margins.size();
+    const std::size_t games = margins.size();
     check_offsets(models, offsets, patterns.size(), games);
-    py::array_t<double> result({games, static_cast<py::ssize_t>(HORIZONS)});
-    double *const values = result.mutable_data();
-    const py::gil_scoped_release released;
-    Prediction each;
-    for (py::ssize_t game = 0; game < games; ++game) {
-        const std::int64_t start = offsets.data()[game];
-        predict_into(models, patterns.data() + start, offsets.data()[game + 1] - start, margins.data()[game], each,
-                     true);
-        std::copy_n(each.predicted.combined.data(), HORIZONS, values + HORIZONS * game);
+    Result<double> result({games, HORIZONS});
+    {
+        const nb::gil_scoped_release released;
+        Prediction each;
+        for (std::size_t game = 0; game < games; ++game) {
+            const std::int64_t start = offsets.data()[game];
+            predict_into(models, patterns.data() + start, offsets.data()[game + 1] - start, margins.data()[game], each,
+                         true);
+            std::copy_n(each.predicted.combined.data(), HORIZONS, result.data() + HORIZONS * game);
+        }
     }
-    return result;
+    return result.array();
 }
 
-py::array_t<float> run(const Networks &networks, const Array<float> &steps) {
+nb::object run(const Networks &networks, const Array<float> &steps) {
     expect(steps.ndim() == 3 && steps.shape(2) == CHANNELS, "steps are (n, minutes, 5)");
-    expect(steps.shape(1) <= networks.longest(), "there are no more minutes than the networks have spreads for");
-    py::array_t<float> result({steps.shape(0), steps.shape(1), static_cast<py::ssize_t>(HORIZONS)});
-    float *const values = result.mutable_data();
-    const py::gil_scoped_release released;
-    for (py::ssize_t game = 0; game < steps.shape(0); ++game)
-        networks.run(steps.data() + game * steps.shape(1) * CHANNELS, static_cast<int>(steps.shape(1)), 0,
-                     values + game * steps.shape(1) * HORIZONS);
-    return result;
+    expect(steps.shape(1) <= static_cast<std::size_t>(networks.longest()), "there are no more minutes than the networks have spreads for");
+    Result<float> result({steps.shape(0), steps.shape(1), HORIZONS});
+    {
+        const nb::gil_scoped_release released;
+        for (std::size_t game = 0; game < steps.shape(0); ++game)
+            networks.run(steps.data() + game * steps.shape(1) * CHANNELS, static_cast<int>(steps.shape(1)), 0,
+                         result.data() + game * steps.shape(1) * HORIZONS);
+    }
+    return result.array();
 }
 
 }  // namespace
 
-void bind_models(py::module_ &module) {
-    py::class_<LstmNetwork>(module, "LstmNetwork")
-        .def(py::init(&network), py::kw_only(), py::arg("scale"), py::arg("input"), py::arg("recurrent"),
-             py::arg("bias"), py::arg("head"), py::arg("head_bias"), py::arg("spreads"));
-    py::class_<Networks>(module, "Networks")
-        .def(py::init([](const std::vector<LstmNetwork> &networks) {
+void bind_models(nb::module_ &module) {
+    nb::class_<LstmNetwork>(module, "LstmNetwork")
+        .def(nb::new_(&network), nb::kw_only(), nb::arg("scale"), nb::arg("input"), nb::arg("recurrent"),
+             nb::arg("bias"), nb::arg("head"), nb::arg("head_bias"), nb::arg("spreads"));
+    nb::class_<Networks>(module, "Networks")
+        .def(nb::new_([](const std::vector<LstmNetwork> &networks) {
             expect(!networks.empty(), "there are networks");
             return Networks(networks);
         }))
         .def("run", &run);
-    py::class_<Index, std::shared_ptr<Index>>(module, "Index").def("nearest", &nearest);
+    nb::class_<Index>(module, "Index").def("nearest", &nearest);
     module.def("scan", &scan);
-    module.def("graph", &graph, py::arg("vectors"), py::kw_only(), py::arg("lanes"), py::arg("entry"), py::arg("levels"),
-               py::arg("counts"), py::arg("links"), py::arg("breadth"));
-    py::class_<Database, std::shared_ptr<Database>>(module, "Database")
-        .def(py::init(&database), py::arg("index"), py::kw_only(), py::arg("weights"), py::arg("games"),
-             py::arg("residuals"), py::arg("shown"), py::arg("letters"), py::arg("kernel"), py::arg("neighbours"));
-    py::class_<Prediction>(module, "Prediction")
+    module.def("graph", &graph, nb::arg("vectors"), nb::kw_only(), nb::arg("lanes"), nb::arg("entry"), nb::arg("levels"),
+               nb::arg("counts"), nb::arg("links"), nb::arg("breadth"));
+    nb::class_<Database>(module, "Database")
+        .def(nb::new_(&database), nb::arg("index"), nb::kw_only(), nb::arg("weights"), nb::arg("games"),
+             nb::arg("residuals"), nb::arg("shown"), nb::arg("letters"), nb::arg("kernel"), nb::arg("neighbours"));
+    nb::class_<Prediction>(module, "Prediction")
         .def("point", [](const Prediction &of, int horizon) { return of.predicted.combined.at(horizon); });
-    py::class_<PointModels>(module, "PointModels")
-        .def(py::init(&point_models), py::arg("networks"), py::arg("minutes"), py::arg("cubic"))
+    nb::class_<PointModels>(module, "PointModels")
+        .def(nb::new_(&point_models), nb::arg("networks"), nb::arg("minutes"), nb::arg("cubic"))
         .def("predict", &predict)
         .def("predict_many", &predict_many)
         .def("points", &points);
@@ -276,8 +282,9 @@ void bind_models(py::module_ &module) {
 
 }  // namespace dejavu
 
-PYBIND11_MODULE(_native, module) {
+NB_MODULE(_native, module) {
     module.doc() = "Compiled point models and distributions; see docs/decisions.";
+    nanobind::set_leak_warnings(false);  // models live as long as the process
     dejavu::bind_models(module);
     dejavu::bind_games(module);
     dejavu::bind_shared_floats(module);

@@ -1,14 +1,19 @@
 // What the parts of the Python module share: arrays as Python gives them, and checks when a bundle is loaded.
 #pragma once
 
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <initializer_list>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 namespace dejavu {
@@ -16,8 +21,9 @@ namespace dejavu {
 // Games from which on other threads may run meanwhile.
 constexpr std::size_t MANY = 8;
 
+// An argument: converted by NumPy if it is an array of other numbers, or not contiguous.
 template <typename Value>
-using Array = pybind11::array_t<Value, pybind11::array::c_style | pybind11::array::forcecast>;
+using Array = nanobind::ndarray<const Value, nanobind::c_contig, nanobind::device::cpu>;
 
 template <typename Value>
 std::vector<Value> copied(const Array<Value> &array) {
@@ -39,12 +45,35 @@ bool finite(const Array<Value> &values) {
     return std::all_of(values.data(), values.data() + values.size(), [](Value value) { return std::isfinite(value); });
 }
 
-// Returns numbers as a tuple of Python's floats; equal whole ones share one. The interpreter's lock must be held.
-pybind11::tuple shared_floats(const std::vector<double> &values);
+// An array to return: its numbers are written through `data`. The interpreter's lock must be held, but for writing.
+template <typename Value>
+class Result {
+public:
+    explicit Result(std::initializer_list<std::size_t> shape) : shape_(shape) {
+        std::size_t size = 1;
+        for (const std::size_t each : shape_) size *= each;
+        data_ = new Value[size];
+        owner_ = nanobind::capsule(data_, [](void *data) noexcept { delete[] static_cast<Value *>(data); });
+    }
 
-void bind_models(pybind11::module_ &module);
-void bind_games(pybind11::module_ &module);
-void bind_shared_floats(pybind11::module_ &module);
-void bind_explanation(pybind11::module_ &module);
+    Value *data() { return data_; }
+
+    nanobind::object array() const {
+        return nanobind::cast(nanobind::ndarray<nanobind::numpy, Value>(data_, shape_.size(), shape_.data(), owner_));
+    }
+
+private:
+    std::vector<std::size_t> shape_;
+    Value *data_;
+    nanobind::capsule owner_;
+};
+
+// Returns numbers as a tuple of Python's floats; equal whole ones share one. The interpreter's lock must be held.
+nanobind::tuple shared_floats(const std::vector<double> &values);
+
+void bind_models(nanobind::module_ &module);
+void bind_games(nanobind::module_ &module);
+void bind_shared_floats(nanobind::module_ &module);
+void bind_explanation(nanobind::module_ &module);
 
 }  // namespace dejavu

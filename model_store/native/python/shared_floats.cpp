@@ -4,7 +4,7 @@
 
 #include "bindings.hpp"
 
-namespace py = pybind11;
+namespace nb = nanobind;
 
 namespace dejavu {
 namespace {
@@ -12,41 +12,42 @@ namespace {
 constexpr int LARGEST = 200;
 
 // Never destroyed: the interpreter is gone before.
-using Floats = std::array<py::object, 2 * LARGEST + 1>;
+using Floats = std::array<nb::object, 2 * LARGEST + 1>;
 
-py::object shared(double value) {
+nb::object shared(double value) {
     static auto &floats = *new Floats;
     if (!(std::abs(value) <= LARGEST) || value != std::trunc(value) || (value == 0.0 && std::signbit(value)))
-        return py::float_(value);
-    py::object &kept = floats[static_cast<std::size_t>(LARGEST + static_cast<int>(value))];
-    if (!kept) kept = py::float_(value);
+        return nb::float_(value);
+    nb::object &kept = floats[static_cast<std::size_t>(LARGEST + static_cast<int>(value))];
+    if (!kept) kept = nb::float_(value);
     return kept;
 }
 
 // Returns numbers as a tuple, given how many there are and what gives each.
 template <typename Number>
-py::tuple tuple_of(std::size_t size, Number number) {
-    py::tuple result(size);
+nb::tuple tuple_of(std::size_t size, Number number) {
+    auto result = nb::steal<nb::tuple>(PyTuple_New(static_cast<Py_ssize_t>(size)));
+    if (!result) throw nb::python_error();
     for (std::size_t place = 0; place < size; ++place)
-        PyTuple_SET_ITEM(result.ptr(), static_cast<py::ssize_t>(place), shared(number(place)).release().ptr());
+        PyTuple_SET_ITEM(result.ptr(), static_cast<Py_ssize_t>(place), shared(number(place)).release().ptr());
     return result;
 }
 
 // Of a list of floats, as protobuf gives a repeated field.
-py::tuple of_list(const py::list &values) {
+nb::tuple of_list(const nb::list &values) {
     return tuple_of(values.size(), [&](std::size_t place) {
-        PyObject *const value = PyList_GET_ITEM(values.ptr(), static_cast<py::ssize_t>(place));
-        if (!PyFloat_CheckExact(value)) throw py::type_error("the items are floats");
+        PyObject *const value = PyList_GET_ITEM(values.ptr(), static_cast<Py_ssize_t>(place));
+        if (!PyFloat_CheckExact(value)) throw nb::type_error("the items are floats");
         return PyFloat_AS_DOUBLE(value);
     });
 }
 
 }  // namespace
 
-py::tuple shared_floats(const std::vector<double> &values) {
+nb::tuple shared_floats(const std::vector<double> &values) {
     return tuple_of(values.size(), [&](std::size_t place) { return values[place]; });
 }
 
-void bind_shared_floats(py::module_ &module) { module.def("shared_floats", &of_list); }
+void bind_shared_floats(nb::module_ &module) { module.def("shared_floats", &of_list); }
 
 }  // namespace dejavu

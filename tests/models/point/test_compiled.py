@@ -139,7 +139,7 @@ def test_records_that_do_not_follow_one_another_are_refused() -> None:
     shipped = MODELS.minutes[12]
     backwards = Dejavu(shipped.index, shipped.entries, shipped.settings)
     backwards.records = backwards.records[::-1]
-    with pytest.raises(ValueError, match="records"):
+    with pytest.raises(ValueError, match="contiguous"):
         compiled_models(replace(MODELS, minutes={12: backwards}))
     with pytest.raises(ValueError, match="read-only"):
         shipped.records["games"] = 1

@@ -30,13 +30,14 @@ help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 # Stamp files skip repeated installs; a target runs again if its prerequisites change.
-$(VENV)/.installed: pyproject.toml constraints.txt requirements-dev.txt server/requirements-build.txt trainer/requirements-build.txt hatch_build.py $(wildcard model_store/native/*.?pp model_store/native/python/*)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --require-hashes -r server/requirements-build.txt -r trainer/requirements-build.txt
-	HNSWLIB_NO_NATIVE=1 $(PIP) install --require-hashes --no-build-isolation -r requirements-dev.txt
-	$(PIP) install -c constraints.txt torch
-	DEJAVU_COMPILE=1 $(PIP) install --no-deps --no-build-isolation -e .
+INSTALLING := pyproject.toml constraints.txt $(wildcard *requirements*.txt server/requirements*.txt client/requirements*.txt trainer/requirements*.txt) server/install.sh hatch_build.py $(wildcard model_store/native/*.?pp model_store/native/python/*)
+
+$(VENV)/.installed: $(INSTALLING)
+	@PYTHON=$(PYTHON) server/install.sh all
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.demo: $(INSTALLING)
+	@PYTHON=$(PYTHON) server/install.sh demo
 	@touch $@
 
 $(GEN)/.installed: pyproject.toml constraints.txt constraints-gen.txt
@@ -192,10 +193,10 @@ bench: install  ## measure calls, batches, streams, start, memory … beside an 
 	@$(MAKE) --no-print-directory $(MLSERVER)/.installed || test "$(DEJAVU_CI)" != 1
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.performance
 
-demo: install  ## forecast eight simulated games live, from the feed to the subscriber
+demo: $(VENV)/.demo  ## forecast eight simulated games live, from the feed to the subscriber
 	$(BIN)/dejavu demo
 
-demo-page: install  ## the same with the page in a browser, until Ctrl-C
+demo-page: $(VENV)/.demo  ## the same with the page in a browser, until Ctrl-C
 	$(BIN)/dejavu demo --page
 
 clean:  ## remove all files that the targets created

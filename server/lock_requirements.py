@@ -28,6 +28,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "server/requirements-postgres.txt": ("--extra", "postgres"),
     "server/requirements-redis.txt": ("--extra", "redis"),
     "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
+    "server/requirements-uv.txt": ("--group", "pyproject.toml:uv"),
     "trainer/requirements-build.txt": ("--group", "pyproject.toml:build-hnswlib"),
     # What the server's image has (deploy/Dockerfile): whatever its options may ask for, stores in S3 among them.
     "deploy/requirements-server.txt": tuple(

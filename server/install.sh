@@ -1,0 +1,45 @@
+#!/bin/sh
+# Makes .venv in a clone: `demo` for what the demo needs, `all` for everything (make demo, make install).
+# Installs with uv, which takes a tenth of pip's time, if it is on the machine or in the package index, else with pip.
+set -eu
+cd "$(dirname "$0")/.."
+part=$1 bin=.venv/bin began=$(date +%s)
+# Without the compiled models nothing is served; hnswlib for any CPU, as its wheel is kept.
+export DEJAVU_COMPILE=1 HNSWLIB_NO_NATIVE=1
+
+step() { echo "[$(($(date +%s) - began)) s] $*"; }
+pip() { "$bin/pip" --disable-pip-version-check -q "$@"; }
+install() {
+  { [ -n "$uv" ] && "$uv" pip install -q --python "$bin/python" "$@"; } || pip install "$@"
+}
+
+"${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+  { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
+case $part in
+demo | all) ;;
+*) echo "install.sh: expected demo or all, not $part" >&2; exit 2 ;;
+esac
+[ -x "$bin/python" ] || { step "Creating .venv"; "${PYTHON:-python3}" -m venv .venv; }
+uv=$(command -v uv || :)
+if [ -z "$uv" ] && { [ -x "$bin/uv" ] || pip install --only-binary :all: --require-hashes -r server/requirements-uv.txt 2>/dev/null; }; then
+  uv=$bin/uv
+fi
+step "Installing what compiles the models"
+install --require-hashes -r server/requirements-build.txt
+step "Compiling the models, and installing packages meanwhile"
+"$bin/python" hatch_build.py >/dev/null &
+compiling=$!
+case $part in
+demo)
+  install --require-hashes -r server/requirements.txt -r client/requirements-live.txt -r client/requirements-dashboard.txt
+  ;;
+all)
+  install --require-hashes -r trainer/requirements-build.txt
+  install --require-hashes --no-build-isolation -r requirements-dev.txt
+  step "Installing torch"
+  pip install -c constraints.txt torch # by pip, which prefers a build that lies on the machine
+  ;;
+esac
+wait "$compiling"
+install --no-deps --no-build-isolation -e .
+step "Installed"

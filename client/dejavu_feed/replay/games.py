@@ -95,7 +95,7 @@ def simulated_evening(rng: random.Random, count: int, day: date | None = None) -
 
 
 def recorded_evening(path: Path, day: date) -> tuple[tuple[ReplayGame, ...], tuple[str, ...]]:
-    """Reads the games of a day from a file of plays (.parquet or .csv; format in docs/data.md), in the file's order.
+    """Reads the games of a day from a file of plays (.parquet or .csv; format in docs/training.md), in the file's order.
 
     Returns:
         The games, and the reasons why other games of that day are excluded: not eligible (dejavu_feed.eligibility), an

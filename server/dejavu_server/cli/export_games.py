@@ -1,6 +1,6 @@
 """Exports completed games of the ledger as training data, one plays_{season}.parquet per season.
 
-docs/data.md describes the format. Games that do not fit it are skipped and returned with the reason.
+docs/training.md describes the format. Games that do not fit it are skipped and returned with the reason.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Imports play-by-play files of other projects as a season: their rows → every change of the score, game by game.
 
 A game whose id is not the NBA's gets the NBA's by date and teams from a list of games; if the list has none, an id of
-its date and home team (docs/data.md).
+its date and home team (docs/training.md).
 """
 
 from __future__ import annotations

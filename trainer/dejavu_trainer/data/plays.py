@@ -1,6 +1,6 @@
 """Format of plays_{season}.parquet: columns, bounds, reading and writing.
 
-All code that reads or writes such a file uses this module. docs/data.md describes the format.
+All code that reads or writes such a file uses this module. docs/training.md describes the format.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _EXPECTED = {
 
 
 def fit_document(fitted: FitReport, seconds: float) -> dict[str, Any]:
-    """Returns the result of a training run; docs/data.md lists the keys."""
+    """Returns the result of a training run; docs/training.md lists the keys."""
     info, manifest, trained = fitted.forecaster.info, fitted.forecaster.manifest, fitted.trained
     settings, weights = trained.dejavu.settings, trained.models.weights.dejavu_weights
     return {
@@ -132,7 +132,7 @@ def _weights(weights: dict[str, Any]) -> str:
 
 
 def season_document(path: Path, plays: pa.Table, counted: int) -> dict[str, Any]:
-    """Returns a summary of a season file; `counted` is the number of eligible games (docs/data.md)."""
+    """Returns a summary of a season file; `counted` is the number of eligible games (docs/training.md)."""
     games = int(pc.count_distinct(plays["game_id"]).as_py())
     return {"file": str(path), "rows": len(plays), "games": games, "left_out": games - counted}
 

@@ -11,7 +11,7 @@ from dejavu_trainer.refresh import Refresh
 
 
 def refresh_document(refreshed: Refresh) -> dict[str, Any]:
-    """Returns the result of a refresh; docs/data.md lists the keys."""
+    """Returns the result of a refresh; docs/training.md lists the keys."""
     manifest, before = refreshed.forecaster.manifest, refreshed.before
     return {
         "bundle": str(refreshed.bundle),

@@ -1,4 +1,4 @@
-"""docs/training.md documents columns, commands and options. JSON keys are checked in cli/test_main.py and test_fetch.py."""
+"""docs/training.md documents columns, commands and options. JSON keys: cli/test_main.py and test_fetch.py."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Generates the synchronous client: client.py, calls/ and transport/caller.py from their asynchronous counterparts.
 
-`make gen` runs it. With --check it only compares: `make check` fails if a file is not what its source gives.
+`make gen` runs it. With --check it only compares: `make check` fails if a file differs from the result for its source.
 
-What is more than a matter of `async` and `await` (opening a channel, waiting, reading a stream) is written twice, in
+Code that differs by more than `async` and `await` (opening a channel, waiting, reading a stream) is written twice, in
 transport/connection.py and transport/aio_connection.py.
 """
 

@@ -1,4 +1,4 @@
-"""Writes the locked requirements of what ships, each with its hashes, and checks that they are up to date.
+"""Writes the locked requirements of everything that ships, each with its hashes, and checks that they are up to date.
 
     python server/lock_requirements.py           # writes them; needs the package index (make lock)
     python server/lock_requirements.py --check   # compares them with pyproject.toml and constraints.txt; no network
@@ -28,11 +28,11 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "server/requirements-postgres.txt": ("--extra", "postgres"),
     "server/requirements-redis.txt": ("--extra", "redis"),
     "server/requirements-build.txt": ("--group", "pyproject.toml:build"),
-    # What the server's image has (deploy/Dockerfile): whatever its options may ask for, stores in S3 among them.
+    # Requirements of the server's image (deploy/Dockerfile): everything its options may need, stores in S3 included.
     "deploy/requirements-server.txt": tuple(
         each for extra in ("server", "postgres", "redis", "tracing", "model-store") for each in ("--extra", extra)
     ),
-    # What the trainer's image has: the server exports ledgers, and challengers go to shared stores and MLflow.
+    # Requirements of the trainer's image: the server exports ledgers, and challengers go to shared stores and MLflow.
     "deploy/requirements-trainer.txt": tuple(
         each for extra in ("trainer", "server", "postgres", "model-store", "mlflow") for each in ("--extra", extra)
     ),
@@ -42,7 +42,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "trainer/requirements.txt": ("--extra", "trainer"),
     "requirements-dev.txt": ("--extra", "dev"),
 }
-"""Each lock, with the parts of pyproject.toml that it locks beside the base requirements."""
+"""Each lock, with the parts of pyproject.toml that it locks in addition to the base requirements."""
 
 OMITTED: dict[str, str] = dict.fromkeys(
     ("deploy/requirements-trainer.txt", "requirements-dev.txt"), r"torch|triton|nvidia-.*|cuda-.*"
@@ -96,7 +96,7 @@ def pins(text: str) -> dict[str, str]:
 
 
 def requirements(project: dict[str, object], options: Sequence[str]) -> list[Requirement]:
-    """Returns what parts of pyproject.toml require directly."""
+    """Returns the direct requirements of parts of pyproject.toml."""
     table: dict[str, list[str]]
     match options:
         case ("--group", name):
@@ -128,7 +128,7 @@ def needed(direct: Iterable[Requirement]) -> Iterator[str]:
 
 
 def problems(lock: str, direct: Sequence[Requirement], pinned: dict[str, str], omitted: str = "") -> list[str]:
-    """Returns in what a lock differs from what it locks; empty if it is up to date.
+    """Returns the differences of a lock from its requirements; empty if it is up to date.
 
     Args:
         lock: its text.

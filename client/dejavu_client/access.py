@@ -1,6 +1,6 @@
-"""How a client proves who it is: bearer tokens, and TLS credentials from files.
+"""Client credentials: bearer tokens, and TLS credentials from files.
 
-A token is sent as metadata `authorization` with every call. It stands in no repr, message or log line.
+A token is sent as metadata `authorization` with every call. It appears in no repr, message or log line.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def tls_credentials(
 
     Raises:
         OSError: if a file cannot be read.
-        ValueError: if a file is not what is expected, the key is not that of the certificate, or only one of both is
+        ValueError: if a file has unexpected content, the key is not that of the certificate, or only one of both is
             given.
     """
     if (certificate is None) != (key is None):
@@ -131,7 +131,7 @@ def checked_token(token: object, what: str = "token") -> str:
 
     Args:
         token: the token.
-        what: what it is, for the error message, which does not contain the token.
+        what: description for the error message, which does not contain the token.
 
     Raises:
         ValueError: if it is empty, not text, or contains anything but printable ASCII without spaces.
@@ -177,7 +177,7 @@ def bearer_metadata(
 
 
 def is_local(target: str) -> bool:
-    """Returns whether what is sent to an address, in gRPC's notation, stays on this machine."""
+    """Returns whether data sent to an address, in gRPC's notation, stays on this machine."""
     if target.startswith(_LOCAL_SCHEMES):
         return True
     scheme = next((scheme for scheme in _ADDRESS_SCHEMES if target.startswith(scheme)), "")

@@ -159,7 +159,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         return list(response.results)
 
     async def get_service_stats(self, *, timeout: float | None = None) -> GetServiceStatsResponse:
-        """Returns what the server did lately and since its start, and how it is: over all its workers.
+        """Returns statistics of the last minutes and since the start, and the state, over all workers of the server.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
@@ -176,7 +176,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
         live_games: int = 0,
         timeout: float | None = None,
     ) -> None:
-        """Reports how old the data of a feed is, for `get_service_stats`. Nothing is recorded. Safe to repeat.
+        """Reports the age of a feed's data, for `get_service_stats`. Nothing is recorded. Safe to repeat.
 
         Args:
             feed: name of the feed, e.g. nba: 1 to 32 of a to z, 0 to 9 and hyphen.
@@ -229,7 +229,7 @@ class AsyncDejavuClient(AsyncCacheCalls, AsyncColumnCalls, AsyncLeaseCalls, Asyn
             away_team: NBA code or common alias of the away team.
             observed_time: when the outcome was observed, timezone-aware, in the season that the game id names; None for
                 now, by the server's clock.
-            refuse_correction: whether to refuse a report that would correct an outcome that stands.
+            refuse_correction: whether to refuse a report that would correct the current outcome.
             total_points: points of both teams together at the horizon; None if not known.
             overtimes: overtimes that the game had, for `FINAL`; None if not known.
             timeout: deadline of this call, in seconds; None for the client's.

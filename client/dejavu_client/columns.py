@@ -1,4 +1,4 @@
-"""Forecasts of many games as columns: what is sent and received, as Arrow or numpy arrays or plain lists.
+"""Forecasts of many games as columns: requests and responses as Arrow or numpy arrays or plain lists.
 
 Neither library is needed: columns are buffers, which `numpy.asarray` shows without a copy.
 """
@@ -125,7 +125,7 @@ def columns_of(response: PredictColumnsResponse, levels: Sequence[float]) -> For
 
 
 def _values(values: Any) -> list[Any]:
-    """Returns a list of what an Arrow or numpy array, or any iterable has: plain numbers, or rows."""
+    """Returns the elements of an Arrow or numpy array, or of any iterable, as a list: plain numbers, or rows."""
     for method in ("to_pylist", "tolist"):
         if convert := getattr(values, method, None):
             converted: list[Any] = convert()

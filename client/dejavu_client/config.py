@@ -6,8 +6,9 @@ that it never ran; a call cancelled by the caller ends at once). They end well b
 safe: the server answers a repeated request for a recorded forecast with the stored one. The retry policy excludes
 streams, which the client resumes with a token, and health checks, which must report the current state.
 
-service_config_servers.json is for several servers: calls go round all that are SERVING. This client has one channel to
-each connection, so of that file it uses the health check, and repeats requests itself (transport/retry_budget.py).
+service_config_servers.json is for several servers: calls rotate over those that are SERVING. This client has one
+channel per connection, so it uses only the health check of that file, and repeats requests itself
+(transport/retry_budget.py).
 """
 
 from __future__ import annotations

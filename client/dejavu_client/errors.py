@@ -41,7 +41,7 @@ class FieldViolation:
 
     Attributes:
         field: field name, with the index for repeated fields (`pattern[3]`).
-        description: the value received and what was expected.
+        description: the value received and the value expected.
     """
 
     field: str
@@ -170,7 +170,7 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
     elif not details.get("reason") and (
         code is grpc.StatusCode.UNIMPLEMENTED or (code is grpc.StatusCode.NOT_FOUND and not call.details())
     ):
-        # So gRPC answers for another program, or for a release without the method or the service.
+        # gRPC's answer if the peer is another program, or a release without the method or the service.
         message = f"{target} does not know this call: an older dejavu-server, or another program ({message})"
     trailing = call.trailing_metadata()
     request_id = metadata_value(trailing, "x-request-id")
@@ -180,7 +180,7 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float | None = No
 
 
 def _reach_hint(message: str, target: str) -> str:
-    """Says what may be the matter with a connection that was never made."""
+    """Describes possible causes of a connection that was never made."""
     if "WRONG_VERSION_NUMBER" in message:
         return f"cannot reach {target} by TLS: it answers in plain text"
     if "CERTIFICATE_VERIFY_FAILED" in message:
@@ -219,7 +219,7 @@ def metadata_value(metadata: Iterable[tuple[str, str | bytes]] | None, key: str)
 
 
 def _details(error: grpc.Call) -> dict[str, Any]:
-    """Returns what the google.rpc details of an error contain, as arguments of `DejavuClientError`."""
+    """Returns the content of an error's google.rpc details, as arguments of `DejavuClientError`."""
     try:
         status = rpc_status.from_call(error)
     except ValueError:  # the details contradict the status: use the status alone

@@ -43,7 +43,7 @@ class Column(Generic[RowT]):
     """An export column.
 
     Attributes:
-        kind: type of its values, any of which may be missing; a list is of floats.
+        kind: type of its values, which may be missing; a list is of floats.
         pick: returns the value of a row; None if it is missing.
     """
 
@@ -185,7 +185,7 @@ def time_of(timestamp: Timestamp) -> datetime:
 def _field(
     path: str, convert: Callable[[Any], Value] | None = None, *, message: Descriptor = RecordedPrediction.DESCRIPTOR
 ) -> Callable[[Any], Value]:
-    """Returns what picks the field at a dotted path from a row; None if it, or a message on the path, is not set."""
+    """Returns a getter of the field at a dotted path; it gives None if the field, or a message on it, is not set."""
     steps = []
     for name in path.split("."):
         field = message.fields_by_name[name]
@@ -216,7 +216,7 @@ def _live_columns(each: LiveInput) -> Iterator[Column[RecordedPrediction]]:
 
 
 def _scope(name: str) -> Callable[[FigureRow], Value]:
-    """Returns what picks a field of the scope; None if it is not set, or empty."""
+    """Returns a getter of a field of the scope; it returns None if the field is not set, or empty."""
     pick = _field(name, message=ScoreFilter.DESCRIPTOR)
     return lambda row: None if (value := pick(row.scope)) == "" else value
 
@@ -232,7 +232,7 @@ def _bankroll(row: RecordedPrediction) -> Value:
 
 
 def _american(side: str) -> Callable[[RecordedPrediction], Value]:
-    """Returns what picks the American odds of a side; None if the odds were decimal."""
+    """Returns a getter of the American odds of a side; it returns None if the odds were decimal."""
 
     def pick(row: RecordedPrediction) -> Value:
         odds = getattr(row.market, side)
@@ -363,7 +363,7 @@ _BEWARE = ("withdrawn_games", "corrected_games", "unsettled_games", "unsettled_t
 
 
 def figure_rows(scope: ScoreFilter, scorecard: Scorecard, rank: int | None = None) -> Iterator[FigureRow]:
-    """Yields a row for each metric of a scorecard, and for each number above 0 of what it leaves out or warns of."""
+    """Yields a row for each metric of a scorecard, and for each nonzero count of left-out or doubtful games."""
     games, forecasts = scorecard.games, scorecard.forecasts
     for field, count in scorecard.left_out.ListFields():
         yield FigureRow(scope, f"left_out_{field.name}", float(count), games, forecasts, rank=rank)

@@ -23,7 +23,7 @@ def signed(points: float, digits: int = 1) -> str:
 
 
 def outcome_range(lower: float, upper: float) -> str:
-    """Formats an interval by the smallest and the largest outcome in it, exactly those that it holds: −28…−10.
+    """Formats an interval by its smallest and largest outcome, both included: −28…−10.
 
     Outcomes are whole points, so rounded ends would show outcomes outside as inside, and inside as outside. Ends
     without a whole number between them are shown themselves, with a decimal.
@@ -86,7 +86,7 @@ def is_played_out(forecast: Forecast, now: datetime) -> bool:
 
 
 def is_given_up(forecast: Forecast, now: datetime) -> bool:
-    """Returns whether the newest forecast of a game is so old that the game must be over, whatever was reported."""
+    """Returns whether the newest forecast of a game is so old that the game must be over, reported or not."""
     return now - forecast.generated_time.ToDatetime(tzinfo=UTC) >= _LONGEST_END
 
 

@@ -34,7 +34,7 @@ class RecordedPredictions(Iterator[RecordedPrediction]):
         self._pages.close()
 
     def to_arrow(self) -> pa.Table:
-        """Reads all remaining forecasts into a table with the columns of docs/calls.md; what is missing is null.
+        """Reads all remaining forecasts into a table with the columns of docs/calls.md; missing values are null.
 
         Raises:
             ImportError: if pyarrow is not installed; the message names the extra to install.

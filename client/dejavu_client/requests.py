@@ -44,7 +44,7 @@ class PredictOptions(TypedDict, total=False):
         game_date: local date of the game, as a date or YYYY-MM-DD; None or empty for today in US Eastern. The age of
             the teams' ratings is counted to it; see `warnings` of the forecast.
         total_points: points of both teams together at the end of the pattern's last minute; None if not known.
-        last_score: the last score before that end, as `LastScore(Side.HOME, 12)`; None if not known, or nobody scored.
+        last_score: the last score before that end, as `LastScore(Side.HOME, 12)`; None if unknown or without a score.
         total_market: odds on the points of both teams, created with `total_market`; evaluated by `quote`.
     """
 
@@ -113,7 +113,7 @@ def market(
         away_odds: odds of the away side, read by the same rule.
         bankroll: amount available for stakes, in any currency; None for 1, which makes stakes shares of the bankroll.
         game_staked: amount of it that you have staked on this game already: towards its caps of a game and an evening
-            the server counts only what you state.
+            the server counts only stakes that you state.
         evening_staked: amount of it that you have staked this evening already, on this game and others; None for
             game_staked.
         confidence_threshold: minimum win probability to consider a bet; None for the server's default.
@@ -146,7 +146,7 @@ def total_market(
         over_odds: odds of over, read as those of `market`.
         under_odds: odds of under, read by the same rule.
         bankroll: see `market`.
-        game_staked: see `market`; a stake on the market of the same request is counted beside it.
+        game_staked: see `market`; a stake on the market of the same request is added to it.
         evening_staked: see `market`.
         confidence_threshold: see `market`.
     """

@@ -14,7 +14,7 @@ def raise_limit() -> int:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        with contextlib.suppress(OSError, ValueError):  # the hard limit is above what the kernel permits by now
+        with contextlib.suppress(OSError, ValueError):  # the hard limit is above the kernel's current maximum
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return limit()
 

@@ -16,7 +16,7 @@ def atomic_replace(path: Path, *, durable: bool = False, temporary: Path | None 
     Args:
         path: the file to write.
         durable: whether the file must survive a power loss: it is synced to disk before the rename.
-        temporary: the temporary path, on the same file system; by default a random hidden name beside `path`.
+        temporary: the temporary path, on the same file system; by default a random hidden name in the folder of `path`.
 
     Raises:
         OSError: if `path` cannot be replaced.

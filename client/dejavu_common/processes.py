@@ -1,4 +1,4 @@
-"""Processes: those that must not outlive the process that started them, those that are forked, and what one uses."""
+"""Processes: children that must not outlive their parent, forked processes, and the usage of one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Texts from outside, as terminals and spreadsheets may get them: shown, without any effect there.
+"""Untrusted texts made safe for terminals and spreadsheets.
 
-A name, a reason, an error message or a status text may have been chosen by an attacker. A terminal would obey its
-escape sequences, bidirectional controls would let it read as something else, and a spreadsheet would run a formula.
+An attacker may have chosen a name, a reason, an error message or a status text. A terminal would obey its escape
+sequences, bidirectional controls would change its appearance, and a spreadsheet would run a formula.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def spreadsheet_cell(text: str) -> str:
 def escape_output() -> None:
     """Makes all that this process writes to standard output and standard error `visible`.
 
-    What is meant to act on the terminal, such as colors, is written to the streams that `unescaped` returns.
+    Text that should act on the terminal, such as colors, is written to the streams that `unescaped` returns.
     """
     sys.stdout, sys.stderr = _escaped(sys.stdout), _escaped(sys.stderr)
 

@@ -10,7 +10,7 @@ _CANCEL_AGAIN_SECONDS: Final = 0.5
 
 
 class BackgroundTask:
-    """A task that runs beside its owner; at most one at a time.
+    """A background task of its owner; at most one at a time.
 
     Attributes:
         is_started: whether it was started and not ended.

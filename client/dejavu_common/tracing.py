@@ -1,8 +1,8 @@
-"""Distributed tracing with OpenTelemetry, of all programs: off, and without its libraries, unless an endpoint is set.
+"""Distributed tracing with OpenTelemetry for all programs: off, and without its libraries, unless an endpoint is set.
 
-`configure` reads the variables of OpenTelemetry itself: OTEL_EXPORTER_OTLP_ENDPOINT switches tracing on,
-OTEL_TRACES_SAMPLER chooses what is sent, and so on (opentelemetry.io/docs/specs/otel/configuration). Spans are our
-own: opentelemetry-instrumentation-grpc fails handlers that write to their context, and costs more than our interceptor.
+`configure` reads OpenTelemetry's variables: OTEL_EXPORTER_OTLP_ENDPOINT switches tracing on, OTEL_TRACES_SAMPLER
+selects traces, and so on (opentelemetry.io/docs/specs/otel/configuration). Spans are made here, because
+opentelemetry-instrumentation-grpc fails handlers that write to their context, and costs more than our interceptor.
 """
 
 from __future__ import annotations

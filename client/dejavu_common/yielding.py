@@ -1,4 +1,4 @@
-"""Work on many rows, in turns with other calls."""
+"""Yields to other calls during work on many rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 SECONDS: Final = 0.0007
-"""How long to work before giving way, in seconds: a call that comes meanwhile waits for as long some times over."""
+"""Seconds of work before yielding: a concurrent call waits for several times as long."""
 
 TURNS: Final = 8
 """Turns of the event loop to yield for, about as many as a call takes. An empty one takes a microsecond."""
@@ -38,7 +38,7 @@ class Turns:
     Use one for all steps of the work: if each of many short steps had its own, it would never be time to give way.
 
     Args:
-        seconds: how long to work before giving way.
+        seconds: time to work before yielding.
     """
 
     def __init__(self, seconds: float = SECONDS) -> None:
@@ -59,7 +59,7 @@ class Turns:
         """Works like `map`, and gives way between rows if it is time to.
 
         Args:
-            work: what to do for each row.
+            work: work on each row.
             columns: its arguments.
         """
         results = []

@@ -14,7 +14,7 @@ _ENDS: Final = (10, 20)
 from 8 to 22 June, and the next seasons began from 16 to 27 October."""
 
 _FINALS: Final = timedelta(days=14)
-"""How long before a summer begins the Finals are on, at least."""
+"""Least duration of the Finals before a summer begins."""
 
 _UNUSUAL: Final = {
     1998: (date(1998, 6, 15), date(1999, 2, 4)),  # lockout
@@ -34,7 +34,7 @@ def summer(year: int) -> tuple[date, date]:
 
 
 def is_over(season: int, newest: date) -> bool:
-    """Returns whether a season is over, as far as its newest game tells: then that was one of the Finals.
+    """Returns whether a season is over, judging by its newest game: then that was one of the Finals.
 
     Args:
         season: the year in which it ends.
@@ -48,7 +48,7 @@ def season_on(day: date) -> int:
     """Returns the season that a day belongs to, as the year in which it ends; a new one begins in mid-summer.
 
     So a season whose Finals end late, or that begins early, has its own games. Where a game has an id of the NBA, that
-    names its season (`game_ids.season_of`); this is for what has only a date.
+    names its season (`game_ids.season_of`); this is for records that have only a date.
     """
     first, last = summer(day.year)
     return day.year + (day > first + (last - first) / 2)

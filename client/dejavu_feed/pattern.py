@@ -1,4 +1,4 @@
-"""Computes the slots of a pattern, and the live inputs beside it, from a score timeline.
+"""Computes the slots of a pattern, and its live inputs, from a score timeline.
 
 It is the single definition for training and live games.
 """

@@ -110,7 +110,7 @@ def team_code(text: str) -> str:
     """Returns the NBA code of a team, given its code, city, name or a known alias, in any case.
 
     Raises:
-        ValueError: if no team is called that, or two teams are (LA); it names those that may be meant.
+        ValueError: if no team has that name, or two teams have it (LA); the message names the candidates.
     """
     plain = _plain(text)
     code = _CODES.get(plain)

@@ -210,7 +210,7 @@ def command() -> Any:
 def main() -> None:
     """Runs the program."""
     escape_output()
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else gRPC prints every failed handshake beside our own message
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # else gRPC also prints every failed handshake
     try:
         command()(prog_name="dejavu-dashboard")
     except ModuleNotFoundError as error:

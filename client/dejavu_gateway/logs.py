@@ -26,7 +26,7 @@ def get_logger() -> structlog.stdlib.BoundLogger:
 
 
 def on_repeat_failed(task: str) -> Callable[[], None]:
-    """Returns what logs that repeated work of a task raised."""
+    """Returns a logger of the exceptions of a repeated task."""
     return lambda: get_logger().exception("periodic_work_failed", task=task)
 
 

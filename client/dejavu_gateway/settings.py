@@ -1,4 +1,4 @@
-"""Settings of a gateway: what it allows, and where the built page is."""
+"""Settings of a gateway: its permissions and limits, and the place of the built page."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ class GatewaySettings:
         trusted_proxies: reverse proxies whose X-Forwarded-For is believed.
         allow_record: whether browsers may have forecasts recorded.
         demo: whether games of replays count as games: a demonstration.
-        grace_seconds: how long a drain waits for requests in progress.
-        poll_seconds: how often the health of the server is read.
-        limits: what browsers may use.
+        grace_seconds: time that a drain waits for requests in progress.
+        poll_seconds: interval at which the health of the server is read.
+        limits: limits of browsers.
     """
 
     listen: Address = DEFAULT_LISTEN

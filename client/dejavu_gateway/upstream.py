@@ -1,6 +1,6 @@
 """Calls of the server by their request messages, and its stream connection by connection.
 
-The typed methods of AsyncDejavuClient take Python values and read lists page after page; a gateway passes on messages.
+The typed methods of AsyncDejavuClient take Python values and read lists page by page; a gateway passes messages on.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ GET_CHECKPOINT: Final = Rpc(
 
 
 def _inference(name: str, request: type[RequestT], response: type[ResponseT]) -> Rpc[RequestT, ResponseT]:
-    """Returns an RPC of the Open Inference Protocol, of which the client's library has no stubs."""
+    """Returns an RPC of the Open Inference Protocol, for which the client's library has no stubs."""
     path = f"/inference.GRPCInferenceService/{name}"
 
     def stub(connection: AsyncConnection) -> Any:
@@ -143,6 +143,6 @@ class UpstreamClient(AsyncDejavuClient):
         """Yields the events of one connection of a subscription, until it is lost.
 
         Raises:
-            DejavuClientError: what ended the connection; pass it to `subscription.connection_lost`.
+            DejavuClientError: the end of the connection; pass it to `subscription.connection_lost`.
         """
         return self._connection(subscription)

@@ -49,7 +49,7 @@ def from_npz(content: bytes) -> dict[str, NDArray[Any]]:
 
 
 def npz_members(content: bytes) -> list[zipfile.ZipInfo]:
-    """Returns what the directory of a .npz file says of its arrays: of each one the name, and the bytes read of it.
+    """Reads the directory of a .npz file: the name of each array, and the bytes read of it.
 
     Raises:
         ValueError: if it has no directory.

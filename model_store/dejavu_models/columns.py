@@ -1,4 +1,4 @@
-"""Forecasts of many games as columns, for who scores whole seasons: options once, no objects for each game."""
+"""Forecasts of many games as columns, to score whole seasons: options once, no objects per game."""
 
 from __future__ import annotations
 

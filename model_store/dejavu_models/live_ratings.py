@@ -209,7 +209,7 @@ class RatedSchedule:
         schedule = self.schedule.before(result.day, result.home, result.away)
         terms = game_terms(schedule, result.home, is_playoffs=result.is_playoffs)
         ratings, totals = self.ratings.after(result, terms), self.totals
-        # What the ratings ignore, or only count, those of totals do too.
+        # Finals that the ratings ignore, or only count, are treated alike by those of totals.
         if totals is not None and ratings.finals > self.ratings.finals:
             of_total = total_terms(schedule, result.home, is_playoffs=result.is_playoffs)
             totals = totals.after(result, of_total)

@@ -1,9 +1,9 @@
-"""Kalman filter of what results tell of teams.
+"""Kalman filter that estimates teams from results.
 
 A linear-Gaussian state-space model, filtered game by game (Glickman & Stern, A state-space model for National Football
-League scores, JASA 93, 1998; the filter: Kalman 1960). The state is a number for each team, a level that all games
-share, and what each of the terms of a game is worth, in points. The numbers of the teams follow a random walk from day
-to day and regress to 0 between seasons, the level only drifts. The coefficients of terms do neither.
+League scores, JASA 93, 1998; the filter: Kalman 1960). The state is a number per team, a common level, and a
+coefficient per term of a game, in points. The numbers of the teams follow a random walk from day to day and regress to
+0 between seasons; the level only drifts; the coefficients do neither.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class RatingSettings:
     """Parameters of a filter, chosen by the trainer; variances in points squared. The defaults are those of margins.
 
     Attributes:
-        noise: variance of a game's outcome around what is expected.
+        noise: variance of a game's outcome around its expectation.
         daily: daily drift variance of a team.
         carry: share of a team's number that is carried into the next season, in [0, 1].
         seasonal: variance that a new season adds to a team.
@@ -67,7 +67,7 @@ class TeamFilter:
         season: season of the teams, as the year in which it ends; None before the first game.
         date: date of the last game.
         awaits_season: whether `season` begins after `date`, so that its change has been applied and no game of it has.
-        away_sign: how the number of the away team enters what is expected of a game: −1 for a margin, 1 for a total.
+        away_sign: sign of the away team's number in a game's expectation: −1 for a margin, 1 for a total.
     """
 
     settings: RatingSettings
@@ -95,7 +95,7 @@ class TeamFilter:
 
     @property
     def with_terms(self) -> bool:
-        """Whether the terms of games enter what is expected."""
+        """Whether the terms of games enter the expectation."""
         return len(self.mean) > FIRST_TERM
 
     def is_of_earlier_season(self, game_date: dt.date | None) -> bool:
@@ -146,7 +146,7 @@ class TeamFilter:
         )
 
     def _unseen_days(self, season: int, until: dt.date) -> int:
-        """Returns the days of play of a season, up to one, of which no game was seen; 0 if they may have had none."""
+        """Returns the unseen days of play of a season, up to one; 0 if there may have been none."""
         begin = summer(season - 1)[1]
         if self.date is not None:
             begin = max(begin, self.date.astype("datetime64[D]").item())
@@ -209,7 +209,7 @@ def carried_expectations(
     outcome: NDArray[np.integer] | Floats,
     terms: Sequence[Sequence[float]],
 ) -> tuple[Floats, Floats, FilterT]:
-    """Computes what is expected of each game before tip-off, with a state that is updated game by game.
+    """Computes the expectation of each game before tip-off, with a state that is updated game by game.
 
     Games of one day do not influence each other's expectation: the data does not give their order.
 

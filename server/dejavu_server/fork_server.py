@@ -1,12 +1,12 @@
 """Entry point of a fork server: `python -m dejavu_server.fork_server SUPERVISOR_PID`, started by the supervisor.
 
 Imports what a worker needs, loads and warms up the bundles, then forks a worker for each request on the socket that is
-its standard input (see supervisor/protocol.py). Imports and bundles take their time once for all workers, and their
-memory is shared until a process writes to it.
+its standard input (see supervisor/protocol.py). Imports and bundles are loaded once for all workers, and their memory
+is shared until a process writes to it.
 
-It forks twice, and the process in between ends at once: the worker then belongs to the supervisor, which is a
+It forks twice, and the intermediate process ends at once: the worker then belongs to the supervisor, which is a
 subreaper, and outlives the fork server. Only a process with one thread can fork safely, and gRPC must not have started.
-So the fork server neither logs, nor opens a ledger, nor creates metrics: a worker makes what belongs to one process.
+So the fork server neither logs, nor opens a ledger, nor creates metrics: these belong to one process, the worker.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""URLs of ledgers: which database holds one. What only the database's driver can tell is checked when it is opened."""
+"""URLs of ledgers. Details that only the database's driver can check are checked when it is opened."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_ledger_url(url: str) -> str:
     machine in the list of processes. The message does not repeat it.
 
     Raises:
-        ValueError: if it cannot; the message says what is expected.
+        ValueError: if it cannot; the message names the expected form.
     """
     if is_postgres(url):
         _check_postgres_url(url)
@@ -38,7 +38,7 @@ def check_ledger_url(url: str) -> str:
 
 
 def without_password(text: str) -> str:
-    """Returns a text for a message, with `…` for what stands between a colon and the last @, as a password does."""
+    """Returns a text for a message, with `…` between a colon and the last @, where a password may be."""
     before, at, after = text.rpartition("@")
     scheme, slashes, credentials = before.partition("://")
     if not at or not slashes or ":" not in credentials:

@@ -1,4 +1,4 @@
-"""What settings are made of: how an option is described, and how settings pass between processes."""
+"""Elements of settings: the description of an option, and the exchange of settings between processes."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def option(meaning: str, value: str = "", *, default: str = "", flag: bool = Tru
     """Describes an option.
 
     Args:
-        meaning: what it does.
-        value: stands for its value in the help; by default the values of a Literal, or nothing.
+        meaning: meaning of the option.
+        value: placeholder for its value in the help; by default the values of a Literal, or nothing.
         default: describes its default; by default the value itself.
         flag: whether it is an option of the command line; if not, it is an environment variable only.
         constraints: limits of its value, and `validation_alias` if its name is not that of the field.

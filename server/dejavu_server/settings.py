@@ -26,7 +26,7 @@ def default_ledger() -> str:
 
 
 class Settings(ProcessMessage):
-    """Settings of a server; see `option` for what a field says."""
+    """Settings of a server; see `option` for the parts of a field."""
 
     listen: Annotated[
         str, AfterValidator(check_address), option("gRPC address; port 0 picks a free one.", "HOST:PORT")

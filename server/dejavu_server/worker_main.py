@@ -54,12 +54,12 @@ def prepare(supervisor: int) -> None:
     # A terminal signals the whole process group, but only the supervisor may start a drain.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    # The workers of a supervisor killed by SIGKILL must not go on serving and share the port with its successor.
+    # The workers of a supervisor killed by SIGKILL must not continue and share the port with its successor.
     die_with_parent(supervisor, signal.SIGTERM)
 
 
 def import_modules() -> None:
-    """Imports what a worker needs, which takes about a second. Leaves garbage collection off until the worker serves.
+    """Imports a worker's modules, which takes about a second. Leaves garbage collection off until the worker serves.
 
     Call it after `prepare`, so that a process that imports ends with its supervisor.
     """

@@ -43,7 +43,7 @@ class Panel(NamedTuple):
         title: its title.
         unit: unit of its values, by Grafana's name.
         queries: its queries.
-        description: what it shows, and when to worry.
+        description: content, and when to worry.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""What a bundle was made with: versions of the libraries and of the code."""
+"""Provenance of a bundle: versions of the libraries and of the code."""
 
 from __future__ import annotations
 

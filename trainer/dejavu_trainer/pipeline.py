@@ -68,7 +68,7 @@ class FitReport:
         recipe: the training configuration.
         trained: the trained models and the selected settings.
         ratings: errors of the pregame expected margins on the calibration games; see `training.ratings.rating_errors`.
-        note: what reduces the meaning of the verdict; empty if nothing does.
+        note: reductions of the verdict's meaning; empty if there are none.
     """
 
     forecaster: Forecaster

@@ -69,7 +69,7 @@ def refresh_ratings(bundle: Path, games: Games, out: Path, *, next_season: bool 
 
     Args:
         bundle: folder of the bundle to refresh.
-        games: games, of which the later ones are used.
+        games: games; the later ones are used.
         out: folder of the new bundle, which may be the same; an existing bundle there is replaced.
         next_season: whether the season of the newest game is over, so that the ratings are for the next one.
 

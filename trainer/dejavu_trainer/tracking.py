@@ -1,6 +1,6 @@
 """Tracking of fits in MLflow, for teams that have it: parameters, metrics, report and bundle, and a model registry.
 
-The extra mlflow has the library, which is imported only if a server is named. Nothing at run time needs it.
+The extra mlflow has the library, which is imported only if a server is named. Serving does not need it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class MlflowTracker:
             raise TrackingError(f"{uri}: is no tracking server; expected http://HOST:PORT or https://HOST:PORT")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # only our result goes there
-        # An unreachable server is told after seconds, not after MLflow's own ten minutes.
+        # An unreachable server is reported after seconds, not after MLflow's own ten minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
         try:
@@ -173,7 +173,7 @@ def manifest_document(bundle: Path) -> dict[str, Any]:
 
 
 def parameters(manifest: Manifest) -> dict[str, str]:
-    """Returns what MLflow shows as parameters of a fit: what went into it."""
+    """Returns the parameters of a fit for MLflow: its inputs."""
     lineage = manifest.lineage
     values: dict[str, Any] = {
         "train_seasons": ",".join(map(str, manifest.train.seasons)),
@@ -200,7 +200,7 @@ def _dejavu_settings(manifest: Manifest) -> dict[str, Any]:
 
 
 def metrics(manifest: Manifest) -> dict[str, float]:
-    """Returns what MLflow shows as metrics of a fit: those of its manifest with their intervals, and the verdict."""
+    """Returns the metrics of a fit for MLflow: those of its manifest with their intervals, and the verdict."""
     values = {"verdict.fit": float(manifest.verdict.fit)}
     for metric in manifest.metrics:
         values[metric.name] = metric.value

@@ -37,7 +37,7 @@ from dejavu_client.transport.aio_caller import AsyncCaller
 from dejavu_client.transport.bundle_folder import BundleFolder
 
 ALIASES: Final = frozenset({"champion", "challenger", "previous"})
-"""Names that stand for a version."""
+"""Aliases of versions."""
 
 
 class AsyncModelCalls(AsyncCaller):
@@ -53,7 +53,7 @@ class AsyncModelCalls(AsyncCaller):
         return (await self.get_model(name, timeout=timeout)).model.version if name in ALIASES else name
 
     async def list_models(self, *, timeout: float | None = None) -> list[Model]:
-        """Lists the models, the active one first: those that are loaded and, with a model store, all registered ones.
+        """Lists the models, the active one first: the loaded ones and, with a model store, all registered ones.
 
         Args:
             timeout: deadline of this call, in seconds; None for the client's.
@@ -215,7 +215,7 @@ class AsyncModelCalls(AsyncCaller):
 
         Args:
             model_version: version of the model, or an alias; empty for the challenger.
-            against_version: what to compare it with: a version, an alias or "persistence"; empty for the champion.
+            against_version: the other model: a version, an alias or "persistence"; empty for the champion.
             horizon: `HALFTIME` or `FINAL`; `HALFTIME` by default.
             include_replays: whether to include games of replays and simulated seasons.
             timeout: deadline of this call, in seconds; longer by default than for other calls. None for the client's.

@@ -59,7 +59,7 @@ _GAME_DAY_SECONDS: Final = 8400.0 + 7 * _STAGGER
 _SEED: Final = 1
 """Default seed: every demo plays the same games. The first one; no others were tried."""
 _LAST_EVENTS_SECONDS: Final = 10.0
-"""How long to wait for the remaining stream events after the last game."""
+"""Time to wait for the remaining stream events after the last game."""
 
 
 def demo(
@@ -238,7 +238,7 @@ async def simulate_matched_games(client: AsyncDejavuClient, rng: random.Random, 
 
 
 def shortfall(summary: Summary, count: int, delivered: bool) -> str:
-    """Describes what an evening of `count` games lacks; "" if it is complete.
+    """Describes the missing events of an evening of `count` games; "" if it is complete.
 
     Args:
         summary: summary of the evening.

@@ -65,11 +65,11 @@ _ADVICE: Final = {
     "MODEL_IN_USE": "promote another model, or take its games with `dejavu models route`",
     "BUNDLE_INCOMPLETE": "register it again: the upload continues where it ended",
 }
-"""What to do about a refusal, by its reason."""
+"""Advice for a refusal, by its reason."""
 
 
 def advice(error: DejavuClientError) -> str:
-    """Returns what to do about refused access, or another refusal that a command can help with; "" otherwise."""
+    """Returns advice for refused access, or for another refusal that a command can help with; "" otherwise."""
     match error:
         case UnauthenticatedError():
             return "name a file with a valid token by --token-file; the operator of the server makes tokens"

@@ -22,7 +22,7 @@ from dejavu_common import interrupts
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Which modules a command needs, and how it parses its arguments.
+    """Modules that a command needs, and its parser.
 
     Attributes:
         needs: extra → the modules it installs that the command requires.

@@ -1,4 +1,4 @@
-"""Options that several commands share, with the same names and help texts everywhere, and how their values are read."""
+"""Options that several commands share, with equal names and help texts, and their parsing."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def write_rows(
     Args:
         columns: columns of the file.
         rows: the rows.
-        what: what a row is, in the singular, for people.
+        what: name of a row, in the singular, for people.
         csv: the CSV file to write; `-` for standard output.
         parquet: the parquet file to write, unless `csv` is given.
 

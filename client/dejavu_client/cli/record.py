@@ -360,7 +360,7 @@ def _head(client: DejavuClient) -> int:
 
 
 def _standing(client: DejavuClient, game_id: str, horizon: ProtoHorizon.ValueType) -> Outcome | None:
-    """Returns the outcome that stands, by a forecast of the game; None if there is no such forecast."""
+    """Returns the current outcome, by a forecast of the game; None if there is no such forecast."""
     try:
         outcomes = client.get_prediction(game_id, horizon=horizon).outcomes
     except DejavuClientError:

@@ -112,7 +112,7 @@ async def verify_ledger(url: str, checkpoint: Path) -> dict[str, Any]:
     """Runs `dejavu-server ledger verify` against a checkpoint, while a server uses the ledger or not.
 
     Returns:
-        What it found: counts by kind of entry, and whether it `failed`.
+        Result of the verification: counts by kind of entry, and whether it `failed`.
 
     Raises:
         LedgerInvalid: if the ledger is not valid.

@@ -114,7 +114,7 @@ def print_forecast(forecast: Forecast, *, pattern: Sequence[float] = ()) -> None
 
 
 def print_warnings(console: Console, warnings: Iterable[Caution]) -> None:
-    """Prints what makes an answer less reliable than usual."""
+    """Prints the reasons why an answer is less reliable than usual."""
     for warning in warnings:
         text = warning.text or warning_label(warning.reason)
         console.print(f"Warning: {text}", style="yellow", highlight=False)
@@ -130,7 +130,7 @@ def _add_ratings(rows: Table, forecast: Forecast) -> None:
 
 
 def ratings_text(rated: Forecast | Model) -> str:
-    """Says when the newest final was that the teams' ratings know, and how many of them were reported to the server."""
+    """Describes the newest final in the teams' ratings, and the number of finals reported to the server."""
     since = f", with {pluralize(rated.finals_since, 'reported final')}" if rated.finals_since else ""
     return f"as of {rated.ratings_date}{since}"
 
@@ -149,7 +149,7 @@ def matchup(forecast: Forecast | Outcome) -> str:
 
 
 def lead(differential: float, of: Forecast | Outcome) -> str:
-    """Says who is ahead, and by how much: BOS by 6; level."""
+    """Describes the lead: BOS by 6; level."""
     points = f"{abs(differential):.1f}".removesuffix(".0")
     if points == "0":
         return "level"
@@ -158,7 +158,7 @@ def lead(differential: float, of: Forecast | Outcome) -> str:
 
 
 def lead_with_sign(differential: float, of: Forecast | Outcome) -> str:
-    """Says who was ahead, and by how much, with the differential home − away beside it: LAL by 4 (−4); level (0)."""
+    """Describes a past lead with the differential home − away: LAL by 4 (−4); level (0)."""
     return f"{lead(differential, of)} ({signed(differential, 0)})"
 
 
@@ -171,7 +171,7 @@ def _add_live_inputs(rows: Table, forecast: Forecast) -> None:
 
 
 def _add_total(rows: Table, forecast: Forecast) -> None:
-    """Adds the forecast of the points of both teams, with what was expected before the game."""
+    """Adds the forecast of total points, with the total expected before the game."""
     if not forecast.HasField("total"):
         return
     total = forecast.total
@@ -191,7 +191,7 @@ def _add_date(rows: Table, forecast: Forecast) -> None:
 
 
 def _add_expected_margin(rows: Table, forecast: Forecast) -> None:
-    """Adds what was expected before the game, and what that is made of, to rows of name and value."""
+    """Adds the margin expected before the game, and its terms, to rows of name and value."""
     if forecast.HasField("expected_margin"):
         rows.add_row("before tip-off", f"{lead(forecast.expected_margin, forecast)} expected at the end")
     if forecast.HasField("expected_margin_terms"):
@@ -199,7 +199,7 @@ def _add_expected_margin(rows: Table, forecast: Forecast) -> None:
 
 
 def _margin_terms_text(terms: ExpectedMarginTerms) -> str:
-    """Says what an expected margin is made of: strength +1.2 · home +2.6 · schedule −1.5; leaves out what is 0."""
+    """Describes the terms of an expected margin: strength +1.2 · home +2.6 · schedule −1.5; leaves out zeros."""
     parts = [f"strength {signed(terms.strength_difference)}", f"home {signed(terms.home_advantage)}"]
     schedule = terms.schedule_known or terms.schedule
     parts.append(f"schedule {signed(terms.schedule)}" if schedule else "schedule not known")

@@ -33,7 +33,7 @@ _LEGEND: Final[tuple[str, ...]] = (
     "±: change of that probability since the minute before, in %",
 )
 _RESULTS_LEGEND: Final = ("40/42: intervals held", "leader: the team ahead, taken as certain to win")
-"""Legend of what is shown once an outcome is known."""
+"""Legend of the cells with known outcomes."""
 _TOTALS_LEGEND: Final = ("points: of both teams together",)
 """Legend of forecasts of total points."""
 _SHORT: Final = 3
@@ -60,14 +60,14 @@ def live_table(
         scoreboard_time: when the scoreboard was last read; None if never.
         scoreboard_trouble: why the last read failed; "" if it succeeded.
         server_trouble: why the server does not answer; "" if it does.
-        limits: what the server's model cannot forecast; "" if nothing.
+        limits: horizons and minutes that the server's model cannot forecast; "" if none.
         leadership: who works; None if only this poller can.
         now: current time, aware.
     """
     watched = list(games)
     failures = dict[str, list[str]]()
     for game in watched:
-        # The server's failure stands below, once for all games.
+        # The server's failure is shown below, once for all games.
         if game.failure and not (server_trouble and game.failure.startswith("server: ")):
             failures.setdefault(game.failure, []).append(teams(game.state))
     notices = [Text(f"{', '.join(names)}: {failure}", style="yellow") for failure, names in failures.items()]
@@ -97,7 +97,7 @@ def live_table(
 
 
 def _legend(games: Sequence[WatchedGame]) -> tuple[str, ...]:
-    """Returns what explains the values in the table."""
+    """Returns the legend of the table."""
     shown = [each for game in games for each in game.horizons.values()]
     results = _RESULTS_LEGEND if any(each.outcome for each in shown) else ()
     return (*_LEGEND, *results, *(_TOTALS_LEGEND if any(map(_has_total, shown)) else ()))
@@ -239,7 +239,7 @@ def sparkline(watched: HorizonState, step: int) -> str:
 
 
 def _notes(games: Iterable[WatchedGame]) -> list[str]:
-    """Lists which horizons of which games are not forecast, one line per reason."""
+    """Lists the horizons that are not forecast, by game, one line per reason."""
     games = list(games)
     unforecast: dict[tuple[str, str], list[str]] = {}
     for game in games:

@@ -71,7 +71,7 @@ def print_total_market(answer: TotalMarketAnswer, market: TotalMarket, forecast:
 def _print_sides(
     console: Console, table: Table, answer: MarketAnswer | TotalMarketAnswer, market: Market | TotalMarket
 ) -> None:
-    """Prints the table of both sides, and below it what holds for both."""
+    """Prints the table of both sides, and below it their common values."""
     notes = [f"margin of the odds {percent(answer.overround)}".replace("-", "−")]
     if answer.push_probability:
         notes.append(f"a push {chance(answer.push_probability)}")
@@ -177,7 +177,7 @@ def print_risk(answer: AssessRiskResponse) -> None:
 
 
 def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
-    """Says what the forecast makes of the market, with the reason: an estimate, and no advice.
+    """Describes the verdict of the forecast on the market, with the reason: an estimate, not advice.
 
     Compares with the break-even of the price. A confidence threshold changes no stake: it is shown if it was asked for.
     """
@@ -201,7 +201,7 @@ def bet(answer: MarketAnswer, market: Market, forecast: Forecast) -> str:
 
 
 def recording(answer: MarketAnswer, forecast: Forecast) -> str:
-    """Says whether the record has the bet, and if not, why; "" if the server does not tell."""
+    """Says whether the bet is recorded, with the reason if not; "" if the server does not say."""
     if answer.recording == MarketRecording.MARKET_RECORDING_RECORDED:
         return "recorded" if answer.side else "none; the market is recorded"
     if answer.recording == MarketRecording.MARKET_RECORDING_EARLIER_STANDS:

@@ -99,14 +99,14 @@ def print_report(answer: ReportOutcomeResponse, *, known: bool = False) -> None:
 
 
 def correction(before: Outcome, after: Outcome) -> str:
-    """Says what a corrected outcome was, and what it is now."""
+    """Describes the previous and the corrected outcome."""
     recorded = f"recorded {local_time(before.recorded_time)} as {before.sequence}"
     was, now = lead_with_sign(before.differential, before), lead_with_sign(after.differential, after)
     return f"Corrected: {was}, {recorded}, is now {now}"
 
 
 def print_withdrawal(answer: WithdrawOutcomeResponse) -> None:
-    """Prints what was withdrawn."""
+    """Prints a withdrawn outcome."""
     outcome = answer.outcome
     left = pluralize(answer.unsettled_forecasts, "forecast") if answer.unsettled_forecasts else "no forecasts"
     result = lead_with_sign(outcome.differential, outcome)

@@ -128,7 +128,7 @@ def _figures(scorecard: Scorecard) -> Table:
 
 
 def _left_out(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
-    """Yields how many forecasts do not count, and why."""
+    """Yields the numbers of forecasts that do not count, with reasons."""
     left_out = scorecard.left_out
     for count, why in (
         (left_out.superseded, "replaced by a correction"),
@@ -145,7 +145,7 @@ def _left_out(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
 
 
 def _doubts(scorecard: Scorecard) -> Iterator[tuple[str, str]]:
-    """Yields how many games a reader should look at, and why."""
+    """Yields the numbers of games that need a reader's attention, with reasons."""
     for games, why in (
         (scorecard.withdrawn_games, "withdrawn: the outcome was taken back"),
         (scorecard.corrected_games, "corrected: the outcome was another one before"),
@@ -185,7 +185,7 @@ def _total(total: TotalScorecard) -> Table:
 
 
 def _record_start(pruned: PrunedEntries) -> tuple[str, str, str]:
-    """Returns value, interval and note of the row that says what was removed."""
+    """Returns value, interval and note of the row on removed entries."""
     since, removed = (each.ToDatetime(UTC).date() for each in (pruned.recorded_before, pruned.pruned_time))
     return f"{since}", "", f"entries up to {pruned.through_sequence:,}, from before, were removed on {removed}"
 

@@ -19,7 +19,7 @@ _REFRESH_AFTER: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class ModelCapabilities:
-    """What a model can forecast.
+    """Horizons and minutes that a model can forecast.
 
     Attributes:
         version: version of the model.
@@ -34,7 +34,7 @@ class ModelCapabilities:
         return self.minutes.get(horizon, range(0))
 
     def unsupported(self, requested: Mapping[Horizon.ValueType, range]) -> str:
-        """Describes what the model does not support of the requested horizons and minutes; "" if it supports all."""
+        """Describes the requested horizons and minutes that the model does not support; "" if it supports all."""
         gaps = []
         for horizon, minutes in requested.items():
             supported = self.of(horizon)
@@ -84,7 +84,7 @@ class CapabilityCache:
         self._lock = asyncio.Lock()
 
     def forget(self) -> None:
-        """Fetches again on the next use; called when the server refuses what its model was reported to support."""
+        """Fetches again on the next use; called when the server refuses a supposedly supported request."""
         self._fetched = None
 
     async def get(self) -> ModelCapabilities:

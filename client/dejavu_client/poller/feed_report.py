@@ -1,4 +1,4 @@
-"""Reports to the server how old a poller's data is, so that its operators see it (`dejavu stats`)."""
+"""Reports the age of a poller's data to the server, for its operators (`dejavu stats`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST_AGE: Final = 1e6
 """Largest age that a server takes, in seconds."""
 
 _REFUSED: Final = (PermissionDeniedError, UnauthenticatedError, InvalidArgumentError)
-"""What a renewed token, or another one, may help against."""
+"""Errors that a new token may fix."""
 
 _log = get_logger()
 
@@ -43,7 +43,7 @@ class FeedClient(Protocol):
 class FeedReporter:
     """Reports the age of a poller's data at intervals, while the poller works and the server knows such reports.
 
-    A poller that waits for another one reports nothing: it follows no game, and the server keeps the newest report.
+    A standby poller reports nothing: it follows no game, and the server keeps the newest report.
 
     Args:
         poller: the poller.

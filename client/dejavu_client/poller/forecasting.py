@@ -1,4 +1,4 @@
-"""Forecasts of a game: which are due, what their answers change, and how they compare with the outcome."""
+"""Forecasts of a game: due ones, the effects of answers, and comparison with the outcome."""
 
 from __future__ import annotations
 

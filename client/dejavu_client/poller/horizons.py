@@ -77,10 +77,10 @@ class HorizonState:
         refused: a pattern that the server refused to forecast from.
         result_known: whether the horizon is over, so that it can't be forecast any more.
         outcome: comparison with the outcome, if the horizon was forecast.
-        note: what permanently prevents forecasts; "" if nothing does.
+        note: permanent obstacle to forecasts; "" if there is none.
         last_passed: the last minute that was forecast or reported as missed.
         reported_missed: the minutes reported as missed.
-        closed: minutes below it can't be forecast, whatever the plays show: the track record has an outcome.
+        closed: minutes below it can't be forecast any more: the track record has an outcome.
     """
 
     horizon: Horizon.ValueType

@@ -1,8 +1,8 @@
 """Leader election among pollers: the leader holds a lease of the ledger (docs/decisions/0047).
 
-A leader renews its lease four times in its time to live, and counts that time from before each request by a clock that
-runs while the process is stopped. So a leader that hung or was cut off knows that it no longer leads before it does
-anything further. A follower asks again as soon as the lease may have expired.
+A leader renews its lease four times in its time to live. It counts that time from before each request, by a clock that
+runs while the process is stopped: a leader that hung or was cut off knows that its lease has expired before it acts
+again. A follower asks again as soon as the lease may have expired.
 """
 
 # ruff: noqa: ASYNC109 - timeout is a deadline sent to the server, not a local one
@@ -48,10 +48,10 @@ log = get_logger()
 
 
 class LeaderRole(StrEnum):
-    """What a poller does."""
+    """Role of a poller."""
 
     WAITING = "waiting"
-    """It has not heard yet who leads, or lost its lease and does not know who has it."""
+    """The leader is not known yet, or this poller lost its lease."""
     LEADING = "leading"
     """It works."""
     STANDBY = "standby"
@@ -64,9 +64,9 @@ class Leadership(NamedTuple):
     """Who works, as far as a poller knows.
 
     Attributes:
-        role: what this one does.
-        term: how often it began to lead; a leader that lost its lease and has it again begins anew.
-        leader: who leads, if it is another one.
+        role: role of this poller.
+        term: number of terms led; a leader that lost and regained its lease begins a new one.
+        leader: the leader, if it is another poller.
         reason: why it works without a lease, or does not know who leads.
     """
 
@@ -141,7 +141,7 @@ class LeaderElection:
 
     @property
     def leads(self) -> bool:
-        """Whether this poller may work now. Ask right before anything that another one would do too."""
+        """Whether this poller leads now. Check right before anything that another leader would also do."""
         role = self.status.role
         return role is LeaderRole.ALONE or (role is LeaderRole.LEADING and self._clock() < self._until)
 

@@ -12,7 +12,7 @@
 | dejavu_poll_reports_total{horizon, outcome}         | outcomes accepted by the track record: new, or revision    |
 | dejavu_poll_forecast_latency_seconds                | seconds from the play that completed a pattern to its      |
 |                                                     | forecast                                                   |
-| dejavu_poll_leads                                   | 1 if this poller works, 0 if it waits for another one      |
+| dejavu_poll_leads                                   | 1 if this poller leads, 0 if it stands by                  |
 
 Ages are computed at the time of the scrape. Finished games are not included.
 """

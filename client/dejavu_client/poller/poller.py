@@ -30,7 +30,7 @@ from dejavu_client.poller.reads import FeedReads, read_in_thread
 from dejavu_client.poller.reporting import MAX_WATCHED, forgettable, is_done
 from dejavu_client.poller.step import SCOREBOARD, Result, first_seen, step
 from dejavu_client.poller.summary import Summary, summarize
-from dejavu_client.poller.transition import (  # the names of step.py: this does what that requests
+from dejavu_client.poller.transition import (  # the names of step.py, whose requests this module carries out
     MAY_PASS,
     Effect,
     EffectFailed,
@@ -97,7 +97,7 @@ class Poller:
         minutes: for each horizon, the minutes after which it is forecast.
         server_failure: why the server did not answer when it was last asked; "" if it did, or was not asked yet.
         leadership: who works, as far as is known; None without an election.
-        limits: description of what the model does not support of `minutes`; "" if it supports all, or if unknown.
+        limits: description of the unsupported part of `minutes`; "" if there is none, or if unknown.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class Poller:
         return election is None or (election.leads and self.leadership == election.status)
 
     async def _follow_election(self) -> None:
-        """Begins anew, as after a restart, once another poller works or may have worked; the record has what it did."""
+        """Starts again, as after a restart, once another poller leads or may have led; the record has its forecasts."""
         if self._election is None or self.leadership == self._election.status:
             return
         self.leadership = status = self._election.status
@@ -214,7 +214,7 @@ class Poller:
 
         There are no games while another poller works: the scoreboard alone is read, to be ready to take over.
 
-        Asks the server for its health too: before the first forecast is due, nothing else would tell that it is away.
+        Checks the server's health too: before the first forecast is due, nothing else would show that it is gone.
         """
         self._forget()  # before the turn's reads, as none is forgotten that is being read
         if SERVER not in self._reads:
@@ -269,7 +269,7 @@ class Poller:
         await self._run(game_id, self._step(game_id, observation))
 
     async def _run(self, game_id: str, effects: list[Effect]) -> None:
-        """Does what a transition requests, and what follows from its answer."""
+        """Carries out the requests of a transition and those that follow from their answers."""
         while effects:
             follow_up: list[Effect] = []
             for effect in effects:

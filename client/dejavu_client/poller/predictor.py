@@ -148,7 +148,7 @@ async def load_recorded(
     recorded: dict[Horizon.ValueType, dict[int, MinuteForecast]] = {}
     async for each in client.list_predictions(page_size=_PAGE, game_id=game_id, model_version=model_version):
         forecast, pattern = each.forecast, tuple(map(round, each.pattern))
-        # Skip what does not count, and what other clients requested: another interval, or half points.
+        # Skip late forecasts, and those of other clients: another interval, or half points.
         if (
             each.superseded
             or forecast.late

@@ -1,7 +1,7 @@
 """Reports of outcomes to the track record: each half and each game once, and again after a correction.
 
-The track record accepts no forecast whose outcome it has (docs/decisions/0022). So an outcome is reported only after
-plays and scoreboard agree on it, and after each forecast that was still possible was answered or given up. A report
+The track record accepts no forecast after its outcome (docs/decisions/0022). So an outcome is reported only when plays
+and scoreboard agree on it, and when each forecast that was still possible was answered or given up. A report
 without an answer is retried in later turns until it succeeds; a refused report is not retried.
 """
 
@@ -58,7 +58,7 @@ def note_outcomes(step: Transition, plays: Sequence[Play], scores: Mapping[Horiz
 
 
 def _observed(step: Transition, plays: Sequence[Play], period: int) -> datetime | None:
-    """Returns when a period ended, by the feed's wall clock; None if it does not say, or what cannot be.
+    """Returns when a period ended, by the feed's wall clock; None if it is missing or impossible.
 
     It did not end minutes earlier than the plays before allow: with a time that was mistyped, all forecasts of the game
     would count as made after it.

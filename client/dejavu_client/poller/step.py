@@ -66,13 +66,13 @@ def first_seen(
 
     Args:
         state: the game's state, as the scoreboard shows it.
-        knowledge: what is known now.
+        knowledge: facts known now.
         day: the scoreboard's date.
         minutes: for each horizon, the minutes after which to forecast it.
         to_report: whether to report the outcomes.
 
     Returns:
-        The game, and what to do now.
+        The game, and the effects to perform now.
     """
     # Before its tip-off there are no recorded forecasts to load.
     attempts = 0 if state.status is GameStatus.SCHEDULED else _HISTORY_ATTEMPTS
@@ -84,12 +84,12 @@ def first_seen(
 
 
 def step(game: WatchedGame, observation: Observation, knowledge: Knowledge) -> Result:
-    """Returns the game after an observation, and what to do now, in order; at most one effect waits for an answer.
+    """Returns the game after an observation, and the effects in order; at most one of them waits for an answer.
 
     Args:
         game: the game before.
-        observation: what the feed or the server said, or that a turn began.
-        knowledge: what is known at this time.
+        observation: answer of the feed or the server, or the beginning of a turn.
+        knowledge: facts known at this time.
     """
     transition = Transition(game, knowledge)
     match observation:
@@ -262,7 +262,7 @@ def _continue(transition: Transition, observation: ModelRead | HistoryRead | For
 
 
 def _forecast(transition: Transition, waiting: PlaysInProgress, model: ModelCapabilities | None = None) -> None:
-    """Goes on to the forecasts that are due, if any horizon can still be forecast; `model` if it was read just now."""
+    """Continues with the forecasts that are due, if any horizon can still be forecast; `model` if it was just read."""
     forecasting.close_played(transition)
     completed = completed_minutes(waiting.plays)
     still_open = [watched for watched in transition.game.horizons.values() if not watched.result_known]

@@ -26,7 +26,7 @@ MAX_PAGE: Final = 8 * 1024 * 1024
 """Most bytes of a page, decompressed: the largest, the games of a season, has less than a tenth of them."""
 
 MAX_LIVE_PAGE: Final = 2 * 1024 * 1024
-"""Most bytes of a page of the live feed, of which many are read at once: the plays of a game have less than a third."""
+"""Most bytes of a page of the live feed, of which many are read at once; the plays of a game have less than a third."""
 
 
 @dataclass(frozen=True, slots=True)

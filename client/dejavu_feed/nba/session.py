@@ -1,4 +1,4 @@
-"""A session of requests, for one read at a time, that can be cut off as a whole."""
+"""A session of requests for one read at a time, with a time limit for the whole read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class FeedSession(requests.Session):
 
     @contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
-        """Cuts off what the block reads once it has taken so long, whatever it waits for: headers, a body, a redirect.
+        """Cuts off the reads of the block after a time in all, including headers, body and redirects.
 
         The timeout of requests limits only the wait for the next bytes. A name is resolved without a limit but the
         system's, and connecting takes up to the timeout for each address.
@@ -80,7 +80,7 @@ class _Adapter(HTTPAdapter):
         self._sockets = list[Any]()
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> HTTPConnectionPool:
-        """Returns the pool of a request, whose connections tell their sockets to this adapter."""
+        """Returns the connection pool of a request; its connections register their sockets with this adapter."""
         pool = super().get_connection_with_tls_context(*args, **options)
         if not issubclass(pool.ConnectionCls, _Telling):
             pool.ConnectionCls = type("Connection", (_Telling, pool.ConnectionCls), {"opened": self._opened})

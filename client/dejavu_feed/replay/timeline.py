@@ -1,4 +1,4 @@
-"""Timeline of a game: when each play is published, and what the clock shows in between.
+"""Timeline of a game: the publication time of each play, and the displayed clock in between.
 
 Times are *game-day seconds*: real seconds since tip-off, including stoppages and breaks. A replay scales them by its
 speed. The pace is that of real games: a quarter takes 27 minutes.

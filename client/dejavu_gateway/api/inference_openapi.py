@@ -1,4 +1,4 @@
-"""The part of the interface's description that is the Open Inference Protocol."""
+"""The Open Inference Protocol's part of the interface description."""
 
 from __future__ import annotations
 

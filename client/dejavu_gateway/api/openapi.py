@@ -44,7 +44,7 @@ def document() -> JsonObject:
         },
         "paths": paths | inference_paths() | _own_paths(),
         "components": {
-            # A message that is sent and answered has the looser schema of what is sent.
+            # A message that is both sent and answered has the looser schema of requests.
             "schemas": schemas(answered, answers=True)
             | schemas(sent, answers=False)
             | inference_schemas()

@@ -43,7 +43,7 @@ _SCRIPTS: Final = re.compile(r"assets/(rest|library)-[\w-]+\.js")
 
 _STYLE: Final = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _SHELL: Final = re.compile(r'(<div id="app">).*?(</div>)', re.DOTALL)
-"""What index.html shows until the script has come: the head of the page, which a chart in a frame does not have."""
+"""Content of index.html until the script has loaded: the head of the page, which a chart in a frame does not have."""
 
 _OF_PROGRAMS: Final = ("/api/", "/v2/", "/share/", "/assets/")
 """Beginnings of the paths whose errors are for programs, also if a browser asks."""
@@ -67,7 +67,7 @@ class StaticFile:
 
     @classmethod
     def read(cls, path: Path) -> StaticFile:
-        """Reads a file. One beside it with .gz at the end is taken as the same, compressed."""
+        """Reads a file. One of the same name with .gz appended is taken as its compressed form."""
         content, packed = path.read_bytes(), path.with_name(f"{path.name}.gz")
         media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         if packed.is_file():
@@ -119,7 +119,7 @@ class WebBuild:
         return await content_response(request, content, "text/html", REVALIDATED, headers)
 
     def _needs(self, path: str) -> list[str]:
-        """Returns links to what a page asks for next, so that a browser asks at once and not after its scripts ran."""
+        """Returns links to the next requests of a page, so that a browser makes them before its scripts run."""
         if path == "/":
             return [_ANSWER.format("/api/games?includeReplays=1")]
         shown = _GAME_PATH.search(path)

@@ -28,7 +28,7 @@ def check_game_id(text: str, field: str = "gameId") -> str:
 
     Args:
         text: the id.
-        field: the parameter that has it.
+        field: name of the parameter.
 
     Raises:
         RequestRefused: if it is not ten digits.

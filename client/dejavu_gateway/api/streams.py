@@ -60,7 +60,7 @@ class SseOutlet:
 
     async def position(self, token: str) -> None:
         """See `Outlet`."""
-        # An event and no comment, which a page does not see: it could not tell silence from a connection that is dead.
+        # An event instead of a comment: pages do not see comments, and could not tell silence from a dead connection.
         await self._write(_id_line(token) + b"event: position\ndata: {}\n\n")
 
     async def reset(self, error: JsonObject) -> None:

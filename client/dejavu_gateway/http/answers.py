@@ -49,7 +49,7 @@ EMBEDDED_HEADERS: Final = {
     "cross-origin-resource-policy": "cross-origin",
     "x-frame-options": "",
 }
-"""Headers of pages which other sites may show in a frame, beside their policy; an empty one is left out."""
+"""Headers of pages that other sites may frame, in addition to their policy; an empty one is left out."""
 
 COMPRESSED_FROM: Final = 1024
 """Bytes from which an answer is compressed."""
@@ -90,7 +90,7 @@ async def content_response(
         request: the request.
         body: the content.
         media_type: its type.
-        cache_control: how long it may be kept.
+        cache_control: caching of the answer.
         headers: further headers.
     """
     etag = f'W/"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'

@@ -40,7 +40,7 @@ async def read_message(request: Request, message_type: type[MessageT], max_bytes
 
 
 async def read_body(request: Request, parse: Callable[[object], _T], max_bytes: int, *, untyped: bool = False) -> _T:
-    """Returns what the JSON of a body says.
+    """Returns the parsed JSON of a body.
 
     Args:
         request: the request.

@@ -1,7 +1,7 @@
-"""Connections of browsers, and what one of them, one address and all together may use.
+"""Connections of browsers, and the limits of one, of one address and of all together.
 
-uvicorn has no limit per address, no time within which a request must have arrived, and waits for ever for a browser
-that reads nothing. Its protocol classes are extended by those.
+uvicorn has no limit per address, no time limit for the arrival of a request, and waits forever for a browser
+that reads nothing, so its protocol classes are extended.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ WEBSOCKET_PATH: Final = "/api/ws"
 SWEEP_SECONDS: Final = 1.0
 
 SEND_BUFFER: Final = 128 * 1024
-"""Bytes that the kernel keeps of what a browser has not received; by default that grows to megabytes."""
+"""Bytes that the kernel buffers for a browser; by default that grows to megabytes."""
 
 END_SECONDS: Final = 1.0
-"""How long a connection that is ended at once waits for the network to take its last bytes."""
+"""Time that a connection that is ended at once waits for the network to take its last bytes."""
 
 FRAMES_BYTES: Final = 1024
 FRAMES_BYTES_A_SECOND: Final = 128
@@ -84,7 +84,7 @@ class HangUp:
         return True
 
     def ignore(self) -> None:
-        """Lets the task go on."""
+        """Lets the task continue."""
         if self._cancel in self._callbacks:
             self._callbacks.remove(self._cancel)
 
@@ -194,7 +194,7 @@ class HttpConnection(H11Protocol):
         return True
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what is no HTTP, or ambiguous."""
+        """Answers input that is not HTTP, or ambiguous."""
         message = (
             "the request is not valid HTTP/1.1, or ambiguous; expected lines that end with CR and LF, headers of one "
             "line, and a body with its Content-Length and without a Transfer-Encoding"
@@ -293,7 +293,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self.transport.close()
 
     def _may_send(self, size: int) -> bool:
-        """Takes note of received bytes; returns whether they are within what a program may send."""
+        """Counts received bytes; returns whether they are within the limit of a program."""
         now = self.loop.time()
         self._allowance += (now - self._allowed_at) * FRAMES_BYTES_A_SECOND
         self._allowance, self._allowed_at = min(self._allowance, FRAMES_BYTES) - size, now

@@ -1,4 +1,4 @@
-"""What holds for every request: known hosts only, an id, security headers, a time limit, metrics, and no traceback."""
+"""Rules of every request: known hosts only, an id, security headers, a time limit, metrics, and no traceback."""
 
 from __future__ import annotations
 

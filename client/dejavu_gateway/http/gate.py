@@ -1,4 +1,4 @@
-"""Who gets a connection: as many as the limits say, and at the limit a new one in place of one that waits."""
+"""Admission of connections: limits, and at a limit a new connection replaces one that waits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dejavu_gateway.metrics import GatewayMetrics
 from dejavu_gateway.settings import TrustedProxies
 
 NEW_SECONDS: Final = 1.0
-"""Within which the first request of a connection usually comes."""
+"""Usual time until the first request of a connection."""
 
 
 class BrowserConnection(Protocol):
@@ -41,7 +41,7 @@ class BrowserConnection(Protocol):
 
 @dataclass(slots=True)
 class _Admitted:
-    """A connection, whose it is, since when it is there, and since when it has had no fewer unsent bytes."""
+    """A connection with its address, its start, and the time since which its unsent bytes have not decreased."""
 
     connection: BrowserConnection
     share: str
@@ -51,10 +51,10 @@ class _Admitted:
 
 
 class ConnectionGate:
-    """Counts connections, makes room for new ones, and drops those that take nothing.
+    """Counts connections, makes room for new ones, and drops those that do not read.
 
     Args:
-        limits: what browsers may use.
+        limits: limits of browsers.
         trusted: reverse proxies, which have connections for many browsers.
         metrics: metrics of the gateway.
     """
@@ -107,10 +107,10 @@ class ConnectionGate:
                 admitted.unsent = size
 
     def _make_room(self, share: str) -> bool:
-        """Drops a connection without a live stream, as those make room for each other; returns whether there was one.
+        """Drops a connection without a live stream (streams have slots of their own); returns whether there was one.
 
         It is one of the address that holds most, the oldest that waits if one does: a browser whose idle connection was
-        closed opens another one, and loses nothing. None of the same address is dropped that is new or being answered.
+        closed opens another one, and loses nothing. New and busy connections of the same address are not dropped.
         """
         others = [each for each in self._admitted.values() if not each.connection.is_stream]
         held = Counter(each.share for each in others)

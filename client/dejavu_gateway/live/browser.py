@@ -1,4 +1,4 @@
-"""One browser's way through the log: where it starts, what it is sent, and when it is cut off."""
+"""One browser's path through the log: where it starts, what it receives, and when it is cut off."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ class Outlet(Protocol):
         """Ends the stream and closes the connection at once; the browser is to connect again after a time."""
 
     def abort(self) -> None:
-        """Drops the connection, with what it has not sent."""
+        """Drops the connection with its unsent data."""
 
 
 class CatchUp(enum.Enum):
-    """How far a browser got that resumed from before the log."""
+    """Progress of a browser that resumed from before the log."""
 
     JOINS = enum.auto()  # the log reaches back to it, or it starts with the newest forecasts
     JOINED = enum.auto()
@@ -110,12 +110,12 @@ class Browser:
         self._sent = feed.metrics.sent.labels(outlet.transport)
 
     def wake(self) -> None:
-        """Sends what is new: at once if the browser has kept up, which takes no turn of its task."""
+        """Sends new events: at once if the browser has kept up, without a turn of its task."""
         if self._waiting is None or self._waiting.done() or not self._keep_up():
             self._rouse()
 
     def _keep_up(self) -> bool:
-        """Sends the new events without waiting; returns False if the task has to go on."""
+        """Sends the new events without waiting; returns False if the task has to continue."""
         log = self._log
         if (
             not self._entered
@@ -153,7 +153,7 @@ class Browser:
             self._rouse()
 
     def end(self) -> None:
-        """Ends the stream after what is being sent."""
+        """Ends the stream after the current event."""
         self._ending = True
         self._rouse()
 
@@ -284,7 +284,7 @@ class Browser:
             await self._forget(of_server(error).as_json())
             return CatchUp.JOINS
         except DejavuClientError:
-            return CatchUp.LATER  # the status says what is the matter
+            return CatchUp.LATER  # the status names the problem
         except TimeoutError:
             self.cut_off("catching up")
             return CatchUp.JOINED
@@ -315,7 +315,7 @@ class Browser:
         return False
 
     async def _forget(self, error: JsonObject) -> None:
-        """Makes it a new browser, which starts with the newest forecasts, and tells it why."""
+        """Makes it a new browser, which starts with the newest forecasts, and sends the reason."""
         self._token, self._current = "", True
         with self._sending():
             await self._outlet.reset(error)

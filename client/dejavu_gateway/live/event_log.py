@@ -1,8 +1,7 @@
-"""The newest events of the server's stream, in order, from which all browsers read, each at a position of its own.
+"""The newest events of the server's stream, in order; each browser reads from a position of its own.
 
-Positions of the log and resume tokens of the server are the same places: a browser that resumes from a token which the
-log knows misses nothing and gets nothing twice. No browser has a queue: one that lags behind the log's beginning has
-lost its place, is cut off and resumes.
+The server's resume tokens are positions of the log: a browser that resumes from a known token misses nothing and gets
+nothing twice. No browser has a queue: one that lags behind the log's beginning is cut off and resumes.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from dejavu_common.clock import utc_now
 from dejavu_gateway.messages.encode import to_json
 
 CURRENT_AGE: Final = timedelta(hours=12)
-"""How old the newest forecasts may be with which a browser starts, as in the server's include_current."""
+"""Greatest age of the newest forecasts with which a browser starts, as in the server's include_current."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ class EventLog:
         return event
 
     def extend_back(self, token: str, events: Sequence[LiveEvent], reached: str) -> bool:
-        """Puts events before those that the log has.
+        """Puts events before those of the log.
 
         Args:
             token: the position from which they were read.

@@ -1,4 +1,4 @@
-"""The one subscription of a gateway to its server, and the health of the server, read for ever."""
+"""The one subscription of a gateway to its server, and the server's health; both run until the gateway ends."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Reader(Protocol):
     """A browser, as the feed sees it."""
 
     def wake(self) -> None:
-        """Tells it that there is something to send."""
+        """Signals that there are new events to send."""
 
     def tick(self, now: float) -> None:
         """Called once a second, with the time by the loop's clock."""
@@ -58,7 +58,7 @@ class LiveFeed:
         metrics: metrics of the gateway.
 
     Attributes:
-        log: the newest events; another one after the server's ledger was replaced.
+        log: the newest events; replaced after the server's ledger was replaced.
         board: the status of the server.
         catching_up: held by a browser while it reads a stream of its own.
         begun: set once the log has begun, after the current forecasts.
@@ -92,7 +92,7 @@ class LiveFeed:
             await task.end()
 
     def drain(self) -> None:
-        """Ends the streams of all browsers, and of those that still come."""
+        """Ends the streams of all browsers, and of later ones."""
         self.draining = True
         for reader in list(self._readers):
             reader.end()
@@ -116,7 +116,7 @@ class LiveFeed:
 
         Args:
             token: the token.
-            address: where the browser is that has it.
+            address: address of the browser.
 
         Returns:
             Whether it does; not if the token is from too long ago.

@@ -1,4 +1,4 @@
-"""Slots that browsers share: for live streams, and for work that few do at a time. No address gets all of them."""
+"""Slots that browsers share, for live streams and for expensive work. No address gets all of them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class _Own:
 
 
 class AddressSlots:
-    """Slots that are shared by all addresses, and fewer for each; who waits is served in turn.
+    """Slots that are shared by all addresses, with a limit for each; waiting requests are served in turn.
 
     Args:
         number: slots.

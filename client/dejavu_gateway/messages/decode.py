@@ -1,7 +1,7 @@
-"""Converts JSON and query parameters to request messages. What is wrong is named field by field.
+"""Converts JSON and query parameters to request messages. Errors are named field by field.
 
-Callers have no token here, so that a refusal must cost little: values are counted in the bytes of a body before it is
-parsed, and so are the elements of a list before they are read.
+Callers have no token here, so a refusal must be cheap: values are counted in the bytes of a body before it is parsed,
+elements of a list before they are read.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def from_query(
 
 
 def unknown_parameter(name: str, known: Sequence[str]) -> FieldViolation:
-    """Returns what is wrong with a query parameter that is none of the known ones."""
+    """Returns the error of an unknown query parameter."""
     expected = f"some of {', '.join(known)}" if known else "none"
     return FieldViolation(_shown_name(name), f"unknown parameter; expected {expected}")
 
@@ -153,10 +153,10 @@ def _from_text(text: str, field: FieldDescriptor) -> object:
 
 
 class _Reader:
-    """Writes JSON to messages, and notes what is wrong with it.
+    """Writes JSON to messages, and collects errors.
 
     Attributes:
-        found: what is wrong.
+        found: the errors.
     """
 
     def __init__(self) -> None:
@@ -164,7 +164,7 @@ class _Reader:
         self._path: list[str | int] = []  # names and indices; joined only where something is wrong
 
     def add(self, violation: FieldViolation) -> None:
-        """Notes what is wrong with a field; raises RequestRefused if that is enough for an answer."""
+        """Adds an error of a field; raises RequestRefused if there are enough for an answer."""
         self.found.append(violation)
         if len(self.found) == MAX_VIOLATIONS:
             raise invalid(self.found)
@@ -224,7 +224,7 @@ class _Reader:
                     self._add((index,), f"{_shown(each)}; expected {field.expected}")
 
     def _add(self, place: tuple[str | int, ...], description: str) -> None:
-        """Notes what is wrong at a place below the current one."""
+        """Adds an error at a place below the current one."""
         parts = [f"[{each}]" if isinstance(each, int) else f".{_shown_name(each)}" for each in (*self._path, *place)]
         self.add(FieldViolation("".join(parts).removeprefix(".") or "body", description))
 

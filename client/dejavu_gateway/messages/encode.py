@@ -1,7 +1,7 @@
 """Converts messages to JSON, by the JSON mapping of protobuf (protobuf.dev/programming-guides/json).
 
-The same as `MessageToDict(message, always_print_fields_with_no_presence=True)`, which inspects each descriptor again
-for each message: an explained forecast takes it milliseconds, in which no browser gets anything. Here the plan of a
+Equal to `MessageToDict(message, always_print_fields_with_no_presence=True)`, which inspects every descriptor for each
+message and takes milliseconds for an explained forecast, during which no browser gets events. Here the plan of a
 message type is made once. The tests compare both on every message of the contract.
 """
 
@@ -64,7 +64,7 @@ def dump(value: object) -> bytes:
 
 @cache
 def _plan(descriptor: Descriptor) -> tuple[_Write, ...]:
-    """Returns for each field of a message what writes it."""
+    """Returns a writer for each field of a message."""
     return tuple(_writer(field) for field in descriptor.fields)
 
 
@@ -87,7 +87,7 @@ def _writer(field: FieldDescriptor) -> _Write:
 
 
 def _converter(field: FieldDescriptor) -> _Convert:
-    """Returns what converts one value of a field."""
+    """Returns the converter of one value of a field."""
     match field.cpp_type:
         case FieldDescriptor.CPPTYPE_MESSAGE if field.message_type is not None:
             if field.message_type.full_name in _AS_TEXT:

@@ -1,4 +1,4 @@
-"""Errors of requests as the gateway answers them, whatever refused the request: HTTP, the gateway or the server."""
+"""Errors of requests as the gateway answers them, refused by HTTP, the gateway or the server."""
 
 from __future__ import annotations
 
@@ -106,5 +106,5 @@ def invalid_field(field: str, description: str, reason: str = "INVALID_REQUEST")
 
 
 def not_found(message: str) -> RequestRefused:
-    """Returns the answer to a request for what does not exist."""
+    """Returns the answer to a request for an unknown path."""
     return RequestRefused(HTTPStatus.NOT_FOUND, "NOT_FOUND", message)

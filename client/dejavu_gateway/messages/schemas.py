@@ -1,4 +1,4 @@
-"""JSON schemas of messages, from their descriptors: what `encode` writes, and what `decode` takes."""
+"""JSON schemas of messages, from their descriptors: the output of `encode` and the input of `decode`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Converts the JSON of the Open Inference Protocol to its messages and back.
 
-What is generally wrong is refused here, by its place in the body; what the tensors of a model have to be, the server
-says.
+Malformed bodies are refused here, with the place of the error; the server validates the tensors of a model.
 """
 
 from __future__ import annotations
@@ -247,7 +246,7 @@ def _shown(value: object) -> str:
 
 
 def infer_response_body(response: pb.ModelInferResponse) -> JsonObject:
-    """Returns a response as JSON data; null stands for NaN."""
+    """Returns a response as JSON data; null means NaN."""
     body: JsonObject = {"model_name": response.model_name, "model_version": response.model_version}
     if response.id:
         body["id"] = response.id

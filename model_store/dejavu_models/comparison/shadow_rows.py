@@ -1,4 +1,4 @@
-"""Staged models beside the champion on a leaderboard: on exactly the games and minutes that both forecast."""
+"""Rows of staged models and the champion on a leaderboard: on exactly the games and minutes that both forecast."""
 
 from __future__ import annotations
 

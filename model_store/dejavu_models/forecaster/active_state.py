@@ -1,4 +1,4 @@
-"""What a forecaster knows of outcomes and ratings while it answers one batch."""
+"""Knowledge of a forecaster about outcomes and ratings while it answers one batch."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ class ActiveState:
         )
 
     def margin_terms(self, query: ForecastQuery, max_days: int) -> ExpectedMarginTerms | None:
-        """Returns what the expected margin of a query is made of; None unless it is from ratings."""
+        """Returns the terms of a query's expected margin; None unless it is from ratings."""
         if not self._uses_ratings(query, max_days):
             return None
         return self._ratings.expected_margin_terms(query.home_team, query.away_team, query.game_date, query.is_playoffs)
 
     def teams_known(self, query: ForecastQuery) -> tuple[TeamKnowledge, ...]:
-        """Returns how well the ratings know the teams of a query, home first; empty if they are not asked for.
+        """Returns how well the ratings know the teams of a query, home first; empty if not requested.
 
         A given margin says nothing of the total.
         """

@@ -1,4 +1,4 @@
-"""Forecasts of many games in one pass of the compiled models: no object for a game until its forecast is made."""
+"""Forecasts of many games in one pass of the compiled models, without an object per game during the pass."""
 
 from __future__ import annotations
 

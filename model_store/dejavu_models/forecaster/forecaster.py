@@ -269,8 +269,8 @@ class Forecaster:
         Args:
             query: the query.
             margin: its expected margin, in points; None if unknown.
-            terms: what that is made of; None unless it is from ratings.
-            game: what the models predict.
+            terms: terms of the expected margin; None unless it is from ratings.
+            game: predictions of the models.
             state: the online state.
         """
         minute, horizon = query.pattern.minutes, HORIZONS.index(query.horizon)

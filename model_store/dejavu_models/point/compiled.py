@@ -1,7 +1,7 @@
 """Point forecasts by the compiled models: the same numbers as `PointEnsemble.predict`, in one call for any games.
 
-Most forecasts are of one game alone, and NumPy takes about a microsecond a step, however short the arrays are. The
-compiled models take one call from the patterns to the forecasts, whatever minutes they end at.
+Most forecasts are of one game, and NumPy takes about a microsecond a step, however short the arrays are. The compiled
+models need one call from patterns, ending at any minutes, to forecasts.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class CompiledModels:
 
     Args:
         models: a `PointModels` of the extension.
-        components: what corrects their linear models.
+        components: components that correct their linear models.
     """
 
     def __init__(self, models: Any, components: tuple[str, ...]) -> None:
@@ -107,7 +107,7 @@ class CompiledGame:
     Args:
         models: the `PointModels` that made them.
         prediction: a `Prediction` of the extension.
-        components: what corrects the linear models.
+        components: components that correct the linear models.
     """
 
     __slots__ = ("_components", "_models", "_prediction")

@@ -189,7 +189,7 @@ class Dejavu:
         courses: courses of the entries; None if they are not known.
 
     Attributes:
-        records: (entries,), what is shown of each; see `shown_entries.records_of`.
+        records: (entries,), displayed data of each; see `shown_entries.records_of`.
 
     Raises:
         ValueError: if there are fewer entries than neighbours, index and entries differ in length, or a team code is
@@ -213,7 +213,7 @@ class Dejavu:
         """Returns the course that an entry of this database took.
 
         Args:
-            game: the entry, as an explanation has it.
+            game: the entry, as in an explanation.
             horizon: index of the explained horizon in HORIZONS.
 
         Returns:

@@ -114,7 +114,7 @@ def _within_runs(lengths: Integers) -> Integers:
 
 
 def _reached(sources: Integers, targets: Integers, start: int, count: int) -> int:
-    """Returns how many of `count` vectors can be reached from one, itself included, by links."""
+    """Returns the number of `count` vectors reachable from one by links, itself included."""
     reached = np.zeros(count, dtype=np.bool_)
     reached[start] = True
     known = 0

@@ -1,9 +1,9 @@
 """Reads the weights of an LSTM from the ONNX graph that the trainer exports.
 
-A bundle holds the network as an ONNX graph, which any runtime can run; here none does: a runtime reads files that a
-graph names, and computes whatever a graph says. Exactly the form that the exporter writes is read, node by node, and
-anything else is refused: another operator, attribute, field, constant or shape, and whatever the output does not use.
-So the weights stand for all that the graph computes.
+A bundle holds the network as an ONNX graph. No runtime executes it, because a runtime would read files and run
+computations that the graph names. Only the exact form that the exporter writes is read, node by node; any other
+operator, attribute, field, constant or shape, and any unused part, is refused. So the weights represent the whole
+computation.
 """
 
 from __future__ import annotations

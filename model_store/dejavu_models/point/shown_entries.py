@@ -1,7 +1,7 @@
-"""What is shown of the entries of a database: teams, date, number of games, and how these went on.
+"""Displayed data of the entries of a database: teams, date, number of games, and their continuation.
 
-As one record each: one look-up takes a fifth of the time of one in each column, and the compiled models read the
-records where they are.
+One record per entry: a look-up takes a fifth of the time of one per column, and the compiled models read the records in
+place.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Records = NDArray[np.void]
 
 
 class ShownEntry(NamedTuple):
-    """What is shown of an entry; see `Entries`.
+    """Displayed data of an entry; see `Entries`.
 
     Attributes:
         increments, spreads: by horizon, in points.
@@ -66,7 +66,7 @@ def records_of(
 
 
 def shown(records: Records, rows: Integers) -> list[ShownEntry]:
-    """Returns what is shown of entries.
+    """Returns the displayed data of entries.
 
     Args:
         records: the records of a database.

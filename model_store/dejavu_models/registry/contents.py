@@ -1,7 +1,7 @@
-"""Contents of the files of a bundle: what a forecaster is made of, to and from bytes.
+"""Contents of the files of a bundle: the parts of a forecaster, to and from bytes.
 
-A bundle is data, of any content until it is read: nothing is pickled, no file names another, and each error on the way
-is a BundleCorrupt that names the file.
+A bundle is untrusted data: nothing is pickled, no file names another, and each error is a BundleCorrupt that names the
+file.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def ensemble_from_bytes(content: bytes) -> tuple[LinearModels, EnsembleWeights]:
 
 
 def calibration_from_bytes(content: bytes) -> Calibration | LatticeCalibration:
-    """Deserializes a calibration of either kind, which its columns tell.
+    """Deserializes a calibration of either kind, identified by its columns.
 
     Raises:
         ValueError, KeyError: if the content is of neither.

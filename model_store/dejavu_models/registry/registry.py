@@ -14,7 +14,7 @@ from dejavu_models.types import Forecast, ModelInfo, SimilarGame
 
 
 def default_bundle() -> Path:
-    """Returns the folder of the shipped bundle: inside the installed package, or beside it in a source tree."""
+    """Returns the folder of the shipped bundle: inside the installed package, or next to it in a source tree."""
     package = Path(__file__).parents[1]
     installed = package / "bundles" / "default"
     return installed if installed.is_dir() else package.parent / "bundles" / "default"

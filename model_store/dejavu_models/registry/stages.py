@@ -1,6 +1,6 @@
 """Stages of models, and the changes between them.
 
-Which model answers is a pure fold over the model changes in a ledger: whoever has read equally far has the same roster.
+The roster is a pure fold over the model changes in a ledger: all readers at the same position have the same one.
 
     none ──load──▶ staged ──promote──▶ serving ──promote another──▶ staged (previous) ──promote another──▶ retired
       ◀──unload──┘    └─────retire─────▶ retired ◀──rollback───┘
@@ -71,7 +71,7 @@ class ModelStage(enum.Enum):
 
 
 class ModelAction(enum.Enum):
-    """What a change does."""
+    """Kind of a change."""
 
     REGISTER = "register"
     LOAD = "load"
@@ -85,7 +85,7 @@ class ModelAction(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ModelEvidence:
-    """What a promotion, rollback or retirement by the gate rests on.
+    """Evidence of a promotion, rollback or retirement by the gate.
 
     Attributes:
         against: version of the model it was compared with.
@@ -109,12 +109,12 @@ class ModelChange:
     """One change of models: an entry of the ledger.
 
     Attributes:
-        action: what it does.
+        action: kind of the change.
         model_version: version of the model; empty for ROUTE.
         from_version: the champion until then, for PROMOTE and ROLLBACK; empty if there was none.
         reason: why, for people; empty if none was given.
         forced: whether the gate would have refused it.
-        evidence: what it rests on; None if on nothing measured.
+        evidence: its evidence; None without measurement.
         shares: for ROUTE, the share of games of each model that is not the champion, in order; empty: none.
         changed_time: when; aware, UTC, whole microseconds.
         changed_by: identity of the caller; empty if it is not known.

@@ -1,7 +1,7 @@
 """Schedule of the two teams of a game: rest, games in few days, road trips, time zones and altitude.
 
 From the dates and teams of earlier games alone. Training folds over a table of games and a server over the outcomes in
-its ledger, with the same code; what the history does not reach back to is None, in both.
+its ledger, with the same code; anything before the beginning of the history is None, in both.
 
 A game counts for the days after its own: on a day, no game influences another. No team plays twice a day.
 """
@@ -20,7 +20,7 @@ from dejavu_feed.home_cities import HOME_CITIES, host_city, utc_offset
 from dejavu_feed.off_season import playing_days, season_on, summer
 
 MAX_REST: Final = 7
-"""Most days of rest that are told apart: longer pauses, such as the All-Star break, count as these."""
+"""Most days of rest that are distinguished: longer pauses, such as the All-Star break, count as these."""
 
 MAX_BREAK: Final = 14
 """Most days without any game of the league, summers not counted, that are a break of the season. After more, games were
@@ -33,7 +33,7 @@ _MAX_GAMES: Final = 128
 
 
 class TeamSchedule(NamedTuple):
-    """What the schedule says of a team before a game; None where it is not known.
+    """Schedule of a team before a game; None where it is not known.
 
     Attributes:
         rest_days: days without a game since the last one of the season, 0 to MAX_REST; None for the season's first.
@@ -54,7 +54,7 @@ class TeamSchedule(NamedTuple):
 
 
 class GameSchedule(NamedTuple):
-    """What the schedule says of a game.
+    """Schedule of a game.
 
     Attributes:
         home, away: the teams.

@@ -1,4 +1,4 @@
-"""Means over games with intervals, in which a game has the same weight however many forecasts it has."""
+"""Means over games with intervals; each game has equal weight, however many forecasts it has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of forecasts of total points, beside pace × time on the same forecasts."""
+"""Scores of forecasts of total points, with those of pace × time on the same forecasts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ratings of totals by the date of a game, and what they expect of it."""
+"""The ratings of totals by the date of a game, and their expectations of it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The static score of an outcome is its standard-normal score in the recorded forecast: N(0, 1) over games while the
 calibration is valid. A factor of the season multiplies all scores of a horizon: the root of the mean square of recent
-ones (`season_scale`). It follows how wild a season is, and leaves the shape alone. States are a pure function of the
+ones (`season_scale`). It follows the volatility of the season and keeps the shape. States are a pure function of the
 ordered scores.
 """
 

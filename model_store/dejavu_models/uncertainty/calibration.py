@@ -64,7 +64,7 @@ class Calibration:
         return None if distribution is None else distribution.smallest_alpha
 
     def alpha_limit(self, situation: Situation) -> str:
-        """Describes for users what limits the smallest alpha of a situation that has a distribution."""
+        """Describes for users the limit of the smallest alpha of a situation that has a distribution."""
         games = min(cell.games for cell in self.distributions[situation].cells)
         return f"from the {games} calibration games of its smallest cell"
 

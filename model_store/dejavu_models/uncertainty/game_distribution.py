@@ -1,4 +1,4 @@
-"""Distribution of one game's differential: what a forecast is made from, whatever its calibration is."""
+"""Distribution of one game's differential: the source of a forecast, with either kind of calibration."""
 
 from __future__ import annotations
 

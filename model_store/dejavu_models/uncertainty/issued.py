@@ -57,7 +57,7 @@ class IssuedDistribution:
         game: distribution of the model as calibrated.
         mode: None if adaptation is off.
         adapter: None if nothing has settled yet.
-        widening: factor of all scores, at least 1: how much wider it is than calibrated, adapted or not.
+        widening: factor of all scores, at least 1, relative to the calibrated width, adapted or not.
     """
 
     def __init__(

@@ -1,7 +1,6 @@
-"""Finds out who calls: opaque tokens from a file, or JSON Web Tokens, as `authorization: Bearer TOKEN`.
+"""Authenticates callers: opaque tokens from a file, or JSON Web Tokens, as `authorization: Bearer TOKEN`.
 
-Verifying a JWT takes about 0.1 ms, so the callers of verified ones are kept until they expire, by the hash of the
-token.
+Verifying a JWT takes about 0.1 ms, so callers of verified ones are cached until they expire, by the hash of the token.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from dejavu_server.access.jwt_tokens import JwtVerifier
 
 LOOK_SECONDS = 1.0
-"""How often to look whether a file was replaced, and whether streams outlived their token."""
+"""Interval of the checks for replaced files, and for streams that outlived their token."""
 
 CACHED_TOKENS = 4096
 """Maximum number of verified JWTs to remember; the one that was used longest ago is forgotten first."""
@@ -42,7 +41,7 @@ class Authenticator:
     Args:
         tokens: the file of tokens; None without one.
         jwks: the JWKS file; None without one.
-        issuer, audience: what JWTs must have; see JwtVerifier.
+        issuer, audience: required claims of JWTs; see JwtVerifier.
         clock: returns the current time, in seconds since 1970.
         on_reload: called with the kind of a file (tokens, jwks), and whether it could be used, after it was replaced.
 
@@ -183,7 +182,7 @@ class Authenticator:
                 self._unusable.pop(path, None)
                 _log.info("access_reloaded", path=str(path))
                 self._on_reload(self._kind(path), True)
-            except AccessFileError as error:  # tried again, as what is wrong need not change the file
+            except AccessFileError as error:  # tried again, since the cause may disappear without a change of the file
                 if self._unusable.get(path) == str(error):
                     continue
                 self._unusable[path] = str(error)

@@ -1,4 +1,4 @@
-"""Builds the access control that the settings ask for."""
+"""Builds the access control of the settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def authenticator(settings: Settings, on_reload: OnReload = ignore_reload) -> Authenticator | None:
-    """Returns what authenticates calls; None if the settings ask for no tokens.
+    """Returns the authenticator of calls; None if the settings require no tokens.
 
     Args:
         settings: the settings.

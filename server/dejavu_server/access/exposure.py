@@ -1,4 +1,4 @@
-"""Whether the access control that the settings ask for is enough for their address. Imports no gRPC."""
+"""Checks that the access control of the settings is sufficient for their address. Imports no gRPC."""
 
 from __future__ import annotations
 

@@ -17,11 +17,11 @@ OnReload: TypeAlias = Callable[[str, bool], None]
 """Called with the kind of a file that was replaced (tokens, jwks, tls), and whether its content could be used."""
 
 FileVersion = tuple[int, ...]
-"""Tells two versions of a file apart; a replaced link target counts too, as Kubernetes replaces secrets."""
+"""Identity of a version of a file; a replaced link target counts too, as Kubernetes replaces secrets."""
 
 
 class AccessFileError(DejavuError):
-    """A file of keys, certificates or tokens cannot be used; names the file, never what is in it."""
+    """A file of keys, certificates or tokens cannot be used; names the file, never its content."""
 
     reason = "ACCESS_FILE_INVALID"
 

@@ -17,10 +17,10 @@ ALGORITHMS: Final = ("ES256", "ES384", "ES512", "EdDSA", "PS256", "PS384", "PS51
 """Algorithms with a public key. None with a shared secret: it would let the server's own file sign tokens."""
 
 LEEWAY_SECONDS: Final = 30.0
-"""By how much the clock of the issuer may differ."""
+"""Tolerated difference of the issuer's clock."""
 
 MAX_SUBJECT: Final = 128
-"""Maximum length of a subject, which is recorded with what it did."""
+"""Maximum length of a subject, which is recorded in its entries."""
 
 
 class JwtVerifier:

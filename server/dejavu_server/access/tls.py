@@ -1,7 +1,7 @@
 """TLS of the server: a certificate and its key, and for mutual TLS the authorities of client certificates.
 
-The files may be replaced while the server runs; connections from then on use the new ones. gRPC asks for the
-certificate on its own threads at every handshake, so the files are read by a task and only handed over there.
+The files may be replaced while the server runs; new connections use the new ones. gRPC asks for the certificate on its
+own threads at every handshake, so a task reads the files in advance.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dejavu_server.access.files import AccessFileError, FileVersion, OnReload, i
 from dejavu_server.observability.periodic import PeriodicTask
 
 LOOK_SECONDS = 1.0
-"""How often to look whether a file was replaced."""
+"""Interval of the checks for replaced files."""
 
 _log = structlog.get_logger(__name__)
 

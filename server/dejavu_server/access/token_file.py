@@ -38,7 +38,7 @@ class Token(BaseModel):
 
     Attributes:
         name: name of its holder; unique among the entries that are not revoked.
-        scopes: what it allows.
+        scopes: its scopes.
         sha256: SHA-256 of the token, in hexadecimal.
         created, expires, revoked: aware; `expires` None: never, `revoked` None: not revoked.
     """
@@ -59,7 +59,7 @@ class Token(BaseModel):
         return "expired" if self.expires is not None and self.expires <= now else "valid"
 
     def caller(self) -> Principal:
-        """Returns who calls with it."""
+        """Returns its caller."""
         expires = None if self.expires is None else self.expires.timestamp()
         return Principal(f"token:{self.name}", frozenset(self.scopes), expires, bytes.fromhex(self.sha256))
 

@@ -1,11 +1,11 @@
-"""Limits of each caller: calls and streams in progress, calls a second, and what it records in a day.
+"""Limits of each caller: calls and streams in progress, calls a second, and records a day.
 
-A caller is named by its token, else by the address that the call comes from: of IPv6 the first 64 bits, which is what
-one customer of a network gets. The state is that of this worker: a caller that spreads its calls over all workers gets
-the limits of each. A connection stays with one worker.
+A caller is identified by its token, else by its address: of IPv6 the first 64 bits, which one customer of a network
+has. The state is that of this worker: a caller that spreads its calls over all workers gets the limits of each. A
+connection stays with one worker.
 
-An answer counts until it was sent, which a caller can forbid for as long as its connection lasts: some calls, without
-any traffic, would else take the places of everybody's, health checks included.
+An answer counts until it is sent. A caller that never reads could otherwise occupy the places of all callers, health
+checks included, without any traffic.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class CallerLimits:
             sent, UNSENT times as many.
         batches: batches among them; with those whose answers are being sent, half as many more.
         rate: calls a second.
-        streams: streams in progress; of those that cost next to nothing (CallKind.WATCH), WATCHES times as many.
+        streams: streams in progress; WATCHES times as many of the cheap kind (CallKind.WATCH).
         games: games of which forecasts are recorded in a day (UTC).
         ledger_bytes: bytes of entries recorded in a day.
         loopback: whether callers of this machine are limited too.
@@ -84,7 +84,7 @@ class _State:
 
 
 class Recording:
-    """What a caller may still record on the day of a call."""
+    """The remaining daily quota of a caller."""
 
     def __init__(self, limits: CallerLimits, state: _State, now: float) -> None:
         self._limits = limits
@@ -129,7 +129,7 @@ class Recording:
 
 
 current_recording: ContextVar[Recording | None] = ContextVar("current_recording", default=None)
-"""What the caller of the current call may record; None: anything."""
+"""The daily quota of the current call's caller; None: unlimited."""
 
 
 def reserved(entries: Sequence[tuple[str, int]]) -> AbstractContextManager[list[tuple[str, int]]]:
@@ -158,7 +158,7 @@ def _reserved(recording: Recording, entries: Sequence[tuple[str, int]]) -> Itera
 
 
 class Callers:
-    """Counts what each caller does, and refuses what exceeds its limits.
+    """Counts the usage of each caller, and refuses excess.
 
     Args:
         limits: the limits.
@@ -178,7 +178,7 @@ class Callers:
 
     @contextmanager
     def counted_control(self, identity: str, peer: str) -> Iterator[None]:
-        """Counts a control call, of which only those are limited whose answers are not sent; see `counted`."""
+        """Counts a control call; only those with unsent answers are limited, see `counted`."""
         address = address_of(peer)
         if not self._limits.loopback and is_loopback(address):
             yield

@@ -1,7 +1,7 @@
 """Decides about every call when it arrives, before its request is received.
 
-Each kind of call has a limit of its own, so that none takes the room of another: forecasts can't crowd out health
-checks, and scorecards, which take long and wait for a thread, can't crowd out forecasts.
+Each kind of call has a limit of its own: forecasts can't crowd out health checks, and scorecards, which take long and
+wait for a thread, can't crowd out forecasts.
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ _KINDS: Final = {
 }
 
 REQUEST_SECONDS: Final = 2.0
-"""How long a call may count before its request has been received, in seconds.
+"""Seconds for which a call may count before its request has been received.
 
 Clients send headers and request together; one that sends the headers only would hold the place of a forecast.
 """
 
 PATIENCE_SECONDS: Final = 0.2
-"""How long such a call keeps its place when another call of its kind needs it, in seconds.
+"""Seconds for which such a call keeps its place when another call of its kind needs it.
 
 It is then refused like one for which there is no room. With REQUEST_SECONDS alone, some thirty headers a second, from
 anybody, would hold the places of all forecasts.
@@ -90,7 +90,7 @@ class Permit:
         kind: kind of the call.
         limit: the limit, in which the call is counted.
         admitted: when it was admitted, by the clock of the controller.
-        request_seconds: how long it may count before its request has been received.
+        request_seconds: time for which it may count before its request has been received.
 
     Attributes:
         kind: see above.
@@ -155,7 +155,7 @@ class AdmissionController:
 
     Args:
         limits: the limit of every kind.
-        request_seconds: how long a call may count before its request has been received.
+        request_seconds: time for which a call may count before its request has been received.
         clock: returns the time in seconds; must not go back.
     """
 
@@ -217,7 +217,7 @@ class AdmissionController:
 
 
 def batch_limit(max_in_flight: int) -> int:
-    """Returns how many batches may be in progress, at least 1, given how many single forecasts may."""
+    """Returns the limit of batches in progress, at least 1, given that of single forecasts."""
     return max(1, max_in_flight // 2)
 
 
@@ -234,7 +234,7 @@ def call_limits(max_in_flight: int, max_streams: int) -> dict[CallKind, Concurre
 
     return {
         CallKind.CONTROL: fixed(1024),
-        # More answers that nobody reads than one caller may have by default.
+        # More unread answers than one caller may have by default.
         CallKind.PREDICT: ConcurrencyLimit(max_in_flight, 3 * max_in_flight, sending=2 * max_in_flight),
         CallKind.BATCH: fixed(batch_limit(max_in_flight)),
         CallKind.RECORD: fixed(4 * max_in_flight),

@@ -1,4 +1,4 @@
-"""Expected errors of the commands beside the server: one line on stderr and exit code 1, in place of a traceback."""
+"""Expected errors of the commands other than the server: one line on stderr and exit code 1, without a traceback."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def _write(pa: Any, path: Path, games: Iterable[CompletedGame]) -> tuple[int, in
 
 
 def _live_numbers(game: CompletedGame, score: Score) -> list[float | None]:
-    """Returns the live inputs of a row; None for what is not recorded."""
+    """Returns the live inputs of a row; None for unrecorded ones."""
     minute = int(score.elapsed) // 60
     live = game.live.get(minute, live_inputs.NO_LIVE_INPUTS)
     return [None if math.isnan(number) else number for number in live_inputs.numbers(live, minute)]

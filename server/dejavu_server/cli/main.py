@@ -16,7 +16,7 @@ def main() -> None:
     escape_output()
     # pydantic would read the metadata of all installed packages to look for its plugins, here and in each worker.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    gc.disable()  # what imports create stays: collecting garbage would take a tenth of their time
+    gc.disable()  # objects of imports stay: collecting garbage would take a tenth of their time
     try:
         from dejavu_server.cli.serve import app  # noqa: PLC0415 - its dependencies may be missing
     except ModuleNotFoundError as error:

@@ -224,7 +224,7 @@ def _print(as_json: bool, document: dict[str, Any], *lines: str) -> None:
 
 
 class Meter:
-    """Shows on stderr how far a command is: once a second at most, in one line of a terminal.
+    """Shows the progress of a command on stderr: once a second at most, in one line of a terminal.
 
     Args:
         shown: whether to show it at all.

@@ -4,8 +4,8 @@ gRPC delivers calls one by one, one or more turns of the event loop apart. A gro
 row brought no new query. No clock is involved: idle turns take microseconds, so a single query is hardly delayed. Under
 load, queries that would be computed one by one are computed in one pass.
 
-A query is computed at once, in the task of its call, if no other call is in progress and the last group was as small:
-the turns, and waking the task, would bring nothing.
+A query is computed at once, in the task of its call, if no other call is in progress and the last group was a single
+query too: waiting would not help.
 
 Large groups are computed on a thread, so that they do not block the event loop.
 """
@@ -70,7 +70,7 @@ class Batcher:
         alone: returns whether the current call is the only one that may bring queries.
 
     Attributes:
-        activity: what its thread computes.
+        activity: progress of its thread.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Batcher:
         part: Callable[[int, int], _Sized],
         size: int,
     ) -> list[_R]:
-        """Returns what a model answers to the parts of one call, in order, computed on the thread.
+        """Returns a model's answers to the parts of one call, in order, computed on the thread.
 
         Args:
             work: answers a part.
@@ -274,7 +274,7 @@ class Batcher:
             self._observe(len(computed))
 
     def _timed(self, enqueued: float, work: Callable[[Forecaster, _Q], _R], forecaster: Forecaster, queries: _Q) -> _R:
-        """Returns the result of computing a group; reports how long it has waited and how long it took."""
+        """Returns the result of computing a group; reports its waiting and computing times."""
         began = time.perf_counter()
         self._waited(began - enqueued)
         result = work(forecaster, queries)

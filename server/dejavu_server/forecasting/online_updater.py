@@ -35,7 +35,7 @@ from dejavu_server.ledger.queries.learning import INTERVALS, Newest, SettledGame
 from dejavu_server.observability.failure_log import FailureLog
 
 POLL_SECONDS: Final = 1.0
-"""How often to look for outcomes without a notification of a commit."""
+"""Interval of the checks for outcomes without a notification of a commit."""
 
 BURST_SECONDS: Final = 0.1
 """Pause after each look: commits of other processes come in bursts, and none of them may be an outcome."""
@@ -157,12 +157,12 @@ class OnlineProjection:
 
         Args:
             connection: a read connection.
-            intervals: what continues.
+            intervals: the state to continue from.
             before: the sequence.
-            first: sequence of the snapshot that stands for pruned outcomes; 0 if none were.
+            first: sequence of the snapshot of pruned outcomes; 0 if there are none.
 
         Raises:
-            LedgerCorrupt: if the snapshot that stands for pruned outcomes is needed and cannot be read.
+            LedgerCorrupt: if the snapshot of pruned outcomes is needed and cannot be read.
         """
         for end in (before, first + 1):
             stored = learning.read_snapshot(connection, INTERVALS, end)
@@ -213,7 +213,7 @@ class OnlineUpdater:
         self._failure_log = FailureLog(_log, failed="learning_failed", recovered="learning_recovered")
         self._task = BackgroundTask()
         self.history = self._projection.history
-        """Names what the models have learned: where it is equal, on any server, so are the answers of a model."""
+        """Identifies the applied outcomes: where it is equal, on any server, a model's answers are equal."""
 
     @property
     def sequence(self) -> int:
@@ -230,7 +230,7 @@ class OnlineUpdater:
         if not self._learns:
             return
         self._task.start(self._run(), "online-updater")
-        # Wait without cancelling: the reading thread would continue beside the next one.
+        # Wait without cancelling: the reading thread would continue alongside the next one.
         await wait_until_set(self._attempted, _START_SECONDS)
 
     async def close(self) -> None:
@@ -318,7 +318,7 @@ class OnlineUpdater:
                 )
             )
         self.history = projection.history
-        self._applied = state  # only now: what fails is tried again
+        self._applied = state  # only now: a failed update is retried
 
     async def _run(self) -> None:
         while True:

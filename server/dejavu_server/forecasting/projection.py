@@ -1,4 +1,4 @@
-"""A pure fold over the outcomes of a ledger that can be rewound, because outcomes are corrected and withdrawn."""
+"""A pure fold over the outcomes of a ledger, which can be rewound for corrections and withdrawals."""
 
 from __future__ import annotations
 

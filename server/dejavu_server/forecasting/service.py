@@ -46,7 +46,7 @@ class AnsweredForecasts:
 
 
 CHANGES_FOLLOWED: Final = 5
-"""How often a forecast is computed at most because the models changed before it was recorded."""
+"""Most computations of a forecast whose models change before it is recorded."""
 
 _SAME_PROBABILITY: Final = 0.0005
 _SAME_POINTS: Final = 0.1
@@ -64,7 +64,7 @@ class ForecastService:
         recorded: counts them by outcome (new; known: recorded before; refused: their outcome is known; failed) and
             horizon.
         answered: counts the forecasts by model, horizon and kind, recorded or not.
-        lifetime: how long a forecast stays current.
+        lifetime: time for which a forecast stays current.
         on_new: called with each forecast that was recorded as new and was made by a model that the roster chose.
         clock: returns the current time, aware and in UTC.
     """
@@ -227,7 +227,7 @@ class ForecastService:
 
     async def _record(self, results: dict[int, Result[IssuedForecast]]) -> None:
         """Replaces each forecast of a named game by its recorded forecast or error."""
-        # Record in the order of the requests, whatever their models: this sets the order in the ledger.
+        # Record in the order of the requests, for any models: this sets the order in the ledger.
         named = {
             index: issued
             for index, issued in sorted(results.items())

@@ -1,4 +1,4 @@
-"""The ledger as the rest of the server sees it: one interface, without the database behind it."""
+"""Interface of the ledger for the rest of the server, without the database behind it."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class LedgerAccess(Protocol):
     async def change_models(
         self, prepare: Callable[[Connection, Roster], ModelChange]
     ) -> tuple[Roster, ModelChange | None]:
-        """Appends the change of models that `prepare` returns; returns the roster after it, and what was recorded."""
+        """Appends the change of models that `prepare` returns; returns the roster after it, and the recorded change."""
 
     async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
-        """Records forecasts that other models made beside recorded ones; returns what became of them."""
+        """Records shadow forecasts; returns their results."""
 
     async def read(self, query: Query[_T], *, stop: StopSignal | None = None) -> _T:
         """Returns the result of a query of `ledger.queries`; each of its statements sees the newest commit.

@@ -95,8 +95,8 @@ class OutcomeStands(DejavuError):
     """A report that would correct the outcome that stands, although its caller asked not to correct any.
 
     Args:
-        message: which outcome stands, and what the report has instead.
-        outcome: the outcome that stands; None if it is not known.
+        message: the current outcome, and the difference of the report.
+        outcome: the current outcome; None if it is not known.
     """
 
     reason = "OUTCOME_STANDS"
@@ -160,7 +160,7 @@ class InvalidOvertimes(InvalidInput):
 
 
 class ReadStopped(Exception):
-    """A read ended early because it was told to stop."""
+    """A read ended early because it was stopped."""
 
 
 _ErrorT = TypeVar("_ErrorT", bound=DejavuError)

@@ -1,4 +1,4 @@
-"""Who follows a ledger in this process: they are told of every commit, of this process and of others."""
+"""Followers of a ledger in this process: they are notified of every commit, of this process and of others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Followers:
         backend: the database of the ledger.
 
     Attributes:
-        tails: those that are open.
+        tails: open tails.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -44,7 +44,7 @@ class Followers:
         self._start_listening()
 
     def appended(self, appended: Appended | None) -> None:
-        """Tells of a transaction of this process: of what it appended, or of None if that is not known."""
+        """Notifies of a transaction of this process: of its appended entries, or of None if these are not known."""
         for tail in self.tails:
             if appended is None:
                 tail.wake()

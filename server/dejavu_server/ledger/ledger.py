@@ -61,7 +61,7 @@ class Ledger:
 
     Attributes:
         identity: its identity, as read when it was opened.
-        activities: what its threads do.
+        activities: progress of its threads.
     """
 
     def __init__(
@@ -99,10 +99,10 @@ class Ledger:
 
         Args:
             url: URL of the ledger.
-            durability: what a committed forecast survives.
+            durability: durability of a committed forecast.
             make: whether to create the ledger and its folder if they do not exist.
             on_failure: called in the event loop with every error that makes a later read or write fail.
-            limits: what is recorded of a game.
+            limits: limits of a game's forecasts.
 
         Raises:
             InvalidLedgerUrl: if the URL cannot name a ledger.
@@ -171,7 +171,7 @@ class Ledger:
 
         Args:
             outcome: the outcome.
-            correct: whether it may correct an outcome that stands.
+            correct: whether it may correct the current outcome.
 
         Returns:
             The outcome as recorded, and the number of forecasts that it settles.
@@ -236,7 +236,7 @@ class Ledger:
         return await self.write(partial(model_changes.change_models, prepare=prepare))
 
     async def record_shadows(self, shadows: Sequence[ShadowForecast]) -> ShadowsRecorded:
-        """Records forecasts that other models made beside recorded ones; durable when this returns.
+        """Records shadow forecasts; durable when this returns.
 
         Returns:
             Those that were recorded, and how many were not, by reason.

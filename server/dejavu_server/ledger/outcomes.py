@@ -37,7 +37,7 @@ class _StoredOutcome(NamedTuple):
 def record_outcome(
     connection: Connection, reported: ReportedOutcome, now: datetime, *, correct: bool = True
 ) -> Result[tuple[ReportedOutcome, int]]:
-    """Records an outcome, unless it stands already. It settles every forecast of its game and horizon.
+    """Records an outcome, unless it is the current one already. It settles every forecast of its game and horizon.
 
     A report without teams or total points agrees with an outcome that has them; a correction without teams keeps these,
     and one without total points or overtimes those of the differential that stands. A report that adds teams or total
@@ -49,7 +49,7 @@ def record_outcome(
         connection: a connection in a transaction that holds the write lock.
         reported: the outcome; its sequence, revision and recorded time are ignored.
         now: the current time, UTC.
-        correct: whether the report may correct an outcome that stands.
+        correct: whether the report may correct the current outcome.
 
     Returns:
         The outcome as recorded, and the number of forecasts that it settles. Fails with an InvalidInput if it cannot
@@ -143,7 +143,7 @@ def _newest_revision(connection: Connection, game_id: str, horizon: Horizon) -> 
 
 
 def _standing(newest: _StoredOutcome | None) -> ReportedOutcome | None:
-    """Returns the outcome that stands, given the newest revision; None if there is none, or it was withdrawn."""
+    """Returns the current outcome, given the newest revision; None if there is none, or it was withdrawn."""
     return None if newest is None or newest.outcome.withdrawn else newest.outcome
 
 
@@ -165,7 +165,7 @@ def _only_adds(stored: ReportedOutcome, reported: ReportedOutcome) -> bool:
 
 
 def _difference(stored: ReportedOutcome, reported: ReportedOutcome) -> str:
-    """Says which outcome stands, and what a report that would correct it has instead."""
+    """Describes the current outcome, and the difference of a report that would correct it."""
     recorded = f"revision {stored.revision}, recorded {stored.recorded_time:%Y-%m-%d %H:%M} UTC"
     teams = reported.home_team and (reported.home_team, reported.away_team) != (stored.home_team, stored.away_team)
     new = _words(reported) if teams else f"{reported.differential:+d}"

@@ -69,10 +69,10 @@ class Writer:
         backend: the database.
         on_commit: called in the event loop after each transaction that may have added entries, once its callers have
             their answers, with what it added; with None if that is not known.
-        limits: what is recorded of a game.
+        limits: limits of a game's forecasts.
 
     Attributes:
-        activity: what its thread writes.
+        activity: progress of its thread.
     """
 
     def __init__(self, backend: Backend, on_commit: Callable[[Appended | None], None], limits: RecordingLimits) -> None:
@@ -182,7 +182,7 @@ class Writer:
             self._backend.notify()  # only now: it takes as long as a small commit, and the callers wait
 
     def _appended(self, group: list[_Call]) -> Appended | None:
-        """Returns what a transaction appended; None if it did more than to record forecasts or shadows."""
+        """Returns the entries appended by a transaction; None if it did more than to record forecasts or shadows."""
         return None if any(call.work is not None for call in group) else self._known.appended
 
     def _answer(
@@ -190,8 +190,8 @@ class Writer:
         answers: list[tuple[asyncio.Future[Any], Any, Exception | None]],
         appended: Appended | None = _NOTHING,
     ) -> None:
-        """Answers all callers of a transaction in one turn of their event loop: waking it is what costs most."""
-        with suppress(RuntimeError):  # the loop has ended without closing the ledger: nobody waits for an answer
+        """Answers all callers of a transaction in one turn of their event loop, because waking it costs most."""
+        with suppress(RuntimeError):  # the loop has ended without closing the ledger: there is no caller left
             self._loop.call_soon_threadsafe(self._answer_in_loop, answers, appended)
 
     def _answer_in_loop(

@@ -1,7 +1,7 @@
-"""Progress of the threads that work for a part of a worker: which tasks run, and for how long they have made none.
+"""Progress of the threads that work for a part of a worker: running tasks, and their time without progress.
 
-What counts as no progress is the time that a thread had and did not use to finish. Time in which it waited for a core
-(a busy machine) or for a disk does not count, so neither a load of 20 nor a slow disk makes a worker look hung.
+Only time in which a thread could run counts as time without progress. Waiting for a core (a busy machine) or for a disk
+does not count, so neither a load of 20 nor a slow disk makes a worker look hung.
 Decision: docs/decisions/0036-hangs.md.
 """
 
@@ -26,7 +26,7 @@ DISK_SLEEP = "D"
 
 
 class ThreadUsage(NamedTuple):
-    """What the kernel says of a thread (`man 5 proc`, /proc/PID/stat).
+    """Kernel state of a thread (`man 5 proc`, /proc/PID/stat).
 
     Attributes:
         state: R running or waiting for a core, S sleeping, D waiting for a disk, T stopped.
@@ -46,7 +46,7 @@ class ThreadUsage(NamedTuple):
 
 
 def own_seconds(before: ThreadUsage | None, now: ThreadUsage | None, elapsed: float) -> float:
-    """Returns how much of an interval a thread could have used.
+    """Returns the part of an interval that a thread could have used.
 
     A blocked thread had all of it. One that runs, or could run and got no core, had the CPU time that it used.
 

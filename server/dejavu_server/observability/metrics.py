@@ -3,8 +3,8 @@
 The workers of a server keep their metrics in files of one folder (PROMETHEUS_MULTIPROC_DIR), which the supervisor
 aggregates when it is scraped. A worker without a supervisor keeps them in memory.
 
-The files are memory-mapped and sparse: a process that writes to one while the disk is full is killed by SIGBUS. A
-worker therefore allocates the disk space of its files before it creates the metrics.
+The files are memory-mapped and sparse: a write to one on a full disk kills the process by SIGBUS. A worker therefore
+allocates the disk space of its files before it creates the metrics.
 """
 
 from __future__ import annotations

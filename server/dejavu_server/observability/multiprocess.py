@@ -1,8 +1,8 @@
 """Metrics of the whole server: the sum over the workers and the supervisor's own metrics, served at /metrics.
 
 The processes of a server share a temporary folder. The workers keep their metrics in files of it (prometheus_client's
-multiprocess mode). Counters of a worker that ended are kept, so that totals never decrease; its gauges are dropped. All
-of those that ended share their files: the metrics are read every second, and workers may end any number of times.
+multiprocess mode). Counters of ended workers are kept, in shared files, so that totals never decrease and any number of
+workers may end; their gauges are dropped.
 """
 
 from __future__ import annotations

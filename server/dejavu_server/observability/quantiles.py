@@ -1,4 +1,4 @@
-"""Quantiles of what a histogram counted, with the bounds that the exact ones cannot leave."""
+"""Quantiles of a histogram, with bounds of the exact quantiles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class QuantileEstimate(NamedTuple):
-    """A quantile of observations of which only a histogram is known.
+    """A quantile of observations that are known only as a histogram.
 
     Attributes:
         value: interpolated in its bucket; the lower bound if the bucket has no upper one.

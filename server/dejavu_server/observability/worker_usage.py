@@ -1,4 +1,4 @@
-"""What the processes of the workers use, read from the kernel when the metrics are scraped. Imports no gRPC.
+"""Resource usage of the workers' processes, read from the kernel at each scrape. Imports no gRPC.
 
 The label `worker` is the number of the slot: there are as many as the server has workers, however many processes die.
 """
@@ -34,7 +34,7 @@ class ServingWorker(NamedTuple):
 
 
 class WorkerUsage(Collector):
-    """Collects what the workers use.
+    """Collects the resource usage of the workers.
 
     Args:
         workers: returns those that serve; called on any thread.

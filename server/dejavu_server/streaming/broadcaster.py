@@ -7,10 +7,9 @@ caught up with the tail, and is then attached. No other task runs between the ch
 it. Pages are read as the subscriber reads, encoded where they are read, shared with others at the same place
 (catch_up.py), and small: one that stops reading holds at most PAGE_MESSAGES messages.
 
-A subscriber that stops reading is detached once its queue is full, and the queue is dropped at once. It receives the
-error only when it reads again: its call is blocked in the connection's flow control, which neither a status nor the end
-of the handler bypasses, and grpc.aio cannot reset a single call. Until then it costs one task and one message.
-Keepalive detects connections whose peer is gone.
+A subscriber that stops reading is detached once its queue is full, and the queue is dropped at once. It gets the error
+only when it reads again: its call is blocked in the connection's flow control, which a status does not bypass, and
+grpc.aio cannot reset a single call. Until then it costs one task and one message. Keepalive detects dead connections.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from dejavu_server.streaming.subscription import QUEUE_SIZE, StreamEvent, Subscr
 _T = TypeVar("_T")
 
 CURRENT_AGE = timedelta(hours=12)
-"""How far back `include_current` reaches: one day of games."""
+"""Reach of `include_current`: one day of games."""
 
 MAX_CATCHING_UP = 2
 """Subscribers that read the ledger concurrently: fewer than its reader threads, so that the tail never waits."""
@@ -181,12 +180,12 @@ class Broadcaster:
                     yield self._heartbeat(subscription)
 
     async def _catch_up(self, subscription: Subscription) -> AsyncGenerator[bytes, None]:
-        """Yields what follows a subscription's sequence, until it is attached."""
+        """Yields the entries after a subscription's sequence, until it is attached."""
         with self._pages.reading():
             attached = False
             while not attached:
                 page = await self._pages.get(subscription.game_ids, subscription.sequence)
-                if page.through == subscription.sequence:  # what follows was pruned
+                if page.through == subscription.sequence:  # the following entries were pruned
                     raise ResumeTokenExpired("a token whose following forecasts have been removed meanwhile")
                 for event in page.events:
                     subscription.sequence = event.sequence

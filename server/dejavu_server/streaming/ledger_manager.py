@@ -44,7 +44,7 @@ BACKOFF_RESET_SECONDS = 60.0
 """Time without a failure after which the retry delay is reset."""
 
 OPENING_SECONDS = 10.0
-"""How long a worker's start waits for its ledger, which another process may be creating. It then serves without one."""
+"""Time that a worker's start waits for its ledger, which another process may be creating. It then serves without."""
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -80,13 +80,13 @@ class LedgerManager:
 
     Args:
         url: URL of the ledger.
-        durability: what a recorded forecast survives.
+        durability: durability of a recorded forecast.
         new_broadcaster: creates a broadcaster for a ledger.
         on_change: called with the first health status and with every change.
         committed: set when a ledger is opened, and after every commit to it that may have added more than forecasts, by
             whichever process; each for one reader.
         make: whether to create a ledger if none exists.
-        limits: what is recorded of a game.
+        limits: limits of a game's forecasts.
         on_free_bytes: called with the free space of the ledger's disk, every WATCH_SECONDS while the ledger works.
         on_size_bytes: called with the size of the ledger, as often.
         on_commit_seconds, on_read_seconds: called with the time that a commit or a read took, or until it failed.
@@ -124,7 +124,7 @@ class LedgerManager:
         self.activities: tuple[Activity, ...] = ()
         self._broadcaster: Broadcaster | None = None
         self._identity: Identity | None = None  # of the ledger that is or was last open
-        self._position: int | None = None  # how far a broadcaster has followed it
+        self._position: int | None = None  # position of the broadcasters
         self._error: DejavuError | None = LedgerUnavailable("the ledger is still being opened")
         self._writable = False
         self._damaged = False

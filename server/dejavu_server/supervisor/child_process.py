@@ -1,7 +1,7 @@
 """Processes that become workers: started with a new interpreter, or forked by the fork server.
 
-The supervisor is a subreaper: it also becomes the parent of what a worker or the fork server leaves behind. Each of
-them leads a process group (only the supervisor gets the terminal's Ctrl-C), by which these orphans are found.
+The supervisor is a subreaper: it also becomes the parent of orphans of a worker or the fork server. Each of them leads
+a process group (only the supervisor gets the terminal's Ctrl-C), which identifies its orphans.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 _REAP_SECONDS = (0.01, 1.0)
-"""First and longest pause between two looks at what is left of a process group."""
+"""First and longest pause between two checks of a process group's leftovers."""
 
 
 class ChildProcess(Protocol):

@@ -1,8 +1,7 @@
-"""Fork server as its supervisor sees it: a process from which workers are forked, and what keeps one running.
+"""Fork server as its supervisor sees it: a process from which workers are forked, and the loop that keeps one running.
 
-It has done the imports and loaded the bundles, so a worker that it forks serves at once, and shares its memory. Where
-there is none, workers are started with a new interpreter: it has died a moment ago, the installed release has none, or
-the platform has no subreapers.
+It has done the imports and loaded the bundles, so a forked worker serves at once and shares its memory. Without one
+(after its death, in an older installed release, on a platform without subreapers) workers start a new interpreter.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ class ForkServer:
         try:
             return await asyncio.shield(forking)
         except asyncio.CancelledError:
-            # The process that comes all the same has to be waited for. It ends, as it gets no start message.
+            # A process that appears nevertheless must be reaped. It ends, as it gets no start message.
             abandoning = asyncio.create_task(_abandon(forking))
             self._abandoned.add(abandoning)
             abandoning.add_done_callback(self._abandoned.discard)
@@ -133,7 +132,7 @@ class ForkServer:
             finally:
                 pipes.close(pipes.theirs)
         try:
-            # It leads a group of its own from now on: what it leaves behind is told from what the fork server does.
+            # It leads a group of its own from now on, so its leftovers differ from those of the fork server.
             os.setpgid(reply.pid, reply.pid)
             process = ForkedProcess(reply.pid)
         except OSError as error:
@@ -166,7 +165,7 @@ class ForkServer:
             return b""
 
     async def wait(self) -> int:
-        """Waits until it has ended, and what it left behind too; returns the exit code, negative for a signal."""
+        """Waits until it and its leftovers have ended; returns the exit code, negative for a signal."""
         return await asyncio.shield(self._ended)
 
     async def _wait(self) -> int:
@@ -177,7 +176,7 @@ class ForkServer:
         return code
 
     def kill(self) -> None:
-        """Kills it at once; its workers are not its children, and go on."""
+        """Kills it at once; its workers are not its children, and continue."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -242,7 +241,7 @@ class ForkServers:
         return self._present if self._present is not None and self._present.is_ready else None
 
     async def start_new(self) -> ForkServer | None:
-        """Starts a fork server beside the present one: it has the code and the bundles that are installed now.
+        """Starts a second fork server, with the code and the bundles that are installed now.
 
         Returns:
             The new one, as soon as it can fork; None if it cannot.

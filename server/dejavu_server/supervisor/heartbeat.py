@@ -1,9 +1,9 @@
 """Status pipe of a worker: one status report, then one heartbeat byte per second from its event loop.
 
-The kernel keeps assigning connections to a process that was stopped or whose event loop hangs, and those calls are
-never answered. The supervisor detects such a worker by its missing heartbeats. A worker of which only a thread hangs
-names the part, once, and sends no heartbeats from then on. The byte L and what follows a ! are all that a supervisor
-interprets; any byte is a heartbeat.
+The kernel keeps assigning connections to a stopped process or one with a hung event loop, and those calls are never
+answered. The supervisor detects such a worker by its missing heartbeats. A worker with a hung thread names the part,
+once, and sends no heartbeats from then on. A supervisor interprets only the byte L and the text after a !; any byte is
+a heartbeat.
 """
 
 from __future__ import annotations

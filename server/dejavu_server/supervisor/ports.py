@@ -19,7 +19,7 @@ from dejavu_common.address import Address
 from dejavu_server.supervisor.worker_process import StartError
 
 PATIENCE_SECONDS = 2.0
-"""How long to wait for a port in use: the workers of a server that was just killed may not have released it yet."""
+"""Time to wait for a port in use: the workers of a killed server may not have released it yet."""
 
 _RETRY_SECONDS = 0.05
 

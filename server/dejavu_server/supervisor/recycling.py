@@ -1,6 +1,6 @@
 """Replaces workers that use too much memory: one at a time, its successor first, then by a drain. Imports no gRPC.
 
-Memory that a worker took under an attack or by a leak returns to the system with its process only.
+Memory lost to an attack or a leak returns to the system only when the process ends.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ CHECK_SECONDS = 1.0
 
 FIRST_SERVED_SECONDS = 30.0
 LONGEST_SERVED_SECONDS = 300.0
-"""How long a worker serves at least before it is recycled: doubled each time from the first to the longest.
+"""Least time that a worker serves before it is recycled: doubled each time from the first to the longest.
 
-A limit just above what a worker needs would otherwise replace workers all the time.
+A limit just above a worker's needs would otherwise replace workers all the time.
 """
 
 _log = structlog.get_logger(__name__)

@@ -3,8 +3,8 @@
 The first SIGTERM or SIGINT drains, a second one kills. SIGHUP replaces the workers one by one: each is drained once its
 successor serves. The successor reloads the bundles from their paths and runs the code installed at that time.
 
-SIGHUP also says that the controlling terminal was closed. A server in the foreground ends with its terminal, as any
-program does; it would otherwise keep running unseen and hold its port. A server under nohup keeps running.
+SIGHUP also signals that the controlling terminal was closed. A server in the foreground ends with its terminal; it
+would otherwise keep running unseen and hold its port. A server under nohup keeps running.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Supervisor:
             yield metrics
 
     async def _unless_stopped(self, *work: Coroutine[Any, Any, None]) -> bool:
-        """Runs coroutines concurrently until they finish or the server stops, then cancels whatever still runs.
+        """Runs coroutines concurrently until they finish or the server stops, then cancels the rest.
 
         Returns:
             Whether the coroutines finished; False if the server was stopped first.

@@ -28,7 +28,7 @@ VARIABLES: Final = {
     # arenas save no time, and cost tens of MiB.
     "MALLOC_ARENA_MAX": "2",
 }
-"""Environment variables of workers and the fork server, beside those of the supervisor."""
+"""Environment variables of workers and the fork server, in addition to those of the supervisor."""
 
 LONGEST_OUTAGE_SECONDS = 1.0
 """Longest delay before the next start while no worker serves."""
@@ -127,7 +127,7 @@ class WorkerPool:
             else:
                 try:
                     return await self._serve(WorkerProcess(launched), slot, on_end)
-                except WorkerDiedOnStart as error:  # what the fork server has loaded may be damaged: try without it
+                except WorkerDiedOnStart as error:  # the fork server's loaded state may be damaged: try without it
                     _log.warning("no_spare", pid=launched.process.pid, reason=str(error), retry_seconds=0.0)
         return await self._serve(await WorkerProcess.spawn(self._environment), slot, on_end)
 
@@ -151,7 +151,7 @@ class WorkerPool:
         ]
 
     def next_pause(self, seconds: float) -> float:
-        """Returns how long `pause` waits as things are; less if the last worker ends meanwhile."""
+        """Returns the time that `pause` waits at present; less if the last worker ends meanwhile."""
         return seconds if self.serving() else min(seconds, LONGEST_OUTAGE_SECONDS)
 
     async def pause(self, seconds: float) -> None:
@@ -198,7 +198,7 @@ class WorkerPool:
         hang_check = asyncio.create_task(self._kill_if_hung(worker), name=f"hang-check-{worker.pid}")
         code = await worker.wait()
         hang_check.cancel()
-        reaping = asyncio.create_task(reap_group(worker.pid), name=f"reap-{worker.pid}")  # what it left behind
+        reaping = asyncio.create_task(reap_group(worker.pid), name=f"reap-{worker.pid}")  # its leftovers
         self._reap_tasks.add(reaping)
         reaping.add_done_callback(self._reap_tasks.discard)
         del self._watch_tasks[worker]

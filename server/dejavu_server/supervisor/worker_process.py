@@ -46,8 +46,8 @@ class Hang(NamedTuple):
 
     Attributes:
         part: the part that makes no progress: LOOP, or as the worker named it.
-        seconds: for how long at least.
-        state: what its main thread does, as the kernel says (R, S, D, T); empty if unknown.
+        seconds: least time without progress.
+        state: state of its main thread as reported by the kernel (R, S, D, T); empty if unknown.
     """
 
     part: str
@@ -184,7 +184,7 @@ class WorkerProcess:
         return code
 
     async def until_hung(self, hang_seconds: float) -> Hang:
-        """Waits until the worker reports that a part hangs, or has sent no heartbeat for a time; returns what hangs.
+        """Waits until the worker reports a hung part, or has sent no heartbeat for a time; returns the hung part.
 
         Never returns once the worker was asked to end, or if its release sends no heartbeats.
 
@@ -246,5 +246,5 @@ class RestartBackoff:
 
 
 def describe_exit(code: int) -> str:
-    """Describes how a process ended."""
+    """Describes the end of a process."""
     return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"

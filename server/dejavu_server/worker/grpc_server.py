@@ -8,7 +8,7 @@ in a task of its own. Calls of all other paths get UNIMPLEMENTED, and their path
 `asyncio.wait` over all registered methods that grpc.aio makes for every call, 3 % of the CPU time of a what-if for one.
 
 It overrides and calls parts of `grpc._cython.cygrpc` that are not public. tests/server/worker/test_grpc_server.py
-checks that they exist and do what is needed, so a release of grpcio that changes them fails the tests. Decision:
+checks that they exist and work, so a release of grpcio that changes them fails the tests. Decision:
 docs/decisions/0036-hangs.md.
 """
 

@@ -1,4 +1,4 @@
-"""Composes what follows the roster of models in the ledger, for a server with a model store."""
+"""Composes the model lifecycle of a worker, for a server with a model store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from dejavu_server.worker.models import configure_model, warm_up_model
 
 
 class Lifecycle(NamedTuple):
-    """What follows and changes the models of a worker.
+    """Follows and changes the models of a worker.
 
     Attributes:
         store: the bundles.
@@ -37,7 +37,7 @@ class Lifecycle(NamedTuple):
         follower: loads models and puts changes in force.
         changes: records changes.
         updater: keeps the online state of the models.
-        gate: judges them by what was recorded.
+        gate: judges them by the record.
     """
 
     store: ModelStore
@@ -48,7 +48,7 @@ class Lifecycle(NamedTuple):
     gate: LedgerGate
 
     def history(self) -> bytes:
-        """Returns what names what the models have learned, and which of them answer to which name."""
+        """Returns the function that identifies the models' learned state and the meaning of their names."""
         return self.updater.history + self.models.token
 
 
@@ -160,7 +160,7 @@ def watch_challengers(
 
 
 def gate_settings(settings: Settings) -> GateSettings:
-    """Returns what the gate of a server asks for."""
+    """Returns the requirements of a server's gate."""
     return GateSettings(crps_margin=settings.gate_crps_margin)
 
 

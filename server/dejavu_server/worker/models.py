@@ -66,7 +66,7 @@ class PreloadedModels:
     def get(self, folder: Path) -> Forecaster | None:
         """Returns the model of the bundle that is in a folder now; None if it was not loaded.
 
-        The manifest, which has the hash of each file, tells whether it is the same bundle.
+        The manifest, which has the hash of each file, identifies the bundle.
         """
         if folder not in self._loaded:
             return None
@@ -147,7 +147,7 @@ def warm_up_model(forecaster: Forecaster) -> None:
 
 
 def new_batcher(stack: AsyncExitStack, metrics: Metrics, admission: AdmissionController) -> Batcher:
-    """Returns what computes the forecasts of a worker's calls.
+    """Returns the computation of a worker's forecasts.
 
     Args:
         stack: closes it.

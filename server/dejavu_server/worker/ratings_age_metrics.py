@@ -1,7 +1,7 @@
 """Watches the age of the models' team ratings: sets the metrics, and logs when ratings are too old to be used.
 
-Nothing fails when ratings get old: forecasts are then made as if the teams were unknown, and only their `warnings` say
-so. The log and the metrics tell the operator.
+Old ratings cause no failure: forecasts treat the teams as unknown, and only their `warnings` say so. The log and the
+metrics inform the operator.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dejavu_server.observability.metrics import Metrics
 from dejavu_server.observability.periodic import PeriodicTask
 
 REFRESH_SECONDS = 60.0
-"""How often the age is computed again: it grows at the end of a day, and a reported final reduces it."""
+"""Interval at which the age is recomputed: it grows at the end of a day, and a reported final reduces it."""
 
 _log = structlog.get_logger(__name__)
 

@@ -1,7 +1,7 @@
 """Sets the metrics that are states rather than counts, at intervals instead of at every call.
 
-The ledger is read once a second by a few statements that use indexes. What is computed from settled forecasts is read
-again only after another outcome was recorded, once a minute at most, and by one worker of a server.
+A few indexed statements read the ledger once a second. Figures of settled forecasts are recomputed only after another
+outcome, once a minute at most, by one worker of a server.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ COVERAGE_DAYS = 30
 
 
 class _LedgerStatus(NamedTuple):
-    """What one look at the ledger finds.
+    """Result of one sample of the ledger.
 
     Attributes:
         newest: sequence of the newest forecast or outcome.
@@ -124,14 +124,14 @@ class MetricsSampler:
         """
         position, reported = self._ledger.stream_position, self._updater.reported
         status = await self._ledger.read(partial(_status, reported=reported))
-        if position is not None:  # read before the ledger: what was recorded since then is no lag
+        if position is not None:  # read before the ledger: entries recorded since then are no lag
             self._metrics.stream_lag.set(max(0, status.newest - position))
             self._metrics.stream_lag_seconds.set(self._stream_lag_seconds(position, status.newest))
         self._metrics.learner_lag.set(status.pending)
         self._metrics.checkpoint_age.set(self._checkpoint_age(status.unsigned_since_us))
 
     def _stream_lag_seconds(self, position: int, newest: int) -> float:
-        """Returns for how long the ledger is known to have an entry that the streams were not offered."""
+        """Returns the age of the oldest known entry that was not offered to the streams."""
         now = time.monotonic()
         while self._seen and self._seen[0][0] <= position:
             self._seen.popleft()
@@ -152,7 +152,7 @@ class MetricsSampler:
         return max(0.0, now - (unsigned_since_us / 1e6 or self._unsigned_since))
 
     async def sample_coverage(self) -> None:
-        """Sets how many intervals of recent games held, if another outcome was recorded or another model answers.
+        """Sets the coverage of recent games' intervals, if another outcome was recorded or another model answers.
 
         Raises:
             LedgerError: if the ledger can't be read; the metrics then stay.

@@ -70,7 +70,7 @@ from dejavu_server.worker.statistics import StatisticsReporter
 from dejavu_server.worker.what_if_cache import new_cache
 
 LOOK_SECONDS = 0.05
-"""How often to check a server: gRPC reports a failure only when polled."""
+"""Interval at which a server is checked: gRPC reports a failure only when polled."""
 
 
 async def wait_for_server_failure(server: GrpcServer) -> Exception | None:
@@ -111,8 +111,8 @@ class Worker:
         clock: returns the current time, aware and in UTC.
         reuse_port: whether to share the port with other workers.
         make_ledger: whether to create a missing ledger.
-        first: whether it is the first worker of its server, which logs what concerns all of them.
-        folder: folder of the server, with what its processes share; None: the worker is alone.
+        first: whether it is the first worker of its server, which logs common events.
+        folder: folder of the server, with the files that its processes share; None: the worker is alone.
         preloaded: models that the process which forked this one has loaded; None: there are none.
 
     Raises:

@@ -55,7 +55,7 @@ def import_plays(
         raise typer.BadParameter("takes one file and no --games", param_hint="--from plays")
     with exit_on_error():
         for file in [*files, *([] if games is None else [games])]:
-            if not file.exists():  # told first, whatever else is wrong
+            if not file.exists():  # reported first, before any other error
                 raise DataError(f"{file}: there is no such file")
         check_free(out, season, overwrite=overwrite)
         if source is Source.PLAYS:
@@ -95,7 +95,7 @@ def _document(problem: dict[str, Any]) -> dict[str, Any]:
 
 
 def _left_out_lines(left_out: Sequence[LeftOutGame]) -> list[str]:
-    """Returns a line for each reason: how many games were left out for it, and the first of them."""
+    """Returns a line for each reason with the number of games left out for it, and the first of them."""
     counts = Counter(game.reason for game in left_out)
     first = {game.reason: game.game_id for game in reversed(left_out)}
     lines = [

@@ -94,7 +94,7 @@ class FetchObserver(Protocol):
     """Receives the progress of a fetch."""
 
     def begin(self, season: str, games: int, there: int) -> object:
-        """Called with the number of finished games of a season, and how many of them are cached."""
+        """Called with the number of finished games of a season, and the number of cached ones among them."""
         ...
 
     def done(self, season: str) -> object:

@@ -1,7 +1,7 @@
 """Reads a list of games with their NBA ids and dates, which the plays of some sources lack.
 
-The list is that of nba_api's LeagueGameLog or LeagueGameFinder, as CSV, parquet or JSON. One of the two rows that it
-has of a game is enough.
+The list is that of nba_api's LeagueGameLog or LeagueGameFinder, as CSV, parquet or JSON. One of its two
+rows of a game is enough.
 """
 
 from __future__ import annotations

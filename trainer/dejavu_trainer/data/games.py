@@ -162,7 +162,7 @@ def load_games(folder: Path, seasons: Sequence[int], advance: Advance = ignore) 
 
 
 def count_games(source: Path, plays: pa.Table) -> int:
-    """Returns how many games of a table of plays `load_games` would return.
+    """Returns the number of games of a table of plays that `load_games` would return.
 
     Args:
         source: path to name in errors.

@@ -39,7 +39,7 @@ class ImportProblem:
         row: number of the data row, from 1.
         line: line of the file on which the row ends; None for parquet.
         column: name of the column; empty if the problem concerns the whole row.
-        message: the invalid value and what was expected.
+        message: the invalid value and the expected one.
         file: the file, where there may be several; empty if there is one.
     """
 
@@ -110,7 +110,7 @@ class _Game:
 
 
 def read_and_check(path: Path, season: int) -> CheckedPlays:
-    """Reads a file of plays and validates each row by itself and against the earlier rows of its game.
+    """Reads a file of plays and validates each row alone and against the earlier rows of its game.
 
     A score may fall (a correction), and `away` may be empty (a game never played, which training excludes). Time must
     not decrease within a game.

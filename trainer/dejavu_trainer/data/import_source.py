@@ -1,4 +1,4 @@
-"""Imports play-by-play files of other projects as a season: their rows → every change of the score, game by game.
+"""Imports play-by-play files of other projects as a season: every change of the score, game by game.
 
 A game whose id is not the NBA's gets the NBA's by date and teams from a list of games; if the list has none, an id of
 its date and home team (docs/training.md).
@@ -34,12 +34,12 @@ class _LeftOut(Exception):
 
 @dataclass(slots=True)
 class _Game:
-    """What the rows of a game have told.
+    """Data of a game from its rows.
 
     Attributes:
-        path: the file that has it.
-        rows: number and score of each row that tells one.
-        told: home and away team, by the column of `SourceEvent`, each with the row that told it first.
+        path: file of the game.
+        rows: number and score of each row with a score.
+        told: home and away team, by the column of `SourceEvent`, each with the first row that named it.
     """
 
     path: Path
@@ -116,7 +116,7 @@ def _read_games(paths: Iterable[Path], source_format: SourceFormat, problems: li
 
 
 def _add(game: _Game, event: SourceEvent, number: int, row: SourceRow) -> None:
-    """Adds a row to its game; what contradicts earlier rows becomes a problem of the row."""
+    """Adds a row to its game; a contradiction of earlier rows becomes a problem of the row."""
     for side in ("home", "away"):
         if team := getattr(event, side):
             known = game.told.setdefault(side, team)

@@ -22,7 +22,7 @@ _SQLITE_HEADER: Final = b"SQLite format 3\0"
 _NO_REPLAYS_HINT: Final = "; replays are skipped without --include-replays"
 
 FEWEST_MINUTES: Final = 37
-"""As few minutes as an export allows: enough for what needs the results only."""
+"""Least minutes that an export allows: enough where only the results are needed."""
 
 
 def ledger_url(source: str) -> str | None:
@@ -51,7 +51,7 @@ def export_ledger(
         folder: the folder.
         min_minutes: fewest minutes that must be known of a game; the export's own default if not given.
         include_replays: whether to export games of replays and simulated seasons too.
-        source: what to call the ledger in errors; by default, what stands in the URL after the password.
+        source: name of the ledger in errors; by default, the part of the URL after the password.
 
     Raises:
         DataError: if it cannot be exported, or has no such game.

@@ -1,4 +1,4 @@
-"""Live inputs of a game at the end of each minute: derived from its plays, or as a ledger has them."""
+"""Live inputs of a game at the end of each minute, from its plays or from a ledger."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNKNOWN: Final = -1
 
 
 class Scoring(NamedTuple):
-    """The fields of `dejavu_trainer.data.games.Games` beside the differentials."""
+    """The fields of `dejavu_trainer.data.games.Games` in addition to the differentials."""
 
     live: tuple[tuple[float, ...], ...]
     final_total: int

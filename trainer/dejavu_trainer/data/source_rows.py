@@ -4,7 +4,7 @@ Only this module knows these files' columns:
 
 - hoopR's load_nba_pbp (ESPN): one row per play, with the score after it, the teams and the date. Ids are ESPN's.
 - pbpstats saves responses of the NBA's PlayByPlayV2 (pbp/stats_{game_id}.json): SCORE is "away - home", on rows that
-  score only; PERSON1TYPE tells the side of the player or team.
+  score only; PERSON1TYPE gives the side of the player or team.
 - nba_api: PlayByPlayV3 and the live feed's play-by-play, whose scores may be empty on rows that score nothing.
 """
 
@@ -80,7 +80,7 @@ class Source(StrEnum):
 
 @dataclass(slots=True)
 class SourceRow:
-    """Values of a row, and what is wrong with them.
+    """Values of a row, and their errors.
 
     Attributes:
         values: by column; "", "NA" and None are missing.
@@ -102,7 +102,7 @@ class SourceRow:
         return text
 
     def refuse(self, column: str, expected: str) -> None:
-        """Notes that a value is not what was expected."""
+        """Adds the error of an unexpected value."""
         self.problems.append((column, f"{column} is {self.text(column)!r}, expected {expected}"))
 
     def whole(self, column: str, low: int, high: int) -> int:
@@ -137,15 +137,15 @@ class SourceRow:
 
 @dataclass(frozen=True, slots=True)
 class SourceEvent:
-    """What a row tells.
+    """Data of a row.
 
     Attributes:
         game: id of the game in the source.
-        score: the score from its time on; None if the row tells none.
-        home, away: NBA codes; empty if the row does not tell.
+        score: the score from its time on; None if the row has none.
+        home, away: NBA codes; empty if the row has none.
         unknown: a team that is not of the NBA; empty if there is none.
         phase: RS, PI or PO; empty if the game is none of these.
-        day: local date; None if the row does not tell.
+        day: local date; None if the row has none.
         number: place of the row by order of entry; None for the order of the file.
     """
 
@@ -165,7 +165,7 @@ class SourceFormat:
 
     Attributes:
         required, optional: names of the columns that are read.
-        read: reads a row; adds what is invalid to its problems.
+        read: reads a row; adds invalid values to its problems.
         dated: whether rows have dates.
         nba_ids: whether ids are the NBA's.
         skipped_files: prefixes of other files in the same folder.

@@ -1,6 +1,6 @@
 """Reads tables of any source row by row: text with any delimiter, parquet, and JSON of the NBA's statistics.
 
-Errors say in words what is wrong with a file, and name it.
+Errors name the file and the problem in words.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def acceptance_checks(
 
 
 def missed(checks: Sequence[Check]) -> str:
-    """Says in a sentence how many checks are reached, and names those that are not."""
+    """Summarizes the number of reached checks, and names the others."""
     names = [check.name for check in checks if not check.passed]
     reached = f"{len(checks) - len(names)} of {len(checks)} are reached"
     return f"{reached}; not reached: {'; '.join(names)}." if names else f"{reached}."

@@ -1,7 +1,7 @@
 """Walk-forward backtest: evaluates a recipe season by season, using only earlier games.
 
 For test season S, models, distributions and the settings of the ratings are fitted on all seasons before S; the number
-of calibration seasons only says which of them are named as the newest. The ratings are carried from game to game
+of calibration seasons only names the newest of them. The ratings are carried from game to game
 throughout; forecasts are also made with ratings frozen before the season, as on a server.
 
 The scores of each season are a file, written atomically, so that a killed walk-forward can resume.

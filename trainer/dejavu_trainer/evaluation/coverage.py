@@ -26,7 +26,7 @@ from dejavu_trainer.evaluation.scoring.fold_scores import SERVED, FoldScores
 from dejavu_trainer.evaluation.scoring.forecasts import ALPHAS
 
 MIN_GAMES: Final = 150
-"""Minimum number of games of a group by minute and lead that is tested by itself."""
+"""Minimum number of games of a group by minute and lead that is tested separately."""
 
 LEVEL: Final = 0.99
 """Probability that nominal coverage passes: in a verdict, jointly for all overall coverages; in the acceptance checks,
@@ -34,7 +34,7 @@ for each; in both, jointly for all groups."""
 
 
 POWER: Final = 0.8
-"""Probability of being excluded, by which the power of the test of a group is told."""
+"""Probability of being excluded, with which the power of a group's test is stated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class CoverageGroup:
 
 @dataclass(frozen=True, slots=True)
 class GroupPower:
-    """What the test of one group can and can not find.
+    """Power of the test of one group.
 
     Attributes:
         level: nominal coverage, in %.

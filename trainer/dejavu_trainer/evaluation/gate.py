@@ -1,7 +1,7 @@
 """Verdict of a bundle: from a walk-forward of its recipe, or from one holdout test on the last calibration games.
 
-The holdout test fits the recipe once more, without the last games, which are then unseen. The bundle is fitted on all
-games.
+The holdout test fits the recipe a second time without the last games, which are then unseen. The bundle is fitted on
+all games.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def verdict_of(backtest: Path, recipe: TrainingConfig, games: Games) -> tuple[Ve
         games: the games that the bundle is made from. A season that the walk-forward used as well must be the same.
 
     Returns:
-        The verdict, and what reduces its meaning for these games; empty if nothing does.
+        The verdict, and reductions of its meaning for these games; empty if there are none.
 
     Raises:
         DataError: if the file can't be read, has another recipe, or other games of a season.

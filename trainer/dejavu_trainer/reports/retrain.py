@@ -44,12 +44,12 @@ def challenger_document(challenger: Challenger) -> dict[str, Any]:
 
 
 def print_due(console: Console, due: Due) -> None:
-    """Prints the triggers that stand, or that none does."""
+    """Prints the met triggers, or that there are none."""
     console.print(_rows(_due_rows(due)))
 
 
 def print_challenger(console: Console, challenger: Challenger) -> None:
-    """Prints what was published, and why."""
+    """Prints the published challenger with the reason."""
     plan, verdict, tracked = challenger.plan, challenger.verdict, challenger.tracked
     rows = _due_rows(challenger.due)
     rows += [

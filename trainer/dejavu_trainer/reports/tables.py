@@ -47,7 +47,7 @@ def tables(result: BacktestResult) -> Iterator[Table]:
 
 
 class CheckList(NamedTuple):
-    """Checks under a title, with what is to be said of all of them; empty: nothing."""
+    """Checks under a title, with a common remark; empty: nothing."""
 
     title: str
     summary: str

@@ -1,4 +1,4 @@
-"""Tables of forecasts of total points beside their rivals."""
+"""Tables of forecasts of total points and their references."""
 
 from __future__ import annotations
 

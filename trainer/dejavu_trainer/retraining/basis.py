@@ -1,4 +1,4 @@
-"""What a retrain is compared with: the model that serves, or the last challenger that was made, if it is newer."""
+"""Basis of a retrain: the serving model, or the last challenger if its games are newer."""
 
 from __future__ import annotations
 
@@ -72,5 +72,5 @@ class Basis:
         )
 
     def newer(self, games: Games) -> Games:
-        """Returns the games after those that it was made from."""
+        """Returns the games after those of its basis."""
         return games.select(games.date > np.datetime64(self.last_day))

@@ -50,7 +50,7 @@ class CoverageFigure:
         return 2 * score * normal.pdf(score) / self.mean_width
 
     def misses(self, tolerance: float) -> bool:
-        """Returns whether the interval of the coverage lies further than a tolerance from what it should be."""
+        """Returns whether the interval of the coverage lies further than a tolerance from the expected coverage."""
         nominal = 1 - self.alpha
         missed = self.upper < nominal - tolerance or self.lower > nominal + self.of_whole_ends + tolerance
         return self.games >= MIN_GAMES and missed

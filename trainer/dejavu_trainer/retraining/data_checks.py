@@ -31,7 +31,7 @@ SHOWN: Final = 3
 
 
 class ProblemKind(enum.Enum):
-    """What is wrong with games."""
+    """Problems of games."""
 
     DUPLICATE_GAMES = "duplicate-games"
     IMPLAUSIBLE_SCORES = "implausible-scores"
@@ -47,7 +47,7 @@ class GameProblem:
 
 
 def problems(games: Games) -> list[GameProblem]:
-    """Returns what is wrong with games; empty if nothing is.
+    """Returns the problems of games; empty if there are none.
 
     That two games of one source have the same date and teams is refused when they are loaded.
     """

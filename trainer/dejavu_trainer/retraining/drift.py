@@ -6,8 +6,8 @@ test (Biometrika 34, 1947), which assumes no equal variances. For spreads, the v
 its group, which makes it the test of Brown and Forsythe (JASA 69, 1974). The tests are looked at together, so their
 p-values are corrected by the method of Holm (Scandinavian Journal of Statistics 6, 1979).
 
-With thousands of games a difference that matters to nobody is significant. So an alarm also takes an effect: a
-difference of the means by at least 0.2 standard deviations, which Cohen (Statistical Power Analysis, 1988) calls small.
+With thousands of games an irrelevant difference is significant. So an alarm also requires an effect: a difference of
+the means of at least 0.2 standard deviations, which Cohen (Statistical Power Analysis, 1988) calls small.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MIN_GAMES: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class GameValues:
-    """What is compared of n games, one value of each a game.
+    """Compared quantities of n games, one value per game.
 
     Attributes:
         scoring: points that move the differential, over all minutes (of a minute, the fewest that explain its change).

@@ -2,9 +2,9 @@
 
     gather → triggers → check → backtest → fit → judge → publish to a store, a server, MLflow
 
-The result of each step is in the work folder under the hash of what went into it. So a retrain that was killed at any
-moment goes on where it ended, and ends with the same model version as an undisturbed one: training is deterministic,
-and everything outside the work folder changes in one move that can be repeated.
+The result of each step is in the work folder under the hash of its inputs. So a retrain that was killed at any moment
+continues, and ends with the same model version as an undisturbed one: training is deterministic, and everything outside
+the work folder changes in one repeatable step.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Retrain:
     """A retrain in its work folder. Create it with `open_retrain`.
 
     Args:
-        settings: what it does.
+        settings: settings of the retrain.
         work: its work folder, which no other process uses.
         progress: receives progress updates.
     """
@@ -282,5 +282,5 @@ def due_reason(due: Due) -> str:
 
 
 def _environment() -> dict[str, Any]:
-    """Returns what besides games and settings determines a model: code and libraries."""
+    """Returns the identity of code and libraries, which determine a model together with games and settings."""
     return {"code": code_version(), "libraries": libraries()}

@@ -1,4 +1,4 @@
-"""Which seasons a retrain trains, calibrates and tests on."""
+"""Training, calibration and test seasons of a retrain."""
 
 from __future__ import annotations
 

@@ -20,12 +20,12 @@ _ALL_SEASONS: Final = range(1947, 2201)
 
 @dataclass(frozen=True, slots=True)
 class SourceGames:
-    """How many games a source gave.
+    """Number of games of a source.
 
     Attributes:
         source: its path, or its URL without the password.
         games: number of its games.
-        added: number of those that no earlier source had.
+        added: number of games that no earlier source had.
     """
 
     source: str

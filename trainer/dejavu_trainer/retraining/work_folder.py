@@ -1,7 +1,7 @@
-"""Folder in which a retrain keeps the result of each step, so that one that was killed goes on where it ended.
+"""Folder in which a retrain keeps the result of each step, so that a killed one continues.
 
-Each result is one file, or one folder of a bundle, with the hash of everything that went into it in its name, and
-appears whole. So the same inputs find their results, and other inputs never do.
+Each result is one file, or one folder of a bundle, named by a hash of its inputs and written atomically. So equal
+inputs find their results, and other inputs never do.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class WorkFolder:
         return _read(path) if path.exists() else None
 
     def finish(self, document: dict[str, Any]) -> None:
-        """Stores what describes a challenger, and removes the results of other inputs."""
+        """Stores the description of a challenger, and removes the results of other inputs."""
         write_atomic(self.folder / _LAST, json.dumps(document, indent=2, allow_nan=False).encode() + b"\n")
         for path in self.folder.iterdir():
             if path.name not in {*self._used, _LAST, _LOCK}:
@@ -76,7 +76,7 @@ class WorkFolder:
 
 @contextmanager
 def open_work_folder(folder: Path) -> Iterator[WorkFolder]:
-    """Opens a work folder for one process, and removes what a killed one left half done.
+    """Opens a work folder for one process, and removes half-done results of a killed one.
 
     The lock is the kernel's: it ends with the process that has it, however that ends.
 

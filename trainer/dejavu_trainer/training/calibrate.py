@@ -1,7 +1,7 @@
 """Fits a recipe to games: ratings, models, and predictive distributions.
 
 A training run, each fold of a backtest and the holdout test of a bundle all use `fit_recipe` and `CalibratedModels`, so
-that what is tested is what is published.
+that the tested procedure is the published one.
 """
 
 from __future__ import annotations

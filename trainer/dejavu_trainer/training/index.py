@@ -85,7 +85,7 @@ def read_hnswlib(content: bytes, tenths: Tenths, weights: Floats) -> Graph:
 
     Args:
         content: the file.
-        tenths: what its vectors were made of.
+        tenths: source of its vectors, in tenths of a point.
         weights: by which they were weighted.
     """
     header = _Header(*_HEADER.unpack_from(content))

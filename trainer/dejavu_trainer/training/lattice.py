@@ -62,7 +62,7 @@ def fit_margin_model(games: MarginGames) -> MarginModel:
     """Fits the tables of one kind of request.
 
     Args:
-        games: the games before those that are to be forecast; at least some hundreds.
+        games: the games before the forecast ones; at least some hundreds.
     """
     shift = np.zeros((len(CASES), SHIFT_TERMS))
     pace = np.zeros((len(CASES), PACE_TERMS))

@@ -37,7 +37,7 @@ def fit_settings(
         start: the state before the first game, with the settings from which the search starts.
         games: n training games. The settings between seasons are only estimated from several seasons; with a single
             one, they stay as they are.
-        outcomes: (n,), what the filter expects of games, in points.
+        outcomes: (n,), the filter's target of each game, in points.
         terms: n terms of the games.
         steps: maximum number of likelihood evaluations; each runs over all games once.
         advance: called as steps are done, `steps` in total.
@@ -70,7 +70,7 @@ def mean_nll(start: TeamFilter, games: Games, outcomes: Floats, terms: Sequence[
     Args:
         start: the state before the first game, with the settings in question.
         games: n games.
-        outcomes: (n,), what the filter expects of games, in points.
+        outcomes: (n,), the filter's target of each game, in points.
         terms: n terms of the games.
     """
     expected, variance, _ = carried(start, games, outcomes, terms)

@@ -1,4 +1,4 @@
-"""Fits what a bundle knows of total points: the ratings of totals, and the tables of every source; see `TotalModel`."""
+"""Fits the totals of a bundle: the ratings of totals, and the tables of every source; see `TotalModel`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TotalGames(NamedTuple):
     expected: Floats
 
     def at(self, minute: int) -> TotalInputs:
-        """Returns what is known after a minute."""
+        """Returns the live inputs after a minute."""
         return TotalInputs(self.points[:, minute - 1], self.leads[:, minute - 1], self.expected)
 
 
@@ -140,7 +140,7 @@ def fit_total_model(games: TotalGames) -> TotalModel:
     """Fits the tables of one source of the expected total, from residuals of unseen seasons.
 
     Args:
-        games: the games before those that are to be forecast.
+        games: the games before the forecast ones.
     """
     point, log_mean = np.zeros((len(CASES), POINT_TERMS)), np.zeros(len(CASES))
     residuals, terms = np.empty((len(games.season), len(CASES))), list[Floats]()
@@ -151,7 +151,7 @@ def fit_total_model(games: TotalGames) -> TotalModel:
         log_mean[row] = np.log(max(float(np.maximum(loads @ point[row], 1.0).mean()), 1.0))
         predicted = np.empty(len(to_come))
         for which in season_parts(games.season):
-            # A single game has no others.
+            # a single game has no other games
             others = ~which if not which.all() else which
             predicted[which] = loads[which] @ _least_squares(loads[others], to_come[others])
         residuals[:, row] = to_come - predicted

@@ -1,4 +1,4 @@
-"""`dejavu models compare` and `history`: what the models are worth, and what was done with them."""
+"""`dejavu models compare` and `history`: evidence on models, and their changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prints changes of models: what a command did, and the history of a ledger."""
+"""Prints changes of models: the effect of a command, and the history of a ledger."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def shares_text(shares: Iterable[change_pb.GameShare]) -> str:
 
 
 def evidence_text(evidence: change_pb.ModelEvidence) -> str:
-    """Returns what a change rests on in words."""
+    """Describes the evidence of a change."""
     return (
         f"{pluralize(evidence.games, 'game')} against {evidence.against_version}: "
         f"CRPS {signed(evidence.crps_difference, 3)} (E {evidence.crps_e_value:.3g}), "
@@ -39,7 +39,7 @@ def evidence_text(evidence: change_pb.ModelEvidence) -> str:
 
 
 def change_text(change: change_pb.ModelChange) -> str:
-    """Returns what a change did in words, in one line."""
+    """Describes the effect of a change, in one line."""
     subject = change.model_version or shares_text(change.shares)
     instead = f", instead of {change.from_version}" if change.from_version else ""
     return f"{_done(change)} {subject}{instead} (sequence {change.sequence:,})"

@@ -10,7 +10,7 @@ class FeedFaultKind(StrEnum):
     """A kind of fault. The value is its name in options and logs.
 
     Attributes:
-        description: what happens.
+        description: effect of the fault.
     """
 
     description: str

@@ -1,4 +1,4 @@
-"""Faults of a single response: replaced responses, altered payloads, and what a scoreboard of a bad day shows."""
+"""Faults of a single response: replaced responses, altered payloads, and scoreboards of a bad day."""
 
 from __future__ import annotations
 

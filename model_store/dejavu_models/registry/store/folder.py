@@ -21,7 +21,7 @@ class StoredFiles(Protocol):
     """Files by path, `/` between its parts. Readers see a file whole or not at all."""
 
     name: str
-    """What the files are in, for messages."""
+    """Place of the files, for messages."""
 
     def read(self, path: str) -> bytes | None:
         """Returns the content of a file; None if there is none.
@@ -36,7 +36,7 @@ class StoredFiles(Protocol):
         Args:
             path: the file.
             content: its content.
-            replace: whether to replace the file if it is there, which otherwise stays.
+            replace: whether to replace an existing file.
 
         Raises:
             ModelStoreUnavailable: if the storage fails.
@@ -100,11 +100,11 @@ class FolderFiles:
                 return []
 
     def remove_unfinished(self, path: str, age: float) -> None:
-        """Removes what processes that were killed left in a folder.
+        """Removes leftovers of killed processes from a folder.
 
         Args:
             path: the folder.
-            age: seconds after which nobody writes an unfinished file any more.
+            age: seconds after which an unfinished file counts as abandoned.
         """
         oldest = time.time() - age
         for file in (self._folder / path).glob(f".*{_UNFINISHED}"):
@@ -115,7 +115,7 @@ class FolderFiles:
 
 @contextmanager
 def disk(name: object) -> Iterator[None]:
-    """Turns an OSError into a ModelStoreUnavailable that names what fails."""
+    """Turns an OSError into a ModelStoreUnavailable that names the failed operation."""
     try:
         yield
     except OSError as error:
@@ -156,7 +156,7 @@ class FolderContents(Mapping[str, bytes]):
 
 
 def _link(new: Path, target: Path) -> bool:
-    """Gives a file its name unless another has it, which a rename would replace; returns whether that worked."""
+    """Gives a file its name unless another file has it, which a rename would replace; returns whether it did."""
     try:
         target.hardlink_to(new)
     except OSError:  # another file has the name, or the file system knows no hard links

@@ -2,11 +2,11 @@
 
     files/SHA-256              content of a file, of any number of bundles
     manifests/VERSION.json     a bundle is in the store once its manifest is
-    uploads/                   what was received of bundles that are not complete (see uploads.py)
+    uploads/                   received parts of incomplete bundles (see uploads.py)
 
-Files never change, so that any number of processes may read and write a store at once, and a process that ends at any
-point leaves files that no manifest names, or a whole bundle. A manifest that is there stays, also if another bundle of
-the same version comes with other words in it: the version determines all forecasts.
+Files never change, so any number of processes may read and write a store at once, and a process that ends at any point
+leaves either unreferenced files or a whole bundle. An existing manifest stays, even if another bundle of the same
+version has other texts in it: the version determines all forecasts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FILES, MANIFESTS, UPLOADS = "files", "manifests", "uploads"
 
 _VERSION: Final = re.compile(r"[0-9a-f]{16}")
 _LEFT_SECONDS: Final = 86_400.0
-"""Age after which what a process left that was killed while it wrote is removed, in seconds."""
+"""Age in seconds after which leftovers of a process killed while it wrote are removed."""
 
 
 class ModelStore:
@@ -62,7 +62,7 @@ class ModelStore:
         self._allow_unfit = allow_unfit
         self._check = check
         self.name = files.name
-        """What it is in, for messages: a path, or a URL without credentials."""
+        """Place of the store, for messages: a path, or a URL without credentials."""
         self.uploads = Uploads(work)
         """Uploads in progress."""
 
@@ -256,7 +256,7 @@ class ModelStore:
 
     @contextmanager
     def _new_folder(self) -> Iterator[Path]:
-        """Yields a new folder, which is removed afterwards, and removes those that killed processes left."""
+        """Yields a new folder, which is removed afterwards, and removes leftovers of killed processes."""
         with disk(self._work):
             make_folders(self._work)
             self.uploads.remove_left(_LEFT_SECONDS)

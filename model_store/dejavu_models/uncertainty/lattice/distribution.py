@@ -136,7 +136,7 @@ class LatticeDistribution(WholeNumberDistribution):
 
 
 def from_cumulative(below: Floats, *, ties: bool) -> LatticeDistribution:
-    """Returns the distributions of which the share below each edge is known.
+    """Returns the distributions with known shares below each edge.
 
     Args:
         below: (n, 162), by EDGES, non-decreasing.

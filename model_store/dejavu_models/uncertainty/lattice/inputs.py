@@ -1,4 +1,4 @@
-"""What a forecast on whole numbers depends on, and the terms that are made of it; shared by training and serving."""
+"""Inputs of a forecast on whole numbers, and its terms; shared by training and serving."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LATE: Final = 40
 """Minute from which the scale of the final margin also depends on how one-sided or close the game is."""
 
 _LONGEST_SINCE: Final = 24.0
-"""Seconds of a possession: a score longer ago tells no more about who has the ball."""
+"""Seconds of a possession: an earlier score contains no information on the possession of the ball."""
 
 
 class LiveColumns(NamedTuple):
-    """The live inputs that the tables use, of n games, by the names of `dejavu_feed.live_inputs.COLUMNS`.
+    """The live inputs of n games that the tables use, by the names of `dejavu_feed.live_inputs.COLUMNS`.
 
     Attributes:
         total_points: (n,), points of both teams after the minute.
@@ -69,7 +69,7 @@ def scale_terms(horizon: Horizon, minute: int, leads: Floats, margins: Floats, p
 
 
 def pace_of(coefficients: Floats, live: LiveColumns) -> Floats:
-    """Returns the logarithm of the points that are expected still to come over those of an average game, (n,).
+    """Returns the logarithm of the expected points to come, relative to those of an average game, (n,).
 
     Args:
         coefficients: (3,), of the points to come on 1 and points, then the logarithm of their mean.

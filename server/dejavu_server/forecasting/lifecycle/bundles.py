@@ -42,11 +42,11 @@ class BundleStore(Protocol):
         """Returns whether there is a bundle of a version, with all its files."""
 
     def put(self, folder: Path) -> str:
-        """Stores the bundle in a folder, unless it is there; returns its version."""
+        """Stores the bundle of a folder, unless it is stored; returns its version."""
 
 
 def put_first(store: BundleStore, bundles: Sequence[Path]) -> str:
-    """Stores the first of some bundles, unless it is there; returns its version.
+    """Stores the first of some bundles, unless it is stored; returns its version.
 
     Raises:
         DejavuError: if it cannot be read or stored.
@@ -61,7 +61,7 @@ def put_first(store: BundleStore, bundles: Sequence[Path]) -> str:
 def put_known(store: BundleStore, bundles: Sequence[Path], roster: Roster) -> None:
     """Stores those of some bundles that the roster knows and the store lacks: each server may have a store of its own.
 
-    One that cannot be read or stored is logged: the store may have what is needed.
+    A failure to read or store it is logged: the store may already have it.
     """
     for folder in bundles:
         try:

@@ -1,4 +1,4 @@
-"""Changes of models, independent of gRPC: what must hold before one is recorded, and what a caller waits for.
+"""Changes of models, independent of gRPC: their preconditions, and the wait of their callers.
 
 A model is staged or promoted only while every live worker of the ledger reports it loaded; that is checked again in the
 transaction that records the change.
@@ -32,14 +32,14 @@ from dejavu_server.ledger.database.backend import Connection
 from dejavu_server.ledger.queries import model_changes
 
 ATTEMPTS: Final = 5
-"""How often a change is tried while workers come or the champion changes in between."""
+"""Number of attempts at a change while workers join or the champion changes."""
 
 
 class Gate(Protocol):
     """Says whether a model may replace another."""
 
     async def judge(self, version: str, against: str) -> tuple[bool, ModelEvidence | None, str]:
-        """Returns whether the evidence suffices, the evidence, and what it says, for people.
+        """Returns whether the evidence suffices, the evidence, and its description for people.
 
         Args:
             version: the model.
@@ -74,7 +74,7 @@ class ModelLifecycle:
         self._gate = gate
 
     async def roster(self) -> Roster:
-        """Returns the roster that stands in the ledger.
+        """Returns the current roster of the ledger.
 
         Raises:
             LedgerError: if the ledger cannot be read.
@@ -160,7 +160,7 @@ class ModelLifecycle:
 
     @staticmethod
     async def _judge(gate: Gate, version: str, against: str, *, forced: bool) -> tuple[bool, ModelEvidence | None, str]:
-        """Asks the gate; a forced promotion goes on if that fails."""
+        """Asks the gate; a forced promotion continues if that fails."""
         try:
             return await gate.judge(version, against)
         except DejavuError:
@@ -174,10 +174,10 @@ class ModelLifecycle:
         """Makes the previous model the champion again.
 
         Args:
-            from_version: the champion that is to be replaced; empty: whichever it is.
+            from_version: the champion to be replaced; empty: the current one.
             reason: why.
             caller: identity of the caller.
-            evidence: what it rests on; None if on nothing measured.
+            evidence: its evidence; None without measurement.
 
         Returns:
             The version of the champion, and the change; None if `from_version` was not the champion any more.
@@ -204,7 +204,7 @@ class ModelLifecycle:
     async def _change_champion(
         self, prepare: Callable[[Roster], Awaitable[tuple[str, ModelChange | None]]], caller: str
     ) -> tuple[str, ModelChange | None]:
-        """Records a change of the champion, prepared anew if the champion changes in between.
+        """Records a change of the champion, prepared again if the champion changes in between.
 
         Args:
             prepare: returns the version that is to be the champion, and the change; None if there is nothing to change.
@@ -241,7 +241,7 @@ class ModelLifecycle:
             name: its version or alias.
             reason: why.
             caller: identity of the caller.
-            evidence: what it rests on; None if on nothing measured.
+            evidence: its evidence; None without measurement.
 
         Raises:
             NotRegistered, ModelInUse, InvalidReason: if that is not possible.
@@ -257,7 +257,7 @@ class ModelLifecycle:
     async def route(
         self, shares: Sequence[tuple[str, float]], reason: str = "", caller: str = ""
     ) -> tuple[tuple[tuple[str, float], ...], ModelChange | None]:
-        """Sets the shares of games that staged models answer; returns those that stand, and the change, None if equal.
+        """Sets the shares of games that staged models answer; returns the current ones, and the change, None if equal.
 
         Args:
             shares: version or alias of each model, and its share.
@@ -350,7 +350,7 @@ class _Judged:
         """Returns the change.
 
         Raises:
-            WrongStage: if the champion is another one.
+            WrongStage: if another model is the champion.
         """
         self.outdated = roster.champion != self._champion and not roster.changes_nothing(self._change)
         if self.outdated:

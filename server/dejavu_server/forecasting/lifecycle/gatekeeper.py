@@ -1,9 +1,9 @@
 """Watches the challengers and the champion: one worker of all servers of a ledger, as new outcomes come in.
 
 A challenger that is shown to be no worse than the champion is promoted, one that is shown to be worse is retired. The
-champion is compared in the same way with the model that served before it and with persistence, on what was recorded
-since it became the champion; if one of the two is shown to be better, an operator is told, or the champion is rolled
-back. What it may do by itself is a setting (`GateMode`, rollback); otherwise it says what it would do.
+champion is compared in the same way with the previous model and with persistence, on forecasts recorded since its
+promotion; if one of the two is shown to be better, an operator is alerted, or the champion is rolled back. Settings
+(`GateMode`, rollback) permit these changes; otherwise they are only advised.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _log = structlog.get_logger(__name__)
 
 
 class GateMode(enum.Enum):
-    """What the gate does by itself; the value is that of the setting."""
+    """Permitted actions of the gate; the value is that of the setting."""
 
     OFF = "off"
     """Nothing is judged: promotions ask for no evidence."""
 
     ADVISE = "advise"
-    """It says what it would do; promotions by others ask for evidence."""
+    """It only advises; promotions by others need its evidence."""
 
     AUTO = "auto"
     """It promotes and retires challengers."""
@@ -84,7 +84,7 @@ class ModelChanger(Protocol):
 
 
 class GateMetrics(Protocol):
-    """What the gatekeeper found."""
+    """Findings of the gatekeeper."""
 
     gate_e_value: Gauge
     gate_games: Gauge
@@ -92,7 +92,7 @@ class GateMetrics(Protocol):
 
 
 class _Standing(NamedTuple):
-    """What a judgement depends on: the outcomes and the changes of models."""
+    """Inputs of a judgement: the outcomes and the changes of models."""
 
     position: scorecards.Position
     roster: Roster
@@ -106,9 +106,9 @@ class Gatekeeper:
         ledger: the ledger.
         judge: judges a model.
         models: changes models.
-        metrics: shows what was found.
+        metrics: metrics of the findings.
         holder: name of this worker among all of the ledger; at most 64 characters.
-        mode: what it does by itself; not OFF.
+        mode: its permitted actions; not OFF.
         rollback: whether it rolls a champion back that is shown to be worse.
         seconds: pause between two looks.
     """
@@ -249,7 +249,7 @@ class Gatekeeper:
         self._shown.add(version)
 
     def _forget(self) -> None:
-        """Takes back what it shows, once another worker is the gatekeeper."""
+        """Clears its metrics, once another worker is the gatekeeper."""
         for version in self._shown:
             for score in ("crps", "brier"):
                 self._metrics.gate_e_value.labels(version, score).set(0)

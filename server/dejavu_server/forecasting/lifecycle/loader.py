@@ -1,4 +1,4 @@
-"""Loads models in a thread, one at a time, and gives them up again, while the others answer."""
+"""Loads models in a thread, one at a time, and unloads them, while the others answer."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class ModelLoader:
         """Loads a model because a caller asks for it.
 
         Raises:
-            Overloaded: if another one was loaded for a caller just now.
+            Overloaded: if another model was loaded for a caller just now.
             ModelLoadFailed: if it cannot be loaded.
         """
         loading = self._coming.get(version)
@@ -125,13 +125,13 @@ class ModelLoader:
             raise ModelLoadFailed(f"model {version} cannot be loaded: {failure.error}")
 
     def unload(self, versions: Collection[str]) -> None:
-        """Gives models up; calls that have one go on with it."""
+        """Unloads models; calls in progress keep theirs."""
         for version in versions:
             self._models.remove(version)
             self._updater.remove(version)
             _log.info("model_unloaded", model=version)
 
     def forget_failures(self, wanted: Collection[str]) -> None:
-        """Forgets why models could not be loaded that nobody wants any more."""
+        """Drops the load failures of models that are no longer wanted."""
         for version in self.failures.keys() - set(wanted):
             del self.failures[version]

@@ -1,7 +1,7 @@
-"""The models of a worker, as those see them who use them: which one answers for a game, and which are loaded.
+"""Interface of a worker's models: the loaded ones, and the one that answers for a game.
 
-A `dejavu_models.registry.registry.Registry` is such a set of models that never changes; `ServingModels` is one that
-follows the roster of the ledger (follower.py).
+A `dejavu_models.registry.registry.Registry` implements it without changes; `ServingModels` follows the roster of the
+ledger (follower.py).
 """
 
 from __future__ import annotations
@@ -176,11 +176,11 @@ class ServingModels:
         self._loaded[forecaster.version] = forecaster
 
     def remove(self, version: str) -> None:
-        """Gives up a model; calls that have it go on with it."""
+        """Unloads a model; calls in progress keep it."""
         self._loaded.pop(version, None)
 
     def switch(self, roster: Roster) -> None:
-        """Puts a roster in force, of which the models that answer are loaded."""
+        """Applies a roster whose answering models are loaded."""
         chosen = Chosen(self._loaded[roster.champion], roster.sequence, "")
         self._roster, self._chosen = roster, chosen
         self.token = _token(roster)
@@ -189,7 +189,7 @@ class ServingModels:
         """Return the models to evict, least recently used first, so that there are no more than there may be.
 
         Args:
-            kept: versions of those that stay.
+            kept: versions that stay.
         """
         others = [version for version in self._loaded if version not in set(kept)]
         return others[: max(0, len(self._loaded) - self._max_models)]
@@ -201,7 +201,7 @@ def answering(roster: Roster) -> tuple[str, ...]:
 
 
 def _token(roster: Roster) -> bytes:
-    """Names which version each alias stands for, and which versions there are."""
+    """Identifies the versions of the aliases, and all versions."""
     versions = []
     for alias in ALIASES:
         try:

@@ -26,7 +26,7 @@ FOLLOW_SECONDS: Final = 3.0
 
 _LOOK_SECONDS: Final = 0.05
 _WISH_SECONDS: Final = 5.0
-"""How often a wish is repeated, which expires after half a minute."""
+"""Interval at which a wish is repeated, which expires after half a minute."""
 
 
 class WorkerAgreement:
@@ -100,7 +100,7 @@ class WorkerAgreement:
     async def followed_everywhere(self, sequence: int) -> None:
         """Waits until a change of models is in force in all live workers, FOLLOW_SECONDS at most.
 
-        Named forecasts need no such wait: the ledger refuses what came too late. It is for what-ifs and aliases.
+        Named forecasts need no such wait: the ledger refuses late ones. It is for what-ifs and aliases.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FOLLOW_SECONDS):

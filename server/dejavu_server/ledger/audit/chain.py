@@ -45,7 +45,7 @@ _TABLES = {
 """The table with one row for each entry of a kind."""
 
 _OF_WRONG_VALUES = (ValueError, TypeError, AttributeError, OverflowError, RecursionError, struct.error)
-"""What may be raised where an entry has another value than any server writes, such as a number for a text."""
+"""Exceptions of entries with values that no server writes, such as a number for a text."""
 
 
 class ChainVerifier:
@@ -67,7 +67,7 @@ class ChainVerifier:
         self._times = times
         self.sequence, self.hash = identity.pruned_through, identity.pruned_hash
         self.counts = Counter[str]()
-        # Game → horizon → sequence of the first report, of outcomes that stand.
+        # Game → horizon → sequence of the first report, of current outcomes.
         self._outcomes: dict[str, dict[Horizon, int]] = {}
         self._recorded = RecordedGames()
         self._roster = model_changes.pruned_roster(connection, identity.pruned_through)
@@ -234,7 +234,7 @@ class ChainVerifier:
         The limit of time is a setting that the ledger does not have.
         """
         entry = f"entry {row['entry_sequence']}"
-        # Before the end of a removal that goes on, they are what is being removed.
+        # Before the end of an unfinished removal, they are being removed.
         self._recorded.removed = self._removed if issued.sequence > self._removed_through else frozenset()
         reason = self._recorded.late(issued, timedelta(0))
         if issued.late is None and reason is not None:
@@ -246,12 +246,12 @@ class ChainVerifier:
 
 
 def _forecast_beside(row: Raw) -> ForecastRow:
-    """Returns the row of the forecast that a shadow was made beside, which was compared with its entry before."""
+    """Returns the row of the shadowed forecast, which was already compared with its entry."""
     return ForecastRow(*(row[f"beside_{name}"] for name in ForecastRow._fields))
 
 
 def _pruned_forecast(row: Raw, sequence: int) -> ForecastRow:
-    """Returns what the row of a shadow says of its forecast, which was removed: the shadow is about to be, too."""
+    """Returns the removed forecast's data in the row of its shadow, which is about to be removed too."""
     game_id, scored = row["shadows_game_id"], row["shadows_scored_values"]
     replay, minute = is_replay(game_id), row["shadows_minute"]
     return ForecastRow(sequence, game_id, row["shadows_horizon"], minute, 0.5, replay, "", scored)

@@ -1,8 +1,8 @@
 """Checks that a market's answer follows from its odds and from the forecast that it names.
 
-The answer's arithmetic is done again with its own win probabilities. These were computed from the model's distribution,
-of which the forecast has 50 quantiles and the probability that the home team leads; so they can be bounded, not
-computed. An answer moved to a forecast with another distribution leaves the bounds.
+The answer's arithmetic is recomputed with its own win probabilities. These came from the model's distribution, of which
+the forecast has only 50 quantiles and the probability that the home team leads, so they can be bounded but not
+recomputed. An answer moved to a forecast with another distribution leaves the bounds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FEW_GAMES: Final = 19
 def fault_of(
     issued: IssuedForecast, market: Market, answer: MarketAnswer, *, learned_since: bool = False
 ) -> str | None:
-    """Returns what contradicts the answer to a market that was sent with a forecast; None if nothing does.
+    """Returns a contradiction of the answer to a market that was sent with a forecast; None if there is none.
 
     Answers to forecasts without recorded quantiles are checked less closely. If the model has learned since the
     forecast, the answer was computed from a distribution that the ledger does not have, and only its arithmetic is
@@ -66,7 +66,7 @@ _SHARES = (
 
 
 def _arithmetic_fault(market: Market, answer: MarketAnswer) -> str | None:
-    """Evaluates the market again with the probabilities and the policy of the answer; returns what differs.
+    """Evaluates the market again with the probabilities and the policy of the answer; returns differences.
 
     That the ratings were not used, which allows no stake, is taken as it is; see `_forecast_fault`.
     """
@@ -128,7 +128,7 @@ class _Range(NamedTuple):
 
 
 class _Bounds(NamedTuple):
-    """What a recorded forecast says about P(differential > value); see `PredictiveDistribution.probability_above`.
+    """P(differential > value) by a recorded forecast; see `PredictiveDistribution.probability_above`.
 
     Attributes:
         quantiles: the recorded quantiles, in points, that the distribution has without extrapolating its tails.
@@ -200,7 +200,7 @@ class _Bounds(NamedTuple):
         return NORMAL.inv_cdf(level) + math.copysign(_SCORE_ROUNDED, share)
 
     def _shift(self) -> _Range:
-        """Returns bounds of what smaller leads add to the score at the threshold: towards the leader, or nothing."""
+        """Returns bounds of smaller leads' contribution to the score at the threshold: towards the leader, or 0."""
         at_threshold, own = self._home_leads_score(), self._own(self.threshold)
         lower, upper = at_threshold.lower - own.upper, at_threshold.upper - own.lower
         return _Range(

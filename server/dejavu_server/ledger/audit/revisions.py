@@ -1,7 +1,7 @@
 """Checks that revisions count from 0 without gaps, in the order of the entries, and that each changes something.
 
-The writer records a revision only if it differs from the newest one, and from the newest one that was recorded in time
-(see `store.append`).
+The writer records a revision only if it differs from the newest one and from the newest timely one (see
+`store.append`).
 """
 
 from __future__ import annotations

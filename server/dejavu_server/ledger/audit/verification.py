@@ -1,10 +1,9 @@
 """Verifies a ledger: the hash chain from first to last entry, and all tables against it.
 
-docs/verification.md lists the checks and what they detect. Without an external checkpoint, a chain that was rebuilt as
-a whole is valid, and so is one that was cut off at the end; the ledger's own checkpoints detect it only while they are
-there, and unless it was signed again (with another key, `public_keys` detects that). Never detected: a removed row of
-`checkpoints` or `snapshots`, because nothing is derived from it; a history rebuilt before the external checkpoint was
-made; what was recorded after it as a server records it.
+docs/verification.md lists the checks. Without an external checkpoint, a chain that was rebuilt as a whole, or cut off
+at the end, is valid; the ledger's own checkpoints detect it only while they exist, and unless it was signed again (with
+another key, `public_keys` detects that). Never detected: a removed row of `checkpoints` or `snapshots`, because nothing
+is derived from it; a history rebuilt before the external checkpoint was made; later entries as a server records them.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class Verification:
         hash: hash of the last entry, in hexadecimal. Stored elsewhere, it proves later that nothing before it changed.
         pruned_through: entries up to this sequence were removed; 0: none.
         forecasts, outcomes, markets, shadows, model_changes: number of entries of each kind.
-        settled: number of forecasts whose outcome stands.
+        settled: number of settled forecasts.
         checkpoints: number of signed heads in the ledger.
         snapshots: number of snapshots of the online state.
         keys: public keys of the checkpoints in the ledger, in hexadecimal.
@@ -89,7 +88,7 @@ def verify(
         url: the ledger.
         checkpoint: a checkpoint that was stored elsewhere.
         public_keys: the only keys that checkpoints may be signed with, 32 bytes each; empty: any key.
-        clock_tolerance: by how much the times of entries may contradict those of checkpoints.
+        clock_tolerance: tolerated contradiction between the times of entries and of checkpoints.
         restored: whether the ledger may have been restored from a backup since the checkpoint, which is then compared
             with what the backup had.
 
@@ -226,7 +225,7 @@ def _check_external(
 def _check_snapshots(connection: Connection, identity: Identity, public_keys: Collection[bytes]) -> int:
     """Computes the online state from the outcomes, compares each snapshot with it, and returns their number.
 
-    Where entries were pruned, the computation starts from the snapshot that stands for them, which is signed.
+    If entries were pruned, the computation starts from their signed snapshot.
     """
     with store.snapshot_read(connection):
         remaining: dict[int, bytes] = {}

@@ -1,7 +1,7 @@
-"""The database of a ledger behind one interface: what the ledger needs of it, and nothing about which one it is.
+"""Interface of a ledger's database, independent of the kind of database.
 
 SQLite (`sqlite/`) and PostgreSQL (`postgres/`) implement it. The conformance tests
-(tests/server/ledger/database/conformance.py) say what any other implementation must do.
+(tests/server/ledger/database/conformance.py) specify any other implementation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Query: TypeAlias = Callable[[Connection], _T]
 
 
 class Durability(enum.Enum):
-    """What a committed forecast survives."""
+    """Durability of a committed forecast."""
 
     PROCESS = "process"
     """The death of any process. A power loss may lose the last commits but never corrupts the ledger."""
@@ -37,7 +37,7 @@ class Durability(enum.Enum):
 
 
 class StopSignal(Protocol):
-    """Tells a read to stop; a `threading.Event` is one."""
+    """Signal that stops a read; a `threading.Event` is one."""
 
     def is_set(self) -> bool:
         """Returns whether to stop. Called on the read's thread every few milliseconds; the read pauses meanwhile."""
@@ -92,7 +92,7 @@ class Backend(Protocol):
         """Returns the space left to the database; None if it is not known."""
 
     def size_bytes(self) -> int:
-        """Returns the size of the database, what is not yet merged into it included; 0 if it is not known."""
+        """Returns the size of the database with its unmerged log; 0 if it is not known."""
 
     def notify(self) -> None:
         """Wakes the listeners of this ledger in all processes. Never raises; call it from one thread at a time.

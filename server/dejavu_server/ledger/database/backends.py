@@ -20,7 +20,7 @@ def new_backend(url: str, durability: Durability = Durability.PROCESS, *, patien
 
     Args:
         url: URL of the ledger.
-        durability: what a committed transaction survives.
+        durability: durability of a committed transaction.
         patient: whether to wait minutes for an answer of the database, for a command that goes through a whole ledger.
 
     Raises:
@@ -66,7 +66,7 @@ def folder_of(url: str) -> Path | None:
 
 
 def check_url(url: str) -> None:
-    """Checks what can be known of a URL without a connection.
+    """Checks a URL as far as possible without a connection.
 
     Raises:
         InvalidLedgerUrl: if it cannot name a ledger, or the driver of its database is not installed.

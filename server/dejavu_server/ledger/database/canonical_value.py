@@ -1,4 +1,4 @@
-"""A value in the canonical form of an entry, which is JSON, in the SQL of either database."""
+"""SQL expressions for a value in the canonical form of an entry, which is JSON, in either database."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Notifier:
     """Notifies every tail of a ledger. Use it from one thread at a time.
 
     Attributes:
-        own: name of a socket that is left out: its process knows what it has committed.
+        own: name of a socket that is left out: its process knows its own commits.
     """
 
     def __init__(self, folder: Path) -> None:

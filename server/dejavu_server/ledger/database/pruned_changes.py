@@ -1,6 +1,6 @@
-"""Changes of models whose entries were removed: their canonical forms, kept beside the other summaries of a ledger.
+"""Changes of models whose entries were removed: their canonical forms, kept with the other summaries of a ledger.
 
-They are part of what the signed statement of the removal covers (see `queries.pruned`).
+The signed statement of the removal covers them (see `queries.pruned`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def encode(changes: Sequence[str]) -> bytes:
 
 
 def text(changes: Sequence[str]) -> bytes:
-    """Returns canonical forms as the digest of what was removed has them."""
+    """Returns canonical forms as the digest of removed entries contains them."""
     return json.dumps(list(changes), separators=(",", ":"), ensure_ascii=False).encode()
 
 

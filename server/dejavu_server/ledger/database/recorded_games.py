@@ -1,4 +1,4 @@
-"""What is recorded of each game when a forecast is recorded: its newest minute, its outcomes, how many forecasts."""
+"""State of each game when a forecast is recorded: newest minute, outcomes, number of forecasts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONGEST_GAME: Final = timedelta(hours=12)
 
 
 class RecordingLimits(NamedTuple):
-    """What is recorded of a game.
+    """Recorded state of a game.
 
     Attributes:
         late_after: time after which a forecast comes too late for the newest minute of its game.

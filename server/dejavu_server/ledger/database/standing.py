@@ -1,4 +1,4 @@
-"""Which outcomes stand, and which forecasts were made with hindsight: after their outcome was observed."""
+"""Current outcomes, and forecasts made with hindsight: after their outcome was observed."""
 
 from __future__ import annotations
 

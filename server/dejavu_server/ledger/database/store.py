@@ -138,9 +138,9 @@ def append(
     Args:
         connection: a connection in a transaction that holds the write lock.
         drafts: the forecasts.
-        limits: what is recorded of a game.
+        limits: limits of a game's forecasts.
         refusal: why no new forecast is recorded at the moment; None if they are.
-        known: what earlier calls knew, in the same ledger; None to read everything.
+        known: knowledge of earlier calls about the same ledger; None to read everything.
 
     Returns:
         For each draft, the forecast in the ledger: the new one with its sequence and revision, or the one recorded

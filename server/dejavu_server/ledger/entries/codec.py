@@ -13,11 +13,10 @@
 
 It is deterministic JSON (`canonical_json`).
 
-Parsing returns exactly what was written, except for what is not recorded of a forecast: the quantiles that a caller
-requested, and the market, which has its own entry. Unknown keys, written by a later release, are ignored. A value that
-a forecast need not have is written only if it has it, and gets its type's default otherwise: ledgers outlive releases,
-and two releases share a ledger while workers are replaced one by one. Who made an entry is written if the server knew
-it: it asks for tokens then.
+Parsing returns the written forecast except its unrecorded parts: the quantiles that a caller requested, and the market,
+which has its own entry. Unknown keys, written by a later release, are ignored. An optional value is written only if it
+is set, and gets its type's default otherwise: ledgers outlive releases, and two releases share a ledger during a
+rolling restart. The author of an entry is written if the server requires tokens.
 
 An entry's hash covers the hash of the entry before it, so that no entry can be changed, removed or inserted later
 without changing every hash after it.

@@ -14,7 +14,7 @@ ITSELF: Final = "."
 
 
 class Kind(enum.Enum):
-    """What is written of a value."""
+    """Form in which a value is written."""
 
     VALUE = "value"
     """The value itself, see `canonical_json.dumps`."""
@@ -40,7 +40,7 @@ class Member(NamedTuple):
 
     Attributes:
         name: the name.
-        kind: what is written.
+        kind: form of the value.
         path: attributes that lead to the value, with dots between, or a function of the object; empty: the attribute of
             that name.
         of: layout of an object or of each of several ones.

@@ -2,7 +2,7 @@
 
     {"kind":"model","payload":{"action":"promote","changed_us":…,"from_version":…,"model_version":…},…}
 
-The payload has the action and its time, and of the rest what is set.
+The payload has the action and its time, and the other fields that are set.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the scores of a forecast are computed from, as bytes: one value to read for each of a million forecasts.
+"""Inputs of a forecast's scores, as bytes: one value to read for each of a million forecasts.
 
 Little-endian doubles: point forecast, last known differential, lower and upper end of the interval and
 P(home leads), then the recorded quantiles, if there are any.

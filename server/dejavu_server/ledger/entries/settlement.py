@@ -44,7 +44,7 @@ class Bet(NamedTuple):
                 return 0.0
 
     def result(self, differential: int) -> MarketResult | None:
-        """Returns what becomes of the bet at a differential; None if there is no bet."""
+        """Returns the result of the bet at a differential; None if there is no bet."""
         if self.side is None:
             return None
         if differential == self.line:

@@ -1,8 +1,8 @@
-"""Reads the forecasts that two models made of the same games and minutes, with the outcomes that stand.
+"""Reads the forecasts that two models made of the same games and minutes, with the current outcomes.
 
-A model's forecast is its own, or its shadow beside that of another model. Two forecasts are a pair if they answer the
-same question: game, horizon, minute, alpha, expected margin and pattern. They count as on a scorecard: not recorded
-late, not superseded by a later revision; a shadow counts if the forecast that it was made beside does.
+A model's forecast is its own, or its shadow of another model's. Two forecasts are a pair if they have the same game,
+horizon, minute, alpha, expected margin and pattern. They count as on a scorecard: not recorded late, not superseded by
+a later revision; a shadow counts if the shadowed forecast does.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class PairFilter(NamedTuple):
         against_version: the other model, or PERSISTENCE.
         horizon: the horizon.
         replays: include games of replays and simulated seasons.
-        since: sequence after which forecasts count; those beside which shadows were made.
+        since: sequence after which forecasts, or those that shadows accompany, count.
         scope: further conditions that the forecasts meet, whose horizon, replays and model are ignored; None: none.
     """
 
@@ -96,7 +96,7 @@ def pairs_of(connection: Connection, versions: Sequence[str], filter_: PairFilte
 
 
 def _paired(model: _Columns, other: _Columns | None) -> PairedForecasts:
-    """Returns the pairs of a model with another one; with persistence, if that is None."""
+    """Returns the pairs of a model with another one, or with persistence if that is None."""
     if other is None:
         return _pairs(model, model, model["persistence_crps"], model["leader_brier"])
     _, left, right = np.intersect1d(model["question"], other["question"], assume_unique=True, return_indices=True)
@@ -145,7 +145,7 @@ def _forecasts_of(connection: Connection, filter_: PairFilter, version: str, sup
 
 
 def _scored(rows: Sequence[Any], version: str) -> _Columns:
-    """Returns what pairs are made of, for some rows of a model."""
+    """Returns the inputs of pairs, for some rows of a model."""
     raw: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * 9
     sequence, game, differentials, minute, alpha, key, made_by, pattern, values = raw[:9]
     shadow = [maker != version for maker in made_by]

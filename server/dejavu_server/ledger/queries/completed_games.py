@@ -119,7 +119,7 @@ def _game(row: Row[Any], min_minutes: int) -> CompletedGame | SkippedGame:
 
 
 def _live_inputs(connection: Connection, game: CompletedGame, row: Row[Any]) -> dict[int, LiveInputs]:
-    """Returns what was recorded of each minute with the differential of the game's scores; the newest if it changed."""
+    """Returns the recorded inputs of each minute with the differential of the game's scores; the newest ones."""
     differentials = {score.elapsed / 60: score.home - score.away for score in game.scores}
     found: dict[int, LiveInputs] = {}
     for minute, pattern, text in connection.execute(_REQUESTS, {"game_id": game.game_id}):

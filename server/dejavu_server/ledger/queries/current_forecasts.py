@@ -1,8 +1,8 @@
 """Reads the newest forecasts of recent games page by page, as of a fixed sequence of the ledger.
 
-Rows up to a sequence never change, and each page applies the same conditions to the rows after the previous page. The
-pages together are therefore what one read would have returned, however much is recorded between them: a forecast that
-is superseded meanwhile is still returned, since the one that supersedes it has a later sequence than all pages.
+Rows up to a sequence never change, and each page applies the same conditions to the rows after the previous page. So
+the pages together equal one read, regardless of entries recorded between them: a forecast superseded meanwhile is still
+returned, since its successor has a later sequence than all pages.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Observations for the online state: one per outcome, model version and quarter, in order of first report.
 
-A model learns from its forecasts, and as a challenger from those that it made beside recorded ones. The minute and the
-margin of such a shadow, and whether it was late or replaced, are those of the forecast beside it.
+A model learns from its forecasts, and as a challenger from its shadows. Minute and margin of a shadow, and whether it
+was late or replaced, are those of the shadowed forecast.
 
-A corrected outcome keeps the sequence of its first report, so the online state is a function of the ledger alone: every
-reader that has read equally far has the same state. A withdrawn one is left out; reported again, it is a first report.
+A corrected outcome keeps the sequence of its first report, so the online state is a function of the ledger alone: all
+readers at the same position have the same state. A withdrawn one is left out; reported again, it is a first report.
 
 Only competitive games of the NBA are learned from (`dejavu_feed.game_ids.COMPETITIVE`): no preseason or All-Star games,
 and no replays. Nor are games whose id is of another season than their date: ratings that have reached a later season

@@ -1,7 +1,7 @@
 """Changes of models: the roster that follows from them, and the appending of the next one.
 
-The roster is a fold over all changes in the order of the ledger, pruned ones included, so every reader that has read
-equally far has the same roster.
+The roster is a fold over all changes in the order of the ledger, pruned ones included, so all readers at the same
+position have the same roster.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REPLACING: Final = frozenset({ModelAction.PROMOTE, ModelAction.ROLLBACK})
 
 
 def read_roster(connection: Connection) -> Roster:
-    """Returns the roster that stands.
+    """Returns the current roster.
 
     Raises:
         LedgerCorrupt: if a change cannot be read, or does not follow from those before it.
@@ -64,7 +64,7 @@ def read_changes(connection: Connection, after: int = 0) -> list[ModelChange]:
     Raises:
         LedgerCorrupt: if one cannot be read.
     """
-    # The table first: what is pruned between the two reads is found in the second.
+    # The table first: changes pruned between the two reads are found in the second.
     with store.decoding():
         found = [parse_change(text) for text in connection.execute(_CHANGES_AFTER, {"after": after}).scalars()]
     first = found[0].sequence if found else None
@@ -133,7 +133,7 @@ def append_change(
 
     Args:
         connection: a connection in a transaction that holds the write lock.
-        roster: the roster that stands, as read in that transaction.
+        roster: the current roster, as read in that transaction.
         change: the change; its time, caller, `from_version` and sequence are ignored.
         now: the current time, UTC.
         recorded_by: identity of the caller; empty if it is not known.

@@ -33,7 +33,7 @@ class Cursor(NamedTuple):
 
 
 class PageCursor(NamedTuple):
-    """How far a list was read.
+    """Position in a list.
 
     Attributes:
         start: the head of the ledger when the list began.

@@ -218,7 +218,7 @@ _CONDITIONS: dict[str, ColumnElement[bool]] = {
 
 
 def _conditions(filter_: ForecastFilter) -> frozenset[str]:
-    """Returns the names of the conditions that a filter sets, beside those of the scan."""
+    """Returns the names of a filter's conditions, except those of the scan."""
     given = {
         "days": filter_.by_day and filter_.game_id != "",
         "minute": filter_.minute is not None,

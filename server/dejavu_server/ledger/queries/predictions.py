@@ -1,6 +1,6 @@
 """Reads single forecasts on a read connection: the latest of a game, and any by their sequences.
 
-Each comes with the outcome that stands, its scores, and the market that was sent with it.
+Each comes with the current outcome, its scores, and the market that was sent with it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dejavu_server.records import LateReason, RecordedForecast, ReportedOutcome
 MAX_REVISIONS = 500
 """Most earlier revisions of a forecast, and most revisions of an outcome, that are returned: the newest ones."""
 
-_NAMED = 5  # how many values an error names
+_NAMED = 5  # number of values in an error
 
 
 class UnknownGame(FieldError):
@@ -106,7 +106,7 @@ def forecasts_at(
 def _unknown(
     connection: Connection, game_id: str, horizon: Horizon, minute: int | None, model_version: str
 ) -> UnknownGame:
-    """Returns the error that names the first condition without a forecast, and what the ledger has instead."""
+    """Returns the error that names the first condition without a forecast, and the values that the ledger has."""
     rows = connection.execute(_CONDITIONS, {"game": game_id}).all()
     if not rows:
         return UnknownGame(f"no forecast of {quoted(game_id)} is recorded", "a game with a recorded forecast")
@@ -124,7 +124,7 @@ def _unknown(
 
 
 def _some(values: Sequence[object]) -> str:
-    """Returns up to five values, and how many there are beyond them."""
+    """Returns up to five values, and the number of further ones."""
     more = f" or {len(values) - _NAMED} more" if len(values) > _NAMED else ""
     return ", ".join(map(str, values[:_NAMED])) + more
 

@@ -1,11 +1,10 @@
-"""What stands for entries that were removed: a signed statement of the removal, what to learn from, and the models.
+"""Summary of removed entries: a signed statement of the removal, the state to learn from, and the models.
 
-Ratings are computed from all outcomes, and with other bundles than those of today, so pruning keeps the outcomes
-themselves, some 30 bytes each. Intervals are computed from forecasts as well, which are gone; their state as of the
-last outcome that was removed stays as a snapshot. With both, the online state is the same as before.
+Ratings are computed from all outcomes, possibly with later bundles, so pruning keeps the outcomes themselves, some 30
+bytes each. Intervals are also computed from the removed forecasts, so their state as of the last removed outcome stays
+as a snapshot. With both, the online state is unchanged.
 
-Which model answers follows from every change of models since the first, so all that were removed are kept word for
-word.
+The roster follows from every change of models since the first, so removed changes are kept verbatim.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from dejavu_server.ledger.database.schema import snapshots
 from dejavu_server.ledger.errors import LedgerCorrupt
 
 STATEMENT: Final = "pruned"
-"""Part of the snapshot that states what was removed, at the last sequence to remove."""
+"""Part of the snapshot with the statement of the removal, at the last removed sequence."""
 
 OUTCOMES: Final = pruned_games.PART
 """Part of the snapshot with the outcomes, at the same sequence."""
@@ -47,7 +46,7 @@ class PrunedOutcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PrunedStatement:
-    """What was removed, signed with the key of the checkpoints. Removing more replaces it.
+    """Statement of removed entries, signed with the key of the checkpoints. Removing more replaces it.
 
     Attributes:
         through: entries up to this sequence were, or are being, removed.
@@ -56,7 +55,7 @@ class PrunedStatement:
             since 1970.
         pruned_us: when the statement was signed, as above.
         reported, standing: `learning.Newest` as of `through`.
-        intervals: sequence of the snapshot of the intervals that stands for what was removed; 0: none was learned.
+        intervals: sequence of the snapshot of the intervals at the removal; 0: none was learned.
         digest: SHA-256 of that snapshot's state, of the removed outcomes and changes of models, in hexadecimal.
         public_key: ed25519 public key: 32 bytes.
         signature: ed25519 signature over `signed_text`: 64 bytes.
@@ -84,7 +83,7 @@ class PrunedStatement:
 
 
 def read_statement(connection: Connection) -> PrunedStatement | None:
-    """Returns the statement of what was removed; None if nothing was.
+    """Returns the statement of removed entries; None if there are none.
 
     Raises:
         LedgerCorrupt: if it cannot be read.
@@ -105,7 +104,7 @@ def read_statement(connection: Connection) -> PrunedStatement | None:
 
 
 def through(connection: Connection) -> int:
-    """Returns the last sequence of what was, or is being, removed; 0 if nothing was."""
+    """Returns the last sequence that was removed or is being removed; 0 if there is none."""
     sequence: int | None = connection.execute(_THROUGH).scalar()
     return sequence or 0
 
@@ -136,7 +135,7 @@ def encode_outcomes(outcomes: Sequence[PrunedOutcome]) -> bytes:
 
 
 def digest(intervals: bytes, outcomes: Sequence[PrunedOutcome], changes: Sequence[str] = ()) -> str:
-    """Returns the digest of what stands for removed entries.
+    """Returns the digest of the summary of removed entries.
 
     Args:
         intervals: the state of the intervals; empty if nothing was learned.

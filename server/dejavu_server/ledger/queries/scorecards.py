@@ -75,7 +75,7 @@ class SettledByModel(NamedTuple):
 
 
 class Position(NamedTuple):
-    """What scorecards are computed from: they are equal where their positions are, on one evening.
+    """Identity of a scorecard's inputs: equal positions on one evening mean equal inputs.
 
     After an outcome stands in the ledger, neither forecasts nor markets of its game and horizon are recorded (see
     `store.append`), so that only another outcome, or the withdrawal of one, changes any scorecard; and the end of an
@@ -102,11 +102,11 @@ def read_position(connection: Connection) -> Position:
 
 
 TEAM_CODES: Final = {"": 0, **{team: 1 + index for index, team in enumerate(sorted(TEAMS))}}
-"""Integers that stand for teams in columns; 0 of none."""
+"""Integers that represent teams in columns; 0 for none."""
 
 
 class Codes:
-    """Integers that stand for texts in columns, numbered in order of their appearance.
+    """Integers that represent texts in columns, numbered in order of appearance.
 
     Attributes:
         models: those of model versions.

@@ -30,7 +30,7 @@ def back_up(url: str, path: Path, report: Report = lambda _: None) -> Verificati
         report: called while it is copied.
 
     Returns:
-        What the backup contains.
+        Content of the backup.
 
     Raises:
         InvalidLedgerUrl: if the URL names no database that can hold a ledger.
@@ -49,7 +49,7 @@ def restore(path: Path, url: str, report: Report = lambda _: None) -> CopiedLedg
 
     Args:
         path: the backup.
-        url: the new ledger: nothing is there yet, or an empty ledger, or one that an interrupted restore left.
+        url: the new ledger: it must not exist, or be empty, or be left by an interrupted restore.
         report: called while it is copied.
 
     Raises:

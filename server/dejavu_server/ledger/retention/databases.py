@@ -12,7 +12,7 @@ from dejavu_server.ledger.errors import LedgerUnavailable
 from dejavu_server.ledger_url import is_postgres
 
 MARGIN_BYTES = 4 * 1024 * 1024
-"""Space that is left free beside a copy: a server on the same disk records meanwhile."""
+"""Free space to leave during a copy: a server on the same disk records meanwhile."""
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def same_database(first: str, second: str) -> bool:
 
 
 def check_space(source: Backend, target: Backend) -> None:
-    """Raises LedgerUnavailable if a database has less space left than it needs to hold what another one holds."""
+    """Raises LedgerUnavailable if a database has too little space for the content of another one."""
     needed, free = source.size_bytes() - target.size_bytes() + MARGIN_BYTES, target.free_bytes()
     if free is not None and free < needed:
         raise too_small(needed, free)

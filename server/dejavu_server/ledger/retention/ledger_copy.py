@@ -1,8 +1,8 @@
 """Copies a ledger to another database, entry by entry, and checks the copy row by row.
 
-What the target holds is the progress: a copy that was interrupted goes on behind the target's newest entry. Until it is
+The content of the target is the progress: an interrupted copy continues after the target's newest entry. Until it is
 complete, the target has an epoch of its own. So if a server is started on half a copy, resume tokens of the source
-expire there with a reason, in place of streams that skip what is missing.
+expire there with a reason, and no stream skips missing entries.
 
 Rows of the index are copied, not derived: `audit.verification` derives all of them again from the entries of the copy.
 """
@@ -31,10 +31,10 @@ class TargetRefused(LedgerError):
 
 
 class StepProgress(NamedTuple):
-    """How far a copy is.
+    """Progress of a copy.
 
     Attributes:
-        step: what is being done: copying, comparing or verifying.
+        step: current step: copying, comparing or verifying.
         sequence: the entry that was last done.
         head: the entry to reach; it rises while a server records.
     """

@@ -1,7 +1,7 @@
 """Decides which entries can be removed: the oldest ones, up to a signed checkpoint between two evenings.
 
-Everything of a game and of an evening is removed or stays. A checkpoint that was signed at the end of what is removed,
-long before anybody thought of removing it, is what the rest is verified from.
+Games and evenings are removed as a whole. The rest is verified from a checkpoint at the last removed entry, which was
+signed long before the removal.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ SHOWN: Final = 5
 
 
 class NothingToPrune(LedgerError):
-    """No entries can be removed, or not those that were asked for."""
+    """No entries can be removed, or not the requested ones."""
 
     reason = "NOTHING_TO_PRUNE"
 
 
 @dataclass(frozen=True, slots=True)
 class PrunePlan:
-    """What would be removed.
+    """Entries to be removed.
 
     Attributes:
         ledger_id: id of the ledger.
-        after: what was removed before.
+        after: last entry removed before.
         through: the last entry to remove.
         before: when the checkpoint there was signed.
         head: the ledger's newest entry when the plan was made.
         entries, forecasts, outcomes, markets, shadows: numbers of entries to remove, by kind.
-        model_changes: number of changes of models to remove from the entries; they are kept beside them.
+        model_changes: number of changes of models to remove from the entries; they are kept separately.
         games: the games to remove, by id.
         first_day, last_day: days of the forecasts to remove; None without any.
         unsettled: games among them whose outcome is missing.
@@ -95,7 +95,7 @@ def plan(
     include_unsettled: bool = False,
     now: datetime | None = None,
 ) -> PrunePlan:
-    """Returns what can be removed.
+    """Returns the entries that can be removed.
 
     Args:
         connection: a read connection.

@@ -1,10 +1,10 @@
 """The reference forecasts, fitted on all games before the tested ones.
 
-A reference that knows fewer seasons than it could would flatter what is compared with it. Linear and logistic
-regressions are therefore fitted on every earlier game, and the distributions of the linear ones and of persistence have
-a residual of every earlier game. Those of the linear models are out of season: each season's by models fitted on the
-other seasons. On 2017 and 2018 this gave a lower CRPS than residuals of the two seasons before the tested one by models
-fitted without them, and one cell for all leads a lower one than several, since residuals are scaled by lead anyway.
+A reference fitted on fewer seasons than possible would flatter the models. So linear and logistic regressions are
+fitted on every earlier game, and the distributions of the linear ones and of persistence have a residual of every
+earlier game. Residuals of the linear models are out of season: each season's by models fitted on the other seasons. On
+2017 and 2018 this gave a lower CRPS than residuals of the two seasons before the tested one by models fitted without
+them; one cell for all leads gave a lower CRPS than several, since residuals are scaled by lead.
 """
 
 from __future__ import annotations

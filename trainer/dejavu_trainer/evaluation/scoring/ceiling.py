@@ -1,8 +1,8 @@
-"""What forecasts could reach on the same games: with ratings of the teams in hindsight, and as a plain diffusion.
+"""The ceiling on the same games: with ratings of the teams in hindsight, and as a plain diffusion.
 
-Neither is a rival: the first needs results of later games, the second is the simplest model that has a distribution for
-every minute. Beside the forecasts that are served they show how much room ratings leave, and how little a model of the
-course of a game adds to a random walk towards the expected margin.
+The first needs results of later games; the second is the simplest model with a distribution for every minute. They show
+how much better ratings could make the forecasts, and how little a model of the course of a game adds to a random walk
+towards the expected margin.
 """
 
 from __future__ import annotations

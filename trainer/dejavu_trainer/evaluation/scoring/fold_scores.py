@@ -1,8 +1,8 @@
 """Scores forecasts by game and minute; all metrics are computed from these scores.
 
-Every forecaster is scored on the same games. The ensemble uses the distributions that are served. Its components get
-their own split-conformal calibration, on the games that the ensemble was calibrated on. The references use all earlier
-games, see `baselines`.
+Every forecaster is scored on the same games. The ensemble uses the served distributions. Its components get their own
+split-conformal calibration, on the calibration games of the ensemble. The references use all earlier games, see
+`baselines`.
 """
 
 from __future__ import annotations

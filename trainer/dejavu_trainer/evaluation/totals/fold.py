@@ -1,4 +1,4 @@
-"""Scores one season: the forecasts of totals that are served, and their rivals."""
+"""Scores one season: the served forecasts of totals, and their references."""
 
 from __future__ import annotations
 

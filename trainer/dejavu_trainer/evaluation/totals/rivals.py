@@ -1,6 +1,6 @@
-"""The obvious forecasts of total points: pace × time, and the season's mean.
+"""Reference forecasts of total points: pace × time, and the season's mean.
 
-Both expect some points still to come, and have the residuals of all earlier seasons around them.
+Both expect some points still to come, with the residuals of all earlier seasons as their distribution.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ and the rival weaker than it can be."""
 
 
 def pace_baseline(past: TotalGames, games: TotalGames) -> TotalForecasts:
-    """Forecasts that points go on to come at the rate at which they came: t points after m minutes, t / m a minute.
+    """Forecasts that points continue at the rate so far: t points after m minutes, t / m a minute.
 
     Args:
         past: games of all earlier seasons, at least one.

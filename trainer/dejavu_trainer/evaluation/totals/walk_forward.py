@@ -1,6 +1,6 @@
 """Walk-forward of the forecasts of totals: for each season, everything is fitted on all seasons before it.
 
-It needs none of the models of margins. The scores of each season are a file beside the folds of margins, written
+It needs none of the models of margins. The scores of each season are a file next to the folds of margins, written
 atomically, so that a killed walk-forward can resume.
 """
 

@@ -1,7 +1,7 @@
 """PostgreSQL as the backend of a ledger: any number of processes of any number of machines.
 
-A write locks the one row of `ledger` before it reads, in a transaction in which each statement sees what was committed
-before it: so writers take turns, in one order, whichever machine they are on.
+A write locks the one row of `ledger` before it reads, in a transaction in which each statement sees earlier commits: so
+writers on any machines take turns, in one order.
 Decision: docs/decisions/0047-several-servers.md.
 """
 
@@ -44,7 +44,7 @@ from dejavu_server.ledger_url import check_ledger_url
 from dejavu_server.observability.failure_log import FailureLog
 
 CONNECT_SECONDS: Final = 2
-"""How long connecting to one host may take; the shortest time that libpq allows."""
+"""Time to connect to one host; the shortest that libpq allows."""
 
 _DEFAULTS: Final[dict[str, Any]] = {
     "application_name": "dejavu-server",
@@ -78,10 +78,10 @@ def connection_parameters(url: str) -> dict[str, Any]:
 _log = structlog.get_logger(__name__)
 
 NOTIFY_SECONDS: Final = 1.0
-"""How long a notification may take: the writer's thread waits for it, though no caller does."""
+"""Time limit of a notification: the writer's thread waits for it, though no caller does."""
 
 OFFLINE_SECONDS: Final = 600.0
-"""How long a command that reads a whole ledger waits for the next part of an answer."""
+"""Time that a command that reads a whole ledger waits for the next part of an answer."""
 
 _BEGIN: Final = b"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT ledger_id FROM ledger WHERE id = 1 FOR UPDATE"
 
@@ -104,7 +104,7 @@ class PostgresBackend:
         url: postgresql://USER@HOST/DATABASE, with parameters of libpq.
         durability: what a committed transaction survives. Commits wait for the log in either case: what the database
             has not written yet does not survive its own death.
-        answer_seconds: how long a connection waits for the next part of an answer.
+        answer_seconds: time that a connection waits for the next part of an answer.
 
     Raises:
         InvalidLedgerUrl: if the URL cannot name a ledger.
@@ -227,7 +227,7 @@ class PostgresBackend:
             store.probe_write(connection)
 
     def free_bytes(self) -> int | None:
-        """Returns None: the disk is that of the database, which does not tell."""
+        """Returns None: the disk is that of the database, which does not report it."""
         return None
 
     def size_bytes(self) -> int:

@@ -39,7 +39,7 @@ _CORRUPT: Final = {
     "58P01": "a file of its database is missing",
     # Writers decide on what they read under the write lock, so only damage can violate a constraint.
     "23": "its entries contradict each other",
-    # Of values as text: bytes that are none in UTF-8, or what is not JSON.
+    # Of values as text: invalid UTF-8 or JSON.
     "22021": "its entries cannot be read back",
     "22P02": "its entries cannot be read back",
     "22P05": "its entries cannot be read back",

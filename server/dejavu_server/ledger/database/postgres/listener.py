@@ -1,7 +1,7 @@
 """Listens for the notifications of others' commits, over a connection of its own in the event loop.
 
-After every (re)connect it reports a commit before any notification: whoever listens reads the ledger then, and misses
-nothing that was committed while nobody listened.
+After every (re)connect it reports a commit before any notification, so that its users read the ledger and miss no
+commit of the time without a connection.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Statements of the write path, compiled once and run on the driver's own connection.
 
 SQLAlchemy takes ten times as long to run a statement as SQLite does, because it builds a context for every execution.
-A recorded forecast needs half a dozen, so these few are compiled to text once per dialect, and the driver runs them.
-Both drivers keep what they have prepared by its text. Values are passed as they are: the columns have types that the
-drivers convert by themselves.
+A recorded forecast needs half a dozen, so these are compiled to text once per dialect, and the driver runs them. Both
+drivers cache prepared statements by their text. Values are passed unchanged: the drivers convert the columns' types.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class SqliteBackend:
 
     Args:
         url: sqlite:///PATH.
-        durability: what a committed transaction survives.
+        durability: durability of a committed transaction.
         immutable: whether nothing can change the file; see `reading_engine`.
 
     Raises:

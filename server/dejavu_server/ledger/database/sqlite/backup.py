@@ -56,7 +56,7 @@ def _connection(path: Path, access: str) -> sqlite3.Connection:
 
 @contextmanager
 def new_ledger_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary file beside a path, to write a ledger to; gives it that name at the end of the block.
+    """Yields a temporary file in the folder of a path, to write a ledger to; renames it at the end of the block.
 
     The file has mode 0600. It is synced before it gets its name, and nothing that has the name is ever replaced. After
     an error it is removed; one that is left by a process that was killed is overwritten by the next.
@@ -96,7 +96,7 @@ def _check_free(path: Path) -> None:
 
 
 def _lock(path: Path) -> int:
-    """Creates a file unless it is there, and locks it for this process; returns its descriptor."""
+    """Creates a file unless it exists, and locks it for this process; returns its descriptor."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -112,7 +112,7 @@ def _lock(path: Path) -> int:
 
 
 def _remove_beside(path: Path) -> None:
-    """Removes the files that SQLite has beside a database."""
+    """Removes SQLite's companion files of a database."""
     for suffix in ("-wal", "-shm", "-journal"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 

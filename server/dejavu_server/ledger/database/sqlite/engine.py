@@ -1,8 +1,8 @@
 """Connections to the ledger's SQLite database, its path, and its errors as errors of the ledger.
 
 Readers use no transactions: each statement sees the newest commit, and none prevents a WAL checkpoint from completing.
-Connections never create the file. A connection that failed for a reason that may lie in its file is discarded: SQLite
-would keep the state in which it opened the file, read-only for instance, long after the disk has recovered.
+Connections never create the file. A connection is discarded after a failure that may lie in its file: SQLite would keep
+the state in which it opened the file, such as read-only, after the disk has recovered.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from dejavu_server.ledger.errors import (
 from dejavu_server.ledger_url import url_hint
 
 BUSY_SECONDS = 2.0
-"""How long a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
+"""Time that a write waits for another process's transaction, which takes milliseconds; less than callers wait."""
 
 
 STEPS_PER_CHECK = 50_000
 """Steps of SQLite's virtual machine between two checks whether to stop: a thousand rows, some milliseconds."""
 
 MAX_CONNECTIONS = 8
-"""Connections kept open by an engine: as many as a ledger has reader threads, and some for what is beside them."""
+"""Connections kept open by an engine: one per reader thread of a ledger, and some for other uses."""
 
 CACHED_STATEMENTS = 32
 """Prepared statements that a connection keeps; sqlite3's default is 128, and a ledger has several connections."""
@@ -151,7 +151,7 @@ def connect(path: Path, access: str) -> sqlite3.Connection:
 
 
 def new_engine(path: Path, pragmas: list[str], *, access: str = "mode=rw") -> Engine:
-    """Returns an engine whose connections never create the file and start no transactions by themselves."""
+    """Returns an engine whose connections never create the file and start no transactions implicitly."""
     engine = create_engine(
         "sqlite:///unused",
         creator=partial(connect, path, access),
@@ -162,7 +162,7 @@ def new_engine(path: Path, pragmas: list[str], *, access: str = "mode=rw") -> En
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _entry: ConnectionPoolEntry) -> None:
-        # Stops sqlite3 from starting transactions by itself; only an explicit BEGIN does.
+        # Stops sqlite3 from starting transactions implicitly; only an explicit BEGIN does.
         connection.isolation_level = None
         for pragma in pragmas:
             connection.execute(pragma).close()
@@ -230,7 +230,7 @@ def stopping(connection: Connection, stop: StopSignal) -> Iterator[None]:
 
 
 def discard_after(error: DBAPIError, connection: Connection) -> None:
-    """Discards a connection, and those beside it, after an error that may lie in its file.
+    """Discards a connection, and idle ones of its pool, after an error that may lie in its file.
 
     SQLAlchemy does so by itself for the statements that it runs, not for those of `prepared`.
     """

@@ -50,14 +50,14 @@ def entries_after(connection: Connection, sequence: int) -> Sequence[Raw]:
 
 
 def orphans(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Yields tables with rows that follow from nothing, and what these rows lack."""
+    """Yields tables with rows without an origin, and the origin that these rows lack."""
     for table in _DERIVED:
         if connection.execute(select(func.count()).where(table.c.sequence.not_in(select(entries.c.sequence)))).scalar():
             yield table.name, "an entry"
 
 
 def count_settled(connection: Connection) -> int:
-    """Returns the number of forecasts whose outcome stands."""
+    """Returns the number of settled forecasts."""
     number: int = connection.execute(_COUNT_SETTLED).scalar_one()
     return number
 

@@ -1,4 +1,4 @@
-"""Reads the revisions of forecasts and outcomes beside those before them, for verification."""
+"""Reads the revisions of forecasts and outcomes with their predecessors, for verification."""
 
 from __future__ import annotations
 
